@@ -1,0 +1,13 @@
+//! Tower middleware that verifies JWT bearer tokens, puts the claims into request extensions and
+//! guards roles.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod clock;
+pub mod error;
+pub mod head;
+pub mod principal;
+pub mod secret;
+pub mod token;
+
+pub use crate::error::{AuthError, ConfigError};
+pub use crate::principal::{Anonymous, Principal};

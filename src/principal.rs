@@ -1,0 +1,352 @@
+//! Who is calling, whatever the credential was.
+
+use std::{any::Any, fmt, sync::Arc, time::SystemTime};
+
+/// An authenticated caller.
+///
+/// Every layer of this crate that authenticates puts one into the request's extensions; guards,
+/// handlers and extractors read it. It does not depend on the claims type of the token, and it is
+/// cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::principal::Principal;
+///
+/// let caller = Principal::builder().subject("alice").roles(["editor"]).scope("docs:read").build();
+/// assert_eq!(caller.subject(), Some("alice"));
+/// assert!(caller.has_role("editor"));
+/// assert!(caller.has_scope("docs:read"));
+/// ```
+#[derive(Clone)]
+pub struct Principal {
+    facts: Arc<dyn HasFacts>,
+    origin: Option<Origin>,
+}
+
+impl Principal {
+    /// Starts a principal by hand: for a layer that authenticates by other means, and for tests.
+    #[must_use]
+    pub fn builder() -> PrincipalBuilder {
+        PrincipalBuilder::default()
+    }
+
+    pub(crate) fn new(facts: Arc<dyn HasFacts>, origin: Option<Origin>) -> Self {
+        Self { facts, origin }
+    }
+
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
+    fn facts(&self) -> &Facts {
+        self.facts.facts()
+    }
+
+    /// What kind of caller this is.
+    #[must_use]
+    pub fn kind(&self) -> PrincipalKind {
+        self.facts().kind
+    }
+
+    /// The subject (`sub`). Outside RFC 9068 a token may have none.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.facts().text(Field::Subject)
+    }
+
+    /// The issuer (`iss`) of the credential. A subject is unique within its issuer only.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.facts().text(Field::Issuer)
+    }
+
+    /// The OAuth client that the credential was issued to (`client_id`, else `azp`).
+    #[must_use]
+    pub fn client_id(&self) -> Option<&str> {
+        self.facts().text(Field::ClientId)
+    }
+
+    /// The token's own identifier (`jti`), unique within its issuer.
+    #[must_use]
+    pub fn token_id(&self) -> Option<&str> {
+        self.facts().text(Field::TokenId)
+    }
+
+    /// The session that the token belongs to (`sid`).
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.facts().text(Field::SessionId)
+    }
+
+    /// When the credential expires (`exp`, without leeway), on the wall clock.
+    ///
+    /// A WebSocket or a stream that outlives its request must end by then.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.facts().expires_at
+    }
+
+    /// The roles, in the credential's order. They are compared byte for byte.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        self.facts().list(List::Roles)
+    }
+
+    /// The scope tokens (RFC 6749 §3.3), in the credential's order.
+    pub fn scope(&self) -> impl Iterator<Item = &str> {
+        self.facts().list(List::Scope)
+    }
+
+    /// Whether the credential grants this role. A scope of the same name does not count.
+    #[must_use]
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles().any(|granted| granted == role)
+    }
+
+    /// Whether the credential grants this scope token. A role of the same name does not count.
+    #[must_use]
+    pub fn has_scope(&self, token: &str) -> bool {
+        self.scope().any(|granted| granted == token)
+    }
+}
+
+impl fmt::Debug for Principal {
+    // Subjects and identifiers are personal data, so only the shape is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal")
+            .field("kind", &self.kind())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What kind of caller a [`Principal`] is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PrincipalKind {
+    /// A person, or whatever else the issuer calls a subject of its own.
+    #[default]
+    User,
+    /// A client that acts for itself: the client credentials grant (RFC 6749 §4.4).
+    ///
+    /// Some issuers let clients choose an identifier that looks like a user's `sub`
+    /// (RFC 9700 §4.15), so never treat a service as the user of the same name.
+    Service,
+    /// A visitor who has not signed in.
+    Guest,
+}
+
+/// Nobody is signed in, and the route allows that: what an optional layer leaves in the extensions.
+#[derive(Clone, Default)]
+pub struct Anonymous {
+    origin: Option<Origin>,
+}
+
+impl Anonymous {
+    pub(crate) fn new(origin: Option<Origin>) -> Self {
+        Self { origin }
+    }
+
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+}
+
+impl fmt::Debug for Anonymous {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Anonymous")
+    }
+}
+
+/// How the layer that authenticated answers refusals, carried along for the guards inside it.
+///
+/// The type is erased because answers are a matter of HTTP, and a principal is not.
+#[derive(Clone)]
+pub(crate) struct Origin(pub(crate) Arc<dyn Any + Send + Sync>);
+
+/// Builds a [`Principal`] by hand.
+#[derive(Default)]
+#[must_use = "nothing is built before `build` is called"]
+pub struct PrincipalBuilder {
+    facts: Facts,
+}
+
+impl PrincipalBuilder {
+    /// What kind of caller it is; a user by default.
+    pub fn kind(mut self, kind: PrincipalKind) -> Self {
+        self.facts.kind = kind;
+        self
+    }
+
+    /// The subject.
+    pub fn subject(mut self, subject: &str) -> Self {
+        self.facts.set(Field::Subject, subject);
+        self
+    }
+
+    /// The issuer that the subject is unique within.
+    pub fn issuer(mut self, issuer: &str) -> Self {
+        self.facts.set(Field::Issuer, issuer);
+        self
+    }
+
+    /// The OAuth client.
+    pub fn client_id(mut self, client_id: &str) -> Self {
+        self.facts.set(Field::ClientId, client_id);
+        self
+    }
+
+    /// The session.
+    pub fn session_id(mut self, session_id: &str) -> Self {
+        self.facts.set(Field::SessionId, session_id);
+        self
+    }
+
+    /// The credential's own identifier.
+    pub fn token_id(mut self, token_id: &str) -> Self {
+        self.facts.set(Field::TokenId, token_id);
+        self
+    }
+
+    /// When the credential expires.
+    pub fn expires_at(mut self, at: SystemTime) -> Self {
+        self.facts.expires_at = Some(at);
+        self
+    }
+
+    /// Roles, added to those already named.
+    pub fn roles<I>(mut self, roles: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        for role in roles {
+            self.facts.push(List::Roles, role.as_ref());
+        }
+        self
+    }
+
+    /// Scope tokens, separated by spaces, added to those already named.
+    pub fn scope(mut self, scope: &str) -> Self {
+        for token in scope.split(' ').filter(|token| !token.is_empty()) {
+            self.facts.push(List::Scope, token);
+        }
+        self
+    }
+
+    /// The principal.
+    #[must_use]
+    pub fn build(self) -> Principal {
+        Principal::new(Arc::new(self.facts), None)
+    }
+}
+
+impl fmt::Debug for PrincipalBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrincipalBuilder").finish_non_exhaustive()
+    }
+}
+
+/// Whatever holds the facts about a caller: a verified token, or the facts alone.
+pub(crate) trait HasFacts: Send + Sync + 'static {
+    fn facts(&self) -> &Facts;
+}
+
+impl HasFacts for Facts {
+    fn facts(&self) -> &Facts {
+        self
+    }
+}
+
+/// The facts about a caller, packed: one buffer for all text, one for the lists.
+///
+/// A principal is made for every verified token, so that its parts must not cost an allocation each.
+#[derive(Clone, Default)]
+pub(crate) struct Facts {
+    pub(crate) kind: PrincipalKind,
+    pub(crate) expires_at: Option<SystemTime>,
+    text: String,
+    fields: [Span; FIELDS],
+    items: Vec<(List, Span)>,
+}
+
+/// A range of bytes of the packed text; start and end, never split inside a character.
+#[derive(Clone, Copy, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+    set: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Field {
+    Subject,
+    Issuer,
+    ClientId,
+    TokenId,
+    SessionId,
+}
+
+const FIELDS: usize = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    Roles,
+    Scope,
+}
+
+impl Facts {
+    /// Facts with room for `bytes` of text, so that filling them allocates once.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            text: String::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn set(&mut self, field: Field, value: &str) {
+        let span = self.append(value);
+        if let Some(slot) = self.fields.get_mut(field as usize) {
+            *slot = span;
+        }
+    }
+
+    pub(crate) fn push(&mut self, list: List, value: &str) {
+        let span = self.append(value);
+        if self.items.capacity() == 0 {
+            self.items.reserve(INLINE_ITEMS);
+        }
+        self.items.push((list, span));
+    }
+
+    pub(crate) fn text(&self, field: Field) -> Option<&str> {
+        let span = self.fields.get(field as usize)?;
+        span.set.then(|| self.slice(*span))
+    }
+
+    pub(crate) fn list(&self, list: List) -> impl Iterator<Item = &str> {
+        self.items
+            .iter()
+            .filter(move |(of, _)| *of == list)
+            .map(|(_, span)| self.slice(*span))
+    }
+
+    fn append(&mut self, value: &str) -> Span {
+        let start = self.text.len();
+        self.text.push_str(value);
+        Span {
+            // A token is at most some KiB long; past 4 GiB the span is empty, never another's text.
+            start: u32::try_from(start).unwrap_or(u32::MAX),
+            end: u32::try_from(self.text.len()).unwrap_or(u32::MAX),
+            set: true,
+        }
+    }
+
+    fn slice(&self, span: Span) -> &str {
+        self.text
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
+    }
+}
+
+/// Room for a usual token's roles and scopes, so that their list grows once.
+const INLINE_ITEMS: usize = 12;

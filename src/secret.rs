@@ -1,0 +1,53 @@
+//! Values that must not be seen.
+
+use std::fmt;
+
+use zeroize::Zeroize;
+
+/// A value that is never printed and is wiped from memory when dropped.
+///
+/// There is no `Display`, and `Debug` prints a placeholder.
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::secret::Secret;
+///
+/// let secret = Secret::new(String::from("correct horse battery staple"));
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// assert_eq!(secret.expose().len(), 28);
+/// ```
+#[derive(Clone)]
+pub struct Secret<T: Zeroize>(T);
+
+impl<T: Zeroize> Secret<T> {
+    /// Takes a value into custody.
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value itself. What is done with it is the caller's responsibility.
+    #[must_use]
+    pub fn expose(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Zeroize> From<T> for Secret<T> {
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<T: Zeroize> fmt::Debug for Secret<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+impl<T: Zeroize> Drop for Secret<T> {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}

@@ -2,7 +2,9 @@
 //! guards roles.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod body;
 pub mod clock;
+pub mod deny;
 pub mod error;
 pub mod head;
 pub mod principal;

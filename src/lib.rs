@@ -8,6 +8,7 @@ pub mod deny;
 pub mod error;
 pub mod head;
 pub mod principal;
+pub mod role_guard;
 pub mod secret;
 pub mod token;
 

@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod error;
 pub mod head;
+pub mod key;
 pub mod principal;
 pub mod secret;
 pub mod token;

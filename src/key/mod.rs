@@ -1,0 +1,5 @@
+//! Keys.
+
+mod algorithm;
+
+pub use self::algorithm::Algorithm;

@@ -111,12 +111,9 @@ impl Algorithm {
     pub(crate) fn family(self) -> Family {
         match self {
             Self::Hs256 | Self::Hs384 | Self::Hs512 => Family::Hmac,
-            Self::Rs256
-            | Self::Rs384
-            | Self::Rs512
-            | Self::Ps256
-            | Self::Ps384
-            | Self::Ps512 => Family::Rsa,
+            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => {
+                Family::Rsa
+            }
             Self::Es256 => Family::Ec(Curve::P256),
             Self::Es384 => Family::Ec(Curve::P384),
             Self::Es512 => Family::Ec(Curve::P521),

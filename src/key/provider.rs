@@ -58,9 +58,9 @@ mod aws_lc {
                         .to_parsed_public_key(rsa(algorithm)?)
                         .map_err(rejected)?,
                 ),
-                Material::Ec(point) => Self::Public(
-                    ParsedPublicKey::new(curve(algorithm)?, point).map_err(rejected)?,
-                ),
+                Material::Ec(point) => {
+                    Self::Public(ParsedPublicKey::new(curve(algorithm)?, point).map_err(rejected)?)
+                }
                 Material::Ed25519(bytes) => {
                     Self::Public(ParsedPublicKey::new(&ED25519, bytes).map_err(rejected)?)
                 }

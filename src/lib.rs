@@ -2,6 +2,7 @@
 //! guards roles.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod claims;
 pub mod clock;
 pub mod error;
 pub mod head;
@@ -9,6 +10,9 @@ pub mod key;
 pub mod principal;
 pub mod secret;
 pub mod token;
+pub mod verify;
 
+pub use crate::claims::Claims;
 pub use crate::error::{AuthError, ConfigError};
 pub use crate::principal::{Anonymous, Principal};
+pub use crate::verify::{Verified, Verifier};

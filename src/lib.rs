@@ -2,8 +2,10 @@
 //! guards roles.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod body;
 pub mod claims;
 pub mod clock;
+pub mod deny;
 pub mod error;
 pub mod head;
 pub mod key;

@@ -3,14 +3,19 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod body;
+pub mod claims;
 pub mod clock;
 pub mod deny;
 pub mod error;
 pub mod head;
+pub mod key;
 pub mod principal;
 pub mod role_guard;
 pub mod secret;
 pub mod token;
+pub mod verify;
 
+pub use crate::claims::Claims;
 pub use crate::error::{AuthError, ConfigError};
 pub use crate::principal::{Anonymous, Principal};
+pub use crate::verify::{Verified, Verifier};

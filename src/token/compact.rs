@@ -1,1 +1,77 @@
+//! The compact serialization: [RFC 7515 §7.1](https://www.rfc-editor.org/rfc/rfc7515#section-7.1).
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+/// A token cut at its dots. Nothing is decoded yet.
+#[derive(Clone, Copy)]
+pub(crate) struct Compact<'a> {
+    /// What is signed: header, dot, payload.
+    pub(crate) message: &'a [u8],
+    pub(crate) header: &'a [u8],
+    pub(crate) payload: &'a [u8],
+    pub(crate) signature: &'a [u8],
+}
+
+impl<'a> Compact<'a> {
+    /// Cuts a token; `None` unless it has exactly three segments, none of them empty.
+    pub(crate) fn parse(token: &'a [u8]) -> Option<Self> {
+        let mut dots = memchr::memchr_iter(b'.', token);
+        let (first, second) = (dots.next()?, dots.next()?);
+        if dots.next().is_some() {
+            return None;
+        }
+        let parts = Self {
+            message: token.get(..second)?,
+            header: token.get(..first)?,
+            payload: token.get(first + 1..second)?,
+            signature: token.get(second + 1..)?,
+        };
+        let complete = ![parts.header, parts.payload, parts.signature]
+            .iter()
+            .any(|segment| segment.is_empty());
+        complete.then_some(parts)
+    }
+}
+
+/// Room to decode a segment: on the stack while it fits.
+pub(crate) struct Room<const N: usize> {
+    stack: [u8; N],
+    heap: Vec<u8>,
+}
+
+impl<const N: usize> Room<N> {
+    pub(crate) fn new() -> Self {
+        Self {
+            stack: [0; N],
+            heap: Vec::new(),
+        }
+    }
+
+    /// Decodes base64url without padding, strictly: the alphabet of RFC 4648 §5, and a last
+    /// character without stray bits (§3.5), so that one token has one spelling.
+    ///
+    /// With `padded`, `=` at the end is dropped first.
+    pub(crate) fn decode(&mut self, segment: &[u8], padded: bool) -> Option<&[u8]> {
+        let segment = if padded { unpadded(segment) } else { segment };
+        let room = segment.len() / 4 * 3 + 3;
+        let target = if room <= N {
+            &mut self.stack
+        } else {
+            self.heap.resize(room, 0);
+            self.heap.as_mut_slice()
+        };
+        let length = URL_SAFE_NO_PAD.decode_slice(segment, target).ok()?;
+        target.get(..length)
+    }
+}
+
+fn unpadded(segment: &[u8]) -> &[u8] {
+    let padding = segment
+        .iter()
+        .rev()
+        .take_while(|byte| **byte == b'=')
+        .count();
+    segment
+        .get(..segment.len().saturating_sub(padding))
+        .unwrap_or_default()
+}

@@ -1,0 +1,165 @@
+//! The signature algorithms: [RFC 7518 §3.1](https://www.rfc-editor.org/rfc/rfc7518#section-3.1),
+//! RFC 8037 and RFC 9864.
+
+use std::{fmt, str::FromStr};
+
+use crate::error::ConfigError;
+
+/// A JWS signature algorithm.
+///
+/// There is no `none`. Names are compared with their case (RFC 7515 §4.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// HMAC with SHA-256.
+    Hs256,
+    /// HMAC with SHA-384.
+    Hs384,
+    /// HMAC with SHA-512.
+    Hs512,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+    /// RSASSA-PKCS1-v1_5 with SHA-384.
+    Rs384,
+    /// RSASSA-PKCS1-v1_5 with SHA-512.
+    Rs512,
+    /// RSASSA-PSS with SHA-256.
+    Ps256,
+    /// RSASSA-PSS with SHA-384.
+    Ps384,
+    /// RSASSA-PSS with SHA-512.
+    Ps512,
+    /// ECDSA on P-256 with SHA-256.
+    Es256,
+    /// ECDSA on P-384 with SHA-384.
+    Es384,
+    /// ECDSA on P-521 with SHA-512; needs the feature `aws-lc-rs`.
+    Es512,
+    /// EdDSA (RFC 8037). Only Ed25519 keys are supported, so it is the same as [`Ed25519`](Self::Ed25519).
+    EdDsa,
+    /// EdDSA on Ed25519, by its fully specified name (RFC 9864).
+    Ed25519,
+}
+
+/// Algorithms that share a kind of key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Hmac,
+    Rsa,
+    Ec(Curve),
+    Ed25519,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+impl Algorithm {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Hs256,
+        Self::Hs384,
+        Self::Hs512,
+        Self::Rs256,
+        Self::Rs384,
+        Self::Rs512,
+        Self::Ps256,
+        Self::Ps384,
+        Self::Ps512,
+        Self::Es256,
+        Self::Es384,
+        Self::Es512,
+        Self::EdDsa,
+        Self::Ed25519,
+    ];
+
+    /// The name as it stands in a token's header.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::Es512 => "ES512",
+            Self::EdDsa => "EdDSA",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// Whether the algorithm is a MAC, so that verifier and issuer share a secret.
+    #[must_use]
+    pub fn is_hmac(self) -> bool {
+        self.family() == Family::Hmac
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.as_str() == name)
+    }
+
+    pub(crate) fn family(self) -> Family {
+        match self {
+            Self::Hs256 | Self::Hs384 | Self::Hs512 => Family::Hmac,
+            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => {
+                Family::Rsa
+            }
+            Self::Es256 => Family::Ec(Curve::P256),
+            Self::Es384 => Family::Ec(Curve::P384),
+            Self::Es512 => Family::Ec(Curve::P521),
+            Self::EdDsa | Self::Ed25519 => Family::Ed25519,
+        }
+    }
+
+    /// One name for algorithms that are the same: RFC 9864 renames `EdDSA` on Ed25519.
+    pub(crate) fn canonical(self) -> Self {
+        match self {
+            Self::EdDsa => Self::Ed25519,
+            other => other,
+        }
+    }
+
+    /// RFC 7518 §3.2: a key of the hash's size or larger.
+    pub(crate) fn secret_bytes(self) -> usize {
+        match self {
+            Self::Hs384 => 48,
+            Self::Hs512 => 64,
+            _ => 32,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = ConfigError;
+
+    /// Reads a name as it stands in a token's header.
+    ///
+    /// # Errors
+    ///
+    /// An unknown name, and `none` in any spelling (RFC 8725 §3.2).
+    fn from_str(name: &str) -> Result<Self, ConfigError> {
+        Self::from_name(name).ok_or_else(|| {
+            ConfigError::Algorithm(if name.eq_ignore_ascii_case("none") {
+                "`none` is never accepted: it is no signature".into()
+            } else {
+                format!("`{}`", name.escape_default()).into()
+            })
+        })
+    }
+}

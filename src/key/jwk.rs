@@ -1,0 +1,113 @@
+//! Reads JSON Web Keys: [RFC 7517 §4](https://www.rfc-editor.org/rfc/rfc7517#section-4) and
+//! RFC 7518 §6.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Algorithm, VerifyingKey, der::unsigned, provider::Material, verifying::Kid};
+use crate::error::ConfigError;
+
+/// The members that matter for verifying. All others are ignored (RFC 7517 §4), private parts too.
+#[derive(Deserialize)]
+pub(crate) struct Jwk {
+    kty: String,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    key_ops: Option<Vec<String>>,
+    alg: Option<String>,
+    kid: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    k: Option<String>,
+}
+
+impl Jwk {
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        serde_json::from_slice(json).map_err(|_| ConfigError::Key("not a JSON Web Key".into()))
+    }
+
+    pub(crate) fn from_value(value: Value) -> Result<Self, ConfigError> {
+        serde_json::from_value(value).map_err(|_| ConfigError::Key("not a JSON Web Key".into()))
+    }
+
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    pub(crate) fn into_key(self) -> Result<VerifyingKey, ConfigError> {
+        let refuse = |why: &'static str| Err(ConfigError::Key(why.into()));
+        // RFC 7517 §4.2, §4.3: a key for another use is not tried.
+        if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return refuse("`use` is not `sig`");
+        }
+        if let Some(operations) = &self.key_ops
+            && !operations.iter().any(|operation| operation == "verify")
+        {
+            return refuse("`key_ops` does not name `verify`");
+        }
+        let declared = match self.alg.as_deref() {
+            None => None,
+            Some(name) => match Algorithm::from_name(name) {
+                Some(algorithm) => Some(algorithm),
+                None => return refuse("`alg` is no signature algorithm known here"),
+            },
+        };
+        let kid = match &self.kid {
+            Some(kid) => Kid::Named(kid.as_str().into()),
+            None => Kid::Nameless,
+        };
+        match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => {
+                let (n, e) = (member(&self.n, "n")?, member(&self.e, "e")?);
+                let material = Material::Rsa {
+                    n: unsigned(&n),
+                    e: unsigned(&e),
+                };
+                VerifyingKey::prepare(kid, declared, &material)
+            }
+            ("EC", Some(curve)) => {
+                // RFC 7518 §6.2.1.2: the full size of a coordinate, leading zeros included.
+                let size = match curve {
+                    "P-256" => 32,
+                    "P-384" => 48,
+                    "P-521" => 66,
+                    _ => return refuse("unsupported `crv`"),
+                };
+                let (x, y) = (member(&self.x, "x")?, member(&self.y, "y")?);
+                if x.len() != size || y.len() != size {
+                    return refuse("a coordinate has the wrong size for its `crv`");
+                }
+                let point = [&[4], x.as_slice(), y.as_slice()].concat();
+                VerifyingKey::prepare(kid, declared, &Material::Ec(&point))
+            }
+            // RFC 8037 §2
+            ("OKP", Some("Ed25519")) => {
+                let x = member(&self.x, "x")?;
+                VerifyingKey::prepare(kid, declared, &Material::Ed25519(&x))
+            }
+            ("oct", _) => {
+                let secret = zeroize::Zeroizing::new(member(&self.k, "k")?);
+                VerifyingKey::secret(kid, declared, &secret)
+            }
+            _ => refuse("unsupported `kty` or `crv`"),
+        }
+    }
+}
+
+/// Whether a JSON text is a JWK or a set of them.
+pub(crate) fn is_key_document(json: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(json)
+        .is_ok_and(|value| value.get("kty").is_some() || value.get("keys").is_some())
+}
+
+fn member(value: &Option<String>, name: &'static str) -> Result<Vec<u8>, ConfigError> {
+    value
+        .as_deref()
+        .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
+        .filter(|bytes| !bytes.is_empty())
+        .ok_or_else(|| ConfigError::Key(format!("`{name}` is missing or not base64url").into()))
+}

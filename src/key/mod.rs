@@ -1,0 +1,152 @@
+//! Keys that verify, sets of them, and where they come from.
+//!
+//! A [`VerifyingKey`] is one key, prepared when it is loaded; a [`KeySet`] finds the one that a
+//! token names; a [`KeySource`] is whatever answers that question, so that keys may come from
+//! elsewhere than memory.
+
+mod algorithm;
+mod der;
+mod jwk;
+mod provider;
+mod set;
+mod verifying;
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::sync::oneshot;
+
+pub(crate) use self::set::default_algorithms;
+pub use self::{algorithm::Algorithm, set::KeySet, verifying::VerifyingKey};
+
+/// Answers which key verifies a token.
+///
+/// The answer comes at once. A source that has to ask somebody else says [`KeyLookup::Wait`] and
+/// does its asking in a task of its own; the request waits, and asks exactly once more.
+pub trait KeySource: Send + Sync + 'static {
+    /// Looks for the key of a token.
+    fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup;
+}
+
+impl<T: KeySource + ?Sized> KeySource for Arc<T> {
+    fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
+        (**self).lookup(query)
+    }
+}
+
+/// What a token's header says about its key. The algorithm is one that the verifier allows.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyQuery<'a> {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) kid: Option<&'a str>,
+    pub(crate) listed: bool,
+}
+
+impl<'a> KeyQuery<'a> {
+    /// The token's algorithm.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The token's `kid`: an opaque string that anybody may have written.
+    #[must_use]
+    pub fn kid(&self) -> Option<&'a str> {
+        self.kid
+    }
+}
+
+/// A [`KeySource`]'s answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum KeyLookup {
+    /// The key is here.
+    Found(KeyMatch),
+    /// There is no such key: the token is refused.
+    Absent,
+    /// Several keys fit and nothing says which: the token is refused.
+    Ambiguous,
+    /// The keys are being asked for.
+    Wait(KeyWait),
+    /// The keys cannot be had now: the request is answered with 503.
+    Unavailable {
+        /// Seconds until a new attempt may succeed.
+        retry_after: u32,
+    },
+}
+
+/// The key, or the few secrets, that may verify a token.
+#[derive(Clone, Debug)]
+pub struct KeyMatch {
+    first: Arc<VerifyingKey>,
+    rest: Vec<Arc<VerifyingKey>>,
+}
+
+impl KeyMatch {
+    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        std::iter::once(&self.first)
+            .chain(&self.rest)
+            .any(|key| key.verifies(algorithm, message, signature))
+    }
+}
+
+impl From<Arc<VerifyingKey>> for KeyMatch {
+    fn from(key: Arc<VerifyingKey>) -> Self {
+        Self {
+            first: key,
+            rest: Vec::new(),
+        }
+    }
+}
+
+/// Resolves when a [`KeySource`] has news: keys, or the certainty that there are none now.
+///
+/// # Cancel safety
+///
+/// Dropping it drops a place in the queue and nothing else: what the source does goes on.
+pub struct KeyWait {
+    news: oneshot::Receiver<()>,
+}
+
+impl KeyWait {
+    /// A wait, and the other end that ends it. Dropping the other end ends it too.
+    #[must_use]
+    pub fn new() -> (KeyNews, Self) {
+        let (sender, news) = oneshot::channel();
+        (KeyNews { sender }, Self { news })
+    }
+}
+
+impl Future for KeyWait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = ready!(Pin::new(&mut self.news).poll(cx));
+        Poll::Ready(())
+    }
+}
+
+impl fmt::Debug for KeyWait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyWait")
+    }
+}
+
+/// The source's end of a [`KeyWait`].
+#[derive(Debug)]
+pub struct KeyNews {
+    sender: oneshot::Sender<()>,
+}
+
+impl KeyNews {
+    /// Ends the wait.
+    pub fn announce(self) {
+        // Nobody waits any more where the request was dropped.
+        let _ = self.sender.send(());
+    }
+}

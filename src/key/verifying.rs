@@ -1,0 +1,386 @@
+//! One key that verifies.
+
+use std::{fmt, sync::Arc};
+
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+
+use super::{
+    Algorithm,
+    algorithm::{Curve, Family},
+    der, jwk,
+    provider::{Material, PreparedKey},
+};
+use crate::error::ConfigError;
+
+/// A key that verifies signatures, prepared once when it is loaded.
+///
+/// One key serves one algorithm (RFC 8725 §3.1). A key that names its algorithm (a secret, a JWK
+/// with `alg`, [`with_algorithm`](Self::with_algorithm)) serves that one. Any other serves the
+/// algorithms that the verifier lists and that fit it; without a list, RS256 for RSA and the
+/// curve's own algorithm otherwise.
+///
+/// # Security
+///
+/// A key is typed: a public key can never be asked for a MAC, whatever a token's header says.
+#[derive(Clone)]
+pub struct VerifyingKey {
+    kid: Kid,
+    family: Family,
+    declared: Option<Algorithm>,
+    prepared: Arc<[(Algorithm, PreparedKey)]>,
+}
+
+/// Which tokens a key is for, by their `kid`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kid {
+    /// Loaded without one, from a secret or a file: any token.
+    Any,
+    /// From a JWK without `kid`: tokens without.
+    Nameless,
+    /// Tokens with this very `kid`.
+    Named(Box<str>),
+}
+
+impl VerifyingKey {
+    /// A key for HMAC from a secret of random bytes.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConfigError::SecretTooShort`]: fewer bytes than the hash has (RFC 7518 §3.2): 32 for
+    ///   HS256, 48 for HS384, 64 for HS512.
+    /// - [`ConfigError::SecretIsAKey`]: the bytes are a PEM, a JWK, a DER or an SSH key. Whoever
+    ///   knows a *public* key could then sign tokens.
+    /// - [`ConfigError::Algorithm`]: the algorithm is no HMAC.
+    pub fn from_secret(
+        algorithm: Algorithm,
+        secret: impl AsRef<[u8]>,
+    ) -> Result<Self, ConfigError> {
+        if !algorithm.is_hmac() {
+            return Err(ConfigError::Algorithm(
+                format!("{algorithm} does not work with a secret").into(),
+            ));
+        }
+        Self::secret(Kid::Any, Some(algorithm), secret.as_ref())
+    }
+
+    pub(crate) fn secret(
+        kid: Kid,
+        declared: Option<Algorithm>,
+        secret: &[u8],
+    ) -> Result<Self, ConfigError> {
+        if let Some(kind) = kind_of_key(secret) {
+            return Err(ConfigError::SecretIsAKey(kind));
+        }
+        let algorithm = declared.unwrap_or(Algorithm::Hs256);
+        if secret.len() < algorithm.secret_bytes() {
+            return Err(ConfigError::SecretTooShort {
+                algorithm: algorithm.as_str(),
+                required: algorithm.secret_bytes(),
+                actual: secret.len(),
+            });
+        }
+        Self::prepare(kid, declared, &Material::Secret(secret))
+    }
+
+    /// A public key from PEM: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
+    ///
+    /// Of a certificate only its key is used; its dates and its signatures are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`]: a private key, an unknown kind of key, RSA under 2048 or over 8192
+    /// bits, a point that is not on its curve.
+    #[cfg(feature = "pem")]
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        use jsonwebtoken::{DecodingKey, DecodingKeyKind};
+
+        let pem = pem.as_ref();
+        let holds = |text: &[u8]| memchr::memmem::find(pem, text).is_some();
+        if holds(b"PRIVATE KEY-----") {
+            return Err(ConfigError::Key(
+                "this is a private key; a verifier needs only the public one".into(),
+            ));
+        }
+        // jsonwebtoken's readers look at the kind of key, so exactly one of them succeeds.
+        let (family, key) = DecodingKey::from_rsa_pem(pem)
+            .map(|key| (Encoded::Rsa, key))
+            .or_else(|_| DecodingKey::from_ec_pem(pem).map(|key| (Encoded::Ec, key)))
+            .or_else(|_| DecodingKey::from_ed_pem(pem).map(|key| (Encoded::Ed, key)))
+            .map_err(|_| {
+                ConfigError::Key("not a PEM of an RSA, EC or Ed25519 public key".into())
+            })?;
+        let DecodingKeyKind::SecretOrDer(bytes) = key.kind() else {
+            return Err(ConfigError::Key("unexpected form of the PEM's key".into()));
+        };
+        let material = match family {
+            Encoded::Rsa => {
+                let (n, e) = der::rsa_public_key(bytes)
+                    .ok_or_else(|| ConfigError::Key("not an RSA public key".into()))?;
+                Material::Rsa { n, e }
+            }
+            Encoded::Ec => Material::Ec(bytes),
+            Encoded::Ed => Material::Ed25519(bytes),
+        };
+        Self::prepare(Kid::Any, None, &material)
+    }
+
+    /// A public key from DER: `SubjectPublicKeyInfo` (RFC 5280 §4.1) or `RSAPublicKey` (RFC 8017
+    /// appendix A.1.1).
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem`](Self::from_pem).
+    #[cfg(feature = "pem")]
+    pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let der = der.as_ref();
+        let label = match der::rsa_public_key(der) {
+            Some(_) => "RSA PUBLIC KEY",
+            None => "PUBLIC KEY",
+        };
+        let body = STANDARD.encode(der);
+        Self::from_pem(format!(
+            "-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
+        ))
+    }
+
+    /// A key from a JWK (RFC 7517 §4) in JSON.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConfigError::Key`]: a key that is not for verifying (`use`, `key_ops`), an unknown or
+    ///   unfitting `alg`, `kty` or `crv`, a bad coordinate, RSA under 2048 or over 8192 bits.
+    /// - [`ConfigError::SecretTooShort`] for an `oct` key.
+    pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        jwk::Jwk::parse(json.as_ref())?.into_key()
+    }
+
+    /// Binds the key to one algorithm.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Key`] where the key does not fit it, or is bound to another already.
+    pub fn with_algorithm(mut self, algorithm: Algorithm) -> Result<Self, ConfigError> {
+        let algorithm = algorithm.canonical();
+        if !self.algorithms().any(|own| own == algorithm) {
+            return Err(ConfigError::Key(
+                format!("the key cannot be used with {algorithm}").into(),
+            ));
+        }
+        self.declared = Some(algorithm);
+        Ok(self)
+    }
+
+    /// Binds the key to tokens with this very `kid`.
+    #[must_use]
+    pub fn with_kid(mut self, kid: impl Into<Box<str>>) -> Self {
+        self.kid = Kid::Named(kid.into());
+        self
+    }
+
+    /// The `kid` that the key is bound to.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        match &self.kid {
+            Kid::Named(kid) => Some(kid),
+            Kid::Any | Kid::Nameless => None,
+        }
+    }
+
+    pub(crate) fn kid_rule(&self) -> &Kid {
+        &self.kid
+    }
+
+    pub(crate) fn is_secret(&self) -> bool {
+        self.family == Family::Hmac
+    }
+
+    /// The algorithms that the key can be used with, whatever a verifier lists.
+    pub(crate) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
+        self.prepared
+            .iter()
+            .map(|(algorithm, _)| *algorithm)
+            .filter(|algorithm| self.declared.is_none_or(|declared| declared == *algorithm))
+    }
+
+    /// Whether the key may verify a token with this algorithm; `listed`: the verifier has a list.
+    pub(crate) fn serves(&self, algorithm: Algorithm, listed: bool) -> bool {
+        let algorithm = algorithm.canonical();
+        match self.declared {
+            Some(declared) => declared == algorithm,
+            None if listed => self.algorithms().any(|own| own == algorithm),
+            None => self.family.default_algorithm() == algorithm,
+        }
+    }
+
+    /// The algorithm that the key serves in a verifier without a list.
+    pub(crate) fn default_algorithm(&self) -> Algorithm {
+        self.declared
+            .unwrap_or_else(|| self.family.default_algorithm())
+    }
+
+    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        let algorithm = algorithm.canonical();
+        self.prepared
+            .iter()
+            .find(|(own, _)| *own == algorithm)
+            .is_some_and(|(_, key)| key.verifies(message, signature))
+    }
+
+    pub(crate) fn prepare(
+        kid: Kid,
+        declared: Option<Algorithm>,
+        material: &Material<'_>,
+    ) -> Result<Self, ConfigError> {
+        let family = check(material)?;
+        let declared = declared.map(Algorithm::canonical);
+        if declared.is_some_and(|algorithm| algorithm.family() != family) {
+            return Err(ConfigError::Key("`alg` does not fit the key".into()));
+        }
+        let prepared = Algorithm::ALL
+            .into_iter()
+            .filter(|algorithm| algorithm.canonical() == *algorithm)
+            .filter(|algorithm| algorithm.family() == family)
+            .filter(|algorithm| declared.is_none_or(|declared| declared == *algorithm))
+            .filter(|algorithm| match *material {
+                Material::Secret(secret) => secret.len() >= algorithm.secret_bytes(),
+                _ => true,
+            })
+            .map(|algorithm| Ok((algorithm, PreparedKey::new(algorithm, material)?)))
+            .collect::<Result<Arc<[_]>, ConfigError>>()?;
+        Ok(Self {
+            kid,
+            family,
+            declared,
+            prepared,
+        })
+    }
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyingKey")
+            .field("kid", &self.kid)
+            .field("algorithms", &self.algorithms().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "pem")]
+enum Encoded {
+    Rsa,
+    Ec,
+    Ed,
+}
+
+impl Family {
+    fn default_algorithm(self) -> Algorithm {
+        match self {
+            Self::Hmac => Algorithm::Hs256,
+            Self::Rsa => Algorithm::Rs256,
+            Self::Ec(Curve::P256) => Algorithm::Es256,
+            Self::Ec(Curve::P384) => Algorithm::Es384,
+            Self::Ec(Curve::P521) => Algorithm::Es512,
+            Self::Ed25519 => Algorithm::Ed25519,
+        }
+    }
+}
+
+/// Checks what no cryptographic library checks when it loads a key.
+fn check(material: &Material<'_>) -> Result<Family, ConfigError> {
+    let refuse = |why: &'static str| Err(ConfigError::Key(why.into()));
+    match *material {
+        Material::Secret(_) => Ok(Family::Hmac),
+        Material::Rsa { n, e } => {
+            // RFC 7518 §3.3: 2048 bits or larger. The upper bound keeps one signature affordable.
+            match bits(n) {
+                2048..=8192 => {}
+                0..2048 => return refuse("the RSA key has fewer than 2048 bits (RFC 7518 §3.3)"),
+                _ => return refuse("the RSA key has more than 8192 bits"),
+            }
+            let odd = e.last().is_some_and(|last| last & 1 == 1);
+            if !odd || bits(e) < 2 || bits(e) > 33 {
+                return refuse("the RSA exponent is not an odd number between 3 and 2^33");
+            }
+            Ok(Family::Rsa)
+        }
+        Material::Ec(point) => match (point.first(), point.len()) {
+            (Some(4), 65) => Ok(Family::Ec(Curve::P256)),
+            (Some(4), 97) => Ok(Family::Ec(Curve::P384)),
+            (Some(4), 133) => Ok(Family::Ec(Curve::P521)),
+            _ => refuse("not an uncompressed point on P-256, P-384 or P-521"),
+        },
+        Material::Ed25519(bytes) => match <[u8; 32]>::try_from(bytes) {
+            Ok(key) if has_small_order(key) => refuse("the Ed25519 key is a point of small order"),
+            Ok(_) => Ok(Family::Ed25519),
+            Err(_) => refuse("an Ed25519 public key has 32 bytes"),
+        },
+    }
+}
+
+fn bits(number: &[u8]) -> usize {
+    let leading = number
+        .first()
+        .map_or(0, |byte| byte.leading_zeros() as usize);
+    number.len() * 8 - leading
+}
+
+/// With a key of small order one signature verifies for many messages.
+fn has_small_order(mut key: [u8; 32]) -> bool {
+    // The sign of x does not change the order.
+    key[31] &= 0x7F;
+    let edge = |first: u8, middle: u8, last: u8| {
+        let mut bytes = [middle; 32];
+        bytes[0] = first;
+        bytes[31] = last;
+        bytes
+    };
+    [
+        edge(0x00, 0x00, 0x00),
+        edge(0x01, 0x00, 0x00),
+        edge(0xEC, 0xFF, 0x7F),
+        edge(0xED, 0xFF, 0x7F),
+        edge(0xEE, 0xFF, 0x7F),
+        ORDER_8_A,
+        ORDER_8_B,
+    ]
+    .contains(&key)
+}
+
+/// The y coordinates of the points of order 8 on edwards25519, little endian.
+const ORDER_8_A: [u8; 32] = [
+    0x26, 0xE8, 0x95, 0x8F, 0xC2, 0xB2, 0x27, 0xB0, 0x45, 0xC3, 0xF4, 0x89, 0xF2, 0xEF, 0x98, 0xF0,
+    0xD5, 0xDF, 0xAC, 0x05, 0xD3, 0xC6, 0x33, 0x39, 0xB1, 0x38, 0x02, 0x88, 0x6D, 0x53, 0xFC, 0x05,
+];
+const ORDER_8_B: [u8; 32] = [
+    0xC7, 0x17, 0x6A, 0x70, 0x3D, 0x4D, 0xD8, 0x4F, 0xBA, 0x3C, 0x0B, 0x76, 0x0D, 0x10, 0x67, 0x0F,
+    0x2A, 0x20, 0x53, 0xFA, 0x2C, 0x39, 0xCC, 0xC6, 0x4E, 0xC7, 0xFD, 0x77, 0x92, 0xAC, 0x03, 0x7A,
+];
+
+/// Names the kind of key that a "secret" really is. Public keys are public: a MAC under one is
+/// forged by anybody who has it.
+fn kind_of_key(secret: &[u8]) -> Option<&'static str> {
+    let text = secret.trim_ascii();
+    if memchr::memmem::find(text, b"-----BEGIN ").is_some() {
+        return Some("PEM");
+    }
+    if text.starts_with(b"{") && jwk::is_key_document(text) {
+        return Some("JWK");
+    }
+    if [&b"ssh-"[..], b"ecdsa-sha2-"]
+        .iter()
+        .any(|prefix| text.starts_with(prefix))
+    {
+        return Some("key in SSH format");
+    }
+    let decoded = STANDARD
+        .decode(text)
+        .or_else(|_| URL_SAFE_NO_PAD.decode(text))
+        .unwrap_or_default();
+    if der::is_one_sequence(secret) || der::is_one_sequence(&decoded) {
+        return Some("key in DER format");
+    }
+    None
+}

@@ -6,6 +6,7 @@ pub mod body;
 pub mod clock;
 pub mod deny;
 pub mod error;
+pub mod extract;
 pub mod head;
 pub mod principal;
 pub mod secret;

@@ -7,6 +7,7 @@ pub mod claims;
 pub mod clock;
 pub mod deny;
 pub mod error;
+pub mod extract;
 pub mod head;
 pub mod key;
 pub mod principal;

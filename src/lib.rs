@@ -2,6 +2,7 @@
 //! guards roles.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod auth;
 pub mod body;
 pub mod claims;
 pub mod clock;
@@ -16,7 +17,9 @@ pub mod secret;
 pub mod token;
 pub mod verify;
 
+pub use crate::auth::JwtAuthLayer;
 pub use crate::claims::Claims;
 pub use crate::error::{AuthError, ConfigError};
 pub use crate::principal::{Anonymous, Principal};
+pub use crate::role_guard::RoleGuardLayer;
 pub use crate::verify::{Verified, Verifier};

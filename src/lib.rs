@@ -8,6 +8,9 @@ pub mod head;
 pub mod key;
 pub mod principal;
 pub mod secret;
+#[cfg(any(test, feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod test_util;
 pub mod token;
 
 pub use crate::error::{AuthError, ConfigError};

@@ -2,7 +2,10 @@
 //! guards roles.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod body;
+pub mod claims;
 pub mod clock;
+pub mod deny;
 pub mod error;
 pub mod head;
 pub mod key;
@@ -12,6 +15,9 @@ pub mod secret;
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
 pub mod token;
+pub mod verify;
 
+pub use crate::claims::Claims;
 pub use crate::error::{AuthError, ConfigError};
 pub use crate::principal::{Anonymous, Principal};
+pub use crate::verify::{Verified, Verifier};

@@ -1,6 +1,10 @@
 //! Who is calling, whatever the credential was.
 
-use std::{any::Any, fmt, sync::Arc, time::SystemTime};
+use std::{any::Any, fmt, sync::Arc};
+
+use time::OffsetDateTime;
+
+use crate::token::date::Date;
 
 /// An authenticated caller.
 ///
@@ -79,12 +83,12 @@ impl Principal {
         self.facts().text(Field::SessionId)
     }
 
-    /// When the credential expires (`exp`, without leeway), on the wall clock.
+    /// When the credential expires (`exp`, without leeway).
     ///
     /// A WebSocket or a stream that outlives its request must end by then.
     #[must_use]
-    pub fn expires_at(&self) -> Option<SystemTime> {
-        self.facts().expires_at
+    pub fn expires_at(&self) -> Option<OffsetDateTime> {
+        self.facts().expires_at()
     }
 
     /// The roles, in the credential's order. They are compared byte for byte.
@@ -208,8 +212,8 @@ impl PrincipalBuilder {
     }
 
     /// When the credential expires.
-    pub fn expires_at(mut self, at: SystemTime) -> Self {
-        self.facts.expires_at = Some(at);
+    pub fn expires_at(mut self, at: OffsetDateTime) -> Self {
+        self.facts.expires = Some(at.into());
         self
     }
 
@@ -263,7 +267,7 @@ impl HasFacts for Facts {
 #[derive(Clone, Default)]
 pub(crate) struct Facts {
     pub(crate) kind: PrincipalKind,
-    pub(crate) expires_at: Option<SystemTime>,
+    pub(crate) expires: Option<Date>,
     text: String,
     fields: [Span; FIELDS],
     items: Vec<(List, Span)>,
@@ -284,9 +288,11 @@ pub(crate) enum Field {
     ClientId,
     TokenId,
     SessionId,
+    /// `azp`, which stands in for a missing `client_id`.
+    AuthorizedParty,
 }
 
-const FIELDS: usize = 5;
+const FIELDS: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
@@ -310,12 +316,24 @@ impl Facts {
         }
     }
 
+    /// Makes `to` say what `from` says.
+    pub(crate) fn copy(&mut self, from: Field, to: Field) {
+        let span = self.fields.get(from as usize).copied().unwrap_or_default();
+        if let Some(slot) = self.fields.get_mut(to as usize) {
+            *slot = span;
+        }
+    }
+
     pub(crate) fn push(&mut self, list: List, value: &str) {
         let span = self.append(value);
         if self.items.capacity() == 0 {
             self.items.reserve(INLINE_ITEMS);
         }
         self.items.push((list, span));
+    }
+
+    pub(crate) fn expires_at(&self) -> Option<OffsetDateTime> {
+        self.expires.map(Date::to_calendar)
     }
 
     pub(crate) fn text(&self, field: Field) -> Option<&str> {

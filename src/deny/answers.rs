@@ -1,0 +1,170 @@
+//! The settings of a layer's answers, and the last word on every refusal.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+
+use crate::{
+    body::ResponseBody,
+    deny::{Denial, Problem, Responder, challenge::Challenges, grpc::Protocol},
+    error::AuthError,
+    head::RequestHead,
+    principal::Origin,
+};
+
+/// How a layer answers what it refuses.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    pub(super) realm: String,
+    pub(super) details: bool,
+    pub(super) challenges: Challenges,
+    responder: Arc<dyn Responder>,
+}
+
+impl Answers {
+    /// The protection space that challenges name (RFC 9110 §11.5).
+    ///
+    /// In a challenge, characters outside printable ASCII are replaced by spaces.
+    pub(crate) fn with_realm(mut self, realm: String) -> Self {
+        self.challenges = Challenges::new(&realm, self.details);
+        self.realm = realm;
+        self
+    }
+
+    /// Leaves every explaining text out; codes stay.
+    pub(crate) fn without_details(mut self) -> Self {
+        self.challenges = Challenges::new(&self.realm, false);
+        self.details = false;
+        self
+    }
+
+    pub(crate) fn with_responder(mut self, responder: Arc<dyn Responder>) -> Self {
+        self.responder = responder;
+        self
+    }
+
+    /// The response to a request that is refused.
+    pub(crate) fn deny<B>(
+        &self,
+        error: AuthError,
+        head: RequestHead<'_>,
+    ) -> Response<ResponseBody<B>> {
+        #[cfg(feature = "tracing")]
+        record(&error);
+
+        let denial = Denial {
+            error: &error,
+            answers: self,
+            head,
+        };
+        let mut response = match Protocol::of(head.content_type()) {
+            Some(protocol) => protocol.answer(&denial),
+            None => self.respond(&denial),
+        };
+        // Not even a gRPC answer, which is a 200, may be kept for others by a cache.
+        response
+            .headers_mut()
+            .entry(CACHE_CONTROL)
+            .or_insert(const { HeaderValue::from_static("no-store") });
+        // RFC 9110 §9.3.2: the headers of a GET, and no content.
+        if head.method() == Method::HEAD {
+            *response.body_mut() = Bytes::new();
+        }
+        response.extensions_mut().insert(error);
+        response.map(ResponseBody::denied)
+    }
+
+    /// The responder's answer, with what it left out.
+    fn respond(&self, denial: &Denial<'_>) -> Response<Bytes> {
+        let mut response = self.responder.respond(denial);
+        let (status, length) = (response.status(), response.body().len());
+        let headers = response.headers_mut();
+
+        // RFC 9110 §15.5.2: a 401 without a challenge is not allowed.
+        if status == StatusCode::UNAUTHORIZED && !headers.contains_key(WWW_AUTHENTICATE) {
+            let challenge = denial.challenge();
+            headers.insert(
+                WWW_AUTHENTICATE,
+                challenge.unwrap_or_else(|| self.challenges.bare()),
+            );
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE && !headers.contains_key(RETRY_AFTER) {
+            headers.insert(RETRY_AFTER, denial.retry_after().unwrap_or(1).into());
+        }
+        // RFC 9110 §8.6: none on 1xx and 204.
+        let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
+        if bodiless {
+            headers.remove(CONTENT_LENGTH);
+        } else if !declares(headers, length) {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        response
+    }
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        const REALM: &str = "api";
+
+        Self {
+            realm: REALM.to_owned(),
+            details: true,
+            responder: Arc::new(Problem::new()),
+            challenges: Challenges::new(REALM, true),
+        }
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers")
+            .field("realm", &self.realm)
+            .field("details", &self.details)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a layer's answers travel with the principal, for the guards inside it.
+pub(crate) fn origin(answers: &Arc<Answers>) -> Origin {
+    Origin(Arc::<Answers>::clone(answers))
+}
+
+/// The answers that travelled with a principal.
+pub(crate) fn answers_of(origin: &Origin) -> Option<Arc<Answers>> {
+    Arc::clone(&origin.0).downcast().ok()
+}
+
+/// Whether the `Content-Length` that a responder set is there once and true.
+fn declares(headers: &HeaderMap, length: usize) -> bool {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let declared = values
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok());
+    declared == Some(length) && values.next().is_none()
+}
+
+#[cfg(feature = "tracing")]
+fn record(error: &AuthError) {
+    use std::{error::Error, iter::successors, sync::Once};
+
+    use crate::error::AuthErrorKind;
+
+    static MISCONFIGURED: Once = Once::new();
+
+    if error.kind() == AuthErrorKind::Misconfigured {
+        // Every request would repeat it.
+        MISCONFIGURED.call_once(|| tracing::error!(reason = error.as_str(), "{error}"));
+    }
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        let causes: Vec<String> = successors(error.source(), |&cause| cause.source())
+            .map(ToString::to_string)
+            .collect();
+        let cause = (!causes.is_empty()).then(|| causes.join(": "));
+        tracing::debug!(reason = error.as_str(), cause, "request refused");
+    }
+}

@@ -1,0 +1,114 @@
+//! Refusals of gRPC and gRPC-Web calls, each in its own framing.
+//!
+//! A gRPC server answers HTTP 200 and says the outcome in `grpc-status`; only proxies that know
+//! nothing of gRPC are read by their HTTP status
+//! ([PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)).
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
+
+use crate::{
+    deny::Denial,
+    error::{AuthError, AuthErrorKind},
+};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// Which of the gRPC protocols a request speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Grpc,
+    /// gRPC-Web: trailers are a frame of the body
+    /// ([PROTOCOL-WEB](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md)).
+    Web,
+    /// gRPC-Web with a body in base64.
+    WebText,
+}
+
+impl Protocol {
+    pub(super) fn of(content_type: &[u8]) -> Option<Self> {
+        let end = content_type
+            .iter()
+            .position(|byte| matches!(byte, b'+' | b';' | b' ' | b'\t'))
+            .unwrap_or(content_type.len());
+        let base = content_type.get(..end)?;
+        [Self::Grpc, Self::Web, Self::WebText]
+            .into_iter()
+            .find(|protocol| base.eq_ignore_ascii_case(protocol.content_type().as_bytes()))
+    }
+
+    /// The base type, never the request's own bytes.
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Grpc => "application/grpc",
+            Self::Web => "application/grpc-web",
+            Self::WebText => "application/grpc-web-text",
+        }
+    }
+
+    pub(super) fn answer(self, denial: &Denial<'_>) -> Response<Bytes> {
+        let status = status(denial.error());
+        // `grpc-message` is percent-encoded ASCII; our texts hold nothing that needs encoding.
+        let message = denial.detail();
+
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
+        if self == Self::Grpc {
+            // Trailers-Only: the status among the headers, and no body.
+            headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
+            if let Some(message) = message {
+                headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
+            }
+        } else {
+            let frame = trailers_frame(status, message);
+            let body = match self {
+                Self::WebText => Bytes::from(STANDARD.encode(frame)),
+                _ => Bytes::from(frame),
+            };
+            headers.insert(CONTENT_LENGTH, body.len().into());
+            *response.body_mut() = body;
+        }
+        response
+    }
+}
+
+/// The status code of a refusal ([statuscodes](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).
+fn status(error: &AuthError) -> &'static str {
+    const INVALID_ARGUMENT: &str = "3";
+    const PERMISSION_DENIED: &str = "7";
+    const RESOURCE_EXHAUSTED: &str = "8";
+    const INTERNAL: &str = "13";
+    const UNAVAILABLE: &str = "14";
+    const UNAUTHENTICATED: &str = "16";
+
+    match error.status() {
+        // PERMISSION_DENIED is for callers that are identified, and such a one is not.
+        _ if error.kind() == AuthErrorKind::CrossSite => UNAUTHENTICATED,
+        StatusCode::BAD_REQUEST => INVALID_ARGUMENT,
+        StatusCode::UNAUTHORIZED => UNAUTHENTICATED,
+        StatusCode::FORBIDDEN => PERMISSION_DENIED,
+        StatusCode::TOO_MANY_REQUESTS => RESOURCE_EXHAUSTED,
+        StatusCode::SERVICE_UNAVAILABLE => UNAVAILABLE,
+        _ => INTERNAL,
+    }
+}
+
+/// The trailers as the last frame of a gRPC-Web body: a flag byte, the length, an HTTP/1 block.
+fn trailers_frame(status: &str, message: Option<&str>) -> Vec<u8> {
+    const TRAILERS: u8 = 0x80;
+
+    let mut block = format!("grpc-status:{status}\r\n");
+    if let Some(message) = message {
+        block.extend(["grpc-message:", message, "\r\n"]);
+    }
+    let mut frame = vec![TRAILERS];
+    frame.extend(u32::try_from(block.len()).unwrap_or(u32::MAX).to_be_bytes());
+    frame.extend(block.into_bytes());
+    frame
+}

@@ -1,0 +1,73 @@
+//! The few groups of causes that a client can tell apart, and what each is told.
+
+use crate::error::{AuthErrorKind, ErrorCode};
+
+/// What a client is told about a refusal: coarser than the cause, and never a word of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Missing,
+    Malformed,
+    Multiple,
+    Oversized,
+    Expired,
+    Invalid,
+    Role,
+    Scope,
+    CrossSite,
+    Unavailable,
+    Misconfigured,
+}
+
+impl Reason {
+    /// Every reason, with a cause that leads to it.
+    pub(super) const ALL: [(Self, AuthErrorKind); 11] = [
+        (Self::Missing, AuthErrorKind::MissingCredential),
+        (Self::Malformed, AuthErrorKind::MalformedCredential),
+        (Self::Multiple, AuthErrorKind::MultipleCredentials),
+        (Self::Oversized, AuthErrorKind::OversizedCredential),
+        (Self::Expired, AuthErrorKind::Expired),
+        (Self::Invalid, AuthErrorKind::InvalidSignature),
+        (Self::Role, AuthErrorKind::Forbidden),
+        (Self::Scope, AuthErrorKind::MissingScope),
+        (Self::CrossSite, AuthErrorKind::CrossSite),
+        (Self::Unavailable, AuthErrorKind::KeysUnavailable),
+        (Self::Misconfigured, AuthErrorKind::Misconfigured),
+    ];
+
+    pub(super) fn of(kind: AuthErrorKind) -> Self {
+        match kind {
+            AuthErrorKind::MissingCredential => Self::Missing,
+            AuthErrorKind::MultipleCredentials => Self::Multiple,
+            AuthErrorKind::OversizedCredential => Self::Oversized,
+            AuthErrorKind::Expired => Self::Expired,
+            AuthErrorKind::MissingScope => Self::Scope,
+            AuthErrorKind::CrossSite => Self::CrossSite,
+            AuthErrorKind::KeysUnavailable | AuthErrorKind::CheckUnavailable => Self::Unavailable,
+            AuthErrorKind::Misconfigured => Self::Misconfigured,
+            // By code, so that a new kind falls into the group of its status.
+            _ => match kind.code() {
+                Some(ErrorCode::InvalidRequest) => Self::Malformed,
+                Some(ErrorCode::InsufficientScope) => Self::Role,
+                _ => Self::Invalid,
+            },
+        }
+    }
+
+    /// A fixed text in the characters that RFC 6750 §3 allows for `error_description`.
+    pub(super) fn text(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Missing => "The request carries no credential",
+            Self::Malformed => "The credential is malformed",
+            Self::Multiple => "The request carries more than one credential",
+            Self::Oversized => "The credential is too long",
+            Self::Expired => "The access token expired",
+            Self::Invalid => "The access token is invalid",
+            Self::Role => "The access token does not grant a role that is needed here",
+            Self::Scope => "The access token does not grant a scope that is needed here",
+            Self::CrossSite => "The request comes from another site",
+            Self::Unavailable => "The credential cannot be checked now",
+            // The client can do nothing about it, and it would only describe the server.
+            Self::Misconfigured => return None,
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! Points in time as claims write them: [RFC 7519 §2](https://www.rfc-editor.org/rfc/rfc7519#section-2), `NumericDate`.
+
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+
+/// Nanoseconds since 1970, wide enough for every number that a claim can hold.
+///
+/// Arithmetic saturates, so that no number in a token wraps or panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Date(i128);
+
+const SECOND: i128 = 1_000_000_000;
+
+impl Date {
+    pub(crate) fn from_u64(seconds: u64) -> Self {
+        Self(i128::from(seconds) * SECOND)
+    }
+
+    pub(crate) fn from_i64(seconds: i64) -> Self {
+        Self(i128::from(seconds) * SECOND)
+    }
+
+    /// A number with a fraction, or beyond 64 bits.
+    pub(crate) fn from_f64(seconds: f64) -> Self {
+        // A cast from a float saturates.
+        Self((seconds * 1e9) as i128)
+    }
+
+    pub(crate) fn of(time: SystemTime) -> Self {
+        Self(match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => nanoseconds(after),
+            Err(before) => -nanoseconds(before.duration()),
+        })
+    }
+
+    pub(crate) fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanoseconds(duration)))
+    }
+
+    /// The same point as a calendar date; the nearest one that has a year of four digits.
+    pub(crate) fn to_calendar(self) -> OffsetDateTime {
+        let earliest = time::UtcDateTime::MIN.unix_timestamp_nanos();
+        let latest = time::UtcDateTime::MAX.unix_timestamp_nanos();
+        OffsetDateTime::from_unix_timestamp_nanos(self.0.clamp(earliest, latest))
+            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+impl From<OffsetDateTime> for Date {
+    fn from(time: OffsetDateTime) -> Self {
+        Self(time.unix_timestamp_nanos())
+    }
+}
+
+fn nanoseconds(duration: Duration) -> i128 {
+    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn e6_extreme_numbers_neither_overflow_nor_panic() {
+        let extremes = [
+            1e300,
+            -1e300,
+            f64::INFINITY,
+            f64::NAN,
+            1.844_674_407_370_955_2e19,
+            -1.0,
+        ];
+        for number in extremes {
+            let date = Date::from_f64(number);
+            let _ = date.plus(Duration::MAX).to_calendar();
+        }
+        assert!(Date::from_f64(1e300) > Date::from_u64(u64::MAX));
+        assert!(Date::from_i64(-1) < Date::of(SystemTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn e5_a_fraction_of_a_second_counts() {
+        assert!(Date::from_f64(1_700_000_000.5) > Date::from_u64(1_700_000_000));
+        assert!(Date::from_f64(1_700_000_000.5) < Date::from_u64(1_700_000_001));
+    }
+
+    proptest! {
+        #[test]
+        fn seconds_survive_the_way_to_the_calendar(seconds in -62_135_596_800_i64..253_402_300_799) {
+            prop_assert_eq!(Date::from(Date::from_i64(seconds).to_calendar()), Date::from_i64(seconds));
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The rules that claims must meet.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    parse::{Audience, Noted},
+    roles::RolePath,
+};
+use crate::{
+    error::AuthErrorKind,
+    principal::{Field, PrincipalKind},
+    token::{
+        date::Date,
+        header::{Header, media_type},
+    },
+};
+
+/// What is expected of a token. Expected means required: a missing claim never passes.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(crate) issuers: Vec<String>,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) any_audience: bool,
+    pub(crate) clients: Vec<String>,
+    pub(crate) leeway: Duration,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) check_expiry: bool,
+    pub(crate) require_expiry: bool,
+    pub(crate) check_not_before: bool,
+    pub(crate) typ: Typ,
+    pub(crate) roles: Vec<RolePath>,
+}
+
+/// Which `typ` a token may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Typ {
+    /// None, `JWT` or `at+jwt`.
+    Usual,
+    /// This one; without `application/`.
+    Exactly(String),
+    /// `at+jwt`, and the claims that RFC 9068 §2.2 requires.
+    Rfc9068,
+}
+
+impl Policy {
+    /// RFC 8725 §3.11: explicit typing.
+    pub(crate) fn check_typ(&self, header: &Header<'_>) -> Result<(), AuthErrorKind> {
+        let is = |expected: &str, typ: &str| typ.eq_ignore_ascii_case(expected);
+        let accepted = match (&self.typ, header.typ()) {
+            (Typ::Usual, None) => true,
+            (Typ::Usual, Some(typ)) => is("JWT", typ) || is(ACCESS_TOKEN, typ),
+            (Typ::Rfc9068, Some(typ)) => is(ACCESS_TOKEN, typ),
+            (Typ::Exactly(expected), Some(typ)) => is(expected, typ),
+            (_, None) => false,
+        };
+        accepted.then_some(()).ok_or(AuthErrorKind::WrongType)
+    }
+
+    /// Checks the claims, and completes what is known of the caller.
+    pub(crate) fn check(
+        &self,
+        noted: &mut Noted<'_>,
+        now: SystemTime,
+    ) -> Result<(), AuthErrorKind> {
+        self.check_issuer(noted)?;
+        self.check_times(noted, Date::of(now))?;
+        self.check_audience(noted)?;
+        if noted.other_use {
+            return Err(AuthErrorKind::WrongUse);
+        }
+        if self.typ == Typ::Rfc9068 {
+            require_rfc9068(noted)?;
+        }
+        noted.adopt_authorized_party();
+        self.check_client(noted)?;
+        // RFC 9449 §7.2: a bound token under the Bearer scheme must be refused, RFC 8705 §3 alike.
+        if noted.bound {
+            return Err(AuthErrorKind::SenderConstrained);
+        }
+        noted.facts.expires = noted.expires;
+        noted.facts.kind = kind(noted);
+        Ok(())
+    }
+
+    // RFC 9068 §4, RFC 8414 §3.3: compared code point by code point.
+    fn check_issuer(&self, noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
+        match noted.facts.text(Field::Issuer) {
+            _ if self.issuers.is_empty() => Ok(()),
+            Some(issuer) if self.issuers.iter().any(|ours| ours == issuer) => Ok(()),
+            Some(_) => Err(AuthErrorKind::WrongIssuer),
+            None => Err(AuthErrorKind::MissingClaim("iss")),
+        }
+    }
+
+    fn check_times(&self, noted: &Noted<'_>, now: Date) -> Result<(), AuthErrorKind> {
+        match noted.expires {
+            // RFC 7519 §4.1.4: the current time must be *before* the expiration time.
+            Some(expires) if self.check_expiry && now >= expires.plus(self.leeway) => {
+                return Err(AuthErrorKind::Expired);
+            }
+            None if self.require_expiry => return Err(AuthErrorKind::MissingClaim("exp")),
+            _ => {}
+        }
+        // RFC 7519 §4.1.5: after or equal to the not-before time.
+        let latest = now.plus(self.leeway);
+        if self.check_not_before && noted.not_before.is_some_and(|start| start > latest) {
+            return Err(AuthErrorKind::NotYetValid);
+        }
+        if let Some(max_age) = self.max_age {
+            let issued = noted.issued.ok_or(AuthErrorKind::MissingClaim("iat"))?;
+            if issued > latest {
+                return Err(AuthErrorKind::NotYetValid);
+            }
+            if now >= issued.plus(max_age).plus(self.leeway) {
+                return Err(AuthErrorKind::TooOld);
+            }
+        }
+        Ok(())
+    }
+
+    // RFC 7519 §4.1.3: a principal that is not named by `aud` must reject the token.
+    fn check_audience(&self, noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
+        match noted.audience {
+            _ if self.any_audience => Ok(()),
+            Audience::Expected => Ok(()),
+            // The client decides instead: access tokens of Amazon Cognito have no `aud`.
+            _ if self.audiences.is_empty() && !self.clients.is_empty() => Ok(()),
+            Audience::Missing if self.audiences.is_empty() => Ok(()),
+            Audience::Missing => Err(AuthErrorKind::MissingClaim("aud")),
+            Audience::Other => Err(AuthErrorKind::WrongAudience),
+        }
+    }
+
+    fn check_client(&self, noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
+        match noted.facts.text(Field::ClientId) {
+            _ if self.clients.is_empty() => Ok(()),
+            Some(client) if self.clients.iter().any(|ours| ours == client) => Ok(()),
+            Some(_) => Err(AuthErrorKind::WrongClient),
+            None => Err(AuthErrorKind::MissingClaim("client_id")),
+        }
+    }
+}
+
+/// RFC 9068 §2.2.
+fn require_rfc9068(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
+    let missing = [
+        ("iss", noted.facts.text(Field::Issuer).is_none()),
+        ("exp", noted.expires.is_none()),
+        ("aud", noted.audience == Audience::Missing),
+        ("sub", noted.facts.text(Field::Subject).is_none()),
+        ("client_id", noted.facts.text(Field::ClientId).is_none()),
+        ("iat", noted.issued.is_none()),
+        ("jti", noted.facts.text(Field::TokenId).is_none()),
+    ];
+    match missing.into_iter().find(|(_, missing)| *missing) {
+        Some((claim, _)) => Err(AuthErrorKind::MissingClaim(claim)),
+        None => Ok(()),
+    }
+}
+
+/// RFC 9068 §2.2, `sub`: where no resource owner is involved, it identifies the client.
+fn kind(noted: &Noted<'_>) -> PrincipalKind {
+    let client = noted.facts.text(Field::ClientId);
+    let subject = noted.facts.text(Field::Subject);
+    let for_itself = client.is_some() && (subject.is_none() || subject == client);
+    if noted.service || for_itself {
+        PrincipalKind::Service
+    } else {
+        PrincipalKind::User
+    }
+}
+
+/// Whether a `typ` belongs to another kind of token, so that no verifier may expect it.
+pub(crate) fn is_never_access_token(typ: &str) -> bool {
+    const OTHERS: [&str; 8] = [
+        "dpop+jwt",
+        "logout+jwt",
+        "secevent+jwt",
+        "oauth-authz-req+jwt",
+        "id+jwt",
+        "refresh+jwt",
+        "entity-statement+jwt",
+        "token-introspection+jwt",
+    ];
+    let typ = media_type(typ);
+    OTHERS.iter().any(|other| other.eq_ignore_ascii_case(typ))
+}
+
+/// RFC 9068 §2.1.
+pub(crate) const ACCESS_TOKEN: &str = "at+jwt";

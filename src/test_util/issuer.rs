@@ -27,20 +27,27 @@ use crate::{
 /// ```
 /// use serde_json::json;
 /// use tower_jwt_auth::{
+///     Verifier,
 ///     key::Algorithm,
-///     test_util::{TestClock, TestIssuer},
+///     test_util::{TestClock, TestIssuer, TestKeys},
 /// };
 ///
 /// let clock = TestClock::new();
 /// let issuer = TestIssuer::new(Algorithm::Es256).clock(clock.clone());
+/// let verifier = Verifier::key(TestKeys::new().verifying_key(Algorithm::Es256))
+///     .issuer("https://as.example")
+///     .audience("https://api.example")
+///     .clock(clock.clone())
+///     .build()?;
 ///
-/// let good = issuer.token(|_| ());
 /// let admin = issuer.token(|claims| claims.insert("roles".into(), json!(["admin"])));
+/// let caller = verifier.verify_now(admin)?.principal();
+/// assert_eq!(caller.subject(), Some("alice"));
+/// assert!(caller.has_role("admin"));
+///
 /// let expired = issuer.token(|claims| claims["exp"] = json!(clock.timestamp() - 3600));
-/// let untyped = issuer.clone().typ(None).token(|_| ());
-/// assert_eq!(good.split('.').count(), 3);
-/// # assert_ne!(admin, expired);
-/// # assert_ne!(untyped, good);
+/// assert!(verifier.verify_now(expired).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct TestIssuer {
@@ -209,3 +216,152 @@ impl fmt::Debug for TestIssuer {
 const LIFETIME: i64 = 600;
 
 const NOT_IN_THIS_BUILD: &str = "this build signs with the algorithm";
+
+#[cfg(test)]
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod tests {
+    use std::{collections::HashSet, time::Duration};
+
+    use super::*;
+    use crate::{
+        error::AuthErrorKind,
+        key::{KeySet, VerifyingKey},
+        test_util::TestClock,
+        verify::{Verifier, VerifierBuilder},
+    };
+
+    fn expecting(builder: VerifierBuilder, clock: &TestClock) -> Verifier {
+        builder
+            .issuer("https://as.example")
+            .audience("https://api.example")
+            .clock(clock.clone())
+            .build()
+            .unwrap()
+    }
+
+    fn supported() -> impl Iterator<Item = Algorithm> {
+        Algorithm::ALL
+            .into_iter()
+            .filter(|algorithm| cfg!(feature = "aws-lc-rs") || *algorithm != Algorithm::Es512)
+    }
+
+    #[test]
+    fn a_default_token_passes_the_strictest_mode_of_every_algorithm() {
+        let clock = TestClock::new();
+        for algorithm in supported() {
+            let key = TestKeys::new().verifying_key(algorithm);
+            let verifier = expecting(Verifier::key(key).rfc9068(), &clock);
+            let issuer = TestIssuer::new(algorithm).clock(clock.clone());
+            let verdict = verifier.verify_now(issuer.token(|_| ()));
+            assert_eq!(verdict.unwrap().subject(), Some("alice"), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn the_published_set_finds_the_key_of_every_algorithm_by_kid() {
+        let clock = TestClock::new();
+        let set = || KeySet::from_jwks(TestKeys::new().jwks()).unwrap();
+        let verifier = expecting(Verifier::key_set(set()), &clock);
+        for algorithm in supported().filter(|algorithm| !algorithm.is_hmac()) {
+            let issuer = TestIssuer::new(algorithm).clock(clock.clone());
+            assert!(
+                verifier.verify_now(issuer.token(|_| ())).is_ok(),
+                "{algorithm}"
+            );
+
+            let other = TestIssuer::with_keys(algorithm, TestKeys::other()).clock(clock.clone());
+            let refused = verifier.verify_now(other.token(|_| ())).unwrap_err();
+            assert_eq!(refused.kind(), AuthErrorKind::UnknownKey, "{algorithm}");
+
+            let kid = TestKeys::new().kid(algorithm);
+            let forged = other.kid(Some(&kid)).token(|_| ());
+            let refused = verifier.verify_now(forged).unwrap_err();
+            assert_eq!(
+                refused.kind(),
+                AuthErrorKind::InvalidSignature,
+                "{algorithm}"
+            );
+        }
+    }
+
+    #[test]
+    fn s5_the_published_set_holds_no_secret_and_no_private_member() {
+        for keys in [TestKeys::new(), TestKeys::other()] {
+            let set: Value = serde_json::from_str(&keys.jwks()).unwrap();
+            let keys = set["keys"].as_array().unwrap();
+            assert_eq!(keys.len(), 10);
+            for key in keys {
+                assert_ne!(key["kty"], "oct");
+                for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+                    assert!(key.get(private).is_none(), "{private}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "pem")]
+    fn every_form_of_a_public_key_is_the_same_key() {
+        let clock = TestClock::new();
+        for algorithm in supported().filter(|algorithm| !algorithm.is_hmac()) {
+            let keys = TestKeys::new();
+            let key = VerifyingKey::from_pem(keys.public_pem(algorithm)).unwrap();
+            let verifier = expecting(Verifier::key(key).algorithms([algorithm]), &clock);
+            let issuer = TestIssuer::new(algorithm).clock(clock.clone());
+            assert!(
+                verifier.verify_now(issuer.token(|_| ())).is_ok(),
+                "{algorithm}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_raw_token_is_signed_as_it_stands() {
+        let clock = TestClock::new();
+        let issuer = TestIssuer::new(Algorithm::Hs256).clock(clock.clone());
+        let key = TestKeys::new().verifying_key(Algorithm::Hs256);
+        let verifier = expecting(Verifier::key(key), &clock);
+
+        let not_json = issuer.raw(r#"{"alg":"HS256"}"#, b"\xFF");
+        let refused = verifier.verify_now(not_json).unwrap_err();
+        assert_eq!(refused.kind(), AuthErrorKind::MalformedClaims);
+
+        let parts = issuer.raw_parts("eyJhbGciOiJIUzI1NiJ9", "not base64url!");
+        assert!(parts.starts_with("eyJhbGciOiJIUzI1NiJ9.not base64url!."));
+        assert!(verifier.verify_now(parts).is_err());
+    }
+
+    #[test]
+    fn a_secret_of_ones_own_signs_without_a_kid() {
+        let clock = TestClock::new();
+        let secret = [b's'; 32];
+        let issuer = TestIssuer::with_secret(Algorithm::Hs256, &secret).clock(clock.clone());
+        let verifier = expecting(Verifier::hs256(secret), &clock);
+        let token = issuer.token(|_| ());
+        assert!(verifier.verify_now(&token).is_ok());
+        clock.advance(Duration::from_secs(3600));
+        let refused = verifier.verify_now(token).unwrap_err();
+        assert_eq!(refused.kind(), AuthErrorKind::Expired);
+    }
+
+    #[test]
+    fn no_two_tokens_have_one_jti() {
+        let issuer = TestIssuer::new(Algorithm::Hs256);
+        let mut seen = HashSet::new();
+        for _ in 0..100 {
+            issuer.token(|claims| assert!(seen.insert(claims["jti"].clone())));
+        }
+    }
+
+    #[test]
+    fn q3_debug_prints_no_key_and_no_token() {
+        let text = format!(
+            "{:?}",
+            TestIssuer::with_secret(Algorithm::Hs256, &[b'k'; 32])
+        );
+        assert!(
+            !text.contains("kkkk") && !text.contains("107, 107"),
+            "{text}"
+        );
+    }
+}

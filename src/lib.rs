@@ -10,6 +10,7 @@ pub mod error;
 pub mod head;
 pub mod key;
 pub mod principal;
+pub mod role_guard;
 pub mod secret;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]

@@ -1,0 +1,83 @@
+//! The guard's future.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use pin_project_lite::pin_project;
+
+use crate::body::ResponseBody;
+
+pin_project! {
+    /// Answers a refusal at once, or waits for the inner service's response.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it drops the inner service's future and nothing else.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct RoleGuardFuture<F, R> {
+        #[pin]
+        state: State<F, R>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, R> {
+        Denied { response: Option<Response<ResponseBody<R>>> },
+        Inner { #[pin] future: F },
+    }
+}
+
+impl<F, R> RoleGuardFuture<F, R> {
+    pub(super) fn denied(response: Response<ResponseBody<R>>) -> Self {
+        Self {
+            state: State::Denied {
+                response: Some(response),
+            },
+        }
+    }
+
+    pub(super) fn inner(future: F) -> Self {
+        Self {
+            state: State::Inner { future },
+        }
+    }
+}
+
+impl<F, R, E> Future for RoleGuardFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<ResponseBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            // Polled again after its answer, it has nothing more to say, and does not panic.
+            StateProj::Denied { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                None => Poll::Pending,
+            },
+            StateProj::Inner { future } => {
+                let response = ready!(future.poll(cx))?;
+                Poll::Ready(Ok(response.map(ResponseBody::inner)))
+            }
+        }
+    }
+}
+
+impl<F, R> fmt::Debug for RoleGuardFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Denied { .. } => "denied",
+            State::Inner { .. } => "inner",
+        };
+        f.debug_struct("RoleGuardFuture")
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! The layer: a rule, and how its refusals are answered.
+
+use std::{borrow::Borrow, mem, sync::Arc};
+
+use tower_layer::Layer;
+
+use super::{hierarchy::RoleHierarchy, rule::Rule, service::RoleGuardService};
+use crate::{
+    deny::{Answers, Responder},
+    error::ConfigError,
+};
+
+/// Lets only callers through who satisfy a [`Rule`].
+///
+/// It reads the [`Principal`] that an authenticating layer around it left in the request's
+/// extensions, whatever the credential was, and never a header. Whoever is signed in and not
+/// allowed is answered 403; where nobody is signed in, 401; where no authenticating layer ran, 500.
+/// Guards that are stacked must all agree.
+///
+/// Refusals are answered as the authenticating layer answers its own, unless the guard was told
+/// otherwise: after [`realm`](Self::realm), [`respond`](Self::respond) or
+/// [`no_details`](Self::no_details) it uses its own answers only.
+///
+/// A layer is cheap to clone, and one value may be used for many services.
+///
+/// [`Principal`]: crate::principal::Principal
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::role_guard::{RoleGuardLayer, Rule};
+///
+/// let admins = RoleGuardLayer::any_of(["admin", "ops"]);
+/// let writers = RoleGuardLayer::scope(["orders:read", "orders:write"]);
+/// let nested = RoleGuardLayer::new(Rule::any_of(["admin"]).or(Rule::scope(["orders:write"])));
+/// # let _ = (admins, writers, nested);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a layer guards nothing before it is put around a service"]
+pub struct RoleGuardLayer {
+    config: Arc<Config>,
+}
+
+impl RoleGuardLayer {
+    /// A guard with this rule.
+    pub fn new(rule: Rule) -> Self {
+        Self {
+            config: Arc::new(Config {
+                rule,
+                answers: Answers::default(),
+                own_answers: false,
+            }),
+        }
+    }
+
+    /// Demands that somebody is signed in, a guest included: [`Rule::authenticated`].
+    pub fn authenticated() -> Self {
+        Self::new(Rule::authenticated())
+    }
+
+    /// Demands at least one of these roles: [`Rule::any_of`].
+    ///
+    /// No roles at all is a mistake, and does not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// use tower_jwt_auth::role_guard::RoleGuardLayer;
+    ///
+    /// let guard = RoleGuardLayer::any_of::<&str, 0>([]);
+    /// # let _ = guard;
+    /// ```
+    pub fn any_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
+        Self::new(Rule::any_of(roles))
+    }
+
+    /// Demands every one of these roles: [`Rule::all_of`].
+    pub fn all_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
+        Self::new(Rule::all_of(roles))
+    }
+
+    /// Refuses whoever holds one of these roles: [`Rule::none_of`].
+    pub fn none_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
+        Self::new(Rule::none_of(roles))
+    }
+
+    /// Demands every one of these scope tokens: [`Rule::scope`].
+    pub fn scope<T: AsRef<str>, const N: usize>(tokens: [T; N]) -> Self {
+        Self::new(Rule::scope(tokens))
+    }
+
+    /// [`any_of`](Self::any_of) for roles known at run time only.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rule::try_any_of`].
+    pub fn try_any_of<I>(roles: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Rule::try_any_of(roles).map(Self::new)
+    }
+
+    /// [`all_of`](Self::all_of) for roles known at run time only.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rule::try_all_of`].
+    pub fn try_all_of<I>(roles: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Rule::try_all_of(roles).map(Self::new)
+    }
+
+    /// [`none_of`](Self::none_of) for roles known at run time only.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rule::try_none_of`].
+    pub fn try_none_of<I>(roles: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Rule::try_none_of(roles).map(Self::new)
+    }
+
+    /// [`scope`](Self::scope) for scope tokens known at run time only, separated by spaces.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rule::try_scope`].
+    pub fn try_scope(scope: &str) -> Result<Self, ConfigError> {
+        Rule::try_scope(scope).map(Self::new)
+    }
+
+    /// Lets roles count as those that they imply, wherever the rule names one.
+    ///
+    /// The hierarchy set last counts; it may be given by value or by reference.
+    pub fn hierarchy(mut self, hierarchy: impl Borrow<RoleHierarchy>) -> Self {
+        self.config_mut().rule.apply(hierarchy.borrow());
+        self
+    }
+
+    /// The realm named in challenges (RFC 9110 §11.5).
+    pub fn realm(self, realm: impl Into<String>) -> Self {
+        self.answering(|answers| answers.with_realm(realm.into()))
+    }
+
+    /// Answers refusals with `responder`.
+    pub fn respond(self, responder: impl Responder) -> Self {
+        self.answering(|answers| answers.with_responder(Arc::new(responder)))
+    }
+
+    /// Leaves the human-readable explanation out of refusals; the error code stays.
+    pub fn no_details(self) -> Self {
+        self.answering(Answers::without_details)
+    }
+
+    fn answering(mut self, change: impl FnOnce(Answers) -> Answers) -> Self {
+        let config = self.config_mut();
+        config.answers = change(mem::take(&mut config.answers));
+        config.own_answers = true;
+        self
+    }
+
+    fn config_mut(&mut self) -> &mut Config {
+        Arc::make_mut(&mut self.config)
+    }
+}
+
+impl<S> Layer<S> for RoleGuardLayer {
+    type Service = RoleGuardService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RoleGuardService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+/// All that a guard was told, shared by its services and their clones.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    pub(super) rule: Rule,
+    pub(super) answers: Answers,
+    /// Whether `answers` also stand where the caller brings the authenticating layer's.
+    pub(super) own_answers: bool,
+}

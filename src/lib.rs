@@ -14,6 +14,9 @@ pub mod key;
 pub mod principal;
 pub mod role_guard;
 pub mod secret;
+#[cfg(any(test, feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod test_util;
 pub mod token;
 pub mod verify;
 

@@ -1,4 +1,4 @@
-//! The little DER that key loading needs: the two integers of an RSA public key.
+//! The little DER that key loading needs: the integers of an RSA public key, the inside of PKCS#8.
 
 /// Modulus and exponent of an `RSAPublicKey` (RFC 8017 appendix A.1.1), without leading zeros.
 pub(crate) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -11,6 +11,17 @@ pub(crate) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Whether the bytes are exactly one DER `SEQUENCE`, as every encoded key is.
 pub(crate) fn is_one_sequence(der: &[u8]) -> bool {
     element(der, SEQUENCE).is_some_and(|(body, rest)| !body.is_empty() && rest.is_empty())
+}
+
+/// The `RSAPrivateKey` (RFC 8017 appendix A.1.2) inside a PKCS#8 `PrivateKeyInfo` (RFC 5208 §5).
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+pub(crate) fn rsa_private_key(der: &[u8]) -> Option<&[u8]> {
+    let (body, rest) = element(der, SEQUENCE)?;
+    let (_version, body) = element(body, INTEGER)?;
+    let (algorithm, body) = element(body, SEQUENCE)?;
+    let (oid, _parameters) = element(algorithm, OBJECT_IDENTIFIER)?;
+    let (key, _attributes) = element(body, OCTET_STRING)?;
+    (rest.is_empty() && oid == RSA_ENCRYPTION).then_some(key)
 }
 
 /// Big-endian bytes without leading zeros.
@@ -40,3 +51,10 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 
 const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+const OCTET_STRING: u8 = 0x04;
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+const OBJECT_IDENTIFIER: u8 = 0x06;
+/// 1.2.840.113549.1.1.1 (RFC 8017 appendix A.1).
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+const RSA_ENCRYPTION: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];

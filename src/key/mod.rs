@@ -9,6 +9,9 @@ mod der;
 mod jwk;
 mod provider;
 mod set;
+// Only the test kit signs as yet.
+#[cfg(any(test, feature = "test-util"))]
+mod signing;
 mod verifying;
 
 use std::{
@@ -22,6 +25,8 @@ use std::{
 use tokio::sync::oneshot;
 
 pub(crate) use self::set::default_algorithms;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) use self::signing::SigningKey;
 pub use self::{algorithm::Algorithm, set::KeySet, verifying::VerifyingKey};
 
 /// Answers which key verifies a token.

@@ -1,0 +1,138 @@
+//! A clock that moves only when it is told to.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::clock::Clock;
+
+/// A clock that moves only when it is told to.
+///
+/// Clones share their time, so a test keeps one and gives the other away.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_jwt_auth::{clock::Clock, test_util::TestClock};
+///
+/// let clock = TestClock::new();
+/// let (wall, monotonic) = (clock.now(), clock.monotonic());
+///
+/// clock.advance(Duration::from_secs(90));
+/// assert_eq!(clock.now(), wall + Duration::from_secs(90));
+///
+/// // An administrator sets the wall clock back: ages do not change.
+/// clock.set(wall);
+/// assert_eq!(clock.now(), wall);
+/// assert_eq!(clock.monotonic(), monotonic + Duration::from_secs(90));
+/// ```
+#[derive(Clone, Debug)]
+pub struct TestClock {
+    time: Arc<Mutex<Time>>,
+}
+
+#[derive(Debug)]
+struct Time {
+    wall: SystemTime,
+    monotonic: Instant,
+}
+
+impl TestClock {
+    /// A clock that stands at 2026-01-01 00:00:00 UTC.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::at(UNIX_EPOCH + START)
+    }
+
+    /// A clock that stands at this time.
+    #[must_use]
+    pub fn at(wall: SystemTime) -> Self {
+        Self {
+            time: Arc::new(Mutex::new(Time {
+                wall,
+                monotonic: Instant::now(),
+            })),
+        }
+    }
+
+    /// Moves both clocks forward.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system cannot represent the new time.
+    pub fn advance(&self, by: Duration) {
+        let mut time = self.lock();
+        time.wall += by;
+        time.monotonic += by;
+    }
+
+    /// Sets the wall clock, forward or back. The monotonic clock stays.
+    pub fn set(&self, wall: SystemTime) {
+        self.lock().wall = wall;
+    }
+
+    /// The wall clock in seconds since 1970, as a claim's `NumericDate` (RFC 7519 §2) is written.
+    ///
+    /// Negative before 1970.
+    #[must_use]
+    pub fn timestamp(&self) -> i64 {
+        timestamp(self.now())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Time> {
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for TestClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> SystemTime {
+        self.lock().wall
+    }
+
+    fn monotonic(&self) -> Instant {
+        self.lock().monotonic
+    }
+}
+
+/// Whole seconds since 1970, rounded towards it.
+pub(super) fn timestamp(time: SystemTime) -> i64 {
+    let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(since) => seconds(since),
+        Err(before) => -seconds(before.duration()),
+    }
+}
+
+const START: Duration = Duration::from_secs(1_767_225_600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_share_their_time() {
+        let clock = TestClock::new();
+        let other = clock.clone();
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(other.timestamp(), 1_767_225_605);
+        assert_eq!(other.monotonic(), clock.monotonic());
+    }
+
+    #[test]
+    fn the_wall_clock_may_go_back_before_1970_and_ages_stay() {
+        let clock = TestClock::new();
+        let start = clock.monotonic();
+        clock.set(UNIX_EPOCH - Duration::from_secs(2));
+        assert_eq!(clock.timestamp(), -2);
+        assert_eq!(clock.monotonic(), start);
+    }
+}

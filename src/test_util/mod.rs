@@ -1,0 +1,53 @@
+//! Tokens, keys, a clock and a signed-in caller for tests.
+//!
+//! Handler tests need no cryptography: [`signed_in`] puts a caller into every request, as an
+//! authenticating layer would. Tests that do send tokens get them from a [`TestIssuer`], which
+//! signs with the published [`TestKeys`] and, where the time matters, reads a [`TestClock`].
+//!
+//! # Security
+//!
+//! The keys are public. Keep the feature `test-util` in `dev-dependencies`: nothing in this module
+//! belongs into a server.
+//!
+//! # Examples
+//!
+//! A handler behind a caller, without any token:
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use http::{Request, Response};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_jwt_auth::{Principal, test_util::signed_in};
+//!
+//! async fn whoami(request: Request<()>) -> Result<Response<String>, Infallible> {
+//!     let caller = request.extensions().get::<Principal>();
+//!     let name = caller.and_then(|caller| caller.subject()).unwrap_or("nobody");
+//!     Ok(Response::new(name.to_owned()))
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Infallible> {
+//! let alice = Principal::builder().subject("alice").roles(["admin"]).build();
+//! let service = ServiceBuilder::new().layer(signed_in(alice)).service(service_fn(whoami));
+//!
+//! let response = service.oneshot(Request::new(())).await?;
+//! assert_eq!(response.body(), "alice");
+//! # Ok(())
+//! # }
+//! ```
+
+// Helpers of tests fail by panicking; each says when.
+#![allow(clippy::expect_used)]
+
+mod caller;
+mod clock;
+mod issuer;
+mod keys;
+
+pub use self::{
+    caller::{CallerLayer, CallerService, anonymous, signed_in},
+    clock::TestClock,
+    issuer::TestIssuer,
+    keys::TestKeys,
+};

@@ -1,0 +1,1 @@
+//! Rules, proved through the public API.

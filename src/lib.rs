@@ -2,11 +2,13 @@
 //! guards roles.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod auth;
 pub mod body;
 pub mod claims;
 pub mod clock;
 pub mod deny;
 pub mod error;
+pub mod extract;
 pub mod head;
 pub mod key;
 pub mod principal;
@@ -18,7 +20,9 @@ pub mod test_util;
 pub mod token;
 pub mod verify;
 
+pub use crate::auth::JwtAuthLayer;
 pub use crate::claims::Claims;
 pub use crate::error::{AuthError, ConfigError};
 pub use crate::principal::{Anonymous, Principal};
+pub use crate::role_guard::RoleGuardLayer;
 pub use crate::verify::{Verified, Verifier};

@@ -120,6 +120,10 @@ impl<C> Verifier<C> {
             inner: Arc::new(inner),
         }
     }
+
+    pub(crate) fn allows_padding(&self) -> bool {
+        self.inner.padded
+    }
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {

@@ -1,0 +1,89 @@
+//! Headers that tell a service behind a proxy who is calling.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::principal::Principal;
+
+/// What [`forward_as`](super::JwtAuthLayer::forward_as) writes into a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Claim {
+    /// The subject (`sub`).
+    Subject,
+    /// The issuer (`iss`).
+    Issuer,
+    /// The OAuth client (`client_id`, else `azp`).
+    ClientId,
+    /// The session (`sid`).
+    SessionId,
+    /// The roles, separated by commas. A role that holds a comma is left out.
+    Roles,
+    /// The scope, separated by spaces.
+    Scope,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Forward {
+    headers: Vec<(HeaderName, Claim)>,
+}
+
+impl Forward {
+    pub(super) fn add(&mut self, header: HeaderName, claim: Claim) {
+        self.headers.push((header, claim));
+    }
+
+    /// RFC 9700 §4.13: a proxy must remove such headers from what clients send.
+    pub(super) fn clean(&self, headers: &mut HeaderMap) {
+        if self.headers.is_empty() {
+            return;
+        }
+        // CGI and WSGI servers read `x_user` and `x-user` as one name.
+        let forged: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| self.headers.iter().any(|(ours, _)| alike(ours, name)))
+            .cloned()
+            .collect();
+        for name in forged {
+            headers.remove(name);
+        }
+    }
+
+    pub(super) fn write(&self, caller: &Principal, headers: &mut HeaderMap) {
+        for (name, claim) in &self.headers {
+            if let Some(value) = claim.of(caller) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+impl Claim {
+    fn of(self, caller: &Principal) -> Option<HeaderValue> {
+        let value = |text: &str| {
+            // Printable ASCII only: servers disagree about everything else.
+            let plain = text.bytes().all(|byte| (0x20..0x7F).contains(&byte));
+            plain.then(|| HeaderValue::from_str(text).ok()).flatten()
+        };
+        match self {
+            Self::Subject => caller.subject().and_then(value),
+            Self::Issuer => caller.issuer().and_then(value),
+            Self::ClientId => caller.client_id().and_then(value),
+            Self::SessionId => caller.session_id().and_then(value),
+            Self::Roles => value(&join(caller.roles(), ",")),
+            Self::Scope => value(&join(caller.scope(), " ")),
+        }
+    }
+}
+
+fn join<'a>(items: impl Iterator<Item = &'a str>, separator: &str) -> String {
+    let plain = |item: &&str| {
+        !item.contains(separator) && item.bytes().all(|byte| (0x20..0x7F).contains(&byte))
+    };
+    items.filter(plain).collect::<Vec<_>>().join(separator)
+}
+
+fn alike(ours: &HeaderName, theirs: &HeaderName) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let (ours, theirs) = (ours.as_str().bytes(), theirs.as_str().bytes());
+    ours.map(plain).eq(theirs.map(plain))
+}

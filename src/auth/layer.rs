@@ -1,0 +1,130 @@
+//! The layer: what it is told.
+
+use std::{fmt, sync::Arc};
+
+use http::HeaderName;
+use tower_layer::Layer;
+
+use super::{JwtAuthService, config::Config, forward::Claim};
+use crate::{
+    claims::Claims,
+    deny::Responder,
+    extract::{Bearer, TokenExtractor},
+    head::RequestHead,
+    verify::Verifier,
+};
+
+/// A layer that authenticates requests by a JWT.
+///
+/// See the [module](super) for what it does. All of its settings lie behind one `Arc`, so that
+/// frameworks may clone it for every request.
+#[must_use = "a layer does nothing before it is put around a service"]
+pub struct JwtAuthLayer<C = Claims> {
+    config: Arc<Config<C>>,
+}
+
+impl<C> JwtAuthLayer<C> {
+    /// A layer that demands a token which this verifier accepts, in the `Authorization` header.
+    pub fn new(verifier: Verifier<C>) -> Self {
+        Self {
+            config: Arc::new(Config::new(verifier, Arc::new(Bearer::new()))),
+        }
+    }
+
+    /// Lets requests without a credential pass as [`Anonymous`](crate::Anonymous).
+    ///
+    /// A credential that is present and bad is still refused. One exception: a bad *cookie* counts
+    /// as absent and is cleared, because a browser cannot help sending it. While the keys are
+    /// unavailable a request with a token is answered with 503; it never passes as anonymous.
+    pub fn optional(self) -> Self {
+        self.with(|config| config.optional = true)
+    }
+
+    /// The protection space that challenges name (RFC 9110 §11.5); `api` by default.
+    ///
+    /// Characters outside printable ASCII are replaced by spaces.
+    pub fn realm(self, realm: impl Into<String>) -> Self {
+        let realm = realm.into();
+        self.with(|config| config.change_answers(|answers| answers.with_realm(realm)))
+    }
+
+    /// Where the credential is looked for, instead of the `Authorization` header: one extractor,
+    /// or a tuple of them.
+    pub fn extract(self, extractor: impl TokenExtractor) -> Self {
+        self.with(|config| config.extractor = Arc::new(extractor))
+    }
+
+    /// How refusals are answered, instead of problem details (RFC 9457).
+    ///
+    /// gRPC requests are recognised by their content type and always answered in gRPC's own way.
+    pub fn respond(self, responder: impl Responder) -> Self {
+        let responder = Arc::new(responder);
+        self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))
+    }
+
+    /// Tells clients the error code and nothing more.
+    pub fn no_details(self) -> Self {
+        self.with(|config| config.change_answers(crate::deny::Answers::without_details))
+    }
+
+    /// Lets requests that the predicate names pass as [`Anonymous`](crate::Anonymous) without
+    /// looking at their credential: health checks and reflection under a layer around a whole
+    /// server. Said twice, both count.
+    pub fn skip<F>(self, names: F) -> Self
+    where
+        F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.with(|config| config.skips.push(Arc::new(names)))
+    }
+
+    /// Lets CORS preflight requests pass as [`Anonymous`](crate::Anonymous): `OPTIONS` with
+    /// `Origin` and `Access-Control-Request-Method`, which browsers send without credentials.
+    ///
+    /// Off by default. A CORS layer outside this one answers them before they get here.
+    pub fn allow_preflight(self) -> Self {
+        self.with(|config| config.preflight = true)
+    }
+
+    /// Removes the credential from the request before the inner service sees it: for proxies.
+    pub fn strip_credential(self) -> Self {
+        self.with(|config| config.strip = true)
+    }
+
+    /// Tells the inner service who is calling, in a header: for proxies.
+    ///
+    /// The header is always removed from what the client sent, also from requests that pass
+    /// without a token, and so are its spellings with `_` for `-`, which some servers take for the
+    /// same name. What cannot stand in a header value is left out.
+    pub fn forward_as(self, header: HeaderName, claim: Claim) -> Self {
+        self.with(|config| config.forward.add(header, claim))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config<C>)) -> Self {
+        let mut config = Arc::unwrap_or_clone(self.config);
+        change(&mut config);
+        self.config = Arc::new(config);
+        self
+    }
+}
+
+impl<C> Clone for JwtAuthLayer<C> {
+    fn clone(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+        }
+    }
+}
+
+impl<S, C> Layer<S> for JwtAuthLayer<C> {
+    type Service = JwtAuthService<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        JwtAuthService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl<C> fmt::Debug for JwtAuthLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtAuthLayer").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,49 @@
+//! The layer that authenticates.
+//!
+//! [`JwtAuthLayer`] finds a request's token, has it verified, and puts two things into the
+//! request's extensions: [`Verified<C>`](crate::Verified), the claims, and
+//! [`Principal`](crate::Principal), the caller without the claims' type. What it refuses never
+//! reaches the inner service. Put it around a service, a router or a whole server; put guards
+//! inside it.
+//!
+//! Two layers around each other: the inner one replaces what the outer one found.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! # fn main() {}
+//! # #[cfg(feature = "aws-lc-rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::convert::Infallible;
+//!
+//! use http::{Request, Response, StatusCode};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_jwt_auth::{JwtAuthLayer, Principal, Verifier};
+//!
+//! let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
+//! let service = ServiceBuilder::new()
+//!     .layer(JwtAuthLayer::new(verifier))
+//!     .service(service_fn(async |request: Request<String>| {
+//!         let caller = request.extensions().get::<Principal>();
+//!         let name = caller.and_then(Principal::subject).unwrap_or("nobody");
+//!         Ok::<_, Infallible>(Response::new(format!("hello {name}")))
+//!     }));
+//!
+//! let response = service.oneshot(Request::new(String::new())).await?;
+//! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="api""#);
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod forward;
+mod future;
+mod layer;
+mod service;
+
+pub use self::{
+    forward::Claim, future::ResponseFuture, layer::JwtAuthLayer, service::JwtAuthService,
+};

@@ -1,0 +1,77 @@
+//! `Authorization: Bearer`: [RFC 6750 §2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1).
+
+use http::{HeaderMap, Uri, header::AUTHORIZATION};
+
+use crate::{
+    error::{AuthError, AuthErrorKind},
+    extract::{Credential, Place, TokenExtractor, is_token_byte, single},
+    head::RequestHead,
+};
+
+/// Reads the token from `Authorization: Bearer <token>`: the default.
+///
+/// The scheme is compared without case (RFC 9110 §11.1). Another scheme counts as no credential;
+/// two `Authorization` lines are refused, whatever they hold. `Proxy-Authorization` is never read.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Bearer;
+
+impl Bearer {
+    /// The default extractor.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl TokenExtractor for Bearer {
+    fn extract<'a>(&'a self, head: RequestHead<'a>) -> Result<Option<Credential<'a>>, AuthError> {
+        let Some(value) = single(head.headers(), &AUTHORIZATION)? else {
+            return Ok(None);
+        };
+        match after_scheme(value.as_bytes()) {
+            None => Ok(None),
+            // RFC 6750 §3.1: a request that lacks a parameter is malformed, not unauthenticated.
+            Some([]) => Err(AuthErrorKind::MalformedCredential.into()),
+            Some(token) => Ok(Some(Credential::new(token, Place::Header))),
+        }
+    }
+
+    fn strip(&self, headers: &mut HeaderMap, _: &mut Uri) {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        if values.any(|value| after_scheme(value.as_bytes()).is_some()) {
+            headers.remove(AUTHORIZATION);
+        }
+    }
+}
+
+/// What follows `Bearer` and `1*SP`, empty where that is nothing well-formed; `None` with another
+/// scheme.
+fn after_scheme(value: &[u8]) -> Option<&[u8]> {
+    const SCHEME: &[u8] = b"bearer";
+
+    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
+    if !scheme.eq_ignore_ascii_case(SCHEME) {
+        return None;
+    }
+    match rest {
+        [b' ', ..] => {
+            let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+            rest.get(spaces..)
+        }
+        // `Bearerabc` is the name of another scheme, `Bearer:abc` and `Bearer` are broken.
+        [next, ..] if is_token_byte(*next) => None,
+        _ => Some(&[]),
+    }
+}
+
+/// Whether a value is a `b64token`: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
+/// (RFC 6750 §2.1).
+pub(crate) fn is_b64token(value: &[u8]) -> bool {
+    let padding = value.iter().rev().take_while(|byte| **byte == b'=').count();
+    let (body, _) = value.split_at(value.len() - padding);
+    !body.is_empty()
+        && body.iter().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+        })
+}

@@ -1,0 +1,204 @@
+//! A token in a cookie, and what must then be checked.
+
+use http::{HeaderMap, HeaderValue, Method, Uri, header::COOKIE};
+
+use crate::{
+    error::{AuthError, AuthErrorKind},
+    extract::{
+        Credential, Place, TokenExtractor, is_token_byte, is_websocket,
+        site::{Sender, Site},
+        trim,
+    },
+    head::RequestHead,
+};
+
+/// Reads the token from a cookie, and refuses it where another site may have sent the request.
+///
+/// Prefer a name that starts with `__Host-`: browsers accept such a cookie only with `Secure`, with
+/// `Path=/` and from the very host, so that no sister domain can plant it ([RFC 6265bis §4.1.3]).
+/// Never serve such a cookie over plain http (RFC 6750 §5.3).
+///
+/// The name is compared byte for byte. Two cookies of the name are refused, over several `Cookie`
+/// lines too: one of them is planted, and nobody can tell which. An empty one counts as absent. A
+/// name that is no token (RFC 6265 §4.1.1) matches nothing.
+///
+/// # Cross-site requests
+///
+/// A browser attaches a cookie to requests that other sites cause. So a request that carries the
+/// cookie and may change something (any method but `GET`, `HEAD`, `OPTIONS` and `TRACE`, or a
+/// WebSocket handshake) must show where it comes from:
+///
+/// 1. `Sec-Fetch-Site` is `same-origin` or `none`, or the `Origin` is a [trusted](Self::trusted_origin)
+///    one.
+/// 2. Without `Sec-Fetch-Site`: the `Origin` is the [public](Self::public_origin) or a trusted one.
+///    Where no public origin was named, its host and port must be those that the request asks for.
+/// 3. With neither header the request is refused: no current browser sends such a one, and a client
+///    that is no browser can use the `Authorization` header. A signed double-submit token, which
+///    lets old browsers through, belongs to the sessions of this crate and comes with them.
+///
+/// Everything else is answered 403. `GET` must not change anything (RFC 9110 §9.2.1); where yours
+/// does, this check does not help.
+///
+/// [RFC 6265bis §4.1.3]: https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::extract::Cookie;
+///
+/// let cookie = Cookie::new("__Host-at")
+///     .public_origin("https://api.example")
+///     .trusted_origin("https://app.example");
+/// # let _ = cookie;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "an extractor does nothing until a layer is given it"]
+pub struct Cookie {
+    name: Box<str>,
+    site: Option<Site>,
+    clear: Option<HeaderValue>,
+}
+
+impl Cookie {
+    /// The cookie of this name.
+    pub fn new(name: &str) -> Self {
+        Self {
+            clear: clear(name, true),
+            name: name.into(),
+            site: Some(Site::default()),
+        }
+    }
+
+    /// The origin under which browsers reach this server, as they write it in `Origin`: scheme,
+    /// host, and the port unless it is the scheme's own; no slash at the end.
+    ///
+    /// Name it where you can, and always where a proxy changes the host of the request: without it
+    /// only host and port are compared, and an attacker on the network may speak for `http://`.
+    pub fn public_origin(mut self, origin: &str) -> Self {
+        if let Some(site) = &mut self.site {
+            site.public(origin.into());
+        }
+        self
+    }
+
+    /// An origin of another site whose requests are wanted, written as in
+    /// [`public_origin`](Self::public_origin); may be called repeatedly.
+    pub fn trusted_origin(mut self, origin: &str) -> Self {
+        if let Some(site) = &mut self.site {
+            site.trust(origin.into());
+        }
+        self
+    }
+
+    /// The cookie is set over plain http, as on a developer's own machine: the value that clears it
+    /// goes without `Secure`, which some browsers refuse there.
+    ///
+    /// A name that starts with `__Host-` or `__Secure-` keeps `Secure`: without it no browser
+    /// accepts the name.
+    pub fn plain_http(mut self) -> Self {
+        self.clear = clear(&self.name, false);
+        self
+    }
+
+    /// Accepts the cookie with every request, whichever site caused it.
+    ///
+    /// # Security
+    ///
+    /// The attack is cross-site request forgery: any page that a signed-in user visits can send
+    /// requests in the user's name, and open WebSockets and read them. Only for services that check
+    /// by other means, such as a token of their own in every form.
+    pub fn dangerous_without_csrf_check(mut self) -> Self {
+        self.site = None;
+        self
+    }
+
+    /// RFC 6750 §5.3: a token in a cookie asks for precautions against cross-site requests.
+    fn is_forged(&self, head: RequestHead<'_>) -> bool {
+        let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
+        let checked = !safe.contains(head.method()) || is_websocket(head);
+        checked
+            && self
+                .site
+                .as_ref()
+                .is_some_and(|site| site.sender(head) != Sender::Own)
+    }
+
+    /// The value of a `name=value` pair, where the name is ours.
+    fn value_of<'a>(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
+        let value = trim(pair)
+            .strip_prefix(self.name.as_bytes())?
+            .strip_prefix(b"=")?;
+        // RFC 6265 §4.1.1: the value may stand in quotes.
+        Some(match value {
+            [b'"', unquoted @ .., b'"'] => unquoted,
+            _ => value,
+        })
+    }
+}
+
+impl TokenExtractor for Cookie {
+    fn extract<'a>(&'a self, head: RequestHead<'a>) -> Result<Option<Credential<'a>>, AuthError> {
+        // Only a valid name has a value that clears it.
+        let Some(clear) = &self.clear else {
+            return Ok(None);
+        };
+        let lines = head.headers().get_all(COOKIE).iter();
+        let mut values = lines
+            .flat_map(|line| pairs(line.as_bytes()))
+            .filter_map(|pair| self.value_of(pair));
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            // One of them is planted (cookie tossing).
+            (_, Some(_)) => Err(AuthErrorKind::MultipleCredentials.into()),
+            (Some([]), None) => Ok(None),
+            _ if self.is_forged(head) => Err(AuthErrorKind::CrossSite.into()),
+            (Some(token), None) => Ok(Some(
+                Credential::new(token, Place::Cookie).cleared_by(clear),
+            )),
+        }
+    }
+
+    fn strip(&self, headers: &mut HeaderMap, _: &mut Uri) {
+        let ours = |pair: &&[u8]| self.clear.is_some() && self.value_of(pair).is_some();
+        let mut lines = headers.get_all(COOKIE).iter();
+        if !lines.any(|line| pairs(line.as_bytes()).any(|pair| ours(&pair))) {
+            return;
+        }
+        let kept: Vec<HeaderValue> = headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|line| {
+                let others: Vec<&[u8]> = pairs(line.as_bytes())
+                    .filter(|pair| !ours(pair))
+                    .map(trim)
+                    .collect();
+                let line = others.join(&b"; "[..]);
+                HeaderValue::try_from(line)
+                    .ok()
+                    .filter(|line| !line.is_empty())
+            })
+            .collect();
+        headers.remove(COOKIE);
+        for line in kept {
+            headers.append(COOKIE, line);
+        }
+    }
+}
+
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b';')
+}
+
+/// The `Set-Cookie` value that removes the cookie; none for a name that is no token.
+fn clear(name: &str, secure: bool) -> Option<HeaderValue> {
+    if name.is_empty() || !name.bytes().all(is_token_byte) {
+        return None;
+    }
+    let prefixed = ["__host-", "__secure-"].iter().any(|prefix| {
+        name.get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    });
+    let secure = if secure || prefixed { "; Secure" } else { "" };
+    let value = format!("{name}=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax{secure}");
+    HeaderValue::try_from(value).ok()
+}

@@ -1,0 +1,116 @@
+//! A token in the query of the target.
+
+use std::{borrow::Cow, mem};
+
+use http::{
+    HeaderMap, Uri,
+    uri::{Parts, PathAndQuery},
+};
+
+use crate::{
+    error::{AuthError, AuthErrorKind},
+    extract::{Credential, Place, TokenExtractor},
+    head::RequestHead,
+};
+
+/// Reads the token from a parameter of the query, `?access_token=…`: a last resort.
+///
+/// Only for clients that can set neither a header nor a WebSocket subprotocol. The layer marks the
+/// answers to such requests `Cache-Control: private` (RFC 6750 §2.3).
+///
+/// Names and values are percent-decoded; a `+` stays a `+`, since no token holds a space.
+///
+/// # Security
+///
+/// A target is written to access logs, histories, bookmarks and `Referer` headers, and whoever reads
+/// them has the token ([RFC 9700 §4.3.2], [RFC 6750 §2.3]: should not be used). OAuth 2.1 forbids
+/// it. Use tokens that live for seconds, and keep the query out of your own logs.
+///
+/// [RFC 6750 §2.3]: https://www.rfc-editor.org/rfc/rfc6750#section-2.3
+/// [RFC 9700 §4.3.2]: https://www.rfc-editor.org/rfc/rfc9700#section-4.3.2
+#[derive(Clone, Debug)]
+pub struct Query {
+    name: Box<str>,
+}
+
+impl Query {
+    /// The parameter of this name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into() }
+    }
+
+    /// The raw value of a parameter, where its name is ours.
+    ///
+    /// The name is decoded too: what the service behind would read must not be overlooked here.
+    fn value_of<'a>(&self, parameter: &'a str) -> Option<&'a str> {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        (decode(name)?.as_ref() == self.name.as_bytes()).then_some(value)
+    }
+}
+
+impl TokenExtractor for Query {
+    fn extract<'a>(&'a self, head: RequestHead<'a>) -> Result<Option<Credential<'a>>, AuthError> {
+        let parameters = head.uri().query().unwrap_or_default().split('&');
+        let mut values = parameters.filter_map(|parameter| self.value_of(parameter));
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            // RFC 6750 §3.1: the request repeats a parameter.
+            (_, Some(_)) => Err(AuthErrorKind::MultipleCredentials.into()),
+            (Some(""), None) => Err(AuthErrorKind::MalformedCredential.into()),
+            (Some(value), None) => {
+                let token = decode(value).ok_or(AuthErrorKind::MalformedCredential)?;
+                Ok(Some(Credential::new(token, Place::Query)))
+            }
+        }
+    }
+
+    fn strip(&self, _: &mut HeaderMap, uri: &mut Uri) {
+        let ours = |parameter: &&str| self.value_of(parameter).is_some();
+        let Some(query) = uri
+            .query()
+            .filter(|query| query.split('&').any(|p| ours(&p)))
+        else {
+            return;
+        };
+        let kept: Vec<&str> = query.split('&').filter(|p| !ours(p)).collect();
+        let target = match kept.as_slice() {
+            [] => uri.path().to_owned(),
+            kept => format!("{}?{}", uri.path(), kept.join("&")),
+        };
+        // Parts of a valid target make a valid target; were it not so, nothing may stay.
+        let target = PathAndQuery::try_from(target).unwrap_or(PathAndQuery::from_static("/"));
+        let mut parts = Parts::from(mem::take(uri));
+        parts.path_and_query = Some(target);
+        *uri = Uri::from_parts(parts).unwrap_or_default();
+    }
+}
+
+/// Undoes percent-encoding (RFC 3986 §2.1); `None` where an escape is broken.
+fn decode(text: &str) -> Option<Cow<'_, [u8]>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text.as_bytes()));
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                decoded.push((digit(*high)? << 4) | digit(*low)?);
+                after
+            }
+            (b'%', _) => return None,
+            (byte, after) => {
+                decoded.push(*byte);
+                after
+            }
+        };
+    }
+    Some(Cow::Owned(decoded))
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
+}

@@ -1,0 +1,104 @@
+//! Which site a request came from, as far as the browser tells.
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{HOST, ORIGIN},
+};
+
+use crate::head::RequestHead;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The origins whose requests count as our own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Site {
+    public: Option<Box<str>>,
+    trusted: Vec<Box<str>>,
+}
+
+/// What the headers say about a request's origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// Our own site, a trusted one, or the user (an address typed in, a bookmark).
+    Own,
+    /// Another site.
+    Foreign,
+    /// No header says: an old browser, or no browser.
+    Unknown,
+}
+
+impl Site {
+    pub(crate) fn public(&mut self, origin: Box<str>) {
+        self.public = Some(origin);
+    }
+
+    pub(crate) fn trust(&mut self, origin: Box<str>) {
+        self.trusted.push(origin);
+    }
+
+    /// Reads `Sec-Fetch-Site`, else `Origin`.
+    pub(crate) fn sender(&self, head: RequestHead<'_>) -> Sender {
+        let (site, origin) = (
+            only(head.headers(), &SEC_FETCH_SITE),
+            only(head.headers(), &ORIGIN),
+        );
+        let own = match (site, origin) {
+            (Field::Absent, Field::Absent) => return Sender::Unknown,
+            (Field::One(b"same-origin" | b"none"), _) => true,
+            // `same-site` is foreign too: a sister domain may be anybody's.
+            (Field::One(_), Field::One(origin)) => self.trusts(origin),
+            (Field::Absent, Field::One(origin)) => {
+                self.trusts(origin) || self.is_public(origin, head)
+            }
+            _ => false,
+        };
+        if own { Sender::Own } else { Sender::Foreign }
+    }
+
+    fn trusts(&self, origin: &[u8]) -> bool {
+        // A sandboxed page of anybody says `null`.
+        origin != b"null" && self.trusted.iter().any(|own| own.as_bytes() == origin)
+    }
+
+    fn is_public(&self, origin: &[u8], head: RequestHead<'_>) -> bool {
+        match &self.public {
+            Some(public) => origin != b"null" && public.as_bytes() == origin,
+            None => authority_of(origin).is_some_and(|host| Some(host) == requested_host(head)),
+        }
+    }
+}
+
+enum Field<'a> {
+    Absent,
+    One(&'a [u8]),
+    Several,
+}
+
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Field<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Field::Absent,
+        (Some(value), None) => Field::One(value.as_bytes()),
+        _ => Field::Several,
+    }
+}
+
+/// Host and port of a serialized origin (RFC 6454 §6.2).
+fn authority_of(origin: &[u8]) -> Option<&[u8]> {
+    let authority = origin
+        .strip_prefix(b"https://")
+        .or_else(|| origin.strip_prefix(b"http://"))?;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(byte);
+    (!authority.is_empty() && authority.iter().all(plain)).then_some(authority)
+}
+
+/// The host that the request asks for: the target's (RFC 9112 §3.2.2, RFC 9113 §8.3.1), else `Host`.
+fn requested_host(head: RequestHead<'_>) -> Option<&[u8]> {
+    match head.uri().authority() {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => match only(head.headers(), &HOST) {
+            Field::One(host) => Some(host),
+            _ => None,
+        },
+    }
+}

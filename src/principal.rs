@@ -43,7 +43,7 @@ impl Principal {
         self.origin.as_ref()
     }
 
-    fn facts(&self) -> &Facts {
+    pub(crate) fn facts(&self) -> &Facts {
         self.facts.facts()
     }
 

@@ -15,7 +15,13 @@ pub(crate) fn is_one_sequence(der: &[u8]) -> bool {
 
 /// The `RSAPrivateKey` (RFC 8017 appendix A.1.2) inside a PKCS#8 `PrivateKeyInfo` (RFC 5208 §5).
 #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+#[cfg(any(test, feature = "test-util"))]
 pub(crate) fn rsa_private_key(der: &[u8]) -> Option<&[u8]> {
+    const OCTET_STRING: u8 = 0x04;
+    const OBJECT_IDENTIFIER: u8 = 0x06;
+    /// 1.2.840.113549.1.1.1 (RFC 8017 appendix A.1).
+    const RSA_ENCRYPTION: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
+
     let (body, rest) = element(der, SEQUENCE)?;
     let (_version, body) = element(body, INTEGER)?;
     let (algorithm, body) = element(body, SEQUENCE)?;
@@ -51,10 +57,3 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 
 const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
-#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
-const OCTET_STRING: u8 = 0x04;
-#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
-const OBJECT_IDENTIFIER: u8 = 0x06;
-/// 1.2.840.113549.1.1.1 (RFC 8017 appendix A.1).
-#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
-const RSA_ENCRYPTION: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];

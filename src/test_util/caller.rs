@@ -9,7 +9,10 @@ use http::{Extensions, Request};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::principal::{Anonymous, Principal};
+use crate::{
+    principal::{Anonymous, Principal},
+    verify::Verified,
+};
 
 /// A layer that signs every request in as this caller, whatever the request carries.
 ///
@@ -22,6 +25,54 @@ pub fn signed_in(principal: Principal) -> CallerLayer {
     CallerLayer { extensions }
 }
 
+/// As [`signed_in`], with the claims that a handler reads as [`Verified<C>`].
+///
+/// Subject, roles and scope are the principal's: nothing is read from the claims, so a test names
+/// on each side what its handler asks for there.
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use http::Request;
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower_jwt_auth::{Principal, Verified, test_util::signed_in_with};
+///
+/// #[derive(Debug)]
+/// struct Tenancy {
+///     tenant: &'static str,
+/// }
+///
+/// async fn tenant(request: Request<()>) -> Result<&'static str, Infallible> {
+///     let token = request.extensions().get::<Verified<Tenancy>>();
+///     Ok(token.map_or("none", |token| token.tenant))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Infallible> {
+/// let alice = Principal::builder().subject("alice").build();
+/// let service = signed_in_with(alice, Tenancy { tenant: "acme" }).layer(service_fn(tenant));
+/// assert_eq!(service.oneshot(Request::new(())).await?, "acme");
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "a caller is given, as to `signed_in`"
+)]
+pub fn signed_in_with<C>(principal: Principal, claims: C) -> CallerLayer
+where
+    C: Send + Sync + 'static,
+{
+    let token = Verified::for_test(claims, &principal);
+    let mut extensions = Extensions::new();
+    extensions.insert(token.principal());
+    extensions.insert(token);
+    CallerLayer { extensions }
+}
+
 /// A layer that leaves in every request what an optional layer leaves where nobody is signed in.
 #[must_use]
 pub fn anonymous() -> CallerLayer {
@@ -30,7 +81,7 @@ pub fn anonymous() -> CallerLayer {
     CallerLayer { extensions }
 }
 
-/// Puts a caller into every request: made by [`signed_in`] and [`anonymous`].
+/// Puts a caller into every request: made by [`signed_in`], [`signed_in_with`] and [`anonymous`].
 #[derive(Clone)]
 pub struct CallerLayer {
     extensions: Extensions,
@@ -94,9 +145,11 @@ impl<S: fmt::Debug> fmt::Debug for CallerService<S> {
 mod tests {
     use std::convert::Infallible;
 
+    use http::{Response, StatusCode};
     use tower::{ServiceBuilder, ServiceExt, service_fn};
 
     use super::*;
+    use crate::role_guard::RoleGuardLayer;
 
     async fn seen(layers: (CallerLayer, CallerLayer)) -> (Option<String>, bool) {
         let (outer, inner) = layers;
@@ -125,5 +178,51 @@ mod tests {
             seen((anonymous(), alice())).await,
             (Some("alice".into()), false)
         );
+    }
+
+    #[tokio::test]
+    async fn a_guard_decides_about_the_caller_and_about_nobody() {
+        for (layer, expected) in [
+            (
+                signed_in(Principal::builder().roles(["admin"]).build()),
+                StatusCode::OK,
+            ),
+            (
+                signed_in(Principal::builder().roles(["user"]).build()),
+                StatusCode::FORBIDDEN,
+            ),
+            (anonymous(), StatusCode::UNAUTHORIZED),
+        ] {
+            let response = ServiceBuilder::new()
+                .layer(layer)
+                .layer(RoleGuardLayer::any_of(["admin"]))
+                .service(service_fn(async |_: Request<()>| {
+                    Ok::<_, Infallible>(Response::new(String::new()))
+                }))
+                .oneshot(Request::new(()))
+                .await
+                .unwrap();
+            assert_eq!(response.status(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn claims_and_caller_agree() {
+        let alice = Principal::builder()
+            .subject("alice")
+            .roles(["admin"])
+            .build();
+        let (subject, role, claims) = signed_in_with(alice, 7_u8)
+            .layer(service_fn(async |request: Request<()>| {
+                let caller = request.extensions().get::<Principal>().unwrap();
+                let token = request.extensions().get::<Verified<u8>>().unwrap();
+                assert_eq!(token.subject(), caller.subject());
+                let subject = caller.subject().map(str::to_owned);
+                Ok::<_, Infallible>((subject, caller.has_role("admin"), **token))
+            }))
+            .oneshot(Request::new(()))
+            .await
+            .unwrap();
+        assert_eq!((subject.as_deref(), role, claims), (Some("alice"), true, 7));
     }
 }

@@ -225,7 +225,7 @@ mod tests {
     use super::*;
     use crate::{
         error::AuthErrorKind,
-        key::{KeySet, VerifyingKey},
+        key::KeySet,
         test_util::TestClock,
         verify::{Verifier, VerifierBuilder},
     };
@@ -305,7 +305,7 @@ mod tests {
         let clock = TestClock::new();
         for algorithm in supported().filter(|algorithm| !algorithm.is_hmac()) {
             let keys = TestKeys::new();
-            let key = VerifyingKey::from_pem(keys.public_pem(algorithm)).unwrap();
+            let key = crate::key::VerifyingKey::from_pem(keys.public_pem(algorithm)).unwrap();
             let verifier = expecting(Verifier::key(key).algorithms([algorithm]), &clock);
             let issuer = TestIssuer::new(algorithm).clock(clock.clone());
             assert!(

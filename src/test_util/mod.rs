@@ -46,7 +46,7 @@ mod issuer;
 mod keys;
 
 pub use self::{
-    caller::{CallerLayer, CallerService, anonymous, signed_in},
+    caller::{CallerLayer, CallerService, anonymous, signed_in, signed_in_with},
     clock::TestClock,
     issuer::TestIssuer,
     keys::TestKeys,

@@ -27,6 +27,12 @@ impl<C> Verified<C> {
         }
     }
 
+    /// Claims that nobody verified, for `test_util` alone.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn for_test(claims: C, principal: &Principal) -> Self {
+        Self::new(claims, principal.facts().clone())
+    }
+
     /// The claims.
     #[must_use]
     pub fn claims(&self) -> &C {

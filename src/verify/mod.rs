@@ -77,6 +77,14 @@ pub(crate) enum Examined<C> {
     Wait(KeyWait),
 }
 
+/// What became of a token's signature.
+enum Signed<'t> {
+    /// It is good: the payload's segment, not decoded yet.
+    Payload(&'t [u8]),
+    /// The token's key is being fetched.
+    Wait(KeyWait),
+}
+
 impl Verifier<Claims> {
     /// Starts a verifier for HS256 with a secret of at least 32 random bytes.
     pub fn hs256(secret: impl AsRef<[u8]>) -> VerifierBuilder {
@@ -124,6 +132,58 @@ impl<C> Verifier<C> {
     pub(crate) fn allows_padding(&self) -> bool {
         self.inner.padded
     }
+
+    /// Everything before the claims: size, form, algorithm, type, key, signature.
+    fn check_signature<'t>(&self, token: &'t [u8]) -> Result<Signed<'t>, AuthError> {
+        let inner = &*self.inner;
+        if token.len() > inner.max_bytes {
+            return Err(AuthErrorKind::OversizedCredential.into());
+        }
+        let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
+        let mut room = Room::<HEADER_ROOM>::new();
+        let header = room
+            .decode(parts.header, inner.padded)
+            .ok_or(AuthErrorKind::MalformedHeader)?;
+        let header = Header::parse(header)?;
+        // RFC 8725 §3.1: the algorithm comes from the configuration; the token can only agree.
+        if !inner.allowed.contains(&header.algorithm.canonical()) {
+            return Err(AuthErrorKind::AlgorithmNotAllowed.into());
+        }
+        inner.policy.check_typ(&header)?;
+        let keys = match inner.keys.lookup(&KeyQuery {
+            algorithm: header.algorithm,
+            kid: header.kid.as_deref(),
+            listed: inner.listed,
+        }) {
+            KeyLookup::Found(keys) => keys,
+            KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
+            KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
+            KeyLookup::Wait(wait) => return Ok(Signed::Wait(wait)),
+            KeyLookup::Unavailable { retry_after } => {
+                let kind = AuthErrorKind::KeysUnavailable;
+                return Err(AuthError::unavailable(kind, retry_after));
+            }
+        };
+        let mut room = Room::<SIGNATURE_ROOM>::new();
+        let signature = room
+            .decode(parts.signature, inner.padded)
+            .ok_or(AuthErrorKind::MalformedToken)?;
+        if !keys.verifies(header.algorithm, parts.message, signature) {
+            return Err(AuthErrorKind::InvalidSignature.into());
+        }
+        Ok(Signed::Payload(parts.payload))
+    }
+
+    /// The payload of a token whose claims nobody checked, for `test_util` alone.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn signed_payload(&self, token: &[u8]) -> Result<Vec<u8>, AuthError> {
+        let Signed::Payload(payload) = self.check_signature(token)? else {
+            return Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1));
+        };
+        let mut room = Room::<CLAIMS_ROOM>::new();
+        let payload = room.decode(payload, self.inner.padded);
+        Ok(payload.ok_or(AuthErrorKind::MalformedToken)?.to_vec())
+    }
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
@@ -167,44 +227,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     }
 
     fn try_examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
-        let inner = &*self.inner;
-        if token.len() > inner.max_bytes {
-            return Err(AuthErrorKind::OversizedCredential.into());
+        match self.check_signature(token)? {
+            Signed::Payload(payload) => self
+                .read_claims(payload)
+                .map(|token| Examined::Done(Ok(token))),
+            Signed::Wait(wait) => Ok(Examined::Wait(wait)),
         }
-        let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
-        let mut room = Room::<HEADER_ROOM>::new();
-        let header = room
-            .decode(parts.header, inner.padded)
-            .ok_or(AuthErrorKind::MalformedHeader)?;
-        let header = Header::parse(header)?;
-        // RFC 8725 §3.1: the algorithm comes from the configuration; the token can only agree.
-        if !inner.allowed.contains(&header.algorithm.canonical()) {
-            return Err(AuthErrorKind::AlgorithmNotAllowed.into());
-        }
-        inner.policy.check_typ(&header)?;
-        let keys = match inner.keys.lookup(&KeyQuery {
-            algorithm: header.algorithm,
-            kid: header.kid.as_deref(),
-            listed: inner.listed,
-        }) {
-            KeyLookup::Found(keys) => keys,
-            KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
-            KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
-            KeyLookup::Wait(wait) => return Ok(Examined::Wait(wait)),
-            KeyLookup::Unavailable { retry_after } => {
-                let kind = AuthErrorKind::KeysUnavailable;
-                return Err(AuthError::unavailable(kind, retry_after));
-            }
-        };
-        let mut room = Room::<SIGNATURE_ROOM>::new();
-        let signature = room
-            .decode(parts.signature, inner.padded)
-            .ok_or(AuthErrorKind::MalformedToken)?;
-        if !keys.verifies(header.algorithm, parts.message, signature) {
-            return Err(AuthErrorKind::InvalidSignature.into());
-        }
-        self.read_claims(parts.payload)
-            .map(|token| Examined::Done(Ok(token)))
     }
 
     /// The part after the signature: nobody but the issuer can have written what is read here.

@@ -1,7 +1,7 @@
 //! Signatures, tokens and keys that nobody of this project made, and properties that must hold for
 //! every input.
 //!
-//! The two tests that read files beside the repository are ignored unless asked for:
+//! The tests that read files beside the repository are ignored unless asked for:
 //!
 //! ```sh
 //! VECTORS_DIR=../shared/vectors cargo test --features test-util --test vectors -- --include-ignored

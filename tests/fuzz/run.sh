@@ -23,7 +23,9 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares"
-cargo build --locked --release --target "$host" --target-dir "$work" \
+# The versions that the crate is tested with; cargo adds libFuzzer's.
+cp "$here/../../Cargo.lock" "$here/Cargo.lock"
+cargo build --release --target "$host" --target-dir "$work" \
     --manifest-path "$here/Cargo.toml" --bins
 
 mkdir -p "$work/findings"

@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{HEADER_ROOM, Kind, Verifier, builder::DEFAULT_MAX_BYTES, peek_issuer};
+use super::{
+    Kind, Verifier,
+    builder::DEFAULT_MAX_BYTES,
+    examine::{HEADER_ROOM, peek_issuer},
+};
 use crate::{
     clock::{Clock, SystemClock},
     error::{AuthError, AuthErrorKind, ConfigError},

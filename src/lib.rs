@@ -75,3 +75,8 @@ pub use crate::error::{AuthError, ConfigError};
 pub use crate::principal::{Anonymous, Principal};
 pub use crate::role_guard::RoleGuardLayer;
 pub use crate::verify::{Verified, Verifier};
+
+/// The README's code blocks are tests.
+#[cfg(all(doctest, feature = "full", feature = "test-util"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

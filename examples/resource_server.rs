@@ -23,6 +23,7 @@
 use std::{
     collections::BTreeMap,
     error::Error,
+    io,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -36,7 +37,7 @@ use axum::{
     routing::get,
 };
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, signal};
+use tokio::net::TcpListener;
 use tower_jwt_auth::{
     AuthError, Claims, ConfigError, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer,
 };
@@ -54,17 +55,18 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = JwtSettings::from_env()?;
-    for name in settings.ignored() {
-        eprintln!("{name} is set, and means nothing here");
-    }
     let app = app(&settings)?;
+    let stopped = stopped()?;
     let (host, port) = settings.address();
     let listener = TcpListener::bind((host, port))
         .await
         .map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
+    for name in settings.ignored() {
+        eprintln!("{name} is set, and means nothing here");
+    }
     axum::serve(listener, app)
-        .with_graceful_shutdown(stopped())
+        .with_graceful_shutdown(stopped)
         .await?;
     Ok(())
 }
@@ -136,12 +138,22 @@ async fn show(State(metrics): State<Metrics>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 
-/// Ends with Ctrl-C or SIGTERM; the server then finishes the requests that it has begun.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        tokio::select! { _ = signal::ctrl_c() => {}, _ = terminate.recv() => {} }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
+/// Ends with Ctrl-C or SIGTERM, for which it listens from now on; the server then finishes the
+/// requests that it has begun.
+#[cfg(unix)]
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    })
+}
+
+#[cfg(not(unix))]
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }

@@ -29,12 +29,12 @@ enum Source {
 impl Keys {
     pub(super) fn read(vars: &mut Vars, names_issuer: bool) -> Result<Self, ConfigError> {
         let algorithms = read_algorithms(vars)?;
-        let (variable, source) = read_source(vars, names_issuer)?;
         for name in NOT_YET {
             if vars.text(name)?.is_some() {
                 return Err(refuse(name, UNAVAILABLE));
             }
         }
+        let (variable, source) = read_source(vars, names_issuer)?;
         let listed = algorithms.as_deref().and_then(|all| all.first().copied());
         let clash = |key: &str| {
             let wrong = listed.map_or("", Algorithm::as_str);

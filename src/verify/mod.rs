@@ -68,6 +68,28 @@ struct Inner<C> {
     check: Option<Arc<Check<C>>>,
 }
 
+impl<C> Inner<C> {
+    /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
+    fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
+        let issuers = &self.policy.issuers;
+        issuers.is_empty()
+            || peek_issuer(payload, self.padded)
+                .is_some_and(|issuer| issuers.iter().any(|ours| **ours == *issuer))
+    }
+}
+
+/// The unverified top-level `iss` of a token's claims.
+fn peek_issuer(payload: &[u8], padded: bool) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Peek {
+        iss: String,
+    }
+    let mut room = Room::<CLAIMS_ROOM>::new();
+    let json = room.decode(payload, padded)?;
+    let peek: Peek = serde_json::from_slice(json).ok()?;
+    Some(peek.iss)
+}
+
 type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;
 
 /// What became of a token.
@@ -186,6 +208,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
             algorithm: header.algorithm,
             kid: header.kid.as_deref(),
             listed: inner.listed,
+            issuer_is_trusted: &|| inner.trusts_issuer_of(parts.payload),
         }) {
             KeyLookup::Found(keys) => keys,
             KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),

@@ -48,7 +48,7 @@ impl Keys {
                 let listed = algorithms.as_deref().unwrap_or(&[Algorithm::Hs256]);
                 from_secret(&secret, listed)
             }
-            (Source::PemFile(path), _) => read_file(variable, &path).and_then(from_pem),
+            (Source::PemFile(path), _) => read_file(variable, &path).and_then(|pem| from_pem(&pem)),
             (Source::JwksFile(path), _) => read_file(variable, &path).and_then(KeySet::from_jwks),
             (Source::Url, _) => return Err(refuse(variable, UNAVAILABLE)),
         };
@@ -145,16 +145,12 @@ fn from_secret(secret: &Secret<String>, algorithms: &[Algorithm]) -> Result<KeyS
 }
 
 #[cfg(feature = "pem")]
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "a step between a file's bytes and a key set"
-)]
-fn from_pem(pem: Vec<u8>) -> Result<KeySet, ConfigError> {
+fn from_pem(pem: &[u8]) -> Result<KeySet, ConfigError> {
     KeySet::try_from(VerifyingKey::from_pem(pem)?)
 }
 
 #[cfg(not(feature = "pem"))]
-fn from_pem(_: Vec<u8>) -> Result<KeySet, ConfigError> {
+fn from_pem(_: &[u8]) -> Result<KeySet, ConfigError> {
     Err(ConfigError::Key("built without the feature `pem`".into()))
 }
 

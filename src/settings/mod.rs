@@ -37,6 +37,17 @@
 //! happen. So is every other `JWT_VERIFY_…`, `JWT_REQUIRE…` and `JWT_JWKS_…`. What is left may
 //! belong to another program in the same environment, and is listed by [`JwtSettings::ignored`].
 //!
+//! # Security
+//!
+//! Four switches take a check away; each is the builder's method that says which
+//! attack becomes possible: `JWT_VERIFY_AUD=false`
+//! ([`dangerous_any_audience`](VerifierBuilder::dangerous_any_audience)), `JWT_VERIFY_EXP=false`
+//! ([`dangerous_ignore_expiry`](VerifierBuilder::dangerous_ignore_expiry)), `JWT_REQUIRE_EXP=false`
+//! ([`dangerous_optional_expiry`](VerifierBuilder::dangerous_optional_expiry)) and
+//! `JWT_VERIFY_NBF=false`
+//! ([`dangerous_ignore_not_before`](VerifierBuilder::dangerous_ignore_not_before)).
+//! With [RFC 9068] mode the first three are refused.
+//!
 //! [RFC 7517 §5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
 //! [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
@@ -45,11 +56,15 @@ mod keys;
 mod policy;
 mod vars;
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use serde::de::DeserializeOwned;
 
-use self::{keys::Keys, policy::Policy, vars::Vars};
+use self::{
+    keys::Keys,
+    policy::Policy,
+    vars::{Vars, refuse},
+};
 use crate::{
     claims::Claims,
     error::ConfigError,
@@ -163,12 +178,11 @@ impl JwtSettings {
     }
 
     fn read(mut vars: Vars) -> Result<Self, ConfigError> {
-        let host = vars.text("HOST")?.unwrap_or_else(|| "127.0.0.1".into());
+        let host = read_host(&mut vars)?;
         let port = vars.number("PORT", 0..=65_535)?.unwrap_or(3000);
         let policy = Policy::read(&mut vars)?;
         let settings = Self {
-            // `[::1]`, as it stands in a URL.
-            host: host.trim_matches(['[', ']']).to_owned(),
+            host,
             port: u16::try_from(port).unwrap_or_default(),
             keys: Keys::read(&mut vars, policy.names_issuer())?,
             policy,
@@ -207,5 +221,26 @@ impl fmt::Debug for JwtSettings {
             .field("keys", &self.keys)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
+    }
+}
+
+fn read_host(vars: &mut Vars) -> Result<String, ConfigError> {
+    let Some(text) = vars.text("HOST")? else {
+        return Ok("127.0.0.1".to_owned());
+    };
+    // `[::1]`, as it stands in a URL.
+    let host = text.trim_start_matches('[').trim_end_matches(']');
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_name = host
+        .chars()
+        .all(|one| one.is_ascii_alphanumeric() || "-._".contains(one))
+        // Numbers at the end are an address, or meant to be one.
+        && !last.chars().all(|one| one.is_ascii_digit());
+    if is_name || host.parse::<IpAddr>().is_ok() {
+        Ok(host.to_owned())
+    } else {
+        let text = text.escape_debug();
+        let problem = format!("`{text}` is neither an IP address nor a host name");
+        Err(refuse("HOST", problem))
     }
 }

@@ -13,9 +13,7 @@ pub(crate) const SECRET: &str = "first test secret, never in use.";
 pub(crate) const ISSUER: &str = "https://as.example";
 pub(crate) const AUDIENCE: &str = "https://api.example";
 
-pub(crate) type Vars = Vec<(String, String)>;
-
-pub(crate) fn vars<V: AsRef<str>>(pairs: &[(&str, V)]) -> Vars {
+pub(crate) fn vars<V: AsRef<str>>(pairs: &[(&str, V)]) -> Vec<(String, String)> {
     pairs
         .iter()
         .map(|(name, value)| ((*name).to_owned(), value.as_ref().to_owned()))

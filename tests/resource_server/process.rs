@@ -2,7 +2,9 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{BufRead, BufReader, Read},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
@@ -21,7 +23,7 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
-use crate::fixture::{AUDIENCE, File, ISSUER, SECRET, Vars, WEAK_PEM, vars};
+use crate::fixture::{AUDIENCE, File, ISSUER, SECRET, WEAK_PEM, vars};
 
 #[tokio::test]
 async fn every_kind_of_key_serves_every_route() {
@@ -177,7 +179,7 @@ fn a_bad_configuration_is_one_line_and_exit_code_2() {
         ),
         (&[secret, ("JWT_AUDIANCE", "api")], "JWT_AUDIANCE"),
         (&[secret, ("PORT", "http")], "PORT"),
-        (&[secret, ("HOST", "256.0.0.1")], "HOST, PORT"),
+        (&[secret, ("HOST", "256.0.0.1")], "HOST"),
     ] {
         let (status, complaint) = refused(vars(pairs));
         assert_eq!(status.code(), Some(2), "{variable}: {complaint}");
@@ -190,6 +192,30 @@ fn a_bad_configuration_is_one_line_and_exit_code_2() {
             assert!(!complaint.contains(secret), "{complaint}");
         }
     }
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_line_too() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (status, complaint) = refused(vars(&[("JWT_SECRET_KEY", SECRET), ("PORT", &port)]));
+    assert_eq!(status.code(), Some(2));
+    let expected = format!("HOST, PORT: cannot listen on 127.0.0.1:{port}: ");
+    assert!(complaint.starts_with(&expected), "{complaint}");
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_value_that_is_not_utf_8_is_refused_only_where_it_is_read() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let odd = OsStr::from_bytes(b"\xFF");
+    let secret = ("JWT_SECRET_KEY", OsStr::new(SECRET));
+    let (status, complaint) = refused([secret, ("JWT_ISSUER", odd)]);
+    assert_eq!(status.code(), Some(2));
+    assert_eq!(complaint, "JWT_ISSUER: not UTF-8\n");
+    drop(Server::start([secret, ("OTHER", odd)]));
 }
 
 #[tokio::test]
@@ -247,7 +273,7 @@ struct Answer {
 }
 
 impl Server {
-    fn start(vars: Vars) -> Self {
+    fn start<N: AsRef<OsStr>, V: AsRef<OsStr>>(vars: impl IntoIterator<Item = (N, V)>) -> Self {
         let (mut child, line) = spawn(vars);
         let Some(address) = line.trim().strip_prefix("listening on ") else {
             let _ = child.kill();
@@ -297,7 +323,9 @@ impl Drop for Server {
 }
 
 /// Starts the example, and waits for its first line or its end.
-fn spawn(vars: Vars) -> (Child, String) {
+fn spawn<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+    vars: impl IntoIterator<Item = (N, V)>,
+) -> (Child, String) {
     let mut child = Command::new(example())
         .env_clear()
         .env("PORT", "0")
@@ -313,7 +341,9 @@ fn spawn(vars: Vars) -> (Child, String) {
     (child, line)
 }
 
-fn refused(vars: Vars) -> (ExitStatus, String) {
+fn refused<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+    vars: impl IntoIterator<Item = (N, V)>,
+) -> (ExitStatus, String) {
     let (mut child, line) = spawn(vars);
     if !line.is_empty() {
         let _ = child.kill();

@@ -197,7 +197,7 @@ fn a_file_that_cannot_be_read() {
 }
 
 #[test]
-fn d8_a_key_set_without_an_audience() {
+fn a_key_set_without_an_audience() {
     let jwks = File::jwks();
     let set = ("JWT_JWKS_FILE", jwks.path());
     let expected = "JWT_JWKS_FILE: a key set serves many audiences: set JWT_AUDIENCE or \
@@ -235,6 +235,16 @@ fn e20_values_out_of_their_range() {
             "JWT_LEEWAY_SECONDS",
             "99999999999",
             "`99999999999` is not a whole number from 0 to 300",
+        ),
+        (
+            "HOST",
+            "http://localhost",
+            "`http://localhost` is neither an IP address nor a host name",
+        ),
+        (
+            "HOST",
+            "256.0.0.1",
+            "`256.0.0.1` is neither an IP address nor a host name",
         ),
         (
             "PORT",
@@ -276,7 +286,7 @@ fn e20_values_out_of_their_range() {
 }
 
 #[test]
-fn f1_the_profile_without_what_it_needs() {
+fn the_profile_without_what_it_needs() {
     let whole = [
         ("JWT_SECRET_KEY", SECRET),
         ("JWT_REQUIRED_TYP", "at+jwt"),

@@ -32,6 +32,11 @@ impl Forward {
         self.headers.push((header, claim));
     }
 
+    #[cfg(feature = "warp")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.headers.is_empty()
+    }
+
     /// RFC 9700 §4.13: a proxy must remove such headers from what clients send.
     pub(super) fn clean(&self, headers: &mut HeaderMap) {
         if self.headers.is_empty() {

@@ -99,6 +99,11 @@ impl<C> JwtAuthLayer<C> {
         self.with(|config| config.forward.add(header, claim))
     }
 
+    #[cfg(feature = "warp")]
+    pub(super) fn config(&self) -> &Config<C> {
+        &self.config
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Config<C>)) -> Self {
         let mut config = Arc::unwrap_or_clone(self.config);
         change(&mut config);

@@ -90,7 +90,7 @@ fn app(settings: &JwtSettings) -> Result<Router, ConfigError> {
     Ok(app)
 }
 
-async fn me(caller: Extension<Principal>) -> Json<Value> {
+async fn me(caller: Principal) -> Json<Value> {
     Json(json!({
         "sub": caller.subject(),
         "roles": caller.roles().collect::<Vec<_>>(),
@@ -99,7 +99,7 @@ async fn me(caller: Extension<Principal>) -> Json<Value> {
     }))
 }
 
-async fn public(caller: Option<Extension<Principal>>) -> Json<Value> {
+async fn public(caller: Option<Principal>) -> Json<Value> {
     Json(match caller {
         Some(caller) => json!({ "authenticated": true, "sub": caller.subject() }),
         None => json!({ "authenticated": false }),
@@ -107,8 +107,8 @@ async fn public(caller: Option<Extension<Principal>>) -> Json<Value> {
 }
 
 /// Tells `count`, which runs outside the authentication, who was let in.
-async fn tell(caller: Option<Extension<Principal>>, request: Request, next: Next) -> Response {
-    (caller, next.run(request).await).into_response()
+async fn tell(caller: Option<Principal>, request: Request, next: Next) -> Response {
+    (caller.map(Extension), next.run(request).await).into_response()
 }
 
 /// How many requests came to which result, and for which reason.

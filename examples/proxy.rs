@@ -33,8 +33,7 @@ use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 use tower_jwt_auth::{JwtAuthLayer, Verifier, auth::Claim};
 
-/// RFC 9110 §7.6.1: what concerns one connection only. (`Keep-Alive` and the like are named in
-/// `Connection`.)
+/// RFC 9110 §7.6.1: what concerns one connection only, besides what `Connection` names.
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 type Body = Either<Incoming, Empty<Bytes>>;
@@ -53,18 +52,13 @@ async fn forward(
     request.headers_mut().remove(HOST);
     end_hop(request.headers_mut());
 
-    Ok(match client.request(request).await {
-        Ok(mut response) => {
-            end_hop(response.headers_mut());
-            response.map(Either::Left)
-        }
-        Err(error) => {
-            eprintln!("upstream: {error}");
-            let mut response = Response::new(Either::Right(Empty::new()));
-            *response.status_mut() = StatusCode::BAD_GATEWAY;
-            response
-        }
-    })
+    let Ok(mut response) = client.request(request).await else {
+        let mut response = Response::new(Either::Right(Empty::new()));
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        return Ok(response);
+    };
+    end_hop(response.headers_mut());
+    Ok(response.map(Either::Left))
 }
 
 fn end_hop(headers: &mut HeaderMap) {
@@ -99,12 +93,10 @@ pub(crate) async fn serve(
         let service = service.clone();
         tokio::spawn(async move {
             let connection = Builder::new(TokioExecutor::new());
-            if let Err(error) = connection
+            // A client that goes away is no news.
+            let _ = connection
                 .serve_connection(TokioIo::new(stream), service)
-                .await
-            {
-                eprintln!("connection: {error}");
-            }
+                .await;
         });
     }
 }

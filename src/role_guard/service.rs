@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use crate::{
         deny::{self, Answers, Denial},
-        principal::{Facts, List},
+        principal::{Facts, List, Origin},
         role_guard::{RoleGuardLayer, RoleHierarchy, Rule},
     };
 

@@ -17,6 +17,10 @@ use crate::support::{
     Http, LateKeys, Server, expecting, forged, get, good, layer, raw, request, send,
 };
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "warp hands over what it extracted"
+)]
 fn name(user: Verified<Claims>) -> String {
     user.subject().unwrap_or_default().to_owned()
 }

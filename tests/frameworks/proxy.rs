@@ -71,6 +71,25 @@ async fn q1_a_forged_identity_header_never_arrives() {
     assert!(!answer.contains(&token), "{answer}");
 }
 
+/// RFC 9110 §7.6.1: a proxy drops the fields that `Connection` names.
+#[tokio::test]
+async fn q1_a_client_cannot_have_the_identity_dropped() {
+    let upstream = Server::hyper(service_fn(headers)).await;
+    let server = before(&upstream).await;
+    for connection in ["close, X-User", "close,x-junk , x_USER"] {
+        let head = format!("Host: localhost\r\nConnection: {connection}\r\nX-Junk: junk");
+        let token = format!("Authorization: Bearer {}", good());
+        let request = format!("GET / HTTP/1.1\r\n{head}\r\n{token}\r\n\r\n");
+        let answer = raw(server.addr, &request).await;
+        assert!(answer.contains("x-user: alice"), "{answer}");
+        assert_eq!(
+            answer.contains("junk"),
+            !connection.contains("junk"),
+            "{answer}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn l1_what_is_refused_never_reaches_the_upstream() {
     let reached = Arc::new(AtomicBool::new(false));

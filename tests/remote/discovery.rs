@@ -12,7 +12,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{ALGORITHM, LONG, eventually, issuer_of, kind, seconds};
+use crate::support::{ALGORITHM, LONG, Scripted, eventually, issuer_of, kind, seconds};
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
@@ -123,6 +123,23 @@ async fn k4_a_jwks_uri_that_is_missing_or_not_https_is_not_used() {
         assert!(!leads_to_keys(&server, answer).await, "{document}");
     }
     assert_eq!(server.hits(), 0);
+}
+
+#[tokio::test]
+async fn k4_an_issuer_of_https_cannot_lead_to_plain_http_on_loopback() {
+    for (jwks_uri, calls) in [("https://keys.example/", 2), ("http://127.0.0.1:1/", 2)] {
+        let document = json!({ "issuer": "https://as.example", "jwks_uri": jwks_uri });
+        let client = Scripted::new(document.to_string());
+        let keys = RemoteKeySet::oidc("https://as.example")
+            .fetch(client.clone())
+            .build()
+            .unwrap();
+        let error = keys.ready().await.unwrap_err().to_string();
+        // The metadata served as a key set: it was asked for.
+        let asked = error == "the answer is no usable key set";
+        assert_eq!(asked, jwks_uri.starts_with("https"), "{error}");
+        assert_eq!(client.calls(), calls, "{jwks_uri}");
+    }
 }
 
 #[tokio::test]

@@ -186,7 +186,10 @@ impl<C> Verifier<C> {
         let mut sources = Vec::new();
         self.collect_sources(&mut sources);
         for source in sources {
-            if let Some(wait) = source.wait_ready().filter(|_| !source.is_ready()) {
+            // Asked in this order: asking for a wait may start a fetch.
+            if !source.is_ready()
+                && let Some(wait) = source.wait_ready()
+            {
                 wait.await;
             }
         }

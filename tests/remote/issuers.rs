@@ -4,15 +4,29 @@ use http::StatusCode;
 use tower_jwt_auth::{
     Verifier,
     error::AuthErrorKind,
+    key::remote::RemoteKeySet,
     test_util::{JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{ALGORITHM, Scripted, eventually, kind, settle, status};
+use crate::support::{ALGORITHM, LONG, Scripted, eventually, kind, settle, status};
 
 fn of(name: &str, keys: TestKeys, clock: &TestClock) -> TestIssuer {
     TestIssuer::with_keys(ALGORITHM, keys)
         .clock(clock.clone())
         .issuer(name)
+}
+
+/// A verifier of what the server publishes, with times long enough for a busy machine.
+fn member(server: &JwksFixture, clock: &TestClock) -> Verifier {
+    let keys = RemoteKeySet::oidc(&server.issuer())
+        .timeout(LONG)
+        .wait(LONG);
+    Verifier::key_source(keys.clock(clock.clone()).build().unwrap())
+        .issuer(server.issuer())
+        .audience("https://api.example")
+        .clock(clock.clone())
+        .build()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -22,7 +36,7 @@ async fn e13_a_key_of_one_issuer_never_verifies_a_token_of_another() {
         Scripted::publishing(TestKeys::new()),
         Scripted::publishing(TestKeys::other()),
     );
-    let member = async |client: &Scripted, name: &str| {
+    let of_client = async |client: &Scripted, name: &str| {
         Verifier::key_source(client.keys(&clock).await)
             .issuer(name)
             .audience("https://api.example")
@@ -31,8 +45,8 @@ async fn e13_a_key_of_one_issuer_never_verifies_a_token_of_another() {
             .unwrap()
     };
     let members = [
-        member(&a, "https://a.example").await,
-        member(&b, "https://b.example").await,
+        of_client(&a, "https://a.example").await,
+        of_client(&b, "https://b.example").await,
     ];
     let verifier = Verifier::any_issuer(members).unwrap();
     for (name, own, foreign) in [
@@ -61,13 +75,7 @@ async fn e13_a_key_of_one_issuer_never_verifies_a_token_of_another() {
 async fn e14_an_issuer_that_is_not_among_several_costs_no_fetch() {
     let servers = [JwksFixture::start(), JwksFixture::start()];
     let clock = TestClock::new();
-    let members = servers.each_ref().map(|server| {
-        Verifier::oidc(&server.issuer())
-            .audience("https://api.example")
-            .clock(clock.clone())
-            .build()
-            .unwrap()
-    });
+    let members = servers.each_ref().map(|server| member(server, &clock));
     let verifier = Verifier::any_issuer(members).unwrap();
     verifier.ready().await.unwrap();
     let hits = || servers.iter().map(JwksFixture::all_hits).sum::<usize>();
@@ -94,13 +102,7 @@ async fn e14_an_issuer_that_is_not_among_several_costs_no_fetch() {
 async fn e14_an_unknown_kid_of_one_issuer_asks_that_issuer_alone() {
     let servers = [JwksFixture::start(), JwksFixture::start()];
     let clock = TestClock::new();
-    let members = servers.each_ref().map(|server| {
-        Verifier::oidc(&server.issuer())
-            .audience("https://api.example")
-            .clock(clock.clone())
-            .build()
-            .unwrap()
-    });
+    let members = servers.each_ref().map(|server| member(server, &clock));
     let verifier = Verifier::any_issuer(members).unwrap();
     verifier.ready().await.unwrap();
     servers[1].serve(TestKeys::other().jwks());
@@ -120,13 +122,7 @@ async fn an_outage_of_one_issuer_does_not_touch_the_other() {
         .clock(clock.clone())
         .build()
         .unwrap();
-    let remote = [&up, &down].map(|server| {
-        Verifier::oidc(&server.issuer())
-            .audience("https://api.example")
-            .clock(clock.clone())
-            .build()
-            .unwrap()
-    });
+    let remote = [&up, &down].map(|server| member(server, &clock));
     let verifier = Verifier::any_issuer(remote.into_iter().chain([static_key])).unwrap();
     eventually(|| up.hits() == 1).await;
     let unready = verifier.ready().await.unwrap_err();

@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     ConfigError, Verifier,
     error::AuthErrorKind,
     key::{
-        KeySet, SharedKeySet,
+        Algorithm, KeySet, SharedKeySet,
         remote::{Fetch, FetchError, KeyEvent, RemoteKeySet},
     },
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
@@ -52,6 +52,11 @@ async fn published_keys_need_an_audience_or_a_client() {
             .build()
             .is_ok()
     );
+    // A secret is never published, so that such a verifier could never accept a token.
+    let secret = Verifier::jwks("https://as.example/jwks")
+        .audience("api")
+        .algorithms([Algorithm::Hs256]);
+    assert!(matches!(secret.build(), Err(ConfigError::Algorithm(_))));
     let open = Verifier::jwks("https://as.example/jwks").dangerous_any_audience();
     assert!(open.build().is_ok());
 }
@@ -344,6 +349,20 @@ async fn ready_waits_for_the_whole_attempt_though_requests_do_not() {
     assert!(ready.await.unwrap().is_ok());
     assert!(built.await.unwrap().is_ok());
     assert_eq!(setup.server.hits(), 1);
+}
+
+#[tokio::test]
+async fn ready_asks_for_nothing_where_keys_are_there() {
+    let clock = TestClock::new();
+    let client = Scripted::publishing(TestKeys::new());
+    let keys = client.keys(&clock).await;
+    let verifier = verifier(&keys, &clock);
+    for _ in 0..10 {
+        keys.ready().await.unwrap();
+        verifier.ready().await.unwrap();
+        settle().await;
+    }
+    assert_eq!(client.calls(), 1);
 }
 
 /// A service behind a readiness probe has no traffic before it is ready.

@@ -7,5 +7,6 @@ mod issuers;
 mod life;
 mod lookups;
 mod support;
+mod tenants;
 mod tls;
 mod unknown_kids;

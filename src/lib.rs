@@ -57,6 +57,7 @@ pub mod prelude;
 pub mod principal;
 pub mod role_guard;
 pub mod secret;
+pub mod settings;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
@@ -74,6 +75,7 @@ pub use crate::claims::Claims;
 pub use crate::error::{AuthError, ConfigError};
 pub use crate::principal::{Anonymous, Principal};
 pub use crate::role_guard::RoleGuardLayer;
+pub use crate::settings::JwtSettings;
 pub use crate::verify::{Verified, Verifier};
 
 /// The README's code blocks are tests.

@@ -1,8 +1,49 @@
 //! Tower middleware that verifies JWT bearer tokens, puts the claims into request extensions and
 //! guards roles.
+//!
+//! It works in any tower or hyper stack: axum, tonic, warp, plain hyper, a proxy. Nothing is boxed,
+//! nothing is cloned for a request, keys are prepared once.
+//!
+//! ```
+//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! # fn main() {}
+//! # #[cfg(feature = "aws-lc-rs")]
+//! # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+//! use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, Verifier};
+//!
+//! let verifier = Verifier::hs256("a secret of at least thirty-two bytes")
+//!     .issuer("https://auth.example")
+//!     .audience("api")
+//!     .build()?;
+//! let authenticate = JwtAuthLayer::new(verifier);
+//! let admins_only = RoleGuardLayer::any_of(["admin"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Start with [the manual](manual::getting_started); [`verify`] tells which keys and rules there are,
+//! [`auth`] what the layer does with a request, [`role_guard`] what a guard can demand.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `aws-lc-rs` *(default)* | cryptography by aws-lc-rs, every key prepared once |
+//! | `pem` *(default)* | keys from PEM and DER |
+//! | `rust-crypto` | pure-Rust cryptography through jsonwebtoken; with both on, aws-lc-rs is used |
+//! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
+//! | `tracing` | causes of refusals as `tracing` events |
+//! | `test-util` | clock, keys, tokens and callers for tests |
+//! | `full` | all but `rust-crypto` and `test-util` |
+//!
+//! Without a cryptography feature everything compiles and every key is refused with
+//! [`ConfigError::NoCrypto`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod auth;
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub mod axum;
 pub mod body;
 pub mod claims;
 pub mod clock;
@@ -11,18 +52,33 @@ pub mod error;
 pub mod extract;
 pub mod head;
 pub mod key;
+pub mod manual;
+pub mod prelude;
 pub mod principal;
 pub mod role_guard;
 pub mod secret;
+pub mod settings;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
 pub mod token;
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub mod tonic;
 pub mod verify;
+#[cfg(feature = "warp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "warp")))]
+pub mod warp;
 
 pub use crate::auth::JwtAuthLayer;
 pub use crate::claims::Claims;
 pub use crate::error::{AuthError, ConfigError};
 pub use crate::principal::{Anonymous, Principal};
 pub use crate::role_guard::RoleGuardLayer;
+pub use crate::settings::JwtSettings;
 pub use crate::verify::{Verified, Verifier};
+
+/// The README's code blocks are tests.
+#[cfg(all(doctest, feature = "full", feature = "test-util"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -136,6 +136,10 @@ impl VerifyingKey {
     #[cfg(feature = "pem")]
     pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let der = der.as_ref();
+        // The readers below do not look at what follows the key.
+        if !der::looks_like_a_key(der) {
+            return Err(ConfigError::Key("not exactly one DER structure".into()));
+        }
         let label = match der::rsa_public_key(der) {
             Some(_) => "RSA PUBLIC KEY",
             None => "PUBLIC KEY",
@@ -379,7 +383,7 @@ fn kind_of_key(secret: &[u8]) -> Option<&'static str> {
         .decode(text)
         .or_else(|_| URL_SAFE_NO_PAD.decode(text))
         .unwrap_or_default();
-    if der::is_one_sequence(secret) || der::is_one_sequence(&decoded) {
+    if der::looks_like_a_key(secret) || der::looks_like_a_key(&decoded) {
         return Some("key in DER format");
     }
     None

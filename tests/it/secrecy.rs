@@ -69,7 +69,7 @@ fn print(value: &dyn Debug) -> String {
 }
 
 fn print_error(error: &(dyn Error + 'static)) -> String {
-    successors(Some(error), |cause| cause.source())
+    successors(Some(error), |&cause| cause.source())
         .map(|cause| format!("{cause}\n{cause:?}\n{cause:#?}\n"))
         .collect()
 }

@@ -12,6 +12,7 @@ mod provider;
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub mod remote;
 mod set;
+mod shared;
 // Only the test kit signs as yet.
 #[cfg(any(test, feature = "test-util"))]
 mod signing;
@@ -30,7 +31,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::set::default_algorithms;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use self::signing::SigningKey;
-pub use self::{algorithm::Algorithm, set::KeySet, verifying::VerifyingKey};
+pub use self::{algorithm::Algorithm, set::KeySet, shared::SharedKeySet, verifying::VerifyingKey};
 
 /// Answers which key verifies a token.
 ///

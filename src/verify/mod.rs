@@ -24,27 +24,36 @@
 
 mod builder;
 mod capture;
+mod examine;
 mod parse;
 mod policy;
 mod preset;
 mod roles;
+mod trust;
 mod verified;
 
 use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use self::{builder::Keys, policy::Policy};
-pub use self::{builder::VerifierBuilder, preset::Preset, verified::Verified};
+pub(crate) use self::examine::Examined;
+use self::{
+    builder::Keys,
+    examine::Rules,
+    trust::{Chosen, Group},
+};
+pub use self::{
+    builder::VerifierBuilder,
+    preset::Preset,
+    trust::{IssuerResolver, Resolution, Tenants},
+    verified::Verified,
+};
+#[cfg(feature = "jwks")]
+use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
 use crate::{
     claims::Claims,
-    clock::Clock,
     error::{AuthError, AuthErrorKind, ConfigError},
-    key::{Algorithm, KeyLookup, KeyQuery, KeySet, KeySource, KeyWait, VerifyingKey},
-    token::{
-        compact::{Compact, Room},
-        header::Header,
-    },
+    key::{Algorithm, KeySet, KeySource, VerifyingKey},
 };
 
 /// Verifies tokens by fixed rules. Cheap to clone.
@@ -53,58 +62,12 @@ use crate::{
 /// which nobody can have changed: issuer, times, audience, use, client, binding, the
 /// application's own check.
 pub struct Verifier<C = Claims> {
-    inner: Arc<Inner<C>>,
+    kind: Kind<C>,
 }
 
-struct Inner<C> {
-    keys: Arc<dyn KeySource>,
-    allowed: Vec<Algorithm>,
-    /// The application listed the algorithms, so that keys which name none serve all of these.
-    listed: bool,
-    policy: Policy,
-    max_bytes: usize,
-    padded: bool,
-    clock: Arc<dyn Clock>,
-    check: Option<Arc<Check<C>>>,
-}
-
-impl<C> Inner<C> {
-    /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
-    fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
-        let issuers = &self.policy.issuers;
-        issuers.is_empty()
-            || peek_issuer(payload, self.padded)
-                .is_some_and(|issuer| issuers.iter().any(|ours| **ours == *issuer))
-    }
-}
-
-/// The unverified top-level `iss` of a token's claims.
-fn peek_issuer(payload: &[u8], padded: bool) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Peek {
-        iss: String,
-    }
-    let mut room = Room::<CLAIMS_ROOM>::new();
-    let json = room.decode(payload, padded)?;
-    let peek: Peek = serde_json::from_slice(json).ok()?;
-    Some(peek.iss)
-}
-
-type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;
-
-/// What became of a token.
-pub(crate) enum Examined<C> {
-    Done(Result<Verified<C>, AuthError>),
-    /// Its key is being fetched.
-    Wait(KeyWait),
-}
-
-/// What became of a token's signature.
-enum Signed<'t> {
-    /// It is good: the payload's segment, not decoded yet.
-    Payload(&'t [u8]),
-    /// The token's key is being fetched.
-    Wait(KeyWait),
+enum Kind<C> {
+    One(Arc<Rules<C>>),
+    Group(Arc<Group<C>>),
 }
 
 impl Verifier<Claims> {
@@ -139,73 +102,148 @@ impl Verifier<Claims> {
         VerifierBuilder::new(Ok(Keys::Source(Arc::new(keys))))
     }
 
+    /// Starts a verifier for the keys that a URL publishes; see [`key::remote`](crate::key::remote).
+    ///
+    /// An audience or a client must be named: such keys sign for many. `build` starts the fetching
+    /// and must be called within a tokio runtime.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn jwks(url: &str) -> VerifierBuilder {
+        Self::remote(RemoteKeySet::jwks(url))
+    }
+
+    /// Starts a verifier for the tokens of an issuer whose keys are found through its metadata
+    /// (OpenID Connect Discovery, RFC 8414); as [`jwks`](Self::jwks), with the issuer expected.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn oidc(issuer: &str) -> VerifierBuilder {
+        Self::remote(RemoteKeySet::oidc(issuer)).issuer(issuer)
+    }
+
+    /// Starts a verifier for remote keys with numbers, certificates or listeners of one's own.
+    ///
+    /// The keys take the verifier's clock.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn remote(keys: RemoteKeySetBuilder) -> VerifierBuilder {
+        VerifierBuilder::new(Ok(Keys::remote(keys)))
+    }
+
     fn from_key(key: Result<VerifyingKey, ConfigError>) -> VerifierBuilder {
         VerifierBuilder::new(key.and_then(KeySet::try_from).map(Keys::Set))
     }
 }
 
 impl<C> Verifier<C> {
-    fn assemble(inner: Inner<C>) -> Self {
+    /// Several issuers, each with its own verifier: its keys, audience, algorithms, roles.
+    ///
+    /// A token's issuer selects the verifier before any key is looked up, so a key of one issuer
+    /// never verifies a token of another (RFC 8725 §3.8), and an issuer that is not among them
+    /// costs no fetch.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: no verifier, one that expects no issuer, or two for one issuer.
+    pub fn any_issuer(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
+        Group::of_issuers(verifiers).map(Self::from)
+    }
+
+    /// Verifiers for different algorithms side by side, as during a migration: the token's
+    /// algorithm selects the verifier, and each has its own keys.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: no verifier, or two that accept one algorithm.
+    pub fn any_of(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
+        Group::of_algorithms(verifiers).map(Self::from)
+    }
+
+    /// Issuers that are known at run time only.
+    #[must_use]
+    pub fn tenants(tenants: Tenants<C>) -> Self {
+        Self::from(Group::of_tenants(tenants))
+    }
+
+    fn assemble(rules: Rules<C>) -> Self {
         Self {
-            inner: Arc::new(inner),
+            kind: Kind::One(Arc::new(rules)),
+        }
+    }
+
+    /// Whether there are keys that could verify a token now: for readiness probes.
+    ///
+    /// Of several verifiers all must be ready; tenants known at run time only do not count.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match &self.kind {
+            Kind::One(rules) => rules.keys.is_ready(),
+            Kind::Group(group) => group.members().iter().all(|one| one.is_ready()),
+        }
+    }
+
+    /// Waits until there are keys, or the attempt to get them failed: for those who would rather
+    /// not start than start without.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthErrorKind::KeysUnavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn ready(&self) -> Result<(), AuthError> {
+        let mut sources = Vec::new();
+        self.collect_sources(&mut sources);
+        for source in sources {
+            if let Some(wait) = source.wait_ready().filter(|_| !source.is_ready()) {
+                wait.await;
+            }
+        }
+        if self.is_ready() {
+            return Ok(());
+        }
+        Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1))
+    }
+
+    fn collect_sources(&self, sources: &mut Vec<Arc<dyn KeySource>>) {
+        match &self.kind {
+            Kind::One(rules) => sources.push(Arc::clone(&rules.keys)),
+            Kind::Group(group) => {
+                for member in group.members() {
+                    member.collect_sources(sources);
+                }
+            }
         }
     }
 
     pub(crate) fn allows_padding(&self) -> bool {
-        self.inner.padded
+        match &self.kind {
+            Kind::One(rules) => rules.padded,
+            Kind::Group(group) => group.padded,
+        }
     }
 
-    /// Everything before the claims: size, form, algorithm, type, key, signature.
-    fn check_signature<'t>(&self, token: &'t [u8]) -> Result<Signed<'t>, AuthError> {
-        let inner = &*self.inner;
-        if token.len() > inner.max_bytes {
-            return Err(AuthErrorKind::OversizedCredential.into());
+    fn max_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::One(rules) => rules.max_bytes,
+            Kind::Group(group) => group.max_bytes,
         }
-        let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
-        let mut room = Room::<HEADER_ROOM>::new();
-        let header = room
-            .decode(parts.header, inner.padded)
-            .ok_or(AuthErrorKind::MalformedHeader)?;
-        let header = Header::parse(header)?;
-        // RFC 8725 §3.1: the algorithm comes from the configuration; the token can only agree.
-        if !inner.allowed.contains(&header.algorithm.canonical()) {
-            return Err(AuthErrorKind::AlgorithmNotAllowed.into());
-        }
-        inner.policy.check_typ(&header)?;
-        let keys = match inner.keys.lookup(&KeyQuery {
-            algorithm: header.algorithm,
-            kid: header.kid.as_deref(),
-            listed: inner.listed,
-            issuer_is_trusted: &|| inner.trusts_issuer_of(parts.payload),
-        }) {
-            KeyLookup::Found(keys) => keys,
-            KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
-            KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
-            KeyLookup::Wait(wait) => return Ok(Signed::Wait(wait)),
-            KeyLookup::Unavailable { retry_after } => {
-                let kind = AuthErrorKind::KeysUnavailable;
-                return Err(AuthError::unavailable(kind, retry_after));
-            }
-        };
-        let mut room = Room::<SIGNATURE_ROOM>::new();
-        let signature = room
-            .decode(parts.signature, inner.padded)
-            .ok_or(AuthErrorKind::MalformedToken)?;
-        if !keys.verifies(header.algorithm, parts.message, signature) {
-            return Err(AuthErrorKind::InvalidSignature.into());
-        }
-        Ok(Signed::Payload(parts.payload))
     }
 
-    /// The payload of a token whose claims nobody checked, for `test_util` alone.
-    #[cfg(any(test, feature = "test-util"))]
-    pub(crate) fn signed_payload(&self, token: &[u8]) -> Result<Vec<u8>, AuthError> {
-        let Signed::Payload(payload) = self.check_signature(token)? else {
-            return Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1));
-        };
-        let mut room = Room::<CLAIMS_ROOM>::new();
-        let payload = room.decode(payload, self.inner.padded);
-        Ok(payload.ok_or(AuthErrorKind::MalformedToken)?.to_vec())
+    /// The issuers that are expected; empty where any is accepted.
+    fn issuers(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::One(rules) => rules.policy.issuers.clone(),
+            Kind::Group(group) => group.issuers(),
+        }
+    }
+
+    /// The algorithms that are accepted; empty where that depends on the issuer.
+    fn algorithms(&self) -> Vec<Algorithm> {
+        match &self.kind {
+            Kind::One(rules) => rules.allowed.clone(),
+            Kind::Group(group) => group.algorithms(),
+        }
     }
 }
 
@@ -245,41 +283,36 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     }
 
     pub(crate) fn examine(&self, token: &[u8]) -> Examined<C> {
-        self.try_examine(token)
-            .unwrap_or_else(|error| Examined::Done(Err(error)))
+        let examined = match &self.kind {
+            Kind::One(rules) => rules.examine(token),
+            Kind::Group(group) => match group.choose(token) {
+                Ok(Chosen::Verifier(verifier)) => Ok(verifier.examine(token)),
+                Ok(Chosen::Wait(wait)) => Ok(Examined::Wait(wait)),
+                Err(error) => Err(error),
+            },
+        };
+        examined.unwrap_or_else(|error| Examined::Done(Err(error)))
     }
+}
 
-    fn try_examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
-        match self.check_signature(token)? {
-            Signed::Payload(payload) => self
-                .read_claims(payload)
-                .map(|token| Examined::Done(Ok(token))),
-            Signed::Wait(wait) => Ok(Examined::Wait(wait)),
+#[cfg(any(test, feature = "test-util"))]
+impl<C> Verifier<C> {
+    /// The payload of a token whose claims nobody checked, for `test_util` alone.
+    pub(crate) fn signed_payload(&self, token: &[u8]) -> Result<Vec<u8>, AuthError> {
+        match &self.kind {
+            Kind::One(rules) => rules.signed_payload(token),
+            Kind::Group(_) => Err(AuthErrorKind::Misconfigured.into()),
         }
-    }
-
-    /// The part after the signature: nobody but the issuer can have written what is read here.
-    fn read_claims(&self, payload: &[u8]) -> Result<Verified<C>, AuthError> {
-        let inner = &*self.inner;
-        let mut room = Room::<CLAIMS_ROOM>::new();
-        let json = room
-            .decode(payload, inner.padded)
-            .ok_or(AuthErrorKind::MalformedToken)?;
-        let (audiences, roles) = (&inner.policy.audiences, &inner.policy.roles);
-        let (claims, mut noted) = parse::parse::<C>(json, audiences, roles)?;
-        inner.policy.check(&mut noted, inner.clock.now())?;
-        let token = Verified::new(claims, noted.facts);
-        if let Some(check) = &inner.check {
-            check(&token).map_err(|refusal| refusal.into_error())?;
-        }
-        Ok(token)
     }
 }
 
 impl<C> Clone for Verifier<C> {
     fn clone(&self) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
+            kind: match &self.kind {
+                Kind::One(rules) => Kind::One(Arc::clone(rules)),
+                Kind::Group(group) => Kind::Group(Arc::clone(group)),
+            },
         }
     }
 }
@@ -287,9 +320,8 @@ impl<C> Clone for Verifier<C> {
 impl<C> fmt::Debug for Verifier<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
-            .field("algorithms", &self.inner.allowed)
-            .field("issuers", &self.inner.policy.issuers)
-            .field("audiences", &self.inner.policy.audiences)
+            .field("algorithms", &self.algorithms())
+            .field("issuers", &self.issuers())
             .finish_non_exhaustive()
     }
 }
@@ -324,9 +356,3 @@ impl CheckError {
         AuthError::caused_by(self.kind, self.reason)
     }
 }
-
-/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096, and
-/// claims up to 2 KiB.
-const HEADER_ROOM: usize = 384;
-const SIGNATURE_ROOM: usize = 515;
-const CLAIMS_ROOM: usize = 2048;

@@ -140,9 +140,9 @@ impl Shared {
         if state.unknown.contains(&kid) {
             return KeyLookup::Absent;
         }
-        if !state.in_flight
-            && !(state.may_ask(now, self.numbers.cooldown) && self.start(&mut state))
-        {
+        let asking = state.in_flight
+            || (state.may_ask(now, self.numbers.cooldown) && self.start(&mut state));
+        if !asking {
             return KeyLookup::Absent;
         }
         if state.asked.len() < MAX_REMEMBERED {

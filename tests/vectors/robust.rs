@@ -157,7 +157,11 @@ fn a_jwk_is_an_object_and_no_array() {
 /// such a document was a key to one function and a secret to the other.
 #[test]
 fn d4_a_jwk_is_json_also_where_nobody_reads_it() {
-    for member in [&b"\"more\":\"\xB5\""[..], br#""more":"\udc00""#, b"\"more\":1e999"] {
+    for member in [
+        &b"\"more\":\"\xB5\""[..],
+        br#""more":"\udc00""#,
+        b"\"more\":1e999",
+    ] {
         let secret = "A".repeat(43);
         let jwk = format!(r#"{{"kty":"oct","alg":"HS256","k":"{secret}",MORE}}"#);
         let (start, end) = jwk.split_once("MORE").unwrap();

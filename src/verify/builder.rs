@@ -395,6 +395,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                 return Err(ConfigError::invalid(name, "an empty string"));
             }
         }
+        // A preset and `oidc` may both have named the issuer.
+        policy.issuers.sort_unstable();
+        policy.issuers.dedup();
         let serves_many = keys.set().is_none_or(KeySet::is_document);
         let named = !policy.audiences.is_empty() || !policy.clients.is_empty();
         if serves_many && !named && !policy.any_audience {

@@ -2,6 +2,7 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
+use smallvec::SmallVec;
 use time::OffsetDateTime;
 
 use crate::token::date::Date;
@@ -231,9 +232,7 @@ impl PrincipalBuilder {
 
     /// Scope tokens, separated by spaces, added to those already named.
     pub fn scope(mut self, scope: &str) -> Self {
-        for token in scope.split(' ').filter(|token| !token.is_empty()) {
-            self.facts.push(List::Scope, token);
-        }
+        self.facts.push_words(List::Scope, scope);
         self
     }
 
@@ -270,7 +269,7 @@ pub(crate) struct Facts {
     pub(crate) expires: Option<Date>,
     text: String,
     fields: [Span; FIELDS],
-    items: Vec<(List, Span)>,
+    items: SmallVec<[(List, Span); INLINE_ITEMS]>,
 }
 
 /// A range of bytes of the packed text; start and end, never split inside a character.
@@ -326,10 +325,27 @@ impl Facts {
 
     pub(crate) fn push(&mut self, list: List, value: &str) {
         let span = self.append(value);
-        if self.items.capacity() == 0 {
-            self.items.reserve(INLINE_ITEMS);
-        }
         self.items.push((list, span));
+    }
+
+    /// Adds the words of a text that spaces separate.
+    pub(crate) fn push_words(&mut self, list: List, text: &str) {
+        let mut start = self.append(text).start;
+        // Copied as one; the spaces between the words are in nobody's span.
+        for word in text.as_bytes().split(|byte| *byte == b' ') {
+            let end = start.saturating_add(length(word));
+            if start < end {
+                self.items.push((
+                    list,
+                    Span {
+                        start,
+                        end,
+                        set: true,
+                    },
+                ));
+            }
+            start = end.saturating_add(1);
+        }
     }
 
     pub(crate) fn expires_at(&self) -> Option<OffsetDateTime> {
@@ -349,12 +365,11 @@ impl Facts {
     }
 
     fn append(&mut self, value: &str) -> Span {
-        let start = self.text.len();
+        let start = length(self.text.as_bytes());
         self.text.push_str(value);
         Span {
-            // A token is at most some KiB long; past 4 GiB the span is empty, never another's text.
-            start: u32::try_from(start).unwrap_or(u32::MAX),
-            end: u32::try_from(self.text.len()).unwrap_or(u32::MAX),
+            start,
+            end: length(self.text.as_bytes()),
             set: true,
         }
     }
@@ -366,5 +381,10 @@ impl Facts {
     }
 }
 
-/// Room for a usual token's roles and scopes, so that their list grows once.
+/// A token is at most some KiB long; past 4 GiB spans are empty, never another's text.
+fn length(text: &[u8]) -> u32 {
+    u32::try_from(text.len()).unwrap_or(u32::MAX)
+}
+
+/// Room for a usual token's roles and scopes, without an allocation of its own.
 const INLINE_ITEMS: usize = 12;

@@ -23,18 +23,19 @@
 //! ```
 
 mod builder;
-mod capture;
+mod noted;
 mod parse;
 mod policy;
 mod preset;
 mod roles;
 mod verified;
+mod witness;
 
 use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use self::{builder::Keys, policy::Policy};
+use self::{builder::Keys, noted::Noted, policy::Policy};
 pub use self::{builder::VerifierBuilder, preset::Preset, verified::Verified};
 use crate::{
     claims::Claims,
@@ -172,7 +173,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
             return Err(AuthErrorKind::OversizedCredential.into());
         }
         let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
-        let mut room = Room::<HEADER_ROOM>::new();
+        let mut room = Room::<ROOM>::new();
         let header = room
             .decode(parts.header, inner.padded)
             .ok_or(AuthErrorKind::MalformedHeader)?;
@@ -196,26 +197,25 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
                 return Err(AuthError::unavailable(kind, retry_after));
             }
         };
-        let mut room = Room::<SIGNATURE_ROOM>::new();
+        let algorithm = header.algorithm;
         let signature = room
             .decode(parts.signature, inner.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
-        if !keys.verifies(header.algorithm, parts.message, signature) {
+        if !keys.verifies(algorithm, parts.message, signature) {
             return Err(AuthErrorKind::InvalidSignature.into());
         }
-        self.read_claims(parts.payload)
+        self.read_claims(parts.payload, &mut room)
             .map(|token| Examined::Done(Ok(token)))
     }
 
     /// The part after the signature: nobody but the issuer can have written what is read here.
-    fn read_claims(&self, payload: &[u8]) -> Result<Verified<C>, AuthError> {
+    fn read_claims(&self, payload: &[u8], room: &mut Room<ROOM>) -> Result<Verified<C>, AuthError> {
         let inner = &*self.inner;
-        let mut room = Room::<CLAIMS_ROOM>::new();
         let json = room
             .decode(payload, inner.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
-        let (audiences, roles) = (&inner.policy.audiences, &inner.policy.roles);
-        let (claims, mut noted) = parse::parse::<C>(json, audiences, roles)?;
+        let mut noted = Noted::new(json.len(), &inner.policy.audiences, &inner.policy.roles);
+        let claims = parse::parse::<C>(json, &mut noted)?;
         inner.policy.check(&mut noted, inner.clock.now())?;
         let token = Verified::new(claims, noted.facts);
         if let Some(check) = &inner.check {
@@ -274,8 +274,6 @@ impl CheckError {
     }
 }
 
-/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096, and
+/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-8192, and
 /// claims up to 2 KiB.
-const HEADER_ROOM: usize = 384;
-const SIGNATURE_ROOM: usize = 515;
-const CLAIMS_ROOM: usize = 2048;
+const ROOM: usize = 2048;

@@ -118,26 +118,38 @@ struct Names {
 impl Names {
     /// Whether the name is new.
     fn insert(&mut self, name: &str) -> bool {
-        match REGISTERED.iter().position(|known| *known == name) {
-            Some(position) => {
-                let bit = 1 << position;
-                let new = self.registered & bit == 0;
-                self.registered |= bit;
-                new
-            }
-            None if self.others.iter().any(|other| other == name) => false,
-            None => {
+        let bit = match name.as_bytes() {
+            b"alg" => 1,
+            b"kid" => 1 << 1,
+            b"typ" => 1 << 2,
+            b"cty" => 1 << 3,
+            b"crit" => 1 << 4,
+            b"b64" => 1 << 5,
+            b"zip" => 1 << 6,
+            b"jku" => 1 << 7,
+            b"jwk" => 1 << 8,
+            b"x5u" => 1 << 9,
+            b"x5c" => 1 << 10,
+            b"x5t" => 1 << 11,
+            b"x5t#S256" => 1 << 12,
+            _ => 0,
+        };
+        match bit {
+            0 if self.others.iter().any(|other| other == name) => false,
+            0 => {
                 self.others.push(name.to_owned());
                 // A header of 16 KiB could name thousands, and this list is searched linearly.
                 self.others.len() <= MAX_OTHERS
+            }
+            bit => {
+                let new = self.registered & bit == 0;
+                self.registered |= bit;
+                new
             }
         }
     }
 }
 
-const REGISTERED: [&str; 13] = [
-    "alg", "kid", "typ", "cty", "crit", "b64", "zip", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
-];
 const MAX_OTHERS: usize = 32;
 
 /// Reads a JSON string, borrowed from the input where it holds no escape.

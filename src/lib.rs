@@ -1,5 +1,43 @@
 //! Tower middleware that verifies JWT bearer tokens, puts the claims into request extensions and
 //! guards roles.
+//!
+//! It works in any tower or hyper stack: axum, tonic, warp, plain hyper, a proxy. Nothing is boxed,
+//! nothing is cloned for a request, keys are prepared once.
+//!
+//! ```
+//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! # fn main() {}
+//! # #[cfg(feature = "aws-lc-rs")]
+//! # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+//! use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, Verifier};
+//!
+//! let verifier = Verifier::hs256("a secret of at least thirty-two bytes")
+//!     .issuer("https://auth.example")
+//!     .audience("api")
+//!     .build()?;
+//! let authenticate = JwtAuthLayer::new(verifier);
+//! let admins_only = RoleGuardLayer::any_of(["admin"]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Start with [the manual](manual::getting_started); [`verify`] tells which keys and rules there are,
+//! [`auth`] what the layer does with a request, [`role_guard`] what a guard can demand.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `aws-lc-rs` *(default)* | cryptography by aws-lc-rs, every key prepared once |
+//! | `pem` *(default)* | keys from PEM and DER |
+//! | `rust-crypto` | pure-Rust cryptography through jsonwebtoken; with both on, aws-lc-rs is used |
+//! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
+//! | `tracing` | causes of refusals as `tracing` events |
+//! | `test-util` | clock, keys, tokens and callers for tests |
+//! | `full` | all but `rust-crypto` and `test-util` |
+//!
+//! Without a cryptography feature everything compiles and every key is refused with
+//! [`ConfigError::NoCrypto`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod auth;
@@ -11,6 +49,8 @@ pub mod error;
 pub mod extract;
 pub mod head;
 pub mod key;
+pub mod manual;
+pub mod prelude;
 pub mod principal;
 pub mod role_guard;
 pub mod secret;

@@ -31,7 +31,6 @@ pub struct Principal {
 
 impl Principal {
     /// Starts a principal by hand: for a layer that authenticates by other means, and for tests.
-    #[must_use]
     pub fn builder() -> PrincipalBuilder {
         PrincipalBuilder::default()
     }

@@ -1,6 +1,7 @@
 //! The little DER that key loading needs: the integers of an RSA public key, the inside of PKCS#8.
 
 /// Modulus and exponent of an `RSAPublicKey` (RFC 8017 appendix A.1.1), without leading zeros.
+#[cfg(feature = "pem")]
 pub(crate) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (body, rest) = element(der, SEQUENCE)?;
     let (n, body) = element(body, INTEGER)?;
@@ -8,9 +9,16 @@ pub(crate) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     (rest.is_empty() && body.is_empty()).then(|| (unsigned(n), unsigned(e)))
 }
 
-/// Whether the bytes are exactly one DER `SEQUENCE`, as every encoded key is.
-pub(crate) fn is_one_sequence(der: &[u8]) -> bool {
-    element(der, SEQUENCE).is_some_and(|(body, rest)| !body.is_empty() && rest.is_empty())
+/// Whether the bytes have the outline of an encoded key: one `SEQUENCE` that begins with a
+/// `SEQUENCE` (`SubjectPublicKeyInfo`, a certificate) or an `INTEGER` (PKCS#1, PKCS#8, SEC 1).
+///
+/// Two levels are looked at, because random secrets often begin like one.
+pub(crate) fn looks_like_a_key(der: &[u8]) -> bool {
+    element(der, SEQUENCE).is_some_and(|(body, rest)| {
+        let first = element(body, SEQUENCE).or_else(|| element(body, INTEGER));
+        rest.is_empty()
+            && first.is_some_and(|(first, others)| !first.is_empty() && !others.is_empty())
+    })
 }
 
 /// The `RSAPrivateKey` (RFC 8017 appendix A.1.2) inside a PKCS#8 `PrivateKeyInfo` (RFC 5208 §5).

@@ -34,10 +34,6 @@ impl Jwk {
         serde_json::from_value(value).map_err(|_| ConfigError::Key("not a JSON Web Key".into()))
     }
 
-    pub(crate) fn kid(&self) -> Option<&str> {
-        self.kid.as_deref()
-    }
-
     pub(crate) fn into_key(self) -> Result<VerifyingKey, ConfigError> {
         let refuse = |why: &'static str| Err(ConfigError::Key(why.into()));
         // RFC 7517 §4.2, §4.3: a key for another use is not tried.

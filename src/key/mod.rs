@@ -8,7 +8,11 @@ mod algorithm;
 mod der;
 mod jwk;
 mod provider;
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+pub mod remote;
 mod set;
+mod shared;
 // Only the test kit signs as yet.
 #[cfg(any(test, feature = "test-util"))]
 mod signing;
@@ -27,7 +31,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::set::default_algorithms;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use self::signing::SigningKey;
-pub use self::{algorithm::Algorithm, set::KeySet, verifying::VerifyingKey};
+pub use self::{algorithm::Algorithm, set::KeySet, shared::SharedKeySet, verifying::VerifyingKey};
 
 /// Answers which key verifies a token.
 ///
@@ -36,20 +40,40 @@ pub use self::{algorithm::Algorithm, set::KeySet, verifying::VerifyingKey};
 pub trait KeySource: Send + Sync + 'static {
     /// Looks for the key of a token.
     fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup;
+
+    /// Whether there are keys that could verify a token now: for readiness probes.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Where there are none, a wait for the attempt to get some; `None` where no attempt is made.
+    fn wait_ready(&self) -> Option<KeyWait> {
+        None
+    }
 }
 
 impl<T: KeySource + ?Sized> KeySource for Arc<T> {
     fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
         (**self).lookup(query)
     }
+
+    fn is_ready(&self) -> bool {
+        (**self).is_ready()
+    }
+
+    fn wait_ready(&self) -> Option<KeyWait> {
+        (**self).wait_ready()
+    }
 }
 
 /// What a token's header says about its key. The algorithm is one that the verifier allows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct KeyQuery<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<&'a str>,
     pub(crate) listed: bool,
+    /// Whether the token's unverified `iss` is one that is trusted.
+    pub(crate) issuer_is_trusted: &'a dyn Fn() -> bool,
 }
 
 impl<'a> KeyQuery<'a> {
@@ -63,6 +87,25 @@ impl<'a> KeyQuery<'a> {
     #[must_use]
     pub fn kid(&self) -> Option<&'a str> {
         self.kid
+    }
+
+    /// Whether the token claims to come from an issuer that the verifier expects; true where it
+    /// expects none.
+    ///
+    /// The claim is unverified, and reading it costs a parse of the claims: ask before keys are
+    /// fetched on behalf of this token, and not otherwise.
+    #[must_use]
+    pub fn issuer_is_trusted(&self) -> bool {
+        (self.issuer_is_trusted)()
+    }
+}
+
+impl fmt::Debug for KeyQuery<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyQuery")
+            .field("algorithm", &self.algorithm)
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
     }
 }
 

@@ -41,7 +41,7 @@ mod aws_lc {
 
     /// A key prepared for one algorithm.
     pub(crate) enum PreparedKey {
-        Secret(hmac::Key),
+        Secret(Box<hmac::Key>),
         Public(ParsedPublicKey),
     }
 
@@ -52,7 +52,9 @@ mod aws_lc {
         ) -> Result<Self, ConfigError> {
             let rejected = |_| ConfigError::Key("the public key is not valid".into());
             Ok(match *material {
-                Material::Secret(secret) => Self::Secret(hmac::Key::new(mac(algorithm)?, secret)),
+                Material::Secret(secret) => {
+                    Self::Secret(Box::new(hmac::Key::new(mac(algorithm)?, secret)))
+                }
                 Material::Rsa { n, e } => Self::Public(
                     PublicKeyComponents { n, e }
                         .to_parsed_public_key(rsa(algorithm)?)

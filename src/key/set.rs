@@ -64,17 +64,41 @@ impl KeySet {
     /// - [`ConfigError::KeySet`]: not a JWKS document, or not one usable key in it.
     /// - [`ConfigError::MixedFamilies`]: secrets and public keys in one document.
     pub fn from_jwks(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        Self::read(json.as_ref(), usize::MAX, |_| true)
+    }
+
+    /// Reads a document that came from the network: at most `max_keys` entries, and no secrets.
+    /// RFC 8725 §3.1: a smuggled `oct` key would let its author sign tokens.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn from_network(json: &[u8], max_keys: usize) -> Result<Self, ConfigError> {
+        Self::read(json, max_keys, |entry| {
+            entry.get("kty").and_then(Value::as_str) != Some("oct")
+        })
+    }
+
+    fn read(
+        json: &[u8],
+        max_keys: usize,
+        welcome: impl Fn(&Value) -> bool,
+    ) -> Result<Self, ConfigError> {
         let refuse = |why: &'static str| Err(ConfigError::KeySet(why.into()));
-        let Ok(mut document) = serde_json::from_slice::<Value>(json.as_ref()) else {
+        let Ok(mut document) = serde_json::from_slice::<Value>(json) else {
             return refuse("not JSON");
         };
         let Some(Value::Array(entries)) = document.get_mut("keys").map(Value::take) else {
             return refuse("no member `keys` that is an array (RFC 7517 §5.1)");
         };
+        if entries.len() > max_keys {
+            return refuse("more keys than the limit");
+        }
         let mut keys = Vec::with_capacity(entries.len());
         let mut skipped = Vec::new();
         for entry in entries {
             let kid = entry.get("kid").and_then(Value::as_str).map(str::to_owned);
+            if !welcome(&entry) {
+                skipped.push((kid, "a secret in a published key set".to_owned()));
+                continue;
+            }
             match Jwk::from_value(entry).and_then(Jwk::into_key) {
                 Ok(key) => keys.push(key),
                 Err(ConfigError::NoCrypto) => return Err(ConfigError::NoCrypto),

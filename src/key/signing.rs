@@ -28,7 +28,7 @@ impl SigningKey {
             return Err(misfit(algorithm));
         }
         // Not every library looks at what follows the key.
-        if !der::is_one_sequence(der) {
+        if !der::looks_like_a_key(der) {
             return Err(rejected(algorithm));
         }
         Ok(Self {

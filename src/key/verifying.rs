@@ -379,7 +379,7 @@ fn kind_of_key(secret: &[u8]) -> Option<&'static str> {
         .decode(text)
         .or_else(|_| URL_SAFE_NO_PAD.decode(text))
         .unwrap_or_default();
-    if der::is_one_sequence(secret) || der::is_one_sequence(&decoded) {
+    if der::looks_like_a_key(secret) || der::looks_like_a_key(&decoded) {
         return Some("key in DER format");
     }
     None

@@ -9,6 +9,8 @@ use super::{
     policy::{Policy, Typ, is_never_access_token},
     roles::RolePath,
 };
+#[cfg(feature = "jwks")]
+use crate::key::remote::RemoteKeySetBuilder;
 use crate::{
     claims::Claims,
     clock::{Clock, SystemClock},
@@ -37,6 +39,24 @@ pub struct VerifierBuilder<C = Claims> {
 pub(crate) enum Keys {
     Set(KeySet),
     Source(Arc<dyn KeySource>),
+    /// Made when the verifier is built, with its clock.
+    #[cfg(feature = "jwks")]
+    Remote(Box<RemoteKeySetBuilder>),
+}
+
+impl Keys {
+    #[cfg(feature = "jwks")]
+    pub(crate) fn remote(keys: RemoteKeySetBuilder) -> Self {
+        Self::Remote(Box::new(keys))
+    }
+
+    /// The set, where it is at hand.
+    fn set(&self) -> Option<&KeySet> {
+        match self {
+            Self::Set(set) => Some(set),
+            _ => None,
+        }
+    }
 }
 
 impl VerifierBuilder<Claims> {
@@ -286,6 +306,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         let keys: Arc<dyn KeySource> = match keys {
             Keys::Set(set) => Arc::new(set),
             Keys::Source(source) => source,
+            #[cfg(feature = "jwks")]
+            Keys::Remote(remote) => Arc::new(remote.clock(Arc::clone(&self.clock)).build()?),
         };
         Ok(Verifier::assemble(super::Inner {
             keys,
@@ -301,10 +323,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
 
     fn allowed(&self, keys: &Keys) -> Result<Vec<Algorithm>, ConfigError> {
         let Some(listed) = &self.algorithms else {
-            return Ok(match keys {
-                Keys::Set(set) => default_algorithms(set),
+            return Ok(match keys.set() {
+                Some(set) => default_algorithms(set),
                 // What the source's keys say of themselves decides. A secret never comes unasked.
-                Keys::Source(_) => canonical(Algorithm::ALL.iter())
+                None => canonical(Algorithm::ALL.iter())
                     .into_iter()
                     .filter(|algorithm| !algorithm.is_hmac())
                     .collect(),
@@ -318,7 +340,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         if secrets != 0 && secrets != listed.len() {
             return Err(ConfigError::MixedFamilies);
         }
-        if let Keys::Set(set) = keys {
+        if let Some(set) = keys.set() {
             let of_other_family = set.keys().any(|key| key.is_secret() != (secrets != 0));
             if of_other_family {
                 return Err(ConfigError::MixedFamilies);
@@ -359,10 +381,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                 return Err(ConfigError::invalid(name, "an empty string"));
             }
         }
-        let serves_many = match keys {
-            Keys::Set(set) => set.is_document(),
-            Keys::Source(_) => true,
-        };
+        let serves_many = keys.set().is_none_or(KeySet::is_document);
         let named = !policy.audiences.is_empty() || !policy.clients.is_empty();
         if serves_many && !named && !policy.any_audience {
             return Err(ConfigError::AudienceRequired);
@@ -419,5 +438,5 @@ fn canonical<'a>(algorithms: impl Iterator<Item = &'a Algorithm>) -> Vec<Algorit
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// Above any real token, and at the limit that servers put on a header anyway.
-const DEFAULT_MAX_BYTES: usize = 16 * 1024;
+pub(super) const DEFAULT_MAX_BYTES: usize = 16 * 1024;
 const DEFAULT_ROLES: [&str; 2] = ["roles", "role"];

@@ -28,6 +28,7 @@ mod parse;
 mod policy;
 mod preset;
 mod roles;
+mod trust;
 mod verified;
 mod witness;
 
@@ -35,8 +36,20 @@ use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use self::{builder::Keys, noted::Noted, policy::Policy};
-pub use self::{builder::VerifierBuilder, preset::Preset, verified::Verified};
+use self::{
+    builder::Keys,
+    noted::Noted,
+    policy::Policy,
+    trust::{Chosen, Group},
+};
+pub use self::{
+    builder::VerifierBuilder,
+    preset::Preset,
+    trust::{IssuerResolver, Resolution, Tenants},
+    verified::Verified,
+};
+#[cfg(feature = "jwks")]
+use crate::key::remote::RemoteKeySet;
 use crate::{
     claims::Claims,
     clock::Clock,
@@ -54,7 +67,12 @@ use crate::{
 /// which nobody can have changed: issuer, times, audience, use, client, binding, the
 /// application's own check.
 pub struct Verifier<C = Claims> {
-    inner: Arc<Inner<C>>,
+    kind: Kind<C>,
+}
+
+enum Kind<C> {
+    One(Arc<Inner<C>>),
+    Group(Arc<Group<C>>),
 }
 
 struct Inner<C> {
@@ -67,6 +85,28 @@ struct Inner<C> {
     padded: bool,
     clock: Arc<dyn Clock>,
     check: Option<Arc<Check<C>>>,
+}
+
+impl<C> Inner<C> {
+    /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
+    fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
+        let issuers = &self.policy.issuers;
+        issuers.is_empty()
+            || peek_issuer(payload, self.padded)
+                .is_some_and(|issuer| issuers.iter().any(|ours| **ours == *issuer))
+    }
+}
+
+/// The unverified top-level `iss` of a token's claims.
+fn peek_issuer(payload: &[u8], padded: bool) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Peek {
+        iss: String,
+    }
+    let mut room = Room::<ROOM>::new();
+    let json = room.decode(payload, padded)?;
+    let peek: Peek = serde_json::from_slice(json).ok()?;
+    Some(peek.iss)
 }
 
 type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;
@@ -110,20 +150,139 @@ impl Verifier<Claims> {
         VerifierBuilder::new(Ok(Keys::Source(Arc::new(keys))))
     }
 
+    /// Starts a verifier for the keys that a URL publishes; see [`key::remote`](crate::key::remote).
+    ///
+    /// An audience or a client must be named: such keys sign for many. `build` starts the fetching
+    /// and must be called within a tokio runtime.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn jwks(url: &str) -> VerifierBuilder {
+        VerifierBuilder::new(Ok(Keys::remote(RemoteKeySet::jwks(url))))
+    }
+
+    /// Starts a verifier for the tokens of an issuer whose keys are found through its metadata
+    /// (OpenID Connect Discovery, RFC 8414); as [`jwks`](Self::jwks), with the issuer expected.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn oidc(issuer: &str) -> VerifierBuilder {
+        VerifierBuilder::new(Ok(Keys::remote(RemoteKeySet::oidc(issuer)))).issuer(issuer)
+    }
+
     fn from_key(key: Result<VerifyingKey, ConfigError>) -> VerifierBuilder {
         VerifierBuilder::new(key.and_then(KeySet::try_from).map(Keys::Set))
     }
 }
 
 impl<C> Verifier<C> {
+    /// Several issuers, each with its own verifier: its keys, audience, algorithms, roles.
+    ///
+    /// A token's issuer selects the verifier before any key is looked up, so a key of one issuer
+    /// never verifies a token of another (RFC 8725 §3.8), and an issuer that is not among them
+    /// costs no fetch.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: no verifier, one that expects no issuer, or two for one issuer.
+    pub fn any_issuer(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
+        Group::of_issuers(verifiers).map(Self::from)
+    }
+
+    /// Verifiers for different algorithms side by side, as during a migration: the token's
+    /// algorithm selects the verifier, and each has its own keys.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: no verifier, or two that accept one algorithm.
+    pub fn any_of(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
+        Group::of_algorithms(verifiers).map(Self::from)
+    }
+
+    /// Issuers that are known at run time only.
+    #[must_use]
+    pub fn tenants(tenants: Tenants<C>) -> Self {
+        Self::from(Group::of_tenants(tenants))
+    }
+
     fn assemble(inner: Inner<C>) -> Self {
         Self {
-            inner: Arc::new(inner),
+            kind: Kind::One(Arc::new(inner)),
+        }
+    }
+
+    /// Whether there are keys that could verify a token now: for readiness probes.
+    ///
+    /// Of several verifiers all must be ready; tenants known at run time only do not count.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        match &self.kind {
+            Kind::One(inner) => inner.keys.is_ready(),
+            Kind::Group(group) => group.members().iter().all(|one| one.is_ready()),
+        }
+    }
+
+    /// Waits until there are keys, or the attempt to get them failed: for those who would rather
+    /// not start than start without.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthErrorKind::KeysUnavailable`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn ready(&self) -> Result<(), AuthError> {
+        let mut sources = Vec::new();
+        self.collect_sources(&mut sources);
+        for source in sources {
+            if let Some(wait) = source.wait_ready().filter(|_| !source.is_ready()) {
+                wait.await;
+            }
+        }
+        if self.is_ready() {
+            return Ok(());
+        }
+        Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1))
+    }
+
+    fn collect_sources(&self, sources: &mut Vec<Arc<dyn KeySource>>) {
+        match &self.kind {
+            Kind::One(inner) => sources.push(Arc::clone(&inner.keys)),
+            Kind::Group(group) => {
+                for member in group.members() {
+                    member.collect_sources(sources);
+                }
+            }
         }
     }
 
     pub(crate) fn allows_padding(&self) -> bool {
-        self.inner.padded
+        match &self.kind {
+            Kind::One(inner) => inner.padded,
+            Kind::Group(group) => group.padded,
+        }
+    }
+
+    fn max_bytes(&self) -> usize {
+        match &self.kind {
+            Kind::One(inner) => inner.max_bytes,
+            Kind::Group(group) => group.max_bytes,
+        }
+    }
+
+    /// The issuers that are expected; empty where any is accepted.
+    fn issuers(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::One(inner) => inner.policy.issuers.clone(),
+            Kind::Group(group) => group.issuers(),
+        }
+    }
+
+    /// The algorithms that are accepted; empty where that depends on the issuer.
+    fn algorithms(&self) -> Vec<Algorithm> {
+        match &self.kind {
+            Kind::One(inner) => inner.allowed.clone(),
+            Kind::Group(group) => group.algorithms(),
+        }
     }
 }
 
@@ -163,30 +322,39 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     }
 
     pub(crate) fn examine(&self, token: &[u8]) -> Examined<C> {
-        self.try_examine(token)
-            .unwrap_or_else(|error| Examined::Done(Err(error)))
+        let examined = match &self.kind {
+            Kind::One(inner) => inner.examine(token),
+            Kind::Group(group) => match group.choose(token) {
+                Ok(Chosen::Verifier(verifier)) => Ok(verifier.examine(token)),
+                Ok(Chosen::Wait(wait)) => Ok(Examined::Wait(wait)),
+                Err(error) => Err(error),
+            },
+        };
+        examined.unwrap_or_else(|error| Examined::Done(Err(error)))
     }
+}
 
-    fn try_examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
-        let inner = &*self.inner;
-        if token.len() > inner.max_bytes {
+impl<C: DeserializeOwned + Send + Sync + 'static> Inner<C> {
+    fn examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
+        if token.len() > self.max_bytes {
             return Err(AuthErrorKind::OversizedCredential.into());
         }
         let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
         let mut room = Room::<ROOM>::new();
         let header = room
-            .decode(parts.header, inner.padded)
+            .decode(parts.header, self.padded)
             .ok_or(AuthErrorKind::MalformedHeader)?;
         let header = Header::parse(header)?;
         // RFC 8725 §3.1: the algorithm comes from the configuration; the token can only agree.
-        if !inner.allowed.contains(&header.algorithm.canonical()) {
+        if !self.allowed.contains(&header.algorithm.canonical()) {
             return Err(AuthErrorKind::AlgorithmNotAllowed.into());
         }
-        inner.policy.check_typ(&header)?;
-        let keys = match inner.keys.lookup(&KeyQuery {
+        self.policy.check_typ(&header)?;
+        let keys = match self.keys.lookup(&KeyQuery {
             algorithm: header.algorithm,
             kid: header.kid.as_deref(),
-            listed: inner.listed,
+            listed: self.listed,
+            issuer_is_trusted: &|| self.trusts_issuer_of(parts.payload),
         }) {
             KeyLookup::Found(keys) => keys,
             KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
@@ -199,7 +367,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         };
         let algorithm = header.algorithm;
         let signature = room
-            .decode(parts.signature, inner.padded)
+            .decode(parts.signature, self.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
         if !keys.verifies(algorithm, parts.message, signature) {
             return Err(AuthErrorKind::InvalidSignature.into());
@@ -210,15 +378,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
 
     /// The part after the signature: nobody but the issuer can have written what is read here.
     fn read_claims(&self, payload: &[u8], room: &mut Room<ROOM>) -> Result<Verified<C>, AuthError> {
-        let inner = &*self.inner;
         let json = room
-            .decode(payload, inner.padded)
+            .decode(payload, self.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
-        let mut noted = Noted::new(json.len(), &inner.policy.audiences, &inner.policy.roles);
+        let mut noted = Noted::new(json.len(), &self.policy.audiences, &self.policy.roles);
         let claims = parse::parse::<C>(json, &mut noted)?;
-        inner.policy.check(&mut noted, inner.clock.now())?;
+        self.policy.check(&mut noted, self.clock.now())?;
         let token = Verified::new(claims, noted.facts);
-        if let Some(check) = &inner.check {
+        if let Some(check) = &self.check {
             check(&token).map_err(|refusal| refusal.into_error())?;
         }
         Ok(token)
@@ -228,7 +395,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
 impl<C> Clone for Verifier<C> {
     fn clone(&self) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
+            kind: match &self.kind {
+                Kind::One(inner) => Kind::One(Arc::clone(inner)),
+                Kind::Group(group) => Kind::Group(Arc::clone(group)),
+            },
         }
     }
 }
@@ -236,9 +406,8 @@ impl<C> Clone for Verifier<C> {
 impl<C> fmt::Debug for Verifier<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verifier")
-            .field("algorithms", &self.inner.allowed)
-            .field("issuers", &self.inner.policy.issuers)
-            .field("audiences", &self.inner.policy.audiences)
+            .field("algorithms", &self.algorithms())
+            .field("issuers", &self.issuers())
             .finish_non_exhaustive()
     }
 }

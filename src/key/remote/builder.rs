@@ -1,0 +1,252 @@
+//! Builds a remote key set.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use http::Uri;
+
+use super::{
+    Handle, KeyEvent, RemoteKeySet,
+    discovery::Issuer,
+    fetch::{Fetch, HttpFetch, is_safe},
+    refresh::{Listener, Origin, Worker},
+    state::{Numbers, Shared},
+};
+use crate::{
+    clock::{Clock, SystemClock},
+    error::ConfigError,
+};
+
+/// Builds a [`RemoteKeySet`]. Every number is checked by [`build`](Self::build).
+#[must_use = "nothing is fetched before `build` is called"]
+pub struct RemoteKeySetBuilder<F = Standard> {
+    origin: Result<Origin, ConfigError>,
+    numbers: Numbers,
+    max_bytes: usize,
+    roots: Vec<Vec<u8>>,
+    clock: Arc<dyn Clock>,
+    listener: Option<Arc<Listener>>,
+    client: F,
+}
+
+/// Stands for the crate's own HTTP client, which is made when the set is built.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Standard;
+
+impl RemoteKeySetBuilder {
+    pub(super) fn jwks(url: &str) -> Self {
+        let refuse = |problem: &'static str| ConfigError::invalid("jwks", problem);
+        let origin = match url.parse::<Uri>() {
+            Ok(url) if is_safe(&url) => Ok(Origin::Jwks(url)),
+            Ok(_) => Err(refuse("not an https URL (http is for loopback alone)")),
+            Err(_) => Err(refuse("not a URL")),
+        };
+        Self::new(origin)
+    }
+
+    pub(super) fn oidc(issuer: &str) -> Self {
+        Self::new(Issuer::new(issuer).map(Origin::Issuer))
+    }
+
+    fn new(origin: Result<Origin, ConfigError>) -> Self {
+        Self {
+            origin,
+            numbers: Numbers {
+                max_age: None,
+                cooldown: Duration::from_secs(10),
+                timeout: Duration::from_secs(5),
+                wait: Duration::from_secs(2),
+                stale: Duration::from_secs(3600),
+                max_keys: 100,
+            },
+            max_bytes: 512 * 1024,
+            roots: Vec::new(),
+            clock: Arc::new(SystemClock::new()),
+            listener: None,
+            client: Standard,
+        }
+    }
+
+    /// Fetches with a client of one's own.
+    pub fn fetch<F: Fetch>(self, client: F) -> RemoteKeySetBuilder<F> {
+        RemoteKeySetBuilder {
+            origin: self.origin,
+            numbers: self.numbers,
+            max_bytes: self.max_bytes,
+            roots: self.roots,
+            clock: self.clock,
+            listener: self.listener,
+            client,
+        }
+    }
+
+    /// Trusts these certificates, in PEM, *instead of* the platform's: a private CA. May be
+    /// repeated.
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.roots.push(pem.into());
+        self
+    }
+
+    /// The largest document that is read, in bytes; 512 KiB by default.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// The key set, with its first fetch under way in a task on the current runtime.
+    ///
+    /// A provider that is down is no error: requests are answered with 503 until it is back. To
+    /// fail at start instead, await [`RemoteKeySet::ready`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: a bad URL, number or certificate, or no tokio runtime to fetch on.
+    pub fn build(self) -> Result<RemoteKeySet, ConfigError> {
+        self.standard()?.build()
+    }
+
+    /// The key set, and the future that fetches for it, to be run wherever one likes within tokio.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn build_pair(
+        self,
+    ) -> Result<(RemoteKeySet, impl Future<Output = ()> + Send + use<>), ConfigError> {
+        self.standard()?.build_pair()
+    }
+
+    fn standard(self) -> Result<RemoteKeySetBuilder<HttpFetch>, ConfigError> {
+        let client = HttpFetch::new(&self.roots, self.max_bytes)?;
+        Ok(self.fetch(client))
+    }
+}
+
+impl<F> RemoteKeySetBuilder<F> {
+    /// How long keys count as fresh, exactly: 1 s to 24 h.
+    ///
+    /// By default ten minutes, or what `Cache-Control` says within 60 s to one hour.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.numbers.max_age = Some(max_age);
+        self
+    }
+
+    /// The least time between fetches that unknown kids cause, after a burst of two; 10 s by
+    /// default.
+    pub fn cooldown(mut self, cooldown: Duration) -> Self {
+        self.numbers.cooldown = cooldown;
+        self
+    }
+
+    /// The limit on one whole fetch; 5 s by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.numbers.timeout = timeout;
+        self
+    }
+
+    /// How long a request waits for keys before it is answered with 503; 2 s by default. The fetch
+    /// goes on.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.numbers.wait = wait;
+        self
+    }
+
+    /// How long old keys serve while the provider cannot be reached; one hour by default.
+    pub fn stale(mut self, stale: Duration) -> Self {
+        self.numbers.stale = stale;
+        self
+    }
+
+    /// The most keys in a document; 100 by default.
+    pub fn max_keys(mut self, keys: usize) -> Self {
+        self.numbers.max_keys = keys;
+        self
+    }
+
+    /// The clock for ages; the operating system's by default.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Told of every fetch. Runs in the fetching task, so it must not block.
+    pub fn on_event(mut self, listener: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let range = |name: &'static str, value: Duration, least: Duration, most: Duration| {
+            if value < least || value > most {
+                let problem = format!("not within {least:?} to {most:?}");
+                return Err(ConfigError::invalid(name, problem));
+            }
+            Ok(())
+        };
+        let second = Duration::from_secs(1);
+        let instant = Duration::from_millis(1);
+        let numbers = &self.numbers;
+        if let Some(max_age) = numbers.max_age {
+            range("max_age", max_age, second, DAY)?;
+        }
+        range("cooldown", numbers.cooldown, second, DAY)?;
+        range("timeout", numbers.timeout, instant, Duration::from_secs(60))?;
+        range("wait", numbers.wait, instant, Duration::from_secs(60))?;
+        range("stale", numbers.stale, Duration::ZERO, 7 * DAY)?;
+        if numbers.max_keys == 0 || self.max_bytes == 0 {
+            return Err(ConfigError::invalid("limits", "no document would fit"));
+        }
+        Ok(())
+    }
+}
+
+impl<F: Fetch> RemoteKeySetBuilder<F> {
+    /// The key set, with its first fetch under way in a task on the current runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: a bad URL or number, or no tokio runtime to fetch on.
+    pub fn build(self) -> Result<RemoteKeySet, ConfigError> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| ConfigError::invalid("build", "must be called within a tokio runtime"))?;
+        let (keys, worker) = self.build_pair()?;
+        keys.handle.own(runtime.spawn(worker).abort_handle());
+        Ok(keys)
+    }
+
+    /// The key set, and the future that fetches for it, to be run wherever one likes within tokio.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), but for the runtime.
+    pub fn build_pair(
+        self,
+    ) -> Result<(RemoteKeySet, impl Future<Output = ()> + Send + use<F>), ConfigError> {
+        self.check()?;
+        let mut numbers = self.numbers;
+        // Nobody waits longer than the fetch itself may take.
+        numbers.wait = numbers.wait.min(numbers.timeout);
+        let shared = Arc::new(Shared::new(numbers, self.clock));
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            client: self.client,
+            origin: self.origin?,
+            listener: self.listener,
+            discovered: None,
+        };
+        shared.begin();
+        let keys = RemoteKeySet {
+            handle: Arc::new(Handle::new(shared)),
+        };
+        Ok((keys, worker.run()))
+    }
+}
+
+impl<F> fmt::Debug for RemoteKeySetBuilder<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteKeySetBuilder")
+            .field("numbers", &self.numbers)
+            .finish_non_exhaustive()
+    }
+}

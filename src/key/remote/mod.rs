@@ -1,0 +1,235 @@
+//! Keys from the network.
+//!
+//! A [`RemoteKeySet`] holds the keys that an issuer publishes and keeps them fresh. Requests whose
+//! key is known read an atomic pointer and never wait; one task does all fetching.
+//!
+//! ```text
+//!              first fetch ok                     80 % of max_age, a request comes
+//!   ┌───────┐ ───────────────▶ ┌───────────────┐ ────────────────────────▶ refresh in the
+//!   │ empty │                  │ fresh         │ ◀──────────────────────── background
+//!   │  503  │ ◀──────┐         │ 200; unknown  │           ok
+//!   └───────┘        │         │ kid: one      │
+//!     ▲  │ retried:  │         │ shared fetch  │ ── max_age passed, fetches fail ──┐
+//!     └──┘ 1 … 5 s   │         └───────────────┘                                   ▼
+//!                    │                ▲                                   ┌────────────────┐
+//!                    │                └────────────── fetch ok ────────── │ stale          │
+//!                    └──────────────────── stale window passed ────────── │ 200; unknown   │
+//!                                                                         │ kid: 503       │
+//!                                                                         │ retried:       │
+//!                                                                         │ 1 … 60 s       │
+//!                                                                         └────────────────┘
+//! ```
+//!
+//! | number | default |
+//! |---|---|
+//! | `max_age` | 10 min, moved by `Cache-Control: max-age` within 60 s to 1 h; an explicit one is exact |
+//! | refresh in the background | at 80 % ± 5 % of `max_age` |
+//! | `wait`, of a request for keys | 2 s, then 503; the fetch goes on |
+//! | `timeout`, of a whole fetch | 5 s; 2 s to connect |
+//! | unknown kid | one shared fetch; a burst of 2, then one per `cooldown` of 10 s; past that 401 |
+//! | backoff | 1 s doubling to 60 s while old keys serve, to 5 s while none do |
+//! | `stale` | 1 h, then 503 with `Retry-After` |
+//! | document | 512 KiB, 100 keys, https (http for loopback alone), redirects within the origin only |
+//!
+//! # Security
+//!
+//! - `oct` keys are never taken from the network: whoever smuggled one in could sign.
+//! - A token of an issuer that is not expected causes no fetch (RFC 8725 §3.10), and neither does one
+//!   whose algorithm is not allowed.
+//! - A failed, empty or odd answer keeps the old keys; one odd key never spoils a set.
+//! - A key that is no longer published dies with the next successful fetch.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use tower_jwt_auth::{Verifier, key::remote::RemoteKeySet};
+//!
+//! let keys = RemoteKeySet::oidc("https://login.example").max_age(Duration::from_secs(300)).build()?;
+//! keys.ready().await?; // fail at start, if that is wanted
+//! let verifier = Verifier::key_source(keys.clone())
+//!     .issuer("https://login.example")
+//!     .audience("orders")
+//!     .build()?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod discovery;
+mod fetch;
+mod refresh;
+mod state;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+use tokio::task::AbortHandle;
+
+use self::state::Shared;
+pub use self::{
+    builder::{RemoteKeySetBuilder, Standard},
+    fetch::{Fetch, FetchError, HttpFetch},
+};
+use super::{KeyLookup, KeyQuery, KeySource, KeyWait};
+
+/// A key set that is fetched and kept fresh. Cheap to clone; fetching ends with the last clone.
+#[derive(Clone)]
+pub struct RemoteKeySet {
+    handle: Arc<Handle>,
+}
+
+impl RemoteKeySet {
+    /// Keys from a JWKS URL.
+    pub fn jwks(url: &str) -> RemoteKeySetBuilder {
+        RemoteKeySetBuilder::jwks(url)
+    }
+
+    /// Keys of an issuer, found through its metadata: OpenID Connect Discovery or RFC 8414.
+    ///
+    /// The metadata must name exactly this issuer.
+    pub fn oidc(issuer: &str) -> RemoteKeySetBuilder {
+        RemoteKeySetBuilder::oidc(issuer)
+    }
+
+    /// Waits until keys are there, or the attempt to get them failed.
+    ///
+    /// # Errors
+    ///
+    /// The last failure, where there are no usable keys.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn ready(&self) -> Result<(), FetchError> {
+        let shared = &self.handle.shared;
+        if shared.is_usable() {
+            return Ok(());
+        }
+        if let Some(wait) = shared.wait_usable() {
+            wait.await;
+        }
+        if shared.is_usable() {
+            return Ok(());
+        }
+        let failure = shared.last_error();
+        Err(failure.unwrap_or_else(|| FetchError::plain("no answer in time")))
+    }
+
+    /// Whether keys are at hand that could verify a token: fresh ones, or old ones in the stale
+    /// window. For readiness probes.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.handle.shared.is_usable()
+    }
+
+    /// Whether the keys are younger than their maximum age.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.handle.shared.is_fresh()
+    }
+
+    /// When keys were last fetched, or confirmed to be the same.
+    #[must_use]
+    pub fn last_success(&self) -> Option<OffsetDateTime> {
+        self.handle.shared.last_success()
+    }
+
+    /// Why the last fetch failed; `None` after a success.
+    #[must_use]
+    pub fn last_error(&self) -> Option<FetchError> {
+        self.handle.shared.last_error()
+    }
+}
+
+impl KeySource for RemoteKeySet {
+    fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
+        self.handle.shared.lookup(query)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_usable()
+    }
+
+    fn wait_ready(&self) -> Option<KeyWait> {
+        self.handle.shared.wait_usable()
+    }
+}
+
+impl fmt::Debug for RemoteKeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteKeySet")
+            .field("fresh", &self.is_fresh())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happened to a remote key set.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum KeyEvent {
+    /// Keys were fetched, or confirmed.
+    #[non_exhaustive]
+    Fetched {
+        /// How many usable keys there are.
+        keys: usize,
+        /// Whether they are others than before.
+        changed: bool,
+    },
+    /// A fetch failed. The old keys stay.
+    #[non_exhaustive]
+    Failed {
+        /// Why.
+        error: FetchError,
+        /// When a new attempt is allowed.
+        retry_in: Duration,
+    },
+}
+
+impl KeyEvent {
+    fn record(&self) {
+        #[cfg(feature = "tracing")]
+        match self {
+            Self::Fetched { keys, changed } => {
+                tracing::debug!(keys, changed, "verification keys fetched");
+            }
+            Self::Failed { error, retry_in } => {
+                let cause = std::error::Error::source(error).map(ToString::to_string);
+                tracing::warn!(%error, cause, ?retry_in, "verification keys could not be fetched");
+            }
+        }
+    }
+}
+
+/// Owns the fetching task.
+struct Handle {
+    shared: Arc<Shared>,
+    task: OnceLock<AbortHandle>,
+}
+
+impl Handle {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            task: OnceLock::new(),
+        }
+    }
+
+    fn own(&self, task: AbortHandle) {
+        let _ = self.task.set(task);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The one task that fetches.
+
+use std::{panic, sync::Arc};
+
+use http::{StatusCode, Uri};
+
+use super::{
+    KeyEvent,
+    discovery::Issuer,
+    fetch::{Fetch, FetchError, etag, freshness, get},
+    state::{Fetched, Shared},
+};
+use crate::key::KeySet;
+
+/// Where the keys are.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    Jwks(Uri),
+    Issuer(Issuer),
+}
+
+pub(super) type Listener = dyn Fn(&KeyEvent) + Send + Sync;
+
+pub(super) struct Worker<F> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: F,
+    pub(super) origin: Origin,
+    pub(super) listener: Option<Arc<Listener>>,
+    /// What discovery found; forgotten when it no longer works.
+    pub(super) discovered: Option<Uri>,
+}
+
+impl<F: Fetch> Worker<F> {
+    /// Fetches whenever a look-up asks for it, one fetch at a time, until the set is dropped.
+    ///
+    /// So an answer that comes late can never overwrite a newer one.
+    pub(super) async fn run(mut self) {
+        // Also when the task is aborted or the client panics: nobody waits in vain.
+        let _closing = Closing(Arc::clone(&self.shared));
+        loop {
+            self.shared.wanted.notified().await;
+            if self.shared.is_closed() {
+                return;
+            }
+            let outcome = self.fetch_with_deadlines().await;
+            self.conclude(outcome);
+        }
+    }
+
+    async fn fetch_with_deadlines(&mut self) -> Result<Fetched, FetchError> {
+        let shared = Arc::clone(&self.shared);
+        let limited = tokio::time::timeout(shared.numbers.timeout, self.fetch());
+        tokio::pin!(limited);
+        loop {
+            let next = shared.expire_waiters();
+            let deadline = async {
+                match next {
+                    Some(deadline) => tokio::time::sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                outcome = &mut limited => {
+                    return outcome.unwrap_or_else(|_| Err(FetchError::plain("no answer in time")));
+                }
+                () = deadline => {}
+                () = shared.joined.notified() => {}
+            }
+        }
+    }
+
+    async fn fetch(&mut self) -> Result<Fetched, FetchError> {
+        let url = match (&self.origin, &self.discovered) {
+            (Origin::Jwks(url), _) | (Origin::Issuer(_), Some(url)) => url.clone(),
+            (Origin::Issuer(issuer), None) => {
+                let url = issuer.discover(&self.client).await?;
+                self.discovered.insert(url).clone()
+            }
+        };
+        let outcome = self.fetch_keys(&url).await;
+        if outcome.is_err() {
+            self.discovered = None;
+        }
+        outcome
+    }
+
+    async fn fetch_keys(&self, url: &Uri) -> Result<Fetched, FetchError> {
+        let before = self.shared.loaded();
+        let known = before.as_ref().and_then(|before| before.etag.as_ref());
+        let response = get(&self.client, url, known).await?;
+        let fresh = freshness(response.headers());
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Fetched::NotModified { fresh });
+        }
+        let etag = etag(response.headers());
+        let document = response.into_body();
+        // The same bytes are the same keys: nothing is prepared again.
+        let set = match before.filter(|before| before.document == document) {
+            Some(before) => before.set.clone(),
+            None => KeySet::from_network(&document, self.shared.numbers.max_keys)
+                .map_err(|error| FetchError::because("the answer is no usable key set", error))?,
+        };
+        Ok(Fetched::Document {
+            set,
+            document,
+            etag,
+            fresh,
+        })
+    }
+
+    fn conclude(&self, outcome: Result<Fetched, FetchError>) {
+        let event = match outcome {
+            Ok(fetched) => {
+                let changed = self.shared.succeeded(fetched);
+                let keys = self.shared.loaded().map_or(0, |loaded| loaded.set.len());
+                KeyEvent::Fetched { keys, changed }
+            }
+            Err(error) => {
+                let retry_in = self.shared.failed(error.clone());
+                KeyEvent::Failed { error, retry_in }
+            }
+        };
+        event.record();
+        if let Some(listener) = &self.listener {
+            // A listener's panic must not end the fetching.
+            let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| listener(&event)));
+        }
+    }
+}
+
+struct Closing(Arc<Shared>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}

@@ -1,0 +1,79 @@
+//! Keys that are replaced while the service runs.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+
+use super::{KeyLookup, KeyQuery, KeySet, KeySource};
+
+/// A key set that can be replaced at run time: after a file changed, for example.
+///
+/// Look-ups never wait; each sees the old set or the new one, never half of each. A token whose key
+/// is not in the new set is refused from then on.
+///
+/// As any [`KeySource`] it has no algorithms of its own: for secrets, list them with
+/// [`algorithms`](crate::verify::VerifierBuilder::algorithms).
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "aws-lc-rs")]
+/// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+/// use tower_jwt_auth::{
+///     Verifier,
+///     key::{Algorithm, KeySet, SharedKeySet, VerifyingKey},
+/// };
+///
+/// let old = VerifyingKey::from_secret(Algorithm::Hs256, [1; 32])?;
+/// let new = VerifyingKey::from_secret(Algorithm::Hs256, [2; 32])?;
+///
+/// let keys = SharedKeySet::new(KeySet::new([old])?);
+/// let verifier = Verifier::key_source(keys.clone())
+///     .algorithms([Algorithm::Hs256])
+///     .audience("api")
+///     .build()?;
+/// keys.replace(KeySet::new([new])?);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "aws-lc-rs"))]
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct SharedKeySet {
+    current: Arc<ArcSwap<KeySet>>,
+}
+
+impl SharedKeySet {
+    /// Starts with these keys.
+    #[must_use]
+    pub fn new(keys: KeySet) -> Self {
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(keys)),
+        }
+    }
+
+    /// Replaces all keys.
+    pub fn replace(&self, keys: KeySet) {
+        self.current.store(Arc::new(keys));
+    }
+
+    /// The keys of this moment.
+    #[must_use]
+    pub fn load(&self) -> KeySet {
+        KeySet::clone(&self.current.load())
+    }
+}
+
+impl KeySource for SharedKeySet {
+    fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
+        self.current.load().lookup(query)
+    }
+}
+
+impl fmt::Debug for SharedKeySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedKeySet")
+            .field(&self.current.load())
+            .finish()
+    }
+}

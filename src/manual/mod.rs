@@ -1,0 +1,16 @@
+//! The manual: how to use the crate well, chapter by chapter. There is no code in it.
+
+#[doc = include_str!("getting_started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("frameworks.md")]
+pub mod frameworks {}
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("threat_model.md")]
+pub mod threat_model {}
+
+#[doc = include_str!("limits.md")]
+pub mod limits {}

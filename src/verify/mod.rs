@@ -56,7 +56,7 @@ use crate::{
     error::{AuthError, AuthErrorKind, ConfigError},
     key::{Algorithm, KeyLookup, KeyQuery, KeySet, KeySource, KeyWait, VerifyingKey},
     token::{
-        compact::{Compact, Room},
+        compact::{Compact, Room, decode},
         header::Header,
     },
 };
@@ -103,9 +103,8 @@ fn peek_issuer(payload: &[u8], padded: bool) -> Option<String> {
     struct Peek {
         iss: String,
     }
-    let mut room = Room::<ROOM>::new();
-    let json = room.decode(payload, padded)?;
-    let peek: Peek = serde_json::from_slice(json).ok()?;
+    let json = decode(payload, padded)?;
+    let peek: Peek = serde_json::from_slice(&json).ok()?;
     Some(peek.iss)
 }
 
@@ -372,17 +371,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Inner<C> {
         if !keys.verifies(algorithm, parts.message, signature) {
             return Err(AuthErrorKind::InvalidSignature.into());
         }
-        self.read_claims(parts.payload, &mut room)
+        self.read_claims(parts.payload)
             .map(|token| Examined::Done(Ok(token)))
     }
 
     /// The part after the signature: nobody but the issuer can have written what is read here.
-    fn read_claims(&self, payload: &[u8], room: &mut Room<ROOM>) -> Result<Verified<C>, AuthError> {
-        let json = room
-            .decode(payload, self.padded)
-            .ok_or(AuthErrorKind::MalformedToken)?;
-        let mut noted = Noted::new(json.len(), &self.policy.audiences, &self.policy.roles);
-        let claims = parse::parse::<C>(json, &mut noted)?;
+    fn read_claims(&self, payload: &[u8]) -> Result<Verified<C>, AuthError> {
+        let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
+        // RFC 8725 §3.7: UTF-8 and nothing else.
+        let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
+        let mut noted = Noted::new(&json, &self.policy.audiences, &self.policy.roles);
+        let claims = parse::parse::<C>(&json, &mut noted)?;
+        noted.facts.adopt(json);
         self.policy.check(&mut noted, self.clock.now())?;
         let token = Verified::new(claims, noted.facts);
         if let Some(check) = &self.check {
@@ -443,6 +443,5 @@ impl CheckError {
     }
 }
 
-/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-8192, and
-/// claims up to 2 KiB.
-const ROOM: usize = 2048;
+/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096.
+const ROOM: usize = 515;

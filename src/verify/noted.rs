@@ -45,10 +45,10 @@ pub(crate) enum Audience {
 }
 
 impl<'r> Noted<'r> {
-    /// Nothing, with room for the text of claims that take `size` bytes.
-    pub(crate) fn new(size: usize, audiences: &'r [String], roles: &'r [RolePath]) -> Self {
+    /// Nothing as yet of these claims.
+    pub(crate) fn new(json: &str, audiences: &'r [String], roles: &'r [RolePath]) -> Self {
         Self {
-            facts: Facts::with_capacity(size.min(MAX_PACKED)),
+            facts: Facts::reading(json),
             expires: None,
             not_before: None,
             issued: None,
@@ -91,8 +91,13 @@ impl<'r> Noted<'r> {
             Some(head) => noted.and_then(|()| self.note_roles(head, value)),
             None => noted,
         };
-        self.fault = noted.err();
-        self.fault.is_none()
+        match noted {
+            Ok(()) => true,
+            Err(fault) => {
+                self.fault = Some(fault);
+                false
+            }
+        }
     }
 
     fn note_roles(&mut self, head: &'r str, value: Seen<'_>) -> Result<(), AuthErrorKind> {
@@ -274,6 +279,3 @@ fn names_other_use(value: &str) -> bool {
 fn names_service(value: &str) -> bool {
     matches!(value, "app" | "client-credentials" | "client_credentials")
 }
-
-/// Text of a token's facts that is reserved at once; most tokens need less.
-const MAX_PACKED: usize = 384;

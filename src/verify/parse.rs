@@ -15,21 +15,20 @@ use crate::error::AuthErrorKind;
 ///
 /// Refused is whatever is not exactly one JSON object, a registered claim that occurs twice or
 /// has the wrong type, and what does not fit `C`.
-pub(crate) fn parse<C>(json: &[u8], noted: &mut Noted<'_>) -> Result<C, AuthErrorKind>
+pub(crate) fn parse<C>(json: &str, noted: &mut Noted<'_>) -> Result<C, AuthErrorKind>
 where
     C: serde::de::DeserializeOwned,
 {
-    // RFC 8725 §3.7: UTF-8 and nothing else.
-    let text = std::str::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
-    let mut json = serde_json::Deserializer::from_str(text);
+    let mut json = serde_json::Deserializer::from_str(json);
     let claims = C::deserialize(Top {
         json: &mut json,
         noted: &mut *noted,
     })
     .and_then(|claims| json.end().map(|()| claims));
     match claims {
-        // A type that never looks at the claims, or that looks twice, proves nothing.
-        Ok(claims) if noted.objects == 1 => Ok(claims),
+        // A type that never looks at the claims, that looks twice, or that goes on after a refusal,
+        // proves nothing.
+        Ok(claims) if noted.objects == 1 && noted.fault.is_none() => Ok(claims),
         _ => Err(noted.fault.unwrap_or(AuthErrorKind::MalformedClaims)),
     }
 }

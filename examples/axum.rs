@@ -1,2 +1,79 @@
-//! Written next.
-fn main() {}
+//! axum: a public route, one for whoever is signed in, one for admins.
+//!
+//! ```sh
+//! export JWT_SECRET_KEY=$(openssl rand -hex 32)
+//! cargo run --example axum --features axum
+//!
+//! # A token, in another shell with the same secret:
+//! b64() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
+//! head=$(printf '{"alg":"HS256"}' | b64)
+//! body=$(printf '{"sub":"alice","name":"Alice","roles":["admin"],"exp":4102444800}' | b64)
+//! mac=$(printf '%s' "$head.$body" | openssl dgst -sha256 -hmac "$JWT_SECRET_KEY" -binary | b64)
+//! token="$head.$body.$mac"
+//!
+//! curl -i http://127.0.0.1:3000/
+//! curl -i http://127.0.0.1:3000/me                                          # 401
+//! curl -i http://127.0.0.1:3000/me    -H "Authorization: Bearer $token"
+//! curl -i http://127.0.0.1:3000/admin -H "Authorization: Bearer $token"
+//! ```
+
+use std::{env, error::Error};
+
+use axum::{Router, routing::get};
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tower_jwt_auth::{JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier};
+
+/// The claims that this service needs. A token without them is refused.
+#[derive(Deserialize)]
+pub(crate) struct User {
+    name: String,
+}
+
+pub(crate) fn app(verifier: Verifier<User>) -> Router {
+    let auth = JwtAuthLayer::new(verifier).realm("example");
+
+    // Guards stand inside the layer that authenticates.
+    let private = Router::new()
+        .route(
+            "/admin",
+            get(admin).layer(RoleGuardLayer::any_of(["admin"])),
+        )
+        .route("/me", get(me))
+        .route_layer(auth.clone());
+
+    // Anybody may come here; who sends a token must send a good one.
+    let public = Router::new()
+        .route("/", get(greet))
+        .route_layer(auth.optional());
+
+    public.merge(private)
+}
+
+async fn greet(user: Option<Verified<User>>) -> String {
+    user.map_or_else(
+        || "hello stranger".to_owned(),
+        |user| format!("hello {}", user.name),
+    )
+}
+
+async fn me(user: Verified<User>) -> String {
+    format!("you are {}", user.name)
+}
+
+/// The caller without the claims' type, for code that serves several kinds of credentials.
+async fn admin(caller: Principal) -> String {
+    format!("at your service, {}", caller.subject().unwrap_or("admin"))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let secret = env::var("JWT_SECRET_KEY").map_err(|_| "set JWT_SECRET_KEY, see the source")?;
+    let verifier = Verifier::hs256(secret).claims::<User>().build()?;
+
+    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("http://{}", listener.local_addr()?);
+    axum::serve(listener, app(verifier)).await?;
+    Ok(())
+}

@@ -1,2 +1,117 @@
-//! Written next.
-fn main() {}
+//! A reverse proxy that verifies tokens for a server which cannot.
+//!
+//! The upstream never sees the token; it is told the caller in `X-User` and `X-Roles`, which no
+//! client can forge.
+//!
+//! ```sh
+//! export JWT_SECRET_KEY=$(openssl rand -hex 32)
+//! python3 -m http.server 8000 &                     # any upstream
+//! UPSTREAM=127.0.0.1:8000 cargo run --example proxy
+//!
+//! # The first lines of `examples/axum.rs` make a token.
+//! curl -i http://127.0.0.1:3000/                                                      # 401
+//! curl -i http://127.0.0.1:3000/ -H "Authorization: Bearer $token" -H 'X-User: forged'
+//! ```
+
+use std::{convert::Infallible, env, error::Error};
+
+use bytes::Bytes;
+use http_body_util::{Either, Empty};
+use hyper::{
+    HeaderMap, Request, Response, StatusCode, Uri, Version,
+    body::Incoming,
+    header::{CONNECTION, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    http::uri::{Authority, Scheme},
+};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::net::TcpListener;
+use tower::{Layer, service_fn};
+use tower_jwt_auth::{JwtAuthLayer, Verifier, auth::Claim};
+
+/// RFC 9110 §7.6.1: what concerns one connection only, besides what `Connection` names.
+const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+type Body = Either<Incoming, Empty<Bytes>>;
+
+async fn forward(
+    client: Client<HttpConnector, Incoming>,
+    upstream: Authority,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let mut target = std::mem::take(request.uri_mut()).into_parts();
+    target.scheme = Some(Scheme::HTTP);
+    target.authority = Some(upstream);
+    *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
+    *request.version_mut() = Version::HTTP_11;
+    // The client writes the upstream's own.
+    request.headers_mut().remove(HOST);
+    end_hop(request.headers_mut());
+
+    let Ok(mut response) = client.request(request).await else {
+        let mut response = Response::new(Either::Right(Empty::new()));
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        return Ok(response);
+    };
+    end_hop(response.headers_mut());
+    Ok(response.map(Either::Left))
+}
+
+fn end_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.into_iter().chain(HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+pub(crate) async fn serve(
+    listener: TcpListener,
+    auth: JwtAuthLayer,
+    upstream: Authority,
+) -> std::io::Result<()> {
+    let auth = auth
+        .strip_credential()
+        .forward_as(HeaderName::from_static("x-user"), Claim::Subject)
+        .forward_as(HeaderName::from_static("x-roles"), Claim::Roles);
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let service = auth.layer(service_fn(move |request| {
+        forward(client.clone(), upstream.clone(), request)
+    }));
+    let service = TowerToHyperService::new(service);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let service = service.clone();
+        tokio::spawn(async move {
+            let connection = Builder::new(TokioExecutor::new());
+            // A client that goes away is no news.
+            let _ = connection
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let secret = env::var("JWT_SECRET_KEY").map_err(|_| "set JWT_SECRET_KEY, see the source")?;
+    let upstream = env::var("UPSTREAM")
+        .map_err(|_| "set UPSTREAM to host:port")?
+        .parse()?;
+    let auth = JwtAuthLayer::new(Verifier::hs256(secret).build()?);
+
+    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("http://{}", listener.local_addr()?);
+    serve(listener, auth, upstream).await?;
+    Ok(())
+}

@@ -1,2 +1,159 @@
-//! Written next.
-fn main() {}
+//! Verifies somebody's tokens. Settings come from the environment: see `tower_jwt_auth::settings`.
+//!
+//! ```sh
+//! # A secret, a token made by PyJWT (pip install pyjwt), a server:
+//! export JWT_SECRET_KEY=$(openssl rand -hex 32) JWT_AUDIENCE=https://api.example
+//! TOKEN=$(python3 -c 'import jwt, os, time; print(jwt.encode({"sub": "alice", "roles": ["admin"],
+//!   "aud": os.environ["JWT_AUDIENCE"], "exp": int(time.time()) + 600}, os.environ["JWT_SECRET_KEY"]))')
+//! cargo run --example resource_server --features axum &
+//!
+//! curl -i localhost:3000/protected                                   # 401 and a challenge
+//! curl -i localhost:3000/protected -H "Authorization: Bearer $TOKEN" # 200 {"sub":"alice",…}
+//! curl -i localhost:3000/admin -H "Authorization: Bearer $TOKEN"     # 200; 403 without the role
+//! curl -i localhost:3000/public                                      # 200 {"authenticated":false}
+//! curl localhost:3000/metrics
+//!
+//! # Instead of the secret, the public key of whoever signs:
+//! openssl genpkey -algorithm ed25519 -out private.pem
+//! openssl pkey -in private.pem -pubout -out public.pem
+//! unset JWT_SECRET_KEY; export JWT_PUBLIC_KEY_FILE=public.pem
+//! # … and jwt.encode(…, open("private.pem").read(), algorithm="EdDSA")
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    io,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Extension, Json, Router,
+    extract::{Request, State},
+    http::header::CONTENT_TYPE,
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tower_jwt_auth::{
+    AuthError, Claims, ConfigError, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer,
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let settings = JwtSettings::from_env()?;
+    let app = app(&settings)?;
+    let stopped = stopped()?;
+    let (host, port) = settings.address();
+    let listener = TcpListener::bind((host, port))
+        .await
+        .map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))?;
+    println!("listening on http://{}", listener.local_addr()?);
+    for name in settings.ignored() {
+        eprintln!("{name} is set, and means nothing here");
+    }
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stopped)
+        .await?;
+    Ok(())
+}
+
+fn app(settings: &JwtSettings) -> Result<Router, ConfigError> {
+    let auth = JwtAuthLayer::new(settings.verifier::<Claims>()?);
+    let metrics = Metrics::default();
+    let app = Router::new()
+        .route("/admin", get(me).layer(RoleGuardLayer::any_of(["admin"])))
+        .route("/protected", get(me))
+        .route_layer((auth.clone(), from_fn(tell)))
+        .route(
+            "/public",
+            get(public).layer((auth.optional(), from_fn(tell))),
+        )
+        .route_layer(from_fn_with_state(Arc::clone(&metrics), count))
+        .route("/metrics", get(show).with_state(metrics))
+        .route("/health", get(async || "ok"))
+        // The keys come from a file or a secret: they are there as long as the process is.
+        .route("/ready", get(async || "ready"));
+    Ok(app)
+}
+
+async fn me(caller: Principal) -> Json<Value> {
+    Json(json!({
+        "sub": caller.subject(),
+        "roles": caller.roles().collect::<Vec<_>>(),
+        "scope": caller.scope().collect::<Vec<_>>(),
+        "exp": caller.expires_at().map(|at| at.unix_timestamp()),
+    }))
+}
+
+async fn public(caller: Option<Principal>) -> Json<Value> {
+    Json(match caller {
+        Some(caller) => json!({ "authenticated": true, "sub": caller.subject() }),
+        None => json!({ "authenticated": false }),
+    })
+}
+
+/// Tells `count`, which runs outside the authentication, who was let in.
+async fn tell(caller: Option<Principal>, request: Request, next: Next) -> Response {
+    (caller.map(Extension), next.run(request).await).into_response()
+}
+
+/// How many requests came to which result, and for which reason.
+type Metrics = Arc<Mutex<BTreeMap<(&'static str, &'static str), u64>>>;
+
+async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let known = response.extensions();
+    let result = match known.get::<AuthError>() {
+        Some(error) => ("denied", error.as_str()),
+        None if known.get::<Principal>().is_some() => ("allowed", ""),
+        None => ("anonymous", ""),
+    };
+    let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+    *metrics.entry(result).or_default() += 1;
+    drop(metrics);
+    response
+}
+
+async fn show(State(metrics): State<Metrics>) -> impl IntoResponse {
+    let mut text = String::from("# TYPE jwt_auth_requests_total counter\n");
+    let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+    for ((result, reason), count) in metrics.iter() {
+        let labels = format!("result=\"{result}\",reason=\"{reason}\"");
+        text += &format!("jwt_auth_requests_total{{{labels}}} {count}\n");
+    }
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// Ends with Ctrl-C or SIGTERM, for which it listens from now on; the server then finishes the
+/// requests that it has begun.
+#[cfg(unix)]
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    })
+}
+
+#[cfg(not(unix))]
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}

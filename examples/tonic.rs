@@ -1,2 +1,91 @@
-//! Written next.
-fn main() {}
+//! tonic: the caller in a unary and in a streaming call.
+//!
+//! The service is gRPC's own health service, because it needs no `protoc`; yours is used alike.
+//!
+//! ```sh
+//! export JWT_SECRET_KEY=$(openssl rand -hex 32)
+//! cargo run --example tonic --features tonic
+//!
+//! # The first lines of `examples/axum.rs` make a token. Five zero bytes are an empty message.
+//! call() {
+//!     printf '\0\0\0\0\0' | curl -i --http2-prior-knowledge --data-binary @- --output - "$@" \
+//!         -H 'content-type: application/grpc' -H 'te: trailers' \
+//!         http://127.0.0.1:3000/grpc.health.v1.Health/Check
+//! }
+//! call                                          # grpc-status: 16
+//! call -H "Authorization: Bearer $token"        # grpc-status: 0
+//! ```
+
+use std::{env, error::Error};
+
+use tokio::net::TcpListener;
+use tonic::{
+    Request, Response, Status,
+    codegen::{BoxStream, async_trait, tokio_stream},
+    transport::{self, Server, server::TcpIncoming},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse,
+    health_check_response::ServingStatus,
+    health_server::{Health, HealthServer},
+};
+use tower_jwt_auth::{Claims, JwtAuthLayer, Verifier, tonic::RequestExt};
+
+struct Service;
+
+#[async_trait]
+impl Health for Service {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        // Any error of the extension is a `Status` already.
+        let user = request.verified::<Claims>()?;
+        println!("check by {}", user.subject().unwrap_or("nobody"));
+        Ok(Response::new(serving()))
+    }
+
+    type WatchStream = BoxStream<HealthCheckResponse>;
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = request.principal()?;
+        if !caller.has_role("admin") {
+            return Err(Status::permission_denied("watching is for admins"));
+        }
+        // A stream outlives its request: a real one ends at `caller.expires_at()`.
+        Ok(Response::new(Box::pin(tokio_stream::once(Ok(serving())))))
+    }
+}
+
+fn serving() -> HealthCheckResponse {
+    HealthCheckResponse {
+        status: ServingStatus::Serving.into(),
+    }
+}
+
+pub(crate) async fn serve(
+    listener: TcpListener,
+    auth: JwtAuthLayer,
+) -> Result<(), transport::Error> {
+    // Around one service only: `.add_service(auth.layer(HealthServer::new(Service)))`.
+    Server::builder()
+        .layer(auth)
+        .add_service(HealthServer::new(Service))
+        .serve_with_incoming(TcpIncoming::from(listener))
+        .await
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let secret = env::var("JWT_SECRET_KEY").map_err(|_| "set JWT_SECRET_KEY, see the source")?;
+    let auth = JwtAuthLayer::new(Verifier::hs256(secret).build()?);
+
+    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("http://{}", listener.local_addr()?);
+    serve(listener, auth).await?;
+    Ok(())
+}

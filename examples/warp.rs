@@ -1,2 +1,90 @@
-//! Written next.
-fn main() {}
+//! warp, in both ways: the layer around all routes, and a filter on some.
+//!
+//! ```sh
+//! export JWT_SECRET_KEY=$(openssl rand -hex 32)
+//! cargo run --example warp --features warp
+//!
+//! # The first lines of `examples/axum.rs` make a token.
+//! # A filter on some routes:
+//! curl -i http://127.0.0.1:3000/
+//! curl -i http://127.0.0.1:3000/me                                       # 401
+//! curl -i http://127.0.0.1:3000/me -H "Authorization: Bearer $token"
+//! # The layer around all routes:
+//! curl -i http://127.0.0.1:3001/                                         # 401
+//! curl -i http://127.0.0.1:3001/admin -H "Authorization: Bearer $token"
+//! ```
+
+use std::{env, error::Error};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::net::TcpListener;
+use tower::ServiceBuilder;
+use tower_jwt_auth::{
+    Claims, JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier,
+    warp::{authenticated, maybe_authenticated, recover},
+};
+use warp::{Filter, Rejection, Reply, path};
+
+/// Some routes ask for a caller.
+pub(crate) fn filters(
+    auth: JwtAuthLayer,
+) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
+    let greet = path::end()
+        .and(maybe_authenticated(auth.clone().optional()))
+        .map(|user: Option<Verified<Claims>>| match user {
+            Some(user) => format!("hello {}\n", user.subject().unwrap_or("nobody")),
+            None => "hello stranger\n".to_owned(),
+        });
+    let me = warp::path!("me")
+        .and(authenticated(auth))
+        .map(|user: Verified<Claims>| format!("{}\n", user.subject().unwrap_or("nobody")));
+    // Without `recover` a rejection is a 500.
+    greet.or(me).recover(recover)
+}
+
+/// All routes stand behind the layer; it knows the caller before warp chooses a route.
+pub(crate) async fn serve_routes(listener: TcpListener, auth: JwtAuthLayer) -> std::io::Result<()> {
+    let routes = warp::path!("admin")
+        .and(warp::ext::get::<Principal>())
+        .map(|caller: Principal| format!("{}\n", caller.subject().unwrap_or("nobody")));
+    let service = ServiceBuilder::new()
+        .layer(auth)
+        .layer(RoleGuardLayer::any_of(["admin"]))
+        .service(warp::service(routes));
+    let service = TowerToHyperService::new(service);
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let service = service.clone();
+        tokio::spawn(async move {
+            let connection = Builder::new(TokioExecutor::new());
+            if let Err(error) = connection
+                .serve_connection(TokioIo::new(stream), service)
+                .await
+            {
+                eprintln!("connection: {error}");
+            }
+        });
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let secret = env::var("JWT_SECRET_KEY").map_err(|_| "set JWT_SECRET_KEY, see the source")?;
+    let auth = JwtAuthLayer::new(Verifier::hs256(secret).build()?);
+
+    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
+    let first = TcpListener::bind(("127.0.0.1", port)).await?;
+    let second = TcpListener::bind(("127.0.0.1", port + 1)).await?;
+    println!(
+        "http://{} and http://{}",
+        first.local_addr()?,
+        second.local_addr()?
+    );
+    tokio::spawn(warp::serve(filters(auth.clone())).incoming(first).run());
+    serve_routes(second, auth).await?;
+    Ok(())
+}

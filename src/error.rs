@@ -196,7 +196,7 @@ pub enum AuthErrorKind {
     KeysUnavailable,
     /// The application's own check could not decide.
     CheckUnavailable,
-    /// The layers are put together wrongly: a guard without an authenticating layer.
+    /// The layers are put together wrongly: a guard or an extractor without an authenticating layer.
     Misconfigured,
 }
 
@@ -302,7 +302,7 @@ impl fmt::Display for AuthErrorKind {
             Self::CrossSite => "a cookie credential came with a request of another site",
             Self::KeysUnavailable => "the verification keys are unavailable",
             Self::CheckUnavailable => "the application's check is unavailable",
-            Self::Misconfigured => "a guard runs without an authenticating layer around it",
+            Self::Misconfigured => "the layers are put together wrongly",
         })
     }
 }

@@ -41,6 +41,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod auth;
+#[cfg(feature = "axum")]
+#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
+pub mod axum;
 pub mod body;
 pub mod claims;
 pub mod clock;
@@ -54,15 +57,28 @@ pub mod prelude;
 pub mod principal;
 pub mod role_guard;
 pub mod secret;
+pub mod settings;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
 pub mod token;
+#[cfg(feature = "tonic")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
+pub mod tonic;
 pub mod verify;
+#[cfg(feature = "warp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "warp")))]
+pub mod warp;
 
 pub use crate::auth::JwtAuthLayer;
 pub use crate::claims::Claims;
 pub use crate::error::{AuthError, ConfigError};
 pub use crate::principal::{Anonymous, Principal};
 pub use crate::role_guard::RoleGuardLayer;
+pub use crate::settings::JwtSettings;
 pub use crate::verify::{Verified, Verifier};
+
+/// The README's code blocks are tests.
+#[cfg(all(doctest, feature = "full", feature = "test-util"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

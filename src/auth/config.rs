@@ -107,6 +107,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Config<C> {
         }
     }
 
+    /// Whether the inner service is to see another request than the client sent.
+    #[cfg(feature = "warp")]
+    pub(super) fn changes_requests(&self) -> bool {
+        self.strip || !self.forward.is_empty()
+    }
+
     fn passes_unseen(&self, head: RequestHead<'_>) -> bool {
         (self.preflight && is_preflight(head)) || self.skips.iter().any(|names| names(head))
     }

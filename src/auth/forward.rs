@@ -1,6 +1,6 @@
 //! Headers that tell a service behind a proxy who is calling.
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONNECTION};
 
 use crate::principal::Principal;
 
@@ -32,20 +32,49 @@ impl Forward {
         self.headers.push((header, claim));
     }
 
+    #[cfg(feature = "warp")]
+    pub(super) fn is_empty(&self) -> bool {
+        self.headers.is_empty()
+    }
+
     /// RFC 9700 §4.13: a proxy must remove such headers from what clients send.
     pub(super) fn clean(&self, headers: &mut HeaderMap) {
         if self.headers.is_empty() {
             return;
         }
-        // CGI and WSGI servers read `x_user` and `x-user` as one name.
         let forged: Vec<HeaderName> = headers
             .keys()
-            .filter(|name| self.headers.iter().any(|(ours, _)| alike(ours, name)))
+            .filter(|name| self.is_ours(name.as_str().as_bytes()))
             .cloned()
             .collect();
         for name in forged {
             headers.remove(name);
         }
+        self.keep_from_being_dropped(headers);
+    }
+
+    /// RFC 9110 §7.6.1: a proxy drops what `Connection` names, so that a client could have it drop
+    /// what this layer writes.
+    fn keep_from_being_dropped(&self, headers: &mut HeaderMap) {
+        let options = || {
+            let lines = headers.get_all(CONNECTION).iter();
+            lines
+                .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+                .map(<[u8]>::trim_ascii)
+        };
+        if !options().any(|option| self.is_ours(option)) {
+            return;
+        }
+        let kept: Vec<&[u8]> = options().filter(|option| !self.is_ours(option)).collect();
+        match HeaderValue::try_from(kept.join(&b", "[..])) {
+            Ok(value) => headers.insert(CONNECTION, value),
+            Err(_) => headers.remove(CONNECTION),
+        };
+    }
+
+    fn is_ours(&self, name: &[u8]) -> bool {
+        let ours = |ours: &HeaderName| alike(ours.as_str().as_bytes(), name);
+        self.headers.iter().any(|(name, _)| ours(name))
     }
 
     pub(super) fn write(&self, caller: &Principal, headers: &mut HeaderMap) {
@@ -82,8 +111,11 @@ fn join<'a>(items: impl Iterator<Item = &'a str>, separator: &str) -> String {
     items.filter(plain).collect::<Vec<_>>().join(separator)
 }
 
-fn alike(ours: &HeaderName, theirs: &HeaderName) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    let (ours, theirs) = (ours.as_str().bytes(), theirs.as_str().bytes());
-    ours.map(plain).eq(theirs.map(plain))
+/// CGI and WSGI servers read `x_user` and `x-user` as one name.
+fn alike(ours: &[u8], theirs: &[u8]) -> bool {
+    let plain = |byte: &u8| match byte {
+        b'_' => b'-',
+        byte => byte.to_ascii_lowercase(),
+    };
+    ours.iter().map(plain).eq(theirs.iter().map(plain))
 }

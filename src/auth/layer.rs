@@ -94,9 +94,15 @@ impl<C> JwtAuthLayer<C> {
     ///
     /// The header is always removed from what the client sent, also from requests that pass
     /// without a token, and so are its spellings with `_` for `-`, which some servers take for the
-    /// same name. What cannot stand in a header value is left out.
+    /// same name. `Connection` cannot name it, so that no proxy drops it again (RFC 9110 §7.6.1).
+    /// What cannot stand in a header value is left out.
     pub fn forward_as(self, header: HeaderName, claim: Claim) -> Self {
         self.with(|config| config.forward.add(header, claim))
+    }
+
+    #[cfg(feature = "warp")]
+    pub(super) fn config(&self) -> &Config<C> {
+        &self.config
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config<C>)) -> Self {

@@ -39,6 +39,8 @@
 //! ```
 
 mod config;
+#[cfg(feature = "warp")]
+mod detached;
 mod forward;
 mod future;
 mod layer;

@@ -47,12 +47,17 @@ impl Answers {
         self
     }
 
-    /// The response to a request that is refused.
+    /// The response to a request that is refused, as the response of a layer.
     pub(crate) fn deny<B>(
         &self,
         error: AuthError,
         head: RequestHead<'_>,
     ) -> Response<ResponseBody<B>> {
+        self.refuse(error, head).map(ResponseBody::denied)
+    }
+
+    /// The response to a request that is refused.
+    pub(crate) fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes> {
         #[cfg(feature = "tracing")]
         record(&error);
 
@@ -75,7 +80,7 @@ impl Answers {
             *response.body_mut() = Bytes::new();
         }
         response.extensions_mut().insert(error);
-        response.map(ResponseBody::denied)
+        response
     }
 
     /// The responder's answer, with what it left out.
@@ -149,22 +154,26 @@ fn declares(headers: &HeaderMap, length: usize) -> bool {
 }
 
 #[cfg(feature = "tracing")]
-fn record(error: &AuthError) {
+pub(crate) fn record(error: &AuthError) {
     use std::{error::Error, iter::successors, sync::Once};
 
     use crate::error::AuthErrorKind;
 
     static MISCONFIGURED: Once = Once::new();
 
-    if error.kind() == AuthErrorKind::Misconfigured {
-        // Every request would repeat it.
-        MISCONFIGURED.call_once(|| tracing::error!(reason = error.as_str(), "{error}"));
-    }
-    if tracing::enabled!(tracing::Level::DEBUG) {
+    let cause = || {
         let causes: Vec<String> = successors(error.source(), |&cause| cause.source())
             .map(ToString::to_string)
             .collect();
-        let cause = (!causes.is_empty()).then(|| causes.join(": "));
-        tracing::debug!(reason = error.as_str(), cause, "request refused");
+        (!causes.is_empty()).then(|| causes.join(": "))
+    };
+    if error.kind() == AuthErrorKind::Misconfigured {
+        // Every request would repeat it.
+        MISCONFIGURED.call_once(|| {
+            tracing::error!(reason = error.as_str(), cause = cause(), "{error}");
+        });
+    }
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        tracing::debug!(reason = error.as_str(), cause = cause(), "request refused");
     }
 }

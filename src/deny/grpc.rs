@@ -11,6 +11,8 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 
+#[cfg(feature = "tonic")]
+use crate::deny::{Answers, reason::Reason};
 use crate::{
     deny::Denial,
     error::{AuthError, AuthErrorKind},
@@ -76,6 +78,17 @@ impl Protocol {
         }
         response
     }
+}
+
+/// What a call's own answer says of a refusal: status code and message.
+#[cfg(feature = "tonic")]
+pub(crate) fn outcome(
+    error: &AuthError,
+    answers: Option<&Answers>,
+) -> (&'static str, &'static str) {
+    let details = answers.is_none_or(|answers| answers.details);
+    let message = Reason::of(error.kind()).text().filter(|_| details);
+    (status(error), message.unwrap_or_default())
 }
 
 /// The status code of a refusal ([statuscodes](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).

@@ -35,6 +35,7 @@
 //! [RFC 9110 §15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
 
 mod answers;
+mod caller;
 mod challenge;
 mod grpc;
 mod oauth;
@@ -55,7 +56,14 @@ use crate::{
     head::RequestHead,
 };
 
-pub(crate) use self::answers::{Answers, answers_of, origin};
+#[cfg(all(feature = "tonic", feature = "tracing"))]
+pub(crate) use self::answers::record;
+pub(crate) use self::answers::{Answers, origin};
+pub(crate) use self::caller::answers_in;
+#[cfg(any(feature = "axum", feature = "tonic"))]
+pub(crate) use self::caller::caller_in;
+#[cfg(feature = "tonic")]
+pub(crate) use self::grpc::outcome;
 pub use self::{oauth::OAuthJson, problem::Problem};
 
 /// Turns a refusal into a response.

@@ -27,11 +27,21 @@ pub(crate) struct Jwk {
 
 impl Jwk {
     pub(crate) fn parse(json: &[u8]) -> Result<Self, ConfigError> {
-        serde_json::from_slice(json).map_err(|_| ConfigError::Key("not a JSON Web Key".into()))
+        Self::read(
+            json.trim_ascii_start().starts_with(b"{"),
+            serde_json::from_slice(json),
+        )
     }
 
     pub(crate) fn from_value(value: Value) -> Result<Self, ConfigError> {
-        serde_json::from_value(value).map_err(|_| ConfigError::Key("not a JSON Web Key".into()))
+        Self::read(value.is_object(), serde_json::from_value(value))
+    }
+
+    // RFC 7517 §4: an object. serde would take an array of the members' values too.
+    fn read(is_object: bool, jwk: serde_json::Result<Self>) -> Result<Self, ConfigError> {
+        jwk.ok()
+            .filter(|_| is_object)
+            .ok_or_else(|| ConfigError::Key("not a JSON Web Key".into()))
     }
 
     pub(crate) fn into_key(self) -> Result<VerifyingKey, ConfigError> {

@@ -136,6 +136,10 @@ impl VerifyingKey {
     #[cfg(feature = "pem")]
     pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let der = der.as_ref();
+        // The readers below do not look at what follows the key.
+        if !der::looks_like_a_key(der) {
+            return Err(ConfigError::Key("not exactly one DER structure".into()));
+        }
         let label = match der::rsa_public_key(der) {
             Some(_) => "RSA PUBLIC KEY",
             None => "PUBLIC KEY",

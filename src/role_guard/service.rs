@@ -11,10 +11,10 @@ use tower_service::Service;
 use super::{future::RoleGuardFuture, layer::Config};
 use crate::{
     body::ResponseBody,
-    deny::answers_of,
+    deny::answers_in,
     error::{AuthError, AuthErrorKind},
     head::RequestHead,
-    principal::{Anonymous, Origin, Principal},
+    principal::{Anonymous, Principal},
 };
 
 /// Lets only callers through to the inner service who satisfy a [`Rule`](super::Rule).
@@ -79,7 +79,7 @@ impl Config {
         let carried = if self.own_answers {
             None
         } else {
-            origin_of(head).and_then(answers_of)
+            answers_in(head.extensions())
         };
         match carried {
             Some(carried) => carried.deny(error, head),
@@ -90,14 +90,6 @@ impl Config {
 
 fn misconfigured(problem: &'static str) -> AuthError {
     AuthError::caused_by(AuthErrorKind::Misconfigured, problem)
-}
-
-fn origin_of<'a>(head: RequestHead<'a>) -> Option<&'a Origin> {
-    let extensions = head.extensions();
-    match extensions.get::<Principal>() {
-        Some(caller) => caller.origin(),
-        None => extensions.get::<Anonymous>()?.origin(),
-    }
 }
 
 #[cfg(test)]
@@ -116,7 +108,7 @@ mod tests {
     use super::*;
     use crate::{
         deny::{self, Answers, Denial},
-        principal::{Facts, List},
+        principal::{Facts, List, Origin},
         role_guard::{RoleGuardLayer, RoleHierarchy, Rule},
     };
 

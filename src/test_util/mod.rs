@@ -44,7 +44,10 @@ mod caller;
 mod clock;
 mod issuer;
 mod keys;
+mod signature;
 
+#[doc(hidden)]
+pub use self::signature::{verify_primitive, verify_signature};
 pub use self::{
     caller::{CallerLayer, CallerService, anonymous, signed_in, signed_in_with},
     clock::TestClock,

@@ -13,7 +13,9 @@ pub(crate) struct Compact<'a> {
 }
 
 impl<'a> Compact<'a> {
-    /// Cuts a token; `None` unless it has exactly three segments, none of them empty.
+    /// Cuts a token; `None` unless it has exactly three segments, header and signature not empty.
+    ///
+    /// An empty payload can be signed (RFC 7515 §5.1); it only holds no claims.
     pub(crate) fn parse(token: &'a [u8]) -> Option<Self> {
         let mut dots = memchr::memchr_iter(b'.', token);
         let (first, second) = (dots.next()?, dots.next()?);
@@ -26,9 +28,7 @@ impl<'a> Compact<'a> {
             payload: token.get(first + 1..second)?,
             signature: token.get(second + 1..)?,
         };
-        let complete = ![parts.header, parts.payload, parts.signature]
-            .iter()
-            .any(|segment| segment.is_empty());
+        let complete = !parts.header.is_empty() && !parts.signature.is_empty();
         complete.then_some(parts)
     }
 }

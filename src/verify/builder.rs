@@ -5,7 +5,8 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Check, CheckError, Preset, Verified, Verifier,
+    CheckError, Preset, Verified, Verifier,
+    examine::Check,
     policy::{Policy, Typ, is_never_access_token},
     roles::RolePath,
 };
@@ -309,7 +310,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             #[cfg(feature = "jwks")]
             Keys::Remote(remote) => Arc::new(remote.clock(Arc::clone(&self.clock)).build()?),
         };
-        Ok(Verifier::assemble(super::Inner {
+        Ok(Verifier::assemble(super::examine::Rules {
             keys,
             allowed,
             listed,

@@ -23,6 +23,7 @@
 //! ```
 
 mod builder;
+mod examine;
 mod noted;
 mod parse;
 mod policy;
@@ -36,10 +37,10 @@ use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::examine::Examined;
 use self::{
     builder::Keys,
-    noted::Noted,
-    policy::Policy,
+    examine::Rules,
     trust::{Chosen, Group},
 };
 pub use self::{
@@ -52,13 +53,8 @@ pub use self::{
 use crate::key::remote::RemoteKeySet;
 use crate::{
     claims::Claims,
-    clock::Clock,
     error::{AuthError, AuthErrorKind, ConfigError},
-    key::{Algorithm, KeyLookup, KeyQuery, KeySet, KeySource, KeyWait, VerifyingKey},
-    token::{
-        compact::{Compact, Room, decode},
-        header::Header,
-    },
+    key::{Algorithm, KeySet, KeySource, VerifyingKey},
 };
 
 /// Verifies tokens by fixed rules. Cheap to clone.
@@ -71,50 +67,8 @@ pub struct Verifier<C = Claims> {
 }
 
 enum Kind<C> {
-    One(Arc<Inner<C>>),
+    One(Arc<Rules<C>>),
     Group(Arc<Group<C>>),
-}
-
-struct Inner<C> {
-    keys: Arc<dyn KeySource>,
-    allowed: Vec<Algorithm>,
-    /// The application listed the algorithms, so that keys which name none serve all of these.
-    listed: bool,
-    policy: Policy,
-    max_bytes: usize,
-    padded: bool,
-    clock: Arc<dyn Clock>,
-    check: Option<Arc<Check<C>>>,
-}
-
-impl<C> Inner<C> {
-    /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
-    fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
-        let issuers = &self.policy.issuers;
-        issuers.is_empty()
-            || peek_issuer(payload, self.padded)
-                .is_some_and(|issuer| issuers.iter().any(|ours| **ours == *issuer))
-    }
-}
-
-/// The unverified top-level `iss` of a token's claims.
-fn peek_issuer(payload: &[u8], padded: bool) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Peek {
-        iss: String,
-    }
-    let json = decode(payload, padded)?;
-    let peek: Peek = serde_json::from_slice(&json).ok()?;
-    Some(peek.iss)
-}
-
-type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;
-
-/// What became of a token.
-pub(crate) enum Examined<C> {
-    Done(Result<Verified<C>, AuthError>),
-    /// Its key is being fetched.
-    Wait(KeyWait),
 }
 
 impl Verifier<Claims> {
@@ -202,9 +156,9 @@ impl<C> Verifier<C> {
         Self::from(Group::of_tenants(tenants))
     }
 
-    fn assemble(inner: Inner<C>) -> Self {
+    fn assemble(rules: Rules<C>) -> Self {
         Self {
-            kind: Kind::One(Arc::new(inner)),
+            kind: Kind::One(Arc::new(rules)),
         }
     }
 
@@ -214,7 +168,7 @@ impl<C> Verifier<C> {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match &self.kind {
-            Kind::One(inner) => inner.keys.is_ready(),
+            Kind::One(rules) => rules.keys.is_ready(),
             Kind::Group(group) => group.members().iter().all(|one| one.is_ready()),
         }
     }
@@ -245,7 +199,7 @@ impl<C> Verifier<C> {
 
     fn collect_sources(&self, sources: &mut Vec<Arc<dyn KeySource>>) {
         match &self.kind {
-            Kind::One(inner) => sources.push(Arc::clone(&inner.keys)),
+            Kind::One(rules) => sources.push(Arc::clone(&rules.keys)),
             Kind::Group(group) => {
                 for member in group.members() {
                     member.collect_sources(sources);
@@ -256,14 +210,14 @@ impl<C> Verifier<C> {
 
     pub(crate) fn allows_padding(&self) -> bool {
         match &self.kind {
-            Kind::One(inner) => inner.padded,
+            Kind::One(rules) => rules.padded,
             Kind::Group(group) => group.padded,
         }
     }
 
     fn max_bytes(&self) -> usize {
         match &self.kind {
-            Kind::One(inner) => inner.max_bytes,
+            Kind::One(rules) => rules.max_bytes,
             Kind::Group(group) => group.max_bytes,
         }
     }
@@ -271,7 +225,7 @@ impl<C> Verifier<C> {
     /// The issuers that are expected; empty where any is accepted.
     fn issuers(&self) -> Vec<String> {
         match &self.kind {
-            Kind::One(inner) => inner.policy.issuers.clone(),
+            Kind::One(rules) => rules.policy.issuers.clone(),
             Kind::Group(group) => group.issuers(),
         }
     }
@@ -279,7 +233,7 @@ impl<C> Verifier<C> {
     /// The algorithms that are accepted; empty where that depends on the issuer.
     fn algorithms(&self) -> Vec<Algorithm> {
         match &self.kind {
-            Kind::One(inner) => inner.allowed.clone(),
+            Kind::One(rules) => rules.allowed.clone(),
             Kind::Group(group) => group.algorithms(),
         }
     }
@@ -322,7 +276,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
 
     pub(crate) fn examine(&self, token: &[u8]) -> Examined<C> {
         let examined = match &self.kind {
-            Kind::One(inner) => inner.examine(token),
+            Kind::One(rules) => rules.examine(token),
             Kind::Group(group) => match group.choose(token) {
                 Ok(Chosen::Verifier(verifier)) => Ok(verifier.examine(token)),
                 Ok(Chosen::Wait(wait)) => Ok(Examined::Wait(wait)),
@@ -333,62 +287,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     }
 }
 
-impl<C: DeserializeOwned + Send + Sync + 'static> Inner<C> {
-    fn examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
-        if token.len() > self.max_bytes {
-            return Err(AuthErrorKind::OversizedCredential.into());
+#[cfg(any(test, feature = "test-util"))]
+impl<C> Verifier<C> {
+    /// The payload of a token whose claims nobody checked, for `test_util` alone.
+    pub(crate) fn signed_payload(&self, token: &[u8]) -> Result<Vec<u8>, AuthError> {
+        match &self.kind {
+            Kind::One(rules) => rules.signed_payload(token),
+            Kind::Group(_) => Err(AuthErrorKind::Misconfigured.into()),
         }
-        let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
-        let mut room = Room::<ROOM>::new();
-        let header = room
-            .decode(parts.header, self.padded)
-            .ok_or(AuthErrorKind::MalformedHeader)?;
-        let header = Header::parse(header)?;
-        // RFC 8725 §3.1: the algorithm comes from the configuration; the token can only agree.
-        if !self.allowed.contains(&header.algorithm.canonical()) {
-            return Err(AuthErrorKind::AlgorithmNotAllowed.into());
-        }
-        self.policy.check_typ(&header)?;
-        let keys = match self.keys.lookup(&KeyQuery {
-            algorithm: header.algorithm,
-            kid: header.kid.as_deref(),
-            listed: self.listed,
-            issuer_is_trusted: &|| self.trusts_issuer_of(parts.payload),
-        }) {
-            KeyLookup::Found(keys) => keys,
-            KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
-            KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
-            KeyLookup::Wait(wait) => return Ok(Examined::Wait(wait)),
-            KeyLookup::Unavailable { retry_after } => {
-                let kind = AuthErrorKind::KeysUnavailable;
-                return Err(AuthError::unavailable(kind, retry_after));
-            }
-        };
-        let algorithm = header.algorithm;
-        let signature = room
-            .decode(parts.signature, self.padded)
-            .ok_or(AuthErrorKind::MalformedToken)?;
-        if !keys.verifies(algorithm, parts.message, signature) {
-            return Err(AuthErrorKind::InvalidSignature.into());
-        }
-        self.read_claims(parts.payload)
-            .map(|token| Examined::Done(Ok(token)))
-    }
-
-    /// The part after the signature: nobody but the issuer can have written what is read here.
-    fn read_claims(&self, payload: &[u8]) -> Result<Verified<C>, AuthError> {
-        let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
-        // RFC 8725 §3.7: UTF-8 and nothing else.
-        let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
-        let mut noted = Noted::new(&json, &self.policy.audiences, &self.policy.roles);
-        let claims = parse::parse::<C>(&json, &mut noted)?;
-        noted.facts.adopt(json);
-        self.policy.check(&mut noted, self.clock.now())?;
-        let token = Verified::new(claims, noted.facts);
-        if let Some(check) = &self.check {
-            check(&token).map_err(|refusal| refusal.into_error())?;
-        }
-        Ok(token)
     }
 }
 
@@ -396,7 +302,7 @@ impl<C> Clone for Verifier<C> {
     fn clone(&self) -> Self {
         Self {
             kind: match &self.kind {
-                Kind::One(inner) => Kind::One(Arc::clone(inner)),
+                Kind::One(rules) => Kind::One(Arc::clone(rules)),
                 Kind::Group(group) => Kind::Group(Arc::clone(group)),
             },
         }
@@ -442,6 +348,3 @@ impl CheckError {
         AuthError::caused_by(self.kind, self.reason)
     }
 }
-
-/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096.
-const ROOM: usize = 515;

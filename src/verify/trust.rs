@@ -7,7 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Kind, ROOM, Verifier, builder::DEFAULT_MAX_BYTES, peek_issuer};
+use super::{
+    Kind, Verifier,
+    builder::DEFAULT_MAX_BYTES,
+    examine::{ROOM, peek_issuer},
+};
 use crate::{
     clock::{Clock, SystemClock},
     error::{AuthError, AuthErrorKind, ConfigError},

@@ -407,9 +407,9 @@ fn q3_debug_of_a_denial_shows_nothing_of_the_request() {
 #[test]
 fn answers_travel_with_a_principal() {
     let answers = Arc::new(Answers::default().with_realm("outer".to_owned()));
-    let found = answers_of(&origin(&answers)).unwrap();
+    let found = answers::answers_of(&origin(&answers)).unwrap();
     assert!(Arc::ptr_eq(&found, &answers));
-    assert!(answers_of(&Origin(Arc::new("something else"))).is_none());
+    assert!(answers::answers_of(&Origin(Arc::new("something else"))).is_none());
 }
 
 #[test]

@@ -1,0 +1,194 @@
+//! Extractors and a rejection for axum.
+//!
+//! [`JwtAuthLayer`](crate::JwtAuthLayer) and [`RoleGuardLayer`](crate::RoleGuardLayer) go into
+//! `Router::layer`, `Router::route_layer` and `MethodRouter::layer` as they are. This module lets
+//! handlers name what they left as arguments:
+//!
+//! | argument | nobody is signed in | no layer ran |
+//! |---|---|---|
+//! | [`Verified<C>`](Verified): the claims | 401 | 500 |
+//! | [`Principal`]: the caller, whatever the credential | 401 | 500 |
+//! | `Option` of either | `None` | 500 |
+//!
+//! A 401 is answered as the layer around the handler answers its own. A [`Verified`] of another
+//! claims type than the layer's is a mistake in the program, and answered with 500.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! # fn main() {}
+//! # #[cfg(feature = "aws-lc-rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, body::Body, routing::get};
+//! use http::{Request, StatusCode};
+//! use tower::ServiceExt;
+//! use tower_jwt_auth::{JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Claims {
+//!     name: String,
+//! }
+//!
+//! async fn me(user: Verified<Claims>) -> String {
+//!     format!("hello {}", user.name)
+//! }
+//!
+//! async fn greet(caller: Option<Principal>) -> &'static str {
+//!     if caller.is_some() { "welcome back" } else { "hello stranger" }
+//! }
+//!
+//! let verifier = Verifier::hs256("a secret of at least thirty-two bytes")
+//!     .claims::<Claims>()
+//!     .build()?;
+//! let app = Router::new()
+//!     .route("/purge", get(async || "purged").layer(RoleGuardLayer::any_of(["admin"])))
+//!     .route("/me", get(me))
+//!     .route("/", get(greet))
+//!     .layer(JwtAuthLayer::new(verifier).optional());
+//!
+//! for (path, status) in [
+//!     ("/", StatusCode::OK),
+//!     ("/me", StatusCode::UNAUTHORIZED),
+//!     ("/purge", StatusCode::UNAUTHORIZED),
+//! ] {
+//!     let response = app.clone().oneshot(Request::get(path).body(Body::empty())?).await?;
+//!     assert_eq!(response.status(), status);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{error::Error, fmt};
+
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http::{StatusCode, request::Parts};
+
+use crate::{
+    deny::{answers_in, caller_in},
+    error::{AuthError, AuthErrorKind},
+    head::RequestHead,
+    principal::Principal,
+    verify::Verified,
+};
+
+impl<S, C> FromRequestParts<S> for Verified<C>
+where
+    S: Send + Sync,
+    C: Send + Sync + 'static,
+{
+    type Rejection = AuthRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthRejection> {
+        required(parts)
+    }
+}
+
+impl<S, C> OptionalFromRequestParts<S> for Verified<C>
+where
+    S: Send + Sync,
+    C: Send + Sync + 'static,
+{
+    type Rejection = AuthRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, AuthRejection> {
+        optional(parts)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
+    type Rejection = AuthRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthRejection> {
+        required(parts)
+    }
+}
+
+impl<S: Send + Sync> OptionalFromRequestParts<S> for Principal {
+    type Rejection = AuthRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, AuthRejection> {
+        optional(parts)
+    }
+}
+
+/// Why a handler's argument could not be had: nobody is signed in (401), or the layers are put
+/// together wrongly (500).
+///
+/// As a response it is what the layer around the handler answers. Like every refusal, the response
+/// carries the [`AuthError`] in its extensions.
+pub struct AuthRejection {
+    error: AuthError,
+    // Boxed so that a handler's `Result` stays small.
+    response: Box<http::Response<Bytes>>,
+}
+
+impl AuthRejection {
+    fn new(error: AuthError, parts: &Parts) -> Self {
+        let answers = answers_in(&parts.extensions).unwrap_or_default();
+        let response = answers.refuse(error.clone(), RequestHead::of_parts(parts));
+        Self {
+            error,
+            response: Box::new(response),
+        }
+    }
+
+    /// The cause.
+    #[must_use]
+    pub fn error(&self) -> &AuthError {
+        &self.error
+    }
+
+    /// The status of the response, which a responder may have chosen.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+}
+
+impl IntoResponse for AuthRejection {
+    fn into_response(self) -> Response {
+        self.response.map(Body::from)
+    }
+}
+
+impl fmt::Display for AuthRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl fmt::Debug for AuthRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRejection")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Error for AuthRejection {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+fn required<T>(parts: &Parts) -> Result<T, AuthRejection>
+where
+    T: Clone + Send + Sync + 'static,
+{
+    optional(parts)?
+        .ok_or_else(|| AuthRejection::new(AuthErrorKind::MissingCredential.into(), parts))
+}
+
+fn optional<T>(parts: &Parts) -> Result<Option<T>, AuthRejection>
+where
+    T: Clone + Send + Sync + 'static,
+{
+    caller_in(&parts.extensions).map_err(|error| AuthRejection::new(error, parts))
+}

@@ -1,0 +1,246 @@
+//! The `JWT_*` environment, checked as a whole and turned into a verifier.
+//!
+//! [`JwtSettings`] reads the variables below, loads the keys, and refuses every value that is bad
+//! or contradicts another one before a port is opened. A refusal is one line that names the
+//! variable; a secret is never in it.
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `HOST`, `PORT` | where a server listens; port 0 lets the system choose | `127.0.0.1`, `3000` |
+//! | `JWT_SECRET_KEY` | the HMAC secret, taken as its bytes: at least 32, 48 for HS384, 64 for HS512 | |
+//! | `JWT_PUBLIC_KEY_FILE` | path of a PEM with one public key | |
+//! | `JWT_JWKS_FILE` | path of a JWK Set ([RFC 7517 §5]) | |
+//! | `JWT_ALGORITHM` | comma list; HMAC never together with the others ([RFC 8725 §3.1]) | HS256 with a secret, else what the keys allow |
+//! | `JWT_ISSUER` | expected, hence required in the token; one, not a list | |
+//! | `JWT_AUDIENCE` | comma list; one of them is required in the token | |
+//! | `JWT_CLIENT_ID` | comma list; one of them is required as `client_id`, else `azp` | |
+//! | `JWT_VERIFY_AUD` | `false` accepts tokens for any audience | `true` |
+//! | `JWT_LEEWAY_SECONDS` | 0 to 300 | 60 |
+//! | `JWT_REQUIRED_TYP` | the only `typ` accepted; `at+jwt` demands all of [RFC 9068], hence an issuer and an audience | `at+jwt`, `JWT` or none |
+//! | `JWT_ROLES_CLAIM` | comma list of claim names and JSON Pointers (they start with `/`), merged | `roles` and `role` |
+//! | `JWT_VERIFY_EXP`, `JWT_VERIFY_NBF`, `JWT_REQUIRE_EXP` | whether `exp` and `nbf` are looked at, and whether `exp` must be there | `true` |
+//! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
+//! | `JWT_CACHE_ENTRIES` | only 0 is accepted as yet | 0 |
+//!
+//! Exactly one of the three keys is given. A key set serves many audiences, so that it needs
+//! `JWT_AUDIENCE`, `JWT_CLIENT_ID` or `JWT_VERIFY_AUD=false` beside it (RFC 8725 §3.9).
+//! `JWT_JWKS_URL`, the other `JWT_JWKS_*` variables, and finding the keys by `JWT_ISSUER` alone are
+//! not available in this version, and refused.
+//!
+//! **Forms.** A switch is `true` or `1`, `false` or `0`, in any case. White space around a value
+//! does not count, except in the secret. An entry of a list cannot hold a comma; use the builder
+//! for an audience that does. A value that is empty is refused, because it is most often a variable
+//! of a template that was never filled in, and the check that it stands for would be gone.
+//!
+//! **Other names.** A name that is almost one of these, or that starts like one, is refused:
+//! `JWT_AUDIANCE`, `JWT_AUD` and `JWT_SECRET` would otherwise be checks that silently do not
+//! happen. So is every other `JWT_VERIFY_…`, `JWT_REQUIRE…` and `JWT_JWKS_…`. What is left may
+//! belong to another program in the same environment, and is listed by [`JwtSettings::ignored`].
+//!
+//! # Security
+//!
+//! Four switches take a check away; each is the builder's method that says which
+//! attack becomes possible: `JWT_VERIFY_AUD=false`
+//! ([`dangerous_any_audience`](VerifierBuilder::dangerous_any_audience)), `JWT_VERIFY_EXP=false`
+//! ([`dangerous_ignore_expiry`](VerifierBuilder::dangerous_ignore_expiry)), `JWT_REQUIRE_EXP=false`
+//! ([`dangerous_optional_expiry`](VerifierBuilder::dangerous_optional_expiry)) and
+//! `JWT_VERIFY_NBF=false`
+//! ([`dangerous_ignore_not_before`](VerifierBuilder::dangerous_ignore_not_before)).
+//! With [RFC 9068] mode the first three are refused.
+//!
+//! [RFC 7517 §5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
+//! [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
+//! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
+
+mod keys;
+mod policy;
+mod vars;
+
+use std::{fmt, net::IpAddr};
+
+use serde::de::DeserializeOwned;
+
+use self::{
+    keys::Keys,
+    policy::Policy,
+    vars::{Vars, refuse},
+};
+use crate::{
+    claims::Claims,
+    error::ConfigError,
+    verify::{Verifier, VerifierBuilder},
+};
+
+/// The `JWT_*` environment, read and checked. See the [module](self) for the variables.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "aws-lc-rs")]
+/// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+/// use tower_jwt_auth::{Claims, JwtAuthLayer, settings::JwtSettings};
+///
+/// let vars = [
+///     ("JWT_SECRET_KEY", "a secret of at least thirty-two bytes"),
+///     ("JWT_AUDIENCE", "orders"),
+/// ];
+/// let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+/// let settings = JwtSettings::from_vars(vars)?;
+/// let layer = JwtAuthLayer::new(settings.verifier::<Claims>()?);
+/// assert_eq!(settings.address(), ("127.0.0.1", 3000));
+///
+/// let typo = [("JWT_AUDIANCE".to_owned(), "orders".to_owned())];
+/// assert_eq!(
+///     JwtSettings::from_vars(typo).unwrap_err().to_string(),
+///     "JWT_AUDIANCE: unknown variable; did you mean JWT_AUDIENCE?",
+/// );
+/// # let _ = layer;
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "aws-lc-rs"))]
+/// # fn main() {}
+/// ```
+#[derive(Clone)]
+pub struct JwtSettings {
+    host: String,
+    port: u16,
+    keys: Keys,
+    policy: Policy,
+    ignored: Vec<String>,
+}
+
+impl JwtSettings {
+    /// Reads the process's environment, and the files that it names.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] with the variable as its name, for the first value that is bad,
+    /// missing or in contradiction to another one; [`ConfigError::NoCrypto`].
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(Vars::from_env()?)
+    }
+
+    /// Reads variables from elsewhere than the environment: a configuration file, a test.
+    ///
+    /// Names that are neither `HOST`, `PORT` nor start with `JWT_` are passed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env); also a variable that is given twice.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Self::read(Vars::new(vars)?)
+    }
+
+    /// A verifier by these settings.
+    ///
+    /// # Errors
+    ///
+    /// None that [`from_env`](Self::from_env) did not report already.
+    pub fn verifier<C>(&self) -> Result<Verifier<C>, ConfigError>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        self.verifier_builder()
+            .build()
+            .map_err(|error| self.blame(error))
+    }
+
+    /// A verifier by these settings that is yet to be built, so that the application may add what
+    /// has no variable: a check of its own, a greatest age.
+    pub fn verifier_builder<C: 'static>(&self) -> VerifierBuilder<C> {
+        let builder = self.keys.start().claims::<C>();
+        self.policy.apply(builder)
+    }
+
+    /// The address or the name of the interface to listen on.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port to listen on; 0 lets the system choose one.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Host and port, as a listener takes them.
+    #[must_use]
+    pub fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// The variables that start with `JWT_` and that this crate does not know: for the log.
+    pub fn ignored(&self) -> impl Iterator<Item = &str> {
+        self.ignored.iter().map(String::as_str)
+    }
+
+    fn read(mut vars: Vars) -> Result<Self, ConfigError> {
+        let host = read_host(&mut vars)?;
+        let port = vars.number("PORT", 0..=65_535)?.unwrap_or(3000);
+        let policy = Policy::read(&mut vars)?;
+        let settings = Self {
+            host,
+            port: u16::try_from(port).unwrap_or_default(),
+            keys: Keys::read(&mut vars, policy.names_issuer())?,
+            policy,
+            ignored: vars.into_ignored(),
+        };
+        // The builder has the last word, and before the port opens.
+        settings.verifier::<Claims>().map(|_| settings)
+    }
+
+    /// Names the variable that a complaint of the builder is about.
+    fn blame(&self, error: ConfigError) -> ConfigError {
+        let source = self.keys.variable();
+        match error {
+            ConfigError::AudienceRequired => ConfigError::invalid(
+                source,
+                "a key set serves many audiences: set JWT_AUDIENCE or JWT_CLIENT_ID, or \
+                 JWT_VERIFY_AUD=false to accept tokens for any audience",
+            ),
+            ConfigError::Algorithm(problem) => ConfigError::invalid("JWT_ALGORITHM", problem),
+            ConfigError::MixedFamilies => {
+                ConfigError::invalid(format!("JWT_ALGORITHM, {source}"), error.to_string())
+            }
+            ConfigError::Invalid { name, problem } => match policy::variable(&name) {
+                Some(variable) => ConfigError::invalid(variable, problem),
+                None => ConfigError::Invalid { name, problem },
+            },
+            other => other,
+        }
+    }
+}
+
+impl fmt::Debug for JwtSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtSettings")
+            .field("address", &self.address())
+            .field("keys", &self.keys)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_host(vars: &mut Vars) -> Result<String, ConfigError> {
+    let Some(text) = vars.text("HOST")? else {
+        return Ok("127.0.0.1".to_owned());
+    };
+    // `[::1]`, as it stands in a URL.
+    let host = text.trim_start_matches('[').trim_end_matches(']');
+    let last = host.rsplit('.').next().unwrap_or_default();
+    let is_name = host
+        .chars()
+        .all(|one| one.is_ascii_alphanumeric() || "-._".contains(one))
+        // Numbers at the end are an address, or meant to be one.
+        && !last.chars().all(|one| one.is_ascii_digit());
+    if is_name || host.parse::<IpAddr>().is_ok() {
+        Ok(host.to_owned())
+    } else {
+        let text = text.escape_debug();
+        let problem = format!("`{text}` is neither an IP address nor a host name");
+        Err(refuse("HOST", problem))
+    }
+}

@@ -1,0 +1,212 @@
+//! The variables as they were given.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    env,
+    ops::RangeInclusive,
+};
+
+use crate::{error::ConfigError, secret::Secret};
+
+/// The variables that are ours. Each is taken out where it is read.
+pub(super) struct Vars {
+    values: BTreeMap<String, Secret<String>>,
+    ignored: Vec<String>,
+}
+
+impl Vars {
+    pub(super) fn from_env() -> Result<Self, ConfigError> {
+        // `env::vars` panics at what is not UTF-8, in variables of others too.
+        let mut ours = Vec::new();
+        for (name, value) in env::vars_os() {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            if is_ours(&name) {
+                match value.into_string() {
+                    Ok(value) => ours.push((name, value)),
+                    Err(_) => return Err(refuse(&name, "not UTF-8")),
+                }
+            }
+        }
+        Self::new(ours)
+    }
+
+    pub(super) fn new(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut values = BTreeMap::new();
+        let mut ignored = Vec::new();
+        for (name, value) in vars {
+            let value = Secret::new(value);
+            if !is_ours(&name) || OF_ISSUERS.contains(&name.as_str()) {
+                continue;
+            }
+            if is_read(&name) {
+                match values.entry(name) {
+                    Entry::Vacant(place) => place.insert(value),
+                    Entry::Occupied(first) => return Err(refuse(first.key(), "given twice")),
+                };
+            } else if let Some(known) = resembled(&name) {
+                let problem = format!("unknown variable; did you mean {known}?");
+                return Err(refuse(&name, problem));
+            } else {
+                ignored.push(name);
+            }
+        }
+        Ok(Self { values, ignored })
+    }
+
+    pub(super) fn into_ignored(self) -> Vec<String> {
+        self.ignored
+    }
+
+    /// The value as it is, white space and all.
+    pub(super) fn secret(
+        &mut self,
+        name: &'static str,
+    ) -> Result<Option<Secret<String>>, ConfigError> {
+        let value = self.values.remove(name);
+        match &value {
+            Some(value) if value.expose().trim().is_empty() => Err(refuse(name, EMPTY)),
+            _ => Ok(value),
+        }
+    }
+
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        let value = self.secret(name)?;
+        Ok(value.map(|value| value.expose().trim().to_owned()))
+    }
+
+    pub(super) fn list(&mut self, name: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        let entries: Vec<_> = text.split(',').map(|one| one.trim().to_owned()).collect();
+        if entries.iter().any(String::is_empty) {
+            return Err(refuse(name, "an entry of the list is empty"));
+        }
+        Ok(Some(entries))
+    }
+
+    pub(super) fn number(
+        &mut self,
+        name: &'static str,
+        range: RangeInclusive<u32>,
+    ) -> Result<Option<u32>, ConfigError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            _ => {
+                let (least, most) = range.into_inner();
+                let text = text.escape_debug();
+                let problem = format!("`{text}` is not a whole number from {least} to {most}");
+                Err(refuse(name, problem))
+            }
+        }
+    }
+
+    pub(super) fn switch(&mut self, name: &'static str) -> Result<Option<bool>, ConfigError> {
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" => Ok(Some(true)),
+            "false" | "0" => Ok(Some(false)),
+            _ => {
+                let text = text.escape_debug();
+                Err(refuse(name, format!("`{text}` is neither true nor false")))
+            }
+        }
+    }
+}
+
+/// A refusal of what a variable says. A name from outside cannot break the line.
+pub(super) fn refuse(name: &str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::invalid(name.escape_debug().to_string(), problem.into())
+}
+
+fn is_ours(name: &str) -> bool {
+    let prefix = name.get(..PREFIX.len()).unwrap_or_default();
+    name == "HOST" || name == "PORT" || prefix.eq_ignore_ascii_case(PREFIX)
+}
+
+fn is_read(name: &str) -> bool {
+    name == "HOST" || name == "PORT" || KNOWN.contains(&name)
+}
+
+/// The known name that this unknown one looks like. Ignoring it would drop a check in silence.
+fn resembled(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_uppercase();
+    let extends = |known: &&str| known.starts_with(&name) || name.starts_with(*known);
+    if let Some(known) = KNOWN.into_iter().find(extends) {
+        return Some(known);
+    }
+    let nearest = KNOWN
+        .into_iter()
+        .min_by_key(|known| distance(&name, known))?;
+    let family = FAMILIES.iter().any(|family| name.starts_with(family));
+    (family || distance(&name, nearest) <= 2).then_some(nearest)
+}
+
+/// How many letters must be changed, added or dropped to make `b` of `a` (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<_> = (0..=b.len()).collect();
+    for (done, from) in a.bytes().enumerate() {
+        let (mut corner, mut left) = (done, done + 1);
+        let mut cells = row.iter_mut();
+        if let Some(first) = cells.next() {
+            *first = left;
+        }
+        for (above, to) in cells.zip(b.bytes()) {
+            let changed = corner + usize::from(from != to);
+            corner = *above;
+            left = changed.min(left + 1).min(corner + 1);
+            *above = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+const PREFIX: &str = "JWT_";
+const EMPTY: &str = "empty; give it a value, or do not set it";
+
+const KNOWN: [&str; 23] = [
+    "JWT_ALGORITHM",
+    "JWT_SECRET_KEY",
+    "JWT_PUBLIC_KEY_FILE",
+    "JWT_JWKS_FILE",
+    "JWT_JWKS_URL",
+    "JWT_JWKS_CACHE_SECONDS",
+    "JWT_JWKS_COOLDOWN_SECONDS",
+    "JWT_JWKS_TIMEOUT_SECONDS",
+    "JWT_JWKS_STALE_SECONDS",
+    "JWT_JWKS_CA_FILE",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
+    "JWT_CLIENT_ID",
+    "JWT_LEEWAY_SECONDS",
+    "JWT_REQUIRED_TYP",
+    "JWT_ROLES_CLAIM",
+    "JWT_VERIFY_AUD",
+    "JWT_VERIFY_EXP",
+    "JWT_VERIFY_NBF",
+    "JWT_VERIFY_SIGNATURE",
+    "JWT_VERIFY_IAT",
+    "JWT_REQUIRE_EXP",
+    "JWT_CACHE_ENTRIES",
+];
+
+/// Whatever starts so asks for a check.
+const FAMILIES: [&str; 3] = ["JWT_VERIFY_", "JWT_REQUIRE", "JWT_JWKS_"];
+
+/// What only a server that issues tokens reads; the two often share an environment.
+const OF_ISSUERS: [&str; 5] = [
+    "JWT_PRIVATE_KEY_FILE",
+    "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
+    "JWT_REFRESH_TOKEN_EXPIRE_DAYS",
+    "JWT_TOKEN_TYPE",
+    "JWT_TOKEN_URL",
+];

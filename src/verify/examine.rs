@@ -1,0 +1,147 @@
+//! One token against one set of rules, from the first byte to the last check.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::{CheckError, Verified, noted::Noted, parse, policy::Policy};
+use crate::{
+    clock::Clock,
+    error::{AuthError, AuthErrorKind},
+    key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
+    token::{
+        compact::{Compact, Room, decode},
+        header::Header,
+    },
+};
+
+/// Keys and rules.
+pub(super) struct Rules<C> {
+    pub(super) keys: Arc<dyn KeySource>,
+    pub(super) allowed: Vec<Algorithm>,
+    /// The application listed the algorithms, so that keys which name none serve all of these.
+    pub(super) listed: bool,
+    pub(super) policy: Policy,
+    pub(super) max_bytes: usize,
+    pub(super) padded: bool,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) check: Option<Arc<Check<C>>>,
+}
+
+pub(super) type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;
+
+/// What became of a token.
+pub(crate) enum Examined<C> {
+    Done(Result<Verified<C>, AuthError>),
+    /// Its key is being fetched.
+    Wait(KeyWait),
+}
+
+/// What became of a token's signature.
+enum Signed<'t> {
+    /// It is good: the payload's segment, not decoded yet.
+    Payload(&'t [u8]),
+    /// The token's key is being fetched.
+    Wait(KeyWait),
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
+    pub(super) fn examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
+        match self.check_signature(token)? {
+            Signed::Payload(payload) => self
+                .read_claims(payload)
+                .map(|token| Examined::Done(Ok(token))),
+            Signed::Wait(wait) => Ok(Examined::Wait(wait)),
+        }
+    }
+
+    /// The part after the signature: nobody but the issuer can have written what is read here.
+    fn read_claims(&self, payload: &[u8]) -> Result<Verified<C>, AuthError> {
+        let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
+        // RFC 8725 §3.7: UTF-8 and nothing else.
+        let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
+        let mut noted = Noted::new(&json, &self.policy.audiences, &self.policy.roles);
+        let claims = parse::parse::<C>(&json, &mut noted)?;
+        noted.facts.adopt(json);
+        self.policy.check(&mut noted, self.clock.now())?;
+        let token = Verified::new(claims, noted.facts);
+        if let Some(check) = &self.check {
+            check(&token).map_err(CheckError::into_error)?;
+        }
+        Ok(token)
+    }
+}
+
+impl<C> Rules<C> {
+    /// Everything before the claims: size, form, algorithm, type, key, signature.
+    fn check_signature<'t>(&self, token: &'t [u8]) -> Result<Signed<'t>, AuthError> {
+        if token.len() > self.max_bytes {
+            return Err(AuthErrorKind::OversizedCredential.into());
+        }
+        let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
+        let mut room = Room::<ROOM>::new();
+        let header = room
+            .decode(parts.header, self.padded)
+            .ok_or(AuthErrorKind::MalformedHeader)?;
+        let header = Header::parse(header)?;
+        // RFC 8725 §3.1: the algorithm comes from the configuration; the token can only agree.
+        if !self.allowed.contains(&header.algorithm.canonical()) {
+            return Err(AuthErrorKind::AlgorithmNotAllowed.into());
+        }
+        self.policy.check_typ(&header)?;
+        let keys = match self.keys.lookup(&KeyQuery {
+            algorithm: header.algorithm,
+            kid: header.kid.as_deref(),
+            listed: self.listed,
+            issuer_is_trusted: &|| self.trusts_issuer_of(parts.payload),
+        }) {
+            KeyLookup::Found(keys) => keys,
+            KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
+            KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
+            KeyLookup::Wait(wait) => return Ok(Signed::Wait(wait)),
+            KeyLookup::Unavailable { retry_after } => {
+                let kind = AuthErrorKind::KeysUnavailable;
+                return Err(AuthError::unavailable(kind, retry_after));
+            }
+        };
+        let algorithm = header.algorithm;
+        let signature = room
+            .decode(parts.signature, self.padded)
+            .ok_or(AuthErrorKind::MalformedToken)?;
+        if !keys.verifies(algorithm, parts.message, signature) {
+            return Err(AuthErrorKind::InvalidSignature.into());
+        }
+        Ok(Signed::Payload(parts.payload))
+    }
+
+    /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
+    fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
+        let issuers = &self.policy.issuers;
+        issuers.is_empty()
+            || peek_issuer(payload, self.padded)
+                .is_some_and(|issuer| issuers.iter().any(|ours| **ours == *issuer))
+    }
+
+    /// The payload of a token whose claims nobody checked, for `test_util` alone.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn signed_payload(&self, token: &[u8]) -> Result<Vec<u8>, AuthError> {
+        let Signed::Payload(payload) = self.check_signature(token)? else {
+            return Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1));
+        };
+        decode(payload, self.padded).ok_or_else(|| AuthErrorKind::MalformedToken.into())
+    }
+}
+
+/// The unverified top-level `iss` of a token's claims.
+pub(super) fn peek_issuer(payload: &[u8], padded: bool) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Peek {
+        iss: String,
+    }
+    let json = decode(payload, padded)?;
+    let peek: Peek = serde_json::from_slice(&json).ok()?;
+    Some(peek.iss)
+}
+
+/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096.
+pub(super) const ROOM: usize = 515;

@@ -1,0 +1,192 @@
+//! Filters for warp.
+//!
+//! There are two ways to use the layer with warp.
+//!
+//! **Around the routes**, as everywhere else: `layer.layer(warp::service(routes))`. It is the
+//! faster way, and the only one in which the layer can change the request or the response. Handlers
+//! take the caller from `warp::ext::get::<Principal>()` or `warp::ext::get::<Verified<C>>()`, and
+//! `warp::ext::optional` under an optional layer.
+//!
+//! **As a filter**, on some routes: [`authenticated`] and [`maybe_authenticated`]. Filters refuse by
+//! a rejection, so that the routes need `.recover(tower_jwt_auth::warp::recover)`; without it warp
+//! answers 500. A filter sees no more than warp shows it, and changes nothing:
+//!
+//! - A layer with `strip_credential` or `forward_as` answers 500 here.
+//! - A bad cookie on an optional route counts as absent and is not cleared; an answer to a token in
+//!   the query gets no `Cache-Control: private`.
+//! - Predicates of `skip` and extractors see no extensions.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! # fn main() {}
+//! # #[cfg(feature = "aws-lc-rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use http::{Request, StatusCode};
+//! use tower::{Layer, ServiceExt};
+//! use tower_jwt_auth::{Claims, JwtAuthLayer, Principal, Verified, Verifier};
+//! use tower_jwt_auth::warp::{authenticated, recover};
+//! use warp::Filter;
+//!
+//! let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
+//! let layer = JwtAuthLayer::new(verifier);
+//!
+//! // As a filter:
+//! let me = warp::path("me")
+//!     .and(authenticated(layer.clone()))
+//!     .map(|user: Verified<Claims>| user.subject().unwrap_or("nobody").to_owned());
+//! let routes = me.recover(recover);
+//!
+//! let request = Request::get("/me").body(String::new())?;
+//! let response = warp::service(routes).oneshot(request).await?;
+//! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+//!
+//! // Around the routes:
+//! let me = warp::path("me")
+//!     .and(warp::ext::get::<Principal>())
+//!     .map(|caller: Principal| caller.subject().unwrap_or("nobody").to_owned());
+//! let service = layer.layer(warp::service(me));
+//!
+//! let request = Request::get("/me").body(String::new())?;
+//! let response = service.oneshot(request).await?;
+//! assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Uri};
+use serde::de::DeserializeOwned;
+use warp::{
+    Filter, Rejection,
+    filters::path::FullPath,
+    reject::{self, Reject},
+    reply::{Reply, Response},
+};
+
+use crate::{
+    auth::JwtAuthLayer,
+    error::{AuthError, AuthErrorKind},
+    head::RequestHead,
+    verify::Verified,
+};
+
+/// Extracts the claims of the verified token, and rejects every request without one, also where the
+/// layer is optional.
+///
+/// Put it after the filters that choose the route: a rejection by an earlier route is remembered,
+/// and answered where no other route fits.
+#[must_use]
+pub fn authenticated<C>(
+    layer: JwtAuthLayer<C>,
+) -> impl Filter<Extract = (Verified<C>,), Error = Rejection> + Clone
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    request().and_then(move |request: Request<()>| {
+        let layer = layer.clone();
+        async move {
+            let head = RequestHead::of(&request);
+            match layer.authenticate(head).await {
+                Ok(Some(token)) => Ok(token),
+                Ok(None) => Err(refused(layer.refuse_nobody(head))),
+                Err(response) => Err(refused(response)),
+            }
+        }
+    })
+}
+
+/// Extracts the claims of the verified token, or `None` where the layer lets the request pass
+/// without one: see [`JwtAuthLayer::optional`]. A bad token is rejected all the same.
+#[must_use]
+pub fn maybe_authenticated<C>(
+    layer: JwtAuthLayer<C>,
+) -> impl Filter<Extract = (Option<Verified<C>>,), Error = Rejection> + Clone
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    request().and_then(move |request: Request<()>| {
+        let layer = layer.clone();
+        async move {
+            let verdict = layer.authenticate(RequestHead::of(&request)).await;
+            verdict.map_err(refused)
+        }
+    })
+}
+
+/// Answers the rejections of this module's filters as their layer answers, and hands all others on:
+/// for `Filter::recover`.
+///
+/// # Errors
+///
+/// Every rejection that is not of this module, unchanged.
+pub async fn recover(rejection: Rejection) -> Result<Response, Rejection> {
+    match rejection.find::<AuthRejected>() {
+        Some(AuthRejected { response }) => Ok(http::Response::clone(response).into_response()),
+        None => Err(rejection),
+    }
+}
+
+/// A rejection by [`authenticated`] or [`maybe_authenticated`].
+///
+/// For a `recover` of one's own: `rejection.find::<AuthRejected>()`.
+pub struct AuthRejected {
+    // Boxed so that a rejection stays small.
+    response: Box<http::Response<Bytes>>,
+}
+
+impl AuthRejected {
+    /// The cause.
+    #[must_use]
+    pub fn error(&self) -> AuthError {
+        let error = self.response.extensions().get::<AuthError>().cloned();
+        error.unwrap_or_else(|| AuthErrorKind::MissingCredential.into())
+    }
+
+    /// The layer's answer.
+    #[must_use]
+    pub fn to_response(&self) -> http::Response<Bytes> {
+        http::Response::clone(&self.response)
+    }
+}
+
+impl Reject for AuthRejected {}
+
+impl fmt::Debug for AuthRejected {
+    // warp sends this text to the client where the rejection is not recovered.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthRejected")
+    }
+}
+
+fn refused(response: Box<http::Response<Bytes>>) -> Rejection {
+    reject::custom(AuthRejected { response })
+}
+
+/// The request without its body, put together from what warp lets a filter see.
+fn request() -> impl Filter<Extract = (Request<()>,), Error = Rejection> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and_then(
+            |method: Method, path: FullPath, query: String, headers: HeaderMap| async move {
+                let mut target = path.as_str().to_owned();
+                if !query.is_empty() {
+                    target.extend(["?", &query]);
+                }
+                // It was one before warp took it apart.
+                let target: Uri = target.parse().map_err(|_| warp::reject())?;
+                let mut request = Request::new(());
+                *request.method_mut() = method;
+                *request.uri_mut() = target;
+                *request.headers_mut() = headers;
+                Ok::<_, Rejection>(request)
+            },
+        )
+}

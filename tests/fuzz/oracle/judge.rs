@@ -1,0 +1,132 @@
+//! The second opinion: whatever is accepted must pass these rules too.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use crate::{AUDIENCE, ISSUER, LEEWAY, NOW, json::Json};
+
+/// Three canonical base64url segments, the last one the HMAC of the first two.
+pub fn mac_is_good(token: &[u8], secret: &[u8]) -> bool {
+    let segments: Vec<_> = token.split(|byte| *byte == b'.').collect();
+    let [header, payload, signature] = segments[..] else {
+        return false;
+    };
+    let decoded = [header, payload, signature].map(|segment| URL_SAFE_NO_PAD.decode(segment));
+    let [Ok(first), Ok(second), Ok(signature)] = decoded else {
+        return false;
+    };
+    let canonical = [(header, &first), (payload, &second)]
+        .iter()
+        .all(|(segment, bytes)| URL_SAFE_NO_PAD.encode(bytes).as_bytes() == *segment);
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("any length will do");
+    mac.update(&token[..header.len() + 1 + payload.len()]);
+    canonical && mac.verify_slice(&signature).is_ok()
+}
+
+/// RFC 7515 §4: one object, unique names, HS256, nothing critical, a type of access tokens.
+pub fn header_is_good(json: &[u8]) -> bool {
+    let Some(header) = Json::parse(json) else {
+        return false;
+    };
+    let Some(members) = header.members() else {
+        return false;
+    };
+    let unique = (0..members.len()).all(|one| {
+        let (name, _) = &members[one];
+        members[..one].iter().all(|(other, _)| other != name)
+    });
+    let get = |wanted: &str| find(members, wanted);
+    let is_text = |name: &str| get(name).is_none_or(|value| value.text().is_some());
+    let typ = get("typ").and_then(Json::text).map(str::to_ascii_lowercase);
+    let usual = ["jwt", "at+jwt", "application/jwt", "application/at+jwt"];
+    let nested = get("cty").and_then(Json::text).map(str::to_ascii_lowercase);
+    unique
+        && get("alg").and_then(Json::text) == Some("HS256")
+        && ["typ", "kid", "cty"].into_iter().all(is_text)
+        && ["crit", "b64", "zip"]
+            .into_iter()
+            .all(|name| get(name).is_none())
+        && typ.is_none_or(|typ| usual.contains(&typ.as_str()))
+        && !matches!(nested.as_deref(), Some("jwt" | "application/jwt"))
+}
+
+/// RFC 7519 §4.1: one object, every claim that decides something there once, of its type and good.
+pub fn claims_are_good(json: &[u8]) -> bool {
+    let Some(claims) = Json::parse(json) else {
+        return false;
+    };
+    let Some(members) = claims.members() else {
+        return false;
+    };
+    let once = |name: &str| members.iter().filter(|(other, _)| other == name).count() <= 1;
+    let get = |wanted: &str| find(members, wanted);
+    let is_text = |name: &str| get(name).is_none_or(|value| value.text().is_some());
+    let (now, leeway) = (NOW as f64, LEEWAY as f64);
+    let date = |name: &str| match get(name) {
+        Some(Json::Number(number)) => number.parse::<f64>().ok().filter(|date| date.is_finite()),
+        _ => None,
+    };
+    let is_date = |name: &str| get(name).is_none() || date(name).is_some();
+    let audience = match get("aud") {
+        Some(Json::Text(name)) => name == AUDIENCE,
+        Some(Json::List(names)) => {
+            names.iter().all(|name| name.text().is_some())
+                && names.iter().any(|name| name.text() == Some(AUDIENCE))
+        }
+        _ => false,
+    };
+    let other_uses = [
+        "refresh",
+        "refresh_token",
+        "refresh+jwt",
+        "offline",
+        "id",
+        "id_token",
+        "logout",
+        "logout_token",
+    ];
+    let other_use = ["typ", "type", "token_use"].iter().any(|name| {
+        let value = get(name).and_then(Json::text).map(str::to_ascii_lowercase);
+        value.is_some_and(|value| other_uses.contains(&value.as_str()))
+    });
+    DECISIVE.into_iter().all(once)
+        && ["exp", "nbf", "iat"].into_iter().all(is_date)
+        && ["iss", "sub", "jti", "client_id", "azp", "sid"]
+            .into_iter()
+            .all(is_text)
+        && date("exp").is_some_and(|exp| now < exp + leeway)
+        && date("nbf").is_none_or(|nbf| nbf <= now + leeway)
+        && get("iss").and_then(Json::text) == Some(ISSUER)
+        && audience
+        && !other_use
+        && get("cnf").is_none()
+}
+
+fn find<'a>(members: &'a [(String, Json)], wanted: &str) -> Option<&'a Json> {
+    let mut found = members.iter().filter(|(name, _)| name == wanted);
+    found.next().map(|(_, value)| value)
+}
+
+const DECISIVE: [&str; 20] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "azp",
+    "sid",
+    "scope",
+    "scp",
+    "cnf",
+    "typ",
+    "type",
+    "token_use",
+    "idtyp",
+    "gty",
+    "roles",
+    "role",
+];

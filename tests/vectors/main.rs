@@ -1,0 +1,18 @@
+//! Signatures, tokens and keys that nobody of this project made, and properties that must hold for
+//! every input.
+//!
+//! The tests that read files beside the repository are ignored unless asked for:
+//!
+//! ```sh
+//! VECTORS_DIR=../shared/vectors cargo test --features test-util --test vectors -- --include-ignored
+//! ```
+
+// Outside a `#[test]` function clippy takes a helper for production code.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod oracle;
+mod published;
+mod robust;
+mod shapes;
+mod shared;
+mod tampering;

@@ -9,6 +9,12 @@
 //! `cargo bench --features test-util --bench layer`, optionally with `-- --quick` and a part of a
 //! group's name. For a profiler: `-- --loop HS256/layer 10000`.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark that cannot run must say so"
+)]
+
 mod harness;
 
 use std::{

@@ -99,10 +99,8 @@ pub(crate) fn main(bench: &str, groups: Vec<fn() -> Vec<Group>>) {
         let filter = arguments.filter.as_deref();
         filter.is_none_or(|filter| group.name.contains(filter))
     });
-    println!(
-        "`cargo bench --features test-util --bench {bench}`{}",
-        arguments.shown()
-    );
+    let command = format!("cargo bench --features test-util --bench {bench}");
+    println!("`{command}{}`\n", arguments.shown());
     println!("| what | ratio | median | quartiles | target | ns | allocations | given | more |");
     println!("|---|---|---|---|---|---|---|---|---|");
     for mut group in groups {
@@ -194,12 +192,13 @@ impl Arguments {
         read
     }
 
+    /// What comes after the name of the benchmark in the command.
     fn shown(&self) -> String {
-        let quick = if self.quick { " --quick" } else { "" };
-        match &self.filter {
-            Some(filter) => format!(" ` -- {filter}{quick}`\n"),
-            None if self.quick => " ` -- --quick`\n".to_owned(),
-            None => "\n".to_owned(),
+        let words = [self.filter.as_deref(), self.quick.then_some("--quick")];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        if words.is_empty() {
+            return String::new();
         }
+        format!(" -- {}", words.join(" "))
     }
 }

@@ -128,6 +128,7 @@ const AUDIENCE: &str = "https://api.example.com";
 const KID: &str = "2026-11-signing-key-1";
 
 /// A key as whoever calls aws-lc-rs by hand prepares it once: the least that a check can cost.
+#[allow(clippy::large_enum_variant, reason = "there is one of them")]
 pub(crate) enum Prepared {
     Mac(hmac::Key),
     Public(ParsedPublicKey),

@@ -159,3 +159,68 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, '_, A> {
         self.map.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, de::IgnoredAny};
+
+    use super::*;
+    use crate::{
+        principal::{Field, List},
+        verify::roles::RolePath,
+    };
+
+    /// Goes on whatever happens to a value.
+    struct Stubborn;
+
+    impl<'de> Deserialize<'de> for Stubborn {
+        fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+            json.deserialize_map(Self)
+        }
+    }
+
+    impl<'de> Visitor<'de> for Stubborn {
+        type Value = Self;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("claims")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+            while map.next_key::<IgnoredAny>()?.is_some() {
+                let _ = map.next_value::<IgnoredAny>();
+            }
+            Ok(self)
+        }
+    }
+
+    #[test]
+    fn a_type_that_swallows_a_refusal_is_refused() {
+        let parsed =
+            |json: &str| parse::<Stubborn>(json, &mut Noted::new(json, &[], &[])).map(drop);
+        assert_eq!(parsed(r#"{"exp":1,"sub":"a"}"#), Ok(()));
+        // RFC 7519 §4: names must be unique.
+        let twice = parsed(r#"{"exp":9000000000,"exp":1,"sub":"a"}"#);
+        assert_eq!(twice, Err(AuthErrorKind::MalformedClaims));
+    }
+
+    #[test]
+    fn facts_are_read_from_the_claims_whether_escaped_or_not() {
+        let json = r#"{"sub":"al\u0069ce","iss":"x","scope":" a  b ","roles":["r\n","","s"]}"#;
+        let paths = [RolePath::parse("roles").unwrap()];
+        let mut noted = Noted::new(json, &[], &paths);
+        parse::<IgnoredAny>(json, &mut noted).unwrap();
+        noted.facts.adopt(json.to_owned());
+        assert_eq!(noted.facts.text(Field::Subject), Some("alice"));
+        assert_eq!(noted.facts.text(Field::Issuer), Some("x"));
+        assert_eq!(noted.facts.text(Field::SessionId), None);
+        assert_eq!(
+            noted.facts.list(List::Scope).collect::<Vec<_>>(),
+            ["a", "b"]
+        );
+        assert_eq!(
+            noted.facts.list(List::Roles).collect::<Vec<_>>(),
+            ["r\n", "", "s"]
+        );
+    }
+}

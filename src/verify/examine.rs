@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{CheckError, Verified, parse, policy::Policy};
+use super::{CheckError, Verified, noted::Noted, parse, policy::Policy};
 use crate::{
     clock::Clock,
     error::{AuthError, AuthErrorKind},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
     token::{
-        compact::{Compact, Room},
+        compact::{Compact, Room, decode},
         header::Header,
     },
 };
@@ -57,12 +57,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
 
     /// The part after the signature: nobody but the issuer can have written what is read here.
     fn read_claims(&self, payload: &[u8]) -> Result<Verified<C>, AuthError> {
-        let mut room = Room::<CLAIMS_ROOM>::new();
-        let json = room
-            .decode(payload, self.padded)
-            .ok_or(AuthErrorKind::MalformedToken)?;
-        let (audiences, roles) = (&self.policy.audiences, &self.policy.roles);
-        let (claims, mut noted) = parse::parse::<C>(json, audiences, roles)?;
+        let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
+        // RFC 8725 §3.7: UTF-8 and nothing else.
+        let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
+        let mut noted = Noted::new(&json, &self.policy.audiences, &self.policy.roles);
+        let claims = parse::parse::<C>(&json, &mut noted)?;
+        noted.facts.adopt(json);
         self.policy.check(&mut noted, self.clock.now())?;
         let token = Verified::new(claims, noted.facts);
         if let Some(check) = &self.check {
@@ -79,7 +79,7 @@ impl<C> Rules<C> {
             return Err(AuthErrorKind::OversizedCredential.into());
         }
         let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
-        let mut room = Room::<HEADER_ROOM>::new();
+        let mut room = Room::<ROOM>::new();
         let header = room
             .decode(parts.header, self.padded)
             .ok_or(AuthErrorKind::MalformedHeader)?;
@@ -104,11 +104,11 @@ impl<C> Rules<C> {
                 return Err(AuthError::unavailable(kind, retry_after));
             }
         };
-        let mut room = Room::<SIGNATURE_ROOM>::new();
+        let algorithm = header.algorithm;
         let signature = room
             .decode(parts.signature, self.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
-        if !keys.verifies(header.algorithm, parts.message, signature) {
+        if !keys.verifies(algorithm, parts.message, signature) {
             return Err(AuthErrorKind::InvalidSignature.into());
         }
         Ok(Signed::Payload(parts.payload))
@@ -128,9 +128,7 @@ impl<C> Rules<C> {
         let Signed::Payload(payload) = self.check_signature(token)? else {
             return Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1));
         };
-        let mut room = Room::<CLAIMS_ROOM>::new();
-        let payload = room.decode(payload, self.padded);
-        Ok(payload.ok_or(AuthErrorKind::MalformedToken)?.to_vec())
+        decode(payload, self.padded).ok_or_else(|| AuthErrorKind::MalformedToken.into())
     }
 }
 
@@ -140,14 +138,10 @@ pub(super) fn peek_issuer(payload: &[u8], padded: bool) -> Option<String> {
     struct Peek {
         iss: String,
     }
-    let mut room = Room::<CLAIMS_ROOM>::new();
-    let json = room.decode(payload, padded)?;
-    let peek: Peek = serde_json::from_slice(json).ok()?;
+    let json = decode(payload, padded)?;
+    let peek: Peek = serde_json::from_slice(&json).ok()?;
     Some(peek.iss)
 }
 
-/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096, and
-/// claims up to 2 KiB.
-pub(super) const HEADER_ROOM: usize = 384;
-const SIGNATURE_ROOM: usize = 515;
-const CLAIMS_ROOM: usize = 2048;
+/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096.
+pub(super) const ROOM: usize = 515;

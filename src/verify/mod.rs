@@ -23,14 +23,15 @@
 //! ```
 
 mod builder;
-mod capture;
 mod examine;
+mod noted;
 mod parse;
 mod policy;
 mod preset;
 mod roles;
 mod trust;
 mod verified;
+mod witness;
 
 use std::{error::Error, fmt, sync::Arc};
 

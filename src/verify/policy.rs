@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    parse::{Audience, Noted},
+    noted::{Audience, Noted},
     roles::RolePath,
 };
 use crate::{

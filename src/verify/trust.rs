@@ -10,7 +10,7 @@ use std::{
 use super::{
     Kind, Verifier,
     builder::DEFAULT_MAX_BYTES,
-    examine::{HEADER_ROOM, peek_issuer},
+    examine::{ROOM, peek_issuer},
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -157,7 +157,7 @@ impl<C: 'static> Group<C> {
                 None => Err(AuthErrorKind::WrongIssuer.into()),
             },
             Choice::Algorithms(members) => {
-                let mut room = Room::<HEADER_ROOM>::new();
+                let mut room = Room::<ROOM>::new();
                 let header = room
                     .decode(parts.header, self.padded)
                     .ok_or(AuthErrorKind::MalformedHeader)?;

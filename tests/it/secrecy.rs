@@ -289,8 +289,6 @@ mod log {
         sync::{Arc, Mutex},
     };
 
-    use tower_jwt_auth::key::KeySource;
-
     use super::*;
     use crate::support::Unreachable;
 
@@ -336,21 +334,15 @@ mod log {
             "p".repeat(20_000),
         ]);
         let places = || (Bearer::new(), Query::new("access_token"), Cookie::new("at"));
-        let by = |keys: Box<dyn Fn() -> JwtAuthLayer>| keys;
-        let away = |source: Unreachable| {
-            fn is_source(_: &impl KeySource) {}
-            is_source(&source);
-            fixture
-                .expecting(Verifier::key_source(source))
-                .build()
-                .unwrap()
-        };
-        let unavailable = JwtAuthLayer::new(away(Unreachable));
-        let base = fixture.layer();
-        let layers = by(Box::new(move || base.clone()));
+        let away = fixture.expecting(Verifier::key_source(Unreachable));
+        let unavailable = JwtAuthLayer::new(away.build().unwrap());
         let text = logged(async {
             for token in &tokens {
-                for layer in [layers(), layers().optional(), unavailable.clone()] {
+                for layer in [
+                    fixture.layer(),
+                    fixture.layer().optional(),
+                    unavailable.clone(),
+                ] {
                     let guarded = ServiceBuilder::new()
                         .layer(layer.clone().extract(places()))
                         .layer(RoleGuardLayer::any_of(["admin"]));

@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     verify::{CheckError, VerifierBuilder},
 };
 
-use crate::support::{keys, AUDIENCE, Answer, Fixture, ISSUER, bearer, judge, send};
+use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, bearer, judge, keys, send};
 
 #[tokio::test]
 async fn e11_the_issuer_is_compared_exactly() {
@@ -125,14 +125,20 @@ async fn e14_a_source_can_tell_an_untrusted_issuer_before_it_fetches() {
         fixture.with("iss", json!([ISSUER])),
         fixture.with("iss", json!(null)),
         fixture.without("iss"),
-        fixture.with("nested", json!({ "iss": ISSUER })).replacen('.', ".x", 1),
+        fixture
+            .with("nested", json!({ "iss": ISSUER }))
+            .replacen('.', ".x", 1),
         fixture.with_payload(json!({ "nested": { "iss": ISSUER } }).to_string()),
         fixture.with_payload("[]"),
     ] {
-        judge(builder, bearer(token)).await.invalid_token("untrusted");
+        judge(builder, bearer(token))
+            .await
+            .invalid_token("untrusted");
     }
     assert_eq!(fetches.load(Ordering::Relaxed), 0);
-    judge(builder, bearer(fixture.token())).await.passes("trusted");
+    judge(builder, bearer(fixture.token()))
+        .await
+        .passes("trusted");
     assert!(fetches.load(Ordering::Relaxed) > 0);
 }
 

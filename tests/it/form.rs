@@ -1,6 +1,5 @@
 //! Section C, C1 to C7: segments and base64url.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 use tower_jwt_auth::error::AuthErrorKind;
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::{JwtAuthLayer, error::AuthErrorKind};

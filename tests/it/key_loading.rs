@@ -4,7 +4,7 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tower_jwt_auth::{
     ConfigError, Verifier,
     error::AuthErrorKind,

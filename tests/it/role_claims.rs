@@ -1,12 +1,10 @@
 //! Section L, L9 to L12: where roles and scopes come from.
 
-use http::{Request, StatusCode};
 use serde_json::{Value, json};
-use tower::ServiceBuilder;
-use tower_jwt_auth::{ConfigError, RoleGuardLayer, role_guard::Rule, verify::VerifierBuilder};
+use tower_jwt_auth::{ConfigError, role_guard::Rule, verify::VerifierBuilder};
 
 use crate::roles::{allows, roles};
-use crate::support::{Answer, Fixture, bearer, judge, send};
+use crate::support::{Fixture, bearer, judge};
 
 #[tokio::test]
 async fn l9_role_claims_of_another_type_hold_no_roles() {

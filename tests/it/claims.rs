@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     JwtAuthLayer, Verifier,
@@ -421,6 +424,39 @@ async fn e_a_token_that_does_not_fit_the_applications_type_is_an_invalid_token()
             .await
             .invalid_token("Option<String>");
     }
+}
+
+#[tokio::test]
+async fn c13_a_type_that_needs_no_object_does_not_make_one_needless() {
+    async fn by<C: DeserializeOwned + Send + Sync + 'static>(
+        fixture: &Fixture,
+        token: &str,
+    ) -> bool {
+        // Nothing is expected of the claims, so that only their form is left to refuse.
+        let builder = Verifier::key_set(keys())
+            .dangerous_any_audience()
+            .dangerous_optional_expiry()
+            .clock(fixture.clock.clone())
+            .claims::<C>();
+        let layer = JwtAuthLayer::new(builder.build().unwrap());
+        send(layer, bearer(token)).await.ran()
+    }
+
+    let fixture = Fixture::new();
+    for payload in ["null", "true", "1", "\"text\"", "[]", "[null]", ""] {
+        let token = fixture.with_payload(payload);
+        assert!(!by::<Option<Tenancy>>(&fixture, &token).await, "{payload}");
+        assert!(!by::<Option<Value>>(&fixture, &token).await, "{payload}");
+        assert!(!by::<()>(&fixture, &token).await, "{payload}");
+        assert!(!by::<Value>(&fixture, &token).await, "{payload}");
+        assert!(!by::<IgnoredAny>(&fixture, &token).await, "{payload}");
+        assert!(!by::<Vec<Value>>(&fixture, &token).await, "{payload}");
+        assert!(!by::<bool>(&fixture, &token).await, "{payload}");
+        assert!(!by::<f64>(&fixture, &token).await, "{payload}");
+        assert!(!by::<String>(&fixture, &token).await, "{payload}");
+    }
+    let empty = fixture.with_payload("{}");
+    assert!(by::<Value>(&fixture, &empty).await && by::<Option<Value>>(&fixture, &empty).await);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use http::Request;
 use serde_json::{Value, json};
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 use tower_jwt_auth::{
-    Claims, ConfigError, JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier,
+    Claims, ConfigError, Principal, RoleGuardLayer, Verified, Verifier,
     extract::{
         Bearer, Cookie, Credential, Header, Place, Query, TokenExtractor, WebSocketProtocol,
     },
@@ -288,6 +288,8 @@ mod log {
         io::Write,
         sync::{Arc, Mutex},
     };
+
+    use tower_jwt_auth::JwtAuthLayer;
 
     use super::*;
     use crate::support::Unreachable;

@@ -81,7 +81,7 @@ async fn l10_presets_know_their_issuer_and_the_place_of_the_roles() {
         };
         let answer = judge(builder, bearer(claims(&fixture, &own(issuer))))
             .await
-            .is_ok(issuer);
+            .passes(issuer);
         assert_eq!(
             answer.caller().roles().collect::<Vec<_>>(),
             ["admin"],
@@ -94,7 +94,7 @@ async fn l10_presets_know_their_issuer_and_the_place_of_the_roles() {
         for other in [slash.as_str(), ISSUER] {
             judge(builder, bearer(claims(&fixture, &own(other))))
                 .await
-                .is_it(other)
+                .invalid_token(other)
                 .because(AuthErrorKind::WrongIssuer);
         }
     }
@@ -128,7 +128,9 @@ async fn e16_client_ids_take_the_place_of_an_audience() {
         with(none(), json!("web"), none()),
         with(json!("web"), json!("other"), none()),
     ] {
-        judge(builder, bearer(token)).await.is_ok("expected client");
+        judge(builder, bearer(token))
+            .await
+            .passes("expected client");
     }
     for (token, kind) in [
         (
@@ -167,20 +169,20 @@ async fn e16_client_ids_take_the_place_of_an_audience() {
     ] {
         judge(builder, bearer(token))
             .await
-            .is_it("another client")
+            .invalid_token("another client")
             .because(kind);
     }
     // With an audience as well, both count.
     let both = || builder().audience(AUDIENCE);
     judge(both, bearer(with(json!("web"), none(), json!(AUDIENCE))))
         .await
-        .is_ok("both");
+        .passes("both");
     judge(both, bearer(with(json!("web"), none(), none())))
         .await
-        .is_it("no audience");
+        .invalid_token("no audience");
     judge(both, bearer(with(json!("x"), none(), json!(AUDIENCE))))
         .await
-        .is_it("client");
+        .invalid_token("client");
 }
 
 /// Checks that a setting changes the verdict on some tokens, to good, and on no others.
@@ -234,7 +236,7 @@ async fn changes_only(
         let expected = case == "good" || changed.contains(&case);
         assert_eq!(answer.ran(), expected, "{case}: {:?}", answer.kind());
         if !expected {
-            answer.is_it(case);
+            answer.invalid_token(case);
         }
     }
 }
@@ -262,7 +264,10 @@ async fn e7_ignored_not_before_accepts_early_tokens_and_no_others() {
     // A maximum age still has its own say about the future.
     let aged = |builder: VerifierBuilder| setting(builder).max_age(Duration::from_secs(600));
     let token = fixture.with("iat", json!(fixture.now() + 3_600));
-    fixture.judge_by(aged, &token).await.is_it("iat ahead");
+    fixture
+        .judge_by(aged, &token)
+        .await
+        .invalid_token("iat ahead");
 }
 
 #[tokio::test]
@@ -285,7 +290,10 @@ async fn l10_roles_of_all_clients_change_no_verdict() {
             "realm_access": {"roles": ["no"]},
         }),
     );
-    let answer = fixture.judge_by(setting, &token).await.is_ok("all clients");
+    let answer = fixture
+        .judge_by(setting, &token)
+        .await
+        .passes("all clients");
     let mut roles: Vec<_> = answer.caller().roles().collect();
     roles.sort_unstable();
     assert_eq!(roles, ["a", "b", "own"]);
@@ -306,7 +314,7 @@ async fn c4_allowed_padding_is_padding_and_nothing_else() {
     let token = fixture.es.raw_parts(&h, &p);
     let token = format!("{token}==");
     assert!(h.contains('=') || p.contains('='));
-    fixture.judge_by(setting, &token).await.is_ok("padded");
+    fixture.judge_by(setting, &token).await.passes("padded");
     assert!(!fixture.judge(&token).await.ran());
 
     let [h, p, s] = {
@@ -330,7 +338,10 @@ async fn c4_allowed_padding_is_padding_and_nothing_else() {
         "{}".to_owned(),
         "a b".to_owned(),
     ] {
-        fixture.judge_by(setting, &token).await.is_ir(&token);
+        fixture
+            .judge_by(setting, &token)
+            .await
+            .invalid_request(&token);
     }
 }
 

@@ -132,8 +132,10 @@ async fn b1_every_401_carries_a_challenge() {
     });
     send(forgetful.clone(), Request::new(String::new()))
         .await
-        .is_bare("forgetful");
-    send(forgetful, bearer("a.b.c")).await.is_it("forgetful");
+        .bare("forgetful");
+    send(forgetful, bearer("a.b.c"))
+        .await
+        .invalid_token("forgetful");
 }
 
 #[tokio::test]
@@ -142,7 +144,7 @@ async fn b2_the_challenge_has_a_parameter_for_every_realm() {
     for realm in ["", "api", "a b"] {
         let layer = fixture.layer().realm(realm).no_details();
         let answer = send(layer, Request::new(String::new())).await;
-        assert_eq!(answer.is_bare(realm).challenge().get("realm"), Some(realm));
+        assert_eq!(answer.bare(realm).challenge().get("realm"), Some(realm));
     }
 }
 
@@ -170,7 +172,7 @@ async fn b4_hostile_values_do_not_reach_the_error_attributes() {
     let fixture = Fixture::new();
     for (case, token) in refused(&fixture) {
         // `challenge` checks the characters of each attribute.
-        let challenge = fixture.judge(&token).await.is_it(&case).challenge();
+        let challenge = fixture.judge(&token).await.invalid_token(&case).challenge();
         let description = challenge.get("error_description").unwrap();
         assert!(!description.contains(POISON), "{case}");
     }
@@ -184,7 +186,7 @@ async fn b5_the_scope_attribute_holds_scope_tokens_and_single_spaces() {
         let layers = ServiceBuilder::new().layer(fixture.layer()).layer(guard);
         let challenge = send(layers, bearer(fixture.token()))
             .await
-            .is_is(scope)
+            .insufficient_scope(scope)
             .challenge();
         let mut needed: Vec<_> = scope.split_ascii_whitespace().collect();
         needed.sort_unstable();
@@ -216,9 +218,9 @@ async fn b6_every_challenge_parses_strictly_whatever_the_realm() {
 async fn b7_a_token_that_is_no_good_is_an_invalid_token() {
     let fixture = Fixture::new();
     for (case, token) in refused(&fixture) {
-        fixture.judge(&token).await.is_it(&case);
+        fixture.judge(&token).await.invalid_token(&case);
     }
-    fixture.judge(&fixture.token()).await.is_ok("control");
+    fixture.judge(&fixture.token()).await.passes("control");
 }
 
 #[tokio::test]
@@ -230,11 +232,11 @@ async fn b8_lacking_scope_is_403_that_names_all_scopes_needed() {
         send(layers, bearer(fixture.with("scope", json!(scope)))).await
     };
     for held in ["", "orders:read", "orders:write other"] {
-        let answer = ask(held).await.is_is(held);
+        let answer = ask(held).await.insufficient_scope(held);
         let challenge = answer.challenge();
         assert_eq!(challenge.get("scope"), Some("orders:read orders:write"));
     }
-    ask("orders:read orders:write").await.is_ok("both");
+    ask("orders:read orders:write").await.passes("both");
 }
 
 #[tokio::test]
@@ -242,7 +244,7 @@ async fn b9_a_malformed_request_is_400_with_a_challenge() {
     let fixture = Fixture::new();
     for request in malformed() {
         let case = format!("{:?}", request.headers());
-        send(fixture.layer(), request).await.is_ir(&case);
+        send(fixture.layer(), request).await.invalid_request(&case);
     }
 }
 
@@ -307,7 +309,7 @@ async fn b14_nothing_of_the_request_comes_back() {
         .extract((Bearer::new(), Query::new("access_token")));
     let request = Request::get("/p01s0n?access_token=p01s0n&x=p01s0n");
     let answer = send(layer, request.body(String::new()).unwrap()).await;
-    let answer = answer.is_it("query");
+    let answer = answer.invalid_token("query");
     assert!(!format!("{:?}{:?}", answer.headers, answer.body).contains(POISON));
 }
 
@@ -319,7 +321,7 @@ async fn b14_an_unavailable_key_server_is_not_described() {
         .build()
         .unwrap();
     let answer = send(JwtAuthLayer::new(verifier), bearer(fixture.token())).await;
-    let answer = answer.is_unavailable("keys");
+    let answer = answer.unavailable("keys");
     assert_eq!(answer.header("retry-after"), Some("7"));
     let body = String::from_utf8(answer.body.to_vec()).unwrap();
     assert!(!body.contains("key") && !body.contains("http"), "{body}");
@@ -358,12 +360,12 @@ async fn b16_on_an_optional_route_nobody_passes_and_a_bad_token_does_not() {
     let fixture = Fixture::new();
     let layer = || fixture.layer().optional();
     let answer = send(layer(), Request::new(String::new())).await;
-    let answer = answer.is_ok("no token");
+    let answer = answer.passes("no token");
     assert!(answer.seen().extensions.get::<Anonymous>().is_some());
     for (case, token) in refused(&fixture) {
-        send(layer(), bearer(token)).await.is_it(&case);
+        send(layer(), bearer(token)).await.invalid_token(&case);
     }
-    let answer = send(layer(), bearer(fixture.token())).await.is_ok("token");
+    let answer = send(layer(), bearer(fixture.token())).await.passes("token");
     assert!(answer.seen().extensions.get::<Anonymous>().is_none());
     assert_eq!(answer.caller().subject(), Some("alice"));
 }

@@ -56,7 +56,7 @@ async fn p1_without_a_good_token_a_call_is_unauthenticated() {
             is_trailers_only(&answer, "16");
         }
         let request = grpc(bearer(fixture.token()), kind);
-        send(fixture.layer(), request).await.is_ok("control");
+        send(fixture.layer(), request).await.passes("control");
         // Whatever the responder.
         let layer = fixture.layer().respond(OAuthJson::new());
         is_trailers_only(&send(layer, grpc(nobody(), kind)).await, "16");
@@ -71,9 +71,7 @@ async fn p1_without_a_good_token_a_call_is_unauthenticated() {
         "text/application/grpc",
         "",
     ] {
-        send(fixture.layer(), grpc(nobody(), kind))
-            .await
-            .is_bare(kind);
+        send(fixture.layer(), grpc(nobody(), kind)).await.bare(kind);
     }
 }
 

@@ -47,20 +47,20 @@ async fn skipped_requests_pass_as_nobody_without_a_look_at_their_credential() {
             } else {
                 *request.uri_mut() = "/health".parse().unwrap();
             }
-            let answer = send(layer(), request).await.is_ok("skipped");
+            let answer = send(layer(), request).await.passes("skipped");
             let extensions = &answer.seen().extensions;
             assert!(extensions.get::<Anonymous>().is_some());
             assert!(extensions.get::<Principal>().is_none());
         }
     }
     for path in ["/", "/health/", "/healthz", "/HEALTH"] {
-        send(layer(), target(path)).await.is_bare(path);
+        send(layer(), target(path)).await.bare(path);
     }
     // A guard inside still refuses.
     let guarded = ServiceBuilder::new()
         .layer(layer())
         .layer(RoleGuardLayer::authenticated());
-    send(guarded, target("/health")).await.is_bare("guard");
+    send(guarded, target("/health")).await.bare("guard");
 }
 
 fn with(mut request: Request<String>, name: &'static str, value: &str) -> Request<String> {
@@ -96,7 +96,7 @@ async fn a_stripped_credential_never_reaches_the_inner_service() {
         ),
     ] {
         let layer = fixture.layer().extract(places()).strip_credential();
-        let answer = send(layer, request.clone()).await.is_ok("stripped");
+        let answer = send(layer, request.clone()).await.passes("stripped");
         let parts = answer.seen();
         assert!(!format!("{:?}{}", parts.headers, parts.uri).contains(&token));
         assert_eq!(answer.caller().subject(), Some("alice"));
@@ -122,7 +122,7 @@ async fn stripping_holds_for_requests_that_pass_as_nobody_too() {
     let fixture = Fixture::new();
     let token = fixture.token();
     let skipping = fixture.layer().skip(|_| true).strip_credential();
-    let answer = send(skipping, bearer(&token)).await.is_ok("skip");
+    let answer = send(skipping, bearer(&token)).await.passes("skip");
     assert!(answer.seen().headers.get("authorization").is_none());
     let optional = fixture
         .layer()
@@ -131,13 +131,13 @@ async fn stripping_holds_for_requests_that_pass_as_nobody_too() {
         .strip_credential();
     let answer = send(optional, with(target("/"), "cookie", "at=bad; b=1"))
         .await
-        .is_ok("bad cookie");
+        .passes("bad cookie");
     assert_eq!(answer.seen().headers["cookie"], "b=1");
     // Another scheme is not ours to remove.
     let optional = fixture.layer().optional().strip_credential();
     let answer = send(optional, with(target("/"), "authorization", "Basic YTpi")).await;
     assert_eq!(
-        answer.is_ok("Basic").seen().headers["authorization"],
+        answer.passes("Basic").seen().headers["authorization"],
         "Basic YTpi"
     );
 }
@@ -156,11 +156,11 @@ async fn strip_and_forward_go_together() {
         "authorization",
         &format!("Bearer {}", fixture.token()),
     );
-    let answer = send(layer.clone(), request).await.is_ok("token");
+    let answer = send(layer.clone(), request).await.passes("token");
     let headers = &answer.seen().headers;
     assert_eq!(headers["x-user"], "alice");
     assert!(!headers.contains_key("x_user") && !headers.contains_key("authorization"));
-    let answer = send(layer, forged("/health")).await.is_ok("skipped");
+    let answer = send(layer, forged("/health")).await.passes("skipped");
     let headers = &answer.seen().headers;
     assert!(!headers.contains_key("x_user") && !headers.contains_key("x-user"));
 }
@@ -239,20 +239,20 @@ async fn q10_a_request_waits_for_its_key_and_is_decided_once_more() {
     let fixture = Fixture::new();
     let (answer, lookups) = ask_later(true, &fixture.token()).await;
     assert_eq!(
-        answer.is_ok("the keys came").caller().subject(),
+        answer.passes("the keys came").caller().subject(),
         Some("alice")
     );
     assert_eq!(lookups, 2);
     let (answer, lookups) = ask_later(false, &fixture.token()).await;
     answer
-        .is_unavailable("they did not")
+        .unavailable("they did not")
         .because(AuthErrorKind::KeysUnavailable);
     assert_eq!(lookups, 2);
     let (answer, _) = ask_later(true, &fixture.with("exp", serde_json::json!(0))).await;
-    answer.is_it("they came, and the token is expired");
+    answer.invalid_token("they came, and the token is expired");
     // What cannot be a token waits for nothing.
     let (answer, _) = ask_later(true, &format!("{}\"", fixture.token())).await;
-    answer.is_ir("malformed");
+    answer.invalid_request("malformed");
 }
 
 #[tokio::test]

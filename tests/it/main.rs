@@ -8,6 +8,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod algorithms;
 mod architecture;
 mod builders;
 mod challenges;
@@ -16,6 +17,8 @@ mod cookies;
 mod credentials;
 mod form;
 mod grpc;
+mod json;
+mod jwks;
 mod key_loading;
 mod keys;
 mod layer;
@@ -23,7 +26,9 @@ mod operation;
 mod optional;
 mod problem;
 mod profile;
+mod role_claims;
 mod roles;
 mod secrecy;
 mod support;
+mod times;
 mod token_use;

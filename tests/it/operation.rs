@@ -1,7 +1,5 @@
 //! Section Q: identity headers, extensions, expiry, and the order of the checks.
 
-use std::time::Duration;
-
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::{Map, Value, json};
 use tower::ServiceBuilder;
@@ -10,7 +8,7 @@ use tower_jwt_auth::{
     error::AuthErrorKind, verify::CheckError,
 };
 
-use crate::support::{AUDIENCE, Counting, Fixture, ISSUER, bearer, send};
+use crate::support::{Counting, Fixture, ISSUER, bearer, send};
 
 const FORGED: [&str; 5] = [
     "x-user-id",
@@ -55,7 +53,7 @@ async fn q1_identity_headers_are_the_layers_own_word() {
     let layer = || forwarding(fixture.layer());
     let answer = send(layer(), forge(bearer(fixture.token())))
         .await
-        .is_ok("token");
+        .passes("token");
     assert_eq!(identity(&answer.seen().headers), ["alice"]);
     // A token without the claim, or with one that no header can hold, says nothing.
     for token in [
@@ -66,7 +64,7 @@ async fn q1_identity_headers_are_the_layers_own_word() {
     ] {
         let answer = send(layer(), forge(bearer(token)))
             .await
-            .is_ok("no subject");
+            .passes("no subject");
         assert!(identity(&answer.seen().headers).is_empty());
     }
     // Control: a layer that emits nothing removes nothing.
@@ -96,7 +94,7 @@ async fn q1_identity_headers_are_removed_where_nobody_is_signed_in_too() {
         ),
         (fixture.layer().allow_preflight(), preflight, "preflight"),
     ] {
-        let answer = send(forwarding(layer), request).await.is_ok(case);
+        let answer = send(forwarding(layer), request).await.passes(case);
         assert!(identity(&answer.seen().headers).is_empty(), "{case}");
         assert!(answer.seen().extensions.get::<Anonymous>().is_some());
     }
@@ -123,7 +121,7 @@ async fn q1_every_claim_has_its_form_in_a_header() {
         .fold(fixture.layer(), |layer, (name, claim, _)| {
             layer.forward_as(HeaderName::from_static(name), *claim)
         });
-    let answer = send(layer, bearer(token)).await.is_ok("all");
+    let answer = send(layer, bearer(token)).await.passes("all");
     for (name, _, expected) in table {
         assert_eq!(answer.seen().headers[name], expected, "{name}");
     }
@@ -165,10 +163,10 @@ async fn q2_nothing_that_was_there_before_counts() {
         request
     };
     let nobody = || planted(Request::new(String::new()));
-    send(fixture.layer(), nobody()).await.is_bare("required");
+    send(fixture.layer(), nobody()).await.bare("required");
 
     for layer in [fixture.layer().optional(), fixture.layer().skip(|_| true)] {
-        let answer = send(layer, nobody()).await.is_ok("anonymous");
+        let answer = send(layer, nobody()).await.passes("anonymous");
         let extensions = &answer.seen().extensions;
         assert!(extensions.get::<Principal>().is_none());
         assert!(extensions.get::<Verified<Claims>>().is_none());
@@ -176,7 +174,7 @@ async fn q2_nothing_that_was_there_before_counts() {
     }
     let answer = send(fixture.layer(), planted(bearer(fixture.token())))
         .await
-        .is_ok("alice");
+        .passes("alice");
     let extensions = &answer.seen().extensions;
     assert_eq!(answer.caller().subject(), Some("alice"));
     assert_eq!(
@@ -192,7 +190,7 @@ async fn q2_nothing_that_was_there_before_counts() {
         planted(bearer(fixture.token())),
     )
     .await;
-    let answer = answer.is_ok("own type");
+    let answer = answer.passes("own type");
     assert_eq!(answer.caller().subject(), Some("alice"));
     let own = answer.seen().extensions.get::<Verified<Own>>().unwrap();
     assert_eq!(own.subject(), Some("alice"));
@@ -203,7 +201,7 @@ async fn q9_a_handler_can_read_when_the_token_expires() {
     let fixture = Fixture::new();
     let answer = send(fixture.layer(), bearer(fixture.token()))
         .await
-        .is_ok("token");
+        .passes("token");
     let expected = fixture.now() + 600;
     let caller = answer.caller().expires_at().unwrap();
     assert_eq!(caller.unix_timestamp(), expected);
@@ -216,7 +214,7 @@ async fn q9_a_handler_can_read_when_the_token_expires() {
         .build()
         .unwrap();
     let answer = send(JwtAuthLayer::new(verifier), bearer(fixture.without("exp"))).await;
-    assert!(answer.is_ok("never").caller().expires_at().is_none());
+    assert!(answer.passes("never").caller().expires_at().is_none());
 }
 
 /// What is wrong with a token, in the order in which it must be found.
@@ -334,7 +332,7 @@ async fn q2_of_two_layers_the_inner_one_replaces_what_the_outer_found() {
     let bob = fixture.with("sub", json!("bob"));
     let answer = send(stack(own(inner.clone())), with(&bob))
         .await
-        .is_ok("both");
+        .passes("both");
     assert_eq!(answer.caller().subject(), Some("bob"));
     let extensions = &answer.seen().extensions;
     assert_eq!(
@@ -347,7 +345,7 @@ async fn q2_of_two_layers_the_inner_one_replaces_what_the_outer_found() {
     let optional = own(inner.clone()).optional();
     let answer = send(stack(optional), bearer(fixture.token()))
         .await
-        .is_ok("nobody");
+        .passes("nobody");
     let extensions = &answer.seen().extensions;
     assert!(extensions.get::<Principal>().is_none());
     assert!(extensions.get::<Verified<Claims>>().is_none());
@@ -355,9 +353,11 @@ async fn q2_of_two_layers_the_inner_one_replaces_what_the_outer_found() {
 
     let answer = send(stack(own(inner.clone())), with("a.b.c"))
         .await
-        .is_it("inner");
+        .invalid_token("inner");
     assert_eq!(answer.challenge().get("realm"), Some("inner"));
-    let answer = send(stack(inner), bearer("a.b.c")).await.is_it("outer");
+    let answer = send(stack(inner), bearer("a.b.c"))
+        .await
+        .invalid_token("outer");
     assert_eq!(answer.challenge().get("realm"), Some("outer"));
 
     // A refused outer layer, optional or not, keeps the inner one from running.
@@ -365,7 +365,5 @@ async fn q2_of_two_layers_the_inner_one_replaces_what_the_outer_found() {
     let layers = ServiceBuilder::new().layer(optional).layer(fixture.layer());
     send(layers, Request::new(String::new()))
         .await
-        .is_bare("inner requires");
-    assert_eq!(AUDIENCE, "https://api.example");
-    assert!(fixture.clock.timestamp() > i64::from(Duration::ZERO.subsec_nanos()));
+        .bare("inner requires");
 }

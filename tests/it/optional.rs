@@ -26,7 +26,7 @@ fn both(fixture: &Fixture) -> JwtAuthLayer {
 
 #[track_caller]
 fn is_anonymous(answer: Answer, case: &str) -> Answer {
-    let answer = answer.is_ok(case);
+    let answer = answer.passes(case);
     let extensions = &answer.seen().extensions;
     assert!(extensions.get::<Anonymous>().is_some(), "{case}");
     assert!(extensions.get::<Principal>().is_none(), "{case}");
@@ -40,12 +40,12 @@ async fn a18_a_header_and_an_enabled_cookie_are_bad_request_also_when_equal() {
     for cookie in [&token, &fixture.token(), "bad"] {
         for layer in [both(&fixture), both(&fixture).optional()] {
             let request = with_cookie(bearer(&token), cookie);
-            send(layer, request).await.is_ir(cookie);
+            send(layer, request).await.invalid_request(cookie);
         }
         // A cookie that the layer was not told to read does not count.
         for layer in [fixture.layer(), fixture.layer().optional()] {
             let request = with_cookie(bearer(&token), cookie);
-            send(layer, request).await.is_ok(cookie);
+            send(layer, request).await.passes(cookie);
         }
     }
 }
@@ -63,7 +63,7 @@ async fn b16_another_scheme_is_nobody_where_that_is_optional() {
     two.headers_mut().append("authorization", value);
     send(fixture.layer().optional(), two)
         .await
-        .is_ir("two lines");
+        .invalid_request("two lines");
 }
 
 #[tokio::test]
@@ -77,12 +77,12 @@ async fn b16_while_the_keys_are_unavailable_a_token_is_503_and_never_nobody() {
     let cookies = || layer().extract(Cookie::new("at"));
     let answer = send(layer(), bearer(fixture.token())).await;
     let answer = answer
-        .is_unavailable("header")
+        .unavailable("header")
         .because(AuthErrorKind::KeysUnavailable);
     assert_eq!(answer.header("set-cookie"), None);
     // Nor is the cookie cleared: it may be good.
     let answer = send(cookies(), with_cookie(nobody(), &fixture.token())).await;
-    assert_eq!(answer.is_unavailable("cookie").header("set-cookie"), None);
+    assert_eq!(answer.unavailable("cookie").header("set-cookie"), None);
     // Without a token nothing has to be looked up.
     is_anonymous(send(layer(), nobody()).await, "no token");
     is_anonymous(send(cookies(), nobody()).await, "no cookie");
@@ -119,7 +119,7 @@ async fn b16_a_bad_cookie_counts_as_absent_and_is_cleared() {
     }
     let answer = send(optional(), with_cookie(nobody(), &fixture.token()))
         .await
-        .is_ok("good");
+        .passes("good");
     assert_eq!(answer.caller().subject(), Some("alice"));
     assert_eq!(answer.header("set-cookie"), None);
     is_anonymous(send(optional(), with_cookie(nobody(), "")).await, "empty");
@@ -130,7 +130,7 @@ async fn n9_two_cookies_are_refused_where_authentication_is_optional_too() {
     let fixture = Fixture::new();
     let optional = fixture.layer().extract(Cookie::new("at")).optional();
     let two = with_cookie(with_cookie(nobody(), &fixture.token()), "x");
-    send(optional, two).await.is_ir("two cookies");
+    send(optional, two).await.invalid_request("two cookies");
 }
 
 #[tokio::test]

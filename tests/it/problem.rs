@@ -216,6 +216,8 @@ async fn o_a_responder_of_ones_own_sees_the_refusal_and_decides() {
     assert!(!answer.ran());
     let mut post = Request::new(String::new());
     *post.method_mut() = Method::POST;
-    send(layer(), post).await.is_bare("not a GET");
-    send(layer(), bearer("a b")).await.is_ir("not a 401");
+    send(layer(), post).await.bare("not a GET");
+    send(layer(), bearer("a b"))
+        .await
+        .invalid_request("not a 401");
 }

@@ -7,7 +7,7 @@ use http::Request;
 use serde_json::{Value, json};
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 use tower_jwt_auth::{
-    Claims, ConfigError, JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier,
+    Claims, ConfigError, Principal, RoleGuardLayer, Verified, Verifier,
     extract::{
         Bearer, Cookie, Credential, Header, Place, Query, TokenExtractor, WebSocketProtocol,
     },
@@ -289,7 +289,7 @@ mod log {
         sync::{Arc, Mutex},
     };
 
-    use tower_jwt_auth::key::KeySource;
+    use tower_jwt_auth::JwtAuthLayer;
 
     use super::*;
     use crate::support::Unreachable;
@@ -336,21 +336,15 @@ mod log {
             "p".repeat(20_000),
         ]);
         let places = || (Bearer::new(), Query::new("access_token"), Cookie::new("at"));
-        let by = |keys: Box<dyn Fn() -> JwtAuthLayer>| keys;
-        let away = |source: Unreachable| {
-            fn is_source(_: &impl KeySource) {}
-            is_source(&source);
-            fixture
-                .expecting(Verifier::key_source(source))
-                .build()
-                .unwrap()
-        };
-        let unavailable = JwtAuthLayer::new(away(Unreachable));
-        let base = fixture.layer();
-        let layers = by(Box::new(move || base.clone()));
+        let away = fixture.expecting(Verifier::key_source(Unreachable));
+        let unavailable = JwtAuthLayer::new(away.build().unwrap());
         let text = logged(async {
             for token in &tokens {
-                for layer in [layers(), layers().optional(), unavailable.clone()] {
+                for layer in [
+                    fixture.layer(),
+                    fixture.layer().optional(),
+                    unavailable.clone(),
+                ] {
                     let guarded = ServiceBuilder::new()
                         .layer(layer.clone().extract(places()))
                         .layer(RoleGuardLayer::any_of(["admin"]));

@@ -76,6 +76,10 @@ impl Fixture {
         JwtAuthLayer::new(self.builder().build().unwrap())
     }
 
+    pub(crate) fn issuer(&self, algorithm: Algorithm) -> TestIssuer {
+        TestIssuer::new(algorithm).clock(self.clock.clone())
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.clock.timestamp()
     }
@@ -92,6 +96,12 @@ impl Fixture {
     /// A good token without one claim.
     pub(crate) fn without(&self, claim: &str) -> String {
         self.es.token(|claims| claims.remove(claim))
+    }
+
+    /// A good token with one claim written as it stands here.
+    pub(crate) fn with_text(&self, claim: &str, value: &str) -> String {
+        let claims = self.payload(|claims| claims.remove(claim));
+        self.with_payload(claims.replacen('{', &format!("{{\"{claim}\":{value},"), 1))
     }
 
     /// A token whose claims are this text, and everything else is good.
@@ -137,6 +147,22 @@ fn edited<R>(
     let mut members = serde_json::from_slice(&json).unwrap();
     edit(&mut members);
     Value::Object(members).to_string()
+}
+
+pub(crate) fn segments(token: &str) -> [String; 3] {
+    let segments: Vec<_> = token.split('.').map(str::to_owned).collect();
+    segments.try_into().unwrap()
+}
+
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// A published key, its members edited.
+pub(crate) fn jwk<R>(algorithm: Algorithm, edit: impl FnOnce(&mut Value) -> R) -> Value {
+    let mut jwk = serde_json::from_str(&TestKeys::new().jwk(algorithm)).unwrap();
+    edit(&mut jwk);
+    jwk
 }
 
 pub(crate) fn bearer(token: impl AsRef<[u8]>) -> Request<String> {
@@ -330,7 +356,7 @@ impl Answer {
     }
 
     #[track_caller]
-    pub(crate) fn is_ok(self, case: &str) -> Self {
+    pub(crate) fn passes(self, case: &str) -> Self {
         assert_eq!(self.status, StatusCode::OK, "{case}: {:?}", self.kind());
         assert!(self.ran(), "{case}");
         assert!(self.error.is_none(), "{case}");
@@ -341,31 +367,31 @@ impl Answer {
 
     /// 401/bare
     #[track_caller]
-    pub(crate) fn is_bare(self, case: &str) -> Self {
+    pub(crate) fn bare(self, case: &str) -> Self {
         self.refused(case, StatusCode::UNAUTHORIZED, None)
     }
 
     /// 401/it
     #[track_caller]
-    pub(crate) fn is_it(self, case: &str) -> Self {
+    pub(crate) fn invalid_token(self, case: &str) -> Self {
         self.refused(case, StatusCode::UNAUTHORIZED, Some("invalid_token"))
     }
 
     /// 400/ir
     #[track_caller]
-    pub(crate) fn is_ir(self, case: &str) -> Self {
+    pub(crate) fn invalid_request(self, case: &str) -> Self {
         self.refused(case, StatusCode::BAD_REQUEST, Some("invalid_request"))
     }
 
     /// 403/is
     #[track_caller]
-    pub(crate) fn is_is(self, case: &str) -> Self {
+    pub(crate) fn insufficient_scope(self, case: &str) -> Self {
         self.refused(case, StatusCode::FORBIDDEN, Some("insufficient_scope"))
     }
 
     /// 503 with Retry-After
     #[track_caller]
-    pub(crate) fn is_unavailable(self, case: &str) -> Self {
+    pub(crate) fn unavailable(self, case: &str) -> Self {
         assert_eq!(self.status, StatusCode::SERVICE_UNAVAILABLE, "{case}");
         assert!(!self.ran(), "{case}");
         let seconds = self.header("retry-after").expect("Retry-After");

@@ -34,7 +34,7 @@ async fn r1_a_token_that_says_it_is_another_is_an_invalid_token() {
                 fixture
                     .judge_by(by, &fixture.with(claim, json!(value)))
                     .await
-                    .is_it(&case)
+                    .invalid_token(&case)
                     .because(AuthErrorKind::WrongUse);
             }
         }
@@ -42,7 +42,7 @@ async fn r1_a_token_that_says_it_is_another_is_an_invalid_token() {
             fixture
                 .judge(&fixture.with(claim, json!(value)))
                 .await
-                .is_ok(value);
+                .passes(value);
         }
     }
 }
@@ -60,13 +60,13 @@ async fn r3_an_api_key_where_jwts_are_accepted_is_an_invalid_token_and_asks_for_
         "a.b.c",
         "key",
     ] {
-        judge(builder, bearer(key)).await.is_it(key);
+        judge(builder, bearer(key)).await.invalid_token(key);
         // Nor does an optional route take it for nobody.
         let layer = JwtAuthLayer::new(builder().build().unwrap()).optional();
-        send(layer, bearer(key)).await.is_it(key);
+        send(layer, bearer(key)).await.invalid_token(key);
     }
     assert!(keys.asked().is_empty());
     judge(builder, bearer(fixture.token()))
         .await
-        .is_ok("control");
+        .passes("control");
 }

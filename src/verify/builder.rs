@@ -308,10 +308,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
     /// - [`ConfigError::Algorithm`]: no algorithm listed, or none that a key fits.
     /// - [`ConfigError::Invalid`]: a value out of its range.
     pub fn build(mut self) -> Result<Verifier<C>, ConfigError> {
-        let keys = std::mem::replace(&mut self.keys, Err(ConfigError::NoCrypto))?;
-        let allowed = self.allowed(&keys)?;
-        let listed = self.algorithms.is_some();
-        self.finish_policy(&keys)?;
+        let (keys, allowed) = self.decide()?;
         let keys: Arc<dyn KeySource> = match keys {
             Keys::Set(set) => Arc::new(set),
             Keys::Source(source) => source,
@@ -321,13 +318,29 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         Ok(Verifier::assemble(super::examine::Rules {
             keys,
             allowed,
-            listed,
+            listed: self.algorithms.is_some(),
             policy: self.policy,
             max_bytes: self.max_bytes,
             padded: self.padded,
             clock: self.clock,
             check: self.check,
         }))
+    }
+
+    /// Finds what `build` would find, and starts nothing.
+    pub(crate) fn validate(mut self) -> Result<(), ConfigError> {
+        match self.decide()?.0 {
+            Keys::Set(_) | Keys::Source(_) => Ok(()),
+            #[cfg(feature = "jwks")]
+            Keys::Remote(remote) => remote.build_pair().map(drop),
+        }
+    }
+
+    fn decide(&mut self) -> Result<(Keys, Vec<Algorithm>), ConfigError> {
+        let keys = std::mem::replace(&mut self.keys, Err(ConfigError::NoCrypto))?;
+        let allowed = self.allowed(&keys)?;
+        self.finish_policy(&keys)?;
+        Ok((keys, allowed))
     }
 
     fn allowed(&self, keys: &Keys) -> Result<Vec<Algorithm>, ConfigError> {
@@ -393,6 +406,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                 return Err(ConfigError::invalid(name, "an empty string"));
             }
         }
+        // A preset and `oidc` may both have named the issuer.
+        policy.issuers.sort_unstable();
+        policy.issuers.dedup();
         let serves_many = keys.set().is_none_or(KeySet::is_document);
         let named = !policy.audiences.is_empty() || !policy.clients.is_empty();
         if serves_many && !named && !policy.any_audience {

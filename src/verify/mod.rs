@@ -49,7 +49,7 @@ pub use self::{
     verified::Verified,
 };
 #[cfg(feature = "jwks")]
-use crate::key::remote::RemoteKeySet;
+use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
 use crate::{
     claims::Claims,
     error::{AuthError, AuthErrorKind, ConfigError},
@@ -109,7 +109,7 @@ impl Verifier<Claims> {
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub fn jwks(url: &str) -> VerifierBuilder {
-        VerifierBuilder::new(Ok(Keys::remote(RemoteKeySet::jwks(url))))
+        Self::remote(RemoteKeySet::jwks(url))
     }
 
     /// Starts a verifier for the tokens of an issuer whose keys are found through its metadata
@@ -117,7 +117,16 @@ impl Verifier<Claims> {
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub fn oidc(issuer: &str) -> VerifierBuilder {
-        VerifierBuilder::new(Ok(Keys::remote(RemoteKeySet::oidc(issuer)))).issuer(issuer)
+        Self::remote(RemoteKeySet::oidc(issuer)).issuer(issuer)
+    }
+
+    /// Starts a verifier for remote keys with numbers, certificates or listeners of one's own.
+    ///
+    /// The keys take the verifier's clock.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn remote(keys: RemoteKeySetBuilder) -> VerifierBuilder {
+        VerifierBuilder::new(Ok(Keys::remote(keys)))
     }
 
     fn from_key(key: Result<VerifyingKey, ConfigError>) -> VerifierBuilder {

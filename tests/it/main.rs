@@ -1,1 +1,29 @@
-//! Rules, proved through the public API.
+//! Rules of authentication and authorization, proved through the public API.
+//!
+//! A test's name starts with the id of the rule that it proves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod architecture;
+mod builders;
+mod challenges;
+mod claims;
+mod cookies;
+mod credentials;
+mod form;
+mod grpc;
+mod key_loading;
+mod keys;
+mod layer;
+mod operation;
+mod optional;
+mod problem;
+mod profile;
+mod roles;
+mod secrecy;
+mod support;
+mod token_use;

@@ -303,9 +303,11 @@ pub(crate) enum Field {
     SessionId,
     /// `azp`, which stands in for a missing `client_id`.
     AuthorizedParty,
+    /// `cid`, which stands in for both in the tokens of Okta.
+    Cid,
 }
 
-const FIELDS: usize = 6;
+const FIELDS: usize = 7;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {

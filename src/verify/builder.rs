@@ -8,6 +8,7 @@ use super::{
     CheckError, Preset, Verified, Verifier,
     examine::Check,
     policy::{Policy, Typ, is_never_access_token},
+    preset::Dialect,
     roles::RolePath,
 };
 #[cfg(feature = "jwks")]
@@ -77,6 +78,7 @@ impl VerifierBuilder<Claims> {
                 check_not_before: true,
                 typ: Typ::Usual,
                 roles: Vec::new(),
+                dialect: Dialect::Common,
             },
             role_paths: None,
             all_clients: false,
@@ -220,10 +222,16 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// Takes the issuer's form, the scopes' and the roles' places from a known provider.
+    /// Takes the issuer, the places of the roles and what is special about its tokens from a known
+    /// provider.
     pub fn preset(mut self, preset: Preset) -> Self {
-        let Preset { issuer, roles } = preset;
+        let Preset {
+            issuer,
+            roles,
+            dialect,
+        } = preset;
         self.policy.issuers.push(issuer);
+        self.policy.dialect = dialect;
         self.role_paths.get_or_insert_default().extend(roles);
         self
     }
@@ -386,6 +394,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                 "no token would be young enough",
             ));
         }
+        // `Verifier::oidc` and a preset name the same one.
+        policy.issuers.sort_unstable();
+        policy.issuers.dedup();
         for (name, values) in [
             ("issuer", &policy.issuers),
             ("audience", &policy.audiences),

@@ -1,8 +1,8 @@
 //! One token against one set of rules, from the first byte to the last check.
 
-use std::sync::Arc;
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{CheckError, Verified, noted::Noted, parse, policy::Policy};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
     token::{
         compact::{Compact, Room, decode},
-        header::Header,
+        header::{Header, Text},
     },
 };
 
@@ -118,8 +118,9 @@ impl<C> Rules<C> {
     fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
         let issuers = &self.policy.issuers;
         issuers.is_empty()
-            || peek_issuer(payload, self.padded)
-                .is_some_and(|issuer| issuers.iter().any(|ours| **ours == *issuer))
+            || peek_issuer(payload, self.padded, |issuer| {
+                issuer.is_some_and(|issuer| issuers.iter().any(|ours| ours == issuer))
+            })
     }
 
     /// The payload of a token whose claims nobody checked, for `test_util` alone.
@@ -132,15 +133,40 @@ impl<C> Rules<C> {
     }
 }
 
-/// The unverified top-level `iss` of a token's claims.
-pub(super) fn peek_issuer(payload: &[u8], padded: bool) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Peek {
-        iss: String,
+/// Hands over the unverified top-level `iss` of a token's claims.
+///
+/// Nothing behind it is read: whoever trusts the token reads all of it, and refuses a second one.
+pub(super) fn peek_issuer<T>(
+    payload: &[u8],
+    padded: bool,
+    then: impl FnOnce(Option<&str>) -> T,
+) -> T {
+    let json = decode(payload, padded).unwrap_or_default();
+    let mut issuer = None;
+    // The error says that the object went on.
+    let _ = serde_json::Deserializer::from_slice(&json).deserialize_map(Peek(&mut issuer));
+    then(issuer.as_deref())
+}
+
+struct Peek<'p, 'de>(&'p mut Option<Cow<'de, str>>);
+
+impl<'de> Visitor<'de> for Peek<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("claims")
     }
-    let json = decode(payload, padded)?;
-    let peek: Peek = serde_json::from_slice(&json).ok()?;
-    Some(peek.iss)
+
+    fn visit_map<A: MapAccess<'de>>(self, mut claims: A) -> Result<(), A::Error> {
+        while let Some(name) = claims.next_key_seed(Text)? {
+            if name == "iss" {
+                *self.0 = Some(claims.next_value_seed(Text)?);
+                break;
+            }
+            claims.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
 }
 
 /// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096.

@@ -196,7 +196,11 @@ impl<C> Verifier<C> {
         let mut sources = Vec::new();
         self.collect_sources(&mut sources);
         for source in sources {
-            if let Some(wait) = source.wait_ready().filter(|_| !source.is_ready()) {
+            // Asked first: a source that is asked for a wait starts a fetch.
+            if source.is_ready() {
+                continue;
+            }
+            if let Some(wait) = source.wait_ready() {
                 wait.await;
             }
         }

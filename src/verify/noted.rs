@@ -25,6 +25,10 @@ pub(crate) struct Noted<'r> {
     pub(crate) bound: bool,
     /// The token says that a client acts for itself.
     pub(crate) service: bool,
+    /// There is a claim `scp`.
+    pub(crate) scp: bool,
+    /// There is a claim `clientHost`.
+    pub(crate) client_host: bool,
     audiences: &'r [String],
     roles: &'r [RolePath],
     /// A bit for each claim that occurred.
@@ -56,6 +60,8 @@ impl<'r> Noted<'r> {
             other_use: false,
             bound: false,
             service: false,
+            scp: false,
+            client_host: false,
             audiences,
             roles,
             seen: 0,
@@ -69,6 +75,13 @@ impl<'r> Noted<'r> {
     pub(crate) fn adopt_authorized_party(&mut self) {
         if self.facts.text(Field::ClientId).is_none() {
             self.facts.copy(Field::AuthorizedParty, Field::ClientId);
+        }
+    }
+
+    /// `cid`, as Okta calls the client.
+    pub(crate) fn adopt_cid(&mut self) {
+        if self.facts.text(Field::ClientId).is_none() {
+            self.facts.copy(Field::Cid, Field::ClientId);
         }
     }
 
@@ -119,6 +132,7 @@ impl<'r> Noted<'r> {
             return Err(malformed);
         }
         self.seen |= bit;
+        self.scp |= claim == Claim::Scp;
         match claim {
             Claim::Exp => self.expires = Some(date(value)?),
             Claim::Nbf => self.not_before = Some(date(value)?),
@@ -131,6 +145,13 @@ impl<'r> Noted<'r> {
             Claim::Azp => self.field(Field::AuthorizedParty, value)?,
             Claim::Aud => self.audience = self.compare_audience(value)?,
             Claim::Cnf => self.bound = true,
+            // A provider's own claim: anything else than a string is another provider's.
+            Claim::Cid => {
+                if let Some(client) = value.as_text() {
+                    self.facts.set(Field::Cid, client);
+                }
+            }
+            Claim::ClientHost => self.client_host = true,
             Claim::Typ | Claim::Type | Claim::TokenUse => {
                 self.other_use |= value.as_text().is_some_and(names_other_use);
             }
@@ -221,6 +242,10 @@ enum Claim {
     Idtyp,
     /// Auth0: the grant type.
     Gty,
+    /// Okta: the client.
+    Cid,
+    /// Keycloak: where the client called from, written for service accounts alone.
+    ClientHost,
 }
 
 impl Claim {
@@ -245,6 +270,8 @@ impl Claim {
             b"token_use" => Self::TokenUse,
             b"idtyp" => Self::Idtyp,
             b"gty" => Self::Gty,
+            b"cid" => Self::Cid,
+            b"clientHost" => Self::ClientHost,
             _ => return None,
         })
     }

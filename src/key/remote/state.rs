@@ -43,6 +43,14 @@ pub(super) struct Loaded {
     refresh: Duration,
 }
 
+/// What the age of a key set asks for.
+struct Age {
+    /// A refresh.
+    due: bool,
+    /// A refresh that should have come already.
+    stale: bool,
+}
+
 /// What came of a fetch.
 pub(super) enum Fetched {
     Document {
@@ -113,14 +121,14 @@ impl Shared {
                     }
                     return found;
                 }
-                return self.unknown_kid(query, now, age >= loaded.max_age);
+                return self.unknown_kid(query, now, &loaded.at(age));
             }
         }
         self.nothing_usable(query, now)
     }
 
     /// A kid that the keys at hand do not have: the set may have changed since.
-    fn unknown_kid(&self, query: &KeyQuery<'_>, now: Instant, stale: bool) -> KeyLookup {
+    fn unknown_kid(&self, query: &KeyQuery<'_>, now: Instant, age: &Age) -> KeyLookup {
         // RFC 8725 §3.10: nothing is fetched on behalf of an issuer that is not trusted.
         if !query.issuer_is_trusted() {
             return KeyLookup::Absent;
@@ -131,17 +139,19 @@ impl Shared {
             && !state.in_flight
         {
             // Asked and not answered: certain only while the set is young.
-            return if stale {
+            return if age.stale {
                 unavailable(retry_at, now)
             } else {
                 KeyLookup::Absent
             };
         }
-        if state.unknown.contains(&kid) {
+        // A fetch that is due anyway is nobody's expense. Were it left to known kids alone, a set
+        // whose keys were all replaced would never be fetched again.
+        if !age.due && state.unknown.contains(&kid) {
             return KeyLookup::Absent;
         }
         let asking = state.in_flight
-            || (state.may_ask(now, self.numbers.cooldown) && self.start(&mut state));
+            || ((age.due || state.may_ask(now, self.numbers.cooldown)) && self.start(&mut state));
         if !asking {
             return KeyLookup::Absent;
         }
@@ -383,6 +393,13 @@ impl Loaded {
             fetched: Instant::now(),
             max_age: Duration::ZERO,
             refresh: Duration::ZERO,
+        }
+    }
+
+    fn at(&self, age: Duration) -> Age {
+        Age {
+            due: age >= self.refresh,
+            stale: age >= self.max_age,
         }
     }
 

@@ -394,9 +394,6 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                 "no token would be young enough",
             ));
         }
-        // `Verifier::oidc` and a preset name the same one.
-        policy.issuers.sort_unstable();
-        policy.issuers.dedup();
         for (name, values) in [
             ("issuer", &policy.issuers),
             ("audience", &policy.audiences),

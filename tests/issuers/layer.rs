@@ -31,7 +31,7 @@ async fn ask(verifier: &Verifier, token: &str) -> Answer {
         .layer(RoleGuardLayer::any_of(["reader"]))
         .service(service_fn(async |request: Request<String>| {
             let caller = request.extensions().get::<Principal>().unwrap();
-            let name = format!("{}", caller.issuer().unwrap());
+            let name = caller.issuer().unwrap().to_owned();
             let response = Response::builder().header("x-caller", name);
             Ok::<_, Infallible>(response.body(String::new()).unwrap())
         }));

@@ -1,6 +1,11 @@
 //! Several issuers, tenants known at run time, and the documents of real providers.
 
-#![allow(missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod layer;
 mod memory;

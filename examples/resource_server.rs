@@ -31,7 +31,7 @@ use std::{
 use axum::{
     Extension, Json, Router,
     extract::{Request, State},
-    http::header::CONTENT_TYPE,
+    http::{StatusCode, header::CONTENT_TYPE},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
@@ -39,7 +39,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
-    AuthError, Claims, ConfigError, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer,
+    AuthError, Claims, ConfigError, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, Verifier,
 };
 
 #[tokio::main]
@@ -72,7 +72,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn app(settings: &JwtSettings) -> Result<Router, ConfigError> {
-    let auth = JwtAuthLayer::new(settings.verifier::<Claims>()?);
+    let verifier = settings.verifier::<Claims>()?;
+    let auth = JwtAuthLayer::new(verifier.clone());
     let metrics = Metrics::default();
     let app = Router::new()
         .route("/admin", get(me).layer(RoleGuardLayer::any_of(["admin"])))
@@ -85,9 +86,15 @@ fn app(settings: &JwtSettings) -> Result<Router, ConfigError> {
         .route_layer(from_fn_with_state(Arc::clone(&metrics), count))
         .route("/metrics", get(show).with_state(metrics))
         .route("/health", get(async || "ok"))
-        // The keys come from a file or a secret: they are there as long as the process is.
-        .route("/ready", get(async || "ready"));
+        .route("/ready", get(async move || ready(&verifier)));
     Ok(app)
+}
+
+fn ready(verifier: &Verifier) -> (StatusCode, &'static str) {
+    match verifier.is_ready() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "no keys"),
+    }
 }
 
 async fn me(caller: Principal) -> Json<Value> {

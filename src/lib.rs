@@ -22,7 +22,8 @@
 //! ```
 //!
 //! Start with [the manual](manual::getting_started); [`verify`] tells which keys and rules there are,
-//! [`auth`] what the layer does with a request, [`role_guard`] what a guard can demand.
+//! [`auth`] what the layer does with a request, [`role_guard`] what a guard can demand, [`settings`]
+//! how all of it is read from the environment.
 //!
 //! # Features
 //!
@@ -31,6 +32,7 @@
 //! | `aws-lc-rs` *(default)* | cryptography by aws-lc-rs, every key prepared once |
 //! | `pem` *(default)* | keys from PEM and DER |
 //! | `rust-crypto` | pure-Rust cryptography through jsonwebtoken; with both on, aws-lc-rs is used |
+//! | `jwks` | keys from the network: JWKS URLs and discovery; brings aws-lc-rs through TLS |
 //! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
 //! | `tracing` | causes of refusals as `tracing` events |
 //! | `test-util` | clock, keys, tokens and callers for tests |

@@ -1,7 +1,8 @@
 //! Who is calling, whatever the credential was.
 
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, mem, ops::Range, sync::Arc};
 
+use smallvec::SmallVec;
 use time::OffsetDateTime;
 
 use crate::token::date::Date;
@@ -230,9 +231,7 @@ impl PrincipalBuilder {
 
     /// Scope tokens, separated by spaces, added to those already named.
     pub fn scope(mut self, scope: &str) -> Self {
-        for token in scope.split(' ').filter(|token| !token.is_empty()) {
-            self.facts.push(List::Scope, token);
-        }
+        self.facts.push_words(List::Scope, scope);
         self
     }
 
@@ -260,7 +259,8 @@ impl HasFacts for Facts {
     }
 }
 
-/// The facts about a caller, packed: one buffer for all text, one for the lists.
+/// The facts about a caller, packed: one buffer for all text, which may be the document that the
+/// facts were read from.
 ///
 /// A principal is made for every verified token, so that its parts must not cost an allocation each.
 #[derive(Clone, Default)]
@@ -268,16 +268,30 @@ pub(crate) struct Facts {
     pub(crate) kind: PrincipalKind,
     pub(crate) expires: Option<Date>,
     text: String,
-    fields: [Span; FIELDS],
-    items: Vec<(List, Span)>,
+    /// Where in memory the document is that is being read.
+    document: Range<usize>,
+    fields: [Option<Span>; FIELDS],
+    items: SmallVec<[(List, Span); INLINE_ITEMS]>,
 }
 
-/// A range of bytes of the packed text; start and end, never split inside a character.
-#[derive(Clone, Copy, Default)]
+/// A range of bytes of the packed text, never split inside a character.
+#[derive(Clone, Copy)]
 struct Span {
     start: u32,
-    end: u32,
-    set: bool,
+    length: u32,
+}
+
+impl Span {
+    /// A token is at most some KiB long; past 4 GiB the span is empty, never another's text.
+    fn new(start: usize, length: usize) -> Self {
+        match (u32::try_from(start), u32::try_from(length)) {
+            (Ok(start), Ok(length)) => Self { start, length },
+            _ => Self {
+                start: 0,
+                length: 0,
+            },
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,9 +303,11 @@ pub(crate) enum Field {
     SessionId,
     /// `azp`, which stands in for a missing `client_id`.
     AuthorizedParty,
+    /// `cid`, which stands in for both in the tokens of Okta.
+    Cid,
 }
 
-const FIELDS: usize = 6;
+const FIELDS: usize = 7;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
@@ -300,18 +316,26 @@ pub(crate) enum List {
 }
 
 impl Facts {
-    /// Facts with room for `bytes` of text, so that filling them allocates once.
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
+    /// Facts to be read from a document, which is to be [adopted](Self::adopt) at the end.
+    pub(crate) fn reading(document: &str) -> Self {
+        let start = document.as_ptr().addr();
         Self {
-            text: String::with_capacity(bytes),
+            document: start..start + document.len(),
             ..Self::default()
         }
     }
 
+    /// Takes over the document that the facts were read from.
+    pub(crate) fn adopt(&mut self, document: String) {
+        let added = mem::replace(&mut self.text, document);
+        self.text.push_str(&added);
+        self.document = 0..0;
+    }
+
     pub(crate) fn set(&mut self, field: Field, value: &str) {
-        let span = self.append(value);
+        let span = self.span(value);
         if let Some(slot) = self.fields.get_mut(field as usize) {
-            *slot = span;
+            *slot = Some(span);
         }
     }
 
@@ -324,11 +348,22 @@ impl Facts {
     }
 
     pub(crate) fn push(&mut self, list: List, value: &str) {
-        let span = self.append(value);
-        if self.items.capacity() == 0 {
-            self.items.reserve(INLINE_ITEMS);
-        }
+        let span = self.span(value);
         self.items.push((list, span));
+    }
+
+    /// Adds the words of a text that spaces separate.
+    pub(crate) fn push_words(&mut self, list: List, text: &str) {
+        let whole = self.span(text);
+        let mut start = 0;
+        // The spaces between the words are in nobody's span.
+        for end in memchr::memchr_iter(b' ', text.as_bytes()).chain([text.len()]) {
+            if start < end {
+                let word = Span::new(whole.start as usize + start, end - start);
+                self.items.push((list, word));
+            }
+            start = end + 1;
+        }
     }
 
     pub(crate) fn expires_at(&self) -> Option<OffsetDateTime> {
@@ -337,7 +372,7 @@ impl Facts {
 
     pub(crate) fn text(&self, field: Field) -> Option<&str> {
         let span = self.fields.get(field as usize)?;
-        span.set.then(|| self.slice(*span))
+        span.map(|span| self.slice(span))
     }
 
     pub(crate) fn list(&self, list: List) -> impl Iterator<Item = &str> {
@@ -347,23 +382,26 @@ impl Facts {
             .map(|(_, span)| self.slice(*span))
     }
 
-    fn append(&mut self, value: &str) -> Span {
-        let start = self.text.len();
-        self.text.push_str(value);
-        Span {
-            // A token is at most some KiB long; past 4 GiB the span is empty, never another's text.
-            start: u32::try_from(start).unwrap_or(u32::MAX),
-            end: u32::try_from(self.text.len()).unwrap_or(u32::MAX),
-            set: true,
-        }
+    /// Where the value will be: in the document if it lies there, else behind it.
+    fn span(&mut self, value: &str) -> Span {
+        let address = value.as_ptr().addr();
+        let inside = self.document.contains(&address) && self.document.end - address >= value.len();
+        let start = if inside {
+            address - self.document.start
+        } else {
+            self.text.push_str(value);
+            self.document.len() + self.text.len() - value.len()
+        };
+        Span::new(start, value.len())
     }
 
     fn slice(&self, span: Span) -> &str {
+        let (start, length) = (span.start as usize, span.length as usize);
         self.text
-            .get(span.start as usize..span.end as usize)
+            .get(start..start.saturating_add(length))
             .unwrap_or_default()
     }
 }
 
-/// Room for a usual token's roles and scopes, so that their list grows once.
+/// Room for a usual token's roles and scopes, without an allocation of its own.
 const INLINE_ITEMS: usize = 12;

@@ -80,7 +80,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Config<C> {
 
     fn judge(&self, credential: &Credential<'_>) -> Decision<C> {
         let place = credential.place();
-        let malformed = || !self.verifier.allows_padding() && !is_b64token(credential.token());
+        let malformed = || !self.may_be_a_token(credential.token());
         let error = match self.verifier.examine(credential.token()) {
             Examined::Done(Ok(token)) => {
                 // RFC 6750 §2.3: an answer to a token in the query is private.
@@ -95,16 +95,25 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Config<C> {
             Examined::Wait(_) => AuthErrorKind::MalformedCredential.into(),
             Examined::Done(Err(error)) => error,
         };
-        if error.status() != StatusCode::UNAUTHORIZED {
-            return Decision::Denied(error);
-        }
+        let status = error.status();
         match credential.clear() {
-            Some(clear) if self.optional => Decision::Anonymous(After::ClearCookie(clear.clone())),
+            // That keys are unavailable says nothing about the cookie.
+            Some(clear) if self.optional && status.is_client_error() => {
+                Decision::Anonymous(After::ClearCookie(clear.clone()))
+            }
             // RFC 6750 §2.1, §3.1: looked at only now, because a scan of every token would cost
             // more than the rest of the layer.
-            _ if malformed() => Decision::Denied(AuthErrorKind::MalformedCredential.into()),
+            _ if status == StatusCode::UNAUTHORIZED && malformed() => {
+                Decision::Denied(AuthErrorKind::MalformedCredential.into())
+            }
             _ => Decision::Denied(error),
         }
+    }
+
+    /// RFC 6750 §2.1. Where padding is allowed, every segment may end with it.
+    fn may_be_a_token(&self, value: &[u8]) -> bool {
+        let mut segments = value.split(|byte| *byte == b'.');
+        is_b64token(value) || (self.verifier.allows_padding() && segments.all(is_b64token))
     }
 
     /// Whether the inner service is to see another request than the client sent.

@@ -103,9 +103,23 @@ impl Algorithm {
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.as_str() == name)
+        Some(match name.as_bytes() {
+            b"HS256" => Self::Hs256,
+            b"HS384" => Self::Hs384,
+            b"HS512" => Self::Hs512,
+            b"RS256" => Self::Rs256,
+            b"RS384" => Self::Rs384,
+            b"RS512" => Self::Rs512,
+            b"PS256" => Self::Ps256,
+            b"PS384" => Self::Ps384,
+            b"PS512" => Self::Ps512,
+            b"ES256" => Self::Es256,
+            b"ES384" => Self::Es384,
+            b"ES512" => Self::Es512,
+            b"EdDSA" => Self::EdDsa,
+            b"Ed25519" => Self::Ed25519,
+            _ => return None,
+        })
     }
 
     pub(crate) fn family(self) -> Family {

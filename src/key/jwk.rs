@@ -27,10 +27,10 @@ pub(crate) struct Jwk {
 
 impl Jwk {
     pub(crate) fn parse(json: &[u8]) -> Result<Self, ConfigError> {
-        Self::read(
-            json.trim_ascii_start().starts_with(b"{"),
-            serde_json::from_slice(json),
-        )
+        // Members that nobody reads have to be JSON too: serde skips them without a look inside.
+        let document = serde_json::from_slice::<Value>(json);
+        let is_object = document.is_ok_and(|value| value.is_object());
+        Self::read(is_object, serde_json::from_slice(json))
     }
 
     pub(crate) fn from_value(value: Value) -> Result<Self, ConfigError> {

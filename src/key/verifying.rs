@@ -2,10 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use base64::{
-    Engine as _,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
 
 use super::{
     Algorithm,
@@ -135,6 +133,8 @@ impl VerifyingKey {
     /// As [`from_pem`](Self::from_pem).
     #[cfg(feature = "pem")]
     pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        use base64::engine::general_purpose::STANDARD;
+
         let der = der.as_ref();
         // The readers below do not look at what follows the key.
         if !der::looks_like_a_key(der) {
@@ -379,12 +379,24 @@ fn kind_of_key(secret: &[u8]) -> Option<&'static str> {
     {
         return Some("key in SSH format");
     }
-    let decoded = STANDARD
-        .decode(text)
-        .or_else(|_| URL_SAFE_NO_PAD.decode(text))
-        .unwrap_or_default();
-    if der::looks_like_a_key(secret) || der::looks_like_a_key(&decoded) {
+    if der::looks_like_a_key(secret) || der::looks_like_a_key(&decoded(text)) {
         return Some("key in DER format");
     }
     None
+}
+
+/// What a text is in base64, in either alphabet, padded or not, in one line or in several as in a
+/// PEM file; empty where it is none.
+fn decoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let plain = text.iter().filter_map(|byte| match byte {
+        b'+' => Some(b'-'),
+        b'/' => Some(b'_'),
+        b'=' => None,
+        byte if byte.is_ascii_whitespace() => None,
+        byte => Some(*byte),
+    });
+    // With room for all of it, no copy is left behind by growing.
+    let mut compact = Zeroizing::new(Vec::with_capacity(text.len()));
+    compact.extend(plain);
+    Zeroizing::new(URL_SAFE_NO_PAD.decode(&*compact).unwrap_or_default())
 }

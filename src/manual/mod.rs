@@ -3,6 +3,9 @@
 #[doc = include_str!("getting_started.md")]
 pub mod getting_started {}
 
+#[doc = include_str!("keys.md")]
+pub mod keys {}
+
 #[doc = include_str!("frameworks.md")]
 pub mod frameworks {}
 

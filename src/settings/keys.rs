@@ -2,6 +2,8 @@
 
 use std::fs;
 
+#[cfg(feature = "jwks")]
+use super::remote;
 use super::vars::{Vars, refuse};
 use crate::{
     error::ConfigError,
@@ -10,12 +12,19 @@ use crate::{
     verify::{Verifier, VerifierBuilder},
 };
 
-/// The keys, loaded, and the algorithms that were listed for them.
+/// The keys, loaded or yet to be fetched, and the algorithms that were listed for them.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     variable: &'static str,
-    set: KeySet,
+    place: Place,
     algorithms: Option<Vec<Algorithm>>,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Here(KeySet),
+    #[cfg(feature = "jwks")]
+    Network(remote::Place, remote::Fetching),
 }
 
 /// What one variable says about the keys.
@@ -23,18 +32,42 @@ enum Source {
     Secret(Secret<String>),
     PemFile(String),
     JwksFile(String),
-    Url,
+    #[cfg(feature = "jwks")]
+    Network(remote::Place),
+    #[cfg(not(feature = "jwks"))]
+    Network,
+}
+
+#[cfg(feature = "jwks")]
+impl Source {
+    fn url(url: String) -> Self {
+        Self::Network(remote::Place::Url(url))
+    }
+
+    fn issuer(issuer: &str) -> Self {
+        Self::Network(remote::Place::Issuer(issuer.to_owned()))
+    }
+}
+
+#[cfg(not(feature = "jwks"))]
+impl Source {
+    fn url(_: String) -> Self {
+        Self::Network
+    }
+
+    fn issuer(_: &str) -> Self {
+        Self::Network
+    }
 }
 
 impl Keys {
-    pub(super) fn read(vars: &mut Vars, names_issuer: bool) -> Result<Self, ConfigError> {
+    pub(super) fn read(vars: &mut Vars, issuer: Option<&str>) -> Result<Self, ConfigError> {
         let algorithms = read_algorithms(vars)?;
-        for name in NOT_YET {
-            if vars.text(name)?.is_some() {
-                return Err(refuse(name, UNAVAILABLE));
-            }
-        }
-        let (variable, source) = read_source(vars, names_issuer)?;
+        #[cfg(feature = "jwks")]
+        let fetching = remote::Fetching::read(vars)?;
+        #[cfg(not(feature = "jwks"))]
+        refuse_fetching(vars)?;
+        let (variable, source) = read_source(vars, issuer)?;
         let listed = algorithms.as_deref().and_then(|all| all.first().copied());
         let clash = |key: &str| {
             let wrong = listed.map_or("", Algorithm::as_str);
@@ -44,13 +77,24 @@ impl Keys {
         let set = match (source, listed.map(Algorithm::is_hmac)) {
             (Source::Secret(_), Some(false)) => return clash("a secret"),
             (Source::PemFile(_), Some(true)) => return clash("a public key"),
+            #[cfg(feature = "jwks")]
+            (Source::Network(_), Some(true)) => return clash("published keys"),
             (Source::Secret(secret), _) => {
                 let listed = algorithms.as_deref().unwrap_or(&[Algorithm::Hs256]);
                 from_secret(&secret, listed)
             }
             (Source::PemFile(path), _) => read_file(variable, &path).and_then(|pem| from_pem(&pem)),
             (Source::JwksFile(path), _) => read_file(variable, &path).and_then(KeySet::from_jwks),
-            (Source::Url, _) => return Err(refuse(variable, UNAVAILABLE)),
+            #[cfg(feature = "jwks")]
+            (Source::Network(place), _) => {
+                return Ok(Self {
+                    variable,
+                    place: Place::Network(place, fetching),
+                    algorithms,
+                });
+            }
+            #[cfg(not(feature = "jwks"))]
+            (Source::Network, _) => return Err(refuse(variable, NO_JWKS)),
         };
         let set = set.map_err(|error| match error {
             ConfigError::Invalid { .. } | ConfigError::NoCrypto => error,
@@ -58,7 +102,7 @@ impl Keys {
         })?;
         Ok(Self {
             variable,
-            set,
+            place: Place::Here(set),
             algorithms,
         })
     }
@@ -69,7 +113,11 @@ impl Keys {
     }
 
     pub(super) fn start(&self) -> VerifierBuilder {
-        let builder = Verifier::key_set(self.set.clone());
+        let builder = match &self.place {
+            Place::Here(set) => Verifier::key_set(set.clone()),
+            #[cfg(feature = "jwks")]
+            Place::Network(place, fetching) => Verifier::remote(fetching.start(place)),
+        };
         match &self.algorithms {
             Some(listed) => builder.algorithms(listed.iter().copied()),
             None => builder,
@@ -96,12 +144,15 @@ fn read_algorithms(vars: &mut Vars) -> Result<Option<Vec<Algorithm>>, ConfigErro
 }
 
 /// The one variable that names the keys. Two would leave open which of them is to be believed.
-fn read_source(vars: &mut Vars, names_issuer: bool) -> Result<(&'static str, Source), ConfigError> {
+fn read_source(
+    vars: &mut Vars,
+    issuer: Option<&str>,
+) -> Result<(&'static str, Source), ConfigError> {
     let mut sources = [
         (SECRET, vars.secret(SECRET)?.map(Source::Secret)),
         (PEM_FILE, vars.text(PEM_FILE)?.map(Source::PemFile)),
         (JWKS_FILE, vars.text(JWKS_FILE)?.map(Source::JwksFile)),
-        (JWKS_URL, vars.text(JWKS_URL)?.map(|_| Source::Url)),
+        (JWKS_URL, vars.text(JWKS_URL)?.map(Source::url)),
     ]
     .into_iter()
     .filter_map(|(variable, source)| source.map(|source| (variable, source)));
@@ -111,18 +162,34 @@ fn read_source(vars: &mut Vars, names_issuer: bool) -> Result<(&'static str, Sou
             &format!("{one}, {other}"),
             "both name the keys; set one of them",
         )),
-        (None, _) if names_issuer => Err(refuse(
-            "JWT_ISSUER",
-            format!("finding the keys by the issuer alone is {UNAVAILABLE}; {ONE_OF}"),
-        )),
-        (None, _) => Err(refuse(
-            &format!("{SECRET}, {PEM_FILE}, {JWKS_FILE}"),
-            format!("no key to verify tokens with; {ONE_OF}"),
-        )),
+        (None, _) => match issuer {
+            // Discovery: OpenID Connect Discovery §4, RFC 8414 §3.
+            Some(issuer) => Ok(("JWT_ISSUER", Source::issuer(issuer))),
+            None => Err(refuse(
+                &format!("{SECRET}, {PEM_FILE}, {JWKS_FILE}, {JWKS_URL}, JWT_ISSUER"),
+                "no key to verify tokens with; set one of them",
+            )),
+        },
     }
 }
 
-fn read_file(variable: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {
+#[cfg(not(feature = "jwks"))]
+fn refuse_fetching(vars: &mut Vars) -> Result<(), ConfigError> {
+    for name in [
+        "JWT_JWKS_CACHE_SECONDS",
+        "JWT_JWKS_COOLDOWN_SECONDS",
+        "JWT_JWKS_TIMEOUT_SECONDS",
+        "JWT_JWKS_STALE_SECONDS",
+        "JWT_JWKS_CA_FILE",
+    ] {
+        if vars.text(name)?.is_some() {
+            return Err(refuse(name, NO_JWKS));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn read_file(variable: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {
     // A key that stands where its path should is not repeated: it may be a private one.
     if path.contains("-----BEGIN ") || path.starts_with('{') {
         return Err(refuse(
@@ -160,13 +227,5 @@ const PEM_FILE: &str = "JWT_PUBLIC_KEY_FILE";
 const JWKS_FILE: &str = "JWT_JWKS_FILE";
 const JWKS_URL: &str = "JWT_JWKS_URL";
 
-const ONE_OF: &str = "set one of JWT_SECRET_KEY, JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE";
-const UNAVAILABLE: &str = "not available in this version";
-
-const NOT_YET: [&str; 5] = [
-    "JWT_JWKS_CACHE_SECONDS",
-    "JWT_JWKS_COOLDOWN_SECONDS",
-    "JWT_JWKS_TIMEOUT_SECONDS",
-    "JWT_JWKS_STALE_SECONDS",
-    "JWT_JWKS_CA_FILE",
-];
+#[cfg(not(feature = "jwks"))]
+const NO_JWKS: &str = "built without the feature `jwks`";

@@ -10,6 +10,12 @@
 //! | `JWT_SECRET_KEY` | the HMAC secret, taken as its bytes: at least 32, 48 for HS384, 64 for HS512 | |
 //! | `JWT_PUBLIC_KEY_FILE` | path of a PEM with one public key | |
 //! | `JWT_JWKS_FILE` | path of a JWK Set ([RFC 7517 §5]) | |
+//! | `JWT_JWKS_URL` | where a JWK Set is published: https, or http on loopback | |
+//! | `JWT_JWKS_CACHE_SECONDS` | how long fetched keys are fresh, exactly: 1 to 86400 | 600, moved by `Cache-Control` |
+//! | `JWT_JWKS_COOLDOWN_SECONDS` | least time between fetches that unknown kids cause: 1 to 86400 | 10 |
+//! | `JWT_JWKS_TIMEOUT_SECONDS` | for one whole fetch: 1 to 60 | 5 |
+//! | `JWT_JWKS_STALE_SECONDS` | how long old keys serve through an outage: 0 to 604800 | 3600 |
+//! | `JWT_JWKS_CA_FILE` | path of a PEM with the private CA of the key server | the platform's roots |
 //! | `JWT_ALGORITHM` | comma list; HMAC never together with the others ([RFC 8725 §3.1]) | HS256 with a secret, else what the keys allow |
 //! | `JWT_ISSUER` | expected, hence required in the token; one, not a list | |
 //! | `JWT_AUDIENCE` | comma list; one of them is required in the token | |
@@ -22,10 +28,10 @@
 //! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
 //! | `JWT_CACHE_ENTRIES` | only 0 is accepted as yet | 0 |
 //!
-//! Exactly one of the three keys is given. A key set serves many audiences, so that it needs
-//! `JWT_AUDIENCE`, `JWT_CLIENT_ID` or `JWT_VERIFY_AUD=false` beside it (RFC 8725 §3.9).
-//! `JWT_JWKS_URL`, the other `JWT_JWKS_*` variables, and finding the keys by `JWT_ISSUER` alone are
-//! not available in this version, and refused.
+//! Exactly one of the four keys is given, or none and `JWT_ISSUER`: its keys are then found through
+//! its metadata (OpenID Connect Discovery, [RFC 8414]). A key set serves many audiences, so that it
+//! needs `JWT_AUDIENCE`, `JWT_CLIENT_ID` or `JWT_VERIFY_AUD=false` beside it (RFC 8725 §3.9).
+//! Fetching needs the feature `jwks`.
 //!
 //! **Forms.** A switch is `true` or `1`, `false` or `0`, in any case. White space around a value
 //! does not count, except in the secret. An entry of a list cannot hold a comma; use the builder
@@ -49,11 +55,14 @@
 //! With [RFC 9068] mode the first three are refused.
 //!
 //! [RFC 7517 §5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
+//! [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
 //! [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
 mod keys;
 mod policy;
+#[cfg(feature = "jwks")]
+mod remote;
 mod vars;
 
 use std::{fmt, net::IpAddr};
@@ -133,11 +142,12 @@ impl JwtSettings {
         Self::read(Vars::new(vars)?)
     }
 
-    /// A verifier by these settings.
+    /// A verifier by these settings. Where keys come from the network it starts to fetch them, and
+    /// must be called within a tokio runtime; call it once, and clone the verifier.
     ///
     /// # Errors
     ///
-    /// None that [`from_env`](Self::from_env) did not report already.
+    /// None that [`from_env`](Self::from_env) did not report already, but for a missing runtime.
     pub fn verifier<C>(&self) -> Result<Verifier<C>, ConfigError>
     where
         C: DeserializeOwned + Send + Sync + 'static,
@@ -184,12 +194,15 @@ impl JwtSettings {
         let settings = Self {
             host,
             port: u16::try_from(port).unwrap_or_default(),
-            keys: Keys::read(&mut vars, policy.names_issuer())?,
+            keys: Keys::read(&mut vars, policy.issuer())?,
             policy,
             ignored: vars.into_ignored(),
         };
-        // The builder has the last word, and before the port opens.
-        settings.verifier::<Claims>().map(|_| settings)
+        // The builder has the last word, and before the port opens. Nothing is fetched yet.
+        match settings.verifier_builder::<Claims>().validate() {
+            Ok(()) => Ok(settings),
+            Err(error) => Err(settings.blame(error)),
+        }
     }
 
     /// Names the variable that a complaint of the builder is about.

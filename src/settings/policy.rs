@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::vars::{Vars, refuse};
-use crate::{error::ConfigError, token::header::media_type, verify::VerifierBuilder};
+use crate::{
+    error::ConfigError,
+    verify::{VerifierBuilder, media_type},
+};
 
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
@@ -55,8 +58,8 @@ impl Policy {
         policy.agrees_with_itself().map(|()| policy)
     }
 
-    pub(super) fn names_issuer(&self) -> bool {
-        self.issuer.is_some()
+    pub(super) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
     }
 
     pub(super) fn apply<C: 'static>(&self, builder: VerifierBuilder<C>) -> VerifierBuilder<C> {
@@ -140,6 +143,9 @@ pub(super) fn variable(option: &str) -> Option<&'static str> {
     match option {
         "roles_at" => Some(ROLES_CLAIM),
         "required_typ" => Some(REQUIRED_TYP),
+        "jwks" => Some("JWT_JWKS_URL"),
+        "issuer" => Some(ISSUER),
+        "root_certificate" => Some("JWT_JWKS_CA_FILE"),
         _ => None,
     }
 }

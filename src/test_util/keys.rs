@@ -111,7 +111,8 @@ impl TestKeys {
         }
     }
 
-    /// The key that verifies the algorithm's tokens: bound to the algorithm, for any `kid`.
+    /// The key that verifies the algorithm's tokens: bound to the algorithm and, unless it is a
+    /// secret, to tokens with its [`kid`](Self::kid).
     ///
     /// # Panics
     ///

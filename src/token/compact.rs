@@ -47,10 +47,7 @@ impl<const N: usize> Room<N> {
         }
     }
 
-    /// Decodes base64url without padding, strictly: the alphabet of RFC 4648 §5, and a last
-    /// character without stray bits (§3.5), so that one token has one spelling.
-    ///
-    /// With `padded`, `=` at the end is dropped first.
+    /// As [`decode`], into this room.
     pub(crate) fn decode(&mut self, segment: &[u8], padded: bool) -> Option<&[u8]> {
         let segment = if padded { unpadded(segment) } else { segment };
         let room = segment.len() / 4 * 3 + 3;
@@ -63,6 +60,15 @@ impl<const N: usize> Room<N> {
         let length = URL_SAFE_NO_PAD.decode_slice(segment, target).ok()?;
         target.get(..length)
     }
+}
+
+/// Decodes base64url without padding, strictly: the alphabet of RFC 4648 §5, and a last
+/// character without stray bits (§3.5), so that one token has one spelling.
+///
+/// With `padded`, `=` at the end is dropped first.
+pub(crate) fn decode(segment: &[u8], padded: bool) -> Option<Vec<u8>> {
+    let segment = if padded { unpadded(segment) } else { segment };
+    URL_SAFE_NO_PAD.decode(segment).ok()
 }
 
 fn unpadded(segment: &[u8]) -> &[u8] {

@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 use super::{
     CheckError, Preset, Verified, Verifier,
     examine::Check,
+    header::media_type,
     policy::{Policy, Typ, is_never_access_token},
+    preset::Dialect,
     roles::RolePath,
 };
 #[cfg(feature = "jwks")]
@@ -17,7 +19,6 @@ use crate::{
     clock::{Clock, SystemClock},
     error::ConfigError,
     key::{Algorithm, KeySet, KeySource, default_algorithms},
-    token::header::media_type,
 };
 
 /// Builds a [`Verifier`]. Mistakes in the input are reported by [`build`](Self::build).
@@ -77,6 +78,7 @@ impl VerifierBuilder<Claims> {
                 check_not_before: true,
                 typ: Typ::Usual,
                 roles: Vec::new(),
+                dialect: Dialect::Common,
             },
             role_paths: None,
             all_clients: false,
@@ -220,10 +222,16 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// Takes the issuer's form, the scopes' and the roles' places from a known provider.
+    /// Takes the issuer, the places of the roles and what is special about its tokens from a known
+    /// provider.
     pub fn preset(mut self, preset: Preset) -> Self {
-        let Preset { issuer, roles } = preset;
+        let Preset {
+            issuer,
+            roles,
+            dialect,
+        } = preset;
         self.policy.issuers.push(issuer);
+        self.policy.dialect = dialect;
         self.role_paths.get_or_insert_default().extend(roles);
         self
     }
@@ -300,10 +308,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
     /// - [`ConfigError::Algorithm`]: no algorithm listed, or none that a key fits.
     /// - [`ConfigError::Invalid`]: a value out of its range.
     pub fn build(mut self) -> Result<Verifier<C>, ConfigError> {
-        let keys = std::mem::replace(&mut self.keys, Err(ConfigError::NoCrypto))?;
-        let allowed = self.allowed(&keys)?;
-        let listed = self.algorithms.is_some();
-        self.finish_policy(&keys)?;
+        let (keys, allowed) = self.decide()?;
         let keys: Arc<dyn KeySource> = match keys {
             Keys::Set(set) => Arc::new(set),
             Keys::Source(source) => source,
@@ -313,13 +318,29 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         Ok(Verifier::assemble(super::examine::Rules {
             keys,
             allowed,
-            listed,
+            listed: self.algorithms.is_some(),
             policy: self.policy,
             max_bytes: self.max_bytes,
             padded: self.padded,
             clock: self.clock,
             check: self.check,
         }))
+    }
+
+    /// Finds what `build` would find, and starts nothing.
+    pub(crate) fn validate(mut self) -> Result<(), ConfigError> {
+        match self.decide()?.0 {
+            Keys::Set(_) | Keys::Source(_) => Ok(()),
+            #[cfg(feature = "jwks")]
+            Keys::Remote(remote) => remote.build_pair().map(drop),
+        }
+    }
+
+    fn decide(&mut self) -> Result<(Keys, Vec<Algorithm>), ConfigError> {
+        let keys = std::mem::replace(&mut self.keys, Err(ConfigError::NoCrypto))?;
+        let allowed = self.allowed(&keys)?;
+        self.finish_policy(&keys)?;
+        Ok((keys, allowed))
     }
 
     fn allowed(&self, keys: &Keys) -> Result<Vec<Algorithm>, ConfigError> {
@@ -387,6 +408,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                 return Err(ConfigError::invalid(name, "an empty string"));
             }
         }
+        // A preset and `oidc` may both have named the issuer.
+        policy.issuers.sort_unstable();
+        policy.issuers.dedup();
         let serves_many = keys.set().is_none_or(KeySet::is_document);
         let named = !policy.audiences.is_empty() || !policy.clients.is_empty();
         if serves_many && !named && !policy.any_audience {

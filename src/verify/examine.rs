@@ -1,18 +1,21 @@
 //! One token against one set of rules, from the first byte to the last check.
 
-use std::sync::Arc;
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::{CheckError, Verified, parse, policy::Policy};
+use super::{
+    CheckError, Verified,
+    header::{Header, Text},
+    noted::Noted,
+    parse,
+    policy::Policy,
+};
 use crate::{
     clock::Clock,
     error::{AuthError, AuthErrorKind},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
-    token::{
-        compact::{Compact, Room},
-        header::Header,
-    },
+    token::compact::{Compact, Room, decode},
 };
 
 /// Keys and rules.
@@ -57,12 +60,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
 
     /// The part after the signature: nobody but the issuer can have written what is read here.
     fn read_claims(&self, payload: &[u8]) -> Result<Verified<C>, AuthError> {
-        let mut room = Room::<CLAIMS_ROOM>::new();
-        let json = room
-            .decode(payload, self.padded)
-            .ok_or(AuthErrorKind::MalformedToken)?;
-        let (audiences, roles) = (&self.policy.audiences, &self.policy.roles);
-        let (claims, mut noted) = parse::parse::<C>(json, audiences, roles)?;
+        let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
+        // RFC 8725 §3.7: UTF-8 and nothing else.
+        let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
+        let mut noted = Noted::new(&json, &self.policy.audiences, &self.policy.roles);
+        let claims = parse::parse::<C>(&json, &mut noted)?;
+        noted.facts.adopt(json);
         self.policy.check(&mut noted, self.clock.now())?;
         let token = Verified::new(claims, noted.facts);
         if let Some(check) = &self.check {
@@ -79,7 +82,7 @@ impl<C> Rules<C> {
             return Err(AuthErrorKind::OversizedCredential.into());
         }
         let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
-        let mut room = Room::<HEADER_ROOM>::new();
+        let mut room = Room::<ROOM>::new();
         let header = room
             .decode(parts.header, self.padded)
             .ok_or(AuthErrorKind::MalformedHeader)?;
@@ -104,11 +107,11 @@ impl<C> Rules<C> {
                 return Err(AuthError::unavailable(kind, retry_after));
             }
         };
-        let mut room = Room::<SIGNATURE_ROOM>::new();
+        let algorithm = header.algorithm;
         let signature = room
             .decode(parts.signature, self.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
-        if !keys.verifies(header.algorithm, parts.message, signature) {
+        if !keys.verifies(algorithm, parts.message, signature) {
             return Err(AuthErrorKind::InvalidSignature.into());
         }
         Ok(Signed::Payload(parts.payload))
@@ -118,8 +121,9 @@ impl<C> Rules<C> {
     fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
         let issuers = &self.policy.issuers;
         issuers.is_empty()
-            || peek_issuer(payload, self.padded)
-                .is_some_and(|issuer| issuers.iter().any(|ours| **ours == *issuer))
+            || peek_issuer(payload, self.padded, |issuer| {
+                issuer.is_some_and(|issuer| issuers.iter().any(|ours| ours == issuer))
+            })
     }
 
     /// The payload of a token whose claims nobody checked, for `test_util` alone.
@@ -128,26 +132,45 @@ impl<C> Rules<C> {
         let Signed::Payload(payload) = self.check_signature(token)? else {
             return Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1));
         };
-        let mut room = Room::<CLAIMS_ROOM>::new();
-        let payload = room.decode(payload, self.padded);
-        Ok(payload.ok_or(AuthErrorKind::MalformedToken)?.to_vec())
+        decode(payload, self.padded).ok_or_else(|| AuthErrorKind::MalformedToken.into())
     }
 }
 
-/// The unverified top-level `iss` of a token's claims.
-pub(super) fn peek_issuer(payload: &[u8], padded: bool) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Peek {
-        iss: String,
-    }
-    let mut room = Room::<CLAIMS_ROOM>::new();
-    let json = room.decode(payload, padded)?;
-    let peek: Peek = serde_json::from_slice(json).ok()?;
-    Some(peek.iss)
+/// Hands over the unverified top-level `iss` of a token's claims.
+///
+/// Nothing behind it is read: whoever trusts the token reads all of it, and refuses a second one.
+pub(super) fn peek_issuer<T>(
+    payload: &[u8],
+    padded: bool,
+    then: impl FnOnce(Option<&str>) -> T,
+) -> T {
+    let json = decode(payload, padded).unwrap_or_default();
+    let mut issuer = None;
+    // The error says that the object went on.
+    let _ = serde_json::Deserializer::from_slice(&json).deserialize_map(Peek(&mut issuer));
+    then(issuer.as_deref())
 }
 
-/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096, and
-/// claims up to 2 KiB.
-pub(super) const HEADER_ROOM: usize = 384;
-const SIGNATURE_ROOM: usize = 515;
-const CLAIMS_ROOM: usize = 2048;
+struct Peek<'p, 'de>(&'p mut Option<Cow<'de, str>>);
+
+impl<'de> Visitor<'de> for Peek<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("claims")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut claims: A) -> Result<(), A::Error> {
+        while let Some(name) = claims.next_key_seed(Text)? {
+            if name == "iss" {
+                *self.0 = Some(claims.next_value_seed(Text)?);
+                break;
+            }
+            claims.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096.
+pub(super) const ROOM: usize = 515;

@@ -23,20 +23,21 @@
 //! ```
 
 mod builder;
-mod capture;
 mod examine;
+mod header;
+mod noted;
 mod parse;
 mod policy;
 mod preset;
 mod roles;
 mod trust;
 mod verified;
+mod witness;
 
 use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::examine::Examined;
 use self::{
     builder::Keys,
     examine::Rules,
@@ -48,8 +49,9 @@ pub use self::{
     trust::{IssuerResolver, Resolution, Tenants},
     verified::Verified,
 };
+pub(crate) use self::{examine::Examined, header::media_type};
 #[cfg(feature = "jwks")]
-use crate::key::remote::RemoteKeySet;
+use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
 use crate::{
     claims::Claims,
     error::{AuthError, AuthErrorKind, ConfigError},
@@ -109,7 +111,7 @@ impl Verifier<Claims> {
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub fn jwks(url: &str) -> VerifierBuilder {
-        VerifierBuilder::new(Ok(Keys::remote(RemoteKeySet::jwks(url))))
+        Self::remote(RemoteKeySet::jwks(url))
     }
 
     /// Starts a verifier for the tokens of an issuer whose keys are found through its metadata
@@ -117,7 +119,16 @@ impl Verifier<Claims> {
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub fn oidc(issuer: &str) -> VerifierBuilder {
-        VerifierBuilder::new(Ok(Keys::remote(RemoteKeySet::oidc(issuer)))).issuer(issuer)
+        Self::remote(RemoteKeySet::oidc(issuer)).issuer(issuer)
+    }
+
+    /// Starts a verifier for remote keys with numbers, certificates or listeners of one's own.
+    ///
+    /// The keys take the verifier's clock.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn remote(keys: RemoteKeySetBuilder) -> VerifierBuilder {
+        VerifierBuilder::new(Ok(Keys::remote(keys)))
     }
 
     fn from_key(key: Result<VerifyingKey, ConfigError>) -> VerifierBuilder {
@@ -186,10 +197,11 @@ impl<C> Verifier<C> {
         let mut sources = Vec::new();
         self.collect_sources(&mut sources);
         for source in sources {
-            // Asked in this order: asking for a wait may start a fetch.
-            if !source.is_ready()
-                && let Some(wait) = source.wait_ready()
-            {
+            // Asked first: a source that is asked for a wait starts a fetch.
+            if source.is_ready() {
+                continue;
+            }
+            if let Some(wait) = source.wait_ready() {
                 wait.await;
             }
         }

@@ -3,16 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
-    parse::{Audience, Noted},
+    header::{Header, media_type},
+    noted::{Audience, Noted},
+    preset::Dialect,
     roles::RolePath,
 };
 use crate::{
     error::AuthErrorKind,
     principal::{Field, PrincipalKind},
-    token::{
-        date::Date,
-        header::{Header, media_type},
-    },
+    token::date::Date,
 };
 
 /// What is expected of a token. Expected means required: a missing claim never passes.
@@ -29,6 +28,7 @@ pub(crate) struct Policy {
     pub(crate) check_not_before: bool,
     pub(crate) typ: Typ,
     pub(crate) roles: Vec<RolePath>,
+    pub(crate) dialect: Dialect,
 }
 
 /// Which `typ` a token may have.
@@ -72,13 +72,19 @@ impl Policy {
             require_rfc9068(noted)?;
         }
         noted.adopt_authorized_party();
+        if self.dialect == Dialect::Okta {
+            noted.adopt_cid();
+        }
+        if self.dialect == Dialect::Entra {
+            require_client(noted)?;
+        }
         self.check_client(noted)?;
         // RFC 9449 §7.2: a bound token under the Bearer scheme must be refused, RFC 8705 §3 alike.
         if noted.bound {
             return Err(AuthErrorKind::SenderConstrained);
         }
         noted.facts.expires = noted.expires;
-        noted.facts.kind = kind(noted);
+        noted.facts.kind = kind(noted, self.dialect);
         Ok(())
     }
 
@@ -158,12 +164,33 @@ fn require_rfc9068(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
     }
 }
 
-/// RFC 9068 §2.2, `sub`: where no resource owner is involved, it identifies the client.
-fn kind(noted: &Noted<'_>) -> PrincipalKind {
+/// Entra writes `azp` into every access token of version 2.0 and into no ID token, which has the same
+/// audience where an API and its client are one registration.
+fn require_client(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
+    match noted.facts.text(Field::ClientId) {
+        Some(_) => Ok(()),
+        None => Err(AuthErrorKind::MissingClaim("azp")),
+    }
+}
+
+/// RFC 9068 §2.2, `sub`: where no resource owner is involved, it identifies the client. Providers
+/// that give the client a subject of its own say so elsewhere.
+fn kind(noted: &Noted<'_>, dialect: Dialect) -> PrincipalKind {
     let client = noted.facts.text(Field::ClientId);
     let subject = noted.facts.text(Field::Subject);
     let for_itself = client.is_some() && (subject.is_none() || subject == client);
-    if noted.service || for_itself {
+    let in_dialect = match dialect {
+        Dialect::Common => false,
+        Dialect::Auth0 => {
+            let own = subject.and_then(|subject| subject.strip_suffix("@clients"));
+            own.is_some() && own == client
+        }
+        // Only tokens for users have delegated permissions.
+        Dialect::Entra => !noted.scp,
+        Dialect::Keycloak => noted.client_host,
+        Dialect::Okta => false,
+    };
+    if noted.service || for_itself || in_dialect {
         PrincipalKind::Service
     } else {
         PrincipalKind::User

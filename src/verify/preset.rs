@@ -1,6 +1,7 @@
 //! What is special about the tokens of well-known providers.
 
-/// The issuer's form and the places of the roles for a well-known provider.
+/// What is special about the tokens of a well-known provider: its issuer's form, the places of the
+/// roles, and how it says that a client acts for itself.
 ///
 /// A preset names no keys and no audience; those stay decisions of the application. Scopes are
 /// read from `scope` and `scp` with or without a preset.
@@ -23,18 +24,32 @@
 pub struct Preset {
     pub(crate) issuer: String,
     pub(crate) roles: Vec<String>,
+    pub(crate) dialect: Dialect,
+}
+
+/// Whose claims are read in a way of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Common,
+    Auth0,
+    Entra,
+    Keycloak,
+    Okta,
 }
 
 impl Preset {
-    /// Auth0: `https://<domain>/` as issuer, with its slash; roles from `permissions`.
+    /// Auth0: `https://<domain>/` as issuer, with its slash; roles from `permissions`. A subject
+    /// `<client>@clients` is the client itself.
     ///
     /// `domain` is `tenant.eu.auth0.com` or a domain of one's own.
     #[must_use]
     pub fn auth0(domain: &str) -> Self {
-        Self::new(format!("https://{domain}/"), ["permissions"])
+        let issuer = format!("https://{domain}/");
+        Self::new(issuer, ["permissions"], Dialect::Auth0)
     }
 
-    /// Keycloak: the realm's URL as issuer; roles of the realm, and of this one client.
+    /// Keycloak: the realm's URL as issuer; roles of the realm, and of this one client. Tokens of
+    /// service accounts are known by `clientHost`, from the client scope `service_account`.
     ///
     /// `realm` is the whole URL, `https://sso.example/realms/shop`.
     #[must_use]
@@ -46,39 +61,36 @@ impl Preset {
                 "/realm_access/roles".to_owned(),
                 format!("/resource_access/{client}/roles"),
             ],
+            Dialect::Keycloak,
         )
     }
 
-    /// Microsoft Entra ID, tokens of version 2.0: roles from `roles`.
+    /// Microsoft Entra ID, access tokens of version 2.0: roles from `roles`, the client from `azp`,
+    /// which is required because ID tokens do not have it. Without `scp` a client acts for itself.
     ///
     /// `tenant` is the tenant's identifier, a UUID; `common` is not an issuer.
     #[must_use]
     pub fn entra(tenant: &str) -> Self {
-        Self::new(
-            format!("https://login.microsoftonline.com/{tenant}/v2.0"),
-            ["roles"],
-        )
+        let issuer = format!("https://login.microsoftonline.com/{tenant}/v2.0");
+        Self::new(issuer, ["roles"], Dialect::Entra)
     }
 
     /// Amazon Cognito: roles from `cognito:groups`. Name the app with
     /// [`client_ids`](super::VerifierBuilder::client_ids): access tokens have no `aud`.
     #[must_use]
     pub fn cognito(region: &str, user_pool: &str) -> Self {
-        Self::new(
-            format!("https://cognito-idp.{region}.amazonaws.com/{user_pool}"),
-            ["cognito:groups"],
-        )
+        let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{user_pool}");
+        Self::new(issuer, ["cognito:groups"], Dialect::Common)
     }
 
-    /// Okta: roles from `groups`.
+    /// Okta: roles from `groups`, the client from `cid`.
     ///
-    /// `authorization_server` is `default`, or the identifier of a custom one.
+    /// `authorization_server` is `default`, or the identifier of a custom one. The tokens of the
+    /// organization's own authorization server are for Okta alone.
     #[must_use]
     pub fn okta(domain: &str, authorization_server: &str) -> Self {
-        Self::new(
-            format!("https://{domain}/oauth2/{authorization_server}"),
-            ["groups"],
-        )
+        let issuer = format!("https://{domain}/oauth2/{authorization_server}");
+        Self::new(issuer, ["groups"], Dialect::Okta)
     }
 
     /// The issuer that tokens must name.
@@ -87,10 +99,15 @@ impl Preset {
         &self.issuer
     }
 
-    fn new<R: Into<String>>(issuer: String, roles: impl IntoIterator<Item = R>) -> Self {
+    fn new<R: Into<String>>(
+        issuer: String,
+        roles: impl IntoIterator<Item = R>,
+        dialect: Dialect,
+    ) -> Self {
         Self {
             issuer,
             roles: roles.into_iter().map(Into::into).collect(),
+            dialect,
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     error::ConfigError,
     principal::{Facts, List},
-    verify::capture::{Captured, Item},
+    verify::witness::{Item, Seen},
 };
 
 /// The place of a role claim.
@@ -60,15 +60,15 @@ impl RolePath {
     }
 
     /// Adds the roles found in the top-level claim `value`. A value of another type holds none.
-    pub(crate) fn collect(&self, value: &Captured<'_>, facts: &mut Facts) {
+    pub(crate) fn collect(&self, value: Seen<'_>, facts: &mut Facts) {
         match value {
-            Captured::Text(role) if self.tail.is_empty() => facts.push(List::Roles, role),
-            Captured::List(items) if self.tail.is_empty() => {
+            Seen::Text(role) if self.tail.is_empty() => facts.push(List::Roles, role),
+            Seen::List(items) if self.tail.is_empty() => {
                 for role in items.iter().filter_map(Item::as_text) {
                     facts.push(List::Roles, role);
                 }
             }
-            Captured::Other(value) => walk(value, &self.tail, facts),
+            Seen::Other(value) => walk(value, &self.tail, facts),
             _ => {}
         }
     }

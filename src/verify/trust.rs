@@ -10,16 +10,14 @@ use std::{
 use super::{
     Kind, Verifier,
     builder::DEFAULT_MAX_BYTES,
-    examine::{HEADER_ROOM, peek_issuer},
+    examine::{ROOM, peek_issuer},
+    header::Header,
 };
 use crate::{
     clock::{Clock, SystemClock},
     error::{AuthError, AuthErrorKind, ConfigError},
     key::{Algorithm, KeyWait},
-    token::{
-        compact::{Compact, Room},
-        header::Header,
-    },
+    token::compact::{Compact, Room},
 };
 
 /// Verifiers, and what chooses among them.
@@ -148,16 +146,15 @@ impl<C: 'static> Group<C> {
             return Err(AuthErrorKind::OversizedCredential.into());
         }
         let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
-        // Unverified. It selects who verifies; the claims must then say the same.
-        let issuer =
-            || peek_issuer(parts.payload, self.padded).ok_or(AuthErrorKind::MissingClaim("iss"));
         match &self.choice {
-            Choice::Issuers(members) => match members.get(issuer()?.as_str()) {
-                Some(member) => Ok(Chosen::Verifier(member.clone())),
-                None => Err(AuthErrorKind::WrongIssuer.into()),
-            },
+            Choice::Issuers(members) => {
+                self.by_issuer(parts.payload, |issuer| match members.get(issuer) {
+                    Some(member) => Ok(Chosen::Verifier(member.clone())),
+                    None => Err(AuthErrorKind::WrongIssuer.into()),
+                })
+            }
             Choice::Algorithms(members) => {
-                let mut room = Room::<HEADER_ROOM>::new();
+                let mut room = Room::<ROOM>::new();
                 let header = room
                     .decode(parts.header, self.padded)
                     .ok_or(AuthErrorKind::MalformedHeader)?;
@@ -167,8 +164,22 @@ impl<C: 'static> Group<C> {
                     None => Err(AuthErrorKind::AlgorithmNotAllowed.into()),
                 }
             }
-            Choice::Tenants(tenants) => tenants.choose(&issuer()?),
+            Choice::Tenants(tenants) => {
+                self.by_issuer(parts.payload, |issuer| tenants.choose(issuer))
+            }
         }
+    }
+
+    /// Chooses by the unverified issuer. It selects who verifies; the claims must then say the same.
+    fn by_issuer(
+        &self,
+        payload: &[u8],
+        choose: impl FnOnce(&str) -> Result<Chosen<C>, AuthError>,
+    ) -> Result<Chosen<C>, AuthError> {
+        peek_issuer(payload, self.padded, |issuer| match issuer {
+            Some(issuer) => choose(issuer),
+            None => Err(AuthErrorKind::MissingClaim("iss").into()),
+        })
     }
 }
 
@@ -190,6 +201,11 @@ pub enum Resolution<C> {
     /// The issuer is not trusted: 401.
     Untrusted,
     /// It is being asked for: the request waits, and asks exactly once more.
+    ///
+    /// Announce the news when the verifier can verify, so after its
+    /// [`ready`](Verifier::ready) where its keys come from the network: a request waits once, and
+    /// what is not there then is 503. Announce them in any case, within about two seconds: the
+    /// request waits for as long as the other end lives.
     Wait(KeyWait),
     /// It cannot be known now: 503.
     Unavailable {
@@ -255,14 +271,15 @@ impl<C> Tenants<C> {
 impl<C: 'static> Tenants<C> {
     fn choose(&self, issuer: &str) -> Result<Chosen<C>, AuthError> {
         let now = self.clock.monotonic();
-        {
+        let was_known = {
             let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some((verifier, since)) = known.verifiers.get(issuer)
-                && now.saturating_duration_since(*since) < self.max_age
-            {
-                return Ok(Chosen::Verifier(verifier.clone()));
+            match known.verifiers.get(issuer) {
+                Some((verifier, since)) if now.saturating_duration_since(*since) < self.max_age => {
+                    return Ok(Chosen::Verifier(verifier.clone()));
+                }
+                known => known.is_some(),
             }
-        }
+        };
         match self.resolver.resolve(issuer) {
             // A verifier for another issuer, or for any, would let one tenant speak for another.
             Resolution::Trusted(verifier) if verifier.issuers() == [issuer] => {
@@ -274,7 +291,10 @@ impl<C: 'static> Tenants<C> {
                 "the resolver's verifier expects other issuers than the one asked for",
             )),
             Resolution::Untrusted => {
-                self.forget(issuer);
+                // Whoever floods with made-up issuers must not hold up those who only read.
+                if was_known {
+                    self.forget(issuer);
+                }
                 Err(AuthErrorKind::WrongIssuer.into())
             }
             Resolution::Wait(wait) => Ok(Chosen::Wait(wait)),

@@ -1,1 +1,34 @@
-//! Rules, proved through the public API.
+//! Rules of authentication and authorization, proved through the public API.
+//!
+//! A test's name starts with the id of the rule that it proves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod algorithms;
+mod architecture;
+mod builders;
+mod challenges;
+mod claims;
+mod cookies;
+mod credentials;
+mod form;
+mod grpc;
+mod json;
+mod jwks;
+mod key_loading;
+mod keys;
+mod layer;
+mod operation;
+mod optional;
+mod problem;
+mod profile;
+mod role_claims;
+mod roles;
+mod secrecy;
+mod support;
+mod times;
+mod token_use;

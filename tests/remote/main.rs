@@ -7,6 +7,5 @@ mod issuers;
 mod life;
 mod lookups;
 mod support;
-mod tenants;
 mod tls;
 mod unknown_kids;

@@ -140,7 +140,7 @@ fn a_bad_configuration_is_one_line_and_exit_code_2() {
     for (pairs, variable) in [
         (
             &[][..],
-            "JWT_SECRET_KEY, JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE",
+            "JWT_SECRET_KEY, JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE, JWT_JWKS_URL, JWT_ISSUER",
         ),
         (&[("JWT_SECRET_KEY", "")], "JWT_SECRET_KEY"),
         (&[("JWT_SECRET_KEY", short)], "JWT_SECRET_KEY"),

@@ -62,8 +62,8 @@ fn d4_a_key_given_as_a_secret() {
 
 #[test]
 fn no_key_or_two_keys() {
-    let none = "JWT_SECRET_KEY, JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE: no key to verify tokens with; \
-                set one of JWT_SECRET_KEY, JWT_PUBLIC_KEY_FILE and JWT_JWKS_FILE";
+    let none = "JWT_SECRET_KEY, JWT_PUBLIC_KEY_FILE, JWT_JWKS_FILE, JWT_JWKS_URL, JWT_ISSUER: \
+                no key to verify tokens with; set one of them";
     assert_eq!(refusal::<&str>(&[]), none);
     assert_eq!(refusal(&[("JWT_AUDIENCE", AUDIENCE)]), none);
 
@@ -321,25 +321,71 @@ fn the_profile_without_what_it_needs() {
 
 #[test]
 fn what_this_version_cannot_do_yet() {
-    for name in NAMES.into_iter().filter(|name| {
-        name.starts_with("JWT_JWKS_") && !name.ends_with("S_FILE") && !name.ends_with("URL")
-    }) {
-        assert_eq!(
-            beside_secret(name, "1"),
-            format!("{name}: not available in this version")
-        );
-    }
-    let url = [("JWT_JWKS_URL", "https://as.example/jwks")];
-    assert_eq!(refusal(&url), "JWT_JWKS_URL: not available in this version");
     let refused = beside_secret("JWT_CACHE_ENTRIES", "10000");
     assert!(
         refused.starts_with("JWT_CACHE_ENTRIES: the cache is not available"),
         "{refused}"
     );
-    let refused = refusal(&[("JWT_ISSUER", ISSUER), ("JWT_AUDIENCE", AUDIENCE)]);
-    let expected =
-        "JWT_ISSUER: finding the keys by the issuer alone is not available in this version";
-    assert!(refused.starts_with(expected), "{refused}");
+}
+
+#[test]
+fn numbers_of_fetching_even_where_nothing_is_fetched() {
+    for (name, value) in [
+        ("JWT_JWKS_CACHE_SECONDS", "0"),
+        ("JWT_JWKS_CACHE_SECONDS", "86401"),
+        ("JWT_JWKS_COOLDOWN_SECONDS", "0"),
+        ("JWT_JWKS_TIMEOUT_SECONDS", "61"),
+        ("JWT_JWKS_STALE_SECONDS", "-1"),
+        ("JWT_JWKS_CA_FILE", "/does/not/exist"),
+    ] {
+        let refused = beside_secret(name, value);
+        assert!(refused.starts_with(&format!("{name}: ")), "{refused}");
+    }
+}
+
+#[test]
+fn d33_k3_places_that_keys_must_not_be_fetched_from() {
+    let of_url = |url| refusal(&[("JWT_JWKS_URL", url), ("JWT_AUDIENCE", AUDIENCE)]);
+    for url in [
+        "http://as.example/jwks",
+        "ftp://as.example/jwks",
+        "/jwks",
+        "not a url",
+    ] {
+        let refused = of_url(url);
+        assert!(refused.starts_with("JWT_JWKS_URL: not a"), "{refused}");
+    }
+    let of_issuer = |issuer| refusal(&[("JWT_ISSUER", issuer), ("JWT_AUDIENCE", AUDIENCE)]);
+    for issuer in ["http://as.example", "https://as.example?a=b", "as.example"] {
+        let refused = of_issuer(issuer);
+        assert!(refused.starts_with("JWT_ISSUER: "), "{refused}");
+    }
+    let secret_algorithm = [
+        ("JWT_JWKS_URL", "https://as.example/jwks"),
+        ("JWT_AUDIENCE", AUDIENCE),
+        ("JWT_ALGORITHM", "HS256"),
+    ];
+    let refused = refusal(&secret_algorithm);
+    assert!(
+        refused.starts_with("JWT_ALGORITHM, JWT_JWKS_URL: "),
+        "{refused}"
+    );
+    let no_audience = [("JWT_JWKS_URL", "https://as.example/jwks")];
+    let refused = refusal(&no_audience);
+    assert!(
+        refused.starts_with("JWT_JWKS_URL: a key set serves"),
+        "{refused}"
+    );
+    let two = [
+        ("JWT_JWKS_URL", "https://as.example/jwks"),
+        ("JWT_JWKS_FILE", "keys.json"),
+        ("JWT_AUDIENCE", AUDIENCE),
+    ];
+    let refused = refusal(&two);
+    assert!(
+        refused.starts_with("JWT_JWKS_FILE, JWT_JWKS_URL: "),
+        "{refused}"
+    );
 }
 
 #[test]

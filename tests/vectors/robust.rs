@@ -152,3 +152,23 @@ fn a_jwk_is_an_object_and_no_array() {
     assert!(VerifyingKey::from_jwk(array.to_string()).is_err());
     assert!(KeySet::from_jwks(json!({ "keys": [array] }).to_string()).is_err());
 }
+
+/// Found by the fuzz target `single_key`: serde skips what nobody reads without looking into it, so
+/// such a document was a key to one function and a secret to the other.
+#[test]
+fn d4_a_jwk_is_json_also_where_nobody_reads_it() {
+    for member in [
+        &b"\"more\":\"\xB5\""[..],
+        br#""more":"\udc00""#,
+        b"\"more\":1e999",
+    ] {
+        let secret = "A".repeat(43);
+        let jwk = format!(r#"{{"kty":"oct","alg":"HS256","k":"{secret}",MORE}}"#);
+        let (start, end) = jwk.split_once("MORE").unwrap();
+        let jwk = [start.as_bytes(), member, end.as_bytes()].concat();
+        let shown = String::from_utf8_lossy(&jwk);
+        assert!(VerifyingKey::from_jwk(&jwk).is_err(), "{shown}");
+        let set = [b"{\"keys\":[", &jwk[..], b"]}"].concat();
+        assert!(KeySet::from_jwks(set).is_err(), "{shown}");
+    }
+}

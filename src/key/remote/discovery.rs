@@ -57,14 +57,16 @@ impl Issuer {
 
     /// Asks the issuer where its key set is.
     pub(super) async fn discover<F: Fetch>(&self, client: &F) -> Result<Uri, FetchError> {
-        let mut failure = FetchError::plain("no metadata found");
+        let mut failure: Option<FetchError> = None;
         for place in &self.places {
             match self.read(client, place).await {
                 Ok(url) => return Ok(url),
-                Err(error) => failure = error,
+                // Most issuers have one of the two: that the other is missing says nothing.
+                Err(error) if failure.is_none() || !error.is_status() => failure = Some(error),
+                Err(_) => {}
             }
         }
-        Err(failure)
+        Err(failure.unwrap_or_else(|| FetchError::plain("no metadata found")))
     }
 
     async fn read<F: Fetch>(&self, client: &F, place: &Uri) -> Result<Uri, FetchError> {

@@ -67,6 +67,11 @@ impl FetchError {
         }
     }
 
+    /// Whether the server answered, but with another status than the one wanted.
+    pub(super) fn is_status(&self) -> bool {
+        self.status.is_some()
+    }
+
     pub(super) fn because(
         what: &'static str,
         source: impl Into<Box<dyn Error + Send + Sync>>,

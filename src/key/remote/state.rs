@@ -44,6 +44,16 @@ pub(super) struct Loaded {
     refresh: Duration,
 }
 
+/// What the age of a key set asks for.
+struct Age {
+    /// Nothing: what was not found a moment ago need not be asked for again.
+    young: bool,
+    /// A refresh.
+    due: bool,
+    /// A refresh that should have come already.
+    stale: bool,
+}
+
 /// What came of a fetch.
 pub(super) enum Fetched {
     Document {
@@ -122,20 +132,19 @@ impl Shared {
                     }
                     return found;
                 }
-                return self.unknown_kid(query, now, age, loaded);
+                let age = Age {
+                    young: age < self.numbers.cooldown,
+                    due: age >= loaded.refresh,
+                    stale: age >= loaded.max_age,
+                };
+                return self.unknown_kid(query, now, &age);
             }
         }
         self.nothing_usable(query, now)
     }
 
     /// A kid that the keys at hand do not have: the set may have changed since.
-    fn unknown_kid(
-        &self,
-        query: &KeyQuery<'_>,
-        now: Instant,
-        age: Duration,
-        loaded: &Loaded,
-    ) -> KeyLookup {
+    fn unknown_kid(&self, query: &KeyQuery<'_>, now: Instant, age: &Age) -> KeyLookup {
         // RFC 8725 §3.10: nothing is fetched on behalf of an issuer that is not trusted.
         if !query.issuer_is_trusted() {
             return KeyLookup::Absent;
@@ -146,21 +155,20 @@ impl Shared {
             && !state.in_flight
         {
             // Asked and not answered: certain only while the set is young.
-            return if age >= loaded.max_age {
+            return if age.stale {
                 unavailable(retry_at, now)
             } else {
                 KeyLookup::Absent
             };
         }
-        // Past the cooldown it is worth asking again: issuers sign with keys that not every cache in
-        // front of their key set has seen.
+        // A fetch that is due anyway is nobody's expense. And past the cooldown it is worth asking
+        // again: issuers sign with keys that not every cache in front of their key set has seen.
         let decided = state.all_unknown || state.unknown.contains(&kid);
-        if decided && age < self.numbers.cooldown {
+        if decided && age.young && !age.due {
             return KeyLookup::Absent;
         }
         let asking = state.in_flight
-            || ((age >= loaded.refresh || state.may_ask(now, self.numbers.cooldown))
-                && self.start(&mut state));
+            || ((age.due || state.may_ask(now, self.numbers.cooldown)) && self.start(&mut state));
         if !asking {
             return KeyLookup::Absent;
         }

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_jwt_auth::{
     Verifier,
-    key::{Algorithm, KeySet},
+    key::{Algorithm, KeySet, VerifyingKey},
     test_util::{TestIssuer, TestKeys, verify_signature},
 };
 
@@ -28,6 +28,8 @@ fuzz_target!(|document: &[u8]| {
     let plain: Value = serde_json::from_slice(document).expect("JSON");
     let entries = plain["keys"].as_array().expect("RFC 7517 §5.1");
     assert!(!set.is_empty());
+    let secret = VerifyingKey::from_secret(Algorithm::Hs256, document);
+    assert!(secret.is_err(), "a key set is taken for a secret");
     assert_eq!(
         set.len() + set.skipped().count(),
         entries.len(),

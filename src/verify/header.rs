@@ -69,16 +69,12 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
         let mut kid = None;
         let mut typ = None;
         let mut seen = Names::default();
-        while let Some(name) = map.next_key_seed(Text)? {
-            // RFC 7515 §4: member names must be unique.
-            if !seen.insert(&name) {
-                return Err(de::Error::custom("refused"));
-            }
-            match &*name {
-                "alg" => algorithm = Some(map.next_value_seed(Text)?),
-                "kid" => kid = Some(map.next_value_seed(Text)?),
-                "typ" => typ = Some(map.next_value_seed(Text)?),
-                "cty" => {
+        while let Some(member) = map.next_key_seed(NameIn(&mut seen))? {
+            match member {
+                Member::Alg => algorithm = Some(map.next_value_seed(Text)?),
+                Member::Kid => kid = Some(map.next_value_seed(Text)?),
+                Member::Typ => typ = Some(map.next_value_seed(Text)?),
+                Member::Cty => {
                     // RFC 7519 §5.2: a nested token would have to be verified too.
                     let content = map.next_value_seed(Text)?;
                     if media_type(&content).eq_ignore_ascii_case("JWT") {
@@ -88,10 +84,10 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
                 // RFC 7515 §4.1.11: whoever does not understand every name must refuse; none is
                 // understood here. RFC 7797 §3 (`b64`) and RFC 7516 §4.1.3 (`zip`) change what
                 // the bytes mean.
-                "crit" | "b64" | "zip" => {
+                Member::Unsupported => {
                     return Err(self.refuse(AuthErrorKind::UnsupportedHeader));
                 }
-                _ => {
+                Member::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -108,36 +104,79 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
     }
 }
 
-/// The names seen so far. The registered ones cost a bit each, so that usual headers allocate nothing.
+/// What a member of the header is to this crate.
+#[derive(Clone, Copy)]
+enum Member {
+    Alg,
+    Kid,
+    Typ,
+    Cty,
+    Unsupported,
+    Other,
+}
+
+/// The names seen so far. Usual ones cost a bit each, so that usual headers allocate nothing.
 #[derive(Default)]
 struct Names {
-    registered: u16,
+    usual: u16,
     others: Vec<String>,
 }
 
 impl Names {
-    /// Whether the name is new.
-    fn insert(&mut self, name: &str) -> bool {
-        match REGISTERED.iter().position(|known| *known == name) {
-            Some(position) => {
-                let bit = 1 << position;
-                let new = self.registered & bit == 0;
-                self.registered |= bit;
-                new
-            }
-            None if self.others.iter().any(|other| other == name) => false,
-            None => {
-                self.others.push(name.to_owned());
-                // A header of 16 KiB could name thousands, and this list is searched linearly.
-                self.others.len() <= MAX_OTHERS
-            }
+    /// Which member it is; `None` if it was there before.
+    fn insert(&mut self, name: &str) -> Option<Member> {
+        let (bit, member) = match name.as_bytes() {
+            b"alg" => (1, Member::Alg),
+            b"kid" => (1 << 1, Member::Kid),
+            b"typ" => (1 << 2, Member::Typ),
+            b"cty" => (1 << 3, Member::Cty),
+            b"crit" | b"b64" | b"zip" => (0, Member::Unsupported),
+            b"jku" => (1 << 4, Member::Other),
+            b"jwk" => (1 << 5, Member::Other),
+            b"x5u" => (1 << 6, Member::Other),
+            b"x5c" => (1 << 7, Member::Other),
+            b"x5t" => (1 << 8, Member::Other),
+            b"x5t#S256" => (1 << 9, Member::Other),
+            _ => return self.insert_other(name).then_some(Member::Other),
+        };
+        let new = self.usual & bit == 0;
+        self.usual |= bit;
+        new.then_some(member)
+    }
+
+    fn insert_other(&mut self, name: &str) -> bool {
+        if self.others.iter().any(|other| other == name) {
+            return false;
         }
+        self.others.push(name.to_owned());
+        // A header of 16 KiB could name thousands, and this list is searched linearly.
+        self.others.len() <= MAX_OTHERS
     }
 }
 
-const REGISTERED: [&str; 13] = [
-    "alg", "kid", "typ", "cty", "crit", "b64", "zip", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256",
-];
+/// Reads a name that must not be among those seen (RFC 7515 §4).
+struct NameIn<'s>(&'s mut Names);
+
+impl<'de> DeserializeSeed<'de> for NameIn<'_> {
+    type Value = Member;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Member, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for NameIn<'_> {
+    type Value = Member;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name that did not occur yet")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Member, E> {
+        self.0.insert(name).ok_or_else(|| E::custom("refused"))
+    }
+}
+
 const MAX_OTHERS: usize = 32;
 
 /// Reads a JSON string, borrowed from the input where it holds no escape.

@@ -1,0 +1,77 @@
+//! Keys from the network.
+
+use std::time::Duration;
+
+use super::{keys::read_file, vars::Vars};
+use crate::{
+    error::ConfigError,
+    key::remote::{RemoteKeySet, RemoteKeySetBuilder},
+};
+
+/// Where a key set is fetched from.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    Url(String),
+    Issuer(String),
+}
+
+/// By which numbers, and trusting whom.
+///
+/// They are checked even where no keys are fetched, so that a value is never wrong unnoticed.
+#[derive(Clone, Debug)]
+pub(super) struct Fetching {
+    max_age: Option<Duration>,
+    cooldown: Option<Duration>,
+    timeout: Option<Duration>,
+    stale: Option<Duration>,
+    root: Option<Vec<u8>>,
+}
+
+impl Fetching {
+    pub(super) fn read(vars: &mut Vars) -> Result<Self, ConfigError> {
+        let mut seconds = |name, least, most| {
+            let seconds = vars.number(name, least..=most)?;
+            Ok::<_, ConfigError>(seconds.map(|seconds| Duration::from_secs(seconds.into())))
+        };
+        Ok(Self {
+            max_age: seconds(CACHE, 1, DAY)?,
+            cooldown: seconds(COOLDOWN, 1, DAY)?,
+            timeout: seconds(TIMEOUT, 1, 60)?,
+            stale: seconds(STALE, 0, 7 * DAY)?,
+            root: match vars.text(CA_FILE)? {
+                Some(path) => Some(read_file(CA_FILE, &path)?),
+                None => None,
+            },
+        })
+    }
+
+    pub(super) fn start(&self, place: &Place) -> RemoteKeySetBuilder {
+        let mut keys = match place {
+            Place::Url(url) => RemoteKeySet::jwks(url),
+            Place::Issuer(issuer) => RemoteKeySet::oidc(issuer),
+        };
+        if let Some(max_age) = self.max_age {
+            keys = keys.max_age(max_age);
+        }
+        if let Some(cooldown) = self.cooldown {
+            keys = keys.cooldown(cooldown);
+        }
+        if let Some(timeout) = self.timeout {
+            keys = keys.timeout(timeout);
+        }
+        if let Some(stale) = self.stale {
+            keys = keys.stale(stale);
+        }
+        match &self.root {
+            Some(root) => keys.root_certificate(root.clone()),
+            None => keys,
+        }
+    }
+}
+
+const DAY: u32 = 24 * 3600;
+const CACHE: &str = "JWT_JWKS_CACHE_SECONDS";
+const COOLDOWN: &str = "JWT_JWKS_COOLDOWN_SECONDS";
+const TIMEOUT: &str = "JWT_JWKS_TIMEOUT_SECONDS";
+const STALE: &str = "JWT_JWKS_STALE_SECONDS";
+const CA_FILE: &str = "JWT_JWKS_CA_FILE";

@@ -1,0 +1,308 @@
+//! What the rules take note of while the claims are read.
+
+use smallvec::SmallVec;
+
+use super::{
+    roles::RolePath,
+    witness::{Item, Number, Seen},
+};
+use crate::{
+    error::AuthErrorKind,
+    principal::{Facts, Field, List},
+    token::date::Date,
+};
+
+/// What the rules need to know of the claims.
+pub(crate) struct Noted<'r> {
+    pub(crate) facts: Facts,
+    pub(crate) expires: Option<Date>,
+    pub(crate) not_before: Option<Date>,
+    pub(crate) issued: Option<Date>,
+    pub(crate) audience: Audience,
+    /// The token says that it is a refresh, ID or logout token.
+    pub(crate) other_use: bool,
+    /// The token is bound to a key (`cnf`, RFC 7800 §3).
+    pub(crate) bound: bool,
+    /// The token says that a client acts for itself.
+    pub(crate) service: bool,
+    /// There is a claim `scp`.
+    pub(crate) scp: bool,
+    /// There is a claim `clientHost`.
+    pub(crate) client_host: bool,
+    audiences: &'r [String],
+    roles: &'r [RolePath],
+    /// A bit for each claim that occurred.
+    seen: u32,
+    role_claims: SmallVec<[&'r str; 4]>,
+    /// How many objects were taken for the claims.
+    pub(super) objects: u32,
+    /// What a claim was refused for.
+    pub(super) fault: Option<AuthErrorKind>,
+}
+
+/// What was found in `aud`, compared with what is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    Missing,
+    Other,
+    Expected,
+}
+
+impl<'r> Noted<'r> {
+    /// Nothing as yet of these claims.
+    pub(crate) fn new(json: &str, audiences: &'r [String], roles: &'r [RolePath]) -> Self {
+        Self {
+            facts: Facts::reading(json),
+            expires: None,
+            not_before: None,
+            issued: None,
+            audience: Audience::Missing,
+            other_use: false,
+            bound: false,
+            service: false,
+            scp: false,
+            client_host: false,
+            audiences,
+            roles,
+            seen: 0,
+            role_claims: SmallVec::new(),
+            objects: 0,
+            fault: None,
+        }
+    }
+
+    /// `azp`, which names the client where `client_id` is missing (OpenID Connect Core §2).
+    pub(crate) fn adopt_authorized_party(&mut self) {
+        if self.facts.text(Field::ClientId).is_none() {
+            self.facts.copy(Field::AuthorizedParty, Field::ClientId);
+        }
+    }
+
+    /// `cid`, as Okta calls the client.
+    pub(crate) fn adopt_cid(&mut self) {
+        if self.facts.text(Field::ClientId).is_none() {
+            self.facts.copy(Field::Cid, Field::ClientId);
+        }
+    }
+
+    /// What the rules make of a claim.
+    pub(super) fn name(&self, name: &str) -> Name<'r> {
+        let mut heads = self.roles.iter().map(|path| path.head.as_str());
+        Name {
+            claim: Claim::of(name),
+            role: heads.find(|head| *head == name),
+        }
+    }
+
+    /// Takes note of a value; `false` where it is refused.
+    pub(super) fn takes(&mut self, name: Name<'r>, value: Seen<'_>) -> bool {
+        let noted = match name.claim {
+            Some(claim) => self.note(claim, value),
+            None => Ok(()),
+        };
+        let noted = match name.role {
+            Some(head) => noted.and_then(|()| self.note_roles(head, value)),
+            None => noted,
+        };
+        match noted {
+            Ok(()) => true,
+            Err(fault) => {
+                self.fault = Some(fault);
+                false
+            }
+        }
+    }
+
+    fn note_roles(&mut self, head: &'r str, value: Seen<'_>) -> Result<(), AuthErrorKind> {
+        if self.role_claims.contains(&head) {
+            return Err(AuthErrorKind::MalformedClaims);
+        }
+        self.role_claims.push(head);
+        for path in self.roles.iter().filter(|path| path.head == head) {
+            path.collect(value, &mut self.facts);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, claim: Claim, value: Seen<'_>) -> Result<(), AuthErrorKind> {
+        let malformed = AuthErrorKind::MalformedClaims;
+        // RFC 7519 §4: names must be unique.
+        let bit = 1 << claim as u32;
+        if self.seen & bit != 0 {
+            return Err(malformed);
+        }
+        self.seen |= bit;
+        self.scp |= claim == Claim::Scp;
+        match claim {
+            Claim::Exp => self.expires = Some(date(value)?),
+            Claim::Nbf => self.not_before = Some(date(value)?),
+            Claim::Iat => self.issued = Some(date(value)?),
+            Claim::Iss => self.field(Field::Issuer, value)?,
+            Claim::Sub => self.field(Field::Subject, value)?,
+            Claim::Jti => self.field(Field::TokenId, value)?,
+            Claim::ClientId => self.field(Field::ClientId, value)?,
+            Claim::Sid => self.field(Field::SessionId, value)?,
+            Claim::Azp => self.field(Field::AuthorizedParty, value)?,
+            Claim::Aud => self.audience = self.compare_audience(value)?,
+            Claim::Cnf => self.bound = true,
+            // A provider's own claim: anything else than a string is another provider's.
+            Claim::Cid => {
+                if let Some(client) = value.as_text() {
+                    self.facts.set(Field::Cid, client);
+                }
+            }
+            Claim::ClientHost => self.client_host = true,
+            Claim::Typ | Claim::Type | Claim::TokenUse => {
+                self.other_use |= value.as_text().is_some_and(names_other_use);
+            }
+            Claim::Idtyp | Claim::Gty => {
+                self.service |= value.as_text().is_some_and(names_service);
+            }
+            Claim::Scope | Claim::Scp => match value {
+                Seen::Text(scope) => self.facts.push_words(List::Scope, scope),
+                Seen::List(tokens) => {
+                    for token in tokens.iter().filter_map(Item::as_text) {
+                        self.facts.push(List::Scope, token);
+                    }
+                }
+                Seen::Number(_) | Seen::Other(_) => {}
+            },
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, field: Field, value: Seen<'_>) -> Result<(), AuthErrorKind> {
+        let text = value.as_text().ok_or(AuthErrorKind::MalformedClaims)?;
+        self.facts.set(field, text);
+        Ok(())
+    }
+
+    // RFC 7519 §4.1.3: a string, or an array of strings.
+    fn compare_audience(&self, value: Seen<'_>) -> Result<Audience, AuthErrorKind> {
+        let expected = |name: &str| self.audiences.iter().any(|ours| ours == name);
+        let mut found = Audience::Other;
+        match value {
+            Seen::Text(name) if expected(name) => found = Audience::Expected,
+            Seen::Text(_) => {}
+            Seen::List(names) => {
+                for name in names {
+                    let name = name.as_text().ok_or(AuthErrorKind::MalformedClaims)?;
+                    if expected(name) {
+                        found = Audience::Expected;
+                    }
+                }
+            }
+            Seen::Number(_) | Seen::Other(_) => return Err(AuthErrorKind::MalformedClaims),
+        }
+        Ok(found)
+    }
+}
+
+/// What the rules make of a claim's name.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Name<'r> {
+    claim: Option<Claim>,
+    /// The claim that roles are read from.
+    role: Option<&'r str>,
+}
+
+impl Name<'_> {
+    /// Whether no rule reads the claim.
+    pub(super) fn is_unread(self) -> bool {
+        self.claim.is_none() && self.role.is_none()
+    }
+
+    pub(super) fn is_date(self) -> bool {
+        matches!(self.claim, Some(Claim::Exp | Claim::Nbf | Claim::Iat))
+    }
+}
+
+/// The claims that a rule reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claim {
+    Exp,
+    Nbf,
+    Iat,
+    Iss,
+    Aud,
+    Sub,
+    Jti,
+    ClientId,
+    Azp,
+    Sid,
+    Scope,
+    /// Entra's and Okta's name for the scope.
+    Scp,
+    Cnf,
+    // What the token says of its own use.
+    Typ,
+    Type,
+    TokenUse,
+    /// Entra: `app` where a client acts for itself.
+    Idtyp,
+    /// Auth0: the grant type.
+    Gty,
+    /// Okta: the client.
+    Cid,
+    /// Keycloak: where the client called from, written for service accounts alone.
+    ClientHost,
+}
+
+impl Claim {
+    fn of(name: &str) -> Option<Self> {
+        // Compared as bytes, which the compiler turns into a tree.
+        Some(match name.as_bytes() {
+            b"exp" => Self::Exp,
+            b"nbf" => Self::Nbf,
+            b"iat" => Self::Iat,
+            b"iss" => Self::Iss,
+            b"aud" => Self::Aud,
+            b"sub" => Self::Sub,
+            b"jti" => Self::Jti,
+            b"client_id" => Self::ClientId,
+            b"azp" => Self::Azp,
+            b"sid" => Self::Sid,
+            b"scope" => Self::Scope,
+            b"scp" => Self::Scp,
+            b"cnf" => Self::Cnf,
+            b"typ" => Self::Typ,
+            b"type" => Self::Type,
+            b"token_use" => Self::TokenUse,
+            b"idtyp" => Self::Idtyp,
+            b"gty" => Self::Gty,
+            b"cid" => Self::Cid,
+            b"clientHost" => Self::ClientHost,
+            _ => return None,
+        })
+    }
+}
+
+// RFC 7519 §2: a number of seconds, a fraction allowed.
+fn date(value: Seen<'_>) -> Result<Date, AuthErrorKind> {
+    match value {
+        Seen::Number(Number::Unsigned(seconds)) => Ok(Date::from_u64(seconds)),
+        Seen::Number(Number::Signed(seconds)) => Ok(Date::from_i64(seconds)),
+        Seen::Number(Number::Float(seconds)) if seconds.is_finite() => Ok(Date::from_f64(seconds)),
+        _ => Err(AuthErrorKind::MalformedClaims),
+    }
+}
+
+/// RFC 8725 §3.12: a token made for one use must not serve another. Keycloak writes `typ`,
+/// Cognito `token_use`, many home-grown issuers `type`.
+fn names_other_use(value: &str) -> bool {
+    const OTHERS: [&str; 8] = [
+        "refresh",
+        "refresh_token",
+        "refresh+jwt",
+        "offline",
+        "id",
+        "id_token",
+        "logout",
+        "logout_token",
+    ];
+    OTHERS.iter().any(|other| other.eq_ignore_ascii_case(value))
+}
+
+fn names_service(value: &str) -> bool {
+    matches!(value, "app" | "client-credentials" | "client_credentials")
+}

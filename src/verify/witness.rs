@@ -1,0 +1,333 @@
+//! Claims that are looked at before the application's type gets them.
+
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize,
+    de::{
+        self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+        Visitor,
+        value::{
+            CowStrDeserializer, MapAccessDeserializer, SeqAccessDeserializer, SeqDeserializer,
+        },
+    },
+    forward_to_deserialize_any,
+};
+use serde_json::Value;
+use smallvec::SmallVec;
+
+use super::noted::{Name, Noted};
+
+/// A claim's value, as a rule sees it.
+#[derive(Clone, Copy)]
+pub(crate) enum Seen<'a> {
+    Text(&'a str),
+    Number(Number),
+    List(&'a [Item<'a>]),
+    /// What no rule reads closely: null, a boolean, an object.
+    Other(&'a Value),
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Number {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+}
+
+/// An item of an array.
+pub(crate) enum Item<'de> {
+    Text(Cow<'de, str>),
+    Other(Value),
+}
+
+/// The items of an array; those of a usual token (its roles, its scopes) need no allocation.
+type List<'de> = SmallVec<[Item<'de>; 8]>;
+
+impl<'a> Seen<'a> {
+    pub(crate) fn as_text(&self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl Item<'_> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// Reads a claim's value, has it noted, and replays it to the application's type.
+///
+/// So both see the same value, whatever route that type takes through serde; and a type that takes
+/// an unusual one cannot make a check miss its claim.
+pub(super) struct Witness<'n, 'r, S> {
+    pub(super) seed: S,
+    pub(super) name: Name<'r>,
+    pub(super) noted: &'n mut Noted<'r>,
+}
+
+impl<'de, S: DeserializeSeed<'de>> Witness<'_, '_, S> {
+    fn replay<E: de::Error>(
+        self,
+        seen: Seen<'_>,
+        replay: Replay<'_, 'de, E>,
+    ) -> Result<S::Value, E> {
+        if !self.noted.takes(self.name, seen) {
+            return Err(E::custom("refused"));
+        }
+        self.seed.deserialize(replay)
+    }
+
+    fn number<E: de::Error>(self, number: Number) -> Result<S::Value, E> {
+        self.replay(Seen::Number(number), Replay::Number(number))
+    }
+
+    fn other<E: de::Error>(self, value: Value) -> Result<S::Value, E> {
+        if !self.noted.takes(self.name, Seen::Other(&value)) {
+            return Err(E::custom("refused"));
+        }
+        self.seed.deserialize(Replay::Other(value))
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Witness<'_, '_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<S::Value, D::Error> {
+        if self.name.is_date() {
+            // The application's build may turn on serde_json's `arbitrary_precision`, which changes
+            // how numbers look to those who do not ask for one.
+            json.deserialize_f64(self)
+        } else {
+            json.deserialize_any(self)
+        }
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Witness<'_, '_, S> {
+    type Value = S::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<S::Value, E> {
+        self.replay(Seen::Text(text), Replay::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<S::Value, E> {
+        self.replay(Seen::Text(text), Replay::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<S::Value, E> {
+        self.other(Value::Bool(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<S::Value, E> {
+        self.number(Number::Unsigned(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<S::Value, E> {
+        self.number(Number::Signed(value))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<S::Value, E> {
+        self.number(Number::Float(value))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<S::Value, E> {
+        self.other(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<S::Value, A::Error> {
+        let mut items = List::new();
+        while let Some(item) = seq.next_element_seed(AnyItem)? {
+            items.push(item);
+        }
+        if !self.noted.takes(self.name, Seen::List(&items)) {
+            return Err(de::Error::custom("refused"));
+        }
+        self.seed.deserialize(Replay::List(&mut items, PhantomData))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<S::Value, A::Error> {
+        // Also where serde_json, with `arbitrary_precision`, passes a number off as a map.
+        self.other(Value::deserialize(MapAccessDeserializer::new(map))?)
+    }
+}
+
+/// Reads a claim's name, finds out what the rules make of it, and replays it.
+pub(super) struct NameWitness<'n, 'r, S> {
+    pub(super) seed: S,
+    pub(super) name: &'n mut Name<'r>,
+    pub(super) noted: &'n Noted<'r>,
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for NameWitness<'_, '_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<S::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for NameWitness<'_, '_, S> {
+    type Value = S::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a claim's name")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<S::Value, E> {
+        *self.name = self.noted.name(name);
+        self.seed.deserialize(Replay::Text(Cow::Borrowed(name)))
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<S::Value, E> {
+        *self.name = self.noted.name(name);
+        self.seed
+            .deserialize(Replay::Text(Cow::Owned(name.to_owned())))
+    }
+}
+
+/// Reads an item of an array.
+struct AnyItem;
+
+impl<'de> DeserializeSeed<'de> for AnyItem {
+    type Value = Item<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Item<'de>, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnyItem {
+    type Value = Item<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Item<'de>, E> {
+        Ok(Item::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Item<'de>, E> {
+        Ok(Item::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Item<'de>, E> {
+        Ok(Item::Other(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Item<'de>, E> {
+        Ok(Item::Other(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Item<'de>, E> {
+        Ok(Item::Other(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Item<'de>, E> {
+        Ok(Item::Other(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Item<'de>, E> {
+        Ok(Item::Other(Value::Null))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Item<'de>, A::Error> {
+        Value::deserialize(SeqAccessDeserializer::new(seq)).map(Item::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item<'de>, A::Error> {
+        Value::deserialize(MapAccessDeserializer::new(map)).map(Item::Other)
+    }
+}
+
+/// A value that was read already. Small, because it is moved about; so the list is borrowed.
+pub(crate) enum Replay<'l, 'de, E> {
+    Text(Cow<'de, str>),
+    Number(Number),
+    List(&'l mut List<'de>, PhantomData<fn() -> E>),
+    Other(Value),
+}
+
+impl<'de, E: de::Error> Deserializer<'de> for Replay<'_, 'de, E> {
+    type Error = E;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        match self {
+            Self::Text(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
+            Self::Text(Cow::Owned(text)) => visitor.visit_string(text),
+            Self::Number(Number::Unsigned(number)) => visitor.visit_u64(number),
+            Self::Number(Number::Signed(number)) => visitor.visit_i64(number),
+            Self::Number(Number::Float(number)) => visitor.visit_f64(number),
+            Self::List(items, _) => {
+                let mut items = SeqDeserializer::new(items.drain(..));
+                let value = visitor.visit_seq(&mut items)?;
+                items.end()?;
+                Ok(value)
+            }
+            Self::Other(value) => value.deserialize_any(visitor).map_err(E::custom),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        match self {
+            Self::Other(Value::Null) => visitor.visit_none(),
+            present => visitor.visit_some(present),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, E> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, E> {
+        match self {
+            Self::Text(text) => visitor.visit_enum(CowStrDeserializer::new(text)),
+            Self::Other(value) => value
+                .deserialize_enum(name, variants, visitor)
+                .map_err(E::custom),
+            Self::Number(_) => Err(E::invalid_type(Unexpected::Other("number"), &visitor)),
+            Self::List(..) => Err(E::invalid_type(Unexpected::Seq, &visitor)),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct identifier
+    }
+}
+
+impl<'de, E: de::Error> IntoDeserializer<'de, E> for Item<'de> {
+    type Deserializer = Replay<'de, 'de, E>;
+
+    fn into_deserializer(self) -> Self::Deserializer {
+        match self {
+            Self::Text(text) => Replay::Text(text),
+            Self::Other(value) => Replay::Other(value),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The direction of dependencies: higher rows see lower rows, never the reverse.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The rows from the lowest up. In a row, a later group sees the earlier ones; modules of one group
+/// do not see each other.
+const ROWS: &[&[&[&str]]] = &[
+    &[
+        &["error", "clock", "secret"],
+        &["token"],
+        &["claims"],
+        &["principal"],
+        &["event"],
+    ],
+    &[&["key"]],
+    &[&["verify"], &["issue"]],
+    &[&["revoke"], &["refresh"], &["session"], &["login"]],
+    &[&["body", "head"], &["deny", "extract"], &["gate"]],
+    &[&["auth", "role_guard", "api_key", "rate_limit", "chat"]],
+    &[&["settings", "endpoints"]],
+    &[&["axum", "tonic", "warp", "hyper", "store"]],
+    &[&["test_util", "manual", "prelude"]],
+];
+
+/// Edges that break the picture, each with its reason. One that is gone must leave this list.
+const KNOWN: &[(&str, &str)] = &[];
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The code without comments and without its test module.
+fn code(text: &str) -> String {
+    let mut kept = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" {
+            // Attributes may stand between; a module in a file of its own ends with a semicolon.
+            while lines.peek().is_some_and(|next| next.starts_with("#[")) {
+                lines.next();
+            }
+            match lines.next() {
+                Some(next) if next.starts_with("mod ") && next.ends_with('{') => break,
+                _ => continue,
+            }
+        }
+        let line = line.split("//").next().unwrap_or_default();
+        kept.push(line);
+    }
+    kept.join("\n")
+}
+
+/// The modules that `crate::…` paths name, those in braces included.
+fn named(code: &str) -> BTreeSet<String> {
+    let first_word = |text: &str| {
+        let text = text.trim_start();
+        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
+        text[..end.unwrap_or(text.len())].to_owned()
+    };
+    let mut found = BTreeSet::new();
+    for (at, path) in code.match_indices("crate::") {
+        let rest = &code[at + path.len()..];
+        match rest.strip_prefix('{') {
+            None => drop(found.insert(first_word(rest))),
+            Some(list) => found.extend(items(list).iter().map(|item| first_word(item))),
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+/// The items of a list in braces, after the opening one.
+fn items(list: &str) -> Vec<String> {
+    let mut items = vec![String::new()];
+    let mut depth = 0;
+    for c in list.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                items.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        items.last_mut().unwrap().push(c);
+    }
+    items
+}
+
+fn position(module: &str) -> Option<(usize, usize)> {
+    ROWS.iter().enumerate().find_map(|(row, groups)| {
+        let group = groups.iter().position(|group| group.contains(&module))?;
+        Some((row, group))
+    })
+}
+
+#[test]
+fn dependencies_point_downwards() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    files(&source, &mut paths);
+    assert!(paths.len() > 30);
+
+    let mut edges = BTreeMap::<(String, String), Vec<String>>::new();
+    for path in paths {
+        let place = path.strip_prefix(&source).unwrap().to_owned();
+        let first = place.iter().next().unwrap().to_str().unwrap();
+        let module = first.trim_end_matches(".rs").to_owned();
+        let of_tests = place
+            .iter()
+            .any(|part| part == "tests" || part == "tests.rs");
+        if module == "lib" || of_tests {
+            continue;
+        }
+        for target in named(&code(&fs::read_to_string(&path).unwrap())) {
+            if target != module {
+                let files = edges.entry((module.clone(), target)).or_default();
+                files.push(place.display().to_string());
+            }
+        }
+    }
+    assert!(
+        edges.contains_key(&("auth".into(), "verify".into())),
+        "{edges:?}"
+    );
+
+    let mut broken = Vec::new();
+    let mut met = BTreeSet::new();
+    for ((module, target), files) in &edges {
+        let (Some(own), Some(other)) = (position(module), position(target)) else {
+            broken.push(format!("{module} or {target} is in no row: {files:?}"));
+            continue;
+        };
+        if other >= own {
+            match KNOWN.iter().find(|known| **known == (module, target)) {
+                Some(known) => drop(met.insert(*known)),
+                None => broken.push(format!("{module} sees {target}: {files:?}")),
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    for known in KNOWN {
+        assert!(
+            met.contains(known),
+            "{known:?} is mended: take it from the list"
+        );
+    }
+}
+
+#[test]
+fn the_reader_of_paths_sees_every_form() {
+    let text =
+        "use crate::{a, b::{c, d::{e}}, f::g, h};\nuse crate::i::j; x(crate::k::l, crate::m)";
+    let names: Vec<_> = named(text).into_iter().collect();
+    assert_eq!(names, ["a", "b", "f", "h", "i", "k", "m"]);
+    let stripped = code(
+        "use crate::a; // crate::b\n#[cfg(test)]\nmod tests;\n#[cfg(test)]\n#[x]\nmod tests {\ncrate::c\n}",
+    );
+    assert_eq!(named(&stripped).into_iter().collect::<Vec<_>>(), ["a"]);
+}

@@ -71,6 +71,13 @@ impl KeySet {
     /// RFC 8725 §3.1: a smuggled `oct` key would let its author sign tokens.
     #[cfg(feature = "jwks")]
     pub(crate) fn from_network(json: &[u8], max_keys: usize) -> Result<Self, ConfigError> {
+        // Half a megabyte of empty objects takes fifty when it is read.
+        let parts = json
+            .iter()
+            .filter(|byte| matches!(byte, b'{' | b'[' | b','));
+        if parts.count() > MOST_PARTS.saturating_mul(max_keys.saturating_add(16)) {
+            return Err(ConfigError::KeySet("more in it than keys".into()));
+        }
         Self::read(json, max_keys, |entry| {
             entry.get("kty").and_then(Value::as_str) != Some("oct")
         })
@@ -255,6 +262,11 @@ impl fmt::Debug for KeySet {
             .finish_non_exhaustive()
     }
 }
+
+/// Values in a document from the network, for each key that it may hold: several times what a key
+/// with a certificate chain has.
+#[cfg(feature = "jwks")]
+const MOST_PARTS: usize = 64;
 
 /// How many entries an error tells about, and how much of each one's `kid`.
 const MOST_NAMED: usize = 8;

@@ -203,6 +203,47 @@ async fn d36_the_media_type_does_not_matter() {
     }
 }
 
+#[test]
+fn d35_a_document_within_the_limit_costs_no_more_memory_than_a_huge_one() {
+    for piece in [r#"{"":0},"#, "[0],", r#"{"a":{"":0}},"#, "0,", "[[["] {
+        let filling = piece.repeat((512 * 1024 - 32) / piece.len());
+        for body in [
+            format!(r#"{{"keys":[{filling}0]}}"#),
+            format!(r#"{{"x":[{filling}0],"keys":[]}}"#),
+        ] {
+            let counted = allocation_counter::measure(|| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(async {
+                        let keys = Scripted::new(body).keys(&TestClock::new()).await;
+                        assert!(!keys.is_usable() && keys.last_error().is_some());
+                    });
+            });
+            assert!(counted.bytes_max < 16 << 20, "{piece}: {counted:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn d20_a_hundred_keys_with_certificates_are_read() {
+    let chain = vec!["M".repeat(1200); 3];
+    let entries: Vec<_> = (0..100)
+        .map(|number| {
+            odd(|jwk| {
+                jwk["kid"] = json!(format!("key-{number}"));
+                jwk["x5c"] = json!(chain);
+                jwk["x5t"] = json!("x");
+                jwk["issuer"] = json!("https://as.example");
+            })
+        })
+        .collect();
+    let client = Scripted::new(json!({ "keys": entries }).to_string());
+    let keys = client.keys(&TestClock::new()).await;
+    assert!(keys.is_usable(), "{:?}", keys.last_error());
+}
+
 #[tokio::test]
 async fn a_failure_does_not_repeat_what_the_server_wrote() {
     let kid = "injected\n".repeat(10_000);

@@ -1,5 +1,12 @@
 //! Keys from the network, against a key server that misbehaves on demand.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 mod discovery;
 mod documents;
 mod faults;

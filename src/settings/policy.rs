@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::vars::{Vars, refuse};
-use crate::{error::ConfigError, token::header::media_type, verify::VerifierBuilder};
+use crate::{
+    error::ConfigError,
+    verify::{VerifierBuilder, media_type},
+};
 
 #[derive(Clone, Debug)]
 pub(super) struct Policy {

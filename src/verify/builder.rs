@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::{
     CheckError, Preset, Verified, Verifier,
     examine::Check,
+    header::media_type,
     policy::{Policy, Typ, is_never_access_token},
     preset::Dialect,
     roles::RolePath,
@@ -18,7 +19,6 @@ use crate::{
     clock::{Clock, SystemClock},
     error::ConfigError,
     key::{Algorithm, KeySet, KeySource, default_algorithms},
-    token::header::media_type,
 };
 
 /// Builds a [`Verifier`]. Mistakes in the input are reported by [`build`](Self::build).

@@ -4,15 +4,18 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::{CheckError, Verified, noted::Noted, parse, policy::Policy};
+use super::{
+    CheckError, Verified,
+    header::{Header, Text},
+    noted::Noted,
+    parse,
+    policy::Policy,
+};
 use crate::{
     clock::Clock,
     error::{AuthError, AuthErrorKind},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
-    token::{
-        compact::{Compact, Room, decode},
-        header::{Header, Text},
-    },
+    token::compact::{Compact, Room, decode},
 };
 
 /// Keys and rules.

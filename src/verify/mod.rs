@@ -24,6 +24,7 @@
 
 mod builder;
 mod examine;
+mod header;
 mod noted;
 mod parse;
 mod policy;
@@ -37,7 +38,6 @@ use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::examine::Examined;
 use self::{
     builder::Keys,
     examine::Rules,
@@ -49,6 +49,7 @@ pub use self::{
     trust::{IssuerResolver, Resolution, Tenants},
     verified::Verified,
 };
+pub(crate) use self::{examine::Examined, header::media_type};
 #[cfg(feature = "jwks")]
 use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
 use crate::{

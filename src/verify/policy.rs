@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{
+    header::{Header, media_type},
     noted::{Audience, Noted},
     preset::Dialect,
     roles::RolePath,
@@ -10,10 +11,7 @@ use super::{
 use crate::{
     error::AuthErrorKind,
     principal::{Field, PrincipalKind},
-    token::{
-        date::Date,
-        header::{Header, media_type},
-    },
+    token::date::Date,
 };
 
 /// What is expected of a token. Expected means required: a missing claim never passes.

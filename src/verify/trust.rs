@@ -11,15 +11,13 @@ use super::{
     Kind, Verifier,
     builder::DEFAULT_MAX_BYTES,
     examine::{ROOM, peek_issuer},
+    header::Header,
 };
 use crate::{
     clock::{Clock, SystemClock},
     error::{AuthError, AuthErrorKind, ConfigError},
     key::{Algorithm, KeyWait},
-    token::{
-        compact::{Compact, Room},
-        header::Header,
-    },
+    token::compact::{Compact, Room},
 };
 
 /// Verifiers, and what chooses among them.

@@ -3,7 +3,12 @@
 //! `cargo bench --features test-util,jwks --bench keys`, optionally with `-- --quick` and a part of a
 //! group's name.
 
-#![allow(clippy::expect_used, reason = "a benchmark fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark fails by panicking"
+)]
 
 mod harness;
 

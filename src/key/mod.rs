@@ -192,6 +192,12 @@ pub struct KeyNews {
 }
 
 impl KeyNews {
+    /// Whether nobody waits any more.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Ends the wait.
     pub fn announce(self) {
         // Nobody waits any more where the request was dropped.

@@ -107,9 +107,11 @@ impl KeySet {
         }
         if keys.is_empty() {
             let mut message = String::from("not one usable key in it");
-            for (kid, why) in &skipped {
+            // Somebody else wrote these, at any length and in any number.
+            for (kid, why) in skipped.iter().take(MOST_NAMED) {
                 let kid = kid.as_deref().unwrap_or("no kid");
-                message.push_str(&format!("; {}: {why}", kid.escape_debug()));
+                let kid: String = kid.escape_debug().take(LONGEST_NAMED).collect();
+                message.push_str(&format!("; {kid}: {why}"));
             }
             return Err(ConfigError::KeySet(message.into()));
         }
@@ -253,6 +255,10 @@ impl fmt::Debug for KeySet {
             .finish_non_exhaustive()
     }
 }
+
+/// How many entries an error tells about, and how much of each one's `kid`.
+const MOST_NAMED: usize = 8;
+const LONGEST_NAMED: usize = 64;
 
 /// HMAC secrets that are tried in order (decided so that one can be replaced twice in a row).
 const MAX_SECRETS: usize = 3;

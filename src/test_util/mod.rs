@@ -2,7 +2,8 @@
 //!
 //! Handler tests need no cryptography: [`signed_in`] puts a caller into every request, as an
 //! authenticating layer would. Tests that do send tokens get them from a [`TestIssuer`], which
-//! signs with the published [`TestKeys`] and, where the time matters, reads a [`TestClock`].
+//! signs with the published [`TestKeys`] and, where the time matters, reads a [`TestClock`]. With
+//! the feature `jwks`, a `JwksFixture` publishes keys, and misbehaves where a test wants that.
 //!
 //! # Security
 //!
@@ -43,6 +44,10 @@
 mod caller;
 mod clock;
 mod issuer;
+#[cfg(feature = "jwks")]
+mod jwks;
+#[cfg(feature = "jwks")]
+mod jwks_answer;
 mod keys;
 mod signature;
 
@@ -54,3 +59,6 @@ pub use self::{
     issuer::TestIssuer,
     keys::TestKeys,
 };
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+pub use self::{jwks::JwksFixture, jwks_answer::Answer};

@@ -362,6 +362,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         if secrets != 0 && secrets != listed.len() {
             return Err(ConfigError::MixedFamilies);
         }
+        #[cfg(feature = "jwks")]
+        if secrets != 0 && matches!(keys, Keys::Remote(_)) {
+            let problem = "secrets are never taken from a published key set";
+            return Err(ConfigError::Algorithm(problem.into()));
+        }
         if let Some(set) = keys.set() {
             let of_other_family = set.keys().any(|key| key.is_secret() != (secrets != 0));
             if of_other_family {

@@ -8,7 +8,7 @@ use super::{
     Handle, KeyEvent, RemoteKeySet,
     discovery::Issuer,
     fetch::{Fetch, HttpFetch, is_safe},
-    refresh::{Listener, Origin, Worker},
+    refresh::{Closing, Listener, Origin, Worker},
     state::{Numbers, Shared},
 };
 use crate::{
@@ -67,7 +67,7 @@ impl RemoteKeySetBuilder {
         }
     }
 
-    /// Fetches with a client of one's own.
+    /// Fetches with a client of one's own, whose affair roots and the size limit then are.
     pub fn fetch<F: Fetch>(self, client: F) -> RemoteKeySetBuilder<F> {
         RemoteKeySetBuilder {
             origin: self.origin,
@@ -234,6 +234,7 @@ impl<F: Fetch> RemoteKeySetBuilder<F> {
             origin: self.origin?,
             listener: self.listener,
             discovered: None,
+            _closing: Closing(Arc::clone(&shared)),
         };
         shared.begin();
         let keys = RemoteKeySet {

@@ -20,6 +20,10 @@ struct Metadata {
     jwks_uri: String,
 }
 
+fn is_https(url: &Uri) -> bool {
+    url.scheme_str() == Some("https")
+}
+
 impl Issuer {
     pub(super) fn new(name: &str) -> Result<Self, ConfigError> {
         let refuse = |problem: &'static str| ConfigError::invalid("issuer", problem);
@@ -74,7 +78,8 @@ impl Issuer {
             return Err(FetchError::plain("the metadata names another issuer"));
         }
         match metadata.jwks_uri.parse::<Uri>() {
-            Ok(url) if is_safe(&url) => Ok(url),
+            // Plain http from an issuer of https would be a downgrade, on loopback too.
+            Ok(url) if is_safe(&url) && (is_https(&url) || !is_https(place)) => Ok(url),
             _ => Err(FetchError::plain("the metadata's jwks_uri is not https")),
         }
     }

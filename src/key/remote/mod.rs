@@ -4,7 +4,7 @@
 //! key is known read an atomic pointer and never wait; one task does all fetching.
 //!
 //! ```text
-//!              first fetch ok                     80 % of max_age, a request comes
+//!              first fetch ok                     80 % of max_age
 //!   ┌───────┐ ───────────────▶ ┌───────────────┐ ────────────────────────▶ refresh in the
 //!   │ empty │                  │ fresh         │ ◀──────────────────────── background
 //!   │  503  │ ◀──────┐         │ 200; unknown  │           ok
@@ -23,10 +23,10 @@
 //! | number | default |
 //! |---|---|
 //! | `max_age` | 10 min, moved by `Cache-Control: max-age` within 60 s to 1 h; an explicit one is exact |
-//! | refresh in the background | at 80 % ± 5 % of `max_age` |
+//! | refresh in the background | at 80 % ± 5 % of `max_age`, whether requests come or not |
 //! | `wait`, of a request for keys | 2 s, then 503; the fetch goes on |
 //! | `timeout`, of a whole fetch | 5 s; 2 s to connect |
-//! | unknown kid | one shared fetch; a burst of 2, then one per `cooldown` of 10 s; past that 401 |
+//! | unknown kid | one shared fetch; a burst of 2, then one per `cooldown` of 10 s; past that 401. A kid that was not found is asked for again after the cooldown |
 //! | backoff | 1 s doubling to 60 s while old keys serve, to 5 s while none do |
 //! | `stale` | 1 h, then 503 with `Retry-After` |
 //! | document | 512 KiB, 100 keys, https (http for loopback alone), redirects within the origin only |
@@ -97,7 +97,7 @@ impl RemoteKeySet {
         RemoteKeySetBuilder::oidc(issuer)
     }
 
-    /// Waits until keys are there, or the attempt to get them failed.
+    /// Waits until keys are there, or the attempt to get them failed: no longer than `timeout`.
     ///
     /// # Errors
     ///

@@ -1,6 +1,12 @@
 //! The one task that fetches.
 
-use std::{panic, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    panic::{self, AssertUnwindSafe},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use http::{StatusCode, Uri};
 
@@ -28,28 +34,36 @@ pub(super) struct Worker<F> {
     pub(super) listener: Option<Arc<Listener>>,
     /// What discovery found; forgotten when it no longer works.
     pub(super) discovered: Option<Uri>,
+    /// A part of the worker, so that it does its duty also where the worker never ran.
+    pub(super) _closing: Closing,
 }
 
 impl<F: Fetch> Worker<F> {
-    /// Fetches whenever a look-up asks for it, one fetch at a time, until the set is dropped.
+    /// Fetches whenever a look-up asks for it or the keys are due, one fetch at a time, until the
+    /// set is dropped.
     ///
     /// So an answer that comes late can never overwrite a newer one.
     pub(super) async fn run(mut self) {
-        // Also when the task is aborted or the client panics: nobody waits in vain.
-        let _closing = Closing(Arc::clone(&self.shared));
-        loop {
-            self.shared.wanted.notified().await;
-            if self.shared.is_closed() {
-                return;
+        while !self.shared.is_closed() {
+            tokio::select! {
+                () = self.shared.wanted.notified() => {
+                    if let Some(outcome) = self.fetch_with_deadlines().await {
+                        self.conclude(outcome);
+                    }
+                }
+                // The set's own clock decides: it may go slower than the runtime's.
+                () = tokio::time::sleep(self.shared.until_due()) => self.shared.start_due(),
             }
-            let outcome = self.fetch_with_deadlines().await;
-            self.conclude(outcome);
         }
     }
 
-    async fn fetch_with_deadlines(&mut self) -> Result<Fetched, FetchError> {
+    /// `None` where the set was dropped in the meantime.
+    async fn fetch_with_deadlines(&mut self) -> Option<Result<Fetched, FetchError>> {
         let shared = Arc::clone(&self.shared);
-        let limited = tokio::time::timeout(shared.numbers.timeout, self.fetch());
+        if shared.is_closed() {
+            return None;
+        }
+        let limited = tokio::time::timeout(shared.numbers.timeout, caught(self.fetch()));
         tokio::pin!(limited);
         loop {
             let next = shared.expire_waiters();
@@ -61,7 +75,13 @@ impl<F: Fetch> Worker<F> {
             };
             tokio::select! {
                 outcome = &mut limited => {
-                    return outcome.unwrap_or_else(|_| Err(FetchError::plain("no answer in time")));
+                    let late = |_| Err(FetchError::plain("no answer in time"));
+                    return Some(outcome.unwrap_or_else(late));
+                }
+                () = shared.wanted.notified() => {
+                    if shared.is_closed() {
+                        return None;
+                    }
                 }
                 () = deadline => {}
                 () = shared.joined.notified() => {}
@@ -87,12 +107,16 @@ impl<F: Fetch> Worker<F> {
     async fn fetch_keys(&self, url: &Uri) -> Result<Fetched, FetchError> {
         let before = self.shared.loaded();
         let known = before.as_ref().and_then(|before| before.etag.as_ref());
+        let known = known.filter(|(of, _)| of == url).map(|(_, tag)| tag);
         let response = get(&self.client, url, known).await?;
         let fresh = freshness(response.headers());
-        if response.status() == StatusCode::NOT_MODIFIED {
-            return Ok(Fetched::NotModified { fresh });
-        }
-        let etag = etag(response.headers());
+        let before = match before {
+            Some(before) if response.status() == StatusCode::NOT_MODIFIED => {
+                return Ok(Fetched::NotModified { before, fresh });
+            }
+            before => before,
+        };
+        let etag = etag(response.headers()).map(|tag| (url.clone(), tag));
         let document = response.into_body();
         // The same bytes are the same keys: nothing is prepared again.
         let set = match before.filter(|before| before.document == document) {
@@ -123,12 +147,23 @@ impl<F: Fetch> Worker<F> {
         event.record();
         if let Some(listener) = &self.listener {
             // A listener's panic must not end the fetching.
-            let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| listener(&event)));
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| listener(&event)));
         }
     }
 }
 
-struct Closing(Arc<Shared>);
+/// A client's panic is a failure like any other: it must not end the fetching.
+async fn caught<T>(fetch: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
+    let mut fetch = pin!(fetch);
+    poll_fn(|cx| {
+        panic::catch_unwind(AssertUnwindSafe(|| fetch.as_mut().poll(cx)))
+            .unwrap_or_else(|_| Poll::Ready(Err(FetchError::plain("the client panicked"))))
+    })
+    .await
+}
+
+/// Closes the set when the worker ends, also where it is aborted: nobody waits in vain.
+pub(super) struct Closing(pub(super) Arc<Shared>);
 
 impl Drop for Closing {
     fn drop(&mut self) {

@@ -9,7 +9,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
@@ -36,7 +36,8 @@ pub(super) struct Loaded {
     pub(super) set: KeySet,
     /// The document itself: the same bytes are not read again.
     pub(super) document: Bytes,
-    pub(super) etag: Option<HeaderValue>,
+    /// The tag, and whose it is: another URL may use the same one.
+    pub(super) etag: Option<(Uri, HeaderValue)>,
     fetched: Instant,
     max_age: Duration,
     /// When a look-up starts a refresh in the background.
@@ -45,6 +46,8 @@ pub(super) struct Loaded {
 
 /// What the age of a key set asks for.
 struct Age {
+    /// Nothing: what was not found a moment ago need not be asked for again.
+    young: bool,
     /// A refresh.
     due: bool,
     /// A refresh that should have come already.
@@ -56,10 +59,11 @@ pub(super) enum Fetched {
     Document {
         set: KeySet,
         document: Bytes,
-        etag: Option<HeaderValue>,
+        etag: Option<(Uri, HeaderValue)>,
         fresh: Option<Duration>,
     },
     NotModified {
+        before: Arc<Loaded>,
         fresh: Option<Duration>,
     },
 }
@@ -84,10 +88,17 @@ struct State {
     closed: bool,
     /// In the order of their deadlines.
     waiters: VecDeque<(tokio::time::Instant, KeyNews)>,
+    /// How many waiters make it worth looking for those whose request is gone.
+    prune_at: usize,
+    /// Those who wait until the fetch ends, however long it takes.
+    patient: Vec<KeyNews>,
     /// Unknown kids that the running fetch is to decide about, and those that were decided. Only
     /// hashes, keyed at random: kids are of any length, and anybody may write them.
     asked: HashSet<u64>,
     unknown: HashSet<u64>,
+    /// More kids than are remembered were asked for, and so decided: all that are unknown count.
+    asked_more: bool,
+    all_unknown: bool,
     /// Fetches that unknown kids may still cause, and since when.
     allowance: Option<(u32, Instant)>,
     failures: u32,
@@ -121,7 +132,12 @@ impl Shared {
                     }
                     return found;
                 }
-                return self.unknown_kid(query, now, &loaded.at(age));
+                let age = Age {
+                    young: age < self.numbers.cooldown,
+                    due: age >= loaded.refresh,
+                    stale: age >= loaded.max_age,
+                };
+                return self.unknown_kid(query, now, &age);
             }
         }
         self.nothing_usable(query, now)
@@ -145,9 +161,10 @@ impl Shared {
                 KeyLookup::Absent
             };
         }
-        // A fetch that is due anyway is nobody's expense. Were it left to known kids alone, a set
-        // whose keys were all replaced would never be fetched again.
-        if !age.due && state.unknown.contains(&kid) {
+        // A fetch that is due anyway is nobody's expense. And past the cooldown it is worth asking
+        // again: issuers sign with keys that not every cache in front of their key set has seen.
+        let decided = state.all_unknown || state.unknown.contains(&kid);
+        if decided && age.young && !age.due {
             return KeyLookup::Absent;
         }
         let asking = state.in_flight
@@ -157,6 +174,8 @@ impl Shared {
         }
         if state.asked.len() < MAX_REMEMBERED {
             state.asked.insert(kid);
+        } else {
+            state.asked_more = true;
         }
         self.join(&mut state)
     }
@@ -188,6 +207,28 @@ impl Shared {
         }
     }
 
+    /// How long it is until a fetch is due though nobody asks for it: keys must not grow old, nor
+    /// stay away, because no request comes.
+    pub(super) fn until_due(&self) -> Duration {
+        let now = self.clock.monotonic();
+        let retry_at = self.lock().backing_off(now);
+        match (retry_at, &*self.current.load()) {
+            (Some(retry_at), _) => retry_at.saturating_duration_since(now),
+            (None, Some(loaded)) => {
+                let age = now.saturating_duration_since(loaded.fetched);
+                loaded.refresh.saturating_sub(age)
+            }
+            (None, None) => Duration::ZERO,
+        }
+    }
+
+    /// Starts the fetch that is due.
+    pub(super) fn start_due(&self) {
+        if self.until_due().is_zero() {
+            self.refresh(self.clock.monotonic());
+        }
+    }
+
     /// Asks for a first fetch.
     pub(super) fn begin(&self) {
         let mut state = self.lock();
@@ -205,6 +246,10 @@ impl Shared {
 
     fn join(&self, state: &mut State) -> KeyLookup {
         let (news, wait) = KeyWait::new();
+        if state.waiters.len() >= state.prune_at {
+            state.waiters.retain(|(_, news)| !news.is_abandoned());
+            state.prune_at = LEAST_PRUNED.max(2 * state.waiters.len());
+        }
         let deadline = tokio::time::Instant::now() + self.numbers.wait;
         state.waiters.push_back((deadline, news));
         self.joined.notify_one();
@@ -228,15 +273,21 @@ impl Shared {
             .is_some_and(|loaded| now.saturating_duration_since(loaded.fetched) < loaded.max_age)
     }
 
-    /// A wait for the running fetch, or for one that is started for it.
+    /// A wait for the end of the running fetch, or of one that is started for it.
     pub(super) fn wait_usable(&self) -> Option<KeyWait> {
+        if self.is_usable() {
+            return None;
+        }
         let now = self.clock.monotonic();
         let mut state = self.lock();
         let runs = state.in_flight || (state.backing_off(now).is_none() && self.start(&mut state));
-        match runs.then(|| self.join(&mut state)) {
-            Some(KeyLookup::Wait(wait)) => Some(wait),
-            _ => None,
+        if !runs {
+            return None;
         }
+        let (news, wait) = KeyWait::new();
+        state.patient.retain(|news| !news.is_abandoned());
+        state.patient.push(news);
+        Some(wait)
     }
 
     pub(super) fn last_success(&self) -> Option<OffsetDateTime> {
@@ -254,19 +305,14 @@ impl Shared {
     /// A fetch ended well. Whether the keys are others than before.
     pub(super) fn succeeded(&self, fetched: Fetched) -> bool {
         let before = self.loaded();
-        let (fresh, mut next) = match (fetched, &before) {
-            (
-                Fetched::Document {
-                    set,
-                    document,
-                    etag,
-                    fresh,
-                },
-                _,
-            ) => (fresh, Loaded::new(set, document, etag)),
-            (Fetched::NotModified { fresh }, Some(before)) => (fresh, before.renewed()),
-            // Not asked conditionally, so nothing else can be answered.
-            (Fetched::NotModified { .. }, None) => return false,
+        let (fresh, mut next) = match fetched {
+            Fetched::Document {
+                set,
+                document,
+                etag,
+                fresh,
+            } => (fresh, Loaded::new(set, document, etag)),
+            Fetched::NotModified { before, fresh } => (fresh, before.renewed()),
         };
         let changed = before
             .as_ref()
@@ -282,6 +328,7 @@ impl Shared {
         state.last_error = None;
         state.last_success = Some(self.clock.now().into());
         state.unknown = std::mem::take(&mut state.asked);
+        state.all_unknown = std::mem::take(&mut state.asked_more);
         release(state);
         changed
     }
@@ -300,6 +347,7 @@ impl Shared {
         state.retry_at = Some(self.clock.monotonic() + wait);
         state.last_error = Some(error);
         state.asked.clear();
+        state.asked_more = false;
         release(state);
         wait
     }
@@ -353,9 +401,11 @@ impl Shared {
 /// Ends a fetch: whoever waited looks up again.
 fn release(mut state: MutexGuard<'_, State>) {
     state.in_flight = false;
+    state.prune_at = 0;
     let waiters = std::mem::take(&mut state.waiters);
+    let patient = std::mem::take(&mut state.patient);
     drop(state);
-    for (_, news) in waiters {
+    for news in waiters.into_iter().map(|(_, news)| news).chain(patient) {
         news.announce();
     }
 }
@@ -385,7 +435,7 @@ impl State {
 }
 
 impl Loaded {
-    fn new(set: KeySet, document: Bytes, etag: Option<HeaderValue>) -> Self {
+    fn new(set: KeySet, document: Bytes, etag: Option<(Uri, HeaderValue)>) -> Self {
         Self {
             set,
             document,
@@ -393,13 +443,6 @@ impl Loaded {
             fetched: Instant::now(),
             max_age: Duration::ZERO,
             refresh: Duration::ZERO,
-        }
-    }
-
-    fn at(&self, age: Duration) -> Age {
-        Age {
-            due: age >= self.refresh,
-            stale: age >= self.max_age,
         }
     }
 
@@ -424,3 +467,5 @@ const MOST_BACKOFF_WITHOUT_KEYS: Duration = Duration::from_secs(5);
 const BURST: u32 = 2;
 /// Unknown kids that are remembered, at eight bytes each. Past that the cooldown alone protects.
 const MAX_REMEMBERED: usize = 4096;
+/// Fewer waiters than this are not worth looking through.
+const LEAST_PRUNED: usize = 1024;

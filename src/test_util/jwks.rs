@@ -1,0 +1,371 @@
+//! A key server that misbehaves on demand.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    io::{ErrorKind, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use serde_json::json;
+
+use super::{Answer, TestKeys, jwks_answer::Body};
+
+/// A key server on a private port of the loopback interface, which can be told to misbehave.
+///
+/// It publishes [`TestKeys::jwks`] at [`url`](Self::url), and metadata (OpenID Connect Discovery,
+/// RFC 8414) for [`issuer`](Self::issuer). What it answers can be changed while it runs, and it
+/// counts who asks. It needs no runtime, and stops when it is dropped.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "aws-lc-rs")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_jwt_auth::{
+///     Verifier,
+///     key::Algorithm,
+///     test_util::{Answer, JwksFixture, TestIssuer, TestKeys},
+/// };
+///
+/// let server = JwksFixture::start();
+/// let verifier = Verifier::jwks(&server.url()).audience("https://api.example").build()?;
+/// verifier.ready().await?;
+///
+/// // The provider rotates: the token of the new key is verified by the request that brings it.
+/// server.serve(TestKeys::other().jwks());
+/// let rotated = TestIssuer::with_keys(Algorithm::Es256, TestKeys::other());
+/// assert!(verifier.verify(rotated.token(|_| ())).await.is_ok());
+/// assert_eq!(server.hits(), 2);
+///
+/// // The provider is in trouble: keys that are known go on serving.
+/// server.answer(Answer::status(500));
+/// assert!(verifier.verify(rotated.token(|_| ())).await.is_ok());
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "aws-lc-rs"))]
+/// # fn main() {}
+/// ```
+pub struct JwksFixture {
+    address: SocketAddr,
+    board: Arc<Board>,
+    acceptor: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Shared by the test and the server's threads.
+#[derive(Default)]
+struct Board {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    down: bool,
+    stopped: bool,
+    /// How often held answers were let go.
+    released: u64,
+    answers: HashMap<String, Answer>,
+    hits: HashMap<String, usize>,
+    confirmed: usize,
+}
+
+impl JwksFixture {
+    /// Starts a server.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system gives no port.
+    #[must_use]
+    pub fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let fixture = Self {
+            address: listener.local_addr().expect("a bound port has an address"),
+            board: Arc::default(),
+            acceptor: Mutex::default(),
+        };
+        let issuer = fixture.issuer();
+        fixture.answer(Answer::json(TestKeys::new().jwks()));
+        for path in [OIDC, RFC8414] {
+            let metadata = json!({ "issuer": issuer, "jwks_uri": fixture.url() });
+            fixture.answer_at(path, Answer::json(metadata.to_string()));
+        }
+        fixture.listen(listener);
+        fixture
+    }
+
+    /// The URL of the key set.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of(KEYS)
+    }
+
+    /// The issuer that the metadata names: the server's origin.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The URL of another path, which starts with `/`.
+    #[must_use]
+    pub fn url_of(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Publishes this key set from now on.
+    pub fn serve(&self, jwks: impl Into<String>) {
+        self.answer(Answer::json(jwks));
+    }
+
+    /// Answers requests for the key set so from now on.
+    pub fn answer(&self, answer: Answer) {
+        self.answer_at(KEYS, answer);
+    }
+
+    /// Answers requests for this path, which starts with `/`, so from now on.
+    pub fn answer_at(&self, path: &str, answer: Answer) {
+        self.board.lock().answers.insert(path.to_owned(), answer);
+    }
+
+    /// Answers 404 to requests for this path from now on.
+    pub fn forget(&self, path: &str) {
+        self.board.lock().answers.remove(path);
+    }
+
+    /// Closes the port: connections are refused.
+    ///
+    /// # Panics
+    ///
+    /// Never: a thread of the server does not panic.
+    pub fn down(&self) {
+        self.board.change(|state| state.down = true);
+        self.join();
+    }
+
+    /// Opens the port again, the same one.
+    ///
+    /// # Panics
+    ///
+    /// If another process took the port in the meantime.
+    pub fn up(&self) {
+        if std::mem::take(&mut self.board.lock().down) {
+            self.listen(TcpListener::bind(self.address).expect("the port is still free"));
+        }
+    }
+
+    /// Lets go all answers that are [held](Answer::held) now.
+    pub fn release(&self) {
+        self.board.change(|state| state.released += 1);
+    }
+
+    /// How often the key set was asked for.
+    #[must_use]
+    pub fn hits(&self) -> usize {
+        self.hits_at(KEYS)
+    }
+
+    /// How often this path was asked for.
+    #[must_use]
+    pub fn hits_at(&self, path: &str) -> usize {
+        self.board.lock().hits.get(path).copied().unwrap_or(0)
+    }
+
+    /// How often anything was asked for.
+    #[must_use]
+    pub fn all_hits(&self) -> usize {
+        self.board.lock().hits.values().sum()
+    }
+
+    /// How often the answer was 304, not modified.
+    #[must_use]
+    pub fn confirmed(&self) -> usize {
+        self.board.lock().confirmed
+    }
+
+    fn listen(&self, listener: TcpListener) {
+        let board = Arc::clone(&self.board);
+        let acceptor = thread::spawn(move || {
+            for connection in listener.incoming() {
+                if board.lock().is_closed() {
+                    return;
+                }
+                let board = Arc::clone(&board);
+                // A connection that breaks is what half of these tests are about.
+                thread::spawn(move || connection.and_then(|stream| board.serve(stream)));
+            }
+        });
+        let mut slot = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
+        *slot = Some(acceptor);
+    }
+
+    /// Waits until the port is closed.
+    fn join(&self) {
+        let mut slot = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(acceptor) = slot.take() {
+            // Wakes it up, so that it sees what changed.
+            let _ = TcpStream::connect(self.address);
+            let _ = acceptor.join();
+        }
+    }
+}
+
+impl Drop for JwksFixture {
+    fn drop(&mut self) {
+        self.board.change(|state| state.stopped = true);
+        self.join();
+    }
+}
+
+impl fmt::Debug for JwksFixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwksFixture")
+            .field("url", &self.url())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Board {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Waits, at most so long, until this holds; gives up when the server closes.
+    fn wait(&self, limit: Duration, done: impl Fn(&State) -> bool) -> std::io::Result<()> {
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), limit, |state| {
+                !state.is_closed() && !done(state)
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.is_closed() {
+            return Err(ErrorKind::ConnectionAborted.into());
+        }
+        Ok(())
+    }
+
+    fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let line = read_line(&mut stream)?;
+        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let (answer, released) = {
+            let mut state = self.lock();
+            *state.hits.entry(path.clone()).or_default() += 1;
+            (state.answers.get(&path).cloned(), state.released)
+        };
+        let answer = answer.unwrap_or_else(|| Answer::status(404));
+        if matches!(answer.body, Body::Reset) {
+            // Closed with bytes unread: the operating system resets the connection.
+            return Ok(());
+        }
+        let mut known = None;
+        loop {
+            let line = read_line(&mut stream)?;
+            if line.is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("if-none-match")
+            {
+                known = Some(value.trim().to_owned());
+            }
+        }
+        if answer.held {
+            self.wait(Duration::MAX, |state| state.released > released)?;
+        }
+        if let Some(delay) = answer.delay {
+            self.wait(delay, |_| false)?;
+        }
+        if answer.etag.is_some() && answer.etag == known {
+            self.lock().confirmed += 1;
+            return stream.write_all(answer.head_of(304, None).as_bytes());
+        }
+        self.send(&mut stream, &answer)
+    }
+
+    fn send(&self, stream: &mut TcpStream, answer: &Answer) -> std::io::Result<()> {
+        match &answer.body {
+            Body::Whole(bytes) => {
+                let head = answer.head_of(answer.status, Some(bytes.len()));
+                stream.write_all(&[head.as_bytes(), bytes].concat())
+            }
+            Body::Truncated(bytes) => {
+                let head = answer.head_of(answer.status, Some(bytes.len() + 1));
+                stream.write_all(&[head.as_bytes(), bytes].concat())
+            }
+            Body::Huge(length) => {
+                let head = answer.head_of(answer.status, Some(*length));
+                stream.write_all(head.as_bytes())?;
+                let mut left = *length;
+                while left > 0 {
+                    let piece = left.min(BLANKS.len());
+                    stream.write_all(BLANKS.get(..piece).unwrap_or_default())?;
+                    left -= piece;
+                }
+                Ok(())
+            }
+            Body::Endless => {
+                let head = answer.chunked_head();
+                stream.write_all(head.as_bytes())?;
+                let chunk = [
+                    format!("{:x}\r\n", BLANKS.len()).as_bytes(),
+                    BLANKS,
+                    b"\r\n",
+                ]
+                .concat();
+                loop {
+                    stream.write_all(&chunk)?;
+                }
+            }
+            Body::Trickle(bytes, interval) => {
+                let head = answer.head_of(answer.status, Some(bytes.len()));
+                stream.write_all(head.as_bytes())?;
+                for byte in bytes {
+                    stream.write_all(&[*byte])?;
+                    self.wait(*interval, |_| false)?;
+                }
+                Ok(())
+            }
+            Body::Raw(bytes) => stream.write_all(bytes),
+            Body::Reset => Ok(()),
+        }
+    }
+}
+
+impl State {
+    fn is_closed(&self) -> bool {
+        self.down || self.stopped
+    }
+}
+
+/// Byte by byte, so that nothing after the line is taken from the socket.
+fn read_line(stream: &mut TcpStream) -> std::io::Result<String> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while !line.ends_with(b"\r\n") {
+        if line.len() > LONGEST_LINE {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        stream.read_exact(&mut byte)?;
+        line.extend_from_slice(&byte);
+    }
+    line.truncate(line.len() - 2);
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
+const KEYS: &str = "/jwks";
+const OIDC: &str = "/.well-known/openid-configuration";
+const RFC8414: &str = "/.well-known/oauth-authorization-server";
+/// How long a client may neither send nor read.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_LINE: usize = 16 * 1024;
+const BLANKS: &[u8] = &[b' '; 64 * 1024];

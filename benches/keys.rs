@@ -1,18 +1,18 @@
 //! What it costs to find a token's key: among many, from the network, behind several issuers.
 //!
-//! All figures are ratios of a whole verification over another one, taken within rounds in which
-//! both run interleaved, because on a shared machine times drift by more than what is asked for.
-//!
-//! `cargo bench --features test-util,jwks --bench keys`, optionally with `-- --quick`.
+//! `cargo bench --features test-util,jwks --bench keys`, optionally with `-- --quick` and a part of a
+//! group's name.
 
 #![allow(
+    clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a benchmark fails by panicking"
 )]
 
+mod harness;
+
 use std::{
-    hint::black_box,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -28,111 +28,103 @@ use tower_jwt_auth::{
     Claims, Verifier,
     clock::Clock,
     key::{
-        Algorithm, KeySet,
+        Algorithm, KeySet, VerifyingKey,
         remote::{Fetch, FetchError, RemoteKeySet},
     },
     test_util::{TestIssuer, TestKeys},
     verify::{IssuerResolver, Resolution, Tenants, VerifierBuilder},
 };
 
+use self::harness::Group;
+
 fn main() {
-    let rounds = if std::env::args().any(|one| one == "--quick") {
-        30
-    } else {
-        300
-    };
-    // The fetching tasks run here.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    println!("| what | ratio | median | quartiles | wanted | ns |");
-    println!("|---|---|---|---|---|---|");
-    for algorithm in [Algorithm::Hs256, Algorithm::Rs256, Algorithm::Es256] {
-        key_sets(algorithm).measure(rounds);
-        issuers(algorithm).measure(rounds);
-        if !algorithm.is_hmac() {
-            network(algorithm, &runtime).measure(rounds);
-        }
-    }
+    harness::main("keys", vec![key_sets, issuers, network]);
 }
 
 /// A key among many.
-fn key_sets(algorithm: Algorithm) -> Group {
-    let with = |keys: usize| {
-        let key = TestKeys::new().verifying_key(algorithm);
-        let keys = (0..keys).map(|number| key.clone().with_kid(format!("key-{number}")));
-        rules(Verifier::key_set(KeySet::new(keys).expect("a set")), ISSUER)
+fn key_sets() -> Vec<Group> {
+    let group = |algorithm: Algorithm| {
+        let with = |keys: usize| {
+            let keys = (0..keys).map(|number| key(algorithm, &format!("key-{number}")));
+            rules(Verifier::key_set(KeySet::new(keys).expect("a set")), ISSUER)
+        };
+        let token = token(algorithm, "key-0");
+        Group::new(format!("{algorithm}, keys"))
+            .candidate("1", verify(with(1), &token))
+            .candidate("100", verify(with(100), &token))
+            .candidate("1000", verify(with(1000), &token))
+            .compare("100", "1", "≤ 1.02")
+            .compare("1000", "1", "≤ 1.02")
     };
-    let token = token(algorithm, "key-0");
-    Group::new(format!("{algorithm}, keys"))
-        .candidate("1", verify(with(1), &token))
-        .candidate("100", verify(with(100), &token))
-        .candidate("1000", verify(with(1000), &token))
-        .compare("100", "1", "≤ 1.02")
-        .compare("1000", "1", "≤ 1.02")
+    [Algorithm::Rs256, Algorithm::Es256].map(group).into()
 }
 
 /// An issuer among many.
-fn issuers(algorithm: Algorithm) -> Group {
-    let one = |issuer: &str| {
-        let key = TestKeys::new().verifying_key(algorithm);
-        rules(Verifier::key(key), issuer)
+fn issuers() -> Vec<Group> {
+    let group = |algorithm: Algorithm| {
+        let one = |issuer: &str| rules(Verifier::key(key(algorithm, "key-0")), issuer);
+        let among = |issuers: usize| {
+            let others = (1..issuers).map(|number| one(&format!("https://{number}.example.com/")));
+            Verifier::any_issuer(others.chain([one(ISSUER)])).expect("a group")
+        };
+        let tenant = Verifier::tenants(Tenants::new(Only(one(ISSUER))));
+        let token = token(algorithm, "key-0");
+        Group::new(format!("{algorithm}, issuers"))
+            .candidate("plain", verify(one(ISSUER), &token))
+            .candidate("1 of 1", verify(among(1), &token))
+            .candidate("1 of 10", verify(among(10), &token))
+            .candidate("1 of 100", verify(among(100), &token))
+            .candidate("a tenant", verify(tenant, &token))
+            .compare("1 of 1", "plain", "–")
+            .compare("1 of 10", "plain", "–")
+            .compare("1 of 100", "plain", "–")
+            .compare("a tenant", "plain", "–")
     };
-    let among = |issuers: usize| {
-        let others = (1..issuers).map(|number| one(&format!("https://{number}.example.com/")));
-        let all: Vec<_> = others.chain([one(ISSUER)]).collect();
-        Verifier::any_issuer(all).expect("a group")
-    };
-    let token = token(algorithm, "key-0");
-    Group::new(format!("{algorithm}, issuers"))
-        .candidate("plain", verify(one(ISSUER), &token))
-        .candidate("1 of 1", verify(among(1), &token))
-        .candidate("1 of 10", verify(among(10), &token))
-        .candidate("1 of 100", verify(among(100), &token))
-        .candidate(
-            "a tenant",
-            verify(Verifier::tenants(Tenants::new(Only(one(ISSUER)))), &token),
-        )
-        .compare("1 of 1", "plain", "–")
-        .compare("1 of 10", "plain", "–")
-        .compare("1 of 100", "plain", "–")
-        .compare("a tenant", "plain", "–")
+    [Algorithm::Hs256, Algorithm::Rs256, Algorithm::Es256]
+        .map(group)
+        .into()
 }
 
 /// A key from the network, with its server well or hanging.
-fn network(algorithm: Algorithm, runtime: &Runtime) -> Group {
-    let document = json!({ "keys": [members(algorithm)] }).to_string();
-    let fixed = KeySet::from_jwks(&document).expect("a key set");
-    let remote = |age: Duration| {
-        let _inside = runtime.enter();
-        let (server, clock) = (Server::new(&document), Shifted::default());
-        let keys = RemoteKeySet::jwks("https://login.example.com/keys")
-            .fetch(server.clone())
-            .clock(clock.clone())
-            // As long as the measurement, so that the fetch hangs all along.
-            .timeout(Duration::from_secs(60))
-            .build()
-            .expect("a key set");
-        runtime.block_on(keys.ready()).expect("the first fetch");
-        server.hangs.store(true, Ordering::SeqCst);
-        clock.advance(age);
-        rules(Verifier::key_source(keys), ISSUER)
+fn network() -> Vec<Group> {
+    // The fetching tasks run here. Dropped, it would end them.
+    let runtime: &'static Runtime = Box::leak(Box::new(Runtime::new().expect("a runtime")));
+    let group = |algorithm: Algorithm| {
+        let document = json!({ "keys": [members(algorithm)] }).to_string();
+        let fixed = KeySet::from_jwks(&document).expect("a key set");
+        let remote = |age: Duration| {
+            let _inside = runtime.enter();
+            let (server, clock) = (Server::new(&document), Shifted::default());
+            let keys = RemoteKeySet::jwks("https://login.example.com/keys")
+                .fetch(server.clone())
+                .clock(clock.clone())
+                // As long as the measurement, so that the fetch hangs all along.
+                .timeout(Duration::from_secs(60))
+                .build()
+                .expect("a key set");
+            runtime.block_on(keys.ready()).expect("the first fetch");
+            server.hangs.store(true, Ordering::SeqCst);
+            clock.advance(age);
+            rules(Verifier::key_source(keys), ISSUER)
+        };
+        let token = token(algorithm, &TestKeys::new().kid(algorithm));
+        // Past the age at which the first look-up starts a refresh, which then hangs.
+        let hanging = remote(Duration::from_secs(590));
+        Group::new(format!("{algorithm}, network"))
+            .candidate(
+                "static",
+                verify(rules(Verifier::key_set(fixed), ISSUER), &token),
+            )
+            .candidate("remote", verify(remote(Duration::ZERO), &token))
+            .candidate("hanging", verify(hanging, &token))
+            .compare("remote", "static", "–")
+            .compare("hanging", "remote", "1.00")
     };
-    let token = token(algorithm, &TestKeys::new().kid(algorithm));
-    let hanging = remote(Duration::from_secs(590));
-    // Starts the refresh that then hangs.
-    assert!(hanging.verify_now(&token).is_ok());
-    Group::new(format!("{algorithm}, network"))
-        .candidate(
-            "static",
-            verify(rules(Verifier::key_set(fixed), ISSUER), &token),
-        )
-        .candidate("remote", verify(remote(Duration::ZERO), &token))
-        .candidate("remote, hanging", verify(hanging, &token))
-        .compare("remote", "static", "–")
-        .compare("remote, hanging", "remote", "1.00")
+    [Algorithm::Rs256, Algorithm::Es256].map(group).into()
+}
+
+fn key(algorithm: Algorithm, kid: &str) -> VerifyingKey {
+    TestKeys::new().verifying_key(algorithm).with_kid(kid)
 }
 
 fn rules(builder: VerifierBuilder, issuer: &str) -> Verifier {
@@ -160,13 +152,11 @@ fn members(algorithm: Algorithm) -> serde_json::Value {
     serde_json::from_str(&TestKeys::new().jwk(algorithm)).expect("a JWK is JSON")
 }
 
-fn verify(verifier: Verifier, token: &str) -> impl FnMut(u64) + use<> {
+fn verify(verifier: Verifier, token: &str) -> impl FnMut() + use<> {
     let token = token.to_owned();
-    move |times| {
-        for _ in 0..times {
-            let verdict = black_box(verifier.verify_now(&token));
-            assert!(verdict.is_ok());
-        }
+    move || {
+        let verdict = verifier.verify_now(&token);
+        assert!(verdict.is_ok());
     }
 }
 
@@ -221,92 +211,6 @@ impl Clock for Shifted {
     fn monotonic(&self) -> Instant {
         Instant::now() + Duration::from_secs(self.0.load(Ordering::Relaxed))
     }
-}
-
-/// Candidates, and which of them are set against each other.
-struct Group {
-    name: String,
-    candidates: Vec<(&'static str, Work)>,
-    comparisons: Vec<[&'static str; 3]>,
-}
-
-type Work = Box<dyn FnMut(u64)>;
-
-impl Group {
-    fn new(name: String) -> Self {
-        Self {
-            name,
-            candidates: Vec::new(),
-            comparisons: Vec::new(),
-        }
-    }
-
-    fn candidate(mut self, name: &'static str, work: impl FnMut(u64) + 'static) -> Self {
-        self.candidates.push((name, Box::new(work)));
-        self
-    }
-
-    fn compare(mut self, over: &'static str, under: &'static str, wanted: &'static str) -> Self {
-        self.comparisons.push([over, under, wanted]);
-        self
-    }
-
-    fn measure(mut self, rounds: usize) {
-        let times: Vec<u64> = self
-            .candidates
-            .iter_mut()
-            .map(|(_, work)| times(work))
-            .collect();
-        let mut samples = vec![Vec::with_capacity(rounds); self.candidates.len()];
-        for round in 0..rounds {
-            // Every candidate is first, last and everybody's neighbour equally often.
-            let count = self.candidates.len();
-            for place in 0..count {
-                let step = if round % 2 == 0 {
-                    place
-                } else {
-                    count - 1 - place
-                };
-                let one = (step + round / 2) % count;
-                let start = Instant::now();
-                (self.candidates[one].1)(times[one]);
-                samples[one].push(start.elapsed().as_nanos() as f64 / times[one] as f64);
-            }
-        }
-        let position = |name| self.candidates.iter().position(|(of, _)| *of == name);
-        for [over, under, wanted] in &self.comparisons {
-            let (Some(above), Some(below)) = (position(*over), position(*under)) else {
-                continue;
-            };
-            let pairs = samples[above].iter().zip(&samples[below]);
-            let [low, median, high] = quartiles(pairs.map(|(one, other)| one / other).collect());
-            let nanoseconds = |of: usize| quartiles(samples[of].clone())[1];
-            println!(
-                "| {} | {over} / {under} | {median:.3} | {low:.3}–{high:.3} | {wanted} | {:.0} / {:.0} |",
-                self.name,
-                nanoseconds(above),
-                nanoseconds(below),
-            );
-        }
-    }
-}
-
-/// Calls that take long enough for the clock.
-fn times(work: &mut Work) -> u64 {
-    let mut times = 1;
-    loop {
-        let start = Instant::now();
-        work(times);
-        if start.elapsed() >= Duration::from_micros(250) {
-            return times;
-        }
-        times *= 2;
-    }
-}
-
-fn quartiles(mut values: Vec<f64>) -> [f64; 3] {
-    values.sort_by(f64::total_cmp);
-    [0.25, 0.5, 0.75].map(|part| values[((values.len() - 1) as f64 * part).round() as usize])
 }
 
 const ISSUER: &str = "https://login.example.com/";

@@ -5,7 +5,7 @@
 //! export JWT_SECRET_KEY=$(openssl rand -hex 32) JWT_AUDIENCE=https://api.example
 //! TOKEN=$(python3 -c 'import jwt, os, time; print(jwt.encode({"sub": "alice", "roles": ["admin"],
 //!   "aud": os.environ["JWT_AUDIENCE"], "exp": int(time.time()) + 600}, os.environ["JWT_SECRET_KEY"]))')
-//! cargo run --example resource_server --features axum &
+//! cargo run --example resource_server --all-features &
 //!
 //! curl -i localhost:3000/protected                                   # 401 and a challenge
 //! curl -i localhost:3000/protected -H "Authorization: Bearer $TOKEN" # 200 {"sub":"alice",…}

@@ -25,6 +25,9 @@
 //! [`auth`] what the layer does with a request, [`role_guard`] what a guard can demand, [`settings`]
 //! how all of it is read from the environment.
 //!
+//! For a glob import there is the [`prelude`]: the names of this crate's own modules (`axum`,
+//! `tonic`, `warp`) would hide those of the frameworks.
+//!
 //! # Features
 //!
 //! | feature | adds |

@@ -125,9 +125,9 @@ impl Cookie {
 
     /// The value of a `name=value` pair, where the name is ours.
     fn value_of<'a>(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
-        let value = trim(pair)
-            .strip_prefix(self.name.as_bytes())?
-            .strip_prefix(b"=")?;
+        // Servers differ on white space around the name; none may see another cookie than this.
+        let value = trim(pair).strip_prefix(self.name.as_bytes())?;
+        let value = trim(trim(value).strip_prefix(b"=")?);
         // RFC 6265 §4.1.1: the value may stand in quotes.
         Some(match value {
             [b'"', unquoted @ .., b'"'] => unquoted,

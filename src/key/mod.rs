@@ -136,9 +136,19 @@ pub struct KeyMatch {
 }
 
 impl KeyMatch {
-    pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether one of the keys made the signature.
+    ///
+    /// One key, one algorithm (RFC 8725 §3.1) is asked once more, so that no [`KeySource`] of
+    /// somebody else's can get it wrong.
+    pub(crate) fn verifies(
+        &self,
+        (algorithm, listed): (Algorithm, bool),
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
         std::iter::once(&self.first)
             .chain(&self.rest)
+            .filter(|key| key.serves(algorithm, listed))
             .any(|key| key.verifies(algorithm, message, signature))
     }
 }

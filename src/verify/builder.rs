@@ -28,6 +28,7 @@ pub struct VerifierBuilder<C = Claims> {
     algorithms: Option<Vec<Algorithm>>,
     policy: Policy,
     role_paths: Option<Vec<String>>,
+    presets: Vec<Preset>,
     all_clients: bool,
     required_typ: Option<String>,
     max_bytes: usize,
@@ -81,6 +82,7 @@ impl VerifierBuilder<Claims> {
                 dialect: Dialect::Common,
             },
             role_paths: None,
+            presets: Vec::new(),
             all_clients: false,
             required_typ: None,
             max_bytes: DEFAULT_MAX_BYTES,
@@ -223,16 +225,10 @@ impl<C: 'static> VerifierBuilder<C> {
     }
 
     /// Takes the issuer, the places of the roles and what is special about its tokens from a known
-    /// provider.
+    /// provider. At most one; an issuer that is named besides must be the same, or be accompanied by
+    /// it.
     pub fn preset(mut self, preset: Preset) -> Self {
-        let Preset {
-            issuer,
-            roles,
-            dialect,
-        } = preset;
-        self.policy.issuers.push(issuer);
-        self.policy.dialect = dialect;
-        self.role_paths.get_or_insert_default().extend(roles);
+        self.presets.push(preset);
         self
     }
 
@@ -269,6 +265,7 @@ impl<C: 'static> VerifierBuilder<C> {
             algorithms: self.algorithms,
             policy: self.policy,
             role_paths: self.role_paths,
+            presets: self.presets,
             all_clients: self.all_clients,
             required_typ: self.required_typ,
             max_bytes: self.max_bytes,
@@ -382,7 +379,26 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         Ok(listed)
     }
 
+    fn apply_preset(&mut self) -> Result<(), ConfigError> {
+        let presets = std::mem::take(&mut self.presets);
+        if presets.len() > 1 {
+            return Err(ConfigError::invalid("preset", "more than one"));
+        }
+        for preset in presets {
+            let issuers = &mut self.policy.issuers;
+            if !issuers.is_empty() && !issuers.contains(&preset.issuer) {
+                let problem = "its issuer is not the one that is expected besides";
+                return Err(ConfigError::invalid("preset", problem));
+            }
+            issuers.push(preset.issuer);
+            self.policy.dialect = preset.dialect;
+            self.role_paths.get_or_insert_default().extend(preset.roles);
+        }
+        Ok(())
+    }
+
     fn finish_policy(&mut self, keys: &Keys) -> Result<(), ConfigError> {
+        self.apply_preset()?;
         let policy = &mut self.policy;
         if self.check_lost {
             return Err(ConfigError::invalid(

@@ -92,12 +92,14 @@ impl<C> Rules<C> {
             return Err(AuthErrorKind::AlgorithmNotAllowed.into());
         }
         self.policy.check_typ(&header)?;
-        let keys = match self.keys.lookup(&KeyQuery {
+        let issuer_is_trusted = || self.trusts_issuer_of(parts.payload);
+        let query = KeyQuery {
             algorithm: header.algorithm,
             kid: header.kid.as_deref(),
             listed: self.listed,
-            issuer_is_trusted: &|| self.trusts_issuer_of(parts.payload),
-        }) {
+            issuer_is_trusted: &issuer_is_trusted,
+        };
+        let keys = match self.keys.lookup(&query) {
             KeyLookup::Found(keys) => keys,
             KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
             KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
@@ -107,11 +109,11 @@ impl<C> Rules<C> {
                 return Err(AuthError::unavailable(kind, retry_after));
             }
         };
-        let algorithm = header.algorithm;
+        let signed_by = (header.algorithm, self.listed);
         let signature = room
             .decode(parts.signature, self.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
-        if !keys.verifies(algorithm, parts.message, signature) {
+        if !keys.verifies(signed_by, parts.message, signature) {
             return Err(AuthErrorKind::InvalidSignature.into());
         }
         Ok(Signed::Payload(parts.payload))

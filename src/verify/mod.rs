@@ -122,6 +122,13 @@ impl Verifier<Claims> {
         Self::remote(RemoteKeySet::oidc(issuer)).issuer(issuer)
     }
 
+    /// Starts a verifier for a well-known provider: its issuer, keys, scopes and roles.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn provider(preset: Preset) -> VerifierBuilder {
+        Self::oidc(preset.issuer()).preset(preset)
+    }
+
     /// Starts a verifier for remote keys with numbers, certificates or listeners of one's own.
     ///
     /// The keys take the verifier's clock.

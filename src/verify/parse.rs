@@ -19,6 +19,10 @@ pub(crate) fn parse<C>(json: &str, noted: &mut Noted<'_>) -> Result<C, AuthError
 where
     C: serde::de::DeserializeOwned,
 {
+    // RFC 7519 §7.2: an object. serde_json may show other values as one (`arbitrary_precision`).
+    if !json.trim_start().starts_with('{') {
+        return Err(AuthErrorKind::MalformedClaims);
+    }
     let mut json = serde_json::Deserializer::from_str(json);
     let claims = C::deserialize(Top {
         json: &mut json,
@@ -65,7 +69,16 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Top<'_, '_, D> {
         deserialize_map();
         deserialize_option();
         deserialize_struct(name: &'static str, fields: &'static [&'static str]);
-        deserialize_newtype_struct(name: &'static str);
+    }
+
+    /// serde_json knows its own newtypes (`RawValue`) by their name, and would hand those over past
+    /// the checks.
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        visitor.visit_newtype_struct(self)
     }
 
     /// A type that wants no claims still has them checked.
@@ -106,16 +119,9 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for TopVisitor<'_, '_, V> {
         })
     }
 
-    // `Option<C>` and newtypes around the claims hand the deserializer on: it must stay wrapped.
+    // `Option<C>` hands the deserializer on: it must stay wrapped.
     fn visit_some<D: Deserializer<'de>>(self, json: D) -> Result<V::Value, D::Error> {
         self.visitor.visit_some(Top {
-            json,
-            noted: self.noted,
-        })
-    }
-
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, json: D) -> Result<V::Value, D::Error> {
-        self.visitor.visit_newtype_struct(Top {
             json,
             noted: self.noted,
         })
@@ -148,11 +154,17 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, '_, A> {
         if self.name.is_unread() {
             return self.map.next_value_seed(seed);
         }
-        self.map.next_value_seed(Witness {
+        let value = self.map.next_value_seed(Witness {
             seed,
             name: self.name,
-            noted: self.noted,
-        })
+            noted: &mut *self.noted,
+        });
+        if value.is_err() {
+            // Also where the application's type goes on as if nothing had happened.
+            let fault = &mut self.noted.fault;
+            fault.get_or_insert(AuthErrorKind::MalformedClaims);
+        }
+        value
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -202,6 +214,25 @@ mod tests {
         // RFC 7519 §4: names must be unique.
         let twice = parsed(r#"{"exp":9000000000,"exp":1,"sub":"a"}"#);
         assert_eq!(twice, Err(AuthErrorKind::MalformedClaims));
+        let no_date = parsed(r#"{"nbf":"x","sub":"a"}"#);
+        assert_eq!(no_date, Err(AuthErrorKind::MalformedClaims));
+    }
+
+    #[test]
+    fn a_type_that_serde_json_treats_specially_is_refused() {
+        let json = r#"{"exp":1,"aud":"other"}"#;
+        let mut noted = Noted::new(json, &[], &[]);
+        let parsed = parse::<Box<serde_json::value::RawValue>>(json, &mut noted);
+        assert_eq!(parsed.map(drop), Err(AuthErrorKind::MalformedClaims));
+    }
+
+    #[test]
+    fn c13_nothing_but_an_object_is_taken_for_claims() {
+        for json in ["5", "\"{}\"", "[{}]", "null", "", " ", "\u{feff}{}"] {
+            let mut noted = Noted::new(json, &[], &[]);
+            let parsed = parse::<IgnoredAny>(json, &mut noted).map(drop);
+            assert_eq!(parsed, Err(AuthErrorKind::MalformedClaims), "{json}");
+        }
     }
 
     #[test]

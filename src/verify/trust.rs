@@ -187,6 +187,9 @@ impl<C: 'static> Group<C> {
 pub trait IssuerResolver<C>: Send + Sync + 'static {
     /// The verifier for an issuer.
     ///
+    /// Asked again when a tenant's time is over, so keep the verifiers whose keys come from the
+    /// network: a new one fetches anew.
+    ///
     /// `issuer` was written by whoever sent the token, so it must be looked up among those known,
     /// and never be fetched from (RFC 8725 §3.10). The verifier must expect exactly this issuer.
     fn resolve(&self, issuer: &str) -> Resolution<C>;
@@ -231,6 +234,9 @@ struct Known<C> {
 
 impl<C> Tenants<C> {
     /// Remembers up to 1024 tenants for five minutes.
+    ///
+    /// To find the issuer, tokens of up to 16 KiB without padding are read, whatever the tenants'
+    /// verifiers allow.
     #[must_use]
     pub fn new(resolver: impl IssuerResolver<C>) -> Self {
         Self {
@@ -308,9 +314,10 @@ impl<C: 'static> Tenants<C> {
     fn remember(&self, issuer: &str, verifier: &Verifier<C>, now: Instant) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let entry = (verifier.clone(), now);
-        if known.verifiers.insert(issuer.into(), entry).is_none() {
-            known.order.push_back(issuer.into());
+        if known.verifiers.insert(issuer.into(), entry).is_some() {
+            known.order.retain(|known| **known != *issuer);
         }
+        known.order.push_back(issuer.into());
         while known.order.len() > self.capacity {
             if let Some(oldest) = known.order.pop_front() {
                 known.verifiers.remove(&oldest);

@@ -1,17 +1,17 @@
 //! Section D: which key verifies a token.
 
-use std::{io::ErrorKind, net::TcpListener};
+use std::{io::ErrorKind, net::TcpListener, sync::Arc};
 
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     JwtAuthLayer, Verifier,
     error::AuthErrorKind,
-    key::{Algorithm, KeySet, VerifyingKey},
+    key::{Algorithm, KeyLookup, KeyQuery, KeySet, KeySource, VerifyingKey},
     test_util::{TestIssuer, TestKeys},
     verify::VerifierBuilder,
 };
 
-use crate::support::{Counting, Fixture, bearer, judge, jwk, send};
+use crate::support::{AUDIENCE, Counting, Fixture, bearer, judge, jwk, send};
 
 fn stranger(fixture: &Fixture, algorithm: Algorithm) -> TestIssuer {
     TestIssuer::with_keys(algorithm, TestKeys::other()).clock(fixture.clock.clone())
@@ -307,4 +307,37 @@ async fn d24_of_two_keys_with_one_kid_the_one_that_fits_is_used() {
     judge(builder, bearer(token))
         .await
         .invalid_token("another's");
+}
+
+#[test]
+fn d5_a_source_of_ones_own_cannot_lend_a_key_to_another_algorithm() {
+    /// Answers every question with the same key.
+    struct Careless(Arc<VerifyingKey>);
+
+    impl KeySource for Careless {
+        fn lookup(&self, _: &KeyQuery<'_>) -> KeyLookup {
+            KeyLookup::Found(Arc::clone(&self.0).into())
+        }
+    }
+
+    let pem = TestKeys::new().public_pem(Algorithm::Rs256);
+    let key = VerifyingKey::from_pem(pem)
+        .and_then(|key| key.with_algorithm(Algorithm::Rs256))
+        .unwrap();
+    let verifier = Verifier::key_source(Careless(Arc::new(key)))
+        .audience(AUDIENCE)
+        .build()
+        .unwrap();
+    let verdict = |algorithm| {
+        let token = TestIssuer::new(algorithm).token(|_| ());
+        verifier
+            .verify_now(token)
+            .map(drop)
+            .map_err(|error| error.kind())
+    };
+    assert_eq!(verdict(Algorithm::Rs256), Ok(()));
+    // The same RSA key, so that the signature itself is good.
+    for other in [Algorithm::Ps256, Algorithm::Ps512, Algorithm::Rs512] {
+        assert_eq!(verdict(other), Err(AuthErrorKind::InvalidSignature));
+    }
 }

@@ -117,7 +117,8 @@ impl RemoteKeySetBuilder {
     }
 
     fn standard(self) -> Result<RemoteKeySetBuilder<HttpFetch>, ConfigError> {
-        let client = HttpFetch::new(&self.roots, self.max_bytes)?;
+        let needs_roots = self.origin.as_ref().is_ok_and(Origin::is_https);
+        let client = HttpFetch::new(&self.roots, needs_roots, self.max_bytes)?;
         Ok(self.fetch(client))
     }
 }

@@ -55,6 +55,10 @@ impl Issuer {
         })
     }
 
+    pub(super) fn is_https(&self) -> bool {
+        self.places.iter().all(is_https)
+    }
+
     /// Asks the issuer where its key set is.
     pub(super) async fn discover<F: Fetch>(&self, client: &F) -> Result<Uri, FetchError> {
         let mut failure: Option<FetchError> = None;

@@ -108,13 +108,21 @@ pub struct HttpFetch {
 
 impl HttpFetch {
     /// A client that trusts these certificates, in PEM, or the platform's where there are none.
-    pub(super) fn new(roots: &[Vec<u8>], max_bytes: usize) -> Result<Self, ConfigError> {
+    /// With `needs_roots`, a platform without any (a minimal container) is a mistake to be told now.
+    pub(super) fn new(
+        roots: &[Vec<u8>],
+        needs_roots: bool,
+        max_bytes: usize,
+    ) -> Result<Self, ConfigError> {
         let refuse = |problem: &'static str| ConfigError::invalid("root_certificate", problem);
         let mut store = RootCertStore::empty();
         if roots.is_empty() {
             // Certificates that cannot be read are left out, as every TLS client does.
             let native = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(native.certs);
+            let (usable, _) = store.add_parsable_certificates(native.certs);
+            if needs_roots && usable == 0 {
+                return Err(refuse("the platform has none; install or name some"));
+            }
         }
         for pem in roots {
             let mut found = 0;

@@ -25,6 +25,15 @@ pub(super) enum Origin {
     Issuer(Issuer),
 }
 
+impl Origin {
+    pub(super) fn is_https(&self) -> bool {
+        match self {
+            Self::Jwks(url) => url.scheme_str() == Some("https"),
+            Self::Issuer(issuer) => issuer.is_https(),
+        }
+    }
+}
+
 pub(super) type Listener = dyn Fn(&KeyEvent) + Send + Sync;
 
 pub(super) struct Worker<F> {

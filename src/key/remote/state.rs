@@ -170,7 +170,12 @@ impl Shared {
         let asking = state.in_flight
             || ((age.due || state.may_ask(now, self.numbers.cooldown)) && self.start(&mut state));
         if !asking {
-            return KeyLookup::Absent;
+            // Stale keys are due, so that only a worker that ended can be the reason.
+            return if age.stale {
+                unavailable(now, now)
+            } else {
+                KeyLookup::Absent
+            };
         }
         if state.asked.len() < MAX_REMEMBERED {
             state.asked.insert(kid);

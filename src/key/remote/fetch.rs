@@ -101,7 +101,7 @@ impl Error for FetchError {
 
 /// The crate's own client: hyper and rustls.
 #[derive(Clone)]
-pub struct HttpFetch {
+pub(super) struct HttpFetch {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     max_bytes: usize,
 }

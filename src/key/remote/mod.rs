@@ -28,7 +28,7 @@
 //! | `timeout`, of a whole fetch | 5 s; 2 s to connect |
 //! | unknown kid | one shared fetch; a burst of 2, then one per `cooldown` of 10 s; past that 401. A kid that was not found is asked for again after the cooldown |
 //! | backoff | 1 s doubling to 60 s while old keys serve, to 5 s while none do |
-//! | `stale` | 1 h, then 503 with `Retry-After` |
+//! | `stale` | 1 h past `max_age`, then 503 with `Retry-After` |
 //! | document | 512 KiB, 100 keys, https (http for loopback alone), redirects within the origin only |
 //!
 //! # Security
@@ -74,7 +74,7 @@ use tokio::task::AbortHandle;
 use self::state::Shared;
 pub use self::{
     builder::{RemoteKeySetBuilder, Standard},
-    fetch::{Fetch, FetchError, HttpFetch},
+    fetch::{Fetch, FetchError},
 };
 use super::{KeyLookup, KeyQuery, KeySource, KeyWait};
 

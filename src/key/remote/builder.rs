@@ -67,7 +67,8 @@ impl RemoteKeySetBuilder {
         }
     }
 
-    /// Fetches with a client of one's own, whose affair roots and the size limit then are.
+    /// Fetches with a client of one's own. [`root_certificate`](Self::root_certificate) and
+    /// [`max_bytes`](Self::max_bytes) are for the crate's client, and mean nothing to another one.
     pub fn fetch<F: Fetch>(self, client: F) -> RemoteKeySetBuilder<F> {
         RemoteKeySetBuilder {
             origin: self.origin,
@@ -82,12 +83,16 @@ impl RemoteKeySetBuilder {
 
     /// Trusts these certificates, in PEM, *instead of* the platform's: a private CA. May be
     /// repeated.
+    ///
+    /// A platform that has none, as a minimal container, is an error of [`build`](Self::build)
+    /// where the URL is https and none are named here.
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
         self
     }
 
-    /// The largest document that is read, in bytes; 512 KiB by default.
+    /// The largest document that is read, in bytes; 512 KiB by default. One that is larger is a
+    /// failed fetch.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
@@ -100,16 +105,21 @@ impl RemoteKeySetBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: a bad URL, number or certificate, or no tokio runtime to fetch on.
+    /// [`ConfigError::Invalid`]: a bad URL, number or certificate, no platform certificates where
+    /// some are needed, or no tokio runtime to fetch on.
     pub fn build(self) -> Result<RemoteKeySet, ConfigError> {
         self.standard()?.build()
     }
 
     /// The key set, and the future that fetches for it, to be run wherever one likes within tokio.
     ///
+    /// Run it at once: requests that need keys wait for as long as it exists and does not run. It
+    /// ends with the last clone of the set. Dropped earlier, it ends the fetching: the keys at hand
+    /// serve until they are too old.
+    ///
     /// # Errors
     ///
-    /// As [`build`](Self::build).
+    /// As [`build`](Self::build), but for the runtime.
     pub fn build_pair(
         self,
     ) -> Result<(RemoteKeySet, impl Future<Output = ()> + Send + use<>), ConfigError> {
@@ -124,7 +134,8 @@ impl RemoteKeySetBuilder {
 }
 
 impl<F> RemoteKeySetBuilder<F> {
-    /// How long keys count as fresh, exactly: 1 s to 24 h.
+    /// How long keys count as fresh, exactly: 1 s to 24 h. They are refreshed in the background at
+    /// about 80 % of it, whether requests come or not.
     ///
     /// By default ten minutes, or what `Cache-Control` says within 60 s to one hour.
     pub fn max_age(mut self, max_age: Duration) -> Self {
@@ -132,27 +143,35 @@ impl<F> RemoteKeySetBuilder<F> {
         self
     }
 
-    /// The least time between fetches that unknown kids cause, after a burst of two; 10 s by
-    /// default.
+    /// The least time between fetches that unknown kids cause, after a burst of two: 1 s to 24 h,
+    /// 10 s by default.
+    ///
+    /// It is also how long a kid that was not found is taken for unknown without asking again.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.numbers.cooldown = cooldown;
         self
     }
 
-    /// The limit on one whole fetch; 5 s by default.
+    /// The limit on one whole fetch, discovery and redirects included: at most 60 s, 5 s by
+    /// default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.numbers.timeout = timeout;
         self
     }
 
-    /// How long a request waits for keys before it is answered with 503; 2 s by default. The fetch
-    /// goes on.
+    /// How long a request waits for keys before it is answered with 503: at most 60 s and no longer
+    /// than `timeout`, 2 s by default. The fetch goes on.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.numbers.wait = wait;
         self
     }
 
-    /// How long old keys serve while the provider cannot be reached; one hour by default.
+    /// How long old keys serve while the provider cannot be reached, counted from the end of their
+    /// `max_age`: up to seven days, one hour by default. 0 gives up stale keys altogether.
+    ///
+    /// Keys do not grow old for want of traffic: an idle node refreshes like a busy one, and only
+    /// failed fetches bring it here. A key that its issuer withdraws during an outage is accepted
+    /// until the outage ends or `max_age` and this have passed.
     pub fn stale(mut self, stale: Duration) -> Self {
         self.numbers.stale = stale;
         self
@@ -164,13 +183,15 @@ impl<F> RemoteKeySetBuilder<F> {
         self
     }
 
-    /// The clock for ages; the operating system's by default.
+    /// The clock for ages; the operating system's by default. A verifier that builds the set
+    /// ([`Verifier::remote`](crate::Verifier::remote)) puts its own in its place.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Told of every fetch. Runs in the fetching task, so it must not block.
+    /// Told of every fetch, for counters and alarms. Runs in the fetching task, so it must not
+    /// block. The last listener counts.
     pub fn on_event(mut self, listener: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
         self.listener = Some(Arc::new(listener));
         self
@@ -217,6 +238,10 @@ impl<F: Fetch> RemoteKeySetBuilder<F> {
     }
 
     /// The key set, and the future that fetches for it, to be run wherever one likes within tokio.
+    ///
+    /// Run it at once: requests that need keys wait for as long as it exists and does not run. It
+    /// ends with the last clone of the set. Dropped earlier, it ends the fetching: the keys at hand
+    /// serve until they are too old.
     ///
     /// # Errors
     ///

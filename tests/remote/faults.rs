@@ -314,3 +314,45 @@ async fn d35_the_size_limit_is_exact() {
         assert_eq!(setup.keys.ready().await.is_ok(), fits);
     }
 }
+
+/// What reads a log is a person, whom "the connection failed" does not help.
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn a_failed_fetch_is_logged_with_its_cause_and_the_cause_of_that() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let setup = Setup::ready().await;
+    setup.server.down();
+    eventually(|| {
+        // A thread without a subscriber may be about to note that nobody listens, for all.
+        tracing::callsite::rebuild_interest_cache();
+        setup.clock.advance(seconds(515));
+        let _ = kind(&setup.verifier, &setup.token());
+        !log.0.lock().unwrap().is_empty()
+    })
+    .await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("WARN"), "{log}");
+    assert!(log.contains("the connection failed"), "{log}");
+    assert!(log.to_lowercase().contains("connection refused"), "{log}");
+}
+
+#[cfg(feature = "tracing")]
+#[derive(Clone, Default)]
+struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+#[cfg(feature = "tracing")]
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -34,7 +34,8 @@ pub trait Fetch: Send + Sync + 'static {
 
 /// Why keys could not be fetched.
 ///
-/// The text is for logs: it names the kind of failure, and no part of the answer.
+/// The text is for logs: it names the kind of failure, and no part of the answer. The reason lies in
+/// the chain of [`source`](Error::source)s.
 #[derive(Clone, Debug)]
 pub struct FetchError {
     what: &'static str,
@@ -70,6 +71,15 @@ impl FetchError {
     /// Whether the server answered, but with another status than the one wanted.
     pub(super) fn is_status(&self) -> bool {
         self.status.is_some()
+    }
+
+    /// The causes, outermost first: a TLS or a system error lies three deep in the client's.
+    #[cfg(feature = "tracing")]
+    pub(super) fn causes(&self) -> Option<String> {
+        let first = self.source()?;
+        let causes = std::iter::successors(Some(first), |&cause| cause.source());
+        let texts: Vec<_> = causes.map(ToString::to_string).collect();
+        Some(texts.join(": "))
     }
 
     pub(super) fn because(

@@ -199,7 +199,7 @@ impl KeyEvent {
                 tracing::debug!(keys, changed, "verification keys fetched");
             }
             Self::Failed { error, retry_in } => {
-                let cause = std::error::Error::source(error).map(ToString::to_string);
+                let cause = error.causes();
                 tracing::warn!(%error, cause, ?retry_in, "verification keys could not be fetched");
             }
         }

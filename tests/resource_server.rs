@@ -5,6 +5,8 @@
 
 #[path = "resource_server/fixture.rs"]
 mod fixture;
+#[path = "resource_server/network.rs"]
+mod network;
 #[path = "resource_server/process.rs"]
 mod process;
 #[path = "resource_server/refused.rs"]

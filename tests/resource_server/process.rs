@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     Method, Request,
-    header::{AUTHORIZATION, WWW_AUTHENTICATE},
+    header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -260,20 +260,23 @@ async fn tokens_of_pyjwt_and_jose_are_served_as_they_deserve() {
 }
 
 /// The example, on a port of its own; killed when this is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: String,
 }
 
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     challenge: Option<String>,
+    pub(crate) retry_after: Option<String>,
     body: String,
 }
 
 impl Server {
-    fn start<N: AsRef<OsStr>, V: AsRef<OsStr>>(vars: impl IntoIterator<Item = (N, V)>) -> Self {
+    pub(crate) fn start<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+        vars: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
         let (mut child, line) = spawn(vars);
         let Some(address) = line.trim().strip_prefix("listening on ") else {
             let _ = child.kill();
@@ -285,7 +288,7 @@ impl Server {
         }
     }
 
-    async fn get(&self, path: &str, token: Option<&str>) -> Answer {
+    pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Answer {
         self.send(Method::GET, path, token).await
     }
 
@@ -299,11 +302,15 @@ impl Server {
         let request = request.body(Empty::<Bytes>::new()).unwrap();
         let client = Client::builder(TokioExecutor::new()).build_http();
         let (head, body) = client.request(request).await.unwrap().into_parts();
-        let challenge = head.headers.get(WWW_AUTHENTICATE);
+        let text = |name| {
+            let value = head.headers.get(name);
+            value.map(|value| value.to_str().unwrap().to_owned())
+        };
         let body = body.collect().await.unwrap().to_bytes();
         Answer {
             status: head.status.as_u16(),
-            challenge: challenge.map(|value| value.to_str().unwrap().to_owned()),
+            challenge: text(WWW_AUTHENTICATE),
+            retry_after: text(RETRY_AFTER),
             body: String::from_utf8(body.to_vec()).unwrap(),
         }
     }
@@ -368,7 +375,7 @@ fn example() -> PathBuf {
     let path = profile.join("examples").join(name);
     assert!(
         path.exists(),
-        "first: cargo build --example resource_server --features axum"
+        "first: cargo build --example resource_server --features axum,jwks"
     );
     path
 }

@@ -1,0 +1,146 @@
+//! The example server as a process whose keys come from a key server.
+
+use std::time::Duration;
+
+use tower_jwt_auth::{
+    key::Algorithm,
+    test_util::{Answer, JwksFixture, TestIssuer, TestKeys},
+};
+
+use crate::{
+    fixture::{AUDIENCE, ISSUER, vars},
+    process::Server,
+};
+
+#[tokio::test]
+async fn d25_d29_keys_of_a_url_are_fetched_and_a_rotation_is_picked_up() {
+    let published = JwksFixture::start();
+    let server = Server::start(vars(&[
+        ("JWT_JWKS_URL", published.url().as_str()),
+        ("JWT_ISSUER", ISSUER),
+        ("JWT_AUDIENCE", AUDIENCE),
+        ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
+    ]));
+    serves_through_a_rotation(&published, &server, ISSUER).await;
+    assert_eq!(published.all_hits(), 3);
+}
+
+#[tokio::test]
+async fn k6_keys_of_an_issuer_are_discovered_and_a_rotation_is_picked_up() {
+    let published = JwksFixture::start();
+    let issuer = published.issuer();
+    let server = Server::start(vars(&[
+        ("JWT_ISSUER", issuer.as_str()),
+        ("JWT_AUDIENCE", AUDIENCE),
+        ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
+    ]));
+    serves_through_a_rotation(&published, &server, &issuer).await;
+    // The metadata was asked for once.
+    assert_eq!((published.hits(), published.all_hits()), (3, 4));
+}
+
+async fn serves_through_a_rotation(published: &JwksFixture, server: &Server, issuer: &str) {
+    let old = token(TestKeys::new(), issuer);
+    let new = token(TestKeys::other(), issuer);
+    let forged = TestIssuer::with_keys(ALGORITHM, TestKeys::other())
+        .issuer(issuer)
+        .kid(Some(&TestKeys::new().kid(ALGORITHM)))
+        .token(|_| ());
+    let elsewhere = token(TestKeys::other(), "https://other.example");
+    // The first request may come before the first fetch ended, and waits for it.
+    for (token, status) in [
+        (Some(&old), 200),
+        (None, 401),
+        (Some(&forged), 401),
+        // E14: not even asked for.
+        (Some(&elsewhere), 401),
+    ] {
+        let answer = server.get("/protected", token.map(String::as_str)).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+    assert_eq!(server.get("/ready", None).await.status, 200);
+    assert_eq!(published.hits(), 1);
+
+    published.serve(TestKeys::other().jwks());
+    // Each names a key that the set at hand does not hold, and asks for one fetch.
+    for (token, status, hits) in [(&new, 200, 2), (&old, 401, 3)] {
+        let answer = server.get("/protected", Some(token)).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(published.hits(), hits);
+    }
+}
+
+#[tokio::test]
+async fn d31_a_key_server_that_is_down_at_start_is_503_until_it_is_up() {
+    let published = JwksFixture::start();
+    let issuer = published.issuer();
+    for (name, value) in [
+        ("JWT_JWKS_URL", published.url()),
+        ("JWT_ISSUER", issuer.clone()),
+    ] {
+        published.down();
+        let mut pairs = vec![(name, value.as_str()), ("JWT_AUDIENCE", AUDIENCE)];
+        if name != "JWT_ISSUER" {
+            pairs.push(("JWT_ISSUER", &issuer));
+        }
+        let server = Server::start(vars(&pairs));
+        let token = token(TestKeys::new(), &issuer);
+        assert_eq!(server.get("/health", None).await.status, 200, "{name}");
+        assert_eq!(server.get("/ready", None).await.status, 503, "{name}");
+        let answer = server.get("/protected", Some(&token)).await;
+        assert_eq!(answer.status, 503, "{name} {answer:?}");
+        assert!(answer.retry_after.is_some(), "{name} {answer:?}");
+        // Who brings no token is told so, whatever the keys are.
+        assert_eq!(server.get("/protected", None).await.status, 401, "{name}");
+
+        published.up();
+        // Nothing but the probe asks: the server comes back by itself.
+        becomes_ready(&server).await;
+        let answer = server.get("/protected", Some(&token)).await;
+        assert_eq!(answer.status, 200, "{name} {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn d30_an_outage_in_mid_run_is_noticed_by_nobody_whose_key_is_known() {
+    let published = JwksFixture::start();
+    let issuer = published.issuer();
+    let server = Server::start(vars(&[
+        ("JWT_ISSUER", issuer.as_str()),
+        ("JWT_AUDIENCE", AUDIENCE),
+    ]));
+    let token = token(TestKeys::new(), &issuer);
+    becomes_ready(&server).await;
+    published.answer(Answer::status(500));
+    // Has the server try, in vain.
+    let unknown = self::token(TestKeys::other(), &issuer);
+    for (path, token, status) in [
+        ("/protected", &unknown, 401),
+        ("/protected", &token, 200),
+        ("/ready", &token, 200),
+    ] {
+        let answer = server.get(path, Some(token)).await;
+        assert_eq!(answer.status, status, "{path} {answer:?}");
+    }
+    assert_eq!(published.hits(), 2);
+}
+
+/// Polls the probe, as an orchestrator does. The bound only keeps a broken server from hanging.
+async fn becomes_ready(server: &Server) {
+    let polling = async {
+        while server.get("/ready", None).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(50), polling)
+        .await
+        .expect("the server becomes ready");
+}
+
+fn token(keys: TestKeys, issuer: &str) -> String {
+    TestIssuer::with_keys(ALGORITHM, keys)
+        .issuer(issuer)
+        .token(|_| ())
+}
+
+const ALGORITHM: Algorithm = Algorithm::Es256;

@@ -18,7 +18,13 @@
 //! openssl pkey -in private.pem -pubout -out public.pem
 //! unset JWT_SECRET_KEY; export JWT_PUBLIC_KEY_FILE=public.pem
 //! # … and jwt.encode(…, open("private.pem").read(), algorithm="EdDSA")
+//!
+//! # Or the keys of an identity provider, found by its name; JWT_JWKS_URL names their URL instead:
+//! unset JWT_PUBLIC_KEY_FILE; export JWT_ISSUER=https://sso.example/realms/shop
+//! curl -i localhost:3000/ready                                       # 503 while there are no keys
 //! ```
+//!
+//! A bad value is one line that names the variable, and exit code 2.
 
 use std::{
     collections::BTreeMap,

@@ -14,10 +14,10 @@
 //! | `JWT_JWKS_CACHE_SECONDS` | how long fetched keys are fresh, exactly: 1 to 86400 | 600, moved by `Cache-Control` |
 //! | `JWT_JWKS_COOLDOWN_SECONDS` | least time between fetches that unknown kids cause: 1 to 86400 | 10 |
 //! | `JWT_JWKS_TIMEOUT_SECONDS` | for one whole fetch: 1 to 60 | 5 |
-//! | `JWT_JWKS_STALE_SECONDS` | how long old keys serve through an outage: 0 to 604800 | 3600 |
+//! | `JWT_JWKS_STALE_SECONDS` | how long old keys serve on in an outage, past their time: 0 to 604800 | 3600 |
 //! | `JWT_JWKS_CA_FILE` | path of a PEM with the private CA of the key server | the platform's roots |
 //! | `JWT_ALGORITHM` | comma list; HMAC never together with the others ([RFC 8725 §3.1]) | HS256 with a secret, else what the keys allow |
-//! | `JWT_ISSUER` | expected, hence required in the token; one, not a list | |
+//! | `JWT_ISSUER` | expected, hence required in the token; one, not a list; without a key it says where the keys are | |
 //! | `JWT_AUDIENCE` | comma list; one of them is required in the token | |
 //! | `JWT_CLIENT_ID` | comma list; one of them is required as `client_id`, else `azp` | |
 //! | `JWT_VERIFY_AUD` | `false` accepts tokens for any audience | `true` |
@@ -31,7 +31,8 @@
 //! Exactly one of the four keys is given, or none and `JWT_ISSUER`: its keys are then found through
 //! its metadata (OpenID Connect Discovery, [RFC 8414]). A key set serves many audiences, so that it
 //! needs `JWT_AUDIENCE`, `JWT_CLIENT_ID` or `JWT_VERIFY_AUD=false` beside it (RFC 8725 §3.9).
-//! Fetching needs the feature `jwks`.
+//! Fetching needs the feature `jwks`; [the manual](crate::manual::keys) tells the life of such keys.
+//! A file is read once, at start.
 //!
 //! **Forms.** A switch is `true` or `1`, `false` or `0`, in any case. White space around a value
 //! does not count, except in the secret. An entry of a list cannot hold a comma; use the builder

@@ -240,6 +240,9 @@ async fn d33_http_is_refused_at_build_but_for_loopback() {
         "http://localhost@evil.example/jwks",
         "http://127.0.0.1:80@evil.example/jwks",
         "http://0x7f000001/jwks",
+        // Nobody would send them.
+        "https://user:secret@as.example/jwks",
+        "http://user@127.0.0.1/jwks",
         "ftp://127.0.0.1/jwks",
         "file:///etc/jwks.json",
         "/jwks",

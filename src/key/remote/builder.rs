@@ -38,7 +38,9 @@ impl RemoteKeySetBuilder {
         let refuse = |problem: &'static str| ConfigError::invalid("jwks", problem);
         let origin = match url.parse::<Uri>() {
             Ok(url) if is_safe(&url) => Ok(Origin::Jwks(url)),
-            Ok(_) => Err(refuse("not an https URL (http is for loopback alone)")),
+            Ok(_) => Err(refuse(
+                "not an https URL without credentials (http is for loopback alone)",
+            )),
             Err(_) => Err(refuse("not a URL")),
         };
         Self::new(origin)

@@ -30,7 +30,7 @@ impl Issuer {
         let url: Uri = name.parse().map_err(|_| refuse("not a URL"))?;
         // RFC 8414 §2: https, no query, no fragment.
         if !is_safe(&url) {
-            return Err(refuse("not an https URL"));
+            return Err(refuse("not an https URL without credentials"));
         }
         if url.query().is_some() || name.contains('#') {
             return Err(refuse("a query or a fragment (RFC 8414 §2)"));

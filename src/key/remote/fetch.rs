@@ -243,8 +243,15 @@ fn redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, FetchError> {
     }
 }
 
-/// Whether documents may be fetched from here: https, or http from this very machine.
+/// Whether documents may be fetched from here: https, or http from this very machine. Credentials
+/// in a URL would be dropped without a word, and stand in logs.
 pub(super) fn is_safe(url: &Uri) -> bool {
+    if url
+        .authority()
+        .is_some_and(|one| one.as_str().contains('@'))
+    {
+        return false;
+    }
     let host = url.host().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let loopback = host.eq_ignore_ascii_case("localhost")

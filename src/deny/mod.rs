@@ -1,6 +1,7 @@
 //! How a refusal becomes a response.
 //!
-//! A layer never answers with an error: it answers with a response that says 401, 403, 400 or 503.
+//! A layer never answers with an error: it answers with a response that says 401, 403, 400 or 503;
+//! 500 where the application put its layers together wrongly.
 //! What that response looks like is a [`Responder`]'s choice. [`Problem`] is the default,
 //! [`OAuthJson`] the other one built in, and any closure is one too:
 //!

@@ -187,6 +187,9 @@ impl<F> RemoteKeySetBuilder<F> {
 
     /// The clock for ages; the operating system's by default. A verifier that builds the set
     /// ([`Verifier::remote`](crate::Verifier::remote)) puts its own in its place.
+    ///
+    /// The task that fetches sleeps by tokio's clock and asks this one when it wakes: where a test
+    /// moves it ahead, the next look-up starts the fetch that is due.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self

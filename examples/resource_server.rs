@@ -46,6 +46,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
     AuthError, Claims, ConfigError, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, Verifier,
+    key::remote::KeyEvent,
 };
 
 #[tokio::main]
@@ -78,9 +79,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn app(settings: &JwtSettings) -> Result<Router, ConfigError> {
+    let metrics = Metrics::default();
+    let fetches = Arc::clone(&metrics);
+    let settings = settings.clone().on_key_event(move |event| match event {
+        KeyEvent::Fetched { .. } => add(&fetches, ("jwt_key_fetches_total", "ok", "")),
+        _ => add(&fetches, ("jwt_key_fetches_total", "failed", "")),
+    });
     let verifier = settings.verifier::<Claims>()?;
     let auth = JwtAuthLayer::new(verifier.clone());
-    let metrics = Metrics::default();
     let app = Router::new()
         .route("/admin", get(me).layer(RoleGuardLayer::any_of(["admin"])))
         .route("/protected", get(me))
@@ -124,29 +130,36 @@ async fn tell(caller: Option<Principal>, request: Request, next: Next) -> Respon
     (caller.map(Extension), next.run(request).await).into_response()
 }
 
-/// How many requests came to which result, and for which reason.
-type Metrics = Arc<Mutex<BTreeMap<(&'static str, &'static str), u64>>>;
+/// How often what (requests, fetches of keys) came to which result, and for which reason.
+type Metrics = Arc<Mutex<BTreeMap<Counter, u64>>>;
+type Counter = (&'static str, &'static str, &'static str);
+
+fn add(metrics: &Metrics, counter: Counter) {
+    let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
+    *metrics.entry(counter).or_default() += 1;
+}
 
 async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     let known = response.extensions();
-    let result = match known.get::<AuthError>() {
+    let (result, reason) = match known.get::<AuthError>() {
         Some(error) => ("denied", error.as_str()),
         None if known.get::<Principal>().is_some() => ("allowed", ""),
         None => ("anonymous", ""),
     };
-    let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
-    *metrics.entry(result).or_default() += 1;
-    drop(metrics);
+    add(&metrics, ("jwt_auth_requests_total", result, reason));
     response
 }
 
 async fn show(State(metrics): State<Metrics>) -> impl IntoResponse {
-    let mut text = String::from("# TYPE jwt_auth_requests_total counter\n");
+    let (mut text, mut last) = (String::new(), "");
     let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
-    for ((result, reason), count) in metrics.iter() {
-        let labels = format!("result=\"{result}\",reason=\"{reason}\"");
-        text += &format!("jwt_auth_requests_total{{{labels}}} {count}\n");
+    for ((name, result, reason), count) in metrics.iter() {
+        if *name != last {
+            text += &format!("# TYPE {name} counter\n");
+            last = name;
+        }
+        text += &format!("{name}{{result=\"{result}\",reason=\"{reason}\"}} {count}\n");
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }

@@ -1,10 +1,14 @@
 //! Where the keys come from, and for which algorithms.
 
 use std::fs;
+#[cfg(feature = "jwks")]
+use std::sync::Arc;
 
 #[cfg(feature = "jwks")]
 use super::remote;
 use super::vars::{Vars, refuse};
+#[cfg(feature = "jwks")]
+use crate::key::remote::KeyEvent;
 use crate::{
     error::ConfigError,
     key::{Algorithm, KeySet, VerifyingKey},
@@ -110,6 +114,13 @@ impl Keys {
     /// The variable that the keys come from.
     pub(super) fn variable(&self) -> &'static str {
         self.variable
+    }
+
+    #[cfg(feature = "jwks")]
+    pub(super) fn listen(&mut self, listener: Arc<dyn Fn(&KeyEvent) + Send + Sync>) {
+        if let Place::Network(_, fetching) = &mut self.place {
+            fetching.listen(listener);
+        }
     }
 
     pub(super) fn start(&self) -> VerifierBuilder {

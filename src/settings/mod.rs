@@ -66,6 +66,8 @@ mod policy;
 mod remote;
 mod vars;
 
+#[cfg(feature = "jwks")]
+use std::sync::Arc;
 use std::{fmt, net::IpAddr};
 
 use serde::de::DeserializeOwned;
@@ -75,6 +77,8 @@ use self::{
     policy::Policy,
     vars::{Vars, refuse},
 };
+#[cfg(feature = "jwks")]
+use crate::key::remote::KeyEvent;
 use crate::{
     claims::Claims,
     error::ConfigError,
@@ -163,6 +167,17 @@ impl JwtSettings {
     pub fn verifier_builder<C: 'static>(&self) -> VerifierBuilder<C> {
         let builder = self.keys.start().claims::<C>();
         self.policy.apply(builder)
+    }
+
+    /// Who is told of every fetch of keys, and of every one that failed; see
+    /// [`on_event`](crate::key::remote::RemoteKeySetBuilder::on_event). Means nothing where no keys
+    /// are fetched.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    #[must_use]
+    pub fn on_key_event(mut self, listener: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
+        self.keys.listen(Arc::new(listener));
+        self
     }
 
     /// The address or the name of the interface to listen on.

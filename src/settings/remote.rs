@@ -1,11 +1,11 @@
 //! Keys from the network.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{keys::read_file, vars::Vars};
 use crate::{
     error::ConfigError,
-    key::remote::{RemoteKeySet, RemoteKeySetBuilder},
+    key::remote::{KeyEvent, RemoteKeySet, RemoteKeySetBuilder},
 };
 
 /// Where a key set is fetched from.
@@ -25,6 +25,17 @@ pub(super) struct Fetching {
     timeout: Option<Duration>,
     stale: Option<Duration>,
     root: Option<Vec<u8>>,
+    listener: Option<Listener>,
+}
+
+/// Who is told of fetches.
+#[derive(Clone)]
+struct Listener(Arc<dyn Fn(&KeyEvent) + Send + Sync>);
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 impl Fetching {
@@ -42,7 +53,12 @@ impl Fetching {
                 Some(path) => Some(read_file(CA_FILE, &path)?),
                 None => None,
             },
+            listener: None,
         })
+    }
+
+    pub(super) fn listen(&mut self, listener: Arc<dyn Fn(&KeyEvent) + Send + Sync>) {
+        self.listener = Some(Listener(listener));
     }
 
     pub(super) fn start(&self, place: &Place) -> RemoteKeySetBuilder {
@@ -61,6 +77,10 @@ impl Fetching {
         }
         if let Some(stale) = self.stale {
             keys = keys.stale(stale);
+        }
+        if let Some(Listener(listener)) = &self.listener {
+            let listener = Arc::clone(listener);
+            keys = keys.on_event(move |event| listener(event));
         }
         match &self.root {
             Some(root) => keys.root_certificate(root.clone()),

@@ -32,3 +32,4 @@ mod secrecy;
 mod support;
 mod times;
 mod token_use;
+mod verdicts;

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     key::Algorithm,
-    test_util::{TestIssuer, TestKeys},
+    test_util::{self, JwksFixture, TestIssuer, TestKeys},
 };
 
 use crate::fixture::{AUDIENCE, File, ISSUER, SECRET, WEAK_PEM, vars};
@@ -104,6 +104,36 @@ async fn serves_every_route(algorithm: Algorithm, key: &[(&str, &str)]) {
         format!(r#"jwt_auth_requests_total{{result="{result}",reason="{reason}"}} {count}"#)
     });
     assert_eq!(lines.collect::<Vec<_>>(), expected, "{algorithm}");
+}
+
+#[tokio::test]
+async fn q8_fetches_of_keys_are_counted() {
+    let fixture = JwksFixture::start();
+    fixture.serve(TestKeys::new().jwks());
+    let url = fixture.url();
+    let server = Server::start(vars(&[
+        ("JWT_JWKS_URL", url.as_str()),
+        ("JWT_AUDIENCE", AUDIENCE),
+    ]));
+    let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
+    assert_eq!(server.get("/protected", Some(&token)).await.status, 200);
+    let fetched = server.get("/metrics", None).await.body;
+    assert!(
+        fetched.contains(r#"jwt_key_fetches_total{result="ok",reason=""} 1"#),
+        "{fetched}"
+    );
+    // A kid that nobody published is denied for that reason, and the fetch that it causes fails.
+    fixture.answer(test_util::Answer::status(500));
+    let unknown = TestIssuer::with_keys(Algorithm::Es256, TestKeys::other()).token(|_| ());
+    assert_eq!(server.get("/protected", Some(&unknown)).await.status, 401);
+    let failed = server.get("/metrics", None).await.body;
+    for line in [
+        r#"jwt_key_fetches_total{result="failed",reason=""} 1"#,
+        r#"jwt_auth_requests_total{result="denied",reason="unknown_key"} 1"#,
+        r#"jwt_auth_requests_total{result="allowed",reason=""} 1"#,
+    ] {
+        assert!(failed.contains(line), "{failed}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -117,23 +118,31 @@ async fn q8_fetches_of_keys_are_counted() {
     ]));
     let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
     assert_eq!(server.get("/protected", Some(&token)).await.status, 200);
-    let fetched = server.get("/metrics", None).await.body;
-    assert!(
-        fetched.contains(r#"jwt_key_fetches_total{result="ok",reason=""} 1"#),
-        "{fetched}"
-    );
+    counts(&server, r#"jwt_key_fetches_total{result="ok",reason=""} 1"#).await;
     // A kid that nobody published is denied for that reason, and the fetch that it causes fails.
     fixture.answer(test_util::Answer::status(500));
     let unknown = TestIssuer::with_keys(Algorithm::Es256, TestKeys::other()).token(|_| ());
     assert_eq!(server.get("/protected", Some(&unknown)).await.status, 401);
-    let failed = server.get("/metrics", None).await.body;
     for line in [
         r#"jwt_key_fetches_total{result="failed",reason=""} 1"#,
         r#"jwt_auth_requests_total{result="denied",reason="unknown_key"} 1"#,
         r#"jwt_auth_requests_total{result="allowed",reason=""} 1"#,
     ] {
-        assert!(failed.contains(line), "{failed}");
+        counts(&server, line).await;
     }
+}
+
+/// Whoever waited for a fetch is answered before it is counted.
+async fn counts(server: &Server, line: &str) {
+    let mut metrics = String::new();
+    for _ in 0..500 {
+        metrics = server.get("/metrics", None).await.body;
+        if metrics.contains(line) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no {line} in {metrics}");
 }
 
 #[tokio::test]
@@ -398,7 +407,8 @@ fn complaint(child: &mut Child) -> String {
     text
 }
 
-/// `cargo test` builds the examples beside the tests.
+/// `cargo test` builds the examples beside the tests; `cargo test --test resource_server` takes what
+/// was built last.
 fn example() -> PathBuf {
     let test = env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();

@@ -128,7 +128,7 @@ fn key(algorithm: Algorithm, kid: &str) -> VerifyingKey {
 }
 
 fn rules(builder: VerifierBuilder, issuer: &str) -> Verifier {
-    let builder = builder.issuer(issuer).audience(AUDIENCE);
+    let builder = builder.issuer(issuer).audience(AUDIENCE).no_cache();
     builder.build().expect("the settings fit together")
 }
 

@@ -40,7 +40,7 @@ fn main() {
     let _ = jwt::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     harness::main(
         "layer",
-        vec![accepted, guarded, key_sets, refused, anonymous],
+        vec![accepted, remembered, guarded, key_sets, refused, anonymous],
     );
 }
 
@@ -55,6 +55,24 @@ fn accepted() -> Vec<Group> {
             .compare("layer", "floor", of_floor)
             .compare("by hand", "floor", "–")
             .compare("by hand", "layer", of_hand)
+    };
+    ALGORITHMS.into_iter().map(group).collect()
+}
+
+/// A token that came before, against the cryptography alone, and against a service that is told the
+/// same two things without any layer.
+fn remembered() -> Vec<Group> {
+    let group = |(algorithm, ..): (Algorithm, &str, &str)| {
+        let token = Token::new(algorithm);
+        let layer = JwtAuthLayer::new(token.remembering());
+        given(&token, Group::new(format!("{algorithm}, again")))
+            .candidate("layer", calls(&token, JwtAuthLayer::new(token.verifier())))
+            .candidate("hit", calls(&token, layer))
+            .candidate("floor", floor(&token))
+            .candidate("no layer", bare(Some(&token)))
+            .compare("hit", "layer", "–")
+            .compare("hit", "floor", "–")
+            .compare("hit", "no layer", "–")
     };
     ALGORITHMS.into_iter().map(group).collect()
 }

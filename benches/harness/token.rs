@@ -19,6 +19,7 @@ use tower_jwt_auth::{
     Verifier,
     key::{Algorithm, KeySet},
     test_util::{TestIssuer, TestKeys},
+    verify::VerifierBuilder,
 };
 
 /// What an application would define for these claims. All of it is owned.
@@ -98,6 +99,18 @@ impl Token {
 
     /// The same with more keys in the set, of which one verifies the token.
     pub(crate) fn verifier_of(&self, keys: usize) -> Verifier<User> {
+        self.rules(keys)
+            .no_cache()
+            .build()
+            .expect("the settings fit together")
+    }
+
+    /// A verifier that remembers.
+    pub(crate) fn remembering(&self) -> Verifier<User> {
+        self.rules(1).build().expect("the settings fit together")
+    }
+
+    fn rules(&self, keys: usize) -> VerifierBuilder<User> {
         let key = TestKeys::new().verifying_key(self.algorithm);
         let others =
             (1..keys).map(|number| key.clone().with_kid(format!("2026-10-signing-{number}")));
@@ -106,8 +119,6 @@ impl Token {
             .issuer(ISSUER)
             .audience(AUDIENCE)
             .claims()
-            .build()
-            .expect("the settings fit together")
     }
 }
 

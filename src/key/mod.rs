@@ -41,6 +41,14 @@ pub trait KeySource: Send + Sync + 'static {
     /// Looks for the key of a token.
     fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup;
 
+    /// A number that changes whenever a key goes or comes, so that verified tokens may be remembered
+    /// until then.
+    ///
+    /// `None`: nothing is to be remembered, because the source cannot tell, or has no usable keys.
+    fn generation(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether there are keys that could verify a token now: for readiness probes.
     fn is_ready(&self) -> bool {
         true
@@ -55,6 +63,10 @@ pub trait KeySource: Send + Sync + 'static {
 impl<T: KeySource + ?Sized> KeySource for Arc<T> {
     fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
         (**self).lookup(query)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        (**self).generation()
     }
 
     fn is_ready(&self) -> bool {

@@ -40,7 +40,12 @@ use super::{KeyLookup, KeyQuery, KeySet, KeySource};
 /// ```
 #[derive(Clone)]
 pub struct SharedKeySet {
-    current: Arc<ArcSwap<KeySet>>,
+    current: Arc<ArcSwap<Version>>,
+}
+
+struct Version {
+    keys: KeySet,
+    generation: u64,
 }
 
 impl SharedKeySet {
@@ -48,32 +53,46 @@ impl SharedKeySet {
     #[must_use]
     pub fn new(keys: KeySet) -> Self {
         Self {
-            current: Arc::new(ArcSwap::from_pointee(keys)),
+            current: Arc::new(ArcSwap::from_pointee(Version {
+                keys,
+                generation: 0,
+            })),
         }
     }
 
     /// Replaces all keys.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "two replacements at once try again, each with keys of its own"
+    )]
     pub fn replace(&self, keys: KeySet) {
-        self.current.store(Arc::new(keys));
+        self.current.rcu(|before| Version {
+            keys: keys.clone(),
+            generation: before.generation.wrapping_add(1),
+        });
     }
 
     /// The keys of this moment.
     #[must_use]
     pub fn load(&self) -> KeySet {
-        KeySet::clone(&self.current.load())
+        self.current.load().keys.clone()
     }
 }
 
 impl KeySource for SharedKeySet {
     fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
-        self.current.load().lookup(query)
+        self.current.load().keys.lookup(query)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(self.current.load().generation)
     }
 }
 
 impl fmt::Debug for SharedKeySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SharedKeySet")
-            .field(&self.current.load())
+            .field(&self.current.load().keys)
             .finish()
     }
 }

@@ -26,7 +26,7 @@
 //! | `JWT_ROLES_CLAIM` | comma list of claim names and JSON Pointers (they start with `/`), merged | `roles` and `role` |
 //! | `JWT_VERIFY_EXP`, `JWT_VERIFY_NBF`, `JWT_REQUIRE_EXP` | whether `exp` and `nbf` are looked at, and whether `exp` must be there | `true` |
 //! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
-//! | `JWT_CACHE_ENTRIES` | only 0 is accepted as yet | 0 |
+//! | `JWT_CACHE_ENTRIES` | how many verified tokens are remembered, up to 1000000; 0 is none | 10000 |
 //!
 //! Exactly one of the four keys is given, or none and `JWT_ISSUER`: its keys are then found through
 //! its metadata (OpenID Connect Discovery, [RFC 8414]). A key set serves many audiences, so that it

@@ -14,6 +14,7 @@ pub(super) struct Policy {
     audiences: Vec<String>,
     clients: Vec<String>,
     any_audience: bool,
+    cache: Option<usize>,
     leeway: Option<Duration>,
     typ: Typ,
     roles: Vec<String>,
@@ -36,18 +37,14 @@ impl Policy {
                 return Err(refuse(name, format!("only true is accepted: {why}")));
             }
         }
-        if vars.number(CACHE_ENTRIES, 0..=u32::MAX)?.unwrap_or(0) != 0 {
-            return Err(refuse(
-                CACHE_ENTRIES,
-                "the cache is not available in this version; only 0 is accepted",
-            ));
-        }
+        let cache = vars.number("JWT_CACHE_ENTRIES", 0..=MAX_CACHE)?;
         let leeway = vars.number("JWT_LEEWAY_SECONDS", 0..=MAX_LEEWAY)?;
         let policy = Self {
             issuer: vars.text(ISSUER)?,
             audiences: vars.list(AUDIENCE)?.unwrap_or_default(),
             clients: vars.list("JWT_CLIENT_ID")?.unwrap_or_default(),
             any_audience: vars.switch(VERIFY_AUD)? == Some(false),
+            cache: cache.and_then(|entries| usize::try_from(entries).ok()),
             leeway: leeway.map(|seconds| Duration::from_secs(seconds.into())),
             typ: vars.text(REQUIRED_TYP)?.map_or(Typ::Usual, Typ::from),
             roles: vars.list(ROLES_CLAIM)?.unwrap_or_default(),
@@ -72,6 +69,9 @@ impl Policy {
         }
         for path in &self.roles {
             builder = builder.roles_at(path);
+        }
+        if let Some(tokens) = self.cache {
+            builder = builder.cache(tokens);
         }
         if let Some(leeway) = self.leeway {
             builder = builder.leeway(leeway);
@@ -157,10 +157,12 @@ const REQUIRED_TYP: &str = "JWT_REQUIRED_TYP";
 const ROLES_CLAIM: &str = "JWT_ROLES_CLAIM";
 const VERIFY_EXP: &str = "JWT_VERIFY_EXP";
 const REQUIRE_EXP: &str = "JWT_REQUIRE_EXP";
-const CACHE_ENTRIES: &str = "JWT_CACHE_ENTRIES";
 
 /// RFC 7519 §4.1.4 speaks of "no more than a few minutes".
 const MAX_LEEWAY: u32 = 300;
+
+/// Some 3 GB of tokens: more is a slip of the keyboard.
+const MAX_CACHE: u32 = 1_000_000;
 
 const ALWAYS: [(&str, &str); 2] = [
     (

@@ -38,6 +38,10 @@ impl Date {
         Self(self.0.saturating_add(nanoseconds(duration)))
     }
 
+    pub(crate) fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(nanoseconds(duration)))
+    }
+
     /// The same point as a calendar date; the nearest one that has a year of four digits.
     pub(crate) fn to_calendar(self) -> OffsetDateTime {
         let earliest = time::UtcDateTime::MIN.unix_timestamp_nanos();

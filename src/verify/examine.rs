@@ -6,6 +6,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{
     CheckError, Verified,
+    cache::{Cache, Entry, Window},
     header::{Header, Text},
     noted::Noted,
     parse,
@@ -15,7 +16,10 @@ use crate::{
     clock::Clock,
     error::{AuthError, AuthErrorKind},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
-    token::compact::{Compact, Room, decode},
+    token::{
+        compact::{Compact, Room, decode},
+        date::Date,
+    },
 };
 
 /// Keys and rules.
@@ -29,6 +33,7 @@ pub(super) struct Rules<C> {
     pub(super) padded: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) check: Option<Arc<Check<C>>>,
+    pub(super) cache: Option<Cache<C>>,
 }
 
 pub(super) type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;
@@ -50,28 +55,47 @@ enum Signed<'t> {
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
     pub(super) fn examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
-        match self.check_signature(token)? {
-            Signed::Payload(payload) => self
-                .read_claims(payload)
-                .map(|token| Examined::Done(Ok(token))),
-            Signed::Wait(wait) => Ok(Examined::Wait(wait)),
+        let now = Date::of(self.clock.now());
+        // Asked before the look-up: should the keys change in between, the entry is old at once.
+        let cache = self.cache.as_ref().zip(self.keys.generation());
+        if let Some((cache, generation)) = cache
+            && let Some(verified) = cache.get(token, generation, now)
+        {
+            return Ok(Examined::Done(Ok(verified)));
         }
+        let payload = match self.check_signature(token)? {
+            Signed::Payload(payload) => payload,
+            Signed::Wait(wait) => return Ok(Examined::Wait(wait)),
+        };
+        let (verified, window) = self.read_claims(payload, now)?;
+        if let Some((cache, generation)) = cache {
+            cache.insert(
+                token,
+                Entry {
+                    verified: verified.clone(),
+                    window,
+                    generation,
+                },
+            );
+        }
+        Ok(Examined::Done(Ok(verified)))
     }
 
     /// The part after the signature: nobody but the issuer can have written what is read here.
-    fn read_claims(&self, payload: &[u8]) -> Result<Verified<C>, AuthError> {
+    fn read_claims(&self, payload: &[u8], now: Date) -> Result<(Verified<C>, Window), AuthError> {
         let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
         // RFC 8725 §3.7: UTF-8 and nothing else.
         let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
         let mut noted = Noted::new(&json, &self.policy.audiences, &self.policy.roles);
         let claims = parse::parse::<C>(&json, &mut noted)?;
         noted.facts.adopt(json);
-        self.policy.check(&mut noted, self.clock.now())?;
+        self.policy.check(&mut noted, now)?;
+        let window = self.policy.window(&noted);
         let token = Verified::new(claims, noted.facts);
         if let Some(check) = &self.check {
             check(&token).map_err(CheckError::into_error)?;
         }
-        Ok(token)
+        Ok((token, window))
     }
 }
 

@@ -23,6 +23,7 @@
 //! ```
 
 mod builder;
+mod cache;
 mod examine;
 mod header;
 mod noted;

@@ -1,8 +1,9 @@
 //! The rules that claims must meet.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{
+    cache::Window,
     header::{Header, media_type},
     noted::{Audience, Noted},
     preset::Dialect,
@@ -57,13 +58,9 @@ impl Policy {
     }
 
     /// Checks the claims, and completes what is known of the caller.
-    pub(crate) fn check(
-        &self,
-        noted: &mut Noted<'_>,
-        now: SystemTime,
-    ) -> Result<(), AuthErrorKind> {
+    pub(crate) fn check(&self, noted: &mut Noted<'_>, now: Date) -> Result<(), AuthErrorKind> {
         self.check_issuer(noted)?;
-        self.check_times(noted, Date::of(now))?;
+        self.check_times(noted, now)?;
         self.check_audience(noted)?;
         if noted.other_use {
             return Err(AuthErrorKind::WrongUse);
@@ -122,6 +119,19 @@ impl Policy {
             }
         }
         Ok(())
+    }
+
+    /// When [`check`](Self::check) finds nothing wrong with the token's times.
+    pub(crate) fn window(&self, noted: &Noted<'_>) -> Window {
+        let start = noted.not_before.filter(|_| self.check_not_before);
+        let issued = noted.issued.filter(|_| self.max_age.is_some());
+        let end = noted.expires.filter(|_| self.check_expiry);
+        let too_old = self.max_age.and_then(|age| Some(noted.issued?.plus(age)));
+        let earliest = [end, too_old].into_iter().flatten().min();
+        Window {
+            from: start.max(issued).map(|start| start.minus(self.leeway)),
+            until: earliest.map(|end| end.plus(self.leeway)),
+        }
     }
 
     // RFC 7519 §4.1.3: a principal that is not named by `aud` must reject the token.

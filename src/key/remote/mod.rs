@@ -152,6 +152,10 @@ impl KeySource for RemoteKeySet {
         self.handle.shared.lookup(query)
     }
 
+    fn generation(&self) -> Option<u64> {
+        self.handle.shared.generation()
+    }
+
     fn is_ready(&self) -> bool {
         self.is_usable()
     }

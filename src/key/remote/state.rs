@@ -42,6 +42,8 @@ pub(super) struct Loaded {
     max_age: Duration,
     /// When a look-up starts a refresh in the background.
     refresh: Duration,
+    /// Counts how often the keys have changed.
+    generation: u64,
 }
 
 /// What the age of a key set asks for.
@@ -270,6 +272,22 @@ impl Shared {
         })
     }
 
+    /// Which keys these are, while they are usable. A token that is remembered asks for nothing else,
+    /// so that a refresh which is due is started here as well.
+    pub(super) fn generation(&self) -> Option<u64> {
+        let now = self.clock.monotonic();
+        let current = self.current.load();
+        let loaded = current.as_ref()?;
+        let age = now.saturating_duration_since(loaded.fetched);
+        if age >= loaded.max_age.saturating_add(self.numbers.stale) {
+            return None;
+        }
+        if age >= loaded.refresh {
+            self.refresh(now);
+        }
+        Some(loaded.generation)
+    }
+
     pub(super) fn is_fresh(&self) -> bool {
         let now = self.clock.monotonic();
         self.current
@@ -322,6 +340,8 @@ impl Shared {
         let changed = before
             .as_ref()
             .is_none_or(|before| before.document != next.document);
+        let generation = before.map_or(0, |before| before.generation);
+        next.generation = generation.wrapping_add(u64::from(changed));
         next.fetched = self.clock.monotonic();
         next.max_age = self.max_age(fresh);
         // 80 % ± 5 %, so that the nodes of a service do not all ask at once.
@@ -448,6 +468,7 @@ impl Loaded {
             fetched: Instant::now(),
             max_age: Duration::ZERO,
             refresh: Duration::ZERO,
+            generation: 0,
         }
     }
 

@@ -73,19 +73,15 @@ pub(super) struct Witness<'n, 'r, S> {
 }
 
 impl<'de, S: DeserializeSeed<'de>> Witness<'_, '_, S> {
-    fn replay<E: de::Error>(
-        self,
-        seen: Seen<'_>,
-        replay: Replay<'_, 'de, E>,
-    ) -> Result<S::Value, E> {
+    fn replay<D: Deserializer<'de>>(self, seen: Seen<'_>, replay: D) -> Result<S::Value, D::Error> {
         if !self.noted.takes(self.name, seen) {
-            return Err(E::custom("refused"));
+            return Err(de::Error::custom("refused"));
         }
         self.seed.deserialize(replay)
     }
 
     fn number<E: de::Error>(self, number: Number) -> Result<S::Value, E> {
-        self.replay(Seen::Number(number), Replay::Number(number))
+        self.replay::<Replay<'_, 'de, E>>(Seen::Number(number), Replay::Number(number))
     }
 
     fn other<E: de::Error>(self, value: Value) -> Result<S::Value, E> {
@@ -118,11 +114,14 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Witness<'_, '_, S> {
     }
 
     fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<S::Value, E> {
-        self.replay(Seen::Text(text), Replay::Text(Cow::Borrowed(text)))
+        self.replay(Seen::Text(text), Borrowed(text, PhantomData))
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<S::Value, E> {
-        self.replay(Seen::Text(text), Replay::Text(Cow::Owned(text.to_owned())))
+        self.replay::<Replay<'_, 'de, E>>(
+            Seen::Text(text),
+            Replay::Text(Cow::Owned(text.to_owned())),
+        )
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<S::Value, E> {
@@ -186,7 +185,7 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for NameWitness<'_, '_, S> {
 
     fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<S::Value, E> {
         *self.name = self.noted.name(name);
-        self.seed.deserialize(Replay::Text(Cow::Borrowed(name)))
+        self.seed.deserialize(Borrowed(name, PhantomData))
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<S::Value, E> {
@@ -309,6 +308,49 @@ impl<'de, E: de::Error> Deserializer<'de> for Replay<'_, 'de, E> {
             Self::Number(_) => Err(E::invalid_type(Unexpected::Other("number"), &visitor)),
             Self::List(..) => Err(E::invalid_type(Unexpected::Seq, &visitor)),
         }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map struct identifier
+    }
+}
+
+/// A text that lies in the document: most of what is replayed, and without the detours of
+/// [`Replay`], as which it behaves.
+struct Borrowed<'de, E>(&'de str, PhantomData<fn() -> E>);
+
+impl<'de, E: de::Error> Deserializer<'de> for Borrowed<'de, E> {
+    type Error = E;
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_borrowed_str(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, E> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, E> {
+        visitor.visit_enum(CowStrDeserializer::new(Cow::Borrowed(self.0)))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {

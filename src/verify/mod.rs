@@ -64,6 +64,9 @@ use crate::{
 /// The order of the checks: size, form, algorithm, type, key, signature, and only then the claims,
 /// which nobody can have changed: issuer, times, audience, use, client, binding, the
 /// application's own check.
+///
+/// A token that was verified is remembered, so that it costs next to nothing when it comes again:
+/// [`cache`](VerifierBuilder::cache).
 pub struct Verifier<C = Claims> {
     kind: Kind<C>,
 }

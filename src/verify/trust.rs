@@ -236,7 +236,8 @@ impl<C> Tenants<C> {
     /// Remembers up to 1024 tenants for five minutes.
     ///
     /// To find the issuer, tokens of up to 16 KiB without padding are read, whatever the tenants'
-    /// verifiers allow.
+    /// verifiers allow. Each verifier remembers tokens of its own: with many tenants give each a
+    /// smaller [`cache`](super::VerifierBuilder::cache).
     #[must_use]
     pub fn new(resolver: impl IssuerResolver<C>) -> Self {
         Self {

@@ -9,12 +9,11 @@ use super::{
     cache::Cache,
     examine::Check,
     header::media_type,
+    keys::Keys,
     policy::{Policy, Typ, is_never_access_token},
     preset::Dialect,
     roles::RolePath,
 };
-#[cfg(feature = "jwks")]
-use crate::key::remote::RemoteKeySetBuilder;
 use crate::{
     claims::Claims,
     clock::{Clock, SystemClock},
@@ -39,29 +38,6 @@ pub struct VerifierBuilder<C = Claims> {
     check: Option<Arc<Check<C>>>,
     check_lost: bool,
     claims: PhantomData<fn() -> C>,
-}
-
-pub(crate) enum Keys {
-    Set(KeySet),
-    Source(Arc<dyn KeySource>),
-    /// Made when the verifier is built, with its clock.
-    #[cfg(feature = "jwks")]
-    Remote(Box<RemoteKeySetBuilder>),
-}
-
-impl Keys {
-    #[cfg(feature = "jwks")]
-    pub(crate) fn remote(keys: RemoteKeySetBuilder) -> Self {
-        Self::Remote(Box::new(keys))
-    }
-
-    /// The set, where it is at hand.
-    fn set(&self) -> Option<&KeySet> {
-        match self {
-            Self::Set(set) => Some(set),
-            _ => None,
-        }
-    }
 }
 
 impl VerifierBuilder<Claims> {

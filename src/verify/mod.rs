@@ -26,6 +26,7 @@ mod builder;
 mod cache;
 mod examine;
 mod header;
+mod keys;
 mod noted;
 mod parse;
 mod policy;
@@ -39,11 +40,6 @@ use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use self::{
-    builder::Keys,
-    examine::Rules,
-    trust::{Chosen, Group},
-};
 pub use self::{
     builder::VerifierBuilder,
     preset::Preset,
@@ -51,6 +47,11 @@ pub use self::{
     verified::Verified,
 };
 pub(crate) use self::{examine::Examined, header::media_type};
+use self::{
+    examine::Rules,
+    keys::Keys,
+    trust::{Chosen, Group},
+};
 #[cfg(feature = "jwks")]
 use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
 use crate::{

@@ -1,0 +1,30 @@
+//! Where a verifier's keys come from.
+
+use std::sync::Arc;
+
+#[cfg(feature = "jwks")]
+use crate::key::remote::RemoteKeySetBuilder;
+use crate::key::{KeySet, KeySource};
+
+pub(crate) enum Keys {
+    Set(KeySet),
+    Source(Arc<dyn KeySource>),
+    /// Made when the verifier is built, with its clock.
+    #[cfg(feature = "jwks")]
+    Remote(Box<RemoteKeySetBuilder>),
+}
+
+impl Keys {
+    #[cfg(feature = "jwks")]
+    pub(crate) fn remote(keys: RemoteKeySetBuilder) -> Self {
+        Self::Remote(Box::new(keys))
+    }
+
+    /// The set, where it is at hand.
+    pub(super) fn set(&self) -> Option<&KeySet> {
+        match self {
+            Self::Set(set) => Some(set),
+            _ => None,
+        }
+    }
+}

@@ -231,7 +231,7 @@ impl<C: 'static> VerifierBuilder<C> {
     /// How many verified tokens are remembered; 10 000 by default.
     ///
     /// A token that comes again is found as a whole and not verified again, while its time lasts and
-    /// while its key is one of the source's. A usual token takes about 2.5 KiB, and all of them never
+    /// while its key is one of the source's; requests with one token share one [`Verified`]. A usual token takes about 2.5 KiB, and all of them never
     /// more than 3 KiB times their number. Tokens over 4 KiB are not remembered, nor are those whose
     /// [`KeySource`] says nothing of its [`generation`](KeySource::generation).
     pub fn cache(mut self, tokens: usize) -> Self {

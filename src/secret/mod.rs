@@ -1,8 +1,13 @@
-//! Values that must not be seen.
+//! Values that must not be seen, and where they come from.
+
+mod key;
 
 use std::fmt;
 
 use zeroize::Zeroize;
+
+pub(crate) use self::key::DerivedKey;
+pub use self::key::SecretKey;
 
 /// A value that is never printed and is wiped from memory when dropped.
 ///
@@ -50,4 +55,17 @@ impl<T: Zeroize> Drop for Secret<T> {
     fn drop(&mut self) {
         self.0.zeroize();
     }
+}
+
+/// Random bytes from the operating system.
+///
+/// # Panics
+///
+/// If the operating system has none: nothing secret could be made then, and going on with less
+/// would be worse.
+#[expect(clippy::expect_used, reason = "see above")]
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
 }

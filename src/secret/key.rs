@@ -1,0 +1,174 @@
+//! The server's own secret, and the keys that come out of it.
+
+use std::{fmt, str::FromStr};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use hkdf::Hkdf;
+use sha2::Sha256;
+
+use super::{Secret, random};
+use crate::error::ConfigError;
+
+/// The one secret that a server keeps: refresh tokens, CSRF proofs and device cookies all rest on
+/// keys derived from it.
+///
+/// At least 32 random bytes. As text it is base64url, and several of them may stand in a row,
+/// separated by commas: the first one mints, all of them verify, so that a new one is rolled in by
+/// putting it in front and the old one is dropped once nothing that it minted is alive.
+///
+/// All processes of one service must share it.
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::secret::SecretKey;
+///
+/// let key: SecretKey = "c2VjcmV0LWJ5dGVzLXNlY3JldC1ieXRlcy1zZWNyZXQ".parse()?;
+/// assert!("too-short".parse::<SecretKey>().is_err());
+/// assert_eq!(format!("{key:?}"), "SecretKey(..)");
+/// # Ok::<(), tower_jwt_auth::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct SecretKey {
+    // Never empty; the first mints.
+    roots: Vec<Secret<Vec<u8>>>,
+}
+
+impl SecretKey {
+    /// A key of at least 32 random bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: fewer bytes.
+    pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        let root = Secret::new(bytes.as_ref().to_vec());
+        if root.expose().len() < MIN_BYTES {
+            return Err(refused("at least 32 random bytes are needed"));
+        }
+        Ok(Self { roots: vec![root] })
+    }
+
+    /// A fresh key. What it mints dies with the process that keeps it.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self {
+            roots: vec![Secret::new(random::<MIN_BYTES>().to_vec())],
+        }
+    }
+
+    /// Also verifies what `older` minted.
+    #[must_use]
+    pub fn or_older(mut self, older: Self) -> Self {
+        self.roots.extend(older.roots);
+        self
+    }
+
+    /// A key for one purpose from every secret, the minting one first (RFC 5869 §2.3).
+    pub(crate) fn derive(&self, label: &str) -> Vec<DerivedKey> {
+        self.roots
+            .iter()
+            .map(|root| {
+                let expand = Hkdf::<Sha256>::new(None, root.expose());
+                let mut key = Secret::new([0; 32]);
+                let mut id = [0; 1];
+                // It fails only for more than 8160 bytes.
+                let _ = expand.expand(label.as_bytes(), &mut key.0);
+                let _ = expand.expand(b"tower-jwt-auth key id", &mut id);
+                let [id] = id;
+                DerivedKey { id, key }
+            })
+            .collect()
+    }
+}
+
+impl FromStr for SecretKey {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        let mut keys = text.split(',').map(|one| {
+            let bytes = URL_SAFE_NO_PAD
+                .decode(one.trim().trim_end_matches('='))
+                .map_err(|_| refused("not base64url"))?;
+            Self::from_bytes(Secret::new(bytes).expose())
+        });
+        let Some(first) = keys.next() else {
+            return Err(refused("empty"));
+        };
+        keys.try_fold(first?, |newest, older| Ok(newest.or_older(older?)))
+    }
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretKey(..)")
+    }
+}
+
+/// A key for one purpose, with a byte that tells it from its siblings; two may share the byte.
+#[derive(Clone, Debug)]
+pub(crate) struct DerivedKey {
+    pub(crate) id: u8,
+    pub(crate) key: Secret<[u8; 32]>,
+}
+
+const MIN_BYTES: usize = 32;
+
+fn refused(problem: &'static str) -> ConfigError {
+    ConfigError::invalid("the secret key", problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> SecretKey {
+        SecretKey::from_bytes([byte; 32]).unwrap()
+    }
+
+    #[test]
+    fn each_purpose_and_each_secret_has_its_own_key() {
+        let derived = |key: &SecretKey, label| *key.derive(label)[0].key.expose();
+        assert_eq!(derived(&key(1), "refresh"), derived(&key(1), "refresh"));
+        assert_ne!(derived(&key(1), "refresh"), derived(&key(1), "csrf"));
+        assert_ne!(derived(&key(1), "refresh"), derived(&key(2), "refresh"));
+    }
+
+    #[test]
+    fn the_first_mints_and_all_verify() {
+        let both = key(2).or_older(key(1));
+        let derived = both.derive("refresh");
+        assert_eq!(derived.len(), 2);
+        assert_eq!(
+            derived[0].key.expose(),
+            key(2).derive("refresh")[0].key.expose()
+        );
+        assert_eq!(
+            derived[1].key.expose(),
+            key(1).derive("refresh")[0].key.expose()
+        );
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_without_being_shown() {
+        let good = URL_SAFE_NO_PAD.encode([7; 32]);
+        for bad in [
+            "",
+            ",",
+            "short",
+            "sp ace",
+            &format!("{good},"),
+            &format!("{good},short"),
+        ] {
+            let error = bad.parse::<SecretKey>().unwrap_err().to_string();
+            assert!(bad.len() < 4 || !error.contains(bad), "{error}");
+        }
+        assert_eq!(
+            format!("{good}, {good}")
+                .parse::<SecretKey>()
+                .unwrap()
+                .roots
+                .len(),
+            2
+        );
+    }
+}

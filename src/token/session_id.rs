@@ -1,0 +1,74 @@
+//! The name of a session.
+
+use std::{fmt, str::FromStr};
+
+/// The name of a session: the `sid` of its access tokens and the key of its row.
+///
+/// 16 bytes, written as 32 hexadecimal digits. It is no secret: nobody gets in by it.
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::token::SessionId;
+///
+/// let id: SessionId = "1f0953f2e859f2e1f589274be44a2338".parse()?;
+/// assert_eq!(id.to_string(), "1f0953f2e859f2e1f589274be44a2338");
+/// assert!("1F0953F2E859F2E1F589274BE44A2338".parse::<SessionId>().is_err());
+/// # Ok::<(), tower_jwt_auth::token::ParseSessionIdError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId([u8; 16]);
+
+impl SessionId {
+    /// From its bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({self})")
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = ParseSessionIdError;
+
+    // One text for one session, so that texts may be compared: lower case only.
+    fn from_str(text: &str) -> Result<Self, ParseSessionIdError> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Ok(byte - b'0'),
+            b'a'..=b'f' => Ok(byte - b'a' + 10),
+            _ => Err(ParseSessionIdError),
+        };
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != 16 || !rest.is_empty() {
+            return Err(ParseSessionIdError);
+        }
+        let mut bytes = [0; 16];
+        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// The text is not the name of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a session's name: 32 lower-case hexadecimal digits")]
+#[non_exhaustive]
+pub struct ParseSessionIdError;

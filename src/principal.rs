@@ -83,6 +83,19 @@ impl Principal {
         self.facts().text(Field::SessionId)
     }
 
+    /// The epoch of the subject when the token was issued (`ep`), a claim of this crate's tokens.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u32> {
+        self.facts().epoch
+    }
+
+    /// The generation of the refresh token that came with the token (`rtg`), a claim of this
+    /// crate's tokens.
+    #[must_use]
+    pub fn refresh_generation(&self) -> Option<u64> {
+        self.facts().refresh_generation
+    }
+
     /// When the credential expires (`exp`, without leeway).
     ///
     /// A WebSocket or a stream that outlives its request must end by then.
@@ -205,6 +218,12 @@ impl PrincipalBuilder {
         self
     }
 
+    /// The subject's epoch when the credential was issued.
+    pub fn epoch(mut self, epoch: u32) -> Self {
+        self.facts.epoch = Some(epoch);
+        self
+    }
+
     /// The credential's own identifier.
     pub fn token_id(mut self, token_id: &str) -> Self {
         self.facts.set(Field::TokenId, token_id);
@@ -267,6 +286,8 @@ impl HasFacts for Facts {
 pub(crate) struct Facts {
     pub(crate) kind: PrincipalKind,
     pub(crate) expires: Option<Date>,
+    pub(crate) epoch: Option<u32>,
+    pub(crate) refresh_generation: Option<u64>,
     text: String,
     /// Where in memory the document is that is being read.
     document: Range<usize>,

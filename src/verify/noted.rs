@@ -1,5 +1,6 @@
 //! What the rules take note of while the claims are read.
 
+use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::{
@@ -25,6 +26,8 @@ pub(crate) struct Noted<'r> {
     pub(crate) bound: bool,
     /// The token says that a client acts for itself.
     pub(crate) service: bool,
+    /// The token says that its subject is a guest.
+    pub(crate) guest: bool,
     /// There is a claim `scp`.
     pub(crate) scp: bool,
     /// There is a claim `clientHost`.
@@ -60,6 +63,7 @@ impl<'r> Noted<'r> {
             other_use: false,
             bound: false,
             service: false,
+            guest: false,
             scp: false,
             client_host: false,
             audiences,
@@ -152,6 +156,13 @@ impl<'r> Noted<'r> {
                 }
             }
             Claim::ClientHost => self.client_host = true,
+            // Of anything else than a number nothing is known, which a revocation set takes for old.
+            Claim::Ep => {
+                let epoch = value.as_unsigned().and_then(|epoch| epoch.try_into().ok());
+                self.facts.epoch = epoch;
+            }
+            Claim::Rtg => self.facts.refresh_generation = value.as_unsigned(),
+            Claim::Guest => self.guest = matches!(value, Seen::Other(Value::Bool(true))),
             Claim::Typ | Claim::Type | Claim::TokenUse => {
                 self.other_use |= value.as_text().is_some_and(names_other_use);
             }
@@ -246,6 +257,10 @@ enum Claim {
     Cid,
     /// Keycloak: where the client called from, written for service accounts alone.
     ClientHost,
+    // What this crate's own issuer says.
+    Ep,
+    Rtg,
+    Guest,
 }
 
 impl Claim {
@@ -265,6 +280,9 @@ impl Claim {
             b"scope" => Self::Scope,
             b"scp" => Self::Scp,
             b"cnf" => Self::Cnf,
+            b"ep" => Self::Ep,
+            b"rtg" => Self::Rtg,
+            b"guest" => Self::Guest,
             b"typ" => Self::Typ,
             b"type" => Self::Type,
             b"token_use" => Self::TokenUse,

@@ -200,7 +200,9 @@ fn kind(noted: &Noted<'_>, dialect: Dialect) -> PrincipalKind {
         Dialect::Keycloak => noted.client_host,
         Dialect::Okta => false,
     };
-    if noted.service || for_itself || in_dialect {
+    if noted.guest {
+        PrincipalKind::Guest
+    } else if noted.service || for_itself || in_dialect {
         PrincipalKind::Service
     } else {
         PrincipalKind::User

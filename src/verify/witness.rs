@@ -51,6 +51,13 @@ impl<'a> Seen<'a> {
             _ => None,
         }
     }
+
+    pub(crate) fn as_unsigned(&self) -> Option<u64> {
+        match self {
+            Self::Number(Number::Unsigned(number)) => Some(*number),
+            _ => None,
+        }
+    }
 }
 
 impl Item<'_> {

@@ -1,0 +1,58 @@
+//! What was revoked before it expired.
+//!
+//! An access token verifies until it expires, whatever happened meanwhile. A [`RevocationSet`] in
+//! every process knows the sessions, tokens and subjects' epochs that ended early; a layer asks it
+//! on every request ([`JwtAuthLayer::revocation`](crate::JwtAuthLayer::revocation)), also when the
+//! token itself was remembered. A [`Feed`] fills it from a store, a [`Broadcast`] within one
+//! process.
+//!
+//! | the set | a request |
+//! |---|---|
+//! | holds the token's `sid` or `jti`, or a newer epoch of its `sub` | 401 `invalid_token` |
+//! | was never loaded | 503 |
+//! | is up to date | passes |
+//! | lost its feed | passes for as long as the longest-lived token, then 503; with [`require_fresh`](RevocationSet::require_fresh) 503 after 10 s |
+//!
+//! # Examples
+//!
+//! ```
+//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! # fn main() {}
+//! # #[cfg(feature = "aws-lc-rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//! use tower_jwt_auth::{JwtAuthLayer, Verifier, clock::Timestamp};
+//! use tower_jwt_auth::revoke::{Broadcast, Revocation, RevocationLog, RevocationSet};
+//!
+//! let news = Broadcast::new();
+//! let revoked = RevocationSet::follow(news.feed())?;
+//! assert!(revoked.loaded(Duration::from_secs(1)).await);
+//!
+//! let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
+//! let everywhere = JwtAuthLayer::new(verifier.clone()).revocation(revoked.clone());
+//! let payments = JwtAuthLayer::new(verifier).revocation(revoked.require_fresh());
+//!
+//! let until = Timestamp::from(std::time::SystemTime::now()).plus(tower_jwt_auth::revoke::LIFETIME);
+//! news.append(Revocation::session("1f0953f2e859f2e1f589274be44a2338", until)).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod broadcast;
+mod check;
+mod entries;
+mod entry;
+mod feed;
+mod follow;
+mod log;
+mod set;
+
+pub use self::{
+    broadcast::{Broadcast, BroadcastFeed},
+    check::{Check, CheckFn, NoRevocation, RevocationCheck, RevocationStatus, check_fn},
+    entry::{LIFETIME, MAX_TOKEN_LIFETIME, Revocation, Target},
+    feed::Feed,
+    log::RevocationLog,
+    set::RevocationSet,
+};

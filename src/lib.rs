@@ -60,6 +60,8 @@ pub mod key;
 pub mod manual;
 pub mod prelude;
 pub mod principal;
+pub mod refresh;
+pub mod revoke;
 pub mod role_guard;
 pub mod secret;
 pub mod settings;

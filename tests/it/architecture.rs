@@ -10,7 +10,8 @@ use std::{
 /// do not see each other.
 const ROWS: &[&[&[&str]]] = &[
     &[
-        &["error", "clock", "secret"],
+        &["error", "clock"],
+        &["secret"],
         &["token"],
         &["claims"],
         &["principal"],

@@ -26,27 +26,19 @@
 //!
 //! A bad value is one line that names the variable, and exit code 2.
 
-use std::{
-    collections::BTreeMap,
-    error::Error,
-    io,
-    process::ExitCode,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{error::Error, io, process::ExitCode};
 
 use axum::{
-    Extension, Json, Router,
-    extract::{Request, State},
+    Json, Router,
     http::{StatusCode, header::CONTENT_TYPE},
-    middleware::{Next, from_fn, from_fn_with_state},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
     routing::get,
 };
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
-    AuthError, Claims, ConfigError, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, Verifier,
-    key::remote::KeyEvent,
+    Claims, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, event::Counters,
 };
 
 #[tokio::main]
@@ -78,32 +70,26 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn app(settings: &JwtSettings) -> Result<Router, ConfigError> {
-    let metrics = Metrics::default();
-    let fetches = Arc::clone(&metrics);
-    let settings = settings.clone().on_key_event(move |event| match event {
-        KeyEvent::Fetched { .. } => add(&fetches, ("jwt_key_fetches_total", "ok", "")),
-        _ => add(&fetches, ("jwt_key_fetches_total", "failed", "")),
-    });
+fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
+    // Everything that happens is counted by the `metrics` facade, and shown by `/metrics`.
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let settings = settings.clone().events(Counters::new());
     let verifier = settings.verifier::<Claims>()?;
-    let auth = JwtAuthLayer::new(verifier.clone());
+    let auth = JwtAuthLayer::new(verifier).events(Counters::new());
+    let probed = auth.clone();
     let app = Router::new()
         .route("/admin", get(me).layer(RoleGuardLayer::any_of(["admin"])))
         .route("/protected", get(me))
-        .route_layer((auth.clone(), from_fn(tell)))
-        .route(
-            "/public",
-            get(public).layer((auth.optional(), from_fn(tell))),
-        )
-        .route_layer(from_fn_with_state(Arc::clone(&metrics), count))
-        .route("/metrics", get(show).with_state(metrics))
+        .route_layer(auth.clone())
+        .route("/public", get(public).layer(auth.optional()))
+        .route("/metrics", get(async move || show(&metrics)))
         .route("/health", get(async || "ok"))
-        .route("/ready", get(async move || ready(&verifier)));
+        .route("/ready", get(async move || ready(&probed)));
     Ok(app)
 }
 
-fn ready(verifier: &Verifier) -> (StatusCode, &'static str) {
-    match verifier.is_ready() {
+fn ready(auth: &JwtAuthLayer) -> (StatusCode, &'static str) {
+    match auth.is_ready() {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "no keys"),
     }
@@ -125,43 +111,10 @@ async fn public(caller: Option<Principal>) -> Json<Value> {
     })
 }
 
-/// Tells `count`, which runs outside the authentication, who was let in.
-async fn tell(caller: Option<Principal>, request: Request, next: Next) -> Response {
-    (caller.map(Extension), next.run(request).await).into_response()
-}
-
-/// How often what (requests, fetches of keys) came to which result, and for which reason.
-type Metrics = Arc<Mutex<BTreeMap<Counter, u64>>>;
-type Counter = (&'static str, &'static str, &'static str);
-
-fn add(metrics: &Metrics, counter: Counter) {
-    let mut metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
-    *metrics.entry(counter).or_default() += 1;
-}
-
-async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    let known = response.extensions();
-    let (result, reason) = match known.get::<AuthError>() {
-        Some(error) => ("denied", error.as_str()),
-        None if known.get::<Principal>().is_some() => ("allowed", ""),
-        None => ("anonymous", ""),
-    };
-    add(&metrics, ("jwt_auth_requests_total", result, reason));
-    response
-}
-
-async fn show(State(metrics): State<Metrics>) -> impl IntoResponse {
-    let (mut text, mut last) = (String::new(), "");
-    let metrics = metrics.lock().unwrap_or_else(PoisonError::into_inner);
-    for ((name, result, reason), count) in metrics.iter() {
-        if *name != last {
-            text += &format!("# TYPE {name} counter\n");
-            last = name;
-        }
-        text += &format!("{name}{{result=\"{result}\",reason=\"{reason}\"}} {count}\n");
-    }
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+fn show(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
+    metrics.run_upkeep();
+    let kind = (CONTENT_TYPE, "text/plain; version=0.0.4");
+    ([kind], metrics.render())
 }
 
 /// Ends with Ctrl-C or SIGTERM, for which it listens from now on; the server then finishes the

@@ -185,6 +185,8 @@ pub enum AuthErrorKind {
     WrongUse,
     /// The token is bound to a key (`cnf`) that a plain bearer request does not prove.
     SenderConstrained,
+    /// The token was revoked before it expired.
+    Revoked,
     /// The application's own check said no.
     Rejected,
     /// The caller lacks a role, or the guard's own condition said no.
@@ -195,6 +197,8 @@ pub enum AuthErrorKind {
     CrossSite,
     /// The keys that could verify the token cannot be had now.
     KeysUnavailable,
+    /// Whether the token was revoked cannot be said now.
+    RevocationUnavailable,
     /// The application's own check could not decide.
     CheckUnavailable,
     /// The layers are put together wrongly: a guard or an extractor without an authenticating layer.
@@ -210,6 +214,7 @@ impl AuthErrorKind {
             Self::MissingCredential
             | Self::CrossSite
             | Self::KeysUnavailable
+            | Self::RevocationUnavailable
             | Self::CheckUnavailable
             | Self::Misconfigured => None,
             Self::MalformedCredential | Self::MultipleCredentials | Self::OversizedCredential => {
@@ -225,7 +230,9 @@ impl AuthErrorKind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::CrossSite => StatusCode::FORBIDDEN,
-            Self::KeysUnavailable | Self::CheckUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::KeysUnavailable | Self::RevocationUnavailable | Self::CheckUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
             _ => match self.code() {
                 Some(ErrorCode::InvalidRequest) => StatusCode::BAD_REQUEST,
@@ -261,11 +268,13 @@ impl AuthErrorKind {
             Self::WrongType => "wrong_type",
             Self::WrongUse => "wrong_use",
             Self::SenderConstrained => "sender_constrained",
+            Self::Revoked => "revoked",
             Self::Rejected => "rejected",
             Self::Forbidden => "forbidden",
             Self::MissingScope => "missing_scope",
             Self::CrossSite => "cross_site",
             Self::KeysUnavailable => "keys_unavailable",
+            Self::RevocationUnavailable => "revocation_unavailable",
             Self::CheckUnavailable => "check_unavailable",
             Self::Misconfigured => "misconfigured",
         }
@@ -297,11 +306,13 @@ impl fmt::Display for AuthErrorKind {
             Self::WrongType => "the token's typ is not accepted",
             Self::WrongUse => "not an access token",
             Self::SenderConstrained => "the token is bound to a key and came without proof",
+            Self::Revoked => "the token was revoked",
             Self::Rejected => "the application's check refused the token",
             Self::Forbidden => "the caller is not allowed to do this",
             Self::MissingScope => "the caller lacks a scope",
             Self::CrossSite => "a cookie credential came with a request of another site",
             Self::KeysUnavailable => "the verification keys are unavailable",
+            Self::RevocationUnavailable => "it is unknown whether the token was revoked",
             Self::CheckUnavailable => "the application's check is unavailable",
             Self::Misconfigured => "the layers are put together wrongly",
         })

@@ -38,6 +38,7 @@
 //! | `jwks` | keys from the network: JWKS URLs and discovery; brings aws-lc-rs through TLS |
 //! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
 //! | `tracing` | causes of refusals as `tracing` events |
+//! | `metrics` | what happened, as counters of the `metrics` facade |
 //! | `test-util` | clock, keys, tokens and callers for tests |
 //! | `full` | all but `rust-crypto` and `test-util` |
 //!
@@ -54,6 +55,7 @@ pub mod claims;
 pub mod clock;
 pub mod deny;
 pub mod error;
+pub mod event;
 pub mod extract;
 pub mod head;
 pub mod key;

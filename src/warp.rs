@@ -72,6 +72,7 @@ use crate::{
     auth::JwtAuthLayer,
     error::{AuthError, AuthErrorKind},
     head::RequestHead,
+    revoke::RevocationCheck,
     verify::Verified,
 };
 
@@ -81,11 +82,12 @@ use crate::{
 /// Put it after the filters that choose the route: a rejection by an earlier route is remembered,
 /// and answered where no other route fits.
 #[must_use]
-pub fn authenticated<C>(
-    layer: JwtAuthLayer<C>,
+pub fn authenticated<C, R>(
+    layer: JwtAuthLayer<C, R>,
 ) -> impl Filter<Extract = (Verified<C>,), Error = Rejection> + Clone
 where
     C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
 {
     request().and_then(move |request: Request<()>| {
         let layer = layer.clone();
@@ -103,11 +105,12 @@ where
 /// Extracts the claims of the verified token, or `None` where the layer lets the request pass
 /// without one: see [`JwtAuthLayer::optional`]. A bad token is rejected all the same.
 #[must_use]
-pub fn maybe_authenticated<C>(
-    layer: JwtAuthLayer<C>,
+pub fn maybe_authenticated<C, R>(
+    layer: JwtAuthLayer<C, R>,
 ) -> impl Filter<Extract = (Option<Verified<C>>,), Error = Rejection> + Clone
 where
     C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
 {
     request().and_then(move |request: Request<()>| {
         let layer = layer.clone();

@@ -12,15 +12,18 @@ use super::{forward::Forward, future::After};
 use crate::{
     deny::{self, Answers},
     error::{AuthError, AuthErrorKind},
+    event::AuthEvent,
     extract::{Credential, Place, TokenExtractor, is_b64token},
     head::RequestHead,
     key::KeyWait,
     principal::{Anonymous, Origin, Principal},
+    revoke::{Check, RevocationCheck, RevocationStatus},
     verify::{Examined, Verified, Verifier},
 };
 
-pub(super) struct Config<C> {
+pub(super) struct Config<C, R> {
     pub(super) verifier: Verifier<C>,
+    pub(super) revocation: Arc<R>,
     pub(super) extractor: Arc<dyn TokenExtractor>,
     pub(super) answers: Arc<Answers>,
     /// `answers`, for the guards inside.
@@ -35,18 +38,39 @@ pub(super) struct Config<C> {
 pub(super) type Predicate = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
 
 /// What is to be done with a request.
-pub(super) enum Decision<C> {
-    Authenticated(Verified<C>, After),
+pub(super) enum Decision<C, F> {
+    Authenticated(Caller<C>, After),
     Anonymous(After),
     Denied(AuthError),
     Wait(KeyWait),
+    /// Whether the token was revoked has to be asked first.
+    Ask(F, Asked<C>),
 }
 
-impl<C> Config<C> {
-    pub(super) fn new(verifier: Verifier<C>, extractor: Arc<dyn TokenExtractor>) -> Self {
+/// Whom a token that verifies speaks for.
+pub(super) struct Caller<C> {
+    token: Verified<C>,
+    principal: Principal,
+    remembered: bool,
+}
+
+/// What is to be known when the answer about the revocation comes.
+pub(super) struct Asked<C> {
+    caller: Caller<C>,
+    after: After,
+    clear: Option<HeaderValue>,
+}
+
+impl<C, R> Config<C, R> {
+    pub(super) fn new(
+        verifier: Verifier<C>,
+        revocation: R,
+        extractor: Arc<dyn TokenExtractor>,
+    ) -> Self {
         let answers = Arc::new(Answers::default());
         Self {
             verifier,
+            revocation: Arc::new(revocation),
             extractor,
             origin: deny::origin(&answers),
             answers,
@@ -58,6 +82,22 @@ impl<C> Config<C> {
         }
     }
 
+    /// The same with another check.
+    pub(super) fn with_revocation<T>(self, revocation: T) -> Config<C, T> {
+        Config {
+            verifier: self.verifier,
+            revocation: Arc::new(revocation),
+            extractor: self.extractor,
+            answers: self.answers,
+            origin: self.origin,
+            optional: self.optional,
+            skips: self.skips,
+            preflight: self.preflight,
+            strip: self.strip,
+            forward: self.forward,
+        }
+    }
+
     pub(super) fn change_answers(&mut self, change: impl FnOnce(Answers) -> Answers) {
         let answers = Answers::clone(&self.answers);
         self.answers = Arc::new(change(answers));
@@ -65,49 +105,107 @@ impl<C> Config<C> {
     }
 }
 
-impl<C: DeserializeOwned + Send + Sync + 'static> Config<C> {
-    pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision<C> {
-        if self.passes_unseen(head) {
+impl<C, R> Config<C, R>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
+{
+    pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision<C, R::Future> {
+        if let Some(event) = self.passes_unseen(head) {
+            self.answers.events.tell(|| event);
             return Decision::Anonymous(After::Nothing);
         }
         match self.extractor.extract(head) {
             Ok(Some(credential)) => self.judge(&credential),
-            Ok(None) if self.optional => Decision::Anonymous(After::Nothing),
+            Ok(None) if self.optional => self.nobody(After::Nothing),
             Ok(None) => Decision::Denied(AuthErrorKind::MissingCredential.into()),
             Err(error) => Decision::Denied(error),
         }
     }
 
-    fn judge(&self, credential: &Credential<'_>) -> Decision<C> {
-        let place = credential.place();
+    fn judge(&self, credential: &Credential<'_>) -> Decision<C, R::Future> {
         let malformed = || !self.may_be_a_token(credential.token());
         let error = match self.verifier.examine(credential.token()) {
-            Examined::Done(Ok(token)) => {
-                // RFC 6750 §2.3: an answer to a token in the query is private.
-                let after = match place {
-                    Place::Query => After::Private,
-                    _ => After::Nothing,
-                };
-                return Decision::Authenticated(token, after);
-            }
+            Examined::Done(Ok(token)) => return self.check(token, false, credential),
+            Examined::Remembered(token) => return self.check(token, true, credential),
             // Nothing is fetched for what cannot be a token.
             Examined::Wait(wait) if !malformed() => return Decision::Wait(wait),
             Examined::Wait(_) => AuthErrorKind::MalformedCredential.into(),
             Examined::Done(Err(error)) => error,
         };
-        let status = error.status();
-        match credential.clear() {
-            // That keys are unavailable says nothing about the cookie.
-            Some(clear) if self.optional && status.is_client_error() => {
-                Decision::Anonymous(After::ClearCookie(clear.clone()))
+        // RFC 6750 §2.1, §3.1: looked at only now, because a scan of every token would cost more
+        // than the rest of the layer.
+        let error = match error.status() {
+            StatusCode::UNAUTHORIZED if malformed() => AuthErrorKind::MalformedCredential.into(),
+            _ => error,
+        };
+        self.refuse(error, credential.clear().cloned())
+    }
+
+    /// Asks on every request whether a token that verifies was revoked meanwhile.
+    fn check(
+        &self,
+        token: Verified<C>,
+        remembered: bool,
+        credential: &Credential<'_>,
+    ) -> Decision<C, R::Future> {
+        let principal = token.principal_from(Some(self.origin.clone()));
+        let check = self.revocation.check(&principal);
+        let asked = Asked {
+            caller: Caller {
+                token,
+                principal,
+                remembered,
+            },
+            // RFC 6750 §2.3: an answer to a token in the query is private.
+            after: match credential.place() {
+                Place::Query => After::Private,
+                _ => After::Nothing,
+            },
+            clear: credential.clear().cloned(),
+        };
+        match check {
+            Check::Ready(status) => self.conclude(status, asked),
+            Check::Pending(future) => Decision::Ask(future, asked),
+        }
+    }
+
+    /// Decides by what is known about the token's revocation.
+    pub(super) fn conclude(
+        &self,
+        status: RevocationStatus,
+        asked: Asked<C>,
+    ) -> Decision<C, R::Future> {
+        match status {
+            RevocationStatus::Valid => {
+                let caller = &asked.caller;
+                self.answers.events.tell(|| AuthEvent::Allowed {
+                    caller: &caller.principal,
+                    remembered: caller.remembered,
+                });
+                Decision::Authenticated(asked.caller, asked.after)
             }
-            // RFC 6750 §2.1, §3.1: looked at only now, because a scan of every token would cost
-            // more than the rest of the layer.
-            _ if status == StatusCode::UNAUTHORIZED && malformed() => {
-                Decision::Denied(AuthErrorKind::MalformedCredential.into())
+            RevocationStatus::Revoked => self.refuse(AuthErrorKind::Revoked.into(), asked.clear),
+            RevocationStatus::Unavailable { retry_after } => {
+                let kind = AuthErrorKind::RevocationUnavailable;
+                Decision::Denied(AuthError::unavailable(kind, retry_after))
+            }
+        }
+    }
+
+    fn refuse(&self, error: AuthError, clear: Option<HeaderValue>) -> Decision<C, R::Future> {
+        match clear {
+            // That keys are unavailable says nothing about the cookie.
+            Some(clear) if self.optional && error.status().is_client_error() => {
+                self.nobody(After::ClearCookie(clear))
             }
             _ => Decision::Denied(error),
         }
+    }
+
+    fn nobody(&self, after: After) -> Decision<C, R::Future> {
+        self.answers.events.tell(|| AuthEvent::Anonymous);
+        Decision::Anonymous(after)
     }
 
     /// RFC 6750 §2.1. Where padding is allowed, every segment may end with it.
@@ -122,8 +220,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Config<C> {
         self.strip || !self.forward.is_empty()
     }
 
-    fn passes_unseen(&self, head: RequestHead<'_>) -> bool {
-        (self.preflight && is_preflight(head)) || self.skips.iter().any(|names| names(head))
+    fn passes_unseen(&self, head: RequestHead<'_>) -> Option<AuthEvent<'static>> {
+        if self.preflight && is_preflight(head) {
+            return Some(AuthEvent::Preflight);
+        }
+        let skipped = self.skips.iter().any(|names| names(head));
+        skipped.then_some(AuthEvent::Skipped)
     }
 
     /// Removes from the request what only this layer may say. What the client sent, and what an
@@ -139,18 +241,20 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Config<C> {
     }
 
     /// Prepares a request that passes for the inner service.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, token: Option<Verified<C>>) {
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, caller: Option<Caller<C>>) {
         if self.strip {
             let mut target = std::mem::take(request.uri_mut());
             self.extractor.strip(request.headers_mut(), &mut target);
             *request.uri_mut() = target;
         }
-        let origin = Some(self.origin.clone());
-        let Some(token) = token else {
+        let Some(Caller {
+            token, principal, ..
+        }) = caller
+        else {
+            let origin = Some(self.origin.clone());
             request.extensions_mut().insert(Anonymous::new(origin));
             return;
         };
-        let principal = token.principal_from(origin);
         self.forward.write(&principal, request.headers_mut());
         let extensions = request.extensions_mut();
         extensions.insert(principal);
@@ -158,10 +262,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Config<C> {
     }
 }
 
-impl<C> Clone for Config<C> {
+impl<C> Caller<C> {
+    #[cfg(feature = "warp")]
+    pub(super) fn into_token(self) -> Verified<C> {
+        self.token
+    }
+}
+
+impl<C, R> Clone for Config<C, R> {
     fn clone(&self) -> Self {
         Self {
             verifier: self.verifier.clone(),
+            revocation: Arc::clone(&self.revocation),
             extractor: Arc::clone(&self.extractor),
             answers: Arc::clone(&self.answers),
             origin: self.origin.clone(),

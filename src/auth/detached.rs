@@ -8,10 +8,15 @@ use super::{JwtAuthLayer, config::Decision};
 use crate::{
     error::{AuthError, AuthErrorKind},
     head::RequestHead,
+    revoke::RevocationCheck,
     verify::Verified,
 };
 
-impl<C: DeserializeOwned + Send + Sync + 'static> JwtAuthLayer<C> {
+impl<C, R> JwtAuthLayer<C, R>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
+{
     /// Who is calling, or the response that refuses the request.
     ///
     /// # Cancel safety
@@ -35,11 +40,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> JwtAuthLayer<C> {
             wait.await;
             decision = config.decide(head);
         }
+        if let Decision::Ask(future, asked) = decision {
+            decision = config.conclude(future.await, asked);
+        }
         match decision {
-            Decision::Authenticated(token, _) => Ok(Some(token)),
+            Decision::Authenticated(caller, _) => Ok(Some(caller.into_token())),
             Decision::Anonymous(_) => Ok(None),
             Decision::Denied(error) => refuse(error),
-            Decision::Wait(_) => refuse(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1)),
+            // Neither comes a second time.
+            Decision::Wait(_) | Decision::Ask(..) => {
+                refuse(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1))
+            }
         }
     }
 

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!             call()
-//!    ┌──────────┼─────────────┐
-//!  Denied     Inner         Waiting        (its key is being fetched)
-//! (response) (S::Future)  (KeyWait, Held)
-//!    │          ▲             │ news: decided once more, for good
-//!  ready        └──────┬──────┘
-//!                      └─ or Denied; nothing ever goes back
+//!    ┌──────────┼─────────────┬──────────────────┐
+//!  Denied     Inner         Waiting            Asking         (its key is being fetched; the
+//! (response) (S::Future)  (KeyWait, Held)  (R::Future, Held)   revocation check has to ask)
+//!    │          ▲             │ news: decided    │ answer
+//!  ready        └─────────────┴──────────────────┘
+//!                    or Denied; Waiting may go on to Asking; nothing ever goes back
 //! ```
 
 use std::{
@@ -26,12 +26,13 @@ use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use super::config::{Config, Decision};
+use super::config::{Asked, Config, Decision};
 use crate::{
     body::ResponseBody,
     error::{AuthError, AuthErrorKind},
     head::RequestHead,
     key::KeyWait,
+    revoke::RevocationCheck,
 };
 
 pin_project! {
@@ -42,29 +43,31 @@ pin_project! {
     /// Dropped while it waits for a key, the request was never handed to the inner service. Dropped
     /// later, it drops the inner service's future.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, B, R, C>
+    pub struct ResponseFuture<S, B, T, C, R>
     where
         S: Service<Request<B>>,
+        R: RevocationCheck,
     {
         #[pin]
-        state: State<S, S::Future, B, R, C>,
+        state: State<S, S::Future, R::Future, B, T, C, R>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<S, F, B, R, C> {
-        Denied { response: Option<Response<ResponseBody<R>>> },
+    enum State<S, F, A, B, T, C, R> {
+        Denied { response: Option<Response<ResponseBody<T>>> },
         Inner { #[pin] future: F, after: After },
-        Waiting { wait: KeyWait, held: Option<Held<S, B, C>> },
+        Waiting { wait: KeyWait, held: Option<Held<S, B, C, R>> },
+        Asking { #[pin] answer: A, held: Option<(Asked<C>, Held<S, B, C, R>)> },
     }
 }
 
-/// What a waiting request needs to go on.
-struct Held<S, B, C> {
-    service: S,
-    request: Request<B>,
-    config: Arc<Config<C>>,
+/// What a suspended request needs to go on.
+pub(super) struct Held<S, B, C, R> {
+    pub(super) service: S,
+    pub(super) request: Request<B>,
+    pub(super) config: Arc<Config<C, R>>,
 }
 
 /// What the response needs, besides what the inner service says.
@@ -77,11 +80,12 @@ pub(super) enum After {
     Private,
 }
 
-impl<S, B, R, C> ResponseFuture<S, B, R, C>
+impl<S, B, T, C, R> ResponseFuture<S, B, T, C, R>
 where
     S: Service<Request<B>>,
+    R: RevocationCheck,
 {
-    pub(super) fn denied(response: Response<ResponseBody<R>>) -> Self {
+    pub(super) fn denied(response: Response<ResponseBody<T>>) -> Self {
         Self {
             state: State::Denied {
                 response: Some(response),
@@ -95,31 +99,32 @@ where
         }
     }
 
-    pub(super) fn waiting(
-        wait: KeyWait,
-        service: S,
-        request: Request<B>,
-        config: Arc<Config<C>>,
-    ) -> Self {
+    pub(super) fn waiting(wait: KeyWait, held: Held<S, B, C, R>) -> Self {
         Self {
             state: State::Waiting {
                 wait,
-                held: Some(Held {
-                    service,
-                    request,
-                    config,
-                }),
+                held: Some(held),
+            },
+        }
+    }
+
+    pub(super) fn asking(answer: R::Future, asked: Asked<C>, held: Held<S, B, C, R>) -> Self {
+        Self {
+            state: State::Asking {
+                answer,
+                held: Some((asked, held)),
             },
         }
     }
 }
 
-impl<S, B, R, C> Future for ResponseFuture<S, B, R, C>
+impl<S, B, T, C, R> Future for ResponseFuture<S, B, T, C, R>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<T>>,
     C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
 {
-    type Output = Result<Response<ResponseBody<R>>, S::Error>;
+    type Output = Result<Response<ResponseBody<T>>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
@@ -140,7 +145,27 @@ where
                 StateProj::Waiting { wait, held } => {
                     ready!(Pin::new(wait).poll(cx));
                     match held.take() {
-                        Some(held) => held.proceed(),
+                        Some(held) => {
+                            let head = RequestHead::of(&held.request);
+                            match held.config.decide(head) {
+                                // A source that still wants to wait has had its time.
+                                Decision::Wait(_) => held.deny(AuthError::unavailable(
+                                    AuthErrorKind::KeysUnavailable,
+                                    1,
+                                )),
+                                decision => held.proceed(decision),
+                            }
+                        }
+                        None => return Poll::Pending,
+                    }
+                }
+                StateProj::Asking { answer, held } => {
+                    let status = ready!(answer.poll(cx));
+                    match held.take() {
+                        Some((asked, held)) => {
+                            let decision = held.config.conclude(status, asked);
+                            held.proceed(decision)
+                        }
                         None => return Poll::Pending,
                     }
                 }
@@ -150,33 +175,39 @@ where
     }
 }
 
-impl<S, B, C> Held<S, B, C>
+impl<S, B, C, R> Held<S, B, C, R>
 where
     C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
 {
-    /// Decides once more. A source that still wants to wait has had its time.
-    fn proceed<R>(mut self) -> State<S, S::Future, B, R, C>
+    fn proceed<T>(
+        mut self,
+        decision: Decision<C, R::Future>,
+    ) -> State<S, S::Future, R::Future, B, T, C, R>
     where
-        S: Service<Request<B>, Response = Response<R>>,
+        S: Service<Request<B>, Response = Response<T>>,
     {
-        let head = RequestHead::of(&self.request);
-        let (token, after) = match self.config.decide(head) {
-            Decision::Authenticated(token, after) => (Some(token), after),
+        let (caller, after) = match decision {
+            Decision::Authenticated(caller, after) => (Some(caller), after),
             Decision::Anonymous(after) => (None, after),
             Decision::Denied(error) => return self.deny(error),
-            Decision::Wait(_) => {
-                let unavailable = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
-                return self.deny(unavailable);
+            Decision::Wait(wait) => {
+                let held = Some(self);
+                return State::Waiting { wait, held };
+            }
+            Decision::Ask(answer, asked) => {
+                let held = Some((asked, self));
+                return State::Asking { answer, held };
             }
         };
-        self.config.admit(&mut self.request, token);
+        self.config.admit(&mut self.request, caller);
         State::Inner {
             future: self.service.call(self.request),
             after,
         }
     }
 
-    fn deny<F, R>(&self, error: AuthError) -> State<S, F, B, R, C> {
+    fn deny<F, T>(&self, error: AuthError) -> State<S, F, R::Future, B, T, C, R> {
         let head = RequestHead::of(&self.request);
         State::Denied {
             response: Some(self.config.answers.deny(error, head)),
@@ -204,9 +235,10 @@ impl After {
     }
 }
 
-impl<S, B, R, C> fmt::Debug for ResponseFuture<S, B, R, C>
+impl<S, B, T, C, R> fmt::Debug for ResponseFuture<S, B, T, C, R>
 where
     S: Service<Request<B>>,
+    R: RevocationCheck,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()

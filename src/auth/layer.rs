@@ -9,8 +9,10 @@ use super::{JwtAuthService, config::Config, forward::Claim};
 use crate::{
     claims::Claims,
     deny::Responder,
+    event::{EventSink, Events},
     extract::{Bearer, TokenExtractor},
     head::RequestHead,
+    revoke::{NoRevocation, RevocationCheck},
     verify::Verifier,
 };
 
@@ -19,16 +21,35 @@ use crate::{
 /// See the [module](super) for what it does. All of its settings lie behind one `Arc`, so that
 /// frameworks may clone it for every request.
 #[must_use = "a layer does nothing before it is put around a service"]
-pub struct JwtAuthLayer<C = Claims> {
-    config: Arc<Config<C>>,
+pub struct JwtAuthLayer<C = Claims, R = NoRevocation> {
+    config: Arc<Config<C, R>>,
 }
 
 impl<C> JwtAuthLayer<C> {
     /// A layer that demands a token which this verifier accepts, in the `Authorization` header.
     pub fn new(verifier: Verifier<C>) -> Self {
         Self {
-            config: Arc::new(Config::new(verifier, Arc::new(Bearer::new()))),
+            config: Arc::new(Config::new(verifier, NoRevocation, Arc::new(Bearer::new()))),
         }
+    }
+}
+
+impl<C, R> JwtAuthLayer<C, R> {
+    /// Asks on every request whether its token was revoked, instead of never: a
+    /// [`RevocationSet`](crate::revoke::RevocationSet), or a check of one's own.
+    ///
+    /// Revoked is 401 `invalid_token`, unknown is 503. Of two checks the last one counts.
+    pub fn revocation<T: RevocationCheck>(self, check: T) -> JwtAuthLayer<C, T> {
+        let config = Arc::unwrap_or_clone(self.config);
+        JwtAuthLayer {
+            config: Arc::new(config.with_revocation(check)),
+        }
+    }
+
+    /// Who is told what became of each request, also of those that a guard inside refuses.
+    pub fn events(self, sink: impl EventSink) -> Self {
+        let events = Events::to(sink);
+        self.with(|config| config.change_answers(|answers| answers.with_events(events)))
     }
 
     /// Lets requests without a credential pass as [`Anonymous`](crate::Anonymous).
@@ -100,12 +121,21 @@ impl<C> JwtAuthLayer<C> {
         self.with(|config| config.forward.add(header, claim))
     }
 
+    /// Whether there are keys, and knowledge of what is revoked: for readiness probes.
+    #[must_use]
+    pub fn is_ready(&self) -> bool
+    where
+        R: RevocationCheck,
+    {
+        self.config.verifier.is_ready() && self.config.revocation.is_ready()
+    }
+
     #[cfg(feature = "warp")]
-    pub(super) fn config(&self) -> &Config<C> {
+    pub(super) fn config(&self) -> &Config<C, R> {
         &self.config
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Config<C>)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut Config<C, R>)) -> Self {
         let mut config = Arc::unwrap_or_clone(self.config);
         change(&mut config);
         self.config = Arc::new(config);
@@ -113,7 +143,7 @@ impl<C> JwtAuthLayer<C> {
     }
 }
 
-impl<C> Clone for JwtAuthLayer<C> {
+impl<C, R> Clone for JwtAuthLayer<C, R> {
     fn clone(&self) -> Self {
         Self {
             config: Arc::clone(&self.config),
@@ -121,15 +151,15 @@ impl<C> Clone for JwtAuthLayer<C> {
     }
 }
 
-impl<S, C> Layer<S> for JwtAuthLayer<C> {
-    type Service = JwtAuthService<S, C>;
+impl<S, C, R> Layer<S> for JwtAuthLayer<C, R> {
+    type Service = JwtAuthService<S, C, R>;
 
     fn layer(&self, inner: S) -> Self::Service {
         JwtAuthService::new(inner, Arc::clone(&self.config))
     }
 }
 
-impl<C> fmt::Debug for JwtAuthLayer<C> {
+impl<C, R> fmt::Debug for JwtAuthLayer<C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtAuthLayer").finish_non_exhaustive()
     }

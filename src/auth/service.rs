@@ -1,7 +1,7 @@
 //! The service: one request.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -12,18 +12,23 @@ use tower_service::Service;
 
 use super::{
     config::{Config, Decision},
-    future::ResponseFuture,
+    future::{Held, ResponseFuture},
 };
-use crate::{body::ResponseBody, claims::Claims, head::RequestHead};
+use crate::{
+    body::ResponseBody,
+    claims::Claims,
+    head::RequestHead,
+    revoke::{NoRevocation, RevocationCheck},
+};
 
 /// A service that authenticates requests by a JWT; made by [`JwtAuthLayer`](super::JwtAuthLayer).
-pub struct JwtAuthService<S, C = Claims> {
+pub struct JwtAuthService<S, C = Claims, R = NoRevocation> {
     inner: S,
-    config: Arc<Config<C>>,
+    config: Arc<Config<C, R>>,
 }
 
-impl<S, C> JwtAuthService<S, C> {
-    pub(super) fn new(inner: S, config: Arc<Config<C>>) -> Self {
+impl<S, C, R> JwtAuthService<S, C, R> {
+    pub(super) fn new(inner: S, config: Arc<Config<C, R>>) -> Self {
         Self { inner, config }
     }
 
@@ -40,14 +45,15 @@ impl<S, C> JwtAuthService<S, C> {
     }
 }
 
-impl<S, C, B, R> Service<Request<B>> for JwtAuthService<S, C>
+impl<S, C, R, B, T> Service<Request<B>> for JwtAuthService<S, C, R>
 where
-    S: Service<Request<B>, Response = Response<R>> + Clone,
+    S: Service<Request<B>, Response = Response<T>> + Clone,
     C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
 {
-    type Response = Response<ResponseBody<R>>;
+    type Response = Response<ResponseBody<T>>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, B, R, C>;
+    type Future = ResponseFuture<S, B, T, C, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -58,8 +64,8 @@ where
         config.clean(&mut request);
         let head = RequestHead::of(&request);
         match config.decide(head) {
-            Decision::Authenticated(token, after) => {
-                config.admit(&mut request, Some(token));
+            Decision::Authenticated(caller, after) => {
+                config.admit(&mut request, Some(caller));
                 ResponseFuture::inner(self.inner.call(request), after)
             }
             Decision::Anonymous(after) => {
@@ -67,17 +73,27 @@ where
                 ResponseFuture::inner(self.inner.call(request), after)
             }
             Decision::Denied(error) => ResponseFuture::denied(config.answers.deny(error, head)),
-            Decision::Wait(wait) => {
-                // The instance that was polled ready must be the one that is called.
-                let fresh = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, fresh);
-                ResponseFuture::waiting(wait, ready, request, Arc::clone(&self.config))
+            Decision::Wait(wait) => ResponseFuture::waiting(wait, self.hold(request)),
+            Decision::Ask(future, asked) => {
+                ResponseFuture::asking(future, asked, self.hold(request))
             }
         }
     }
 }
 
-impl<S: Clone, C> Clone for JwtAuthService<S, C> {
+impl<S: Clone, C, R> JwtAuthService<S, C, R> {
+    fn hold<B>(&mut self, request: Request<B>) -> Held<S, B, C, R> {
+        // The instance that was polled ready must be the one that is called.
+        let fresh = self.inner.clone();
+        Held {
+            service: mem::replace(&mut self.inner, fresh),
+            request,
+            config: Arc::clone(&self.config),
+        }
+    }
+}
+
+impl<S: Clone, C, R> Clone for JwtAuthService<S, C, R> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
@@ -86,7 +102,7 @@ impl<S: Clone, C> Clone for JwtAuthService<S, C> {
     }
 }
 
-impl<S, C> fmt::Debug for JwtAuthService<S, C> {
+impl<S, C, R> fmt::Debug for JwtAuthService<S, C, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtAuthService").finish_non_exhaustive()
     }

@@ -10,8 +10,9 @@ use http::{
 
 use crate::{
     body::ResponseBody,
-    deny::{Denial, Problem, Responder, challenge::Challenges, grpc::Protocol},
+    deny::{Denial, Problem, Responder, answers_in, challenge::Challenges, grpc::Protocol},
     error::AuthError,
+    event::{AuthEvent, Events},
     head::RequestHead,
     principal::Origin,
 };
@@ -23,6 +24,8 @@ pub(crate) struct Answers {
     pub(super) details: bool,
     pub(super) challenges: Challenges,
     responder: Arc<dyn Responder>,
+    /// Who listens, here so that the guards inside a layer tell the same one.
+    pub(crate) events: Events,
 }
 
 impl Answers {
@@ -47,6 +50,11 @@ impl Answers {
         self
     }
 
+    pub(crate) fn with_events(mut self, events: Events) -> Self {
+        self.events = events;
+        self
+    }
+
     /// The response to a request that is refused, as the response of a layer.
     pub(crate) fn deny<B>(
         &self,
@@ -60,6 +68,7 @@ impl Answers {
     pub(crate) fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes> {
         #[cfg(feature = "tracing")]
         record(&error);
+        self.tell(&error, head);
 
         let denial = Denial {
             error: &error,
@@ -81,6 +90,16 @@ impl Answers {
         }
         response.extensions_mut().insert(error);
         response
+    }
+
+    /// A guard with answers of its own tells whom the layer around it tells.
+    fn tell(&self, error: &AuthError, head: RequestHead<'_>) {
+        let event = || AuthEvent::Denied { error };
+        if self.events.is_heard() {
+            self.events.tell(event);
+        } else if let Some(carried) = answers_in(head.extensions()) {
+            carried.events.tell(event);
+        }
     }
 
     /// The responder's answer, with what it left out.
@@ -120,6 +139,7 @@ impl Default for Answers {
             details: true,
             responder: Arc::new(Problem::new()),
             challenges: Challenges::new(REALM, true),
+            events: Events::default(),
         }
     }
 }

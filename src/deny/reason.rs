@@ -42,7 +42,9 @@ impl Reason {
             AuthErrorKind::Expired => Self::Expired,
             AuthErrorKind::MissingScope => Self::Scope,
             AuthErrorKind::CrossSite => Self::CrossSite,
-            AuthErrorKind::KeysUnavailable | AuthErrorKind::CheckUnavailable => Self::Unavailable,
+            AuthErrorKind::KeysUnavailable
+            | AuthErrorKind::RevocationUnavailable
+            | AuthErrorKind::CheckUnavailable => Self::Unavailable,
             AuthErrorKind::Misconfigured => Self::Misconfigured,
             // By code, so that a new kind falls into the group of its status.
             _ => match kind.code() {

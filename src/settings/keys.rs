@@ -1,20 +1,17 @@
 //! Where the keys come from, and for which algorithms.
 
-use std::fs;
-#[cfg(feature = "jwks")]
-use std::sync::Arc;
-
 #[cfg(feature = "jwks")]
 use super::remote;
 use super::vars::{Vars, refuse};
 #[cfg(feature = "jwks")]
-use crate::key::remote::KeyEvent;
+use crate::event::Events;
 use crate::{
     error::ConfigError,
     key::{Algorithm, KeySet, VerifyingKey},
     secret::Secret,
     verify::{Verifier, VerifierBuilder},
 };
+use std::fs;
 
 /// The keys, loaded or yet to be fetched, and the algorithms that were listed for them.
 #[derive(Clone, Debug)]
@@ -117,9 +114,9 @@ impl Keys {
     }
 
     #[cfg(feature = "jwks")]
-    pub(super) fn listen(&mut self, listener: Arc<dyn Fn(&KeyEvent) + Send + Sync>) {
+    pub(super) fn tell(&mut self, events: Events) {
         if let Place::Network(_, fetching) = &mut self.place {
-            fetching.listen(listener);
+            fetching.tell(events);
         }
     }
 

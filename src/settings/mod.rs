@@ -66,8 +66,6 @@ mod policy;
 mod remote;
 mod vars;
 
-#[cfg(feature = "jwks")]
-use std::sync::Arc;
 use std::{fmt, net::IpAddr};
 
 use serde::de::DeserializeOwned;
@@ -78,7 +76,7 @@ use self::{
     vars::{Vars, refuse},
 };
 #[cfg(feature = "jwks")]
-use crate::key::remote::KeyEvent;
+use crate::event::{EventSink, Events};
 use crate::{
     claims::Claims,
     error::ConfigError,
@@ -169,14 +167,13 @@ impl JwtSettings {
         self.policy.apply(builder)
     }
 
-    /// Who is told of every fetch of keys, and of every one that failed; see
-    /// [`on_event`](crate::key::remote::RemoteKeySetBuilder::on_event). Means nothing where no keys
+    /// Who is told of every fetch of keys, and of every one that failed. Means nothing where no keys
     /// are fetched.
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     #[must_use]
-    pub fn on_key_event(mut self, listener: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
-        self.keys.listen(Arc::new(listener));
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.keys.tell(Events::to(sink));
         self
     }
 

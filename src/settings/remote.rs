@@ -1,11 +1,12 @@
 //! Keys from the network.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{keys::read_file, vars::Vars};
 use crate::{
     error::ConfigError,
-    key::remote::{KeyEvent, RemoteKeySet, RemoteKeySetBuilder},
+    event::Events,
+    key::remote::{RemoteKeySet, RemoteKeySetBuilder},
 };
 
 /// Where a key set is fetched from.
@@ -25,17 +26,7 @@ pub(super) struct Fetching {
     timeout: Option<Duration>,
     stale: Option<Duration>,
     root: Option<Vec<u8>>,
-    listener: Option<Listener>,
-}
-
-/// Who is told of fetches.
-#[derive(Clone)]
-struct Listener(Arc<dyn Fn(&KeyEvent) + Send + Sync>);
-
-impl fmt::Debug for Listener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Listener")
-    }
+    events: Events,
 }
 
 impl Fetching {
@@ -53,12 +44,12 @@ impl Fetching {
                 Some(path) => Some(read_file(CA_FILE, &path)?),
                 None => None,
             },
-            listener: None,
+            events: Events::default(),
         })
     }
 
-    pub(super) fn listen(&mut self, listener: Arc<dyn Fn(&KeyEvent) + Send + Sync>) {
-        self.listener = Some(Listener(listener));
+    pub(super) fn tell(&mut self, events: Events) {
+        self.events = events;
     }
 
     pub(super) fn start(&self, place: &Place) -> RemoteKeySetBuilder {
@@ -78,10 +69,7 @@ impl Fetching {
         if let Some(stale) = self.stale {
             keys = keys.stale(stale);
         }
-        if let Some(Listener(listener)) = &self.listener {
-            let listener = Arc::clone(listener);
-            keys = keys.on_event(move |event| listener(event));
-        }
+        keys = keys.telling(self.events.clone());
         match &self.root {
             Some(root) => keys.root_certificate(root.clone()),
             None => keys,

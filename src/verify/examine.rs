@@ -41,6 +41,8 @@ pub(super) type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send
 /// What became of a token.
 pub(crate) enum Examined<C> {
     Done(Result<Verified<C>, AuthError>),
+    /// It was verified before.
+    Remembered(Verified<C>),
     /// Its key is being fetched.
     Wait(KeyWait),
 }
@@ -61,7 +63,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         if let Some((cache, generation)) = cache
             && let Some(verified) = cache.get(token, generation, now)
         {
-            return Ok(Examined::Done(Ok(verified)));
+            return Ok(Examined::Remembered(verified));
         }
         let payload = match self.check_signature(token)? {
             Signed::Payload(payload) => payload,

@@ -280,6 +280,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         let token = token.as_ref();
         match self.examine(token) {
             Examined::Done(verdict) => verdict,
+            Examined::Remembered(verified) => Ok(verified),
             Examined::Wait(wait) => {
                 wait.await;
                 self.verify_now(token)
@@ -296,6 +297,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     pub fn verify_now(&self, token: impl AsRef<[u8]>) -> Result<Verified<C>, AuthError> {
         match self.examine(token.as_ref()) {
             Examined::Done(verdict) => verdict,
+            Examined::Remembered(verified) => Ok(verified),
             Examined::Wait(_) => Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1)),
         }
     }

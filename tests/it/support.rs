@@ -254,6 +254,12 @@ pub(crate) struct Inner {
     headers: HeaderMap,
 }
 
+impl Inner {
+    pub(crate) fn was_called(&self) -> bool {
+        self.seen.lock().unwrap().is_some()
+    }
+}
+
 impl Service<Request<String>> for Inner {
     type Response = Response<String>;
     type Error = Infallible;

@@ -14,9 +14,10 @@ use http::{Request, Response, StatusCode};
 use tower_jwt_auth::{
     ConfigError, Verifier,
     error::AuthErrorKind,
+    event::AuthEvent,
     key::{
         Algorithm, KeySet, SharedKeySet,
-        remote::{Fetch, FetchError, KeyEvent, RemoteKeySet},
+        remote::{Fetch, FetchError, RemoteKeySet},
     },
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
@@ -227,7 +228,7 @@ async fn a_listener_that_panics_disturbs_nobody() {
     let client = Scripted::publishing(TestKeys::new());
     let keys = client
         .builder(&clock)
-        .on_event(|_| panic!("the listener panics"))
+        .events(|_: &AuthEvent<'_>| panic!("the listener panics"))
         .build()
         .unwrap();
     let verifier = verifier(&keys, &clock);
@@ -253,12 +254,12 @@ async fn every_fetch_and_every_failure_is_an_event() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let keys = client
         .builder(&clock)
-        .on_event({
+        .events({
             let events = Arc::clone(&events);
-            move |event| {
+            move |event: &AuthEvent<'_>| {
                 events.lock().unwrap().push(match event {
-                    KeyEvent::Fetched { keys, changed, .. } => format!("{keys} {changed}"),
-                    KeyEvent::Failed {
+                    AuthEvent::KeysFetched { keys, changed, .. } => format!("{keys} {changed}"),
+                    AuthEvent::KeyFetchFailed {
                         error, retry_in, ..
                     } => {
                         assert!(*retry_in <= seconds(60));

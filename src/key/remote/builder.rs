@@ -5,15 +5,16 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use http::Uri;
 
 use super::{
-    Handle, KeyEvent, RemoteKeySet,
+    Handle, RemoteKeySet,
     discovery::Issuer,
     fetch::{Fetch, HttpFetch, is_safe},
-    refresh::{Closing, Listener, Origin, Worker},
+    refresh::{Closing, Origin, Worker},
     state::{Numbers, Shared},
 };
 use crate::{
     clock::{Clock, SystemClock},
     error::ConfigError,
+    event::{EventSink, Events},
 };
 
 /// Builds a [`RemoteKeySet`]. Every number is checked by [`build`](Self::build).
@@ -24,7 +25,7 @@ pub struct RemoteKeySetBuilder<F = Standard> {
     max_bytes: usize,
     roots: Vec<Vec<u8>>,
     clock: Arc<dyn Clock>,
-    listener: Option<Arc<Listener>>,
+    events: Events,
     client: F,
 }
 
@@ -64,7 +65,7 @@ impl RemoteKeySetBuilder {
             max_bytes: 512 * 1024,
             roots: Vec::new(),
             clock: Arc::new(SystemClock::new()),
-            listener: None,
+            events: Events::default(),
             client: Standard,
         }
     }
@@ -78,7 +79,7 @@ impl RemoteKeySetBuilder {
             max_bytes: self.max_bytes,
             roots: self.roots,
             clock: self.clock,
-            listener: self.listener,
+            events: self.events,
             client,
         }
     }
@@ -195,10 +196,15 @@ impl<F> RemoteKeySetBuilder<F> {
         self
     }
 
-    /// Told of every fetch, for counters and alarms. Runs in the fetching task, so it must not
-    /// block. The last listener counts.
-    pub fn on_event(mut self, listener: impl Fn(&KeyEvent) + Send + Sync + 'static) -> Self {
-        self.listener = Some(Arc::new(listener));
+    /// Who is told of every fetch, for counters and alarms; it is called in the fetching task. The
+    /// last sink counts.
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Events::to(sink);
+        self
+    }
+
+    pub(crate) fn telling(mut self, events: Events) -> Self {
+        self.events = events;
         self
     }
 
@@ -263,7 +269,7 @@ impl<F: Fetch> RemoteKeySetBuilder<F> {
             shared: Arc::clone(&shared),
             client: self.client,
             origin: self.origin?,
-            listener: self.listener,
+            events: self.events,
             discovered: None,
             _closing: Closing(Arc::clone(&shared)),
         };

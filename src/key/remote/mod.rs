@@ -65,7 +65,6 @@ mod state;
 use std::{
     fmt,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use time::OffsetDateTime;
@@ -170,43 +169,6 @@ impl fmt::Debug for RemoteKeySet {
         f.debug_struct("RemoteKeySet")
             .field("fresh", &self.is_fresh())
             .finish_non_exhaustive()
-    }
-}
-
-/// What happened to a remote key set.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum KeyEvent {
-    /// Keys were fetched, or confirmed.
-    #[non_exhaustive]
-    Fetched {
-        /// How many usable keys there are.
-        keys: usize,
-        /// Whether they are others than before.
-        changed: bool,
-    },
-    /// A fetch failed. The old keys stay.
-    #[non_exhaustive]
-    Failed {
-        /// Why.
-        error: FetchError,
-        /// When a new attempt is allowed.
-        retry_in: Duration,
-    },
-}
-
-impl KeyEvent {
-    fn record(&self) {
-        #[cfg(feature = "tracing")]
-        match self {
-            Self::Fetched { keys, changed } => {
-                tracing::debug!(keys, changed, "verification keys fetched");
-            }
-            Self::Failed { error, retry_in } => {
-                let cause = error.causes();
-                tracing::warn!(%error, cause, ?retry_in, "verification keys could not be fetched");
-            }
-        }
     }
 }
 

@@ -11,12 +11,14 @@ use std::{
 use http::{StatusCode, Uri};
 
 use super::{
-    KeyEvent,
     discovery::Issuer,
     fetch::{Fetch, FetchError, etag, freshness, get},
     state::{Fetched, Shared},
 };
-use crate::key::KeySet;
+use crate::{
+    event::{AuthEvent, Events},
+    key::KeySet,
+};
 
 /// Where the keys are.
 #[derive(Clone, Debug)]
@@ -34,13 +36,11 @@ impl Origin {
     }
 }
 
-pub(super) type Listener = dyn Fn(&KeyEvent) + Send + Sync;
-
 pub(super) struct Worker<F> {
     pub(super) shared: Arc<Shared>,
     pub(super) client: F,
     pub(super) origin: Origin,
-    pub(super) listener: Option<Arc<Listener>>,
+    pub(super) events: Events,
     /// What discovery found; forgotten when it no longer works.
     pub(super) discovered: Option<Uri>,
     /// A part of the worker, so that it does its duty also where the worker never ran.
@@ -142,22 +142,30 @@ impl<F: Fetch> Worker<F> {
     }
 
     fn conclude(&self, outcome: Result<Fetched, FetchError>) {
-        let event = match outcome {
+        match outcome {
             Ok(fetched) => {
                 let changed = self.shared.succeeded(fetched);
                 let keys = self.shared.loaded().map_or(0, |loaded| loaded.set.len());
-                KeyEvent::Fetched { keys, changed }
+                #[cfg(feature = "tracing")]
+                tracing::debug!(keys, changed, "verification keys fetched");
+                self.tell(&AuthEvent::KeysFetched { keys, changed });
             }
             Err(error) => {
                 let retry_in = self.shared.failed(error.clone());
-                KeyEvent::Failed { error, retry_in }
+                #[cfg(feature = "tracing")]
+                {
+                    let cause = error.causes();
+                    tracing::warn!(%error, cause, ?retry_in, "verification keys could not be fetched");
+                }
+                let error = &error;
+                self.tell(&AuthEvent::KeyFetchFailed { error, retry_in });
             }
-        };
-        event.record();
-        if let Some(listener) = &self.listener {
-            // A listener's panic must not end the fetching.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| listener(&event)));
         }
+    }
+
+    fn tell(&self, event: &AuthEvent<'_>) {
+        // A sink's panic must not end the fetching.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.events.tell(|| *event)));
     }
 }
 

@@ -1,0 +1,62 @@
+//! Events as counters of the `metrics` facade.
+
+use super::{AuthEvent, EventSink};
+
+/// Counts events with the `metrics` facade, whatever recorder the application installs.
+///
+/// | counter | labels |
+/// |---|---|
+/// | `jwt_auth_requests_total` | `result` (`allowed`, `anonymous`, `preflight`, `skipped`, `denied`), `reason` (why a request was denied: `expired`, `unknown_key`, `revoked`, …; else empty) |
+/// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`), of the tokens that were accepted |
+/// | `jwt_key_fetches_total` | `result` (`ok`, `failed`) |
+/// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`), `outcome` |
+///
+/// All labels come from fixed lists; nothing that a client sends becomes one.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Counters;
+
+impl Counters {
+    /// Counts from now on.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl EventSink for Counters {
+    fn record(&self, event: &AuthEvent<'_>) {
+        match event {
+            AuthEvent::Allowed { remembered, .. } => {
+                request("allowed", "");
+                let result = if *remembered { "hit" } else { "miss" };
+                metrics::counter!("jwt_cache_lookups_total", "result" => result).increment(1);
+            }
+            AuthEvent::Anonymous => request("anonymous", ""),
+            AuthEvent::Preflight => request("preflight", ""),
+            AuthEvent::Skipped => request("skipped", ""),
+            AuthEvent::Denied { error } => request("denied", error.as_str()),
+            AuthEvent::KeysFetched { .. } => fetch("ok"),
+            AuthEvent::KeyFetchFailed { .. } => fetch("failed"),
+            AuthEvent::SessionStarted { .. } => session("created", ""),
+            AuthEvent::SessionRefreshed { outcome, .. } => session("refreshed", outcome),
+            AuthEvent::ReuseDetected { reuse, .. } => session("reuse_detected", reuse),
+            AuthEvent::SessionsRevoked { scope, .. } => session("revoked", scope),
+        }
+    }
+}
+
+fn request(result: &'static str, reason: &'static str) {
+    let counter = metrics::counter!(
+        "jwt_auth_requests_total", "result" => result, "reason" => reason
+    );
+    counter.increment(1);
+}
+
+fn fetch(result: &'static str) {
+    metrics::counter!("jwt_key_fetches_total", "result" => result).increment(1);
+}
+
+fn session(event: &'static str, outcome: &'static str) {
+    metrics::counter!("jwt_sessions_total", "event" => event, "outcome" => outcome).increment(1);
+}

@@ -1,0 +1,204 @@
+//! What happened, for audit and metrics.
+//!
+//! Layers, key sets and sessions tell one [`EventSink`] what they did; nothing is made up for it
+//! where no sink is set. A closure is a sink, and two of them are one by [`and`](EventSink::and).
+//! With the feature `metrics` there is one that counts, `event::Counters`.
+//!
+//! No event holds a token, a secret, a password or a hash of one. Subjects are personal data: what
+//! a sink does with them is its owner's responsibility.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::sync::atomic::{AtomicU64, Ordering};
+//! use tower_jwt_auth::event::{AuthEvent, EventSink};
+//!
+//! #[derive(Default)]
+//! struct Denied(AtomicU64);
+//!
+//! impl EventSink for Denied {
+//!     fn record(&self, event: &AuthEvent<'_>) {
+//!         if let AuthEvent::Denied { .. } = event {
+//!             self.0.fetch_add(1, Ordering::Relaxed);
+//!         }
+//!     }
+//! }
+//! ```
+
+use std::{error::Error, fmt, sync::Arc, time::Duration};
+
+use crate::{error::AuthError, principal::Principal, token::SessionId};
+
+/// Takes note of what happened.
+pub trait EventSink: Send + Sync + 'static {
+    /// Takes note of one event. It is called in the middle of a request, so it must not block.
+    fn record(&self, event: &AuthEvent<'_>);
+
+    /// A sink that tells this one, and then the other.
+    fn and<O: EventSink>(self, other: O) -> Both<Self, O>
+    where
+        Self: Sized,
+    {
+        Both(self, other)
+    }
+}
+
+impl<F> EventSink for F
+where
+    F: Fn(&AuthEvent<'_>) + Send + Sync + 'static,
+{
+    fn record(&self, event: &AuthEvent<'_>) {
+        self(event);
+    }
+}
+
+/// Two sinks; made by [`EventSink::and`].
+#[derive(Clone, Copy, Debug)]
+pub struct Both<A, B>(A, B);
+
+impl<A: EventSink, B: EventSink> EventSink for Both<A, B> {
+    fn record(&self, event: &AuthEvent<'_>) {
+        self.0.record(event);
+        self.1.record(event);
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum AuthEvent<'a> {
+    /// A request passed as this caller. Should a guard refuse it then, that is told as well.
+    #[non_exhaustive]
+    Allowed {
+        /// Who it is.
+        caller: &'a Principal,
+        /// The token had been verified before and was remembered.
+        remembered: bool,
+    },
+    /// A request without a credential passed an optional layer.
+    Anonymous,
+    /// A CORS preflight request passed unseen.
+    Preflight,
+    /// A request passed unseen, because the layer was told to skip it.
+    Skipped,
+    /// A request was refused, by a layer or by a guard.
+    #[non_exhaustive]
+    Denied {
+        /// Why.
+        error: &'a AuthError,
+    },
+    /// Verification keys were fetched, or confirmed.
+    #[non_exhaustive]
+    KeysFetched {
+        /// How many usable keys there are.
+        keys: usize,
+        /// Whether they are others than before.
+        changed: bool,
+    },
+    /// A fetch of verification keys failed. The old keys stay.
+    #[non_exhaustive]
+    KeyFetchFailed {
+        /// Why.
+        error: &'a (dyn Error + 'static),
+        /// When a new attempt is allowed.
+        retry_in: Duration,
+    },
+    /// A session was started.
+    #[non_exhaustive]
+    SessionStarted {
+        /// Whose it is.
+        subject: &'a str,
+        /// Its name.
+        session: SessionId,
+    },
+    /// A refresh token was exchanged.
+    #[non_exhaustive]
+    SessionRefreshed {
+        /// Whose session it is.
+        subject: &'a str,
+        /// Its name.
+        session: SessionId,
+        /// `rotated`, `fresh`, `retried`, `reissued` or `ahead`; the last one means that the store
+        /// lost a write.
+        outcome: &'static str,
+    },
+    /// A spent refresh token was used; its session was ended.
+    #[non_exhaustive]
+    ReuseDetected {
+        /// Whose session it was.
+        subject: &'a str,
+        /// Its name.
+        session: SessionId,
+        /// `late_parent`, `displaced_child` or `stale_lineage`.
+        reuse: &'static str,
+        /// How long the session had existed.
+        age: Duration,
+    },
+    /// Sessions were ended.
+    #[non_exhaustive]
+    SessionsRevoked {
+        /// Whose they were.
+        subject: &'a str,
+        /// The one that was meant, or spared.
+        session: Option<SessionId>,
+        /// `device`, `others` or `all`.
+        scope: &'static str,
+    },
+}
+
+impl AuthEvent<'_> {
+    /// A stable name, for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Allowed { .. } => "request.allowed",
+            Self::Anonymous => "request.anonymous",
+            Self::Preflight => "request.preflight",
+            Self::Skipped => "request.skipped",
+            Self::Denied { .. } => "request.denied",
+            Self::KeysFetched { .. } => "keys.fetched",
+            Self::KeyFetchFailed { .. } => "keys.fetch_failed",
+            Self::SessionStarted { .. } => "session.created",
+            Self::SessionRefreshed {
+                outcome: "ahead", ..
+            } => "store.lost_write",
+            Self::SessionRefreshed { .. } => "session.refreshed",
+            Self::ReuseDetected { .. } => "session.reuse_detected",
+            Self::SessionsRevoked { .. } => "session.revoked",
+        }
+    }
+}
+
+/// Where events go, if anybody listens.
+#[derive(Clone, Default)]
+pub(crate) struct Events(Option<Arc<dyn EventSink>>);
+
+impl Events {
+    pub(crate) fn to(sink: impl EventSink) -> Self {
+        Self(Some(Arc::new(sink)))
+    }
+
+    /// The event is put together only where somebody listens.
+    #[inline]
+    pub(crate) fn tell<'e>(&self, event: impl FnOnce() -> AuthEvent<'e>) {
+        if let Some(sink) = &self.0 {
+            sink.record(&event());
+        }
+    }
+
+    pub(crate) fn is_heard(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Events").field(&self.is_heard()).finish()
+    }
+}
+
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+mod counters;
+#[cfg(feature = "metrics")]
+pub use self::counters::Counters;

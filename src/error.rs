@@ -195,6 +195,8 @@ pub enum AuthErrorKind {
     MissingScope,
     /// A credential that the browser attaches by itself came with a request of another site.
     CrossSite,
+    /// The client asks too often.
+    TooManyRequests,
     /// The keys that could verify the token cannot be had now.
     KeysUnavailable,
     /// Whether the token was revoked cannot be said now.
@@ -213,6 +215,7 @@ impl AuthErrorKind {
             // RFC 6750 §3.1: no error code where the request lacks any authentication information.
             Self::MissingCredential
             | Self::CrossSite
+            | Self::TooManyRequests
             | Self::KeysUnavailable
             | Self::RevocationUnavailable
             | Self::CheckUnavailable
@@ -230,6 +233,7 @@ impl AuthErrorKind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::KeysUnavailable | Self::RevocationUnavailable | Self::CheckUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -273,6 +277,7 @@ impl AuthErrorKind {
             Self::Forbidden => "forbidden",
             Self::MissingScope => "missing_scope",
             Self::CrossSite => "cross_site",
+            Self::TooManyRequests => "too_many_requests",
             Self::KeysUnavailable => "keys_unavailable",
             Self::RevocationUnavailable => "revocation_unavailable",
             Self::CheckUnavailable => "check_unavailable",
@@ -311,6 +316,7 @@ impl fmt::Display for AuthErrorKind {
             Self::Forbidden => "the caller is not allowed to do this",
             Self::MissingScope => "the caller lacks a scope",
             Self::CrossSite => "a cookie credential came with a request of another site",
+            Self::TooManyRequests => "the client asks too often",
             Self::KeysUnavailable => "the verification keys are unavailable",
             Self::RevocationUnavailable => "it is unknown whether the token was revoked",
             Self::CheckUnavailable => "the application's check is unavailable",

@@ -38,6 +38,7 @@
 //! | `jwks` | keys from the network: JWKS URLs and discovery; brings aws-lc-rs through TLS |
 //! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
 //! | `tracing` | causes of refusals as `tracing` events |
+//! | `rate-limit` | limits on how often a client may ask |
 //! | `metrics` | what happened, as counters of the `metrics` facade |
 //! | `test-util` | clock, keys, tokens and callers for tests |
 //! | `full` | all but `rust-crypto` and `test-util` |
@@ -57,11 +58,15 @@ pub mod deny;
 pub mod error;
 pub mod event;
 pub mod extract;
+pub mod gate;
 pub mod head;
 pub mod key;
 pub mod manual;
 pub mod prelude;
 pub mod principal;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub mod rate_limit;
 pub mod refresh;
 pub mod revoke;
 pub mod role_guard;

@@ -10,7 +10,9 @@ use http::{
 
 use crate::{
     body::ResponseBody,
-    deny::{Denial, Problem, Responder, answers_in, challenge::Challenges, grpc::Protocol},
+    deny::{
+        Denial, Problem, Responder, answers_in, challenge::Challenges, grpc::Protocol, is_temporary,
+    },
     error::AuthError,
     event::{AuthEvent, Events},
     head::RequestHead,
@@ -116,7 +118,7 @@ impl Answers {
                 challenge.unwrap_or_else(|| self.challenges.bare()),
             );
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE && !headers.contains_key(RETRY_AFTER) {
+        if is_temporary(status) && !headers.contains_key(RETRY_AFTER) {
             headers.insert(RETRY_AFTER, denial.retry_after().unwrap_or(1).into());
         }
         // RFC 9110 §8.6: none on 1xx and 204.

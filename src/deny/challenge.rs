@@ -62,7 +62,9 @@ impl Challenges {
             Reason::Invalid => &self.invalid,
             Reason::Role => &self.role,
             Reason::Scope => &self.scope,
-            Reason::CrossSite | Reason::Unavailable | Reason::Misconfigured => return None,
+            Reason::CrossSite | Reason::Throttled | Reason::Unavailable | Reason::Misconfigured => {
+                return None;
+            }
         };
         Some(match required_scope {
             Some(scope) if is_scope(scope) => with_scope(challenge, scope),

@@ -139,15 +139,14 @@ impl<'a> Denial<'a> {
             .of(self.reason(), self.error.required_scope())
     }
 
-    /// Seconds for `Retry-After`, where a new attempt may succeed; always there with a 503.
+    /// Seconds for `Retry-After`, where a new attempt may succeed; always there with a 503 and a 429.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         const DEFAULT: u32 = 1;
 
-        let unavailable = self.status() == StatusCode::SERVICE_UNAVAILABLE;
         self.error
             .retry_after()
-            .or_else(|| unavailable.then_some(DEFAULT))
+            .or_else(|| is_temporary(self.status()).then_some(DEFAULT))
     }
 
     /// The request that was refused, without its body.
@@ -163,6 +162,14 @@ impl<'a> Denial<'a> {
     fn details(&self) -> bool {
         self.answers.details
     }
+}
+
+/// Whether the client is told when to come again.
+fn is_temporary(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    )
 }
 
 impl fmt::Debug for Denial<'_> {

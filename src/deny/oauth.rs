@@ -84,6 +84,8 @@ fn body(
     let members = Members {
         error: error.or(match status {
             StatusCode::FORBIDDEN => Some("access_denied"),
+            // RFC 8628 §3.5.
+            StatusCode::TOO_MANY_REQUESTS => Some("slow_down"),
             StatusCode::SERVICE_UNAVAILABLE => Some("temporarily_unavailable"),
             StatusCode::INTERNAL_SERVER_ERROR => Some("server_error"),
             _ => None,

@@ -14,13 +14,14 @@ pub(super) enum Reason {
     Role,
     Scope,
     CrossSite,
+    Throttled,
     Unavailable,
     Misconfigured,
 }
 
 impl Reason {
     /// Every reason, with a cause that leads to it.
-    pub(super) const ALL: [(Self, AuthErrorKind); 11] = [
+    pub(super) const ALL: [(Self, AuthErrorKind); 12] = [
         (Self::Missing, AuthErrorKind::MissingCredential),
         (Self::Malformed, AuthErrorKind::MalformedCredential),
         (Self::Multiple, AuthErrorKind::MultipleCredentials),
@@ -30,6 +31,7 @@ impl Reason {
         (Self::Role, AuthErrorKind::Forbidden),
         (Self::Scope, AuthErrorKind::MissingScope),
         (Self::CrossSite, AuthErrorKind::CrossSite),
+        (Self::Throttled, AuthErrorKind::TooManyRequests),
         (Self::Unavailable, AuthErrorKind::KeysUnavailable),
         (Self::Misconfigured, AuthErrorKind::Misconfigured),
     ];
@@ -42,6 +44,7 @@ impl Reason {
             AuthErrorKind::Expired => Self::Expired,
             AuthErrorKind::MissingScope => Self::Scope,
             AuthErrorKind::CrossSite => Self::CrossSite,
+            AuthErrorKind::TooManyRequests => Self::Throttled,
             AuthErrorKind::KeysUnavailable
             | AuthErrorKind::RevocationUnavailable
             | AuthErrorKind::CheckUnavailable => Self::Unavailable,
@@ -67,6 +70,7 @@ impl Reason {
             Self::Role => "The access token does not grant a role that is needed here",
             Self::Scope => "The access token does not grant a scope that is needed here",
             Self::CrossSite => "The request comes from another site",
+            Self::Throttled => "Too many requests",
             Self::Unavailable => "The credential cannot be checked now",
             // The client can do nothing about it, and it would only describe the server.
             Self::Misconfigured => return None,

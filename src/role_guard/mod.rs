@@ -55,14 +55,12 @@
 //! [`Anonymous`]: crate::principal::Anonymous
 
 mod condition;
-mod future;
 mod hierarchy;
 mod layer;
 mod rule;
 mod service;
 
 pub use self::{
-    future::RoleGuardFuture,
     hierarchy::{RoleHierarchy, RoleHierarchyBuilder},
     layer::RoleGuardLayer,
     rule::Rule,

@@ -8,11 +8,12 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{future::RoleGuardFuture, layer::Config};
+use super::layer::Config;
 use crate::{
     body::ResponseBody,
     deny::answers_in,
     error::{AuthError, AuthErrorKind},
+    gate::GateFuture,
     head::RequestHead,
     principal::{Anonymous, Principal},
 };
@@ -40,7 +41,7 @@ where
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
-    type Future = RoleGuardFuture<S::Future, R>;
+    type Future = GateFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -49,8 +50,8 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let head = RequestHead::of(&request);
         match self.config.decide(head) {
-            Ok(()) => RoleGuardFuture::inner(self.inner.call(request)),
-            Err(error) => RoleGuardFuture::denied(self.config.answer(error, head)),
+            Ok(()) => GateFuture::inner(self.inner.call(request)),
+            Err(error) => GateFuture::denied(self.config.answer(error, head)),
         }
     }
 }
@@ -474,7 +475,7 @@ mod tests {
     fn a_layer_is_small_and_its_future_sendable() {
         fn sendable<T: Send + Sync>() {}
         sendable::<RoleGuardLayer>();
-        sendable::<RoleGuardFuture<Ready<Result<Response<String>, Infallible>>, String>>();
+        sendable::<GateFuture<Ready<Result<Response<String>, Infallible>>, String>>();
         assert_eq!(size_of::<RoleGuardLayer>(), size_of::<usize>());
     }
 }

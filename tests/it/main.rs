@@ -27,6 +27,8 @@ mod operation;
 mod optional;
 mod problem;
 mod profile;
+#[cfg(feature = "rate-limit")]
+mod rate_limit;
 mod revocation;
 mod role_claims;
 mod roles;

@@ -95,9 +95,9 @@ fn refusals() -> Vec<AuthError> {
         AlgorithmNotAllowed, AmbiguousKey, CheckUnavailable, CrossSite, Expired, Forbidden,
         InvalidSignature, KeysUnavailable, MalformedClaims, MalformedCredential, MalformedHeader,
         MalformedToken, Misconfigured, MissingClaim, MissingCredential, MissingScope,
-        MultipleCredentials, NotYetValid, OversizedCredential, Rejected, SenderConstrained, TooOld,
-        UnknownKey, UnsupportedHeader, WrongAudience, WrongClient, WrongIssuer, WrongType,
-        WrongUse,
+        MultipleCredentials, NotYetValid, OversizedCredential, Rejected, RevocationUnavailable,
+        Revoked, SenderConstrained, TooManyRequests, TooOld, UnknownKey, UnsupportedHeader,
+        WrongAudience, WrongClient, WrongIssuer, WrongType, WrongUse,
     };
 
     let kinds = [
@@ -123,11 +123,14 @@ fn refusals() -> Vec<AuthError> {
         WrongType,
         WrongUse,
         SenderConstrained,
+        Revoked,
         Rejected,
         Forbidden,
         MissingScope,
         CrossSite,
+        TooManyRequests,
         KeysUnavailable,
+        RevocationUnavailable,
         CheckUnavailable,
         Misconfigured,
     ];
@@ -170,6 +173,14 @@ fn b9_a_malformed_request_is_400_with_a_challenge() {
 fn a_refusal_that_no_credential_would_change_has_no_challenge() {
     for (kind, status) in [
         (AuthErrorKind::CrossSite, StatusCode::FORBIDDEN),
+        (
+            AuthErrorKind::TooManyRequests,
+            StatusCode::TOO_MANY_REQUESTS,
+        ),
+        (
+            AuthErrorKind::RevocationUnavailable,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ),
         (
             AuthErrorKind::KeysUnavailable,
             StatusCode::SERVICE_UNAVAILABLE,
@@ -313,6 +324,7 @@ fn the_oauth_form_has_a_code_except_for_a_missing_credential() {
         (AuthErrorKind::MultipleCredentials, "invalid_request"),
         (AuthErrorKind::Forbidden, "insufficient_scope"),
         (AuthErrorKind::CrossSite, "access_denied"),
+        (AuthErrorKind::TooManyRequests, "slow_down"),
         (AuthErrorKind::KeysUnavailable, "temporarily_unavailable"),
         (AuthErrorKind::Misconfigured, "server_error"),
     ] {

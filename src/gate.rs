@@ -1,4 +1,4 @@
-//! The guard's future.
+//! The future of the layers that decide at once.
 
 use std::{
     fmt,
@@ -19,7 +19,7 @@ pin_project! {
     ///
     /// Dropping it drops the inner service's future and nothing else.
     #[must_use = "futures do nothing unless polled"]
-    pub struct RoleGuardFuture<F, R> {
+    pub struct GateFuture<F, R> {
         #[pin]
         state: State<F, R>,
     }
@@ -33,8 +33,8 @@ pin_project! {
     }
 }
 
-impl<F, R> RoleGuardFuture<F, R> {
-    pub(super) fn denied(response: Response<ResponseBody<R>>) -> Self {
+impl<F, R> GateFuture<F, R> {
+    pub(crate) fn denied(response: Response<ResponseBody<R>>) -> Self {
         Self {
             state: State::Denied {
                 response: Some(response),
@@ -42,14 +42,14 @@ impl<F, R> RoleGuardFuture<F, R> {
         }
     }
 
-    pub(super) fn inner(future: F) -> Self {
+    pub(crate) fn inner(future: F) -> Self {
         Self {
             state: State::Inner { future },
         }
     }
 }
 
-impl<F, R, E> Future for RoleGuardFuture<F, R>
+impl<F, R, E> Future for GateFuture<F, R>
 where
     F: Future<Output = Result<Response<R>, E>>,
 {
@@ -70,13 +70,13 @@ where
     }
 }
 
-impl<F, R> fmt::Debug for RoleGuardFuture<F, R> {
+impl<F, R> fmt::Debug for GateFuture<F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Denied { .. } => "denied",
             State::Inner { .. } => "inner",
         };
-        f.debug_struct("RoleGuardFuture")
+        f.debug_struct("GateFuture")
             .field("state", &state)
             .finish_non_exhaustive()
     }

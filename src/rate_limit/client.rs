@@ -1,0 +1,172 @@
+//! Which client a request comes from.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use http::{Extensions, HeaderName};
+use ipnet::IpNet;
+
+use crate::{error::ConfigError, head::RequestHead};
+
+/// Says which client a request comes from: the peer of its connection, or whom trusted proxies name.
+///
+/// Anybody can write `X-Forwarded-For`. So it is read only where the peer is a proxy that was named,
+/// from the right, past the proxies that were named; the first address that is none of them is the
+/// client, and nothing left of it is looked at.
+///
+/// The peer's address comes from the request's extensions: a [`PeerAddr`], or what
+/// [`peer_from`](Self::peer_from) finds there.
+///
+/// # Examples
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use http::Request;
+/// use tower_jwt_auth::{head::RequestHead, rate_limit::{ClientIp, PeerAddr}};
+///
+/// let clients = ClientIp::behind(["10.0.0.0/8"])?;
+/// let peer: SocketAddr = "10.0.0.7:443".parse()?;
+/// let request = Request::builder()
+///     .header("x-forwarded-for", "6.6.6.6, 203.0.113.9, 10.0.0.3")
+///     .extension(PeerAddr(peer))
+///     .body(())?;
+/// let client = clients.of(RequestHead::of(&request));
+/// assert_eq!(client, Some("203.0.113.9".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct ClientIp {
+    proxies: Vec<IpNet>,
+    header: HeaderName,
+    peer: Arc<PeerOf>,
+}
+
+type PeerOf = dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync;
+
+/// The address of a connection's peer, as a request extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "complete by nature")]
+pub struct PeerAddr(pub SocketAddr);
+
+impl ClientIp {
+    /// The peer of the connection: where no proxy stands before the server.
+    #[must_use]
+    pub fn peer() -> Self {
+        Self {
+            proxies: Vec::new(),
+            header: HeaderName::from_static("x-forwarded-for"),
+            peer: Arc::new(|extensions| extensions.get::<PeerAddr>().map(|peer| peer.0)),
+        }
+    }
+
+    /// Whom these proxies name in `X-Forwarded-For`. Each is an address or a network
+    /// (`10.0.0.0/8`); all of those that a request passes must be named.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: not an address or a network.
+    pub fn behind<'p>(proxies: impl IntoIterator<Item = &'p str>) -> Result<Self, ConfigError> {
+        let network = |text: &str| {
+            let network = text
+                .parse()
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_| {
+                let problem = format!("`{text}` is neither an address nor a network");
+                ConfigError::invalid("a trusted proxy", problem)
+            })
+        };
+        let proxies = proxies.into_iter().map(network);
+        Ok(Self {
+            proxies: proxies.collect::<Result<_, _>>()?,
+            ..Self::peer()
+        })
+    }
+
+    /// Reads another header of the proxies, such as `X-Real-IP` or `CF-Connecting-IP`.
+    ///
+    /// # Security
+    ///
+    /// The proxy must overwrite what a client sends under this name.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName) -> Self {
+        self.header = name;
+        self
+    }
+
+    /// Finds the peer's address elsewhere, as in axum's `ConnectInfo`.
+    #[must_use]
+    pub fn peer_from<F>(mut self, peer: F) -> Self
+    where
+        F: Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static,
+    {
+        self.peer = Arc::new(peer);
+        self
+    }
+
+    /// The client's address; `None` where it cannot be known.
+    #[must_use]
+    pub fn of(&self, head: RequestHead<'_>) -> Option<IpAddr> {
+        let peer = (self.peer)(head.extensions())?.ip().to_canonical();
+        if !self.trusts(peer) {
+            return Some(peer);
+        }
+        let mut named = Vec::new();
+        for line in head.headers().get_all(&self.header) {
+            named.extend(line.to_str().ok()?.split(','));
+        }
+        let mut nearest = peer;
+        for text in named.iter().rev() {
+            // What a trusted proxy could not name ("unknown") nobody knows.
+            nearest = address(text.trim())?;
+            if !self.trusts(nearest) {
+                break;
+            }
+        }
+        Some(nearest)
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.proxies
+            .iter()
+            .any(|network| network.contains(&address))
+    }
+}
+
+impl fmt::Debug for ClientIp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientIp")
+            .field("proxies", &self.proxies)
+            .field("header", &self.header)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address as proxies write it, with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let address = bare.unwrap_or(text).parse::<IpAddr>();
+    let address = address.or_else(|_| text.parse::<SocketAddr>().map(|with_port| with_port.ip()));
+    Some(address.ok()?.to_canonical())
+}
+
+/// The network that counts as one client: the address for IPv4, the /64 for IPv6, of which every
+/// household has a whole one.
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+        v4 => v4,
+    }
+}
+
+impl super::RateKey for ClientIp {
+    fn key(&self, head: RequestHead<'_>) -> Option<Cow<'_, str>> {
+        Some(network_of(self.of(head)?).to_string().into())
+    }
+}

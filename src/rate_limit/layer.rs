@@ -1,0 +1,127 @@
+//! The layer: what it is told.
+
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use governor::Quota;
+use tower_layer::Layer;
+
+use super::{RateKey, RateLimitService, buckets::Buckets};
+use crate::{
+    clock::{Clock, SystemClock},
+    deny::{Answers, Responder},
+    event::{EventSink, Events},
+};
+
+/// A layer that lets everybody have so many requests in a time, and answers the others with 429.
+///
+/// A budget refills steadily (GCRA) rather than all at once. The counts live in this process: with
+/// several nodes each has its own. All services made by one layer and its clones share them.
+///
+/// See the [module](super) for an example.
+#[derive(Clone)]
+#[must_use = "a layer does nothing before it is put around a service"]
+pub struct RateLimitLayer {
+    pub(super) config: Arc<Config>,
+}
+
+#[derive(Clone)]
+pub(super) struct Config {
+    quota: Quota,
+    capacity: usize,
+    clock: Arc<dyn Clock>,
+    pub(super) key: Arc<dyn RateKey>,
+    pub(super) answers: Answers,
+    pub(super) own_answers: bool,
+    pub(super) buckets: Arc<Buckets>,
+}
+
+impl RateLimitLayer {
+    /// So many requests a second, by whatever the key tells apart.
+    pub fn per_second(requests: NonZeroU32, key: impl RateKey) -> Self {
+        Self::new(Quota::per_second(requests), key)
+    }
+
+    /// So many requests a minute, by whatever the key tells apart.
+    pub fn per_minute(requests: NonZeroU32, key: impl RateKey) -> Self {
+        Self::new(Quota::per_minute(requests), key)
+    }
+
+    fn new(quota: Quota, key: impl RateKey) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        Self {
+            config: Arc::new(Config {
+                quota,
+                capacity: CAPACITY,
+                buckets: Arc::new(Buckets::new(quota, CAPACITY, Arc::clone(&clock))),
+                clock,
+                key: Arc::new(key),
+                answers: Answers::default(),
+                own_answers: false,
+            }),
+        }
+    }
+
+    /// How many requests may come at once; by default as many as the rate counts in its time.
+    pub fn burst(self, requests: NonZeroU32) -> Self {
+        self.with(|config| config.quota = config.quota.allow_burst(requests))
+    }
+
+    /// How many budgets are kept; 100 000 by default, some 10 MB. Beyond it newcomers share.
+    pub fn capacity(self, budgets: usize) -> Self {
+        self.with(|config| config.capacity = budgets)
+    }
+
+    /// The clock; the operating system's by default.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.with(|config| config.clock = Arc::new(clock))
+    }
+
+    /// How refusals are answered; by default as the layer around this one answers its own, else as
+    /// problem details (RFC 9457).
+    pub fn respond(self, responder: impl Responder) -> Self {
+        self.with(|config| {
+            let answers = std::mem::take(&mut config.answers);
+            config.answers = answers.with_responder(Arc::new(responder));
+            config.own_answers = true;
+        })
+    }
+
+    /// Who is told of refusals.
+    pub fn events(self, sink: impl EventSink) -> Self {
+        let events = Events::to(sink);
+        self.with(|config| {
+            let answers = std::mem::take(&mut config.answers);
+            config.answers = answers.with_events(events);
+            config.own_answers = true;
+        })
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Arc::unwrap_or_clone(self.config);
+        change(&mut config);
+        let clock = Arc::clone(&config.clock);
+        config.buckets = Arc::new(Buckets::new(config.quota, config.capacity, clock));
+        self.config = Arc::new(config);
+        self
+    }
+}
+
+impl<S> Layer<S> for RateLimitLayer {
+    type Service = RateLimitService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimitService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl fmt::Debug for RateLimitLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let every: Duration = self.config.quota.replenish_interval();
+        f.debug_struct("RateLimitLayer")
+            .field("every", &every)
+            .field("burst", &self.config.quota.burst_size())
+            .finish_non_exhaustive()
+    }
+}
+
+const CAPACITY: usize = 100_000;

@@ -1,0 +1,85 @@
+//! The service: counts, then answers or passes the request on.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::layer::Config;
+use crate::{
+    body::ResponseBody,
+    deny::answers_in,
+    error::{AuthError, AuthErrorKind},
+    gate::GateFuture,
+    head::RequestHead,
+};
+
+/// A service that limits how often it is called; made by [`RateLimitLayer`](super::RateLimitLayer).
+#[derive(Clone)]
+pub struct RateLimitService<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+impl<S> RateLimitService<S> {
+    pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for RateLimitService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = GateFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let head = RequestHead::of(&request);
+        match self.config.decide(head) {
+            Ok(()) => GateFuture::inner(self.inner.call(request)),
+            Err(error) => GateFuture::denied(self.config.answer(error, head)),
+        }
+    }
+}
+
+impl Config {
+    fn decide(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
+        let key = self.key.key(head);
+        #[cfg(feature = "tracing")]
+        if key.is_none() {
+            static ONCE: std::sync::Once = std::sync::Once::new();
+            ONCE.call_once(|| {
+                tracing::warn!("requests that a rate limit cannot tell apart share one budget");
+            });
+        }
+        self.buckets.take(key.as_deref()).map_err(|wait| {
+            // Rounded up, so that whoever comes then is let in.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
+            AuthError::unavailable(AuthErrorKind::TooManyRequests, seconds)
+        })
+    }
+
+    fn answer<R>(&self, error: AuthError, head: RequestHead<'_>) -> Response<ResponseBody<R>> {
+        let carried = answers_in(head.extensions()).filter(|_| !self.own_answers);
+        match carried {
+            Some(carried) => carried.deny(error, head),
+            None => self.answers.deny(error, head),
+        }
+    }
+}
+
+impl<S> std::fmt::Debug for RateLimitService<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RateLimitService").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,182 @@
+//! Limits on how often a client may ask, and who a client is.
+
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use tower::ServiceBuilder;
+use tower_jwt_auth::{
+    error::AuthErrorKind,
+    head::RequestHead,
+    rate_limit::{ClientIp, PeerAddr, RateLimitLayer, by_subject, network_of},
+    test_util::TestClock,
+};
+
+use crate::support::{Answer, Fixture, bearer, send};
+
+fn from(peer: &str) -> Request<String> {
+    let mut request = Request::new(String::new());
+    let peer: SocketAddr = peer.parse().unwrap();
+    request.extensions_mut().insert(PeerAddr(peer));
+    request
+}
+
+fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+#[track_caller]
+fn is_throttled(answer: &Answer, retry_after: &str) {
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(answer.kind(), Some(AuthErrorKind::TooManyRequests));
+    assert_eq!(answer.header("retry-after"), Some(retry_after));
+    assert_eq!(answer.header("www-authenticate"), None);
+    assert!(!answer.ran());
+}
+
+#[tokio::test]
+async fn a_budget_is_spent_and_refills_steadily() {
+    let clock = TestClock::new();
+    let layer = RateLimitLayer::per_minute(number(6), ClientIp::peer())
+        .burst(number(2))
+        .clock(clock.clone());
+    let ask = async || send(layer.clone(), from("192.0.2.1:1")).await;
+    for _ in 0..2 {
+        ask().await.passes("the burst");
+    }
+    is_throttled(&ask().await, "10");
+    // To be refused costs nothing.
+    clock.advance(Duration::from_millis(9_001));
+    is_throttled(&ask().await, "1");
+    clock.advance(Duration::from_secs(1));
+    ask().await.passes("refilled");
+    is_throttled(&ask().await, "10");
+    send(layer.clone(), from("192.0.2.2:1"))
+        .await
+        .passes("somebody else");
+}
+
+#[tokio::test]
+async fn an_ipv6_household_is_one_client() {
+    let layer = RateLimitLayer::per_minute(number(1), ClientIp::peer());
+    for (peer, passes) in [
+        ("[2001:db8:1:2::1]:1", true),
+        ("[2001:db8:1:2:ffff::9]:1", false),
+        ("[2001:db8:1:3::1]:1", true),
+        ("192.0.2.1:1", true),
+        ("[::ffff:192.0.2.1]:1", false),
+    ] {
+        assert_eq!(
+            send(layer.clone(), from(peer)).await.ran(),
+            passes,
+            "{peer}"
+        );
+    }
+    assert_eq!(
+        network_of("::ffff:192.0.2.1".parse().unwrap()).to_string(),
+        "192.0.2.1"
+    );
+}
+
+#[test]
+fn only_named_proxies_are_believed() {
+    let clients = ClientIp::behind(["10.0.0.0/8", "2001:db8::1"]).unwrap();
+    let client = |peer: &str, lines: &[&str]| {
+        let mut request = from(peer);
+        let name = HeaderName::from_static("x-forwarded-for");
+        for line in lines {
+            let value = HeaderValue::from_str(line).unwrap();
+            request.headers_mut().append(&name, value);
+        }
+        clients
+            .of(RequestHead::of(&request))
+            .map(|client| client.to_string())
+    };
+    for (peer, lines, expected) in [
+        ("203.0.113.5:1", &["6.6.6.6"][..], Some("203.0.113.5")),
+        ("10.0.0.1:1", &["203.0.113.9"], Some("203.0.113.9")),
+        ("10.0.0.1:1", &["6.6.6.6, 203.0.113.9"], Some("203.0.113.9")),
+        (
+            "10.0.0.1:1",
+            &["6.6.6.6", "203.0.113.9,10.9.9.9"],
+            Some("203.0.113.9"),
+        ),
+        ("10.0.0.1:1", &["garbage, 203.0.113.9"], Some("203.0.113.9")),
+        ("10.0.0.1:1", &["203.0.113.9, unknown"], None),
+        ("10.0.0.1:1", &[""], None),
+        ("10.0.0.1:1", &[], Some("10.0.0.1")),
+        ("10.0.0.1:1", &["10.0.0.2"], Some("10.0.0.2")),
+        (
+            "[::ffff:10.0.0.1]:1",
+            &["203.0.113.9:4711"],
+            Some("203.0.113.9"),
+        ),
+        (
+            "[2001:db8::1]:1",
+            &["[2001:db8::7]:4711"],
+            Some("2001:db8::7"),
+        ),
+        ("[2001:db8::1]:1", &["[2001:db8::7]"], Some("2001:db8::7")),
+        ("[2001:db8::2]:1", &["203.0.113.9"], Some("2001:db8::2")),
+    ] {
+        assert_eq!(client(peer, lines).as_deref(), expected, "{peer} {lines:?}");
+    }
+    // Without a peer nobody knows, whatever the header says.
+    let mut request = Request::new(String::new());
+    let value = HeaderValue::from_static("203.0.113.9");
+    request.headers_mut().insert("x-forwarded-for", value);
+    assert_eq!(clients.of(RequestHead::of(&request)), None);
+    for bad in ["", "10.0.0.0/33", "proxy.example", "10.0.0"] {
+        let error = ClientIp::behind([bad]).unwrap_err();
+        assert!(error.to_string().contains("proxy"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_cannot_be_told_apart_share_one_budget() {
+    let layer = RateLimitLayer::per_minute(number(1), ClientIp::peer());
+    send(layer.clone(), Request::new(String::new()))
+        .await
+        .passes("the first");
+    is_throttled(&send(layer, Request::new(String::new())).await, "60");
+}
+
+#[tokio::test]
+async fn callers_have_budgets_of_their_own_and_are_answered_as_the_layer_around_answers() {
+    let fixture = Fixture::new();
+    let limit = RateLimitLayer::per_minute(number(1), by_subject());
+    let layers = || {
+        let layers = ServiceBuilder::new().layer(fixture.layer().realm("orders"));
+        layers.layer(limit.clone()).into_inner()
+    };
+    send(layers(), bearer(fixture.token()))
+        .await
+        .passes("alice");
+    is_throttled(&send(layers(), bearer(fixture.token())).await, "60");
+    let bob = fixture.with("sub", "bob".into());
+    send(layers(), bearer(bob)).await.passes("bob");
+}
+
+#[tokio::test]
+async fn made_up_clients_cost_no_memory() {
+    let clock = TestClock::new();
+    let layer = RateLimitLayer::per_second(number(1), |head: RequestHead<'_>| {
+        Some(head.headers()["x-key"].to_str().unwrap().to_owned())
+    })
+    .capacity(1_000)
+    .clock(clock.clone());
+    let ask = async |key: u32| {
+        let mut request = Request::new(String::new());
+        *request.headers_mut() =
+            HeaderMap::from_iter([(HeaderName::from_static("x-key"), HeaderValue::from(key))]);
+        send(layer.clone(), request).await.ran()
+    };
+    let mut passed = 0;
+    for key in 0..10_000 {
+        passed += u32::from(ask(key).await);
+    }
+    // A thousand of their own, and about a thousand shared ones.
+    assert!((1_900..=2_100).contains(&passed), "{passed}");
+    // Budgets that are full again make room.
+    clock.advance(Duration::from_secs(5));
+    assert!(ask(1_000_000).await);
+}

@@ -150,6 +150,10 @@ where
         credential: &Credential<'_>,
     ) -> Decision<C, R::Future> {
         let principal = token.principal_from(Some(self.origin.clone()));
+        let proof = credential.proof();
+        if proof.is_some_and(|proof| !proof.fits(principal.session_id())) {
+            return self.refuse(AuthErrorKind::CrossSite.into(), None);
+        }
         let check = self.revocation.check(&principal);
         let asked = Asked {
             caller: Caller {

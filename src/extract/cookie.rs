@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header::COOKIE};
 use crate::{
     error::{AuthError, AuthErrorKind},
     extract::{
-        Credential, Place, TokenExtractor, is_token_byte, is_websocket,
+        CSRF_HEADER, Credential, CsrfProofs, Place, Proof, TokenExtractor, is_token_byte,
+        is_websocket, single,
         site::{Sender, Site},
         trim,
     },
@@ -32,9 +33,10 @@ use crate::{
 ///    one.
 /// 2. Without `Sec-Fetch-Site`: the `Origin` is the [public](Self::public_origin) or a trusted one.
 ///    Where no public origin was named, its host and port must be those that the request asks for.
-/// 3. With neither header the request is refused: no current browser sends such a one, and a client
-///    that is no browser can use the `Authorization` header. A signed double-submit token, which
-///    lets old browsers through, belongs to the sessions of this crate and comes with them.
+/// 3. With neither header: `X-CSRF-Token` is the [proof](CsrfProofs) of the token's session (`sid`),
+///    where such proofs were [switched on](Self::csrf_proofs). Otherwise the request is refused: no
+///    current browser sends such a one, and a client that is no browser can use the `Authorization`
+///    header.
 ///
 /// Everything else is answered 403. `GET` must not change anything (RFC 9110 §9.2.1); where yours
 /// does, this check does not help.
@@ -56,6 +58,7 @@ use crate::{
 pub struct Cookie {
     name: Box<str>,
     site: Option<Site>,
+    proofs: Option<CsrfProofs>,
     clear: Option<HeaderValue>,
 }
 
@@ -66,6 +69,7 @@ impl Cookie {
             clear: clear(name, true),
             name: name.into(),
             site: Some(Site::default()),
+            proofs: None,
         }
     }
 
@@ -87,6 +91,13 @@ impl Cookie {
         if let Some(site) = &mut self.site {
             site.trust(origin.into());
         }
+        self
+    }
+
+    /// Lets requests of old browsers pass, which say nothing of where they come from, where
+    /// `X-CSRF-Token` proves that they come from this site.
+    pub fn csrf_proofs(mut self, proofs: CsrfProofs) -> Self {
+        self.proofs = Some(proofs);
         self
     }
 
@@ -113,14 +124,25 @@ impl Cookie {
     }
 
     /// RFC 6750 §5.3: a token in a cookie asks for precautions against cross-site requests.
-    fn is_forged(&self, head: RequestHead<'_>) -> bool {
+    ///
+    /// What is still to be proved, if anything; an error where nothing can prove it.
+    fn suspicion<'a>(&'a self, head: RequestHead<'a>) -> Result<Option<Proof<'a>>, AuthError> {
         let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
         let checked = !safe.contains(head.method()) || is_websocket(head);
-        checked
-            && self
-                .site
-                .as_ref()
-                .is_some_and(|site| site.sender(head) != Sender::Own)
+        let Some(site) = self.site.as_ref().filter(|_| checked) else {
+            return Ok(None);
+        };
+        let forged = AuthErrorKind::CrossSite;
+        match site.sender(head) {
+            Sender::Own => Ok(None),
+            Sender::Foreign => Err(forged.into()),
+            Sender::Unknown => {
+                let proofs = self.proofs.as_ref().ok_or(forged)?;
+                let presented = single(head.headers(), &CSRF_HEADER)?.ok_or(forged)?;
+                let presented = presented.as_bytes();
+                Ok(Some(Proof { proofs, presented }))
+            }
+        }
     }
 
     /// The value of a `name=value` pair, where the name is ours.
@@ -151,10 +173,11 @@ impl TokenExtractor for Cookie {
             // One of them is planted (cookie tossing).
             (_, Some(_)) => Err(AuthErrorKind::MultipleCredentials.into()),
             (Some([]), None) => Ok(None),
-            _ if self.is_forged(head) => Err(AuthErrorKind::CrossSite.into()),
-            (Some(token), None) => Ok(Some(
-                Credential::new(token, Place::Cookie).cleared_by(clear),
-            )),
+            (Some(token), None) => {
+                let proof = self.suspicion(head)?;
+                let credential = Credential::new(token, Place::Cookie).cleared_by(clear);
+                Ok(Some(credential.to_be_proved(proof)))
+            }
         }
     }
 

@@ -40,6 +40,7 @@
 
 mod bearer;
 mod cookie;
+mod csrf;
 mod header;
 mod query;
 mod site;
@@ -58,7 +59,12 @@ use crate::{
 
 pub(crate) use self::bearer::is_b64token;
 pub use self::{
-    bearer::Bearer, cookie::Cookie, header::Header, query::Query, websocket::WebSocketProtocol,
+    bearer::Bearer,
+    cookie::Cookie,
+    csrf::{CSRF_HEADER, CsrfProofs},
+    header::Header,
+    query::Query,
+    websocket::WebSocketProtocol,
 };
 
 /// Finds the credential of a request.
@@ -89,6 +95,20 @@ pub struct Credential<'a> {
     token: Cow<'a, [u8]>,
     place: Place,
     clear: Option<&'a HeaderValue>,
+    proof: Option<Proof<'a>>,
+}
+
+/// A proof that is still to be compared with the session of the credential.
+#[derive(Clone, Copy)]
+pub(crate) struct Proof<'a> {
+    proofs: &'a CsrfProofs,
+    presented: &'a [u8],
+}
+
+impl Proof<'_> {
+    pub(crate) fn fits(&self, session: Option<&str>) -> bool {
+        session.is_some_and(|session| self.proofs.proves(session, self.presented))
+    }
 }
 
 impl<'a> Credential<'a> {
@@ -99,6 +119,7 @@ impl<'a> Credential<'a> {
             token: token.into(),
             place,
             clear: None,
+            proof: None,
         }
     }
 
@@ -107,6 +128,15 @@ impl<'a> Credential<'a> {
     pub fn cleared_by(mut self, set_cookie: &'a HeaderValue) -> Self {
         self.clear = Some(set_cookie);
         self
+    }
+
+    fn to_be_proved(mut self, proof: Option<Proof<'a>>) -> Self {
+        self.proof = proof;
+        self
+    }
+
+    pub(crate) fn proof(&self) -> Option<Proof<'a>> {
+        self.proof
     }
 
     /// The bytes of the token, exactly as the client sent them (percent-decoded in a query).

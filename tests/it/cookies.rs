@@ -4,7 +4,8 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use tower_jwt_auth::{
     JwtAuthLayer,
     error::AuthErrorKind,
-    extract::{Bearer, Cookie},
+    extract::{Bearer, Cookie, CsrfProofs},
+    secret::SecretKey,
 };
 
 use crate::support::{Answer, Fixture, bearer, send};
@@ -223,6 +224,48 @@ async fn n8_an_unsafe_request_that_says_nothing_of_its_site_is_forbidden() {
         let mut request = Request::new(String::new());
         *request.method_mut() = method.clone();
         send(layer(&fixture), request).await.bare("no cookie");
+    }
+}
+
+#[tokio::test]
+async fn n8_a_proof_of_the_tokens_own_session_lets_an_old_browser_through() {
+    let fixture = Fixture::new();
+    let (old, new) = (SecretKey::generate(), SecretKey::generate());
+    let made_by = |secret: &SecretKey, session: &str| CsrfProofs::new(secret).of(session);
+    let proofs = CsrfProofs::new(&new.clone().or_older(old.clone()));
+    let layer = fixture.layer().extract(cookie().csrf_proofs(proofs));
+    let token = fixture.with("sid", "s1".into());
+    let other_key = SecretKey::generate();
+    for method in &UNSAFE {
+        for (case, proof, passes) in [
+            ("the session's", made_by(&new, "s1"), true),
+            ("by an older secret", made_by(&old, "s1"), true),
+            ("another session's", made_by(&new, "s2"), false),
+            ("by another secret", made_by(&other_key, "s1"), false),
+            ("cut", made_by(&new, "s1")[..42].to_owned(), false),
+            ("empty", String::new(), false),
+            ("the session itself", "s1".to_owned(), false),
+        ] {
+            let headers = [("x-csrf-token", proof.as_str())];
+            let answer = send(layer.clone(), request(method, &token, &headers)).await;
+            match passes {
+                true => drop(answer.passes(case)),
+                false => is_forbidden(&answer, case),
+            }
+        }
+        let proof = made_by(&new, "s1");
+        // It proves nothing where the browser says otherwise, nor for a token without a session.
+        let foreign = [("x-csrf-token", &*proof), ("sec-fetch-site", "cross-site")];
+        let answer = send(layer.clone(), request(method, &token, &foreign)).await;
+        is_forbidden(&answer, "a browser that knows better");
+        let headers = [("x-csrf-token", &*proof)];
+        let answer = send(layer.clone(), request(method, &fixture.token(), &headers)).await;
+        is_forbidden(&answer, "no session");
+        // Nor where nobody asked for proofs, and a bad token stays one.
+        is_forbidden(&ask(&fixture, method, &headers).await, "switched off");
+        let expired = fixture.with("exp", 1.into());
+        let answer = send(layer.clone(), request(method, &expired, &headers)).await;
+        answer.invalid_token("expired");
     }
 }
 

@@ -1,6 +1,6 @@
-//! Keys that verify, sets of them, and where they come from.
+//! Keys that verify and keys that sign, sets of them, and where they come from.
 //!
-//! A [`VerifyingKey`] is one key, prepared when it is loaded; a [`KeySet`] finds the one that a
+//! A [`SigningKey`] signs, and knows its public half; a [`VerifyingKey`] is one key, prepared when it is loaded; a [`KeySet`] finds the one that a
 //! token names; a [`KeySource`] is whatever answers that question, so that keys may come from
 //! elsewhere than memory.
 
@@ -8,13 +8,12 @@ mod algorithm;
 mod der;
 mod jwk;
 mod provider;
+mod public;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub mod remote;
 mod set;
 mod shared;
-// Only the test kit signs as yet.
-#[cfg(any(test, feature = "test-util"))]
 mod signing;
 mod verifying;
 
@@ -29,9 +28,10 @@ use std::{
 use tokio::sync::oneshot;
 
 pub(crate) use self::set::default_algorithms;
-#[cfg(any(test, feature = "test-util"))]
-pub(crate) use self::signing::SigningKey;
-pub use self::{algorithm::Algorithm, set::KeySet, shared::SharedKeySet, verifying::VerifyingKey};
+pub use self::{
+    algorithm::Algorithm, set::KeySet, shared::SharedKeySet, signing::SigningKey,
+    verifying::VerifyingKey,
+};
 
 /// Answers which key verifies a token.
 ///

@@ -132,7 +132,8 @@ impl TestKeys {
         let key = if algorithm.is_hmac() {
             SigningKey::hmac(algorithm, self.secret(algorithm))
         } else {
-            SigningKey::from_pkcs8_der(algorithm, self.private_pkcs8_der(algorithm))
+            SigningKey::from_pkcs8_der(self.private_pkcs8_der(algorithm))
+                .and_then(|key| key.with_algorithm(algorithm))
         };
         Ok(key?.with_kid(self.kid(algorithm)))
     }

@@ -60,6 +60,7 @@ pub mod event;
 pub mod extract;
 pub mod gate;
 pub mod head;
+pub mod issue;
 pub mod key;
 pub mod manual;
 pub mod prelude;

@@ -6,6 +6,9 @@ pub mod getting_started {}
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
+#[doc = include_str!("issuing.md")]
+pub mod issuing {}
+
 #[doc = include_str!("frameworks.md")]
 pub mod frameworks {}
 

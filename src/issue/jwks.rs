@@ -1,0 +1,162 @@
+//! Publishes a ring's public keys over HTTP.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::{Ready, ready},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+};
+use http_body::{Body, Frame, SizeHint};
+use tower_service::Service;
+
+use super::{KeyRing, key_ring::Document};
+
+/// A tower service that answers every path with the ring's JWK Set (RFC 7517 §5).
+///
+/// `GET` and `HEAD`; `If-None-Match` is answered with 304, any other method with 405. Nobody needs
+/// a credential to read public keys, so it belongs outside of every authenticating layer.
+///
+/// A secret is never part of the set; a ring of secrets publishes an empty one.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(not(feature = "aws-lc-rs"))]
+/// # fn main() {}
+/// # #[cfg(feature = "aws-lc-rs")]
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use http::{Request, header::CONTENT_TYPE};
+/// use tower::ServiceExt;
+/// use tower_jwt_auth::{
+///     issue::{JwksService, KeyRing},
+///     key::{Algorithm, SigningKey},
+/// };
+///
+/// let keys = KeyRing::new(SigningKey::generate(Algorithm::Es256)?)?;
+/// let service = JwksService::new(keys);
+/// // axum: Router::new().route_service("/.well-known/jwks.json", service)
+/// let answer = service.oneshot(Request::new(())).await?;
+/// assert_eq!(answer.headers()[CONTENT_TYPE], "application/jwk-set+json");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct JwksService {
+    keys: KeyRing,
+}
+
+impl JwksService {
+    /// Publishes the public keys of this ring.
+    #[must_use]
+    pub fn new(keys: KeyRing) -> Self {
+        Self { keys }
+    }
+
+    fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<JwksBody> {
+        if method != Method::GET && method != Method::HEAD {
+            let mut refusal = Response::new(JwksBody::new(Bytes::new()));
+            *refusal.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            refusal.headers_mut().insert(ALLOW, allowed);
+            return refusal;
+        }
+        let Document {
+            json,
+            etag,
+            cache_control,
+        } = self.keys.document();
+        // RFC 9110 §15.4.5: a 304 carries what a 200 would, except for what describes the content.
+        let known = names(headers, &etag);
+        let body = match known || method == Method::HEAD {
+            true => Bytes::new(),
+            false => json.clone(),
+        };
+        let mut answer = Response::new(JwksBody::new(body));
+        let fields = answer.headers_mut();
+        fields.insert(ETAG, etag);
+        fields.insert(CACHE_CONTROL, cache_control);
+        if known {
+            *answer.status_mut() = StatusCode::NOT_MODIFIED;
+            return answer;
+        }
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static(JWK_SET));
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(json.len()));
+        answer
+    }
+}
+
+impl<B> Service<Request<B>> for JwksService {
+    type Response = Response<JwksBody>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<JwksBody>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.answer(request.method(), request.headers())))
+    }
+}
+
+/// Whether `If-None-Match` names the tag, by weak comparison (RFC 9110 §13.1.2).
+fn names(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes())
+}
+
+/// The body of a [`JwksService`]'s answers.
+pub struct JwksBody {
+    bytes: Option<Bytes>,
+}
+
+impl JwksBody {
+    fn new(bytes: Bytes) -> Self {
+        Self {
+            // An empty body is at its end from the start: no empty frame is ever sent.
+            bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
+        }
+    }
+}
+
+impl Body for JwksBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = self.bytes.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for JwksBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JwksBody")
+    }
+}
+
+/// RFC 7517 §8.5.2.
+const JWK_SET: &str = "application/jwk-set+json";

@@ -1,0 +1,164 @@
+//! What is made from the keys once, so that no request has to make it.
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::HeaderValue;
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{Timing, phases::Phases};
+use crate::{
+    error::ConfigError,
+    issue::ACCESS_TOKEN,
+    key::{Algorithm, KeySet, SigningKey, VerifyingKey},
+};
+
+/// The keys of a moment.
+pub(super) struct Snapshot {
+    pub(super) active: Arc<SigningKey>,
+    /// The JOSE header of access tokens by the active key, in base64url.
+    pub(super) header: String,
+    pub(super) set: KeySet,
+    pub(super) generation: u64,
+    pub(super) document: Document,
+    pub(super) statuses: Vec<KeyStatus>,
+    /// When time changes the keys.
+    pub(super) due: Option<Instant>,
+}
+
+/// The published set, and what HTTP says of it.
+#[derive(Clone)]
+pub(in crate::issue) struct Document {
+    pub(in crate::issue) json: Bytes,
+    pub(in crate::issue) etag: HeaderValue,
+    pub(in crate::issue) cache_control: HeaderValue,
+}
+
+impl Snapshot {
+    pub(super) fn of(
+        phases: &Phases,
+        timing: &Timing,
+        generation: u64,
+    ) -> Result<Self, ConfigError> {
+        let signing = |key: &SigningKey, state| Shown {
+            jwk: key.jwk(),
+            status: KeyStatus::new(key.kid(), key.algorithm(), state),
+            verifying: key.verifying_key(),
+        };
+        let active = &phases.active.key;
+        let mut keys = vec![signing(active, KeyState::Active)];
+        if let Some(next) = &phases.next {
+            keys.push(signing(&next.key, KeyState::Next));
+        }
+        keys.extend(phases.retiring.iter().map(|one| Shown {
+            jwk: one.jwk.clone(),
+            status: KeyStatus::new(one.verifying.kid(), one.algorithm, KeyState::Retiring),
+            verifying: one.verifying.clone(),
+        }));
+        one_key_per_name(&keys)?;
+        let published = keys.iter().filter_map(|key| key.jwk.as_ref());
+        let json = json!({ "keys": published.collect::<Vec<_>>() }).to_string();
+        Ok(Self {
+            header: header(active),
+            active: Arc::clone(active),
+            statuses: keys.iter().map(|key| key.status.clone()).collect(),
+            set: KeySet::new(keys.into_iter().map(|key| key.verifying))?,
+            generation,
+            document: Document::of(json, timing)?,
+            due: phases.due(timing),
+        })
+    }
+}
+
+struct Shown {
+    jwk: Option<Map<String, Value>>,
+    status: KeyStatus,
+    verifying: VerifyingKey,
+}
+
+impl Document {
+    fn of(json: String, timing: &Timing) -> Result<Self, ConfigError> {
+        let header = |text: String| {
+            HeaderValue::try_from(text)
+                .map_err(|_| ConfigError::KeySet("no header can be made of it".into()))
+        };
+        let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(&json));
+        Ok(Self {
+            json: Bytes::from(json),
+            etag: header(format!("\"{digest}\""))?,
+            cache_control: header(format!("public, max-age={}", timing.max_age.as_secs()))?,
+        })
+    }
+}
+
+/// RFC 7517 §4.5: keys of one set should have distinct names; here nothing else tells them apart.
+fn one_key_per_name(keys: &[Shown]) -> Result<(), ConfigError> {
+    let mut names = HashSet::new();
+    let named = keys.iter().filter_map(|key| key.status.kid());
+    for kid in named {
+        if !names.insert(kid) {
+            return Err(ConfigError::KeySet("two keys of one `kid`".into()));
+        }
+    }
+    Ok(())
+}
+
+fn header(key: &SigningKey) -> String {
+    let mut header = Map::new();
+    header.insert("alg".into(), key.algorithm().as_str().into());
+    header.insert("typ".into(), ACCESS_TOKEN.into());
+    if let Some(kid) = key.kid() {
+        header.insert("kid".into(), kid.into());
+    }
+    URL_SAFE_NO_PAD.encode(Value::Object(header).to_string())
+}
+
+/// A key of a ring and its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyStatus {
+    kid: Option<String>,
+    algorithm: Algorithm,
+    state: KeyState,
+}
+
+impl KeyStatus {
+    fn new(kid: Option<&str>, algorithm: Algorithm, state: KeyState) -> Self {
+        Self {
+            kid: kid.map(str::to_owned),
+            algorithm,
+            state,
+        }
+    }
+
+    /// The key's name; none for a secret that nobody named.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// What it signs with.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// What it does.
+    #[must_use]
+    pub fn state(&self) -> KeyState {
+        self.state
+    }
+}
+
+/// What a key of a [`KeyRing`](super::KeyRing) does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyState {
+    /// Published, not used yet.
+    Next,
+    /// It signs.
+    Active,
+    /// It verifies what it signed.
+    Retiring,
+}

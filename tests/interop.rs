@@ -1,4 +1,5 @@
-//! Tokens made by other libraries, in other languages, with fresh keys on every run.
+//! Tokens made by other libraries, in other languages, and ours given to them, with fresh keys on
+//! every run.
 //!
 //! ```sh
 //! python3 -m venv target/interop/python
@@ -12,13 +13,20 @@
 // Outside a `#[test]` function clippy takes a helper for production code.
 #![allow(clippy::expect_used)]
 
-use std::{collections::BTreeMap, env, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    env,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower_jwt_auth::{
     Verifier,
-    key::{Algorithm, KeySet},
+    issue::{AccessToken, KeyRing, TokenIssuer},
+    key::{Algorithm, KeySet, SigningKey},
 };
 
 #[test]
@@ -31,6 +39,18 @@ fn tokens_of_pyjwt_get_the_verdict_they_deserve() {
 #[ignore = "needs Node with jose"]
 fn tokens_of_jose_get_the_verdict_they_deserve() {
     judge(&mint("NODE", "node", "tests/interop/mint.mjs"));
+}
+
+#[test]
+#[ignore = "needs Python with PyJWT"]
+fn s1_pyjwt_accepts_what_is_issued_here() {
+    show("PYTHON", "python3", "tests/interop/verify.py");
+}
+
+#[test]
+#[ignore = "needs Node with jose"]
+fn s1_jose_accepts_what_is_issued_here() {
+    show("NODE", "node", "tests/interop/verify.mjs");
 }
 
 #[derive(Deserialize)]
@@ -61,6 +81,60 @@ fn mint(variable: &str, default: &str, script: &str) -> Minted {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}: {complaint}");
     serde_json::from_slice(&output.stdout).expect("the script prints one JSON document")
+}
+
+/// Gives the other library a token of each of its algorithms, by the keys as they are published.
+fn show(variable: &str, default: &str, script: &str) {
+    const SECRET: &str = "a secret of sixty-four characters, as many as SHA-512 has bytes.";
+    let issuing = |key: SigningKey| {
+        TokenIssuer::builder(KeyRing::new(key).expect("a ring"))
+            .issuer("https://as.example")
+            .audience("https://api.example")
+            .client_id("web")
+            .build()
+            .expect("an issuer")
+    };
+    let (mut keys, mut tokens) = (Vec::new(), Vec::new());
+    for alg in [
+        "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+        "HS256", "HS384", "HS512",
+    ] {
+        let algorithm: Algorithm = alg.parse().expect("an algorithm of ours");
+        let key = if algorithm.is_hmac() {
+            SigningKey::from_secret(algorithm, SECRET)
+        } else {
+            SigningKey::generate(algorithm)
+        };
+        let issuer = issuing(key.expect("a key"));
+        let asked = AccessToken::for_subject("alice").roles(["admin"]);
+        let minted = issuer.access(asked).expect("a token");
+        tokens.push(json!({"alg": alg, "token": minted.token().expose()}));
+        let set: Value = serde_json::from_str(&issuer.keys().jwks()).expect("JSON");
+        let published = set.get("keys").and_then(Value::as_array);
+        keys.extend(published.expect("an array").iter().cloned());
+    }
+    let count = tokens.len();
+    let document = json!({"jwks": {"keys": keys}, "secret": SECRET, "tokens": tokens});
+
+    let program = env::var(variable).unwrap_or_else(|_| default.to_owned());
+    let mut child = Command::new(&program)
+        .arg(script)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{variable}={program}: {error}"));
+    let mut input = child.stdin.take().expect("a pipe");
+    input
+        .write_all(document.to_string().as_bytes())
+        .expect("the script reads");
+    drop(input);
+    let output = child.wait_with_output().expect("the script ends");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {complaint}");
+    let accepted = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(accepted.trim(), count.to_string());
 }
 
 fn judge(minted: &Minted) {

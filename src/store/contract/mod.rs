@@ -82,7 +82,7 @@ pub trait Fixture: Send + Sync {
 /// Makes a `#[tokio::test]` of every rule of [`contract`](crate::store::contract).
 ///
 /// Takes an expression that makes a [`Fixture`](crate::store::contract::Fixture), which may `await`,
-/// and before it attributes for the tests. To be called in a module of its own, in a crate that
+/// and before it an attribute for the tests. To be called in a module of its own, in a crate that
 /// depends on tokio with the features `macros` and `rt-multi-thread`.
 ///
 /// ```ignore
@@ -95,9 +95,12 @@ pub trait Fixture: Send + Sync {
 /// ```
 #[macro_export]
 macro_rules! session_store_contract {
-    ($(#[$meta:meta])* $fixture:expr) => {
+    (#[$meta:meta] $fixture:expr) => {
+        $crate::session_store_contract!([#[$meta]] $fixture);
+    };
+    ([$($metas:tt)*] $fixture:expr) => {
         $crate::__session_store_contract! {
-            [$(#[$meta])*] $fixture;
+            [$($metas)*] $fixture;
             every_step_is_as_decided
             the_windows_have_their_edges
             t1_hundred_refreshes_are_one_rotation
@@ -128,6 +131,9 @@ macro_rules! session_store_contract {
             lists_hold_what_is_alive
             what_ended_long_ago_is_purged
         }
+    };
+    ($fixture:expr) => {
+        $crate::session_store_contract!([] $fixture);
     };
 }
 

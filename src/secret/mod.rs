@@ -1,13 +1,14 @@
 //! Values that must not be seen, and where they come from.
 
 mod key;
+mod store;
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
 pub(crate) use self::key::DerivedKey;
-pub use self::key::SecretKey;
+pub use self::{key::SecretKey, store::SecretStore};
 
 /// A value that is never printed and is wiped from memory when dropped.
 ///

@@ -3,6 +3,8 @@
 //! | store | sessions survive | revocations reach other nodes |
 //! |---|---|---|
 //! | [`MemoryStore`] | nothing | there are none |
+//! | `SqliteStore` | a power cut | within a third of a second, on the same file |
+//! | `PostgresStore` | what its server survives | at once, within 1 s without notifications |
 //!
 //! Every store passes [`contract`], which is public: one of your own runs it as well.
 
@@ -10,8 +12,22 @@
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod contract;
 mod memory;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub mod sqlite;
 
 pub use self::memory::MemoryStore;
+#[cfg(feature = "postgres")]
+#[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
+pub use self::postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
+pub use self::sqlite::SqliteStore;
 
 use std::time::Duration;
 

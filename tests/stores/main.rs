@@ -6,4 +6,12 @@
     reason = "tests fail by panicking"
 )]
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod child;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod support;

@@ -1,0 +1,48 @@
+//! What an error says about what was written.
+
+use sqlx::Error;
+
+use crate::error::StoreError;
+
+/// Two transactions got in each other's way, and the server undid this one.
+pub(super) fn is_conflict(error: &Error) -> bool {
+    // serialization_failure, deadlock_detected
+    matches!(code(error).as_deref(), Some("40001" | "40P01"))
+}
+
+/// Of an error that came after the statement was sent.
+pub(super) fn store_error(error: Error) -> StoreError {
+    match &error {
+        Error::ColumnNotFound(_)
+        | Error::ColumnIndexOutOfBounds { .. }
+        | Error::ColumnDecode { .. }
+        | Error::Decode(_)
+        | Error::Encode(_)
+        | Error::TypeNotFound { .. } => StoreError::invalid(error),
+        Error::Database(_) => match code(&error).as_deref() {
+            // The server goes down, perhaps between the commit and its answer; a broken connection.
+            Some("57P01" | "57P02" | "57P05" | "08000" | "08003" | "08006" | "08007") => {
+                StoreError::interrupted(error)
+            }
+            // Data, constraints, names, permissions, what the server does not know.
+            Some(code) if ["0A", "22", "23", "28", "3D", "3F", "42"].contains(&class(code)) => {
+                StoreError::invalid(error)
+            }
+            // Any other error undid the statement: too busy, out of room, read-only after a failover.
+            _ => StoreError::unavailable(error),
+        },
+        _ => StoreError::interrupted(error),
+    }
+}
+
+pub(super) fn is_undefined_table(error: &Error) -> bool {
+    code(error).as_deref() == Some("42P01")
+}
+
+fn code(error: &Error) -> Option<String> {
+    Some(error.as_database_error()?.code()?.into_owned())
+}
+
+fn class(code: &str) -> &str {
+    code.get(..2).unwrap_or_default()
+}

@@ -1,0 +1,142 @@
+//! What was revoked, as the server tells it.
+
+use std::{fmt, time::Duration};
+
+use sqlx::{
+    PgPool,
+    postgres::{PgListener, PgPoolOptions},
+};
+use tokio::time;
+
+use super::{fault, sessions::now};
+use crate::{
+    error::StoreError,
+    revoke::{Feed, RevocationSet},
+    store::sql::Columns,
+};
+
+/// What a [`PostgresStore`](super::PostgresStore) tells: at once by a notification, and within a
+/// second without.
+///
+/// It has a connection of its own, opened by the first `load`, so that a busy pool does not keep
+/// revocations waiting.
+pub struct PostgresFeed {
+    pool: PgPool,
+    listener: Option<PgListener>,
+    /// All transactions below it had ended when it was read, so that what they wrote was seen. A
+    /// transaction is given its number long before it commits, and numbers of rows are of no use
+    /// either: a later one may be visible before an earlier one is.
+    horizon: String,
+}
+
+/// A row without a revocation comes where there is none, for the horizon's sake.
+const PAGE_OF: &str = concat!(
+    "SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS horizon,
+       CAST(r.tx AS text) AS tx, r.seq, CAST(r.kind AS bigint) AS kind, r.key, r.epoch, r.\"until\"
+     FROM (VALUES (1)) one LEFT JOIN LATERAL (
+       SELECT * FROM auth_revocation
+       WHERE (tx, seq) > (CAST(CAST($1 AS text) AS xid8), CAST($2 AS bigint))
+         AND \"until\" > ",
+    now!(),
+    "
+       ORDER BY tx, seq LIMIT $3
+     ) r ON true ORDER BY r.tx, r.seq"
+);
+
+impl PostgresFeed {
+    pub(super) fn new(pool: &PgPool) -> Self {
+        Self {
+            pool: pool.clone(),
+            listener: None,
+            horizon: BEGINNING.to_owned(),
+        }
+    }
+
+    async fn connect(&self) -> Result<PgListener, StoreError> {
+        let options = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT)
+            .max_lifetime(None)
+            .idle_timeout(None);
+        let own = options.connect_lazy_with((*self.pool.connect_options()).clone());
+        let mut listener = PgListener::connect_with(&own)
+            .await
+            .map_err(StoreError::unavailable)?;
+        // A new connection is `load`'s business: what was missed meanwhile has to be read.
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await.map_err(fault::store_error)?;
+        Ok(listener)
+    }
+
+    /// Everything from the horizon on, page by page, and a new horizon.
+    async fn bring(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        let Some(listener) = &mut self.listener else {
+            return Err(StoreError::unavailable("not connected"));
+        };
+        let (mut tx, mut seq) = (self.horizon.clone(), 0);
+        let mut horizon = None;
+        loop {
+            let page = sqlx::query(PAGE_OF).bind(&tx).bind(seq).bind(PAGE);
+            let rows = page
+                .fetch_all(&mut *listener)
+                .await
+                .map_err(fault::store_error)?;
+            for row in &rows {
+                let row = Columns(row);
+                // The first page's: what commits between two pages belongs to the next time.
+                if horizon.is_none() {
+                    horizon = Some(row.text("horizon")?);
+                }
+                if let Some(number) = row.maybe("seq")? {
+                    (tx, seq) = (row.text("tx")?, number);
+                    if let Some(revocation) = row.revocation()? {
+                        set.insert(&revocation);
+                    }
+                }
+            }
+            if i64::try_from(rows.len()).unwrap_or(PAGE) < PAGE {
+                break;
+            }
+        }
+        self.horizon = horizon.unwrap_or(tx);
+        Ok(())
+    }
+}
+
+impl Feed for PostgresFeed {
+    async fn load(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        // A new connection, listening before anything is read. Whatever is left of the old one
+        // may hang, so nothing waits for it.
+        self.listener = None;
+        self.listener = Some(self.connect().await?);
+        self.horizon = BEGINNING.to_owned();
+        self.bring(set).await
+    }
+
+    async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        if let Some(listener) = &mut self.listener {
+            match time::timeout(POLL, listener.try_recv()).await {
+                Ok(Ok(Some(_))) => while listener.next_buffered().is_some() {},
+                Ok(Ok(None)) => return Err(StoreError::unavailable("the connection was lost")),
+                Ok(Err(error)) => return Err(StoreError::unavailable(error)),
+                // No news is not to be trusted: a pooler lets none through.
+                Err(_) => {}
+            }
+        }
+        self.bring(set).await
+    }
+}
+
+impl fmt::Debug for PostgresFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresFeed")
+            .field("connected", &self.listener.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+const CHANNEL: &str = "auth_revocation";
+const BEGINNING: &str = "0";
+const PAGE: i64 = 5000;
+const POLL: Duration = Duration::from_secs(1);
+const CONNECT: Duration = Duration::from_secs(5);

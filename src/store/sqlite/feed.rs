@@ -1,0 +1,80 @@
+//! What was revoked, as the file tells it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use sqlx::SqlitePool;
+use tokio::{sync::Notify, time};
+
+use super::{rows, sessions::now};
+use crate::{
+    error::StoreError,
+    revoke::{Feed, RevocationSet},
+    store::sql::Columns,
+};
+
+/// What a [`SqliteStore`](super::SqliteStore) tells: at once what this process revoked; for what
+/// others did it looks every quarter of a second.
+pub struct SqliteFeed {
+    pool: SqlitePool,
+    news: Arc<Notify>,
+    /// The last that was seen. One writes at a time, so later ones have higher numbers.
+    seen: i64,
+}
+
+const PAGE_OF: &str = concat!(
+    "SELECT seq, kind, key, epoch, \"until\" FROM auth_revocation
+     WHERE seq > $1 AND \"until\" > ",
+    now!(),
+    " ORDER BY seq LIMIT $2"
+);
+
+impl SqliteFeed {
+    pub(super) fn new(pool: SqlitePool, news: Arc<Notify>) -> Self {
+        Self {
+            pool,
+            news,
+            seen: 0,
+        }
+    }
+
+    async fn bring(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        loop {
+            let page = sqlx::query(PAGE_OF).bind(self.seen).bind(PAGE);
+            let rows = rows(&self.pool, page).await?;
+            for row in &rows {
+                let row = Columns(row);
+                if let Some(revocation) = row.revocation()? {
+                    set.insert(&revocation);
+                }
+                self.seen = row.number("seq")?;
+            }
+            if i64::try_from(rows.len()).unwrap_or(PAGE) < PAGE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Feed for SqliteFeed {
+    async fn load(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        self.seen = 0;
+        self.bring(set).await
+    }
+
+    async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        // Of other processes there is no news but the file.
+        let _ = time::timeout(POLL, self.news.notified()).await;
+        self.bring(set).await
+    }
+}
+
+impl fmt::Debug for SqliteFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteFeed")
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
+    }
+}
+
+const PAGE: i64 = 5000;
+const POLL: Duration = Duration::from_millis(250);

@@ -1,0 +1,96 @@
+//! Creates the tables and brings them up to date.
+
+use std::time::Duration;
+
+use sqlx::{
+    ConnectOptions, Connection, SqliteExecutor, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode},
+};
+use tokio::time;
+
+use super::fault;
+use crate::{error::StoreError, store::sql::Migration};
+
+const MIGRATIONS: &[Migration] = &[include_str!("migrations/0001_sessions.sql")];
+
+/// Puts the file into WAL mode. Unlike a statement that finds the file locked, this fails at once
+/// when another process does the same, so it is tried again.
+pub(super) async fn use_wal(options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let options = options.clone().journal_mode(SqliteJournalMode::Wal);
+    for _ in 0..WAL_TRIES {
+        match journal(&options).await {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => {
+                let problem = format!("connections cannot share it: its journal mode is {mode}");
+                return Err(StoreError::invalid(problem));
+            }
+            Err(error) if fault::is_busy(&error) => time::sleep(WAL_WAIT).await,
+            Err(error) => return Err(fault::store_error(error)),
+        }
+    }
+    Err(StoreError::unavailable("the file is locked"))
+}
+
+async fn journal(options: &SqliteConnectOptions) -> Result<String, sqlx::Error> {
+    let mut connection: SqliteConnection = options.connect().await?;
+    let mode = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(mode)
+}
+
+pub(super) async fn run(pool: &SqlitePool) -> Result<(), StoreError> {
+    let done = migrate(pool).await.map_err(fault::store_error)?;
+    if done > MIGRATIONS.len() {
+        return Err(StoreError::invalid(
+            "the tables are of a newer version of this crate",
+        ));
+    }
+    Ok(())
+}
+
+/// Says how many there were. A transaction that is dropped is rolled back.
+async fn migrate(pool: &SqlitePool) -> Result<usize, sqlx::Error> {
+    // At once the one that writes, so that it waits for others and nobody comes in between.
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("CREATE TABLE IF NOT EXISTS auth_schema (version INTEGER PRIMARY KEY)")
+        .execute(&mut *transaction)
+        .await?;
+    let done = version(&mut *transaction).await?;
+    for (number, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
+        sqlx::raw_sql(*migration).execute(&mut *transaction).await?;
+        sqlx::query("INSERT INTO auth_schema (version) VALUES ($1)")
+            .bind(number)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(done)
+}
+
+async fn version(connection: impl SqliteExecutor<'_>) -> Result<usize, sqlx::Error> {
+    let version: i64 = sqlx::query_scalar("SELECT COALESCE(max(version), 0) FROM auth_schema")
+        .fetch_one(connection)
+        .await?;
+    Ok(usize::try_from(version).unwrap_or_default())
+}
+
+const WAL_TRIES: u32 = 100;
+const WAL_WAIT: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{refresh::RevokeReason, revoke::LIFETIME};
+
+    #[test]
+    fn the_triggers_use_the_constants_of_the_code() {
+        let [sql] = MIGRATIONS else {
+            panic!("look at the newest triggers");
+        };
+        let lifetime = format!("+ {}", LIFETIME.as_millis());
+        assert_eq!(sql.matches(&lifetime).count(), 3);
+        assert_eq!(RevokeReason::Reuse.code(), 2);
+    }
+}

@@ -1,0 +1,81 @@
+//! PostgreSQL, a real one that the tests start.
+
+mod crowd;
+mod faults;
+mod feed;
+mod server;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::PgPool;
+use tower_jwt_auth::{
+    store::{
+        contract::Fixture,
+        postgres::{PostgresFeed, PostgresStore},
+    },
+    token::SessionId,
+};
+
+use self::server::Server;
+
+/// Two stores, as two nodes have.
+struct Nodes {
+    stores: [PostgresStore; 2],
+    pool: PgPool,
+    turn: std::sync::atomic::AtomicUsize,
+    // The last one, so that connections are closed before it stops.
+    server: Arc<Server>,
+}
+
+impl Nodes {
+    async fn start() -> Self {
+        let server = Server::shared();
+        let url = server.url();
+        // At once, so that they meet in the migration.
+        let (one, two) = tokio::join!(PostgresStore::open(&url), PostgresStore::open(&url));
+        Self {
+            stores: [one.unwrap(), two.unwrap()],
+            pool: PgPool::connect(&url).await.unwrap(),
+            turn: Default::default(),
+            server,
+        }
+    }
+}
+
+impl Fixture for Nodes {
+    type Store = PostgresStore;
+    type Feed = PostgresFeed;
+
+    fn store(&self) -> PostgresStore {
+        let turn = self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.stores[turn % 2].clone()
+    }
+
+    fn feed(&self) -> PostgresFeed {
+        self.store().feed()
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) {
+        age(&self.pool, id, by).await;
+    }
+}
+
+async fn age(pool: &PgPool, id: SessionId, by: Duration) {
+    sqlx::query(
+        "UPDATE auth_session SET created_at = created_at - $2, used_at = used_at - $2,
+           rotated_at = rotated_at - $2, expires_at = expires_at - $2, revoked_at = revoked_at - $2
+         WHERE sid = $1",
+    )
+    .bind(id.as_bytes().as_slice())
+    .bind(i64::try_from(by.as_millis()).unwrap())
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+mod contract {
+    tower_jwt_auth::session_store_contract!(
+        #[ignore = "needs PostgreSQL"]
+        super::Nodes::start().await
+    );
+}

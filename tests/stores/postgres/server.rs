@@ -1,0 +1,212 @@
+//! A PostgreSQL of the tests' own, in a temporary folder, on a private port.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection, PgConnection};
+
+/// Stopped and removed when it is dropped, and stopped when this process dies.
+pub(super) struct Server {
+    folder: PathBuf,
+    port: u16,
+    running: Mutex<Option<Child>>,
+}
+
+impl Server {
+    /// The one that the tests share while one of them runs.
+    pub(super) fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let server = Arc::new(Self::start());
+            *shared = Arc::downgrade(&server);
+            server
+        })
+    }
+
+    pub(super) fn start() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tower-jwt-auth-pg-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).unwrap();
+        // The server does not run as root.
+        if is_root() {
+            run(Command::new("chown").arg("postgres:").arg(&folder));
+        }
+        let server = Self {
+            folder,
+            port: TcpListener::bind("127.0.0.1:0")
+                .and_then(|socket| socket.local_addr())
+                .unwrap()
+                .port(),
+            running: Mutex::new(None),
+        };
+        run(unprivileged(&program("initdb"))
+            .args(["--username=postgres", "--auth=trust", "--no-sync", "-D"])
+            .arg(server.data()));
+        server.resume();
+        server
+    }
+
+    /// Starts it again, and waits until it takes connections.
+    pub(super) fn resume(&self) {
+        let mut running = lock(&self.running);
+        assert!(running.is_none(), "it is running");
+        let started = Instant::now();
+        let mut shell = self.launch();
+        while !self.answers() {
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "{}",
+                self.log()
+            );
+            // It ends by itself where one of the killed is not quite dead.
+            if shell.try_wait().unwrap().is_some() {
+                shell = self.launch();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        *running = Some(shell);
+    }
+
+    fn launch(&self) -> Child {
+        // The shell ends the server when its input ends, also where this process was killed, and
+        // with the server. What reached the operating system survives a killed server, so nothing
+        // has to wait for disks.
+        let script = r#""$@" >>"$LOG" 2>&1 & server=$!
+            (read -r _; kill -QUIT $server) <&3 & reader=$!
+            wait $server; kill $reader"#;
+        let mut shell = unprivileged(Path::new("/bin/sh"));
+        shell
+            .args(["-c", &format!("exec 3<&0; {script}"), "sh"])
+            .arg(program("postgres"))
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .arg("-c")
+            .arg(format!("unix_socket_directories={}", self.folder.display()))
+            .args(["-c", "fsync=off", "-c", "max_connections=500"])
+            .env("LOG", self.folder.join("log"))
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null());
+        shell.spawn().unwrap()
+    }
+
+    /// On a thread of its own, because a test's runtime does not let another one block here.
+    fn answers(&self) -> bool {
+        let url = self.url();
+        let connect = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            let connected = async { PgConnection::connect(&url).await?.close().await };
+            runtime.block_on(connected).is_ok()
+        };
+        std::thread::spawn(connect).join().unwrap()
+    }
+
+    /// Stops it with no chance to say goodbye: the postmaster and all of its children.
+    pub(super) fn kill(&self) {
+        let mut shell = lock(&self.running).take().expect("it is running");
+        let pid = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap().to_owned();
+        // So that it starts no other one meanwhile.
+        let _ = Command::new("kill").args(["-STOP", &pid]).status();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        let all = std::iter::once(pid.as_str()).chain(children.split_whitespace());
+        // One that has just ended by itself is no error.
+        let _ = Command::new("kill").arg("-9").args(all).status();
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        let _ = fs::remove_file(self.data().join("postmaster.pid"));
+    }
+
+    /// Stops it as an administrator does who does not wait.
+    pub(super) fn stop(&self) {
+        if let Some(mut shell) = lock(&self.running).take() {
+            let _ = shell.stdin.take().map(|mut input| input.write_all(b"\n"));
+            let _ = shell.wait();
+        }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    pub(super) fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// From the path, or from where Debian puts the newest one.
+pub(super) fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<_> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .map(|version| version.unwrap().path().join("bin"))
+        .collect();
+    folders.sort();
+    folders.reverse();
+    let found = std::env::split_paths(&path)
+        .chain(folders)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{name} is neither in the path nor in /usr/lib/postgresql"))
+}
+
+fn lock(running: &Mutex<Option<Child>>) -> MutexGuard<'_, Option<Child>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").unwrap().uid() == 0
+}
+
+fn unprivileged(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+        .arg(program)
+        .current_dir("/");
+    command
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {error}");
+}

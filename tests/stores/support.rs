@@ -1,0 +1,46 @@
+//! Sessions to play with.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use tower_jwt_auth::{
+    Principal,
+    principal::PrincipalKind,
+    refresh::{Creation, NewSession, SessionStore},
+    token::SessionId,
+};
+
+pub(crate) fn session(subject: &str) -> NewSession {
+    NewSession {
+        id: new_id(),
+        subject: subject.to_owned(),
+        kind: PrincipalKind::User,
+        epoch: None,
+        idle: Duration::from_secs(14 * 86_400),
+        lifetime: Duration::from_secs(90 * 86_400),
+        details: "{}".into(),
+    }
+}
+
+/// Its own, also among those of other processes.
+fn new_id() -> SessionId {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = u128::from(NUMBER.fetch_add(1, Ordering::Relaxed));
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    let process = u128::from(std::process::id());
+    SessionId::from_bytes((now << 64 | process << 32 | number).to_be_bytes())
+}
+
+pub(crate) async fn start(store: &impl SessionStore, subject: &str) -> SessionId {
+    match store.create(session(subject)).await.unwrap() {
+        Creation::Created(record) => record.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whoever holds a token of this session.
+pub(crate) fn holder(id: SessionId) -> Principal {
+    Principal::builder().session_id(&id.to_string()).build()
+}

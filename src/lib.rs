@@ -47,6 +47,7 @@
 //! [`ConfigError::NoCrypto`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod api_key;
 pub mod auth;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]

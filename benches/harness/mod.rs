@@ -1,4 +1,4 @@
-//! What both benchmarks share: paired measurements, their table, and the token that they read.
+//! What the benchmarks share: paired measurements, their table, and the token that they read.
 //!
 //! Candidates run interleaved, in rounds of shuffled order, and are compared within each round: on
 //! a shared machine absolute times drift by far more than the differences that are asked for. So
@@ -11,8 +11,8 @@ mod token;
 
 use std::{env, hint::black_box};
 
-use self::rounds::{Quartiles, Rounds};
-pub(crate) use self::token::{Prepared, Token, User, decoding, now};
+pub(crate) use self::rounds::{Quartiles, Rounds};
+pub(crate) use self::token::{AUDIENCE, ISSUER, KID, Prepared, Token, User, claims, decoding, now};
 
 /// One way to do the work: named, and called in a loop.
 pub(crate) struct Candidate {

@@ -15,8 +15,20 @@ pub(crate) struct Quartiles {
 }
 
 impl Rounds {
-    pub(crate) fn run(mut work: Vec<&mut Box<dyn FnMut(u64)>>, rounds: usize) -> Self {
-        let times: Vec<u64> = work.iter_mut().map(|run| times_for_a_sample(run)).collect();
+    pub(crate) fn run(work: Vec<&mut Box<dyn FnMut(u64)>>, rounds: usize) -> Self {
+        Self::run_for(SAMPLE, work, rounds)
+    }
+
+    /// The same with samples of at least this length.
+    pub(crate) fn run_for(
+        sample: Duration,
+        mut work: Vec<&mut Box<dyn FnMut(u64)>>,
+        rounds: usize,
+    ) -> Self {
+        let times: Vec<u64> = work
+            .iter_mut()
+            .map(|run| times_for_a_sample(sample, run))
+            .collect();
         let mut samples = vec![Vec::with_capacity(rounds); work.len()];
         let mut order: Vec<usize> = (0..work.len()).collect();
         let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
@@ -43,12 +55,12 @@ impl Rounds {
 }
 
 /// Calls that take long enough for the clock, and warm everything up on the way.
-fn times_for_a_sample(run: &mut dyn FnMut(u64)) -> u64 {
+fn times_for_a_sample(sample: Duration, run: &mut dyn FnMut(u64)) -> u64 {
     let mut times = 1;
     loop {
         let start = Instant::now();
         run(times);
-        if start.elapsed() >= SAMPLE {
+        if start.elapsed() >= sample {
             return times;
         }
         times *= 2;

@@ -52,9 +52,14 @@ impl Token {
     }
 
     pub(crate) fn expiring(algorithm: Algorithm, exp: u64) -> Self {
-        let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT","kid":"{KID}"}}"#);
         let claims = claims(exp);
-        assert_eq!((header.len(), claims.len()), (57, 351));
+        assert_eq!(claims.len(), 351);
+        Self::of(algorithm, &claims)
+    }
+
+    pub(crate) fn of(algorithm: Algorithm, claims: &str) -> Self {
+        let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT","kid":"{KID}"}}"#);
+        assert_eq!(header.len(), 57);
         let text = TestIssuer::new(algorithm).raw(&header, claims.as_bytes());
         let first = text.find('.').expect("a token has dots");
         let second = text.rfind('.').expect("a token has dots");
@@ -122,7 +127,7 @@ impl Token {
     }
 }
 
-fn claims(exp: u64) -> String {
+pub(crate) fn claims(exp: u64) -> String {
     let iat = now() - 60;
     format!(
         r#"{{"iss":"{ISSUER}","sub":"b51c7d8a-2c6e-4f3d-9a40-77e0c1d2e3f4","aud":"{AUDIENCE}","exp":{exp},"iat":{iat},"nbf":{iat},"jti":"0b7e6d5c-4a39-4821-9f10-e6d7c8b9a0f1","email":"alice.miller@example.com","roles":["orders-admin","editor","viewer"],"scope":"openid profile orders:read orders:write invoices:read"}}"#
@@ -134,9 +139,9 @@ pub(crate) fn now() -> u64 {
     since.expect("the clock is past 1970").as_secs()
 }
 
-const ISSUER: &str = "https://login.example.com/";
-const AUDIENCE: &str = "https://api.example.com";
-const KID: &str = "2026-11-signing-key-1";
+pub(crate) const ISSUER: &str = "https://login.example.com/";
+pub(crate) const AUDIENCE: &str = "https://api.example.com";
+pub(crate) const KID: &str = "2026-11-signing-key-1";
 
 /// A key as whoever calls aws-lc-rs by hand prepares it once: the least that a check can cost.
 #[allow(clippy::large_enum_variant, reason = "there is one of them")]

@@ -6,6 +6,7 @@
 
 mod algorithm;
 mod der;
+mod digest;
 mod jwk;
 mod provider;
 #[cfg(feature = "jwks")]
@@ -28,10 +29,13 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub(crate) use self::set::default_algorithms;
 #[cfg(any(test, feature = "test-util"))]
 pub(crate) use self::signing::SigningKey;
 pub use self::{algorithm::Algorithm, set::KeySet, shared::SharedKeySet, verifying::VerifyingKey};
+pub(crate) use self::{
+    digest::{DIGEST, Digester},
+    set::default_algorithms,
+};
 
 /// Answers which key verifies a token.
 ///

@@ -319,6 +319,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
     pub fn build(mut self) -> Result<Verifier<C>, ConfigError> {
         let (keys, allowed) = self.decide()?;
         let digester = self.digester()?;
+        let cache = (self.cache > 0).then(|| Cache::new(self.cache, digester));
+        let cache = cache.transpose()?;
         let keys: Arc<dyn KeySource> = match keys {
             Keys::Set(set) => Arc::new(set),
             Keys::Source(source) => source,
@@ -334,7 +336,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             padded: self.padded,
             clock: self.clock,
             check: self.check,
-            cache: (self.cache > 0).then(|| Cache::new(self.cache, digester)),
+            cache,
         }))
     }
 

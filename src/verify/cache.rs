@@ -6,12 +6,13 @@
 use std::hash::{Hash, Hasher, RandomState};
 
 use quick_cache::{
-    Equivalent, Weighter,
+    Equivalent, OptionsBuilder, Weighter,
     sync::{self, DefaultLifecycle},
 };
 
 use super::Verified;
 use crate::{
+    error::ConfigError,
     key::{DIGEST, Digester},
     token::date::Date,
 };
@@ -54,20 +55,26 @@ impl Window {
 }
 
 impl<C> Cache<C> {
-    pub(super) fn new(entries: usize, digester: Option<Digester>) -> Self {
+    pub(super) fn new(entries: usize, digester: Option<Digester>) -> Result<Self, ConfigError> {
         let bytes = u64::try_from(entries)
             .unwrap_or(u64::MAX)
             .saturating_mul(UNIT);
-        Self {
-            entries: sync::Cache::with(
-                entries,
-                bytes,
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(entries)
+            .weight_capacity(bytes)
+            .hot_allocation(HOT)
+            .ghost_allocation(GHOSTS)
+            .build()
+            .map_err(|_| ConfigError::invalid("cache", "not a number of tokens"))?;
+        Ok(Self {
+            entries: sync::Cache::with_options(
+                options,
                 Weight,
                 RandomState::new(),
                 DefaultLifecycle::default(),
             ),
             digester,
-        }
+        })
     }
 
     /// Where the token is, or would be. `generation` must have been asked for before any of these
@@ -198,3 +205,10 @@ impl<C> Weighter<Name, Entry<C>> for Weight {
 const UNIT: u64 = 3 * 1024;
 /// Longer tokens are verified anew every time.
 const MAX_TOKEN: usize = 4 * 1024;
+/// The part of the room that tokens which often came keep from newcomers. A token that expired was
+/// such a one, and no longer comes: with more than half of the room theirs, dead tokens keep
+/// living ones out.
+const HOT: f64 = 0.5;
+/// Tokens that had to leave are known again by a hash, so many for one that is remembered: whoever
+/// comes back soon stays.
+const GHOSTS: f64 = 1.0;

@@ -244,6 +244,32 @@ fn q5_what_is_remembered_is_bounded_by_number_and_by_bytes() {
 }
 
 #[test]
+fn q5_expired_tokens_make_room() {
+    let clock = TestClock::new();
+    let issuer = TestIssuer::new(Algorithm::Es256).clock(clock.clone());
+    let keys = Asked::new(0);
+    let builder = asking(&keys).clock(clock.clone());
+    let verifier = builder.cache(100).build().unwrap();
+    let mut late = 0;
+    // Those of one day fill half of the room, and are asked for again and again until they expire.
+    for _day in 0..8 {
+        let tokens: Vec<_> = (0..50).map(|_| issuer.token(|_| ())).collect();
+        for round in 0..12 {
+            let before = keys.lookups();
+            for token in &tokens {
+                assert_eq!(kind(verifier.verify_now(token)), Ok(()));
+            }
+            if round >= 8 {
+                late += keys.lookups() - before;
+            }
+        }
+        clock.advance(Duration::from_secs(86_400));
+    }
+    // Of 1600: where the dead stay, it is a third.
+    assert!(late < 160, "{late} tokens were not found again");
+}
+
+#[test]
 fn e21_a_check_is_asked_once_for_a_token_that_is_remembered() {
     let asked = Arc::new(AtomicUsize::new(0));
     let verifier = |tokens| {

@@ -55,7 +55,7 @@ fn with_roles(count: usize) -> Token {
         .collect();
     let roles = serde_json::to_string(&roles).expect("roles are JSON");
     let usual = r#"["orders-admin","editor","viewer"]"#;
-    Token::of(ALGORITHM, &claims(now() + 3600).replace(usual, &roles))
+    Token::of(ALGORITHM, &claims(now() + 3600, 1).replace(usual, &roles))
 }
 
 /// A token with a claim that nobody asked for.

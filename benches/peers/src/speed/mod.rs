@@ -86,7 +86,7 @@ impl Visitor for Meeting<'_> {
 
 /// Another claim in the usual token, so that it is a different one.
 fn token_with(algorithm: Algorithm, claim: &str) -> Token {
-    let mut claims = crate::harness::claims(now() + 3600);
+    let mut claims = crate::harness::claims(now() + 3600, 1);
     claims.truncate(claims.len() - 1);
     Token::of(algorithm, &format!("{claims},{claim}}}"))
 }

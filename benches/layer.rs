@@ -17,14 +17,7 @@
 
 mod harness;
 
-use std::{
-    convert::Infallible,
-    future::{Future, Ready, ready},
-    hint::black_box,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-};
+use std::{convert::Infallible, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
@@ -33,7 +26,9 @@ use tower::{Layer, Service, ServiceBuilder};
 use tower_http::validate_request::{ValidateRequest, ValidateRequestHeaderLayer};
 use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, key::Algorithm};
 
-use self::harness::{Group, Prepared, Token, User, decoding, now};
+use self::harness::{
+    Group, Handler, Prepared, Token, User, call, credential, decoding, now, request,
+};
 
 fn main() {
     // jsonwebtoken asks the process for its cryptography.
@@ -243,51 +238,6 @@ impl<B> ValidateRequest<B> for ByHand {
                 Err(response)
             }
         }
-    }
-}
-
-/// A request as a server hands it on, and nothing that this crate does not look at.
-fn request(credential: Option<&HeaderValue>) -> Request<()> {
-    let mut request = Request::new(());
-    if let Some(value) = credential {
-        request.headers_mut().insert(AUTHORIZATION, value.clone());
-    }
-    request
-}
-
-fn credential(token: &Token) -> HeaderValue {
-    let value = HeaderValue::try_from(format!("Bearer {}", token.text));
-    value.expect("a token fits into a header")
-}
-
-/// The inner service: ready at once, and answers at once.
-#[derive(Clone)]
-struct Handler;
-
-impl Service<Request<()>> for Handler {
-    type Response = Response<()>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<()>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<()>) -> Self::Future {
-        black_box(&request);
-        ready(Ok(Response::new(())))
-    }
-}
-
-fn call<S, R>(service: &mut S, request: Request<()>) -> StatusCode
-where
-    S: Service<Request<()>, Response = Response<R>, Error = Infallible>,
-{
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(service.poll_ready(&mut context).is_ready());
-    match pin!(service.call(request)).poll(&mut context) {
-        Poll::Ready(Ok(response)) => response.status(),
-        Poll::Pending => panic!("nothing here waits"),
     }
 }
 

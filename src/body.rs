@@ -1,6 +1,7 @@
-//! The body of a layer's responses: the inner service's, or that of a refusal.
+//! The bodies of responses: the inner service's, that of a refusal, or one that is there as a whole.
 
 use std::{
+    convert::Infallible,
     fmt,
     pin::Pin,
     task::{Context, Poll},
@@ -91,6 +92,48 @@ impl<B> fmt::Debug for ResponseBody<B> {
             Kind::Inner { .. } => "ResponseBody::Inner(..)",
             Kind::Denied { .. } => "ResponseBody::Denied(..)",
         })
+    }
+}
+
+/// A body that is there as a whole: that of an answer which no inner service gave.
+#[derive(Default)]
+pub struct Whole {
+    bytes: Option<Bytes>,
+}
+
+impl Whole {
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        Self {
+            // As above.
+            bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
+        }
+    }
+}
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = self.bytes.as_ref().map_or(0, Bytes::len);
+        SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Whole")
     }
 }
 

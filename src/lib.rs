@@ -37,6 +37,7 @@
 //! | `rust-crypto` | pure-Rust cryptography through jsonwebtoken; with both on, aws-lc-rs is used |
 //! | `jwks` | keys from the network: JWKS URLs and discovery; brings aws-lc-rs through TLS |
 //! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
+//! | `password` | login: Argon2id, bcrypt verified and upgraded, throttling |
 //! | `tracing` | causes of refusals as `tracing` events |
 //! | `rate-limit` | limits on how often a client may ask |
 //! | `metrics` | what happened, as counters of the `metrics` facade |
@@ -48,6 +49,7 @@
 //! [`ConfigError::NoCrypto`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod api_key;
 pub mod auth;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
@@ -63,6 +65,9 @@ pub mod gate;
 pub mod head;
 pub mod issue;
 pub mod key;
+#[cfg(feature = "password")]
+#[cfg_attr(docsrs, doc(cfg(feature = "password")))]
+pub mod login;
 pub mod manual;
 pub mod prelude;
 pub mod principal;

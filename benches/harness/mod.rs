@@ -1,4 +1,4 @@
-//! What both benchmarks share: paired measurements, their table, and the token that they read.
+//! What the benchmarks share: paired measurements, their table, and the token that they read.
 //!
 //! Candidates run interleaved, in rounds of shuffled order, and are compared within each round: on
 //! a shared machine absolute times drift by far more than the differences that are asked for. So
@@ -7,12 +7,17 @@
 #![allow(dead_code, unused_imports, reason = "each benchmark uses its part")]
 
 mod rounds;
+mod service;
 mod token;
 
-use std::{env, hint::black_box};
+use std::{env, hint::black_box, time::Duration};
 
-use self::rounds::{Quartiles, Rounds};
-pub(crate) use self::token::{Prepared, Token, User, decoding, now};
+use self::rounds::SHORT;
+pub(crate) use self::{
+    rounds::{Dice, Quartiles, Rounds},
+    service::{Handler, call, credential, request},
+    token::{AUDIENCE, ISSUER, KID, Prepared, Token, User, claims, decoding, now},
+};
 
 /// One way to do the work: named, and called in a loop.
 pub(crate) struct Candidate {
@@ -27,6 +32,7 @@ pub(crate) struct Group {
     comparisons: Vec<Comparison>,
     /// Allocations that belong to the claims' own type, or to no candidate in particular.
     given: u64,
+    sample: Duration,
 }
 
 struct Comparison {
@@ -42,22 +48,32 @@ impl Group {
             candidates: Vec::new(),
             comparisons: Vec::new(),
             given: 0,
+            sample: SHORT,
         }
     }
 
     pub(crate) fn candidate<T>(
-        mut self,
+        self,
         name: &'static str,
         mut work: impl FnMut() -> T + 'static,
     ) -> Self {
-        self.candidates.push(Candidate {
-            name,
-            run: Box::new(move |times| {
-                for _ in 0..times {
-                    black_box(work());
-                }
-            }),
-        });
+        self.looping(name, move |times| {
+            for _ in 0..times {
+                black_box(work());
+            }
+        })
+    }
+
+    /// A candidate that brings its own loop.
+    pub(crate) fn looping(mut self, name: &'static str, run: impl FnMut(u64) + 'static) -> Self {
+        let run = Box::new(run);
+        self.candidates.push(Candidate { name, run });
+        self
+    }
+
+    /// Longer samples of equally many calls, for work that wakes threads.
+    pub(crate) fn sample(mut self, sample: Duration) -> Self {
+        self.sample = sample;
         self
     }
 
@@ -104,7 +120,9 @@ pub(crate) fn main(bench: &str, groups: Vec<fn() -> Vec<Group>>) {
     println!("| what | ratio | median | quartiles | target | ns | allocations | given | more |");
     println!("|---|---|---|---|---|---|---|---|---|");
     for mut group in groups {
-        measure(&mut group, if arguments.quick { 20 } else { 300 });
+        // As much time for long samples as for short ones, within reason.
+        let shorter = (group.sample.as_micros() / 2_500).max(1) as usize;
+        measure(&mut group, if arguments.quick { 20 } else { 300 } / shorter);
     }
 }
 
@@ -121,7 +139,10 @@ fn measure(group: &mut Group, rounds: usize) {
     let mut measured = Rounds::default();
     allocation_counter::opt_out(|| {
         let work = group.candidates.iter_mut().map(|one| &mut one.run);
-        measured = Rounds::run(work.collect(), rounds);
+        measured = match group.sample > SHORT {
+            true => Rounds::run_equally(group.sample, work.collect(), rounds),
+            false => Rounds::run_for(group.sample, work.collect(), rounds),
+        };
     });
     for comparison in &group.comparisons {
         let (Some(over), Some(under)) = (

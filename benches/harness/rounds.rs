@@ -15,11 +15,33 @@ pub(crate) struct Quartiles {
 }
 
 impl Rounds {
-    pub(crate) fn run(mut work: Vec<&mut Box<dyn FnMut(u64)>>, rounds: usize) -> Self {
-        let times: Vec<u64> = work.iter_mut().map(|run| times_for_a_sample(run)).collect();
+    /// Samples of at least this length.
+    pub(crate) fn run_for(
+        sample: Duration,
+        mut work: Vec<&mut Box<dyn FnMut(u64)>>,
+        rounds: usize,
+    ) -> Self {
+        let times = work.iter_mut().map(|run| times_for(sample, run));
+        let times = times.collect();
+        Self::run_times(times, work, rounds)
+    }
+
+    /// As many calls of each: of candidates that cost about the same, one that had to wait for a
+    /// processor meanwhile would be given too few.
+    pub(crate) fn run_equally(
+        sample: Duration,
+        mut work: Vec<&mut Box<dyn FnMut(u64)>>,
+        rounds: usize,
+    ) -> Self {
+        let times = work.iter_mut().map(|run| times_for(sample, run));
+        let most = times.max().unwrap_or(1);
+        Self::run_times(vec![most; work.len()], work, rounds)
+    }
+
+    fn run_times(times: Vec<u64>, mut work: Vec<&mut Box<dyn FnMut(u64)>>, rounds: usize) -> Self {
         let mut samples = vec![Vec::with_capacity(rounds); work.len()];
         let mut order: Vec<usize> = (0..work.len()).collect();
-        let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+        let mut dice = Dice::new();
         for _ in 0..rounds {
             dice.shuffle(&mut order);
             for &one in &order {
@@ -43,12 +65,12 @@ impl Rounds {
 }
 
 /// Calls that take long enough for the clock, and warm everything up on the way.
-fn times_for_a_sample(run: &mut dyn FnMut(u64)) -> u64 {
+fn times_for(sample: Duration, run: &mut dyn FnMut(u64)) -> u64 {
     let mut times = 1;
     loop {
         let start = Instant::now();
         run(times);
-        if start.elapsed() >= SAMPLE {
+        if start.elapsed() >= sample {
             return times;
         }
         times *= 2;
@@ -66,17 +88,27 @@ fn quartiles(mut values: Vec<f64>) -> Quartiles {
 }
 
 /// A xorshift: the order has to vary, not to surprise.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
+    pub(crate) fn new() -> Self {
+        Self(0x9E37_79B9_7F4A_7C15)
+    }
+
+    /// A number from zero to just below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+
     fn shuffle(&mut self, order: &mut [usize]) {
         for last in (1..order.len()).rev() {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            order.swap(last, (self.0 % (last as u64 + 1)) as usize);
+            order.swap(last, self.below(last as u64 + 1) as usize);
         }
     }
 }
 
-const SAMPLE: Duration = Duration::from_micros(250);
+/// Long enough for the clock.
+pub(crate) const SHORT: Duration = Duration::from_micros(250);

@@ -52,10 +52,26 @@ impl Token {
     }
 
     pub(crate) fn expiring(algorithm: Algorithm, exp: u64) -> Self {
+        Self::of(algorithm, &claims(exp, 1))
+    }
+
+    /// Tokens that differ in their `jti` and so in everything that is signed.
+    pub(crate) fn many(algorithm: Algorithm, count: u64) -> Vec<Self> {
+        let issuer = TestIssuer::new(algorithm);
+        let claims = |number| claims(now() + 3600, number);
+        (0..count)
+            .map(|number| Self::signed(&issuer, algorithm, &claims(number)))
+            .collect()
+    }
+
+    pub(crate) fn of(algorithm: Algorithm, claims: &str) -> Self {
+        Self::signed(&TestIssuer::new(algorithm), algorithm, claims)
+    }
+
+    fn signed(issuer: &TestIssuer, algorithm: Algorithm, claims: &str) -> Self {
         let header = format!(r#"{{"alg":"{algorithm}","typ":"JWT","kid":"{KID}"}}"#);
-        let claims = claims(exp);
-        assert_eq!((header.len(), claims.len()), (57, 351));
-        let text = TestIssuer::new(algorithm).raw(&header, claims.as_bytes());
+        assert_eq!(header.len(), 57);
+        let text = issuer.raw(&header, claims.as_bytes());
         let first = text.find('.').expect("a token has dots");
         let second = text.rfind('.').expect("a token has dots");
         Self {
@@ -110,7 +126,8 @@ impl Token {
         self.rules(1).build().expect("the settings fit together")
     }
 
-    fn rules(&self, keys: usize) -> VerifierBuilder<User> {
+    /// The rules, for a verifier whose cache is another.
+    pub(crate) fn rules(&self, keys: usize) -> VerifierBuilder<User> {
         let key = TestKeys::new().verifying_key(self.algorithm);
         let others =
             (1..keys).map(|number| key.clone().with_kid(format!("2026-10-signing-{number}")));
@@ -122,10 +139,10 @@ impl Token {
     }
 }
 
-fn claims(exp: u64) -> String {
+pub(crate) fn claims(exp: u64, number: u64) -> String {
     let iat = now() - 60;
     format!(
-        r#"{{"iss":"{ISSUER}","sub":"b51c7d8a-2c6e-4f3d-9a40-77e0c1d2e3f4","aud":"{AUDIENCE}","exp":{exp},"iat":{iat},"nbf":{iat},"jti":"0b7e6d5c-4a39-4821-9f10-e6d7c8b9a0f1","email":"alice.miller@example.com","roles":["orders-admin","editor","viewer"],"scope":"openid profile orders:read orders:write invoices:read"}}"#
+        r#"{{"iss":"{ISSUER}","sub":"b51c7d8a-2c6e-4f3d-9a40-77e0c1d2e3f4","aud":"{AUDIENCE}","exp":{exp},"iat":{iat},"nbf":{iat},"jti":"0b7e6d5c-4a39-4821-9f10-{number:012}","email":"alice.miller@example.com","roles":["orders-admin","editor","viewer"],"scope":"openid profile orders:read orders:write invoices:read"}}"#
     )
 }
 
@@ -134,9 +151,9 @@ pub(crate) fn now() -> u64 {
     since.expect("the clock is past 1970").as_secs()
 }
 
-const ISSUER: &str = "https://login.example.com/";
-const AUDIENCE: &str = "https://api.example.com";
-const KID: &str = "2026-11-signing-key-1";
+pub(crate) const ISSUER: &str = "https://login.example.com/";
+pub(crate) const AUDIENCE: &str = "https://api.example.com";
+pub(crate) const KID: &str = "2026-11-signing-key-1";
 
 /// A key as whoever calls aws-lc-rs by hand prepares it once: the least that a check can cost.
 #[allow(clippy::large_enum_variant, reason = "there is one of them")]

@@ -42,6 +42,11 @@ impl EventSink for Counters {
             AuthEvent::SessionRefreshed { outcome, .. } => session("refreshed", outcome),
             AuthEvent::ReuseDetected { reuse, .. } => session("reuse_detected", reuse),
             AuthEvent::SessionsRevoked { scope, .. } => session("revoked", scope),
+            AuthEvent::LoginSucceeded { .. } => login("succeeded", ""),
+            AuthEvent::LoginFailed { reason, .. } => login("failed", reason),
+            AuthEvent::LoginThrottled { .. } => login("throttled", ""),
+            AuthEvent::LoginLocked { .. } => login("locked", ""),
+            AuthEvent::PasswordRehashed { .. } => login("rehashed", ""),
         }
     }
 }
@@ -59,4 +64,8 @@ fn fetch(result: &'static str) {
 
 fn session(event: &'static str, outcome: &'static str) {
     metrics::counter!("jwt_sessions_total", "event" => event, "outcome" => outcome).increment(1);
+}
+
+fn login(event: &'static str, reason: &'static str) {
+    metrics::counter!("jwt_logins_total", "event" => event, "reason" => reason).increment(1);
 }

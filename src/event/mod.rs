@@ -144,6 +144,38 @@ pub enum AuthEvent<'a> {
         /// `device`, `others` or `all`.
         scope: &'static str,
     },
+    /// Somebody signed in with a password.
+    #[non_exhaustive]
+    LoginSucceeded {
+        /// Who.
+        subject: &'a str,
+    },
+    /// A password was looked at, and its sender was refused.
+    #[non_exhaustive]
+    LoginFailed {
+        /// Whom they named; `None` where there is no such user.
+        subject: Option<&'a str>,
+        /// `unknown_user`, `wrong_password`, `unusable_hash`, `disabled` or `locked`.
+        reason: &'static str,
+    },
+    /// An attempt to sign in was told to wait; its password was not looked at.
+    #[non_exhaustive]
+    LoginThrottled {
+        /// For how long.
+        retry_after: Duration,
+    },
+    /// A name was locked by too many failures.
+    #[non_exhaustive]
+    LoginLocked {
+        /// Whose it is; `None` where there is no such user.
+        subject: Option<&'a str>,
+    },
+    /// The hash of a password was replaced by one of today's kind.
+    #[non_exhaustive]
+    PasswordRehashed {
+        /// Whose it is.
+        subject: &'a str,
+    },
 }
 
 impl AuthEvent<'_> {
@@ -165,6 +197,11 @@ impl AuthEvent<'_> {
             Self::SessionRefreshed { .. } => "session.refreshed",
             Self::ReuseDetected { .. } => "session.reuse_detected",
             Self::SessionsRevoked { .. } => "session.revoked",
+            Self::LoginSucceeded { .. } => "login.succeeded",
+            Self::LoginFailed { .. } => "login.failed",
+            Self::LoginThrottled { .. } => "login.throttled",
+            Self::LoginLocked { .. } => "login.locked",
+            Self::PasswordRehashed { .. } => "password.rehashed",
         }
     }
 }

@@ -130,6 +130,7 @@ impl<'a> Credential<'a> {
         self
     }
 
+    #[must_use]
     fn to_be_proved(mut self, proof: Option<Proof<'a>>) -> Self {
         self.proof = proof;
         self

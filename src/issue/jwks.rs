@@ -2,9 +2,7 @@
 
 use std::{
     convert::Infallible,
-    fmt,
     future::{Ready, ready},
-    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -13,10 +11,10 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
 };
-use http_body::{Body, Frame, SizeHint};
 use tower_service::Service;
 
 use super::{KeyRing, key_ring::Document};
+use crate::body::Whole;
 
 /// A tower service that answers every path with the ring's JWK Set (RFC 7517 §5).
 ///
@@ -60,9 +58,9 @@ impl JwksService {
         Self { keys }
     }
 
-    fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<JwksBody> {
+    fn answer(&self, method: &Method, headers: &HeaderMap) -> Response<Whole> {
         if method != Method::GET && method != Method::HEAD {
-            let mut refusal = Response::new(JwksBody::new(Bytes::new()));
+            let mut refusal = Response::new(Whole::new(Bytes::new()));
             *refusal.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             let allowed = HeaderValue::from_static("GET, HEAD");
             refusal.headers_mut().insert(ALLOW, allowed);
@@ -79,7 +77,7 @@ impl JwksService {
             true => Bytes::new(),
             false => json.clone(),
         };
-        let mut answer = Response::new(JwksBody::new(body));
+        let mut answer = Response::new(Whole::new(body));
         let fields = answer.headers_mut();
         fields.insert(ETAG, etag);
         fields.insert(CACHE_CONTROL, cache_control);
@@ -94,9 +92,9 @@ impl JwksService {
 }
 
 impl<B> Service<Request<B>> for JwksService {
-    type Response = Response<JwksBody>;
+    type Response = Response<Whole>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<JwksBody>, Infallible>>;
+    type Future = Ready<Result<Response<Whole>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -115,47 +113,6 @@ fn names(headers: &HeaderMap, etag: &HeaderValue) -> bool {
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
         .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes())
-}
-
-/// The body of a [`JwksService`]'s answers.
-pub struct JwksBody {
-    bytes: Option<Bytes>,
-}
-
-impl JwksBody {
-    fn new(bytes: Bytes) -> Self {
-        Self {
-            // An empty body is at its end from the start: no empty frame is ever sent.
-            bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
-        }
-    }
-}
-
-impl Body for JwksBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let length = self.bytes.as_ref().map_or(0, Bytes::len);
-        SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
-    }
-}
-
-impl fmt::Debug for JwksBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JwksBody")
-    }
 }
 
 /// RFC 7517 §8.5.2.

@@ -61,7 +61,7 @@ pub use self::{
     access::AccessToken,
     builder::TokenIssuerBuilder,
     error::{IssueError, RotationError},
-    jwks::{JwksBody, JwksService},
+    jwks::JwksService,
     key_ring::{KeyRing, KeyRingBuilder, KeyState, KeyStatus},
     minted::Minted,
 };

@@ -6,6 +6,7 @@
 
 mod algorithm;
 mod der;
+mod digest;
 mod jwk;
 mod provider;
 mod public;
@@ -27,10 +28,13 @@ use std::{
 
 use tokio::sync::oneshot;
 
-pub(crate) use self::set::default_algorithms;
 pub use self::{
     algorithm::Algorithm, set::KeySet, shared::SharedKeySet, signing::SigningKey,
     verifying::VerifyingKey,
+};
+pub(crate) use self::{
+    digest::{DIGEST, Digester},
+    set::default_algorithms,
 };
 
 /// Answers which key verifies a token.

@@ -15,6 +15,9 @@ pub mod frameworks {}
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
 
+#[doc = include_str!("remembered.md")]
+pub mod remembered {}
+
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}
 

@@ -23,6 +23,7 @@ where
 }
 
 /// Each caller has a budget of its own: for a limit inside an authenticating layer.
+#[must_use]
 pub fn by_subject() -> impl RateKey + Clone {
     |head: RequestHead<'_>| {
         let caller = head.extensions().get::<Principal>()?;

@@ -1,5 +1,6 @@
 //! What a token is made of: the compact form, dates, a scope, the name of its session.
 
+pub(crate) mod base62;
 pub(crate) mod compact;
 pub(crate) mod date;
 pub mod scope;

@@ -18,7 +18,7 @@ use crate::{
     claims::Claims,
     clock::{Clock, SystemClock},
     error::ConfigError,
-    key::{Algorithm, KeySet, KeySource, default_algorithms},
+    key::{Algorithm, Digester, KeySet, KeySource, default_algorithms},
 };
 
 /// Builds a [`Verifier`]. Mistakes in the input are reported by [`build`](Self::build).
@@ -33,6 +33,7 @@ pub struct VerifierBuilder<C = Claims> {
     required_typ: Option<String>,
     max_bytes: usize,
     cache: usize,
+    cache_digests: bool,
     padded: bool,
     clock: Arc<dyn Clock>,
     check: Option<Arc<Check<C>>>,
@@ -65,6 +66,7 @@ impl VerifierBuilder<Claims> {
             required_typ: None,
             max_bytes: DEFAULT_MAX_BYTES,
             cache: DEFAULT_CACHE,
+            cache_digests: false,
             padded: false,
             clock: Arc::new(SystemClock::new()),
             check: None,
@@ -231,11 +233,23 @@ impl<C: 'static> VerifierBuilder<C> {
     /// How many verified tokens are remembered; 10 000 by default.
     ///
     /// A token that comes again is found as a whole and not verified again, while its time lasts and
-    /// while its key is one of the source's; requests with one token share one [`Verified`]. A usual token takes about 2.5 KiB, and all of them never
-    /// more than 3 KiB times their number. Tokens over 4 KiB are not remembered, nor are those whose
-    /// [`KeySource`] says nothing of its [`generation`](KeySource::generation).
+    /// while its key is one of the source's; requests with one token share one [`Verified`]. Tokens
+    /// over 4 KiB are not remembered, nor are those whose [`KeySource`] says nothing of its
+    /// [`generation`](KeySource::generation). What it takes in memory, and what becomes of expired
+    /// tokens, stands in [the manual](crate::manual::remembered).
     pub fn cache(mut self, tokens: usize) -> Self {
         self.cache = tokens;
+        self
+    }
+
+    /// Remembers a digest of each token (HMAC-SHA-256 under a random key of this verifier) instead
+    /// of the token: for those whose memory dumps must not hold what can be presented again.
+    ///
+    /// The claims are kept as before, the signature is not. The digest is made for every request and
+    /// costs about what the signature of an HS256 token does, so that most of the gain stays for RSA,
+    /// ECDSA and EdDSA, and some of it for HMAC: [figures](crate::manual::remembered).
+    pub fn cache_digests(mut self) -> Self {
+        self.cache_digests = true;
         self
     }
 
@@ -265,6 +279,7 @@ impl<C: 'static> VerifierBuilder<C> {
             required_typ: self.required_typ,
             max_bytes: self.max_bytes,
             cache: self.cache,
+            cache_digests: self.cache_digests,
             padded: self.padded,
             clock: self.clock,
             check: None,
@@ -300,8 +315,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
     /// - [`ConfigError::MixedFamilies`]: HMAC and public-key algorithms side by side.
     /// - [`ConfigError::Algorithm`]: no algorithm listed, or none that a key fits.
     /// - [`ConfigError::Invalid`]: a value out of its range.
+    /// - [`ConfigError::NoCrypto`]: [`cache_digests`](Self::cache_digests) without cryptography.
     pub fn build(mut self) -> Result<Verifier<C>, ConfigError> {
         let (keys, allowed) = self.decide()?;
+        let digester = self.digester()?;
+        let cache = (self.cache > 0).then(|| Cache::new(self.cache, digester));
+        let cache = cache.transpose()?;
         let keys: Arc<dyn KeySource> = match keys {
             Keys::Set(set) => Arc::new(set),
             Keys::Source(source) => source,
@@ -317,13 +336,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             padded: self.padded,
             clock: self.clock,
             check: self.check,
-            cache: (self.cache > 0).then(|| Cache::new(self.cache)),
+            cache,
         }))
     }
 
     /// Finds what `build` would find, and starts nothing.
     pub(crate) fn validate(mut self) -> Result<(), ConfigError> {
-        match self.decide()?.0 {
+        let (keys, _) = self.decide()?;
+        self.digester()?;
+        match keys {
             Keys::Set(_) | Keys::Source(_) => Ok(()),
             #[cfg(feature = "jwks")]
             Keys::Remote(remote) => remote.build_pair().map(drop),
@@ -335,6 +356,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         let allowed = self.allowed(&keys)?;
         self.finish_policy(&keys)?;
         Ok((keys, allowed))
+    }
+
+    fn digester(&self) -> Result<Option<Digester>, ConfigError> {
+        let wanted = self.cache > 0 && self.cache_digests;
+        wanted.then(Digester::new).transpose()
     }
 
     fn allowed(&self, keys: &Keys) -> Result<Vec<Algorithm>, ConfigError> {
@@ -482,6 +508,6 @@ const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// Above any real token, and at the limit that servers put on a header anyway.
 pub(super) const DEFAULT_MAX_BYTES: usize = 16 * 1024;
-/// Some 25 MiB when full. A client sends one token hundreds of times.
+/// More callers than most processes serve within the lifetime of a token, and a few tens of MiB.
 const DEFAULT_CACHE: usize = 10_000;
 const DEFAULT_ROLES: [&str; 2] = ["roles", "role"];

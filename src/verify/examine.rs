@@ -6,7 +6,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{
     CheckError, Verified,
-    cache::{Cache, Entry, Window},
+    cache::{Cache, Window},
     header::{Header, Text},
     noted::Noted,
     parse,
@@ -59,10 +59,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
     pub(super) fn examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
         let now = Date::of(self.clock.now());
         // Asked before the look-up: should the keys change in between, the entry is old at once.
-        let cache = self.cache.as_ref().zip(self.keys.generation());
-        if let Some((cache, generation)) = cache
-            && let Some(verified) = cache.get(token, generation, now)
-        {
+        let slot = self
+            .cache
+            .as_ref()
+            .zip(self.keys.generation())
+            .and_then(|(cache, generation)| cache.slot(token, generation));
+        if let Some(verified) = slot.as_ref().and_then(|slot| slot.get(now)) {
             return Ok(Examined::Remembered(verified));
         }
         let payload = match self.check_signature(token)? {
@@ -70,15 +72,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
             Signed::Wait(wait) => return Ok(Examined::Wait(wait)),
         };
         let (verified, window) = self.read_claims(payload, now)?;
-        if let Some((cache, generation)) = cache {
-            cache.insert(
-                token,
-                Entry {
-                    verified: verified.clone(),
-                    window,
-                    generation,
-                },
-            );
+        if let Some(slot) = slot {
+            slot.put(verified.clone(), window);
         }
         Ok(Examined::Done(Ok(verified)))
     }

@@ -12,18 +12,19 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tower::ServiceExt;
 use tower_jwt_auth::{
-    issue::{JwksBody, JwksService, KeyRing},
+    body::Whole,
+    issue::{JwksService, KeyRing},
     key::{Algorithm, KeySet, SigningKey},
     test_util::TestClock,
 };
 
 use crate::support::{PUBLIC, SECRET, generated, plain, ring};
 
-async fn ask(service: &JwksService, request: Request<()>) -> Response<JwksBody> {
+async fn ask(service: &JwksService, request: Request<()>) -> Response<Whole> {
     service.clone().oneshot(request).await.unwrap()
 }
 
-async fn text(answer: Response<JwksBody>) -> Bytes {
+async fn text(answer: Response<Whole>) -> Bytes {
     answer.into_body().collect().await.unwrap().to_bytes()
 }
 

@@ -29,6 +29,7 @@ mod problem;
 mod profile;
 #[cfg(feature = "rate-limit")]
 mod rate_limit;
+mod remains;
 mod revocation;
 mod role_claims;
 mod roles;

@@ -25,42 +25,50 @@ fn kind<T>(verdict: Result<T, tower_jwt_auth::AuthError>) -> Result<(), AuthErro
     verdict.map(drop).map_err(|error| error.kind())
 }
 
+/// The same rules hold whatever is remembered of a token: itself, or its digest.
+const MODES: [fn(VerifierBuilder) -> VerifierBuilder; 2] =
+    [|builder| builder, |builder| builder.cache_digests()];
+
 #[test]
 fn q4_a_verdict_ends_with_the_tokens_time() {
-    let fixture = Fixture::new();
-    let verifier = fixture.builder().build().unwrap();
-    let token = fixture.with("exp", json!(fixture.now() + 100));
-    for _ in 0..3 {
+    for remembering in MODES {
+        let fixture = Fixture::new();
+        let verifier = remembering(fixture.builder()).build().unwrap();
+        let token = fixture.with("exp", json!(fixture.now() + 100));
+        for _ in 0..3 {
+            assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
+        }
+        fixture.clock.advance(Duration::from_secs(159));
         assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
+        fixture.clock.advance(Duration::from_secs(1));
+        assert_eq!(
+            kind(verifier.verify_now(&token)),
+            Err(AuthErrorKind::Expired)
+        );
     }
-    fixture.clock.advance(Duration::from_secs(159));
-    assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
-    fixture.clock.advance(Duration::from_secs(1));
-    assert_eq!(
-        kind(verifier.verify_now(&token)),
-        Err(AuthErrorKind::Expired)
-    );
 }
 
 #[test]
 fn q4_a_verdict_ends_with_its_key() {
-    let set = |keys: TestKeys| KeySet::from_jwks(keys.jwks()).unwrap();
-    let keys = SharedKeySet::new(set(TestKeys::new()));
-    let verifier = Verifier::key_source(keys.clone())
-        .audience(AUDIENCE)
-        .build()
-        .unwrap();
-    let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
-    for _ in 0..3 {
+    for remembering in MODES {
+        let set = |keys: TestKeys| KeySet::from_jwks(keys.jwks()).unwrap();
+        let keys = SharedKeySet::new(set(TestKeys::new()));
+        let verifier = remembering(Verifier::key_source(keys.clone()))
+            .audience(AUDIENCE)
+            .build()
+            .unwrap();
+        let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
+        for _ in 0..3 {
+            assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
+        }
+        keys.replace(set(TestKeys::other()));
+        assert_eq!(
+            kind(verifier.verify_now(&token)),
+            Err(AuthErrorKind::UnknownKey)
+        );
+        keys.replace(set(TestKeys::new()));
         assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
     }
-    keys.replace(set(TestKeys::other()));
-    assert_eq!(
-        kind(verifier.verify_now(&token)),
-        Err(AuthErrorKind::UnknownKey)
-    );
-    keys.replace(set(TestKeys::new()));
-    assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
 }
 
 #[test]
@@ -126,18 +134,20 @@ fn asking(keys: &Arc<Asked>) -> VerifierBuilder {
 #[test]
 fn q4_a_token_is_looked_up_once_while_its_keys_stay() {
     let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
-    let keys = Asked::new(7);
-    let verifier = asking(&keys).build().unwrap();
-    let verify = || kind(verifier.verify_now(&token));
-    assert_eq!([verify(), verify(), verify()], [Ok(()); 3]);
-    assert_eq!(keys.lookups(), 1);
-    keys.generation.store(8, Ordering::Relaxed);
-    assert_eq!([verify(), verify()], [Ok(()); 2]);
-    assert_eq!(keys.lookups(), 2);
-    // No usable keys, or a source that cannot tell: nothing remembered counts.
-    keys.generation.store(Asked::NONE, Ordering::Relaxed);
-    assert_eq!([verify(), verify()], [Ok(()); 2]);
-    assert_eq!(keys.lookups(), 4);
+    for remembering in MODES {
+        let keys = Asked::new(7);
+        let verifier = remembering(asking(&keys)).build().unwrap();
+        let verify = || kind(verifier.verify_now(&token));
+        assert_eq!([verify(), verify(), verify()], [Ok(()); 3]);
+        assert_eq!(keys.lookups(), 1);
+        keys.generation.store(8, Ordering::Relaxed);
+        assert_eq!([verify(), verify()], [Ok(()); 2]);
+        assert_eq!(keys.lookups(), 2);
+        // No usable keys, or a source that cannot tell: nothing remembered counts.
+        keys.generation.store(Asked::NONE, Ordering::Relaxed);
+        assert_eq!([verify(), verify()], [Ok(()); 2]);
+        assert_eq!(keys.lookups(), 4);
+    }
 
     let keys = Asked::new(0);
     let verifier = asking(&keys).no_cache().build().unwrap();
@@ -148,78 +158,115 @@ fn q4_a_token_is_looked_up_once_while_its_keys_stay() {
 
 #[test]
 fn q4_only_the_very_same_token_is_found_again() {
-    let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
-    let keys = Asked::new(0);
-    let verifier = asking(&keys).build().unwrap();
-    assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
-    // The same signature, and so the same bucket.
-    for position in 0..token.rfind('.').unwrap() {
-        let mut other = token.clone().into_bytes();
-        other[position] = if other[position] == b'A' { b'B' } else { b'A' };
-        assert!(verifier.verify_now(&other).is_err(), "{position}");
+    for remembering in MODES {
+        let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
+        let keys = Asked::new(0);
+        let verifier = remembering(asking(&keys)).build().unwrap();
+        assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
+        // The same signature, and so the same bucket.
+        for position in 0..token.rfind('.').unwrap() {
+            let mut other = token.clone().into_bytes();
+            other[position] = if other[position] == b'A' { b'B' } else { b'A' };
+            assert!(verifier.verify_now(&other).is_err(), "{position}");
+        }
+        for longer in [
+            format!("{token}A"),
+            format!("A{token}"),
+            format!("{token}="),
+        ] {
+            assert!(verifier.verify_now(longer).is_err());
+        }
+        assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
     }
-    for longer in [
-        format!("{token}A"),
-        format!("A{token}"),
-        format!("{token}="),
-    ] {
-        assert!(verifier.verify_now(longer).is_err());
-    }
-    assert_eq!(kind(verifier.verify_now(&token)), Ok(()));
 }
 
 #[test]
 fn q5_a_refused_token_is_never_remembered() {
-    let fixture = Fixture::new();
-    let keys = Asked::new(0);
-    let verifier = asking(&keys).clock(fixture.clock.clone()).build().unwrap();
-    let issuer = TestIssuer::new(Algorithm::Es256).clock(fixture.clock.clone());
-    let later = fixture.now() + 100;
-    let early = issuer.token(|claims| claims.insert("nbf".into(), json!(later)));
-    let verify = || kind(verifier.verify_now(&early));
-    assert_eq!(verify(), Err(AuthErrorKind::NotYetValid));
-    assert_eq!(verify(), Err(AuthErrorKind::NotYetValid));
-    assert_eq!(keys.lookups(), 2);
-    fixture.clock.advance(Duration::from_secs(40));
-    assert_eq!([verify(), verify()], [Ok(()); 2]);
-    assert_eq!(keys.lookups(), 3);
-    // Back before its time, as a clock may be set: remembered or not, it is not valid.
-    let before = fixture.clock.now() - Duration::from_secs(2);
-    fixture.clock.set(before);
-    assert_eq!(verify(), Err(AuthErrorKind::NotYetValid));
+    for remembering in MODES {
+        let fixture = Fixture::new();
+        let keys = Asked::new(0);
+        let verifier = remembering(asking(&keys))
+            .clock(fixture.clock.clone())
+            .build()
+            .unwrap();
+        let issuer = TestIssuer::new(Algorithm::Es256).clock(fixture.clock.clone());
+        let later = fixture.now() + 100;
+        let early = issuer.token(|claims| claims.insert("nbf".into(), json!(later)));
+        let verify = || kind(verifier.verify_now(&early));
+        assert_eq!(verify(), Err(AuthErrorKind::NotYetValid));
+        assert_eq!(verify(), Err(AuthErrorKind::NotYetValid));
+        assert_eq!(keys.lookups(), 2);
+        fixture.clock.advance(Duration::from_secs(40));
+        assert_eq!([verify(), verify()], [Ok(()); 2]);
+        assert_eq!(keys.lookups(), 3);
+        // Back before its time, as a clock may be set: remembered or not, it is not valid.
+        let before = fixture.clock.now() - Duration::from_secs(2);
+        fixture.clock.set(before);
+        assert_eq!(verify(), Err(AuthErrorKind::NotYetValid));
+    }
 }
 
 #[test]
 fn q5_what_is_remembered_is_bounded_by_number_and_by_bytes() {
-    let issuer = TestIssuer::new(Algorithm::Hs256);
-    let verifier = |tokens| {
-        Verifier::hs256(TestKeys::new().secret(Algorithm::Hs256))
-            .audience(AUDIENCE)
-            .cache(tokens)
-            .build()
-            .unwrap()
-    };
-    for padding in [0, 1_500] {
-        let tokens: Vec<_> = (0..600)
-            .map(|_| issuer.token(|claims| claims.insert("x".into(), json!("x".repeat(padding)))))
-            .collect();
-        let bounded = verifier(50);
+    for remembering in MODES {
+        let issuer = TestIssuer::new(Algorithm::Hs256);
+        let verifier = |tokens| {
+            remembering(Verifier::hs256(TestKeys::new().secret(Algorithm::Hs256)))
+                .audience(AUDIENCE)
+                .cache(tokens)
+                .build()
+                .unwrap()
+        };
+        for padding in [0, 1_500] {
+            let tokens: Vec<_> = (0..600)
+                .map(|_| {
+                    issuer.token(|claims| claims.insert("x".into(), json!("x".repeat(padding))))
+                })
+                .collect();
+            let bounded = verifier(50);
+            let kept = allocation_counter::measure(|| {
+                for token in &tokens {
+                    assert_eq!(kind(bounded.verify_now(token)), Ok(()));
+                }
+            });
+            assert!(kept.bytes_current > 0, "nothing was kept: {kept:?}");
+            // 3 KiB an entry, and as much again for the tables.
+            assert!(kept.bytes_current < 50 * 6 * 1024, "{kept:?}");
+        }
+        // Too long to be kept at all.
+        let long = issuer.token(|claims| claims.insert("x".into(), json!("x".repeat(4_000))));
+        let open = verifier(50);
         let kept = allocation_counter::measure(|| {
-            for token in &tokens {
-                assert_eq!(kind(bounded.verify_now(token)), Ok(()));
-            }
+            assert_eq!(kind(open.verify_now(&long)), Ok(()));
         });
-        assert!(kept.bytes_current > 0, "nothing was kept: {kept:?}");
-        // 3 KiB an entry, and as much again for the tables.
-        assert!(kept.bytes_current < 50 * 6 * 1024, "{kept:?}");
+        assert_eq!(kept.bytes_current, 0, "{kept:?}");
     }
-    // Too long to be kept at all.
-    let long = issuer.token(|claims| claims.insert("x".into(), json!("x".repeat(4_000))));
-    let open = verifier(50);
-    let kept = allocation_counter::measure(|| {
-        assert_eq!(kind(open.verify_now(&long)), Ok(()));
-    });
-    assert_eq!(kept.bytes_current, 0, "{kept:?}");
+}
+
+#[test]
+fn q5_expired_tokens_make_room() {
+    let clock = TestClock::new();
+    let issuer = TestIssuer::new(Algorithm::Es256).clock(clock.clone());
+    let keys = Asked::new(0);
+    let builder = asking(&keys).clock(clock.clone());
+    let verifier = builder.cache(100).build().unwrap();
+    let mut late = 0;
+    // Those of one day fill half of the room, and are asked for again and again until they expire.
+    for _day in 0..8 {
+        let tokens: Vec<_> = (0..50).map(|_| issuer.token(|_| ())).collect();
+        for round in 0..12 {
+            let before = keys.lookups();
+            for token in &tokens {
+                assert_eq!(kind(verifier.verify_now(token)), Ok(()));
+            }
+            if round >= 8 {
+                late += keys.lookups() - before;
+            }
+        }
+        clock.advance(Duration::from_secs(86_400));
+    }
+    // Of 1600: where the dead stay, it is a third.
+    assert!(late < 160, "{late} tokens were not found again");
 }
 
 #[test]
@@ -302,7 +349,8 @@ proptest! {
             let builder = Verifier::key_source(keys.clone()).audience(AUDIENCE).clock(clock.clone());
             builder.leeway(Duration::from_secs(10)).max_age(Duration::from_secs(300))
         };
-        let (cached, fresh) = (builder().cache(3).build().unwrap(), builder().no_cache().build().unwrap());
+        let fresh = builder().no_cache().build().unwrap();
+        let cached = MODES.map(|remembering| remembering(builder().cache(3)).build().unwrap());
         let tokens: Vec<_> = (0..6)
             .map(|number| {
                 let signer = if number % 2 == 0 { TestKeys::new() } else { TestKeys::other() };
@@ -325,10 +373,10 @@ proptest! {
             } else {
                 clock.advance(Duration::from_secs(seconds));
             }
-            prop_assert_eq!(
-                kind(cached.verify_now(&tokens[token])),
-                kind(fresh.verify_now(&tokens[token]))
-            );
+            let expected = kind(fresh.verify_now(&tokens[token]));
+            for cached in &cached {
+                prop_assert_eq!(kind(cached.verify_now(&tokens[token])), expected);
+            }
         }
     }
 }

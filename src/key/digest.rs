@@ -1,0 +1,134 @@
+//! Digests under a key that nobody knows: names for what must not be kept itself.
+
+#[cfg(feature = "aws-lc-rs")]
+use self::aws_lc::Mac;
+#[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+use self::missing::Mac;
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+use self::rust_crypto::Mac;
+use crate::{
+    error::ConfigError,
+    secret::{Secret, random},
+};
+
+/// Makes digests: HMAC-SHA-256 (RFC 2104) under a random key of its own.
+///
+/// Whoever reads a digest learns nothing of the message, and cannot even test a guess.
+pub(crate) struct Digester(Mac);
+
+impl Digester {
+    pub(crate) fn new() -> Result<Self, ConfigError> {
+        Mac::new(Secret::new(random::<DIGEST>()).expose()).map(Self)
+    }
+
+    /// The digest, unless the cryptographic library fails.
+    pub(crate) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
+        self.0.digest(message)
+    }
+}
+
+/// How long a digest is, and its key, in bytes.
+pub(crate) const DIGEST: usize = 32;
+
+#[cfg(feature = "aws-lc-rs")]
+mod aws_lc {
+    use aws_lc_rs::hmac;
+
+    use super::DIGEST;
+    use crate::error::ConfigError;
+
+    // Boxed: its two prepared hash states take over a kilobyte.
+    pub(super) struct Mac(Box<hmac::Key>);
+
+    impl Mac {
+        pub(super) fn new(key: &[u8]) -> Result<Self, ConfigError> {
+            Ok(Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key))))
+        }
+
+        pub(super) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
+            hmac::sign(&self.0, message).as_ref().try_into().ok()
+        }
+    }
+}
+
+#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
+mod rust_crypto {
+    use jsonwebtoken::{Algorithm, EncodingKey, crypto::rust_crypto::DEFAULT_PROVIDER};
+
+    use super::DIGEST;
+    use crate::error::ConfigError;
+
+    // jsonwebtoken's signers are not `Sync`, so each digest makes its own.
+    pub(super) struct Mac(EncodingKey);
+
+    impl Mac {
+        pub(super) fn new(key: &[u8]) -> Result<Self, ConfigError> {
+            Ok(Self(EncodingKey::from_secret(key)))
+        }
+
+        pub(super) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
+            let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::HS256, &self.0).ok()?;
+            signer.try_sign(message).ok()?.try_into().ok()
+        }
+    }
+}
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod missing {
+    use super::DIGEST;
+    use crate::error::ConfigError;
+
+    /// There is nothing to make digests with in a build without cryptography.
+    pub(super) enum Mac {}
+
+    impl Mac {
+        pub(super) fn new(_: &[u8]) -> Result<Self, ConfigError> {
+            Err(ConfigError::NoCrypto)
+        }
+
+        pub(super) fn digest(&self, _: &[u8]) -> Option<[u8; DIGEST]> {
+            match *self {}
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_differ_by_message_and_by_key() {
+        let (one, other) = (Digester::new().unwrap(), Digester::new().unwrap());
+        assert_eq!(one.digest(b"token"), one.digest(b"token"));
+        assert_ne!(one.digest(b"token"), one.digest(b"tokem"));
+        assert_ne!(one.digest(b"token"), other.digest(b"token"));
+        assert_ne!(one.digest(b"token").unwrap(), [0; DIGEST]);
+    }
+
+    #[test]
+    fn a_digest_is_hmac_sha_256() {
+        // RFC 4231 §4.3.
+        let digest = Digester(Mac::new(b"Jefe").unwrap()).digest(b"what do ya want for nothing?");
+        let hex: String = digest
+            .unwrap()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(
+            hex,
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_cryptography_there_is_no_digest() {
+        assert!(matches!(Digester::new(), Err(ConfigError::NoCrypto)));
+    }
+}

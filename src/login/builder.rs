@@ -1,0 +1,99 @@
+//! The choices of a login.
+
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use crate::{
+    clock::{Clock, SystemClock},
+    event::{EventSink, Events},
+    login::{
+        DeviceCookies, Login, PasswordHasher, ThrottleStore, UnlockHook, UserStore,
+        throttle::{HardLock, ThrottleKeys, Turnstile},
+        use_case::Inner,
+    },
+    secret::SecretKey,
+};
+
+/// The choices of a [`Login`].
+#[must_use]
+pub struct LoginBuilder<U, T> {
+    users: U,
+    throttle: T,
+    secret: SecretKey,
+    hasher: Option<PasswordHasher>,
+    lock: Option<HardLock>,
+    patience: Duration,
+    events: Events,
+    clock: Arc<dyn Clock>,
+}
+
+impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
+    pub(super) fn new(users: U, throttle: T, secret: SecretKey) -> Self {
+        Self {
+            users,
+            throttle,
+            secret,
+            hasher: None,
+            lock: None,
+            patience: Duration::from_secs(2),
+            events: Events::default(),
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+
+    /// Hashes otherwise than [`PasswordHasher::new`].
+    pub fn hasher(mut self, hasher: PasswordHasher) -> Self {
+        self.hasher = Some(hasher);
+        self
+    }
+
+    /// Locks a name after so many failures within a day, until [`Login::unlock`].
+    ///
+    /// Off by default: anybody can lock anybody's name. Trusted devices still get in.
+    pub fn hard_lock(mut self, failures: NonZeroU32, hook: impl UnlockHook) -> Self {
+        self.lock = Some(HardLock::new(failures, hook));
+        self
+    }
+
+    /// How long a login waits for others of the same name that are being looked at: 2 s by default.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Who is told what became of each attempt.
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Events::to(sink);
+        self
+    }
+
+    /// Takes the time for device cookies from here.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The login.
+    #[must_use]
+    pub fn build(self) -> Login<U, T> {
+        let keys = ThrottleKeys::new(&self.secret);
+        Login::from_inner(Inner {
+            users: self.users,
+            turnstile: Turnstile::new(self.throttle, keys, self.lock, self.patience),
+            hasher: self.hasher.unwrap_or_default(),
+            devices: DeviceCookies::new(&self.secret),
+            events: self.events,
+            clock: self.clock,
+            warned: false.into(),
+        })
+    }
+}
+
+impl<U, T> fmt::Debug for LoginBuilder<U, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginBuilder")
+            .field("hasher", &self.hasher)
+            .field("lock", &self.lock)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}

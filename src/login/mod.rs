@@ -1,0 +1,57 @@
+//! Signing in with a password: hashing, throttling, and the ports to users and counters.
+//!
+//! [`Login`] is the whole of it below HTTP: it takes what a person typed and says who it is, or to
+//! wait, or no. It asks two ports, a [`UserStore`] and a [`ThrottleStore`], and a [`PasswordHasher`].
+//!
+//! # Examples
+//!
+//! ```
+//! use std::net::IpAddr;
+//!
+//! use tower_jwt_auth::login::{
+//!     Attempt, Identifier, Login, LoginOutcome, MemoryThrottle, Password, UserStore,
+//! };
+//!
+//! async fn sign_in<U: UserStore>(
+//!     login: &Login<U, MemoryThrottle>,
+//!     (name, password): (&str, String),
+//!     client: Option<IpAddr>,
+//! ) -> Result<String, Box<dyn std::error::Error>> {
+//!     // What cannot be right is refused before anything is asked or hashed: 400.
+//!     let attempt = Attempt::new(Identifier::new(name)?, Password::new(password)?).from(client);
+//!     Ok(match login.attempt(&attempt).await {
+//!         LoginOutcome::Accepted(accepted) => format!("hello {}", accepted.user().subject),
+//!         LoginOutcome::Wait { retry_after } => format!("wait {} s", retry_after.as_secs()),
+//!         LoginOutcome::Refused => "no".to_owned(),
+//!         _ => "come back later".to_owned(),
+//!     })
+//! }
+//! ```
+
+mod attempt;
+mod builder;
+mod device;
+mod identifier;
+mod password;
+mod throttle;
+mod throttle_memory;
+mod use_case;
+mod user;
+
+pub use self::{
+    attempt::{Accepted, Attempt, LoginOutcome},
+    builder::LoginBuilder,
+    device::{DeviceCookies, TrustedDevice},
+    identifier::{Identifier, IdentifierError},
+    password::{
+        Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,
+        Verification,
+    },
+    throttle::{
+        AttemptOutcome, Network, Reservation, Reserve, Settled, ThrottleKey, ThrottleRow,
+        ThrottleRule, ThrottleStore, UnlockHook,
+    },
+    throttle_memory::MemoryThrottle,
+    use_case::Login,
+    user::{NewUser, User, UserStore},
+};

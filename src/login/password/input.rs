@@ -1,0 +1,89 @@
+//! A password as it was typed.
+
+use std::{fmt, sync::Arc};
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfkc_quick};
+
+use super::PasswordError;
+use crate::secret::Secret;
+
+/// A password as it was typed: 1 to 1024 bytes, never trimmed, never cut, never printed.
+///
+/// Kept in NFKC as well, as [NIST SP 800-63B §3.1.1.2] asks, so that it does not matter which of two
+/// keyboards composes an accent. Clones share one memory, which is wiped with the last of them.
+///
+/// [NIST SP 800-63B §3.1.1.2]: https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver
+#[derive(Clone)]
+pub struct Password {
+    typed: Arc<Secret<String>>,
+    normalised: Arc<Secret<String>>,
+}
+
+impl Password {
+    /// Takes what was typed.
+    ///
+    /// # Errors
+    ///
+    /// - [`PasswordError::Empty`]
+    /// - [`PasswordError::TooLong`]: more than 1024 bytes. HTTP says 400 to both, before any hashing.
+    pub fn new(typed: impl Into<Secret<String>>) -> Result<Self, PasswordError> {
+        let typed = typed.into();
+        match typed.expose().len() {
+            0 => return Err(PasswordError::Empty),
+            1..=MAX_BYTES => {}
+            _ => return Err(PasswordError::TooLong),
+        }
+        let typed = Arc::new(typed);
+        let normalised = match is_nfkc_quick(typed.expose().chars()) {
+            IsNormalized::Yes => Arc::clone(&typed),
+            _ => {
+                // Never grows: what a move leaves behind would not be wiped.
+                let mut text = String::with_capacity(typed.expose().len() * NFKC_GROWTH);
+                text.extend(typed.expose().nfkc());
+                Arc::new(Secret::new(text))
+            }
+        };
+        Ok(Self { typed, normalised })
+    }
+
+    /// What Argon2 is given.
+    pub(super) fn normalised(&self) -> &[u8] {
+        self.normalised.expose().as_bytes()
+    }
+
+    /// What bcrypt is given: those hashes come from elsewhere, where it was hashed as it was typed.
+    pub(super) fn typed(&self) -> &[u8] {
+        self.typed.expose().as_bytes()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+const MAX_BYTES: usize = 1024;
+/// NFKC makes UTF-8 at most this many times longer (UAX #15 §12).
+const NFKC_GROWTH: usize = 11;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_normal_form_never_outgrows_its_memory() {
+        let password = Password::new("\u{FDFA}".repeat(341)).unwrap();
+        assert_eq!(password.normalised.expose().len(), 341 * 33);
+        assert_eq!(password.normalised.expose().capacity(), 1023 * NFKC_GROWTH);
+    }
+
+    #[test]
+    fn one_text_in_two_encodings_is_one_password() {
+        let composed = Password::new("ﬁancé ".to_owned()).unwrap();
+        let decomposed = Password::new("fiance\u{301} ".to_owned()).unwrap();
+        assert_eq!(composed.normalised(), decomposed.normalised());
+        assert_eq!(composed.normalised(), "fiancé ".as_bytes());
+        assert_eq!(composed.typed(), "ﬁancé ".as_bytes());
+    }
+}

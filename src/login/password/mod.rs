@@ -1,0 +1,17 @@
+//! Passwords: what was typed, what is kept, and the work between them.
+
+mod builder;
+mod cost;
+mod hasher;
+mod input;
+mod pepper;
+mod pool;
+mod stored;
+
+pub use self::{
+    builder::PasswordHasherBuilder,
+    cost::Argon2Cost,
+    hasher::{PasswordError, PasswordHasher, Verification},
+    input::Password,
+    stored::PasswordHash,
+};

@@ -1,0 +1,203 @@
+//! Takes an attempt through all its counters.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+
+use super::{
+    AttemptOutcome, HardLock, Network, Reservation, Reserve, ThrottleKey, ThrottleKeys,
+    ThrottleRule, ThrottleStore, gate::Gate,
+};
+use crate::{error::StoreError, login::Identifier};
+
+/// Takes attempts through their counters, before and after the password is looked at.
+#[derive(Debug)]
+pub(in crate::login) struct Turnstile<T> {
+    store: T,
+    keys: ThrottleKeys,
+    lock: Option<HardLock>,
+    patience: Duration,
+    gate: Gate,
+    /// Those who wait for open attempts: each of them asks the store again and again.
+    waiting: Semaphore,
+}
+
+/// An attempt that was counted and may go on.
+#[derive(Debug)]
+#[must_use]
+pub(in crate::login) struct Admission {
+    reserved: Vec<Reservation>,
+    lock: Option<Reservation>,
+    locked: bool,
+}
+
+impl Admission {
+    /// Whether the name is locked: the password is looked at all the same, and refused.
+    pub(in crate::login) fn is_locked(&self) -> bool {
+        self.locked
+    }
+}
+
+/// Why an attempt may not go on.
+#[derive(Debug)]
+pub(in crate::login) enum Denied {
+    Wait(Duration),
+    /// Open attempts decide, and were not settled in time.
+    Crowded,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl<T: ThrottleStore> Turnstile<T> {
+    pub(in crate::login) fn new(
+        store: T,
+        keys: ThrottleKeys,
+        lock: Option<HardLock>,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            store,
+            keys,
+            lock,
+            patience,
+            gate: Gate::new(),
+            waiting: Semaphore::new(WAITING),
+        }
+    }
+
+    /// Counts an attempt at a name from a network.
+    pub(in crate::login) async fn admit(
+        &self,
+        identifier: &Identifier,
+        network: Network,
+    ) -> Result<Admission, Denied> {
+        let give_up = Instant::now() + self.patience;
+        let pair = self.keys.pair(identifier, network);
+        let mut admission = Admission {
+            reserved: vec![self.pass(&pair, &ThrottleRule::PAIR, give_up).await?],
+            lock: None,
+            locked: false,
+        };
+        let name = self.keys.name(identifier);
+        match self.pass(&name, &ThrottleRule::NAME, give_up).await {
+            Ok(reservation) => admission.reserved.push(reservation),
+            Err(denied) => {
+                self.give_back(admission).await;
+                return Err(denied);
+            }
+        }
+        if let Some(lock) = &self.lock {
+            match self
+                .pass(&self.keys.lock(identifier), &lock.rule, give_up)
+                .await
+            {
+                Ok(reservation) => admission.lock = Some(reservation),
+                Err(Denied::Wait(_)) => admission.locked = true,
+                Err(denied) => {
+                    self.give_back(admission).await;
+                    return Err(denied);
+                }
+            }
+        }
+        Ok(admission)
+    }
+
+    /// Counts an attempt from a trusted device, which others' guesses do not hold up.
+    pub(in crate::login) async fn admit_device(&self, device: &[u8]) -> Result<Admission, Denied> {
+        let give_up = Instant::now() + self.patience;
+        let key = self.keys.device(device);
+        Ok(Admission {
+            reserved: vec![self.pass(&key, &ThrottleRule::PAIR, give_up).await?],
+            lock: None,
+            locked: false,
+        })
+    }
+
+    /// Writes down what came of an attempt; whether it locked the name.
+    ///
+    /// A store that fails here changes nothing about the answer: the attempt was counted already, and
+    /// stays so.
+    pub(in crate::login) async fn settle(
+        &self,
+        admission: Admission,
+        identifier: &Identifier,
+        outcome: AttemptOutcome,
+    ) -> bool {
+        for reservation in admission.reserved {
+            self.settle_one(reservation, outcome).await;
+        }
+        let Some((lock, reservation)) = self.lock.as_ref().zip(admission.lock) else {
+            return false;
+        };
+        let locked_now = self.settle_one(reservation, outcome).await;
+        if locked_now {
+            lock.tell(identifier).await;
+        }
+        locked_now
+    }
+
+    /// Opens a hard lock and forgets the name's failures.
+    pub(in crate::login) async fn unlock(&self, identifier: &Identifier) -> Result<(), StoreError> {
+        self.store.clear(&self.keys.name(identifier)).await?;
+        self.store.clear(&self.keys.lock(identifier)).await
+    }
+
+    /// Lets an attempt through one counter, or waits for the open ones that decide about it.
+    async fn pass(
+        &self,
+        key: &ThrottleKey,
+        rule: &ThrottleRule,
+        give_up: Instant,
+    ) -> Result<Reservation, Denied> {
+        let mut place = None;
+        loop {
+            // Before the store is asked, so that nothing happens unnoticed in between.
+            let settled = self.gate.wait(key);
+            let held = match self.store.reserve(key, rule).await? {
+                Reserve::Granted(reservation) => return Ok(reservation),
+                Reserve::Wait(wait) => return Err(Denied::Wait(wait)),
+                Reserve::Pending(held) => held,
+            };
+            if place.is_none() {
+                place = self.waiting.try_acquire().ok();
+            }
+            let left = give_up.saturating_duration_since(Instant::now());
+            if place.is_none() || left.is_zero() {
+                return Err(Denied::Crowded);
+            }
+            let look_again = left.min(LOOK_AGAIN).min(held.max(Duration::from_millis(1)));
+            if let Some(settled) = settled {
+                // Woken or not, the store knows.
+                let _ = timeout(look_again, settled).await;
+            }
+        }
+    }
+
+    async fn give_back(&self, admission: Admission) {
+        for reservation in admission.reserved {
+            self.settle_one(reservation, AttemptOutcome::Undecided)
+                .await;
+        }
+    }
+
+    /// Whether a wait began that only unlocking ends.
+    async fn settle_one(&self, reservation: Reservation, outcome: AttemptOutcome) -> bool {
+        let key = *reservation.key();
+        let settled = self.store.settle(reservation, outcome).await;
+        self.gate.wake(&key, outcome);
+        settled.is_ok_and(|settled| settled.wait >= ThrottleRule::FOREVER)
+    }
+}
+
+/// How often those look who wait for an attempt of another process.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// More than that many wait in no honest crowd.
+const WAITING: usize = 512;

@@ -1,0 +1,169 @@
+//! Login counters in the memory of one process.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    error::StoreError,
+    login::{
+        AttemptOutcome, Reservation, Reserve, Settled, ThrottleKey, ThrottleRow, ThrottleRule,
+        ThrottleStore,
+    },
+};
+
+/// Login counters in the memory of one process, bounded.
+///
+/// Clones share their counters. They die with the process, and two processes count apart: a guesser
+/// has as many times the attempts as there are processes.
+///
+/// When it is full, counters that were forgotten anyway go first, then those with the fewest failures.
+/// Whoever wants to push a counter out must therefore make as many failures at each of 100 000 other
+/// names, and every one of them costs a hash.
+#[derive(Clone)]
+pub struct MemoryThrottle {
+    rows: Arc<Mutex<HashMap<ThrottleKey, ThrottleRow>>>,
+    capacity: usize,
+    clock: Arc<dyn Clock>,
+    start: Instant,
+}
+
+impl MemoryThrottle {
+    /// Up to 100 000 counters, about 10 MB.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(SystemClock::new())
+    }
+
+    /// The same by another clock, of which only the monotonic half is used.
+    #[must_use]
+    pub fn with_clock(clock: impl Clock) -> Self {
+        Self {
+            rows: Arc::default(),
+            capacity: CAPACITY,
+            start: clock.monotonic(),
+            clock: Arc::new(clock),
+        }
+    }
+
+    /// Keeps up to so many counters, at least 16. A name in use takes two.
+    #[must_use]
+    pub fn capacity(mut self, rows: usize) -> Self {
+        self.capacity = rows.max(16);
+        self
+    }
+
+    /// How many counters are kept now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows().len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows().is_empty()
+    }
+
+    fn now(&self) -> Timestamp {
+        let since = self.clock.monotonic().saturating_duration_since(self.start);
+        // Not zero, which is the time of a row that was never used.
+        Timestamp::from_millis(1).plus(since)
+    }
+
+    fn rows(&self) -> MutexGuard<'_, HashMap<ThrottleKey, ThrottleRow>> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reserve_now(&self, key: &ThrottleKey, rule: &ThrottleRule) -> Reserve<Reservation> {
+        let now = self.now();
+        let mut rows = self.rows();
+        if rows.len() >= self.capacity && !rows.contains_key(key) {
+            make_room(&mut rows, self.capacity, now);
+        }
+        match rows.entry(*key).or_default().reserve(rule, now) {
+            Reserve::Granted(batch) => Reserve::Granted(Reservation::new(*key, *rule, batch)),
+            Reserve::Pending(held) => Reserve::Pending(held),
+            Reserve::Wait(wait) => Reserve::Wait(wait),
+        }
+    }
+
+    fn settle_now(&self, reservation: &Reservation, outcome: AttemptOutcome) -> Settled {
+        let now = self.now();
+        let mut rows = self.rows();
+        // A row that was pushed out says nothing any more.
+        let Some(row) = rows.get_mut(reservation.key()) else {
+            return Settled::default();
+        };
+        let settled = row.settle(reservation.rule(), now, reservation.batch(), outcome);
+        if row.is_spent(now) {
+            rows.remove(reservation.key());
+        }
+        settled
+    }
+}
+
+impl ThrottleStore for MemoryThrottle {
+    async fn reserve(
+        &self,
+        key: &ThrottleKey,
+        rule: &ThrottleRule,
+    ) -> Result<Reserve<Reservation>, StoreError> {
+        Ok(self.reserve_now(key, rule))
+    }
+
+    async fn settle(
+        &self,
+        reservation: Reservation,
+        outcome: AttemptOutcome,
+    ) -> Result<Settled, StoreError> {
+        Ok(self.settle_now(&reservation, outcome))
+    }
+
+    async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {
+        self.rows().remove(key);
+        Ok(())
+    }
+}
+
+impl Default for MemoryThrottle {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryThrottle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryThrottle")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Drops what is forgotten anyway, or else an eighth of the rows, so that the search pays for many
+/// insertions.
+fn make_room(rows: &mut HashMap<ThrottleKey, ThrottleRow>, capacity: usize, now: Timestamp) {
+    rows.retain(|_, row| !row.is_spent(now));
+    let enough = capacity - capacity / 8;
+    if rows.len() <= enough {
+        return;
+    }
+    let rank = |row: &ThrottleRow| (row.open, row.failures, row.forgotten_at);
+    let mut ranked: Vec<_> = rows.iter().map(|(key, row)| (rank(row), *key)).collect();
+    let excess = ranked.len() - enough;
+    ranked.select_nth_unstable(excess);
+    for (_, key) in ranked.into_iter().take(excess) {
+        rows.remove(&key);
+    }
+}
+
+const CAPACITY: usize = 100_000;
+
+/// The default capacity's memory, as its doc says.
+const _: () =
+    assert!(CAPACITY * (size_of::<ThrottleRow>() + size_of::<ThrottleKey>() + 1) < 10_000_000);

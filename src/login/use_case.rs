@@ -1,0 +1,321 @@
+//! The login itself.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    clock::{Clock, Timestamp},
+    error::StoreError,
+    event::{AuthEvent, Events},
+    login::{
+        Accepted, Attempt, AttemptOutcome, DeviceCookies, Identifier, LoginBuilder, LoginOutcome,
+        Password, PasswordError, PasswordHasher, ThrottleStore, User, UserStore,
+        device::TrustedDevice,
+        throttle::{Admission, Denied, Turnstile},
+    },
+    secret::SecretKey,
+};
+
+/// Signs people in by identifier and password. Clones share everything.
+///
+/// # Order
+///
+/// 1. The attempt is counted, or told to wait: before anything is asked about the user, so that a
+///    wait is the same for names that exist and names that do not.
+/// 2. The user is looked up. With a genuine device cookie this comes first, and if the cookie is this
+///    user's, the device's own counter takes the place of the others.
+/// 3. The password is hashed and compared; for nobody, with a hash that no password has.
+/// 4. Only then it is looked at whether the account is disabled or locked.
+/// 5. What came of it is written down: a right password gives the attempt back.
+/// 6. An outdated hash is replaced, unless the password was changed meanwhile. If that fails, the next
+///    login tries again; this one has succeeded.
+pub struct Login<U, T> {
+    inner: Arc<Inner<U, T>>,
+}
+
+pub(super) struct Inner<U, T> {
+    pub(super) users: U,
+    pub(super) turnstile: Turnstile<T>,
+    pub(super) hasher: PasswordHasher,
+    pub(super) devices: DeviceCookies,
+    pub(super) events: Events,
+    pub(super) clock: Arc<dyn Clock>,
+    /// Whether it was said that no network is known.
+    pub(super) warned: AtomicBool,
+}
+
+impl<U: UserStore, T: ThrottleStore> Login<U, T> {
+    /// Over these users and counters. The keys of counters and device cookies are derived from
+    /// `secret`, so that all processes of a service need the same.
+    pub fn builder(users: U, throttle: T, secret: SecretKey) -> LoginBuilder<U, T> {
+        LoginBuilder::new(users, throttle, secret)
+    }
+
+    pub(super) fn from_inner(inner: Inner<U, T>) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Tries to sign somebody in.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime with time.
+    ///
+    /// # Cancel safety
+    ///
+    /// An attempt that is dropped on its way stays counted: hanging up is no way to guess for free.
+    pub async fn attempt(&self, attempt: &Attempt) -> LoginOutcome {
+        match self.inner.attempt(attempt).await {
+            Ok(outcome) => outcome,
+            Err(Stopped::Store(error)) => {
+                note_store(&error);
+                LoginOutcome::Unavailable
+            }
+            Err(Stopped::Wait(wait)) => {
+                let retry_after = wait.max(SECOND);
+                let events = &self.inner.events;
+                events.tell(|| AuthEvent::LoginThrottled { retry_after });
+                LoginOutcome::Wait { retry_after }
+            }
+            Err(Stopped::Busy(wait)) => LoginOutcome::Busy {
+                retry_after: wait.max(SECOND),
+            },
+        }
+    }
+
+    /// Opens a [hard lock](LoginBuilder::hard_lock) and forgets the name's failures.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the counters' store does not answer.
+    pub async fn unlock(&self, identifier: &Identifier) -> Result<(), StoreError> {
+        self.inner.turnstile.unlock(identifier).await
+    }
+
+    /// The users.
+    #[must_use]
+    pub fn users(&self) -> &U {
+        &self.inner.users
+    }
+
+    /// The hasher, for passwords that are set.
+    #[must_use]
+    pub fn hasher(&self) -> &PasswordHasher {
+        &self.inner.hasher
+    }
+}
+
+impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
+    async fn attempt(&self, attempt: &Attempt) -> Result<LoginOutcome, Stopped> {
+        let now = Timestamp::from(self.clock.now());
+        let Attempt {
+            identifier,
+            password,
+            ..
+        } = attempt;
+        let device = attempt
+            .device
+            .as_deref()
+            .and_then(|cookie| self.devices.read(cookie, now));
+        let (admission, user) = match device {
+            Some(device) => self.admit_device(attempt, &device).await?,
+            None => {
+                let admission = self.admit(attempt).await?;
+                match self.users.find(identifier).await {
+                    Ok(user) => (admission, user),
+                    Err(error) => {
+                        self.give_back(admission, identifier).await;
+                        return Err(error.into());
+                    }
+                }
+            }
+        };
+
+        let verified = match self.verify(password, user.as_ref()).await {
+            Ok(verified) => verified,
+            Err(stopped) => {
+                self.give_back(admission, identifier).await;
+                return Err(stopped);
+            }
+        };
+        // Not before the hash, and a right password on a disabled account counts as a wrong one: nothing
+        // tells them apart.
+        let user = match user {
+            Some(user) if verified.matches && !user.disabled && !admission.is_locked() => user,
+            user => {
+                let subject = user.as_ref().map(|user| &*user.subject);
+                let reason = || match &user {
+                    None => "unknown_user",
+                    Some(_) if verified.unusable => "unusable_hash",
+                    Some(_) if !verified.matches => "wrong_password",
+                    Some(user) if user.disabled => "disabled",
+                    Some(_) => "locked",
+                };
+                let failed = AttemptOutcome::Failed;
+                let locked_now = self.turnstile.settle(admission, identifier, failed).await;
+                self.events.tell(|| AuthEvent::LoginFailed {
+                    subject,
+                    reason: reason(),
+                });
+                if locked_now {
+                    self.events.tell(|| AuthEvent::LoginLocked { subject });
+                }
+                return Ok(LoginOutcome::Refused);
+            }
+        };
+        let succeeded = AttemptOutcome::Succeeded;
+        self.turnstile
+            .settle(admission, identifier, succeeded)
+            .await;
+        let subject = &*user.subject;
+        self.events.tell(|| AuthEvent::LoginSucceeded { subject });
+        if verified.outdated {
+            self.upgrade(&user, password).await;
+        }
+        Ok(LoginOutcome::Accepted(Accepted {
+            device: self.devices.mint(&user.subject, now),
+            user,
+        }))
+    }
+
+    async fn admit(&self, attempt: &Attempt) -> Result<Admission, Stopped> {
+        if attempt.network.is_unknown() && !self.warned.swap(true, Ordering::Relaxed) {
+            note_unknown_network();
+        }
+        Ok(self
+            .turnstile
+            .admit(&attempt.identifier, attempt.network)
+            .await?)
+    }
+
+    /// The user first: only their own device counts apart.
+    async fn admit_device(
+        &self,
+        attempt: &Attempt,
+        device: &TrustedDevice,
+    ) -> Result<(Admission, Option<User>), Stopped> {
+        let user = self.users.find(&attempt.identifier).await?;
+        let theirs = user
+            .as_ref()
+            .is_some_and(|user| device.belongs_to(&user.subject));
+        let admission = if theirs {
+            self.turnstile.admit_device(device.nonce()).await?
+        } else {
+            self.admit(attempt).await?
+        };
+        Ok((admission, user))
+    }
+
+    async fn verify(&self, password: &Password, user: Option<&User>) -> Result<Verified, Stopped> {
+        let stored = user.and_then(|user| user.password.as_ref());
+        let first = self.hasher.verify(password, stored).await;
+        let unusable = first == Err(PasswordError::UnusableHash);
+        // That was refused at once: take the time all the same.
+        let verification = match unusable {
+            true => self.hasher.verify(password, None).await,
+            false => first,
+        };
+        match verification {
+            Ok(verification) => Ok(Verified {
+                matches: verification.matches(),
+                outdated: verification.is_outdated(),
+                unusable,
+            }),
+            Err(PasswordError::Busy { retry_after }) => Err(Stopped::Busy(retry_after)),
+            Err(_) => Err(Stopped::Busy(SECOND)),
+        }
+    }
+
+    async fn upgrade(&self, user: &User, password: &Password) {
+        let Some(old) = &user.password else {
+            return;
+        };
+        let Ok(new) = self.hasher.hash(password).await else {
+            return;
+        };
+        let subject = &*user.subject;
+        match self.users.replace_hash(subject, old, &new).await {
+            Ok(true) => self.events.tell(|| AuthEvent::PasswordRehashed { subject }),
+            // It was changed meanwhile.
+            Ok(false) => {}
+            Err(error) => note_store(&error),
+        }
+    }
+
+    async fn give_back(&self, admission: Admission, identifier: &Identifier) {
+        self.turnstile
+            .settle(admission, identifier, AttemptOutcome::Undecided)
+            .await;
+    }
+}
+
+impl<U, T> Clone for Login<U, T> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<U, T> fmt::Debug for Login<U, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("hasher", &self.inner.hasher)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Verified {
+    matches: bool,
+    outdated: bool,
+    unusable: bool,
+}
+
+/// Why an attempt came to no verdict.
+enum Stopped {
+    Wait(Duration),
+    Busy(Duration),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Denied> for Stopped {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Wait(wait) => Self::Wait(wait),
+            Denied::Crowded => Self::Wait(SECOND),
+            Denied::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+fn note_store(error: &StoreError) {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(%error, "a store failed during a login");
+    #[cfg(not(feature = "tracing"))]
+    let _ = error;
+}
+
+fn note_unknown_network() {
+    #[cfg(feature = "tracing")]
+    tracing::warn!(
+        "the network of a login is not known: all networks share one counter for each name, and \
+         whoever guesses at a name keeps its owner waiting on devices that are not trusted"
+    );
+}
+
+/// The least that `Retry-After` can say.
+const SECOND: Duration = Duration::from_secs(1);

@@ -1,0 +1,64 @@
+//! The device cookie's value.
+
+use std::time::Duration;
+
+use tower_jwt_auth::{clock::Timestamp, login::DeviceCookies, secret::SecretKey};
+
+fn cookies(byte: u8) -> DeviceCookies {
+    DeviceCookies::new(&SecretKey::from_bytes([byte; 32]).unwrap())
+}
+
+const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+#[test]
+fn a_device_is_trusted_for_a_year_and_for_one_subject() {
+    let value = cookies(1).mint("user-1", NOW);
+    let last = NOW.plus(DeviceCookies::MAX_AGE - Duration::from_millis(1));
+    let device = cookies(1).read(&value, last).unwrap();
+    assert!(device.belongs_to("user-1"));
+    assert!(!device.belongs_to("user-10") && !device.belongs_to(""));
+    assert!(
+        cookies(1)
+            .read(&value, NOW.plus(DeviceCookies::MAX_AGE))
+            .is_none()
+    );
+    assert!(cookies(2).read(&value, NOW).is_none());
+    assert_ne!(
+        value,
+        cookies(1).mint("user-1", NOW),
+        "each device has its own"
+    );
+}
+
+#[test]
+fn a_rolled_secret_reads_the_devices_of_the_one_before() {
+    let key = |byte| SecretKey::from_bytes([byte; 32]).unwrap();
+    let old = cookies(1).mint("user-1", NOW);
+    let rolled = DeviceCookies::new(&key(2).or_older(key(1)));
+    assert!(rolled.read(&old, NOW).is_some());
+    assert!(cookies(2).read(&rolled.mint("user-1", NOW), NOW).is_some());
+}
+
+#[test]
+fn a_value_with_any_character_changed_is_refused() {
+    let value = cookies(1).mint("user-1", NOW);
+    for at in 0..value.len() {
+        for other in ['A', 'b', '0', '-', '_', '=', '+', ' ', '\0'] {
+            if value.as_bytes()[at] != other as u8 {
+                let mut changed = value.clone().into_bytes();
+                changed[at] = other as u8;
+                let changed = String::from_utf8(changed).unwrap();
+                assert!(cookies(1).read(&changed, NOW).is_none(), "{at}: {changed}");
+            }
+        }
+    }
+    for other in [
+        "",
+        &value[1..],
+        &value[..value.len() - 1],
+        &format!("{value}="),
+        &format!("{value}A"),
+    ] {
+        assert!(cookies(1).read(other, NOW).is_none(), "{other}");
+    }
+}

@@ -1,0 +1,204 @@
+//! Users in memory, and a login over them that hashes cheaply.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tower_jwt_auth::{
+    error::StoreError,
+    login::{
+        Argon2Cost, Attempt, Identifier, Login, LoginBuilder, LoginOutcome, MemoryThrottle,
+        NewUser, Password, PasswordHash, PasswordHasher, PasswordHasherBuilder, User, UserStore,
+    },
+    secret::SecretKey,
+    test_util::TestClock,
+};
+
+#[derive(Clone, Default)]
+pub(crate) struct Users {
+    rows: Arc<Mutex<HashMap<String, User>>>,
+    pub(crate) found: Arc<AtomicUsize>,
+    pub(crate) replaced: Arc<AtomicUsize>,
+    pub(crate) down: Arc<AtomicBool>,
+    pub(crate) read_only: Arc<AtomicBool>,
+}
+
+impl Users {
+    pub(crate) fn put(&self, name: &str, user: User) {
+        let name = Identifier::new(name).unwrap().as_str().to_owned();
+        self.rows.lock().unwrap().insert(name, user);
+    }
+
+    pub(crate) fn hash(&self, name: &str) -> String {
+        self.rows.lock().unwrap()[name]
+            .password
+            .as_ref()
+            .unwrap()
+            .expose()
+            .to_owned()
+    }
+
+    fn up(&self) -> Result<(), StoreError> {
+        match self.down.load(Ordering::Relaxed) {
+            true => Err(StoreError::unavailable("unplugged")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl UserStore for Users {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+        self.up()?;
+        self.found.fetch_add(1, Ordering::Relaxed);
+        Ok(self.rows.lock().unwrap().get(identifier.as_str()).cloned())
+    }
+
+    async fn replace_hash(
+        &self,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        if self.read_only.load(Ordering::Relaxed) {
+            return Err(StoreError::unavailable("read-only replica"));
+        }
+        let mut rows = self.rows.lock().unwrap();
+        let row = rows.values_mut().find(|user| {
+            user.subject == subject
+                && user
+                    .password
+                    .as_ref()
+                    .is_some_and(|hash| hash.expose() == old.expose())
+        });
+        let Some(row) = row else { return Ok(false) };
+        row.password = Some(new.clone());
+        self.replaced.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    async fn create(&self, new: NewUser) -> Result<bool, StoreError> {
+        let mut rows = self.rows.lock().unwrap();
+        if rows.contains_key(new.identifier.as_str()) {
+            return Ok(false);
+        }
+        let user = User::new(new.subject)
+            .password(new.password)
+            .roles(new.roles);
+        rows.insert(new.identifier.as_str().to_owned(), user);
+        Ok(true)
+    }
+}
+
+/// Eight KiB and one pass: a hash in microseconds.
+pub(crate) fn cheap() -> PasswordHasherBuilder {
+    PasswordHasher::builder()
+        .cost(Argon2Cost::dangerous_custom(8, 1, 1).unwrap())
+        .concurrency(NonZeroUsize::new(2).unwrap())
+        .queue(10_000)
+        .wait(Duration::from_secs(60))
+}
+
+pub(crate) struct Fixture {
+    pub(crate) users: Users,
+    pub(crate) clock: TestClock,
+    pub(crate) throttle: MemoryThrottle,
+    pub(crate) hasher: PasswordHasher,
+}
+
+impl Fixture {
+    /// Ada and Bob, whose passwords are `right`.
+    pub(crate) async fn new() -> Self {
+        let clock = TestClock::new();
+        let fixture = Self {
+            users: Users::default(),
+            throttle: MemoryThrottle::with_clock(clock.clone()),
+            clock,
+            hasher: cheap().build().unwrap(),
+        };
+        for (name, subject) in [("ada", "user-1"), ("bob", "user-2")] {
+            let hash = fixture.hasher.hash(&password("right")).await.unwrap();
+            fixture
+                .users
+                .put(name, User::new(subject).password(hash).roles(["admin"]));
+        }
+        fixture
+    }
+
+    pub(crate) fn builder(&self) -> LoginBuilder<Users, MemoryThrottle> {
+        let secret = SecretKey::from_bytes([9; 32]).unwrap();
+        Login::builder(self.users.clone(), self.throttle.clone(), secret)
+            .hasher(self.hasher.clone())
+            .clock(self.clock.clone())
+            .patience(Duration::from_secs(60))
+    }
+
+    pub(crate) fn login(&self) -> Login<Users, MemoryThrottle> {
+        self.builder().build()
+    }
+
+    pub(crate) fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+pub(crate) fn password(text: &str) -> Password {
+    Password::new(text.to_owned()).unwrap()
+}
+
+pub(crate) fn attempt(name: &str, text: &str) -> Attempt {
+    Attempt::new(Identifier::new(name).unwrap(), password(text)).from(address("192.0.2.1"))
+}
+
+pub(crate) fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// What an HTTP answer could show of an outcome.
+pub(crate) fn shown(outcome: &LoginOutcome) -> String {
+    match outcome {
+        LoginOutcome::Accepted(accepted) => format!("welcome {}", accepted.user().subject),
+        LoginOutcome::Refused => "no".to_owned(),
+        LoginOutcome::Wait { retry_after } => format!("wait {}", retry_after.as_secs_f64()),
+        LoginOutcome::Busy { .. } => "busy".to_owned(),
+        LoginOutcome::Unavailable => "unavailable".to_owned(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A hash that keeps a pool's only place for far longer than a look at a queue takes.
+pub(crate) struct Heavy {
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl Heavy {
+    pub(crate) async fn start(hasher: &PasswordHasher) -> Self {
+        // Of no password.
+        let stored = PasswordHash::new(
+            "$argon2id$v=19$m=32768,t=2,p=1$c29tZXNhbHQtMTZieXRlcw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+        );
+        let (hasher, (started, start)) = (hasher.clone(), tokio::sync::oneshot::channel());
+        let running = tokio::spawn(async move {
+            let text = password("anything");
+            let mut work = Box::pin(hasher.verify(&text, Some(&stored)));
+            let first = std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(work.as_mut().poll(cx).is_pending())
+            });
+            assert!(first.await);
+            started.send(()).unwrap();
+            assert!(!work.await.unwrap().matches());
+        });
+        start.await.unwrap();
+        Self { running }
+    }
+
+    pub(crate) async fn finish(self) {
+        self.running.await.unwrap();
+    }
+}

@@ -85,6 +85,13 @@ impl Timestamp {
         Self(self.0.saturating_add(millis))
     }
 
+    /// This much earlier.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
     /// How much later this is; zero where it is earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -78,6 +78,7 @@ pub mod revoke;
 pub mod role_guard;
 pub mod secret;
 pub mod settings;
+pub mod store;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;

@@ -13,7 +13,8 @@ use crate::{clock::Timestamp, error::StoreError, principal::PrincipalKind, token
 /// # Implementing
 ///
 /// - Every method that changes something is atomic, and a single round trip where the store allows.
-/// - The store's clock is the only clock: no method is told the time.
+/// - The store's clock is the only clock: no method is told the time. Times are whole milliseconds,
+///   cut, not rounded, before anything is decided by them.
 /// - A session is revoked when its own row says so, or when its [`epoch`](SessionRecord::epoch) is
 ///   older than its subject's; a subject that the store never heard of has the epoch 0.
 /// - What ends sessions writes the [`Revocation`](crate::revoke::Revocation)s in the same step, each
@@ -32,7 +33,7 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Reads a session. It writes nothing.
     fn peek(&self, id: SessionId) -> impl Future<Output = Result<Option<Peek>, StoreError>> + Send;
 
-    /// Decides about a presented generation and makes the change, as [`decide`](super::decide)
+    /// Decides about a presented generation, which is below 2⁵³, and makes the change, as [`decide`](super::decide)
     /// and [`apply`](super::apply) do, in one step. `None`: no such session.
     ///
     /// Of a reused one it also writes the revocation.
@@ -51,14 +52,16 @@ pub trait SessionStore: Send + Sync + 'static {
         generation: u64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends a session; `false` where there was none alive.
+    /// Ends a session; `false` where there was none alive. One that has expired or was not used for
+    /// too long is marked as well, and its revocation written: its access tokens may outlive it.
     fn revoke(
         &self,
         id: SessionId,
         reason: RevokeReason,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Ends the subject's other sessions, and says how many there were.
+    /// Ends the subject's other sessions, as [`revoke`](Self::revoke) does, and says how many were
+    /// alive.
     fn revoke_others(
         &self,
         subject: &str,

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use tokio::{
@@ -13,7 +13,10 @@ use tokio::{
 };
 
 use super::{Feed, Revocation, RevocationLog, RevocationSet, Target};
-use crate::{clock::Timestamp, error::StoreError};
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    error::StoreError,
+};
 
 /// Tells every set of this process what is revoked, at once. Cheap to clone.
 ///
@@ -24,6 +27,7 @@ pub struct Broadcast {
 }
 
 struct Shared {
+    clock: Arc<dyn Clock>,
     live: Mutex<Live>,
     sender: broadcast::Sender<Revocation>,
 }
@@ -38,9 +42,14 @@ impl Broadcast {
     /// A broadcast that has nothing to tell yet.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock::new()))
+    }
+
+    pub(crate) fn with_clock(clock: Arc<dyn Clock>) -> Self {
         let (sender, _) = broadcast::channel(BACKLOG);
         Self {
             shared: Arc::new(Shared {
+                clock,
                 live: Mutex::default(),
                 sender,
             }),
@@ -58,7 +67,7 @@ impl Broadcast {
 
     /// Tells it to all who listen.
     pub fn send(&self, revocation: Revocation) {
-        let now = Timestamp::from(SystemTime::now());
+        let now = Timestamp::from(self.shared.clock.now());
         let mut live = self
             .shared
             .live

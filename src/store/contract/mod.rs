@@ -1,0 +1,220 @@
+//! What every store must do, as tests: those of this crate run them, and one of your own should.
+//!
+//! Each function is one rule and panics with the rule's name where the store breaks it.
+//! [`session_store_contract!`](crate::session_store_contract) makes a test of each.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use tower_jwt_auth::{revoke::BroadcastFeed, store::{MemoryStore, contract::Fixture}};
+//! use tower_jwt_auth::token::SessionId;
+//!
+//! struct Memory(MemoryStore);
+//!
+//! impl Fixture for Memory {
+//!     type Store = MemoryStore;
+//!     type Feed = BroadcastFeed;
+//!
+//!     fn store(&self) -> MemoryStore {
+//!         self.0.clone()
+//!     }
+//!
+//!     fn feed(&self) -> BroadcastFeed {
+//!         self.0.feed()
+//!     }
+//!
+//!     async fn age(&self, id: SessionId, by: Duration) {
+//!         self.0.age(id, by);
+//!     }
+//! }
+//!
+//! tower_jwt_auth::session_store_contract!(Memory(MemoryStore::new()));
+//! ```
+
+// A test kit fails by panicking; each function says when.
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing
+)]
+
+mod feed;
+mod model;
+mod race;
+mod rotate;
+mod sessions;
+
+use std::{future::Future, time::Duration};
+
+pub use self::{feed::*, model::*, race::*, rotate::*, sessions::*};
+use crate::{
+    principal::PrincipalKind,
+    refresh::{
+        Creation, NewSession, Outcome, Peek, RefreshPolicy, Rotation, SessionRecord, SessionStore,
+    },
+    revoke::{Feed, RevocationLog},
+    secret,
+    token::SessionId,
+};
+
+/// A store under test.
+///
+/// It may already hold other data, and other tests may run on it: the suite makes up names of its
+/// own.
+pub trait Fixture: Send + Sync {
+    /// The store.
+    type Store: SessionStore + RevocationLog + Clone;
+    /// Its feed.
+    type Feed: Feed;
+
+    /// A handle on the store. Handles on the same data may be different ones, with connections of
+    /// their own, as other processes would have.
+    fn store(&self) -> Self::Store;
+
+    /// A feed that nothing was loaded from yet.
+    fn feed(&self) -> Self::Feed;
+
+    /// Makes a session older: takes this much from every time that its row holds (whole
+    /// milliseconds). Stores have no other clock than their own, so tests let rows age instead of
+    /// waiting.
+    fn age(&self, id: SessionId, by: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// Makes a `#[tokio::test]` of every rule of [`contract`](crate::store::contract).
+///
+/// Takes an expression that makes a [`Fixture`](crate::store::contract::Fixture), which may `await`,
+/// and before it attributes for the tests. To be called in a module of its own, in a crate that
+/// depends on tokio with the features `macros` and `rt-multi-thread`.
+///
+/// ```ignore
+/// mod contract {
+///     tower_jwt_auth::session_store_contract!(
+///         #[ignore = "needs a server"]
+///         super::start_server().await
+///     );
+/// }
+/// ```
+#[macro_export]
+macro_rules! session_store_contract {
+    ($(#[$meta:meta])* $fixture:expr) => {
+        $crate::__session_store_contract! {
+            [$(#[$meta])*] $fixture;
+            every_step_is_as_decided
+            the_windows_have_their_edges
+            t1_hundred_refreshes_are_one_rotation
+            t1_strict_lets_one_of_a_hundred_through
+            t2_a_lost_answer_is_given_again
+            t3_an_ancestor_ends_the_session
+            t3_a_late_parent_ends_the_session
+            t4_a_displaced_child_ends_the_session
+            a_late_parent_is_forgiven_three_times
+            a_confirmed_child_makes_a_late_parent_theft
+            only_the_live_generation_is_confirmed
+            t6_the_end_never_moves
+            t6_an_unused_session_ends
+            t10_one_session_ends
+            t10_the_other_sessions_end
+            t10_all_sessions_end
+            t10_a_login_that_read_the_old_epoch_starts_nothing
+            t10_no_refresh_survives_the_end
+            t10_no_login_survives_the_end_of_all
+            t11_what_was_revoked_is_loaded
+            t11_news_arrive
+            t11_a_revocation_ends
+            t13_a_lost_rotation_is_rolled_forward
+            starting_never_overwrites
+            one_of_many_starts_succeeds
+            what_is_unknown_is_none
+            all_text_is_kept
+            lists_hold_what_is_alive
+            what_ended_long_ago_is_purged
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __session_store_contract {
+    ($metas:tt $fixture:expr; $($rule:ident)*) => {
+        $($crate::__session_store_rule! { $metas $fixture; $rule })*
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __session_store_rule {
+    ([$($meta:tt)*] $fixture:expr; $rule:ident) => {
+        $($meta)*
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $rule() {
+            let fixture = $fixture;
+            $crate::store::contract::$rule(&fixture).await;
+        }
+    };
+}
+
+/// A session of its own, for a subject of its own.
+fn new_session() -> NewSession {
+    NewSession {
+        id: new_id(),
+        subject: new_name("subject"),
+        kind: PrincipalKind::User,
+        epoch: None,
+        idle: IDLE,
+        lifetime: LIFETIME,
+        details: r#"{"label":"a browser"}"#.to_owned(),
+    }
+}
+
+fn session_of(subject: &str) -> NewSession {
+    NewSession {
+        subject: subject.to_owned(),
+        ..new_session()
+    }
+}
+
+fn new_id() -> SessionId {
+    SessionId::from_bytes(secret::random())
+}
+
+fn new_name(what: &str) -> String {
+    format!("{what}-{}", new_id())
+}
+
+async fn start(store: &impl SessionStore, session: NewSession) -> SessionRecord {
+    match store.create(session).await.expect("create") {
+        Creation::Created(record) => record,
+        other => panic!("a new session was not started: {other:?}"),
+    }
+}
+
+async fn rotate(
+    store: &impl SessionStore,
+    id: SessionId,
+    presented: u64,
+    policy: RefreshPolicy,
+) -> Rotation {
+    let rotation = store.rotate(id, presented, policy).await;
+    rotation
+        .expect("rotate")
+        .expect("rotate finds the session that was started")
+}
+
+/// Rotates, and says the outcome and the live generation.
+async fn outcome(
+    store: &impl SessionStore,
+    id: SessionId,
+    presented: u64,
+    policy: RefreshPolicy,
+) -> (Outcome, u64) {
+    let rotation = rotate(store, id, presented, policy).await;
+    (rotation.outcome, rotation.session.family.generation)
+}
+
+async fn peek(store: &impl SessionStore, id: SessionId) -> Peek {
+    let peek = store.peek(id).await.expect("peek");
+    peek.expect("peek finds the session that was started")
+}
+
+const IDLE: Duration = Duration::from_secs(14 * 24 * 3600);
+const LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
+const SECOND: Duration = Duration::from_secs(1);

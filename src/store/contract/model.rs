@@ -1,0 +1,192 @@
+//! Random walks, with the pure state machine as the oracle.
+
+use std::time::Duration;
+
+use super::{Fixture, SECOND, new_session, peek, session_of, start};
+use crate::{
+    refresh::{RefreshPolicy, RevokeReason, SessionRecord, SessionStore, apply, confirm, decide},
+    revoke::LIFETIME,
+};
+
+/// After every step of a random walk, the whole session is what [`decide`], [`apply`] and
+/// [`confirm`] say.
+pub async fn every_step_is_as_decided(fixture: &impl Fixture) {
+    for seed in 1..=WALKS {
+        walk(fixture, seed).await;
+    }
+}
+
+async fn walk(fixture: &impl Fixture, seed: u64) {
+    let store = fixture.store();
+    let mut random = Random(seed);
+    let mut model = start(&store, short_session()).await;
+    for step in 0..STEPS {
+        let place = format!("seed {seed}, step {step}");
+        if model.family.revoked && random.one_in(3) {
+            model = start(&store, short_session()).await;
+        }
+        match random.below(20) {
+            0..=10 => rotate(&store, &mut model, &mut random, &place).await,
+            11..=14 => {
+                let by = random.age();
+                fixture.age(model.id, by).await;
+                age(&mut model, by);
+            }
+            15..=17 if !model.family.revoked => {
+                let generation = random.generation(&model);
+                store.confirm(model.id, generation).await.expect("confirm");
+                model.family = confirm(&model.family, generation);
+            }
+            18 if random.one_in(4) => {
+                store
+                    .revoke(model.id, RevokeReason::Administrative)
+                    .await
+                    .expect("revoke");
+                model.revoked.get_or_insert(RevokeReason::Administrative);
+                model.family.revoked = true;
+            }
+            _ => {}
+        }
+        let found = peek(&store, model.id).await.session;
+        assert_eq!(found, model, "the session is not as decided ({place})");
+    }
+}
+
+async fn rotate(
+    store: &impl SessionStore,
+    model: &mut SessionRecord,
+    random: &mut Random,
+    place: &str,
+) {
+    let presented = random.generation(model);
+    let policy = random.policy();
+    let rotation = super::rotate(store, model.id, presented, policy).await;
+    let expected = decide(&model.family, presented, &policy, rotation.now);
+    assert_eq!(
+        rotation.outcome, expected,
+        "{presented} was presented to {model:?} under {policy:?} at {:?} ({place})",
+        rotation.now
+    );
+    let was_revoked = model.family.revoked;
+    model.family = apply(&model.family, presented, expected, rotation.now);
+    if model.family.revoked && !was_revoked {
+        model.revoked = Some(RevokeReason::Reuse);
+    }
+    assert_eq!(
+        rotation.session, *model,
+        "{presented} was {expected:?} and did not change the session so ({place})"
+    );
+}
+
+/// Just inside and just outside of every window.
+pub async fn the_windows_have_their_edges(fixture: &impl Fixture) {
+    let store = fixture.store();
+    let browser = RefreshPolicy::browser();
+    let balanced = RefreshPolicy::balanced();
+    let grace = browser.grace_window();
+    let late = balanced.late_parent_window();
+    for (policy, presented, age, expected) in [
+        (browser, 1, grace - SLACK, "fresh"),
+        (browser, 1, grace + SECOND, "rotated"),
+        (browser, 0, grace - SLACK, "retried"),
+        (browser, 0, grace + SECOND, "late_parent"),
+        (balanced, 0, grace - SLACK, "retried"),
+        (balanced, 0, grace + SECOND, "reissued"),
+        (balanced, 0, late - SLACK, "reissued"),
+        (balanced, 0, late + SECOND, "late_parent"),
+        (browser, 1, super::IDLE - SLACK, "rotated"),
+        (browser, 1, super::IDLE, "idle"),
+        (RefreshPolicy::strict(), 1, Duration::ZERO, "rotated"),
+        (RefreshPolicy::strict(), 0, Duration::ZERO, "late_parent"),
+    ] {
+        let id = start(&store, new_session()).await.id;
+        super::rotate(&store, id, 0, policy).await;
+        fixture.age(id, age).await;
+        let found = super::rotate(&store, id, presented, policy).await.outcome;
+        assert_eq!(
+            found.as_str(),
+            expected,
+            "{presented} was presented {age:?} after the rotation under {policy:?}"
+        );
+    }
+}
+
+/// Takes from every time what [`Fixture::age`] takes from the row's.
+fn age(model: &mut SessionRecord, by: Duration) {
+    model.created_at = model.created_at.minus(by);
+    let family = &mut model.family;
+    family.rotated_at = family.rotated_at.map(|at| at.minus(by));
+    family.used_at = family.used_at.minus(by);
+    family.expires_at = family.expires_at.minus(by);
+}
+
+/// Long enough to see every window, short enough to see its end.
+fn short_session() -> crate::refresh::NewSession {
+    crate::refresh::NewSession {
+        idle: Duration::from_secs(30 * 3600),
+        lifetime: Duration::from_secs(10 * 24 * 3600),
+        ..session_of(&super::new_name("walker"))
+    }
+}
+
+/// SplitMix64: the same walk for the same seed, everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one_in(&mut self, of: u64) -> bool {
+        self.below(of) == 0
+    }
+
+    /// Mostly the live generation and its parent, now and then any other.
+    fn generation(&mut self, model: &SessionRecord) -> u64 {
+        let family = &model.family;
+        match self.below(12) {
+            0..=4 => family.generation,
+            5..=8 => family.parent.unwrap_or(family.generation),
+            9 => family.generation.saturating_sub(1),
+            10 => family.generation + 1 + self.below(3),
+            _ => self.below(family.generation + 1),
+        }
+    }
+
+    fn policy(&mut self) -> RefreshPolicy {
+        match self.below(8) {
+            0 => RefreshPolicy::strict(),
+            1..=3 => RefreshPolicy::browser(),
+            4 => RefreshPolicy::browser()
+                .grace(300 * SECOND)
+                .expect("a grace window of five minutes"),
+            _ => RefreshPolicy::balanced(),
+        }
+    }
+
+    fn age(&mut self) -> Duration {
+        let edge = match self.below(8) {
+            0..=2 => 30 * SECOND,
+            3 => 300 * SECOND,
+            4 => Duration::from_secs(24 * 3600),
+            5 => Duration::from_secs(30 * 3600),
+            6 => LIFETIME,
+            _ => SECOND,
+        };
+        // Up to 30 ms to either side, where the next step may be on either side of the edge.
+        edge - Duration::from_millis(30) + Duration::from_millis(self.below(60))
+    }
+}
+
+const WALKS: u64 = 3;
+const STEPS: u32 = 300;
+/// What a slow machine may take between two calls.
+const SLACK: Duration = Duration::from_secs(20);

@@ -1,0 +1,449 @@
+//! Sessions in this process: for tests, for development, for one node that may forget.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{ENDED_FOR, LISTED, REVOKED_FOR};
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    error::{ConfigError, StoreError},
+    refresh::{
+        Creation, Family, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation,
+        SessionRecord, SessionStore, apply, confirm, decide,
+    },
+    revoke::{Broadcast, BroadcastFeed, LIFETIME, Revocation, RevocationLog, RevocationSet},
+    token::SessionId,
+};
+
+/// Keeps sessions in this process, and forgets them with it. Cheap to clone; all clones are one
+/// store.
+///
+/// It holds at most [`max_sessions`](Self::max_sessions). Where it is full, sessions that have ended
+/// make room; where all of them are alive, no other one is started
+/// ([`StoreErrorKind::Unavailable`](crate::error::StoreErrorKind::Unavailable)), because a flood of
+/// guests must not sign anybody out.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use tower_jwt_auth::principal::PrincipalKind;
+/// use tower_jwt_auth::refresh::{NewSession, Outcome, RefreshPolicy, SessionStore};
+/// use tower_jwt_auth::{store::MemoryStore, token::SessionId};
+///
+/// let store = MemoryStore::new();
+/// let id = SessionId::from_bytes([7; 16]);
+/// store
+///     .create(NewSession {
+///         id,
+///         subject: "alice".into(),
+///         kind: PrincipalKind::User,
+///         epoch: None,
+///         idle: Duration::from_secs(14 * 24 * 3600),
+///         lifetime: Duration::from_secs(90 * 24 * 3600),
+///         details: "{}".into(),
+///     })
+///     .await?;
+///
+/// let first = store.rotate(id, 0, RefreshPolicy::browser()).await?.ok_or("no session")?;
+/// assert_eq!(first.outcome, Outcome::Rotated);
+/// let again = store.rotate(id, 0, RefreshPolicy::browser()).await?.ok_or("no session")?;
+/// assert_eq!(again.outcome, Outcome::Retried);
+/// assert_eq!(again.session.family.generation, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    news: Broadcast,
+    state: Mutex<State>,
+}
+
+struct State {
+    sessions: HashMap<SessionId, Row>,
+    by_subject: HashMap<String, BTreeSet<SessionId>>,
+    /// Only those that were ever raised.
+    epochs: HashMap<String, Epoch>,
+    max_sessions: usize,
+    /// When a full store last looked for room.
+    searched_at: Option<Timestamp>,
+}
+
+struct Row {
+    record: SessionRecord,
+    revoked_at: Option<Timestamp>,
+}
+
+struct Epoch {
+    number: u32,
+    raised_at: Timestamp,
+}
+
+impl MemoryStore {
+    /// An empty store for 100 000 sessions.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(SystemClock::new())
+    }
+
+    /// As [`new`](Self::new), with another clock.
+    #[must_use]
+    pub fn with_clock(clock: impl Clock) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        Self {
+            shared: Arc::new(Shared {
+                news: Broadcast::with_clock(Arc::clone(&clock)),
+                clock,
+                state: Mutex::new(State {
+                    sessions: HashMap::new(),
+                    by_subject: HashMap::new(),
+                    epochs: HashMap::new(),
+                    max_sessions: MAX_SESSIONS,
+                    searched_at: None,
+                }),
+            }),
+        }
+    }
+
+    /// How many sessions it holds at most, for all clones; 100 000 by default. A session takes about
+    /// 500 bytes and its details.
+    #[must_use]
+    pub fn max_sessions(self, max: usize) -> Self {
+        self.lock().max_sessions = max;
+        self
+    }
+
+    /// A feed of what was and will be revoked.
+    #[must_use]
+    pub fn feed(&self) -> BroadcastFeed {
+        self.shared.news.feed()
+    }
+
+    /// A set that follows this store.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: called outside a tokio runtime.
+    pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
+        RevocationSet::follow(self.feed())
+    }
+
+    /// Makes a session older, as if it had been started and used this much earlier.
+    #[cfg(any(test, feature = "test-util"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn age(&self, id: SessionId, by: Duration) {
+        let earlier = |time: Timestamp| time.minus(by);
+        if let Some(row) = self.lock().sessions.get_mut(&id) {
+            row.record.created_at = earlier(row.record.created_at);
+            row.revoked_at = row.revoked_at.map(earlier);
+            let family = &mut row.record.family;
+            family.rotated_at = family.rotated_at.map(earlier);
+            family.used_at = earlier(family.used_at);
+            family.expires_at = earlier(family.expires_at);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing below panics between two changes that belong together.
+        let state = self.shared.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be asked under the lock, so that time does not run backwards between two changes.
+    fn now(&self) -> Timestamp {
+        self.shared.clock.now().into()
+    }
+
+    fn tell(&self, id: SessionId, now: Timestamp) {
+        let revocation = Revocation::session(id.to_string(), now.plus(LIFETIME));
+        self.shared.news.send(revocation);
+    }
+}
+
+impl SessionStore for MemoryStore {
+    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+        let mut state = self.lock();
+        let now = self.now();
+        let epoch = state.epoch(&session.subject);
+        if session.epoch.is_some_and(|read| read != epoch) {
+            return Ok(Creation::EpochMoved);
+        }
+        if state.sessions.contains_key(&session.id) {
+            return Ok(Creation::Exists);
+        }
+        state.make_room(now)?;
+        let record = SessionRecord {
+            id: session.id,
+            subject: session.subject,
+            kind: session.kind,
+            epoch,
+            family: Family {
+                generation: 0,
+                parent: None,
+                confirmed: None,
+                rotated_at: None,
+                reissues: 0,
+                used_at: now,
+                idle: session.idle,
+                expires_at: now.plus(session.lifetime),
+                revoked: false,
+            },
+            created_at: now,
+            revoked: None,
+            details: session.details,
+        };
+        state.insert(record.clone());
+        Ok(Creation::Created(record))
+    }
+
+    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+        let state = self.lock();
+        let now = self.now();
+        let session = state.sessions.get(&id).map(|row| row.record.clone());
+        Ok(session.map(|session| Peek { session, now }))
+    }
+
+    async fn rotate(
+        &self,
+        id: SessionId,
+        presented: u64,
+        policy: RefreshPolicy,
+    ) -> Result<Option<Rotation>, StoreError> {
+        let mut state = self.lock();
+        let now = self.now();
+        let Some(row) = state.sessions.get_mut(&id) else {
+            return Ok(None);
+        };
+        let outcome = decide(&row.record.family, presented, &policy, now);
+        row.record.family = apply(&row.record.family, presented, outcome, now);
+        if let Outcome::Reused(_) = outcome {
+            row.revoke(RevokeReason::Reuse, now);
+            self.tell(id, now);
+        }
+        Ok(Some(Rotation {
+            outcome,
+            session: row.record.clone(),
+            now,
+        }))
+    }
+
+    async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
+        if let Some(row) = self.lock().sessions.get_mut(&id) {
+            row.record.family = confirm(&row.record.family, generation);
+        }
+        Ok(())
+    }
+
+    async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError> {
+        let mut state = self.lock();
+        let now = self.now();
+        let Some(row) = state.sessions.get_mut(&id) else {
+            return Ok(false);
+        };
+        let alive = row.is_alive(now);
+        if row.revoke(reason, now) {
+            self.tell(id, now);
+        }
+        Ok(alive)
+    }
+
+    async fn revoke_others(
+        &self,
+        subject: &str,
+        keep: SessionId,
+        reason: RevokeReason,
+    ) -> Result<u64, StoreError> {
+        let mut state = self.lock();
+        let now = self.now();
+        let mut ended = 0;
+        for id in state.ids_of(subject).filter(|id| *id != keep) {
+            if let Some(row) = state.sessions.get_mut(&id) {
+                ended += u64::from(row.is_alive(now));
+                if row.revoke(reason, now) {
+                    self.tell(id, now);
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn revoke_all(&self, subject: &str, reason: RevokeReason) -> Result<u32, StoreError> {
+        let mut state = self.lock();
+        let now = self.now();
+        let number = state.epoch(subject).saturating_add(1);
+        let epoch = Epoch {
+            number,
+            raised_at: now,
+        };
+        state.epochs.insert(subject.to_owned(), epoch);
+        // Under this lock marking the rows is as good as comparing their epochs.
+        for id in state.ids_of(subject) {
+            if let Some(row) = state.sessions.get_mut(&id) {
+                row.revoke(reason, now);
+            }
+        }
+        let revocation = Revocation::subject(subject, number, now.plus(LIFETIME));
+        self.shared.news.send(revocation);
+        Ok(number)
+    }
+
+    async fn epoch(&self, subject: &str) -> Result<u32, StoreError> {
+        Ok(self.lock().epoch(subject))
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        let state = self.lock();
+        let now = self.now();
+        let rows = state.ids_of(subject);
+        let rows = rows.filter_map(|id| state.sessions.get(&id));
+        let mut alive: Vec<_> = rows.filter(|row| row.is_alive(now)).collect();
+        alive.sort_by_key(|row| (std::cmp::Reverse(row.record.family.used_at), row.record.id));
+        alive.truncate(LISTED);
+        Ok(alive.into_iter().map(|row| row.record.clone()).collect())
+    }
+
+    async fn purge(&self, limit: u32) -> Result<u64, StoreError> {
+        let mut state = self.lock();
+        let now = self.now();
+        state.forget_epochs(now);
+        let ended = state
+            .sessions
+            .values()
+            .filter(|row| row.ended_long_ago(now));
+        let ids: Vec<_> = ended
+            .map(|row| row.record.id)
+            .take(limit as usize)
+            .collect();
+        Ok(state.remove(&ids))
+    }
+}
+
+impl RevocationLog for MemoryStore {
+    async fn append(&self, revocation: Revocation) -> Result<(), StoreError> {
+        self.shared.news.send(revocation);
+        Ok(())
+    }
+}
+
+impl State {
+    fn epoch(&self, subject: &str) -> u32 {
+        self.epochs.get(subject).map_or(0, |epoch| epoch.number)
+    }
+
+    /// A copy, so that the sessions can be changed meanwhile.
+    fn ids_of(&self, subject: &str) -> impl Iterator<Item = SessionId> + use<> {
+        let ids = self.by_subject.get(subject).cloned();
+        ids.unwrap_or_default().into_iter()
+    }
+
+    fn insert(&mut self, record: SessionRecord) {
+        let ids = self.by_subject.entry(record.subject.clone()).or_default();
+        ids.insert(record.id);
+        let row = Row {
+            record,
+            revoked_at: None,
+        };
+        self.sessions.insert(row.record.id, row);
+    }
+
+    fn remove(&mut self, ids: &[SessionId]) -> u64 {
+        let mut removed = 0;
+        for id in ids {
+            let Some(row) = self.sessions.remove(id) else {
+                continue;
+            };
+            removed += 1;
+            let subject = &row.record.subject;
+            if let Some(of_subject) = self.by_subject.get_mut(subject) {
+                of_subject.remove(id);
+                if of_subject.is_empty() {
+                    self.by_subject.remove(subject);
+                }
+            }
+        }
+        removed
+    }
+
+    /// Lets those that ended go where the store is full.
+    fn make_room(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if self.sessions.len() < self.max_sessions {
+            return Ok(());
+        }
+        // Looking through all of them for every login would make a full store a slow one.
+        let just_now = |at: Timestamp| at <= now && now < at.plus(SEARCH_EVERY);
+        if !self.searched_at.is_some_and(just_now) {
+            let ended = self.sessions.values().filter(|row| !row.is_alive(now));
+            let ids: Vec<_> = ended.map(|row| row.record.id).collect();
+            self.remove(&ids);
+            self.forget_epochs(now);
+            self.searched_at = Some(now);
+        }
+        if self.sessions.len() < self.max_sessions {
+            return Ok(());
+        }
+        Err(StoreError::unavailable(
+            "the store is full of sessions that are alive",
+        ))
+    }
+
+    /// Forgets raised epochs that nothing can be older than: no session is left, and no login takes
+    /// a day.
+    fn forget_epochs(&mut self, now: Timestamp) {
+        let by_subject = &self.by_subject;
+        self.epochs.retain(|subject, epoch| {
+            by_subject.contains_key(subject) || now < epoch.raised_at.plus(ENDED_FOR)
+        });
+    }
+}
+
+impl Row {
+    fn is_alive(&self, now: Timestamp) -> bool {
+        let family = &self.record.family;
+        !family.revoked && now < family.expires_at && now < family.used_at.plus(family.idle)
+    }
+
+    /// `false`: it was revoked before.
+    fn revoke(&mut self, reason: RevokeReason, now: Timestamp) -> bool {
+        self.record.family.revoked = true;
+        if self.revoked_at.is_some() {
+            return false;
+        }
+        self.record.revoked = Some(reason);
+        self.revoked_at = Some(now);
+        true
+    }
+
+    fn ended_long_ago(&self, now: Timestamp) -> bool {
+        let revoked = |at: Timestamp| now >= at.plus(REVOKED_FOR);
+        now >= self.record.family.expires_at.plus(ENDED_FOR) || self.revoked_at.is_some_and(revoked)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sessions = self.lock().sessions.len();
+        f.debug_struct("MemoryStore")
+            .field("sessions", &sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+const MAX_SESSIONS: usize = 100_000;
+const SEARCH_EVERY: Duration = Duration::from_secs(1);

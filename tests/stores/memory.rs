@@ -1,0 +1,161 @@
+//! The store in this process.
+
+use std::time::Duration;
+
+use tower_jwt_auth::{
+    error::StoreErrorKind,
+    principal::PrincipalKind,
+    refresh::{Creation, NewSession, Outcome, RefreshPolicy, Reuse, RevokeReason, SessionStore},
+    revoke::BroadcastFeed,
+    store::{MemoryStore, contract::Fixture},
+    test_util::TestClock,
+    token::SessionId,
+};
+
+struct Memory(MemoryStore);
+
+impl Fixture for Memory {
+    type Store = MemoryStore;
+    type Feed = BroadcastFeed;
+
+    fn store(&self) -> MemoryStore {
+        self.0.clone()
+    }
+
+    fn feed(&self) -> BroadcastFeed {
+        self.0.feed()
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) {
+        self.0.age(id, by);
+    }
+}
+
+mod contract {
+    tower_jwt_auth::session_store_contract!(super::Memory(super::MemoryStore::new()));
+}
+
+/// The contract does not depend on the time of day, nor on time passing.
+mod contract_while_time_stands {
+    use super::{Memory, MemoryStore, TestClock};
+
+    tower_jwt_auth::session_store_contract!(Memory(MemoryStore::with_clock(TestClock::new())));
+}
+
+fn session(number: u8) -> NewSession {
+    NewSession {
+        id: SessionId::from_bytes([number; 16]),
+        subject: format!("subject {}", number % 2),
+        kind: PrincipalKind::Guest,
+        epoch: None,
+        idle: Duration::from_secs(3600),
+        lifetime: Duration::from_secs(7200),
+        details: "{}".into(),
+    }
+}
+
+#[tokio::test]
+async fn the_windows_are_exact_to_the_millisecond() {
+    let millisecond = Duration::from_millis(1);
+    let browser = RefreshPolicy::browser();
+    for (presented, inside, outside) in [
+        (1, Outcome::Fresh, Outcome::Rotated),
+        (0, Outcome::Retried, Outcome::Reused(Reuse::LateParent)),
+    ] {
+        let clock = TestClock::new();
+        let store = MemoryStore::with_clock(clock.clone());
+        let id = SessionId::from_bytes([1; 16]);
+        store.create(session(1)).await.unwrap();
+        store.rotate(id, 0, browser).await.unwrap().unwrap();
+        clock.advance(Duration::from_secs(30));
+        let at = store.rotate(id, presented, browser).await.unwrap().unwrap();
+        assert_eq!(at.outcome, inside);
+        clock.advance(millisecond);
+        let after = store.rotate(id, presented, browser).await.unwrap().unwrap();
+        assert_eq!(after.outcome, outside);
+    }
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    store.create(session(1)).await.unwrap();
+    clock.advance(Duration::from_secs(3600) - millisecond);
+    assert_eq!(store.list("subject 1").await.unwrap().len(), 1);
+    clock.advance(millisecond);
+    assert_eq!(store.list("subject 1").await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_full_store_refuses_and_signs_nobody_out() {
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone()).max_sessions(4);
+    for number in 0..4 {
+        let created = store.create(session(number)).await.unwrap();
+        assert!(matches!(created, Creation::Created(_)));
+    }
+    let refused = store.create(session(4)).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
+    for number in 0..4 {
+        let id = SessionId::from_bytes([number; 16]);
+        assert!(store.peek(id).await.unwrap().is_some());
+    }
+    // One that ended makes room.
+    let ended = SessionId::from_bytes([2; 16]);
+    store.revoke(ended, RevokeReason::Logout).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    let created = store.create(session(4)).await.unwrap();
+    assert!(matches!(created, Creation::Created(_)));
+    assert_eq!(store.peek(ended).await.unwrap(), None);
+    assert!(store.create(session(5)).await.is_err());
+    // All of them end by themselves.
+    clock.advance(Duration::from_secs(3600));
+    for number in 5..9 {
+        let created = store.create(session(number)).await.unwrap();
+        assert!(matches!(created, Creation::Created(_)), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn an_epoch_is_forgotten_only_with_the_last_session_and_a_day_later() {
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    let long = NewSession {
+        idle: Duration::from_secs(30 * 86_400),
+        lifetime: Duration::from_secs(30 * 86_400),
+        ..session(1)
+    };
+    store
+        .revoke_all("subject 1", RevokeReason::Logout)
+        .await
+        .unwrap();
+    store.create(long).await.unwrap();
+    clock.advance(Duration::from_secs(2 * 86_400));
+    store.purge(10).await.unwrap();
+    assert_eq!(store.epoch("subject 1").await.unwrap(), 1);
+    clock.advance(Duration::from_secs(29 * 86_400));
+    store.purge(10).await.unwrap();
+    store.purge(10).await.unwrap();
+    assert_eq!(store.epoch("subject 1").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_revoked_session_is_kept_for_a_week() {
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    let long = NewSession {
+        lifetime: Duration::from_secs(90 * 86_400),
+        ..session(1)
+    };
+    let id = long.id;
+    store.create(long).await.unwrap();
+    store.revoke(id, RevokeReason::Logout).await.unwrap();
+    clock.advance(Duration::from_secs(7 * 86_400 - 1));
+    assert_eq!(store.purge(10).await.unwrap(), 0);
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(store.purge(10).await.unwrap(), 1);
+    assert_eq!(store.peek(id).await.unwrap(), None);
+}
+
+#[test]
+fn debug_shows_no_session() {
+    let store = MemoryStore::new();
+    assert_eq!(format!("{store:?}"), "MemoryStore { sessions: 0, .. }");
+}

@@ -8,9 +8,11 @@
 mod decide;
 mod policy;
 mod store;
+mod token;
 
 pub use self::{
     decide::{Family, Outcome, Reuse, apply, confirm, decide},
     policy::RefreshPolicy,
     store::{Creation, NewSession, Peek, RevokeReason, Rotation, SessionRecord, SessionStore},
+    token::{RefreshToken, RefreshTokens},
 };

@@ -15,6 +15,8 @@ mod ending;
 mod faults;
 mod grants;
 mod lifetimes;
+mod model;
 mod refreshing;
+mod simulation;
 mod support;
 mod table;

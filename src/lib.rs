@@ -78,6 +78,7 @@ pub mod refresh;
 pub mod revoke;
 pub mod role_guard;
 pub mod secret;
+pub mod session;
 pub mod settings;
 pub mod store;
 #[cfg(any(test, feature = "test-util"))]

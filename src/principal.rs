@@ -224,6 +224,12 @@ impl PrincipalBuilder {
         self
     }
 
+    /// The generation of the refresh token that came with the credential.
+    pub fn refresh_generation(mut self, generation: u64) -> Self {
+        self.facts.refresh_generation = Some(generation);
+        self
+    }
+
     /// The credential's own identifier.
     pub fn token_id(mut self, token_id: &str) -> Self {
         self.facts.set(Field::TokenId, token_id);

@@ -9,6 +9,9 @@ pub mod keys {}
 #[doc = include_str!("issuing.md")]
 pub mod issuing {}
 
+#[doc = include_str!("sessions.md")]
+pub mod sessions {}
+
 #[doc = include_str!("frameworks.md")]
 pub mod frameworks {}
 

@@ -5,12 +5,16 @@
 //! for word, and nothing in the store lets anybody in. [`decide`] is the whole state machine; every
 //! store does exactly the same in one atomic step.
 
+mod confirm;
 mod decide;
 mod policy;
 mod store;
+mod token;
 
 pub use self::{
+    confirm::Confirmations,
     decide::{Family, Outcome, Reuse, apply, confirm, decide},
     policy::RefreshPolicy,
     store::{Creation, NewSession, Peek, RevokeReason, Rotation, SessionRecord, SessionStore},
+    token::{RefreshToken, RefreshTokens},
 };

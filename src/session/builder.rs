@@ -1,0 +1,224 @@
+//! Builds the use cases.
+
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use super::{GrantSource, Inner, KeptGrants, SessionEvent, Sessions};
+use crate::{
+    error::ConfigError,
+    issue::TokenIssuer,
+    principal::PrincipalKind,
+    refresh::{Confirmations, RefreshPolicy, RefreshTokens, SessionStore},
+    secret::SecretKey,
+};
+
+/// Builds [`Sessions`]. Mistakes are reported by [`build`](Self::build).
+#[must_use = "nothing is built before `build` is called"]
+pub struct SessionsBuilder<S, G = KeptGrants> {
+    issuer: TokenIssuer,
+    store: S,
+    secret: Option<SecretKey>,
+    policy: RefreshPolicy,
+    users: Lifetimes,
+    guests: Lifetimes,
+    confirmations: Option<Confirmations>,
+    grants: G,
+    grants_timeout: Duration,
+    on_event: Option<EventHook>,
+}
+
+pub(super) type EventHook = Arc<dyn Fn(&SessionEvent) + Send + Sync>;
+
+/// How long a session lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lifetimes {
+    pub(super) idle: Duration,
+    pub(super) lifetime: Duration,
+}
+
+impl<S> SessionsBuilder<S> {
+    pub(super) fn new(issuer: TokenIssuer, store: S) -> Self {
+        Self {
+            issuer,
+            store,
+            secret: None,
+            policy: RefreshPolicy::default(),
+            users: Lifetimes {
+                idle: 14 * DAY,
+                lifetime: 90 * DAY,
+            },
+            guests: Lifetimes {
+                idle: 7 * DAY,
+                lifetime: 30 * DAY,
+            },
+            confirmations: None,
+            grants: KeptGrants,
+            grants_timeout: Duration::from_secs(2),
+            on_event: None,
+        }
+    }
+}
+
+impl<S, G> SessionsBuilder<S, G> {
+    /// The server's secret. Required; all processes of one service share it.
+    pub fn secret(mut self, secret: SecretKey) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// How lenient a refresh is; [`browser`](RefreshPolicy::browser) by default.
+    pub fn policy(mut self, policy: RefreshPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The confirmations that the layers write to which accept the access tokens
+    /// (`JwtAuthLayer::confirmations`). [`balanced`](RefreshPolicy::balanced) needs them.
+    pub fn confirmations(mut self, confirmations: Confirmations) -> Self {
+        self.confirmations = Some(confirmations);
+        self
+    }
+
+    /// How long a session lives unused, in whole seconds; 14 days by default.
+    pub fn idle(mut self, idle: Duration) -> Self {
+        self.users.idle = idle;
+        self
+    }
+
+    /// How long a session lives, in whole seconds; 90 days by default. Nothing moves its end.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.users.lifetime = lifetime;
+        self
+    }
+
+    /// How long a guest's session lives unused; 7 days by default.
+    pub fn guest_idle(mut self, idle: Duration) -> Self {
+        self.guests.idle = idle;
+        self
+    }
+
+    /// How long a guest's session lives; 30 days by default.
+    pub fn guest_lifetime(mut self, lifetime: Duration) -> Self {
+        self.guests.lifetime = lifetime;
+        self
+    }
+
+    /// Who says what a subject may do; by default it keeps what its session was started with.
+    pub fn grant_source<H: GrantSource>(self, grants: H) -> SessionsBuilder<S, H> {
+        SessionsBuilder {
+            issuer: self.issuer,
+            store: self.store,
+            secret: self.secret,
+            policy: self.policy,
+            users: self.users,
+            guests: self.guests,
+            confirmations: self.confirmations,
+            grants,
+            grants_timeout: self.grants_timeout,
+            on_event: self.on_event,
+        }
+    }
+
+    /// How long the grant source may take, 100 ms to 30 s; 2 s by default.
+    pub fn grants_timeout(mut self, timeout: Duration) -> Self {
+        self.grants_timeout = timeout;
+        self
+    }
+
+    /// Told what happens. It must not block.
+    pub fn on_event(mut self, hook: impl Fn(&SessionEvent) + Send + Sync + 'static) -> Self {
+        self.on_event = Some(Arc::new(hook));
+        self
+    }
+}
+
+impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
+    /// The use cases.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: no secret, a lifetime out of its range (a minute to 400 days, the
+    /// unused one no longer than the whole), or a policy that needs confirmations and has none.
+    pub fn build(self) -> Result<Sessions<S, G>, ConfigError> {
+        let secret = self
+            .secret
+            .ok_or_else(|| ConfigError::invalid("secret", "a secret key is required"))?;
+        if self.policy.needs_confirmations() && self.confirmations.is_none() {
+            return Err(ConfigError::invalid(
+                "policy",
+                "the balanced policy needs `confirmations`: without them a stolen, spent token works",
+            ));
+        }
+        check("idle", "lifetime", self.users)?;
+        check("guest_idle", "guest_lifetime", self.guests)?;
+        in_range("grants_timeout", self.grants_timeout, GRANTS_TIMEOUTS)?;
+        Ok(Sessions {
+            inner: Arc::new(Inner {
+                issuer: self.issuer,
+                store: self.store,
+                tokens: RefreshTokens::new(&secret),
+                policy: self.policy,
+                users: self.users,
+                guests: self.guests,
+                grants: self.grants,
+                grants_timeout: self.grants_timeout,
+                on_event: self.on_event,
+                _confirmations: self.confirmations,
+            }),
+        })
+    }
+}
+
+impl<S, G> fmt::Debug for SessionsBuilder<S, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionsBuilder")
+            .field("policy", &self.policy)
+            .field("users", &self.users)
+            .field("guests", &self.guests)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, G> Inner<S, G> {
+    pub(super) fn lifetimes(&self, kind: PrincipalKind) -> Lifetimes {
+        match kind {
+            PrincipalKind::Guest => self.guests,
+            _ => self.users,
+        }
+    }
+}
+
+fn check(
+    idle: &'static str,
+    lifetime: &'static str,
+    lifetimes: Lifetimes,
+) -> Result<(), ConfigError> {
+    in_range(idle, lifetimes.idle, LIFETIMES)?;
+    in_range(lifetime, lifetimes.lifetime, LIFETIMES)?;
+    // Stores keep seconds.
+    if lifetimes.idle.subsec_nanos() != 0 || lifetimes.lifetime.subsec_nanos() != 0 {
+        return Err(ConfigError::invalid(lifetime, "whole seconds are needed"));
+    }
+    if lifetimes.idle > lifetimes.lifetime {
+        return Err(ConfigError::invalid(idle, "longer than the whole lifetime"));
+    }
+    Ok(())
+}
+
+fn in_range(
+    name: &'static str,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let problem = format!("not between {:?} and {:?}", range.start(), range.end());
+    Err(ConfigError::invalid(name, problem))
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// 400 days is as long as browsers keep a cookie (RFC 6265bis §5.5).
+const LIFETIMES: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(400 * 24 * 60 * 60);
+const GRANTS_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(30);

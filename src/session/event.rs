@@ -1,0 +1,86 @@
+//! What happens to sessions, for audit and metrics.
+
+use std::time::Duration;
+
+use crate::{
+    principal::PrincipalKind,
+    refresh::{Outcome, Reuse, RevokeReason},
+    token::SessionId,
+};
+
+/// What happened to a session. No token is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionEvent {
+    /// A session was started.
+    #[non_exhaustive]
+    Created {
+        /// The session.
+        session: SessionId,
+        /// Whose it is.
+        subject: String,
+        /// What kind of subject that is.
+        kind: PrincipalKind,
+    },
+    /// A refresh token was answered: rotated, or given again, or reissued.
+    #[non_exhaustive]
+    Refreshed {
+        /// The session.
+        session: SessionId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// A spent refresh token was used, and the session is ended. Said once.
+    #[non_exhaustive]
+    ReuseDetected {
+        /// The session.
+        session: SessionId,
+        /// Whose it is.
+        subject: String,
+        /// Which spent token.
+        reuse: Reuse,
+        /// How long ago the session was last refreshed.
+        age: Duration,
+    },
+    /// A refresh token is newer than the store knows: it was restored, or failed over, and lost
+    /// what it had confirmed.
+    #[non_exhaustive]
+    StoreLostWrite {
+        /// The session.
+        session: SessionId,
+    },
+    /// Sessions were ended on purpose.
+    #[non_exhaustive]
+    Revoked {
+        /// Which ones.
+        scope: RevokedScope,
+        /// Why.
+        reason: RevokeReason,
+    },
+}
+
+/// Which sessions were ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RevokedScope {
+    /// This one.
+    Session(SessionId),
+    /// All of a subject but one.
+    #[non_exhaustive]
+    Others {
+        /// The subject.
+        subject: String,
+        /// The one that goes on.
+        kept: SessionId,
+        /// How many there were.
+        ended: u64,
+    },
+    /// All of a subject.
+    #[non_exhaustive]
+    All {
+        /// The subject.
+        subject: String,
+        /// Its epoch since then.
+        epoch: u32,
+    },
+}

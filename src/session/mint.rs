@@ -1,0 +1,75 @@
+//! The tokens of a session.
+
+use std::time::Duration;
+
+use tokio::time;
+
+use super::{GrantSource, Grants, Inner, Session, SessionError, SessionErrorKind, TokenPair};
+use crate::{
+    issue::{AccessToken, Minted},
+    principal::PrincipalKind,
+    refresh::RefreshToken,
+    token::SessionId,
+};
+
+impl<S, G: GrantSource> Inner<S, G> {
+    /// What the subject may do now.
+    pub(super) async fn grants_of(&self, session: &Session) -> Result<Grants, SessionError> {
+        let asked = time::timeout(self.grants_timeout, self.grants.grants(session)).await;
+        let unavailable = SessionErrorKind::GrantsUnavailable;
+        asked
+            .map_err(|late| SessionError::caused_by(unavailable, late))?
+            .map_err(|failed| SessionError::caused_by(unavailable, failed))?
+            .ok_or_else(|| SessionError::new(SessionErrorKind::Disabled))
+    }
+
+    /// An access token of the session that lives no longer than the session has left.
+    pub(super) fn mint(
+        &self,
+        session: &Session,
+        grants: &Grants,
+        generation: u64,
+        left: Duration,
+    ) -> Result<Minted, SessionError> {
+        let left = Duration::from_secs(left.as_secs());
+        if left.is_zero() {
+            return Err(SessionError::new(SessionErrorKind::Expired));
+        }
+        let token = match session.kind() {
+            PrincipalKind::Guest => AccessToken::for_guest(session.subject()),
+            _ => AccessToken::for_subject(session.subject()),
+        };
+        let mut token = token
+            .session(session.id())
+            .epoch(session.epoch)
+            .refresh_generation(generation)
+            .auth_time(session.auth_time().to_calendar().into())
+            .amr(session.amr())
+            .lifetime(self.issuer.access_lifetime().min(left));
+        if let Some(class) = session.acr() {
+            token = token.acr(class);
+        }
+        if let Some(client) = session.client_id() {
+            token = token.client_id(client);
+        }
+        Ok(self.issuer.access(grants.apply_to(token))?)
+    }
+
+    pub(super) fn pair(
+        &self,
+        access: Minted,
+        refresh: &RefreshToken,
+        grants: &Grants,
+        session_id: SessionId,
+        left: Duration,
+    ) -> TokenPair {
+        TokenPair {
+            access,
+            refresh_token: self.tokens.write(refresh),
+            refresh_expires_in: left,
+            scope: grants.scope_text().to_owned(),
+            session_id,
+            is_new: true,
+        }
+    }
+}

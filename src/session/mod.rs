@@ -1,0 +1,283 @@
+//! Sessions: started for a subject that somebody has authenticated, refreshed, listed, ended.
+//!
+//! [`Sessions`] brings together a [`TokenIssuer`], a [`SessionStore`] and the refresh tokens. It
+//! knows no HTTP and no passwords: whoever has authenticated a subject, by a password, a passkey or
+//! another service, [starts](Sessions::start) a session for it. The manual's chapter is
+//! [`crate::manual::sessions`].
+//!
+//! # Examples
+//!
+//! ```
+//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! # fn main() {}
+//! # #[cfg(feature = "aws-lc-rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_jwt_auth::{
+//!     issue::{KeyRing, TokenIssuer},
+//!     key::{Algorithm, SigningKey},
+//!     secret::SecretKey,
+//!     session::{Grants, SessionStart, Sessions},
+//!     store::MemoryStore,
+//! };
+//!
+//! let issuer = TokenIssuer::builder(KeyRing::new(SigningKey::generate(Algorithm::EdDsa)?)?)
+//!     .issuer("https://auth.example")
+//!     .audience("api")
+//!     .build()?;
+//! let sessions = Sessions::builder(issuer, MemoryStore::new())
+//!     .secret(SecretKey::generate())
+//!     .build()?;
+//!
+//! let start = SessionStart::new("alice").amr(["pwd"]).grants(Grants::new().roles(["editor"]));
+//! let first = sessions.start(start).await?;
+//! let second = sessions.refresh(first.refresh_token().expose()).await?;
+//!
+//! // Another tab, with the same token at the same time, gets the same answer.
+//! let again = sessions.refresh(first.refresh_token().expose()).await?;
+//! assert_eq!(again.refresh_token().expose(), second.refresh_token().expose());
+//!
+//! sessions.revoke_token(second.refresh_token().expose()).await?;
+//! let refused = sessions.refresh(second.refresh_token().expose()).await.unwrap_err();
+//! assert_eq!(refused.code(), Some("session_revoked"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod end;
+mod error;
+mod event;
+mod grants;
+mod mint;
+mod pair;
+mod refresh;
+mod start;
+mod view;
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use self::builder::{EventHook, Lifetimes};
+pub use self::{
+    builder::SessionsBuilder,
+    error::{SessionError, SessionErrorKind},
+    event::{RevokedScope, SessionEvent},
+    grants::{GrantSource, Grants, KeptGrants},
+    pair::{TokenAnswer, TokenPair},
+    start::SessionStart,
+    view::Session,
+};
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    issue::TokenIssuer,
+    refresh::{
+        Confirmations, Creation, NewSession, RefreshPolicy, RefreshTokens, SessionRecord,
+        SessionStore,
+    },
+    token::SessionId,
+};
+
+/// Starts, refreshes, lists and ends sessions. Cheap to clone.
+///
+/// # Cancel safety
+///
+/// Every method may be dropped at any point. What it writes is written by a task of its own, which
+/// is not dropped with it: a client that hangs up leaves nothing half done.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+pub struct Sessions<S, G = KeptGrants> {
+    inner: Arc<Inner<S, G>>,
+}
+
+struct Inner<S, G> {
+    issuer: TokenIssuer,
+    store: S,
+    tokens: RefreshTokens,
+    policy: RefreshPolicy,
+    users: Lifetimes,
+    guests: Lifetimes,
+    grants: G,
+    grants_timeout: Duration,
+    on_event: Option<EventHook>,
+    /// Kept, so that they live as long as the sessions that rest on them.
+    _confirmations: Option<Confirmations>,
+}
+
+impl<S: SessionStore> Sessions<S> {
+    /// Starts to build: sessions in this store, whose access tokens this issuer mints.
+    pub fn builder(issuer: TokenIssuer, store: S) -> SessionsBuilder<S> {
+        SessionsBuilder::new(issuer, store)
+    }
+}
+
+impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
+    /// Starts a session for a subject that somebody has authenticated.
+    ///
+    /// It is always a new one: nothing that the client held before becomes signed in.
+    ///
+    /// # Errors
+    ///
+    /// - [`SessionErrorKind::Superseded`]: all of the subject's sessions were ended since the epoch
+    ///   was read.
+    /// - [`SessionErrorKind::Disabled`]: the grant source has nothing for the subject.
+    /// - [`SessionErrorKind::StoreUnavailable`], [`SessionErrorKind::GrantsUnavailable`],
+    ///   [`SessionErrorKind::NotMinted`].
+    pub async fn start(&self, start: SessionStart) -> Result<TokenPair, SessionError> {
+        let inner = &self.inner;
+        let epoch = match start.epoch {
+            Some(epoch) => epoch,
+            None => inner.store.epoch(&start.subject).await?,
+        };
+        let token = inner.tokens.start();
+        let lifetimes = inner.lifetimes(start.kind);
+        let new = NewSession {
+            id: token.session_id(),
+            subject: start.subject,
+            kind: start.kind,
+            epoch: Some(epoch),
+            idle: lifetimes.idle,
+            lifetime: lifetimes.lifetime,
+            details: serde_json::to_string(&start.details).map_err(StoreError::invalid)?,
+        };
+        // Everything that can fail does so before the session is there.
+        let now = inner.issuer.keys().clock().now().into();
+        let expected = Session::to_be(&new, epoch, start.details, now);
+        let grants = inner.grants_of(&expected).await?;
+        let access = inner.mint(&expected, &grants, token.generation(), lifetimes.idle)?;
+        let record = self
+            .write(move |inner| async move { inner.create(new).await })
+            .await?;
+        Ok(inner.pair(access, &token, &grants, record.id, lifetimes.idle))
+    }
+
+    /// Ends all of the subject's sessions and starts a new one: for a change of the password, of
+    /// other credentials or of rights, so that whoever knew the old ones is out.
+    ///
+    /// The epoch in `start` is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start). The sessions may have been ended then; the user signs in again.
+    pub async fn restart(&self, start: SessionStart) -> Result<TokenPair, SessionError> {
+        let reason = crate::refresh::RevokeReason::CredentialsChanged;
+        let epoch = self.revoke_all(&start.subject, reason).await?;
+        self.start(start.epoch(epoch)).await
+    }
+
+    /// The subject's epoch, to be read before its password is looked at:
+    /// [`SessionStart::epoch`].
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn epoch(&self, subject: &str) -> Result<u32, SessionError> {
+        Ok(self.inner.store.epoch(subject).await?)
+    }
+
+    /// The subject's sessions that are alive, the one used last first; 100 at most. `current` is
+    /// marked as such.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn list(
+        &self,
+        subject: &str,
+        current: Option<SessionId>,
+    ) -> Result<Vec<Session>, SessionError> {
+        let records = self.inner.store.list(subject).await?;
+        let views = records.iter().map(|record| {
+            let mut session = Session::of(record)?;
+            session.current = Some(session.id()) == current;
+            Ok(session)
+        });
+        views.collect()
+    }
+
+    /// The session of a refresh token, spent ones included. It asks no store, so it does not say
+    /// whether the session is alive.
+    #[must_use]
+    pub fn session_of(&self, presented: &str) -> Option<SessionId> {
+        let token = self.inner.tokens.read(presented)?;
+        Some(token.session_id())
+    }
+
+    /// The issuer of the access tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &TokenIssuer {
+        &self.inner.issuer
+    }
+
+    /// Does it in a task of its own, which the caller does not take along when it goes.
+    async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner<S, G>>) -> F) -> Result<T, SessionError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, SessionError>> + Send + 'static,
+    {
+        let task = tokio::spawn(work(Arc::clone(&self.inner)));
+        match task.await {
+            Ok(outcome) => outcome,
+            // It panicked, or the runtime shuts down.
+            Err(lost) => Err(StoreError::interrupted(lost).into()),
+        }
+    }
+}
+
+impl<S: SessionStore, G: GrantSource> Inner<S, G> {
+    async fn create(&self, new: NewSession) -> Result<SessionRecord, SessionError> {
+        let id = new.id;
+        let mut created = self.store.create(new.clone()).await;
+        if is_interrupted(&created) {
+            created = match self.store.create(new).await? {
+                // It was written: nobody else has this name.
+                Creation::Exists => {
+                    let peek = self.store.peek(id).await?;
+                    Ok(peek.map_or(Creation::EpochMoved, |peek| Creation::Created(peek.session)))
+                }
+                other => Ok(other),
+            };
+        }
+        match created? {
+            Creation::Created(record) => {
+                self.tell(&SessionEvent::Created {
+                    session: record.id,
+                    subject: record.subject.clone(),
+                    kind: record.kind,
+                });
+                Ok(record)
+            }
+            Creation::EpochMoved => Err(SessionError::new(SessionErrorKind::Superseded)),
+            Creation::Exists => Err(StoreError::invalid("a session of this name exists").into()),
+        }
+    }
+
+    fn tell(&self, event: &SessionEvent) {
+        if let Some(hook) = &self.on_event {
+            hook(event);
+        }
+    }
+}
+
+impl<S, G> Clone for Sessions<S, G> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<S, G> fmt::Debug for Sessions<S, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("issuer", &self.inner.issuer)
+            .field("policy", &self.inner.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the store was lost while it answered, so that asking again is what helps.
+fn is_interrupted<T>(outcome: &Result<T, StoreError>) -> bool {
+    matches!(outcome, Err(error) if error.kind() == StoreErrorKind::Interrupted)
+}

@@ -1,0 +1,147 @@
+//! A refresh: read, ask, write once.
+
+use super::{
+    GrantSource, Inner, Session, SessionError, SessionErrorKind, SessionEvent, Sessions, TokenPair,
+    is_interrupted,
+};
+use crate::{
+    clock::Timestamp,
+    refresh::{Outcome, Rotation, SessionRecord, SessionStore, apply, decide},
+    token::SessionId,
+};
+
+impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
+    /// Answers a refresh token with a new access token and the next refresh token.
+    ///
+    /// What was not written by this server is refused before the store is asked. Then the session
+    /// is read; a token that needs no change is answered from that. Otherwise the
+    /// [grant source](GrantSource) is asked, the access token is minted, and one atomic write
+    /// decides.
+    ///
+    /// # Errors
+    ///
+    /// - [`Invalid`](SessionErrorKind::Invalid), [`Expired`](SessionErrorKind::Expired),
+    ///   [`Revoked`](SessionErrorKind::Revoked), [`Reused`](SessionErrorKind::Reused),
+    ///   [`Disabled`](SessionErrorKind::Disabled): the user has to sign in again.
+    /// - [`StoreUnavailable`](SessionErrorKind::StoreUnavailable),
+    ///   [`GrantsUnavailable`](SessionErrorKind::GrantsUnavailable): the client keeps its token and
+    ///   tries again.
+    /// - [`NotMinted`](SessionErrorKind::NotMinted): the same, and somebody should look into it.
+    pub async fn refresh(&self, presented: &str) -> Result<TokenPair, SessionError> {
+        let inner = &self.inner;
+        let invalid = || SessionError::new(SessionErrorKind::Invalid);
+        let token = inner.tokens.read(presented).ok_or_else(invalid)?;
+        let (id, generation) = (token.session_id(), token.generation());
+
+        let mut peek = inner.store.peek(id).await;
+        if is_interrupted(&peek) {
+            peek = inner.store.peek(id).await;
+        }
+        let mut seen = peek?.ok_or_else(invalid)?;
+        let expected = decide(&seen.session.family, generation, &inner.policy, seen.now);
+        if !expected.answers() {
+            // Reuse ends the session; the others have nothing to write.
+            if expected.writes()
+                && let Some(rotation) = self.rotate(id, generation, expected).await?
+            {
+                return Err(SessionError::refused(rotation.outcome));
+            }
+            return Err(SessionError::refused(expected));
+        }
+
+        // Everything that can fail does so before anything is written.
+        seen.session.family = apply(&seen.session.family, generation, expected, seen.now);
+        let session = Session::of(&seen.session)?;
+        let grants = inner.grants_of(&session).await?;
+        let mint = |session: &SessionRecord, now: Timestamp| {
+            let view = Session::of(session)?;
+            let left = view.ends_at().since(now);
+            let next = token.successor(session.family.generation);
+            let access = inner.mint(&view, &grants, next.generation(), left)?;
+            Ok::<_, SessionError>(TokenPair {
+                is_new: next.generation() != generation,
+                ..inner.pair(access, &next, &grants, id, left)
+            })
+        };
+        let pair = mint(&seen.session, seen.now)?;
+        if !expected.writes() {
+            inner.tell(&SessionEvent::Refreshed {
+                session: id,
+                outcome: expected,
+            });
+            return Ok(pair);
+        }
+        let rotation = self.rotate(id, generation, expected).await?;
+        let rotation = rotation.ok_or_else(invalid)?;
+        if !rotation.outcome.answers() {
+            return Err(SessionError::refused(rotation.outcome));
+        }
+        // Another request may have come between, with another end.
+        if rotation.session.family.generation == seen.session.family.generation {
+            return Ok(pair);
+        }
+        mint(&rotation.session, rotation.now)
+    }
+
+    async fn rotate(
+        &self,
+        id: SessionId,
+        presented: u64,
+        expected: Outcome,
+    ) -> Result<Option<Rotation>, SessionError> {
+        self.write(move |inner| async move { inner.rotate(id, presented, expected).await })
+            .await
+    }
+}
+
+impl<S: SessionStore, G: GrantSource> Inner<S, G> {
+    /// The one write, and what there is to tell about it.
+    async fn rotate(
+        &self,
+        id: SessionId,
+        presented: u64,
+        expected: Outcome,
+    ) -> Result<Option<Rotation>, SessionError> {
+        let reuse = matches!(expected, Outcome::Reused(_));
+        let mut done = self.store.rotate(id, presented, self.policy).await;
+        let mut again = false;
+        // Whether it was written is unknown. A second write finds the first one's parent and gives
+        // the same answer, unless nothing is forgiven. A session is ended as well twice as once.
+        if is_interrupted(&done) && (reuse || !self.policy.grace_window().is_zero()) {
+            again = true;
+            done = self.store.rotate(id, presented, self.policy).await;
+        }
+        let Some(mut rotation) = done? else {
+            return Ok(None);
+        };
+        if again && reuse && rotation.outcome == Outcome::Revoked {
+            // The first one ended it.
+            rotation.outcome = expected;
+        }
+        self.tell_of(&rotation);
+        Ok(Some(rotation))
+    }
+
+    fn tell_of(&self, rotation: &Rotation) {
+        let session = rotation.session.id;
+        match rotation.outcome {
+            Outcome::Reused(reuse) => {
+                let family = &rotation.session.family;
+                let refreshed = family.rotated_at.unwrap_or(rotation.session.created_at);
+                self.tell(&SessionEvent::ReuseDetected {
+                    session,
+                    subject: rotation.session.subject.clone(),
+                    reuse,
+                    age: rotation.now.since(refreshed),
+                });
+            }
+            outcome if outcome.answers() => {
+                if outcome == Outcome::Ahead {
+                    self.tell(&SessionEvent::StoreLostWrite { session });
+                }
+                self.tell(&SessionEvent::Refreshed { session, outcome });
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Signing out, on one device, the others, all.
+
+use std::time::Duration;
+
+use tower_jwt_auth::{
+    refresh::RevokeReason::{Administrative, CredentialsChanged, Logout},
+    session::{RevokedScope, SessionErrorKind, SessionEvent, SessionStart},
+};
+
+use crate::support::{alice, service};
+
+#[tokio::test]
+async fn t10_signing_out_ends_this_device() {
+    let service = service();
+    let (here, there) = (service.sign_in().await, service.sign_in().await);
+    let newer = service.refresh(&here).await;
+    service.events.take();
+    // The token may be spent: whoever holds it held the session.
+    for _ in 0..2 {
+        let token = here.refresh_token().expose();
+        service.sessions.revoke_token(token).await.unwrap();
+        assert_eq!(service.refused(&newer).await, "session_revoked");
+    }
+    let events = service.events.take();
+    let [
+        SessionEvent::Revoked {
+            scope,
+            reason: Logout,
+            ..
+        },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!(*scope, RevokedScope::Session(here.session_id()));
+    service.refresh(&there).await;
+}
+
+#[tokio::test]
+async fn t10_signing_out_the_others_keeps_this_one() {
+    let service = service();
+    let (here, there) = (service.sign_in().await, service.sign_in().await);
+    let mallory = service
+        .sessions
+        .start(SessionStart::new("mallory"))
+        .await
+        .unwrap();
+    for ended in [1, 0] {
+        let others = service
+            .sessions
+            .revoke_others("alice", here.session_id(), Logout);
+        assert_eq!(others.await.unwrap(), ended);
+    }
+    assert_eq!(service.refused(&there).await, "session_revoked");
+    service.refresh(&here).await;
+    service.refresh(&mallory).await;
+}
+
+#[tokio::test]
+async fn t10_signing_out_everywhere_ends_all_and_what_is_being_started() {
+    let service = service();
+    let (here, there) = (service.sign_in().await, service.sign_in().await);
+    let read_before = service.sessions.epoch("alice").await.unwrap();
+    for epoch in [1, 2] {
+        let all = service.sessions.revoke_all("alice", Administrative);
+        assert_eq!(all.await.unwrap(), epoch);
+    }
+    for pair in [&here, &there] {
+        assert_eq!(service.refused(pair).await, "session_revoked");
+    }
+    // A login that looked at the old password meanwhile.
+    let late = service
+        .sessions
+        .start(alice().epoch(read_before))
+        .await
+        .unwrap_err();
+    assert_eq!(late.kind(), SessionErrorKind::Superseded);
+    assert_eq!(late.error(), "invalid_grant");
+    assert!(
+        service
+            .sessions
+            .list("alice", None)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
+    let again = service.sign_in().await;
+    assert_eq!(service.caller(&again).epoch(), Some(2));
+    service.refresh(&again).await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_password_leaves_one_new_session() {
+    let service = service();
+    let revoked = service.revocations();
+    assert!(revoked.loaded(Duration::from_secs(5)).await);
+    let (here, there) = (service.sign_in().await, service.sign_in().await);
+    let new = service.sessions.restart(alice()).await.unwrap();
+    for pair in [&here, &there] {
+        assert_eq!(service.refused(pair).await, "session_revoked");
+        while !revoked.contains(&service.caller(pair)) {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_ne!(new.session_id(), here.session_id());
+    assert!(!revoked.contains(&service.caller(&new)));
+    service.refresh(&new).await;
+    let events = service.events.take();
+    assert!(events.iter().any(|event| matches!(
+        event,
+        SessionEvent::Revoked {
+            reason: CredentialsChanged,
+            ..
+        }
+    )));
+}
+
+#[tokio::test]
+async fn a_device_is_ended_by_its_owner_alone() {
+    let service = service();
+    let pair = service.sign_in().await;
+    let own = |subject| {
+        service
+            .sessions
+            .revoke_own(subject, pair.session_id(), Logout)
+    };
+    assert!(!own("mallory").await.unwrap());
+    let pair = service.refresh(&pair).await;
+    assert!(own("alice").await.unwrap());
+    assert!(!own("alice").await.unwrap());
+    assert_eq!(service.refused(&pair).await, "session_revoked");
+}
+
+#[tokio::test]
+async fn the_list_of_devices_shows_what_was_kept() {
+    let service = service();
+    let phone = alice()
+        .label("p".repeat(1000))
+        .user_agent("curl/8")
+        .ip([192, 0, 2, 1].into())
+        .client_id("app");
+    let phone = service.sessions.start(phone).await.unwrap();
+    service.pass(60);
+    let browser = service.sign_in().await;
+    service.pass(60);
+    service.refresh(&phone).await;
+
+    let id = browser.session_id();
+    let devices = service.sessions.list("alice", Some(id)).await.unwrap();
+    let current: Vec<_> = devices.iter().map(|device| device.is_current()).collect();
+    assert_eq!(current, [false, true], "the one used last comes first");
+    let device = &devices[0];
+    assert_eq!(device.label().unwrap().len(), 200);
+    assert_eq!(device.user_agent(), Some("curl/8"));
+    assert_eq!(device.ip(), Some([192, 0, 2, 1].into()));
+    assert_eq!(device.client_id(), Some("app"));
+    assert_eq!(device.amr().collect::<Vec<_>>(), ["pwd"]);
+    assert_eq!(
+        device.used_at().since(device.created_at()),
+        Duration::from_secs(120)
+    );
+    assert_eq!(
+        device.ends_at().since(device.used_at()).as_secs(),
+        14 * 24 * 3600
+    );
+    assert!(service.sessions.list("bob", None).await.unwrap().is_empty());
+}

@@ -1,0 +1,511 @@
+//! Every short history of a session: a client with two tabs, a thief, a network that loses, copies,
+//! delays and reorders, and a clock that is set back. Exhaustively by a model checker, and longer
+//! ones at random.
+//!
+//! Time goes in steps of 10 s. A request and its answer are under way for less than two of them:
+//! then the client has given up. `Leap` is a pause that is longer than the grace window.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use stateright::{Checker, Expectation, Model, Property};
+use tower_jwt_auth::{
+    clock::Timestamp,
+    refresh::{Family, Outcome, RefreshPolicy, apply, confirm, decide},
+};
+
+#[derive(Clone, Debug)]
+struct World {
+    policy: RefreshPolicy,
+    thief: bool,
+    /// Use of an access token is reported.
+    confirmations: bool,
+    /// The client repeats a refresh within the window; otherwise it may come back much later.
+    prompt: bool,
+    budget: Budget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Budget {
+    sends: [u8; 2],
+    losses: u8,
+    copies: u8,
+    steps: u8,
+    back: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct State {
+    now: Timestamp,
+    family: Family,
+    /// Sorted, so that one set of messages is one state.
+    messages: Vec<Message>,
+    holders: [Holder; 2],
+    budget: Budget,
+    seen: Seen,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Holder {
+    /// The generation that it would present.
+    token: Option<u64>,
+    /// For each tab, how many steps ago it sent a request that nothing has answered yet.
+    unanswered: [Option<u8>; 2],
+}
+
+/// What was ever seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Seen {
+    client_refused: bool,
+    retried: bool,
+    reissued: bool,
+    /// A transition did what none may.
+    broken: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Message {
+    kind: Kind,
+    holder: usize,
+    tab: usize,
+    generation: u64,
+    /// Of an answer: it gives back the very token that was sent.
+    same: bool,
+    age: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    Request,
+    Answer,
+    Confirmation,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Action {
+    Send(usize, usize),
+    /// A message arrives, in whatever order.
+    Arrive(usize),
+    Lose(usize),
+    Copy(usize),
+    UseAccessToken,
+    Steal,
+    Tick,
+    Leap,
+    SetBack,
+}
+
+const CLIENT: usize = 0;
+const THIEF: usize = 1;
+const STEP: Duration = Duration::from_secs(10);
+const LEAP: Duration = Duration::from_secs(40);
+
+impl World {
+    fn new(policy: RefreshPolicy) -> Self {
+        Self {
+            policy,
+            thief: false,
+            confirmations: policy.needs_confirmations(),
+            prompt: !policy.needs_confirmations(),
+            budget: Budget {
+                sends: [4, 0],
+                losses: 2,
+                copies: 1,
+                steps: 4,
+                back: 1,
+            },
+        }
+    }
+
+    fn with_thief(policy: RefreshPolicy) -> Self {
+        Self {
+            thief: true,
+            budget: Budget {
+                sends: [2, 2],
+                losses: 1,
+                copies: 0,
+                steps: 3,
+                back: 0,
+            },
+            ..Self::new(policy)
+        }
+    }
+
+    /// What the server answers; `None`: a refusal.
+    fn present(&self, state: &mut State, generation: u64) -> Option<u64> {
+        let before = state.family.clone();
+        let outcome = decide(&before, generation, &self.policy, state.now);
+        let after = apply(&before, generation, outcome, state.now);
+        state.seen.retried |= outcome == Outcome::Retried;
+        state.seen.reissued |= outcome == Outcome::Reissued;
+        state.seen.broken |= after.expires_at != before.expires_at
+            || before.revoked && !after.revoked
+            || !outcome.writes() && after != before
+            || after.generation < before.generation
+            || outcome.answers() == after.revoked;
+        state.family = after;
+        outcome.answers().then_some(state.family.generation)
+    }
+
+    fn arrive(&self, state: &mut State, message: Message) {
+        match message.kind {
+            Kind::Confirmation => state.family = confirm(&state.family, message.generation),
+            Kind::Answer => {
+                let holder = &mut state.holders[message.holder];
+                holder.unanswered[message.tab] = None;
+                // It is not stored again: a newer one may have come meanwhile.
+                if !message.same {
+                    holder.token = Some(message.generation);
+                }
+            }
+            Kind::Request => match self.present(state, message.generation) {
+                Some(generation) => state.messages.push(Message {
+                    kind: Kind::Answer,
+                    generation,
+                    same: generation == message.generation,
+                    ..message
+                }),
+                None => state.seen.client_refused |= message.holder == CLIENT,
+            },
+        }
+    }
+
+    /// Whether time may pass: nothing is too old, and the client has no duty left.
+    fn may_pass(&self, state: &State, leap: bool) -> bool {
+        let oldest = state.messages.iter().map(|message| message.age).max();
+        let under_way = match leap {
+            true => oldest.is_none(),
+            false => oldest.is_none_or(|age| age == 0),
+        };
+        let unanswered = state.holders[CLIENT].unanswered;
+        let oldest_duty = unanswered.into_iter().flatten().max();
+        let duty = self.prompt
+            && match leap {
+                true => oldest_duty.is_some(),
+                false => oldest_duty.is_some_and(|age| age >= 2),
+            };
+        under_way && !duty
+    }
+}
+
+impl Model for World {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        let now = Timestamp::from_millis(1_000_000_000);
+        let client = Holder {
+            token: Some(0),
+            unanswered: [None; 2],
+        };
+        vec![State {
+            now,
+            family: Family {
+                generation: 0,
+                parent: None,
+                confirmed: None,
+                rotated_at: None,
+                reissues: 0,
+                used_at: now,
+                idle: Duration::from_secs(14 * 24 * 3600),
+                expires_at: now.plus(Duration::from_secs(90 * 24 * 3600)),
+                revoked: false,
+            },
+            messages: Vec::new(),
+            holders: [client, Holder::default()],
+            budget: self.budget,
+            seen: Seen::default(),
+        }]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        for (holder, held) in state.holders.iter().enumerate() {
+            // A thief needs no tabs.
+            for tab in 0..=usize::from(holder == CLIENT) {
+                let waits = |message: &Message| {
+                    (message.holder, message.tab) == (holder, tab)
+                        && message.kind != Kind::Confirmation
+                };
+                let idle = !state.messages.iter().any(waits);
+                if held.token.is_some() && state.budget.sends[holder] > 0 && idle {
+                    actions.push(Action::Send(holder, tab));
+                }
+            }
+        }
+        for (at, message) in state.messages.iter().enumerate() {
+            if at > 0 && state.messages[at - 1] == *message {
+                continue;
+            }
+            actions.push(Action::Arrive(at));
+            if state.budget.losses > 0 {
+                actions.push(Action::Lose(at));
+            }
+            if state.budget.copies > 0 && message.kind == Kind::Request {
+                actions.push(Action::Copy(at));
+            }
+        }
+        let confirms = |message: &Message| message.kind == Kind::Confirmation;
+        if self.confirmations && !state.messages.iter().any(confirms) {
+            actions.push(Action::UseAccessToken);
+        }
+        if self.thief && state.holders[THIEF].token.is_none() {
+            actions.push(Action::Steal);
+        }
+        if state.budget.steps > 0 {
+            if self.may_pass(state, false) {
+                actions.push(Action::Tick);
+            }
+            if self.may_pass(state, true) {
+                actions.push(Action::Leap);
+            }
+        }
+        if state.budget.back > 0 {
+            actions.push(Action::SetBack);
+        }
+    }
+
+    fn next_state(&self, before: &State, action: Action) -> Option<State> {
+        let mut state = before.clone();
+        match action {
+            Action::Send(holder, tab) => {
+                let held = &mut state.holders[holder];
+                state.budget.sends[holder] -= 1;
+                held.unanswered[tab].get_or_insert(0);
+                state.messages.push(Message {
+                    kind: Kind::Request,
+                    holder,
+                    tab,
+                    generation: held.token?,
+                    same: false,
+                    age: 0,
+                });
+            }
+            Action::Arrive(at) => {
+                let message = state.messages.remove(at);
+                self.arrive(&mut state, message);
+            }
+            Action::Lose(at) => {
+                state.budget.losses -= 1;
+                state.messages.remove(at);
+            }
+            Action::Copy(at) => {
+                state.budget.copies -= 1;
+                // The two arrive in the same step. One that comes when the window has closed may rotate
+                // where nobody waits for the answer any more, and `browser` does not forgive that.
+                state.messages[at].age = 1;
+                state.messages.push(state.messages[at]);
+            }
+            Action::UseAccessToken => {
+                let generation = state.holders[CLIENT].token?;
+                // Seen before: no second report.
+                if state.family.confirmed >= Some(generation) {
+                    return None;
+                }
+                state.messages.push(Message {
+                    kind: Kind::Confirmation,
+                    holder: CLIENT,
+                    tab: 0,
+                    generation,
+                    same: false,
+                    age: 0,
+                });
+            }
+            Action::Steal => state.holders[THIEF].token = state.holders[CLIENT].token,
+            Action::Tick | Action::Leap => {
+                let by = if action == Action::Tick { STEP } else { LEAP };
+                state.budget.steps -= 1;
+                state.now = state.now.plus(by);
+                for message in &mut state.messages {
+                    message.age += 1;
+                }
+                for holder in &mut state.holders {
+                    for tab in holder.unanswered.iter_mut().flatten() {
+                        *tab = tab.saturating_add(1).min(3);
+                    }
+                }
+            }
+            Action::SetBack => {
+                state.budget.back -= 1;
+                let step = i64::try_from(STEP.as_millis()).ok()?;
+                state.now = Timestamp::from_millis(state.now.as_millis() - step);
+            }
+        }
+        state.messages.sort();
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        let mut properties = vec![
+            Property::always("no transition does what none may", |_, state: &State| {
+                !state.seen.broken
+            }),
+            Property::always("one generation is live", one_is_live),
+            Property::always("the diverged never both survive", diverged_never_survive),
+        ];
+        if self.thief {
+            properties.extend([
+                Property::always("that both use it ends it", both_use_ends_it),
+                Property::sometimes("a theft ends a session", |_, state: &State| {
+                    state.family.revoked
+                }),
+            ]);
+        } else {
+            properties.extend([
+                Property::always("an honest client stays signed in", |_, state: &State| {
+                    !state.seen.client_refused && !state.family.revoked
+                }),
+                Property::sometimes("an answer is given again", |_, state: &State| {
+                    state.seen.retried
+                }),
+            ]);
+        }
+        if self.policy.needs_confirmations() {
+            properties.push(Property::sometimes(
+                "one is reissued",
+                |_, state: &State| state.seen.reissued,
+            ));
+        }
+        properties
+    }
+}
+
+fn one_is_live(world: &World, state: &State) -> bool {
+    let live = |generation: &u64| {
+        let outcome = decide(&state.family, *generation, &world.policy, state.now);
+        matches!(outcome, Outcome::Fresh | Outcome::Rotated)
+    };
+    let live: Vec<_> = (0..=state.family.generation).filter(live).collect();
+    state.family.revoked || live == [state.family.generation]
+}
+
+/// Two holders of different tokens either get the same answer or one of them ends the session.
+fn diverged_never_survive(world: &World, state: &State) -> bool {
+    let [Some(one), Some(other)] = state.holders.map(|holder| holder.token) else {
+        return true;
+    };
+    one == other
+        || [(one, other), (other, one)]
+            .into_iter()
+            .all(|(first, second)| {
+                let mut state = state.clone();
+                let first = world.present(&mut state, first);
+                let second = world.present(&mut state, second);
+                first.is_none() || second.is_none() || first == second
+            })
+}
+
+/// Client and thief refresh in turn, each later than the window: the session does not survive it.
+fn both_use_ends_it(world: &World, state: &State) -> bool {
+    let [Some(client), Some(thief)] = state.holders.map(|holder| holder.token) else {
+        return true;
+    };
+    let mut tokens = [client, thief];
+    let mut state = state.clone();
+    for turn in 0..6 {
+        state.now = state.now.plus(LEAP + STEP);
+        match world.present(&mut state, tokens[turn % 2]) {
+            Some(next) => tokens[turn % 2] = next,
+            None => return state.family.revoked,
+        }
+    }
+    false
+}
+
+fn check_all(world: World) {
+    let name = format!("{:?}, thief {}", world.policy, world.thief);
+    let checked = world.checker().threads(2).spawn_bfs().join();
+    println!("{name}: {} states", checked.unique_state_count());
+    checked.assert_properties();
+}
+
+#[test]
+fn an_honest_browser_is_never_signed_out() {
+    check_all(World::new(RefreshPolicy::browser()));
+}
+
+#[test]
+fn an_honest_app_is_never_signed_out_where_receipts_are_confirmed() {
+    let mut world = World::new(RefreshPolicy::balanced());
+    world.budget = Budget {
+        losses: 3,
+        copies: 0,
+        steps: 3,
+        back: 0,
+        ..world.budget
+    };
+    check_all(world);
+}
+
+#[test]
+fn no_thief_goes_on_beside_a_browser() {
+    check_all(World::with_thief(RefreshPolicy::browser()));
+}
+
+#[test]
+fn no_thief_goes_on_beside_an_app() {
+    check_all(World::with_thief(RefreshPolicy::balanced()));
+}
+
+#[test]
+fn no_thief_goes_on_where_nothing_is_forgiven() {
+    check_all(World::with_thief(RefreshPolicy::strict()));
+}
+
+/// The promise to honest clients has a price, and the checker finds it: a strict server signs them
+/// out.
+#[test]
+fn a_strict_server_signs_honest_clients_out() {
+    let checked = World::new(RefreshPolicy::strict())
+        .checker()
+        .spawn_bfs()
+        .join();
+    checked.assert_any_discovery("an honest client stays signed in");
+}
+
+fn walk(world: &World, choices: &[u16]) -> Result<(), TestCaseError> {
+    let mut state = world.init_states().remove(0);
+    for choice in choices {
+        let mut actions = Vec::new();
+        world.actions(&state, &mut actions);
+        if actions.is_empty() {
+            break;
+        }
+        let action = actions[usize::from(*choice) % actions.len()];
+        let Some(next) = world.next_state(&state, action) else {
+            continue;
+        };
+        state = next;
+        for property in world.properties() {
+            let holds =
+                property.expectation != Expectation::Always || (property.condition)(world, &state);
+            prop_assert!(holds, "{}: {:?}", property.name, state);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn longer_histories_at_random(
+        choices in prop::collection::vec(any::<u16>(), 0..400),
+        which in 0..5usize,
+    ) {
+        let mut world = match which {
+            0 => World::new(RefreshPolicy::browser()),
+            1 => World::new(RefreshPolicy::balanced()),
+            2 => World::with_thief(RefreshPolicy::browser()),
+            3 => World::with_thief(RefreshPolicy::balanced()),
+            _ => World::with_thief(RefreshPolicy::strict()),
+        };
+        world.budget = Budget {
+            sends: [200, if world.thief { 200 } else { 0 }],
+            losses: if world.prompt { 50 } else { 3 },
+            copies: if world.prompt { 50 } else { 0 },
+            steps: 200,
+            back: 0,
+        };
+        walk(&world, &choices)?;
+    }
+}

@@ -1,0 +1,201 @@
+//! A store that counts what it is asked for, and fails when it is told to.
+
+use std::{
+    collections::VecDeque,
+    future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::task;
+use tower_jwt_auth::{
+    error::StoreError,
+    refresh::{
+        Creation, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        SessionStore,
+    },
+    store::MemoryStore,
+    token::SessionId,
+};
+
+#[derive(Clone)]
+pub(crate) struct Watched {
+    store: MemoryStore,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    reads: AtomicUsize,
+    writes: AtomicUsize,
+    finished: AtomicUsize,
+    read_faults: Mutex<VecDeque<Fault>>,
+    write_faults: Mutex<VecDeque<Fault>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Cannot be reached: nothing is written, and that is known.
+    Unavailable,
+    /// Lost before it wrote.
+    LostBefore,
+    /// Lost after it wrote.
+    LostAfter,
+    /// Its driver panics after it wrote.
+    PanicAfter,
+}
+
+impl Watched {
+    pub(crate) fn new(store: MemoryStore) -> Self {
+        Self {
+            store,
+            shared: Arc::default(),
+        }
+    }
+
+    /// What the next writes meet; those after them go well.
+    pub(crate) fn fail_writes(&self, faults: &[Fault]) {
+        self.shared.write_faults.lock().unwrap().extend(faults);
+    }
+
+    pub(crate) fn fail_reads(&self, faults: &[Fault]) {
+        self.shared.read_faults.lock().unwrap().extend(faults);
+    }
+
+    /// Reading and writing round trips since the last call.
+    pub(crate) fn take_counts(&self) -> (usize, usize) {
+        let take = |count: &AtomicUsize| count.swap(0, Ordering::SeqCst);
+        self.shared.finished.store(0, Ordering::SeqCst);
+        (take(&self.shared.reads), take(&self.shared.writes))
+    }
+
+    /// Until every write that was begun has ended.
+    pub(crate) async fn settled(&self) {
+        // A write that was handed to a task of its own has not begun before that is polled.
+        for _ in 0..10 {
+            task::yield_now().await;
+        }
+        let (writes, finished) = (&self.shared.writes, &self.shared.finished);
+        while finished.load(Ordering::SeqCst) < writes.load(Ordering::SeqCst) {
+            task::yield_now().await;
+        }
+    }
+
+    async fn read<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.shared.reads.fetch_add(1, Ordering::SeqCst);
+        task::yield_now().await;
+        let fault = self.shared.read_faults.lock().unwrap().pop_front();
+        match fault {
+            None => work.await,
+            Some(Fault::Unavailable) => Err(StoreError::unavailable("no connection")),
+            Some(_) => Err(StoreError::interrupted("connection lost")),
+        }
+    }
+
+    async fn write<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.shared.writes.fetch_add(1, Ordering::SeqCst);
+        let _end = End(&self.shared.finished);
+        // A round trip suspends on the way there and on the way back.
+        task::yield_now().await;
+        let fault = self.shared.write_faults.lock().unwrap().pop_front();
+        match fault {
+            Some(Fault::Unavailable) => return Err(StoreError::unavailable("no connection")),
+            Some(Fault::LostBefore) => return Err(StoreError::interrupted("connection lost")),
+            _ => {}
+        }
+        let done = work.await;
+        task::yield_now().await;
+        match fault {
+            Some(Fault::PanicAfter) => panic!("the driver has a bug"),
+            Some(_) => Err(StoreError::interrupted("connection lost")),
+            None => done,
+        }
+    }
+}
+
+struct End<'a>(&'a AtomicUsize);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl SessionStore for Watched {
+    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+        self.write(self.store.create(session)).await
+    }
+
+    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+        self.read(self.store.peek(id)).await
+    }
+
+    async fn rotate(
+        &self,
+        id: SessionId,
+        presented: u64,
+        policy: RefreshPolicy,
+    ) -> Result<Option<Rotation>, StoreError> {
+        self.write(self.store.rotate(id, presented, policy)).await
+    }
+
+    async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
+        self.write(self.store.confirm(id, generation)).await
+    }
+
+    async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError> {
+        self.write(self.store.revoke(id, reason)).await
+    }
+
+    async fn revoke_others(
+        &self,
+        subject: &str,
+        keep: SessionId,
+        reason: RevokeReason,
+    ) -> Result<u64, StoreError> {
+        self.write(self.store.revoke_others(subject, keep, reason))
+            .await
+    }
+
+    async fn revoke_all(&self, subject: &str, reason: RevokeReason) -> Result<u32, StoreError> {
+        self.write(self.store.revoke_all(subject, reason)).await
+    }
+
+    async fn epoch(&self, subject: &str) -> Result<u32, StoreError> {
+        self.read(self.store.epoch(subject)).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        self.read(self.store.list(subject)).await
+    }
+
+    async fn purge(&self, limit: u32) -> Result<u64, StoreError> {
+        self.write(self.store.purge(limit)).await
+    }
+}
+
+/// A write that is polled a number of times and then dropped, as by a client that hangs up.
+pub(crate) async fn dropped_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    for _ in 0..polls {
+        let once = future::poll_fn(|context| {
+            std::task::Poll::Ready(match work.as_mut().poll(context) {
+                std::task::Poll::Ready(done) => Some(done),
+                std::task::Poll::Pending => None,
+            })
+        });
+        if let Some(done) = once.await {
+            return Some(done);
+        }
+        task::yield_now().await;
+    }
+    None
+}

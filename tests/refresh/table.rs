@@ -1,0 +1,182 @@
+//! Every line of the table of states, on its own.
+
+use std::time::Duration;
+
+use tower_jwt_auth::{
+    clock::Timestamp,
+    refresh::{Family, Outcome, RefreshPolicy, Reuse, apply, confirm, decide},
+};
+
+const T: i64 = 1_000_000_000;
+
+/// Generation 5, made by the use of 4 at `T`.
+fn family() -> Family {
+    Family {
+        generation: 5,
+        parent: Some(4),
+        confirmed: None,
+        rotated_at: Some(at(0)),
+        reissues: 0,
+        used_at: at(0),
+        idle: Duration::from_secs(14 * 24 * 3600),
+        expires_at: at(90 * 24 * 3_600_000),
+        revoked: false,
+    }
+}
+
+/// So many milliseconds later.
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(T + millis)
+}
+
+const STRICT: RefreshPolicy = RefreshPolicy::strict();
+const BROWSER: RefreshPolicy = RefreshPolicy::browser();
+const BALANCED: RefreshPolicy = RefreshPolicy::balanced();
+const WINDOW: i64 = 30_000;
+const LATE: i64 = 24 * 3_600_000;
+
+#[test]
+fn revoked_comes_before_everything() {
+    let family = Family {
+        revoked: true,
+        ..family()
+    };
+    for presented in 0..8 {
+        let outcome = decide(&family, presented, &BALANCED, at(0));
+        assert_eq!(outcome, Outcome::Revoked);
+        assert_eq!(apply(&family, presented, outcome, at(1)), family);
+    }
+}
+
+#[test]
+fn the_ends_are_exclusive() {
+    let idle = 14 * 24 * 3_600_000;
+    let outcome = |family: &Family, millis| decide(family, 5, &BROWSER, at(millis));
+    assert_eq!(outcome(&family(), idle - 1), Outcome::Rotated);
+    assert_eq!(outcome(&family(), idle), Outcome::Idle);
+    let short = Family {
+        expires_at: at(60_000),
+        ..family()
+    };
+    assert_eq!(outcome(&short, 59_999), Outcome::Rotated);
+    assert_eq!(outcome(&short, 60_000), Outcome::Expired);
+}
+
+#[test]
+fn the_live_generation_rotates_outside_the_window() {
+    for (policy, now, expected) in [
+        (STRICT, 0, Outcome::Rotated),
+        (BROWSER, 0, Outcome::Fresh),
+        (BROWSER, WINDOW, Outcome::Fresh),
+        (BROWSER, WINDOW + 1, Outcome::Rotated),
+        (BALANCED, WINDOW + 1, Outcome::Rotated),
+        // The wall clock was set back: the window is open.
+        (BROWSER, -5_000, Outcome::Fresh),
+    ] {
+        assert_eq!(decide(&family(), 5, &policy, at(now)), expected);
+    }
+    let first = Family {
+        generation: 0,
+        parent: None,
+        rotated_at: None,
+        ..family()
+    };
+    assert_eq!(decide(&first, 0, &BROWSER, at(0)), Outcome::Rotated);
+    let next = apply(&first, 0, Outcome::Rotated, at(7));
+    assert_eq!((next.generation, next.parent), (1, Some(0)));
+    assert_eq!((next.rotated_at, next.used_at), (Some(at(7)), at(7)));
+    assert_eq!(next.expires_at, first.expires_at);
+}
+
+#[test]
+fn a_newer_generation_than_known_rolls_forward() {
+    for policy in [STRICT, BROWSER, BALANCED] {
+        let outcome = decide(&family(), 9, &policy, at(0));
+        assert_eq!(outcome, Outcome::Ahead);
+        let next = apply(&family(), 9, outcome, at(1));
+        assert_eq!((next.generation, next.parent), (10, Some(9)));
+    }
+}
+
+#[test]
+fn the_parent_is_answered_inside_the_window_and_changes_nothing() {
+    for policy in [BROWSER, BALANCED] {
+        for now in [0, WINDOW] {
+            let outcome = decide(&family(), 4, &policy, at(now));
+            assert_eq!(outcome, Outcome::Retried);
+            assert_eq!(apply(&family(), 4, outcome, at(now)), family());
+        }
+    }
+    let theft = Outcome::Reused(Reuse::LateParent);
+    assert_eq!(decide(&family(), 4, &STRICT, at(0)), theft);
+    assert_eq!(decide(&family(), 4, &BROWSER, at(WINDOW + 1)), theft);
+}
+
+#[test]
+fn a_late_parent_is_reissued_while_nobody_used_its_child() {
+    let outcome = |family: &Family, millis| decide(family, 4, &BALANCED, at(millis));
+    let theft = Outcome::Reused(Reuse::LateParent);
+    assert_eq!(outcome(&family(), WINDOW + 1), Outcome::Reissued);
+    assert_eq!(outcome(&family(), LATE), Outcome::Reissued);
+    assert_eq!(outcome(&family(), LATE + 1), theft);
+    assert_eq!(outcome(&confirm(&family(), 5), WINDOW + 1), theft);
+    // Of another generation it proves nothing.
+    for other in [0, 4, 6] {
+        assert_eq!(confirm(&family(), other), family());
+    }
+    let next = apply(&family(), 4, Outcome::Reissued, at(LATE));
+    assert_eq!(
+        (next.generation, next.parent, next.reissues),
+        (6, Some(4), 1)
+    );
+    assert_eq!(next.rotated_at, Some(at(LATE)));
+    let often = Family {
+        reissues: 3,
+        ..family()
+    };
+    assert_eq!(outcome(&often, WINDOW + 1), theft);
+    // A rotation does not wipe the count: only a proof of receipt does.
+    assert_eq!(apply(&often, 5, Outcome::Rotated, at(LATE)).reissues, 3);
+    assert_eq!(confirm(&often, 5).reissues, 0);
+}
+
+#[test]
+fn whatever_else_is_spent_is_theft_at_any_time() {
+    let reissued = apply(&family(), 4, Outcome::Reissued, at(WINDOW + 1));
+    for policy in [STRICT, BROWSER, BALANCED] {
+        for now in [0, WINDOW + 1, LATE] {
+            let outcome = decide(&family(), 3, &policy, at(now));
+            assert_eq!(outcome, Outcome::Reused(Reuse::StaleLineage));
+            let ended = apply(&family(), 3, outcome, at(now));
+            assert!(ended.revoked);
+            assert_eq!(
+                Family {
+                    revoked: false,
+                    ..ended
+                },
+                family()
+            );
+            let outcome = decide(&reissued, 5, &policy, at(now));
+            assert_eq!(outcome, Outcome::Reused(Reuse::DisplacedChild));
+        }
+    }
+}
+
+#[test]
+fn an_outcome_writes_exactly_where_it_changes_something() {
+    for outcome in [
+        Outcome::Fresh,
+        Outcome::Rotated,
+        Outcome::Ahead,
+        Outcome::Retried,
+        Outcome::Reissued,
+        Outcome::Revoked,
+        Outcome::Expired,
+        Outcome::Idle,
+        Outcome::Reused(Reuse::LateParent),
+    ] {
+        let changed = apply(&family(), 5, outcome, at(1)) != family();
+        assert_eq!(changed, outcome.writes(), "{outcome:?}");
+        assert_eq!(Outcome::from_name(outcome.as_str()), Some(outcome));
+    }
+}

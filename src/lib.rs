@@ -58,6 +58,9 @@ pub mod body;
 pub mod claims;
 pub mod clock;
 pub mod deny;
+#[cfg(feature = "endpoints")]
+#[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
+pub mod endpoints;
 pub mod error;
 pub mod event;
 pub mod extract;

@@ -123,6 +123,15 @@ impl Cookie {
         self
     }
 
+    /// Where a request comes from, as far as its headers tell.
+    #[cfg(feature = "endpoints")]
+    pub(crate) fn sender(&self, head: RequestHead<'_>) -> Sender {
+        match &self.site {
+            Some(site) => site.sender(head),
+            None => Sender::Own,
+        }
+    }
+
     /// RFC 6750 §5.3: a token in a cookie asks for precautions against cross-site requests.
     ///
     /// What is still to be proved, if anything; an error where nothing can prove it.

@@ -58,6 +58,8 @@ use crate::{
 };
 
 pub(crate) use self::bearer::is_b64token;
+#[cfg(feature = "endpoints")]
+pub(crate) use self::site::Sender;
 pub use self::{
     bearer::Bearer,
     cookie::Cookie,

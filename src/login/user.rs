@@ -20,7 +20,7 @@ pub struct User {
     /// Whether they may not sign in now.
     pub disabled: bool,
     /// How often all their sessions were ended: a session that was begun under an older one is dead.
-    pub epoch: i32,
+    pub epoch: u32,
 }
 
 impl User {
@@ -59,7 +59,7 @@ impl User {
 
     /// Sets the epoch.
     #[must_use]
-    pub fn epoch(mut self, epoch: i32) -> Self {
+    pub fn epoch(mut self, epoch: u32) -> Self {
         self.epoch = epoch;
         self
     }

@@ -64,6 +64,8 @@ mod keys;
 mod policy;
 #[cfg(feature = "jwks")]
 mod remote;
+#[cfg(feature = "endpoints")]
+mod server;
 mod vars;
 
 use std::{fmt, net::IpAddr};
@@ -82,6 +84,10 @@ use crate::{
     error::ConfigError,
     verify::{Verifier, VerifierBuilder},
 };
+
+#[cfg(feature = "endpoints")]
+#[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
+pub use self::server::{AuthSettings, SeedUser};
 
 /// The `JWT_*` environment, read and checked. See the [module](self) for the variables.
 ///
@@ -201,12 +207,11 @@ impl JwtSettings {
     }
 
     fn read(mut vars: Vars) -> Result<Self, ConfigError> {
-        let host = read_host(&mut vars)?;
-        let port = vars.number("PORT", 0..=65_535)?.unwrap_or(3000);
+        let (host, port) = read_address(&mut vars)?;
         let policy = Policy::read(&mut vars)?;
         let settings = Self {
             host,
-            port: u16::try_from(port).unwrap_or_default(),
+            port,
             keys: Keys::read(&mut vars, policy.issuer())?,
             policy,
             ignored: vars.into_ignored(),
@@ -248,6 +253,12 @@ impl fmt::Debug for JwtSettings {
             .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
+}
+
+fn read_address(vars: &mut Vars) -> Result<(String, u16), ConfigError> {
+    let host = read_host(vars)?;
+    let port = vars.number("PORT", 0..=65_535)?.unwrap_or(3000);
+    Ok((host, u16::try_from(port).unwrap_or_default()))
 }
 
 fn read_host(vars: &mut Vars) -> Result<String, ConfigError> {

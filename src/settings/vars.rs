@@ -16,20 +16,44 @@ pub(super) struct Vars {
 
 impl Vars {
     pub(super) fn from_env() -> Result<Self, ConfigError> {
-        // `env::vars` panics at what is not UTF-8, in variables of others too.
-        let mut ours = Vec::new();
-        for (name, value) in env::vars_os() {
-            let Ok(name) = name.into_string() else {
+        Self::new(environment(is_ours)?)
+    }
+
+    /// Those of a server that issues tokens.
+    #[cfg(feature = "endpoints")]
+    pub(super) fn of_server_from_env() -> Result<Self, ConfigError> {
+        Self::of_server(environment(is_of_server)?)
+    }
+
+    #[cfg(feature = "endpoints")]
+    pub(super) fn of_server(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let (mut values, mut ignored) = (BTreeMap::new(), Vec::new());
+        for (name, value) in vars {
+            let value = Secret::new(value);
+            if !is_of_server(&name) {
                 continue;
-            };
-            if is_ours(&name) {
-                match value.into_string() {
-                    Ok(value) => ours.push((name, value)),
-                    Err(_) => return Err(refuse(&name, "not UTF-8")),
+            }
+            if OF_SERVER.contains(&name.as_str()) {
+                match values.entry(name) {
+                    Entry::Vacant(place) => place.insert(value),
+                    Entry::Occupied(first) => return Err(refuse(first.key(), "given twice")),
+                };
+                continue;
+            }
+            let near = |known: &&&str| distance(&name.to_ascii_uppercase(), known) <= 2;
+            match OF_SERVER.iter().find(near) {
+                // What another server of the same environment reads.
+                _ if KNOWN.contains(&name.as_str()) => ignored.push(name),
+                Some(known) => {
+                    let problem = format!("unknown variable; did you mean {known}?");
+                    return Err(refuse(&name, problem));
                 }
+                None => ignored.push(name),
             }
         }
-        Self::new(ours)
+        Ok(Self { values, ignored })
     }
 
     pub(super) fn new(
@@ -128,6 +152,29 @@ pub(super) fn refuse(name: &str, problem: impl Into<String>) -> ConfigError {
     ConfigError::invalid(name.escape_debug().to_string(), problem.into())
 }
 
+/// The variables of the process that are ours.
+fn environment(is_ours: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>, ConfigError> {
+    // `env::vars` panics at what is not UTF-8, in variables of others too.
+    let mut ours = Vec::new();
+    for (name, value) in env::vars_os() {
+        let Ok(name) = name.into_string() else {
+            continue;
+        };
+        if is_ours(&name) {
+            match value.into_string() {
+                Ok(value) => ours.push((name, value)),
+                Err(_) => return Err(refuse(&name, "not UTF-8")),
+            }
+        }
+    }
+    Ok(ours)
+}
+
+#[cfg(feature = "endpoints")]
+fn is_of_server(name: &str) -> bool {
+    is_ours(name) || name.starts_with("AUTH_")
+}
+
 fn is_ours(name: &str) -> bool {
     let prefix = name.get(..PREFIX.len()).unwrap_or_default();
     name == "HOST" || name == "PORT" || prefix.eq_ignore_ascii_case(PREFIX)
@@ -205,6 +252,28 @@ const FAMILIES: [&str; 3] = ["JWT_VERIFY_", "JWT_REQUIRE", "JWT_JWKS_"];
 /// What only a server that issues tokens reads; the two often share an environment.
 const OF_ISSUERS: [&str; 5] = [
     "JWT_PRIVATE_KEY_FILE",
+    "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
+    "JWT_REFRESH_TOKEN_EXPIRE_DAYS",
+    "JWT_TOKEN_TYPE",
+    "JWT_TOKEN_URL",
+];
+
+#[cfg(feature = "endpoints")]
+const OF_SERVER: [&str; 18] = [
+    "HOST",
+    "PORT",
+    "AUTH_PUBLIC_URL",
+    "AUTH_SECRET_KEY",
+    "AUTH_REFRESH_POLICY",
+    "AUTH_REFRESH_GRACE_SECONDS",
+    "AUTH_STORE",
+    "AUTH_REGISTRATION",
+    "AUTH_SEED_USER",
+    "JWT_PRIVATE_KEY_FILE",
+    "JWT_SECRET_KEY",
+    "JWT_ALGORITHM",
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
     "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
     "JWT_REFRESH_TOKEN_EXPIRE_DAYS",
     "JWT_TOKEN_TYPE",

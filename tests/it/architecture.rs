@@ -71,6 +71,10 @@ fn named(code: &str) -> BTreeSet<String> {
     };
     let mut found = BTreeSet::new();
     for (at, path) in code.match_indices("crate::") {
+        // What a macro names is of whoever calls it.
+        if code[..at].ends_with('$') {
+            continue;
+        }
         let rest = &code[at + path.len()..];
         match rest.strip_prefix('{') {
             None => drop(found.insert(first_word(rest))),

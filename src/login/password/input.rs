@@ -46,6 +46,12 @@ impl Password {
         Ok(Self { typed, normalised })
     }
 
+    /// How many characters it has, in the form that is hashed.
+    #[must_use]
+    pub fn chars(&self) -> usize {
+        self.normalised.expose().chars().count()
+    }
+
     /// What Argon2 is given.
     pub(super) fn normalised(&self) -> &[u8] {
         self.normalised.expose().as_bytes()

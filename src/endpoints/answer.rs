@@ -1,0 +1,238 @@
+//! What a client is answered (RFC 6749 §5).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use serde::Serialize;
+
+use crate::{
+    body::Whole,
+    error::{AuthError, StoreError},
+    login::PasswordError,
+    session::SessionError,
+};
+
+pub(super) type Answer = Response<Whole>;
+
+/// Why a request to an endpoint is refused (RFC 6749 §5.2).
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    error: &'static str,
+    description: &'static str,
+    code: Option<&'static str>,
+    retry_after: Option<u64>,
+    challenge: bool,
+    allow: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error_description: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
+        Self {
+            status,
+            error,
+            description,
+            code: None,
+            retry_after: None,
+            challenge: false,
+            allow: None,
+        }
+    }
+
+    pub(super) fn invalid_request(description: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
+    }
+
+    pub(super) fn invalid_grant(description: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_grant", description)
+    }
+
+    /// Wrong credentials at the login, which is no OAuth endpoint: 401.
+    pub(super) fn unauthorized(description: &'static str) -> Self {
+        Self {
+            challenge: true,
+            ..Self::new(StatusCode::UNAUTHORIZED, "invalid_grant", description)
+        }
+    }
+
+    /// A live access token is needed here.
+    pub(super) fn invalid_token() -> Self {
+        let description = "A valid access token is needed";
+        Self {
+            challenge: true,
+            ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", description)
+        }
+    }
+
+    pub(super) fn cross_site() -> Self {
+        let description = "The request comes from another site";
+        Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+    }
+
+    pub(super) fn slow_down(wait: Duration) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::new(status, "slow_down", "Too many attempts").after(wait)
+    }
+
+    pub(super) fn unavailable(wait: Duration) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "temporarily_unavailable", "Try again later").after(wait)
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is no such endpoint",
+        )
+    }
+
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self {
+            allow: Some(allow),
+            ..Self::new(status, "invalid_request", "Another method is needed")
+        }
+    }
+
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    fn after(mut self, wait: Duration) -> Self {
+        // Rounded up, so that whoever comes then is let in.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after = Some(seconds.max(1));
+        self
+    }
+
+    pub(super) fn answer(&self) -> Answer {
+        let mut answer = json(
+            self.status,
+            &Body {
+                error: self.error,
+                error_description: self.description,
+                code: self.code,
+                retry_after: self.retry_after,
+            },
+        );
+        let headers = answer.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if self.challenge {
+            headers.insert(
+                WWW_AUTHENTICATE,
+                const { HeaderValue::from_static("Bearer") },
+            );
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        answer
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        #[cfg(feature = "tracing")]
+        if error.status().is_server_error() {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "a session endpoint failed");
+        }
+        let description = match error.status() {
+            StatusCode::BAD_REQUEST => "The refresh token is not valid",
+            StatusCode::SERVICE_UNAVAILABLE => "Try again later",
+            _ => "",
+        };
+        Self {
+            code: error.code(),
+            retry_after: error.retry_after().map(u64::from),
+            ..Self::new(error.status(), error.error(), description)
+        }
+    }
+}
+
+impl From<PasswordError> for Refusal {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy { retry_after } => Self::unavailable(retry_after),
+            PasswordError::Empty | PasswordError::TooLong => {
+                Self::invalid_request("The password is empty or too long")
+            }
+            _ => Self::unavailable(Duration::from_secs(1)),
+        }
+    }
+}
+
+impl From<AuthError> for Refusal {
+    /// What an extractor refuses.
+    fn from(error: AuthError) -> Self {
+        match error.status() {
+            StatusCode::FORBIDDEN => Self::cross_site(),
+            _ => Self::invalid_request("The credential is malformed"),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        SessionError::from(error).into()
+    }
+}
+
+/// An answer in JSON.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+    let bytes = serde_json::to_vec(body).unwrap_or_default();
+    let mut answer = Response::new(Whole::new(Bytes::from(bytes)));
+    *answer.status_mut() = status;
+    let kind = const { HeaderValue::from_static("application/json") };
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    guarded(answer)
+}
+
+/// An answer without content.
+pub(super) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Whole::default());
+    *answer.status_mut() = status;
+    guarded(answer)
+}
+
+/// RFC 6749 §5.1: nobody may keep it. Nor may a browser take it for anything else.
+fn guarded(mut answer: Answer) -> Answer {
+    let headers: &mut HeaderMap = answer.headers_mut();
+    for (name, value) in GUARDS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+const GUARDS: [(HeaderName, &str); 5] = [
+    (CACHE_CONTROL, "no-store"),
+    (PRAGMA, "no-cache"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (
+        http::header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+];

@@ -1,0 +1,112 @@
+//! Builds the endpoints.
+
+use super::{AuthEndpoints, CookieNames, service::Inner};
+use crate::{
+    error::ConfigError,
+    extract::{Cookie, CsrfProofs},
+    login::{Login, ThrottleStore, UserStore},
+    rate_limit::ClientIp,
+    refresh::SessionStore,
+    secret::SecretKey,
+    session::{GrantSource, Sessions},
+};
+
+/// Builds [`AuthEndpoints`].
+#[must_use = "nothing is served before `build`"]
+pub struct AuthEndpointsBuilder<S, G, U, T> {
+    sessions: Sessions<S, G>,
+    login: Login<U, T>,
+    secret: SecretKey,
+    path: String,
+    origin: Option<String>,
+    clients: ClientIp,
+    registration: bool,
+}
+
+impl<S, G, U, T> AuthEndpointsBuilder<S, G, U, T>
+where
+    S: SessionStore,
+    G: GrantSource,
+    U: UserStore,
+    T: ThrottleStore,
+{
+    pub(super) fn new(sessions: Sessions<S, G>, login: Login<U, T>, secret: SecretKey) -> Self {
+        Self {
+            sessions,
+            login,
+            secret,
+            path: "/api/auth".to_owned(),
+            origin: None,
+            clients: ClientIp::peer(),
+            registration: false,
+        }
+    }
+
+    /// The public path that the endpoints are mounted at, `/api/auth` by default: the path of the
+    /// refresh cookie. A host that takes it off before it calls the service is fine.
+    pub fn mounted_at(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// The origin under which browsers reach this server. Without one there are no cookies: asking
+    /// for them is 400.
+    pub fn public_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
+    /// Which client a request comes from; the peer of its connection by default.
+    pub fn clients(mut self, clients: ClientIp) -> Self {
+        self.clients = clients;
+        self
+    }
+
+    /// Lets anybody register; off by default.
+    pub fn registration(mut self, open: bool) -> Self {
+        self.registration = open;
+        self
+    }
+
+    /// The service.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: the origin or the path, see [`CookieNames::new`]; or the issuer
+    /// has keys that cannot verify.
+    pub fn build(self) -> Result<AuthEndpoints<S, G, U, T>, ConfigError> {
+        let cookies = match &self.origin {
+            Some(origin) => Some(CookieNames::new(origin, &self.path)?),
+            None => None,
+        };
+        let issuer = self.sessions.issuer();
+        let proofs = CsrfProofs::new(&self.secret);
+        let extractor = cookies.as_ref().map(|cookies| {
+            let cookie = Cookie::new(cookies.access()).public_origin(cookies.origin());
+            cookie.csrf_proofs(proofs.clone())
+        });
+        Ok(AuthEndpoints::from(Inner {
+            verifier: issuer.verifier().no_cache().build()?,
+            expired: issuer
+                .verifier()
+                .no_cache()
+                .dangerous_ignore_expiry()
+                .build()?,
+            path: self.path.trim_end_matches('/').to_owned(),
+            sessions: self.sessions,
+            login: self.login,
+            clients: self.clients,
+            registration: self.registration,
+            cookies,
+            extractor,
+            proofs,
+        }))
+    }
+}
+
+impl<S, G, U, T> std::fmt::Debug for AuthEndpointsBuilder<S, G, U, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthEndpointsBuilder")
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,224 @@
+//! Signing in and registering.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header::USER_AGENT, request::Parts};
+
+use super::{
+    answer::{Answer, Refusal, json},
+    cookies::Kind,
+    fields::Fields,
+    service::Inner,
+};
+use crate::{
+    extract::Sender,
+    head::RequestHead,
+    login::{
+        Accepted, Attempt, DeviceCookies, Identifier, LoginOutcome, NewUser, Password,
+        ThrottleStore, UserStore,
+    },
+    refresh::SessionStore,
+    secret::random,
+    session::{GrantSource, Grants, SessionStart, TokenPair},
+    token::base62::base62,
+};
+
+/// Where the tokens go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Body,
+    Cookie,
+}
+
+impl<S, G, U, T> Inner<S, G, U, T>
+where
+    S: SessionStore,
+    G: GrantSource,
+    U: UserStore,
+    T: ThrottleStore,
+{
+    pub(super) async fn login(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
+        // A page of another site must not sign its visitors in as somebody else (login CSRF).
+        self.refuse_foreign(parts)?;
+        let transport = self.transport(parts, fields)?;
+        let names = ["username", "email"];
+        let accepted = self.attempt(parts, fields, &names).await?;
+        let accepted = accepted.ok_or_else(|| Refusal::unauthorized("Invalid credentials"))?;
+        self.sign_in(parts, fields, accepted, transport).await
+    }
+
+    /// RFC 6749 §4.3 and §6, for first-party clients that were built for it.
+    pub(super) async fn token(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
+        match fields.get("grant_type") {
+            Some("refresh_token") => {
+                let token = fields.get("refresh_token");
+                let token = token.ok_or(Refusal::invalid_request("A refresh token is needed"))?;
+                let tokens = self.sessions.refresh(token).await?;
+                Ok(json(StatusCode::OK, &tokens.expose()))
+            }
+            // FastAPI's clients leave it out.
+            Some("password") | None => {
+                self.refuse_foreign(parts)?;
+                let accepted = self.attempt(parts, fields, &["username"]).await?;
+                let accepted =
+                    accepted.ok_or_else(|| Refusal::invalid_grant("Invalid credentials"))?;
+                self.sign_in(parts, fields, accepted, Transport::Body).await
+            }
+            Some(_) => Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "Only password and refresh_token are supported",
+            )),
+        }
+    }
+
+    pub(super) async fn register(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
+        self.refuse_foreign(parts)?;
+        let transport = self.transport(parts, fields)?;
+        let (identifier, password) = credentials(fields, &["username", "email"])?;
+        if password.chars() < MIN_CHARS {
+            return Err(Refusal::invalid_request(
+                "The password needs at least 8 characters",
+            ));
+        }
+        let hash = self.login.hasher().hash(&password).await?;
+        let subject = format!("usr_{}", base62(random::<16>()));
+        let user = NewUser::new(&subject, identifier, hash);
+        if !self.login.users().create(user).await? {
+            let status = StatusCode::CONFLICT;
+            return Err(Refusal::invalid_request("The name is taken").with_status(status));
+        }
+        let start = self.start(parts, fields, &subject).amr(["pwd"]);
+        let tokens = self.sessions.start(start).await?;
+        Ok(self.hand_over(StatusCode::CREATED, &tokens, transport))
+    }
+
+    /// The user whose credentials these are; `None` where they are nobody's.
+    async fn attempt(
+        &self,
+        parts: &Parts,
+        fields: &Fields,
+        names: &[&str],
+    ) -> Result<Option<Accepted>, Refusal> {
+        let (identifier, password) = credentials(fields, names)?;
+        let client = self.clients.of(RequestHead::of_parts(parts));
+        let mut attempt = Attempt::new(identifier, password).from(client);
+        if let Some(device) = self.cookie_value(&parts.headers, Kind::Device)? {
+            attempt = attempt.device(device);
+        }
+        match self.login.attempt(&attempt).await {
+            LoginOutcome::Accepted(accepted) => Ok(Some(accepted)),
+            LoginOutcome::Refused => Ok(None),
+            LoginOutcome::Wait { retry_after } => Err(Refusal::slow_down(retry_after)),
+            LoginOutcome::Busy { retry_after } => Err(Refusal::unavailable(retry_after)),
+            _ => Err(Refusal::unavailable(Duration::from_secs(1))),
+        }
+    }
+
+    async fn sign_in(
+        &self,
+        parts: &Parts,
+        fields: &Fields,
+        accepted: Accepted,
+        transport: Transport,
+    ) -> Result<Answer, Refusal> {
+        let device = accepted.device_cookie().to_owned();
+        let user = accepted.into_user();
+        let start = self
+            .start(parts, fields, &user.subject)
+            .amr(["pwd"])
+            .epoch(user.epoch)
+            .grants(Grants::new().roles(user.roles));
+        let tokens = self.sessions.start(start).await?;
+        let mut answer = self.hand_over(StatusCode::OK, &tokens, transport);
+        if let (Transport::Cookie, Some(cookies)) = (transport, &self.cookies) {
+            cookies.set(&mut answer, Kind::Device, &device, DeviceCookies::MAX_AGE);
+        }
+        Ok(answer)
+    }
+
+    fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> SessionStart {
+        let mut start = SessionStart::new(subject);
+        if let Some(ip) = self.clients.of(RequestHead::of_parts(parts)) {
+            start = start.ip(ip);
+        }
+        if let Some(agent) = text(&parts.headers) {
+            start = start.user_agent(agent);
+        }
+        if let Some(label) = fields.get("device") {
+            start = start.label(label);
+        }
+        start
+    }
+
+    /// The answer with the tokens, in its body or in cookies.
+    pub(super) fn hand_over(
+        &self,
+        status: StatusCode,
+        tokens: &TokenPair,
+        transport: Transport,
+    ) -> Answer {
+        match (transport, &self.cookies) {
+            (Transport::Cookie, Some(cookies)) => {
+                let proof = self.proofs.of(&tokens.session_id().to_string());
+                let body = serde_json::json!({
+                    "token_type": "Bearer",
+                    "expires_in": tokens.expires_in().as_secs(),
+                    "csrf_token": proof,
+                });
+                let mut answer = json(status, &body);
+                cookies.set_session(&mut answer, tokens, &proof);
+                answer
+            }
+            _ => json(status, &tokens.expose()),
+        }
+    }
+
+    pub(super) fn transport(&self, parts: &Parts, fields: &Fields) -> Result<Transport, Refusal> {
+        let query = parts.uri.query().unwrap_or_default().as_bytes();
+        let mut pairs = form_urlencoded::parse(query);
+        let asked = pairs.find(|(name, _)| name == "transport");
+        let asked = asked.map(|(_, value)| value);
+        match asked.as_deref().or(fields.get("transport")) {
+            None | Some("body") => Ok(Transport::Body),
+            Some("cookie") if self.cookies.is_some() => Ok(Transport::Cookie),
+            Some(_) => Err(Refusal::invalid_request("This transport is not offered")),
+        }
+    }
+
+    pub(super) fn cookie_value(
+        &self,
+        headers: &HeaderMap,
+        kind: Kind,
+    ) -> Result<Option<String>, Refusal> {
+        match &self.cookies {
+            Some(cookies) => cookies.value(headers, kind),
+            None => Ok(None),
+        }
+    }
+
+    fn refuse_foreign(&self, parts: &Parts) -> Result<(), Refusal> {
+        let head = RequestHead::of_parts(parts);
+        match self.extractor.as_ref().map(|cookie| cookie.sender(head)) {
+            Some(Sender::Foreign) => Err(Refusal::cross_site()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn credentials(fields: &Fields, names: &[&str]) -> Result<(Identifier, Password), Refusal> {
+    let missing = || Refusal::invalid_request("A name and a password are needed");
+    let name = fields.one_of(names)?.ok_or_else(missing)?;
+    let password = fields.get("password").ok_or_else(missing)?;
+    let name = Identifier::new(name).map_err(|_| Refusal::invalid_request("Not a name"))?;
+    let password = Password::new(password.to_owned())
+        .map_err(|_| Refusal::invalid_request("The password is empty or too long"))?;
+    Ok((name, password))
+}
+
+fn text(headers: &HeaderMap) -> Option<&str> {
+    headers.get(USER_AGENT)?.to_str().ok()
+}
+
+/// NIST SP 800-63B §3.1.1.2 asks for 15 where nothing but the password protects.
+const MIN_CHARS: usize = 8;

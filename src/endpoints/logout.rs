@@ -1,0 +1,135 @@
+//! Signing out, revoking, and the list of devices.
+
+use http::{StatusCode, request::Parts};
+use serde::Serialize;
+
+use super::{
+    answer::{Answer, Refusal, empty, json},
+    fields::Fields,
+    service::{Inner, session_of},
+};
+use crate::{
+    clock::Timestamp,
+    login::{ThrottleStore, UserStore},
+    refresh::{RevokeReason, SessionStore},
+    session::{GrantSource, Session},
+    token::SessionId,
+};
+
+impl<S, G, U, T> Inner<S, G, U, T>
+where
+    S: SessionStore,
+    G: GrantSource,
+    U: UserStore,
+    T: ThrottleStore,
+{
+    pub(super) async fn logout(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
+        match fields.get("scope") {
+            None | Some("device") => self.end_this(parts, fields).await?,
+            Some("others") => {
+                let caller = self.caller(parts)?;
+                let (subject, session) = (caller.subject(), session_of(&caller));
+                let known = subject.zip(session).ok_or_else(Refusal::invalid_token)?;
+                let reason = RevokeReason::Logout;
+                self.sessions
+                    .revoke_others(known.0, known.1, reason)
+                    .await?;
+                return Ok(empty(StatusCode::NO_CONTENT));
+            }
+            Some("all") => {
+                let caller = self.caller(parts)?;
+                let subject = caller.subject().ok_or_else(Refusal::invalid_token)?;
+                self.sessions
+                    .revoke_all(subject, RevokeReason::Logout)
+                    .await?;
+            }
+            Some(_) => return Err(Refusal::invalid_request("device, others or all")),
+        }
+        let mut answer = empty(StatusCode::NO_CONTENT);
+        if let Some(cookies) = &self.cookies {
+            cookies.clear_session(&mut answer);
+        }
+        Ok(answer)
+    }
+
+    /// Ends the session of the refresh token, else of the access token, expired or not. None and
+    /// unknown ones are fine: whoever signs out wants to be out.
+    async fn end_this(&self, parts: &Parts, fields: &Fields) -> Result<(), Refusal> {
+        if let Some((token, _)) = self.refresh_token(parts, fields)? {
+            return Ok(self.sessions.revoke_token(&token).await?);
+        }
+        let caller = self.presented(parts, &self.expired)?;
+        if let Some(session) = caller.as_ref().and_then(session_of) {
+            self.sessions.revoke(session, RevokeReason::Logout).await?;
+        }
+        Ok(())
+    }
+
+    /// RFC 7009. Either token of a session ends the session, and with it the other (§2.1).
+    pub(super) async fn revoke(&self, fields: &Fields) -> Result<Answer, Refusal> {
+        let missing = || Refusal::invalid_request("A token is needed");
+        let token = fields.get("token").ok_or_else(missing)?;
+        if self.sessions.session_of(token).is_some() {
+            self.sessions.revoke_token(token).await?;
+        } else if let Ok(access) = self.expired.verify_now(token)
+            && let Some(session) = session_of(&access.principal())
+        {
+            self.sessions.revoke(session, RevokeReason::Logout).await?;
+        }
+        // §2.2: a token that is not known is as good as revoked.
+        Ok(empty(StatusCode::OK))
+    }
+
+    pub(super) async fn list(&self, parts: &Parts) -> Result<Answer, Refusal> {
+        let caller = self.caller(parts)?;
+        let subject = caller.subject().ok_or_else(Refusal::invalid_token)?;
+        let sessions = self.sessions.list(subject, session_of(&caller)).await?;
+        let sessions: Vec<_> = sessions.iter().map(Listed::of).collect();
+        Ok(json(
+            StatusCode::OK,
+            &serde_json::json!({ "sessions": sessions }),
+        ))
+    }
+
+    pub(super) async fn end(&self, parts: &Parts, session: &str) -> Result<Answer, Refusal> {
+        let caller = self.caller(parts)?;
+        let subject = caller.subject().ok_or_else(Refusal::invalid_token)?;
+        let Ok(session) = session.parse::<SessionId>() else {
+            return Err(Refusal::not_found());
+        };
+        let reason = RevokeReason::Logout;
+        match self.sessions.revoke_own(subject, session, reason).await? {
+            true => Ok(empty(StatusCode::NO_CONTENT)),
+            false => Err(Refusal::not_found()),
+        }
+    }
+}
+
+/// A session in the list of devices.
+#[derive(Serialize)]
+struct Listed<'s> {
+    id: String,
+    label: Option<&'s str>,
+    user_agent: Option<&'s str>,
+    ip: Option<String>,
+    created_at: i64,
+    last_used_at: i64,
+    expires_at: i64,
+    current: bool,
+}
+
+impl<'s> Listed<'s> {
+    fn of(session: &'s Session) -> Self {
+        let seconds = |time: Timestamp| time.as_millis().div_euclid(1000);
+        Self {
+            id: session.id().to_string(),
+            label: session.label(),
+            user_agent: session.user_agent(),
+            ip: session.ip().map(|ip| ip.to_string()),
+            created_at: seconds(session.created_at()),
+            last_used_at: seconds(session.used_at()),
+            expires_at: seconds(session.ends_at()),
+            current: session.is_current(),
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The settings of a server that issues tokens.
+
+use std::{fmt, time::Duration};
+
+use super::{
+    keys::read_file,
+    vars::{Vars, refuse},
+};
+use crate::{
+    error::ConfigError,
+    issue::{KeyRing, TokenIssuer},
+    key::{Algorithm, SigningKey},
+    refresh::RefreshPolicy,
+    secret::{Secret, SecretKey},
+};
+
+/// The environment of a login server, read and checked.
+///
+/// | variable | meaning | default |
+/// |---|---|---|
+/// | `HOST`, `PORT` | where it listens | 127.0.0.1, 3000 |
+/// | `AUTH_PUBLIC_URL` | the origin under which browsers reach it: decides the names of cookies and the origin check | `http://HOST:PORT` |
+/// | `JWT_PRIVATE_KEY_FILE` | PEM to sign with | |
+/// | `JWT_SECRET_KEY` | an HMAC secret to sign with, instead | |
+/// | `JWT_ALGORITHM` | to sign with; what the key allows by default, HS256 with a secret | |
+/// | `JWT_ISSUER` | the tokens' `iss` | the public URL |
+/// | `JWT_AUDIENCE` | comma list, the tokens' `aud` | the issuer |
+/// | `JWT_ACCESS_TOKEN_EXPIRE_MINUTES` | 1 to 30 | 10 |
+/// | `JWT_REFRESH_TOKEN_EXPIRE_DAYS` | 1 to 90: how long a session lives unused | 14 |
+/// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`] | kept in the store |
+/// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced` | balanced |
+/// | `AUTH_REFRESH_GRACE_SECONDS` | 1 to 300 | 30 |
+/// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | the application's choice |
+/// | `AUTH_REGISTRATION` | `true` lets anybody register | false |
+/// | `AUTH_SEED_USER` | `name:password:role+role`, several separated by commas | |
+///
+/// Without a key and without a secret a fresh Ed25519 key is made, which dies with the process.
+#[derive(Clone)]
+pub struct AuthSettings {
+    host: String,
+    port: u16,
+    public_url: String,
+    key: Key,
+    issuer: String,
+    audiences: Vec<String>,
+    access_lifetime: Duration,
+    refresh_idle: Duration,
+    secret: Option<SecretKey>,
+    policy: RefreshPolicy,
+    store: Option<String>,
+    registration: bool,
+    seeds: Vec<SeedUser>,
+    ignored: Vec<String>,
+}
+
+#[derive(Clone)]
+enum Key {
+    Pem(Vec<u8>, Option<Algorithm>),
+    Secret(Secret<String>, Algorithm),
+    Fresh(Algorithm),
+}
+
+/// A user who is there from the start.
+#[derive(Clone)]
+pub struct SeedUser {
+    name: String,
+    password: Secret<String>,
+    roles: Vec<String>,
+}
+
+impl SeedUser {
+    /// What they sign in with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Their password.
+    #[must_use]
+    pub fn password(&self) -> &Secret<String> {
+        &self.password
+    }
+
+    /// Their roles.
+    #[must_use]
+    pub fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':');
+        let (name, password) = (parts.next()?.trim(), parts.next()?);
+        let roles = parts.next().unwrap_or_default().trim();
+        let roles = roles.split('+').filter(|role| !role.is_empty());
+        if name.is_empty() || password.is_empty() {
+            return None;
+        }
+        Some(Self {
+            name: name.to_owned(),
+            password: Secret::new(password.to_owned()),
+            roles: roles.map(str::to_owned).collect(),
+        })
+    }
+}
+
+impl fmt::Debug for SeedUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeedUser")
+            .field("roles", &self.roles)
+            .finish_non_exhaustive()
+    }
+}
+
+impl AuthSettings {
+    /// Reads the process's environment, and the file that it names.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] with the variable as its name, for the first value that is bad or in
+    /// contradiction to another one.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(Vars::of_server_from_env()?)
+    }
+
+    /// Reads variables from elsewhere than the environment.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env); also a variable that is given twice.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        Self::read(Vars::of_server(vars)?)
+    }
+
+    fn read(mut vars: Vars) -> Result<Self, ConfigError> {
+        let (host, port) = super::read_address(&mut vars)?;
+        let public_url = match vars.text(PUBLIC_URL)? {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}:{port}", bracketed(&host)),
+        };
+        let issuer = vars
+            .text("JWT_ISSUER")?
+            .unwrap_or_else(|| public_url.clone());
+        let audiences = vars
+            .list("JWT_AUDIENCE")?
+            .unwrap_or_else(|| vec![issuer.clone()]);
+        let minutes = vars.number(ACCESS, 1..=30)?.unwrap_or(10);
+        let days = vars.number(REFRESH, 1..=90)?.unwrap_or(14);
+        let settings = Self {
+            key: read_key(&mut vars)?,
+            secret: match vars.secret(SECRET)? {
+                Some(text) => Some(
+                    text.expose()
+                        .parse()
+                        .map_err(|error: ConfigError| refuse(SECRET, error.to_string()))?,
+                ),
+                None => None,
+            },
+            policy: read_policy(&mut vars)?,
+            store: vars.text("AUTH_STORE")?,
+            registration: vars.switch("AUTH_REGISTRATION")?.unwrap_or(false),
+            seeds: read_seeds(&mut vars)?,
+            access_lifetime: Duration::from_secs(u64::from(minutes) * 60),
+            refresh_idle: Duration::from_secs(u64::from(days) * 24 * 3600),
+            host,
+            port,
+            public_url,
+            issuer,
+            audiences,
+            ignored: vars.into_ignored(),
+        };
+        // So that a bad key is reported here and not later.
+        settings.issuer()?;
+        Ok(settings)
+    }
+
+    /// Host and port, as a listener takes them.
+    #[must_use]
+    pub fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// The origin under which browsers reach the server.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.public_url
+    }
+
+    /// An issuer by these settings. Call it once and clone it: without a key in the settings each
+    /// has a fresh one.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NoCrypto`], and none that [`from_env`](Self::from_env) did not report.
+    pub fn issuer(&self) -> Result<TokenIssuer, ConfigError> {
+        let blame = |name: &'static str| {
+            move |error: ConfigError| match error {
+                ConfigError::NoCrypto => error,
+                other => refuse(name, other.to_string()),
+            }
+        };
+        let key = match &self.key {
+            Key::Pem(pem, algorithm) => {
+                let key = SigningKey::from_pem(pem).map_err(blame(PEM))?;
+                match algorithm {
+                    Some(algorithm) => key.with_algorithm(*algorithm).map_err(blame(ALGORITHM))?,
+                    None => key,
+                }
+            }
+            Key::Secret(secret, algorithm) => {
+                SigningKey::from_secret(*algorithm, secret.expose()).map_err(blame(HMAC))?
+            }
+            Key::Fresh(algorithm) => SigningKey::generate(*algorithm)?,
+        };
+        let mut builder = TokenIssuer::builder(KeyRing::new(key)?)
+            .issuer(&self.issuer)
+            .access_lifetime(self.access_lifetime);
+        for audience in &self.audiences {
+            builder = builder.audience(audience);
+        }
+        builder.build()
+    }
+
+    /// Whether the signing key is made anew by every process, so that its tokens die with it.
+    #[must_use]
+    pub fn key_is_fresh(&self) -> bool {
+        matches!(self.key, Key::Fresh(_))
+    }
+
+    /// The server's secret, where it was given.
+    #[must_use]
+    pub fn secret(&self) -> Option<&SecretKey> {
+        self.secret.as_ref()
+    }
+
+    /// How lenient a refresh is.
+    #[must_use]
+    pub fn refresh_policy(&self) -> RefreshPolicy {
+        self.policy
+    }
+
+    /// How long a session lives unused.
+    #[must_use]
+    pub fn refresh_idle(&self) -> Duration {
+        self.refresh_idle
+    }
+
+    /// Where sessions and users are kept, if it was said.
+    #[must_use]
+    pub fn store(&self) -> Option<&str> {
+        self.store.as_deref()
+    }
+
+    /// Whether anybody may register.
+    #[must_use]
+    pub fn registration(&self) -> bool {
+        self.registration
+    }
+
+    /// The users who are there from the start.
+    #[must_use]
+    pub fn seed_users(&self) -> &[SeedUser] {
+        &self.seeds
+    }
+
+    /// The names of variables that were set and mean nothing here.
+    pub fn ignored(&self) -> impl Iterator<Item = &str> {
+        self.ignored.iter().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for AuthSettings {
+    // The store's URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthSettings")
+            .field("public_url", &self.public_url)
+            .field("issuer", &self.issuer)
+            .field("audiences", &self.audiences)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_key(vars: &mut Vars) -> Result<Key, ConfigError> {
+    let algorithm = match vars.text(ALGORITHM)? {
+        Some(name) => {
+            let parsed = name.parse::<Algorithm>();
+            Some(parsed.map_err(|error| refuse(ALGORITHM, error.to_string()))?)
+        }
+        None => None,
+    };
+    match (vars.text(PEM)?, vars.secret(HMAC)?) {
+        (Some(_), Some(_)) => Err(refuse(
+            &format!("{PEM}, {HMAC}"),
+            "one of them signs; name only one",
+        )),
+        (Some(path), None) => Ok(Key::Pem(read_file(PEM, &path)?, algorithm)),
+        (None, Some(secret)) => match algorithm.unwrap_or(Algorithm::Hs256) {
+            hmac if hmac.is_hmac() => Ok(Key::Secret(secret, hmac)),
+            other => Err(refuse(
+                &format!("{ALGORITHM}, {HMAC}"),
+                format!("{other} does not work with a secret (RFC 8725 §3.1)"),
+            )),
+        },
+        (None, None) => match algorithm.unwrap_or(Algorithm::EdDsa) {
+            hmac if hmac.is_hmac() => Err(refuse(HMAC, format!("{hmac} needs a secret"))),
+            fresh => Ok(Key::Fresh(fresh)),
+        },
+    }
+}
+
+fn read_policy(vars: &mut Vars) -> Result<RefreshPolicy, ConfigError> {
+    let policy = match vars.text(POLICY)?.as_deref() {
+        Some("strict") => RefreshPolicy::strict(),
+        Some("browser") => RefreshPolicy::browser(),
+        None | Some("balanced") => RefreshPolicy::balanced(),
+        Some(_) => return Err(refuse(POLICY, "strict, browser or balanced")),
+    };
+    match vars.number(GRACE, 1..=300)? {
+        Some(seconds) => policy
+            .grace(Duration::from_secs(seconds.into()))
+            .map_err(|error| refuse(GRACE, error.to_string())),
+        None => Ok(policy),
+    }
+}
+
+fn read_seeds(vars: &mut Vars) -> Result<Vec<SeedUser>, ConfigError> {
+    let Some(text) = vars.secret(SEED)? else {
+        return Ok(Vec::new());
+    };
+    let seeds = text.expose().split(',').map(SeedUser::parse);
+    let seeds = seeds.collect::<Option<_>>();
+    seeds.ok_or_else(|| refuse(SEED, "name:password:role+role is needed"))
+}
+
+/// An IPv6 address stands in brackets where a port follows.
+fn bracketed(host: &str) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    }
+}
+
+const PUBLIC_URL: &str = "AUTH_PUBLIC_URL";
+const SECRET: &str = "AUTH_SECRET_KEY";
+const POLICY: &str = "AUTH_REFRESH_POLICY";
+const GRACE: &str = "AUTH_REFRESH_GRACE_SECONDS";
+const SEED: &str = "AUTH_SEED_USER";
+const ALGORITHM: &str = "JWT_ALGORITHM";
+const PEM: &str = "JWT_PRIVATE_KEY_FILE";
+const HMAC: &str = "JWT_SECRET_KEY";
+const ACCESS: &str = "JWT_ACCESS_TOKEN_EXPIRE_MINUTES";
+const REFRESH: &str = "JWT_REFRESH_TOKEN_EXPIRE_DAYS";

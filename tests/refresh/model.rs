@@ -5,10 +5,11 @@
 //! Time goes in steps of 10 s. A request and its answer are under way for less than two of them:
 //! then the client has given up. `Leap` is a pause that is longer than the grace window.
 
+mod histories;
+
 use std::time::Duration;
 
-use proptest::prelude::*;
-use stateright::{Checker, Expectation, Model, Property};
+use stateright::{Model, Property};
 use tower_jwt_auth::{
     clock::Timestamp,
     refresh::{Family, Outcome, RefreshPolicy, apply, confirm, decide},
@@ -409,103 +410,4 @@ fn both_use_ends_it(world: &World, state: &State) -> bool {
         }
     }
     false
-}
-
-fn check_all(world: World) {
-    let name = format!("{:?}, thief {}", world.policy, world.thief);
-    let checked = world.checker().threads(2).spawn_bfs().join();
-    println!("{name}: {} states", checked.unique_state_count());
-    checked.assert_properties();
-}
-
-#[test]
-fn an_honest_browser_is_never_signed_out() {
-    check_all(World::new(RefreshPolicy::browser()));
-}
-
-#[test]
-fn an_honest_app_is_never_signed_out_where_receipts_are_confirmed() {
-    let mut world = World::new(RefreshPolicy::balanced());
-    world.budget = Budget {
-        losses: 3,
-        copies: 0,
-        steps: 3,
-        back: 0,
-        ..world.budget
-    };
-    check_all(world);
-}
-
-#[test]
-fn no_thief_goes_on_beside_a_browser() {
-    check_all(World::with_thief(RefreshPolicy::browser()));
-}
-
-#[test]
-fn no_thief_goes_on_beside_an_app() {
-    check_all(World::with_thief(RefreshPolicy::balanced()));
-}
-
-#[test]
-fn no_thief_goes_on_where_nothing_is_forgiven() {
-    check_all(World::with_thief(RefreshPolicy::strict()));
-}
-
-/// The promise to honest clients has a price, and the checker finds it: a strict server signs them
-/// out.
-#[test]
-fn a_strict_server_signs_honest_clients_out() {
-    let checked = World::new(RefreshPolicy::strict())
-        .checker()
-        .spawn_bfs()
-        .join();
-    checked.assert_any_discovery("an honest client stays signed in");
-}
-
-fn walk(world: &World, choices: &[u16]) -> Result<(), TestCaseError> {
-    let mut state = world.init_states().remove(0);
-    for choice in choices {
-        let mut actions = Vec::new();
-        world.actions(&state, &mut actions);
-        if actions.is_empty() {
-            break;
-        }
-        let action = actions[usize::from(*choice) % actions.len()];
-        let Some(next) = world.next_state(&state, action) else {
-            continue;
-        };
-        state = next;
-        for property in world.properties() {
-            let holds =
-                property.expectation != Expectation::Always || (property.condition)(world, &state);
-            prop_assert!(holds, "{}: {:?}", property.name, state);
-        }
-    }
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    #[test]
-    fn longer_histories_at_random(
-        choices in prop::collection::vec(any::<u16>(), 0..400),
-        which in 0..5usize,
-    ) {
-        let mut world = match which {
-            0 => World::new(RefreshPolicy::browser()),
-            1 => World::new(RefreshPolicy::balanced()),
-            2 => World::with_thief(RefreshPolicy::browser()),
-            3 => World::with_thief(RefreshPolicy::balanced()),
-            _ => World::with_thief(RefreshPolicy::strict()),
-        };
-        world.budget = Budget {
-            sends: [200, if world.thief { 200 } else { 0 }],
-            losses: if world.prompt { 50 } else { 3 },
-            copies: if world.prompt { 50 } else { 0 },
-            steps: 200,
-            back: 0,
-        };
-        walk(&world, &choices)?;
-    }
 }

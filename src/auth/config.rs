@@ -17,6 +17,7 @@ use crate::{
     head::RequestHead,
     key::KeyWait,
     principal::{Anonymous, Origin, Principal},
+    refresh::Confirmations,
     revoke::{Check, RevocationCheck, RevocationStatus},
     verify::{Examined, Verified, Verifier},
 };
@@ -24,6 +25,7 @@ use crate::{
 pub(super) struct Config<C, R> {
     pub(super) verifier: Verifier<C>,
     pub(super) revocation: Arc<R>,
+    pub(super) confirmations: Option<Confirmations>,
     pub(super) extractor: Arc<dyn TokenExtractor>,
     pub(super) answers: Arc<Answers>,
     /// `answers`, for the guards inside.
@@ -71,6 +73,7 @@ impl<C, R> Config<C, R> {
         Self {
             verifier,
             revocation: Arc::new(revocation),
+            confirmations: None,
             extractor,
             origin: deny::origin(&answers),
             answers,
@@ -87,6 +90,7 @@ impl<C, R> Config<C, R> {
         Config {
             verifier: self.verifier,
             revocation: Arc::new(revocation),
+            confirmations: self.confirmations,
             extractor: self.extractor,
             answers: self.answers,
             origin: self.origin,
@@ -183,6 +187,9 @@ where
         match status {
             RevocationStatus::Valid => {
                 let caller = &asked.caller;
+                if let Some(confirmations) = &self.confirmations {
+                    confirmations.saw(&caller.principal);
+                }
                 self.answers.events.tell(|| AuthEvent::Allowed {
                     caller: &caller.principal,
                     remembered: caller.remembered,
@@ -278,6 +285,7 @@ impl<C, R> Clone for Config<C, R> {
         Self {
             verifier: self.verifier.clone(),
             revocation: Arc::clone(&self.revocation),
+            confirmations: self.confirmations.clone(),
             extractor: Arc::clone(&self.extractor),
             answers: Arc::clone(&self.answers),
             origin: self.origin.clone(),

@@ -12,6 +12,7 @@ use crate::{
     event::{EventSink, Events},
     extract::{Bearer, TokenExtractor},
     head::RequestHead,
+    refresh::Confirmations,
     revoke::{NoRevocation, RevocationCheck},
     verify::Verifier,
 };
@@ -44,6 +45,12 @@ impl<C, R> JwtAuthLayer<C, R> {
         JwtAuthLayer {
             config: Arc::new(config.with_revocation(check)),
         }
+    }
+
+    /// Lets the use of an access token prove that its refresh token has arrived: for a server whose
+    /// sessions are refreshed by [`RefreshPolicy::balanced`](crate::refresh::RefreshPolicy::balanced).
+    pub fn confirmations(self, confirmations: Confirmations) -> Self {
+        self.with(|config| config.confirmations = Some(confirmations))
     }
 
     /// Who is told what became of each request, also of those that a guard inside refuses.

@@ -129,8 +129,11 @@ impl CookieNames {
     pub(super) fn set_session(&self, answer: &mut Answer, tokens: &TokenPair, proof: &str) {
         let access = tokens.access_token().expose();
         self.set(answer, Kind::Access, access, tokens.expires_in());
-        let refresh = tokens.refresh_token().expose();
-        self.set(answer, Kind::Refresh, refresh, tokens.refresh_expires_in());
+        // An old one that is stored last would be a spent one: see `is_new_refresh_token`.
+        if tokens.is_new_refresh_token() {
+            let refresh = tokens.refresh_token().expose();
+            self.set(answer, Kind::Refresh, refresh, tokens.refresh_expires_in());
+        }
         self.set(answer, Kind::Csrf, proof, tokens.refresh_expires_in());
     }
 

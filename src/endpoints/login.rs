@@ -14,8 +14,8 @@ use crate::{
     extract::Sender,
     head::RequestHead,
     login::{
-        Accepted, Attempt, DeviceCookies, Identifier, LoginOutcome, NewUser, Password,
-        ThrottleStore, UserStore,
+        Attempt, DeviceCookies, Identifier, LoginOutcome, NewUser, Password, ThrottleStore, User,
+        UserStore,
     },
     refresh::SessionStore,
     secret::random,
@@ -30,6 +30,13 @@ pub(super) enum Transport {
     Cookie,
 }
 
+/// Somebody whose password was right.
+struct SignedIn {
+    user: User,
+    epoch: u32,
+    device: String,
+}
+
 impl<S, G, U, T> Inner<S, G, U, T>
 where
     S: SessionStore,
@@ -41,10 +48,13 @@ where
         // A page of another site must not sign its visitors in as somebody else (login CSRF).
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
-        let names = ["username", "email"];
-        let accepted = self.attempt(parts, fields, &names).await?;
-        let accepted = accepted.ok_or_else(|| Refusal::unauthorized("Invalid credentials"))?;
-        self.sign_in(parts, fields, accepted, transport).await
+        let credentials = credentials(fields, &["username", "email"])?;
+        let refusal = || Refusal::unauthorized("Invalid credentials");
+        let signed_in = self
+            .attempt(parts, credentials)
+            .await?
+            .ok_or_else(refusal)?;
+        self.sign_in(parts, fields, signed_in, transport).await
     }
 
     /// RFC 6749 §4.3 and §6, for first-party clients that were built for it.
@@ -59,10 +69,14 @@ where
             // FastAPI's clients leave it out.
             Some("password") | None => {
                 self.refuse_foreign(parts)?;
-                let accepted = self.attempt(parts, fields, &["username"]).await?;
-                let accepted =
-                    accepted.ok_or_else(|| Refusal::invalid_grant("Invalid credentials"))?;
-                self.sign_in(parts, fields, accepted, Transport::Body).await
+                let credentials = credentials(fields, &["username"])?;
+                let refusal = || Refusal::invalid_grant("Invalid credentials");
+                let signed_in = self
+                    .attempt(parts, credentials)
+                    .await?
+                    .ok_or_else(refusal)?;
+                self.sign_in(parts, fields, signed_in, Transport::Body)
+                    .await
             }
             Some(_) => Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
@@ -97,42 +111,65 @@ where
     async fn attempt(
         &self,
         parts: &Parts,
-        fields: &Fields,
-        names: &[&str],
-    ) -> Result<Option<Accepted>, Refusal> {
-        let (identifier, password) = credentials(fields, names)?;
+        (identifier, password): (Identifier, Password),
+    ) -> Result<Option<SignedIn>, Refusal> {
         let client = self.clients.of(RequestHead::of_parts(parts));
-        let mut attempt = Attempt::new(identifier, password).from(client);
+        let mut attempt = Attempt::new(identifier.clone(), password).from(client);
         if let Some(device) = self.cookie_value(&parts.headers, Kind::Device)? {
             attempt = attempt.device(device);
         }
-        match self.login.attempt(&attempt).await {
-            LoginOutcome::Accepted(accepted) => Ok(Some(accepted)),
-            LoginOutcome::Refused => Ok(None),
-            LoginOutcome::Wait { retry_after } => Err(Refusal::slow_down(retry_after)),
-            LoginOutcome::Busy { retry_after } => Err(Refusal::unavailable(retry_after)),
-            _ => Err(Refusal::unavailable(Duration::from_secs(1))),
+        let accepted = match self.login.attempt(&attempt).await {
+            LoginOutcome::Accepted(accepted) => accepted,
+            LoginOutcome::Refused => return Ok(None),
+            LoginOutcome::Wait { retry_after } => return Err(Refusal::slow_down(retry_after)),
+            LoginOutcome::Busy { retry_after } => return Err(Refusal::unavailable(retry_after)),
+            _ => return Err(Refusal::unavailable(Duration::from_secs(1))),
+        };
+        let device = accepted.device_cookie().to_owned();
+        let user = accepted.into_user();
+        let Some(epoch) = self.epoch(&identifier, &user).await? else {
+            return Ok(None);
+        };
+        Ok(Some(SignedIn {
+            user,
+            epoch,
+            device,
+        }))
+    }
+
+    /// The epoch that the user's session is to begin under; `None` where the password was changed
+    /// while it was looked at.
+    ///
+    /// A login with the old password must not outlive a change of it, which ends all sessions by
+    /// raising the epoch. An epoch that was read after the password counts only if the password is
+    /// still the same then: a change that comes later moves the epoch, and nothing is started.
+    async fn epoch(&self, identifier: &Identifier, user: &User) -> Result<Option<u32>, Refusal> {
+        if let Some(epoch) = user.epoch {
+            return Ok(Some(epoch));
         }
+        let epoch = self.sessions.epoch(&user.subject).await?;
+        let current = self.login.is_current(identifier, user).await?;
+        Ok(current.then_some(epoch))
     }
 
     async fn sign_in(
         &self,
         parts: &Parts,
         fields: &Fields,
-        accepted: Accepted,
+        signed_in: SignedIn,
         transport: Transport,
     ) -> Result<Answer, Refusal> {
-        let device = accepted.device_cookie().to_owned();
-        let user = accepted.into_user();
+        let user = signed_in.user;
         let start = self
             .start(parts, fields, &user.subject)
             .amr(["pwd"])
-            .epoch(user.epoch)
+            .epoch(signed_in.epoch)
             .grants(Grants::new().roles(user.roles));
         let tokens = self.sessions.start(start).await?;
         let mut answer = self.hand_over(StatusCode::OK, &tokens, transport);
         if let (Transport::Cookie, Some(cookies)) = (transport, &self.cookies) {
-            cookies.set(&mut answer, Kind::Device, &device, DeviceCookies::MAX_AGE);
+            let age = DeviceCookies::MAX_AGE;
+            cookies.set(&mut answer, Kind::Device, &signed_in.device, age);
         }
         Ok(answer)
     }

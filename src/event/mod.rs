@@ -114,8 +114,6 @@ pub enum AuthEvent<'a> {
     /// A refresh token was exchanged.
     #[non_exhaustive]
     SessionRefreshed {
-        /// Whose session it is.
-        subject: &'a str,
         /// Its name.
         session: SessionId,
         /// `rotated`, `fresh`, `retried`, `reissued` or `ahead`; the last one means that the store
@@ -131,14 +129,14 @@ pub enum AuthEvent<'a> {
         session: SessionId,
         /// `late_parent`, `displaced_child` or `stale_lineage`.
         reuse: &'static str,
-        /// How long the session had existed.
+        /// How long ago the session was last refreshed.
         age: Duration,
     },
     /// Sessions were ended.
     #[non_exhaustive]
     SessionsRevoked {
-        /// Whose they were.
-        subject: &'a str,
+        /// Whose they were, where that is known.
+        subject: Option<&'a str>,
         /// The one that was meant, or spared.
         session: Option<SessionId>,
         /// `device`, `others` or `all`.

@@ -100,6 +100,24 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         self.inner.turnstile.unlock(identifier).await
     }
 
+    /// Whether the user may still sign in with the password that was accepted: that it was neither
+    /// changed nor the user disabled meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the users' store does not answer.
+    pub async fn is_current(
+        &self,
+        identifier: &Identifier,
+        accepted: &User,
+    ) -> Result<bool, StoreError> {
+        let found = self.inner.users.find(identifier).await?;
+        Ok(found.is_some_and(|found| {
+            let hash = |user: &User| user.password.as_ref().map(|hash| hash.expose().to_owned());
+            !found.disabled && found.subject == accepted.subject && hash(&found) == hash(accepted)
+        }))
+    }
+
     /// The users.
     #[must_use]
     pub fn users(&self) -> &U {

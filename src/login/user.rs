@@ -19,8 +19,8 @@ pub struct User {
     pub roles: Vec<String>,
     /// Whether they may not sign in now.
     pub disabled: bool,
-    /// How often all their sessions were ended: a session that was begun under an older one is dead.
-    pub epoch: u32,
+    /// Their epoch in the session store, where `find` reads it along; else it is asked for.
+    pub epoch: Option<u32>,
 }
 
 impl User {
@@ -32,7 +32,7 @@ impl User {
             password: None,
             roles: Vec::new(),
             disabled: false,
-            epoch: 0,
+            epoch: None,
         }
     }
 
@@ -57,10 +57,10 @@ impl User {
         self
     }
 
-    /// Sets the epoch.
+    /// Sets the epoch, as the session store has it at the same moment.
     #[must_use]
     pub fn epoch(mut self, epoch: u32) -> Self {
-        self.epoch = epoch;
+        self.epoch = Some(epoch);
         self
     }
 }

@@ -5,6 +5,7 @@ use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 use super::{GrantSource, Inner, KeptGrants, SessionEvent, Sessions};
 use crate::{
     error::ConfigError,
+    event::EventSink,
     issue::TokenIssuer,
     principal::PrincipalKind,
     refresh::{Confirmations, RefreshPolicy, RefreshTokens, SessionStore},
@@ -122,6 +123,12 @@ impl<S, G> SessionsBuilder<S, G> {
     pub fn grants_timeout(mut self, timeout: Duration) -> Self {
         self.grants_timeout = timeout;
         self
+    }
+
+    /// Who is told what happens to sessions, among everything else; instead of
+    /// [`on_event`](Self::on_event).
+    pub fn events(self, sink: impl EventSink) -> Self {
+        self.on_event(move |event| event.tell(&sink))
     }
 
     /// Told what happens. It must not block.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    event::{AuthEvent, EventSink},
     principal::PrincipalKind,
     refresh::{Outcome, Reuse, RevokeReason},
     token::SessionId,
@@ -83,4 +84,52 @@ pub enum RevokedScope {
         /// Its epoch since then.
         epoch: u32,
     },
+}
+
+impl SessionEvent {
+    /// The same, for a sink that hears of everything.
+    pub(super) fn tell(&self, sink: &dyn EventSink) {
+        sink.record(&match self {
+            Self::Created {
+                session, subject, ..
+            } => AuthEvent::SessionStarted {
+                subject,
+                session: *session,
+            },
+            Self::Refreshed { session, outcome } => AuthEvent::SessionRefreshed {
+                session: *session,
+                outcome: outcome.as_str(),
+            },
+            Self::ReuseDetected {
+                session,
+                subject,
+                reuse,
+                age,
+            } => AuthEvent::ReuseDetected {
+                subject,
+                session: *session,
+                reuse: reuse.as_str(),
+                age: *age,
+            },
+            // The refresh that found out tells it as well.
+            Self::StoreLostWrite { .. } => return,
+            Self::Revoked { scope, .. } => match scope {
+                RevokedScope::Session(session) => AuthEvent::SessionsRevoked {
+                    subject: None,
+                    session: Some(*session),
+                    scope: "device",
+                },
+                RevokedScope::Others { subject, kept, .. } => AuthEvent::SessionsRevoked {
+                    subject: Some(subject),
+                    session: Some(*kept),
+                    scope: "others",
+                },
+                RevokedScope::All { subject, .. } => AuthEvent::SessionsRevoked {
+                    subject: Some(subject),
+                    session: None,
+                    scope: "all",
+                },
+            },
+        });
+    }
 }

@@ -1,0 +1,115 @@
+//! What a client may send: U9 and its neighbours.
+
+use http_body_util::Full;
+use serde_json::json;
+
+use crate::support::{PASSWORD, Server, ada, form, json as post, request};
+
+#[tokio::test]
+async fn u9_long_passwords_and_bodies_are_refused_before_any_hashing() {
+    let server = Server::start().await;
+    let long = json!({ "email": "ada@example.org", "password": "x".repeat(1025) });
+    server.post("login", &long).await.is(400, "invalid_request");
+    let most = json!({ "email": "ada@example.org", "password": "x".repeat(1024) });
+    server.post("login", &most).await.is(401, "invalid_grant");
+    let huge = json!({ "email": "ada@example.org", "password": "x".repeat(20_000) });
+    server.post("login", &huge).await.is(413, "invalid_request");
+}
+
+#[tokio::test]
+async fn bodies_that_are_neither_json_nor_a_form_are_refused() {
+    let server = Server::start().await;
+    for (kind, body, status) in [
+        ("application/json", "", 400),
+        ("application/json", "{", 400),
+        ("application/json", "[]", 400),
+        ("application/json", r#"{"email":1,"password":"x"}"#, 400),
+        (
+            "application/json",
+            r#"{"email":"a","email":"b","password":"x"}"#,
+            400,
+        ),
+        (
+            "application/json",
+            r#"{"email":"a","username":"b","password":"x"}"#,
+            400,
+        ),
+        ("application/json", r#"{"email":"ada@example.org"}"#, 400),
+        ("application/json", r#"{"email":"","password":"x"}"#, 400),
+        (
+            "application/x-www-form-urlencoded",
+            "email=a&email=b&password=x",
+            400,
+        ),
+        (
+            "application/x-www-form-urlencoded",
+            "email=&password=x",
+            400,
+        ),
+        ("text/plain", r#"{"email":"a","password":"x"}"#, 415),
+        ("multipart/form-data", "x", 415),
+    ] {
+        let builder = request("POST", "login").header("content-type", kind);
+        let request = builder.body(Full::from(body.to_owned())).unwrap();
+        server.send(request).await.is(status, "invalid_request");
+    }
+    let untyped = request("POST", "login")
+        .body(Full::from(ada().to_string()))
+        .unwrap();
+    server.send(untyped).await.is(415, "invalid_request");
+}
+
+#[tokio::test]
+async fn unknown_routes_and_methods_are_told_apart() {
+    let server = Server::start().await;
+    for path in [
+        "",
+        "logins",
+        "login/x",
+        "sessions/",
+        "sessions/not-a-session",
+    ] {
+        let request = request("DELETE", path).body(Full::default()).unwrap();
+        let answer = server.send(request).await;
+        // A session's name is asked for only once it is known who asks.
+        let expected = if path.starts_with("sessions/") {
+            401
+        } else {
+            404
+        };
+        assert_eq!(answer.status, expected, "{path}");
+    }
+    for (method, path, allow) in [
+        ("GET", "login", "POST"),
+        ("PUT", "token", "POST"),
+        ("POST", "sessions", "GET"),
+        ("GET", "sessions/x", "DELETE"),
+    ] {
+        let request = request(method, path).body(Full::default()).unwrap();
+        let answer = server.send(request).await.is(405, "invalid_request");
+        assert_eq!(answer.headers["allow"], allow);
+    }
+}
+
+#[tokio::test]
+async fn a_host_may_take_the_mount_off_the_path() {
+    let server = Server::start().await;
+    let mut request = post("login", &ada());
+    *request.uri_mut() = "/login".parse().unwrap();
+    assert_eq!(server.send(request).await.status, 200);
+}
+
+#[tokio::test]
+async fn cookies_without_a_public_origin_are_not_offered() {
+    let server = Server::with(false).await;
+    for transport in ["cookie", "carrier-pigeon"] {
+        let path = format!("login?transport={transport}");
+        server
+            .send(post(&path, &ada()))
+            .await
+            .is(400, "invalid_request");
+    }
+    let escaped = PASSWORD.replace(' ', "+");
+    let body = format!("email=ada%40example.org&password={escaped}&transport=body");
+    assert_eq!(server.send(form("login", &body)).await.status, 200);
+}

@@ -1,0 +1,17 @@
+//! The endpoints of a login server, through their tower service.
+//!
+//! A test's name starts with the id of the rule that it proves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod bodies;
+mod cookies;
+mod logout;
+mod sign_in;
+mod support;
+mod tokens;
+mod well_known;

@@ -1,0 +1,315 @@
+//! A server in memory, and a client that looks at everything.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, Request, StatusCode, header::SET_COOKIE};
+use http_body_util::{BodyExt, Full};
+use serde_json::Value;
+use tower::ServiceExt;
+use tower_jwt_auth::{
+    Claims, Verifier,
+    body::Whole,
+    clock::Clock,
+    endpoints::AuthEndpoints,
+    error::StoreError,
+    issue::{KeyRing, TokenIssuer},
+    key::{Algorithm, SigningKey},
+    login::{
+        Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, Password, PasswordHash,
+        PasswordHasher, User, UserStore,
+    },
+    rate_limit::PeerAddr,
+    refresh::{RefreshPolicy, SessionStore},
+    secret::SecretKey,
+    session::{KeptGrants, Sessions},
+    store::MemoryStore,
+    test_util::TestClock,
+};
+
+pub(crate) const ISSUER: &str = "https://auth.example";
+pub(crate) const ORIGIN: &str = "https://app.example";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// Users in memory.
+#[derive(Clone, Default)]
+pub(crate) struct Users {
+    rows: Arc<Mutex<HashMap<String, User>>>,
+    down: Arc<AtomicBool>,
+}
+
+impl UserStore for Users {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+        match self.down.load(Ordering::Relaxed) {
+            true => Err(StoreError::unavailable("unplugged")),
+            false => Ok(self.rows.lock().unwrap().get(identifier.as_str()).cloned()),
+        }
+    }
+
+    async fn replace_hash(
+        &self,
+        _: &str,
+        _: &PasswordHash,
+        _: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn create(&self, new: NewUser) -> Result<bool, StoreError> {
+        let mut rows = self.rows.lock().unwrap();
+        let name = new.identifier.as_str().to_owned();
+        if rows.contains_key(&name) {
+            return Ok(false);
+        }
+        let user = User::new(new.subject)
+            .password(new.password)
+            .roles(new.roles);
+        rows.insert(name, user);
+        Ok(true)
+    }
+}
+
+type Endpoints = AuthEndpoints<MemoryStore, KeptGrants, Users, MemoryThrottle>;
+
+/// The server.
+pub(crate) struct Server {
+    pub(crate) clock: TestClock,
+    pub(crate) users: Users,
+    pub(crate) store: MemoryStore,
+    pub(crate) verifier: Verifier<Claims>,
+    pub(crate) endpoints: Endpoints,
+}
+
+impl Server {
+    /// With ada, who is an admin, and bob, who is disabled.
+    pub(crate) async fn start() -> Self {
+        Self::with(true).await
+    }
+
+    pub(crate) async fn with(cookies: bool) -> Self {
+        let clock = TestClock::new();
+        let secret = SecretKey::generate();
+        let store = MemoryStore::with_clock(clock.clone());
+        let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+        let ring = KeyRing::builder(key).clock(clock.clone()).build().unwrap();
+        let issuer = TokenIssuer::builder(ring)
+            .issuer(ISSUER)
+            .audience("api")
+            .build()
+            .unwrap();
+        let verifier = issuer.verifier().build().unwrap();
+        let sessions = Sessions::builder(issuer, store.clone())
+            .secret(secret.clone())
+            .policy(RefreshPolicy::browser())
+            .build()
+            .unwrap();
+        let cheap = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();
+        let hasher = PasswordHasher::builder().cost(cheap).build().unwrap();
+        let users = Users::default();
+        let hash = hasher
+            .hash(&Password::new(PASSWORD.to_owned()).unwrap())
+            .await
+            .unwrap();
+        for (name, user) in [
+            ("ada@example.org", User::new("u-ada").roles(["admin"])),
+            ("bob@example.org", User::new("u-bob").disabled(true)),
+        ] {
+            let user = user.password(hash.clone());
+            users.rows.lock().unwrap().insert(name.to_owned(), user);
+        }
+        let throttle = MemoryThrottle::with_clock(clock.clone());
+        let login = Login::builder(users.clone(), throttle, secret.clone());
+        let login = login.hasher(hasher).clock(clock.clone()).build();
+        let mut builder = AuthEndpoints::builder(sessions, login, secret).registration(true);
+        if cookies {
+            builder = builder.public_origin(ORIGIN);
+        }
+        Self {
+            endpoints: builder.build().unwrap(),
+            clock,
+            users,
+            store,
+            verifier,
+        }
+    }
+
+    pub(crate) fn unplug_users(&self) {
+        self.users.down.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn send(&self, request: Request<Full<bytes::Bytes>>) -> Answer {
+        let Ok(response) = self.endpoints.clone().oneshot(request).await;
+        Answer::of(response).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(json(path, body)).await
+    }
+
+    /// Signs ada in.
+    pub(crate) async fn sign_in(&self) -> Answer {
+        let answer = self.post("login", &ada()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        answer
+    }
+
+    /// Signs ada in with cookies.
+    pub(crate) async fn browser(&self) -> Browser {
+        let answer = self.send(json("login?transport=cookie", &ada())).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let mut browser = Browser::default();
+        browser.keep(&answer);
+        browser
+    }
+
+    /// Whether a session is alive, by its access token's `sid`.
+    pub(crate) async fn is_alive(&self, access: &str) -> bool {
+        let token = self.verifier.verify_now(access).unwrap();
+        let session = token.principal().session_id().unwrap().parse().unwrap();
+        let peek = self.store.peek(session).await.unwrap();
+        peek.is_some_and(|peek| !peek.session.family.revoked)
+    }
+
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.clock.advance(duration);
+        let _ = self.clock.now();
+    }
+}
+
+pub(crate) fn ada() -> Value {
+    serde_json::json!({ "email": "ada@example.org", "password": PASSWORD })
+}
+
+pub(crate) fn request(method: &str, path: &str) -> http::request::Builder {
+    let peer = PeerAddr("203.0.113.9:50000".parse().unwrap());
+    let builder = Request::builder().method(method).extension(peer);
+    builder.uri(format!("/api/auth/{path}"))
+}
+
+pub(crate) fn json(path: &str, body: &Value) -> Request<Full<bytes::Bytes>> {
+    let builder = request("POST", path).header("content-type", "application/json");
+    builder.body(Full::from(body.to_string())).unwrap()
+}
+
+pub(crate) fn form(path: &str, body: &str) -> Request<Full<bytes::Bytes>> {
+    let kind = "application/x-www-form-urlencoded; charset=utf-8";
+    let builder = request("POST", path).header("content-type", kind);
+    builder.body(Full::from(body.to_owned())).unwrap()
+}
+
+pub(crate) fn bearer(
+    mut request: Request<Full<bytes::Bytes>>,
+    token: &str,
+) -> Request<Full<bytes::Bytes>> {
+    let value = format!("Bearer {token}").try_into().unwrap();
+    request.headers_mut().insert("authorization", value);
+    request
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) async fn of(response: http::Response<Whole>) -> Self {
+        let (parts, body) = response.into_parts();
+        let body: Result<_, Infallible> = body.collect().await;
+        let Ok(body) = body;
+        Self {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.to_bytes().to_vec(),
+        }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.json()[name].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn access(&self) -> String {
+        self.text("access_token")
+    }
+
+    pub(crate) fn refresh(&self) -> String {
+        self.text("refresh_token")
+    }
+
+    pub(crate) fn cookies(&self) -> Vec<&str> {
+        let values = self.headers.get_all(SET_COOKIE).iter();
+        values.map(|value| value.to_str().unwrap()).collect()
+    }
+
+    /// RFC 6749 §5.2, and that nobody may keep it.
+    #[track_caller]
+    pub(crate) fn is(self, status: u16, error: &str) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(self.text("error"), error, "{self:?}");
+        self.is_not_kept()
+    }
+
+    #[track_caller]
+    pub(crate) fn is_not_kept(self) -> Self {
+        assert_eq!(self.headers["cache-control"], "no-store");
+        assert_eq!(self.headers["pragma"], "no-cache");
+        assert_eq!(self.headers["x-content-type-options"], "nosniff");
+        self
+    }
+}
+
+/// Keeps cookies and sends them, as a page of the site does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Browser {
+    pub(crate) cookies: HashMap<String, String>,
+}
+
+impl Browser {
+    pub(crate) fn keep(&mut self, answer: &Answer) {
+        for cookie in answer.cookies() {
+            let (name, rest) = cookie.split_once('=').unwrap();
+            let (value, attributes) = rest.split_once(';').unwrap();
+            match attributes.contains("Max-Age=0") {
+                true => self.cookies.remove(name),
+                false => self.cookies.insert(name.to_owned(), value.to_owned()),
+            };
+        }
+    }
+
+    /// A request with the cookies and the proof, from the site's own page.
+    pub(crate) fn request(&self, path: &str) -> Request<Full<bytes::Bytes>> {
+        self.dress(json(path, &serde_json::json!({})))
+    }
+
+    pub(crate) fn dress(
+        &self,
+        mut request: Request<Full<bytes::Bytes>>,
+    ) -> Request<Full<bytes::Bytes>> {
+        let pairs = self
+            .cookies
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let cookies = pairs.collect::<Vec<_>>().join("; ");
+        let proof = self.cookies.get("__Host-csrf").cloned().unwrap_or_default();
+        let headers = request.headers_mut();
+        headers.insert("cookie", cookies.try_into().unwrap());
+        headers.insert("x-csrf-token", proof.try_into().unwrap());
+        headers.insert(
+            "sec-fetch-site",
+            http::HeaderValue::from_static("same-origin"),
+        );
+        request
+    }
+}

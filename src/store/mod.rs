@@ -5,6 +5,7 @@
 //! | [`MemoryStore`] | nothing | there are none |
 //! | `SqliteStore` | a power cut | within a third of a second, on the same file |
 //! | `PostgresStore` | what its server survives | at once, within 1 s without notifications |
+//! | `RedisStore` | a restart, with persistence | at once |
 //!
 //! Every store passes [`contract`], which is public: one of your own runs it as well.
 
@@ -15,6 +16,9 @@ mod memory;
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
 pub mod postgres;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "sqlite")]
@@ -25,6 +29,9 @@ pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
 pub use self::postgres::PostgresStore;
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisStore;
 #[cfg(feature = "sqlite")]
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub use self::sqlite::SqliteStore;

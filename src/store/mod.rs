@@ -9,6 +9,7 @@
 //!
 //! Every store passes [`contract`], which is public: one of your own runs it as well.
 
+mod any;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod contract;
@@ -25,6 +26,7 @@ mod sql;
 #[cfg_attr(docsrs, doc(cfg(feature = "sqlite")))]
 pub mod sqlite;
 
+pub use self::any::{AnyFeed, AnyStore};
 pub use self::memory::MemoryStore;
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]

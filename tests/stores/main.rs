@@ -6,6 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod any;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod child;
 mod memory;

@@ -470,6 +470,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: Cow<'static, str>,
     },
+    /// A store could not be opened.
+    #[error("the store could not be opened")]
+    Store(#[source] StoreError),
     /// Roles of a hierarchy imply each other in a circle.
     #[error("the role hierarchy has a cycle: {0}")]
     RoleCycle(String),

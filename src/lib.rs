@@ -42,6 +42,7 @@
 //! | `rate-limit` | limits on how often a client may ask |
 //! | `metrics` | what happened, as counters of the `metrics` facade |
 //! | `sqlite`, `postgres` | stores for sessions and revocations, over sqlx; needs Rust 1.94 |
+//! | `redis` | the same in Redis |
 //! | `test-util` | clock, keys, tokens and callers for tests |
 //! | `full` | all but `rust-crypto` and `test-util` |
 //!

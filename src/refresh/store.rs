@@ -88,7 +88,8 @@ pub trait SessionStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
 
     /// Deletes at most `limit` sessions that ended a while ago (a day after their end, or a week
-    /// after they were revoked) and as many revocations that ended; says how many rows went.
+    /// after they were revoked) and as many revocations that ended; says how many rows went. A store
+    /// may do so by itself as well.
     fn purge(&self, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 

@@ -16,6 +16,7 @@ use crate::{
         SessionRecord, SessionStore, apply, confirm, decide,
     },
     revoke::{Broadcast, BroadcastFeed, LIFETIME, Revocation, RevocationLog, RevocationSet},
+    secret::{Secret, SecretStore},
     token::SessionId,
 };
 
@@ -75,6 +76,7 @@ struct State {
     by_subject: HashMap<String, BTreeSet<SessionId>>,
     /// Only those that were ever raised.
     epochs: HashMap<String, Epoch>,
+    secrets: HashMap<String, Secret<Vec<u8>>>,
     max_sessions: usize,
     /// When a full store last looked for room.
     searched_at: Option<Timestamp>,
@@ -109,6 +111,7 @@ impl MemoryStore {
                     sessions: HashMap::new(),
                     by_subject: HashMap::new(),
                     epochs: HashMap::new(),
+                    secrets: HashMap::new(),
                     max_sessions: MAX_SESSIONS,
                     searched_at: None,
                 }),
@@ -333,6 +336,18 @@ impl RevocationLog for MemoryStore {
     async fn append(&self, revocation: Revocation) -> Result<(), StoreError> {
         self.shared.news.send(revocation);
         Ok(())
+    }
+}
+
+impl SecretStore for MemoryStore {
+    async fn secret_or_insert(
+        &self,
+        name: &str,
+        fresh: &[u8],
+    ) -> Result<Secret<Vec<u8>>, StoreError> {
+        let mut state = self.lock();
+        let kept = state.secrets.entry(name.to_owned());
+        Ok(kept.or_insert_with(|| Secret::new(fresh.to_vec())).clone())
     }
 }
 

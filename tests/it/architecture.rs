@@ -70,6 +70,8 @@ fn named(code: &str) -> BTreeSet<String> {
         text[..end.unwrap_or(text.len())].to_owned()
     };
     let mut found = BTreeSet::new();
+    // What a public macro writes stands in the crate of its user.
+    let code = code.replace("$crate::", "");
     for (at, path) in code.match_indices("crate::") {
         // What a macro names is of whoever calls it.
         if code[..at].ends_with('$') {

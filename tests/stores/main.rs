@@ -6,11 +6,14 @@
     reason = "tests fail by panicking"
 )]
 
+mod any;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod child;
 mod memory;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Fixture, SECOND, new_name, new_session, peek, rotate, session_of, start};
 use crate::{
-    Principal,
     clock::{Clock, Timestamp},
+    principal::Principal,
     refresh::{RefreshPolicy, RevokeReason, SessionStore},
     revoke::{LIFETIME, Revocation, RevocationLog, RevocationSet},
     token::SessionId,

@@ -52,7 +52,7 @@ use crate::{
         Creation, NewSession, Outcome, Peek, RefreshPolicy, Rotation, SessionRecord, SessionStore,
     },
     revoke::{Feed, RevocationLog},
-    secret,
+    secret::{self, SecretStore},
     token::SessionId,
 };
 
@@ -62,7 +62,7 @@ use crate::{
 /// own.
 pub trait Fixture: Send + Sync {
     /// The store.
-    type Store: SessionStore + RevocationLog + Clone;
+    type Store: SessionStore + RevocationLog + SecretStore + Clone;
     /// Its feed.
     type Feed: Feed;
 
@@ -88,8 +88,7 @@ pub trait Fixture: Send + Sync {
 /// ```ignore
 /// mod contract {
 ///     tower_jwt_auth::session_store_contract!(
-///         #[ignore = "needs a server"]
-///         super::start_server().await
+///         ignore = "needs a server"; super::start_server().await
 ///     );
 /// }
 /// ```
@@ -130,6 +129,7 @@ macro_rules! session_store_contract {
             all_text_is_kept
             lists_hold_what_is_alive
             what_ended_long_ago_is_purged
+            all_are_given_one_secret
         }
     };
     ($fixture:expr) => {

@@ -1,12 +1,13 @@
 //! Many at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::JoinSet;
 
 use super::{Fixture, new_name, new_session, outcome, peek, session_of, start};
 use crate::{
     refresh::{Creation, NewSession, Outcome, RefreshPolicy, RevokeReason, SessionStore},
+    secret::{self, SecretStore},
     token::SessionId,
 };
 
@@ -131,6 +132,44 @@ pub async fn t10_no_login_survives_the_end_of_all(fixture: &impl Fixture) {
         let alive = store.list(&subject).await.expect("list");
         assert_eq!(alive, [], "round {round}");
     }
+}
+
+/// Of nodes that start at once with a secret each, all get the same one, then and later.
+pub async fn all_are_given_one_secret(fixture: &impl Fixture) {
+    let name = new_name("secret");
+    let mut tasks = JoinSet::new();
+    for _ in 0..20 {
+        let (store, name) = (fixture.store(), name.clone());
+        tasks.spawn(async move {
+            // Any byte may be in it.
+            let mut fresh = secret::random::<32>();
+            fresh[7] = 0;
+            fresh[8] = 0xFF;
+            let kept = store.secret_or_insert(&name, &fresh).await;
+            (fresh.to_vec(), kept.expect("secret").expose().clone())
+        });
+    }
+    let mut kept = BTreeSet::new();
+    let mut fresh = Vec::new();
+    while let Some(one) = tasks.join_next().await {
+        let (own, given) = one.expect("the store does not panic");
+        fresh.push(own);
+        kept.insert(given);
+    }
+    assert_eq!(kept.len(), 1, "all get the same secret");
+    assert!(
+        fresh.iter().any(|own| kept.contains(own)),
+        "it is one of theirs"
+    );
+    let store = fixture.store();
+    let later = store
+        .secret_or_insert(&name, b"late")
+        .await
+        .expect("secret");
+    assert!(kept.contains(later.expose()), "it stays");
+    let other = new_name("secret");
+    let other = store.secret_or_insert(&other, b"other").await;
+    assert_eq!(other.expect("secret").expose(), b"other");
 }
 
 const ROUNDS: u32 = 30;

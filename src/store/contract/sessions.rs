@@ -295,7 +295,11 @@ pub async fn what_ended_long_ago_is_purged(fixture: &impl Fixture) {
         ended.push(id);
     }
     let alive = start(&store, session_of(&subject)).await.id;
-    let just_ended = start(&store, session_of(&subject)).await.id;
+    let used = NewSession {
+        idle: LIFETIME,
+        ..session_of(&subject)
+    };
+    let just_ended = start(&store, used).await.id;
     for id in &ended {
         let day = Duration::from_secs(24 * 3600);
         fixture.age(*id, LIFETIME + day + SECOND).await;

@@ -1,0 +1,232 @@
+//! A store that is chosen by a URL.
+
+use crate::{
+    error::{ConfigError, StoreError},
+    refresh::{
+        Creation, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        SessionStore,
+    },
+    revoke::{BroadcastFeed, Feed, Revocation, RevocationLog, RevocationSet},
+    secret::{Secret, SecretStore},
+    store::MemoryStore,
+    token::SessionId,
+};
+
+/// Any of this crate's stores, chosen by a URL. Cheap to clone.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+/// use tower_jwt_auth::store::AnyStore;
+///
+/// let store = AnyStore::open("memory:").await?;
+/// let revoked = store.revocations()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AnyStore {
+    /// In this process.
+    Memory(MemoryStore),
+    /// In an SQLite file.
+    #[cfg(feature = "sqlite")]
+    Sqlite(super::SqliteStore),
+    /// In PostgreSQL.
+    #[cfg(feature = "postgres")]
+    Postgres(super::PostgresStore),
+    /// In Redis.
+    #[cfg(feature = "redis")]
+    Redis(super::RedisStore),
+}
+
+/// What an [`AnyStore`] tells.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AnyFeed {
+    /// Of a [`MemoryStore`].
+    Memory(BroadcastFeed),
+    /// Of a `SqliteStore`.
+    #[cfg(feature = "sqlite")]
+    Sqlite(super::sqlite::SqliteFeed),
+    /// Of a `PostgresStore`.
+    #[cfg(feature = "postgres")]
+    Postgres(super::postgres::PostgresFeed),
+    /// Of a `RedisStore`.
+    #[cfg(feature = "redis")]
+    Redis(super::redis::RedisFeed),
+}
+
+macro_rules! each {
+    ($any:expr, $kind:ident, $one:ident => $body:expr) => {
+        match $any {
+            $kind::Memory($one) => $body,
+            #[cfg(feature = "sqlite")]
+            $kind::Sqlite($one) => $body,
+            #[cfg(feature = "postgres")]
+            $kind::Postgres($one) => $body,
+            #[cfg(feature = "redis")]
+            $kind::Redis($one) => $body,
+        }
+    };
+}
+
+impl AnyStore {
+    /// Opens the store that the URL names.
+    ///
+    /// | URL | store | feature |
+    /// |---|---|---|
+    /// | `memory:` | [`MemoryStore`] | |
+    /// | `sqlite:PATH` | `SqliteStore::open` | `sqlite` |
+    /// | `postgres://…`, `postgresql://…` | `PostgresStore::open` | `postgres` |
+    /// | `redis://…`, `rediss://…`, `redis+unix://…` | `RedisStore::new`, which connects later | `redis` |
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: the URL names no store, cannot be used, or names one whose feature
+    /// is off. [`ConfigError::Store`]: the store could not be opened. The URL, which may hold a
+    /// password, is in neither.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves a store that can be opened again.
+    pub async fn open(url: &str) -> Result<Self, ConfigError> {
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "memory" => Ok(Self::Memory(MemoryStore::new())),
+            #[cfg(feature = "sqlite")]
+            "sqlite" => {
+                let store = super::SqliteStore::open(url).await;
+                store.map(Self::Sqlite).map_err(ConfigError::Store)
+            }
+            #[cfg(not(feature = "sqlite"))]
+            "sqlite" => Err(without("sqlite")),
+            #[cfg(feature = "postgres")]
+            "postgres" | "postgresql" => {
+                let store = super::PostgresStore::open(url).await;
+                store.map(Self::Postgres).map_err(ConfigError::Store)
+            }
+            #[cfg(not(feature = "postgres"))]
+            "postgres" | "postgresql" => Err(without("postgres")),
+            #[cfg(feature = "redis")]
+            "redis" | "rediss" | "redis+unix" => super::RedisStore::new(url).map(Self::Redis),
+            #[cfg(not(feature = "redis"))]
+            "redis" | "rediss" | "redis+unix" => Err(without("redis")),
+            _ => Err(ConfigError::invalid(
+                STORE,
+                "must begin with `memory:`, `sqlite:`, `postgres:` or `redis:`",
+            )),
+        }
+    }
+
+    /// A feed of what was and will be revoked.
+    #[must_use]
+    pub fn feed(&self) -> AnyFeed {
+        match self {
+            Self::Memory(store) => AnyFeed::Memory(store.feed()),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => AnyFeed::Sqlite(store.feed()),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(store) => AnyFeed::Postgres(store.feed()),
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => AnyFeed::Redis(store.feed()),
+        }
+    }
+
+    /// A set that follows this store.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: called outside a tokio runtime.
+    pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
+        RevocationSet::follow(self.feed())
+    }
+}
+
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "redis")))]
+fn without(feature: &str) -> ConfigError {
+    let problem = format!("names a store whose feature is off: turn on the feature `{feature}`");
+    ConfigError::invalid(STORE, problem)
+}
+
+const STORE: &str = "the URL of the store";
+
+impl SessionStore for AnyStore {
+    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+        each!(self, Self, store => store.create(session).await)
+    }
+
+    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+        each!(self, Self, store => store.peek(id).await)
+    }
+
+    async fn rotate(
+        &self,
+        id: SessionId,
+        presented: u64,
+        policy: RefreshPolicy,
+    ) -> Result<Option<Rotation>, StoreError> {
+        each!(self, Self, store => store.rotate(id, presented, policy).await)
+    }
+
+    async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
+        each!(self, Self, store => store.confirm(id, generation).await)
+    }
+
+    async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.revoke(id, reason).await)
+    }
+
+    async fn revoke_others(
+        &self,
+        subject: &str,
+        keep: SessionId,
+        reason: RevokeReason,
+    ) -> Result<u64, StoreError> {
+        each!(self, Self, store => store.revoke_others(subject, keep, reason).await)
+    }
+
+    async fn revoke_all(&self, subject: &str, reason: RevokeReason) -> Result<u32, StoreError> {
+        each!(self, Self, store => store.revoke_all(subject, reason).await)
+    }
+
+    async fn epoch(&self, subject: &str) -> Result<u32, StoreError> {
+        each!(self, Self, store => store.epoch(subject).await)
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        each!(self, Self, store => store.list(subject).await)
+    }
+
+    async fn purge(&self, limit: u32) -> Result<u64, StoreError> {
+        each!(self, Self, store => store.purge(limit).await)
+    }
+}
+
+impl RevocationLog for AnyStore {
+    async fn append(&self, revocation: Revocation) -> Result<(), StoreError> {
+        each!(self, Self, store => store.append(revocation).await)
+    }
+}
+
+impl SecretStore for AnyStore {
+    async fn secret_or_insert(
+        &self,
+        name: &str,
+        fresh: &[u8],
+    ) -> Result<Secret<Vec<u8>>, StoreError> {
+        each!(self, Self, store => store.secret_or_insert(name, fresh).await)
+    }
+}
+
+impl Feed for AnyFeed {
+    async fn load(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        each!(self, Self, feed => feed.load(set).await)
+    }
+
+    async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        each!(self, Self, feed => feed.next(set).await)
+    }
+}

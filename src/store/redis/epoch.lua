@@ -1,0 +1,1 @@
+return epoch_of(KEYS[1], ARGV[1])

@@ -1,0 +1,22 @@
+//! What an error says about what was written.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::error::StoreError;
+
+/// Of an error that came after the command was sent.
+pub(super) fn store_error(error: RedisError) -> StoreError {
+    match error.kind() {
+        ErrorKind::Io => StoreError::interrupted(error),
+        ErrorKind::Server(
+            ServerErrorKind::ResponseError | ServerErrorKind::CrossSlot | ServerErrorKind::NoPerm,
+        ) => StoreError::invalid(error),
+        // Read-only, moved, loading, down: the server did nothing.
+        ErrorKind::Server(_) => StoreError::unavailable(error),
+        // Codes that the client does not know; but for this one they are of a server that is too
+        // busy, too full or not allowed to write (`BUSY`, `OOM`, `MISCONF`, `NOREPLICAS`).
+        ErrorKind::Extension if error.code() != Some("WRONGTYPE") => StoreError::unavailable(error),
+        ErrorKind::AuthenticationFailed => StoreError::unavailable(error),
+        _ => StoreError::invalid(error),
+    }
+}

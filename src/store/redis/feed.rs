@@ -1,0 +1,173 @@
+//! What was revoked, as the server tells it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::{FromRedisValue, aio::MultiplexedConnection, cmd};
+use tokio::time;
+
+use super::{Keys, fault, link::Link};
+use crate::{
+    clock::Timestamp,
+    error::StoreError,
+    revoke::{Feed, Revocation, RevocationSet, Target},
+};
+
+/// What a [`RedisStore`](super::RedisStore) tells: at once, by a stream.
+///
+/// It has a connection of its own. When that is lost, everything is loaded again: the server may
+/// have lost what it last told.
+pub struct RedisFeed {
+    link: Arc<Link>,
+    keys: Arc<Keys>,
+    following: Option<Following>,
+}
+
+struct Following {
+    connection: MultiplexedConnection,
+    /// The entry of the stream that was read last.
+    last: String,
+    read_at: Instant,
+}
+
+type Stream = Vec<(String, Vec<(String, HashMap<String, Vec<u8>>)>)>;
+
+impl RedisFeed {
+    pub(super) fn new(link: Arc<Link>, keys: Arc<Keys>) -> Self {
+        Self {
+            link,
+            keys,
+            following: None,
+        }
+    }
+
+    async fn ask<T: FromRedisValue>(
+        &self,
+        connection: &mut MultiplexedConnection,
+        command: &redis::Cmd,
+    ) -> Result<T, StoreError> {
+        match time::timeout(ANSWER, command.query_async(connection)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                self.link.heed_from_elsewhere(&error);
+                Err(fault::store_error(error))
+            }
+            Err(late) => Err(StoreError::unavailable(late)),
+        }
+    }
+}
+
+impl Feed for RedisFeed {
+    async fn load(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        self.following = None;
+        let mut connection = self.link.connect().await?;
+        // Before the rest, so that what comes meanwhile is read again rather than missed.
+        let mut newest = cmd("XREVRANGE");
+        newest.arg(&self.keys.news).arg("+").arg("-").arg("COUNT");
+        let newest: Vec<(String, redis::Value)> = self.ask(&mut connection, newest.arg(1)).await?;
+        let newest = newest.into_iter().next().map(|(id, _)| id);
+
+        let mut cursor = "0".to_owned();
+        loop {
+            let mut page = cmd("ZSCAN");
+            page.arg(&self.keys.revoked).arg(&cursor);
+            let (next, found): (String, Vec<(Vec<u8>, f64)>) = self
+                .ask(&mut connection, page.arg("COUNT").arg(PAGE))
+                .await?;
+            for (target, until) in found {
+                insert(set, &target, until as i64);
+            }
+            if next == "0" {
+                break;
+            }
+            cursor = next;
+        }
+        self.following = Some(Following {
+            connection,
+            last: newest.unwrap_or_else(|| "0".to_owned()),
+            read_at: Instant::now(),
+        });
+        Ok(())
+    }
+
+    async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+        // Taken out, so that a future that is dropped is followed by a load.
+        let Some(mut following) = self.following.take() else {
+            return Err(StoreError::unavailable("not loaded"));
+        };
+        // The stream is cut after an hour: a process that slept so long has missed something.
+        if following.read_at.elapsed() > SLEPT {
+            return Err(StoreError::unavailable(
+                "what happened meanwhile may be gone",
+            ));
+        }
+        let mut news = cmd("XREAD");
+        news.arg("BLOCK").arg(WAIT_MS).arg("COUNT").arg(PAGE);
+        news.arg("STREAMS")
+            .arg(&self.keys.news)
+            .arg(&following.last);
+        let news: Option<Stream> = self.ask(&mut following.connection, &news).await?;
+        for (id, entry) in news.into_iter().flatten().flat_map(|(_, entries)| entries) {
+            let until = entry
+                .get("until")
+                .and_then(|text| std::str::from_utf8(text).ok());
+            if let (Some(target), Some(Ok(until))) = (entry.get("target"), until.map(str::parse)) {
+                insert(set, target, until);
+            }
+            following.last = id;
+        }
+        following.read_at = Instant::now();
+        self.following = Some(following);
+        Ok(())
+    }
+}
+
+/// As the scripts write it, too.
+pub(super) fn encode(target: &Target) -> String {
+    match target {
+        Target::Session(id) => format!("s{id}"),
+        Target::Token(id) => format!("t{id}"),
+        Target::Subject { subject, epoch } => format!("u{epoch}:{subject}"),
+    }
+}
+
+fn decode(text: &[u8]) -> Option<Target> {
+    let (kind, rest) = std::str::from_utf8(text).ok()?.split_at_checked(1)?;
+    Some(match kind {
+        "s" => Target::Session(rest.to_owned()),
+        "t" => Target::Token(rest.to_owned()),
+        "u" => {
+            let (epoch, subject) = rest.split_once(':')?;
+            Target::Subject {
+                subject: subject.to_owned(),
+                epoch: epoch.parse().ok()?,
+            }
+        }
+        _ => return None,
+    })
+}
+
+/// What a newer version wrote and this one cannot read is left out.
+fn insert(set: &RevocationSet, target: &[u8], until: i64) {
+    if let Some(target) = decode(target) {
+        set.insert(&Revocation::of(target, Timestamp::from_millis(until)));
+    }
+}
+
+impl fmt::Debug for RedisFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisFeed")
+            .field("loaded", &self.following.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+const PAGE: u32 = 1000;
+const WAIT_MS: u32 = 1500;
+/// The longest wait for news, and some for the answer.
+const ANSWER: Duration = Duration::from_secs(4);
+const SLEPT: Duration = Duration::from_secs(600);

@@ -1,0 +1,188 @@
+//! Sessions in Redis 6.2 or later, or Valkey.
+//!
+//! # What is atomic
+//!
+//! Every change is one script, and a script runs as one step. All keys begin with `{auth}:`, so that
+//! they share one hash slot: on a cluster, too, a refresh sees the subject's epoch, and the end of a
+//! session and its revocation are written together. The price is that one node of a cluster holds
+//! all of it, replicated but not divided. What does not fit on one is divided by hand: a store each,
+//! with a [prefix](RedisStore::with_prefix) of its own, per tenant for example.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `{auth}:s:<sid>` | a session; gone a day after its end, a week after it was revoked |
+//! | `{auth}:i:<sub>` | the names of a subject's sessions |
+//! | `{auth}:epochs` | the epochs that were raised, by subject |
+//! | `{auth}:revoked` | what is revoked, by the time when that ends |
+//! | `{auth}:news` | the same as a stream, for an hour |
+//! | `{auth}:secrets` | the secrets of [`SecretStore`] |
+//!
+//! A request whose answer was lost is [`Interrupted`](crate::error::StoreErrorKind::Interrupted):
+//! the script ran in full or not at all. After a failover a script that the old primary refused
+//! (`READONLY`, `MOVED`) is sent to the new one, once; a revocation succeeds only when the primary has
+//! written it.
+//!
+//! # What Redis may lose
+//!
+//! Redis answers before it has written to disk or to a replica.
+//!
+//! - Without persistence, everything goes with a restart: all sessions end, and a node that starts
+//!   afterwards knows nothing of what was revoked before, for as long as the tokens of that time live
+//!   (30 minutes at most). Nodes that run keep what they know. Use `appendonly yes`.
+//! - With `appendfsync everysec`, a crash of the machine loses the last second. A refresh that was
+//!   lost is rolled forward ([`Ahead`](crate::refresh::Outcome::Ahead)); a revocation, or a raised
+//!   epoch, that was lost is gone, and the session is alive again. `appendfsync always` loses nothing.
+//! - A failover to a replica loses what it had not received. `min-replicas-to-write 1` narrows the
+//!   gap and keeps a primary that is cut off from accepting writes.
+//! - `maxmemory-policy` must be `noeviction`, the default: any other signs people out. A full server
+//!   starts no sessions and refreshes none ([`Unavailable`](crate::error::StoreErrorKind::Unavailable)).
+//!
+//! Where a lost revocation is not acceptable, `PostgresStore` is the store to take.
+
+mod fault;
+mod feed;
+mod link;
+mod sessions;
+
+use std::{fmt, sync::Arc};
+
+pub use self::feed::RedisFeed;
+use self::{
+    link::{Link, Repeat},
+    sessions::scripts,
+};
+use crate::{
+    error::{ConfigError, StoreError},
+    revoke::{Revocation, RevocationLog, RevocationSet},
+    secret::{Secret, SecretStore},
+    token::SessionId,
+};
+
+/// Keeps sessions in Redis. Cheap to clone; clones share one connection.
+///
+/// See the [module](self) for what is atomic and for what Redis may lose.
+///
+/// # Examples
+///
+/// ```no_run
+/// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+/// use tower_jwt_auth::store::RedisStore;
+///
+/// let store = RedisStore::new("redis://:a-password@10.0.0.7/0")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisStore {
+    link: Arc<Link>,
+    keys: Arc<Keys>,
+}
+
+/// Names of keys; all of them in one slot.
+struct Keys {
+    prefix: String,
+    epochs: String,
+    revoked: String,
+    news: String,
+    secrets: String,
+}
+
+impl RedisStore {
+    /// A store on this server. It connects when it is first needed, so that a server that is down
+    /// keeps nobody from starting.
+    ///
+    /// In a cluster any node will do.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: the URL cannot be used. `rediss://` needs the application to turn on
+    /// the feature `tokio-rustls-comp` of the crate `redis`.
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
+        Self::with_prefix(url, "auth")
+    }
+
+    /// As [`new`](Self::new), with keys that begin with `{prefix}:` instead of `{auth}:`.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new), and [`ConfigError::Invalid`] where the prefix is empty or holds braces.
+    pub fn with_prefix(url: &str, prefix: &str) -> Result<Self, ConfigError> {
+        if prefix.is_empty() || prefix.contains(['{', '}']) {
+            return Err(ConfigError::invalid(
+                "the prefix of the Redis store",
+                "must not be empty, nor hold braces",
+            ));
+        }
+        let name = |of: &str| format!("{{{prefix}}}:{of}");
+        Ok(Self {
+            link: Arc::new(Link::new(url)?),
+            keys: Arc::new(Keys {
+                prefix: name(""),
+                epochs: name("epochs"),
+                revoked: name("revoked"),
+                news: name("news"),
+                secrets: name("secrets"),
+            }),
+        })
+    }
+
+    /// A feed of what was and will be revoked, over a connection of its own.
+    #[must_use]
+    pub fn feed(&self) -> RedisFeed {
+        RedisFeed::new(Arc::clone(&self.link), Arc::clone(&self.keys))
+    }
+
+    /// A set that follows this store.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: called outside a tokio runtime.
+    pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
+        RevocationSet::follow(self.feed())
+    }
+}
+
+impl RevocationLog for RedisStore {
+    async fn append(&self, revocation: Revocation) -> Result<(), StoreError> {
+        let mut call = scripts::APPEND.key(&self.keys.news);
+        call.key(&self.keys.revoked)
+            .arg(feed::encode(revocation.target()))
+            .arg(revocation.until().as_millis());
+        self.link.run(&call, Repeat::Harmless).await
+    }
+}
+
+impl SecretStore for RedisStore {
+    async fn secret_or_insert(
+        &self,
+        name: &str,
+        fresh: &[u8],
+    ) -> Result<Secret<Vec<u8>>, StoreError> {
+        let mut call = scripts::SECRET.key(&self.keys.secrets);
+        call.arg(name).arg(fresh);
+        let kept: Vec<u8> = self.link.run(&call, Repeat::Harmless).await?;
+        Ok(Secret::new(kept))
+    }
+}
+
+impl Keys {
+    fn sessions(&self) -> String {
+        format!("{}s:", self.prefix)
+    }
+
+    fn session(&self, id: SessionId) -> String {
+        format!("{}s:{id}", self.prefix)
+    }
+
+    fn index(&self, subject: &str) -> String {
+        format!("{}i:{subject}", self.prefix)
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore")
+            .field("prefix", &self.keys.prefix)
+            .finish_non_exhaustive()
+    }
+}

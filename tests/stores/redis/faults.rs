@@ -1,0 +1,251 @@
+//! What a server that dies, forgets, hangs or is demoted leaves.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::task::JoinSet;
+use tower_jwt_auth::{
+    clock::Timestamp,
+    error::StoreErrorKind,
+    refresh::{NewSession, Outcome, RefreshPolicy, RevokeReason, SessionStore},
+    revoke::{Revocation, RevocationCheck, RevocationLog},
+    store::RedisStore,
+    token::SessionId,
+};
+
+use super::{
+    DAY, caller, loaded,
+    server::{DURABLE, FORGETFUL, Server, free_port},
+    session, until,
+};
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn down_at_start_is_unavailable_and_then_it_is_there() {
+    let port = free_port();
+    let store = RedisStore::new(&format!("redis://127.0.0.1:{port}")).unwrap();
+    let set = store.revocations().unwrap();
+    let error = store.create(session(1)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let id = session(1).id;
+    let error = store.rotate(id, 0, RefreshPolicy::browser()).await;
+    assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    let error = store.revoke(id, RevokeReason::Logout).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(!set.is_ready(), "it was never loaded");
+
+    let _server = Server::start_on(port, FORGETFUL).await;
+    until("the set is loaded", || set.is_ready()).await;
+    store.create(session(1)).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_restart_with_a_log_on_disk_loses_nothing() {
+    let mut server = Server::start(DURABLE).await;
+    let store = server.store();
+    let set = loaded(&store).await;
+    let browser = RefreshPolicy::browser();
+    let (alive, ended) = (session(1).id, session(2).id);
+    store.create(session(1)).await.unwrap();
+    store.create(session(2)).await.unwrap();
+    store.rotate(alive, 0, browser).await.unwrap();
+    store.revoke(ended, RevokeReason::Logout).await.unwrap();
+    let epoch = store.revoke_all("bob", RevokeReason::Logout).await.unwrap();
+    let before = store.peek(alive).await.unwrap().unwrap().session;
+
+    server.kill();
+    let error = store.revoke(alive, RevokeReason::Logout).await.unwrap_err();
+    assert_ne!(error.kind(), StoreErrorKind::Invalid, "never `Ok`");
+    server.restart().await;
+
+    assert_eq!(peek_again(&store, alive).await, before);
+    let retried = store.rotate(alive, 0, browser).await.unwrap().unwrap();
+    assert_eq!(retried.outcome, Outcome::Retried);
+    assert_eq!(retried.session.family.generation, 1);
+    let over = store.rotate(ended, 0, browser).await.unwrap().unwrap();
+    assert_eq!(over.outcome, Outcome::Revoked);
+    assert_eq!(store.epoch("bob").await.unwrap(), epoch);
+    assert!(loaded(&store).await.contains(&caller(ended)), "a new node");
+    assert!(set.contains(&caller(ended)), "an old one");
+}
+
+/// The first request after a restart may meet the connection that was lost.
+async fn peek_again(store: &RedisStore, id: SessionId) -> tower_jwt_auth::refresh::SessionRecord {
+    for _ in 0..5 {
+        if let Ok(found) = store.peek(id).await {
+            return found.unwrap().session;
+        }
+    }
+    panic!("the server is back, the store is not");
+}
+
+/// Nodes that run forget nothing, whatever the server forgot.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn an_empty_restart_brings_no_revoked_token_back() {
+    let mut server = Server::start(FORGETFUL).await;
+    let store = server.store();
+    let set = loaded(&store).await;
+    let id = session(1).id;
+    store.create(session(1)).await.unwrap();
+    store.revoke(id, RevokeReason::Logout).await.unwrap();
+    until("the news arrive", || set.contains(&caller(id))).await;
+
+    server.kill();
+    server.restart().await;
+    // It follows the new server: what is revoked there arrives.
+    let second = session(2).id;
+    let waited = Instant::now();
+    while !set.contains(&caller(second)) {
+        assert!(waited.elapsed() < Duration::from_secs(15), "never followed");
+        let until = Timestamp::from(std::time::SystemTime::now()).plus(DAY);
+        let revocation = Revocation::session(second.to_string(), until);
+        let _ = store.append(revocation).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(set.contains(&caller(id)), "nothing is forgotten");
+    assert!(set.is_ready());
+    assert_eq!(store.peek(id).await.unwrap(), None);
+    let after = store.rotate(id, 0, RefreshPolicy::browser()).await.unwrap();
+    assert_eq!(after, None, "a session that was lost is no session");
+}
+
+/// Everybody who repeats a refresh that failed gets on, and nobody is taken for a thief.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn t8_killed_again_and_again_under_load_every_family_is_sound() {
+    let server = Arc::new(tokio::sync::RwLock::new(Server::start(DURABLE).await));
+    let mut clients = JoinSet::new();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for number in 1..=4 {
+        let (server, stop) = (Arc::clone(&server), Arc::clone(&stop));
+        let store = server.read().await.store();
+        clients.spawn(async move {
+            let id = session(number).id;
+            store.create(session(number)).await.unwrap();
+            let (mut generation, mut turns) = (0, 0);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                // Out of the window of the last refresh.
+                while server.read().await.age(id, DAY / 2).await.is_err() {}
+                let rotation = loop {
+                    match store.rotate(id, generation, RefreshPolicy::browser()).await {
+                        Ok(rotation) => break rotation.unwrap(),
+                        Err(error) => assert_ne!(error.kind(), StoreErrorKind::Invalid),
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                };
+                assert!(rotation.outcome.answers(), "{rotation:?}");
+                assert_eq!(rotation.session.family.generation, generation + 1);
+                generation += 1;
+                turns += 1;
+                // Its end comes with every ageing nearer.
+                if turns % 20 == 0 {
+                    turns = 0;
+                    let extended = server.read().await;
+                    let key = format!("{{auth}}:s:{id}");
+                    let by = (30 * DAY).as_millis().to_string();
+                    let _ = extended.ask::<i64>(&["HINCRBY", &key, "exp", &by]).await;
+                }
+            }
+            (id, generation)
+        });
+    }
+    for round in 0..10 {
+        tokio::time::sleep(Duration::from_millis(100 + 37 * round % 90)).await;
+        let mut server = server.write().await;
+        server.kill();
+        server.restart().await;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let store = server.read().await.store();
+    while let Some(client) = clients.join_next().await {
+        let (id, generation) = client.unwrap();
+        let family = store.peek(id).await.unwrap().unwrap().session.family;
+        assert!(!family.revoked);
+        assert_eq!(family.generation, generation);
+        assert!(generation > 10, "the clients were at work: {generation}");
+    }
+}
+
+/// A server that hangs: an answer in seconds, no queue, no heap of connections, and then it works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs redis-server"]
+async fn a_server_that_hangs_makes_no_queue() {
+    let server = Server::start(FORGETFUL).await;
+    let store = server.store();
+    store.create(session(1)).await.unwrap();
+    server.signal("STOP");
+    let begun = Instant::now();
+    let mut calls = JoinSet::new();
+    for _ in 0..3000 {
+        let store = store.clone();
+        calls.spawn(async move { store.epoch("alice").await.unwrap_err().kind() });
+    }
+    let mut refused = 0;
+    while let Some(kind) = calls.join_next().await {
+        match kind.unwrap() {
+            StoreErrorKind::Unavailable => refused += 1,
+            other => assert_eq!(other, StoreErrorKind::Interrupted),
+        }
+    }
+    assert!(refused >= 3000 - 2 * 1024, "refused at once: {refused}");
+    // Two tries of at most three seconds each, and a slow machine.
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    server.signal("CONT");
+    let waited = Instant::now();
+    while store.epoch("alice").await.is_err() {
+        assert!(waited.elapsed() < Duration::from_secs(10), "never again");
+    }
+    let clients: String = server.ask(&["CLIENT", "LIST"]).await.unwrap();
+    assert!(clients.lines().count() < 10, "{clients}");
+}
+
+/// After a failover the old primary is a replica.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_replica_is_never_told_that_it_revoked() {
+    let server = Server::start(FORGETFUL).await;
+    let store = server.store();
+    store.create(session(1)).await.unwrap();
+    let id = session(1).id;
+    let _: String = server.ask(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
+    let error = store.revoke(id, RevokeReason::Logout).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let error = store.revoke_all("alice", RevokeReason::Logout).await;
+    assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    let error = store.rotate(id, 0, RefreshPolicy::browser()).await;
+    assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    let _: String = server.ask(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
+    let session = store.peek(id).await.unwrap().unwrap().session;
+    assert!(!session.family.revoked, "nothing was half done");
+    assert!(store.revoke(id, RevokeReason::Logout).await.unwrap());
+}
+
+/// A full server refuses; nothing is evicted, nothing half done.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_full_server_starts_nothing_and_keeps_everything() {
+    let server = Server::start(FORGETFUL).await;
+    let store = server.store();
+    store.create(session(1)).await.unwrap();
+    let _: String = server
+        .ask(&["CONFIG", "SET", "maxmemory", "1mb"])
+        .await
+        .unwrap();
+    let big = NewSession {
+        details: "x".repeat(1 << 20),
+        ..session(2)
+    };
+    let _ = store.create(big).await;
+    let error = store.create(session(3)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let _: String = server
+        .ask(&["CONFIG", "SET", "maxmemory", "0"])
+        .await
+        .unwrap();
+    assert_eq!(store.peek(session(3).id).await.unwrap(), None);
+    assert!(store.peek(session(1).id).await.unwrap().is_some());
+}

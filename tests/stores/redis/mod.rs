@@ -1,0 +1,120 @@
+//! Sessions in Redis: the contract, what a server's restarts and failures leave, a cluster.
+
+mod cluster;
+mod faults;
+mod server;
+
+use std::time::Duration;
+
+use tower_jwt_auth::{
+    ConfigError, Principal,
+    principal::PrincipalKind,
+    refresh::{NewSession, RevokeReason, SessionStore},
+    revoke::{RevocationCheck, RevocationSet},
+    store::RedisStore,
+    token::SessionId,
+};
+
+mod contract {
+    use super::server::{FORGETFUL, Redis};
+
+    tower_jwt_auth::session_store_contract!(
+        #[ignore = "needs redis-server"]
+        Redis::start(FORGETFUL).await
+    );
+}
+
+fn session(number: u8) -> NewSession {
+    NewSession {
+        id: SessionId::from_bytes([number; 16]),
+        subject: "alice".into(),
+        kind: PrincipalKind::User,
+        epoch: None,
+        idle: DAY,
+        lifetime: 30 * DAY,
+        details: "{}".into(),
+    }
+}
+
+fn caller(id: SessionId) -> Principal {
+    let builder = Principal::builder().subject("alice");
+    builder.session_id(&id.to_string()).epoch(0).build()
+}
+
+/// Waits until it holds, ten seconds at most.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
+
+async fn loaded(store: &RedisStore) -> RevocationSet {
+    let set = store.revocations().unwrap();
+    assert!(set.loaded(Duration::from_secs(10)).await);
+    assert!(set.is_ready());
+    set
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn keys_go_by_themselves() {
+    let server = server::Server::start(server::FORGETFUL).await;
+    let store = server.store();
+    let id = session(1).id;
+    let key = format!("{{auth}}:s:{id}");
+    let left = || async {
+        let left: u64 = server.ask(&["PTTL", &key]).await.unwrap();
+        Duration::from_millis(left).as_secs_f64() / DAY.as_secs_f64()
+    };
+    store.create(session(1)).await.unwrap();
+    assert!(
+        (1.99..=2.0).contains(&left().await),
+        "a day unused, and a day"
+    );
+    server.age(id, DAY / 2).await.unwrap();
+    assert!((1.49..=1.5).contains(&left().await));
+    let policy = tower_jwt_auth::refresh::RefreshPolicy::browser();
+    store.rotate(id, 0, policy).await.unwrap();
+    assert!((1.99..=2.0).contains(&left().await), "it was used");
+
+    let long = NewSession {
+        idle: 30 * DAY,
+        ..session(2)
+    };
+    let key = format!("{{auth}}:s:{}", long.id);
+    store.create(long).await.unwrap();
+    let id = session(2).id;
+    store.revoke(id, RevokeReason::Logout).await.unwrap();
+    let left: u64 = server.ask(&["PTTL", &key]).await.unwrap();
+    assert!(left <= 7 * 24 * 3600 * 1000, "a week after it was revoked");
+    let index: u64 = server.ask(&["PTTL", "{auth}:i:alice"]).await.unwrap();
+    assert!(
+        index > 30 * 24 * 3600 * 1000,
+        "as long as the longest session"
+    );
+}
+
+#[test]
+fn no_password_is_printed() {
+    let store = RedisStore::new("redis://user:hunter2@127.0.0.1:1/0").unwrap();
+    assert!(!format!("{store:?} {:?}", store.feed()).contains("hunter2"));
+    for url in [
+        "redis://:hunter2@host:notaport/",
+        "redis//:hunter2@host",
+        "http://:hunter2@host",
+        "rediss://:hunter2@host",
+    ] {
+        let error = RedisStore::new(url).unwrap_err();
+        assert!(matches!(error, ConfigError::Invalid { .. }));
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
+    }
+    for prefix in ["", "a{b", "}"] {
+        assert!(RedisStore::with_prefix("redis://127.0.0.1", prefix).is_err());
+    }
+}

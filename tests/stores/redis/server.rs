@@ -1,0 +1,213 @@
+//! A Redis of the test's own: a private port, a temporary folder.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use redis::{Client, FromRedisValue, aio::MultiplexedConnection};
+use tower_jwt_auth::{
+    store::{RedisStore, contract::Fixture, redis::RedisFeed},
+    token::SessionId,
+};
+
+pub(super) struct Server {
+    process: Child,
+    port: u16,
+    folder: PathBuf,
+    options: &'static [&'static str],
+}
+
+/// Every write is on disk before it is answered.
+pub(super) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+pub(super) const FORGETFUL: &[&str] = &[];
+pub(super) const CLUSTER: &[&str] = &["--cluster-enabled", "yes"];
+
+impl Server {
+    pub(super) async fn start(options: &'static [&'static str]) -> Self {
+        Self::start_on(free_port(), options).await
+    }
+
+    pub(super) async fn start_on(port: u16, options: &'static [&'static str]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("redis-{}-{number}", std::process::id());
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let server = Self {
+            process: launch(port, &folder, options),
+            port,
+            folder,
+            options,
+        };
+        server.answers().await;
+        server
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(super) fn store(&self) -> RedisStore {
+        RedisStore::new(&self.url()).unwrap()
+    }
+
+    /// As `kill -9` does.
+    pub(super) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// After [`kill`](Self::kill), in the same folder.
+    pub(super) async fn restart(&mut self) {
+        self.process = launch(self.port, &self.folder, self.options);
+        self.answers().await;
+    }
+
+    /// Stops the process where it is (`STOP`), or lets it go on (`CONT`).
+    pub(super) fn signal(&self, signal: &str) {
+        let id = self.process.id().to_string();
+        let done = Command::new("kill").args(["-s", signal, &id]).status();
+        assert!(done.unwrap().success());
+    }
+
+    pub(super) async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let client = Client::open(self.url())?;
+        client.get_multiplexed_async_connection().await
+    }
+
+    pub(super) async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let mut connection = self.connection().await?;
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut connection).await
+    }
+
+    /// Waits until the server has loaded its data.
+    async fn answers(&self) {
+        for _ in 0..500 {
+            if self.ask::<String>(&["PING"]).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!(
+            "redis-server does not answer; its folder is {:?}",
+            self.folder
+        );
+    }
+
+    /// All slots on this one node.
+    pub(super) async fn own_all_slots(&self) {
+        let done: String = self
+            .ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
+            .await
+            .unwrap();
+        assert_eq!(done, "OK");
+        for _ in 0..500 {
+            let info: String = self.ask(&["CLUSTER", "INFO"]).await.unwrap();
+            if info.contains("cluster_state:ok") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the cluster of one does not come up");
+    }
+
+    /// Takes this much from every time of a session's row, and from its key's.
+    pub(super) async fn age(&self, id: SessionId, by: Duration) -> redis::RedisResult<()> {
+        let mut connection = self.connection().await?;
+        redis::Script::new(AGE)
+            .key(format!("{{auth}}:s:{id}"))
+            .arg(by.as_millis().to_string())
+            .invoke_async(&mut connection)
+            .await
+    }
+}
+
+const AGE: &str = "
+    local by = ARGV[1]
+    if by == '0' then return end
+    if redis.call('EXISTS', KEYS[1]) == 0 then return end
+    for _, name in ipairs({'born', 'used', 'exp', 'rot'}) do
+      if redis.call('HEXISTS', KEYS[1], name) == 1 then
+        redis.call('HINCRBY', KEYS[1], name, '-' .. by)
+      end
+    end
+    redis.call('PEXPIREAT', KEYS[1], redis.call('PEXPIRETIME', KEYS[1]) - tonumber(by))
+";
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// One that nobody listens on; a cluster listens 10 000 above it as well.
+pub(super) fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if port < 55_000 {
+            return port;
+        }
+    }
+}
+
+fn launch(port: u16, folder: &PathBuf, options: &[&str]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--dir"])
+        .arg(folder)
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server is installed")
+}
+
+/// The server and two nodes of the application.
+pub(super) struct Redis {
+    pub(super) server: Server,
+    nodes: [RedisStore; 2],
+    turn: AtomicU32,
+}
+
+impl Redis {
+    pub(super) async fn start(options: &'static [&'static str]) -> Self {
+        let server = Server::start(options).await;
+        Self {
+            nodes: [server.store(), server.store()],
+            server,
+            turn: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Fixture for Redis {
+    type Store = RedisStore;
+    type Feed = RedisFeed;
+
+    fn store(&self) -> RedisStore {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.nodes[turn as usize % 2].clone()
+    }
+
+    fn feed(&self) -> RedisFeed {
+        self.store().feed()
+    }
+
+    async fn age(&self, id: SessionId, by: Duration) {
+        self.server.age(id, by).await.unwrap();
+    }
+}

@@ -52,8 +52,14 @@ impl SecretKey {
     #[must_use]
     pub fn generate() -> Self {
         Self {
-            roots: vec![Secret::new(random::<MIN_BYTES>().to_vec())],
+            roots: vec![Self::generate_bytes()],
         }
+    }
+
+    /// 32 random bytes, for a key that is to be kept somewhere.
+    #[must_use]
+    pub fn generate_bytes() -> Secret<Vec<u8>> {
+        Secret::new(random::<MIN_BYTES>().to_vec())
     }
 
     /// Also verifies what `older` minted.

@@ -1,6 +1,6 @@
 //! The settings of a server that issues tokens.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use super::{
     keys::read_file,
@@ -39,10 +39,10 @@ use crate::{
 pub struct AuthSettings {
     host: String,
     port: u16,
-    public_url: String,
+    public_url: Option<String>,
     key: Key,
-    issuer: String,
-    audiences: Vec<String>,
+    issuer: Option<String>,
+    audiences: Option<Vec<String>>,
     access_lifetime: Duration,
     refresh_idle: Duration,
     secret: Option<SecretKey>,
@@ -135,16 +135,9 @@ impl AuthSettings {
 
     fn read(mut vars: Vars) -> Result<Self, ConfigError> {
         let (host, port) = super::read_address(&mut vars)?;
-        let public_url = match vars.text(PUBLIC_URL)? {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}:{port}", bracketed(&host)),
-        };
-        let issuer = vars
-            .text("JWT_ISSUER")?
-            .unwrap_or_else(|| public_url.clone());
-        let audiences = vars
-            .list("JWT_AUDIENCE")?
-            .unwrap_or_else(|| vec![issuer.clone()]);
+        let public_url = vars.text(PUBLIC_URL)?;
+        let issuer = vars.text("JWT_ISSUER")?;
+        let audiences = vars.list("JWT_AUDIENCE")?;
         let minutes = vars.number(ACCESS, 1..=30)?.unwrap_or(10);
         let days = vars.number(REFRESH, 1..=90)?.unwrap_or(14);
         let settings = Self {
@@ -165,7 +158,7 @@ impl AuthSettings {
             refresh_idle: Duration::from_secs(u64::from(days) * 24 * 3600),
             host,
             port,
-            public_url,
+            public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
             issuer,
             audiences,
             ignored: vars.into_ignored(),
@@ -181,10 +174,30 @@ impl AuthSettings {
         (&self.host, self.port)
     }
 
+    /// The same, where the system chose the port: `PORT` was 0.
+    #[must_use]
+    pub fn listening_on(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
     /// The origin under which browsers reach the server.
     #[must_use]
-    pub fn public_url(&self) -> &str {
-        &self.public_url
+    pub fn public_url(&self) -> String {
+        let own = || format!("http://{}:{}", bracketed(&self.host), self.port);
+        self.public_url.clone().unwrap_or_else(own)
+    }
+
+    /// Whether nothing was said about the store, the users and the address that browsers use, and
+    /// nobody but this machine can reach the server: a first try.
+    #[must_use]
+    pub fn is_a_first_try(&self) -> bool {
+        let loopback = self
+            .host
+            .parse::<IpAddr>()
+            .is_ok_and(|host| host.is_loopback());
+        let nothing = self.store.is_none() && self.seeds.is_empty() && self.public_url.is_none();
+        nothing && (loopback || self.host == "localhost")
     }
 
     /// An issuer by these settings. Call it once and clone it: without a key in the settings each
@@ -213,10 +226,11 @@ impl AuthSettings {
             }
             Key::Fresh(algorithm) => SigningKey::generate(*algorithm)?,
         };
+        let name = self.issuer.clone().unwrap_or_else(|| self.public_url());
         let mut builder = TokenIssuer::builder(KeyRing::new(key)?)
-            .issuer(&self.issuer)
+            .issuer(&name)
             .access_lifetime(self.access_lifetime);
-        for audience in &self.audiences {
+        for audience in self.audiences.as_deref().unwrap_or(&[name]) {
             builder = builder.audience(audience);
         }
         builder.build()
@@ -274,7 +288,7 @@ impl fmt::Debug for AuthSettings {
     // The store's URL may hold a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthSettings")
-            .field("public_url", &self.public_url)
+            .field("public_url", &self.public_url())
             .field("issuer", &self.issuer)
             .field("audiences", &self.audiences)
             .field("policy", &self.policy)

@@ -79,6 +79,9 @@ pub mod principal;
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod rate_limit;
 pub mod refresh;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub mod require_https;
 pub mod revoke;
 pub mod role_guard;
 pub mod secret;

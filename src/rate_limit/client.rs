@@ -129,6 +129,12 @@ impl ClientIp {
         Some(nearest)
     }
 
+    /// Whether the request comes from one of the proxies.
+    pub(crate) fn is_proxied(&self, head: RequestHead<'_>) -> bool {
+        let peer = (self.peer)(head.extensions());
+        peer.is_some_and(|peer| self.trusts(peer.ip().to_canonical()))
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.proxies
             .iter()

@@ -21,7 +21,10 @@ const ROWS: &[&[&[&str]]] = &[
     &[&["body"], &["verify"], &["issue"]],
     &[&["revoke"], &["refresh"], &["session"], &["login"]],
     &[&["head"], &["deny", "extract"], &["gate"]],
-    &[&["auth", "role_guard", "api_key", "rate_limit", "chat"]],
+    &[
+        &["auth", "role_guard", "api_key", "rate_limit", "chat"],
+        &["require_https"],
+    ],
     &[&["settings", "endpoints"]],
     &[&["axum", "tonic", "warp", "hyper", "store"]],
     &[&["test_util", "manual", "prelude"]],

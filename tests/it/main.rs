@@ -30,6 +30,8 @@ mod profile;
 #[cfg(feature = "rate-limit")]
 mod rate_limit;
 mod remains;
+#[cfg(feature = "rate-limit")]
+mod require_https;
 mod revocation;
 mod role_claims;
 mod roles;

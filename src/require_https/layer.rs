@@ -1,0 +1,147 @@
+//! The layer: how it knows, and what it tells browsers.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, LOCATION},
+};
+use tower_layer::Layer;
+
+use super::RequireHttpsService;
+use crate::{body::ResponseBody, head::RequestHead, rate_limit::ClientIp};
+
+/// A layer that lets nothing through that a client sent in the clear.
+///
+/// See the [module](super) for what is answered.
+#[derive(Clone)]
+#[must_use = "a layer does nothing before it is put around a service"]
+pub struct RequireHttpsLayer {
+    pub(super) config: Arc<Config>,
+}
+
+#[derive(Clone)]
+pub(super) struct Config {
+    is_https: Arc<dyn Fn(RequestHead<'_>) -> bool + Send + Sync>,
+    pub(super) hsts: Option<HeaderValue>,
+}
+
+impl RequireHttpsLayer {
+    /// Behind proxies that end TLS and say in `X-Forwarded-Proto` what the client spoke. Of anybody
+    /// else the header is not believed, and the request counts as plain http.
+    pub fn behind(proxies: ClientIp) -> Self {
+        Self::by(move |head| proxies.is_proxied(head) && says_https(head.headers()))
+    }
+
+    /// By whatever tells that the client spoke https.
+    pub fn by<F>(is_https: F) -> Self
+    where
+        F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        Self {
+            config: Arc::new(Config {
+                is_https: Arc::new(is_https),
+                hsts: strict(YEAR, false),
+            }),
+        }
+    }
+
+    /// How long browsers are to come by https alone, and whether that holds for all names below
+    /// this one (RFC 6797 §6.1); a year and no by default. Zero makes them forget it.
+    pub fn hsts(self, max_age: Duration, include_subdomains: bool) -> Self {
+        self.with(|config| config.hsts = strict(max_age, include_subdomains))
+    }
+
+    /// Tells browsers nothing: where the proxy does.
+    pub fn no_hsts(self) -> Self {
+        self.with(|config| config.hsts = None)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Arc::unwrap_or_clone(self.config);
+        change(&mut config);
+        self.config = Arc::new(config);
+        self
+    }
+}
+
+impl Config {
+    /// The answer to a request in the clear.
+    pub(super) fn refuse<B>(&self, head: RequestHead<'_>) -> Option<Response<ResponseBody<B>>> {
+        if (self.is_https)(head) {
+            return None;
+        }
+        let mut response = Response::new(ResponseBody::denied(bytes::Bytes::new()));
+        let headers = response.headers_mut();
+        headers.insert(
+            CACHE_CONTROL,
+            const { HeaderValue::from_static("no-store") },
+        );
+        let safe = *head.method() == Method::GET || *head.method() == Method::HEAD;
+        let carries = |name: HeaderName| head.headers().contains_key(name);
+        let target = target(head).filter(|_| safe && !carries(AUTHORIZATION) && !carries(COOKIE));
+        *response.status_mut() = match target {
+            Some(target) => {
+                response.headers_mut().insert(LOCATION, target);
+                StatusCode::PERMANENT_REDIRECT
+            }
+            None => StatusCode::FORBIDDEN,
+        };
+        Some(response)
+    }
+}
+
+/// The same address under https, on its own port.
+fn target(head: RequestHead<'_>) -> Option<HeaderValue> {
+    let mut hosts = head.headers().get_all(HOST).iter();
+    let host = match (head.uri().authority(), hosts.next(), hosts.next()) {
+        (Some(authority), _, _) => authority.as_str(),
+        (None, Some(host), None) => host.to_str().ok()?,
+        _ => return None,
+    };
+    let name: http::uri::Authority = host.parse().ok()?;
+    let path = head
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
+    let name = name.host();
+    // A path that starts with two slashes would name another host.
+    let path = format!("/{}", path.trim_start_matches('/'));
+    HeaderValue::try_from(format!("https://{name}{path}")).ok()
+}
+
+fn says_https(headers: &HeaderMap) -> bool {
+    let name = HeaderName::from_static("x-forwarded-proto");
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.as_bytes().eq_ignore_ascii_case(b"https"),
+        _ => false,
+    }
+}
+
+fn strict(max_age: Duration, include_subdomains: bool) -> Option<HeaderValue> {
+    let below = if include_subdomains {
+        "; includeSubDomains"
+    } else {
+        ""
+    };
+    HeaderValue::try_from(format!("max-age={}{below}", max_age.as_secs())).ok()
+}
+
+impl<S> Layer<S> for RequireHttpsLayer {
+    type Service = RequireHttpsService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireHttpsService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl fmt::Debug for RequireHttpsLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequireHttpsLayer")
+            .field("hsts", &self.config.hsts)
+            .finish_non_exhaustive()
+    }
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -32,7 +32,7 @@ use crate::{
 /// | `AUTH_REFRESH_GRACE_SECONDS` | 1 to 300 | 30 |
 /// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | the application's choice |
 /// | `AUTH_REGISTRATION` | `true` lets anybody register | false |
-/// | `AUTH_SEED_USER` | `name:password:role+role`, several separated by commas | |
+/// | `AUTH_SEED_USER` | `name:password:role+role`, several separated by commas; so neither colons nor commas in any of them | |
 ///
 /// Without a key and without a secret a fresh Ed25519 key is made, which dies with the process.
 #[derive(Clone)]
@@ -91,14 +91,18 @@ impl SeedUser {
         let mut parts = text.splitn(3, ':');
         let (name, password) = (parts.next()?.trim(), parts.next()?);
         let roles = parts.next().unwrap_or_default().trim();
-        let roles = roles.split('+').filter(|role| !role.is_empty());
-        if name.is_empty() || password.is_empty() {
+        // A colon in the password would end it early, and nobody would know.
+        if name.is_empty() || password.is_empty() || roles.contains(':') {
             return None;
         }
         Some(Self {
             name: name.to_owned(),
             password: Secret::new(password.to_owned()),
-            roles: roles.map(str::to_owned).collect(),
+            roles: roles
+                .split('+')
+                .filter(|role| !role.is_empty())
+                .map(str::to_owned)
+                .collect(),
         })
     }
 }

@@ -11,6 +11,7 @@
 mod bodies;
 mod cookies;
 mod logout;
+mod settings;
 mod sign_in;
 mod support;
 mod tokens;

@@ -1,0 +1,128 @@
+//! The environment of a login server: every bad value is named, no secret is shown.
+
+use tower_jwt_auth::{Claims, refresh::RefreshPolicy, settings::AuthSettings};
+
+fn read(vars: &[(&str, &str)]) -> Result<AuthSettings, String> {
+    let vars = vars
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    AuthSettings::from_vars(vars).map_err(|error| error.to_string())
+}
+
+const SECRET: &str = "an HMAC secret of at least thirty-two bytes";
+
+#[test]
+fn nothing_set_is_a_first_try_with_a_fresh_key() {
+    let settings = read(&[]).unwrap();
+    assert!(settings.is_a_first_try() && settings.key_is_fresh());
+    assert_eq!(settings.address(), ("127.0.0.1", 3000));
+    assert_eq!(settings.public_url(), "http://127.0.0.1:3000");
+    assert_eq!(settings.refresh_policy(), RefreshPolicy::balanced());
+    assert_eq!(settings.refresh_idle().as_secs(), 14 * 24 * 3600);
+    let issuer = settings.listening_on(4711).issuer().unwrap();
+    assert_eq!(issuer.issuer(), "http://127.0.0.1:4711");
+    assert_eq!(issuer.access_lifetime().as_secs(), 600);
+    // A first try is over as soon as others could reach it, or it would hold data.
+    for (name, value) in [
+        ("HOST", "0.0.0.0"),
+        ("AUTH_PUBLIC_URL", "https://app.example"),
+        ("AUTH_STORE", "memory:"),
+        ("AUTH_SEED_USER", "ada:a-long-password"),
+    ] {
+        assert!(!read(&[(name, value)]).unwrap().is_a_first_try(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_set_is_used() {
+    let settings = read(&[
+        ("AUTH_PUBLIC_URL", "https://app.example/"),
+        ("JWT_SECRET_KEY", SECRET),
+        ("JWT_AUDIENCE", "orders, invoices"),
+        ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "5"),
+        ("JWT_REFRESH_TOKEN_EXPIRE_DAYS", "1"),
+        ("AUTH_REFRESH_POLICY", "browser"),
+        ("AUTH_REFRESH_GRACE_SECONDS", "10"),
+        ("AUTH_SEED_USER", "ada:a-password:admin+ops,bob:another"),
+        ("AUTH_REGISTRATION", "true"),
+        ("JWT_JWKS_URL", "https://elsewhere.example/jwks.json"),
+        ("PATH", "/bin"),
+    ])
+    .unwrap();
+    assert_eq!(settings.ignored().collect::<Vec<_>>(), ["JWT_JWKS_URL"]);
+    let issuer = settings.issuer().unwrap();
+    assert_eq!(issuer.issuer(), "https://app.example");
+    assert_eq!(issuer.access_lifetime().as_secs(), 300);
+    let minted = issuer
+        .access(tower_jwt_auth::issue::AccessToken::for_subject("ada"))
+        .unwrap();
+    let verifier = issuer.verifier().claims::<Claims>().build().unwrap();
+    assert!(verifier.verify_now(minted.token().expose()).is_ok());
+    assert_eq!(settings.refresh_policy().grace_window().as_secs(), 10);
+    assert!(settings.registration());
+    let [ada, bob] = settings.seed_users() else {
+        panic!("two users");
+    };
+    assert_eq!(
+        (ada.name(), ada.roles()),
+        ("ada", &["admin".to_owned(), "ops".into()][..])
+    );
+    assert_eq!(bob.password().expose(), "another");
+}
+
+#[test]
+fn every_bad_value_names_its_variable_and_shows_no_secret() {
+    for (name, value) in [
+        ("PORT", "65536"),
+        ("AUTH_SECRET_KEY", "dG9vLXNob3J0"),
+        ("AUTH_SECRET_KEY", "not base64url!"),
+        ("AUTH_REFRESH_POLICY", "lenient"),
+        ("AUTH_REFRESH_GRACE_SECONDS", "0"),
+        ("AUTH_REFRESH_GRACE_SECONDS", "301"),
+        ("AUTH_REGISTRATION", "maybe"),
+        ("AUTH_SEED_USER", "ada"),
+        ("AUTH_SEED_USER", ":hunter2-hunter2"),
+        ("AUTH_SEED_USER", "ada:pass:word:admin"),
+        ("JWT_SECRET_KEY", "too-short-a-secret"),
+        ("JWT_PRIVATE_KEY_FILE", "/nowhere/key.pem"),
+        ("JWT_PRIVATE_KEY_FILE", "-----BEGIN PRIVATE KEY-----"),
+        ("JWT_ALGORITHM", "none"),
+        ("JWT_ALGORITHM", "HS256"),
+        ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "31"),
+        ("JWT_REFRESH_TOKEN_EXPIRE_DAYS", "0"),
+        ("AUTH_STROE", "memory:"),
+        ("JWT_ISSUERS", "https://auth.example"),
+    ] {
+        let error = read(&[(name, value)]).unwrap_err();
+        let named = match (name, value) {
+            // The secret that it would need.
+            ("JWT_ALGORITHM", "HS256") => "JWT_SECRET_KEY",
+            _ => name,
+        };
+        assert!(error.contains(named), "{name}={value}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+        let secret = name.contains("SECRET") || name.contains("SEED") || value.contains("BEGIN");
+        assert!(!secret || !error.contains(value), "{error}");
+    }
+    let both = [
+        ("JWT_SECRET_KEY", SECRET),
+        ("JWT_PRIVATE_KEY_FILE", "key.pem"),
+    ];
+    assert!(
+        read(&both)
+            .unwrap_err()
+            .contains("JWT_PRIVATE_KEY_FILE, JWT_SECRET_KEY")
+    );
+    let strict = [
+        ("AUTH_REFRESH_POLICY", "strict"),
+        ("AUTH_REFRESH_GRACE_SECONDS", "5"),
+    ];
+    assert!(
+        read(&strict)
+            .unwrap_err()
+            .contains("AUTH_REFRESH_GRACE_SECONDS")
+    );
+    let mixed = [("JWT_SECRET_KEY", SECRET), ("JWT_ALGORITHM", "RS256")];
+    assert!(read(&mixed).unwrap_err().contains("RFC 8725"));
+    assert!(!format!("{:?}", read(&[("JWT_SECRET_KEY", SECRET)]).unwrap()).contains(SECRET));
+}

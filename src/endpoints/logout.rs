@@ -27,21 +27,17 @@ where
         match fields.get("scope") {
             None | Some("device") => self.end_this(parts, fields).await?,
             Some("others") => {
-                let caller = self.caller(parts)?;
-                let (subject, session) = (caller.subject(), session_of(&caller));
-                let known = subject.zip(session).ok_or_else(Refusal::invalid_token)?;
+                let caller = self.caller(parts).await?;
                 let reason = RevokeReason::Logout;
                 self.sessions
-                    .revoke_others(known.0, known.1, reason)
+                    .revoke_others(caller.subject(), caller.id(), reason)
                     .await?;
                 return Ok(empty(StatusCode::NO_CONTENT));
             }
             Some("all") => {
-                let caller = self.caller(parts)?;
-                let subject = caller.subject().ok_or_else(Refusal::invalid_token)?;
-                self.sessions
-                    .revoke_all(subject, RevokeReason::Logout)
-                    .await?;
+                let caller = self.caller(parts).await?;
+                let reason = RevokeReason::Logout;
+                self.sessions.revoke_all(caller.subject(), reason).await?;
             }
             Some(_) => return Err(Refusal::invalid_request("device, others or all")),
         }
@@ -81,9 +77,9 @@ where
     }
 
     pub(super) async fn list(&self, parts: &Parts) -> Result<Answer, Refusal> {
-        let caller = self.caller(parts)?;
-        let subject = caller.subject().ok_or_else(Refusal::invalid_token)?;
-        let sessions = self.sessions.list(subject, session_of(&caller)).await?;
+        let caller = self.caller(parts).await?;
+        let current = Some(caller.id());
+        let sessions = self.sessions.list(caller.subject(), current).await?;
         let sessions: Vec<_> = sessions.iter().map(Listed::of).collect();
         Ok(json(
             StatusCode::OK,
@@ -92,8 +88,8 @@ where
     }
 
     pub(super) async fn end(&self, parts: &Parts, session: &str) -> Result<Answer, Refusal> {
-        let caller = self.caller(parts)?;
-        let subject = caller.subject().ok_or_else(Refusal::invalid_token)?;
+        let caller = self.caller(parts).await?;
+        let subject = caller.subject();
         let Ok(session) = session.parse::<SessionId>() else {
             return Err(Refusal::not_found());
         };

@@ -28,7 +28,7 @@ use crate::{
     rate_limit::ClientIp,
     refresh::SessionStore,
     secret::SecretKey,
-    session::{GrantSource, Sessions},
+    session::{GrantSource, Session, Sessions},
     token::SessionId,
     verify::Verifier,
 };
@@ -144,10 +144,17 @@ where
         }
     }
 
-    /// Who is calling, by a live access token in the header or the cookie.
-    pub(super) fn caller(&self, parts: &Parts) -> Result<Principal, Refusal> {
+    /// Whose session is calling, by a live access token in the header or the cookie.
+    ///
+    /// The session is asked for: a token that was stolen must not outlive it here, where it could
+    /// end others.
+    pub(super) async fn caller(&self, parts: &Parts) -> Result<Session, Refusal> {
         let caller = self.presented(parts, &self.verifier)?;
-        caller.ok_or_else(Refusal::invalid_token)
+        let caller = caller.ok_or_else(Refusal::invalid_token)?;
+        let id = session_of(&caller).ok_or_else(Refusal::invalid_token)?;
+        let session = self.sessions.find(id).await?;
+        let own = session.filter(|session| Some(session.subject()) == caller.subject());
+        own.ok_or_else(Refusal::invalid_token)
     }
 
     /// The caller by this verifier; `None` where there is no token that it accepts.

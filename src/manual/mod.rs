@@ -26,3 +26,7 @@ pub mod threat_model {}
 
 #[doc = include_str!("limits.md")]
 pub mod limits {}
+
+#[cfg(feature = "endpoints")]
+#[doc = include_str!("login.md")]
+pub mod login {}

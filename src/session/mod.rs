@@ -196,6 +196,26 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         views.collect()
     }
 
+    /// The session of this name, where it is alive: neither ended, nor expired, nor unused for too
+    /// long.
+    ///
+    /// It asks the store: for what must not be done with an access token whose session has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn find(&self, id: SessionId) -> Result<Option<Session>, SessionError> {
+        let Some(peek) = self.inner.store.peek(id).await? else {
+            return Ok(None);
+        };
+        let family = &peek.session.family;
+        let ended = peek.now >= family.expires_at || peek.now >= family.used_at.plus(family.idle);
+        if family.revoked || ended {
+            return Ok(None);
+        }
+        Ok(Some(Session::of(&peek.session)?))
+    }
+
     /// The session of a refresh token, spent ones included. It asks no store, so it does not say
     /// whether the session is alive.
     #[must_use]

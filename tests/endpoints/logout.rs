@@ -205,3 +205,29 @@ async fn devices_are_listed_and_ended_one_by_one_by_their_owner_alone() {
     let nobody = request("GET", "sessions").body(Full::default()).unwrap();
     server.send(nobody).await.is(401, "invalid_token");
 }
+
+#[tokio::test]
+async fn a_token_of_an_ended_session_neither_lists_nor_ends_others() {
+    let server = Server::start().await;
+    let (kept, stolen) = (server.sign_in().await, server.sign_in().await);
+    let body = json!({ "refresh_token": stolen.refresh() });
+    assert_eq!(server.post("logout", &body).await.status, 204);
+    let stolen = stolen.access();
+    assert!(
+        server.verifier.verify_now(&stolen).is_ok(),
+        "it has not expired"
+    );
+    let list = request("GET", "sessions").body(Full::default()).unwrap();
+    server
+        .send(bearer(list, &stolen))
+        .await
+        .is(401, "invalid_token");
+    for scope in ["others", "all"] {
+        let request = post("logout", &json!({ "scope": scope }));
+        server
+            .send(bearer(request, &stolen))
+            .await
+            .is(401, "invalid_token");
+    }
+    assert!(server.is_alive(&kept.access()).await);
+}

@@ -12,31 +12,40 @@ use std::{
 use super::entry::{Revocation, Target};
 use crate::clock::Timestamp;
 
-/// What is revoked, by fingerprint.
+/// What is revoked, by kind and fingerprint.
 ///
-/// A fingerprint is two seeded 64-bit hashes of the kind and the name. Nobody who does not know the
-/// seeds can make two names meet, and a meeting by chance would refuse a good token, never let a
-/// revoked one pass.
+/// A fingerprint is two seeded 64-bit hashes of a name. Nobody who does not know the seeds can make
+/// two names meet, and a meeting by chance would refuse a good token, never let a revoked one pass.
 pub(super) struct Entries {
     seeds: [RandomState; 2],
+    sessions: Table,
+    tokens: Table,
+    subjects: Table,
+}
+
+#[derive(Default)]
+struct Table {
     shards: [RwLock<Shard>; SHARDS],
-    /// How many of each kind there are, so that what nobody revokes costs one load.
-    counts: [AtomicUsize; KINDS],
+    /// How many there are, so that what nobody revokes costs one load. Changed under the lock of
+    /// the shard that changes: an entry that can be found is always counted.
+    count: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Shard {
-    map: HashMap<[u64; 2], Entry, BuildHasherDefault<AlreadyHashed>>,
+    map: HashMap<Fingerprint, Entry, BuildHasherDefault<AlreadyHashed>>,
     /// The size at which it is swept next.
     sweep_at: usize,
 }
+
+type Fingerprint = [u64; 2];
 
 #[derive(Clone, Copy)]
 struct Entry {
     /// Seconds since 1970, rounded up.
     until: u32,
-    /// The kind in the upper two bits, below it the subject's epoch.
-    tagged: u32,
+    /// The subject's; 0 where there is no epoch to it.
+    epoch: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +55,6 @@ pub(super) enum Kind {
     Subject,
 }
 
-const KINDS: usize = 3;
 const SHARDS: usize = 16;
 const SWEEP_AT_LEAST: usize = 64;
 
@@ -54,8 +62,9 @@ impl Entries {
     pub(super) fn new() -> Self {
         Self {
             seeds: [RandomState::new(), RandomState::new()],
-            shards: Default::default(),
-            counts: Default::default(),
+            sessions: Table::default(),
+            tokens: Table::default(),
+            subjects: Table::default(),
         }
     }
 
@@ -65,30 +74,11 @@ impl Entries {
             Target::Token(id) => (Kind::Token, id, 0),
             Target::Subject { subject, epoch } => (Kind::Subject, subject, *epoch),
         };
-        if revocation.until() <= now {
-            return;
-        }
-        let added = Entry {
-            until: seconds_up(revocation.until()),
-            tagged: kind.tag() | epoch.min(EPOCH),
-        };
-        let fingerprint = self.fingerprint(kind, name);
-        let Some(shard) = self.shard(fingerprint) else {
-            return;
-        };
-        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
-        if shard.map.len() >= shard.sweep_at {
-            self.sweep(&mut shard, now);
-        }
-        match shard.map.get_mut(&fingerprint) {
-            Some(entry) => {
-                entry.until = entry.until.max(added.until);
-                entry.tagged = entry.tagged.max(added.tagged);
-            }
-            None => {
-                shard.map.insert(fingerprint, added);
-                self.count(kind).fetch_add(1, Ordering::Release);
-            }
+        let until = seconds_up(revocation.until());
+        let entry = Entry { until, epoch };
+        if entry.lives(now) {
+            let fingerprint = self.fingerprint(name);
+            self.table(kind).insert(fingerprint, entry, now);
         }
     }
 
@@ -99,82 +89,99 @@ impl Entries {
         name: &str,
         now: impl FnOnce() -> Timestamp,
     ) -> Option<u32> {
-        if self.is_empty_of(kind) {
+        let table = self.table(kind);
+        if table.len() == 0 {
             return None;
         }
-        let fingerprint = self.fingerprint(kind, name);
-        let shard = self.shard(fingerprint)?;
-        let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = *shard.map.get(&fingerprint)?;
-        drop(shard);
-        (i64::from(entry.until) * 1000 > now().as_millis()).then_some(entry.tagged & EPOCH)
-    }
-
-    pub(super) fn is_empty_of(&self, kind: Kind) -> bool {
-        self.count(kind).load(Ordering::Acquire) == 0
+        let entry = table.get(self.fingerprint(name))?;
+        entry.lives(now()).then_some(entry.epoch)
     }
 
     pub(super) fn len(&self) -> usize {
-        let loaded = |count: &AtomicUsize| count.load(Ordering::Acquire);
-        self.counts.iter().map(loaded).sum()
+        self.tables().map(Table::len).iter().sum()
     }
 
     /// Forgets what has ended.
     pub(super) fn expire(&self, now: Timestamp) {
-        for shard in &self.shards {
-            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        for table in self.tables() {
+            for shard in &table.shards {
+                let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+                table.sweep(&mut shard, now);
+            }
+        }
+    }
+
+    fn fingerprint(&self, name: &str) -> Fingerprint {
+        self.seeds.each_ref().map(|seed| seed.hash_one(name))
+    }
+
+    fn table(&self, kind: Kind) -> &Table {
+        match kind {
+            Kind::Session => &self.sessions,
+            Kind::Token => &self.tokens,
+            Kind::Subject => &self.subjects,
+        }
+    }
+
+    fn tables(&self) -> [&Table; 3] {
+        [&self.sessions, &self.tokens, &self.subjects]
+    }
+}
+
+impl Table {
+    fn insert(&self, fingerprint: Fingerprint, added: Entry, now: Timestamp) {
+        let Some(shard) = self.shard(fingerprint) else {
+            return;
+        };
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        if shard.map.len() >= shard.sweep_at {
             self.sweep(&mut shard, now);
         }
+        match shard.map.get_mut(&fingerprint) {
+            Some(entry) => {
+                entry.until = entry.until.max(added.until);
+                entry.epoch = entry.epoch.max(added.epoch);
+            }
+            None => {
+                shard.map.insert(fingerprint, added);
+                self.count.fetch_add(1, Ordering::Release);
+            }
+        }
+    }
+
+    fn get(&self, fingerprint: Fingerprint) -> Option<Entry> {
+        let shard = self.shard(fingerprint)?;
+        let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+        shard.map.get(&fingerprint).copied()
     }
 
     /// Done when a shard has doubled, so that an insertion costs the same whatever their number.
     fn sweep(&self, shard: &mut Shard, now: Timestamp) {
-        let mut gone = [0; KINDS];
-        shard.map.retain(|_, entry| {
-            let lives = i64::from(entry.until) * 1000 > now.as_millis();
-            if let Some(gone) = gone.get_mut((entry.tagged >> KIND_SHIFT) as usize) {
-                *gone += usize::from(!lives);
-            }
-            lives
-        });
-        for (count, gone) in self.counts.iter().zip(gone) {
-            count.fetch_sub(gone, Ordering::Release);
-        }
-        if shard.map.capacity() > 4 * shard.map.len().max(SWEEP_AT_LEAST) {
-            let room = 2 * shard.map.len().max(SWEEP_AT_LEAST);
+        let before = shard.map.len();
+        shard.map.retain(|_, entry| entry.lives(now));
+        let left = shard.map.len();
+        self.count.fetch_sub(before - left, Ordering::Release);
+        let room = 2 * left.max(SWEEP_AT_LEAST);
+        if shard.map.capacity() > 2 * room {
             shard.map.shrink_to(room);
         }
-        shard.sweep_at = 2 * shard.map.len().max(SWEEP_AT_LEAST);
+        shard.sweep_at = room;
     }
 
-    fn fingerprint(&self, kind: Kind, name: &str) -> [u64; 2] {
-        self.seeds
-            .each_ref()
-            .map(|seed| seed.hash_one((kind.tag(), name)))
-    }
-
-    fn shard(&self, [_, high]: [u64; 2]) -> Option<&RwLock<Shard>> {
+    fn shard(&self, [_, high]: Fingerprint) -> Option<&RwLock<Shard>> {
         self.shards.get(high as usize % SHARDS)
     }
 
-    fn count(&self, kind: Kind) -> &AtomicUsize {
-        let [session, token, subject] = &self.counts;
-        match kind {
-            Kind::Session => session,
-            Kind::Token => token,
-            Kind::Subject => subject,
-        }
+    fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
     }
 }
 
-impl Kind {
-    fn tag(self) -> u32 {
-        (self as u32) << KIND_SHIFT
+impl Entry {
+    fn lives(self, now: Timestamp) -> bool {
+        i64::from(self.until) * 1000 > now.as_millis()
     }
 }
-
-const KIND_SHIFT: u32 = 30;
-const EPOCH: u32 = (1 << KIND_SHIFT) - 1;
 
 fn seconds_up(time: Timestamp) -> u32 {
     let seconds = time.as_millis().saturating_add(999) / 1000;

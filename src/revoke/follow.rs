@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime, task::AbortHandle, time};
+use tokio::{
+    runtime,
+    task::{self, AbortHandle},
+    time,
+};
 
 use super::{Feed, RevocationSet};
 use crate::{
@@ -64,13 +68,17 @@ impl RevocationSet {
 async fn run(mut feed: impl Feed, set: RevocationSet) {
     let mut backoff = FIRST_BACKOFF;
     loop {
+        // What is revoked while a load goes on, it need not have seen.
+        let begun = set.elapsed();
         if within(LOAD, feed.load(&set)).await.is_ok() {
-            set.synced();
+            set.synced(begun);
             backoff = FIRST_BACKOFF;
             set.expire();
             let mut expired = time::Instant::now();
             while within(NEXT, feed.next(&set)).await.is_ok() {
-                set.synced();
+                set.synced(set.elapsed());
+                // A feed that never has to wait must not keep the thread to itself.
+                task::yield_now().await;
                 if expired.elapsed() >= EXPIRE_EVERY {
                     set.expire();
                     expired = time::Instant::now();

@@ -91,7 +91,8 @@ impl RevocationSet {
         }
     }
 
-    /// Speaks about the tokens of this issuer alone; those of others pass.
+    /// Speaks about the tokens of this issuer alone; those of others pass. A token that names no
+    /// issuer (`iss`) might be its own and counts as such.
     ///
     /// Names of sessions, tokens and subjects are unique within their issuer only, so a layer that
     /// accepts several issuers needs this.
@@ -130,7 +131,9 @@ impl RevocationSet {
         let entries = &self.shared.entries;
         let now = || self.shared.now();
         let names = |kind, name: Option<&str>| name.and_then(|name| entries.find(kind, name, now));
-        if self.issuer.is_some() && caller.issuer() != self.issuer.as_deref() {
+        if let (Some(ours), Some(theirs)) = (self.issuer.as_deref(), caller.issuer())
+            && ours != theirs
+        {
             return false;
         }
         names(Kind::Session, caller.session_id()).is_some()
@@ -157,16 +160,16 @@ impl RevocationSet {
         self.shared.age()
     }
 
-    pub(super) fn synced(&self) {
-        let shared = &self.shared;
-        let elapsed = shared
-            .clock
-            .monotonic()
-            .saturating_duration_since(shared.born);
-        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(ALWAYS);
-        shared
-            .synced
-            .store(millis.min(ALWAYS - 1), Ordering::Release);
+    /// Notes that the set knew everything at this time, by [`elapsed`](Self::elapsed).
+    pub(super) fn synced(&self, at: Duration) {
+        let millis = u64::try_from(at.as_millis()).unwrap_or(ALWAYS);
+        let synced = &self.shared.synced;
+        synced.store(millis.min(ALWAYS - 1), Ordering::Release);
+    }
+
+    /// The time since the set was made.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.shared.elapsed()
     }
 
     pub(super) fn expire(&self) {
@@ -187,11 +190,12 @@ impl Shared {
         match self.synced.load(Ordering::Acquire) {
             NEVER => None,
             ALWAYS => Some(Duration::ZERO),
-            millis => {
-                let synced = self.born + Duration::from_millis(millis);
-                Some(self.clock.monotonic().saturating_duration_since(synced))
-            }
+            millis => Some(self.elapsed().saturating_sub(Duration::from_millis(millis))),
         }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.monotonic().saturating_duration_since(self.born)
     }
 }
 

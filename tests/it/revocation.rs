@@ -76,11 +76,94 @@ async fn e22_a_token_is_revoked_by_its_issuer_and_jti_whatever_its_text() {
         builder.issuer(issuer).audience(AUDIENCE).build().unwrap()
     };
     let both = Verifier::any_issuer([of(ISSUER), of(other)]).unwrap();
-    let layer = JwtAuthLayer::new(both).revocation(revoked.of_issuer(ISSUER));
+    let revoked = revoked.of_issuer(ISSUER);
+    let layer = JwtAuthLayer::new(both).revocation(revoked.clone());
     send(layer.clone(), bearer(&foreign))
         .await
         .passes("another issuer");
     send(layer, bearer(&one)).await.invalid_token("its own");
+    // Nobody says that it is another's.
+    let unnamed = Principal::builder().token_id("t1").build();
+    assert!(revoked.contains(&unnamed));
+}
+
+#[test]
+fn epochs_are_compared_over_their_whole_range() {
+    let clock = TestClock::new();
+    let revoked = RevocationSet::local_with_clock(clock.clone());
+    // As of somebody who counts in seconds since 1970.
+    for epoch in [1_800_000_000, u32::MAX] {
+        revoked.insert(&Revocation::subject("alice", epoch, later(&clock)));
+        let caller = |epoch| Principal::builder().subject("alice").epoch(epoch).build();
+        assert!(revoked.contains(&caller(epoch - 1)), "{epoch}");
+        assert!(!revoked.contains(&caller(epoch)), "{epoch}");
+    }
+}
+
+#[test]
+fn an_entry_that_is_in_is_found_whatever_comes_and_ends_beside_it() {
+    let clock = TestClock::new();
+    let set = RevocationSet::local_with_clock(clock.clone());
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (set, clock) = (&set, &clock);
+            scope.spawn(move || {
+                for number in 0..2_000 {
+                    let id = format!("{thread}-{number}");
+                    let long = Timestamp::from(clock.now()).plus(100 * LIFETIME);
+                    set.insert(&Revocation::session(&id, long));
+                    assert!(set.contains(&Principal::builder().session_id(&id).build()));
+                    let short = Timestamp::from(clock.now()).plus(Duration::from_secs(2));
+                    set.insert(&Revocation::token(&id, short));
+                    clock.advance(Duration::from_millis(1));
+                }
+            });
+        }
+    });
+    // Nothing was counted twice or lost; sessions live on, of the tokens those that nobody swept.
+    assert!((8_000..=16_000).contains(&set.len()), "{}", set.len());
+}
+
+/// A feed that is always ready.
+struct Eager;
+
+impl Feed for Eager {
+    async fn load(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn next(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_feed_that_never_waits_leaves_the_thread_to_others() {
+    let set = RevocationSet::follow(Eager).unwrap();
+    assert!(set.loaded(Duration::from_secs(5)).await);
+}
+
+/// A feed whose load takes a while by the clock.
+struct Slow(TestClock);
+
+impl Feed for Slow {
+    async fn load(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
+        self.0.advance(Duration::from_secs(20));
+        Ok(())
+    }
+
+    async fn next(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn what_a_load_brings_is_as_old_as_the_loads_beginning() {
+    let clock = TestClock::new();
+    let set = RevocationSet::follow_with_clock(Slow(clock.clone()), clock).unwrap();
+    assert!(set.loaded(Duration::from_secs(5)).await);
+    assert_eq!(set.age(), Some(Duration::from_secs(20)));
+    assert!(set.is_ready() && !set.require_fresh().is_ready());
 }
 
 #[tokio::test]

@@ -9,14 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use governor::{
-    Quota, RateLimiter, clock, middleware::NoOpMiddleware, state::keyed::DashMapStateStore,
-};
+use governor::{Quota, RateLimiter, clock, middleware::NoOpMiddleware};
 
+use super::store::Store;
 use crate::clock::Clock;
 
 pub(super) struct Buckets {
-    limiter: RateLimiter<u64, DashMapStateStore<u64>, Elapsed, NoOpMiddleware<Duration>>,
+    limiter: RateLimiter<u64, Store, Elapsed, NoOpMiddleware<Duration>>,
     seed: RandomState,
     capacity: usize,
     clock: Elapsed,
@@ -31,7 +30,7 @@ impl Buckets {
             clock,
         };
         Self {
-            limiter: RateLimiter::new(quota, DashMapStateStore::default(), clock.clone()),
+            limiter: RateLimiter::new(quota, Store::new(capacity), clock.clone()),
             seed: RandomState::new(),
             capacity,
             clock,
@@ -41,23 +40,16 @@ impl Buckets {
 
     /// Takes one request from the key's budget, or says how long there will be none.
     pub(super) fn take(&self, key: Option<&str>) -> Result<(), Duration> {
-        let hashed = self.seed.hash_one(key);
-        // Past the capacity newcomers share, so that inventing keys costs an attacker budgets and
-        // the server no memory.
-        let bucket = if self.has_room() {
-            hashed
-        } else {
-            hashed % SHARED
-        };
+        if self.limiter.len() >= self.capacity {
+            self.sweep();
+        }
         self.limiter
-            .check_key(&bucket)
+            .check_key(&self.seed.hash_one(key))
             .map_err(|denied| denied.wait_time_from(clock::Clock::now(&self.clock)))
     }
 
-    fn has_room(&self) -> bool {
-        if self.limiter.len() < self.capacity {
-            return true;
-        }
+    /// Forgets budgets that are full, which are as good as none; not more often than once a second.
+    fn sweep(&self) {
         let now = clock::Clock::now(&self.clock).as_millis();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         let due = self.sweep_at.load(Ordering::Relaxed);
@@ -68,11 +60,8 @@ impl Buckets {
                 .is_ok()
         };
         if now >= due && exchange(due) {
-            // A full budget is as good as none.
             self.limiter.retain_recent();
-            self.limiter.shrink_to_fit();
         }
-        self.limiter.len() < self.capacity
     }
 }
 
@@ -91,5 +80,4 @@ impl clock::Clock for Elapsed {
     }
 }
 
-const SHARED: u64 = 1024;
 const SWEEP_MILLIS: u64 = 1000;

@@ -73,7 +73,7 @@ impl ClientIp {
         let network = |text: &str| {
             let network = text
                 .parse()
-                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+                .or_else(|_| text.parse::<IpAddr>().map(|one| one.to_canonical().into()));
             network.map_err(|_| {
                 let problem = format!("`{text}` is neither an address nor a network");
                 ConfigError::invalid("a trusted proxy", problem)
@@ -114,14 +114,13 @@ impl ClientIp {
         if !self.trusts(peer) {
             return Some(peer);
         }
-        let mut named = Vec::new();
-        for line in head.headers().get_all(&self.header) {
-            named.extend(line.to_str().ok()?.split(','));
-        }
+        // From the right; what a client wrote to the left of that is not even read.
+        let lines = head.headers().get_all(&self.header).iter().rev();
+        let named = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         let mut nearest = peer;
-        for text in named.iter().rev() {
+        for text in named {
             // What a trusted proxy could not name ("unknown") nobody knows.
-            nearest = address(text.trim())?;
+            nearest = address(str::from_utf8(text).ok()?.trim())?;
             if !self.trusts(nearest) {
                 break;
             }

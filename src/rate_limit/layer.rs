@@ -66,7 +66,8 @@ impl RateLimitLayer {
         self.with(|config| config.quota = config.quota.allow_burst(requests))
     }
 
-    /// How many budgets are kept; 100 000 by default, some 10 MB. Beyond it newcomers share.
+    /// How many budgets are kept; 100 000 by default, some 3 MB. Beyond it newcomers share, and
+    /// whoever has a budget keeps it.
     pub fn capacity(self, budgets: usize) -> Self {
         self.with(|config| config.capacity = budgets)
     }

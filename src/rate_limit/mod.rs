@@ -35,6 +35,7 @@ mod client;
 mod key;
 mod layer;
 mod service;
+mod store;
 
 pub use self::{
     client::{ClientIp, PeerAddr, network_of},

@@ -120,6 +120,20 @@ fn only_named_proxies_are_believed() {
     ] {
         assert_eq!(client(peer, lines).as_deref(), expected, "{peer} {lines:?}");
     }
+    // What a client wrote is not even read, so that nobody can make himself unknown by it.
+    let mut request = from("10.0.0.1:1");
+    for line in [&b"\xFF\xFE"[..], b"\xFF, 203.0.113.9, 10.0.0.2"] {
+        let value = HeaderValue::from_bytes(line).unwrap();
+        request.headers_mut().append("x-forwarded-for", value);
+    }
+    let named = "203.0.113.9".parse().unwrap();
+    assert_eq!(clients.of(RequestHead::of(&request)), Some(named));
+    // A proxy's address may be written as IPv6 sees it.
+    let mapped = ClientIp::behind(["::ffff:10.0.0.1"]).unwrap();
+    assert_eq!(
+        mapped.of(RequestHead::of(&request)),
+        Some("10.0.0.2".parse().unwrap())
+    );
     // Without a peer nobody knows, whatever the header says.
     let mut request = Request::new(String::new());
     let value = HeaderValue::from_static("203.0.113.9");
@@ -156,20 +170,41 @@ async fn callers_have_budgets_of_their_own_and_are_answered_as_the_layer_around_
     send(layers(), bearer(bob)).await.passes("bob");
 }
 
+fn keyed(budgets: usize, burst: u32, clock: &TestClock) -> RateLimitLayer {
+    let key = |head: RequestHead<'_>| Some(head.headers()["x-key"].to_str().unwrap().to_owned());
+    let layer = RateLimitLayer::per_second(number(1), key).burst(number(burst));
+    layer.capacity(budgets).clock(clock.clone())
+}
+
+fn as_key(key: u32) -> Request<String> {
+    let mut request = Request::new(String::new());
+    *request.headers_mut() =
+        HeaderMap::from_iter([(HeaderName::from_static("x-key"), HeaderValue::from(key))]);
+    request
+}
+
+#[tokio::test]
+async fn made_up_clients_take_no_budget_away_from_those_who_have_one() {
+    let clock = TestClock::new();
+    let layer = keyed(10, 3, &clock);
+    let ask = async |key: u32| send(layer.clone(), as_key(key)).await.ran();
+    assert!(ask(0).await);
+    let mut strangers = 0;
+    for key in 1..20_000 {
+        strangers += u32::from(ask(key).await);
+    }
+    assert!(strangers < 2 * (10 + 1024 * 3), "{strangers}");
+    // Two of three are left, and no more than that.
+    for expected in [true, true, false] {
+        assert_eq!(ask(0).await, expected);
+    }
+}
+
 #[tokio::test]
 async fn made_up_clients_cost_no_memory() {
     let clock = TestClock::new();
-    let layer = RateLimitLayer::per_second(number(1), |head: RequestHead<'_>| {
-        Some(head.headers()["x-key"].to_str().unwrap().to_owned())
-    })
-    .capacity(1_000)
-    .clock(clock.clone());
-    let ask = async |key: u32| {
-        let mut request = Request::new(String::new());
-        *request.headers_mut() =
-            HeaderMap::from_iter([(HeaderName::from_static("x-key"), HeaderValue::from(key))]);
-        send(layer.clone(), request).await.ran()
-    };
+    let layer = keyed(1_000, 1, &clock);
+    let ask = async |key: u32| send(layer.clone(), as_key(key)).await.ran();
     let mut passed = 0;
     for key in 0..10_000 {
         passed += u32::from(ask(key).await);

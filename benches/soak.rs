@@ -1,8 +1,11 @@
-//! Millions of requests through the layer with its cache, while keys rotate and tokens expire.
+//! Millions of requests through the layer with its cache, while keys rotate, tokens expire, and
+//! sessions, single tokens and subjects' older tokens are revoked.
 //!
-//! Whatever comes is judged by a model that is told nothing of caches: a token is good as long as
-//! its key is in the set and its time is not over. Every answer must be the model's, which is
-//! checked request by request; the process's memory is printed along the way, and must not grow.
+//! Whatever comes is judged by a model that is told nothing of caches and sets: a token is good as
+//! long as its key is in the set, its time is not over and nobody revoked it. Every answer must be
+//! the model's, which is checked request by request. Meanwhile a second thread sends the same tokens:
+//! one that was bad before may never pass there, whatever changes at that moment. The process's
+//! memory is printed along the way, and must not grow.
 //!
 //! `cargo bench --features test-util --bench soak` sends 10 000 000 requests, `-- --quick` 50 000.
 
@@ -14,14 +17,22 @@
 
 mod harness;
 
-use std::{collections::VecDeque, env, fs, time::Duration};
+use std::{
+    collections::VecDeque,
+    env, fs,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+    time::Duration,
+};
 
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use tower::Layer;
 use tower_jwt_auth::{
-    JwtAuthLayer, Verifier,
+    Claims, JwtAuthLayer, Verifier,
+    clock::{Clock, Timestamp},
     key::{Algorithm, KeySet, SharedKeySet, VerifyingKey},
+    revoke::{Revocation, RevocationSet},
     test_util::{TestClock, TestIssuer},
 };
 
@@ -31,14 +42,18 @@ fn main() {
     let quick = env::args().any(|argument| argument == "--quick");
     let requests: u64 = if quick { 50_000 } else { 10_000_000 };
     let mut world = World::new();
-    let layer = JwtAuthLayer::new(world.verifier());
+    let layer = JwtAuthLayer::new(world.verifier()).revocation(world.revoked.clone());
     let mut service = layer.layer(Handler);
     let mut tally = Tally::default();
+    let mut memory = Vec::new();
+
+    let (show, shown) = sync_channel(1024);
+    let beside = thread::spawn(move || watch(&shown, &layer));
 
     println!(
-        "| requests | accepted | refused: key gone | refused: expired | rotations | RSS, MiB |"
+        "| requests | accepted | refused: key gone | expired | revoked | rotations | revocations kept | RSS, MiB |"
     );
-    println!("|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     for number in 1..=requests {
         // The world moves between two requests, so that the very next one must know.
         world.step(number);
@@ -48,28 +63,65 @@ fn main() {
         let status = call(&mut service, request(Some(&token.value)));
         assert_eq!(status, expected, "request {number}: {why:?}");
         tally.count(why);
+        show_to(&show, token, expected);
         if number.is_multiple_of(requests / 10) {
+            memory.push(resident());
             println!(
-                "| {number} | {} | {} | {} | {} | {} |",
+                "| {number} | {} | {} | {} | {} | {} | {} | {:.1} |",
                 tally.accepted,
                 tally.withdrawn,
                 tally.expired,
+                tally.revoked,
                 world.rotations,
-                resident()
+                world.revoked.len(),
+                resident(),
             );
         }
     }
+    drop(show);
+    let (seen, refused) = beside.join().expect("no bad token passed");
+    println!("\nThe second thread sent {seen} of them, {refused} of which it had to see refused.");
+
     let Tally {
         accepted,
         withdrawn,
         expired,
+        revoked,
     } = tally;
     // A soak in which nothing was stale would prove nothing.
     assert!(
-        [accepted, withdrawn, expired]
+        [accepted, withdrawn, expired, revoked]
             .into_iter()
             .all(|kind| kind > requests / 20)
     );
+    assert!(refused > requests / 100);
+    // By half of a long run everything is as large as it gets.
+    if let (false, [.., last]) = (quick, &memory[..]) {
+        let grown = last / memory[memory.len() / 2];
+        assert!(grown.is_nan() || grown < 1.1, "{memory:?}");
+    }
+}
+
+/// A token, and whether it was bad already when it was shown. A bad token stays so.
+type Shown = (HeaderValue, bool);
+
+/// Shows it to the other thread, unless that is too busy.
+fn show_to(other: &SyncSender<Shown>, token: &Bearer, expected: StatusCode) {
+    let bad = expected == StatusCode::UNAUTHORIZED;
+    let _ = other.try_send((token.value.clone(), bad));
+}
+
+/// Sends what it is shown, and counts: how many, and how many of them had to be refused.
+fn watch(shown: &Receiver<Shown>, layer: &JwtAuthLayer<Claims, RevocationSet>) -> (u64, u64) {
+    let mut service = layer.layer(Handler);
+    let (mut seen, mut refused) = (0, 0);
+    for (value, bad) in shown {
+        let status = call(&mut service, request(Some(&value)));
+        assert!(!bad || status == StatusCode::UNAUTHORIZED, "{status}");
+        seen += 1;
+        refused += u64::from(bad);
+    }
+    (seen, refused)
 }
 
 /// The clock, the keys, the tokens about, and what is true of each.
@@ -80,6 +132,13 @@ struct World {
     current: VecDeque<u32>,
     issuer: TestIssuer,
     rotations: u32,
+    revoked: RevocationSet,
+    /// What each session is called now. One that was revoked is called otherwise from then on.
+    sessions: Vec<u64>,
+    /// Each subject's epoch.
+    subjects: Vec<u32>,
+    /// How many names were given.
+    names: u64,
     tokens: Vec<Bearer>,
     dice: Dice,
 }
@@ -89,6 +148,12 @@ struct Bearer {
     value: HeaderValue,
     key: u32,
     expires: i64,
+    name: u64,
+    revoked: bool,
+    /// Which session, and what it was called then.
+    session: (usize, u64),
+    /// Which subject, and its epoch then.
+    subject: (usize, u32),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +161,7 @@ enum Why {
     Good,
     Withdrawn,
     Expired,
+    Revoked,
 }
 
 impl World {
@@ -105,9 +171,13 @@ impl World {
         let mut world = Self {
             keys: SharedKeySet::new(set(&current)),
             issuer: issuer(1, &clock),
+            revoked: RevocationSet::local_with_clock(clock.clone()),
             clock,
             current,
             rotations: 0,
+            sessions: (0..SESSIONS).collect(),
+            subjects: vec![0; SUBJECTS as usize],
+            names: SESSIONS,
             tokens: Vec::new(),
             dice: Dice::new(),
         };
@@ -134,15 +204,51 @@ impl World {
     fn step(&mut self, number: u64) {
         if number.is_multiple_of(100) {
             self.clock.advance(Duration::from_secs(1));
-            // Somebody signs in again, whatever became of the token before. Revocations will come in here.
+            // Somebody signs in again, whatever became of the token before.
             for _ in 0..RENEWED {
                 let place = self.dice.below(TOKENS as u64) as usize;
                 self.tokens[place] = self.issue();
             }
+            for _ in 0..REVOKED {
+                self.revoke_session();
+                self.revoke_token();
+            }
+            self.revoke_subject();
         }
         if number.is_multiple_of(12_500) {
             self.rotate();
         }
+    }
+
+    fn revoke_session(&mut self) {
+        let place = self.dice.below(SESSIONS) as usize;
+        let name = std::mem::replace(&mut self.sessions[place], self.names);
+        self.names += 1;
+        self.revoke(&Revocation::session(format!("s{name}"), self.until()));
+    }
+
+    fn revoke_token(&mut self) {
+        let place = self.pick();
+        self.tokens[place].revoked = true;
+        let name = self.tokens[place].name;
+        self.revoke(&Revocation::token(format!("t{name}"), self.until()));
+    }
+
+    fn revoke_subject(&mut self) {
+        let place = self.dice.below(SUBJECTS) as usize;
+        self.subjects[place] += 1;
+        let (subject, epoch) = (format!("u{place}"), self.subjects[place]);
+        self.revoke(&Revocation::subject(subject, epoch, self.until()));
+    }
+
+    fn revoke(&self, revocation: &Revocation) {
+        self.revoked.insert(revocation);
+    }
+
+    /// When every token that is about has expired.
+    fn until(&self) -> Timestamp {
+        let longest = Duration::from_secs(SHORTEST + VARIES) + LEEWAY;
+        Timestamp::from(self.clock.now()).plus(longest)
     }
 
     /// A new key comes and signs; the oldest of three goes.
@@ -158,10 +264,24 @@ impl World {
     }
 
     fn issue(&mut self) -> Bearer {
-        let lifetime = 30 + self.dice.below(300) as i64;
-        let expires = self.clock.timestamp() + lifetime;
+        let lifetime = SHORTEST + self.dice.below(VARIES);
+        let expires = self.clock.timestamp() + lifetime as i64;
+        let name = self.names;
+        self.names += 1;
+        let session = self.dice.below(SESSIONS) as usize;
+        let session = (session, self.sessions[session]);
+        let subject = self.dice.below(SUBJECTS) as usize;
+        let subject = (subject, self.subjects[subject]);
         let token = self.issuer.token(|claims| {
             claims["exp"] = json!(expires);
+            for (claim, value) in [
+                ("jti", json!(format!("t{name}"))),
+                ("sid", json!(format!("s{}", session.1))),
+                ("sub", json!(format!("u{}", subject.0))),
+                ("ep", json!(subject.1)),
+            ] {
+                claims.insert(claim.into(), value);
+            }
             // Sizes vary, as those of real tokens do.
             let roles = 1 + self.dice.below(20);
             claims.insert("roles".into(), json!(vec!["editor"; roles as usize]));
@@ -172,6 +292,10 @@ impl World {
             value: value.expect("a token fits into a header"),
             key,
             expires,
+            name,
+            revoked: false,
+            session,
+            subject,
         }
     }
 
@@ -187,6 +311,11 @@ impl World {
             (StatusCode::UNAUTHORIZED, Why::Withdrawn)
         } else if self.clock.timestamp() >= token.expires + leeway {
             (StatusCode::UNAUTHORIZED, Why::Expired)
+        } else if token.revoked
+            || self.sessions[token.session.0] != token.session.1
+            || self.subjects[token.subject.0] > token.subject.1
+        {
+            (StatusCode::UNAUTHORIZED, Why::Revoked)
         } else {
             (StatusCode::OK, Why::Good)
         }
@@ -198,6 +327,7 @@ struct Tally {
     accepted: u64,
     withdrawn: u64,
     expired: u64,
+    revoked: u64,
 }
 
 impl Tally {
@@ -206,6 +336,7 @@ impl Tally {
             Why::Good => &mut self.accepted,
             Why::Withdrawn => &mut self.withdrawn,
             Why::Expired => &mut self.expired,
+            Why::Revoked => &mut self.revoked,
         } += 1;
     }
 }
@@ -231,16 +362,24 @@ fn secret(number: u32) -> [u8; 32] {
     secret
 }
 
-/// The memory of this process that is in use (`proc_pid_status(5)`), in MiB.
-fn resident() -> String {
+/// The memory of this process that is in use (`proc_pid_status(5)`), in MiB; not a number where
+/// nobody says.
+fn resident() -> f64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
-    number.map_or("–".into(), |kib| format!("{:.1}", kib / 1024.0))
+    number.map_or(f64::NAN, |kib| kib / 1024.0)
 }
 
 const TOKENS: usize = 10_000;
 /// As many sign in again every second of the test's clock.
 const RENEWED: usize = 60;
+/// As many sessions and as many tokens are revoked every second, and one subject.
+const REVOKED: usize = 2;
+const SESSIONS: u64 = 5_000;
+const SUBJECTS: u64 = 1_000;
+/// How long a token lives: at least so many seconds, and up to so many more.
+const SHORTEST: u64 = 30;
+const VARIES: u64 = 300;
 const LEEWAY: Duration = Duration::from_secs(5);
 const AUDIENCE: &str = "https://api.example.com";

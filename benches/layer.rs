@@ -17,14 +17,27 @@
 
 mod harness;
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use jsonwebtoken as jwt;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_http::validate_request::{ValidateRequest, ValidateRequestHeaderLayer};
-use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, key::Algorithm};
+use tower_jwt_auth::{
+    JwtAuthLayer, RoleGuardLayer,
+    clock::Timestamp,
+    event::AuthEvent,
+    key::Algorithm,
+    revoke::{LIFETIME, Revocation, RevocationSet},
+};
 
 use self::harness::{
     Group, Handler, Prepared, Token, User, call, credential, decoding, now, request,
@@ -35,7 +48,9 @@ fn main() {
     let _ = jwt::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     harness::main(
         "layer",
-        vec![accepted, remembered, guarded, key_sets, refused, anonymous],
+        vec![
+            accepted, remembered, watched, guarded, key_sets, refused, anonymous,
+        ],
     );
 }
 
@@ -70,6 +85,49 @@ fn remembered() -> Vec<Group> {
             .compare("hit", "no layer", "–")
     };
     ALGORITHMS.into_iter().map(group).collect()
+}
+
+/// A token that came before, where it might have been revoked, and where somebody listens.
+fn watched() -> Vec<Group> {
+    let token = Token::new(Algorithm::Hs256);
+    let layer = || JwtAuthLayer::new(token.remembering());
+    let revoked = layer().revocation(RevocationSet::local());
+    let heard = AtomicU64::new(0);
+    let listener = move |_: &AuthEvent<'_>| {
+        heard.fetch_add(1, Ordering::Relaxed);
+    };
+    let group = given(&token, Group::new("HS256, watched"))
+        .candidate("hit", calls(&token, layer()))
+        .candidate("empty set", calls(&token, revoked))
+        .candidate("1 000 000 entries", among_many(&token, layer()))
+        .candidate("counting sink", calls(&token, layer().events(listener)))
+        .compare("empty set", "hit", "–")
+        .compare("1 000 000 entries", "hit", "–")
+        .compare("counting sink", "hit", "–");
+    vec![group]
+}
+
+/// Asks a set that holds a million names, all of which are others'. It is filled when it is first
+/// asked, so that whoever measures something else need not wait for it.
+fn among_many(token: &Token, layer: JwtAuthLayer<User>) -> impl FnMut() + use<> {
+    let token = token.clone();
+    let mut filled = None;
+    move || {
+        let ask = filled.get_or_insert_with(|| {
+            let revoked = RevocationSet::local();
+            let until = Timestamp::from(SystemTime::now()).plus(LIFETIME);
+            for number in 0..1_000_000 {
+                let name = format!("of another {number}");
+                revoked.insert(&match number % 3 {
+                    0 => Revocation::session(name, until),
+                    1 => Revocation::token(name, until),
+                    _ => Revocation::subject(name, 1, until),
+                });
+            }
+            calls(&token, layer.clone().revocation(revoked))
+        });
+        ask();
+    }
 }
 
 /// A guard inside the layer.

@@ -185,7 +185,7 @@ impl TokenExtractor for Cookie {
             (Some(token), None) => {
                 let proof = self.suspicion(head)?;
                 let credential = Credential::new(token, Place::Cookie).cleared_by(clear);
-                Ok(Some(credential.to_be_proved(proof)))
+                Ok(Some(credential.with_proof(proof)))
             }
         }
     }

@@ -133,7 +133,7 @@ impl<'a> Credential<'a> {
     }
 
     #[must_use]
-    fn to_be_proved(mut self, proof: Option<Proof<'a>>) -> Self {
+    fn with_proof(mut self, proof: Option<Proof<'a>>) -> Self {
         self.proof = proof;
         self
     }

@@ -40,8 +40,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for a key, the request was never handed to the inner service. Dropped
-    /// later, it drops the inner service's future.
+    /// Dropped while it waits for a key or asks about a revocation, the request was never handed to
+    /// the inner service. Dropped later, it drops the inner service's future.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, B, T, C, R>
     where

@@ -10,7 +10,9 @@ use super::{AuthEvent, EventSink};
 /// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`), of the tokens that were accepted |
 /// | `jwt_key_fetches_total` | `result` (`ok`, `failed`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`), `outcome` |
+/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `rehashed`), `reason` (why one failed; else empty) |
 ///
+/// A request that the layer let pass and a guard then refused is in both: `allowed` and `denied`.
 /// All labels come from fixed lists; nothing that a client sends becomes one.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]

@@ -21,6 +21,9 @@ pub mod defaults {}
 #[doc = include_str!("remembered.md")]
 pub mod remembered {}
 
+#[doc = include_str!("operation.md")]
+pub mod operation {}
+
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}
 

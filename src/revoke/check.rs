@@ -97,14 +97,21 @@ impl<T: RevocationCheck + ?Sized> RevocationCheck for Arc<T> {
 /// # Examples
 ///
 /// ```
+/// use std::time::Duration;
+/// use tokio::time::timeout;
 /// use tower_jwt_auth::revoke::{RevocationStatus, check_fn};
 ///
+/// # async fn ask(session: Option<String>) -> Result<bool, std::io::Error> {
+/// #     Ok(session.as_deref() == Some("ended"))
+/// # }
 /// let check = check_fn(|caller| {
 ///     let session = caller.session_id().map(str::to_owned);
 ///     async move {
-///         match session.as_deref() {
-///             Some("ended") => RevocationStatus::Revoked,
-///             _ => RevocationStatus::Valid,
+///         match timeout(Duration::from_millis(50), ask(session)).await {
+///             Ok(Ok(true)) => RevocationStatus::Revoked,
+///             Ok(Ok(false)) => RevocationStatus::Valid,
+///             // The store failed, or took too long.
+///             Ok(Err(_)) | Err(_) => RevocationStatus::unavailable(1),
 ///         }
 ///     }
 /// });

@@ -22,8 +22,8 @@ impl Rounds {
         rounds: usize,
     ) -> Self {
         let times = work.iter_mut().map(|run| times_for(sample, run));
-        let times = times.collect();
-        Self::run_times(times, work, rounds)
+        let times: Vec<_> = times.collect();
+        Self::run_times(&times, work, rounds)
     }
 
     /// As many calls of each: of candidates that cost about the same, one that had to wait for a
@@ -35,10 +35,10 @@ impl Rounds {
     ) -> Self {
         let times = work.iter_mut().map(|run| times_for(sample, run));
         let most = times.max().unwrap_or(1);
-        Self::run_times(vec![most; work.len()], work, rounds)
+        Self::run_times(&vec![most; work.len()], work, rounds)
     }
 
-    fn run_times(times: Vec<u64>, mut work: Vec<&mut Box<dyn FnMut(u64)>>, rounds: usize) -> Self {
+    fn run_times(times: &[u64], mut work: Vec<&mut Box<dyn FnMut(u64)>>, rounds: usize) -> Self {
         let mut samples = vec![Vec::with_capacity(rounds); work.len()];
         let mut order: Vec<usize> = (0..work.len()).collect();
         let mut dice = Dice::new();

@@ -13,7 +13,7 @@ async fn u12_cookies_have_the_attributes_that_protect_them() {
     let answer = server
         .send(post("login?transport=cookie", &ada()))
         .await
-        .is_not_kept();
+        .not_kept();
     let cookies = answer.cookies();
     let find = |name: &str| {
         let mut found = cookies

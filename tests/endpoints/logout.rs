@@ -152,7 +152,7 @@ async fn revoking_either_token_ends_the_session() {
     for which in ["access_token", "refresh_token"] {
         let tokens = server.sign_in().await;
         let body = format!("token={}", tokens.text(which));
-        let answer = server.send(form("revoke", &body)).await.is_not_kept();
+        let answer = server.send(form("revoke", &body)).await.not_kept();
         assert_eq!(answer.status, 200);
         assert!(!server.is_alive(&tokens.access()).await, "{which}");
     }
@@ -172,7 +172,7 @@ async fn devices_are_listed_and_ended_one_by_one_by_their_owner_alone() {
             &laptop.access(),
         )
     };
-    let answer = server.send(list()).await.is_not_kept();
+    let answer = server.send(list()).await.not_kept();
     let sessions = answer.json()["sessions"].as_array().unwrap().clone();
     assert_eq!(sessions.len(), 2);
     let current = |session: &&serde_json::Value| session["current"] == true;

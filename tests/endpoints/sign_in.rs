@@ -34,7 +34,7 @@ async fn u10_json_and_forms_sign_in_with_the_shape_of_rfc_6749() {
             &format!("username=ada%40example.org&password={escaped}&scope="),
         ),
     ] {
-        let answer = server.send(request).await.is_not_kept();
+        let answer = server.send(request).await.not_kept();
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.headers["content-type"], "application/json");
         let body = answer.json();
@@ -122,7 +122,7 @@ async fn an_outage_of_the_users_is_503_and_nobody_is_refused() {
 async fn a_name_is_registered_once_and_never_taken_over() {
     let server = Server::start().await;
     let eve = json!({ "email": "Eve@example.org", "password": "a new password" });
-    let answer = server.post("register", &eve).await.is_not_kept();
+    let answer = server.post("register", &eve).await.not_kept();
     assert_eq!(answer.status, 201, "{answer:?}");
     let subject = server.verifier.verify_now(answer.access()).unwrap();
     assert!(subject.subject().unwrap().starts_with("usr_"));

@@ -258,11 +258,11 @@ impl Answer {
     pub(crate) fn is(self, status: u16, error: &str) -> Self {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
         assert_eq!(self.text("error"), error, "{self:?}");
-        self.is_not_kept()
+        self.not_kept()
     }
 
     #[track_caller]
-    pub(crate) fn is_not_kept(self) -> Self {
+    pub(crate) fn not_kept(self) -> Self {
         assert_eq!(self.headers["cache-control"], "no-store");
         assert_eq!(self.headers["pragma"], "no-cache");
         assert_eq!(self.headers["x-content-type-options"], "nosniff");

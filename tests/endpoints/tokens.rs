@@ -31,7 +31,7 @@ async fn a_refresh_token_is_exchanged_in_json_and_in_forms() {
                 server.send(form("token", &body)).await
             }
         };
-        let answer = answer.is_not_kept();
+        let answer = answer.not_kept();
         assert_eq!(answer.status, 200, "{number} {answer:?}");
         assert_ne!(answer.refresh(), token);
         assert!(server.verifier.verify_now(answer.access()).is_ok());

@@ -127,7 +127,7 @@ async fn what_is_no_hash_is_refused() {
         format!("$argon2id$v=19$m=7,t=2,p=1${SALT}${OUT}"),
         format!("$argon2id$v=19$m=64,t=0,p=1${SALT}${OUT}"),
         format!("$argon2id$v=19$m=64,t=2,p=1${SALT}"),
-        format!("$argon2id$v=19$m=64,t=2,p=1$$"),
+        "$argon2id$v=19$m=64,t=2,p=1$$".into(),
         // An unknown pepper.
         format!("$argon2id$v=19$m=64,t=2,p=1,keyid=MjAyNg${SALT}${OUT}"),
         format!(

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::Response;
+use http::{HeaderMap, HeaderValue, Response, header::CACHE_CONTROL};
 use pin_project_lite::pin_project;
 
 use crate::body::ResponseBody;
@@ -79,5 +79,17 @@ impl<F, R> fmt::Debug for GateFuture<F, R> {
         f.debug_struct("GateFuture")
             .field("state", &state)
             .finish_non_exhaustive()
+    }
+}
+
+/// Keeps shared caches away from an answer whose credential they do not know as one: RFC 9111 §3.5
+/// speaks of the `Authorization` header alone.
+pub(crate) fn keep_private(headers: &mut HeaderMap) {
+    let kept_private = headers.get_all(CACHE_CONTROL).iter().any(|value| {
+        let directives = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        directives.contains("private") || directives.contains("no-store")
+    });
+    if !kept_private {
+        headers.insert(CACHE_CONTROL, const { HeaderValue::from_static("private") });
     }
 }

@@ -18,10 +18,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{
-    HeaderMap, HeaderValue, Request, Response,
-    header::{CACHE_CONTROL, SET_COOKIE},
-};
+use http::{HeaderMap, HeaderValue, Request, Response, header::SET_COOKIE};
 use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
 use tower_service::Service;
@@ -30,6 +27,7 @@ use super::config::{Asked, Config, Decision};
 use crate::{
     body::ResponseBody,
     error::{AuthError, AuthErrorKind},
+    gate::keep_private,
     head::RequestHead,
     key::KeyWait,
     revoke::RevocationCheck,
@@ -223,13 +221,7 @@ impl After {
                 headers.append(SET_COOKIE, clear.clone());
             }
             Self::Private => {
-                let kept_private = headers.get_all(CACHE_CONTROL).iter().any(|value| {
-                    let directives = value.to_str().unwrap_or_default().to_ascii_lowercase();
-                    directives.contains("private") || directives.contains("no-store")
-                });
-                if !kept_private {
-                    headers.insert(CACHE_CONTROL, const { HeaderValue::from_static("private") });
-                }
+                keep_private(headers);
             }
         }
     }

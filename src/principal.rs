@@ -47,6 +47,19 @@ impl Principal {
         self.facts.facts()
     }
 
+    /// The same caller, as found by a layer with these answers.
+    pub(crate) fn with_origin(&self, origin: Option<Origin>) -> Self {
+        Self {
+            facts: Arc::clone(&self.facts),
+            origin,
+        }
+    }
+
+    /// Whether an API key proved it, so that a layer for tokens leaves it where it is.
+    pub(crate) fn is_by_key(&self) -> bool {
+        self.facts().by_key
+    }
+
     /// What kind of caller this is.
     #[must_use]
     pub fn kind(&self) -> PrincipalKind {
@@ -260,6 +273,11 @@ impl PrincipalBuilder {
         self
     }
 
+    pub(crate) fn by_key(mut self) -> Self {
+        self.facts.by_key = true;
+        self
+    }
+
     /// The principal.
     #[must_use]
     pub fn build(self) -> Principal {
@@ -291,6 +309,7 @@ impl HasFacts for Facts {
 #[derive(Clone, Default)]
 pub(crate) struct Facts {
     pub(crate) kind: PrincipalKind,
+    pub(crate) by_key: bool,
     pub(crate) expires: Option<Date>,
     pub(crate) epoch: Option<u32>,
     pub(crate) refresh_generation: Option<u64>,

@@ -119,7 +119,16 @@ where
             self.answers.events.tell(|| event);
             return Decision::Anonymous(After::Nothing);
         }
+        let found = head.extensions().get::<Principal>();
         match self.extractor.extract(head) {
+            Ok(Some(credential)) if credential.is_foreign() => match self.optional {
+                true => self.nobody(After::Nothing),
+                false => self.judge(&credential),
+            },
+            // RFC 6750 §2: a key and a token are two credentials, whichever is looked at first.
+            Ok(Some(_)) if found.is_some_and(Principal::is_by_key) => {
+                Decision::Denied(AuthErrorKind::MultipleCredentials.into())
+            }
             Ok(Some(credential)) => self.judge(&credential),
             Ok(None) if self.optional => self.nobody(After::Nothing),
             Ok(None) => Decision::Denied(AuthErrorKind::MissingCredential.into()),
@@ -245,8 +254,11 @@ where
         if !request.extensions().is_empty() {
             let extensions = request.extensions_mut();
             extensions.remove::<Verified<C>>();
-            extensions.remove::<Principal>();
             extensions.remove::<Anonymous>();
+            // Keys and tokens stand side by side: whom a key proved, no token replaces.
+            if !extensions.get().is_some_and(Principal::is_by_key) {
+                extensions.remove::<Principal>();
+            }
         }
         self.forward.clean(request.headers_mut());
     }
@@ -262,8 +274,10 @@ where
             token, principal, ..
         }) = caller
         else {
-            let origin = Some(self.origin.clone());
-            request.extensions_mut().insert(Anonymous::new(origin));
+            let extensions = request.extensions_mut();
+            if extensions.get::<Principal>().is_none() {
+                extensions.insert(Anonymous::new(Some(self.origin.clone())));
+            }
             return;
         };
         self.forward.write(&principal, request.headers_mut());

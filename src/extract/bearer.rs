@@ -1,5 +1,7 @@
 //! `Authorization: Bearer`: [RFC 6750 §2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1).
 
+use std::sync::Arc;
+
 use http::{HeaderMap, Uri, header::AUTHORIZATION};
 
 use crate::{
@@ -12,15 +14,36 @@ use crate::{
 ///
 /// The scheme is compared without case (RFC 9110 §11.1). Another scheme counts as no credential;
 /// two `Authorization` lines are refused, whatever they hold. `Proxy-Authorization` is never read.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Bearer;
+pub struct Bearer {
+    /// How the credentials of another layer start.
+    except: Option<Arc<str>>,
+}
 
 impl Bearer {
     /// The default extractor.
     #[must_use]
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    /// Leaves values that start like this to another layer: the API keys on a route that takes both.
+    ///
+    /// A layer that is [optional](crate::JwtAuthLayer::optional) passes a request with such a value
+    /// on as if it carried none; any other layer refuses it. Whose a value is, is decided by its
+    /// form and never by trial. A prefix with a dot in it could name a JWT, so it excepts nothing.
+    #[must_use]
+    pub fn except_prefix(mut self, prefix: &str) -> Self {
+        let names_keys = !prefix.is_empty() && !prefix.contains('.');
+        self.except = names_keys.then(|| prefix.into());
+        self
+    }
+
+    fn excepts(&self, token: &[u8]) -> bool {
+        let except = self.except.as_ref();
+        // Three segments are a JWT, whatever its first one starts with.
+        except.is_some_and(|prefix| token.starts_with(prefix.as_bytes()) && !token.contains(&b'.'))
     }
 }
 
@@ -33,13 +56,17 @@ impl TokenExtractor for Bearer {
             None => Ok(None),
             // RFC 6750 §3.1: a request that lacks a parameter is malformed, not unauthenticated.
             Some([]) => Err(AuthErrorKind::MalformedCredential.into()),
-            Some(token) => Ok(Some(Credential::new(token, Place::Header))),
+            Some(token) => {
+                let credential = Credential::new(token, Place::Header);
+                Ok(Some(credential.foreign(self.excepts(token))))
+            }
         }
     }
 
     fn strip(&self, headers: &mut HeaderMap, _: &mut Uri) {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        if values.any(|value| after_scheme(value.as_bytes()).is_some()) {
+        let ours = |token: &[u8]| !self.excepts(token);
+        if values.any(|value| after_scheme(value.as_bytes()).is_some_and(ours)) {
             headers.remove(AUTHORIZATION);
         }
     }

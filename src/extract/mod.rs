@@ -98,6 +98,7 @@ pub struct Credential<'a> {
     place: Place,
     clear: Option<&'a HeaderValue>,
     proof: Option<Proof<'a>>,
+    foreign: bool,
 }
 
 /// A proof that is still to be compared with the session of the credential.
@@ -122,6 +123,7 @@ impl<'a> Credential<'a> {
             place,
             clear: None,
             proof: None,
+            foreign: false,
         }
     }
 
@@ -136,6 +138,17 @@ impl<'a> Credential<'a> {
     fn with_proof(mut self, proof: Option<Proof<'a>>) -> Self {
         self.proof = proof;
         self
+    }
+
+    #[must_use]
+    fn foreign(mut self, foreign: bool) -> Self {
+        self.foreign = foreign;
+        self
+    }
+
+    /// Whether its form says that it is for another layer.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     pub(crate) fn proof(&self) -> Option<Proof<'a>> {

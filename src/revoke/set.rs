@@ -160,6 +160,25 @@ impl RevocationSet {
         self.shared.age()
     }
 
+    /// Whether the credential of this identifier was revoked, whoever issued it: for credentials that
+    /// have neither issuer nor epoch.
+    pub(crate) fn status_of(&self, token_id: &str) -> RevocationStatus {
+        let shared = &self.shared;
+        let found = shared.entries.find(Kind::Token, token_id, || shared.now());
+        self.status(found.is_some())
+    }
+
+    fn status(&self, revoked: bool) -> RevocationStatus {
+        // What is known to be revoked stays so, whatever else is not known.
+        if revoked {
+            RevocationStatus::Revoked
+        } else if self.is_up_to_date() {
+            RevocationStatus::Valid
+        } else {
+            RevocationStatus::unavailable(RETRY_AFTER)
+        }
+    }
+
     /// Notes that the set knew everything at this time, by [`elapsed`](Self::elapsed).
     pub(super) fn synced(&self, at: Duration) {
         let millis = u64::try_from(at.as_millis()).unwrap_or(ALWAYS);
@@ -203,14 +222,7 @@ impl RevocationCheck for RevocationSet {
     type Future = std::future::Ready<RevocationStatus>;
 
     fn check(&self, caller: &Principal) -> Check<Self::Future> {
-        // What is known to be revoked stays so, whatever else is not known.
-        Check::Ready(if self.contains(caller) {
-            RevocationStatus::Revoked
-        } else if self.is_up_to_date() {
-            RevocationStatus::Valid
-        } else {
-            RevocationStatus::unavailable(RETRY_AFTER)
-        })
+        Check::Ready(self.status(self.contains(caller)))
     }
 
     fn is_ready(&self) -> bool {

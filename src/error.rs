@@ -44,6 +44,22 @@ impl AuthError {
         )
     }
 
+    /// As [`unavailable`](Self::unavailable), with a cause that is worth a line in the log.
+    pub(crate) fn unavailable_by(
+        kind: AuthErrorKind,
+        retry_after: u32,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::with_detail(
+            kind,
+            Detail {
+                retry_after: Some(retry_after),
+                source: Some(source.into()),
+                ..Detail::default()
+            },
+        )
+    }
+
     /// The scopes needed, space separated (RFC 6750 §3).
     pub(crate) fn missing_scope(scope: String) -> Self {
         Self::with_detail(
@@ -189,6 +205,8 @@ pub enum AuthErrorKind {
     WrongUse,
     /// The token is bound to a key (`cnf`) that a plain bearer request does not prove.
     SenderConstrained,
+    /// Not an API key that is known here: its form, its identifier or its secret is wrong.
+    InvalidApiKey,
     /// The token was revoked before it expired.
     Revoked,
     /// The application's own check said no.
@@ -207,6 +225,8 @@ pub enum AuthErrorKind {
     RevocationUnavailable,
     /// The application's own check could not decide.
     CheckUnavailable,
+    /// The store that knows the credential cannot be asked now.
+    StoreUnavailable,
     /// The layers are put together wrongly: a guard or an extractor without an authenticating layer.
     Misconfigured,
 }
@@ -223,6 +243,7 @@ impl AuthErrorKind {
             | Self::KeysUnavailable
             | Self::RevocationUnavailable
             | Self::CheckUnavailable
+            | Self::StoreUnavailable
             | Self::Misconfigured => None,
             Self::MalformedCredential | Self::MultipleCredentials | Self::OversizedCredential => {
                 Some(ErrorCode::InvalidRequest)
@@ -238,9 +259,10 @@ impl AuthErrorKind {
         match self {
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-            Self::KeysUnavailable | Self::RevocationUnavailable | Self::CheckUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::KeysUnavailable
+            | Self::RevocationUnavailable
+            | Self::CheckUnavailable
+            | Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Misconfigured => StatusCode::INTERNAL_SERVER_ERROR,
             _ => match self.code() {
                 Some(ErrorCode::InvalidRequest) => StatusCode::BAD_REQUEST,
@@ -276,6 +298,7 @@ impl AuthErrorKind {
             Self::WrongType => "wrong_type",
             Self::WrongUse => "wrong_use",
             Self::SenderConstrained => "sender_constrained",
+            Self::InvalidApiKey => "invalid_api_key",
             Self::Revoked => "revoked",
             Self::Rejected => "rejected",
             Self::Forbidden => "forbidden",
@@ -285,6 +308,7 @@ impl AuthErrorKind {
             Self::KeysUnavailable => "keys_unavailable",
             Self::RevocationUnavailable => "revocation_unavailable",
             Self::CheckUnavailable => "check_unavailable",
+            Self::StoreUnavailable => "store_unavailable",
             Self::Misconfigured => "misconfigured",
         }
     }
@@ -315,6 +339,7 @@ impl fmt::Display for AuthErrorKind {
             Self::WrongType => "the token's typ is not accepted",
             Self::WrongUse => "not an access token",
             Self::SenderConstrained => "the token is bound to a key and came without proof",
+            Self::InvalidApiKey => "not an API key that is known here",
             Self::Revoked => "the token was revoked",
             Self::Rejected => "the application's check refused the token",
             Self::Forbidden => "the caller is not allowed to do this",
@@ -324,6 +349,7 @@ impl fmt::Display for AuthErrorKind {
             Self::KeysUnavailable => "the verification keys are unavailable",
             Self::RevocationUnavailable => "it is unknown whether the token was revoked",
             Self::CheckUnavailable => "the application's check is unavailable",
+            Self::StoreUnavailable => "the store that knows the credential is unavailable",
             Self::Misconfigured => "the layers are put together wrongly",
         })
     }

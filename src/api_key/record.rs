@@ -113,7 +113,9 @@ impl ApiKeyRecord {
     }
 }
 
-/// Why a key does not open a row. A client is told the same of all.
+/// Why a key does not open a row.
+///
+/// A client is told `invalid_token` for each; that a key expired is said only to who holds its secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiKeyRefusal {

@@ -6,7 +6,8 @@
 //! reaches the inner service. Put it around a service, a router or a whole server; put guards
 //! inside it.
 //!
-//! Two layers around each other: the inner one replaces what the outer one found.
+//! Two layers around each other: the inner one replaces what the outer one found. With an
+//! [`ApiKeyLayer`](crate::api_key::ApiKeyLayer) it stands [side by side](crate::api_key#beside-tokens).
 //!
 //! # Examples
 //!

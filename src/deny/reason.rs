@@ -47,7 +47,8 @@ impl Reason {
             AuthErrorKind::TooManyRequests => Self::Throttled,
             AuthErrorKind::KeysUnavailable
             | AuthErrorKind::RevocationUnavailable
-            | AuthErrorKind::CheckUnavailable => Self::Unavailable,
+            | AuthErrorKind::CheckUnavailable
+            | AuthErrorKind::StoreUnavailable => Self::Unavailable,
             AuthErrorKind::Misconfigured => Self::Misconfigured,
             // By code, so that a new kind falls into the group of its status.
             _ => match kind.code() {

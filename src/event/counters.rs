@@ -9,6 +9,7 @@ use super::{AuthEvent, EventSink};
 /// | `jwt_auth_requests_total` | `result` (`allowed`, `anonymous`, `preflight`, `skipped`, `denied`), `reason` (why a request was denied: `expired`, `unknown_key`, `revoked`, …; else empty) |
 /// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`), of the tokens that were accepted |
 /// | `jwt_key_fetches_total` | `result` (`ok`, `failed`) |
+/// | `jwt_api_keys_total` | `event` (`created`, `rolled`, `revoked`, `used`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`), `outcome` |
 /// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `rehashed`), `reason` (why one failed; else empty) |
 ///
@@ -48,6 +49,9 @@ impl EventSink for Counters {
             AuthEvent::LoginFailed { reason, .. } => login("failed", reason),
             AuthEvent::LoginThrottled { .. } => login("throttled", ""),
             AuthEvent::LoginLocked { .. } => login("locked", ""),
+            AuthEvent::ApiKey { event, .. } => {
+                metrics::counter!("jwt_api_keys_total", "event" => *event).increment(1);
+            }
             AuthEvent::PasswordRehashed { .. } => login("rehashed", ""),
         }
     }

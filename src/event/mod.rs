@@ -168,6 +168,16 @@ pub enum AuthEvent<'a> {
         /// Whose it is; `None` where there is no such user.
         subject: Option<&'a str>,
     },
+    /// An API key was made, rolled, revoked, or is in use.
+    #[non_exhaustive]
+    ApiKey {
+        /// On whose behalf it acts.
+        owner: &'a str,
+        /// Its identifier, which is no secret.
+        id: &'a str,
+        /// `created`, `rolled`, `revoked`, or `used`; the last one is told about once a minute.
+        event: &'static str,
+    },
     /// The hash of a password was replaced by one of today's kind.
     #[non_exhaustive]
     PasswordRehashed {
@@ -199,6 +209,12 @@ impl AuthEvent<'_> {
             Self::LoginFailed { .. } => "login.failed",
             Self::LoginThrottled { .. } => "login.throttled",
             Self::LoginLocked { .. } => "login.locked",
+            Self::ApiKey { event, .. } => match *event {
+                "created" => "api_key.created",
+                "rolled" => "api_key.rolled",
+                "revoked" => "api_key.revoked",
+                _ => "api_key.used",
+            },
             Self::PasswordRehashed { .. } => "password.rehashed",
         }
     }

@@ -1,0 +1,184 @@
+//! The decision about one request.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, Request, Uri, header::AUTHORIZATION};
+
+use super::{
+    PresentedApiKey,
+    examine::{Examined, Examiner},
+    lookup::{Answer, Row, RowWait},
+};
+use crate::{
+    deny::{self, Answers},
+    error::{AuthError, AuthErrorKind},
+    event::AuthEvent,
+    extract::{Bearer, Header, TokenExtractor, is_b64token},
+    head::RequestHead,
+    principal::{Anonymous, Origin, Principal},
+};
+
+#[derive(Clone)]
+pub(super) struct Config {
+    pub(super) examiner: Arc<Examiner>,
+    pub(super) answers: Arc<Answers>,
+    /// `answers`, for the guards inside.
+    origin: Origin,
+    header: Header,
+    bearer: Bearer,
+    pub(super) optional: bool,
+    pub(super) skips: Vec<Arc<Predicate>>,
+    pub(super) strip: bool,
+}
+
+pub(super) type Predicate = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
+
+/// What is to be done with a request.
+pub(super) enum Decision {
+    /// It passes as this caller, or as whom it was before.
+    Passes(Option<Caller>),
+    Denied(AuthError),
+    Ask(RowWait, Asked),
+}
+
+/// Whom a key stands for.
+pub(super) struct Caller {
+    principal: Principal,
+    pub(super) place: KeyPlace,
+}
+
+/// What is to be known when the store answers.
+pub(super) struct Asked {
+    presented: PresentedApiKey,
+    place: KeyPlace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyPlace {
+    /// `X-API-Key`, which caches do not know for a credential.
+    OwnHeader,
+    Authorization,
+}
+
+impl Config {
+    pub(super) fn new(examiner: Arc<Examiner>) -> Self {
+        let answers = Arc::new(Answers::default());
+        Self {
+            examiner,
+            origin: deny::origin(&answers),
+            answers,
+            header: Header::new(X_API_KEY),
+            bearer: Bearer::new(),
+            optional: false,
+            skips: Vec::new(),
+            strip: false,
+        }
+    }
+
+    pub(super) fn change_answers(&mut self, change: impl FnOnce(Answers) -> Answers) {
+        let answers = Answers::clone(&self.answers);
+        self.answers = Arc::new(change(answers));
+        self.origin = deny::origin(&self.answers);
+    }
+
+    pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision {
+        if self.skips.iter().any(|names| names(head)) {
+            self.answers.events.tell(|| AuthEvent::Skipped);
+            return Decision::Passes(None);
+        }
+        self.look(head).unwrap_or_else(Decision::Denied)
+    }
+
+    fn look(&self, head: RequestHead<'_>) -> Result<Decision, AuthError> {
+        let found = head.extensions().get::<Principal>();
+        let own = self.header.extract(head)?;
+        let bearer = self.bearer.extract(head)?;
+        let (credential, place) = match (&own, &bearer) {
+            // RFC 6750 §2: one method in each request.
+            (Some(_), Some(_)) => return Err(AuthErrorKind::MultipleCredentials.into()),
+            (Some(own), None) => (own.token(), KeyPlace::OwnHeader),
+            (None, Some(bearer)) if self.claims(bearer.token()) => {
+                (bearer.token(), KeyPlace::Authorization)
+            }
+            // A form of its own, and another layer's: it has seen it, or it will.
+            (None, _) if self.optional => {
+                if found.is_none() {
+                    self.answers.events.tell(|| AuthEvent::Anonymous);
+                }
+                return Ok(Decision::Passes(None));
+            }
+            (None, Some(bearer)) => return Err(self.no_key(bearer.token())),
+            (None, None) => return Err(AuthErrorKind::MissingCredential.into()),
+        };
+        // A token, and now a key.
+        if found.is_some() {
+            return Err(AuthErrorKind::MultipleCredentials.into());
+        }
+        match self.examiner.examine(credential) {
+            Examined::Wait(wait, presented) => Ok(Decision::Ask(wait, Asked { presented, place })),
+            Examined::Done(Ok(row)) => Ok(Decision::Passes(Some(self.caller(&row, place, true)))),
+            Examined::Done(Err(error)) if error.kind() == AuthErrorKind::InvalidApiKey => {
+                Err(self.no_key(credential))
+            }
+            Examined::Done(Err(error)) => Err(error),
+        }
+    }
+
+    /// Decides by what the store said.
+    pub(super) fn conclude(&self, answer: Answer, asked: &Asked) -> Result<Caller, AuthError> {
+        let row = self.examiner.conclude(answer, &asked.presented)?;
+        Ok(self.caller(&row, asked.place, false))
+    }
+
+    fn caller(&self, row: &Row, place: KeyPlace, remembered: bool) -> Caller {
+        let principal = row.caller.with_origin(Some(self.origin.clone()));
+        self.answers.events.tell(|| AuthEvent::Allowed {
+            caller: &principal,
+            remembered,
+        });
+        Caller { principal, place }
+    }
+
+    fn claims(&self, credential: &[u8]) -> bool {
+        str::from_utf8(credential).is_ok_and(|text| self.examiner.format.claims(text))
+    }
+
+    /// RFC 6750 §2.1, §3.1: what is no `b64token` is a malformed request.
+    fn no_key(&self, credential: &[u8]) -> AuthError {
+        if is_b64token(credential) {
+            AuthErrorKind::InvalidApiKey.into()
+        } else {
+            AuthErrorKind::MalformedCredential.into()
+        }
+    }
+
+    /// Prepares a request that passes for the inner service.
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, caller: Option<Caller>) {
+        if self.strip {
+            self.remove_key(request);
+        }
+        let extensions = request.extensions_mut();
+        if let Some(Caller { principal, .. }) = caller {
+            extensions.remove::<Anonymous>();
+            extensions.insert(principal);
+        } else if extensions.get::<Principal>().is_none() {
+            extensions.insert(Anonymous::new(Some(self.origin.clone())));
+        }
+    }
+
+    fn remove_key<B>(&self, request: &mut Request<B>) {
+        let ours = match self.bearer.extract(RequestHead::of(request)) {
+            Ok(Some(bearer)) => self.claims(bearer.token()),
+            Ok(None) => false,
+            // Several lines, on a request that was skipped: one may be a key.
+            Err(_) => true,
+        };
+        let headers: &mut HeaderMap = request.headers_mut();
+        if ours {
+            headers.remove(AUTHORIZATION);
+        }
+        self.header.strip(headers, &mut Uri::default());
+    }
+}
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");

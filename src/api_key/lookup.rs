@@ -1,0 +1,265 @@
+//! What this process knows of keys, and one question to the store at a time about each of them.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use quick_cache::sync::Cache;
+use tokio::{runtime, sync::oneshot, time::timeout};
+
+use super::{ApiKeyId, ApiKeyRecord, ApiKeyStore};
+use crate::{
+    clock::Clock,
+    error::{AuthError, AuthErrorKind, StoreError},
+    principal::{Principal, PrincipalKind},
+};
+
+/// A key as the store had it, and whom it stands for.
+pub(super) struct Row {
+    pub(super) record: ApiKeyRecord,
+    pub(super) caller: Principal,
+}
+
+/// What the store said: a row, none, or nothing.
+pub(super) type Answer = Result<Option<Arc<Row>>, AuthError>;
+
+/// A near-cache of rows, and the questions that are under way.
+pub(super) struct Lookups {
+    known: Cache<ApiKeyId, (Arc<Row>, Instant)>,
+    /// Apart, so that invented identifiers do not push keys out.
+    unknown: Cache<ApiKeyId, Instant>,
+    flights: Mutex<HashMap<ApiKeyId, Arc<Flight>>>,
+    fetch: Box<Fetch>,
+    clock: Arc<dyn Clock>,
+    keep: Duration,
+    kind: PrincipalKind,
+}
+
+type Fetch = dyn Fn(Landing) + Send + Sync;
+
+/// What is remembered of a key.
+pub(super) struct Recalled {
+    pub(super) row: Option<Arc<Row>>,
+    fetched: Instant,
+    age: Duration,
+}
+
+pub(super) enum Found {
+    Recalled(Recalled),
+    Wait(RowWait),
+}
+
+/// A question under way, and who waits for its answer.
+#[derive(Default)]
+struct Flight(Mutex<Vec<oneshot::Sender<Answer>>>);
+
+/// The duty to end a flight; dropped, as by a panic, it ends the flight without an answer.
+struct Landing {
+    id: ApiKeyId,
+    flight: Arc<Flight>,
+    lookups: Arc<Lookups>,
+    landed: bool,
+}
+
+/// The answer of the store, which comes from a task of its own.
+pub(super) struct RowWait(oneshot::Receiver<Answer>);
+
+impl Lookups {
+    pub(super) fn new<S: ApiKeyStore>(
+        store: Arc<S>,
+        runtime: runtime::Handle,
+        clock: Arc<dyn Clock>,
+        keep: Duration,
+        kind: PrincipalKind,
+    ) -> Self {
+        let fetch = move |landing: Landing| {
+            let store = Arc::clone(&store);
+            // A task of its own: a client that hangs up must not take the answer of others along.
+            runtime.spawn(async move {
+                let found = timeout(PATIENCE, store.find(&landing.id)).await;
+                landing.land(found.unwrap_or_else(|late| Err(StoreError::unavailable(late))));
+            });
+        };
+        Self {
+            known: Cache::new(CAPACITY),
+            unknown: Cache::new(CAPACITY),
+            flights: Mutex::default(),
+            fetch: Box::new(fetch),
+            clock,
+            keep,
+            kind,
+        }
+    }
+
+    /// What is remembered of a key, while it may be believed.
+    pub(super) fn recall(&self, id: &ApiKeyId) -> Option<Recalled> {
+        let now = self.clock.monotonic();
+        let recalled = |row, fetched| Recalled {
+            row,
+            fetched,
+            age: now.saturating_duration_since(fetched),
+        };
+        if let Some((row, fetched)) = self.known.get(id) {
+            let recalled = recalled(Some(row), fetched);
+            return (recalled.age < self.keep).then_some(recalled);
+        }
+        let recalled = recalled(None, self.unknown.get(id)?);
+        recalled.refuses().then_some(recalled)
+    }
+
+    /// Asks the store, or joins who asks already.
+    ///
+    /// `instead` is what was remembered and does not do; what came since then does.
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        id: &ApiKeyId,
+        instead: Option<&Recalled>,
+    ) -> Result<Found, AuthError> {
+        let (sender, receiver) = oneshot::channel();
+        let mut flights = lock(&self.flights);
+        // What landed between the look into the cache and this lock lies in the cache.
+        if let Some(recalled) = self.recall(id)
+            && instead.is_none_or(|old| old.fetched != recalled.fetched)
+        {
+            return Ok(Found::Recalled(recalled));
+        }
+        if let Some(flight) = flights.get(id) {
+            lock(&flight.0).push(sender);
+            return Ok(Found::Wait(RowWait(receiver)));
+        }
+        if flights.len() >= MAX_FLIGHTS {
+            return Err(unavailable());
+        }
+        let flight = Arc::new(Flight(Mutex::new(vec![sender])));
+        flights.insert(id.clone(), Arc::clone(&flight));
+        drop(flights);
+        (self.fetch)(Landing {
+            id: id.clone(),
+            flight,
+            lookups: Arc::clone(self),
+            landed: false,
+        });
+        Ok(Found::Wait(RowWait(receiver)))
+    }
+
+    /// Forgets a key. What is being asked about it now is not remembered either.
+    pub(super) fn forget(&self, id: &ApiKeyId) {
+        let mut flights = lock(&self.flights);
+        flights.remove(id);
+        self.known.remove(id);
+        self.unknown.remove(id);
+    }
+
+    fn row(&self, record: ApiKeyRecord) -> Arc<Row> {
+        let mut caller = Principal::builder()
+            .kind(self.kind)
+            .subject(&record.owner)
+            .token_id(record.id.as_str())
+            .by_key();
+        for token in record.scope.iter() {
+            caller = caller.scope(token);
+        }
+        if let Some(end) = record.expires_at {
+            caller = caller.expires_at(end.to_calendar());
+        }
+        let caller = caller.build();
+        Arc::new(Row { record, caller })
+    }
+}
+
+impl Recalled {
+    /// Whether a refusal that rests on it stands: a key may have been rolled since.
+    pub(super) fn refuses(&self) -> bool {
+        self.age < NEGATIVE
+    }
+}
+
+impl Landing {
+    fn land(mut self, found: Result<Option<ApiKeyRecord>, StoreError>) {
+        let answer = found
+            .map(|record| record.map(|record| self.lookups.row(record)))
+            .map_err(|error| AuthError::unavailable_by(AuthErrorKind::StoreUnavailable, 1, error));
+        self.end(&answer);
+    }
+
+    fn end(&mut self, answer: &Answer) {
+        self.landed = true;
+        let Lookups { known, unknown, .. } = &*self.lookups;
+        let mut flights = lock(&self.lookups.flights);
+        // A key that was forgotten meanwhile is not remembered.
+        if flights
+            .get(&self.id)
+            .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
+        {
+            flights.remove(&self.id);
+            let now = self.lookups.clock.monotonic();
+            match answer {
+                Ok(Some(row)) => {
+                    unknown.remove(&self.id);
+                    known.insert(self.id.clone(), (Arc::clone(row), now));
+                }
+                Ok(None) => {
+                    known.remove(&self.id);
+                    unknown.insert(self.id.clone(), now);
+                }
+                Err(_) => {}
+            }
+        }
+        drop(flights);
+        // Nobody can join a flight that is out of the table.
+        for waiter in std::mem::take(&mut *lock(&self.flight.0)) {
+            // Its request may be gone.
+            let _ = waiter.send(answer.clone());
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if !self.landed {
+            self.end(&Err(unavailable()));
+        }
+    }
+}
+
+impl Future for RowWait {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let answer = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(answer.unwrap_or_else(|_| Err(unavailable())))
+    }
+}
+
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookups")
+            .field("known", &self.known.len())
+            .field("unknown", &self.unknown.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn unavailable() -> AuthError {
+    AuthError::unavailable(AuthErrorKind::StoreUnavailable, 1)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panicked left nothing half done: every change is a whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// About 10 MB of keys; a key that is pushed out costs a question to the store.
+const CAPACITY: usize = 10_000;
+/// A store that is this far behind gets no more questions.
+const MAX_FLIGHTS: usize = 1024;
+/// A request waits so long for its store; then it is 503.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an answer stands that refuses.
+const NEGATIVE: Duration = Duration::from_secs(5);

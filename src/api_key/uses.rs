@@ -1,0 +1,117 @@
+//! When keys were used last, noted off the path of requests.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use quick_cache::sync::Cache;
+use tokio::{runtime, sync::mpsc, time};
+
+use super::{ApiKeyId, ApiKeyRecord, ApiKeyStore};
+use crate::{
+    clock::{Clock, Timestamp},
+    event::{AuthEvent, Events},
+};
+
+/// Notes that keys are in use, each about once a minute.
+///
+/// A use goes into a bounded queue, and a task of its own writes it down. The task ends with this
+/// value, after it has written what it was told.
+pub(super) struct Uses {
+    queue: mpsc::Sender<(ApiKeyId, Timestamp)>,
+    /// When each key was queued last.
+    noted: Cache<ApiKeyId, Instant>,
+    clock: Arc<dyn Clock>,
+    events: Events,
+    lost: Arc<AtomicU64>,
+}
+
+impl Uses {
+    pub(super) fn new<S: ApiKeyStore>(
+        store: Arc<S>,
+        runtime: &runtime::Handle,
+        clock: Arc<dyn Clock>,
+        events: Events,
+    ) -> Self {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        let lost = Arc::default();
+        runtime.spawn(write_down(store, receiver, Arc::clone(&lost)));
+        Self {
+            queue,
+            noted: Cache::new(NOTED),
+            clock,
+            events,
+            lost,
+        }
+    }
+
+    /// Takes note of a use. It never waits.
+    pub(super) fn saw(&self, record: &ApiKeyRecord, now: Timestamp) {
+        let moment = self.clock.monotonic();
+        let recent = |noted: Instant| moment.saturating_duration_since(noted) < PERIOD;
+        if self.noted.get(&record.id).is_some_and(recent) {
+            return;
+        }
+        // Another node may have noted it.
+        if record
+            .last_used_at
+            .is_some_and(|last| now.since(last) < PERIOD)
+        {
+            return;
+        }
+        match self.queue.try_send((record.id.clone(), now)) {
+            Ok(()) => {
+                self.noted.insert(record.id.clone(), moment);
+                self.events.tell(|| AuthEvent::ApiKey {
+                    owner: &record.owner,
+                    id: record.id.as_str(),
+                    event: "used",
+                });
+            }
+            // Not noted: the key's next use tries again.
+            Err(_) => drop(self.lost.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+async fn write_down<S: ApiKeyStore>(
+    store: Arc<S>,
+    mut queue: mpsc::Receiver<(ApiKeyId, Timestamp)>,
+    lost: Arc<AtomicU64>,
+) {
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, BATCH).await > 0 {
+        let mut latest = HashMap::new();
+        for (id, at) in waiting.drain(..) {
+            let known = latest.entry(id).or_insert(at);
+            *known = at.max(*known);
+        }
+        let used: Vec<_> = latest.into_iter().collect();
+        // Not tried again: a store that fails is not helped by more, and a minute is not much.
+        if !matches!(
+            time::timeout(PATIENCE, store.touch(&used)).await,
+            Ok(Ok(()))
+        ) {
+            let count = u64::try_from(used.len()).unwrap_or(u64::MAX);
+            lost.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+const QUEUE: usize = 4096;
+const BATCH: usize = 256;
+/// About 1 MB.
+const NOTED: usize = 20_000;
+/// A key is written down at most once in this time.
+const PERIOD: Duration = Duration::from_secs(60);
+/// A store that hangs must not hold up the writing for good.
+const PATIENCE: Duration = Duration::from_secs(5);

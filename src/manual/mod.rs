@@ -12,6 +12,9 @@ pub mod issuing {}
 #[doc = include_str!("sessions.md")]
 pub mod sessions {}
 
+#[doc = include_str!("api_keys.md")]
+pub mod api_keys {}
+
 #[doc = include_str!("frameworks.md")]
 pub mod frameworks {}
 

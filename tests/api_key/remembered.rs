@@ -7,8 +7,8 @@ use tower::Layer;
 use tower_jwt_auth::{
     api_key::{ApiKeyLayer, ApiKeys},
     clock::{Clock, Timestamp},
-    error::AuthErrorKind,
-    revoke::{Broadcast, LIFETIME, Revocation, RevocationSet},
+    error::{AuthErrorKind, StoreError},
+    revoke::{Broadcast, Feed, LIFETIME, Revocation, RevocationSet},
 };
 
 use crate::support::{Fixture, Inner, ask, format, issue, settle, x_api_key};
@@ -165,19 +165,31 @@ async fn a_key_outlives_the_logout_of_its_owner() {
         .is("401/it", "the key itself");
 }
 
+/// A feed whose store is away.
+struct Away;
+
+impl Feed for Away {
+    async fn load(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
+        Err(StoreError::unavailable("unplugged"))
+    }
+
+    async fn next(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
+        Err(StoreError::unavailable("unplugged"))
+    }
+}
+
 #[tokio::test]
-async fn where_the_revocation_set_is_out_of_date_a_key_is_503() {
+async fn where_the_revocation_set_was_never_loaded_a_key_is_503() {
     let fixture = Fixture::new();
-    let news = Broadcast::new();
-    let never = RevocationSet::follow(news.feed())
-        .unwrap()
-        .max_age(Duration::ZERO);
-    assert!(never.loaded(SECOND).await);
-    let keys = fixture.builder().revocation(never).build().unwrap();
+    let never = RevocationSet::follow(Away).unwrap();
+    let keys = fixture.builder().revocation(never.clone()).build().unwrap();
     let key = issue(&keys).await;
-    std::thread::sleep(Duration::from_millis(2));
-    let answer = ask(&keys, key.expose()).await.is("503", "stale");
+    let answer = ask(&keys, key.expose()).await.is("503", "never loaded");
     answer.because(AuthErrorKind::RevocationUnavailable);
+    // What is known to be revoked stays so.
+    let until = Timestamp::from(std::time::SystemTime::now()).plus(LIFETIME);
+    never.insert(&Revocation::token(key.id().as_str(), until));
+    ask(&keys, key.expose()).await.is("401/it", "revoked");
 }
 
 #[tokio::test]

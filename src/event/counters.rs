@@ -52,6 +52,7 @@ impl EventSink for Counters {
             AuthEvent::ApiKey { event, .. } => {
                 metrics::counter!("jwt_api_keys_total", "event" => *event).increment(1);
             }
+            AuthEvent::PasswordChanged { .. } => login("password_changed", ""),
             AuthEvent::PasswordRehashed { .. } => login("rehashed", ""),
         }
     }

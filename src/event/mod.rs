@@ -178,6 +178,12 @@ pub enum AuthEvent<'a> {
         /// `created`, `rolled`, `revoked`, or `used`; the last one is told about once a minute.
         event: &'static str,
     },
+    /// Somebody changed their password.
+    #[non_exhaustive]
+    PasswordChanged {
+        /// Whose it is.
+        subject: &'a str,
+    },
     /// The hash of a password was replaced by one of today's kind.
     #[non_exhaustive]
     PasswordRehashed {
@@ -215,6 +221,7 @@ impl AuthEvent<'_> {
                 "revoked" => "api_key.revoked",
                 _ => "api_key.used",
             },
+            Self::PasswordChanged { .. } => "password.changed",
             Self::PasswordRehashed { .. } => "password.rehashed",
         }
     }

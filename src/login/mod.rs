@@ -28,10 +28,14 @@
 //! }
 //! ```
 
+mod admin;
 mod attempt;
 mod builder;
+mod change;
 mod device;
+mod grants;
 mod identifier;
+mod one_time;
 mod password;
 mod throttle;
 mod throttle_memory;
@@ -39,10 +43,14 @@ mod use_case;
 mod user;
 
 pub use self::{
+    admin::{UserAdmin, UserEntry},
     attempt::{Accepted, Attempt, LoginOutcome},
     builder::LoginBuilder,
+    change::PasswordChange,
     device::{DeviceCookies, TrustedDevice},
+    grants::UserGrants,
     identifier::{Identifier, IdentifierError},
+    one_time::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken},
     password::{
         Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,
         Verification,

@@ -63,6 +63,10 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         }
     }
 
+    pub(super) fn inner(&self) -> &Inner<U, T> {
+        &self.inner
+    }
+
     /// Tries to sign somebody in.
     ///
     /// # Panics
@@ -232,7 +236,11 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         Ok((admission, user))
     }
 
-    async fn verify(&self, password: &Password, user: Option<&User>) -> Result<Verified, Stopped> {
+    pub(super) async fn verify(
+        &self,
+        password: &Password,
+        user: Option<&User>,
+    ) -> Result<Verified, Stopped> {
         let stored = user.and_then(|user| user.password.as_ref());
         let first = self.hasher.verify(password, stored).await;
         let unusable = first == Err(PasswordError::UnusableHash);
@@ -247,8 +255,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
                 outdated: verification.is_outdated(),
                 unusable,
             }),
-            Err(PasswordError::Busy { retry_after }) => Err(Stopped::Busy(retry_after)),
-            Err(_) => Err(Stopped::Busy(SECOND)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -291,14 +298,14 @@ impl<U, T> fmt::Debug for Login<U, T> {
     }
 }
 
-struct Verified {
-    matches: bool,
+pub(super) struct Verified {
+    pub(super) matches: bool,
     outdated: bool,
     unusable: bool,
 }
 
 /// Why an attempt came to no verdict.
-enum Stopped {
+pub(super) enum Stopped {
     Wait(Duration),
     Busy(Duration),
     Store(StoreError),
@@ -307,6 +314,15 @@ enum Stopped {
 impl From<StoreError> for Stopped {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<PasswordError> for Stopped {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy { retry_after } => Self::Busy(retry_after),
+            _ => Self::Busy(SECOND),
+        }
     }
 }
 
@@ -320,7 +336,7 @@ impl From<Denied> for Stopped {
     }
 }
 
-fn note_store(error: &StoreError) {
+pub(super) fn note_store(error: &StoreError) {
     #[cfg(feature = "tracing")]
     tracing::warn!(%error, "a store failed during a login");
     #[cfg(not(feature = "tracing"))]

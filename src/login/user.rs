@@ -102,7 +102,9 @@ impl NewUser {
 /// Where users are kept.
 ///
 /// A project with a table of its own implements this on it; `find` and `replace_hash` are enough
-/// for signing in, and a project that registers people elsewhere answers `false` to `create`.
+/// for signing in, `find_by_subject` serves refreshes and changes of the password, and a project that
+/// registers people elsewhere answers `false` to `create`. The stores of this crate implement
+/// [`UserAdmin`](crate::login::UserAdmin) as well.
 ///
 /// # Security
 ///
@@ -117,6 +119,12 @@ pub trait UserStore: Send + Sync + 'static {
     fn find(
         &self,
         identifier: &Identifier,
+    ) -> impl Future<Output = Result<Option<User>, StoreError>> + Send;
+
+    /// The user of this subject, disabled ones included.
+    fn find_by_subject(
+        &self,
+        subject: &str,
     ) -> impl Future<Output = Result<Option<User>, StoreError>> + Send;
 
     /// Replaces the hash of a user's password where it still is `old`, byte by byte; `false` where it

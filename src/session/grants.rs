@@ -50,6 +50,16 @@ impl Grants {
         self
     }
 
+    /// The same with these roles and no others.
+    pub fn with_roles<I>(mut self, roles: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.roles.clear();
+        self.roles(roles)
+    }
+
     /// The scope, space separated (RFC 6749 §3.3): the claim `scope`.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = scope.into();

@@ -53,6 +53,11 @@ impl UserStore for Users {
         }
     }
 
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+        let rows = self.rows.lock().unwrap();
+        Ok(rows.values().find(|user| user.subject == subject).cloned())
+    }
+
     async fn replace_hash(
         &self,
         _: &str,

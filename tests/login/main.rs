@@ -7,7 +7,10 @@
 )]
 
 mod api_keys;
+mod change;
 mod devices;
+#[cfg(feature = "aws-lc-rs")]
+mod grants;
 mod hostile;
 mod passwords;
 mod sign_in;

@@ -60,6 +60,12 @@ impl UserStore for Users {
         Ok(self.rows.lock().unwrap().get(identifier.as_str()).cloned())
     }
 
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+        self.up()?;
+        let rows = self.rows.lock().unwrap();
+        Ok(rows.values().find(|user| user.subject == subject).cloned())
+    }
+
     async fn replace_hash(
         &self,
         subject: &str,

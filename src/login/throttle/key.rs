@@ -117,6 +117,10 @@ impl ThrottleKeys {
         self.digest(b"device", &[device])
     }
 
+    pub(super) fn change(&self, subject: &str) -> ThrottleKey {
+        self.digest(b"change", &[subject.as_bytes()])
+    }
+
     fn digest(&self, kind: &[u8], parts: &[&[u8]]) -> ThrottleKey {
         // HMAC takes a key of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose()) else {
@@ -163,6 +167,7 @@ mod tests {
             keys.name(&ada),
             keys.lock(&ada),
             keys.device(b"ada"),
+            keys.change("ada"),
             other.name(&ada),
         ];
         for (at, key) in all.iter().enumerate() {

@@ -93,7 +93,7 @@ impl ThrottleRow {
     }
 
     /// What time alone has changed: the open attempts failed when their hold was over.
-    fn catch_up(&mut self, rule: &ThrottleRule, now: Timestamp) {
+    pub(crate) fn catch_up(&mut self, rule: &ThrottleRule, now: Timestamp) {
         if self.open > 0 && now >= self.open_until {
             let (lost, then) = (self.open, self.open_until);
             self.open = 0;

@@ -121,6 +121,25 @@ impl<T: ThrottleStore> Turnstile<T> {
         })
     }
 
+    /// Counts an attempt to change a password, for its subject.
+    pub(in crate::login) async fn admit_change(
+        &self,
+        subject: &str,
+    ) -> Result<Reservation, Denied> {
+        let give_up = Instant::now() + self.patience;
+        let key = self.keys.change(subject);
+        self.pass(&key, &ThrottleRule::PAIR, give_up).await
+    }
+
+    /// Writes down what came of an attempt to change a password.
+    pub(in crate::login) async fn settle_change(
+        &self,
+        reservation: Reservation,
+        outcome: AttemptOutcome,
+    ) {
+        self.settle_one(reservation, outcome).await;
+    }
+
     /// Writes down what came of an attempt; whether it locked the name.
     ///
     /// A store that fails here changes nothing about the answer: the attempt was counted already, and

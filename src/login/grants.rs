@@ -1,0 +1,63 @@
+//! The users' roles, asked for at every refresh.
+
+use crate::{
+    error::StoreError,
+    login::UserStore,
+    principal::PrincipalKind,
+    session::{GrantSource, Grants, Session},
+};
+
+/// Gives sessions the roles that their users have now, and nothing to users who are disabled or gone.
+///
+/// Scope, permissions and claims stay those that the session was started with. Sessions of guests and
+/// services keep all of theirs: they are no users of the store.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "aws-lc-rs")]
+/// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_jwt_auth::{
+///     issue::{KeyRing, TokenIssuer},
+///     key::{Algorithm, SigningKey},
+///     login::UserGrants,
+///     session::Sessions,
+///     store::MemoryStore,
+/// };
+///
+/// let store = MemoryStore::new();
+/// let issuer = TokenIssuer::builder(KeyRing::new(SigningKey::generate(Algorithm::EdDsa)?)?)
+///     .issuer("https://auth.example")
+///     .audience("api")
+///     .build()?;
+/// let sessions = Sessions::builder(issuer, store.clone())
+///     .grant_source(UserGrants::new(store))
+///     .build()?;
+/// # let _ = sessions;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct UserGrants<U> {
+    users: U,
+}
+
+impl<U: UserStore> UserGrants<U> {
+    /// Over these users.
+    #[must_use]
+    pub fn new(users: U) -> Self {
+        Self { users }
+    }
+}
+
+impl<U: UserStore> GrantSource for UserGrants<U> {
+    async fn grants(&self, session: &Session) -> Result<Option<Grants>, StoreError> {
+        let kept = session.grants().clone();
+        if session.kind() != PrincipalKind::User {
+            return Ok(Some(kept));
+        }
+        let user = self.users.find_by_subject(session.subject()).await?;
+        let user = user.filter(|user| !user.disabled);
+        Ok(user.map(|user| kept.with_roles(user.roles)))
+    }
+}

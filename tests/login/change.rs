@@ -1,0 +1,161 @@
+//! Changing a password that is known.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tower_jwt_auth::{
+    error::StoreError,
+    login::{
+        Identifier, Login, LoginOutcome, MemoryThrottle, NewUser, PasswordChange, PasswordHash,
+        User, UserAdmin, UserStore,
+    },
+    secret::SecretKey,
+    store::MemoryStore,
+    test_util::TestClock,
+};
+
+use crate::support::{Fixture, attempt, cheap, password};
+
+#[tokio::test]
+async fn the_new_password_signs_in_and_the_old_one_does_not() {
+    let fixture = Fixture::new().await;
+    let login = fixture.login();
+    let (old, new) = (password("right"), password("newer"));
+    let changed = login.change_password("user-1", &old, &new).await;
+    assert_eq!(changed, PasswordChange::Changed);
+    let outcome = login.attempt(&attempt("ada", "newer")).await;
+    assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+    let outcome = login.attempt(&attempt("ada", "right")).await;
+    assert!(matches!(outcome, LoginOutcome::Refused));
+    let outcome = login.attempt(&attempt("bob", "right")).await;
+    assert!(
+        matches!(outcome, LoginOutcome::Accepted(_)),
+        "nobody else's"
+    );
+    let again = login
+        .change_password("user-1", &old, &password("third"))
+        .await;
+    assert_eq!(again, PasswordChange::Refused);
+}
+
+/// Whoever holds a stolen session has as many guesses as at the login, and takes none of the owner's.
+#[tokio::test]
+async fn u5_guessing_the_old_password_is_throttled_apart_from_the_login() {
+    let fixture = Fixture::new().await;
+    let login = fixture.login();
+    let new = password("newer");
+    for _ in 0..5 {
+        let guess = login
+            .change_password("user-1", &password("wrong"), &new)
+            .await;
+        assert_eq!(guess, PasswordChange::Refused);
+    }
+    let second = Duration::from_secs(1);
+    let waiting = PasswordChange::Wait {
+        retry_after: second,
+    };
+    let right = password("right");
+    assert_eq!(login.change_password("user-1", &right, &new).await, waiting);
+    let outcome = login.attempt(&attempt("ada", "right")).await;
+    assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+    let other = login.change_password("user-2", &right, &new).await;
+    assert_eq!(other, PasswordChange::Changed);
+    fixture.advance(1);
+    let changed = login.change_password("user-1", &right, &new).await;
+    assert_eq!(changed, PasswordChange::Changed);
+}
+
+#[tokio::test]
+async fn nobody_and_the_disabled_change_nothing() {
+    let fixture = Fixture::new().await;
+    let login = fixture.login();
+    let (old, new) = (password("right"), password("newer"));
+    let hash = fixture.hasher.hash(&old).await.unwrap();
+    let disabled = User::new("user-3").password(hash).disabled(true);
+    fixture.users.put("eve", disabled);
+    fixture.users.put("key", User::new("user-4"));
+    for subject in ["user-3", "user-4", "nobody"] {
+        let changed = login.change_password(subject, &old, &new).await;
+        assert_eq!(changed, PasswordChange::Refused, "{subject}");
+    }
+    fixture.users.down.store(true, Ordering::Relaxed);
+    let changed = login.change_password("user-1", &old, &new).await;
+    assert_eq!(changed, PasswordChange::Unavailable);
+}
+
+#[tokio::test]
+async fn one_of_two_changes_at_once_wins() {
+    let hasher = cheap().build().unwrap();
+    for _ in 0..10 {
+        let store = MemoryStore::new();
+        let ada = Identifier::new("ada").unwrap();
+        let hash = hasher.hash(&password("right")).await.unwrap();
+        let user = NewUser::new("user-1", ada, hash);
+        assert!(UserStore::create(&store, user).await.unwrap());
+        let secret = SecretKey::from_bytes([9; 32]).unwrap();
+        let login = Login::builder(store.clone(), store, secret);
+        let login = login.hasher(hasher.clone()).build();
+        let (right, one, two) = (password("right"), password("one"), password("two"));
+        let changes = tokio::join!(
+            login.change_password("user-1", &right, &one),
+            login.change_password("user-1", &right, &two),
+        );
+        let winner = match changes {
+            (PasswordChange::Changed, PasswordChange::Refused) => "one",
+            (PasswordChange::Refused, PasswordChange::Changed) => "two",
+            other => panic!("{other:?}"),
+        };
+        let outcome = login.attempt(&attempt("ada", winner)).await;
+        assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+    }
+}
+
+/// A login upgrades the hash of the same password between the look and the change.
+#[derive(Clone)]
+struct Upgrading(MemoryStore, PasswordHash);
+
+impl UserStore for Upgrading {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+        self.0.find(identifier).await
+    }
+
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+        let found = self.0.find_by_subject(subject).await;
+        self.0.set_password(subject, &self.1).await?;
+        found
+    }
+
+    async fn replace_hash(
+        &self,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        self.0.replace_hash(subject, old, new).await
+    }
+
+    async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
+        UserStore::create(&self.0, user).await
+    }
+}
+
+#[tokio::test]
+async fn a_hash_that_is_upgraded_meanwhile_is_no_wrong_password() {
+    let hasher = cheap().build().unwrap();
+    let right = password("right");
+    let first = hasher.hash(&right).await.unwrap();
+    let upgraded = hasher.hash(&right).await.unwrap();
+    let store = Upgrading(MemoryStore::new(), upgraded);
+    let user = NewUser::new("user-1", Identifier::new("ada").unwrap(), first);
+    assert!(UserStore::create(&store, user).await.unwrap());
+    let throttle = MemoryThrottle::with_clock(TestClock::new());
+    let secret = SecretKey::from_bytes([9; 32]).unwrap();
+    let login = Login::builder(store, throttle, secret)
+        .hasher(hasher)
+        .build();
+    let changed = login
+        .change_password("user-1", &right, &password("newer"))
+        .await;
+    assert_eq!(changed, PasswordChange::Changed);
+    let outcome = login.attempt(&attempt("ada", "newer")).await;
+    assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+}

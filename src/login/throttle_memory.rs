@@ -69,6 +69,38 @@ impl MemoryThrottle {
         self.rows().is_empty()
     }
 
+    /// A counter as it stands; the default one where there is none.
+    #[cfg(any(test, feature = "test-util"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    #[must_use]
+    pub fn row(&self, key: &ThrottleKey) -> ThrottleRow {
+        self.rows().get(key).copied().unwrap_or_default()
+    }
+
+    /// The time by which it counts.
+    #[cfg(any(test, feature = "test-util"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// Makes a counter older: takes this much from all of its times.
+    #[cfg(any(test, feature = "test-util"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn age(&self, key: &ThrottleKey, by: std::time::Duration) {
+        if let Some(row) = self.rows().get_mut(key) {
+            for time in [
+                &mut row.batch,
+                &mut row.open_until,
+                &mut row.blocked_until,
+                &mut row.forgotten_at,
+            ] {
+                *time = time.minus(by);
+            }
+        }
+    }
+
     fn now(&self) -> Timestamp {
         let since = self.clock.monotonic().saturating_duration_since(self.start);
         // Not zero, which is the time of a row that was never used.

@@ -1,5 +1,13 @@
 //! Sessions in this process: for tests, for development, for one node that may forget.
 
+mod api_keys;
+#[cfg(feature = "password")]
+mod one_time;
+#[cfg(feature = "password")]
+mod throttle;
+#[cfg(feature = "password")]
+mod users;
+
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
@@ -8,7 +16,10 @@ use std::{
 };
 
 use super::{ENDED_FOR, LISTED, REVOKED_FOR};
+#[cfg(feature = "password")]
+use crate::login::MemoryThrottle;
 use crate::{
+    api_key::{ApiKeyId, ApiKeyRecord},
     clock::{Clock, SystemClock, Timestamp},
     error::{ConfigError, StoreError},
     refresh::{
@@ -26,7 +37,8 @@ use crate::{
 /// It holds at most [`max_sessions`](Self::max_sessions). Where it is full, sessions that have ended
 /// make room; where all of them are alive, no other one is started
 /// ([`StoreErrorKind::Unavailable`](crate::error::StoreErrorKind::Unavailable)), because a flood of
-/// guests must not sign anybody out.
+/// guests must not sign anybody out. Users and API keys, whom an administrator or a limit on
+/// registrations admits, are not bounded.
 ///
 /// # Examples
 ///
@@ -69,6 +81,13 @@ struct Shared {
     clock: Arc<dyn Clock>,
     news: Broadcast,
     state: Mutex<State>,
+    api_keys: Mutex<HashMap<ApiKeyId, ApiKeyRecord>>,
+    #[cfg(feature = "password")]
+    users: Mutex<users::Users>,
+    #[cfg(feature = "password")]
+    throttle: MemoryThrottle,
+    #[cfg(feature = "password")]
+    one_time: Mutex<one_time::Tokens>,
 }
 
 struct State {
@@ -106,6 +125,13 @@ impl MemoryStore {
         Self {
             shared: Arc::new(Shared {
                 news: Broadcast::with_clock(Arc::clone(&clock)),
+                api_keys: Mutex::default(),
+                #[cfg(feature = "password")]
+                users: Mutex::default(),
+                #[cfg(feature = "password")]
+                throttle: MemoryThrottle::with_clock(Arc::clone(&clock)),
+                #[cfg(feature = "password")]
+                one_time: Mutex::default(),
                 clock,
                 state: Mutex::new(State {
                     sessions: HashMap::new(),
@@ -328,7 +354,11 @@ impl SessionStore for MemoryStore {
             .map(|row| row.record.id)
             .take(limit as usize)
             .collect();
-        Ok(state.remove(&ids))
+        let sessions = state.remove(&ids);
+        drop(state);
+        #[cfg(feature = "password")]
+        let sessions = sessions + self.purge_one_time(limit);
+        Ok(sessions)
     }
 }
 

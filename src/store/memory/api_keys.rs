@@ -1,0 +1,88 @@
+//! API keys.
+
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::MemoryStore;
+use crate::{
+    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, PreviousSecret, SecretDigest},
+    clock::Timestamp,
+    error::StoreError,
+};
+
+impl MemoryStore {
+    fn api_keys(&self) -> MutexGuard<'_, HashMap<ApiKeyId, ApiKeyRecord>> {
+        let keys = self.shared.api_keys.lock();
+        keys.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ApiKeyStore for MemoryStore {
+    async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKeyRecord>, StoreError> {
+        Ok(self.api_keys().get(id).cloned())
+    }
+
+    async fn list(&self, owner: &str) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        let keys = self.api_keys();
+        let theirs = keys.values().filter(|record| record.owner == owner);
+        let mut records: Vec<_> = theirs.cloned().collect();
+        records.sort_by(|a, b| (Reverse(a.created_at), &a.id).cmp(&(Reverse(b.created_at), &b.id)));
+        Ok(records)
+    }
+
+    async fn create(&self, record: &ApiKeyRecord) -> Result<bool, StoreError> {
+        let mut keys = self.api_keys();
+        if keys.contains_key(&record.id) {
+            return Ok(false);
+        }
+        keys.insert(record.id.clone(), record.clone());
+        Ok(true)
+    }
+
+    async fn roll(
+        &self,
+        id: &ApiKeyId,
+        owner: &str,
+        secret: &SecretDigest,
+        display_start: &str,
+        overlap: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut keys = self.api_keys();
+        let now = self.now();
+        let live = |record: &&mut ApiKeyRecord| {
+            record.owner == owner
+                && record.revoked_at.is_none()
+                && record.expires_at.is_none_or(|end| now < end)
+        };
+        let Some(record) = keys.get_mut(id).filter(live) else {
+            return Ok(false);
+        };
+        record.previous = Some(PreviousSecret::new(record.secret, now.plus(overlap)));
+        record.secret = *secret;
+        record.display_start = display_start.to_owned();
+        Ok(true)
+    }
+
+    async fn revoke(&self, id: &ApiKeyId, owner: &str) -> Result<bool, StoreError> {
+        let mut keys = self.api_keys();
+        let now = self.now();
+        let record = keys.get_mut(id).filter(|record| record.owner == owner);
+        Ok(record
+            .map(|record| record.revoked_at.get_or_insert(now))
+            .is_some())
+    }
+
+    async fn touch(&self, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
+        let mut keys = self.api_keys();
+        for (id, at) in used {
+            if let Some(record) = keys.get_mut(id) {
+                record.last_used_at = record.last_used_at.max(Some(*at));
+            }
+        }
+        Ok(())
+    }
+}

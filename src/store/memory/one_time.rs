@@ -1,0 +1,86 @@
+//! Tokens that are good for one use.
+
+use std::{
+    collections::HashMap,
+    sync::{MutexGuard, PoisonError},
+};
+
+use super::MemoryStore;
+use crate::{
+    clock::Timestamp,
+    error::StoreError,
+    login::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+};
+
+pub(super) type Tokens = HashMap<[u8; 32], Row>;
+
+pub(super) struct Row {
+    purpose: OneTimePurpose,
+    subject: String,
+    expires_at: Timestamp,
+}
+
+impl MemoryStore {
+    fn one_time(&self) -> MutexGuard<'_, Tokens> {
+        let tokens = self.shared.one_time.lock();
+        tokens.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn purge_one_time(&self, limit: u32) -> u64 {
+        let mut tokens = self.one_time();
+        let now = self.now();
+        let over = tokens.iter().filter(|(_, row)| now >= row.expires_at);
+        let over: Vec<_> = over
+            .map(|(digest, _)| *digest)
+            .take(limit as usize)
+            .collect();
+        for digest in &over {
+            tokens.remove(digest);
+        }
+        over.len() as u64
+    }
+}
+
+impl OneTimeStore for MemoryStore {
+    async fn issue(&self, token: NewOneTime) -> Result<(), StoreError> {
+        let mut tokens = self.one_time();
+        if tokens.len() >= MOST {
+            let now = self.now();
+            tokens.retain(|_, row| now < row.expires_at);
+        }
+        if tokens.len() >= MOST {
+            return Err(StoreError::unavailable("the store is full of tokens"));
+        }
+        let row = Row {
+            purpose: token.purpose,
+            subject: token.subject,
+            expires_at: self.now().plus(token.lifetime),
+        };
+        tokens.entry(*token.digest.as_bytes()).or_insert(row);
+        Ok(())
+    }
+
+    async fn redeem(
+        &self,
+        digest: &OneTimeDigest,
+        purpose: OneTimePurpose,
+    ) -> Result<Option<String>, StoreError> {
+        let mut tokens = self.one_time();
+        let now = self.now();
+        let key = digest.as_bytes();
+        if tokens.get(key).is_none_or(|row| row.purpose != purpose) {
+            return Ok(None);
+        }
+        let spent = tokens.remove(key).filter(|row| now < row.expires_at);
+        Ok(spent.map(|row| row.subject))
+    }
+
+    async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {
+        self.one_time()
+            .retain(|_, row| row.subject != subject || row.purpose != purpose);
+        Ok(())
+    }
+}
+
+/// About 20 MB.
+const MOST: usize = 100_000;

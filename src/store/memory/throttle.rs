@@ -1,0 +1,41 @@
+//! Counters of login attempts.
+
+use super::MemoryStore;
+use crate::{
+    error::StoreError,
+    login::{
+        AttemptOutcome, MemoryThrottle, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule,
+        ThrottleStore,
+    },
+};
+
+impl MemoryStore {
+    /// The counters of login attempts.
+    #[cfg_attr(docsrs, doc(cfg(feature = "password")))]
+    #[must_use]
+    pub fn throttle(&self) -> &MemoryThrottle {
+        &self.shared.throttle
+    }
+}
+
+impl ThrottleStore for MemoryStore {
+    async fn reserve(
+        &self,
+        key: &ThrottleKey,
+        rule: &ThrottleRule,
+    ) -> Result<Reserve<Reservation>, StoreError> {
+        self.shared.throttle.reserve(key, rule).await
+    }
+
+    async fn settle(
+        &self,
+        reservation: Reservation,
+        outcome: AttemptOutcome,
+    ) -> Result<Settled, StoreError> {
+        self.shared.throttle.settle(reservation, outcome).await
+    }
+
+    async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {
+        self.shared.throttle.clear(key).await
+    }
+}

@@ -1,0 +1,138 @@
+//! Users.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{MutexGuard, PoisonError},
+};
+
+use super::MemoryStore;
+use crate::{
+    clock::Timestamp,
+    error::StoreError,
+    login::{Identifier, NewUser, PasswordHash, User, UserAdmin, UserEntry, UserStore},
+};
+
+/// Users by their subjects, and their names. Nobody is ever pushed out.
+#[derive(Default)]
+pub(super) struct Users {
+    rows: HashMap<String, Row>,
+    /// In the order of their bytes.
+    subjects: BTreeMap<String, String>,
+}
+
+struct Row {
+    identifier: Identifier,
+    password: Option<PasswordHash>,
+    roles: Vec<String>,
+    disabled: bool,
+    created_at: Timestamp,
+}
+
+impl MemoryStore {
+    fn lock_users(&self) -> MutexGuard<'_, Users> {
+        let users = self.shared.users.lock();
+        users.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn user(&self, users: &Users, subject: &str) -> Option<User> {
+        let row = users.rows.get(subject)?;
+        Some(User {
+            subject: subject.to_owned(),
+            password: row.password.clone(),
+            roles: row.roles.clone(),
+            disabled: row.disabled,
+            epoch: Some(self.lock().epoch(subject)),
+        })
+    }
+
+    fn change(&self, subject: &str, change: impl FnOnce(&mut Row)) -> bool {
+        self.lock_users()
+            .rows
+            .get_mut(subject)
+            .map(change)
+            .is_some()
+    }
+}
+
+impl UserStore for MemoryStore {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+        let users = self.lock_users();
+        let subject = users.subjects.get(identifier.as_str());
+        Ok(subject.and_then(|subject| self.user(&users, subject)))
+    }
+
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+        Ok(self.user(&self.lock_users(), subject))
+    }
+
+    async fn replace_hash(
+        &self,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        let mut users = self.lock_users();
+        let row = users.rows.get_mut(subject);
+        let is_old = |hash: &PasswordHash| hash.expose() == old.expose();
+        let Some(row) = row.filter(|row| row.password.as_ref().is_some_and(is_old)) else {
+            return Ok(false);
+        };
+        row.password = Some(new.clone());
+        Ok(true)
+    }
+
+    async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
+        let mut users = self.lock_users();
+        let name = user.identifier.as_str().to_owned();
+        if users.rows.contains_key(&user.subject) || users.subjects.contains_key(&name) {
+            return Ok(false);
+        }
+        users.subjects.insert(name, user.subject.clone());
+        let row = Row {
+            identifier: user.identifier,
+            password: Some(user.password),
+            roles: user.roles,
+            disabled: false,
+            created_at: self.now(),
+        };
+        users.rows.insert(user.subject, row);
+        Ok(true)
+    }
+}
+
+impl UserAdmin for MemoryStore {
+    async fn users(
+        &self,
+        after: Option<&Identifier>,
+        limit: u32,
+    ) -> Result<Vec<UserEntry>, StoreError> {
+        let users = self.lock_users();
+        let after = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_str()));
+        let page = users.subjects.range::<str, _>((after, Bound::Unbounded));
+        let entry = |subject: &String| {
+            let row = users.rows.get(subject)?;
+            Some(UserEntry {
+                subject: subject.clone(),
+                identifier: row.identifier.clone(),
+                roles: row.roles.clone(),
+                disabled: row.disabled,
+                created_at: row.created_at,
+            })
+        };
+        let entries = page.filter_map(|(_, subject)| entry(subject));
+        Ok(entries.take(limit as usize).collect())
+    }
+
+    async fn set_roles(&self, subject: &str, roles: &[String]) -> Result<bool, StoreError> {
+        Ok(self.change(subject, |row| row.roles = roles.to_vec()))
+    }
+
+    async fn set_disabled(&self, subject: &str, disabled: bool) -> Result<bool, StoreError> {
+        Ok(self.change(subject, |row| row.disabled = disabled))
+    }
+
+    async fn set_password(&self, subject: &str, hash: &PasswordHash) -> Result<bool, StoreError> {
+        Ok(self.change(subject, |row| row.password = Some(hash.clone())))
+    }
+}

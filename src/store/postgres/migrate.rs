@@ -5,7 +5,10 @@ use sqlx::{PgExecutor, PgPool};
 use super::fault;
 use crate::{error::StoreError, store::sql::Migration};
 
-const MIGRATIONS: &[Migration] = &[include_str!("migrations/0001_sessions.sql")];
+const MIGRATIONS: &[Migration] = &[
+    include_str!("migrations/0001_sessions.sql"),
+    include_str!("migrations/0002_login.sql"),
+];
 
 pub(super) async fn run(pool: &PgPool) -> Result<(), StoreError> {
     let mut connection = pool.acquire().await.map_err(StoreError::unavailable)?;

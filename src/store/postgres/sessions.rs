@@ -193,6 +193,30 @@ const PURGE_REVOCATIONS: &str = concat!(
      SELECT count(*) AS count FROM gone"
 );
 
+const PURGE_COUNTERS: &str = concat!(
+    "WITH old AS MATERIALIZED (
+       SELECT key FROM auth_throttle WHERE kept_until <= ",
+    now!(),
+    "
+       LIMIT $1 FOR UPDATE SKIP LOCKED
+     ), gone AS (
+       DELETE FROM auth_throttle t USING old WHERE t.key = old.key RETURNING 1
+     )
+     SELECT count(*) AS count FROM gone"
+);
+
+const PURGE_ONE_TIME: &str = concat!(
+    "WITH old AS MATERIALIZED (
+       SELECT digest FROM auth_one_time WHERE expires_at <= ",
+    now!(),
+    "
+       LIMIT $1 FOR UPDATE SKIP LOCKED
+     ), gone AS (
+       DELETE FROM auth_one_time t USING old WHERE t.digest = old.digest RETURNING 1
+     )
+     SELECT count(*) AS count FROM gone"
+);
+
 impl SessionStore for PostgresStore {
     async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
         let expected = session.epoch.map(i64::from);
@@ -331,10 +355,14 @@ impl SessionStore for PostgresStore {
                     .bind(millis(REVOKED_FOR))
             })
             .await?;
-        let revocations = self
-            .only_row(|| sqlx::query(PURGE_REVOCATIONS).bind(i64::from(limit)))
-            .await?;
-        Ok(Columns(&sessions).count()? + Columns(&revocations).count()?)
+        let mut purged = Columns(&sessions).count()?;
+        for others in [PURGE_REVOCATIONS, PURGE_COUNTERS, PURGE_ONE_TIME] {
+            let row = self
+                .only_row(|| sqlx::query(others).bind(i64::from(limit)))
+                .await?;
+            purged += Columns(&row).count()?;
+        }
+        Ok(purged)
     }
 }
 

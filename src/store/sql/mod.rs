@@ -4,6 +4,12 @@
 //! are whole milliseconds since 1970 in columns of 64 bits, which is what
 //! [`decide`](crate::refresh::decide) counts in.
 
+pub(super) mod api_key;
+#[cfg(feature = "password")]
+pub(super) mod login;
+#[cfg(feature = "password")]
+pub(super) mod throttle;
+
 use std::time::Duration;
 
 use sqlx::{ColumnIndex, Decode, Row, Type};
@@ -71,6 +77,15 @@ where
         self.0.try_get(name).map_err(StoreError::invalid)
     }
 
+    #[cfg(feature = "password")]
+    pub(super) fn maybe_text(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        self.0.try_get(name).map_err(StoreError::invalid)
+    }
+
+    pub(super) fn maybe_bytes(&self, name: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.try_get(name).map_err(StoreError::invalid)
+    }
+
     pub(super) fn bytes(&self, name: &'static str) -> Result<Vec<u8>, StoreError> {
         self.0.try_get(name).map_err(StoreError::invalid)
     }
@@ -107,7 +122,7 @@ where
                 rotated_at: self.maybe("rotated_at")?.map(Timestamp::from_millis),
                 reissues: narrow(self.number("reissues")?)?,
                 used_at: self.time("used_at")?,
-                idle: Duration::from_millis(narrow(self.number("idle_ms")?)?),
+                idle: duration(self.number("idle_ms")?)?,
                 expires_at: self.time("expires_at")?,
                 revoked: self.number("ended")? != 0,
             },
@@ -165,6 +180,10 @@ pub(super) fn target(revocation: &Revocation) -> (i64, &str, i64) {
         Target::Token(id) => (TOKEN, id, 0),
         Target::Subject { subject, epoch } => (SUBJECT, subject, i64::from(*epoch)),
     }
+}
+
+fn duration(millis: i64) -> Result<Duration, StoreError> {
+    narrow(millis).map(Duration::from_millis)
 }
 
 fn narrow<T: TryFrom<i64>>(number: i64) -> Result<T, StoreError> {

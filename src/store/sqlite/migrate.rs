@@ -11,7 +11,10 @@ use tokio::time;
 use super::fault;
 use crate::{error::StoreError, store::sql::Migration};
 
-const MIGRATIONS: &[Migration] = &[include_str!("migrations/0001_sessions.sql")];
+const MIGRATIONS: &[Migration] = &[
+    include_str!("migrations/0001_sessions.sql"),
+    include_str!("migrations/0002_login.sql"),
+];
 
 /// Puts the file into WAL mode. Unlike a statement that finds the file locked, this fails at once
 /// when another process does the same, so it is tried again.
@@ -86,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_triggers_use_the_constants_of_the_code() {
-        let [sql] = MIGRATIONS else {
+        let [sql, _] = MIGRATIONS else {
             panic!("look at the newest triggers");
         };
         let lifetime = format!("+ {}", LIFETIME.as_millis());

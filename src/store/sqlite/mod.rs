@@ -30,18 +30,32 @@
 //! | `auth_revocation` | what is revoked, for 35 minutes | `seq` | what is new, for the feed |
 //! | | | `until` | purging |
 //! | `auth_secret` | a secret that the server made itself | `name` | once, at the start |
+//! | `auth_user` | somebody who may sign in | `sub`; `identifier` | refreshes; logins, lists |
+//! | `auth_throttle` | a counter of login attempts, under a keyed digest | `key` | logins |
+//! | | | `kept_until` | purging |
+//! | `auth_api_key` | an API key: digests of its secrets; never purged | `id` | requests |
+//! | | | `(owner, created_at)` | the list of an owner's keys |
+//! | `auth_one_time` | a token that is good for one use: its digest | `digest` | using it |
+//! | | | `(sub, purpose)`; `expires_at` | spending all of a subject's; purging |
 //! | `auth_schema` | the number of a migration | | `migrate` |
 //!
 //! # Permissions
 //!
 //! Whoever may read the file and its two companions (`-wal`, `-shm`) may read all of that. It holds
-//! nothing that signs anybody in, but names, and what `details` was given: a folder of its own that
+//! nothing that signs anybody in, but names, hashes of passwords, and what `details` was given: a folder of its own that
 //! nobody else may enter is the simplest protection.
 
+mod api_keys;
 mod fault;
 mod feed;
 mod migrate;
+#[cfg(feature = "password")]
+mod one_time;
 mod sessions;
+#[cfg(feature = "password")]
+mod throttle;
+#[cfg(feature = "password")]
+mod users;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 

@@ -165,6 +165,22 @@ const PURGE_REVOCATIONS: &str = concat!(
      ) RETURNING 1"
 );
 
+const PURGE_COUNTERS: &str = concat!(
+    "DELETE FROM auth_throttle WHERE key IN (
+       SELECT key FROM auth_throttle WHERE kept_until <= ",
+    now!(),
+    " LIMIT $1
+     ) RETURNING 1"
+);
+
+const PURGE_ONE_TIME: &str = concat!(
+    "DELETE FROM auth_one_time WHERE digest IN (
+       SELECT digest FROM auth_one_time WHERE expires_at <= ",
+    now!(),
+    " LIMIT $1
+     ) RETURNING 1"
+);
+
 impl SessionStore for SqliteStore {
     async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
         let expected = session.epoch.map(i64::from);
@@ -293,10 +309,14 @@ impl SessionStore for SqliteStore {
             .bind(i64::from(limit))
             .bind(millis(ENDED_FOR))
             .bind(millis(REVOKED_FOR));
-        let sessions = self.write(sessions).await?.len();
-        let revocations = sqlx::query(PURGE_REVOCATIONS).bind(i64::from(limit));
-        let revocations = self.write(revocations).await?.len();
-        Ok((sessions + revocations) as u64)
+        let mut purged = self.write(sessions).await?.len();
+        for others in [PURGE_REVOCATIONS, PURGE_COUNTERS, PURGE_ONE_TIME] {
+            purged += self
+                .write(sqlx::query(others).bind(i64::from(limit)))
+                .await?
+                .len();
+        }
+        Ok(purged as u64)
     }
 }
 

@@ -16,6 +16,11 @@
 //! | `{auth}:revoked` | what is revoked, by the time when that ends |
 //! | `{auth}:news` | the same as a stream, for an hour |
 //! | `{auth}:secrets` | the secrets of [`SecretStore`] |
+//! | `{auth}:u:<identifier>` | a user |
+//! | `{auth}:names`, `{auth}:subjects` | the users' identifiers in order; those of their subjects |
+//! | `{auth}:t:<key>` | a counter of login attempts; gone when it says nothing any more |
+//! | `{auth}:k:<id>`, `{auth}:o:<owner>` | an API key; the names of an owner's keys |
+//! | `{auth}:x:<digest>`, `{auth}:y:<purpose>:<sub>` | a token that is good for one use; those of a subject |
 //!
 //! A request whose answer was lost is [`Interrupted`](crate::error::StoreErrorKind::Interrupted):
 //! the script ran in full or not at all. After a failover a script that the old primary refused
@@ -37,20 +42,29 @@
 //! - `maxmemory-policy` must be `noeviction`, the default: any other signs people out. A full server
 //!   starts no sessions and refreshes none ([`Unavailable`](crate::error::StoreErrorKind::Unavailable)).
 //!
+//! Users and API keys are data that nobody can sign in again to make: keep them here only with
+//! `appendonly yes` and a backup. An account or a password that was made in the last second before a
+//! crash may be gone.
+//!
 //! Where a lost revocation is not acceptable, `PostgresStore` is the store to take.
 
+mod api_keys;
 mod fault;
 mod feed;
 mod link;
+#[cfg(feature = "password")]
+mod one_time;
+mod scripts;
 mod sessions;
+#[cfg(feature = "password")]
+mod throttle;
+#[cfg(feature = "password")]
+mod users;
 
 use std::{fmt, sync::Arc};
 
 pub use self::feed::RedisFeed;
-use self::{
-    link::{Link, Repeat},
-    sessions::scripts,
-};
+use self::link::{Link, Repeat};
 use crate::{
     error::{ConfigError, StoreError},
     revoke::{Revocation, RevocationLog, RevocationSet},
@@ -85,6 +99,10 @@ struct Keys {
     revoked: String,
     news: String,
     secrets: String,
+    #[cfg(feature = "password")]
+    names: String,
+    #[cfg(feature = "password")]
+    subjects: String,
 }
 
 impl RedisStore {
@@ -122,6 +140,10 @@ impl RedisStore {
                 revoked: name("revoked"),
                 news: name("news"),
                 secrets: name("secrets"),
+                #[cfg(feature = "password")]
+                names: name("names"),
+                #[cfg(feature = "password")]
+                subjects: name("subjects"),
             }),
         })
     }
@@ -174,6 +196,11 @@ impl Keys {
         format!("{}s:{id}", self.prefix)
     }
 
+    /// A key of another kind.
+    fn of(&self, kind: &str, name: &str) -> String {
+        format!("{}{kind}:{name}", self.prefix)
+    }
+
     fn index(&self, subject: &str) -> String {
         format!("{}i:{subject}", self.prefix)
     }
@@ -185,4 +212,9 @@ impl fmt::Debug for RedisStore {
             .field("prefix", &self.keys.prefix)
             .finish_non_exhaustive()
     }
+}
+
+#[cfg(feature = "password")]
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{RedisStore, link::Repeat};
+use super::{RedisStore, link::Repeat, scripts};
 use crate::{
     clock::Timestamp,
     error::StoreError,
@@ -15,35 +15,6 @@ use crate::{
     store::LISTED,
     token::SessionId,
 };
-
-pub(super) mod scripts {
-    use std::sync::LazyLock;
-
-    use redis::Script;
-
-    macro_rules! scripts {
-        ($($name:ident $file:literal)*) => {
-            $(pub(in crate::store::redis) static $name: LazyLock<Script> = LazyLock::new(|| {
-                Script::new(concat!(include_str!("common.lua"), "\n", include_str!($file)))
-            });)*
-        };
-    }
-
-    scripts! {
-        CREATE "create.lua"
-        PEEK "peek.lua"
-        ROTATE "rotate.lua"
-        CONFIRM "confirm.lua"
-        REVOKE "revoke.lua"
-        REVOKE_OTHERS "revoke_others.lua"
-        REVOKE_ALL "revoke_all.lua"
-        EPOCH "epoch.lua"
-        LIST "list.lua"
-        APPEND "append.lua"
-        PURGE "purge.lua"
-        SECRET "secret.lua"
-    }
-}
 
 impl SessionStore for RedisStore {
     async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
@@ -277,7 +248,7 @@ fn kind_of(code: i16) -> Result<PrincipalKind, StoreError> {
 }
 
 /// Longer than anything lives, and exact in a script.
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     let longest = 1 << 50;
     u64::try_from(duration.as_millis()).map_or(longest, |millis| millis.min(longest))
 }

@@ -1,0 +1,44 @@
+//! Tokens that are good for one use. They go by themselves.
+
+use super::{RedisStore, link::Repeat, scripts, sessions::millis};
+use crate::{
+    error::StoreError,
+    login::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+};
+
+impl OneTimeStore for RedisStore {
+    async fn issue(&self, token: NewOneTime) -> Result<(), StoreError> {
+        let mut call = scripts::ISSUE.key(self.one_time(&token.digest));
+        call.key(self.of_subject(&token.subject, token.purpose))
+            .arg(&token.subject)
+            .arg(token.purpose.as_str())
+            .arg(millis(token.lifetime));
+        self.link.run(&call, Repeat::Harmless).await
+    }
+
+    async fn redeem(
+        &self,
+        digest: &OneTimeDigest,
+        purpose: OneTimePurpose,
+    ) -> Result<Option<String>, StoreError> {
+        let mut call = scripts::REDEEM.key(self.one_time(digest));
+        call.arg(purpose.as_str());
+        self.link.run(&call, Repeat::Never).await
+    }
+
+    async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {
+        let call = scripts::FORGET.key(self.of_subject(subject, purpose));
+        self.link.run(&call, Repeat::Harmless).await
+    }
+}
+
+impl RedisStore {
+    fn one_time(&self, digest: &OneTimeDigest) -> String {
+        self.keys.of("x", &super::hex(digest.as_bytes()))
+    }
+
+    fn of_subject(&self, subject: &str, purpose: OneTimePurpose) -> String {
+        self.keys
+            .of("y", &format!("{}:{subject}", purpose.as_str()))
+    }
+}

@@ -1,0 +1,14 @@
+local token, of_subject = KEYS[1], KEYS[2]
+local subject, purpose, lifetime = ARGV[1], ARGV[2], tonumber(ARGV[3])
+
+if lifetime <= 0 or redis.call('EXISTS', token) == 1 then
+  return 0
+end
+redis.call('HSET', token, 'sub', subject, 'for', purpose)
+redis.call('PEXPIRE', token, lifetime)
+-- By the time when their keys are gone.
+redis.call('ZREMRANGEBYSCORE', of_subject, '-inf', now)
+redis.call('ZADD', of_subject, now + lifetime, token)
+local last = redis.call('ZREVRANGE', of_subject, 0, 0, 'WITHSCORES')
+redis.call('PEXPIREAT', of_subject, tonumber(last[2]))
+return 1

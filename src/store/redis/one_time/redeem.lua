@@ -1,0 +1,6 @@
+local row = redis.call('HMGET', KEYS[1], 'sub', 'for')
+if row[2] ~= ARGV[1] then
+  return false
+end
+redis.call('DEL', KEYS[1])
+return row[1]

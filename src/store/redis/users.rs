@@ -1,0 +1,118 @@
+//! Users, a script for each of the ports' methods.
+
+use super::{RedisStore, link::Repeat, scripts};
+use crate::{
+    clock::Timestamp,
+    error::StoreError,
+    login::{Identifier, NewUser, PasswordHash, User, UserAdmin, UserEntry, UserStore},
+    store::{roles_of, roles_text},
+};
+
+impl UserStore for RedisStore {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+        let mut call = scripts::USER_FIND.key(self.keys.of("u", identifier.as_str()));
+        call.key(&self.keys.epochs);
+        let row: Option<Row> = self.link.run(&call, Repeat::Harmless).await?;
+        row.map(user).transpose()
+    }
+
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+        let mut call = scripts::USER_FIND_BY_SUBJECT.key(&self.keys.subjects);
+        call.key(&self.keys.epochs)
+            .arg(subject)
+            .arg(self.keys.of("u", ""));
+        let row: Option<Row> = self.link.run(&call, Repeat::Harmless).await?;
+        row.map(user).transpose()
+    }
+
+    async fn replace_hash(
+        &self,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        let mut call = scripts::USER_SET.key(&self.keys.subjects);
+        call.arg(subject)
+            .arg(self.keys.of("u", ""))
+            .arg("hash")
+            .arg(new.expose())
+            .arg(old.expose());
+        self.link.run(&call, Repeat::Never).await
+    }
+
+    async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
+        let identifier = user.identifier.as_str();
+        let mut call = scripts::USER_CREATE.key(self.keys.of("u", identifier));
+        call.key(&self.keys.names)
+            .key(&self.keys.subjects)
+            .arg(&user.subject)
+            .arg(identifier)
+            .arg(user.password.expose())
+            .arg(roles_text(&user.roles)?);
+        self.link.run(&call, Repeat::Never).await
+    }
+}
+
+impl UserAdmin for RedisStore {
+    async fn users(
+        &self,
+        after: Option<&Identifier>,
+        limit: u32,
+    ) -> Result<Vec<UserEntry>, StoreError> {
+        let after = after.map_or("-".to_owned(), |after| format!("({}", after.as_str()));
+        let mut call = scripts::USER_LIST.key(&self.keys.names);
+        call.arg(after).arg(limit).arg(self.keys.of("u", ""));
+        let rows: Vec<Line> = self.link.run(&call, Repeat::Harmless).await?;
+        rows.into_iter().map(entry).collect()
+    }
+
+    async fn set_roles(&self, subject: &str, roles: &[String]) -> Result<bool, StoreError> {
+        self.set_user(subject, "roles", &roles_text(roles)?).await
+    }
+
+    async fn set_disabled(&self, subject: &str, disabled: bool) -> Result<bool, StoreError> {
+        let disabled = if disabled { "1" } else { "0" };
+        self.set_user(subject, "off", disabled).await
+    }
+
+    async fn set_password(&self, subject: &str, hash: &PasswordHash) -> Result<bool, StoreError> {
+        self.set_user(subject, "hash", hash.expose()).await
+    }
+}
+
+impl RedisStore {
+    async fn set_user(&self, subject: &str, field: &str, value: &str) -> Result<bool, StoreError> {
+        let mut call = scripts::USER_SET.key(&self.keys.subjects);
+        call.arg(subject)
+            .arg(self.keys.of("u", ""))
+            .arg(field)
+            .arg(value);
+        self.link.run(&call, Repeat::Harmless).await
+    }
+}
+
+/// Subject, hash, roles, whether disabled, epoch.
+type Row = (String, Option<String>, String, u8, u32);
+
+fn user((subject, hash, roles, disabled, epoch): Row) -> Result<User, StoreError> {
+    Ok(User {
+        subject,
+        password: hash.map(PasswordHash::new),
+        roles: roles_of(&roles)?,
+        disabled: disabled != 0,
+        epoch: Some(epoch),
+    })
+}
+
+/// Identifier, subject, roles, whether disabled, since when.
+type Line = (String, String, String, u8, i64);
+
+fn entry((identifier, subject, roles, disabled, born): Line) -> Result<UserEntry, StoreError> {
+    Ok(UserEntry {
+        subject,
+        identifier: Identifier::new(&identifier).map_err(StoreError::invalid)?,
+        roles: roles_of(&roles)?,
+        disabled: disabled != 0,
+        created_at: Timestamp::from_millis(born),
+    })
+}

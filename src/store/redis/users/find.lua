@@ -1,0 +1,9 @@
+local user, epochs = KEYS[1], KEYS[2]
+
+local row = redis.call('HMGET', user, 'sub', 'hash', 'roles', 'off')
+-- Whether there is such a user or not.
+local epoch = epoch_of(epochs, row[1] or '')
+if not row[1] then
+  return false
+end
+return {row[1], row[2], row[3], row[4], tostring(epoch)}

@@ -1,0 +1,15 @@
+-- Sets one field of a user; a fifth argument is what its hash has to be.
+-- The key of the user is in the slot of the one named.
+
+local subjects = KEYS[1]
+local subject, prefix, field, value, old = unpack(ARGV)
+
+local identifier = redis.call('HGET', subjects, subject)
+if not identifier then
+  return 0
+end
+if old and redis.call('HGET', prefix .. identifier, 'hash') ~= old then
+  return 0
+end
+redis.call('HSET', prefix .. identifier, field, value)
+return 1

@@ -1,4 +1,4 @@
-//! Where sessions and revocations are kept.
+//! Where sessions and revocations are kept; users, counters of logins, API keys as well.
 //!
 //! | store | sessions survive | revocations reach other nodes |
 //! |---|---|---|
@@ -6,6 +6,12 @@
 //! | `SqliteStore` | a power cut | within a third of a second, on the same file |
 //! | `PostgresStore` | what its server survives | at once, within 1 s without notifications |
 //! | `RedisStore` | a restart, with persistence | at once |
+//!
+//! Every one of them is a [`SessionStore`](crate::refresh::SessionStore), a
+//! [`RevocationLog`](crate::revoke::RevocationLog), a [`SecretStore`](crate::secret::SecretStore) and
+//! an [`ApiKeyStore`](crate::api_key::ApiKeyStore); with the feature `password` also a `UserStore`
+//! with `UserAdmin`, a `ThrottleStore` and a `OneTimeStore` of `login`. Some of their methods have the
+//! same name: where two of the ports are in scope, write `UserStore::find(&store, ..)`.
 //!
 //! Every store passes [`contract`], which is public: one of your own runs it as well.
 
@@ -40,9 +46,32 @@ pub use self::sqlite::SqliteStore;
 
 use std::time::Duration;
 
+#[cfg(all(
+    feature = "password",
+    any(feature = "sqlite", feature = "postgres", feature = "redis")
+))]
+use crate::error::StoreError;
+
 /// How many of a subject's sessions are listed.
 pub(crate) const LISTED: usize = 100;
 /// How long a session is kept after its end, so that its user is told why.
 pub(crate) const ENDED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a session is kept after it was revoked.
 pub(crate) const REVOKED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Roles as SQL and Redis keep them: a JSON array.
+#[cfg(all(
+    feature = "password",
+    any(feature = "sqlite", feature = "postgres", feature = "redis")
+))]
+fn roles_of(text: &str) -> Result<Vec<String>, StoreError> {
+    serde_json::from_str(text).map_err(StoreError::invalid)
+}
+
+#[cfg(all(
+    feature = "password",
+    any(feature = "sqlite", feature = "postgres", feature = "redis")
+))]
+fn roles_text(roles: &[String]) -> Result<String, StoreError> {
+    serde_json::to_string(roles).map_err(StoreError::invalid)
+}

@@ -73,6 +73,11 @@ macro_rules! each {
     };
 }
 
+// After the macro that they use.
+mod api_keys;
+#[cfg(feature = "password")]
+mod login;
+
 impl AnyStore {
     /// Opens the store that the URL names.
     ///

@@ -1,0 +1,43 @@
+//! API keys.
+
+use std::time::Duration;
+
+use super::AnyStore;
+use crate::{
+    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
+    clock::Timestamp,
+    error::StoreError,
+};
+
+impl ApiKeyStore for AnyStore {
+    async fn find(&self, id: &ApiKeyId) -> Result<Option<ApiKeyRecord>, StoreError> {
+        each!(self, Self, store => ApiKeyStore::find(store, id).await)
+    }
+
+    async fn list(&self, owner: &str) -> Result<Vec<ApiKeyRecord>, StoreError> {
+        each!(self, Self, store => ApiKeyStore::list(store, owner).await)
+    }
+
+    async fn create(&self, record: &ApiKeyRecord) -> Result<bool, StoreError> {
+        each!(self, Self, store => ApiKeyStore::create(store, record).await)
+    }
+
+    async fn roll(
+        &self,
+        id: &ApiKeyId,
+        owner: &str,
+        secret: &SecretDigest,
+        display_start: &str,
+        overlap: Duration,
+    ) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.roll(id, owner, secret, display_start, overlap).await)
+    }
+
+    async fn revoke(&self, id: &ApiKeyId, owner: &str) -> Result<bool, StoreError> {
+        each!(self, Self, store => ApiKeyStore::revoke(store, id, owner).await)
+    }
+
+    async fn touch(&self, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
+        each!(self, Self, store => store.touch(used).await)
+    }
+}

@@ -1,0 +1,96 @@
+//! Users, counters of login attempts, tokens that are good for one use.
+
+use super::AnyStore;
+use crate::{
+    error::StoreError,
+    login::{
+        AttemptOutcome, Identifier, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose,
+        OneTimeStore, PasswordHash, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule,
+        ThrottleStore, User, UserAdmin, UserEntry, UserStore,
+    },
+};
+
+impl UserStore for AnyStore {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+        each!(self, Self, store => store.find(identifier).await)
+    }
+
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+        each!(self, Self, store => store.find_by_subject(subject).await)
+    }
+
+    async fn replace_hash(
+        &self,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.replace_hash(subject, old, new).await)
+    }
+
+    async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.create(user).await)
+    }
+}
+
+impl UserAdmin for AnyStore {
+    async fn users(
+        &self,
+        after: Option<&Identifier>,
+        limit: u32,
+    ) -> Result<Vec<UserEntry>, StoreError> {
+        each!(self, Self, store => UserAdmin::users(store, after, limit).await)
+    }
+
+    async fn set_roles(&self, subject: &str, roles: &[String]) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.set_roles(subject, roles).await)
+    }
+
+    async fn set_disabled(&self, subject: &str, disabled: bool) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.set_disabled(subject, disabled).await)
+    }
+
+    async fn set_password(&self, subject: &str, hash: &PasswordHash) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.set_password(subject, hash).await)
+    }
+}
+
+impl ThrottleStore for AnyStore {
+    async fn reserve(
+        &self,
+        key: &ThrottleKey,
+        rule: &ThrottleRule,
+    ) -> Result<Reserve<Reservation>, StoreError> {
+        each!(self, Self, store => store.reserve(key, rule).await)
+    }
+
+    async fn settle(
+        &self,
+        reservation: Reservation,
+        outcome: AttemptOutcome,
+    ) -> Result<Settled, StoreError> {
+        each!(self, Self, store => store.settle(reservation, outcome).await)
+    }
+
+    async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {
+        each!(self, Self, store => store.clear(key).await)
+    }
+}
+
+impl OneTimeStore for AnyStore {
+    async fn issue(&self, token: NewOneTime) -> Result<(), StoreError> {
+        each!(self, Self, store => store.issue(token).await)
+    }
+
+    async fn redeem(
+        &self,
+        digest: &OneTimeDigest,
+        purpose: OneTimePurpose,
+    ) -> Result<Option<String>, StoreError> {
+        each!(self, Self, store => store.redeem(digest, purpose).await)
+    }
+
+    async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {
+        each!(self, Self, store => store.forget(subject, purpose).await)
+    }
+}

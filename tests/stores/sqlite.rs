@@ -51,15 +51,15 @@ impl Drop for Folder {
 }
 
 /// Two stores on one file, as two processes have.
-struct Nodes {
-    stores: [SqliteStore; 2],
-    pool: SqlitePool,
+pub(crate) struct Nodes {
+    pub(crate) stores: [SqliteStore; 2],
+    pub(crate) pool: SqlitePool,
     turn: AtomicUsize,
     _folder: Folder,
 }
 
 impl Nodes {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = Folder::new();
         let file = folder.file();
         // At once, so that they meet in the migration.

@@ -37,15 +37,24 @@
     clippy::indexing_slicing
 )]
 
+mod api_keys;
 mod feed;
 mod model;
+#[cfg(feature = "password")]
+mod one_time;
 mod race;
 mod rotate;
 mod sessions;
+#[cfg(feature = "password")]
+mod throttle;
+#[cfg(feature = "password")]
+mod users;
 
 use std::{future::Future, time::Duration};
 
-pub use self::{feed::*, model::*, race::*, rotate::*, sessions::*};
+pub use self::{api_keys::*, feed::*, model::*, race::*, rotate::*, sessions::*};
+#[cfg(feature = "password")]
+pub use self::{one_time::*, throttle::*, users::*};
 use crate::{
     principal::PrincipalKind,
     refresh::{
@@ -77,6 +86,17 @@ pub trait Fixture: Send + Sync {
     /// milliseconds). Stores have no other clock than their own, so tests let rows age instead of
     /// waiting.
     fn age(&self, id: SessionId, by: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// A store under test of which nothing needs to age: of users, API keys, tokens for one use.
+///
+/// It may already hold other data, and other tests may run on it.
+pub trait Handles: Send + Sync {
+    /// The store.
+    type Store: Clone + Send + Sync + 'static;
+
+    /// A handle on the store; as other processes would have, where that makes a difference.
+    fn store(&self) -> Self::Store;
 }
 
 /// Makes a `#[tokio::test]` of every rule of [`contract`](crate::store::contract).

@@ -19,16 +19,16 @@ use tower_jwt_auth::{
 use self::server::Server;
 
 /// Two stores, as two nodes have.
-struct Nodes {
-    stores: [PostgresStore; 2],
-    pool: PgPool,
+pub(crate) struct Nodes {
+    pub(crate) stores: [PostgresStore; 2],
+    pub(crate) pool: PgPool,
     turn: std::sync::atomic::AtomicUsize,
     // The last one, so that connections are closed before it stops.
     server: Arc<Server>,
 }
 
 impl Nodes {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let server = Server::shared();
         let url = server.url();
         // At once, so that they meet in the migration.

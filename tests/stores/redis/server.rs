@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     token::SessionId,
 };
 
-pub(super) struct Server {
+pub(crate) struct Server {
     process: Child,
     port: u16,
     folder: PathBuf,
@@ -23,12 +23,12 @@ pub(super) struct Server {
 }
 
 /// Every write is on disk before it is answered.
-pub(super) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
-pub(super) const FORGETFUL: &[&str] = &[];
+pub(crate) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+pub(crate) const FORGETFUL: &[&str] = &[];
 pub(super) const CLUSTER: &[&str] = &["--cluster-enabled", "yes"];
 
 impl Server {
-    pub(super) async fn start(options: &'static [&'static str]) -> Self {
+    pub(crate) async fn start(options: &'static [&'static str]) -> Self {
         Self::start_on(free_port(), options).await
     }
 
@@ -56,18 +56,18 @@ impl Server {
         self.port
     }
 
-    pub(super) fn store(&self) -> RedisStore {
+    pub(crate) fn store(&self) -> RedisStore {
         RedisStore::new(&self.url()).unwrap()
     }
 
     /// As `kill -9` does.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// After [`kill`](Self::kill), in the same folder.
-    pub(super) async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.process = launch(self.port, &self.folder, self.options);
         self.answers().await;
     }
@@ -79,12 +79,12 @@ impl Server {
         assert!(done.unwrap().success());
     }
 
-    pub(super) async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
+    pub(crate) async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
         let client = Client::open(self.url())?;
         client.get_multiplexed_async_connection().await
     }
 
-    pub(super) async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+    pub(crate) async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let mut connection = self.connection().await?;
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
@@ -177,14 +177,14 @@ fn launch(port: u16, folder: &PathBuf, options: &[&str]) -> Child {
 }
 
 /// The server and two nodes of the application.
-pub(super) struct Redis {
-    pub(super) server: Server,
-    nodes: [RedisStore; 2],
+pub(crate) struct Redis {
+    pub(crate) server: Server,
+    pub(crate) nodes: [RedisStore; 2],
     turn: AtomicU32,
 }
 
 impl Redis {
-    pub(super) async fn start(options: &'static [&'static str]) -> Self {
+    pub(crate) async fn start(options: &'static [&'static str]) -> Self {
         let server = Server::start(options).await;
         Self {
             nodes: [server.store(), server.store()],

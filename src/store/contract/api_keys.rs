@@ -1,0 +1,303 @@
+//! API keys.
+
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::{Handles, SECOND, new_name};
+use crate::{
+    api_key::{
+        ApiKey, ApiKeyFormat, ApiKeyId, ApiKeyRecord, ApiKeyStore, PreviousSecret, SecretDigest,
+    },
+    clock::Timestamp,
+};
+
+/// Makes a `#[tokio::test]` of every rule for an [`ApiKeyStore`](crate::api_key::ApiKeyStore).
+///
+/// Takes an expression that makes a [`Handles`](crate::store::contract::Handles), as
+/// [`session_store_contract!`](crate::session_store_contract) does.
+#[macro_export]
+macro_rules! api_key_store_contract {
+    (#[$meta:meta] $fixture:expr) => {
+        $crate::api_key_store_contract!([#[$meta]] $fixture);
+    };
+    ([$($metas:tt)*] $fixture:expr) => {
+        $crate::__session_store_contract! {
+            [$($metas)*] $fixture;
+            keys_are_kept_whole
+            creating_never_overwrites_a_key
+            keys_are_listed_the_newest_first
+            a_rolled_key_has_two_secrets
+            only_the_owner_rolls_a_live_key
+            a_revoked_key_stays_revoked
+            the_last_use_never_moves_back
+            one_secret_is_lost_to_nobody_when_two_roll
+        }
+    };
+    ($fixture:expr) => {
+        $crate::api_key_store_contract!([] $fixture);
+    };
+}
+
+/// Every column, byte for byte.
+pub async fn keys_are_kept_whole<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    let store = fixture.store();
+    let owner = new_name("O'Reilly {auth}:* 👩");
+    let (plain, full) = (mint(), mint());
+    let at = Timestamp::from_millis;
+    let plain = ApiKeyRecord::of(&plain, &owner, at(1_700_000_000_000));
+    let full = ApiKeyRecord {
+        label: "the \"nightly\" build\n".into(),
+        scope: "orders:write orders:read".parse().expect("a scope"),
+        previous: Some(PreviousSecret::new(
+            SecretDigest::from_bytes([0xFF; 32]),
+            at(1_800_000_000_001),
+        )),
+        expires_at: Some(at(4_000_000_000_000)),
+        revoked_at: Some(at(1_700_000_000_003)),
+        last_used_at: Some(at(1_700_000_000_004)),
+        ..ApiKeyRecord::of(&full, &owner, at(1_700_000_000_005))
+    };
+    for record in [&plain, &full] {
+        assert!(store.create(record).await.expect("create"));
+        let found = find(&store, &record.id).await;
+        assert_eq!(told(&found), told(record));
+        assert_eq!(found.secret, record.secret);
+    }
+    let listed = store.list(&owner).await.expect("list");
+    let listed: Vec<_> = listed.iter().map(told).collect();
+    assert_eq!(listed, [told(&full), told(&plain)]);
+    let unknown = store.find(mint().id()).await.expect("find");
+    assert!(unknown.is_none());
+}
+
+/// Nobody's key is replaced by another one of its name.
+pub async fn creating_never_overwrites_a_key<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    let store = fixture.store();
+    let first = create(&store, &new_name("owner"), Timestamp::from_millis(1)).await;
+    let thief = new_name("thief");
+    let again = ApiKeyRecord::of(
+        &format().mint_for(first.id.clone()),
+        &thief,
+        first.created_at,
+    );
+    assert!(!store.create(&again).await.expect("create"));
+    assert!(!store.create(&first).await.expect("create"));
+    let found = find(&store, &first.id).await;
+    assert_eq!(told(&found), told(&first));
+    assert_eq!(found.secret, first.secret);
+    assert!(store.list(&thief).await.expect("list").is_empty());
+}
+
+/// Of one owner, revoked ones included.
+pub async fn keys_are_listed_the_newest_first<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    let store = fixture.store();
+    let owner = new_name("owner");
+    let mut expected = Vec::new();
+    for millis in [5, 3, 9, 1, 7] {
+        let created_at = Timestamp::from_millis(millis);
+        expected.push(create(&store, &owner, created_at).await);
+    }
+    create(&store, &new_name("other"), Timestamp::from_millis(4)).await;
+    expected.sort_by_key(|record| std::cmp::Reverse(record.created_at));
+    assert!(store.revoke(&expected[1].id, &owner).await.expect("revoke"));
+    let listed = store.list(&owner).await.expect("list");
+    let ids = |records: &[ApiKeyRecord]| -> Vec<ApiKeyId> {
+        records.iter().map(|record| record.id.clone()).collect()
+    };
+    assert_eq!(ids(&listed), ids(&expected));
+    assert!(
+        store
+            .list(&owner.to_uppercase())
+            .await
+            .expect("list")
+            .is_empty()
+    );
+}
+
+/// The one before it is accepted for the overlap, and the one before that no more.
+pub async fn a_rolled_key_has_two_secrets<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    let store = fixture.store();
+    let owner = new_name("owner");
+    let first = create(&store, &owner, Timestamp::from_millis(1)).await;
+    let mut before = first.secret;
+    let mut untils = Vec::new();
+    for overlap in [Duration::ZERO, HOUR] {
+        let rolled = format().mint_for(first.id.clone());
+        assert!(roll(&store, &rolled, &owner, overlap).await);
+        let found = find(&store, &first.id).await;
+        assert_eq!(found.secret, *rolled.digest());
+        assert_eq!(found.display_start, rolled.display_start());
+        let previous = found.previous.expect("the one before it");
+        assert_eq!(previous.secret, before);
+        untils.push(previous.until);
+        before = *rolled.digest();
+    }
+    let between = untils[1].since(untils[0]);
+    assert!(
+        between >= HOUR && between < HOUR + 60 * SECOND,
+        "{between:?}"
+    );
+}
+
+/// Nobody else's, no unknown one, no revoked one, no expired one.
+pub async fn only_the_owner_rolls_a_live_key<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    let store = fixture.store();
+    let owner = new_name("owner");
+    let live = create(&store, &owner, Timestamp::from_millis(1)).await;
+    let expired = ApiKeyRecord {
+        expires_at: Some(Timestamp::from_millis(2)),
+        ..ApiKeyRecord::of(&mint(), &owner, Timestamp::from_millis(1))
+    };
+    assert!(store.create(&expired).await.expect("create"));
+    let revoked = create(&store, &owner, Timestamp::from_millis(1)).await;
+    assert!(store.revoke(&revoked.id, &owner).await.expect("revoke"));
+    let before = find(&store, &revoked.id).await;
+    for (id, whose) in [
+        (&live.id, &*new_name("thief")),
+        (mint().id(), &*owner),
+        (&expired.id, &*owner),
+        (&revoked.id, &*owner),
+    ] {
+        let rolled = format().mint_for(id.clone());
+        assert!(!roll(&store, &rolled, whose, HOUR).await);
+    }
+    for record in [&live, &expired, &before] {
+        let found = find(&store, &record.id).await;
+        assert_eq!(told(&found), told(record));
+        assert_eq!(found.secret, record.secret);
+    }
+}
+
+/// By its owner alone; the first time stays.
+pub async fn a_revoked_key_stays_revoked<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    let store = fixture.store();
+    let owner = new_name("owner");
+    let record = create(&store, &owner, Timestamp::from_millis(1)).await;
+    let revoke = |id: ApiKeyId, whose: String| {
+        let store = fixture.store();
+        async move { store.revoke(&id, &whose).await.expect("revoke") }
+    };
+    assert!(!revoke(record.id.clone(), new_name("thief")).await);
+    assert!(!revoke(mint().id().clone(), owner.clone()).await);
+    assert_eq!(find(&store, &record.id).await.revoked_at, None);
+    assert!(revoke(record.id.clone(), owner.clone()).await);
+    let first = find(&store, &record.id).await.revoked_at;
+    assert!(first.is_some());
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    assert!(
+        revoke(record.id.clone(), owner).await,
+        "it was revoked before"
+    );
+    assert_eq!(find(&store, &record.id).await.revoked_at, first);
+}
+
+/// Many at once; unknown ones are passed over.
+pub async fn the_last_use_never_moves_back<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    let store = fixture.store();
+    let owner = new_name("owner");
+    let at = Timestamp::from_millis;
+    let one = create(&store, &owner, at(1)).await.id;
+    let two = create(&store, &owner, at(1)).await.id;
+    let unknown = mint().id().clone();
+    for (used, expected) in [
+        (vec![], (None, None)),
+        (vec![(&one, 50), (&unknown, 60)], (Some(50), None)),
+        (vec![(&two, 20), (&one, 40)], (Some(50), Some(20))),
+        (
+            vec![(&one, 70), (&two, 30), (&one, 60)],
+            (Some(70), Some(30)),
+        ),
+    ] {
+        let used: Vec<_> = used
+            .into_iter()
+            .map(|(id, millis)| (id.clone(), at(millis)))
+            .collect();
+        store.touch(&used).await.expect("touch");
+        let one = find(&store, &one).await.last_used_at;
+        let two = find(&store, &two).await.last_used_at;
+        assert_eq!((one, two), (expected.0.map(at), expected.1.map(at)));
+    }
+    assert!(store.find(&unknown).await.expect("find").is_none());
+}
+
+/// Two that roll at once come one after the other: the key ends with both of their secrets.
+pub async fn one_secret_is_lost_to_nobody_when_two_roll<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    for _ in 0..10 {
+        let owner = new_name("owner");
+        let record = create(&fixture.store(), &owner, Timestamp::from_millis(1)).await;
+        let rolled = [(); 2].map(|()| format().mint_for(record.id.clone()));
+        let mut tasks = JoinSet::new();
+        for key in rolled.clone() {
+            let (store, owner) = (fixture.store(), owner.clone());
+            tasks.spawn(async move { roll(&store, &key, &owner, HOUR).await });
+        }
+        while let Some(task) = tasks.join_next().await {
+            assert!(task.expect("the store does not panic"));
+        }
+        let found = find(&fixture.store(), &record.id).await;
+        let previous = found.previous.expect("the one before it").secret;
+        let [one, two] = rolled.map(|key| *key.digest());
+        assert!(
+            (found.secret == one && previous == two) || (found.secret == two && previous == one)
+        );
+    }
+}
+
+async fn create(store: &impl ApiKeyStore, owner: &str, created_at: Timestamp) -> ApiKeyRecord {
+    let record = ApiKeyRecord::of(&mint(), owner, created_at);
+    assert!(store.create(&record).await.expect("create"));
+    record
+}
+
+async fn find(store: &impl ApiKeyStore, id: &ApiKeyId) -> ApiKeyRecord {
+    let found = store.find(id).await.expect("find");
+    found.expect("a key that was created is found")
+}
+
+async fn roll(store: &impl ApiKeyStore, key: &ApiKey, owner: &str, overlap: Duration) -> bool {
+    let start = key.display_start();
+    let rolled = store
+        .roll(key.id(), owner, key.digest(), start, overlap)
+        .await;
+    rolled.expect("roll")
+}
+
+/// Everything of a row but its digests.
+fn told(record: &ApiKeyRecord) -> String {
+    format!("{record:?}")
+}
+
+fn mint() -> ApiKey {
+    format().mint()
+}
+
+fn format() -> ApiKeyFormat {
+    ApiKeyFormat::new("contract").expect("a prefix")
+}
+
+const HOUR: Duration = Duration::from_secs(3600);

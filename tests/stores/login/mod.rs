@@ -1,0 +1,31 @@
+//! Users, counters of login attempts, API keys, tokens for one use: on every store.
+
+mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod nodes;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+/// All contracts on one fixture.
+macro_rules! contracts {
+    ([$($meta:tt)*] $fixture:expr) => {
+        mod throttle {
+            tower_jwt_auth::throttle_store_contract!([$($meta)*] $fixture);
+        }
+        mod users {
+            tower_jwt_auth::user_store_contract!([$($meta)*] $fixture);
+            tower_jwt_auth::user_admin_contract!([$($meta)*] $fixture);
+        }
+        mod api_keys {
+            tower_jwt_auth::api_key_store_contract!([$($meta)*] $fixture);
+        }
+        mod one_time {
+            tower_jwt_auth::one_time_store_contract!([$($meta)*] $fixture);
+        }
+    };
+}
+use contracts;

@@ -68,7 +68,7 @@ async fn roles_are_those_of_the_user_at_each_refresh() {
 }
 
 #[tokio::test]
-async fn u1_a_disabled_user_is_refused_and_goes_on_when_enabled_again() {
+async fn a_disabled_user_is_refused_and_goes_on_when_enabled_again() {
     let (store, sessions) = sessions().await;
     let first = sessions.start(SessionStart::new("user-1")).await.unwrap();
     assert!(store.set_disabled("user-1", true).await.unwrap());

@@ -75,7 +75,7 @@ contracts!([#[ignore = "needs PostgreSQL"]] crate::postgres::Nodes::start().awai
 
 #[tokio::test]
 #[ignore = "needs PostgreSQL"]
-async fn u4_lockout_holds_across_two_nodes() {
+async fn the_lockout_holds_across_two_nodes() {
     let nodes = Nodes::start().await;
     nodes::lockout_holds_across_both(nodes.stores.clone()).await;
 }

@@ -98,14 +98,14 @@ contracts!(
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn u4_lockout_holds_across_two_nodes() {
+async fn the_lockout_holds_across_two_nodes() {
     let server = Server::start(FORGETFUL).await;
     nodes::lockout_holds_across_both([server.store(), server.store()]).await;
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn u6_the_server_does_not_tell_which_names_were_tried() {
+async fn u13_the_server_does_not_tell_which_names_were_tried() {
     let server = Server::start(FORGETFUL).await;
     nodes::lockout_holds_across_both([server.store(), server.store()]).await;
     let keys: Vec<String> = server.ask(&["KEYS", "*"]).await.unwrap();

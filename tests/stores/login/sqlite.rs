@@ -78,7 +78,7 @@ fn counter(row: &SqliteRow) -> ThrottleRow {
 contracts!([] crate::sqlite::Nodes::start().await);
 
 #[tokio::test]
-async fn u4_lockout_holds_across_two_processes() {
+async fn the_lockout_holds_across_two_processes() {
     let nodes = Nodes::start().await;
     nodes::lockout_holds_across_both(nodes.stores.clone()).await;
 }
@@ -118,7 +118,7 @@ async fn counters_and_tokens_that_say_nothing_any_more_are_purged() {
 
 /// What is kept of a name that somebody tried to sign in with.
 #[tokio::test]
-async fn u6_the_file_does_not_tell_which_names_were_tried() {
+async fn u13_the_file_does_not_tell_which_names_were_tried() {
     let nodes = Nodes::start().await;
     nodes::lockout_holds_across_both(nodes.stores.clone()).await;
     let rows = sqlx::query("SELECT * FROM auth_throttle").fetch_all(&nodes.pool);

@@ -1,0 +1,284 @@
+//! A login server: sign in, refresh, sign out, on SQLite, PostgreSQL, Redis or memory.
+//!
+//! ```sh
+//! cargo run --example auth_server --all-features   # nothing set: SQLite, and a demo user
+//!
+//! LOGIN='{"email":"demo@example.org","password":"demo-password"}'
+//! JSON='content-type: application/json'
+//! A=localhost:3000/api/auth
+//! TOKENS=$(curl -s $A/login -H "$JSON" -d "$LOGIN"); echo $TOKENS
+//! field() { echo $TOKENS | sed "s/.*\"$1\":\"\([^\"]*\)\".*/\1/"; }
+//!
+//! curl -i localhost:3000/api/me -H "Authorization: Bearer $(field access_token)"          # 200
+//! curl -i localhost:3000/api/admin/users -H "Authorization: Bearer $(field access_token)" # 403
+//! TOKENS=$(curl -s $A/refresh -d "refresh_token=$(field refresh_token)"); echo $TOKENS    # others
+//! curl -i -X POST $A/logout -H "Authorization: Bearer $(field access_token)"              # 204
+//! curl -i localhost:3000/api/me -H "Authorization: Bearer $(field access_token)"          # 401
+//! curl -i $A/refresh -d "refresh_token=$(field refresh_token)"                            # 400
+//! curl localhost:3000/.well-known/jwks.json
+//!
+//! # With a database, users and keys of your own; see tower_jwt_auth::settings::AuthSettings:
+//! export AUTH_STORE=postgres://localhost/app AUTH_SEED_USER=me@example.org:a-long-password:admin
+//! export AUTH_SECRET_KEY=$(openssl rand 32 | basenc --base64url | tr -d '=')
+//! openssl genpkey -algorithm ed25519 -out key.pem; export JWT_PRIVATE_KEY_FILE=key.pem
+//! ```
+//!
+//! <http://localhost:3000/> is a page that signs in with cookies. A bad value of a variable is one
+//! line that names it, and exit code 2.
+
+use std::{error::Error, io, net::SocketAddr, process::ExitCode};
+
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, Query, State},
+    http::{Extensions, StatusCode, header::CONTENT_TYPE},
+    response::{Html, IntoResponse},
+    routing::get,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tower_jwt_auth::{
+    JwtAuthLayer, Principal, RoleGuardLayer,
+    endpoints::AuthEndpoints,
+    event::Counters,
+    extract::Bearer,
+    login::{
+        Identifier, Login, NewUser, Password, PasswordHasher, UserAdmin, UserGrants, UserStore,
+    },
+    rate_limit::ClientIp,
+    refresh::Confirmations,
+    secret::{SecretKey, SecretStore},
+    session::Sessions,
+    settings::AuthSettings,
+    store::AnyStore,
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let settings = AuthSettings::from_env()?;
+    let stopped = stopped()?;
+    let (host, port) = settings.address();
+    let listener = TcpListener::bind((host, port))
+        .await
+        .map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))?;
+    let address = listener.local_addr()?;
+    let settings = settings.listening_on(address.port());
+    let app = app(&settings).await?;
+    for name in settings.ignored() {
+        eprintln!("{name} is set, and means nothing here");
+    }
+    println!("listening on http://{address}");
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(stopped)
+    .await?;
+    Ok(())
+}
+
+async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let store = open(settings).await?;
+    let hasher = PasswordHasher::new();
+    seed(settings, &store, &hasher).await?;
+
+    // Without AUTH_SECRET_KEY the refresh key alone outlives the process: it is kept in the store.
+    let (refresh_secret, secret) = match settings.secret() {
+        Some(secret) => (secret.clone(), secret.clone()),
+        None => {
+            println!(
+                "AUTH_SECRET_KEY is not set: CSRF proofs and trusted devices die with the process"
+            );
+            let fresh = SecretKey::generate_bytes();
+            let kept = store.secret_or_insert("refresh", fresh.expose()).await?;
+            (SecretKey::from_bytes(kept.expose())?, SecretKey::generate())
+        }
+    };
+    if settings.key_is_fresh() {
+        println!(
+            "neither JWT_PRIVATE_KEY_FILE nor JWT_SECRET_KEY is set: access tokens die with the process"
+        );
+    }
+
+    let issuer = settings.issuer()?;
+    let verifier = issuer.verifier().build()?;
+    let confirmations = Confirmations::new(store.clone())?;
+    let sessions = Sessions::builder(issuer, store.clone())
+        .secret(refresh_secret)
+        .policy(settings.refresh_policy())
+        .idle(settings.refresh_idle())
+        .confirmations(confirmations.clone())
+        .grant_source(UserGrants::new(store.clone()))
+        .events(Counters::new())
+        .build()?;
+    let login = Login::builder(store.clone(), store.clone(), secret.clone())
+        .hasher(hasher)
+        .events(Counters::new())
+        .build();
+    let peer = |extensions: &Extensions| {
+        let info = extensions.get::<ConnectInfo<SocketAddr>>();
+        info.map(|info| info.0)
+    };
+    let endpoints = AuthEndpoints::builder(sessions, login, secret)
+        .public_origin(settings.public_url())
+        .registration(settings.registration())
+        .clients(ClientIp::peer().peer_from(peer))
+        .build()?;
+
+    let cookie = endpoints.cookie().ok_or("no public origin")?;
+    let auth = JwtAuthLayer::new(verifier)
+        .extract((Bearer::new(), cookie))
+        .revocation(store.revocations()?)
+        .confirmations(confirmations)
+        .events(Counters::new());
+    let ready = auth.clone();
+    Ok(Router::new()
+        .route("/api/admin/users", get(users).with_state(store))
+        .route("/admin", get(me))
+        .route_layer(RoleGuardLayer::any_of(["admin"]))
+        .route("/api/me", get(me).post(me))
+        .route("/protected", get(me))
+        .route_layer(auth.clone())
+        .route("/public", get(public).layer(auth.optional()))
+        .route_service("/.well-known/{*document}", endpoints.well_known())
+        .nest_service("/api/auth", endpoints)
+        .route("/", get(async || Html(include_str!("page.html"))))
+        .route("/metrics", get(async move || show(&metrics)))
+        .route("/health", get(async || "ok"))
+        .route(
+            "/ready",
+            get(async move || match ready.is_ready() {
+                true => (StatusCode::OK, "ready"),
+                false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+            }),
+        ))
+}
+
+async fn open(settings: &AuthSettings) -> Result<AnyStore, Box<dyn Error>> {
+    let url = match settings.store() {
+        Some(url) => url.to_owned(),
+        None => {
+            let folder = std::env::temp_dir().join(format!("auth_server-{}", std::process::id()));
+            std::fs::create_dir_all(&folder)?;
+            let path = folder.join("auth.db");
+            println!("AUTH_STORE is not set: {}", path.display());
+            format!("sqlite:{}", path.display())
+        }
+    };
+    let store = AnyStore::open(&url).await;
+    Ok(store.map_err(|error| format!("AUTH_STORE: {error}"))?)
+}
+
+/// Makes the users who are there from the start. Those who are there already stay as they are.
+async fn seed(
+    settings: &AuthSettings,
+    store: &AnyStore,
+    hasher: &PasswordHasher,
+) -> Result<(), Box<dyn Error>> {
+    let mut users = Vec::new();
+    for seed in settings.seed_users() {
+        users.push((
+            seed.name(),
+            seed.password().expose().clone(),
+            seed.roles().to_vec(),
+        ));
+    }
+    if settings.is_a_first_try() {
+        println!("demo user: demo@example.org, password: demo-password");
+        users.push((
+            "demo@example.org",
+            "demo-password".to_owned(),
+            vec!["user".to_owned()],
+        ));
+    }
+    for (name, password, roles) in users {
+        let wrong = |error: &dyn Error| format!("AUTH_SEED_USER: {error}");
+        let identifier = Identifier::new(name).map_err(|error| wrong(&error))?;
+        let password = Password::new(password).map_err(|error| wrong(&error))?;
+        let hash = hasher.hash(&password).await?;
+        let user = NewUser::new(name, identifier, hash).roles(roles);
+        UserStore::create(store, user).await?;
+    }
+    Ok(())
+}
+
+async fn me(caller: Principal) -> Json<Value> {
+    Json(json!({
+        "sub": caller.subject(),
+        "roles": caller.roles().collect::<Vec<_>>(),
+        "scope": caller.scope().collect::<Vec<_>>(),
+        "exp": caller.expires_at().map(|at| at.unix_timestamp()),
+    }))
+}
+
+async fn public(caller: Option<Principal>) -> Json<Value> {
+    Json(match caller {
+        Some(caller) => json!({ "authenticated": true, "sub": caller.subject() }),
+        None => json!({ "authenticated": false }),
+    })
+}
+
+#[derive(Deserialize)]
+struct Page {
+    after: Option<String>,
+}
+
+async fn users(
+    State(store): State<AnyStore>,
+    Query(page): Query<Page>,
+) -> Result<Json<Value>, StatusCode> {
+    let after = match page.after {
+        Some(name) => Some(Identifier::new(&name).map_err(|_| StatusCode::BAD_REQUEST)?),
+        None => None,
+    };
+    let users = store.users(after.as_ref(), 100).await;
+    let users = users.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
+    let users = users.iter().map(|user| {
+        json!({
+            "sub": user.subject,
+            "name": user.identifier.as_str(),
+            "roles": user.roles,
+            "disabled": user.disabled,
+        })
+    });
+    Ok(Json(json!({ "users": users.collect::<Vec<_>>() })))
+}
+
+fn show(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
+    metrics.run_upkeep();
+    let kind = (CONTENT_TYPE, "text/plain; version=0.0.4");
+    ([kind], metrics.render())
+}
+
+/// Ends with Ctrl-C or SIGTERM, for which it listens from now on; the server then finishes the
+/// requests that it has begun.
+#[cfg(unix)]
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    })
+}
+
+#[cfg(not(unix))]
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}

@@ -7,6 +7,7 @@ use super::{
     vars::{Vars, refuse},
 };
 use crate::{
+    endpoints::CookieNames,
     error::ConfigError,
     issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
@@ -167,8 +168,11 @@ impl AuthSettings {
             audiences,
             ignored: vars.into_ignored(),
         };
-        // So that a bad key is reported here and not later.
+        // So that what is bad is reported here and not later.
         settings.issuer()?;
+        if let Some(url) = &settings.public_url {
+            CookieNames::new(url, "/").map_err(|error| refuse(PUBLIC_URL, error.to_string()))?;
+        }
         Ok(settings)
     }
 

@@ -234,7 +234,7 @@ where
         }
     }
 
-    fn refuse_foreign(&self, parts: &Parts) -> Result<(), Refusal> {
+    pub(super) fn refuse_foreign(&self, parts: &Parts) -> Result<(), Refusal> {
         let head = RequestHead::of_parts(parts);
         match self.extractor.as_ref().map(|cookie| cookie.sender(head)) {
             Some(Sender::Foreign) => Err(Refusal::cross_site()),

@@ -42,7 +42,9 @@ where
             Some(_) => return Err(Refusal::invalid_request("device, others or all")),
         }
         let mut answer = empty(StatusCode::NO_CONTENT);
-        if let Some(cookies) = &self.cookies {
+        // The form of another site's page comes without our cookies, which is no error here; yet the
+        // browser would obey an answer that deletes them (logout CSRF).
+        if let (Some(cookies), Ok(())) = (&self.cookies, self.refuse_foreign(parts)) {
             cookies.clear_session(&mut answer);
         }
         Ok(answer)

@@ -231,3 +231,27 @@ async fn a_token_of_an_ended_session_neither_lists_nor_ends_others() {
     }
     assert!(server.is_alive(&kept.access()).await);
 }
+
+/// A form that another site's page posts comes without the cookies, which are `SameSite`; but what its
+/// answer sets and deletes the browser obeys (logout CSRF).
+#[tokio::test]
+async fn n2_a_logout_from_another_site_deletes_no_cookies() {
+    let server = Server::start().await;
+    let theirs = format!("refresh_token={}", server.sign_in().await.refresh());
+    for (name, value, deleted) in [
+        ("sec-fetch-site", "cross-site", 0),
+        ("sec-fetch-site", "same-site", 0),
+        ("origin", "https://evil.example", 0),
+        ("origin", "null", 0),
+        ("sec-fetch-site", "same-origin", 3),
+    ] {
+        for body in ["", &*theirs] {
+            let mut request = form("logout", body);
+            let value = http::HeaderValue::from_static(value);
+            request.headers_mut().insert(name, value);
+            let answer = server.send(request).await;
+            assert_eq!(answer.status, 204, "{name}");
+            assert_eq!(answer.cookies().len(), deleted, "{name} {answer:?}");
+        }
+    }
+}

@@ -1,9 +1,12 @@
 //! What was revoked, as the file tells it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use sqlx::SqlitePool;
-use tokio::{sync::Notify, time};
+use tokio::{
+    sync::{Notify, futures::OwnedNotified},
+    time,
+};
 
 use super::{rows, sessions::now};
 use crate::{
@@ -17,6 +20,8 @@ use crate::{
 pub struct SqliteFeed {
     pool: SqlitePool,
     news: Arc<Notify>,
+    /// Is woken by what is told from the moment on that it was made.
+    told: Pin<Box<OwnedNotified>>,
     /// The last that was seen. One writes at a time, so later ones have higher numbers.
     seen: i64,
 }
@@ -32,6 +37,7 @@ impl SqliteFeed {
     pub(super) fn new(pool: SqlitePool, news: Arc<Notify>) -> Self {
         Self {
             pool,
+            told: listen(&news),
             news,
             seen: 0,
         }
@@ -63,9 +69,17 @@ impl Feed for SqliteFeed {
 
     async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
         // Of other processes there is no news but the file.
-        let _ = time::timeout(POLL, self.news.notified()).await;
+        let _ = time::timeout(POLL, &mut self.told).await;
+        // Before it looks: what is told meanwhile, it may just have missed.
+        self.told = listen(&self.news);
         self.bring(set).await
     }
+}
+
+fn listen(news: &Arc<Notify>) -> Pin<Box<OwnedNotified>> {
+    let mut told = Box::pin(Arc::clone(news).notified_owned());
+    told.as_mut().enable();
+    told
 }
 
 impl fmt::Debug for SqliteFeed {

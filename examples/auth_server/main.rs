@@ -26,7 +26,7 @@
 //! <http://localhost:3000/> is a page that signs in with cookies. A bad value of a variable is one
 //! line that names it, and exit code 2.
 
-use std::{error::Error, io, net::SocketAddr, process::ExitCode};
+use std::{error::Error, io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use axum::{
     Json, Router,
@@ -103,7 +103,8 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
                 "AUTH_SECRET_KEY is not set: CSRF proofs and trusted devices die with the process"
             );
             let fresh = SecretKey::generate_bytes();
-            let kept = store.secret_or_insert("refresh", fresh.expose()).await?;
+            let kept = store.secret_or_insert("refresh", fresh.expose()).await;
+            let kept = kept.map_err(|error| format!("AUTH_STORE: {error}"))?;
             (SecretKey::from_bytes(kept.expose())?, SecretKey::generate())
         }
     };
@@ -136,12 +137,16 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .public_origin(settings.public_url())
         .registration(settings.registration())
         .clients(ClientIp::peer().peer_from(peer))
-        .build()?;
+        .build()
+        .map_err(|error| format!("AUTH_PUBLIC_URL: {error}"))?;
 
+    let revocations = store.revocations()?;
+    // Until they are there, every token is answered 503; see /ready.
+    revocations.loaded(Duration::from_secs(5)).await;
     let cookie = endpoints.cookie().ok_or("no public origin")?;
     let auth = JwtAuthLayer::new(verifier)
         .extract((Bearer::new(), cookie))
-        .revocation(store.revocations()?)
+        .revocation(revocations)
         .confirmations(confirmations)
         .events(Counters::new());
     let ready = auth.clone();
@@ -210,7 +215,8 @@ async fn seed(
         let password = Password::new(password).map_err(|error| wrong(&error))?;
         let hash = hasher.hash(&password).await?;
         let user = NewUser::new(name, identifier, hash).roles(roles);
-        UserStore::create(store, user).await?;
+        let created = UserStore::create(store, user).await;
+        created.map_err(|error| format!("AUTH_STORE: {error}"))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 mod cluster;
 mod faults;
-mod server;
+pub(crate) mod server;
 
 use std::time::Duration;
 

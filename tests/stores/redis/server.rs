@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     token::SessionId,
 };
 
-pub(super) struct Server {
+pub(crate) struct Server {
     process: Child,
     port: u16,
     folder: PathBuf,
@@ -23,16 +23,16 @@ pub(super) struct Server {
 }
 
 /// Every write is on disk before it is answered.
-pub(super) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
-pub(super) const FORGETFUL: &[&str] = &[];
-pub(super) const CLUSTER: &[&str] = &["--cluster-enabled", "yes"];
+pub(crate) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
+pub(crate) const FORGETFUL: &[&str] = &[];
+pub(crate) const CLUSTER: &[&str] = &["--cluster-enabled", "yes"];
 
 impl Server {
-    pub(super) async fn start(options: &'static [&'static str]) -> Self {
+    pub(crate) async fn start(options: &'static [&'static str]) -> Self {
         Self::start_on(free_port(), options).await
     }
 
-    pub(super) async fn start_on(port: u16, options: &'static [&'static str]) -> Self {
+    pub(crate) async fn start_on(port: u16, options: &'static [&'static str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("redis-{}-{number}", std::process::id());
@@ -48,43 +48,47 @@ impl Server {
         server
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    pub(super) fn store(&self) -> RedisStore {
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn store(&self) -> RedisStore {
         RedisStore::new(&self.url()).unwrap()
     }
 
     /// As `kill -9` does.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// After [`kill`](Self::kill), in the same folder.
-    pub(super) async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.process = launch(self.port, &self.folder, self.options);
         self.answers().await;
     }
 
     /// Stops the process where it is (`STOP`), or lets it go on (`CONT`).
-    pub(super) fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
         let done = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(done.unwrap().success());
     }
 
-    pub(super) async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
+    pub(crate) async fn connection(&self) -> redis::RedisResult<MultiplexedConnection> {
         let client = Client::open(self.url())?;
         client.get_multiplexed_async_connection().await
     }
 
-    pub(super) async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+    pub(crate) async fn ask<T: FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
         let mut connection = self.connection().await?;
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
@@ -106,7 +110,7 @@ impl Server {
     }
 
     /// All slots on this one node.
-    pub(super) async fn own_all_slots(&self) {
+    pub(crate) async fn own_all_slots(&self) {
         let done: String = self
             .ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
             .await
@@ -123,7 +127,7 @@ impl Server {
     }
 
     /// Takes this much from every time of a session's row, and from its key's.
-    pub(super) async fn age(&self, id: SessionId, by: Duration) -> redis::RedisResult<()> {
+    pub(crate) async fn age(&self, id: SessionId, by: Duration) -> redis::RedisResult<()> {
         let mut connection = self.connection().await?;
         redis::Script::new(AGE)
             .key(format!("{{auth}}:s:{id}"))
@@ -154,7 +158,7 @@ impl Drop for Server {
 }
 
 /// One that nobody listens on; a cluster listens 10 000 above it as well.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -177,14 +181,14 @@ fn launch(port: u16, folder: &PathBuf, options: &[&str]) -> Child {
 }
 
 /// The server and two nodes of the application.
-pub(super) struct Redis {
-    pub(super) server: Server,
+pub(crate) struct Redis {
+    pub(crate) server: Server,
     nodes: [RedisStore; 2],
     turn: AtomicU32,
 }
 
 impl Redis {
-    pub(super) async fn start(options: &'static [&'static str]) -> Self {
+    pub(crate) async fn start(options: &'static [&'static str]) -> Self {
         let server = Server::start(options).await;
         Self {
             nodes: [server.store(), server.store()],

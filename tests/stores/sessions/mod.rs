@@ -3,6 +3,7 @@
 
 mod ending;
 mod killed;
+mod lost;
 mod node;
 mod outage;
 mod place;
@@ -56,6 +57,8 @@ on_every_store! {
         t10_signing_out_ends_this_device_the_others_or_all
         t11_another_node_refuses_soon
         t12_a_stale_feed_serves_or_is_503_and_never_401;
+    lost:
+        what_was_issued_before_is_revoked_to_the_second;
     killed:
         t8_a_process_killed_at_any_point_leaves_what_the_client_can_repeat;
     outage:

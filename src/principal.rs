@@ -117,6 +117,12 @@ impl Principal {
         self.facts().expires_at()
     }
 
+    /// When the credential was issued (`iat`).
+    #[must_use]
+    pub fn issued_at(&self) -> Option<OffsetDateTime> {
+        self.facts().issued.map(Date::to_calendar)
+    }
+
     /// The roles, in the credential's order. They are compared byte for byte.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         self.facts().list(List::Roles)
@@ -255,6 +261,12 @@ impl PrincipalBuilder {
         self
     }
 
+    /// When the credential was issued.
+    pub fn issued_at(mut self, at: OffsetDateTime) -> Self {
+        self.facts.issued = Some(at.into());
+        self
+    }
+
     /// Roles, added to those already named.
     pub fn roles<I>(mut self, roles: I) -> Self
     where
@@ -311,6 +323,7 @@ pub(crate) struct Facts {
     pub(crate) kind: PrincipalKind,
     pub(crate) by_key: bool,
     pub(crate) expires: Option<Date>,
+    pub(crate) issued: Option<Date>,
     pub(crate) epoch: Option<u32>,
     pub(crate) refresh_generation: Option<u64>,
     text: String,

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
     sync::{
         PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -21,6 +21,21 @@ pub(super) struct Entries {
     sessions: Table,
     tokens: Table,
     subjects: Table,
+    issued_before: IssuedBefore,
+}
+
+/// What is older is revoked; and until when that matters. In milliseconds, 0 for nothing.
+#[derive(Default)]
+struct IssuedBefore {
+    time: AtomicI64,
+    until: AtomicI64,
+}
+
+impl IssuedBefore {
+    fn raise(&self, time: Timestamp, until: Timestamp) {
+        self.until.fetch_max(until.as_millis(), Ordering::AcqRel);
+        self.time.fetch_max(time.as_millis(), Ordering::AcqRel);
+    }
 }
 
 #[derive(Default)]
@@ -65,11 +80,15 @@ impl Entries {
             sessions: Table::default(),
             tokens: Table::default(),
             subjects: Table::default(),
+            issued_before: IssuedBefore::default(),
         }
     }
 
     pub(super) fn insert(&self, revocation: &Revocation, now: Timestamp) {
         let (kind, name, epoch) = match revocation.target() {
+            Target::IssuedBefore(time) => {
+                return self.issued_before.raise(*time, revocation.until());
+            }
             Target::Session(id) => (Kind::Session, id, 0),
             Target::Token(id) => (Kind::Token, id, 0),
             Target::Subject { subject, epoch } => (Kind::Subject, subject, *epoch),
@@ -95,6 +114,16 @@ impl Entries {
         }
         let entry = table.get(self.fingerprint(name))?;
         entry.lives(now()).then_some(entry.epoch)
+    }
+
+    /// What was issued before this is revoked.
+    pub(super) fn issued_before(&self, now: impl FnOnce() -> Timestamp) -> Option<Timestamp> {
+        let time = self.issued_before.time.load(Ordering::Acquire);
+        if time == 0 {
+            return None;
+        }
+        let until = self.issued_before.until.load(Ordering::Acquire);
+        (until > now().as_millis()).then(|| Timestamp::from_millis(time))
     }
 
     pub(super) fn len(&self) -> usize {

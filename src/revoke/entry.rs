@@ -39,6 +39,9 @@ pub enum Target {
         /// Tokens whose `ep` is lower are refused, and those that have none.
         epoch: u32,
     },
+    /// Every token that was issued (`iat`) before this, to the second: what a store says that lost
+    /// what was revoked.
+    IssuedBefore(Timestamp),
 }
 
 impl Revocation {
@@ -68,6 +71,15 @@ impl Revocation {
                 subject: subject.into(),
                 epoch,
             },
+            until,
+        }
+    }
+
+    /// Every token that was issued before this time, to the second; those that do not say when pass.
+    #[must_use]
+    pub fn issued_before(time: Timestamp, until: Timestamp) -> Self {
+        Self {
+            target: Target::IssuedBefore(time),
             until,
         }
     }

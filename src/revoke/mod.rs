@@ -9,6 +9,7 @@
 //! | the set | a request |
 //! |---|---|
 //! | holds the token's `sid` or `jti`, or a newer epoch of its `sub` | 401 `invalid_token` |
+//! | follows a store that knows nothing of the time when the token was issued | 401 `invalid_token` |
 //! | was never loaded | 503 |
 //! | is up to date | passes |
 //! | lost its feed | passes for as long as the longest-lived token, then 503; with [`require_fresh`](RevocationSet::require_fresh) 503 after 10 s |

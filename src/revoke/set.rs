@@ -140,6 +140,12 @@ impl RevocationSet {
             || names(Kind::Token, caller.token_id()).is_some()
             || names(Kind::Subject, caller.subject())
                 .is_some_and(|epoch| caller.epoch().unwrap_or(0) < epoch)
+            || entries.issued_before(now).is_some_and(|time| {
+                // `iat` is in whole seconds: one of the same second may be newer.
+                let second = time.as_millis().div_euclid(1000);
+                let issued = caller.issued_at();
+                issued.is_some_and(|issued| issued.unix_timestamp() < second)
+            })
     }
 
     /// How many entries there are, some of which may have ended.

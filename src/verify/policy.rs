@@ -81,6 +81,7 @@ impl Policy {
             return Err(AuthErrorKind::SenderConstrained);
         }
         noted.facts.expires = noted.expires;
+        noted.facts.issued = noted.issued;
         noted.facts.kind = kind(noted, self.dialect);
         Ok(())
     }

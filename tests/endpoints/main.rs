@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::wrong_self_convention,
     reason = "tests fail by panicking"
 )]
 

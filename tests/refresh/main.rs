@@ -11,6 +11,7 @@
 
 mod codec;
 mod confirmations;
+mod crossing;
 mod ending;
 mod faults;
 mod grants;

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
+    Principal,
     error::StoreErrorKind,
     principal::PrincipalKind,
     refresh::{Creation, NewSession, Outcome, RefreshPolicy, Reuse, RevokeReason, SessionStore},
-    revoke::BroadcastFeed,
+    revoke::{BroadcastFeed, RevocationSet},
     store::{MemoryStore, contract::Fixture},
     test_util::TestClock,
     token::SessionId,
@@ -134,6 +135,46 @@ async fn an_epoch_is_forgotten_only_with_the_last_session_and_a_day_later() {
     store.purge(10).await.unwrap();
     store.purge(10).await.unwrap();
     assert_eq!(store.epoch("subject 1").await.unwrap(), 0);
+}
+
+/// While an entry lives that revokes the tokens of older epochs, a login never gets an older one;
+/// also where the store is full and has thrown away what it could.
+#[tokio::test]
+async fn an_epoch_never_goes_back_while_its_revocation_lives() {
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone()).max_sessions(1);
+    let set = RevocationSet::follow_with_clock(store.feed(), clock.clone()).unwrap();
+    assert!(set.loaded(Duration::from_secs(5)).await);
+    for _ in 0..3 {
+        let all = store.revoke_all("subject 1", RevokeReason::Logout);
+        all.await.unwrap();
+    }
+    let of = |epoch| {
+        Principal::builder()
+            .subject("subject 1")
+            .epoch(epoch)
+            .build()
+    };
+    while !set.contains(&of(2)) {
+        tokio::task::yield_now().await;
+    }
+    let mut forgotten = false;
+    for minute in 0..26 * 60 {
+        // Somebody else fills the store, and goes.
+        store.create(session(0)).await.unwrap();
+        let other = SessionId::from_bytes([0; 16]);
+        store.revoke(other, RevokeReason::Logout).await.unwrap();
+        clock.advance(Duration::from_secs(60));
+        let Creation::Created(login) = store.create(session(1)).await.unwrap() else {
+            panic!("minute {minute}")
+        };
+        assert!(!set.contains(&of(login.epoch)), "minute {minute}");
+        forgotten |= login.epoch == 0;
+        store.revoke(login.id, RevokeReason::Logout).await.unwrap();
+        clock.advance(Duration::from_secs(1));
+        store.purge(10).await.unwrap();
+    }
+    assert!(forgotten, "it is, in the end");
 }
 
 #[tokio::test]

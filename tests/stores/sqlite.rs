@@ -27,10 +27,10 @@ use crate::{
 };
 
 /// Removed when it is dropped.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("tower-jwt-auth-sqlite-{}-{number}", std::process::id());
@@ -39,7 +39,7 @@ impl Folder {
         Self(folder)
     }
 
-    fn file(&self) -> String {
+    pub(crate) fn file(&self) -> String {
         self.0.join("auth.db").to_str().unwrap().to_owned()
     }
 }
@@ -91,7 +91,7 @@ impl Fixture for Nodes {
     }
 }
 
-async fn age(pool: &SqlitePool, id: SessionId, by: Duration) {
+pub(crate) async fn age(pool: &SqlitePool, id: SessionId, by: Duration) {
     sqlx::query(
         "UPDATE auth_session SET created_at = created_at - $2, used_at = used_at - $2,
            rotated_at = rotated_at - $2, expires_at = expires_at - $2, revoked_at = revoked_at - $2

@@ -491,4 +491,6 @@ impl fmt::Debug for MemoryStore {
 }
 
 const MAX_SESSIONS: usize = 100_000;
+/// An epoch that began again at 0 while an entry revokes older ones would refuse new logins.
+const _: () = assert!(ENDED_FOR.as_secs() > 2 * LIFETIME.as_secs());
 const SEARCH_EVERY: Duration = Duration::from_secs(1);

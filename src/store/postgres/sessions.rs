@@ -377,7 +377,7 @@ impl RevocationLog for PostgresStore {
                 ")"
             ))
             .bind(kind)
-            .bind(key)
+            .bind(key.clone())
             .bind(epoch)
             .bind(revocation.until().as_millis())
         })

@@ -1,4 +1,4 @@
-local session_key, epochs, index = KEYS[1], KEYS[2], KEYS[3]
+local session_key, epochs, index, since = unpack(KEYS)
 local read_epoch, subject, kind, idle, lifetime, info, id = unpack(ARGV)
 
 local epoch = epoch_of(epochs, subject)
@@ -8,6 +8,8 @@ end
 if redis.call('EXISTS', session_key) == 1 then
   return {'exists', now, 0, {}}
 end
+-- Before the first of its tokens, so that none is older than what is known here.
+redis.call('SET', since, math.floor(now / 1000) * 1000, 'NX')
 local session = {used = now, idle = tonumber(idle), exp = now + tonumber(lifetime)}
 redis.call('HSET', session_key, 'sub', subject, 'kind', kind, 'ep', epoch, 'gen', 0, 're', 0,
   'used', now, 'idle', idle, 'exp', session.exp, 'born', now, 'info', info)

@@ -14,7 +14,7 @@ use super::{Keys, fault, link::Link};
 use crate::{
     clock::Timestamp,
     error::StoreError,
-    revoke::{Feed, Revocation, RevocationSet, Target},
+    revoke::{Feed, LIFETIME, Revocation, RevocationSet, Target},
 };
 
 /// What a [`RedisStore`](super::RedisStore) tells: at once, by a stream.
@@ -45,6 +45,26 @@ impl RedisFeed {
         }
     }
 
+    /// Since when the server has kept all that it was told: since a node first came to it, empty as
+    /// it was.
+    async fn known_since(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<Timestamp, StoreError> {
+        let mut get = cmd("GET");
+        get.arg(&self.keys.since);
+        if let Some(since) = self.ask(connection, &get).await? {
+            return Ok(Timestamp::from_millis(since));
+        }
+        let (seconds, _): (i64, i64) = self.ask(connection, &cmd("TIME")).await?;
+        // Another node may have come in between.
+        let mut set = cmd("SET");
+        set.arg(&self.keys.since).arg(seconds * 1000).arg("NX");
+        let _: Option<String> = self.ask(connection, &set).await?;
+        let since: i64 = self.ask(connection, &get).await?;
+        Ok(Timestamp::from_millis(since))
+    }
+
     async fn ask<T: FromRedisValue>(
         &self,
         connection: &mut MultiplexedConnection,
@@ -65,6 +85,8 @@ impl Feed for RedisFeed {
     async fn load(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
         self.following = None;
         let mut connection = self.link.connect().await?;
+        let since = self.known_since(&mut connection).await?;
+        set.insert(&Revocation::issued_before(since, since.plus(LIFETIME)));
         // Before the rest, so that what comes meanwhile is read again rather than missed.
         let mut newest = cmd("XREVRANGE");
         newest.arg(&self.keys.news).arg("+").arg("-").arg("COUNT");
@@ -132,6 +154,7 @@ pub(super) fn encode(target: &Target) -> String {
         Target::Session(id) => format!("s{id}"),
         Target::Token(id) => format!("t{id}"),
         Target::Subject { subject, epoch } => format!("u{epoch}:{subject}"),
+        Target::IssuedBefore(time) => format!("b{}", time.as_millis()),
     }
 }
 
@@ -140,6 +163,7 @@ fn decode(text: &[u8]) -> Option<Target> {
     Some(match kind {
         "s" => Target::Session(rest.to_owned()),
         "t" => Target::Token(rest.to_owned()),
+        "b" => Target::IssuedBefore(Timestamp::from_millis(rest.parse().ok()?)),
         "u" => {
             let (epoch, subject) = rest.split_once(':')?;
             Target::Subject {

@@ -21,6 +21,7 @@
 //! | `{auth}:t:<key>` | a counter of login attempts; gone when it says nothing any more |
 //! | `{auth}:k:<id>`, `{auth}:o:<owner>` | an API key; the names of an owner's keys |
 //! | `{auth}:x:<digest>`, `{auth}:y:<purpose>:<sub>` | a token that is good for one use; those of a subject |
+//! | `{auth}:since` | when a node first came to this server and found it empty |
 //!
 //! A request whose answer was lost is [`Interrupted`](crate::error::StoreErrorKind::Interrupted):
 //! the script ran in full or not at all. After a failover a script that the old primary refused
@@ -31,9 +32,16 @@
 //!
 //! Redis answers before it has written to disk or to a replica.
 //!
-//! - Without persistence, everything goes with a restart: all sessions end, and a node that starts
-//!   afterwards knows nothing of what was revoked before, for as long as the tokens of that time live
-//!   (30 minutes at most). Nodes that run keep what they know. Use `appendonly yes`.
+//! - Without persistence, everything goes with a restart: all sessions end. So do their access tokens:
+//!   every node refuses what was issued before the server began anew (`{auth}:since`), because nobody
+//!   knows any more what of it was revoked. Who signs in again is served at once, on a first start as
+//!   well, and nobody waits for a time to pass. Nodes that run keep what they knew besides: a subject
+//!   whose epoch they saw rise is refused for up to 35 minutes where it signs in again, because
+//!   epochs begin at 0 again. Use `appendonly yes`.
+//! - Restored from an older copy, the server knows nothing of what was revoked since, and does not
+//!   know that. Delete `{auth}:since` before the nodes come back: the access tokens of that time are
+//!   refused then, and a client that refreshes has a new one. Sessions that were ended meanwhile are
+//!   alive again.
 //! - With `appendfsync everysec`, a crash of the machine loses the last second. A refresh that was
 //!   lost is rolled forward ([`Ahead`](crate::refresh::Outcome::Ahead)); a revocation, or a raised
 //!   epoch, that was lost is gone, and the session is alive again. `appendfsync always` loses nothing.
@@ -103,6 +111,7 @@ struct Keys {
     names: String,
     #[cfg(feature = "password")]
     subjects: String,
+    since: String,
 }
 
 impl RedisStore {
@@ -144,6 +153,7 @@ impl RedisStore {
                 names: name("names"),
                 #[cfg(feature = "password")]
                 subjects: name("subjects"),
+                since: name("since"),
             }),
         })
     }

@@ -22,6 +22,7 @@ impl SessionStore for RedisStore {
         let mut call = scripts::CREATE.key(self.keys.session(session.id));
         call.key(&self.keys.epochs)
             .key(self.keys.index(&session.subject))
+            .key(&self.keys.since)
             .arg(epoch.unwrap_or_default())
             .arg(&session.subject)
             .arg(code_of(session.kind))

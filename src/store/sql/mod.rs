@@ -162,6 +162,10 @@ where
                 subject: key,
                 epoch: self.epoch("epoch")?,
             },
+            EVERYTHING => {
+                let millis = key.parse().map_err(StoreError::invalid)?;
+                Target::IssuedBefore(Timestamp::from_millis(millis))
+            }
             _ => return Ok(None),
         };
         Ok(Some(Revocation::of(target, self.time("until")?)))
@@ -172,13 +176,15 @@ where
 const SESSION: i64 = 1;
 const TOKEN: i64 = 2;
 const SUBJECT: i64 = 3;
+const EVERYTHING: i64 = 4;
 
 /// A revocation's `kind`, `key` and `epoch`.
-pub(super) fn target(revocation: &Revocation) -> (i64, &str, i64) {
+pub(super) fn target(revocation: &Revocation) -> (i64, String, i64) {
     match revocation.target() {
-        Target::Session(id) => (SESSION, id, 0),
-        Target::Token(id) => (TOKEN, id, 0),
-        Target::Subject { subject, epoch } => (SUBJECT, subject, i64::from(*epoch)),
+        Target::Session(id) => (SESSION, id.clone(), 0),
+        Target::Token(id) => (TOKEN, id.clone(), 0),
+        Target::Subject { subject, epoch } => (SUBJECT, subject.clone(), i64::from(*epoch)),
+        Target::IssuedBefore(time) => (EVERYTHING, time.as_millis().to_string(), 0),
     }
 }
 

@@ -46,6 +46,29 @@ fn no_thief_goes_on_where_nothing_is_forgiven() {
     check_all(World::with_thief(RefreshPolicy::strict()));
 }
 
+/// The history that is left out is needed to be: with it, the checker finds it.
+#[test]
+fn a_window_that_closes_on_a_repeated_request_signs_an_honest_app_out() {
+    let mut world = World::new(RefreshPolicy::balanced());
+    world.crossings_left_out = false;
+    world.budget = Budget {
+        sends: [4, 0],
+        losses: 1,
+        copies: 0,
+        steps: 4,
+        back: 0,
+    };
+    let checked = world.checker().threads(2).spawn_bfs().join();
+    checked.assert_any_discovery("an honest client stays signed in");
+    println!(
+        "{:?}",
+        checked
+            .discovery("an honest client stays signed in")
+            .unwrap()
+            .into_actions()
+    );
+}
+
 /// The promise to honest clients has a price, and the checker finds it: a strict server signs them
 /// out.
 #[test]
@@ -80,7 +103,9 @@ fn walk(world: &World, choices: &[u16]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(
+        std::env::var("HISTORIES").map_or(300, |cases| cases.parse().unwrap())
+    ))]
 
     #[test]
     fn longer_histories_at_random(
@@ -94,16 +119,14 @@ proptest! {
             3 => World::with_thief(RefreshPolicy::balanced()),
             _ => World::with_thief(RefreshPolicy::strict()),
         };
+        // One answer and three others in its place: more are theft to `balanced`.
         let losses = if world.prompt { 50 } else { 3 };
-        // A late retry that overlaps with another tab's next refresh, seconds later, is theft to any
-        // policy; so here nobody is late. The short histories have those who are.
-        world.prompt = true;
         world.budget = Budget {
             sends: [200, if world.thief { 200 } else { 0 }],
             losses,
-            copies: 0,
+            copies: 50,
             steps: 200,
-            back: 0,
+            back: 5,
         };
         walk(&world, &choices)?;
     }

@@ -3,7 +3,7 @@
 mod crowd;
 mod faults;
 mod feed;
-mod server;
+pub(crate) mod server;
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,7 +60,7 @@ impl Fixture for Nodes {
     }
 }
 
-async fn age(pool: &PgPool, id: SessionId, by: Duration) {
+pub(crate) async fn age(pool: &PgPool, id: SessionId, by: Duration) {
     sqlx::query(
         "UPDATE auth_session SET created_at = created_at - $2, used_at = used_at - $2,
            rotated_at = rotated_at - $2, expires_at = expires_at - $2, revoked_at = revoked_at - $2

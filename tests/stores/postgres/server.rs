@@ -16,15 +16,16 @@ use std::{
 use sqlx::{Connection, PgConnection};
 
 /// Stopped and removed when it is dropped, and stopped when this process dies.
-pub(super) struct Server {
+pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
+    options: &'static [&'static str],
     running: Mutex<Option<Child>>,
 }
 
 impl Server {
     /// The one that the tests share while one of them runs.
-    pub(super) fn shared() -> Arc<Self> {
+    pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
@@ -34,7 +35,13 @@ impl Server {
         })
     }
 
-    pub(super) fn start() -> Self {
+    /// What reached the operating system survives a killed server, so nothing has to wait for
+    /// disks.
+    pub(crate) fn start() -> Self {
+        Self::with(&["fsync=off"])
+    }
+
+    pub(crate) fn with(options: &'static [&'static str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("tower-jwt-auth-pg-{}-{number}", std::process::id());
@@ -50,6 +57,7 @@ impl Server {
                 .and_then(|socket| socket.local_addr())
                 .unwrap()
                 .port(),
+            options,
             running: Mutex::new(None),
         };
         run(unprivileged(&program("initdb"))
@@ -60,7 +68,7 @@ impl Server {
     }
 
     /// Starts it again, and waits until it takes connections.
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         let mut running = lock(&self.running);
         assert!(running.is_none(), "it is running");
         let started = Instant::now();
@@ -82,8 +90,7 @@ impl Server {
 
     fn launch(&self) -> Child {
         // The shell ends the server when its input ends, also where this process was killed, and
-        // with the server. What reached the operating system survives a killed server, so nothing
-        // has to wait for disks.
+        // with the server.
         let script = r#""$@" >>"$LOG" 2>&1 & server=$!
             (read -r _; kill -QUIT $server) <&3 & reader=$!
             wait $server; kill $reader"#;
@@ -97,7 +104,8 @@ impl Server {
             .args(["-c", "listen_addresses=127.0.0.1"])
             .arg("-c")
             .arg(format!("unix_socket_directories={}", self.folder.display()))
-            .args(["-c", "fsync=off", "-c", "max_connections=500"])
+            .args(["-c", "max_connections=500"])
+            .args(self.options.iter().flat_map(|option| ["-c", option]))
             .env("LOG", self.folder.join("log"))
             .stdin(Stdio::piped())
             .stderr(Stdio::null());
@@ -119,7 +127,7 @@ impl Server {
     }
 
     /// Stops it with no chance to say goodbye: the postmaster and all of its children.
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let mut shell = lock(&self.running).take().expect("it is running");
         let pid = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         let pid = pid.lines().next().unwrap().to_owned();
@@ -136,26 +144,26 @@ impl Server {
     }
 
     /// Stops it as an administrator does who does not wait.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         if let Some(mut shell) = lock(&self.running).take() {
             let _ = shell.stdin.take().map(|mut input| input.write_all(b"\n"));
             let _ = shell.wait();
         }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 }
@@ -168,7 +176,7 @@ impl Drop for Server {
 }
 
 /// From the path, or from where Debian puts the newest one.
-pub(super) fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -25,14 +25,14 @@ pub(crate) struct Server {
 /// Every write is on disk before it is answered.
 pub(crate) const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 pub(crate) const FORGETFUL: &[&str] = &[];
-pub(super) const CLUSTER: &[&str] = &["--cluster-enabled", "yes"];
+pub(crate) const CLUSTER: &[&str] = &["--cluster-enabled", "yes"];
 
 impl Server {
     pub(crate) async fn start(options: &'static [&'static str]) -> Self {
         Self::start_on(free_port(), options).await
     }
 
-    pub(super) async fn start_on(port: u16, options: &'static [&'static str]) -> Self {
+    pub(crate) async fn start_on(port: u16, options: &'static [&'static str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("redis-{}-{number}", std::process::id());
@@ -48,12 +48,16 @@ impl Server {
         server
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     pub(crate) fn store(&self) -> RedisStore {
@@ -73,7 +77,7 @@ impl Server {
     }
 
     /// Stops the process where it is (`STOP`), or lets it go on (`CONT`).
-    pub(super) fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.process.id().to_string();
         let done = Command::new("kill").args(["-s", signal, &id]).status();
         assert!(done.unwrap().success());
@@ -106,7 +110,7 @@ impl Server {
     }
 
     /// All slots on this one node.
-    pub(super) async fn own_all_slots(&self) {
+    pub(crate) async fn own_all_slots(&self) {
         let done: String = self
             .ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"])
             .await
@@ -123,7 +127,7 @@ impl Server {
     }
 
     /// Takes this much from every time of a session's row, and from its key's.
-    pub(super) async fn age(&self, id: SessionId, by: Duration) -> redis::RedisResult<()> {
+    pub(crate) async fn age(&self, id: SessionId, by: Duration) -> redis::RedisResult<()> {
         let mut connection = self.connection().await?;
         redis::Script::new(AGE)
             .key(format!("{{auth}}:s:{id}"))
@@ -154,7 +158,7 @@ impl Drop for Server {
 }
 
 /// One that nobody listens on; a cluster listens 10 000 above it as well.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

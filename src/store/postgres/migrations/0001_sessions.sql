@@ -33,7 +33,7 @@ CREATE TABLE auth_revocation (
   -- Sequence numbers are not handed out in the order of commits; by this a reader knows what it
   -- cannot have seen yet.
   tx      xid8     NOT NULL DEFAULT pg_current_xact_id(),
-  kind    smallint NOT NULL,                  -- 1 session, 2 token, 3 subject
+  kind    smallint NOT NULL,                  -- 1 session, 2 token, 3 subject, 4 all before
   key     text     NOT NULL,
   epoch   bigint   NOT NULL DEFAULT 0,
   "until" bigint   NOT NULL,

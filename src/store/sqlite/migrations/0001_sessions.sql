@@ -32,7 +32,7 @@ CREATE TABLE auth_subject (
 -- AUTOINCREMENT: a number is never used twice, so that a reader can go on after the last it saw.
 CREATE TABLE auth_revocation (
   seq     INTEGER PRIMARY KEY AUTOINCREMENT,
-  kind    INTEGER NOT NULL,                   -- 1 session, 2 token, 3 subject
+  kind    INTEGER NOT NULL,                   -- 1 session, 2 token, 3 subject, 4 all before
   key     TEXT    NOT NULL,
   epoch   INTEGER NOT NULL DEFAULT 0,
   "until" INTEGER NOT NULL,

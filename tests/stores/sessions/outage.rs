@@ -31,6 +31,10 @@ impl UserStore for Users {
         Ok(Some(self.0.clone()))
     }
 
+    async fn find_by_subject(&self, _: &str) -> Result<Option<User>, StoreError> {
+        Ok(Some(self.0.clone()))
+    }
+
     async fn replace_hash(
         &self,
         _: &str,

@@ -40,6 +40,7 @@
 //! ```
 
 mod broadcast;
+mod changes;
 mod check;
 mod entries;
 mod entry;
@@ -50,6 +51,7 @@ mod set;
 
 pub use self::{
     broadcast::{Broadcast, BroadcastFeed},
+    changes::Changes,
     check::{Check, CheckFn, NoRevocation, RevocationCheck, RevocationStatus, check_fn},
     entry::{LIFETIME, MAX_TOKEN_LIFETIME, Revocation, Target},
     feed::Feed,

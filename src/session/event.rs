@@ -50,6 +50,18 @@ pub enum SessionEvent {
         /// The session.
         session: SessionId,
     },
+    /// A user claimed a guest.
+    GuestClaimed {
+        /// The guest.
+        guest: String,
+        /// The user.
+        user: String,
+    },
+    /// A guest became an account, and keeps its subject.
+    GuestPromoted {
+        /// The subject.
+        subject: String,
+    },
     /// Sessions were ended on purpose.
     #[non_exhaustive]
     Revoked {

@@ -51,6 +51,7 @@ pub enum SessionEvent {
         session: SessionId,
     },
     /// A user claimed a guest.
+    #[non_exhaustive]
     GuestClaimed {
         /// The guest.
         guest: String,
@@ -58,6 +59,7 @@ pub enum SessionEvent {
         user: String,
     },
     /// A guest became an account, and keeps its subject.
+    #[non_exhaustive]
     GuestPromoted {
         /// The subject.
         subject: String,
@@ -123,6 +125,13 @@ impl SessionEvent {
                 reuse: reuse.as_str(),
                 age: *age,
             },
+            Self::GuestClaimed { guest: subject, .. } | Self::GuestPromoted { subject } => {
+                AuthEvent::SessionsRevoked {
+                    subject: Some(subject),
+                    session: None,
+                    scope: "all",
+                }
+            }
             // The refresh that found out tells it as well.
             Self::StoreLostWrite { .. } => return,
             Self::Revoked { scope, .. } => match scope {

@@ -10,6 +10,7 @@
 
 mod bodies;
 mod cookies;
+mod guests;
 mod logout;
 mod settings;
 mod sign_in;

@@ -9,6 +9,11 @@
 //! | [`Verified<C>`](Verified): the claims | 401 | 500 |
 //! | [`Principal`]: the caller, whatever the credential | 401 | 500 |
 //! | `Option` of either | `None` | 500 |
+//! | [`User`], [`Guest`](crate::chat::Guest): a caller of that kind, another is 403 | 401 | 500 |
+//! | [`AnyIdentity`](crate::chat::AnyIdentity): whoever has a token | 401 | 500 |
+//! | [`ChatContext`](crate::chat::ChatContext): left by a [`ChatLayer`](crate::chat::ChatLayer) | as there | 500 |
+//!
+//! [`User`]: crate::chat::User
 //!
 //! A 401 is answered as the layer around the handler answers its own. A [`Verified`] of another
 //! claims type than the layer's is a mistake in the program, and answered with 500.
@@ -59,6 +64,8 @@
 //! # Ok(())
 //! # }
 //! ```
+
+mod identity;
 
 use std::{error::Error, fmt};
 

@@ -56,6 +56,7 @@ pub mod auth;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
 pub mod body;
+pub mod chat;
 pub mod claims;
 pub mod clock;
 pub mod deny;

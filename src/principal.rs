@@ -133,6 +133,18 @@ impl Principal {
         self.facts().list(List::Scope)
     }
 
+    /// The permissions (`permissions`), in the credential's order.
+    pub fn permissions(&self) -> impl Iterator<Item = &str> {
+        self.facts().list(List::Permissions)
+    }
+
+    /// The one conversation that the credential is for (`conv`), a claim of this crate's tokens;
+    /// `None` where it is for all that its subject may do.
+    #[must_use]
+    pub fn conversation(&self) -> Option<&str> {
+        self.facts().text(Field::Conversation)
+    }
+
     /// Whether the credential grants this role. A scope of the same name does not count.
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
@@ -249,6 +261,12 @@ impl PrincipalBuilder {
         self
     }
 
+    /// The one conversation that the credential is for.
+    pub fn conversation(mut self, conversation: &str) -> Self {
+        self.facts.set(Field::Conversation, conversation);
+        self
+    }
+
     /// The credential's own identifier.
     pub fn token_id(mut self, token_id: &str) -> Self {
         self.facts.set(Field::TokenId, token_id);
@@ -287,6 +305,18 @@ impl PrincipalBuilder {
 
     pub(crate) fn by_key(mut self) -> Self {
         self.facts.by_key = true;
+        self
+    }
+
+    /// Permissions, added to those already named.
+    pub fn permissions<I>(mut self, permissions: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        for permission in permissions {
+            self.facts.push(List::Permissions, permission.as_ref());
+        }
         self
     }
 
@@ -364,14 +394,17 @@ pub(crate) enum Field {
     AuthorizedParty,
     /// `cid`, which stands in for both in the tokens of Okta.
     Cid,
+    /// `conv`: the one conversation that the credential is for.
+    Conversation,
 }
 
-const FIELDS: usize = 7;
+const FIELDS: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
     Roles,
     Scope,
+    Permissions,
 }
 
 impl Facts {

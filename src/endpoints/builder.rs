@@ -1,6 +1,6 @@
 //! Builds the endpoints.
 
-use super::{AuthEndpoints, CookieNames, service::Inner};
+use super::{AuthEndpoints, CookieNames, guests::GuestDesk, service::Inner};
 use crate::{
     error::ConfigError,
     extract::{Cookie, CsrfProofs},
@@ -8,7 +8,7 @@ use crate::{
     rate_limit::ClientIp,
     refresh::SessionStore,
     secret::SecretKey,
-    session::{GrantSource, Sessions},
+    session::{ClaimHook, GrantSource, GuestStore, Guests, Sessions},
 };
 
 /// Builds [`AuthEndpoints`].
@@ -21,6 +21,7 @@ pub struct AuthEndpointsBuilder<S, G, U, T> {
     origin: Option<String>,
     clients: ClientIp,
     registration: bool,
+    guests: Option<Box<dyn GuestDesk>>,
 }
 
 impl<S, G, U, T> AuthEndpointsBuilder<S, G, U, T>
@@ -39,6 +40,7 @@ where
             origin: None,
             clients: ClientIp::peer(),
             registration: false,
+            guests: None,
         }
     }
 
@@ -65,6 +67,21 @@ where
     /// Lets anybody register; off by default.
     pub fn registration(mut self, open: bool) -> Self {
         self.registration = open;
+        self
+    }
+
+    /// Lets strangers be guests, and guests be linked; off by default. The guests are those of the
+    /// same sessions.
+    ///
+    /// # Security
+    ///
+    /// Whoever asks gets one: put a [`RateLimitLayer`](crate::rate_limit::RateLimitLayer) around
+    /// `POST guest`, thirty an hour and network for example.
+    pub fn guests<H: ClaimHook>(mut self, guests: Guests<S, G, H>) -> Self
+    where
+        S: GuestStore,
+    {
+        self.guests = Some(Box::new(guests));
         self
     }
 
@@ -97,6 +114,7 @@ where
             login: self.login,
             clients: self.clients,
             registration: self.registration,
+            guests: self.guests,
             cookies,
             extractor,
             proofs,

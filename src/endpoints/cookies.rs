@@ -18,6 +18,7 @@ use crate::{error::ConfigError, session::TokenPair};
 /// | access token | `__Host-at`; HttpOnly, SameSite=Lax, Path=/ | `at` |
 /// | refresh token | `__Secure-rt`; HttpOnly, SameSite=Strict, Path of the endpoints | `rt` |
 /// | CSRF proof | `__Host-csrf`; SameSite=Strict, Path=/, readable by pages | `csrf` |
+/// | guest's device | `__Host-gst`; HttpOnly, SameSite=Strict, Path=/ | `gst` |
 /// | trusted device | `__Host-dvc`; HttpOnly, SameSite=Strict, Path=/ | `dvc` |
 #[derive(Clone, Debug)]
 pub struct CookieNames {
@@ -33,6 +34,8 @@ pub(super) enum Kind {
     Refresh,
     Csrf,
     Device,
+    /// What the guest's device proves itself with.
+    Guest,
 }
 
 impl CookieNames {
@@ -102,6 +105,8 @@ impl CookieNames {
             (Kind::Csrf, false) => "csrf",
             (Kind::Device, true) => "__Host-dvc",
             (Kind::Device, false) => "dvc",
+            (Kind::Guest, true) => "__Host-gst",
+            (Kind::Guest, false) => "gst",
         }
     }
 
@@ -149,7 +154,7 @@ impl CookieNames {
             Kind::Access => (true, SameSite::Lax, "/"),
             Kind::Refresh => (true, SameSite::Strict, &*self.path),
             Kind::Csrf => (false, SameSite::Strict, "/"),
-            Kind::Device => (true, SameSite::Strict, "/"),
+            Kind::Device | Kind::Guest => (true, SameSite::Strict, "/"),
         };
         let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
         let cookie = Cookie::build((self.name(kind), value))

@@ -96,13 +96,20 @@ where
             ));
         }
         let hash = self.login.hasher().hash(&password).await?;
-        let subject = format!("usr_{}", base62(random::<16>()));
+        let promoted = self.promoted(parts, fields, &identifier).await?;
+        let (subject, epoch) = match promoted {
+            Some((subject, epoch)) => (subject, Some(epoch)),
+            None => (format!("usr_{}", base62(random::<16>())), None),
+        };
         let user = NewUser::new(&subject, identifier, hash);
         if !self.login.users().create(user).await? {
             let status = StatusCode::CONFLICT;
             return Err(Refusal::invalid_request("The name is taken").with_status(status));
         }
-        let start = self.start(parts, fields, &subject).amr(["pwd"]);
+        let mut start = self.start(parts, fields, &subject).amr(["pwd"]);
+        if let Some(epoch) = epoch {
+            start = start.epoch(epoch);
+        }
         let tokens = self.sessions.start(start).await?;
         Ok(self.hand_over(StatusCode::CREATED, &tokens, transport))
     }
@@ -165,7 +172,7 @@ where
             .amr(["pwd"])
             .epoch(signed_in.epoch)
             .grants(Grants::new().roles(user.roles));
-        let tokens = self.sessions.start(start).await?;
+        let tokens = self.start_linked(parts, fields, start).await?;
         let mut answer = self.hand_over(StatusCode::OK, &tokens, transport);
         if let (Transport::Cookie, Some(cookies)) = (transport, &self.cookies) {
             let age = DeviceCookies::MAX_AGE;

@@ -6,6 +6,7 @@
 //! | route below the mount | body | answer |
 //! |---|---|---|
 //! | `POST login` | `username` or `email`, `password` | 200, the tokens; wrong credentials 401 |
+//! | `POST guest` | nothing; where there are guests | 200, the tokens of a new guest; a guest is answered with the token that it has |
 //! | `POST token` | the form of RFC 6749: `grant_type=password` or `refresh_token` | 200; wrong credentials 400 `invalid_grant` |
 //! | `POST refresh` | `refresh_token`, or the cookie | 200, new tokens; else 400 `invalid_grant` |
 //! | `POST logout` | `scope`: `device` (default), `others`, `all` | 204 |
@@ -13,6 +14,9 @@
 //! | `GET sessions` | | 200, the caller's sessions |
 //! | `DELETE sessions/{sid}` | | 204; 404 where the caller has no such session |
 //! | `POST register` | as `login`; where it was switched on | 201, the tokens; 409 where the name is taken |
+//!
+//! A login and a registration with `"link": true` and the token of a guest, in the header or the cookie,
+//! keep what the guest had: [`session::Guests`](crate::session::Guests). Ask the person first.
 //!
 //! Bodies are JSON or forms. With `transport=cookie`, in the query or the body, the tokens go into
 //! cookies ([`CookieNames`]) instead of the answer; a refresh by cookie answers by cookie.
@@ -31,6 +35,7 @@ mod answer;
 mod builder;
 mod cookies;
 mod fields;
+mod guests;
 mod login;
 mod logout;
 mod refresh;

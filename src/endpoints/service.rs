@@ -17,6 +17,7 @@ use super::{
     AuthEndpointsBuilder, CookieNames, WellKnown,
     answer::{Answer, Refusal},
     fields::Fields,
+    guests::GuestDesk,
 };
 use crate::{
     body::Whole,
@@ -53,6 +54,7 @@ pub(super) struct Inner<S, G, U, T> {
     pub(super) proofs: CsrfProofs,
     pub(super) clients: ClientIp,
     pub(super) registration: bool,
+    pub(super) guests: Option<Box<dyn GuestDesk>>,
 }
 
 impl<S, G, U, T> AuthEndpoints<S, G, U, T>
@@ -136,6 +138,7 @@ where
         let fields = Fields::read(&parts.headers, body).await?;
         match path {
             "login" => self.login(parts, &fields).await,
+            "guest" => self.guest(parts, &fields).await,
             "token" => self.token(parts, &fields).await,
             "refresh" => self.refresh(parts, &fields).await,
             "logout" => self.logout(parts, &fields).await,
@@ -243,4 +246,6 @@ impl<S, G, U, T> fmt::Debug for AuthEndpoints<S, G, U, T> {
     }
 }
 
-const POSTED: [&str; 6] = ["login", "token", "refresh", "logout", "revoke", "register"];
+const POSTED: [&str; 7] = [
+    "login", "guest", "token", "refresh", "logout", "revoke", "register",
+];

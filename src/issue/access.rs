@@ -35,6 +35,8 @@ pub struct AccessToken {
     acr: Option<String>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     guest: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conv: Option<String>,
     /// None of these has a name that stands above or in [`Payload`].
     #[serde(flatten)]
     others: Map<String, Value>,
@@ -70,6 +72,7 @@ impl AccessToken {
             amr: Vec::new(),
             acr: None,
             guest: false,
+            conv: None,
             others: Map::new(),
             client_id: None,
             lifetime: None,
@@ -147,6 +150,16 @@ impl AccessToken {
     /// The generation of the refresh token that came with this one: the claim `rtg`.
     pub fn refresh_generation(mut self, generation: u64) -> Self {
         self.rtg = Some(generation);
+        self
+    }
+
+    /// The one conversation that the token is for: the claim `conv`. 1 to 255 bytes.
+    pub fn conversation(mut self, conversation: impl Into<String>) -> Self {
+        let conversation = conversation.into();
+        if !(1..=MAX_CONVERSATION).contains(&conversation.len()) {
+            return self.or_mistake("conv", "not of 1 to 255 bytes");
+        }
+        self.conv = Some(conversation);
         self
     }
 
@@ -282,6 +295,8 @@ fn is_reserved(name: &str) -> bool {
     let folded = name.to_uppercase().to_lowercase();
     RESERVED.contains(&folded.as_str())
 }
+
+const MAX_CONVERSATION: usize = 255;
 
 /// Claims that have a meaning, in lower case.
 const RESERVED: &[&str] = &[

@@ -15,6 +15,9 @@ pub mod sessions {}
 #[doc = include_str!("api_keys.md")]
 pub mod api_keys {}
 
+#[doc = include_str!("guests.md")]
+pub mod guests {}
+
 #[doc = include_str!("frameworks.md")]
 pub mod frameworks {}
 

@@ -41,6 +41,7 @@
 //! ```
 
 mod broadcast;
+mod changes;
 mod check;
 mod entries;
 mod entry;
@@ -51,6 +52,7 @@ mod set;
 
 pub use self::{
     broadcast::{Broadcast, BroadcastFeed},
+    changes::Changes,
     check::{Check, CheckFn, NoRevocation, RevocationCheck, RevocationStatus, check_fn},
     entry::{LIFETIME, MAX_TOKEN_LIFETIME, Revocation, Target},
     feed::Feed,

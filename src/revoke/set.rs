@@ -4,12 +4,15 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering, fence},
     },
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use super::{
+    changes::Changes,
     check::{Check, RevocationCheck, RevocationStatus},
     entries::{Entries, Kind},
     entry::{MAX_TOKEN_LIFETIME, Revocation},
@@ -55,6 +58,7 @@ pub(super) struct Shared {
     /// Milliseconds since `born` when the set was last known to be up to date, or one of the two
     /// below.
     synced: AtomicU64,
+    news: watch::Sender<()>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -84,6 +88,7 @@ impl RevocationSet {
                 born: clock.monotonic(),
                 clock,
                 synced: AtomicU64::new(synced),
+                news: watch::Sender::new(()),
             }),
             follower: None,
             issuer: None,
@@ -123,6 +128,20 @@ impl RevocationSet {
     /// count.
     pub fn insert(&self, revocation: &Revocation) {
         self.shared.entries.insert(revocation, self.shared.now());
+        // Pairs with the one in `changes`: either the listener sees the entry, or it is seen here.
+        fence(Ordering::SeqCst);
+        if self.shared.news.receiver_count() > 0 {
+            self.shared.news.send_replace(());
+        }
+    }
+
+    /// Tells from now on that something was added: for sockets and streams, which must end when
+    /// their caller is revoked. Ask the set about the caller after this, not before.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        let changes = Changes::new(self.shared.news.subscribe());
+        fence(Ordering::SeqCst);
+        changes
     }
 
     /// Whether the caller's token is among what is revoked, whatever the set's age.

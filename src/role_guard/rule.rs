@@ -243,12 +243,12 @@ impl Rule {
     }
 
     /// Why no request may be decided by this rule, where it was written wrongly.
-    pub(super) fn fault(&self) -> Option<&'static str> {
+    pub(crate) fn fault(&self) -> Option<&'static str> {
         self.fault
     }
 
     /// Whether the caller may pass. Allocates nothing.
-    pub(super) fn admits(&self, caller: &Principal, head: RequestHead<'_>) -> bool {
+    pub(crate) fn admits(&self, caller: &Principal, head: RequestHead<'_>) -> bool {
         self.fault.is_none() && self.condition.holds(caller, head)
     }
 

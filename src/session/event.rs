@@ -50,6 +50,20 @@ pub enum SessionEvent {
         /// The session.
         session: SessionId,
     },
+    /// A user claimed a guest.
+    #[non_exhaustive]
+    GuestClaimed {
+        /// The guest.
+        guest: String,
+        /// The user.
+        user: String,
+    },
+    /// A guest became an account, and keeps its subject.
+    #[non_exhaustive]
+    GuestPromoted {
+        /// The subject.
+        subject: String,
+    },
     /// Sessions were ended on purpose.
     #[non_exhaustive]
     Revoked {
@@ -111,6 +125,13 @@ impl SessionEvent {
                 reuse: reuse.as_str(),
                 age: *age,
             },
+            Self::GuestClaimed { guest: subject, .. } | Self::GuestPromoted { subject } => {
+                AuthEvent::SessionsRevoked {
+                    subject: Some(subject),
+                    session: None,
+                    scope: "all",
+                }
+            }
             // The refresh that found out tells it as well.
             Self::StoreLostWrite { .. } => return,
             Self::Revoked { scope, .. } => match scope {

@@ -45,10 +45,13 @@
 //! ```
 
 mod builder;
+mod conversation;
 mod end;
 mod error;
 mod event;
 mod grants;
+mod guest_store;
+mod guests;
 mod mint;
 mod pair;
 mod refresh;
@@ -63,6 +66,14 @@ pub use self::{
     error::{SessionError, SessionErrorKind},
     event::{RevokedScope, SessionEvent},
     grants::{GrantSource, Grants, KeptGrants},
+    guest_store::{
+        Claim, DeviceDigest, FIRST_RETRY, GuestLink, GuestPeek, GuestRecord, GuestStore, Linking,
+        NewGuest, PendingClaim, judge, retry_after,
+    },
+    guests::{
+        ClaimHook, ClaimWorker, GuestStart, GuestTokens, Guests, GuestsBuilder, Link, LinkOutcome,
+        NoClaimHook, Promotion, Retried, SignedIn,
+    },
     pair::{TokenAnswer, TokenPair},
     start::SessionStart,
     view::Session,

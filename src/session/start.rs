@@ -38,6 +38,11 @@ impl SessionStart {
         }
     }
 
+    pub(super) fn renamed(mut self, subject: String) -> Self {
+        self.subject = subject;
+        self
+    }
+
     /// What kind of subject it is. Guests have lifetimes of their own.
     pub fn kind(mut self, kind: PrincipalKind) -> Self {
         self.kind = kind;

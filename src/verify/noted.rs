@@ -162,6 +162,19 @@ impl<'r> Noted<'r> {
                 self.facts.epoch = epoch;
             }
             Claim::Rtg => self.facts.refresh_generation = value.as_unsigned(),
+            // Another issuer may call something else so: what does not fit is no conversation.
+            Claim::Conv => {
+                if let Some(conversation) = value.as_text() {
+                    self.facts.set(Field::Conversation, conversation);
+                }
+            }
+            Claim::Permissions => {
+                if let Seen::List(permissions) = value {
+                    for permission in permissions.iter().filter_map(Item::as_text) {
+                        self.facts.push(List::Permissions, permission);
+                    }
+                }
+            }
             Claim::Guest => self.guest = matches!(value, Seen::Other(Value::Bool(true))),
             Claim::Typ | Claim::Type | Claim::TokenUse => {
                 self.other_use |= value.as_text().is_some_and(names_other_use);
@@ -261,6 +274,8 @@ enum Claim {
     Ep,
     Rtg,
     Guest,
+    Conv,
+    Permissions,
 }
 
 impl Claim {
@@ -283,6 +298,8 @@ impl Claim {
             b"ep" => Self::Ep,
             b"rtg" => Self::Rtg,
             b"guest" => Self::Guest,
+            b"conv" => Self::Conv,
+            b"permissions" => Self::Permissions,
             b"typ" => Self::Typ,
             b"type" => Self::Type,
             b"token_use" => Self::TokenUse,

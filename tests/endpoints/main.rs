@@ -11,6 +11,7 @@
 
 mod bodies;
 mod cookies;
+mod guests;
 mod logout;
 mod settings;
 mod sign_in;

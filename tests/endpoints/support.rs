@@ -29,7 +29,7 @@ use tower_jwt_auth::{
     rate_limit::PeerAddr,
     refresh::{RefreshPolicy, SessionStore},
     secret::SecretKey,
-    session::{KeptGrants, Sessions},
+    session::{Guests, KeptGrants, Sessions},
     store::MemoryStore,
     test_util::TestClock,
 };
@@ -132,7 +132,10 @@ impl Server {
         let throttle = MemoryThrottle::with_clock(clock.clone());
         let login = Login::builder(users.clone(), throttle, secret.clone());
         let login = login.hasher(hasher).clock(clock.clone()).build();
-        let mut builder = AuthEndpoints::builder(sessions, login, secret).registration(true);
+        let guests = Guests::builder(sessions.clone()).build().unwrap();
+        let mut builder = AuthEndpoints::builder(sessions, login, secret)
+            .registration(true)
+            .guests(guests);
         if cookies {
             builder = builder.public_origin(ORIGIN);
         }

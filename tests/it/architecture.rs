@@ -22,8 +22,8 @@ const ROWS: &[&[&[&str]]] = &[
     &[&["revoke"], &["refresh"], &["session"], &["login"]],
     &[&["head"], &["deny", "extract"], &["gate"]],
     &[
-        &["auth", "role_guard", "api_key", "rate_limit", "chat"],
-        &["require_https"],
+        &["auth", "role_guard", "api_key", "rate_limit"],
+        &["require_https", "chat"],
     ],
     &[&["settings", "endpoints"]],
     &[&["axum", "tonic", "warp", "hyper", "store"]],

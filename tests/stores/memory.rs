@@ -8,7 +8,10 @@ use tower_jwt_auth::{
     principal::PrincipalKind,
     refresh::{Creation, NewSession, Outcome, RefreshPolicy, Reuse, RevokeReason, SessionStore},
     revoke::{BroadcastFeed, RevocationSet},
-    store::{MemoryStore, contract::Fixture},
+    store::{
+        MemoryStore,
+        contract::{Fixture, GuestFixture},
+    },
     test_util::TestClock,
     token::SessionId,
 };
@@ -32,8 +35,15 @@ impl Fixture for Memory {
     }
 }
 
+impl GuestFixture for Memory {
+    async fn age_guest(&self, subject: &str, by: Duration) {
+        self.0.age_guest(subject, by);
+    }
+}
+
 mod contract {
     tower_jwt_auth::session_store_contract!(super::Memory(super::MemoryStore::new()));
+    tower_jwt_auth::guest_store_contract!(super::Memory(super::MemoryStore::new()));
 }
 
 /// The contract does not depend on the time of day, nor on time passing.

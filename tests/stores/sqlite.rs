@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     error::StoreErrorKind,
     refresh::{Outcome, RefreshPolicy, RevokeReason, SessionStore},
     store::{
-        contract::Fixture,
+        contract::{Fixture, GuestFixture},
         sqlite::{SqliteFeed, SqliteStore},
     },
     token::SessionId,
@@ -91,6 +91,21 @@ impl Fixture for Nodes {
     }
 }
 
+impl GuestFixture for Nodes {
+    async fn age_guest(&self, subject: &str, by: Duration) {
+        sqlx::query(
+            "UPDATE auth_guest SET created_at = created_at - $2, written_at = written_at - $2,
+               expires_at = expires_at - $2, promoted_at = promoted_at - $2,
+               claimed_at = claimed_at - $2, due_at = due_at - $2 WHERE sub = $1",
+        )
+        .bind(subject)
+        .bind(i64::try_from(by.as_millis()).unwrap())
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+}
+
 pub(crate) async fn age(pool: &SqlitePool, id: SessionId, by: Duration) {
     sqlx::query(
         "UPDATE auth_session SET created_at = created_at - $2, used_at = used_at - $2,
@@ -106,6 +121,7 @@ pub(crate) async fn age(pool: &SqlitePool, id: SessionId, by: Duration) {
 
 mod contract {
     tower_jwt_auth::session_store_contract!(super::Nodes::start().await);
+    tower_jwt_auth::guest_store_contract!(super::Nodes::start().await);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use crate::{
     },
     revoke::{BroadcastFeed, Feed, Revocation, RevocationLog, RevocationSet},
     secret::{Secret, SecretStore},
+    session::{GuestLink, GuestPeek, GuestStore, Linking, NewGuest, PendingClaim},
     store::MemoryStore,
     token::SessionId,
 };
@@ -207,6 +208,40 @@ impl SessionStore for AnyStore {
 
     async fn purge(&self, limit: u32) -> Result<u64, StoreError> {
         each!(self, Self, store => store.purge(limit).await)
+    }
+}
+
+impl GuestStore for AnyStore {
+    async fn create_guest(&self, guest: NewGuest) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.create_guest(guest).await)
+    }
+
+    async fn find_guest(&self, subject: &str) -> Result<Option<GuestPeek>, StoreError> {
+        each!(self, Self, store => store.find_guest(subject).await)
+    }
+
+    async fn touch_guest(&self, subject: &str) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.touch_guest(subject).await)
+    }
+
+    async fn claim_guest(&self, link: GuestLink, user: &str) -> Result<Linking, StoreError> {
+        each!(self, Self, store => store.claim_guest(link, user).await)
+    }
+
+    async fn promote_guest(&self, link: GuestLink) -> Result<Linking, StoreError> {
+        each!(self, Self, store => store.promote_guest(link).await)
+    }
+
+    async fn due_claims(&self, limit: u32) -> Result<Vec<PendingClaim>, StoreError> {
+        each!(self, Self, store => store.due_claims(limit).await)
+    }
+
+    async fn settle_claim(&self, guest: &str, user: &str) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.settle_claim(guest, user).await)
+    }
+
+    async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {
+        each!(self, Self, store => store.purge_guests(limit).await)
     }
 }
 

@@ -39,6 +39,7 @@
 
 mod api_keys;
 mod feed;
+mod guests;
 mod model;
 #[cfg(feature = "password")]
 mod one_time;
@@ -52,7 +53,7 @@ mod users;
 
 use std::{future::Future, time::Duration};
 
-pub use self::{api_keys::*, feed::*, model::*, race::*, rotate::*, sessions::*};
+pub use self::{api_keys::*, feed::*, guests::*, model::*, race::*, rotate::*, sessions::*};
 #[cfg(feature = "password")]
 pub use self::{one_time::*, throttle::*, users::*};
 use crate::{

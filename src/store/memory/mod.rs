@@ -1,6 +1,7 @@
 //! Sessions in this process: for tests, for development, for one node that may forget.
 
 mod api_keys;
+mod guests;
 #[cfg(feature = "password")]
 mod one_time;
 #[cfg(feature = "password")]
@@ -96,6 +97,7 @@ struct State {
     /// Only those that were ever raised.
     epochs: HashMap<String, Epoch>,
     secrets: HashMap<String, Secret<Vec<u8>>>,
+    guests: guests::Guests,
     max_sessions: usize,
     /// When a full store last looked for room.
     searched_at: Option<Timestamp>,
@@ -138,6 +140,7 @@ impl MemoryStore {
                     by_subject: HashMap::new(),
                     epochs: HashMap::new(),
                     secrets: HashMap::new(),
+                    guests: guests::Guests::default(),
                     max_sessions: MAX_SESSIONS,
                     searched_at: None,
                 }),
@@ -192,6 +195,31 @@ impl MemoryStore {
     /// To be asked under the lock, so that time does not run backwards between two changes.
     fn now(&self) -> Timestamp {
         self.shared.clock.now().into()
+    }
+
+    /// Ends all of the subject's sessions, and says its new epoch.
+    fn end_all(
+        &self,
+        state: &mut State,
+        subject: &str,
+        reason: RevokeReason,
+        now: Timestamp,
+    ) -> u32 {
+        let number = state.epoch(subject).saturating_add(1);
+        let epoch = Epoch {
+            number,
+            raised_at: now,
+        };
+        state.epochs.insert(subject.to_owned(), epoch);
+        // Under this lock marking the rows is as good as comparing their epochs.
+        for id in state.ids_of(subject) {
+            if let Some(row) = state.sessions.get_mut(&id) {
+                row.revoke(reason, now);
+            }
+        }
+        let revocation = Revocation::subject(subject, number, now.plus(LIFETIME));
+        self.shared.news.send(revocation);
+        number
     }
 
     fn tell(&self, id: SessionId, now: Timestamp) {
@@ -310,21 +338,7 @@ impl SessionStore for MemoryStore {
     async fn revoke_all(&self, subject: &str, reason: RevokeReason) -> Result<u32, StoreError> {
         let mut state = self.lock();
         let now = self.now();
-        let number = state.epoch(subject).saturating_add(1);
-        let epoch = Epoch {
-            number,
-            raised_at: now,
-        };
-        state.epochs.insert(subject.to_owned(), epoch);
-        // Under this lock marking the rows is as good as comparing their epochs.
-        for id in state.ids_of(subject) {
-            if let Some(row) = state.sessions.get_mut(&id) {
-                row.revoke(reason, now);
-            }
-        }
-        let revocation = Revocation::subject(subject, number, now.plus(LIFETIME));
-        self.shared.news.send(revocation);
-        Ok(number)
+        Ok(self.end_all(&mut state, subject, reason, now))
     }
 
     async fn epoch(&self, subject: &str) -> Result<u32, StoreError> {

@@ -8,6 +8,7 @@ use crate::{error::StoreError, store::sql::Migration};
 const MIGRATIONS: &[Migration] = &[
     include_str!("migrations/0001_sessions.sql"),
     include_str!("migrations/0002_login.sql"),
+    include_str!("migrations/0003_guests.sql"),
 ];
 
 pub(super) async fn run(pool: &PgPool) -> Result<(), StoreError> {

@@ -17,6 +17,9 @@
 //! | `auth_subject` | a subject whose sessions were once ended all at once, with its epoch; never purged | `sub` | every read of a session |
 //! | `auth_revocation` | what is revoked, for 35 minutes | `(tx, seq)` | what is new, for the feed |
 //! | | | `until` | purging |
+//! | `auth_guest` | a guest, who claimed it, whether the application was told | `sub` | everything |
+//! | | | `expires_at` | purging |
+//! | | | `due_at`, where it is set | pending claims |
 //! | `auth_secret` | a secret that the server made itself | `name` | once, at the start |
 //! | `auth_user` | somebody who may sign in | `sub`; `identifier` | refreshes; logins, lists |
 //! | `auth_throttle` | a counter of login attempts, under a keyed digest | `key` | logins |
@@ -60,6 +63,7 @@
 mod api_keys;
 mod fault;
 mod feed;
+mod guests;
 mod migrate;
 #[cfg(feature = "password")]
 mod one_time;

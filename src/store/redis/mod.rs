@@ -12,6 +12,8 @@
 //! |---|---|
 //! | `{auth}:s:<sid>` | a session; gone a day after its end, a week after it was revoked |
 //! | `{auth}:i:<sub>` | the names of a subject's sessions |
+//! | `{auth}:g:<sub>` | a guest; gone a day after its end, but not while its claim is pending |
+//! | `{auth}:pending` | the guests whose claims are pending, by when they are due |
 //! | `{auth}:epochs` | the epochs that were raised, by subject |
 //! | `{auth}:revoked` | what is revoked, by the time when that ends |
 //! | `{auth}:news` | the same as a stream, for an hour |
@@ -59,6 +61,7 @@
 mod api_keys;
 mod fault;
 mod feed;
+mod guests;
 mod link;
 #[cfg(feature = "password")]
 mod one_time;

@@ -214,11 +214,11 @@ fn text(field: &Option<String>) -> Result<String, StoreError> {
     field.clone().ok_or_else(missing)
 }
 
-fn number<T: std::str::FromStr>(field: &Option<String>) -> Result<T, StoreError> {
+pub(super) fn number<T: std::str::FromStr>(field: &Option<String>) -> Result<T, StoreError> {
     maybe(field)?.ok_or_else(missing)
 }
 
-fn maybe<T: std::str::FromStr>(field: &Option<String>) -> Result<Option<T>, StoreError> {
+pub(super) fn maybe<T: std::str::FromStr>(field: &Option<String>) -> Result<Option<T>, StoreError> {
     let parse = |text: &str| {
         let number = text.parse();
         number
@@ -227,7 +227,7 @@ fn maybe<T: std::str::FromStr>(field: &Option<String>) -> Result<Option<T>, Stor
     field.as_deref().map(parse).transpose()
 }
 
-fn missing() -> StoreError {
+pub(super) fn missing() -> StoreError {
     StoreError::invalid("a session lacks a field")
 }
 

@@ -5,6 +5,7 @@
 //! [`decide`](crate::refresh::decide) counts in.
 
 pub(super) mod api_key;
+mod guests;
 #[cfg(feature = "password")]
 pub(super) mod login;
 #[cfg(feature = "password")]
@@ -48,6 +49,7 @@ macro_rules! rotate {
     };
 }
 
+pub(super) use self::guests::{guest_alive, guest_columns, guest_retry};
 pub(super) use {columns, ended, rotate};
 
 /// A migration: its statements. Its number is its place, from 1.

@@ -14,6 +14,7 @@ use crate::{error::StoreError, store::sql::Migration};
 const MIGRATIONS: &[Migration] = &[
     include_str!("migrations/0001_sessions.sql"),
     include_str!("migrations/0002_login.sql"),
+    include_str!("migrations/0003_guests.sql"),
 ];
 
 /// Puts the file into WAL mode. Unlike a statement that finds the file locked, this fails at once
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn the_triggers_use_the_constants_of_the_code() {
-        let [sql, _] = MIGRATIONS else {
+        let [sql, _, _] = MIGRATIONS else {
             panic!("look at the newest triggers");
         };
         let lifetime = format!("+ {}", LIFETIME.as_millis());

@@ -13,7 +13,7 @@ use super::server::Server;
 use crate::support::{holder, start};
 
 /// In a schema of its own, which the URL names.
-async fn in_schema(server: &Server, name: &str) -> (String, PgConnection) {
+pub(super) async fn in_schema(server: &Server, name: &str) -> (String, PgConnection) {
     let mut admin = PgConnection::connect(&server.url()).await.unwrap();
     let create = format!("CREATE SCHEMA {name}");
     let create = sqlx::raw_sql(sqlx::AssertSqlSafe(create));

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use sqlx::PgPool;
 use tower_jwt_auth::{
     store::{
-        contract::Fixture,
+        contract::{Fixture, GuestFixture},
         postgres::{PostgresFeed, PostgresStore},
     },
     token::SessionId,
@@ -31,11 +31,24 @@ impl Nodes {
     pub(crate) async fn start() -> Self {
         let server = Server::shared();
         let url = server.url();
+        Self::on(server, &url).await
+    }
+
+    /// In a schema of their own.
+    async fn alone() -> Self {
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let server = Server::shared();
+        let (url, _) = feed::in_schema(&server, &format!("alone_{number}")).await;
+        Self::on(server, &url).await
+    }
+
+    async fn on(server: Arc<Server>, url: &str) -> Self {
         // At once, so that they meet in the migration.
-        let (one, two) = tokio::join!(PostgresStore::open(&url), PostgresStore::open(&url));
+        let (one, two) = tokio::join!(PostgresStore::open(url), PostgresStore::open(url));
         Self {
             stores: [one.unwrap(), two.unwrap()],
-            pool: PgPool::connect(&url).await.unwrap(),
+            pool: PgPool::connect(url).await.unwrap(),
             turn: Default::default(),
             server,
         }
@@ -60,6 +73,21 @@ impl Fixture for Nodes {
     }
 }
 
+impl GuestFixture for Nodes {
+    async fn age_guest(&self, subject: &str, by: Duration) {
+        sqlx::query(
+            "UPDATE auth_guest SET created_at = created_at - $2, written_at = written_at - $2,
+               expires_at = expires_at - $2, promoted_at = promoted_at - $2,
+               claimed_at = claimed_at - $2, due_at = due_at - $2 WHERE sub = $1",
+        )
+        .bind(subject)
+        .bind(i64::try_from(by.as_millis()).unwrap())
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+}
+
 pub(crate) async fn age(pool: &PgPool, id: SessionId, by: Duration) {
     sqlx::query(
         "UPDATE auth_session SET created_at = created_at - $2, used_at = used_at - $2,
@@ -77,5 +105,9 @@ mod contract {
     tower_jwt_auth::session_store_contract!(
         #[ignore = "needs PostgreSQL"]
         super::Nodes::start().await
+    );
+    tower_jwt_auth::guest_store_contract!(
+        #[ignore = "needs PostgreSQL"]
+        super::Nodes::alone().await
     );
 }

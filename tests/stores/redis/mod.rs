@@ -22,6 +22,10 @@ mod contract {
         #[ignore = "needs redis-server"]
         Redis::start(FORGETFUL).await
     );
+    tower_jwt_auth::guest_store_contract!(
+        #[ignore = "needs redis-server"]
+        Redis::start(FORGETFUL).await
+    );
 }
 
 fn session(number: u8) -> NewSession {

@@ -1,0 +1,36 @@
+//! Extractors of who is in a chat.
+
+use axum_core::extract::FromRequestParts;
+use http::request::Parts;
+
+use super::AuthRejection;
+use crate::{
+    chat::{AnyIdentity, ChatContext, Guest, User},
+    error::{AuthError, AuthErrorKind},
+};
+
+macro_rules! extract {
+    ($($identity:ident)*) => {$(
+        impl<S: Send + Sync> FromRequestParts<S> for $identity {
+            type Rejection = AuthRejection;
+
+            async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthRejection> {
+                $identity::of(&parts.extensions).map_err(|error| AuthRejection::new(error, parts))
+            }
+        }
+    )*};
+}
+
+extract! { User Guest AnyIdentity }
+
+impl<S: Send + Sync> FromRequestParts<S> for ChatContext {
+    type Rejection = AuthRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthRejection> {
+        Self::of(&parts.extensions).cloned().ok_or_else(|| {
+            let problem = "no ChatLayer stands around the handler";
+            let error = AuthError::caused_by(AuthErrorKind::Misconfigured, problem);
+            AuthRejection::new(error, parts)
+        })
+    }
+}

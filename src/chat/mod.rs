@@ -1,0 +1,74 @@
+//! Chat: strangers and users on the same routes, and sockets that end with their token.
+//!
+//! A [`ChatLayer`] stands inside an optional [`JwtAuthLayer`](crate::JwtAuthLayer) and leaves a
+//! [`ChatContext`] in the request's extensions: who is there, in which session and conversation, and
+//! whether they may manage things. A [`SocketGuard`] does for a WebSocket or an event stream what the
+//! layer can do for a request alone: it tells when the token has expired or was revoked.
+//! [`User`], [`Guest`] and [`AnyIdentity`] are what a route demands.
+//!
+//! Guests themselves are [`session::Guests`](crate::session::Guests); the manual's chapter is
+//! [`crate::manual::guests`].
+//!
+//! # Examples
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use http::{Request, Response};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_jwt_auth::{
+//!     Principal,
+//!     chat::{ChatContext, ChatLayer},
+//!     principal::PrincipalKind,
+//!     role_guard::Rule,
+//! };
+//!
+//! async fn whoami(request: Request<()>) -> Result<Response<String>, Infallible> {
+//!     let mut response = Response::new(String::new());
+//!     let chat = ChatContext::of(request.extensions());
+//!     let who = match chat {
+//!         Some(chat) if chat.can_manage() => "manager",
+//!         Some(chat) if chat.is_authenticated() => "user",
+//!         _ => "guest",
+//!     };
+//!     response.headers_mut().insert("x-who", http::HeaderValue::from_static(who));
+//!     Ok(response)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Infallible> {
+//! let chat = ChatLayer::new().manage(Rule::any_of(["editor"]));
+//! let service = chat.layer(service_fn(whoami));
+//! // An authenticating layer does this; here it is done by hand.
+//! let answer = |caller: Principal| {
+//!     let mut request = Request::new(());
+//!     request.extensions_mut().insert(caller);
+//!     service.clone().oneshot(request)
+//! };
+//!
+//! let alice = Principal::builder().subject("alice").roles(["editor"]).build();
+//! assert_eq!(answer(alice).await?.headers()["x-who"], "manager");
+//!
+//! let guest = Principal::builder().kind(PrincipalKind::Guest).subject("gst_1").build();
+//! assert_eq!(answer(guest).await?.headers()["x-who"], "guest");
+//! # Ok(())
+//! # }
+//! ```
+
+mod close;
+mod context;
+mod identity;
+mod layer;
+mod message;
+mod service;
+mod socket;
+
+pub use self::{
+    close::CloseReason,
+    context::ChatContext,
+    identity::{AnyIdentity, Guest, User},
+    layer::ChatLayer,
+    message::AuthMessage,
+    service::ChatService,
+    socket::{SocketAuth, SocketGuard},
+};

@@ -1,0 +1,84 @@
+//! The service: one request.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::{ChatContext, layer::Config};
+use crate::{
+    body::ResponseBody,
+    deny::answers_in,
+    error::{AuthError, AuthErrorKind},
+    gate::GateFuture,
+    head::RequestHead,
+    principal::{Anonymous, Principal},
+    role_guard::Rule,
+};
+
+/// Leaves a [`ChatContext`] in every request; made by [`ChatLayer`](super::ChatLayer).
+#[derive(Clone, Debug)]
+#[must_use = "services do nothing unless called"]
+pub struct ChatService<S> {
+    inner: S,
+    config: Arc<Config>,
+}
+
+impl<S> ChatService<S> {
+    pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
+        Self { inner, config }
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for ChatService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = GateFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        match self.config.context(RequestHead::of(&request)) {
+            Ok(context) => {
+                request.extensions_mut().insert(context);
+                GateFuture::inner(self.inner.call(request))
+            }
+            Err(error) => {
+                let head = RequestHead::of(&request);
+                let answers = answers_in(head.extensions()).unwrap_or_default();
+                GateFuture::denied(answers.deny(error, head))
+            }
+        }
+    }
+}
+
+impl Config {
+    fn context(&self, head: RequestHead<'_>) -> Result<ChatContext, AuthError> {
+        let extensions = head.extensions();
+        let fault = self.manage.as_ref().and_then(Rule::fault);
+        if let Some(fault) = fault {
+            return Err(AuthError::caused_by(AuthErrorKind::Misconfigured, fault));
+        }
+        if let Some(caller) = extensions.get::<Principal>() {
+            let rule = self.manage.as_ref();
+            let can_manage = rule.is_some_and(|rule| rule.admits(caller, head));
+            return Ok(ChatContext::new(Some(caller.clone()), can_manage));
+        }
+        match extensions.get::<Anonymous>() {
+            Some(_) if self.anonymous => Ok(ChatContext::new(None, false)),
+            Some(_) => Err(AuthErrorKind::MissingCredential.into()),
+            None => Err(AuthError::caused_by(
+                AuthErrorKind::Misconfigured,
+                "no authenticating layer stands around the chat",
+            )),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Guests: started, and linked when they sign in or register.
+
+use std::{future::Future, pin::Pin};
+
+use http::{StatusCode, request::Parts};
+
+use super::{
+    answer::{Answer, Refusal, json},
+    cookies::Kind,
+    fields::Fields,
+    login::Transport,
+    service::Inner,
+};
+use crate::{
+    clock::Timestamp,
+    extract::{Bearer, TokenExtractor},
+    head::RequestHead,
+    login::{Identifier, ThrottleStore, UserStore},
+    principal::Principal,
+    refresh::SessionStore,
+    session::{
+        ClaimHook, GrantSource, GuestStart, GuestStore, GuestTokens, Guests, Link, Promotion,
+        SessionError, SessionStart, SignedIn, TokenPair,
+    },
+};
+
+/// The guests, whatever their hook is.
+pub(super) trait GuestDesk: Send + Sync {
+    fn is_alive<'a>(&'a self, caller: &'a Principal) -> Waiting<'a, bool>;
+    fn start(&self, start: GuestStart) -> Waiting<'_, GuestTokens>;
+    fn sign_in(&self, start: SessionStart, link: Link) -> Waiting<'_, SignedIn>;
+    fn promote<'a>(&'a self, link: &'a Link) -> Waiting<'a, Promotion>;
+}
+
+type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send + 'a>>;
+
+impl<S, G, H> GuestDesk for Guests<S, G, H>
+where
+    S: SessionStore + GuestStore,
+    G: GrantSource,
+    H: ClaimHook,
+{
+    fn is_alive<'a>(&'a self, caller: &'a Principal) -> Waiting<'a, bool> {
+        Box::pin(Self::is_alive(self, caller))
+    }
+
+    fn start(&self, start: GuestStart) -> Waiting<'_, GuestTokens> {
+        Box::pin(Self::start(self, start))
+    }
+
+    fn sign_in(&self, start: SessionStart, link: Link) -> Waiting<'_, SignedIn> {
+        Box::pin(Self::sign_in(self, start, link))
+    }
+
+    fn promote<'a>(&'a self, link: &'a Link) -> Waiting<'a, Promotion> {
+        Box::pin(Self::promote(self, link))
+    }
+}
+
+impl<S, G, U, T> Inner<S, G, U, T>
+where
+    S: SessionStore,
+    G: GrantSource,
+    U: UserStore,
+    T: ThrottleStore,
+{
+    /// A guest's tokens; whoever is a guest already keeps them.
+    pub(super) async fn guest(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
+        let guests = self.guests.as_deref().ok_or_else(Refusal::not_found)?;
+        self.refuse_foreign(parts)?;
+        let transport = self.transport(parts, fields)?;
+        if let Some(caller) = self.presented(parts, &self.verifier)? {
+            if guests.is_alive(&caller).await? {
+                return self.as_it_is(parts, &caller);
+            }
+            if self.caller(parts).await.is_ok() {
+                return Err(Refusal::invalid_request("Somebody is signed in"));
+            }
+        }
+        let mut start = GuestStart::new();
+        if let Some(ip) = self.clients.of(RequestHead::of_parts(parts)) {
+            start = start.ip(ip);
+        }
+        if transport == Transport::Cookie {
+            start = start.bound_to_device();
+        }
+        let guest = guests.start(start).await?;
+        let mut answer = self.hand_over(StatusCode::OK, guest.tokens(), transport);
+        if let (Some(cookies), Some(device)) = (&self.cookies, guest.device()) {
+            let age = guest.tokens().refresh_expires_in();
+            cookies.set(&mut answer, Kind::Guest, device.expose(), age);
+        }
+        Ok(answer)
+    }
+
+    /// Starts the session of a user whose credentials were right, and links the guest where the
+    /// person asked for it.
+    pub(super) async fn start_linked(
+        &self,
+        parts: &Parts,
+        fields: &Fields,
+        start: SessionStart,
+    ) -> Result<TokenPair, Refusal> {
+        Ok(match self.link(parts, fields)? {
+            Some((guests, link)) => guests.sign_in(start, link).await?.tokens().clone(),
+            None => self.sessions.start(start).await?,
+        })
+    }
+
+    /// The subject and the epoch that the account keeps of the guest who registers; `None`: there is
+    /// no guest to keep, or nobody asked for it.
+    pub(super) async fn promoted(
+        &self,
+        parts: &Parts,
+        fields: &Fields,
+        name: &Identifier,
+    ) -> Result<Option<(String, u32)>, Refusal> {
+        let Some((guests, link)) = self.link(parts, fields)? else {
+            return Ok(None);
+        };
+        // A name that is taken must not cost the guest its conversation.
+        if self.login.users().find(name).await?.is_some() {
+            return Ok(None);
+        }
+        Ok(match guests.promote(&link).await? {
+            Promotion::Promoted { subject, epoch, .. } => Some((subject, epoch)),
+            Promotion::Refused => None,
+        })
+    }
+
+    /// The guest to be linked. Without the flag no token is looked at: it may be a planted one.
+    fn link(
+        &self,
+        parts: &Parts,
+        fields: &Fields,
+    ) -> Result<Option<(&dyn GuestDesk, Link)>, Refusal> {
+        let (Some(guests), Some("true")) = (self.guests.as_deref(), fields.get("link")) else {
+            return Ok(None);
+        };
+        let Some(guest) = self.presented(parts, &self.verifier)? else {
+            return Ok(None);
+        };
+        let link = match self.bearer(parts)? {
+            Some(_) => Link::from_body(guest),
+            None => {
+                let device = self.cookie_value(&parts.headers, Kind::Guest)?;
+                Link::from_cookie(guest, device.as_deref())
+            }
+        };
+        Ok(Some((guests, link)))
+    }
+
+    /// The answer to a guest who asks once more: the token that it has, and no other.
+    fn as_it_is(&self, parts: &Parts, caller: &Principal) -> Result<Answer, Refusal> {
+        let now = Timestamp::from(self.sessions.issuer().keys().clock().now());
+        let expires = caller.expires_at().map(Timestamp::from);
+        let expires_in = expires.map_or(0, |expires| expires.since(now).as_secs());
+        let body = match self.bearer(parts)? {
+            Some(token) => serde_json::json!({
+                "access_token": token,
+                "token_type": "Bearer",
+                "expires_in": expires_in,
+            }),
+            None => serde_json::json!({
+                "token_type": "Bearer",
+                "expires_in": expires_in,
+                "csrf_token": self.proofs.of(caller.session_id().unwrap_or_default()),
+            }),
+        };
+        Ok(json(StatusCode::OK, &body))
+    }
+
+    fn bearer(&self, parts: &Parts) -> Result<Option<String>, Refusal> {
+        let bearer = Bearer::new();
+        let found = bearer.extract(RequestHead::of_parts(parts))?;
+        let text = found.map(|found| String::from_utf8(found.token().to_vec()));
+        let malformed = |_| Refusal::invalid_request("The credential is malformed");
+        text.transpose().map_err(malformed)
+    }
+}

@@ -1,0 +1,119 @@
+//! Builds the guests' use cases.
+
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use super::{ClaimHook, Guests, Inner, NoClaimHook};
+use crate::{
+    error::ConfigError,
+    session::{KeptGrants, Sessions},
+};
+
+/// Builds [`Guests`]. Mistakes are reported by [`build`](Self::build).
+#[must_use = "nothing is built before `build` is called"]
+pub struct GuestsBuilder<S, G = KeptGrants, H = NoClaimHook> {
+    sessions: Sessions<S, G>,
+    hook: H,
+    patience: Duration,
+    hook_timeout: Duration,
+    link_within: Duration,
+}
+
+impl<S, G> GuestsBuilder<S, G> {
+    pub(super) fn new(sessions: Sessions<S, G>) -> Self {
+        Self {
+            sessions,
+            hook: NoClaimHook,
+            patience: Duration::from_secs(2),
+            hook_timeout: Duration::from_secs(20),
+            link_within: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+impl<S, G, H> GuestsBuilder<S, G, H> {
+    /// Told when a user has claimed a guest; by default nobody is.
+    pub fn on_claim<J: ClaimHook>(self, hook: J) -> GuestsBuilder<S, G, J> {
+        GuestsBuilder {
+            sessions: self.sessions,
+            hook,
+            patience: self.patience,
+            hook_timeout: self.hook_timeout,
+            link_within: self.link_within,
+        }
+    }
+
+    /// How long a login waits for the hook before it answers, 0 to 10 s; 2 s by default. The hook
+    /// goes on meanwhile.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// How long the hook may take, 100 ms to 25 s; 20 s by default. Then it is dropped, and called
+    /// again later.
+    pub fn hook_timeout(mut self, timeout: Duration) -> Self {
+        self.hook_timeout = timeout;
+        self
+    }
+
+    /// How long after its last message a guest can be linked, a minute to a day; an hour by
+    /// default.
+    ///
+    /// # Security
+    ///
+    /// On a shared computer it is the next person's chance to take the conversation of the last
+    /// one.
+    pub fn link_within(mut self, time: Duration) -> Self {
+        self.link_within = time;
+        self
+    }
+
+    /// The use cases.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: a time out of its range.
+    pub fn build(self) -> Result<Guests<S, G, H>, ConfigError> {
+        in_range("patience", self.patience, PATIENCE)?;
+        in_range("hook_timeout", self.hook_timeout, HOOK_TIMEOUTS)?;
+        in_range("link_within", self.link_within, LINK_WITHIN)?;
+        Ok(Guests {
+            inner: Arc::new(Inner {
+                sessions: self.sessions,
+                hook: self.hook,
+                patience: self.patience,
+                hook_timeout: self.hook_timeout,
+                link_within: self.link_within,
+            }),
+        })
+    }
+}
+
+impl<S, G, H> fmt::Debug for GuestsBuilder<S, G, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestsBuilder")
+            .field("patience", &self.patience)
+            .field("hook_timeout", &self.hook_timeout)
+            .field("link_within", &self.link_within)
+            .finish_non_exhaustive()
+    }
+}
+
+fn in_range(
+    name: &'static str,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let problem = format!("not between {:?} and {:?}", range.start(), range.end());
+    Err(ConfigError::invalid(name, problem))
+}
+
+const PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
+/// Below `FIRST_RETRY`, so that a claim is not told twice at once.
+const HOOK_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(25);
+const LINK_WITHIN: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(24 * 60 * 60);

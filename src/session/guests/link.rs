@@ -1,0 +1,219 @@
+//! A guest turns out to be somebody.
+
+use std::fmt;
+
+use tokio::time;
+
+use super::{ClaimHook, DeviceDigest, GrantSource, GuestStore, Guests, SessionError};
+use crate::{
+    principal::Principal,
+    refresh::SessionStore,
+    session::{GuestLink, Linking, SessionEvent, SessionStart, TokenPair, is_interrupted},
+};
+
+/// The wish of a person to keep what was said as a guest.
+///
+/// # Security
+///
+/// Make one only where the person asked for it, `"link": true` in the login's body, on a request
+/// that comes from your own pages. Without asking, whoever plants his own guest into a victim's
+/// browser gets his texts into the victim's account, and before the victim's language model.
+#[derive(Clone)]
+#[must_use = "nothing is linked before `Guests::sign_in`"]
+pub struct Link {
+    guest: Principal,
+    device: Option<DeviceDigest>,
+    /// The token came from a cookie jar, which others may have put it into.
+    from_cookie: bool,
+}
+
+impl Link {
+    /// A guest whose token the client sent itself: in a header or the body.
+    pub fn from_body(guest: Principal) -> Self {
+        Self {
+            guest,
+            device: None,
+            from_cookie: false,
+        }
+    }
+
+    /// A guest whose token came in a cookie, with what the device's cookie holds. Without that
+    /// nothing is linked.
+    pub fn from_cookie(guest: Principal, device: Option<&str>) -> Self {
+        Self {
+            guest,
+            device: device.map(DeviceDigest::of),
+            from_cookie: true,
+        }
+    }
+
+    /// What the device holds.
+    pub fn device(mut self, device: &str) -> Self {
+        self.device = Some(DeviceDigest::of(device));
+        self
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("from_cookie", &self.from_cookie)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of the wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LinkOutcome {
+    /// The guest is the user's, and the application was told.
+    Linked,
+    /// The guest is the user's; the application will be told.
+    Pending,
+    /// The guest is not to be had: not a live guest, another device's, too old, somebody else's.
+    Refused,
+    /// The store could not say. The guest is what it was, unless the answer alone was lost.
+    Unavailable,
+}
+
+/// A user who signed in, and what became of the guest.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    tokens: TokenPair,
+    outcome: LinkOutcome,
+}
+
+impl SignedIn {
+    /// The user's tokens: of a session that did not exist before.
+    #[must_use]
+    pub fn tokens(&self) -> &TokenPair {
+        &self.tokens
+    }
+
+    /// What became of the guest.
+    #[must_use]
+    pub fn outcome(&self) -> LinkOutcome {
+        self.outcome
+    }
+}
+
+/// What became of a guest who wanted an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Promotion {
+    /// The guest's subject is free for an account, and all its tokens are dead.
+    #[non_exhaustive]
+    Promoted {
+        /// The subject: the account keeps it, and with it all that the guest wrote.
+        subject: String,
+        /// For [`SessionStart::epoch`].
+        epoch: u32,
+    },
+    /// As [`LinkOutcome::Refused`]: the account gets a subject of its own.
+    Refused,
+}
+
+impl<S, G, H> Guests<S, G, H>
+where
+    S: SessionStore + GuestStore,
+    G: GrantSource,
+    H: ClaimHook,
+{
+    /// Signs a user in, whom somebody has authenticated, and gives it the guest.
+    ///
+    /// The session is a new one, whatever becomes of the guest. Of many users who want one guest at
+    /// once, one gets it; from that moment the guest's tokens are dead on all nodes. Then the
+    /// [hook](ClaimHook) is called.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Sessions::start`](crate::session::Sessions::start); the guest stays what it was
+    /// then. Trouble with the guest is no error: the user is signed in, and the
+    /// [outcome](SignedIn::outcome) says so.
+    pub async fn sign_in(&self, start: SessionStart, link: Link) -> Result<SignedIn, SessionError> {
+        let user = start.subject.clone();
+        let tokens = self.inner.sessions.start(start).await?;
+        let outcome = self.claim(&link, user).await;
+        let outcome = outcome.unwrap_or(LinkOutcome::Unavailable);
+        Ok(SignedIn { tokens, outcome })
+    }
+
+    /// Ends the guest so that its subject can become an account: for somebody who registers.
+    ///
+    /// To be called when the new credential is verified and the name known to be free, before the
+    /// account is kept: an account that was kept first would share its subject with whoever holds
+    /// the guest's tokens. Then [start](crate::session::Sessions::start) a session of that subject
+    /// and epoch.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreUnavailable`](crate::session::SessionErrorKind::StoreUnavailable): keep no account.
+    pub async fn promote(&self, link: &Link) -> Result<Promotion, SessionError> {
+        let Some(wanted) = self.wanted(link).await? else {
+            return Ok(Promotion::Refused);
+        };
+        let subject = wanted.guest.clone();
+        let sessions = &self.inner.sessions;
+        let done = sessions.write(move |inner| async move {
+            let done = inner.store.promote_guest(wanted.clone()).await;
+            if let Ok(Linking::Done { .. }) = done {
+                let subject = wanted.guest;
+                inner.tell(&SessionEvent::GuestPromoted { subject });
+            }
+            Ok(done?)
+        });
+        Ok(match done.await? {
+            Linking::Done { epoch } => Promotion::Promoted { subject, epoch },
+            _ => Promotion::Refused,
+        })
+    }
+
+    async fn claim(&self, link: &Link, user: String) -> Result<LinkOutcome, SessionError> {
+        let Some(wanted) = self.wanted(link).await? else {
+            return Ok(LinkOutcome::Refused);
+        };
+        let (guests, guest) = (self.clone(), wanted.guest.clone());
+        let sessions = &self.inner.sessions;
+        // What follows the claim follows it also where the client hangs up in between.
+        let told = sessions.write(move |inner| async move {
+            let mut done = inner.store.claim_guest(wanted.clone(), &user).await;
+            let again = is_interrupted(&done);
+            if again {
+                done = inner.store.claim_guest(wanted, &user).await;
+            }
+            match done? {
+                Linking::Done { .. } => {}
+                // Just now, by the write whose answer was lost.
+                Linking::Before if again => {}
+                _ => return Ok(None),
+            }
+            inner.tell(&SessionEvent::GuestClaimed {
+                guest: guest.clone(),
+                user: user.clone(),
+            });
+            Ok(Some(tokio::spawn(async move {
+                guests.settle(&guest, &user).await
+            })))
+        });
+        let Some(told) = told.await? else {
+            return Ok(LinkOutcome::Refused);
+        };
+        Ok(match time::timeout(self.inner.patience, told).await {
+            Ok(Ok(true)) => LinkOutcome::Linked,
+            _ => LinkOutcome::Pending,
+        })
+    }
+
+    /// What is asked of the store; `None` where that is in vain.
+    async fn wanted(&self, link: &Link) -> Result<Option<GuestLink>, SessionError> {
+        if link.from_cookie && link.device.is_none() {
+            return Ok(None);
+        }
+        let guest = self.subject_of(&link.guest).await?;
+        Ok(guest.map(|guest| GuestLink {
+            guest,
+            device: link.device,
+            within: self.inner.link_within,
+        }))
+    }
+}

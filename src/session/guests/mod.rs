@@ -1,0 +1,216 @@
+//! Guests: subjects of their own who never signed in, and become somebody at most once.
+
+mod builder;
+mod hook;
+mod link;
+mod pending;
+mod start;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+pub use self::{
+    builder::GuestsBuilder,
+    hook::{ClaimHook, NoClaimHook},
+    link::{Link, LinkOutcome, Promotion, SignedIn},
+    pending::{ClaimWorker, Retried},
+    start::{GuestStart, GuestTokens},
+};
+use super::{
+    DeviceDigest, GrantSource, GuestPeek, GuestStore, KeptGrants, SessionError, SessionErrorKind,
+    Sessions,
+};
+use crate::{
+    principal::{Principal, PrincipalKind},
+    refresh::SessionStore,
+};
+
+/// Starts guests, and turns them into users. Cheap to clone.
+///
+/// The manual's chapter is [`crate::manual::guests`].
+///
+/// # Cancel safety
+///
+/// Every method may be dropped at any point. What it writes, and what it tells the application, is
+/// done by tasks of their own.
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(not(feature = "aws-lc-rs"))]
+/// # fn main() {}
+/// # #[cfg(feature = "aws-lc-rs")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_jwt_auth::{
+///     error::StoreError,
+///     issue::{KeyRing, TokenIssuer},
+///     key::{Algorithm, SigningKey},
+///     secret::SecretKey,
+///     session::{ClaimHook, GuestStart, Guests, Link, LinkOutcome, SessionStart, Sessions},
+///     store::MemoryStore,
+/// };
+///
+/// /// Moves the conversations. It may be called twice.
+/// struct Conversations;
+///
+/// impl ClaimHook for Conversations {
+///     async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
+///         println!("UPDATE conversation SET owner = '{user}' WHERE owner = '{guest}'");
+///         Ok(())
+///     }
+/// }
+///
+/// let issuer = TokenIssuer::builder(KeyRing::new(SigningKey::generate(Algorithm::EdDsa)?)?)
+///     .issuer("https://auth.example")
+///     .audience("api")
+///     .build()?;
+/// let verifier = issuer.verifier().build()?;
+/// let sessions = Sessions::builder(issuer, MemoryStore::new())
+///     .secret(SecretKey::generate())
+///     .build()?;
+/// let guests = Guests::builder(sessions).on_claim(Conversations).build()?;
+///
+/// let guest = guests.start(GuestStart::new()).await?;
+/// let caller = verifier.verify_now(guest.tokens().access_token().expose())?.principal();
+///
+/// // Alice's password was right, and she wants her conversation.
+/// let signed_in = guests.sign_in(SessionStart::new("alice"), Link::from_body(caller)).await?;
+/// assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Guests<S, G = KeptGrants, H = NoClaimHook> {
+    inner: Arc<Inner<S, G, H>>,
+}
+
+struct Inner<S, G, H> {
+    sessions: Sessions<S, G>,
+    hook: H,
+    /// How long a login waits for the hook, which goes on longer by itself.
+    patience: Duration,
+    hook_timeout: Duration,
+    link_within: Duration,
+}
+
+impl<S, G> Guests<S, G>
+where
+    S: SessionStore + GuestStore,
+    G: GrantSource,
+{
+    /// Starts to build the guests of these sessions.
+    pub fn builder(sessions: Sessions<S, G>) -> GuestsBuilder<S, G> {
+        GuestsBuilder::new(sessions)
+    }
+}
+
+impl<S, G, H> Guests<S, G, H>
+where
+    S: SessionStore + GuestStore,
+    G: GrantSource,
+    H: ClaimHook,
+{
+    /// Whether the caller is a guest who may go on as it is: what is asked before another one is
+    /// started, so that asking for a guest twice gives the same one.
+    ///
+    /// A token of a session that was ended is none, also where it has not expired; nor is one for a
+    /// single conversation.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn is_alive(&self, caller: &Principal) -> Result<bool, SessionError> {
+        Ok(self.subject_of(caller).await?.is_some())
+    }
+
+    /// Notes that the guest wrote something: a guest that did not for an hour can no longer be
+    /// linked. `false` where it must not write any more.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn touch(&self, guest: &str) -> Result<bool, SessionError> {
+        Ok(self.store().touch_guest(guest).await?)
+    }
+
+    /// To whom something belongs that the *server* writes late for a guest, the end of an answer
+    /// say: to the guest; for 30 seconds after a claim to the user; then, or where the guest is
+    /// unknown, to nobody.
+    ///
+    /// # Security
+    ///
+    /// It is not for requests. One with a claimed guest's token is refused before it gets here.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn owner(&self, guest: &str) -> Result<Option<String>, SessionError> {
+        let Some(GuestPeek { guest, now }) = self.store().find_guest(guest).await? else {
+            return Ok(None);
+        };
+        Ok(match guest.claim {
+            Some(claim) => (now < claim.at.plus(TOMBSTONE)).then_some(claim.user),
+            None if now < guest.expires_at || guest.promoted_at.is_some() => Some(guest.subject),
+            None => None,
+        })
+    }
+
+    /// Deletes at most `limit` guests that expired a day ago; says how many.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn purge(&self, limit: u32) -> Result<u64, SessionError> {
+        Ok(self.store().purge_guests(limit).await?)
+    }
+
+    /// The sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions<S, G> {
+        &self.inner.sessions
+    }
+
+    fn store(&self) -> &S {
+        &self.inner.sessions.inner.store
+    }
+
+    /// The subject of a guest whose session is alive by the store's word: a token that verifies may
+    /// be of one that was ended just now.
+    async fn subject_of(&self, caller: &Principal) -> Result<Option<String>, SessionError> {
+        let (Some(subject), None) = (caller.subject(), caller.conversation()) else {
+            return Ok(None);
+        };
+        if caller.kind() != PrincipalKind::Guest {
+            return Ok(None);
+        }
+        let alive = match self.inner.sessions.alive(caller).await {
+            Ok((session, _)) => session.kind() == PrincipalKind::Guest,
+            Err(error) if error.kind() == SessionErrorKind::StoreUnavailable => return Err(error),
+            Err(_) => false,
+        };
+        Ok(alive.then(|| subject.to_owned()))
+    }
+}
+
+impl<S, G, H> Clone for Guests<S, G, H> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<S, G, H> fmt::Debug for Guests<S, G, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guests")
+            .field("sessions", &self.inner.sessions)
+            .field("link_within", &self.inner.link_within)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Longer than an answer takes that was begun before the claim.
+const TOMBSTONE: Duration = Duration::from_secs(30);

@@ -1,0 +1,291 @@
+//! Guests who turn out to be somebody.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use http::StatusCode;
+use tower_jwt_auth::{
+    refresh::RevokeReason,
+    session::{
+        GuestStart, GuestStore, Link, LinkOutcome, Promotion, SessionErrorKind, SessionStart,
+    },
+};
+
+use crate::support::{Chat, user};
+
+#[tokio::test]
+async fn w1_routes_demand_a_user_a_guest_or_either() {
+    let chat = Chat::start().await;
+    let (alice, guest) = (chat.user("alice").await, chat.guest().await);
+    let [alice, guest] = [&alice, &guest].map(|pair| pair.access_token().expose().as_str());
+    for (path, of_user, of_guest) in [
+        ("/user", StatusCode::OK, StatusCode::FORBIDDEN),
+        ("/guest", StatusCode::FORBIDDEN, StatusCode::OK),
+        ("/any", StatusCode::OK, StatusCode::OK),
+    ] {
+        assert_eq!(chat.status(path, alice).await, of_user, "{path}");
+        assert_eq!(chat.status(path, guest).await, of_guest, "{path}");
+        let (nobody, _) = chat.get(path, None).await;
+        assert_eq!(nobody, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(chat.get("/any", Some(guest)).await.1, "true");
+}
+
+#[tokio::test]
+async fn w1_a_guest_is_a_subject_of_its_own_and_asked_for_twice_the_same() {
+    let chat = Chat::start().await;
+    let (one, other) = (chat.guest().await, chat.guest().await);
+    let [one, other] = [&one, &other].map(|pair| chat.caller_of(pair));
+    assert!(one.subject().unwrap().starts_with("gst_"));
+    assert_ne!(one.subject(), other.subject());
+    assert_ne!(one.session_id(), other.session_id());
+    assert_eq!(one.roles().count(), 0);
+    assert!(chat.guests.is_alive(&one).await.unwrap());
+
+    // A user is no guest, nor is a guest who signed out, though its token has not expired.
+    let alice = chat.user("alice").await;
+    assert!(!chat.guests.is_alive(&chat.caller_of(&alice)).await.unwrap());
+    let id = other.session_id().unwrap().parse().unwrap();
+    chat.sessions()
+        .revoke(id, RevokeReason::Logout)
+        .await
+        .unwrap();
+    assert!(!chat.guests.is_alive(&other).await.unwrap());
+    let link = Link::from_body(other);
+    let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+}
+
+#[tokio::test]
+async fn w2_signing_in_mints_a_new_family_and_revokes_the_guests() {
+    let chat = Chat::start().await;
+    let guest = chat.guest().await;
+    let caller = chat.caller_of(&guest);
+    let link = Link::from_body(caller.clone());
+    let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
+
+    let alice = chat.caller_of(signed_in.tokens());
+    assert_eq!(alice.subject(), Some("alice"));
+    assert_ne!(alice.session_id(), caller.session_id());
+    let refused = chat
+        .sessions()
+        .refresh(guest.refresh_token().expose())
+        .await;
+    assert_eq!(refused.unwrap_err().kind(), SessionErrorKind::Revoked);
+    chat.refresh(signed_in.tokens()).await;
+    // The conversation goes on: the application was told to move it, once.
+    let moved = chat.hook.moved.lock().unwrap().clone();
+    let of_guest = caller.subject().unwrap().to_owned();
+    assert_eq!(moved, [(of_guest, "alice".to_owned())]);
+}
+
+#[tokio::test]
+async fn w3_of_two_users_who_claim_one_guest_at_once_one_wins() {
+    for _ in 0..20 {
+        let chat = Chat::start().await;
+        let caller = chat.caller_of(&chat.guest().await);
+        let sign_in = |name: &str| {
+            let link = Link::from_body(caller.clone());
+            chat.guests.sign_in(user(name), link)
+        };
+        let (alice, bob) = tokio::join!(sign_in("alice"), sign_in("bob"));
+        let outcomes = [alice.unwrap().outcome(), bob.unwrap().outcome()];
+        let won = |outcome: &&LinkOutcome| **outcome == LinkOutcome::Linked;
+        assert_eq!(outcomes.iter().filter(won).count(), 1, "{outcomes:?}");
+        assert!(outcomes.contains(&LinkOutcome::Refused), "{outcomes:?}");
+        assert_eq!(chat.hook.moved.lock().unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn w4_a_planted_guest_cookie_without_the_link_flag_is_ignored() {
+    let chat = Chat::start().await;
+    let planted = chat.guest().await;
+    let caller = chat.caller_of(&planted);
+    // Without the flag there is no `Link`, and a login knows no guest.
+    chat.sessions().start(user("alice")).await.unwrap();
+    let kept = chat
+        .store
+        .find_guest(caller.subject().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(kept.unwrap().guest.claim, None);
+    assert!(chat.hook.moved.lock().unwrap().is_empty());
+    assert!(chat.guests.is_alive(&caller).await.unwrap());
+}
+
+#[tokio::test]
+async fn w4_a_planted_guest_cookie_is_refused_without_its_device_also_where_the_person_says_yes() {
+    let chat = Chat::start().await;
+    let start = GuestStart::new().bound_to_device();
+    let [own, attackers] = [
+        chat.guests.start(start.clone()).await.unwrap(),
+        chat.guests.start(start).await.unwrap(),
+    ];
+    let planted = chat.caller_of(attackers.tokens());
+    let unbound = chat.caller_of(&chat.guest().await);
+    let device = own.device().unwrap().expose().as_str();
+    for link in [
+        Link::from_cookie(planted.clone(), None),
+        Link::from_cookie(planted.clone(), Some(device)),
+        Link::from_cookie(planted.clone(), Some("")),
+        Link::from_body(planted.clone()),
+        // Started where no cookies were, to be planted where they are.
+        Link::from_cookie(unbound.clone(), None),
+        Link::from_cookie(unbound, Some(device)),
+    ] {
+        let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+        assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+    }
+    assert!(chat.hook.moved.lock().unwrap().is_empty());
+
+    let link = Link::from_cookie(chat.caller_of(own.tokens()), Some(device));
+    let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
+}
+
+#[tokio::test]
+async fn w4_who_is_a_user_or_did_not_write_for_an_hour_is_not_linked() {
+    let chat = Chat::start().await;
+    let bob = chat.user("bob").await;
+    let link = Link::from_body(chat.caller_of(&bob));
+    let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+    chat.refresh(&bob).await;
+
+    let guest = chat.guest().await;
+    let subject = chat.caller_of(&guest).subject().unwrap().to_owned();
+    chat.clock.advance(Duration::from_secs(3601));
+    let caller = chat.caller_of(&chat.refresh(&guest).await);
+    let link = Link::from_body(caller.clone());
+    let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+    assert!(chat.guests.touch(&subject).await.unwrap());
+    let link = Link::from_body(caller);
+    let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
+    assert!(!chat.guests.touch(&subject).await.unwrap());
+}
+
+#[tokio::test]
+async fn w5_the_guests_token_is_dead_on_all_nodes_after_the_claim() {
+    let chat = Chat::start().await;
+    let guest = chat.guest().await;
+    let token = guest.access_token().expose();
+    let caller = chat.caller_of(&guest);
+    let conversation = chat.sessions().conversation_token(&caller, "c1").await;
+    let conversation = conversation.unwrap();
+    let of_conversation = chat.caller(conversation.token().expose());
+    assert_eq!(chat.status("/guest", token).await, StatusCode::OK);
+    for node in &chat.nodes {
+        assert!(!node.contains(&caller));
+    }
+    let link = Link::from_body(caller.clone());
+    let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+    chat.all_nodes_refuse(&caller).await;
+    chat.all_nodes_refuse(&of_conversation).await;
+    for path in ["/guest", "/any", "/chat/context"] {
+        assert_eq!(chat.status(path, token).await, StatusCode::UNAUTHORIZED);
+    }
+    let token = conversation.token().expose();
+    assert_eq!(chat.status("/any", token).await, StatusCode::UNAUTHORIZED);
+    let token = signed_in.tokens().access_token().expose();
+    assert_eq!(chat.status("/user", token).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_promoted_guest_keeps_its_subject_and_none_of_its_tokens() {
+    let chat = Chat::start().await;
+    let guest = chat.guest().await;
+    let caller = chat.caller_of(&guest);
+    let link = Link::from_body(caller.clone());
+    let promoted = chat.guests.promote(&link).await.unwrap();
+    let Promotion::Promoted { subject, epoch, .. } = promoted else {
+        panic!("{promoted:?}");
+    };
+    assert_eq!(caller.subject(), Some(subject.as_str()));
+    let account = chat.sessions().start(user(&subject).epoch(epoch)).await;
+    let account = account.unwrap();
+
+    chat.all_nodes_refuse(&caller).await;
+    let token = guest.access_token().expose();
+    assert_eq!(chat.status("/any", token).await, StatusCode::UNAUTHORIZED);
+    let token = account.access_token().expose();
+    assert_eq!(
+        chat.get("/user", Some(token)).await,
+        (StatusCode::OK, subject.clone())
+    );
+    assert_eq!(
+        chat.guests.owner(&subject).await.unwrap(),
+        Some(subject.clone())
+    );
+    // It is nobody's guest any more, and not promoted twice.
+    assert_eq!(
+        chat.guests.promote(&link).await.unwrap(),
+        Promotion::Refused
+    );
+    let signed_in = chat.guests.sign_in(user("bob"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_signs_in_all_the_same_and_is_called_again() {
+    let chat = Chat::start().await;
+    let caller = chat.caller_of(&chat.guest().await);
+    chat.hook.down.store(true, Ordering::SeqCst);
+    let link = Link::from_body(caller.clone());
+    let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Pending);
+    chat.all_nodes_refuse(&caller).await;
+    chat.refresh(signed_in.tokens()).await;
+
+    // Not due yet; then due and failing; then told.
+    let retried = chat.guests.run_pending_claims().await.unwrap();
+    assert_eq!((retried.settled, retried.failed), (0, 0));
+    chat.clock.advance(Duration::from_secs(31));
+    let retried = chat.guests.run_pending_claims().await.unwrap();
+    assert_eq!((retried.settled, retried.failed), (0, 1));
+    chat.hook.down.store(false, Ordering::SeqCst);
+    chat.clock.advance(Duration::from_secs(61));
+    let retried = chat.guests.run_pending_claims().await.unwrap();
+    assert_eq!((retried.settled, retried.failed), (1, 0));
+    chat.clock.advance(Duration::from_secs(7200));
+    let retried = chat.guests.run_pending_claims().await.unwrap();
+    assert_eq!((retried.settled, retried.failed), (0, 0));
+    assert_eq!(chat.hook.moved.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_servers_own_late_writes_follow_a_claim_for_30_seconds() {
+    let chat = Chat::start().await;
+    let caller = chat.caller_of(&chat.guest().await);
+    let guest = caller.subject().unwrap().to_owned();
+    let owner = async || chat.guests.owner(&guest).await.unwrap();
+    assert_eq!(owner().await.as_ref(), Some(&guest));
+    let link = Link::from_body(caller);
+    chat.guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(owner().await.as_deref(), Some("alice"));
+    chat.clock.advance(Duration::from_millis(29_999));
+    assert_eq!(owner().await.as_deref(), Some("alice"));
+    chat.clock.advance(Duration::from_millis(1));
+    assert_eq!(owner().await, None);
+    assert_eq!(chat.guests.owner("gst_unknown").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_login_that_fails_claims_nothing() {
+    let chat = Chat::start().await;
+    let caller = chat.caller_of(&chat.guest().await);
+    chat.sessions()
+        .revoke_all("alice", RevokeReason::Logout)
+        .await
+        .unwrap();
+    // All of Alice's sessions were ended while her password was looked at.
+    let late = SessionStart::new("alice").epoch(0);
+    let refused = chat
+        .guests
+        .sign_in(late, Link::from_body(caller.clone()))
+        .await;
+    assert_eq!(refused.unwrap_err().kind(), SessionErrorKind::Superseded);
+    assert!(chat.guests.is_alive(&caller).await.unwrap());
+}

@@ -1,0 +1,89 @@
+//! What a chat's handlers know of their caller.
+
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_jwt_auth::{
+    Principal,
+    chat::{ChatContext, ChatLayer},
+    role_guard::Rule,
+    test_util::{anonymous, signed_in},
+};
+
+use crate::support::Chat;
+
+#[tokio::test]
+async fn w7_the_context_says_who_is_there_and_what_they_may_do() {
+    let chat = Chat::start().await;
+    let nobody = json!({
+        "authenticated": false, "user_id": null, "subject": null, "session_id": null,
+        "conversation": null, "can_manage_tasks": false, "permissions": [], "expires_at": null,
+    });
+    assert_eq!(chat.context(None).await, nobody);
+
+    let alice = chat.user("alice").await;
+    let caller = chat.caller_of(&alice);
+    let of_alice = json!({
+        "authenticated": true, "user_id": "alice", "subject": "alice",
+        "session_id": alice.session_id().to_string(), "conversation": null,
+        "can_manage_tasks": true, "permissions": ["tasks:add"],
+        "expires_at": caller.expires_at().unwrap().unix_timestamp(),
+    });
+    let token = alice.access_token().expose();
+    assert_eq!(chat.context(Some(token)).await, of_alice);
+
+    let guest = chat.guest().await;
+    let token = guest.access_token().expose();
+    let context = chat.context(Some(token)).await;
+    assert_eq!(context["authenticated"], false);
+    assert_eq!(context["user_id"], Value::Null);
+    assert!(context["subject"].as_str().unwrap().starts_with("gst_"));
+    assert_eq!(context["session_id"], guest.session_id().to_string());
+    assert_eq!(context["can_manage_tasks"], false);
+}
+
+#[tokio::test]
+async fn w7_without_the_layers_a_handler_runs_for_nobody() {
+    let handler =
+        || service_fn(async |_: Request<()>| Ok::<_, ()>(http::Response::new(String::new())));
+    let alone = ServiceBuilder::new()
+        .layer(ChatLayer::new())
+        .service(handler());
+    let answer = alone.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+
+    let closed = ServiceBuilder::new()
+        .layer(anonymous())
+        .layer(ChatLayer::new().anonymous(false))
+        .service(handler());
+    let answer = closed.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+
+    let alice = signed_in(Principal::builder().subject("alice").build());
+    let wrong = ServiceBuilder::new()
+        .layer(alice)
+        .layer(ChatLayer::new().manage(!Rule::scope([""])))
+        .service(handler());
+    let answer = wrong.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
+async fn w7_a_client_cannot_bring_a_context_of_its_own() {
+    // One from an outer layer is replaced.
+    let inner = service_fn(async |request: Request<()>| {
+        let chat = ChatContext::of(request.extensions()).unwrap();
+        Ok::<_, ()>(http::Response::new(chat.can_manage().to_string()))
+    });
+    let outer = ChatLayer::new().manage(Rule::authenticated());
+    let service = ServiceBuilder::new()
+        .layer(signed_in(Principal::builder().subject("alice").build()))
+        .layer(outer)
+        .layer(ChatLayer::new())
+        .service(inner);
+    let answer = service.oneshot(Request::new(())).await.unwrap();
+    let body = http_body_util::BodyExt::collect(answer.into_body())
+        .await
+        .unwrap();
+    assert_eq!(body.to_bytes(), "false");
+}

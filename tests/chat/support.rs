@@ -1,0 +1,390 @@
+//! A chat server in one value: sessions, guests, a hook that can fail, an axum router, a clock.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{
+        State,
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+    },
+    response::Response,
+    routing::{any, get},
+};
+use futures_util::{SinkExt, StreamExt};
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Channel};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use serde_json::{Value, json};
+use tokio::io::DuplexStream;
+use tokio_tungstenite::{WebSocketStream, tungstenite};
+use tower::ServiceExt;
+use tower_jwt_auth::{
+    JwtAuthLayer, Principal, Verifier,
+    chat::{
+        AnyIdentity, AuthMessage, ChatContext, ChatLayer, CloseReason, Guest, SocketAuth, User,
+    },
+    error::StoreError,
+    extract::{Bearer, WebSocketProtocol},
+    issue::{KeyRing, TokenIssuer},
+    key::{Algorithm, SigningKey},
+    revoke::RevocationSet,
+    role_guard::Rule,
+    secret::SecretKey,
+    session::{
+        ClaimHook, Grants, GuestStart, Guests, KeptGrants, SessionStart, Sessions, TokenPair,
+    },
+    store::MemoryStore,
+    test_util::TestClock,
+};
+
+pub(crate) type Store = MemoryStore;
+
+pub(crate) struct Chat {
+    pub(crate) clock: TestClock,
+    pub(crate) store: Store,
+    pub(crate) guests: Guests<Store, KeptGrants, Arc<Hook>>,
+    pub(crate) hook: Arc<Hook>,
+    pub(crate) verifier: Verifier,
+    /// What each of two nodes knows to be revoked.
+    pub(crate) nodes: [RevocationSet; 2],
+    pub(crate) app: Router,
+}
+
+/// Conversations that move, unless they are told not to.
+#[derive(Default)]
+pub(crate) struct Hook {
+    pub(crate) moved: Mutex<Vec<(String, String)>>,
+    pub(crate) down: AtomicBool,
+}
+
+impl ClaimHook for Hook {
+    async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("the conversations are down"));
+        }
+        let moved = (guest.to_owned(), user.to_owned());
+        self.moved.lock().unwrap().push(moved);
+        Ok(())
+    }
+}
+
+impl Chat {
+    pub(crate) async fn start() -> Self {
+        // The clock under test moves in steps that no timer hears of.
+        Self::start_checking(Duration::from_millis(5)).await
+    }
+
+    /// As a server does that looks at the time so often.
+    pub(crate) async fn start_checking(interval: Duration) -> Self {
+        let clock = TestClock::new();
+        let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+        let ring = KeyRing::builder(key).clock(clock.clone());
+        let issuer = TokenIssuer::builder(ring.build().unwrap())
+            .issuer("https://as.example")
+            .audience("chat")
+            .build()
+            .unwrap();
+        let verifier = issuer.verifier().build().unwrap();
+        let store = MemoryStore::with_clock(clock.clone());
+        let sessions = Sessions::builder(issuer, store.clone())
+            .secret(SecretKey::generate())
+            .build()
+            .unwrap();
+        let hook = Arc::new(Hook::default());
+        let guests = Guests::builder(sessions).on_claim(Arc::clone(&hook));
+        let nodes = [(); 2]
+            .map(|()| RevocationSet::follow_with_clock(store.feed(), clock.clone()).unwrap());
+        for node in &nodes {
+            assert!(node.loaded(Duration::from_secs(10)).await);
+        }
+        let auth = SocketAuth::new(verifier.clone())
+            .revocation(nodes[0].clone())
+            .clock(clock.clone())
+            .first_message_within(Duration::from_secs(2))
+            .check_every(interval);
+        let layer = JwtAuthLayer::new(verifier.clone())
+            .revocation(nodes[0].clone())
+            .extract((Bearer::new(), WebSocketProtocol::new("bearer")))
+            .optional();
+        let chat = ChatLayer::new().manage(Rule::any_of(["editor"]));
+        let app = Router::new()
+            .route(
+                "/user",
+                get(async |user: User| user.subject().unwrap().to_owned()),
+            )
+            .route(
+                "/guest",
+                get(async |guest: Guest| guest.subject().unwrap().to_owned()),
+            )
+            .route(
+                "/any",
+                get(async |any: AnyIdentity| any.is_guest().to_string()),
+            )
+            .route("/chat/context", get(context))
+            .route("/chat/ws", any(upgrade))
+            .route("/chat/events", get(events))
+            .with_state(auth)
+            .layer(chat)
+            .layer(layer);
+        Self {
+            clock,
+            store,
+            guests: guests.build().unwrap(),
+            hook,
+            verifier,
+            nodes,
+            app,
+        }
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions<Store> {
+        self.guests.sessions()
+    }
+
+    /// A guest whose client keeps its tokens.
+    pub(crate) async fn guest(&self) -> TokenPair {
+        let guest = self.guests.start(GuestStart::new()).await.unwrap();
+        guest.tokens().clone()
+    }
+
+    pub(crate) async fn user(&self, name: &str) -> TokenPair {
+        self.sessions().start(user(name)).await.unwrap()
+    }
+
+    pub(crate) async fn refresh(&self, pair: &TokenPair) -> TokenPair {
+        let refreshed = self.sessions().refresh(pair.refresh_token().expose()).await;
+        refreshed.unwrap()
+    }
+
+    pub(crate) fn caller(&self, token: &str) -> Principal {
+        self.verifier.verify_now(token).unwrap().principal()
+    }
+
+    pub(crate) fn caller_of(&self, pair: &TokenPair) -> Principal {
+        self.caller(pair.access_token().expose())
+    }
+
+    pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> (StatusCode, String) {
+        let mut request = Request::get(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    pub(crate) async fn status(&self, path: &str, token: &str) -> StatusCode {
+        self.get(path, Some(token)).await.0
+    }
+
+    pub(crate) async fn context(&self, token: Option<&str>) -> Value {
+        let (status, body) = self.get("/chat/context", token).await;
+        assert_eq!(status, StatusCode::OK);
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Both nodes know of a revocation as soon as the store does, but not sooner.
+    pub(crate) async fn all_nodes_refuse(&self, caller: &Principal) {
+        for node in &self.nodes {
+            let heard = async {
+                while !node.contains(caller) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let heard = tokio::time::timeout(Duration::from_secs(20), heard).await;
+            heard.expect("every node hears of it");
+        }
+    }
+
+    /// A connection to the server, which speaks HTTP at its other end.
+    pub(crate) fn connect(&self) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(16 * 1024);
+        let service = TowerToHyperService::new(self.app.clone());
+        tokio::spawn(async move {
+            let server = auto::Builder::new(TokioExecutor::new());
+            let served = server.serve_connection_with_upgrades(TokioIo::new(theirs), service);
+            let _ = served.await;
+        });
+        ours
+    }
+
+    /// A WebSocket, over a connection of the caller's.
+    pub(crate) async fn socket_over<T>(&self, stream: T, token: Option<&str>) -> Socket<T>
+    where
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        use tungstenite::client::IntoClientRequest;
+
+        let mut request = "ws://localhost/chat/ws".into_client_request().unwrap();
+        if let Some(token) = token {
+            let protocols = format!("bearer, {token}").parse().unwrap();
+            request
+                .headers_mut()
+                .insert("sec-websocket-protocol", protocols);
+        }
+        let connected = tokio_tungstenite::client_async(request, stream).await;
+        let (socket, answer) = connected.unwrap();
+        let chosen = answer.headers().get("sec-websocket-protocol");
+        assert_eq!(chosen.is_some(), token.is_some());
+        Socket(socket)
+    }
+
+    pub(crate) async fn socket(&self, token: Option<&str>) -> Socket<DuplexStream> {
+        self.socket_over(self.connect(), token).await
+    }
+}
+
+pub(crate) fn user(name: &str) -> SessionStart {
+    let grants = Grants::new().roles(["editor"]).permissions(["tasks:add"]);
+    SessionStart::new(name).amr(["pwd"]).grants(grants)
+}
+
+/// The client's end of a WebSocket.
+pub(crate) struct Socket<T>(WebSocketStream<T>);
+
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<T> {
+    pub(crate) async fn say(&mut self, text: &str) {
+        let message = tungstenite::Message::text(text.to_owned());
+        self.0.send(message).await.unwrap();
+    }
+
+    pub(crate) async fn renew(&mut self, token: &str) {
+        let message = json!({"type": "auth", "token": token});
+        self.say(&message.to_string()).await;
+    }
+
+    pub(crate) async fn ping(&mut self) {
+        let ping = tungstenite::Message::Ping(Default::default());
+        let _ = self.0.send(ping).await;
+    }
+
+    /// What the server says to this; it names who said it.
+    pub(crate) async fn echo(&mut self, text: &str) -> String {
+        self.say(text).await;
+        loop {
+            match self.next().await.unwrap().unwrap() {
+                tungstenite::Message::Text(text) => return text.to_string(),
+                tungstenite::Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The code and the reason of the Close frame that comes.
+    pub(crate) async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match self.next().await.unwrap().unwrap() {
+                tungstenite::Message::Close(Some(frame)) => {
+                    return (frame.code.into(), frame.reason.to_string());
+                }
+                tungstenite::Message::Pong(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Result<tungstenite::Message, tungstenite::Error>> {
+        let next = tokio::time::timeout(Duration::from_secs(20), self.0.next()).await;
+        next.expect("the server says something")
+    }
+}
+
+async fn context(chat: ChatContext) -> Json<Value> {
+    Json(json!({
+        "authenticated": chat.is_authenticated(),
+        "user_id": chat.user_id(),
+        "subject": chat.subject(),
+        "session_id": chat.session_id(),
+        "conversation": chat.conversation(),
+        "can_manage_tasks": chat.can_manage(),
+        "permissions": chat.permissions().collect::<Vec<_>>(),
+        "expires_at": chat.expires_at().map(|at| at.unix_timestamp()),
+    }))
+}
+
+async fn upgrade(
+    State(auth): State<SocketAuth>,
+    caller: Option<Principal>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade
+        .protocols(["bearer"])
+        .on_upgrade(async move |mut socket| {
+            if let Err(reason) = talk(&auth, caller, &mut socket).await {
+                let frame = CloseFrame {
+                    code: reason.code(),
+                    reason: reason.as_str().into(),
+                };
+                let _ = socket.send(Message::Close(Some(frame))).await;
+            }
+        })
+}
+
+async fn talk(
+    auth: &SocketAuth,
+    caller: Option<Principal>,
+    socket: &mut WebSocket,
+) -> Result<(), CloseReason> {
+    let mut guard = match caller {
+        Some(caller) => auth.guard(caller)?,
+        None => {
+            let message = async {
+                match socket.recv().await {
+                    Some(Ok(Message::Text(text))) => Some(text.to_string()),
+                    _ => None,
+                }
+            };
+            auth.first_message(message).await?
+        }
+    };
+    loop {
+        let message = tokio::select! {
+            reason = guard.closed() => return Err(reason),
+            message = socket.recv() => message,
+        };
+        let Some(Ok(message)) = message else {
+            return Ok(());
+        };
+        let Message::Text(text) = message else {
+            continue;
+        };
+        if let Some(renewal) = AuthMessage::parse(&text) {
+            guard.renew(renewal.token().expose()).await?;
+            continue;
+        }
+        let who = guard.caller().subject().unwrap_or_default();
+        let answer = format!("{who}: {text}");
+        let _ = socket.send(Message::Text(answer.into())).await;
+    }
+}
+
+/// A stream of events that tells why it ends.
+async fn events(State(auth): State<SocketAuth>, caller: AnyIdentity) -> Response {
+    let (mut sender, body) = Channel::<bytes::Bytes>::new(4);
+    tokio::spawn(async move {
+        let _ = sender.send_data("data: hello\n\n".into()).await;
+        let reason = match auth.guard(caller.into()) {
+            Ok(guard) => guard.into_closed().await,
+            Err(reason) => reason,
+        };
+        let last = format!("event: close\ndata: {reason}\n\n");
+        let _ = sender.send_data(last.into()).await;
+    });
+    let response = Response::builder().header("content-type", "text/event-stream");
+    response.body(Body::new(body)).unwrap()
+}

@@ -1,0 +1,143 @@
+//! Guests over HTTP: asked for twice, linked, planted, promoted.
+
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+use tower_jwt_auth::session::{GuestRecord, GuestStore};
+
+use crate::support::{Browser, PASSWORD, Server, ada, bearer, json as post};
+
+fn linking() -> Value {
+    let mut login = ada();
+    login["link"] = true.into();
+    login
+}
+
+impl Server {
+    fn subject(&self, token: &str) -> String {
+        let token = self.verifier.verify_now(token).unwrap();
+        token.subject().unwrap().to_owned()
+    }
+
+    async fn record(&self, token: &str) -> GuestRecord {
+        let found = self.store.find_guest(&self.subject(token)).await.unwrap();
+        found.unwrap().guest
+    }
+
+    /// A guest with cookies, and its access token.
+    async fn visitor(&self) -> (Browser, String) {
+        let answer = self.send(post("guest?transport=cookie", &json!({}))).await;
+        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+        let mut browser = Browser::default();
+        browser.keep(&answer);
+        let token = browser.cookies["__Host-at"].clone();
+        (browser, token)
+    }
+}
+
+#[tokio::test]
+async fn w1_a_guest_that_asks_again_keeps_its_token() {
+    let server = Server::start().await;
+    let answer = server.post("guest", &json!({})).await.not_kept();
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(!answer.refresh().is_empty());
+    let token = answer.access();
+    assert!(server.subject(&token).starts_with("gst_"));
+
+    let again = server.send(bearer(post("guest", &json!({})), &token)).await;
+    assert_eq!(
+        (again.status, again.access()),
+        (StatusCode::OK, token.clone())
+    );
+    assert!(again.json()["expires_in"].as_u64().unwrap() > 500);
+    let (browser, token) = server.visitor().await;
+    let again = server.send(browser.request("guest?transport=cookie")).await;
+    assert_eq!(again.status, StatusCode::OK);
+    assert_eq!(again.cookies(), [""; 0]);
+    assert!(again.json().get("access_token").is_none());
+    assert!(server.is_alive(&token).await);
+
+    // After signing out comes another one; who is signed in is asked to sign out.
+    let mut gone = server.post("guest", &json!({})).await.access();
+    server.send(bearer(post("logout", &json!({})), &gone)).await;
+    let other = server.send(bearer(post("guest", &json!({})), &gone)).await;
+    assert_ne!(server.subject(&other.access()), server.subject(&gone));
+    gone = server.sign_in().await.access();
+    let refused = server.send(bearer(post("guest", &json!({})), &gone)).await;
+    refused.is(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn w2_a_login_with_link_claims_the_guest_and_ends_its_session() {
+    let server = Server::start().await;
+    let guest = server.post("guest", &json!({})).await;
+    let answer = server
+        .send(bearer(post("login", &linking()), &guest.access()))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(server.subject(&answer.access()), "u-ada");
+    let claim = server.record(&guest.access()).await.claim.unwrap();
+    assert_eq!((claim.user.as_str(), claim.settled), ("u-ada", true));
+    assert!(!server.is_alive(&guest.access()).await);
+    assert!(server.is_alive(&answer.access()).await);
+    let refused = server
+        .post("refresh", &json!({"refresh_token": guest.refresh()}))
+        .await;
+    refused.is(400, "invalid_grant");
+
+    // By cookie, with the device's.
+    let (browser, token) = server.visitor().await;
+    let login = browser.dress(post("login?transport=cookie", &linking()));
+    assert_eq!(server.send(login).await.status, StatusCode::OK);
+    assert!(server.record(&token).await.claim.is_some());
+    assert!(!server.is_alive(&token).await);
+}
+
+#[tokio::test]
+async fn w4_a_planted_guest_cookie_without_the_flag_or_the_device_is_ignored() {
+    let server = Server::start().await;
+    let (attacker, planted) = server.visitor().await;
+    let (mut victim, _) = server.visitor().await;
+    let access = attacker.cookies["__Host-at"].clone();
+    victim.cookies.insert("__Host-at".to_owned(), access);
+    for body in [ada(), linking()] {
+        let answer = server.send(victim.dress(post("login", &body))).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(server.subject(&answer.access()), "u-ada");
+        assert_eq!(server.record(&planted).await.claim, None);
+        assert!(server.is_alive(&planted).await);
+    }
+    // Nor does another site's page link what the browser holds.
+    let (browser, token) = server.visitor().await;
+    let mut foreign = browser.dress(post("login?transport=cookie", &linking()));
+    let cross = HeaderValue::from_static("cross-site");
+    foreign.headers_mut().insert("sec-fetch-site", cross);
+    server.send(foreign).await.is(403, "access_denied");
+    assert_eq!(server.record(&token).await.claim, None);
+}
+
+#[tokio::test]
+async fn a_guest_who_registers_keeps_its_subject_and_none_of_its_tokens() {
+    let server = Server::start().await;
+    let guest = server.post("guest", &json!({})).await.access();
+    let taken = json!({"email": "ada@example.org", "password": PASSWORD, "link": true});
+    let refused = server.send(bearer(post("register", &taken), &guest)).await;
+    refused.is(409, "invalid_request");
+    assert!(server.is_alive(&guest).await, "a taken name costs nothing");
+
+    let new = json!({"email": "eve@example.org", "password": PASSWORD, "link": true});
+    let answer = server.send(bearer(post("register", &new), &guest)).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{answer:?}");
+    assert_eq!(server.subject(&answer.access()), server.subject(&guest));
+    assert!(server.is_alive(&answer.access()).await);
+    assert!(!server.is_alive(&guest).await);
+    let login = json!({"email": "eve@example.org", "password": PASSWORD});
+    let again = server.post("login", &login).await;
+    assert_eq!(server.subject(&again.access()), server.subject(&guest));
+
+    // Without the flag an account has a subject of its own.
+    let guest = server.post("guest", &json!({})).await.access();
+    let new = json!({"email": "fay@example.org", "password": PASSWORD});
+    let answer = server.send(bearer(post("register", &new), &guest)).await;
+    assert_ne!(server.subject(&answer.access()), server.subject(&guest));
+    assert!(server.is_alive(&guest).await);
+}

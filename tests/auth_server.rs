@@ -8,6 +8,8 @@
 
 #[path = "auth_server/cookies.rs"]
 mod cookies;
+#[path = "auth_server/foreign.rs"]
+mod foreign;
 #[path = "auth_server/kept.rs"]
 mod kept;
 #[path = "auth_server/load.rs"]

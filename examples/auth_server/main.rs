@@ -176,9 +176,8 @@ async fn open(settings: &AuthSettings) -> Result<AnyStore, Box<dyn Error>> {
     let url = match settings.store() {
         Some(url) => url.to_owned(),
         None => {
-            let folder = std::env::temp_dir().join(format!("auth_server-{}", std::process::id()));
-            std::fs::create_dir_all(&folder)?;
-            let path = folder.join("auth.db");
+            let folder = tempfile::Builder::new().prefix("auth_server-").tempdir()?;
+            let path = folder.keep().join("auth.db");
             println!("AUTH_STORE is not set: {}", path.display());
             format!("sqlite:{}", path.display())
         }

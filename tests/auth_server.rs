@@ -1,0 +1,30 @@
+//! The login server of the examples as a process, spoken to over HTTP.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+#[path = "auth_server/cookies.rs"]
+mod cookies;
+#[path = "auth_server/foreign.rs"]
+mod foreign;
+#[path = "auth_server/kept.rs"]
+mod kept;
+#[path = "auth_server/load.rs"]
+mod load;
+#[path = "stores/postgres/server.rs"]
+#[allow(dead_code, reason = "the tests of the stores use all of it")]
+mod postgres;
+#[path = "auth_server/process.rs"]
+mod process;
+#[path = "stores/redis/server.rs"]
+#[allow(dead_code, reason = "the tests of the stores use all of it")]
+mod redis;
+#[path = "auth_server/refused.rs"]
+mod refused;
+#[path = "auth_server/shared.rs"]
+mod shared;
+#[path = "auth_server/walk.rs"]
+mod walk;

@@ -1,0 +1,69 @@
+//! The page of the login server in a real browser: Chromium, driven by tests/browser/login.mjs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use std::{env, fs, net::TcpListener, path::Path, process::Command};
+
+use serde_json::{Value, json};
+
+#[path = "auth_server/process.rs"]
+#[allow(dead_code, reason = "tests/auth_server.rs uses all of it")]
+mod process;
+
+use self::process::{Folder, PASSWORD, SEEDS, Server, USER};
+
+#[test]
+#[ignore = "needs Chromium, and Node with playwright-core"]
+fn a_page_signs_in_refreshes_in_two_tabs_and_signs_out() {
+    let server = Server::start(&[SEEDS]);
+    drive(json!({ "origin": server.address(), "pictures": pictures("plain") }));
+}
+
+#[test]
+#[ignore = "needs Chromium, and Node with playwright-core"]
+fn u12_cookies_behind_tls_as_the_browser_sees_them() {
+    let folder = Folder::new();
+    let names = ["localhost".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let cert = folder.file("cert.pem", &made.cert.pem());
+    let key = folder.file("key.pem", &made.signing_key.serialize_pem());
+    // The server must know its public URL before anybody listens there, and not listen there itself.
+    let kept = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = kept.local_addr().unwrap().port();
+    let origin = format!("https://localhost:{port}");
+    let server = Server::start(&[SEEDS, ("AUTH_PUBLIC_URL", &origin)]);
+    drop(kept);
+    let to = server.address().trim_start_matches("http://");
+    drive(json!({
+        "origin": origin,
+        "pictures": pictures("tls"),
+        "tls": { "port": port, "to": to, "key": key, "cert": cert },
+    }));
+}
+
+/// Where pictures of the page are kept, for whoever wants to look at them.
+fn pictures(kind: &str) -> String {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("browser")
+        .join(kind);
+    fs::create_dir_all(&folder).unwrap();
+    folder.to_str().unwrap().to_owned()
+}
+
+fn drive(mut asked: Value) {
+    asked["name"] = json!(USER);
+    asked["password"] = json!(PASSWORD);
+    let program = env::var("NODE").unwrap_or_else(|_| "node".to_owned());
+    let output = Command::new(&program)
+        .args(["tests/browser/login.mjs", &asked.to_string()])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap_or_else(|error| panic!("NODE={program}: {error}"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "done");
+}

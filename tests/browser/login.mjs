@@ -1,0 +1,249 @@
+// Signs in on the page of a running auth_server with Chromium, as a person would, and looks at what
+// the browser keeps. Fails on the first thing that is not as it should be.
+//
+// node login.mjs '{"origin", "name", "password", "pictures", "tls"?: {"port", "to", "key", "cert"}}'
+//
+// With `tls` it ends TLS on that port itself and hands everything on to the server's own port.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createServer as createTlsServer } from "node:tls";
+import { pathToFileURL } from "node:url";
+
+// An `import` of a bare name does not look into NODE_PATH; `require.resolve` does.
+const resolved = createRequire(import.meta.url).resolve("playwright-core");
+const { chromium } = (await import(pathToFileURL(resolved).href)).default;
+
+const asked = JSON.parse(process.argv[2]);
+const { origin, tls } = asked;
+const listen = (server, port) =>
+  new Promise((done, failed) =>
+    server.on("error", failed).listen(port, "127.0.0.1", () => done(server.address().port)));
+
+if (tls) {
+  const ended = createTlsServer({ key: readFileSync(tls.key), cert: readFileSync(tls.cert) });
+  ended.on("secureConnection", (socket) => {
+    const [host, port] = tls.to.split(":");
+    const inner = connect(Number(port), host);
+    socket.on("error", () => inner.destroy());
+    inner.on("error", () => socket.destroy());
+    socket.pipe(inner).pipe(socket);
+  });
+  await listen(ended, tls.port);
+}
+
+// A page of somebody else's. On `127.0.0.1` it is of the same site as a server there, on `localhost`
+// of another one.
+const stranger = createServer((request, response) => {
+  response.setHeader("content-type", "text/html");
+  response.end("<!doctype html><title>elsewhere</title><form method=post></form>");
+});
+const strange = await listen(stranger, 0);
+
+const folder = mkdtempSync(join(tmpdir(), "auth-server-chromium-"));
+const browser = await chromium.launchPersistentContext(folder, {
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  headless: true,
+  viewport: { width: 800, height: 600 },
+  args: [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    // Nothing leaves this machine.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+    ...(tls ? ["--ignore-certificate-errors"] : []),
+  ],
+});
+
+const broken = [];
+browser.on("page", (page) => page.on("pageerror", (error) => broken.push(error)));
+
+try {
+  await run();
+  assert.deepEqual(broken, []);
+} finally {
+  await browser.close();
+  rmSync(folder, { recursive: true, force: true });
+}
+console.log("done");
+// Sockets that the browser left open.
+process.exit(0);
+
+async function run() {
+  const page = await opened();
+  await shows(page, "nobody");
+  await pictures(page, "signed-out");
+
+  await signIn(page, "not this one");
+  await page.waitForFunction(() => document.body.innerText.includes("Invalid credentials"));
+  await shows(page, "nobody");
+  assert.deepEqual(await names(), []);
+
+  await signIn(page, asked.password);
+  await shows(page, asked.name);
+  await cookiesAreAsTheyShould(page);
+  await callsTheApi(page);
+  await pictures(page, "signed-in");
+  await page.reload();
+  await shows(page, asked.name);
+
+  await withoutProof(page);
+  await strangersGetNowhere();
+  await shows(page, asked.name);
+
+  const other = await opened();
+  await shows(other, asked.name);
+  await twoTabs(page, other);
+
+  await page.click("#logout");
+  await shows(page, "nobody");
+  const device = tls ? "__Host-dvc" : "dvc";
+  assert.deepEqual(await names(), [device], "the device stays a trusted one");
+  await other.click("#me");
+  await shows(other, "nobody");
+  await other.reload();
+  await shows(other, "nobody");
+}
+
+async function opened() {
+  const page = await browser.newPage();
+  await page.goto(origin);
+  return page;
+}
+
+async function shows(page, who) {
+  const found = (who) => document.getElementById("badge").textContent === who;
+  await page.waitForFunction(found, who, { timeout: 15_000 });
+}
+
+async function signIn(page, password) {
+  await page.fill("input[name=email]", asked.name);
+  await page.fill("input[name=password]", password);
+  await page.click("#login button");
+}
+
+async function callsTheApi(page) {
+  await page.evaluate(() => { document.getElementById("log").textContent = ""; });
+  await page.click("#me");
+  await page.waitForFunction(
+    () => document.getElementById("log").textContent.includes("POST /api/me → 200"));
+}
+
+function cookies() {
+  return browser.cookies([origin, `${origin}/api/auth/refresh`]);
+}
+
+async function names() {
+  return (await cookies()).map((cookie) => cookie.name).sort();
+}
+
+/** U12, as the browser sees it. */
+async function cookiesAreAsTheyShould(page) {
+  const secure = Boolean(tls);
+  const seen = {};
+  for (const { name, value, httpOnly, secure, sameSite, path, domain, expires } of await cookies()) {
+    assert.ok(value.length > 20 && expires > Date.now() / 1000, name);
+    assert.equal(domain, new URL(origin).hostname, "of this host alone");
+    seen[name] = { httpOnly, secure, sameSite, path };
+  }
+  const at = { httpOnly: true, secure, sameSite: "Lax", path: "/" };
+  const rt = { httpOnly: true, secure, sameSite: "Strict", path: "/api/auth" };
+  const csrf = { httpOnly: false, secure, sameSite: "Strict", path: "/" };
+  const dvc = { httpOnly: true, secure, sameSite: "Strict", path: "/" };
+  assert.deepEqual(seen, tls
+    ? { "__Host-at": at, "__Secure-rt": rt, "__Host-csrf": csrf, "__Host-dvc": dvc }
+    : { at, rt, csrf, dvc });
+  // The refresh token goes nowhere but to the endpoints.
+  const root = (await browser.cookies(origin)).map((cookie) => cookie.name);
+  assert.ok(!root.includes(tls ? "__Secure-rt" : "rt"), root);
+  const read = await page.evaluate(() => document.cookie.split("; ").map((one) => one.split("=")[0]));
+  assert.deepEqual(read, [tls ? "__Host-csrf" : "csrf"], "what a script can read");
+  const kept = await page.evaluate(() => localStorage.length + sessionStorage.length);
+  assert.equal(kept, 0);
+}
+
+/** The site's own page may call its API, and needs the proof to refresh and to sign out. */
+async function withoutProof(page) {
+  const bare = (path) => page.evaluate(
+    async (path) => (await fetch(path, { method: "POST" })).status, path);
+  assert.equal(await bare("/api/me"), 200);
+  assert.equal(await bare("/api/auth/refresh"), 403);
+  assert.equal(await bare("/api/auth/logout"), 403);
+}
+
+async function strangersGetNowhere() {
+  const before = await cookies();
+  for (const host of ["127.0.0.1", "localhost"]) {
+    // A page of the same site has the cookies sent along, and is told 403; without them, it is 401
+    // where somebody must be there, and nothing to sign out.
+    for (const [path, refusals] of [
+      ["/api/me", [403, 401]],
+      ["/api/auth/refresh", [403, 400]],
+      ["/api/auth/logout", [403, 204]],
+    ]) {
+      for (const how of [fetched, posted]) {
+        const page = await browser.newPage();
+        await page.goto(`http://${host}:${strange}/`);
+        const status = await how(page, origin + path);
+        await page.close();
+        assert.ok(refusals.includes(status), `${host} ${how.name} ${path}: ${status}`);
+        if (host === new URL(origin).hostname && !tls) assert.equal(status, 403, path);
+      }
+    }
+  }
+  const still = (all) => all.map(({ name, value }) => `${name}=${value}`).sort();
+  assert.deepEqual(still(await cookies()), still(before), "nothing was refreshed or forgotten");
+}
+
+async function fetched(page, url) {
+  const answer = page.waitForResponse(url);
+  await page.evaluate(
+    (url) => fetch(url, { method: "POST", mode: "no-cors", credentials: "include" }), url);
+  return (await answer).status();
+}
+
+async function posted(page, url) {
+  const answer = page.waitForResponse(url);
+  const arrived = page.waitForURL(url).catch(() => null);
+  await page.evaluate((url) => {
+    document.forms[0].action = url;
+    document.forms[0].submit();
+  }, url);
+  const status = (await answer).status();
+  // Without content it stays where it is.
+  if (status !== 204) await arrived;
+  return status;
+}
+
+async function twoTabs(one, two) {
+  const both = (act) => Promise.all([act(one), act(two)]);
+  // As the page does it, one after the other; and at once, as a page does that knows no better.
+  for (const act of ["refresh()", 'call("POST", "/api/auth/refresh", {})']) {
+    for (let round = 0; round < 5; round += 1) {
+      const answers = await both((page) => page.evaluate(act));
+      assert.deepEqual(answers.map((answer) => answer.status), [200, 200], act);
+      const callers = await both((page) => page.evaluate('call("POST", "/api/me")'));
+      assert.deepEqual(callers.map((answer) => answer.status), [200, 200], act);
+    }
+  }
+  // Both find their access token expired.
+  await browser.clearCookies({ name: tls ? "__Host-at" : "at" });
+  await both(callsTheApi);
+  await both((page) => shows(page, asked.name));
+}
+
+async function pictures(page, name) {
+  if (!asked.pictures) return;
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: join(asked.pictures, `${name}-${colorScheme}.png`) });
+  }
+  await page.setViewportSize({ width: 360, height: 640 });
+  await page.screenshot({ path: join(asked.pictures, `${name}-narrow.png`) });
+  await page.setViewportSize({ width: 800, height: 600 });
+  await page.emulateMedia({ colorScheme: null });
+}

@@ -25,7 +25,7 @@ const ROWS: &[&[&[&str]]] = &[
         &["auth", "role_guard", "api_key", "rate_limit"],
         &["require_https", "chat"],
     ],
-    &[&["settings", "endpoints"]],
+    &[&["endpoints"], &["settings"]],
     &[&["axum", "tonic", "warp", "hyper", "store"]],
     &[&["test_util", "manual", "prelude"]],
 ];

@@ -90,11 +90,7 @@ where
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
         let (identifier, password) = credentials(fields, &["username", "email"])?;
-        if password.chars() < MIN_CHARS {
-            return Err(Refusal::invalid_request(
-                "The password needs at least 8 characters",
-            ));
-        }
+        let password = long_enough(password)?;
         let hash = self.login.hasher().hash(&password).await?;
         let promoted = self.promoted(parts, fields, &identifier).await?;
         let (subject, epoch) = match promoted {
@@ -181,7 +177,7 @@ where
         Ok(answer)
     }
 
-    fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> SessionStart {
+    pub(super) fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> SessionStart {
         let mut start = SessionStart::new(subject);
         if let Some(ip) = self.clients.of(RequestHead::of_parts(parts)) {
             start = start.ip(ip);
@@ -258,6 +254,16 @@ fn credentials(fields: &Fields, names: &[&str]) -> Result<(Identifier, Password)
     let password = Password::new(password.to_owned())
         .map_err(|_| Refusal::invalid_request("The password is empty or too long"))?;
     Ok((name, password))
+}
+
+/// A password that may be set.
+pub(super) fn long_enough(password: Password) -> Result<Password, Refusal> {
+    match password.chars() < MIN_CHARS {
+        true => Err(Refusal::invalid_request(
+            "The password needs at least 8 characters",
+        )),
+        false => Ok(password),
+    }
 }
 
 fn text(headers: &HeaderMap) -> Option<&str> {

@@ -143,6 +143,7 @@ where
             "refresh" => self.refresh(parts, &fields).await,
             "logout" => self.logout(parts, &fields).await,
             "revoke" => self.revoke(&fields).await,
+            "password" => self.password(parts, &fields).await,
             _ => self.register(parts, &fields).await,
         }
     }
@@ -246,6 +247,6 @@ impl<S, G, U, T> fmt::Debug for AuthEndpoints<S, G, U, T> {
     }
 }
 
-const POSTED: [&str; 7] = [
-    "login", "guest", "token", "refresh", "logout", "revoke", "register",
+const POSTED: [&str; 8] = [
+    "login", "guest", "token", "refresh", "logout", "revoke", "register", "password",
 ];

@@ -2,7 +2,8 @@
 //!
 //! Layers, key sets and sessions tell one [`EventSink`] what they did; nothing is made up for it
 //! where no sink is set. A closure is a sink, and two of them are one by [`and`](EventSink::and).
-//! With the feature `metrics` there is one that counts, `event::Counters`.
+//! With the feature `metrics` there is one that counts, `event::Counters`; with `tracing` one that
+//! writes, `event::Traced`; and a [`channel`] queues events for a task of one's own.
 //!
 //! No event holds a token, a secret, a password or a hash of one. Subjects are personal data: what
 //! a sink does with them is its owner's responsibility.
@@ -258,5 +259,10 @@ impl fmt::Debug for Events {
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 mod counters;
+mod record;
 #[cfg(feature = "metrics")]
 pub use self::counters::Counters;
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub use self::record::Traced;
+pub use self::record::{ChannelSink, EventReceiver, EventRecord, channel};

@@ -146,3 +146,45 @@ async fn a_name_is_registered_once_and_never_taken_over() {
         .is(400, "invalid_request");
     assert_eq!(server.post("login", &eve).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_new_password_ends_every_session_but_the_one_that_asked() {
+    let server = Server::start().await;
+    let (mine, other) = (server.sign_in().await, server.sign_in().await);
+    let change = |old: &str, new: &str, token: &str| {
+        let body = json!({ "current_password": old, "new_password": new });
+        crate::support::bearer(post("password", &body), token)
+    };
+    let wrong = change("not the password", "another password", &mine.access());
+    server.send(wrong).await.is(400, "invalid_grant");
+    let short = change(PASSWORD, "1234567", &mine.access());
+    server.send(short).await.is(400, "invalid_request");
+    assert!(
+        server.is_alive(&other.access()).await,
+        "nothing happened yet"
+    );
+    let nobody = post(
+        "password",
+        &json!({ "current_password": PASSWORD, "new_password": "x" }),
+    );
+    server.send(nobody).await.is(401, "invalid_token");
+
+    let request = change(PASSWORD, "another password", &mine.access());
+    let answer = server.send(request).await.not_kept();
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let caller = server
+        .verifier
+        .verify_now(answer.access())
+        .unwrap()
+        .principal();
+    assert!(caller.has_role("admin"), "its grants go along");
+    for old in [&mine, &other] {
+        let body = json!({ "refresh_token": old.refresh() });
+        server.post("refresh", &body).await.is(400, "invalid_grant");
+    }
+    let body = json!({ "refresh_token": answer.refresh() });
+    assert_eq!(server.post("refresh", &body).await.status, 200);
+    server.post("login", &ada()).await.is(401, "invalid_grant");
+    let new = json!({ "email": "ada@example.org", "password": "another password" });
+    assert_eq!(server.post("login", &new).await.status, 200);
+}

@@ -60,11 +60,17 @@ impl UserStore for Users {
 
     async fn replace_hash(
         &self,
-        _: &str,
-        _: &PasswordHash,
-        _: &PasswordHash,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
     ) -> Result<bool, StoreError> {
-        Ok(false)
+        let mut rows = self.rows.lock().unwrap();
+        let same = |user: &&mut User| {
+            let hash = user.password.as_ref().map(PasswordHash::expose);
+            user.subject == subject && hash == Some(old.expose())
+        };
+        let user = rows.values_mut().find(same);
+        Ok(user.map(|user| user.password = Some(new.clone())).is_some())
     }
 
     async fn create(&self, new: NewUser) -> Result<bool, StoreError> {

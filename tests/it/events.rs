@@ -126,3 +126,30 @@ async fn two_sinks_hear_the_same() {
     send(layer, bearer(fixture.token())).await.passes("token");
     assert_eq!(one.take(), two.take());
 }
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts_and_no_request_waits() {
+    use tower_jwt_auth::event::channel;
+
+    let fixture = Fixture::new();
+    let (sink, mut events) = channel(2);
+    let layer = fixture.layer().events(sink);
+    send(layer.clone(), bearer(fixture.token()))
+        .await
+        .passes("not queued");
+    for _ in 0..5 {
+        send(layer.clone(), bearer("bad"))
+            .await
+            .invalid_token("queued");
+    }
+    assert_eq!(events.dropped(), 3);
+    for _ in 0..2 {
+        let record = events.recv().await.unwrap();
+        assert_eq!(record.name, "request.denied");
+        assert_eq!(record.detail, Some("malformed_token"));
+        assert_eq!(record.subject, None);
+    }
+    assert_eq!(events.try_recv(), None);
+    drop(layer);
+    assert_eq!(events.recv().await, None);
+}

@@ -1,0 +1,63 @@
+//! A new password, and the end of all sessions that the old one began.
+
+use std::time::Duration;
+
+use http::{StatusCode, header::AUTHORIZATION, request::Parts};
+
+use super::{
+    answer::{Answer, Refusal},
+    fields::Fields,
+    login::{Transport, long_enough},
+    service::Inner,
+};
+use crate::{
+    login::{Password, PasswordChange, ThrottleStore, UserStore},
+    refresh::SessionStore,
+    session::GrantSource,
+};
+
+impl<S, G, U, T> Inner<S, G, U, T>
+where
+    S: SessionStore,
+    G: GrantSource,
+    U: UserStore,
+    T: ThrottleStore,
+{
+    pub(super) async fn password(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
+        let caller = self.caller(parts).await?;
+        let old = password(fields, "current_password")?;
+        let new = long_enough(password(fields, "new_password")?)?;
+        match self
+            .login
+            .change_password(caller.subject(), &old, &new)
+            .await
+        {
+            PasswordChange::Changed => {}
+            PasswordChange::Refused => {
+                return Err(Refusal::invalid_grant("The current password is not right"));
+            }
+            PasswordChange::Wait { retry_after } => return Err(Refusal::slow_down(retry_after)),
+            PasswordChange::Busy { retry_after } => return Err(Refusal::unavailable(retry_after)),
+            _ => return Err(Refusal::unavailable(Duration::from_secs(1))),
+        }
+        // Whoever knew the old password is out; the one who changed it goes on, under a new session.
+        let start = self
+            .start(parts, fields, caller.subject())
+            .kind(caller.kind())
+            .amr(["pwd"])
+            .grants(caller.grants().clone());
+        let tokens = self.sessions.restart(start).await?;
+        let by_cookie = !parts.headers.contains_key(AUTHORIZATION);
+        let transport = match by_cookie {
+            true => Transport::Cookie,
+            false => Transport::Body,
+        };
+        Ok(self.hand_over(StatusCode::OK, &tokens, transport))
+    }
+}
+
+fn password(fields: &Fields, name: &str) -> Result<Password, Refusal> {
+    let missing = "The current and the new password are needed";
+    let text = fields.get(name).ok_or(Refusal::invalid_request(missing))?;
+    Ok(Password::new(text.to_owned())?)
+}

@@ -176,7 +176,10 @@ async fn open(settings: &AuthSettings) -> Result<AnyStore, Box<dyn Error>> {
     let url = match settings.store() {
         Some(url) => url.to_owned(),
         None => {
-            let folder = tempfile::Builder::new().prefix("auth_server-").tempdir()?;
+            let mut folder = tempfile::Builder::new();
+            #[cfg(unix)]
+            folder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+            let folder = folder.prefix("auth_server-").tempdir()?;
             let path = folder.keep().join("auth.db");
             println!("AUTH_STORE is not set: {}", path.display());
             format!("sqlite:{}", path.display())

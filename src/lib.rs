@@ -1,5 +1,5 @@
 //! Tower middleware that verifies JWT bearer tokens, puts the claims into request extensions and
-//! guards roles.
+//! guards roles; and, on the issuing side, logs users in, issues and rotates tokens and revokes them.
 //!
 //! It works in any tower or hyper stack: axum, tonic, warp, plain hyper, a proxy. Nothing is boxed,
 //! nothing is cloned for a request, keys are prepared once.
@@ -23,7 +23,9 @@
 //!
 //! Start with [the manual](manual::getting_started); [`verify`] tells which keys and rules there are,
 //! [`auth`] what the layer does with a request, [`role_guard`] what a guard can demand, [`settings`]
-//! how all of it is read from the environment.
+//! how all of it is read from the environment. On the issuing side, [`session`] is where to begin;
+//! [`issue`] mints tokens, `login` asks who somebody is, [`store`] keeps it, and `endpoints` puts it
+//! behind HTTP.
 //!
 //! For a glob import there is the [`prelude`]: the names of this crate's own modules (`axum`,
 //! `tonic`, `warp`) would hide those of the frameworks.
@@ -38,6 +40,7 @@
 //! | `jwks` | keys from the network: JWKS URLs and discovery; brings aws-lc-rs through TLS |
 //! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
 //! | `password` | login: Argon2id, bcrypt verified and upgraded, throttling |
+//! | `endpoints` | login, refresh, logout and the rest as a tower service; the settings of a login server |
 //! | `tracing` | causes of refusals as `tracing` events |
 //! | `rate-limit` | limits on how often a client may ask |
 //! | `metrics` | what happened, as counters of the `metrics` facade |

@@ -134,6 +134,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         info.map(|info| info.0)
     };
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
+        .mounted_at(settings.mounted_at())
         .public_origin(settings.public_url())
         .registration(settings.registration())
         .clients(ClientIp::peer().peer_from(peer))
@@ -159,7 +160,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .route_layer(auth.clone())
         .route("/public", get(public).layer(auth.optional()))
         .route_service("/.well-known/{*document}", endpoints.well_known())
-        .nest_service("/api/auth", endpoints)
+        .nest_service(settings.mounted_at(), endpoints)
         .route("/", get(async || Html(include_str!("page.html"))))
         .route("/metrics", get(async move || show(&metrics)))
         .route("/health", get(async || "ok"))

@@ -33,6 +33,8 @@ use crate::{
 /// | `AUTH_REFRESH_GRACE_SECONDS` | 1 to 300 | 30 |
 /// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | the application's choice |
 /// | `AUTH_REGISTRATION` | `true` lets anybody register | false |
+/// | `JWT_TOKEN_URL` | the path of the token endpoint; the others lie beside it | `/api/auth/token` |
+/// | `JWT_TOKEN_TYPE` | only `Bearer` | Bearer |
 /// | `AUTH_SEED_USER` | `name:password:role+role`, several separated by commas; so neither colons nor commas in any of them | |
 ///
 /// Without a key and without a secret a fresh Ed25519 key is made, which dies with the process.
@@ -50,6 +52,7 @@ pub struct AuthSettings {
     policy: RefreshPolicy,
     store: Option<String>,
     registration: bool,
+    mount: String,
     seeds: Vec<SeedUser>,
     ignored: Vec<String>,
 }
@@ -158,6 +161,7 @@ impl AuthSettings {
             policy: read_policy(&mut vars)?,
             store: vars.text("AUTH_STORE")?,
             registration: vars.switch("AUTH_REGISTRATION")?.unwrap_or(false),
+            mount: read_mount(&mut vars)?,
             seeds: read_seeds(&mut vars)?,
             access_lifetime: Duration::from_secs(u64::from(minutes) * 60),
             refresh_idle: Duration::from_secs(u64::from(days) * 24 * 3600),
@@ -280,6 +284,12 @@ impl AuthSettings {
         self.registration
     }
 
+    /// The public path of the endpoints, `/api/auth` by default: where `JWT_TOKEN_URL` is below.
+    #[must_use]
+    pub fn mounted_at(&self) -> &str {
+        &self.mount
+    }
+
     /// The users who are there from the start.
     #[must_use]
     pub fn seed_users(&self) -> &[SeedUser] {
@@ -347,6 +357,27 @@ fn read_policy(vars: &mut Vars) -> Result<RefreshPolicy, ConfigError> {
     }
 }
 
+/// What the token endpoint's path leaves of it.
+fn read_mount(vars: &mut Vars) -> Result<String, ConfigError> {
+    let kind = vars.text(TOKEN_TYPE)?;
+    if kind.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+        return Err(refuse(TOKEN_TYPE, "only Bearer is issued"));
+    }
+    let Some(path) = vars.text(TOKEN_URL)? else {
+        return Ok("/api/auth".to_owned());
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    match path.strip_suffix("/token") {
+        Some(mount) if mount.starts_with('/') && mount.len() > 1 && mount.bytes().all(plain) => {
+            Ok(mount.to_owned())
+        }
+        _ => Err(refuse(
+            TOKEN_URL,
+            "a path is needed that ends in /token, such as /api/auth/token",
+        )),
+    }
+}
+
 fn read_seeds(vars: &mut Vars) -> Result<Vec<SeedUser>, ConfigError> {
     let Some(text) = vars.secret(SEED)? else {
         return Ok(Vec::new());
@@ -368,6 +399,8 @@ const PUBLIC_URL: &str = "AUTH_PUBLIC_URL";
 const SECRET: &str = "AUTH_SECRET_KEY";
 const POLICY: &str = "AUTH_REFRESH_POLICY";
 const GRACE: &str = "AUTH_REFRESH_GRACE_SECONDS";
+const TOKEN_TYPE: &str = "JWT_TOKEN_TYPE";
+const TOKEN_URL: &str = "JWT_TOKEN_URL";
 const SEED: &str = "AUTH_SEED_USER";
 const ALGORITHM: &str = "JWT_ALGORITHM";
 const PEM: &str = "JWT_PRIVATE_KEY_FILE";

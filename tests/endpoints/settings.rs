@@ -45,6 +45,8 @@ fn what_is_set_is_used() {
         ("AUTH_REFRESH_GRACE_SECONDS", "10"),
         ("AUTH_SEED_USER", "ada:a-password:admin+ops,bob:another"),
         ("AUTH_REGISTRATION", "true"),
+        ("JWT_TOKEN_TYPE", "bearer"),
+        ("JWT_TOKEN_URL", "/auth/v1/token"),
         ("JWT_JWKS_URL", "https://elsewhere.example/jwks.json"),
         ("PATH", "/bin"),
     ])
@@ -60,6 +62,7 @@ fn what_is_set_is_used() {
     assert!(verifier.verify_now(minted.token().expose()).is_ok());
     assert_eq!(settings.refresh_policy().grace_window().as_secs(), 10);
     assert!(settings.registration());
+    assert_eq!(settings.mounted_at(), "/auth/v1");
     let [ada, bob] = settings.seed_users() else {
         panic!("two users");
     };
@@ -83,6 +86,10 @@ fn every_bad_value_names_its_variable_and_shows_no_secret() {
         ("AUTH_PUBLIC_URL", "app.example"),
         ("AUTH_PUBLIC_URL", "http://app.example"),
         ("AUTH_PUBLIC_URL", "https://app.example/below"),
+        ("JWT_TOKEN_TYPE", "MAC"),
+        ("JWT_TOKEN_URL", "/token"),
+        ("JWT_TOKEN_URL", "/api/auth/tokens"),
+        ("JWT_TOKEN_URL", "https://auth.example/token"),
         ("AUTH_SEED_USER", "ada"),
         ("AUTH_SEED_USER", ":hunter2-hunter2"),
         ("AUTH_SEED_USER", "ada:pass:word:admin"),

@@ -309,6 +309,16 @@ mod log {
 
     /// Everything that is logged on this thread, spans included, at every level.
     async fn logged(run: impl Future<Output = ()>) -> String {
+        // While nobody else listens in this process, other tests have what they log switched off
+        // for all threads.
+        static SOMEBODY: std::sync::Once = std::sync::Once::new();
+        SOMEBODY.call_once(|| {
+            let everything = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_writer(std::io::sink)
+                .finish();
+            tracing::subscriber::set_global_default(everything).unwrap();
+        });
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::fmt()

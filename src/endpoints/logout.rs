@@ -57,6 +57,7 @@ where
             return Ok(self.sessions.revoke_token(&token).await?);
         }
         let caller = self.presented(parts, &self.expired)?;
+        let caller = caller.filter(|caller| caller.conversation().is_none());
         if let Some(session) = caller.as_ref().and_then(session_of) {
             self.sessions.revoke(session, RevokeReason::Logout).await?;
         }
@@ -69,10 +70,19 @@ where
         let token = fields.get("token").ok_or_else(missing)?;
         if self.sessions.session_of(token).is_some() {
             self.sessions.revoke_token(token).await?;
-        } else if let Ok(access) = self.expired.verify_now(token)
-            && let Some(session) = session_of(&access.principal())
-        {
-            self.sessions.revoke(session, RevokeReason::Logout).await?;
+        } else if let Ok(access) = self.expired.verify_now(token) {
+            let caller = access.principal();
+            // Whoever was handed a token for one conversation must not end its owner's session by
+            // it, and it cannot be ended by itself.
+            if caller.conversation().is_some() {
+                let status = StatusCode::BAD_REQUEST;
+                let description = "A token for a conversation ends with its session";
+                let error = "unsupported_token_type";
+                return Err(Refusal::new(status, error, description));
+            }
+            if let Some(session) = session_of(&caller) {
+                self.sessions.revoke(session, RevokeReason::Logout).await?;
+            }
         }
         // §2.2: a token that is not known is as good as revoked.
         Ok(empty(StatusCode::OK))

@@ -255,3 +255,42 @@ async fn n2_a_logout_from_another_site_deletes_no_cookies() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_token_for_one_conversation_neither_lists_nor_ends_its_owners_sessions() {
+    let server = Server::start().await;
+    let tokens = server.sign_in().await;
+    let caller = server
+        .verifier
+        .verify_now(tokens.access())
+        .unwrap()
+        .principal();
+    let minted = server
+        .sessions
+        .conversation_token(&caller, "c1")
+        .await
+        .unwrap();
+    let token = minted.token().expose();
+    assert!(
+        server.verifier.verify_now(token).is_ok(),
+        "it is a good one"
+    );
+    let list = request("GET", "sessions").body(Full::default()).unwrap();
+    server
+        .send(bearer(list, token))
+        .await
+        .is(401, "invalid_token");
+    for scope in ["others", "all"] {
+        let request = post("logout", &json!({ "scope": scope }));
+        server
+            .send(bearer(request, token))
+            .await
+            .is(401, "invalid_token");
+    }
+    let logout = bearer(post("logout", &json!({})), token);
+    assert_eq!(server.send(logout).await.status, 204);
+    let body = format!("token={token}");
+    let answer = server.send(form("revoke", &body)).await;
+    answer.is(400, "unsupported_token_type");
+    assert!(server.is_alive(&tokens.access()).await);
+}

@@ -96,6 +96,7 @@ pub(crate) struct Server {
     pub(crate) store: MemoryStore,
     pub(crate) verifier: Verifier<Claims>,
     pub(crate) endpoints: Endpoints,
+    pub(crate) sessions: Sessions<MemoryStore>,
 }
 
 impl Server {
@@ -139,7 +140,7 @@ impl Server {
         let login = Login::builder(users.clone(), throttle, secret.clone());
         let login = login.hasher(hasher).clock(clock.clone()).build();
         let guests = Guests::builder(sessions.clone()).build().unwrap();
-        let mut builder = AuthEndpoints::builder(sessions, login, secret)
+        let mut builder = AuthEndpoints::builder(sessions.clone(), login, secret)
             .registration(true)
             .guests(guests);
         if cookies {
@@ -151,6 +152,7 @@ impl Server {
             users,
             store,
             verifier,
+            sessions,
         }
     }
 

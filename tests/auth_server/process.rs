@@ -55,8 +55,13 @@ pub(crate) struct Tokens {
 
 impl Server {
     pub(crate) fn start(vars: &[(&str, &str)]) -> Self {
+        Self::start_example("auth_server", vars)
+    }
+
+    /// Another example that says where it listens.
+    pub(crate) fn start_example(name: &str, vars: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
-        let mut child = spawn(vars, &folder);
+        let mut child = spawn(name, vars, &folder);
         let mut server = Self {
             stdout: BufReader::new(child.stdout.take().unwrap()),
             child,
@@ -237,7 +242,7 @@ impl Answer {
 /// What a process says that does not come up: all that it printed, and the complaint alone.
 pub(crate) fn refused(vars: &[(&str, &str)]) -> (ExitStatus, String, String) {
     let folder = Folder::new();
-    let mut child = spawn(vars, &folder);
+    let mut child = spawn("auth_server", vars, &folder);
     let mut said = String::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -253,8 +258,8 @@ pub(crate) fn refused(vars: &[(&str, &str)]) -> (ExitStatus, String, String) {
     (status, said, complaint)
 }
 
-fn spawn(vars: &[(&str, &str)], folder: &Folder) -> Child {
-    Command::new(example())
+fn spawn(name: &str, vars: &[(&str, &str)], folder: &Folder) -> Child {
+    Command::new(example(name))
         .env_clear()
         .env("PORT", "0")
         .env("TMPDIR", folder.path())
@@ -275,14 +280,14 @@ fn ended(child: &mut Child) -> (ExitStatus, String) {
 
 /// `cargo test` builds the examples beside the tests; `cargo test --test auth_server` takes what was
 /// built last.
-fn example() -> PathBuf {
+fn example(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    let name = format!("auth_server{}", env::consts::EXE_SUFFIX);
-    let path = profile.join("examples").join(name);
+    let file = format!("{name}{}", env::consts::EXE_SUFFIX);
+    let path = profile.join("examples").join(file);
     assert!(
         path.exists(),
-        "first: cargo build --example auth_server --all-features"
+        "first: cargo build --example {name} --all-features"
     );
     path
 }

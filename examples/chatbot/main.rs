@@ -1,0 +1,198 @@
+//! A chat that strangers begin and users go on with: guests, login, one conversation.
+//!
+//! ```sh
+//! cargo run --example chatbot --all-features   # then open http://localhost:3000
+//!
+//! A=localhost:3000; JSON='content-type: application/json'
+//! GUEST=$(curl -s -X POST $A/api/auth/guest | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+//! curl -s $A/chat/messages -H "Authorization: Bearer $GUEST" -H "$JSON" -d '{"text":"hello"}'
+//! curl -i $A/tasks -H "Authorization: Bearer $GUEST" -H "$JSON" -d '{"title":"milk"}'    # 403
+//! LOGIN='{"email":"demo@example.org","password":"demo-password","link":true}'
+//! USER=$(curl -s $A/api/auth/login -H "Authorization: Bearer $GUEST" -H "$JSON" -d "$LOGIN" |
+//!   sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+//! curl -s $A/chat/messages -H "Authorization: Bearer $USER"                              # still there
+//! curl -i $A/chat/context -H "Authorization: Bearer $GUEST"                              # 401
+//! ```
+//!
+//! The bot repeats what it hears, and keeps a list of tasks: `tasks`, `add milk`, `done 1`.
+//! Everything is in memory. `HOST` and `PORT` say where it listens.
+
+mod bot;
+
+use std::{convert::Infallible, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{ConnectInfo, Path, State},
+    http::{Extensions, HeaderMap, StatusCode, header},
+    response::{Html, IntoResponse, Response},
+    routing::{get, post},
+};
+use http_body_util::channel::Channel;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, time::sleep};
+use tower_jwt_auth::{
+    JwtAuthLayer,
+    chat::{AnyIdentity, ChatContext, ChatLayer, User},
+    endpoints::AuthEndpoints,
+    extract::Bearer,
+    login::{Identifier, Login, NewUser, Password, PasswordHasher, UserStore},
+    rate_limit::ClientIp,
+    secret::SecretKey,
+    session::{Guests, Sessions},
+    settings::AuthSettings,
+    store::MemoryStore,
+};
+
+use self::bot::Bot;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let settings = AuthSettings::from_env()?;
+    let listener = TcpListener::bind(settings.address()).await?;
+    let address = listener.local_addr()?;
+    let settings = settings.listening_on(address.port());
+    let app = app(&settings).await?;
+    println!("listening on http://{address}");
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    let stopped = async {
+        let _ = tokio::signal::ctrl_c().await;
+    };
+    axum::serve(listener, service)
+        .with_graceful_shutdown(stopped)
+        .await?;
+    Ok(())
+}
+
+async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
+    let (store, bot) = (MemoryStore::new(), Bot::default());
+    let secret = SecretKey::generate();
+    let hasher = PasswordHasher::new();
+    let password = Password::new("demo-password".to_owned())?;
+    let name = Identifier::new("demo@example.org")?;
+    let user = NewUser::new("u-demo", name, hasher.hash(&password).await?);
+    UserStore::create(&store, user).await?;
+    println!("demo user: demo@example.org, password: demo-password");
+
+    let issuer = settings.issuer()?;
+    let verifier = issuer.verifier().build()?;
+    let sessions = Sessions::builder(issuer, store.clone())
+        .secret(secret.clone())
+        .build()?;
+    let login = Login::builder(store.clone(), store.clone(), secret.clone())
+        .hasher(hasher)
+        .build();
+    // Whoever signs in keeps the conversation that they began as a guest.
+    let guests = Guests::builder(sessions.clone())
+        .on_claim(bot.clone())
+        .build()?;
+    let peer = |extensions: &Extensions| {
+        let info = extensions.get::<ConnectInfo<SocketAddr>>();
+        info.map(|info| info.0)
+    };
+    let endpoints = AuthEndpoints::builder(sessions, login, secret)
+        .public_origin(settings.public_url())
+        .clients(ClientIp::peer().peer_from(peer))
+        .guests(guests)
+        .build()?;
+    let cookie = endpoints.cookie().ok_or("no public origin")?;
+    let auth = JwtAuthLayer::new(verifier)
+        .optional()
+        .extract((Bearer::new(), cookie))
+        .revocation(store.revocations()?);
+
+    Ok(Router::new()
+        .route("/chat/messages", get(history).post(say))
+        .route("/chat/context", get(context))
+        .route("/tasks", get(tasks).post(add))
+        .route("/tasks/{number}/finish", post(finish))
+        .with_state(bot)
+        .layer(ChatLayer::new())
+        .layer(auth)
+        .nest_service("/api/auth", endpoints)
+        .route("/", get(async || Html(include_str!("page.html")))))
+}
+
+async fn context(chat: ChatContext) -> Json<Value> {
+    Json(json!({
+        "authenticated": chat.is_authenticated(),
+        "user_id": chat.user_id(),
+        "session_id": chat.session_id(),
+        "conversation": chat.subject(),
+        "can_manage_tasks": chat.is_authenticated(),
+        "permissions": chat.permissions().collect::<Vec<_>>(),
+        "expires_at": chat.expires_at().map(|at| at.unix_timestamp()),
+    }))
+}
+
+async fn history(State(bot): State<Bot>, who: AnyIdentity) -> Json<Value> {
+    Json(json!({ "messages": bot.history(who.subject().unwrap_or_default()) }))
+}
+
+#[derive(Deserialize)]
+struct Said {
+    text: String,
+}
+
+/// Answers in JSON, or word by word to whoever accepts an event stream.
+async fn say(
+    State(bot): State<Bot>,
+    who: AnyIdentity,
+    headers: HeaderMap,
+    Json(said): Json<Said>,
+) -> Response {
+    let conversation = who.subject().unwrap_or_default().to_owned();
+    let reply = bot.hear(&conversation, !who.is_guest(), &said.text);
+    let accepts = headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok());
+    if accepts != Some("text/event-stream") {
+        return Json(json!({ "reply": reply, "conversation": conversation })).into_response();
+    }
+    let (mut words, body) = Channel::<Bytes, Infallible>::new(8);
+    tokio::spawn(async move {
+        for word in reply.split_inclusive(' ') {
+            let event = format!("data: {}\n\n", json!(word));
+            if words.send_data(event.into()).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(30)).await;
+        }
+    });
+    let kind = [(header::CONTENT_TYPE, "text/event-stream")];
+    (kind, Body::new(body)).into_response()
+}
+
+async fn tasks(State(bot): State<Bot>, who: AnyIdentity) -> Json<Value> {
+    Json(json!({ "tasks": bot.tasks(who.subject().unwrap_or_default()) }))
+}
+
+#[derive(Deserialize)]
+struct NewTask {
+    title: String,
+}
+
+/// Only for users: a guest is answered with 403.
+async fn add(State(bot): State<Bot>, user: User, Json(task): Json<NewTask>) -> StatusCode {
+    bot.add(user.subject().unwrap_or_default(), &task.title);
+    StatusCode::CREATED
+}
+
+async fn finish(State(bot): State<Bot>, user: User, Path(number): Path<usize>) -> StatusCode {
+    match bot.finish(user.subject().unwrap_or_default(), number) {
+        true => StatusCode::NO_CONTENT,
+        false => StatusCode::NOT_FOUND,
+    }
+}

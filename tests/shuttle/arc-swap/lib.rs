@@ -9,15 +9,20 @@ use shuttle::sync::Mutex;
 
 pub struct ArcSwap<T>(Mutex<Arc<T>>);
 
-pub struct Guard<T>(Arc<T>);
+/// Of an `Arc`, as in the real one.
+pub struct Guard<T>(T);
 
 impl<T> ArcSwap<T> {
     pub fn from_pointee(value: T) -> Self {
         Self(Mutex::new(Arc::new(value)))
     }
 
-    pub fn load(&self) -> Guard<T> {
+    pub fn load(&self) -> Guard<Arc<T>> {
         Guard(Arc::clone(&self.0.lock().unwrap()))
+    }
+
+    pub fn store(&self, value: Arc<T>) {
+        *self.0.lock().unwrap() = value;
     }
 
     pub fn rcu<F: FnMut(&Arc<T>) -> T>(&self, mut change: F) -> Arc<T> {
@@ -34,9 +39,9 @@ impl<T> ArcSwap<T> {
 }
 
 impl<T> Deref for Guard<T> {
-    type Target = Arc<T>;
+    type Target = T;
 
-    fn deref(&self) -> &Arc<T> {
+    fn deref(&self) -> &T {
         &self.0
     }
 }

@@ -114,6 +114,9 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         );
     }
 
+    let revocations = store.revocations()?;
+    // Until they are there, every token is answered 503; see /ready.
+    revocations.loaded(Duration::from_secs(5)).await;
     let issuer = settings.issuer()?;
     let verifier = issuer.verifier().build()?;
     let confirmations = Confirmations::new(store.clone())?;
@@ -121,6 +124,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .secret(refresh_secret)
         .policy(settings.refresh_policy())
         .idle(settings.refresh_idle())
+        .revocation(revocations.clone())
         .confirmations(confirmations.clone())
         .grant_source(UserGrants::new(store.clone()))
         .events(Counters::new())
@@ -141,9 +145,6 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .build()
         .map_err(|error| format!("AUTH_PUBLIC_URL: {error}"))?;
 
-    let revocations = store.revocations()?;
-    // Until they are there, every token is answered 503; see /ready.
-    revocations.loaded(Duration::from_secs(5)).await;
     let cookie = endpoints.cookie().ok_or("no public origin")?;
     let auth = JwtAuthLayer::new(verifier)
         .extract((Bearer::new(), cookie))

@@ -86,10 +86,12 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
     UserStore::create(&store, user).await?;
     println!("demo user: demo@example.org, password: demo-password");
 
+    let revocations = store.revocations()?;
     let issuer = settings.issuer()?;
     let verifier = issuer.verifier().build()?;
     let sessions = Sessions::builder(issuer, store.clone())
         .secret(secret.clone())
+        .revocation(revocations.clone())
         .build()?;
     let login = Login::builder(store.clone(), store.clone(), secret.clone())
         .hasher(hasher)
@@ -111,7 +113,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
     let auth = JwtAuthLayer::new(verifier)
         .optional()
         .extract((Bearer::new(), cookie))
-        .revocation(store.revocations()?);
+        .revocation(revocations);
 
     Ok(Router::new()
         .route("/chat/messages", get(history).post(say))

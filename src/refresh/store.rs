@@ -60,14 +60,14 @@ pub trait SessionStore: Send + Sync + 'static {
         reason: RevokeReason,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Ends the subject's other sessions, as [`revoke`](Self::revoke) does, and says how many were
-    /// alive.
+    /// Ends the subject's other sessions, as [`revoke`](Self::revoke) does, and says which of them
+    /// were alive.
     fn revoke_others(
         &self,
         subject: &str,
         keep: SessionId,
         reason: RevokeReason,
-    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
     /// Ends all of the subject's sessions by raising its epoch, in one atomic step: a login that
     /// read the old epoch creates nothing. Says the new epoch.

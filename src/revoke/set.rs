@@ -15,7 +15,7 @@ use super::{
     changes::Changes,
     check::{Check, RevocationCheck, RevocationStatus},
     entries::{Entries, Kind},
-    entry::{MAX_TOKEN_LIFETIME, Revocation},
+    entry::{LIFETIME, MAX_TOKEN_LIFETIME, Revocation, Target},
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
@@ -133,6 +133,12 @@ impl RevocationSet {
         if self.shared.news.receiver_count() > 0 {
             self.shared.news.send_replace(());
         }
+    }
+
+    /// Adds what was revoked just now.
+    pub(crate) fn insert_from_now(&self, target: Target) {
+        let until = self.shared.now().plus(LIFETIME);
+        self.insert(&Revocation::of(target, until));
     }
 
     /// Tells from now on that something was added: for sockets and streams, which must end when

@@ -9,6 +9,7 @@ use crate::{
     issue::TokenIssuer,
     principal::PrincipalKind,
     refresh::{Confirmations, RefreshPolicy, RefreshTokens, SessionStore},
+    revoke::RevocationSet,
     secret::SecretKey,
 };
 
@@ -25,6 +26,7 @@ pub struct SessionsBuilder<S, G = KeptGrants> {
     grants: G,
     grants_timeout: Duration,
     on_event: Option<EventHook>,
+    revocation: Option<RevocationSet>,
 }
 
 pub(super) type EventHook = Arc<dyn Fn(&SessionEvent) + Send + Sync>;
@@ -55,6 +57,7 @@ impl<S> SessionsBuilder<S> {
             grants: KeptGrants,
             grants_timeout: Duration::from_secs(2),
             on_event: None,
+            revocation: None,
         }
     }
 }
@@ -76,6 +79,16 @@ impl<S, G> SessionsBuilder<S, G> {
     /// (`JwtAuthLayer::confirmations`). [`balanced`](RefreshPolicy::balanced) needs them.
     pub fn confirmations(mut self, confirmations: Confirmations) -> Self {
         self.confirmations = Some(confirmations);
+        self
+    }
+
+    /// The set that the layers of this process ask
+    /// ([`JwtAuthLayer::revocation`](crate::JwtAuthLayer::revocation)). What these sessions end is
+    /// in it before whoever asked for it is answered: a token that was revoked is refused at once
+    /// on this node. Without it this node hears of its own doing as all others do, by the store's
+    /// feed.
+    pub fn revocation(mut self, set: RevocationSet) -> Self {
+        self.revocation = Some(set);
         self
     }
 
@@ -116,6 +129,7 @@ impl<S, G> SessionsBuilder<S, G> {
             grants,
             grants_timeout: self.grants_timeout,
             on_event: self.on_event,
+            revocation: self.revocation,
         }
     }
 
@@ -169,6 +183,7 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
                 grants: self.grants,
                 grants_timeout: self.grants_timeout,
                 on_event: self.on_event,
+                revocation: self.revocation,
                 _confirmations: self.confirmations,
             }),
         })

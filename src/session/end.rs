@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     refresh::{RevokeReason, SessionStore},
+    revoke::Target,
     token::SessionId,
 };
 
@@ -40,6 +41,8 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
                 ended = inner.store.revoke(id, reason).await.map(|_| true);
             }
             let ended = ended?;
+            // Whoever ended it: its news may not have come here yet.
+            inner.refuse_session(id);
             if ended {
                 inner.revoked(RevokedScope::Session(id), reason);
             }
@@ -89,6 +92,8 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
                 ended = inner.store.revoke_others(&subject, keep, reason).await;
             }
             let ended = ended?;
+            ended.iter().for_each(|id| inner.refuse_session(*id));
+            let ended = u64::try_from(ended.len()).unwrap_or(u64::MAX);
             let scope = RevokedScope::Others {
                 subject,
                 kept: keep,
@@ -118,6 +123,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
                 epoch = inner.store.revoke_all(&subject, reason).await;
             }
             let epoch = epoch?;
+            inner.refuse_older(&subject, epoch);
             inner.revoked(RevokedScope::All { subject, epoch }, reason);
             Ok(epoch)
         })
@@ -128,5 +134,25 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
 impl<S: SessionStore, G: GrantSource> Inner<S, G> {
     fn revoked(&self, scope: RevokedScope, reason: RevokeReason) {
         self.tell(&SessionEvent::Revoked { scope, reason });
+    }
+
+    /// From now on this process refuses the session's access tokens.
+    pub(super) fn refuse_session(&self, id: SessionId) {
+        self.refuse(|| Target::Session(id.to_string()));
+    }
+
+    /// From now on this process refuses the subject's access tokens of older epochs.
+    pub(super) fn refuse_older(&self, subject: &str, epoch: u32) {
+        self.refuse(|| Target::Subject {
+            subject: subject.to_owned(),
+            epoch,
+        });
+    }
+
+    /// The store tells all nodes of it, this one included, but after the answer.
+    fn refuse(&self, target: impl FnOnce() -> Target) {
+        if let Some(set) = &self.revocation {
+            set.insert_from_now(target());
+        }
     }
 }

@@ -85,6 +85,7 @@ use crate::{
         Confirmations, Creation, NewSession, RefreshPolicy, RefreshTokens, SessionRecord,
         SessionStore,
     },
+    revoke::RevocationSet,
     token::SessionId,
 };
 
@@ -112,6 +113,8 @@ struct Inner<S, G> {
     grants: G,
     grants_timeout: Duration,
     on_event: Option<EventHook>,
+    /// What the layers of this process ask.
+    revocation: Option<RevocationSet>,
     /// Kept, so that they live as long as the sessions that rest on them.
     _confirmations: Option<Confirmations>,
 }

@@ -126,6 +126,7 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
         let session = rotation.session.id;
         match rotation.outcome {
             Outcome::Reused(reuse) => {
+                self.refuse_session(session);
                 let family = &rotation.session.family;
                 let refreshed = family.rotated_at.unwrap_or(rotation.session.created_at);
                 self.tell(&SessionEvent::ReuseDetected {

@@ -5,8 +5,11 @@ use std::{sync::atomic::Ordering, time::Duration};
 use http::StatusCode;
 use tower_jwt_auth::{
     refresh::RevokeReason,
+    revoke::RevocationSet,
+    secret::SecretKey,
     session::{
-        GuestStart, GuestStore, Link, LinkOutcome, Promotion, SessionErrorKind, SessionStart,
+        GuestStart, GuestStore, Guests, Link, LinkOutcome, Promotion, SessionErrorKind,
+        SessionStart, Sessions,
     },
 };
 
@@ -53,6 +56,31 @@ async fn w1_a_guest_is_a_subject_of_its_own_and_asked_for_twice_the_same() {
     let link = Link::from_body(other);
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+}
+
+/// No feed fills this set: what ends is in it by the sessions' own word.
+#[tokio::test]
+async fn t11_the_node_of_a_claim_or_a_promotion_refuses_the_guest_at_once() {
+    let chat = Chat::start().await;
+    let own = RevocationSet::local_with_clock(chat.clock.clone());
+    let sessions = Sessions::builder(chat.sessions().issuer().clone(), chat.store.clone())
+        .secret(SecretKey::generate())
+        .revocation(own.clone())
+        .build()
+        .unwrap();
+    let guests = Guests::builder(sessions).build().unwrap();
+
+    let [claimed, promoted] = [chat.guest().await, chat.guest().await];
+    let [claimed, promoted] = [&claimed, &promoted].map(|pair| chat.caller_of(pair));
+    let link = Link::from_body(claimed.clone());
+    let signed_in = guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
+    assert!(own.contains(&claimed) && !own.contains(&promoted));
+
+    let link = Link::from_body(promoted.clone());
+    let promotion = guests.promote(&link).await.unwrap();
+    assert!(matches!(promotion, Promotion::Promoted { .. }));
+    assert!(own.contains(&promoted));
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tower_jwt_auth::{
     refresh::RevokeReason::{Administrative, CredentialsChanged, Logout},
-    session::{RevokedScope, SessionErrorKind, SessionEvent, SessionStart},
+    revoke::RevocationSet,
+    session::{RevokedScope, SessionErrorKind, SessionEvent, SessionStart, Sessions, TokenPair},
 };
 
-use crate::support::{alice, service};
+use crate::support::{alice, issuer, service, service_with};
 
 #[tokio::test]
 async fn t10_signing_out_ends_this_device() {
@@ -114,6 +115,56 @@ async fn a_change_of_the_password_leaves_one_new_session() {
             ..
         }
     )));
+}
+
+/// The node that ends something does not wait for the store to tell it: no feed fills this set.
+#[tokio::test]
+async fn t11_a_node_refuses_at_once_what_it_ended_itself() {
+    let own = RevocationSet::local();
+    let service = service_with(|builder, _| builder.revocation(own.clone()));
+    let sessions = &service.sessions;
+    let is_refused = |pair: &TokenPair| own.contains(&service.caller(pair));
+
+    let pair = service.sign_in().await;
+    assert!(!is_refused(&pair));
+    let token = pair.refresh_token().expose();
+    sessions.revoke_token(token).await.unwrap();
+    assert!(is_refused(&pair));
+
+    let stolen = service.sign_in().await;
+    let mut newest = stolen.clone();
+    for _ in 0..2 {
+        newest = service.refresh(&newest).await;
+        service.pass(60);
+    }
+    assert!(!is_refused(&newest));
+    assert_eq!(service.refused(&stolen).await, "refresh_token_reused");
+    assert!(is_refused(&stolen) && is_refused(&newest));
+
+    let (here, there) = (service.sign_in().await, service.sign_in().await);
+    let kept = here.session_id();
+    let others = sessions.revoke_others("alice", kept, Logout);
+    assert_eq!(others.await.unwrap(), 1);
+    assert!(is_refused(&there) && !is_refused(&here));
+
+    sessions.revoke_all("alice", Administrative).await.unwrap();
+    assert!(is_refused(&here));
+    let later = service.sign_in().await;
+    assert!(!is_refused(&later));
+
+    // Another node ended it, and this one has not heard of it.
+    let elsewhere = Sessions::builder(
+        issuer(sessions.issuer().keys().clone()),
+        service.store.clone(),
+    )
+    .secret(service.secret.clone())
+    .build()
+    .unwrap();
+    let id = later.session_id();
+    assert!(elsewhere.revoke(id, Logout).await.unwrap());
+    assert!(!is_refused(&later));
+    assert!(!sessions.revoke(id, Logout).await.unwrap());
+    assert!(is_refused(&later));
 }
 
 #[tokio::test]

@@ -156,8 +156,9 @@ where
         let sessions = &self.inner.sessions;
         let done = sessions.write(move |inner| async move {
             let done = inner.store.promote_guest(wanted.clone()).await;
-            if let Ok(Linking::Done { .. }) = done {
+            if let Ok(Linking::Done { epoch }) = done {
                 let subject = wanted.guest;
+                inner.refuse_older(&subject, epoch);
                 inner.tell(&SessionEvent::GuestPromoted { subject });
             }
             Ok(done?)
@@ -182,7 +183,7 @@ where
                 done = inner.store.claim_guest(wanted, &user).await;
             }
             match done? {
-                Linking::Done { .. } => {}
+                Linking::Done { epoch } => inner.refuse_older(&guest, epoch),
                 // Just now, by the write whose answer was lost.
                 Linking::Before if again => {}
                 _ => return Ok(None),

@@ -190,7 +190,7 @@ impl SessionStore for AnyStore {
         subject: &str,
         keep: SessionId,
         reason: RevokeReason,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<SessionId>, StoreError> {
         each!(self, Self, store => store.revoke_others(subject, keep, reason).await)
     }
 

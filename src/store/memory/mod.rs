@@ -320,13 +320,15 @@ impl SessionStore for MemoryStore {
         subject: &str,
         keep: SessionId,
         reason: RevokeReason,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<SessionId>, StoreError> {
         let mut state = self.lock();
         let now = self.now();
-        let mut ended = 0;
+        let mut ended = Vec::new();
         for id in state.ids_of(subject).filter(|id| *id != keep) {
             if let Some(row) = state.sessions.get_mut(&id) {
-                ended += u64::from(row.is_alive(now));
+                if row.is_alive(now) {
+                    ended.push(id);
+                }
                 if row.revoke(reason, now) {
                     self.tell(id, now);
                 }

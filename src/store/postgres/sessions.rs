@@ -113,7 +113,7 @@ macro_rules! revoke {
                INSERT INTO auth_revocation (kind, key, \"until\", at)
                SELECT 1, encode(sid, 'hex'), now + $3, now FROM cur
              )
-             SELECT count(*) AS count FROM cur WHERE now < expires_at AND now < idle_at"
+             SELECT sid FROM cur WHERE now < expires_at AND now < idle_at"
         )
     };
 }
@@ -287,14 +287,14 @@ impl SessionStore for PostgresStore {
 
     async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError> {
         let row = self
-            .only_row(|| {
+            .row(|| {
                 sqlx::query(REVOKE)
                     .bind(id.as_bytes().as_slice())
                     .bind(reason.code())
                     .bind(millis(LIFETIME))
             })
             .await?;
-        Ok(Columns(&row).number("count")? > 0)
+        Ok(row.is_some())
     }
 
     async fn revoke_others(
@@ -302,9 +302,9 @@ impl SessionStore for PostgresStore {
         subject: &str,
         keep: SessionId,
         reason: RevokeReason,
-    ) -> Result<u64, StoreError> {
-        let row = self
-            .only_row(|| {
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let rows = self
+            .rows(|| {
                 sqlx::query(REVOKE_OTHERS)
                     .bind(subject)
                     .bind(reason.code())
@@ -312,7 +312,7 @@ impl SessionStore for PostgresStore {
                     .bind(keep.as_bytes().as_slice())
             })
             .await?;
-        Columns(&row).count()
+        rows.iter().map(|row| Columns(row).session_id()).collect()
     }
 
     async fn revoke_all(&self, subject: &str, reason: RevokeReason) -> Result<u32, StoreError> {

@@ -3,7 +3,7 @@
 local index, epochs, news, revoked = unpack(KEYS)
 local kept, reason, lifetime, prefix = unpack(ARGV)
 
-local ended = 0
+local ended = {}
 for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
   if id ~= kept then
     local session = read(prefix .. id)
@@ -12,7 +12,7 @@ for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
     elseif not is_over(session, epochs) then
       finish(prefix .. id, id, reason, news, revoked, tonumber(lifetime))
       if not has_expired(session) then
-        ended = ended + 1
+        ended[#ended + 1] = id
       end
     end
   end

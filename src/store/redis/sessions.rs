@@ -107,7 +107,7 @@ impl SessionStore for RedisStore {
         subject: &str,
         keep: SessionId,
         reason: RevokeReason,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<SessionId>, StoreError> {
         let mut call = scripts::REVOKE_OTHERS.key(self.keys.index(subject));
         call.key(&self.keys.epochs)
             .key(&self.keys.news)
@@ -116,7 +116,9 @@ impl SessionStore for RedisStore {
             .arg(reason.code())
             .arg(millis(LIFETIME))
             .arg(self.keys.sessions());
-        self.link.run(&call, Repeat::Never).await
+        let ended: Vec<String> = self.link.run(&call, Repeat::Never).await?;
+        let names = ended.iter().map(|id| id.parse());
+        names.collect::<Result<_, _>>().map_err(StoreError::invalid)
     }
 
     /// The rows are not marked: their epoch says it, and they go by themselves.

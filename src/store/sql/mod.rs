@@ -105,15 +105,19 @@ where
         self.number(name).map(Timestamp::from_millis)
     }
 
-    /// A session, from [`columns`].
-    pub(super) fn record(&self) -> Result<SessionRecord, StoreError> {
+    pub(super) fn session_id(&self) -> Result<SessionId, StoreError> {
         let id: [u8; 16] = self
             .bytes("sid")?
             .try_into()
             .map_err(|_| StoreError::invalid("a session's name is not of 16 bytes"))?;
+        Ok(SessionId::from_bytes(id))
+    }
+
+    /// A session, from [`columns`].
+    pub(super) fn record(&self) -> Result<SessionRecord, StoreError> {
         let reason = self.maybe("revoke_reason")?;
         Ok(SessionRecord {
-            id: SessionId::from_bytes(id),
+            id: self.session_id()?,
             subject: self.text("sub")?,
             kind: kind_of(self.number("kind")?)?,
             epoch: self.epoch("ep")?,

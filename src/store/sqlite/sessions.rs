@@ -108,7 +108,7 @@ macro_rules! revoke {
             " AND s.revoked_at IS NULL AND ",
             ended!(),
             " = 0
-             RETURNING revoked_at < expires_at AND revoked_at < used_at + idle_ms AS alive"
+             RETURNING sid, revoked_at < expires_at AND revoked_at < used_at + idle_ms AS alive"
         )
     };
 }
@@ -259,7 +259,7 @@ impl SessionStore for SqliteStore {
             .bind(id.as_bytes().as_slice())
             .bind(reason.code());
         let rows = self.revoke_by(revoke).await?;
-        Ok(alive(&rows)? > 0)
+        Ok(!alive(&rows)?.is_empty())
     }
 
     async fn revoke_others(
@@ -267,7 +267,7 @@ impl SessionStore for SqliteStore {
         subject: &str,
         keep: SessionId,
         reason: RevokeReason,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<SessionId>, StoreError> {
         let revoke = sqlx::query(REVOKE_OTHERS)
             .bind(subject)
             .bind(reason.code())
@@ -320,11 +320,15 @@ impl SessionStore for SqliteStore {
     }
 }
 
-/// How many of those that were ended had been alive.
-fn alive(rows: &[SqliteRow]) -> Result<u64, StoreError> {
-    rows.iter().try_fold(0, |sum, row| {
-        Ok(sum + u64::from(Columns(row).number("alive")? != 0))
-    })
+/// Which of those that were ended had been alive.
+fn alive(rows: &[SqliteRow]) -> Result<Vec<SessionId>, StoreError> {
+    let rows = rows.iter().map(Columns);
+    let rows = rows.filter_map(|row| match row.number("alive") {
+        Ok(0) => None,
+        Ok(_) => Some(row.session_id()),
+        Err(error) => Some(Err(error)),
+    });
+    rows.collect()
 }
 
 impl RevocationLog for SqliteStore {

@@ -160,7 +160,7 @@ impl SessionStore for Watched {
         subject: &str,
         keep: SessionId,
         reason: RevokeReason,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<SessionId>, StoreError> {
         self.write(self.store.revoke_others(subject, keep, reason))
             .await
     }

@@ -175,7 +175,7 @@ impl SessionStore for Stops {
         _: &str,
         _: SessionId,
         _: RevokeReason,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Vec<SessionId>, StoreError> {
         unreachable!()
     }
 

@@ -88,7 +88,7 @@ pass_on! {
     fn rotate(id: SessionId, presented: u64, policy: RefreshPolicy) -> Option<Rotation>;
     fn confirm(id: SessionId, generation: u64) -> ();
     fn revoke(id: SessionId, reason: RevokeReason) -> bool;
-    fn revoke_others(subject: &str, keep: SessionId, reason: RevokeReason) -> u64;
+    fn revoke_others(subject: &str, keep: SessionId, reason: RevokeReason) -> Vec<SessionId>;
     fn revoke_all(subject: &str, reason: RevokeReason) -> u32;
     fn epoch(subject: &str) -> u32;
     fn list(subject: &str) -> Vec<SessionRecord>;

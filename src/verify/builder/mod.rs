@@ -1,24 +1,21 @@
-//! Builds a verifier. Here the security decisions are made, and checked.
+//! Builds a verifier: what is decided, and by default.
+
+mod build;
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use serde::de::DeserializeOwned;
-
 use super::{
-    CheckError, Preset, Verified, Verifier,
-    cache::Cache,
+    CheckError, Preset, Verified,
     examine::Check,
-    header::media_type,
     keys::Keys,
-    policy::{Policy, Typ, is_never_access_token},
+    policy::{Policy, Typ},
     preset::Dialect,
-    roles::RolePath,
 };
 use crate::{
     claims::Claims,
     clock::{Clock, SystemClock},
     error::ConfigError,
-    key::{Algorithm, Digester, KeySet, KeySource, default_algorithms},
+    key::Algorithm,
 };
 
 /// Builds a [`Verifier`]. Mistakes in the input are reported by [`build`](Self::build).
@@ -304,210 +301,15 @@ impl<C: 'static> VerifierBuilder<C> {
     }
 }
 
-impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
-    /// The verifier.
-    ///
-    /// # Errors
-    ///
-    /// - What was wrong with a key, a secret or a key set.
-    /// - [`ConfigError::AudienceRequired`]: the keys are a published set and neither an audience nor
-    ///   a client was named.
-    /// - [`ConfigError::MixedFamilies`]: HMAC and public-key algorithms side by side.
-    /// - [`ConfigError::Algorithm`]: no algorithm listed, or none that a key fits.
-    /// - [`ConfigError::Invalid`]: a value out of its range.
-    /// - [`ConfigError::NoCrypto`]: [`cache_digests`](Self::cache_digests) without cryptography.
-    pub fn build(mut self) -> Result<Verifier<C>, ConfigError> {
-        let (keys, allowed) = self.decide()?;
-        let digester = self.digester()?;
-        let cache = (self.cache > 0).then(|| Cache::new(self.cache, digester));
-        let cache = cache.transpose()?;
-        let keys: Arc<dyn KeySource> = match keys {
-            Keys::Set(set) => Arc::new(set),
-            Keys::Source(source) => source,
-            #[cfg(feature = "jwks")]
-            Keys::Remote(remote) => Arc::new(remote.clock(Arc::clone(&self.clock)).build()?),
-        };
-        Ok(Verifier::assemble(super::examine::Rules {
-            keys,
-            allowed,
-            listed: self.algorithms.is_some(),
-            policy: self.policy,
-            max_bytes: self.max_bytes,
-            padded: self.padded,
-            clock: self.clock,
-            check: self.check,
-            cache,
-        }))
-    }
-
-    /// Finds what `build` would find, and starts nothing.
-    pub(crate) fn validate(mut self) -> Result<(), ConfigError> {
-        let (keys, _) = self.decide()?;
-        self.digester()?;
-        match keys {
-            Keys::Set(_) | Keys::Source(_) => Ok(()),
-            #[cfg(feature = "jwks")]
-            Keys::Remote(remote) => remote.build_pair().map(drop),
-        }
-    }
-
-    fn decide(&mut self) -> Result<(Keys, Vec<Algorithm>), ConfigError> {
-        let keys = std::mem::replace(&mut self.keys, Err(ConfigError::NoCrypto))?;
-        let allowed = self.allowed(&keys)?;
-        self.finish_policy(&keys)?;
-        Ok((keys, allowed))
-    }
-
-    fn digester(&self) -> Result<Option<Digester>, ConfigError> {
-        let wanted = self.cache > 0 && self.cache_digests;
-        wanted.then(Digester::new).transpose()
-    }
-
-    fn allowed(&self, keys: &Keys) -> Result<Vec<Algorithm>, ConfigError> {
-        let Some(listed) = &self.algorithms else {
-            return Ok(match keys.set() {
-                Some(set) => default_algorithms(set),
-                // What the source's keys say of themselves decides. A secret never comes unasked.
-                None => canonical(Algorithm::ALL.iter())
-                    .into_iter()
-                    .filter(|algorithm| !algorithm.is_hmac())
-                    .collect(),
-            });
-        };
-        let listed = canonical(listed.iter());
-        if listed.is_empty() {
-            return Err(ConfigError::Algorithm("an empty list".into()));
-        }
-        let secrets = listed.iter().filter(|one| one.is_hmac()).count();
-        if secrets != 0 && secrets != listed.len() {
-            return Err(ConfigError::MixedFamilies);
-        }
-        #[cfg(feature = "jwks")]
-        if secrets != 0 && matches!(keys, Keys::Remote(_)) {
-            let problem = "secrets are never taken from a published key set";
-            return Err(ConfigError::Algorithm(problem.into()));
-        }
-        if let Some(set) = keys.set() {
-            let of_other_family = set.keys().any(|key| key.is_secret() != (secrets != 0));
-            if of_other_family {
-                return Err(ConfigError::MixedFamilies);
-            }
-            let fits = |one: &Algorithm| set.keys().any(|key| key.serves(*one, true));
-            if !listed.iter().any(fits) {
-                return Err(ConfigError::Algorithm(
-                    "no key fits any of the listed algorithms".into(),
-                ));
-            }
-        }
-        Ok(listed)
-    }
-
-    fn apply_preset(&mut self) -> Result<(), ConfigError> {
-        let presets = std::mem::take(&mut self.presets);
-        if presets.len() > 1 {
-            return Err(ConfigError::invalid("preset", "more than one"));
-        }
-        for preset in presets {
-            let issuers = &mut self.policy.issuers;
-            if !issuers.is_empty() && !issuers.contains(&preset.issuer) {
-                let problem = "its issuer is not the one that is expected besides";
-                return Err(ConfigError::invalid("preset", problem));
-            }
-            issuers.push(preset.issuer);
-            self.policy.dialect = preset.dialect;
-            self.role_paths.get_or_insert_default().extend(preset.roles);
-        }
-        Ok(())
-    }
-
-    fn finish_policy(&mut self, keys: &Keys) -> Result<(), ConfigError> {
-        self.apply_preset()?;
-        let policy = &mut self.policy;
-        if self.check_lost {
-            return Err(ConfigError::invalid(
-                "check",
-                "call `claims` before `check`",
-            ));
-        }
-        if policy.leeway > MAX_LEEWAY {
-            return Err(ConfigError::invalid("leeway", "more than 300 seconds"));
-        }
-        if policy.max_age == Some(Duration::ZERO) {
-            return Err(ConfigError::invalid(
-                "max_age",
-                "no token would be young enough",
-            ));
-        }
-        for (name, values) in [
-            ("issuer", &policy.issuers),
-            ("audience", &policy.audiences),
-            ("client_ids", &policy.clients),
-        ] {
-            if values.iter().any(String::is_empty) {
-                return Err(ConfigError::invalid(name, "an empty string"));
-            }
-        }
-        // A preset and `oidc` may both have named the issuer.
-        policy.issuers.sort_unstable();
-        policy.issuers.dedup();
-        let serves_many = keys.set().is_none_or(KeySet::is_document);
-        let named = !policy.audiences.is_empty() || !policy.clients.is_empty();
-        if serves_many && !named && !policy.any_audience {
-            return Err(ConfigError::AudienceRequired);
-        }
-        if let Some(typ) = self.required_typ.take() {
-            if policy.typ == Typ::Rfc9068 {
-                return Err(ConfigError::invalid(
-                    "required_typ",
-                    "`rfc9068` requires `at+jwt` already",
-                ));
-            }
-            if typ.is_empty() || is_never_access_token(&typ) {
-                return Err(ConfigError::invalid(
-                    "required_typ",
-                    "a type that no access token has",
-                ));
-            }
-            policy.typ = Typ::Exactly(media_type(&typ).to_owned());
-        }
-        let audience_named = !policy.audiences.is_empty() || policy.any_audience;
-        if policy.typ == Typ::Rfc9068 && (policy.issuers.is_empty() || !audience_named) {
-            return Err(ConfigError::invalid(
-                "rfc9068",
-                "needs an issuer and an audience (RFC 9068 §4)",
-            ));
-        }
-        let paths = self.role_paths.take();
-        let paths = paths.unwrap_or_else(|| DEFAULT_ROLES.map(str::to_owned).to_vec());
-        policy.roles = paths
-            .iter()
-            .map(|path| RolePath::parse(path))
-            .collect::<Result<_, _>>()?;
-        if self.all_clients {
-            policy.roles.push(RolePath::all_clients());
-        }
-        Ok(())
-    }
-}
-
 impl<C> fmt::Debug for VerifierBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifierBuilder").finish_non_exhaustive()
     }
 }
 
-fn canonical<'a>(algorithms: impl Iterator<Item = &'a Algorithm>) -> Vec<Algorithm> {
-    let mut all: Vec<_> = algorithms.map(|one| one.canonical()).collect();
-    all.sort_unstable();
-    all.dedup();
-    all
-}
-
 /// RFC 7519 §4.1.4 speaks of "no more than a few minutes".
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
-const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// Above any real token, and at the limit that servers put on a header anyway.
 pub(super) const DEFAULT_MAX_BYTES: usize = 16 * 1024;
 /// More callers than most processes serve within the lifetime of a token, and a few tens of MiB.
 const DEFAULT_CACHE: usize = 10_000;
-const DEFAULT_ROLES: [&str; 2] = ["roles", "role"];

@@ -139,7 +139,8 @@ impl Principal {
     }
 
     /// The one conversation that the credential is for (`conv`), a claim of this crate's tokens;
-    /// `None` where it is for all that its subject may do.
+    /// `None` where it is for all that its subject may do. A verifier refuses such tokens unless
+    /// [told otherwise](crate::verify::VerifierBuilder::conversation_tokens).
     #[must_use]
     pub fn conversation(&self) -> Option<&str> {
         self.facts().text(Field::Conversation)

@@ -107,6 +107,7 @@ where
             expired: issuer
                 .verifier()
                 .no_cache()
+                .conversation_tokens()
                 .dangerous_ignore_expiry()
                 .build()?,
             path: self.path.trim_end_matches('/').to_owned(),

@@ -154,6 +154,9 @@ impl AccessToken {
     }
 
     /// The one conversation that the token is for: the claim `conv`. 1 to 255 bytes.
+    ///
+    /// Such a token is of another type (`typ`), `conv+jwt`, so that it is no access token to anybody
+    /// but [who asks for it](crate::verify::VerifierBuilder::conversation_tokens).
     pub fn conversation(mut self, conversation: impl Into<String>) -> Self {
         let conversation = conversation.into();
         if !(1..=MAX_CONVERSATION).contains(&conversation.len()) {
@@ -241,6 +244,10 @@ impl AccessToken {
         self.mistake
             .get_or_insert_with(|| Mistake::Invalid(name.to_owned(), problem));
         self
+    }
+
+    pub(super) fn is_for_conversation(&self) -> bool {
+        self.conv.is_some()
     }
 
     pub(super) fn checked(mut self) -> Result<Self, IssueError> {

@@ -67,7 +67,7 @@ pub use self::{
 };
 use crate::{
     secret,
-    verify::{Verifier, VerifierBuilder},
+    verify::{ACCESS_TOKEN, Verifier, VerifierBuilder},
 };
 
 /// Mints access tokens after [RFC 9068]. Cheap to clone.
@@ -128,7 +128,10 @@ impl TokenIssuer {
         });
         let payload = payload.map_err(|_| IssueError::SigningFailed)?;
         Ok(Minted {
-            token: inner.keys.sign(&payload)?.into(),
+            token: inner
+                .keys
+                .sign(asked.is_for_conversation(), &payload)?
+                .into(),
             token_id,
             expires_at: UNIX_EPOCH + Duration::from_secs(expires),
             lifetime: Duration::from_secs(expires - now),
@@ -136,7 +139,8 @@ impl TokenIssuer {
     }
 
     /// Starts the verifier of this issuer's tokens: its issuer, its audiences (one must match), the
-    /// ring's keys of every moment, the ring's clock.
+    /// ring's keys of every moment, the ring's clock. Tokens for one conversation are refused
+    /// unless [asked for](VerifierBuilder::conversation_tokens).
     ///
     /// Only `at+jwt` is accepted, and where the issuer names a client, only the whole of RFC 9068,
     /// which requires `client_id`.
@@ -208,9 +212,6 @@ fn shortened(lifetime: Duration) -> u64 {
     let chance = u32::from_le_bytes(secret::random()) % (most + 1);
     seconds - u64::from(chance)
 }
-
-/// RFC 9068 §2.1.
-const ACCESS_TOKEN: &str = "at+jwt";
 
 /// 128 random bits: no two tokens share an identifier (RFC 7519 §4.1.7).
 const TOKEN_ID_BYTES: usize = 16;

@@ -20,10 +20,9 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     ///
     /// # Security
     ///
-    /// Whether the caller may enter the conversation is to be looked at before. The issuer and the
-    /// audience are those of other access tokens: a route that does anything else than chat must not
-    /// be satisfied with a caller who has a [conversation](Principal::conversation).
-    /// [`chat::User`](crate::chat::User) and [`chat::Guest`](crate::chat::Guest) are not.
+    /// Whether the caller may enter the conversation is to be looked at before. The token's type is
+    /// not that of access tokens, so that only verifiers of a chat take it which
+    /// [ask for it](crate::verify::VerifierBuilder::conversation_tokens).
     ///
     /// # Errors
     ///

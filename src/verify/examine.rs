@@ -10,7 +10,7 @@ use super::{
     header::{Header, Text},
     noted::Noted,
     parse,
-    policy::Policy,
+    policy::{Policy, Use},
 };
 use crate::{
     clock::Clock,
@@ -50,7 +50,7 @@ pub(crate) enum Examined<C> {
 /// What became of a token's signature.
 enum Signed<'t> {
     /// It is good: the payload's segment, not decoded yet.
-    Payload(&'t [u8]),
+    Payload(&'t [u8], Use),
     /// The token's key is being fetched.
     Wait(KeyWait),
 }
@@ -67,11 +67,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         if let Some(verified) = slot.as_ref().and_then(|slot| slot.get(now)) {
             return Ok(Examined::Remembered(verified));
         }
-        let payload = match self.check_signature(token)? {
-            Signed::Payload(payload) => payload,
+        let (payload, used) = match self.check_signature(token)? {
+            Signed::Payload(payload, used) => (payload, used),
             Signed::Wait(wait) => return Ok(Examined::Wait(wait)),
         };
-        let (verified, window) = self.read_claims(payload, now)?;
+        let (verified, window) = self.read_claims(payload, used, now)?;
         if let Some(slot) = slot {
             slot.put(verified.clone(), window);
         }
@@ -79,14 +79,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
     }
 
     /// The part after the signature: nobody but the issuer can have written what is read here.
-    fn read_claims(&self, payload: &[u8], now: Date) -> Result<(Verified<C>, Window), AuthError> {
+    fn read_claims(
+        &self,
+        payload: &[u8],
+        used: Use,
+        now: Date,
+    ) -> Result<(Verified<C>, Window), AuthError> {
         let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
         // RFC 8725 §3.7: UTF-8 and nothing else.
         let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
         let mut noted = Noted::new(&json, &self.policy.audiences, &self.policy.roles);
         let claims = parse::parse::<C>(&json, &mut noted)?;
         noted.facts.adopt(json);
-        self.policy.check(&mut noted, now)?;
+        self.policy.check(&mut noted, used, now)?;
         let window = self.policy.window(&noted);
         let token = Verified::new(claims, noted.facts);
         if let Some(check) = &self.check {
@@ -112,7 +117,7 @@ impl<C> Rules<C> {
         if !self.allowed.contains(&header.algorithm.canonical()) {
             return Err(AuthErrorKind::AlgorithmNotAllowed.into());
         }
-        self.policy.check_typ(&header)?;
+        let used = self.policy.check_typ(&header)?;
         let issuer_is_trusted = || self.trusts_issuer_of(parts.payload);
         let query = KeyQuery {
             algorithm: header.algorithm,
@@ -137,7 +142,7 @@ impl<C> Rules<C> {
         if !keys.verifies(signed_by, parts.message, signature) {
             return Err(AuthErrorKind::InvalidSignature.into());
         }
-        Ok(Signed::Payload(parts.payload))
+        Ok(Signed::Payload(parts.payload, used))
     }
 
     /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
@@ -152,7 +157,7 @@ impl<C> Rules<C> {
     /// The payload of a token whose claims nobody checked, for `test_util` alone.
     #[cfg(any(test, feature = "test-util"))]
     pub(super) fn signed_payload(&self, token: &[u8]) -> Result<Vec<u8>, AuthError> {
-        let Signed::Payload(payload) = self.check_signature(token)? else {
+        let Signed::Payload(payload, _) = self.check_signature(token)? else {
             return Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1));
         };
         decode(payload, self.padded).ok_or_else(|| AuthErrorKind::MalformedToken.into())

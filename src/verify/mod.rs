@@ -46,7 +46,11 @@ pub use self::{
     trust::{IssuerResolver, Resolution, Tenants},
     verified::Verified,
 };
-pub(crate) use self::{examine::Examined, header::media_type};
+pub(crate) use self::{
+    examine::Examined,
+    header::media_type,
+    policy::{ACCESS_TOKEN, CONVERSATION_TOKEN},
+};
 use self::{
     examine::Rules,
     keys::Keys,

@@ -28,6 +28,7 @@ pub(crate) struct Noted<'r> {
     pub(crate) service: bool,
     /// The token says that its subject is a guest.
     pub(crate) guest: bool,
+    pub(crate) conversation: Option<String>,
     /// There is a claim `scp`.
     pub(crate) scp: bool,
     /// There is a claim `clientHost`.
@@ -64,6 +65,7 @@ impl<'r> Noted<'r> {
             bound: false,
             service: false,
             guest: false,
+            conversation: None,
             scp: false,
             client_host: false,
             audiences,
@@ -163,11 +165,7 @@ impl<'r> Noted<'r> {
             }
             Claim::Rtg => self.facts.refresh_generation = value.as_unsigned(),
             // Another issuer may call something else so: what does not fit is no conversation.
-            Claim::Conv => {
-                if let Some(conversation) = value.as_text() {
-                    self.facts.set(Field::Conversation, conversation);
-                }
-            }
+            Claim::Conv => self.conversation = value.as_text().map(str::to_owned),
             Claim::Permissions => {
                 if let Seen::List(permissions) = value {
                     for permission in permissions.iter().filter_map(Item::as_text) {

@@ -28,6 +28,7 @@ pub(crate) struct Policy {
     pub(crate) require_expiry: bool,
     pub(crate) check_not_before: bool,
     pub(crate) typ: Typ,
+    pub(crate) conversations: bool,
     pub(crate) roles: Vec<RolePath>,
     pub(crate) dialect: Dialect,
 }
@@ -43,22 +44,40 @@ pub(crate) enum Typ {
     Rfc9068,
 }
 
+/// What a token says by its type that it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Access,
+    /// One conversation.
+    Conversation,
+}
+
 impl Policy {
     /// RFC 8725 §3.11: explicit typing.
-    pub(crate) fn check_typ(&self, header: &Header<'_>) -> Result<(), AuthErrorKind> {
+    pub(crate) fn check_typ(&self, header: &Header<'_>) -> Result<Use, AuthErrorKind> {
         let is = |expected: &str, typ: &str| typ.eq_ignore_ascii_case(expected);
         let accepted = match (&self.typ, header.typ()) {
+            (_, Some(typ)) if self.conversations && is(CONVERSATION_TOKEN, typ) => {
+                return Ok(Use::Conversation);
+            }
             (Typ::Usual, None) => true,
             (Typ::Usual, Some(typ)) => is("JWT", typ) || is(ACCESS_TOKEN, typ),
             (Typ::Rfc9068, Some(typ)) => is(ACCESS_TOKEN, typ),
             (Typ::Exactly(expected), Some(typ)) => is(expected, typ),
             (_, None) => false,
         };
-        accepted.then_some(()).ok_or(AuthErrorKind::WrongType)
+        accepted
+            .then_some(Use::Access)
+            .ok_or(AuthErrorKind::WrongType)
     }
 
     /// Checks the claims, and completes what is known of the caller.
-    pub(crate) fn check(&self, noted: &mut Noted<'_>, now: Date) -> Result<(), AuthErrorKind> {
+    pub(crate) fn check(
+        &self,
+        noted: &mut Noted<'_>,
+        used: Use,
+        now: Date,
+    ) -> Result<(), AuthErrorKind> {
         self.check_issuer(noted)?;
         self.check_times(noted, now)?;
         self.check_audience(noted)?;
@@ -79,6 +98,12 @@ impl Policy {
         // RFC 9449 §7.2: a bound token under the Bearer scheme must be refused, RFC 8705 §3 alike.
         if noted.bound {
             return Err(AuthErrorKind::SenderConstrained);
+        }
+        // A claim of another issuer's that is called so makes no difference to its tokens.
+        if used == Use::Conversation {
+            let conversation = noted.conversation.take();
+            let conversation = conversation.ok_or(AuthErrorKind::MissingClaim("conv"))?;
+            noted.facts.set(Field::Conversation, &conversation);
         }
         noted.facts.expires = noted.expires;
         noted.facts.issued = noted.issued;
@@ -228,3 +253,6 @@ pub(crate) fn is_never_access_token(typ: &str) -> bool {
 
 /// RFC 9068 §2.1.
 pub(crate) const ACCESS_TOKEN: &str = "at+jwt";
+/// A type of this crate's own, so that whoever accepts access tokens of any kind, in whichever
+/// language, refuses those for one conversation.
+pub(crate) const CONVERSATION_TOKEN: &str = "conv+jwt";

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tower_jwt_auth::{chat::ChatContext, refresh::RevokeReason, session::SessionErrorKind};
+use tower_jwt_auth::{
+    chat::ChatContext, error::AuthErrorKind, refresh::RevokeReason, session::SessionErrorKind,
+};
 
 use crate::support::Chat;
 
@@ -21,6 +23,9 @@ async fn w7_a_conversation_token_chats_there_and_does_nothing_else() {
     assert!(minted.lifetime() > Duration::from_secs(25 * 60));
 
     let token = minted.token().expose();
+    let elsewhere = chat.sessions().issuer().verifier().build().unwrap();
+    let refused = elsewhere.verify_now(token).unwrap_err();
+    assert_eq!(refused.kind(), AuthErrorKind::WrongType);
     let caller = chat.caller(token);
     assert_eq!(caller.conversation(), Some("c1"));
     assert_eq!(caller.scope().collect::<Vec<_>>(), ["chat"]);

@@ -96,7 +96,7 @@ impl Chat {
             .audience("chat")
             .build()
             .unwrap();
-        let verifier = issuer.verifier().build().unwrap();
+        let verifier = issuer.verifier().conversation_tokens().build().unwrap();
         let store = MemoryStore::with_clock(clock.clone());
         let sessions = Sessions::builder(issuer, store.clone())
             .secret(SecretKey::generate())

@@ -78,6 +78,37 @@ async fn f3_any_other_typ_is_an_invalid_token_in_this_mode() {
 }
 
 #[tokio::test]
+async fn f4_a_token_for_one_conversation_is_no_access_token_unless_asked_for() {
+    let fixture = Fixture::new();
+    let token = |claims: &serde_json::Value| {
+        let maker = fixture.es.clone().typ(Some("conv+jwt"));
+        maker.token(|all| all.extend(claims.as_object().unwrap().clone()))
+    };
+    let (named, nameless) = (token(&json!({ "conv": "c1" })), token(&json!({})));
+    for mode in [strict, |builder| builder] {
+        let answer = fixture
+            .judge_by(mode, &named)
+            .await
+            .invalid_token("conv+jwt");
+        answer.because(AuthErrorKind::WrongType);
+    }
+
+    let chat = fixture.builder().conversation_tokens().build().unwrap();
+    let conversation = |token: &str| {
+        let caller = chat.verify_now(token)?.principal();
+        Ok::<_, tower_jwt_auth::error::AuthError>(caller.conversation().map(str::to_owned))
+    };
+    assert_eq!(conversation(&named).unwrap().as_deref(), Some("c1"));
+    let refused = conversation(&nameless).unwrap_err();
+    assert_eq!(refused.kind(), AuthErrorKind::MissingClaim("conv"));
+    // Another issuer's claim of that name restricts nothing.
+    let access = fixture.es.token(|all| {
+        all.insert("conv".to_owned(), json!("c1"));
+    });
+    assert_eq!(conversation(&access).unwrap(), None);
+}
+
+#[tokio::test]
 async fn f4_types_of_other_tokens_are_an_invalid_token_in_every_mode() {
     let fixture = Fixture::new();
     let modes: [fn(VerifierBuilder) -> VerifierBuilder; 5] = [

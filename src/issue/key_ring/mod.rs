@@ -174,11 +174,15 @@ impl KeyRing {
         self.settled().document.clone()
     }
 
-    /// Signs the claims of an access token with the active key.
-    pub(super) fn sign(&self, claims: &[u8]) -> Result<String, IssueError> {
+    /// Signs the claims of an access token, or of one for a conversation, with the active key.
+    pub(super) fn sign(&self, conversation: bool, claims: &[u8]) -> Result<String, IssueError> {
         let snapshot = self.settled();
-        let mut token = String::with_capacity(snapshot.header.len() + claims.len() * 4 / 3 + 704);
-        token.push_str(&snapshot.header);
+        let header = match conversation {
+            true => &snapshot.conversation_header,
+            false => &snapshot.header,
+        };
+        let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 704);
+        token.push_str(header);
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(claims, &mut token);
         let signature = snapshot.active.sign(token.as_bytes());

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::{Timing, phases::Phases};
 use crate::{
     error::ConfigError,
-    issue::ACCESS_TOKEN,
     key::{Algorithm, KeySet, SigningKey, VerifyingKey},
+    verify::{ACCESS_TOKEN, CONVERSATION_TOKEN},
 };
 
 /// The keys of a moment.
@@ -20,6 +20,8 @@ pub(super) struct Snapshot {
     pub(super) active: Arc<SigningKey>,
     /// The JOSE header of access tokens by the active key, in base64url.
     pub(super) header: String,
+    /// That of tokens for one conversation.
+    pub(super) conversation_header: String,
     pub(super) set: KeySet,
     pub(super) generation: u64,
     pub(super) document: Document,
@@ -61,7 +63,8 @@ impl Snapshot {
         let published = keys.iter().filter_map(|key| key.jwk.as_ref());
         let json = json!({ "keys": published.collect::<Vec<_>>() }).to_string();
         Ok(Self {
-            header: header(active),
+            header: header(active, ACCESS_TOKEN),
+            conversation_header: header(active, CONVERSATION_TOKEN),
             active: Arc::clone(active),
             statuses: keys.iter().map(|key| key.status.clone()).collect(),
             set: KeySet::new(keys.into_iter().map(|key| key.verifying))?,
@@ -105,10 +108,10 @@ fn one_key_per_name(keys: &[Shown]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn header(key: &SigningKey) -> String {
+fn header(key: &SigningKey, typ: &str) -> String {
     let mut header = Map::new();
     header.insert("alg".into(), key.algorithm().as_str().into());
-    header.insert("typ".into(), ACCESS_TOKEN.into());
+    header.insert("typ".into(), typ.into());
     if let Some(kid) = key.kid() {
         header.insert("kid".into(), kid.into());
     }

@@ -54,6 +54,7 @@ impl VerifierBuilder<Claims> {
                 require_expiry: true,
                 check_not_before: true,
                 typ: Typ::Usual,
+                conversations: false,
                 roles: Vec::new(),
                 dialect: Dialect::Common,
             },
@@ -171,6 +172,19 @@ impl<C: 'static> VerifierBuilder<C> {
     /// (`logout+jwt`, `dpop+jwt`, …) are refused whatever is said here.
     pub fn required_typ(mut self, typ: impl Into<String>) -> Self {
         self.required_typ = Some(typ.into());
+        self
+    }
+
+    /// Accepts tokens for one conversation besides (`conv+jwt`,
+    /// [`Sessions::conversation_token`](crate::session::Sessions::conversation_token)): for a chat's
+    /// routes and sockets. By default they are refused, as other types are.
+    ///
+    /// # Security
+    ///
+    /// A route that does anything else than chat must not be satisfied with a caller who has a
+    /// [conversation](crate::Principal::conversation).
+    pub fn conversation_tokens(mut self) -> Self {
+        self.policy.conversations = true;
         self
     }
 

@@ -34,7 +34,7 @@ use tower_http::validate_request::{ValidateRequest, ValidateRequestHeaderLayer};
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
     clock::Timestamp,
-    event::AuthEvent,
+    event::sink_fn,
     key::Algorithm,
     revoke::{LIFETIME, Revocation, RevocationSet},
 };
@@ -93,9 +93,9 @@ fn watched() -> Vec<Group> {
     let layer = || JwtAuthLayer::new(token.remembering());
     let revoked = layer().revocation(RevocationSet::local());
     let heard = AtomicU64::new(0);
-    let listener = move |_: &AuthEvent<'_>| {
+    let listener = sink_fn(move |_| {
         heard.fetch_add(1, Ordering::Relaxed);
-    };
+    });
     let group = given(&token, Group::new("HS256, watched"))
         .candidate("hit", calls(&token, layer()))
         .candidate("empty set", calls(&token, revoked))

@@ -1,6 +1,7 @@
 //! Events as counters of the `metrics` facade.
 
 use super::{AuthEvent, EventSink};
+use crate::principal::PrincipalKind;
 
 /// Counts events with the `metrics` facade, whatever recorder the application installs.
 ///
@@ -10,8 +11,13 @@ use super::{AuthEvent, EventSink};
 /// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`), of the tokens that were accepted |
 /// | `jwt_key_fetches_total` | `result` (`ok`, `failed`) |
 /// | `jwt_api_keys_total` | `event` (`created`, `rolled`, `revoked`, `used`) |
-/// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`), `outcome` |
-/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `rehashed`), `reason` (why one failed; else empty) |
+/// | `jwt_key_rotations_total` | |
+/// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
+/// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
+/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `password_changed`, `rehashed`) |
+///
+/// Why a login failed is an event's secret: whoever reads the counters could else find out by one
+/// attempt whether a name has an account.
 ///
 /// A request that the layer let pass and a guard then refused is in both: `allowed` and `denied`.
 /// All labels come from fixed lists; nothing that a client sends becomes one.
@@ -41,19 +47,31 @@ impl EventSink for Counters {
             AuthEvent::Denied { error } => request("denied", error.as_str()),
             AuthEvent::KeysFetched { .. } => fetch("ok"),
             AuthEvent::KeyFetchFailed { .. } => fetch("failed"),
+            AuthEvent::KeyRotated { .. } => {
+                metrics::counter!("jwt_key_rotations_total").increment(1);
+            }
+            AuthEvent::RevocationsStale { .. } => feed("stale"),
+            AuthEvent::RevocationsRecovered { .. } => feed("recovered"),
+            AuthEvent::SessionStarted {
+                kind: PrincipalKind::Guest,
+                ..
+            } => session("guest_created", ""),
             AuthEvent::SessionStarted { .. } => session("created", ""),
+            AuthEvent::SessionExpired { .. } => session("expired", ""),
+            AuthEvent::GuestClaimed { .. } => session("guest_claimed", ""),
+            AuthEvent::GuestPromoted { .. } => session("guest_promoted", ""),
             AuthEvent::SessionRefreshed { outcome, .. } => session("refreshed", outcome),
             AuthEvent::ReuseDetected { reuse, .. } => session("reuse_detected", reuse),
             AuthEvent::SessionsRevoked { scope, .. } => session("revoked", scope),
-            AuthEvent::LoginSucceeded { .. } => login("succeeded", ""),
-            AuthEvent::LoginFailed { reason, .. } => login("failed", reason),
-            AuthEvent::LoginThrottled { .. } => login("throttled", ""),
-            AuthEvent::LoginLocked { .. } => login("locked", ""),
+            AuthEvent::LoginSucceeded { .. } => login("succeeded"),
+            AuthEvent::LoginFailed { .. } => login("failed"),
+            AuthEvent::LoginThrottled { .. } => login("throttled"),
+            AuthEvent::LoginLocked { .. } => login("locked"),
             AuthEvent::ApiKey { event, .. } => {
                 metrics::counter!("jwt_api_keys_total", "event" => *event).increment(1);
             }
-            AuthEvent::PasswordChanged { .. } => login("password_changed", ""),
-            AuthEvent::PasswordRehashed { .. } => login("rehashed", ""),
+            AuthEvent::PasswordChanged { .. } => login("password_changed"),
+            AuthEvent::PasswordRehashed { .. } => login("rehashed"),
         }
     }
 }
@@ -73,6 +91,10 @@ fn session(event: &'static str, outcome: &'static str) {
     metrics::counter!("jwt_sessions_total", "event" => event, "outcome" => outcome).increment(1);
 }
 
-fn login(event: &'static str, reason: &'static str) {
-    metrics::counter!("jwt_logins_total", "event" => event, "reason" => reason).increment(1);
+fn feed(event: &'static str) {
+    metrics::counter!("jwt_revocation_feed_total", "event" => event).increment(1);
+}
+
+fn login(event: &'static str) {
+    metrics::counter!("jwt_logins_total", "event" => event).increment(1);
 }

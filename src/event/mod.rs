@@ -1,8 +1,8 @@
 //! What happened, for audit and metrics.
 //!
 //! Layers, key sets and sessions tell one [`EventSink`] what they did; nothing is made up for it
-//! where no sink is set. A closure is a sink, and two of them are one by [`and`](EventSink::and).
-//! With the feature `metrics` there is one that counts, `event::Counters`; with `tracing` one that
+//! where no sink is set. A closure is one by [`sink_fn`], and two are one by
+//! [`and`](EventSink::and). With the feature `metrics` there is one that counts, `event::Counters`; with `tracing` one that
 //! writes, `event::Traced`; and a [`channel`] queues events for a task of one's own.
 //!
 //! No event holds a token, a secret, a password or a hash of one. Subjects are personal data: what
@@ -11,7 +11,7 @@
 //! # Examples
 //!
 //! ```
-//! use std::sync::atomic::{AtomicU64, Ordering};
+//! use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
 //! use tower_jwt_auth::event::{AuthEvent, EventSink};
 //!
 //! #[derive(Default)]
@@ -24,11 +24,21 @@
 //!         }
 //!     }
 //! }
+//!
+//! // One goes to the layer, `JwtAuthLayer::events(sink)`; the other is read.
+//! let denied = Arc::new(Denied::default());
+//! let sink = Arc::clone(&denied);
+//! # sink.record(&AuthEvent::Anonymous);
+//! assert_eq!(denied.0.load(Ordering::Relaxed), 0);
 //! ```
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use crate::{error::AuthError, principal::Principal, token::SessionId};
+use crate::{
+    error::{AuthError, AuthErrorKind},
+    principal::{Principal, PrincipalKind},
+    token::SessionId,
+};
 
 /// Takes note of what happened.
 pub trait EventSink: Send + Sync + 'static {
@@ -44,12 +54,42 @@ pub trait EventSink: Send + Sync + 'static {
     }
 }
 
-impl<F> EventSink for F
+impl<S: EventSink + ?Sized> EventSink for Arc<S> {
+    fn record(&self, event: &AuthEvent<'_>) {
+        (**self).record(event);
+    }
+}
+
+/// A sink that calls a closure.
+///
+/// ```
+/// use tower_jwt_auth::event::sink_fn;
+///
+/// let sink = sink_fn(|event| println!("{}", event.name()));
+/// ```
+pub fn sink_fn<F>(record: F) -> SinkFn<F>
+where
+    F: Fn(&AuthEvent<'_>) + Send + Sync + 'static,
+{
+    SinkFn(record)
+}
+
+/// A closure as a sink; made by [`sink_fn`].
+#[derive(Clone, Copy)]
+pub struct SinkFn<F>(F);
+
+impl<F> EventSink for SinkFn<F>
 where
     F: Fn(&AuthEvent<'_>) + Send + Sync + 'static,
 {
     fn record(&self, event: &AuthEvent<'_>) {
-        self(event);
+        (self.0)(event);
+    }
+}
+
+impl<F> fmt::Debug for SinkFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SinkFn").finish_non_exhaustive()
     }
 }
 
@@ -104,6 +144,24 @@ pub enum AuthEvent<'a> {
         /// When a new attempt is allowed.
         retry_in: Duration,
     },
+    /// The issuer signs with another key from now on.
+    #[non_exhaustive]
+    KeyRotated {
+        /// The key's name.
+        kid: Option<&'a str>,
+    },
+    /// A revocation set lost its feed: what is revoked elsewhere does not get here. Told once.
+    #[non_exhaustive]
+    RevocationsStale {
+        /// Why.
+        error: &'a (dyn Error + 'static),
+    },
+    /// A revocation set knows again what was revoked meanwhile.
+    #[non_exhaustive]
+    RevocationsRecovered {
+        /// For how long it did not.
+        after: Duration,
+    },
     /// A session was started.
     #[non_exhaustive]
     SessionStarted {
@@ -111,6 +169,30 @@ pub enum AuthEvent<'a> {
         subject: &'a str,
         /// Its name.
         session: SessionId,
+        /// What kind of subject that is; a guest begins with its session.
+        kind: PrincipalKind,
+    },
+    /// A refresh token came after its session's end.
+    #[non_exhaustive]
+    SessionExpired {
+        /// Whose it was.
+        subject: &'a str,
+        /// Its name.
+        session: SessionId,
+    },
+    /// A user took over what was a guest's.
+    #[non_exhaustive]
+    GuestClaimed {
+        /// The guest, whose sessions ended.
+        guest: &'a str,
+        /// The user.
+        user: &'a str,
+    },
+    /// A guest's subject became an account's; the guest's sessions ended.
+    #[non_exhaustive]
+    GuestPromoted {
+        /// The subject.
+        subject: &'a str,
     },
     /// A refresh token was exchanged.
     #[non_exhaustive]
@@ -202,10 +284,21 @@ impl AuthEvent<'_> {
             Self::Anonymous => "request.anonymous",
             Self::Preflight => "request.preflight",
             Self::Skipped => "request.skipped",
+            Self::Denied { error } if error.kind() == AuthErrorKind::CrossSite => "csrf.rejected",
             Self::Denied { .. } => "request.denied",
             Self::KeysFetched { .. } => "keys.fetched",
             Self::KeyFetchFailed { .. } => "keys.fetch_failed",
+            Self::KeyRotated { .. } => "key.rotated",
+            Self::RevocationsStale { .. } => "revocation_feed.stale",
+            Self::RevocationsRecovered { .. } => "revocation_feed.recovered",
+            Self::SessionStarted {
+                kind: PrincipalKind::Guest,
+                ..
+            } => "guest.created",
             Self::SessionStarted { .. } => "session.created",
+            Self::SessionExpired { .. } => "session.expired",
+            Self::GuestClaimed { .. } => "guest.claimed",
+            Self::GuestPromoted { .. } => "guest.promoted",
             Self::SessionRefreshed {
                 outcome: "ahead", ..
             } => "store.lost_write",

@@ -22,6 +22,8 @@ pub struct EventRecord {
     pub subject: Option<String>,
     /// Which session.
     pub session: Option<SessionId>,
+    /// What else is concerned: an API key, a signing key, the guest that was claimed.
+    pub object: Option<String>,
     /// Why, how, or how far: a word from a fixed list.
     pub detail: Option<&'static str>,
 }
@@ -41,8 +43,18 @@ impl EventRecord {
             | AuthEvent::Skipped
             | AuthEvent::KeysFetched { .. }
             | AuthEvent::KeyFetchFailed { .. }
+            | AuthEvent::RevocationsStale { .. }
+            | AuthEvent::RevocationsRecovered { .. }
+            | AuthEvent::KeyRotated { .. }
             | AuthEvent::LoginThrottled { .. } => (None, None, None),
-            AuthEvent::SessionStarted { subject, session } => (Some(subject), Some(session), None),
+            AuthEvent::SessionStarted {
+                subject, session, ..
+            }
+            | AuthEvent::SessionExpired { subject, session } => {
+                (Some(subject), Some(session), None)
+            }
+            AuthEvent::GuestClaimed { user, .. } => (Some(user), None, None),
+            AuthEvent::GuestPromoted { subject } => (Some(subject), None, None),
             AuthEvent::SessionRefreshed { session, outcome } => {
                 (None, Some(session), Some(outcome))
             }
@@ -64,11 +76,18 @@ impl EventRecord {
             | AuthEvent::PasswordRehashed { subject } => (Some(subject), None, None),
             AuthEvent::ApiKey { owner, .. } => (Some(owner), None, None),
         };
+        let object = match *event {
+            AuthEvent::ApiKey { id, .. } => Some(id),
+            AuthEvent::GuestClaimed { guest, .. } => Some(guest),
+            AuthEvent::KeyRotated { kid } => kid,
+            _ => None,
+        };
         Self {
             name: event.name(),
             at: std::time::SystemTime::now().into(),
             subject: subject.map(str::to_owned),
             session,
+            object: object.map(str::to_owned),
             detail,
         }
     }
@@ -180,6 +199,7 @@ impl EventSink for Traced {
             event = record.name,
             subject = record.subject,
             session = record.session.map(tracing::field::display),
+            object = record.object,
             detail = record.detail,
         );
     }

@@ -12,6 +12,7 @@ use super::{Feed, RevocationSet};
 use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, StoreError},
+    event::AuthEvent,
 };
 
 /// Ends the task when the last handle of its set is gone.
@@ -67,15 +68,22 @@ impl RevocationSet {
 
 async fn run(mut feed: impl Feed, set: RevocationSet) {
     let mut backoff = FIRST_BACKOFF;
+    let mut stale = Stale::default();
     loop {
         // What is revoked while a load goes on, it need not have seen.
         let begun = set.elapsed();
-        if within(LOAD, feed.load(&set)).await.is_ok() {
+        let mut outcome = within(LOAD, feed.load(&set)).await;
+        if outcome.is_ok() {
             set.synced(begun);
+            stale.recovered(&set);
             backoff = FIRST_BACKOFF;
             set.expire();
             let mut expired = time::Instant::now();
-            while within(NEXT, feed.next(&set)).await.is_ok() {
+            loop {
+                outcome = within(NEXT, feed.next(&set)).await;
+                if outcome.is_err() {
+                    break;
+                }
                 set.synced(set.elapsed());
                 // A feed that never has to wait must not keep the thread to itself.
                 task::yield_now().await;
@@ -85,8 +93,31 @@ async fn run(mut feed: impl Feed, set: RevocationSet) {
                 }
             }
         }
+        if let Err(error) = &outcome {
+            stale.lost(&set, error);
+        }
         time::sleep(backoff).await;
         backoff = (backoff * 2).min(LAST_BACKOFF);
+    }
+}
+
+/// Since when the feed is lost. However often it is tried, its loss is told once.
+#[derive(Default)]
+struct Stale(Option<Duration>);
+
+impl Stale {
+    fn lost(&mut self, set: &RevocationSet, error: &StoreError) {
+        if self.0.is_none() {
+            self.0 = Some(set.elapsed());
+            set.tell(|| AuthEvent::RevocationsStale { error });
+        }
+    }
+
+    fn recovered(&mut self, set: &RevocationSet) {
+        if let Some(since) = self.0.take() {
+            let after = set.elapsed().saturating_sub(since);
+            set.tell(|| AuthEvent::RevocationsRecovered { after });
+        }
     }
 }
 

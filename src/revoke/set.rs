@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering, fence},
     },
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
+    event::{AuthEvent, EventSink, Events},
     principal::Principal,
 };
 
@@ -59,6 +60,7 @@ pub(super) struct Shared {
     /// below.
     synced: AtomicU64,
     news: watch::Sender<()>,
+    events: OnceLock<Events>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -89,6 +91,7 @@ impl RevocationSet {
                 clock,
                 synced: AtomicU64::new(synced),
                 news: watch::Sender::new(()),
+                events: OnceLock::new(),
             }),
             follower: None,
             issuer: None,
@@ -104,6 +107,14 @@ impl RevocationSet {
     #[must_use]
     pub fn of_issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into().into());
+        self
+    }
+
+    /// Who is told when the set loses its feed, and when it has caught up again; of all clones the
+    /// first who says so.
+    #[must_use]
+    pub fn events(self, sink: impl EventSink) -> Self {
+        let _ = self.shared.events.set(Events::to(sink));
         self
     }
 
@@ -215,6 +226,12 @@ impl RevocationSet {
         let millis = u64::try_from(at.as_millis()).unwrap_or(ALWAYS);
         let synced = &self.shared.synced;
         synced.store(millis.min(ALWAYS - 1), Ordering::Release);
+    }
+
+    pub(super) fn tell<'e>(&self, event: impl FnOnce() -> AuthEvent<'e>) {
+        if let Some(events) = self.shared.events.get() {
+            events.tell(event);
+        }
     }
 
     /// The time since the set was made.

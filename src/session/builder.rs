@@ -25,6 +25,7 @@ pub struct SessionsBuilder<S, G = KeptGrants> {
     confirmations: Option<Confirmations>,
     grants: G,
     grants_timeout: Duration,
+    events: Option<Arc<dyn EventSink>>,
     on_event: Option<EventHook>,
     revocation: Option<RevocationSet>,
 }
@@ -56,6 +57,7 @@ impl<S> SessionsBuilder<S> {
             confirmations: None,
             grants: KeptGrants,
             grants_timeout: Duration::from_secs(2),
+            events: None,
             on_event: None,
             revocation: None,
         }
@@ -128,6 +130,7 @@ impl<S, G> SessionsBuilder<S, G> {
             confirmations: self.confirmations,
             grants,
             grants_timeout: self.grants_timeout,
+            events: self.events,
             on_event: self.on_event,
             revocation: self.revocation,
         }
@@ -139,13 +142,14 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
-    /// Who is told what happens to sessions, among everything else; instead of
-    /// [`on_event`](Self::on_event).
-    pub fn events(self, sink: impl EventSink) -> Self {
-        self.on_event(move |event| event.tell(&sink))
+    /// Who is told what happens to sessions, among everything else.
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Some(Arc::new(sink));
+        self
     }
 
-    /// Told what happens. It must not block.
+    /// Told what happens to sessions, with all that is known of it; besides
+    /// [`events`](Self::events). It must not block.
     pub fn on_event(mut self, hook: impl Fn(&SessionEvent) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Arc::new(hook));
         self
@@ -182,6 +186,7 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
                 guests: self.guests,
                 grants: self.grants,
                 grants_timeout: self.grants_timeout,
+                events: self.events,
                 on_event: self.on_event,
                 revocation: self.revocation,
                 _confirmations: self.confirmations,

@@ -50,6 +50,14 @@ pub enum SessionEvent {
         /// The session.
         session: SessionId,
     },
+    /// A refresh token came after its session's end.
+    #[non_exhaustive]
+    Expired {
+        /// The session.
+        session: SessionId,
+        /// Whose it was.
+        subject: String,
+    },
     /// A user claimed a guest.
     #[non_exhaustive]
     GuestClaimed {
@@ -105,8 +113,15 @@ impl SessionEvent {
     pub(super) fn tell(&self, sink: &dyn EventSink) {
         sink.record(&match self {
             Self::Created {
-                session, subject, ..
+                session,
+                subject,
+                kind,
             } => AuthEvent::SessionStarted {
+                subject,
+                session: *session,
+                kind: *kind,
+            },
+            Self::Expired { session, subject } => AuthEvent::SessionExpired {
                 subject,
                 session: *session,
             },
@@ -125,13 +140,8 @@ impl SessionEvent {
                 reuse: reuse.as_str(),
                 age: *age,
             },
-            Self::GuestClaimed { guest: subject, .. } | Self::GuestPromoted { subject } => {
-                AuthEvent::SessionsRevoked {
-                    subject: Some(subject),
-                    session: None,
-                    scope: "all",
-                }
-            }
+            Self::GuestClaimed { guest, user } => AuthEvent::GuestClaimed { guest, user },
+            Self::GuestPromoted { subject } => AuthEvent::GuestPromoted { subject },
             // The refresh that found out tells it as well.
             Self::StoreLostWrite { .. } => return,
             Self::Revoked { scope, .. } => match scope {

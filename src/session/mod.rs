@@ -80,6 +80,7 @@ pub use self::{
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
+    event::EventSink,
     issue::TokenIssuer,
     refresh::{
         Confirmations, Creation, NewSession, RefreshPolicy, RefreshTokens, SessionRecord,
@@ -112,6 +113,7 @@ struct Inner<S, G> {
     guests: Lifetimes,
     grants: G,
     grants_timeout: Duration,
+    events: Option<Arc<dyn EventSink>>,
     on_event: Option<EventHook>,
     /// What the layers of this process ask.
     revocation: Option<RevocationSet>,
@@ -288,6 +290,9 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
     }
 
     fn tell(&self, event: &SessionEvent) {
+        if let Some(sink) = &self.events {
+            event.tell(sink);
+        }
         if let Some(hook) = &self.on_event {
             hook(event);
         }

@@ -46,6 +46,12 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
             {
                 return Err(SessionError::refused(rotation.outcome));
             }
+            if matches!(expected, Outcome::Expired | Outcome::Idle) {
+                inner.tell(&SessionEvent::Expired {
+                    session: id,
+                    subject: seen.session.subject,
+                });
+            }
             return Err(SessionError::refused(expected));
         }
 

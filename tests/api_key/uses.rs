@@ -10,7 +10,7 @@ use std::{
 use tower_jwt_auth::{
     api_key::ApiKeyLayer,
     clock::{Clock, Timestamp},
-    event::AuthEvent,
+    event::{AuthEvent, sink_fn},
 };
 
 use crate::support::{Fault, Fixture, ask, issue, send, settle, x_api_key};
@@ -103,12 +103,12 @@ async fn what_becomes_of_keys_is_told() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let sink = || {
         let told = Arc::clone(&told);
-        move |event: &AuthEvent<'_>| {
+        sink_fn(move |event| {
             told.lock().unwrap().push(match event {
                 AuthEvent::ApiKey { owner, .. } => format!("{} {owner}", event.name()),
                 _ => event.name().to_owned(),
             });
-        }
+        })
     };
     let fixture = Fixture::new();
     let keys = fixture.builder().events(sink()).build().unwrap();

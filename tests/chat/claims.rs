@@ -4,6 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use http::StatusCode;
 use tower_jwt_auth::{
+    event::channel,
     refresh::RevokeReason,
     revoke::RevocationSet,
     secret::SecretKey,
@@ -63,9 +64,11 @@ async fn w1_a_guest_is_a_subject_of_its_own_and_asked_for_twice_the_same() {
 async fn t11_the_node_of_a_claim_or_a_promotion_refuses_the_guest_at_once() {
     let chat = Chat::start().await;
     let own = RevocationSet::local_with_clock(chat.clock.clone());
+    let (sink, mut told) = channel(10);
     let sessions = Sessions::builder(chat.sessions().issuer().clone(), chat.store.clone())
         .secret(SecretKey::generate())
         .revocation(own.clone())
+        .events(sink)
         .build()
         .unwrap();
     let guests = Guests::builder(sessions).build().unwrap();
@@ -81,6 +84,23 @@ async fn t11_the_node_of_a_claim_or_a_promotion_refuses_the_guest_at_once() {
     let promotion = guests.promote(&link).await.unwrap();
     assert!(matches!(promotion, Promotion::Promoted { .. }));
     assert!(own.contains(&promoted));
+
+    // Each of it is told as what it is.
+    guests.start(GuestStart::new()).await.unwrap();
+    let mut heard = Vec::new();
+    while let Some(record) = told.try_recv() {
+        heard.push((record.name, record.object));
+    }
+    let claimed = claimed.subject().map(str::to_owned);
+    assert_eq!(
+        heard,
+        [
+            ("session.created", None),
+            ("guest.claimed", claimed),
+            ("guest.promoted", None),
+            ("guest.created", None),
+        ]
+    );
 }
 
 #[tokio::test]

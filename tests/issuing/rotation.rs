@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::RwLock,
+    sync::{Arc, Mutex, RwLock},
     thread,
     time::{Duration, SystemTime},
 };
@@ -13,6 +13,7 @@ use tower::ServiceExt;
 use tower_jwt_auth::{
     ConfigError, Verifier,
     clock::Clock,
+    event::{AuthEvent, sink_fn},
     issue::{AccessToken, KeyRing, KeyState, RotationError, TokenIssuer},
     key::{Algorithm, KeySet, SigningKey, VerifyingKey},
     test_util::TestClock,
@@ -195,6 +196,37 @@ fn s3_a_ring_that_nobody_used_publishes_before_it_activates() {
     clock.advance(HOUR);
     let _ = alice(&issuer);
     assert_eq!(kids(&keys, KeyState::Retiring), first);
+}
+
+#[test]
+fn s3_another_key_that_signs_is_told_once() {
+    let clock = TestClock::new();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let keys = ring(&clock)
+        .rotate_every(24 * HOUR)
+        .events(sink_fn(move |event| {
+            let AuthEvent::KeyRotated { kid, .. } = event else {
+                panic!("{event:?}")
+            };
+            sink.lock().unwrap().push(kid.unwrap().to_owned());
+        }));
+    let keys = keys.build().unwrap();
+    let issuer = issuer(keys.clone());
+    let heard = || std::mem::take(&mut *told.lock().unwrap());
+    for hour in 0..24 {
+        let _ = alice(&issuer);
+        assert!(heard().is_empty(), "{hour}");
+        clock.advance(HOUR);
+    }
+    let _ = alice(&issuer);
+    assert_eq!(heard(), kids(&keys, KeyState::Active));
+    keys.publish(generated(keys.statuses()[0].algorithm()))
+        .unwrap();
+    keys.activate_now().unwrap();
+    assert_eq!(heard(), kids(&keys, KeyState::Active));
+    keys.withdraw_others();
+    assert!(heard().is_empty());
 }
 
 #[test]

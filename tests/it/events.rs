@@ -8,7 +8,8 @@ use tower::ServiceBuilder;
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
     clock::{Clock, Timestamp},
-    event::{AuthEvent, EventSink},
+    event::{AuthEvent, EventSink, sink_fn},
+    extract::Cookie,
     revoke::{LIFETIME, Revocation, RevocationSet},
     test_util::{TestIssuer, TestKeys},
 };
@@ -25,7 +26,7 @@ impl Told {
 
     fn sink(&self) -> impl EventSink {
         let told = Arc::clone(&self.0);
-        move |event: &AuthEvent<'_>| {
+        sink_fn(move |event| {
             told.lock().unwrap().push(match event {
                 AuthEvent::Allowed {
                     caller, remembered, ..
@@ -37,7 +38,7 @@ impl Told {
                 AuthEvent::Denied { error, .. } => format!("{} {}", event.name(), error.as_str()),
                 _ => event.name().to_owned(),
             });
-        }
+        })
     }
 }
 
@@ -125,6 +126,23 @@ async fn two_sinks_hear_the_same() {
     let layer = fixture.layer().events(one.sink().and(two.sink()));
     send(layer, bearer(fixture.token())).await.passes("token");
     assert_eq!(one.take(), two.take());
+}
+
+#[tokio::test]
+async fn what_another_site_tried_has_a_name_of_its_own() {
+    let (fixture, told) = (Fixture::new(), Told::default());
+    let layer = fixture.layer().events(told.sink());
+    let layer = layer.extract(Cookie::new("at").public_origin("https://api.example"));
+    let mut request = Request::post("/").body(String::new()).unwrap();
+    for (name, value) in [
+        ("cookie", format!("at={}", fixture.token())),
+        ("sec-fetch-site", "cross-site".to_owned()),
+    ] {
+        let value = HeaderValue::try_from(value).unwrap();
+        request.headers_mut().insert(name, value);
+    }
+    send(layer, request).await;
+    assert_eq!(told.take(), ["csrf.rejected cross_site"]);
 }
 
 #[tokio::test]

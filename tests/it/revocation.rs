@@ -19,6 +19,7 @@ use tower_jwt_auth::{
     Anonymous, JwtAuthLayer, Principal, Verifier,
     clock::{Clock, Timestamp},
     error::{AuthErrorKind, StoreError},
+    event::sink_fn,
     extract::Cookie,
     revoke::{
         Broadcast, Check, Feed, LIFETIME, Revocation, RevocationCheck, RevocationSet,
@@ -344,9 +345,16 @@ async fn a_feed_that_fails_keeps_what_it_brought_and_is_loaded_again() {
         heard
     };
     bring("s1").await.unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let set = set.events(sink_fn(move |event| {
+        sink.lock().unwrap().push(event.name());
+    }));
     orders.send(Order::Fail).ok().unwrap();
     bring("s2").await.unwrap();
     assert_eq!(set.len(), 2);
+    let heard = ["revocation_feed.stale", "revocation_feed.recovered"];
+    assert_eq!(*told.lock().unwrap(), heard);
     // The task ends with the last handle.
     drop(set);
     until(|| orders.is_closed()).await;

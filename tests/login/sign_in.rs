@@ -6,7 +6,7 @@ use std::{
 };
 
 use tower_jwt_auth::{
-    event::AuthEvent,
+    event::sink_fn,
     login::{Identifier, LoginOutcome, PasswordHash, UnlockHook, User},
 };
 
@@ -117,10 +117,10 @@ async fn a_sink_hears_what_became_of_each_attempt_and_nothing_secret() {
     let login = fixture
         .builder()
         .hard_lock(NonZeroU32::new(2).unwrap(), Told::default())
-        .events(move |event: &AuthEvent<'_>| {
+        .events(sink_fn(move |event| {
             let line = format!("{} {event:?}", event.name());
             sink.lock().unwrap().push(line);
-        })
+        }))
         .build();
     for (name, text) in [
         ("ada", "right"),

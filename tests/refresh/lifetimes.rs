@@ -6,7 +6,7 @@ use tower_jwt_auth::{
     principal::PrincipalKind,
     refresh::RefreshPolicy,
     secret::SecretKey,
-    session::{SessionStart, Sessions},
+    session::{SessionEvent, SessionStart, Sessions},
     store::MemoryStore,
 };
 
@@ -23,7 +23,18 @@ async fn t6_an_unused_session_ends() {
         pair = service.refresh(&pair).await;
     }
     service.pass(14 * DAY);
+    service.events.take();
     assert_eq!(service.refused(&pair).await, "session_expired");
+    let told = service.events.take();
+    let [
+        SessionEvent::Expired {
+            session, subject, ..
+        },
+    ] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((*session, &**subject), (pair.session_id(), "alice"));
 }
 
 #[tokio::test]

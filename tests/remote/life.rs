@@ -14,7 +14,7 @@ use http::{Request, Response, StatusCode};
 use tower_jwt_auth::{
     ConfigError, Verifier,
     error::AuthErrorKind,
-    event::AuthEvent,
+    event::{AuthEvent, sink_fn},
     key::{
         Algorithm, KeySet, SharedKeySet,
         remote::{Fetch, FetchError, RemoteKeySet},
@@ -228,7 +228,7 @@ async fn a_listener_that_panics_disturbs_nobody() {
     let client = Scripted::publishing(TestKeys::new());
     let keys = client
         .builder(&clock)
-        .events(|_: &AuthEvent<'_>| panic!("the listener panics"))
+        .events(sink_fn(|_| panic!("the listener panics")))
         .build()
         .unwrap();
     let verifier = verifier(&keys, &clock);
@@ -256,7 +256,7 @@ async fn every_fetch_and_every_failure_is_an_event() {
         .builder(&clock)
         .events({
             let events = Arc::clone(&events);
-            move |event: &AuthEvent<'_>| {
+            sink_fn(move |event| {
                 events.lock().unwrap().push(match event {
                     AuthEvent::KeysFetched { keys, changed, .. } => format!("{keys} {changed}"),
                     AuthEvent::KeyFetchFailed {
@@ -267,7 +267,7 @@ async fn every_fetch_and_every_failure_is_an_event() {
                     }
                     _ => "another".to_owned(),
                 });
-            }
+            })
         })
         .build()
         .unwrap();

@@ -6,6 +6,7 @@ use super::{KeyRing, Timing, phases::Phases};
 use crate::{
     clock::{Clock, SystemClock},
     error::ConfigError,
+    event::{EventSink, Events},
     key::SigningKey,
 };
 
@@ -17,6 +18,7 @@ pub struct KeyRingBuilder {
     retiring: Vec<SigningKey>,
     timing: Timing,
     clock: Arc<dyn Clock>,
+    events: Events,
 }
 
 impl KeyRingBuilder {
@@ -31,6 +33,7 @@ impl KeyRingBuilder {
                 max_age: DEFAULT_MAX_AGE,
             },
             clock: Arc::new(SystemClock::new()),
+            events: Events::default(),
         }
     }
 
@@ -81,6 +84,12 @@ impl KeyRingBuilder {
         self
     }
 
+    /// Who is told when another key signs. It must not use the ring.
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Events::to(sink);
+        self
+    }
+
     /// The ring.
     ///
     /// # Errors
@@ -98,7 +107,7 @@ impl KeyRingBuilder {
         }
         let now = self.clock.monotonic();
         let phases = Phases::new(self.active, self.next, &self.retiring, now);
-        KeyRing::assemble(phases, self.timing, self.clock)
+        KeyRing::assemble(phases, self.timing, self.clock, self.events)
     }
 }
 

@@ -28,6 +28,7 @@ use super::{IssueError, MAX_TOKEN_LIFETIME, RotationError};
 use crate::{
     clock::Clock,
     error::ConfigError,
+    event::{AuthEvent, Events},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, SigningKey},
 };
 
@@ -76,6 +77,7 @@ struct Inner {
     timing: Timing,
     clock: Arc<dyn Clock>,
     secrets: bool,
+    events: Events,
 }
 
 /// When keys change.
@@ -205,6 +207,7 @@ impl KeyRing {
         phases: Phases,
         timing: Timing,
         clock: Arc<dyn Clock>,
+        events: Events,
     ) -> Result<Self, ConfigError> {
         let first = Snapshot::of(&phases, &timing, 0)?;
         Ok(Self {
@@ -214,6 +217,7 @@ impl KeyRing {
                 phases: Mutex::new(phases),
                 timing,
                 clock,
+                events,
             }),
         })
     }
@@ -272,9 +276,14 @@ impl Inner {
     }
 
     fn show(&self, phases: &Phases) -> Result<(), ConfigError> {
-        let generation = self.current.load().generation.wrapping_add(1);
-        let snapshot = Snapshot::of(phases, &self.timing, generation)?;
-        self.current.store(Arc::new(snapshot));
+        let before = self.current.load();
+        let generation = before.generation.wrapping_add(1);
+        let snapshot = Arc::new(Snapshot::of(phases, &self.timing, generation)?);
+        self.current.store(Arc::clone(&snapshot));
+        if !Arc::ptr_eq(&before.active, &snapshot.active) {
+            let kid = snapshot.active.kid();
+            self.events.tell(|| AuthEvent::KeyRotated { kid });
+        }
         Ok(())
     }
 

@@ -39,7 +39,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use tonic::transport::Server;
 //! use tower::Layer;
-//! use tower_jwt_auth::{JwtAuthLayer, Verifier};
+//! use tower_jwt_auth::{JwtAuthLayer, Verifier, revoke::RevocationSet};
 //! # use tonic_health::server::health_reporter;
 //! # let (_, greeter_server) = health_reporter();
 //! # let (_, other_server) = health_reporter();
@@ -50,6 +50,7 @@
 //! // Every service of the server:
 //! let whole = Server::builder().layer(layer.clone()).add_service(greeter_server);
 //! // One service; others beside it stay open. `LayerExt::named_layer` does the same.
+//! let layer = layer.revocation(RevocationSet::local());
 //! let one = Server::builder().add_service(layer.layer(other_server));
 //! # let _ = (whole, one);
 //! # Ok(())
@@ -62,13 +63,17 @@ use http::Extensions;
 use tonic::{Code, Request, Status, server::NamedService};
 
 use crate::{
+    api_key::ApiKeyService,
     auth::JwtAuthService,
+    chat::ChatService,
     deny::{answers_in, caller_in, outcome},
     error::{AuthError, AuthErrorKind},
     principal::Principal,
     role_guard::RoleGuardService,
     verify::Verified,
 };
+#[cfg(feature = "rate-limit")]
+use crate::{rate_limit::RateLimitService, require_https::RequireHttpsService};
 
 /// Gives a handler the caller of its request.
 pub trait RequestExt: sealed::Sealed {
@@ -106,12 +111,25 @@ impl From<AuthError> for Status {
     }
 }
 
-impl<S: NamedService, C> NamedService for JwtAuthService<S, C> {
-    const NAME: &'static str = S::NAME;
+// tonic's router asks a service for its name; around it, the layers' services pass it on.
+macro_rules! named {
+    ($($(#[$gate:meta])? $service:ident<S $(, $other:ident)*>;)*) => {$(
+        $(#[$gate])?
+        impl<S: NamedService $(, $other)*> NamedService for $service<S $(, $other)*> {
+            const NAME: &'static str = S::NAME;
+        }
+    )*};
 }
 
-impl<S: NamedService> NamedService for RoleGuardService<S> {
-    const NAME: &'static str = S::NAME;
+named! {
+    JwtAuthService<S, C, R>;
+    ApiKeyService<S>;
+    ChatService<S>;
+    RoleGuardService<S>;
+    #[cfg(feature = "rate-limit")]
+    RateLimitService<S>;
+    #[cfg(feature = "rate-limit")]
+    RequireHttpsService<S>;
 }
 
 fn caller<T>(extensions: &Extensions) -> Result<T, Status>

@@ -68,9 +68,20 @@ impl Answers {
 
     /// The response to a request that is refused.
     pub(crate) fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes> {
+        self.refuse_telling(error, head, &self.events)
+    }
+
+    /// The response to a request that is refused. Where nobody listens to `events`, the layer around
+    /// this one is told.
+    pub(super) fn refuse_telling(
+        &self,
+        error: AuthError,
+        head: RequestHead<'_>,
+        events: &Events,
+    ) -> Response<Bytes> {
         #[cfg(feature = "tracing")]
         record(&error);
-        self.tell(&error, head);
+        tell(&error, head, events);
 
         let denial = Denial {
             error: &error,
@@ -92,16 +103,6 @@ impl Answers {
         }
         response.extensions_mut().insert(error);
         response
-    }
-
-    /// A guard with answers of its own tells whom the layer around it tells.
-    fn tell(&self, error: &AuthError, head: RequestHead<'_>) {
-        let event = || AuthEvent::Denied { error };
-        if self.events.is_heard() {
-            self.events.tell(event);
-        } else if let Some(carried) = answers_in(head.extensions()) {
-            carried.events.tell(event);
-        }
     }
 
     /// The responder's answer, with what it left out.
@@ -163,6 +164,15 @@ pub(crate) fn origin(answers: &Arc<Answers>) -> Origin {
 /// The answers that travelled with a principal.
 pub(crate) fn answers_of(origin: &Origin) -> Option<Arc<Answers>> {
     Arc::clone(&origin.0).downcast().ok()
+}
+
+fn tell(error: &AuthError, head: RequestHead<'_>, events: &Events) {
+    let event = || AuthEvent::Denied { error };
+    if events.is_heard() {
+        events.tell(event);
+    } else if let Some(carried) = answers_in(head.extensions()) {
+        carried.events.tell(event);
+    }
 }
 
 /// Whether the `Content-Length` that a responder set is there once and true.

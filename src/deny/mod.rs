@@ -39,6 +39,7 @@ mod answers;
 mod caller;
 mod challenge;
 mod grpc;
+mod inner;
 mod oauth;
 mod problem;
 mod reason;
@@ -65,6 +66,7 @@ pub(crate) use self::caller::answers_in;
 pub(crate) use self::caller::caller_in;
 #[cfg(feature = "tonic")]
 pub(crate) use self::grpc::outcome;
+pub(crate) use self::inner::InnerAnswers;
 pub use self::{oauth::OAuthJson, problem::Problem};
 
 /// Turns a refusal into a response.

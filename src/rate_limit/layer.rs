@@ -8,8 +8,8 @@ use tower_layer::Layer;
 use super::{RateKey, RateLimitService, buckets::Buckets};
 use crate::{
     clock::{Clock, SystemClock},
-    deny::{Answers, Responder},
-    event::{EventSink, Events},
+    deny::{InnerAnswers, Responder},
+    event::EventSink,
 };
 
 /// A layer that lets everybody have so many requests in a time, and answers the others with 429.
@@ -30,8 +30,7 @@ pub(super) struct Config {
     capacity: usize,
     clock: Arc<dyn Clock>,
     pub(super) key: Arc<dyn RateKey>,
-    pub(super) answers: Answers,
-    pub(super) own_answers: bool,
+    pub(super) answers: InnerAnswers,
     pub(super) buckets: Arc<Buckets>,
 }
 
@@ -46,6 +45,12 @@ impl RateLimitLayer {
         Self::new(Quota::per_minute(requests), key)
     }
 
+    /// So many requests an hour, by whatever the key tells apart: for what is made rarely, accounts
+    /// and guests.
+    pub fn per_hour(requests: NonZeroU32, key: impl RateKey) -> Self {
+        Self::new(Quota::per_hour(requests), key)
+    }
+
     fn new(quota: Quota, key: impl RateKey) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         Self {
@@ -55,8 +60,7 @@ impl RateLimitLayer {
                 buckets: Arc::new(Buckets::new(quota, CAPACITY, Arc::clone(&clock))),
                 clock,
                 key: Arc::new(key),
-                answers: Answers::default(),
-                own_answers: false,
+                answers: InnerAnswers::default(),
             }),
         }
     }
@@ -80,21 +84,22 @@ impl RateLimitLayer {
     /// How refusals are answered; by default as the layer around this one answers its own, else as
     /// problem details (RFC 9457).
     pub fn respond(self, responder: impl Responder) -> Self {
-        self.with(|config| {
-            let answers = std::mem::take(&mut config.answers);
-            config.answers = answers.with_responder(Arc::new(responder));
-            config.own_answers = true;
-        })
+        self.with(|config| config.answers.responder(responder))
     }
 
-    /// Who is told of refusals.
+    /// The realm named in challenges (RFC 9110 §11.5).
+    pub fn realm(self, realm: impl Into<String>) -> Self {
+        self.with(|config| config.answers.realm(realm.into()))
+    }
+
+    /// Leaves the human-readable explanation out of refusals; the error code stays.
+    pub fn no_details(self) -> Self {
+        self.with(|config| config.answers.no_details())
+    }
+
+    /// Who is told of refusals; by default whom the layer around this one tells.
     pub fn events(self, sink: impl EventSink) -> Self {
-        let events = Events::to(sink);
-        self.with(|config| {
-            let answers = std::mem::take(&mut config.answers);
-            config.answers = answers.with_events(events);
-            config.own_answers = true;
-        })
+        self.with(|config| config.answers.events(sink))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {

@@ -11,7 +11,6 @@ use tower_service::Service;
 use super::layer::Config;
 use crate::{
     body::ResponseBody,
-    deny::answers_in,
     error::{AuthError, AuthErrorKind},
     gate::GateFuture,
     head::RequestHead,
@@ -27,6 +26,18 @@ pub struct RateLimitService<S> {
 impl<S> RateLimitService<S> {
     pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
         Self { inner, config }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
@@ -46,7 +57,7 @@ where
         let head = RequestHead::of(&request);
         match self.config.decide(head) {
             Ok(()) => GateFuture::inner(self.inner.call(request)),
-            Err(error) => GateFuture::denied(self.config.answer(error, head)),
+            Err(error) => GateFuture::denied(self.config.answers.deny(error, head)),
         }
     }
 }
@@ -67,14 +78,6 @@ impl Config {
             let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
             AuthError::unavailable(AuthErrorKind::TooManyRequests, seconds)
         })
-    }
-
-    fn answer<R>(&self, error: AuthError, head: RequestHead<'_>) -> Response<ResponseBody<R>> {
-        let carried = answers_in(head.extensions()).filter(|_| !self.own_answers);
-        match carried {
-            Some(carried) => carried.deny(error, head),
-            None => self.answers.deny(error, head),
-        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! The layer: a rule, and how its refusals are answered.
 
-use std::{borrow::Borrow, mem, sync::Arc};
+use std::{borrow::Borrow, sync::Arc};
 
 use tower_layer::Layer;
 
 use super::{hierarchy::RoleHierarchy, rule::Rule, service::RoleGuardService};
 use crate::{
-    deny::{Answers, Responder},
+    deny::{InnerAnswers, Responder},
     error::ConfigError,
+    event::EventSink,
 };
 
 /// Lets only callers through who satisfy a [`Rule`].
@@ -47,8 +48,7 @@ impl RoleGuardLayer {
         Self {
             config: Arc::new(Config {
                 rule,
-                answers: Answers::default(),
-                own_answers: false,
+                answers: InnerAnswers::default(),
             }),
         }
     }
@@ -144,24 +144,26 @@ impl RoleGuardLayer {
     }
 
     /// The realm named in challenges (RFC 9110 §11.5).
-    pub fn realm(self, realm: impl Into<String>) -> Self {
-        self.answering(|answers| answers.with_realm(realm.into()))
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.config_mut().answers.realm(realm.into());
+        self
     }
 
     /// Answers refusals with `responder`.
-    pub fn respond(self, responder: impl Responder) -> Self {
-        self.answering(|answers| answers.with_responder(Arc::new(responder)))
+    pub fn respond(mut self, responder: impl Responder) -> Self {
+        self.config_mut().answers.responder(responder);
+        self
     }
 
     /// Leaves the human-readable explanation out of refusals; the error code stays.
-    pub fn no_details(self) -> Self {
-        self.answering(Answers::without_details)
+    pub fn no_details(mut self) -> Self {
+        self.config_mut().answers.no_details();
+        self
     }
 
-    fn answering(mut self, change: impl FnOnce(Answers) -> Answers) -> Self {
-        let config = self.config_mut();
-        config.answers = change(mem::take(&mut config.answers));
-        config.own_answers = true;
+    /// Who is told of refusals; by default whom the authenticating layer tells.
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.config_mut().answers.events(sink);
         self
     }
 
@@ -182,7 +184,5 @@ impl<S> Layer<S> for RoleGuardLayer {
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     pub(super) rule: Rule,
-    pub(super) answers: Answers,
-    /// Whether `answers` also stand where the caller brings the authenticating layer's.
-    pub(super) own_answers: bool,
+    pub(super) answers: InnerAnswers,
 }

@@ -11,7 +11,6 @@ use tower_service::Service;
 use super::layer::Config;
 use crate::{
     body::ResponseBody,
-    deny::answers_in,
     error::{AuthError, AuthErrorKind},
     gate::GateFuture,
     head::RequestHead,
@@ -33,6 +32,18 @@ impl<S> RoleGuardService<S> {
     pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
         Self { inner, config }
     }
+
+    /// The inner service.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
 }
 
 impl<S, B, R> Service<Request<B>> for RoleGuardService<S>
@@ -51,7 +62,7 @@ where
         let head = RequestHead::of(&request);
         match self.config.decide(head) {
             Ok(()) => GateFuture::inner(self.inner.call(request)),
-            Err(error) => GateFuture::denied(self.config.answer(error, head)),
+            Err(error) => GateFuture::denied(self.config.answers.deny(error, head)),
         }
     }
 }
@@ -74,18 +85,6 @@ impl Config {
         Err(misconfigured(
             "no authenticating layer stands around the guard",
         ))
-    }
-
-    fn answer<R>(&self, error: AuthError, head: RequestHead<'_>) -> Response<ResponseBody<R>> {
-        let carried = if self.own_answers {
-            None
-        } else {
-            answers_in(head.extensions())
-        };
-        match carried {
-            Some(carried) => carried.deny(error, head),
-            None => self.answers.deny(error, head),
-        }
     }
 }
 

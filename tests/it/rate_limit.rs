@@ -1,11 +1,21 @@
 //! Limits on how often a client may ask, and who a client is.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
+    deny::OAuthJson,
     error::AuthErrorKind,
+    event::sink_fn,
     head::RequestHead,
     rate_limit::{ClientIp, PeerAddr, RateLimitLayer, by_subject, network_of},
     test_util::TestClock,
@@ -214,4 +224,24 @@ async fn made_up_clients_cost_no_memory() {
     // Budgets that are full again make room.
     clock.advance(Duration::from_secs(5));
     assert!(ask(1_000_000).await);
+}
+
+#[tokio::test]
+async fn who_is_told_changes_nothing_about_how_it_is_answered() {
+    let fixture = Fixture::new();
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    let budget = RateLimitLayer::per_hour(number(1), by_subject()).events(sink_fn(move |event| {
+        assert_eq!(event.name(), "request.denied");
+        count.fetch_add(1, Ordering::SeqCst);
+    }));
+    let outer = fixture.layer().respond(OAuthJson::new());
+    let layer = ServiceBuilder::new().layer(outer).layer(budget);
+    send(layer.clone(), bearer(fixture.token()))
+        .await
+        .passes("the first");
+    let second = send(layer, bearer(fixture.token())).await;
+    is_throttled(&second, "3600");
+    assert_eq!(second.header("content-type"), Some("application/json"));
+    assert_eq!(told.load(Ordering::SeqCst), 1);
 }

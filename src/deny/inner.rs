@@ -1,0 +1,58 @@
+//! The answers of a layer that stands inside an authenticating one.
+
+use std::{mem, sync::Arc};
+
+use http::Response;
+
+use super::{Answers, Responder, answers_in};
+use crate::{
+    body::ResponseBody,
+    error::AuthError,
+    event::{EventSink, Events},
+    head::RequestHead,
+};
+
+/// Those of the layer around it, until it is told otherwise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InnerAnswers {
+    own: Answers,
+    /// Whether `own` also stand where the caller brings the authenticating layer's.
+    is_own: bool,
+    events: Events,
+}
+
+impl InnerAnswers {
+    pub(crate) fn realm(&mut self, realm: String) {
+        self.change(|answers| answers.with_realm(realm));
+    }
+
+    pub(crate) fn responder(&mut self, responder: impl Responder) {
+        self.change(|answers| answers.with_responder(Arc::new(responder)));
+    }
+
+    pub(crate) fn no_details(&mut self) {
+        self.change(Answers::without_details);
+    }
+
+    /// Whom it tells, whosever the answers are.
+    pub(crate) fn events(&mut self, sink: impl EventSink) {
+        self.events = Events::to(sink);
+    }
+
+    /// The response to a request that is refused.
+    pub(crate) fn deny<R>(
+        &self,
+        error: AuthError,
+        head: RequestHead<'_>,
+    ) -> Response<ResponseBody<R>> {
+        let carried = answers_in(head.extensions()).filter(|_| !self.is_own);
+        let answers = carried.as_deref().unwrap_or(&self.own);
+        let response = answers.refuse_telling(error, head, &self.events);
+        response.map(ResponseBody::denied)
+    }
+
+    fn change(&mut self, change: impl FnOnce(Answers) -> Answers) {
+        self.own = change(mem::take(&mut self.own));
+        self.is_own = true;
+    }
+}

@@ -26,13 +26,15 @@
 //! <http://localhost:3000/> is a page that signs in with cookies. A bad value of a variable is one
 //! line that names it, and exit code 2.
 
+mod page;
+
 use std::{error::Error, io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use axum::{
     Json, Router,
     extract::{ConnectInfo, Query, State},
     http::{Extensions, StatusCode, header::CONTENT_TYPE},
-    response::{Html, IntoResponse},
+    response::IntoResponse,
     routing::get,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -162,7 +164,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .route("/public", get(public).layer(auth.optional()))
         .route_service("/.well-known/{*document}", endpoints.well_known())
         .nest_service(settings.mounted_at(), endpoints)
-        .route("/", get(async || Html(include_str!("page.html"))))
+        .merge(page::routes())
         .route("/metrics", get(async move || show(&metrics)))
         .route("/health", get(async || "ok"))
         .route(

@@ -18,6 +18,7 @@
 //! Everything is in memory. `HOST` and `PORT` say where it listens.
 
 mod bot;
+mod page;
 
 use std::{convert::Infallible, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -26,7 +27,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{ConnectInfo, Path, State},
     http::{Extensions, HeaderMap, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use http_body_util::channel::Channel;
@@ -124,7 +125,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .layer(ChatLayer::new())
         .layer(auth)
         .nest_service("/api/auth", endpoints)
-        .route("/", get(async || Html(include_str!("page.html")))))
+        .merge(page::routes()))
 }
 
 async fn context(chat: ChatContext) -> Json<Value> {

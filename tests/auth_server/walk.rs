@@ -185,11 +185,24 @@ async fn what_operators_and_browsers_ask_for() {
     assert_eq!(jwks["keys"][0]["kty"], "OKP");
     assert!(jwks["keys"][0].get("d").is_none(), "the private half");
 
-    let page = server.get("/", None).await;
-    assert_eq!(
-        page.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    for (path, kind) in [
+        ("/", "html"),
+        ("/page.css", "css"),
+        ("/page.js", "javascript"),
+    ] {
+        let file = server.get(path, None).await;
+        let kind = format!("text/{kind}; charset=utf-8");
+        assert_eq!(file.header("content-type"), Some(&*kind), "{path}");
+        assert_eq!(file.header("x-frame-options"), Some("DENY"), "{path}");
+        let nosniff = file.header("x-content-type-options");
+        assert_eq!(nosniff, Some("nosniff"), "{path}");
+        assert_eq!(file.header("referrer-policy"), Some("no-referrer"));
+        let policy = file.header("content-security-policy").unwrap();
+        for rule in ["default-src 'self'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(rule), "{policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
     let elsewhere = server.with(Method::GET, "/elsewhere", None, "").await;
     assert_eq!(elsewhere.status, 404);
 }

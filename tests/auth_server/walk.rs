@@ -22,7 +22,11 @@ fn the_curl_lines_of_the_example_answer_as_they_say() {
     let lines: Vec<_> = lines.map(|line| line.trim_start_matches("//!")).collect();
     let promised = |line: &&str| line.rsplit_once("# ")?.1.parse::<u16>().ok();
     let promised: Vec<_> = lines.iter().filter_map(promised).collect();
-    assert_eq!(promised, [200, 403, 204, 401, 400], "of the head comment");
+    assert_eq!(
+        promised,
+        [200, 403, 204, 401, 400, 401],
+        "of the head comment"
+    );
 
     let script = lines.join("\n").replace("localhost:3000", address);
     let output = Command::new("sh").args(["-euc", &script]).output().unwrap();
@@ -38,6 +42,8 @@ fn the_curl_lines_of_the_example_answer_as_they_say() {
     assert_ne!(first.split('"').next(), second.split('"').next());
     assert_eq!(tokens.next(), None);
     assert!(output.contains(r#"{"keys":[{"#), "{output}");
+    let (_, chat) = output.split_once(r#""reply":"You said: hello""#).unwrap();
+    assert!(chat.contains(r#""text":"hello""#), "{output}");
 }
 
 #[tokio::test]

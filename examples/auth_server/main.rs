@@ -37,6 +37,7 @@
 
 mod chat;
 mod page;
+mod strangers;
 
 use std::{error::Error, io, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -44,6 +45,7 @@ use axum::{
     Json, Router,
     extract::{ConnectInfo, Query, State},
     http::{Extensions, StatusCode, header::CONTENT_TYPE},
+    middleware::from_fn_with_state,
     response::IntoResponse,
     routing::get,
 };
@@ -51,6 +53,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tower::Layer;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, RoleGuardLayer,
     chat::{SocketAuth, User},
@@ -159,6 +162,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
     });
+    let strangers = from_fn_with_state(strangers::limit(clients.clone()), strangers::sparingly);
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
         .mounted_at(settings.mounted_at())
         .public_origin(settings.public_url())
@@ -193,7 +197,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
         .route_layer(auth.clone())
         .route("/public", get(public).layer(auth.optional()))
         .route_service("/.well-known/{*document}", endpoints.well_known())
-        .nest_service(settings.mounted_at(), endpoints)
+        .nest_service(settings.mounted_at(), strangers.layer(endpoints))
         .merge(chat.layer(auth_of_chat))
         .merge(page::routes())
         .route("/metrics", get(async move || show(&metrics)))

@@ -21,6 +21,7 @@
 mod bot;
 mod page;
 mod socket;
+mod strangers;
 
 use std::{
     convert::Infallible, error::Error, io, net::SocketAddr, process::ExitCode, time::Duration,
@@ -31,6 +32,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{ConnectInfo, DefaultBodyLimit, Path, State},
     http::{Extensions, HeaderMap, StatusCode, header},
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
@@ -38,6 +40,7 @@ use http_body_util::channel::Channel;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
+use tower::Layer;
 use tower_jwt_auth::{
     JwtAuthLayer,
     chat::{AnyIdentity, ChatContext, ChatLayer, CloseReason, SocketAuth, User},
@@ -107,6 +110,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
     });
+    let strangers = from_fn_with_state(strangers::limit(clients.clone()), strangers::sparingly);
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
         .public_origin(settings.public_url())
         .clients(clients)
@@ -134,7 +138,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .layer(DefaultBodyLimit::max(socket::LONGEST))
         .layer(ChatLayer::new())
         .layer(auth)
-        .nest_service("/api/auth", endpoints)
+        .nest_service("/api/auth", strangers.layer(endpoints))
         .merge(page::routes()))
 }
 

@@ -390,6 +390,32 @@ async fn a_message_has_its_limits() {
     );
 }
 
+/// Who opens accounts and guests without end is slowed down, and nobody else is.
+#[tokio::test]
+async fn strangers_have_a_budget() {
+    let server = Server::start(&[SEEDS, ("AUTH_STORE", "memory:")]);
+    let guest = server.guest().await;
+    let mut asked = 0;
+    let slowed = loop {
+        let answer = server.post("/api/auth/register", "").await;
+        asked += 1;
+        if answer.status == 429 {
+            break answer;
+        }
+        assert_eq!(answer.status, 404, "registration is shut: {answer:?}");
+        assert!(asked < 500, "no end of it");
+    };
+    assert!(asked >= 50, "{asked} are too few for a first try");
+    assert!(slowed.header("retry-after").is_some(), "{slowed:?}");
+    for path in ["/api/auth/guest", "/api/auth//guest", "/api/auth/guest?x"] {
+        let answer = server.post(path, "").await;
+        assert_eq!(answer.status, 429, "{path}: {answer:?}");
+    }
+    let user = server.login(USER).await;
+    assert_eq!(server.refresh(&user).await.status, 200);
+    assert_eq!(server.say(&guest, "hello").await.status, 200);
+}
+
 #[tokio::test]
 async fn an_open_socket_does_not_keep_the_server_from_ending() {
     let server = Server::start(&[SEEDS, ("AUTH_STORE", "memory:")]);

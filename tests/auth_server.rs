@@ -6,6 +6,8 @@
     reason = "tests fail by panicking"
 )]
 
+#[path = "auth_server/chat.rs"]
+mod chat;
 #[path = "auth_server/cookies.rs"]
 mod cookies;
 #[path = "auth_server/foreign.rs"]
@@ -26,5 +28,7 @@ mod redis;
 mod refused;
 #[path = "auth_server/shared.rs"]
 mod shared;
+#[path = "auth_server/socket.rs"]
+mod socket;
 #[path = "auth_server/walk.rs"]
 mod walk;

@@ -19,8 +19,14 @@ use serde_json::{Value, json};
 #[path = "auth_server/process.rs"]
 #[allow(dead_code, reason = "tests/auth_server.rs uses all of it")]
 mod process;
+#[path = "auth_server/socket.rs"]
+#[allow(dead_code, reason = "tests/auth_server.rs uses all of it")]
+mod socket;
 
-use self::process::Server;
+use self::{
+    process::{Server, Tokens},
+    socket::Socket,
+};
 
 struct Chat(Server);
 
@@ -127,6 +133,31 @@ async fn w2_a_stranger_signs_in_and_the_conversation_goes_on() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     panic!("the guest's token lives on");
+}
+
+#[tokio::test]
+async fn w6_a_socket_is_the_same_chat_and_ends_with_its_session() {
+    let chat = Chat::start();
+    let access = token(&chat.ask("/api/auth/guest", "", Some(json!({}))).await);
+    let refresh = String::new();
+    let guest = Tokens { access, refresh };
+    let mut by_protocol = Socket::open(&chat.0, Some(&guest)).await;
+    let mut by_message = Socket::open(&chat.0, None).await;
+    by_message.authenticate(&guest).await;
+    let reply = by_protocol.ask("hello").await;
+    assert_eq!(reply["reply"], "You said: hello");
+    assert_eq!(by_message.ask("again").await["reply"], "You said: again");
+    let (_, history) = chat.ask("/chat/messages", &guest.access, None).await;
+    assert_eq!(history["messages"][2]["text"], "again");
+    let (_, context) = chat.ask("/chat/context", &guest.access, None).await;
+    assert_eq!(context["conversation"], reply["conversation"]);
+
+    assert_eq!(chat.0.logout(&guest, "device").await.status, 204);
+    for mut socket in [by_protocol, by_message] {
+        assert_eq!(socket.closed().await, (4401, "token_revoked".to_owned()));
+    }
+    // As an operator ends it.
+    chat.0.stop();
 }
 
 #[test]

@@ -17,6 +17,15 @@
 //! curl -i $A/refresh -d "refresh_token=$(field refresh_token)"                            # 400
 //! curl localhost:3000/.well-known/jwks.json
 //!
+//! # A stranger begins a conversation, signs in, and goes on with it:
+//! C=localhost:3000/chat
+//! TOKENS=$(curl -s -X POST $A/guest); GUEST=$(field access_token)
+//! curl -s $C/messages -H "Authorization: Bearer $GUEST" -H "$JSON" -d '{"text":"hello"}'
+//! LOGIN='{"email":"demo@example.org","password":"demo-password","link":true}'
+//! TOKENS=$(curl -s $A/login -H "Authorization: Bearer $GUEST" -H "$JSON" -d "$LOGIN")
+//! curl -s $C/messages -H "Authorization: Bearer $(field access_token)"                    # hello
+//! curl -i $C/context -H "Authorization: Bearer $GUEST"                                    # 401
+//!
 //! # With a database, users and keys of your own; see tower_jwt_auth::settings::AuthSettings:
 //! export AUTH_STORE=postgres://localhost/app AUTH_SEED_USER=me@example.org:a-long-password:admin
 //! export AUTH_SECRET_KEY=$(openssl rand 32 | basenc --base64url | tr -d '=')
@@ -26,34 +35,43 @@
 //! <http://localhost:3000/> is a page that signs in with cookies. A bad value of a variable is one
 //! line that names it, and exit code 2.
 
+mod chat;
+mod page;
+mod strangers;
+
 use std::{error::Error, io, net::SocketAddr, process::ExitCode, time::Duration};
 
 use axum::{
     Json, Router,
     extract::{ConnectInfo, Query, State},
     http::{Extensions, StatusCode, header::CONTENT_TYPE},
-    response::{Html, IntoResponse},
+    middleware::from_fn_with_state,
+    response::IntoResponse,
     routing::get,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tower::Layer;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, RoleGuardLayer,
+    chat::{SocketAuth, User},
     endpoints::AuthEndpoints,
     event::Counters,
-    extract::Bearer,
+    extract::{Bearer, WebSocketProtocol},
     login::{
         Identifier, Login, NewUser, Password, PasswordHasher, UserAdmin, UserGrants, UserStore,
     },
     rate_limit::ClientIp,
     refresh::Confirmations,
     secret::{SecretKey, SecretStore},
-    session::Sessions,
+    session::{ClaimWorker, Guests, Sessions},
     settings::AuthSettings,
     store::AnyStore,
 };
+
+use self::chat::{Chat, Conversations};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -75,7 +93,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))?;
     let address = listener.local_addr()?;
     let settings = settings.listening_on(address.port());
-    let app = app(&settings).await?;
+    let (app, _claims) = app(&settings).await?;
     for name in settings.ignored() {
         eprintln!("{name} is set, and means nothing here");
     }
@@ -89,7 +107,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
+async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn Error>> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let store = open(settings).await?;
     let hasher = PasswordHasher::new();
@@ -133,36 +151,55 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .hasher(hasher)
         .events(Counters::new())
         .build();
-    let peer = |extensions: &Extensions| {
+    // Whoever signs in keeps the conversation that they began as a guest.
+    let conversations = Conversations::default();
+    let guests = Guests::builder(sessions.clone())
+        .on_claim(conversations.clone())
+        .build()?;
+    // Tries again what the hook could not do at once.
+    let claims = guests.spawn_claim_worker();
+    let clients = ClientIp::peer().peer_from(|extensions: &Extensions| {
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
-    };
+    });
+    let strangers = from_fn_with_state(strangers::limit(clients.clone()), strangers::sparingly);
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
         .mounted_at(settings.mounted_at())
         .public_origin(settings.public_url())
         .registration(settings.registration())
-        .clients(ClientIp::peer().peer_from(peer))
+        .clients(clients)
+        .guests(guests.clone())
         .build()
         .map_err(|error| format!("AUTH_PUBLIC_URL: {error}"))?;
 
     let cookie = endpoints.cookie().ok_or("no public origin")?;
+    let chat = chat::routes(Chat {
+        conversations,
+        guests,
+        sockets: SocketAuth::new(verifier.clone()).revocation(revocations.clone()),
+    });
     let auth = JwtAuthLayer::new(verifier)
-        .extract((Bearer::new(), cookie))
+        .extract((Bearer::new(), cookie.clone()))
         .revocation(revocations)
         .confirmations(confirmations)
         .events(Counters::new());
     let ready = auth.clone();
-    Ok(Router::new()
+    let auth_of_chat =
+        auth.clone()
+            .optional()
+            .extract((Bearer::new(), WebSocketProtocol::new("bearer"), cookie));
+    let app = Router::new()
         .route("/api/admin/users", get(users).with_state(store))
         .route("/admin", get(me))
         .route_layer(RoleGuardLayer::any_of(["admin"]))
-        .route("/api/me", get(me).post(me))
+        .route("/api/me", get(my).post(my))
         .route("/protected", get(me))
         .route_layer(auth.clone())
         .route("/public", get(public).layer(auth.optional()))
         .route_service("/.well-known/{*document}", endpoints.well_known())
-        .nest_service(settings.mounted_at(), endpoints)
-        .route("/", get(async || Html(include_str!("page.html"))))
+        .nest_service(settings.mounted_at(), strangers.layer(endpoints))
+        .merge(chat.layer(auth_of_chat))
+        .merge(page::routes())
         .route("/metrics", get(async move || show(&metrics)))
         .route("/health", get(async || "ok"))
         .route(
@@ -171,7 +208,8 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
                 true => (StatusCode::OK, "ready"),
                 false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
             }),
-        ))
+        );
+    Ok((app, claims))
 }
 
 async fn open(settings: &AuthSettings) -> Result<AnyStore, Box<dyn Error>> {
@@ -223,6 +261,11 @@ async fn seed(
         created.map_err(|error| format!("AUTH_STORE: {error}"))?;
     }
     Ok(())
+}
+
+/// Only for users: a guest is answered with 403.
+async fn my(user: User) -> Json<Value> {
+    me(user.into()).await
 }
 
 async fn me(caller: Principal) -> Json<Value> {

@@ -15,29 +15,37 @@
 //! ```
 //!
 //! The bot repeats what it hears, and keeps a list of tasks: `tasks`, `add milk`, `done 1`.
+//! So does a WebSocket: `new WebSocket("ws://localhost:3000/chat/ws", ["bearer", token])`.
 //! Everything is in memory. `HOST` and `PORT` say where it listens.
 
 mod bot;
+mod page;
+mod socket;
+mod strangers;
 
-use std::{convert::Infallible, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    convert::Infallible, error::Error, io, net::SocketAddr, process::ExitCode, time::Duration,
+};
 
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, DefaultBodyLimit, Path, State},
     http::{Extensions, HeaderMap, StatusCode, header},
-    response::{Html, IntoResponse, Response},
-    routing::{get, post},
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
 };
 use http_body_util::channel::Channel;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
+use tower::Layer;
 use tower_jwt_auth::{
     JwtAuthLayer,
-    chat::{AnyIdentity, ChatContext, ChatLayer, User},
+    chat::{AnyIdentity, ChatContext, ChatLayer, CloseReason, SocketAuth, User},
     endpoints::AuthEndpoints,
-    extract::Bearer,
+    extract::{Bearer, WebSocketProtocol},
     login::{Identifier, Login, NewUser, Password, PasswordHasher, UserStore},
     rate_limit::ClientIp,
     secret::SecretKey,
@@ -46,7 +54,7 @@ use tower_jwt_auth::{
     store::MemoryStore,
 };
 
-use self::bot::Bot;
+use self::{bot::Bot, socket::Chat};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -61,15 +69,13 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = AuthSettings::from_env()?;
+    let stopped = stopped()?;
     let listener = TcpListener::bind(settings.address()).await?;
     let address = listener.local_addr()?;
     let settings = settings.listening_on(address.port());
     let app = app(&settings).await?;
     println!("listening on http://{address}");
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
-    let stopped = async {
-        let _ = tokio::signal::ctrl_c().await;
-    };
     axum::serve(listener, service)
         .with_graceful_shutdown(stopped)
         .await?;
@@ -100,31 +106,40 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
     let guests = Guests::builder(sessions.clone())
         .on_claim(bot.clone())
         .build()?;
-    let peer = |extensions: &Extensions| {
+    let clients = ClientIp::peer().peer_from(|extensions: &Extensions| {
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
-    };
+    });
+    let strangers = from_fn_with_state(strangers::limit(clients.clone()), strangers::sparingly);
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
         .public_origin(settings.public_url())
-        .clients(ClientIp::peer().peer_from(peer))
-        .guests(guests)
+        .clients(clients)
+        .guests(guests.clone())
         .build()?;
     let cookie = endpoints.cookie().ok_or("no public origin")?;
+    let sockets = SocketAuth::new(verifier.clone()).revocation(revocations.clone());
     let auth = JwtAuthLayer::new(verifier)
         .optional()
-        .extract((Bearer::new(), cookie))
+        .extract((Bearer::new(), WebSocketProtocol::new("bearer"), cookie))
         .revocation(revocations);
+    let chat = Chat {
+        bot,
+        guests,
+        sockets,
+    };
 
     Ok(Router::new()
         .route("/chat/messages", get(history).post(say))
         .route("/chat/context", get(context))
+        .route("/chat/ws", any(socket::upgrade))
         .route("/tasks", get(tasks).post(add))
         .route("/tasks/{number}/finish", post(finish))
-        .with_state(bot)
+        .with_state(chat)
+        .layer(DefaultBodyLimit::max(socket::LONGEST))
         .layer(ChatLayer::new())
         .layer(auth)
-        .nest_service("/api/auth", endpoints)
-        .route("/", get(async || Html(include_str!("page.html")))))
+        .nest_service("/api/auth", strangers.layer(endpoints))
+        .merge(page::routes()))
 }
 
 async fn context(chat: ChatContext) -> Json<Value> {
@@ -150,13 +165,21 @@ struct Said {
 
 /// Answers in JSON, or word by word to whoever accepts an event stream.
 async fn say(
-    State(bot): State<Bot>,
+    State(chat): State<Chat>,
     who: AnyIdentity,
     headers: HeaderMap,
     Json(said): Json<Said>,
 ) -> Response {
     let conversation = who.subject().unwrap_or_default().to_owned();
-    let reply = bot.hear(&conversation, !who.is_guest(), &said.text);
+    let reply = match chat.hear(&who, &said.text).await {
+        Ok(reply) => reply,
+        Err(CloseReason::Unavailable) => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Err(_) => {
+            let challenge = r#"Bearer error="invalid_token""#;
+            let challenge = [(header::WWW_AUTHENTICATE, challenge)];
+            return (StatusCode::UNAUTHORIZED, challenge).into_response();
+        }
+    };
     let accepts = headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok());
@@ -197,4 +220,24 @@ async fn finish(State(bot): State<Bot>, user: User, Path(number): Path<usize>) -
         true => StatusCode::NO_CONTENT,
         false => StatusCode::NOT_FOUND,
     }
+}
+
+/// Ends with Ctrl-C or SIGTERM, for which it listens from now on; the server then finishes the
+/// requests that it has begun.
+#[cfg(unix)]
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    })
+}
+
+#[cfg(not(unix))]
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
 }

@@ -174,12 +174,12 @@ impl Server {
         self.get("/api/me", Some(&tokens.access)).await.status
     }
 
-    /// Waits until the tokens' session is known to be over; says how long it took. The answer to a
-    /// logout does not wait for what is told of it, not even within one process.
+    /// Waits until the tokens' session is known to be over; says how long it took. The process that
+    /// ended it knows at once, another one a moment later.
     pub(crate) async fn refuses(&self, tokens: &Tokens) -> Duration {
         let begun = Instant::now();
         while self.me(tokens).await != 401 {
-            assert!(begun.elapsed() < Duration::from_secs(10), "still let in");
+            assert!(begun.elapsed() < Duration::from_secs(30), "still let in");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         begun.elapsed()

@@ -22,7 +22,11 @@ fn the_curl_lines_of_the_example_answer_as_they_say() {
     let lines: Vec<_> = lines.map(|line| line.trim_start_matches("//!")).collect();
     let promised = |line: &&str| line.rsplit_once("# ")?.1.parse::<u16>().ok();
     let promised: Vec<_> = lines.iter().filter_map(promised).collect();
-    assert_eq!(promised, [200, 403, 204, 401, 400], "of the head comment");
+    assert_eq!(
+        promised,
+        [200, 403, 204, 401, 400, 401],
+        "of the head comment"
+    );
 
     let script = lines.join("\n").replace("localhost:3000", address);
     let output = Command::new("sh").args(["-euc", &script]).output().unwrap();
@@ -38,6 +42,8 @@ fn the_curl_lines_of_the_example_answer_as_they_say() {
     assert_ne!(first.split('"').next(), second.split('"').next());
     assert_eq!(tokens.next(), None);
     assert!(output.contains(r#"{"keys":[{"#), "{output}");
+    let (_, chat) = output.split_once(r#""reply":"You said: hello""#).unwrap();
+    assert!(chat.contains(r#""text":"hello""#), "{output}");
 }
 
 #[tokio::test]
@@ -185,11 +191,24 @@ async fn what_operators_and_browsers_ask_for() {
     assert_eq!(jwks["keys"][0]["kty"], "OKP");
     assert!(jwks["keys"][0].get("d").is_none(), "the private half");
 
-    let page = server.get("/", None).await;
-    assert_eq!(
-        page.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
+    for (path, kind) in [
+        ("/", "html"),
+        ("/page.css", "css"),
+        ("/page.js", "javascript"),
+    ] {
+        let file = server.get(path, None).await;
+        let kind = format!("text/{kind}; charset=utf-8");
+        assert_eq!(file.header("content-type"), Some(&*kind), "{path}");
+        assert_eq!(file.header("x-frame-options"), Some("DENY"), "{path}");
+        let nosniff = file.header("x-content-type-options");
+        assert_eq!(nosniff, Some("nosniff"), "{path}");
+        assert_eq!(file.header("referrer-policy"), Some("no-referrer"));
+        let policy = file.header("content-security-policy").unwrap();
+        for rule in ["default-src 'self'", "frame-ancestors 'none'"] {
+            assert!(policy.contains(rule), "{policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+    }
     let elsewhere = server.with(Method::GET, "/elsewhere", None, "").await;
     assert_eq!(elsewhere.status, 404);
 }

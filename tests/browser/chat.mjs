@@ -87,7 +87,18 @@ try {
   await second.setViewportSize({ width: 420, height: 800 });
   await second.screenshot({ path: `${pictures}/narrow.png`, fullPage: true });
 
+  // A socket of the page's own, which has the cookie; it ends when its session does.
+  const heard = await page.evaluate(() => new Promise((done, failed) => {
+    const socket = new WebSocket(`${location.origin.replace("http", "ws")}/chat/ws`);
+    window.ended = new Promise((closed) => socket.addEventListener("close", ({ code }) => closed(code)));
+    socket.addEventListener("error", () => failed(new Error("no socket")));
+    socket.addEventListener("open", () => socket.send("over a socket"));
+    socket.addEventListener("message", ({ data }) => done(JSON.parse(data).reply));
+  }));
+  assert.equal(heard, "You said: over a socket");
+
   await page.click("#logout");
+  assert.equal(await page.evaluate(() => window.ended), 4401);
   await badge(page, "nobody yet");
   assert.deepEqual(await lines(page), [], "nothing of it is left on the page");
   await say(page, "who am I", "You said: who am I");

@@ -86,6 +86,7 @@ async function run() {
   await signIn(page, asked.password);
   await shows(page, asked.name);
   await cookiesAreAsTheyShould(page);
+  await runsNothingInline(page);
   await callsTheApi(page);
   await pictures(page, "signed-in");
   await page.reload();
@@ -131,6 +132,18 @@ async function callsTheApi(page) {
   await page.click("#me");
   await page.waitForFunction(
     () => document.getElementById("log").textContent.includes("POST /api/me → 200"));
+}
+
+/** What somebody got into the page by other means. */
+async function runsNothingInline(page) {
+  const ran = await page.evaluate(() => {
+    const script = document.createElement("script");
+    script.textContent = "window.planted = true";
+    document.body.append(script);
+    script.remove();
+    return Boolean(window.planted);
+  });
+  assert.equal(ran, false, "a planted script ran");
 }
 
 function cookies() {

@@ -1,0 +1,292 @@
+//! The chat of the login server: strangers begin it as guests, users go on with it.
+//!
+//! The bot repeats what it hears. Conversations are in this process's memory, and not many of them;
+//! yours belong into the database, where every node finds them.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    extract::{
+        DefaultBodyLimit, State,
+        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
+    },
+    http::{
+        StatusCode,
+        header::{RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+    response::{IntoResponse, Response},
+    routing::{any, get},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use tower_jwt_auth::{
+    Principal,
+    chat::{AnyIdentity, AuthMessage, ChatContext, ChatLayer, CloseReason, SocketAuth},
+    error::StoreError,
+    login::UserGrants,
+    principal::PrincipalKind,
+    session::{ClaimHook, Guests},
+    store::AnyStore,
+};
+
+#[derive(Clone)]
+pub(crate) struct Chat {
+    pub(crate) conversations: Conversations,
+    pub(crate) guests: Guests<AnyStore, UserGrants<AnyStore>, Conversations>,
+    pub(crate) sockets: SocketAuth,
+}
+
+/// The routes, to stand inside an optional authenticating layer.
+pub(crate) fn routes(chat: Chat) -> Router {
+    Router::new()
+        .route("/chat/messages", get(history).post(say))
+        .route("/chat/context", get(context))
+        .route("/chat/ws", any(upgrade))
+        .with_state(chat)
+        .layer(DefaultBodyLimit::max(LONGEST))
+        .layer(ChatLayer::new())
+}
+
+async fn context(State(chat): State<Chat>, caller: ChatContext) -> Json<Value> {
+    let conversation = caller.subject().map(|owner| chat.conversations.name(owner));
+    Json(json!({
+        "authenticated": caller.is_authenticated(),
+        "user_id": caller.user_id(),
+        "session_id": caller.session_id(),
+        "conversation": conversation,
+        "can_manage_tasks": caller.is_authenticated(),
+        "permissions": caller.permissions().collect::<Vec<_>>(),
+        "expires_at": caller.expires_at().map(|at| at.unix_timestamp()),
+    }))
+}
+
+async fn history(State(chat): State<Chat>, caller: AnyIdentity) -> Json<Value> {
+    let owner = caller.subject().unwrap_or_default();
+    Json(json!({ "messages": chat.conversations.lines(owner) }))
+}
+
+#[derive(Deserialize)]
+struct Said {
+    text: String,
+}
+
+async fn say(State(chat): State<Chat>, caller: AnyIdentity, Json(said): Json<Said>) -> Response {
+    match chat.hear(&caller, &said.text).await {
+        Ok(reply) => Json(reply).into_response(),
+        Err(CloseReason::Unavailable) => {
+            (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "1")]).into_response()
+        }
+        Err(_) => {
+            let challenge = r#"Bearer error="invalid_token""#;
+            (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)]).into_response()
+        }
+    }
+}
+
+/// The layer has looked at a token in the handshake. Where there is none, the first message has it.
+async fn upgrade(
+    State(chat): State<Chat>,
+    caller: Option<Principal>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    // A frame is held in memory before anybody looks at the message.
+    let upgrade = upgrade
+        .max_frame_size(LONGEST)
+        .max_message_size(LONGEST)
+        .protocols(["bearer"]);
+    upgrade.on_upgrade(async move |mut socket| {
+        let Err(reason) = chat.talk(caller, &mut socket).await else {
+            return;
+        };
+        let (code, reason) = (reason.code(), reason.as_str().into());
+        let goodbye = async {
+            let close = Message::Close(Some(CloseFrame { code, reason }));
+            let _ = socket.send(close).await;
+            // What the client is still sending would keep it from reading this.
+            while let Some(Ok(_)) = socket.recv().await {}
+        };
+        let _ = timeout(GOODBYE, goodbye).await;
+    })
+}
+
+impl Chat {
+    async fn talk(
+        &self,
+        caller: Option<Principal>,
+        socket: &mut WebSocket,
+    ) -> Result<(), CloseReason> {
+        let mut guard = match caller {
+            Some(caller) => self.sockets.guard(caller)?,
+            None => {
+                let first = async {
+                    match socket.recv().await {
+                        Some(Ok(Message::Text(text))) => Some(text.to_string()),
+                        _ => None,
+                    }
+                };
+                self.sockets.first_message(first).await?
+            }
+        };
+        loop {
+            let message = tokio::select! {
+                reason = guard.closed() => return Err(reason),
+                message = socket.recv() => message,
+            };
+            let Some(Ok(message)) = message else {
+                return Ok(());
+            };
+            let Message::Text(text) = message else {
+                continue;
+            };
+            if let Some(renewal) = AuthMessage::parse(&text) {
+                guard.renew(renewal.token().expose()).await?;
+                continue;
+            }
+            // What `POST /chat/messages` takes, or the bare text.
+            let said = serde_json::from_str(&text).map(|said: Said| said.text);
+            let said = said.as_deref().unwrap_or(&text);
+            let reply = self.hear(guard.caller(), said).await?.to_string();
+            tokio::select! {
+                // Whoever does not read must not outlive the token.
+                reason = guard.closed() => return Err(reason),
+                sent = socket.send(Message::Text(reply.into())) => if sent.is_err() {
+                    return Ok(());
+                },
+            }
+        }
+    }
+
+    /// Hears a message, and says what to answer.
+    async fn hear(&self, caller: &Principal, text: &str) -> Result<Value, CloseReason> {
+        let owner = caller.subject().ok_or(CloseReason::Unauthenticated)?;
+        let is_guest = caller.kind() == PrincipalKind::Guest;
+        // A guest who writes can be linked for another hour. One who was linked on another node a
+        // moment ago writes no more.
+        if is_guest {
+            match self.guests.touch(owner).await {
+                Ok(true) => {}
+                Ok(false) => return Err(CloseReason::Revoked),
+                Err(_) => return Err(CloseReason::Unavailable),
+            }
+        }
+        let reply = format!("You said: {text}");
+        let conversation = self.conversations.add(owner, is_guest, [text, &reply]);
+        Ok(json!({ "reply": reply, "conversation": conversation }))
+    }
+}
+
+/// All conversations, each under the subject that it belongs to.
+#[derive(Clone, Default)]
+pub(crate) struct Conversations(Arc<Mutex<HashMap<String, Conversation>>>);
+
+struct Conversation {
+    /// The subject that began it. It stays when the conversation becomes a user's.
+    name: String,
+    lines: VecDeque<Line>,
+    used: Instant,
+}
+
+#[derive(Clone, Serialize)]
+struct Line {
+    from: &'static str,
+    text: String,
+    /// Said before the user signed in, by whoever that was.
+    from_guest: bool,
+}
+
+impl Conversations {
+    fn name(&self, owner: &str) -> String {
+        let all = self.all();
+        let name = all.get(owner).map_or(owner, |one| &one.name);
+        name.to_owned()
+    }
+
+    fn lines(&self, owner: &str) -> Vec<Line> {
+        let all = self.all();
+        let lines = all.get(owner).map(|one| one.lines.iter().cloned());
+        lines.into_iter().flatten().collect()
+    }
+
+    /// Adds what was said and what was answered; says to which conversation.
+    fn add(&self, owner: &str, from_guest: bool, [said, answered]: [&str; 2]) -> String {
+        let mut all = self.all();
+        make_room(&mut all, owner);
+        let one = all
+            .entry(owner.to_owned())
+            .or_insert_with(|| Conversation::of(owner));
+        for (from, text) in [("you", said), ("bot", answered)] {
+            let text = text.to_owned();
+            one.lines.push_back(Line {
+                from,
+                text,
+                from_guest,
+            });
+        }
+        one.trim();
+        one.name.clone()
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Conversation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClaimHook for Conversations {
+    /// The guest's conversation goes on as the user's, after what the user had said before. Called
+    /// again, it finds nothing to move.
+    async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
+        let mut all = self.all();
+        let mut goes_on = match all.remove(guest) {
+            Some(begun) => begun,
+            None if all.contains_key(user) => return Ok(()),
+            None => Conversation::of(guest),
+        };
+        if let Some(mut had) = all.remove(user) {
+            had.lines.append(&mut goes_on.lines);
+            goes_on.lines = had.lines;
+        }
+        goes_on.trim();
+        make_room(&mut all, user);
+        all.insert(user.to_owned(), goes_on);
+        Ok(())
+    }
+}
+
+impl Conversation {
+    fn of(subject: &str) -> Self {
+        Self {
+            name: subject.to_owned(),
+            lines: VecDeque::new(),
+            used: Instant::now(),
+        }
+    }
+
+    fn trim(&mut self) {
+        let old = self.lines.len().saturating_sub(LINES);
+        self.lines.drain(..old);
+        self.used = Instant::now();
+    }
+}
+
+/// Forgets the conversation that was silent for longest, where there are too many for a new one.
+fn make_room(all: &mut HashMap<String, Conversation>, owner: &str) {
+    if all.len() < CONVERSATIONS || all.contains_key(owner) {
+        return;
+    }
+    let silent = all.iter().min_by_key(|(_, one)| one.used);
+    if let Some(owner) = silent.map(|(owner, _)| owner.clone()) {
+        all.remove(&owner);
+    }
+}
+
+/// Bytes of a message, a token's included.
+const LONGEST: usize = 8 * 1024;
+const LINES: usize = 20;
+const CONVERSATIONS: usize = 1000;
+const GOODBYE: Duration = Duration::from_secs(5);

@@ -1,0 +1,33 @@
+//! The page. Its style and its script are files of their own, so that its policy allows nothing inline.
+
+use axum::{
+    Router,
+    http::header::{
+        CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+        X_FRAME_OPTIONS,
+    },
+    routing::{MethodRouter, get},
+};
+
+pub(crate) fn routes() -> Router {
+    Router::new()
+        .route("/", file("html", include_str!("page.html")))
+        .route("/page.css", file("css", include_str!("page.css")))
+        .route("/page.js", file("javascript", include_str!("page.js")))
+}
+
+fn file(kind: &str, text: &'static str) -> MethodRouter {
+    let headers = [
+        (CONTENT_TYPE, format!("text/{kind}; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
+        // For browsers that do not know `frame-ancestors`.
+        (X_FRAME_OPTIONS, "DENY".to_owned()),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (REFERRER_POLICY, "no-referrer".to_owned()),
+    ];
+    get(async move || (headers, text))
+}
+
+/// Without the script a form must not put the password into the page's address: `form-action`.
+const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";

@@ -25,6 +25,7 @@ mod keys;
 mod layer;
 mod operation;
 mod optional;
+mod presets;
 mod problem;
 mod profile;
 #[cfg(feature = "rate-limit")]

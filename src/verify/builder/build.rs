@@ -125,6 +125,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             return Err(ConfigError::invalid("preset", "more than one"));
         }
         for preset in presets {
+            if let Some(problem) = preset.problem {
+                return Err(ConfigError::invalid("preset", problem));
+            }
             let issuers = &mut self.policy.issuers;
             if !issuers.is_empty() && !issuers.contains(&preset.issuer) {
                 let problem = "its issuer is not the one that is expected besides";

@@ -106,12 +106,24 @@ pub trait Handles: Send + Sync {
 /// and before it an attribute for the tests. To be called in a module of its own, in a crate that
 /// depends on tokio with the features `macros` and `rt-multi-thread`.
 ///
-/// ```ignore
+/// ```no_run
+/// # use tower_jwt_auth::{revoke::BroadcastFeed, store::{MemoryStore, contract::Fixture}};
+/// # struct Server(MemoryStore);
+/// # impl Fixture for Server {
+/// #     type Store = MemoryStore;
+/// #     type Feed = BroadcastFeed;
+/// #     fn store(&self) -> MemoryStore { self.0.clone() }
+/// #     fn feed(&self) -> BroadcastFeed { self.0.feed() }
+/// #     async fn age(&self, id: tower_jwt_auth::token::SessionId, by: std::time::Duration) { self.0.age(id, by); }
+/// # }
+/// # async fn start_server() -> Server { Server(MemoryStore::new()) }
 /// mod contract {
 ///     tower_jwt_auth::session_store_contract!(
-///         ignore = "needs a server"; super::start_server().await
+///         #[ignore = "needs a server"]
+///         super::start_server().await
 ///     );
 /// }
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! session_store_contract {

@@ -1,6 +1,6 @@
 //! Extractors of who is in a chat.
 
-use axum_core::extract::FromRequestParts;
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
 
 use super::AuthRejection;
@@ -16,6 +16,25 @@ macro_rules! extract {
 
             async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthRejection> {
                 $identity::of(&parts.extensions).map_err(|error| AuthRejection::new(error, parts))
+            }
+        }
+
+        impl<S: Send + Sync> OptionalFromRequestParts<S> for $identity {
+            type Rejection = AuthRejection;
+
+            async fn from_request_parts(
+                parts: &mut Parts,
+                _: &S,
+            ) -> Result<Option<Self>, AuthRejection> {
+                let error = match $identity::of(&parts.extensions) {
+                    Ok(identity) => return Ok(Some(identity)),
+                    Err(error) => error,
+                };
+                match error.kind() {
+                    // Nobody, or somebody of another kind.
+                    AuthErrorKind::MissingCredential | AuthErrorKind::Forbidden => Ok(None),
+                    _ => Err(AuthRejection::new(error, parts)),
+                }
             }
         }
     )*};

@@ -1,11 +1,14 @@
 //! What a chat's handlers know of their caller.
 
+use axum::{Router, body::Body, routing::get};
 use http::{Request, StatusCode};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{
     Principal,
-    chat::{ChatContext, ChatLayer},
+    chat::{AnyIdentity, ChatContext, ChatLayer, Guest, User},
+    principal::PrincipalKind,
     role_guard::Rule,
     test_util::{anonymous, signed_in},
 };
@@ -82,8 +85,33 @@ async fn w7_a_client_cannot_bring_a_context_of_its_own() {
         .layer(ChatLayer::new())
         .service(inner);
     let answer = service.oneshot(Request::new(())).await.unwrap();
-    let body = http_body_util::BodyExt::collect(answer.into_body())
-        .await
-        .unwrap();
+    let body = answer.into_body().collect().await.unwrap();
     assert_eq!(body.to_bytes(), "false");
+}
+
+#[tokio::test]
+async fn w7_an_option_of_a_kind_is_none_for_everybody_else() {
+    async fn who(user: Option<User>, guest: Option<Guest>, any: Option<AnyIdentity>) -> String {
+        format!("{} {} {}", user.is_some(), guest.is_some(), any.is_some())
+    }
+    let routes = || Router::new().route("/", get(who));
+    let caller = || Principal::builder().subject("alice");
+    let widget = caller().conversation("c1").build();
+    let guest = caller().kind(PrincipalKind::Guest).build();
+    for (app, expected) in [
+        (routes().layer(anonymous()), "false false false"),
+        (
+            routes().layer(signed_in(caller().build())),
+            "true false true",
+        ),
+        (routes().layer(signed_in(guest)), "false true true"),
+        (routes().layer(signed_in(widget)), "false false true"),
+    ] {
+        let answer = app.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let body = answer.into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes(), expected);
+    }
+    let bare = routes().oneshot(Request::new(Body::empty())).await.unwrap();
+    assert_eq!(bare.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }

@@ -65,7 +65,6 @@ use tower_jwt_auth::{
     },
     rate_limit::ClientIp,
     refresh::Confirmations,
-    secret::{SecretKey, SecretStore},
     session::{ClaimWorker, Guests, Sessions},
     settings::AuthSettings,
     store::AnyStore,
@@ -113,19 +112,12 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
     let hasher = PasswordHasher::new();
     seed(settings, &store, &hasher).await?;
 
-    // Without AUTH_SECRET_KEY the refresh key alone outlives the process: it is kept in the store.
-    let (refresh_secret, secret) = match settings.secret() {
-        Some(secret) => (secret.clone(), secret.clone()),
-        None => {
-            println!(
-                "AUTH_SECRET_KEY is not set: CSRF proofs and trusted devices die with the process"
-            );
-            let fresh = SecretKey::generate_bytes();
-            let kept = store.secret_or_insert("refresh", fresh.expose()).await;
-            let kept = kept.map_err(|error| format!("AUTH_STORE: {error}"))?;
-            (SecretKey::from_bytes(kept.expose())?, SecretKey::generate())
-        }
-    };
+    let secrets = settings.secrets(&store).await?;
+    if !secrets.are_lasting() {
+        println!(
+            "AUTH_SECRET_KEY is not set: CSRF proofs, trusted devices and the counters of guesses die with the process, and no other one shares them"
+        );
+    }
     if settings.key_is_fresh() {
         println!(
             "neither JWT_PRIVATE_KEY_FILE nor JWT_SECRET_KEY is set: access tokens die with the process"
@@ -139,7 +131,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
     let verifier = issuer.verifier().build()?;
     let confirmations = Confirmations::new(store.clone())?;
     let sessions = Sessions::builder(issuer, store.clone())
-        .secret(refresh_secret)
+        .secret(secrets.sessions().clone())
         .policy(settings.refresh_policy())
         .idle(settings.refresh_idle())
         .revocation(revocations.clone())
@@ -147,7 +139,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
         .grant_source(UserGrants::new(store.clone()))
         .events(Counters::new())
         .build()?;
-    let login = Login::builder(store.clone(), store.clone(), secret.clone())
+    let login = Login::builder(store.clone(), store.clone(), secrets.login().clone())
         .hasher(hasher)
         .events(Counters::new())
         .build();
@@ -163,7 +155,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
         info.map(|info| info.0)
     });
     let strangers = from_fn_with_state(strangers::limit(clients.clone()), strangers::sparingly);
-    let endpoints = AuthEndpoints::builder(sessions, login, secret)
+    let endpoints = AuthEndpoints::builder(sessions, login, secrets.login().clone())
         .mounted_at(settings.mounted_at())
         .public_origin(settings.public_url())
         .registration(settings.registration())

@@ -65,6 +65,8 @@ mod policy;
 #[cfg(feature = "jwks")]
 mod remote;
 #[cfg(feature = "endpoints")]
+mod secrets;
+#[cfg(feature = "endpoints")]
 mod server;
 mod vars;
 
@@ -87,7 +89,10 @@ use crate::{
 
 #[cfg(feature = "endpoints")]
 #[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
-pub use self::server::{AuthSettings, SeedUser};
+pub use self::{
+    secrets::AuthSecrets,
+    server::{AuthSettings, SeedUser},
+};
 
 /// The `JWT_*` environment, read and checked. See the [module](self) for the variables.
 ///

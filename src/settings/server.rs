@@ -28,7 +28,7 @@ use crate::{
 /// | `JWT_AUDIENCE` | comma list, the tokens' `aud` | the issuer |
 /// | `JWT_ACCESS_TOKEN_EXPIRE_MINUTES` | 1 to 30 | 10 |
 /// | `JWT_REFRESH_TOKEN_EXPIRE_DAYS` | 1 to 90: how long a session lives unused | 14 |
-/// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`] | kept in the store |
+/// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`] and [`secrets`](Self::secrets) | that of refresh tokens is kept in the store; the others are random, and each process's own |
 /// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced` | balanced |
 /// | `AUTH_REFRESH_GRACE_SECONDS` | 1 to 300 | 30 |
 /// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | the application's choice |

@@ -21,6 +21,8 @@ mod load;
 mod postgres;
 #[path = "auth_server/process.rs"]
 mod process;
+#[path = "auth_server/proxies.rs"]
+mod proxies;
 #[path = "stores/redis/server.rs"]
 #[allow(dead_code, reason = "the tests of the stores use all of it")]
 mod redis;

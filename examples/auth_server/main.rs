@@ -63,7 +63,6 @@ use tower_jwt_auth::{
     login::{
         Identifier, Login, NewUser, Password, PasswordHasher, UserAdmin, UserGrants, UserStore,
     },
-    rate_limit::ClientIp,
     refresh::Confirmations,
     session::{ClaimWorker, Guests, Sessions},
     settings::AuthSettings,
@@ -118,6 +117,11 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
             "AUTH_SECRET_KEY is not set: CSRF proofs, trusted devices and the counters of guesses die with the process, and no other one shares them"
         );
     }
+    if settings.is_behind_an_unnamed_proxy() {
+        println!(
+            "AUTH_TRUSTED_PROXIES is not set: if a proxy stands before this server, all clients are one to it"
+        );
+    }
     if settings.key_is_fresh() {
         println!(
             "neither JWT_PRIVATE_KEY_FILE nor JWT_SECRET_KEY is set: access tokens die with the process"
@@ -150,7 +154,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
         .build()?;
     // Tries again what the hook could not do at once.
     let claims = guests.spawn_claim_worker();
-    let clients = ClientIp::peer().peer_from(|extensions: &Extensions| {
+    let clients = settings.client_ip().peer_from(|extensions: &Extensions| {
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
     });

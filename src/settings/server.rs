@@ -11,6 +11,7 @@ use crate::{
     error::ConfigError,
     issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
+    rate_limit::ClientIp,
     refresh::RefreshPolicy,
     secret::{Secret, SecretKey},
 };
@@ -28,6 +29,7 @@ use crate::{
 /// | `JWT_AUDIENCE` | comma list, the tokens' `aud` | the issuer |
 /// | `JWT_ACCESS_TOKEN_EXPIRE_MINUTES` | 1 to 30 | 10 |
 /// | `JWT_REFRESH_TOKEN_EXPIRE_DAYS` | 1 to 90: how long a session lives unused | 14 |
+/// | `AUTH_TRUSTED_PROXIES` | comma list of addresses and networks: the proxies that say which client it is, see [`client_ip`](Self::client_ip) | none: the peer is the client |
 /// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`] and [`secrets`](Self::secrets) | that of refresh tokens is kept in the store; the others are random, and each process's own |
 /// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced` | balanced |
 /// | `AUTH_REFRESH_GRACE_SECONDS` | 1 to 300 | 30 |
@@ -49,6 +51,8 @@ pub struct AuthSettings {
     access_lifetime: Duration,
     refresh_idle: Duration,
     secret: Option<SecretKey>,
+    clients: ClientIp,
+    proxied: bool,
     policy: RefreshPolicy,
     store: Option<String>,
     registration: bool,
@@ -148,6 +152,7 @@ impl AuthSettings {
         let audiences = vars.list("JWT_AUDIENCE")?;
         let minutes = vars.number(ACCESS, 1..=30)?.unwrap_or(10);
         let days = vars.number(REFRESH, 1..=90)?.unwrap_or(14);
+        let proxies = vars.list(PROXIES)?;
         let settings = Self {
             key: read_key(&mut vars)?,
             secret: match vars.secret(SECRET)? {
@@ -158,6 +163,8 @@ impl AuthSettings {
                 ),
                 None => None,
             },
+            proxied: proxies.is_some(),
+            clients: read_clients(proxies)?,
             policy: read_policy(&mut vars)?,
             store: vars.text("AUTH_STORE")?,
             registration: vars.switch("AUTH_REGISTRATION")?.unwrap_or(false),
@@ -198,6 +205,28 @@ impl AuthSettings {
     pub fn public_url(&self) -> String {
         let own = || format!("http://{}:{}", bracketed(&self.host), self.port);
         self.public_url.clone().unwrap_or_else(own)
+    }
+
+    /// Which client a request comes from: whom `AUTH_TRUSTED_PROXIES` name in `X-Forwarded-For`; the
+    /// peer of the connection, where none is named. Where the host keeps the peer's address is for it
+    /// to say, with [`ClientIp::peer_from`].
+    ///
+    /// # Security
+    ///
+    /// Name the proxies and nobody else: whoever connects from a named address can claim to be any
+    /// client, and guess passwords as a thousand of them.
+    #[must_use]
+    pub fn client_ip(&self) -> ClientIp {
+        self.clients.clone()
+    }
+
+    /// Whether the server seems to stand behind a proxy that nobody named: browsers reach it over
+    /// https, which something else must then terminate. To it all clients are one, and share the
+    /// budget of guesses of one network.
+    #[must_use]
+    pub fn is_behind_an_unnamed_proxy(&self) -> bool {
+        let secure = |url: &String| url.starts_with("https:");
+        !self.proxied && self.public_url.as_ref().is_some_and(secure)
     }
 
     /// Whether nothing was said about the store, the users and the address that browsers use, and
@@ -342,6 +371,24 @@ fn read_key(vars: &mut Vars) -> Result<Key, ConfigError> {
     }
 }
 
+fn read_clients(proxies: Option<Vec<String>>) -> Result<ClientIp, ConfigError> {
+    let Some(proxies) = proxies else {
+        return Ok(ClientIp::peer());
+    };
+    if let Some(all) = proxies.iter().find(|network| network.ends_with("/0")) {
+        let all = all.escape_debug();
+        return Err(refuse(
+            PROXIES,
+            format!("`{all}` lets everybody say who they are"),
+        ));
+    }
+    let clients = ClientIp::behind(proxies.iter().map(String::as_str));
+    clients.map_err(|error| match error {
+        ConfigError::Invalid { problem, .. } => refuse(PROXIES, problem),
+        other => other,
+    })
+}
+
 fn read_policy(vars: &mut Vars) -> Result<RefreshPolicy, ConfigError> {
     let policy = match vars.text(POLICY)?.as_deref() {
         Some("strict") => RefreshPolicy::strict(),
@@ -396,6 +443,7 @@ fn bracketed(host: &str) -> String {
 }
 
 const PUBLIC_URL: &str = "AUTH_PUBLIC_URL";
+const PROXIES: &str = "AUTH_TRUSTED_PROXIES";
 const SECRET: &str = "AUTH_SECRET_KEY";
 const POLICY: &str = "AUTH_REFRESH_POLICY";
 const GRACE: &str = "AUTH_REFRESH_GRACE_SECONDS";

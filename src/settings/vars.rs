@@ -259,11 +259,12 @@ const OF_ISSUERS: [&str; 5] = [
 ];
 
 #[cfg(feature = "endpoints")]
-const OF_SERVER: [&str; 18] = [
+const OF_SERVER: [&str; 19] = [
     "HOST",
     "PORT",
     "AUTH_PUBLIC_URL",
     "AUTH_SECRET_KEY",
+    "AUTH_TRUSTED_PROXIES",
     "AUTH_REFRESH_POLICY",
     "AUTH_REFRESH_GRACE_SECONDS",
     "AUTH_STORE",

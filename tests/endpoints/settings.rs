@@ -1,6 +1,11 @@
 //! The environment of a login server: every bad value is named, no secret is shown.
 
-use tower_jwt_auth::{Claims, refresh::RefreshPolicy, settings::AuthSettings};
+use std::net::SocketAddr;
+
+use http::Request;
+use tower_jwt_auth::{
+    Claims, head::RequestHead, rate_limit::PeerAddr, refresh::RefreshPolicy, settings::AuthSettings,
+};
 
 fn read(vars: &[(&str, &str)]) -> Result<AuthSettings, String> {
     let vars = vars
@@ -74,6 +79,31 @@ fn what_is_set_is_used() {
 }
 
 #[test]
+fn proxies_are_believed_where_they_are_named() {
+    let peer = |address: &str| PeerAddr(SocketAddr::new(address.parse().unwrap(), 443));
+    let request = |from: &str| {
+        let request = Request::builder().header("x-forwarded-for", "198.51.100.9, 203.0.113.7");
+        request.extension(peer(from)).body(()).unwrap()
+    };
+    let https = ("AUTH_PUBLIC_URL", "https://app.example");
+    let named = read(&[https, ("AUTH_TRUSTED_PROXIES", "10.0.0.0/8, fd00::1")]).unwrap();
+    assert!(!named.is_behind_an_unnamed_proxy());
+    let nobody = read(&[https]).unwrap();
+    assert!(nobody.is_behind_an_unnamed_proxy());
+    assert!(!read(&[]).unwrap().is_behind_an_unnamed_proxy());
+    for (settings, from, client) in [
+        (&named, "10.1.2.3", "203.0.113.7"),
+        (&named, "fd00::1", "203.0.113.7"),
+        (&named, "192.0.2.1", "192.0.2.1"),
+        (&nobody, "10.1.2.3", "10.1.2.3"),
+    ] {
+        let request = request(from);
+        let found = settings.client_ip().of(RequestHead::of(&request));
+        assert_eq!(found, Some(client.parse().unwrap()), "{from}");
+    }
+}
+
+#[test]
 fn every_bad_value_names_its_variable_and_shows_no_secret() {
     for (name, value) in [
         ("PORT", "65536"),
@@ -90,6 +120,11 @@ fn every_bad_value_names_its_variable_and_shows_no_secret() {
         ("JWT_TOKEN_URL", "/token"),
         ("JWT_TOKEN_URL", "/api/auth/tokens"),
         ("JWT_TOKEN_URL", "https://auth.example/token"),
+        ("AUTH_TRUSTED_PROXIES", "proxy.example"),
+        ("AUTH_TRUSTED_PROXIES", "10.0.0.1,,10.0.0.2"),
+        ("AUTH_TRUSTED_PROXIES", "10.0.0.1/33"),
+        ("AUTH_TRUSTED_PROXIES", "10.0.0.1, 0.0.0.0/0"),
+        ("AUTH_TRUSTED_PROXIES", "::/0"),
         ("AUTH_SEED_USER", "ada"),
         ("AUTH_SEED_USER", ":hunter2-hunter2"),
         ("AUTH_SEED_USER", "ada:pass:word:admin"),

@@ -280,3 +280,59 @@ const OF_SERVER: [&str; 19] = [
     "JWT_TOKEN_TYPE",
     "JWT_TOKEN_URL",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    type Names = BTreeSet<&'static str>;
+
+    const SETTINGS: &str = include_str!("mod.rs");
+    #[cfg(feature = "endpoints")]
+    const SERVER: &str = include_str!("server.rs");
+
+    /// The variables in the first column of a table in a module's docs.
+    fn documented(module: &'static str) -> Names {
+        let rows = module.lines().filter_map(|line| {
+            let row = line.trim_start_matches("//!").trim_start_matches("///");
+            row.strip_prefix(" | `")?.split_once("` | ")
+        });
+        rows.flat_map(|(names, _)| names.split("`, `")).collect()
+    }
+
+    /// Those of these variables whose names stand nowhere in the code.
+    fn unread(names: &Names, modules: &[&str]) -> Names {
+        let code = modules.iter().flat_map(|module| module.lines());
+        let code = code.filter(|line| !line.trim_start().starts_with("//"));
+        let code: String = code.collect();
+        let unread = |name: &&&str| !code.contains(&format!("\"{name}\""));
+        names.iter().filter(unread).copied().collect()
+    }
+
+    #[test]
+    fn what_a_resource_server_knows_it_documents_and_reads() {
+        let known: Names = KNOWN.into_iter().chain(["HOST", "PORT"]).collect();
+        assert_eq!(documented(SETTINGS), known);
+        let modules = [
+            SETTINGS,
+            include_str!("keys.rs"),
+            include_str!("policy.rs"),
+            include_str!("remote.rs"),
+        ];
+        assert_eq!(unread(&known, &modules), Names::new());
+    }
+
+    #[cfg(feature = "endpoints")]
+    #[test]
+    fn what_a_login_server_knows_it_documents_and_reads() {
+        let known: Names = OF_SERVER.into_iter().collect();
+        assert_eq!(documented(SERVER), known);
+        assert_eq!(unread(&known, &[SETTINGS, SERVER]), Names::new());
+        // What a resource server passes over in silence is what a login server reads.
+        for name in OF_ISSUERS {
+            assert!(known.contains(name) && !KNOWN.contains(&name), "{name}");
+        }
+    }
+}

@@ -19,6 +19,7 @@ pub struct AuthEndpointsBuilder<S, G, U, T> {
     secret: SecretKey,
     path: String,
     origin: Option<String>,
+    trusted: Vec<String>,
     clients: ClientIp,
     registration: bool,
     guests: Option<Box<dyn GuestDesk>>,
@@ -38,6 +39,7 @@ where
             secret,
             path: "/api/auth".to_owned(),
             origin: None,
+            trusted: Vec::new(),
             clients: ClientIp::peer(),
             registration: false,
             guests: None,
@@ -55,6 +57,26 @@ where
     /// for them is 400.
     pub fn public_origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
+        self
+    }
+
+    /// Another origin whose pages may sign in here, as `https://www.app.example`; may be called
+    /// repeatedly. It counts beside a [public origin](Self::public_origin) only: without one nobody is
+    /// asked where he comes from.
+    ///
+    /// | the page and this server are | tokens in bodies | in cookies |
+    /// |---|---|---|
+    /// | of one site (`app.shop.example`, `api.shop.example`) | yes | yes; the CSRF proof is the answer's `csrf_token`, because a page cannot read another host's cookie |
+    /// | of two sites (`shop.example`, `api.example`) | yes | no: all of them are `SameSite` |
+    ///
+    /// Answers need CORS headers besides, from a layer outside; for cookies with
+    /// `Access-Control-Allow-Credentials`, and the request is made with `credentials: "include"`.
+    ///
+    /// # Security
+    ///
+    /// A page there can do what a page of yours can. Name no origin that others publish under.
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
+        self.trusted.push(origin.into());
         self
     }
 
@@ -89,7 +111,7 @@ where
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: the origin or the path, see [`CookieNames::new`]; or the issuer
+    /// [`ConfigError::Invalid`]: an origin or the path, see [`CookieNames::new`]; or the issuer
     /// has keys that cannot verify.
     pub fn build(self) -> Result<AuthEndpoints<S, G, U, T>, ConfigError> {
         let cookies = match &self.origin {
@@ -100,12 +122,19 @@ where
         let proofs = CsrfProofs::new(&self.secret);
         let extractor = cookies.as_ref().map(|cookies| {
             let cookie = Cookie::new(cookies.access()).public_origin(cookies.origin());
-            cookie.csrf_proofs(proofs.clone())
+            let trusting =
+                |cookie: Cookie, names: &CookieNames| cookie.trusted_origin(names.origin());
+            trusted
+                .iter()
+                .fold(cookie, trusting)
+                .csrf_proofs(proofs.clone())
         });
         Ok(AuthEndpoints::from(Inner {
             verifier: issuer.verifier().no_cache().build()?,
             expired: issuer
                 .verifier()
+        let trusted = self.trusted.iter().map(|origin| trusted(origin));
+        let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
                 .no_cache()
                 .conversation_tokens()
                 .dangerous_ignore_expiry()
@@ -129,3 +158,11 @@ impl<S, G, U, T> std::fmt::Debug for AuthEndpointsBuilder<S, G, U, T> {
             .finish_non_exhaustive()
     }
 }
+/// An origin that could have cookies of its own, in the form in which browsers write it.
+fn trusted(origin: &str) -> Result<CookieNames, ConfigError> {
+    CookieNames::new(origin, "/").map_err(|error| match error {
+        ConfigError::Invalid { problem, .. } => ConfigError::invalid("a trusted origin", problem),
+        other => other,
+    })
+}
+

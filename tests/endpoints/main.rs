@@ -13,6 +13,7 @@ mod bodies;
 mod cookies;
 mod guests;
 mod logout;
+mod origins;
 mod settings;
 mod sign_in;
 mod support;

@@ -1,0 +1,105 @@
+//! Pages of other origins that were named, and of those that were not.
+
+use http::HeaderValue;
+use serde_json::{Value, json};
+use tower_jwt_auth::{
+    ConfigError,
+    endpoints::AuthEndpoints,
+    login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
+    secret::SecretKey,
+};
+
+use crate::support::{Answer, Browser, ORIGIN, Server, ada, json as post};
+
+const OURS: &str = "https://www.app.example";
+
+/// With pages at these origins as well.
+async fn server(trusted: &[&str]) -> Result<Server, ConfigError> {
+    let mut server = Server::start().await;
+    let secret = SecretKey::generate();
+    let cheap = Argon2Cost::dangerous_custom(16, 1, 1)?;
+    let login = Login::builder(server.users.clone(), MemoryThrottle::new(), secret.clone())
+        .hasher(PasswordHasher::builder().cost(cheap).build()?)
+        .build();
+    let mut builder =
+        AuthEndpoints::builder(server.sessions.clone(), login, secret).public_origin(ORIGIN);
+    for origin in trusted {
+        builder = builder.trusted_origin(*origin);
+    }
+    server.endpoints = builder.build()?;
+    Ok(server)
+}
+
+/// As a page of that origin sends it, with the cookies and the proof that it was given.
+async fn send(
+    server: &Server,
+    path: &str,
+    body: &Value,
+    (origin, site): (&'static str, &'static str),
+    (browser, proof): (&Browser, &str),
+) -> Answer {
+    let mut request = browser.dress(post(path, body));
+    let headers = request.headers_mut();
+    headers.insert("origin", HeaderValue::from_static(origin));
+    headers.insert("sec-fetch-site", HeaderValue::from_static(site));
+    headers.insert("x-csrf-token", proof.parse().unwrap());
+    if browser.cookies.is_empty() {
+        headers.remove("cookie");
+    }
+    server.send(request).await
+}
+
+#[tokio::test]
+async fn n4_a_page_of_a_trusted_origin_signs_in_and_refreshes() {
+    // Browsers write it without a slash and in lower case.
+    let server = server(&["https://WWW.app.example/"]).await.unwrap();
+    let nothing = json!({});
+    for (sender, status) in [
+        ((OURS, "same-site"), 200),
+        (("https://evil.app.example", "same-site"), 403),
+        (("http://www.app.example", "cross-site"), 403),
+        (("null", "cross-site"), 403),
+    ] {
+        let mut browser = Browser::default();
+        let path = "login?transport=cookie";
+        let answer = send(&server, path, &ada(), sender, (&browser, "")).await;
+        assert_eq!(answer.status, status, "{sender:?}: {answer:?}");
+        if status != 200 {
+            continue;
+        }
+        // The cookie with the proof is of another host: the page has the answer's.
+        let proof = answer.text("csrf_token");
+        browser.keep(&answer);
+        for (sender, proof, status) in [
+            (sender, "", 403),
+            (("https://evil.app.example", "same-site"), &*proof, 403),
+            (sender, &*proof, 200),
+        ] {
+            let answer = send(&server, "refresh", &nothing, sender, (&browser, proof)).await;
+            assert_eq!(answer.status, status, "{sender:?}: {answer:?}");
+        }
+    }
+    // Of another site no cookie comes along; tokens in bodies do.
+    let nobody = Browser::default();
+    let sender = (OURS, "cross-site");
+    let tokens = send(&server, "login", &ada(), sender, (&nobody, "")).await;
+    assert_eq!(tokens.status, 200, "{tokens:?}");
+    let body = json!({ "refresh_token": tokens.refresh() });
+    let fresh = send(&server, "refresh", &body, sender, (&nobody, "")).await;
+    assert_eq!(fresh.status, 200, "{fresh:?}");
+}
+
+#[tokio::test]
+async fn an_origin_that_no_browser_writes_is_refused() {
+    for origin in [
+        "www.app.example",
+        "http://www.app.example",
+        "https://www.app.example/login",
+        "null",
+        "*",
+        "",
+    ] {
+        let error = server(&[origin]).await.map(drop).unwrap_err().to_string();
+        assert!(error.starts_with("a trusted origin: "), "{origin}: {error}");
+    }
+}

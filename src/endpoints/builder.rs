@@ -87,6 +87,16 @@ where
     }
 
     /// Lets anybody register; off by default.
+    ///
+    /// # Security
+    ///
+    /// - Each registration costs a hash of the password and a row, and no counter of guesses holds it
+    ///   up: put a [`RateLimitLayer`](crate::rate_limit::RateLimitLayer) around `POST register`, ten
+    ///   an hour and network for example.
+    /// - 409 tells whoever asks that somebody has an account under that name, which a login never does.
+    ///   Where that must not be known, leave this off, and let people register by a letter to their
+    ///   address that says the same in both cases.
+    /// - Nobody proves that the address is theirs. Do not take a name for one until they did.
     pub fn registration(mut self, open: bool) -> Self {
         self.registration = open;
         self
@@ -118,6 +128,8 @@ where
             Some(origin) => Some(CookieNames::new(origin, &self.path)?),
             None => None,
         };
+        let trusted = self.trusted.iter().map(|origin| trusted(origin));
+        let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
         let issuer = self.sessions.issuer();
         let proofs = CsrfProofs::new(&self.secret);
         let extractor = cookies.as_ref().map(|cookies| {
@@ -133,8 +145,6 @@ where
             verifier: issuer.verifier().no_cache().build()?,
             expired: issuer
                 .verifier()
-        let trusted = self.trusted.iter().map(|origin| trusted(origin));
-        let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
                 .no_cache()
                 .conversation_tokens()
                 .dangerous_ignore_expiry()
@@ -152,12 +162,6 @@ where
     }
 }
 
-impl<S, G, U, T> std::fmt::Debug for AuthEndpointsBuilder<S, G, U, T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuthEndpointsBuilder")
-            .finish_non_exhaustive()
-    }
-}
 /// An origin that could have cookies of its own, in the form in which browsers write it.
 fn trusted(origin: &str) -> Result<CookieNames, ConfigError> {
     CookieNames::new(origin, "/").map_err(|error| match error {
@@ -166,3 +170,9 @@ fn trusted(origin: &str) -> Result<CookieNames, ConfigError> {
     })
 }
 
+impl<S, G, U, T> std::fmt::Debug for AuthEndpointsBuilder<S, G, U, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthEndpointsBuilder")
+            .finish_non_exhaustive()
+    }
+}

@@ -25,6 +25,88 @@
 //! Errors are those of RFC 6749 §5.2. A client signs its user out on `invalid_grant` alone; a 429
 //! and a 503 say when to try again, and leave tokens and cookies as they are.
 //!
+//! # Examples
+//!
+//! A login server and an API beside it, in memory. A database is another
+//! [store](crate::store); [`AuthSettings`](crate::settings::AuthSettings) reads from the environment what
+//! is made up here, and the example `auth_server` is such a server in full.
+//!
+//! ```
+//! # #[cfg(not(all(feature = "aws-lc-rs", feature = "axum")))]
+//! # fn main() {}
+//! # #[cfg(all(feature = "aws-lc-rs", feature = "axum"))]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! use axum::{Router, body::{self, Body}, routing::get};
+//! use http::{Request, StatusCode, header::{AUTHORIZATION, CONTENT_TYPE}};
+//! use tower::ServiceExt;
+//! use tower_jwt_auth::{
+//!     JwtAuthLayer, Principal,
+//!     endpoints::AuthEndpoints,
+//!     extract::Bearer,
+//!     issue::{KeyRing, TokenIssuer},
+//!     key::{Algorithm, SigningKey},
+//!     login::{Login, UserGrants},
+//!     secret::SecretKey,
+//!     session::Sessions,
+//!     store::MemoryStore,
+//! };
+//!
+//! let origin = "https://app.example";
+//! let store = MemoryStore::new();
+//! let secret = SecretKey::generate(); // one for all processes: "…".parse()
+//! let key = SigningKey::generate(Algorithm::EdDsa)?; // likewise: SigningKey::from_pem
+//! let issuer = TokenIssuer::builder(KeyRing::new(key)?).issuer(origin).audience(origin).build()?;
+//! let verifier = issuer.verifier().build()?;
+//! let revoked = store.revocations()?;
+//! revoked.loaded(Duration::from_secs(5)).await;
+//!
+//! let sessions = Sessions::builder(issuer, store.clone())
+//!     .secret(secret.clone())
+//!     .revocation(revoked.clone()) // what ends here is refused here at once
+//!     .grant_source(UserGrants::new(store.clone()))
+//!     .build()?;
+//! let login = Login::builder(store.clone(), store, secret.clone()).build();
+//! let endpoints = AuthEndpoints::builder(sessions, login, secret)
+//!     .public_origin(origin)
+//!     .registration(true)
+//!     .build()?;
+//!
+//! let cookie = endpoints.cookie().ok_or("no public origin")?;
+//! let auth = JwtAuthLayer::new(verifier).extract((Bearer::new(), cookie)).revocation(revoked);
+//! let me = get(async |caller: Principal| caller.subject().unwrap_or_default().to_owned());
+//! let app = Router::new()
+//!     .route("/me", me)
+//!     .route_layer(auth)
+//!     .route_service("/.well-known/{*document}", endpoints.well_known())
+//!     .nest_service("/api/auth", endpoints);
+//!
+//! let ada = r#"{"email":"ada@example.org","password":"a long password"}"#;
+//! let register = Request::post("/api/auth/register").header(CONTENT_TYPE, "application/json");
+//! let answer = app.clone().oneshot(register.body(Body::from(ada))?).await?;
+//! assert_eq!(answer.status(), StatusCode::CREATED);
+//! let tokens = body::to_bytes(answer.into_body(), 10_000).await?;
+//! let tokens: serde_json::Value = serde_json::from_slice(&tokens)?;
+//! let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap_or_default());
+//!
+//! for (method, path, status) in [
+//!     ("GET", "/me", StatusCode::OK),
+//!     ("POST", "/api/auth/logout", StatusCode::NO_CONTENT),
+//!     ("GET", "/me", StatusCode::UNAUTHORIZED),
+//! ] {
+//!     let request = Request::builder().method(method).uri(path).header(AUTHORIZATION, &bearer);
+//!     let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
+//!     assert_eq!(answer.status(), status, "{path}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In front of real clients it also has to know which network an attempt comes from:
+//! [`AuthEndpointsBuilder::clients`].
+//!
 //! # Security
 //!
 //! - Every answer is `no-store`.

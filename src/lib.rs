@@ -1,8 +1,9 @@
 //! Tower middleware that verifies JWT bearer tokens, puts the claims into request extensions and
 //! guards roles; and, on the issuing side, logs users in, issues and rotates tokens and revokes them.
 //!
-//! It works in any tower or hyper stack: axum, tonic, warp, plain hyper, a proxy. Nothing is boxed,
-//! nothing is cloned for a request, keys are prepared once.
+//! It works in any tower or hyper stack: axum, tonic, warp, plain hyper, a proxy. Keys are prepared once, a
+//! token that came before is found again as a whole, and no future is boxed on the way of a request
+//! through [`JwtAuthLayer`] and [`RoleGuardLayer`].
 //!
 //! ```
 //! # #[cfg(not(feature = "aws-lc-rs"))]
@@ -44,7 +45,7 @@
 //! | `tracing` | causes of refusals as `tracing` events |
 //! | `rate-limit` | limits on how often a client may ask |
 //! | `metrics` | what happened, as counters of the `metrics` facade |
-//! | `sqlite`, `postgres` | stores for sessions and revocations, over sqlx; needs Rust 1.94 |
+//! | `sqlite`, `postgres` | stores for sessions, users, API keys, guests, revocations, over sqlx; needs Rust 1.94 |
 //! | `redis` | the same in Redis |
 //! | `test-util` | clock, keys, tokens and callers for tests |
 //! | `full` | all but `rust-crypto` and `test-util` |

@@ -18,7 +18,7 @@ use crate::{
     key::Algorithm,
 };
 
-/// Builds a [`Verifier`]. Mistakes in the input are reported by [`build`](Self::build).
+/// Builds a [`Verifier`](super::Verifier). Mistakes in the input are reported by [`build`](Self::build).
 #[must_use = "nothing is verified before `build` is called"]
 pub struct VerifierBuilder<C = Claims> {
     keys: Result<Keys, ConfigError>,
@@ -245,9 +245,9 @@ impl<C: 'static> VerifierBuilder<C> {
     ///
     /// A token that comes again is found as a whole and not verified again, while its time lasts and
     /// while its key is one of the source's; requests with one token share one [`Verified`]. Tokens
-    /// over 4 KiB are not remembered, nor are those whose [`KeySource`] says nothing of its
-    /// [`generation`](KeySource::generation). What it takes in memory, and what becomes of expired
-    /// tokens, stands in [the manual](crate::manual::remembered).
+    /// over 4 KiB are not remembered, nor are those whose [`KeySource`](crate::key::KeySource) says
+    /// nothing of its [`generation`](crate::key::KeySource::generation). What it takes in memory, and
+    /// what becomes of expired tokens, stands in [the manual](crate::manual::remembered).
     pub fn cache(mut self, tokens: usize) -> Self {
         self.cache = tokens;
         self

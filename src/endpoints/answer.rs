@@ -61,6 +61,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
     }
 
+    /// Two cookies of one name, of which only one can be ours (cookie tossing).
+    pub(super) fn planted() -> Self {
+        Self::invalid_request("A cookie is there twice")
+    }
+
     pub(super) fn invalid_grant(description: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_grant", description)
     }

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use cookie::{Cookie, SameSite};
-use http::{
-    HeaderMap, HeaderValue,
-    header::{COOKIE, SET_COOKIE},
-};
+use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 
 use super::answer::{Answer, Refusal};
-use crate::{error::ConfigError, session::TokenPair};
+use crate::{error::ConfigError, extract::cookies, session::TokenPair};
 
 /// The cookies of one site: their names, where they go, whether over TLS alone.
 ///
@@ -111,23 +108,19 @@ impl CookieNames {
     }
 
     /// The value of a cookie; an error where there are two of the name, because one is planted.
-    pub(super) fn value<'h>(
-        &self,
-        headers: &'h HeaderMap,
-        kind: Kind,
-    ) -> Result<Option<String>, Refusal> {
-        let name = self.name(kind);
-        let lines = headers.get_all(COOKIE).iter();
-        let lines = lines.filter_map(|line: &'h HeaderValue| line.to_str().ok());
-        let mut values = lines
-            .flat_map(Cookie::split_parse)
-            .filter_map(Result::ok)
-            .filter(|cookie| cookie.name() == name && !cookie.value().is_empty())
-            .map(|cookie| cookie.value().to_owned());
+    pub(super) fn value(&self, headers: &HeaderMap, kind: Kind) -> Result<Option<String>, Refusal> {
+        let mut values = self.values(headers, kind);
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Refusal::invalid_request("A cookie is there twice")),
+            (_, Some(_)) => Err(Refusal::planted()),
             (value, None) => Ok(value),
         }
+    }
+
+    /// The values of a cookie, of which all but one are planted. Empty ones are none.
+    pub(super) fn values(&self, headers: &HeaderMap, kind: Kind) -> impl Iterator<Item = String> {
+        let values = cookies(headers, self.name(kind)).filter(|value| !value.is_empty());
+        // What is not of ASCII is nothing of ours, and is no more so with other characters in it.
+        values.map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
     /// Sets the cookies of a session.

@@ -54,7 +54,10 @@ where
     /// unknown ones are fine: whoever signs out wants to be out.
     async fn end_this(&self, parts: &Parts, fields: &Fields) -> Result<(), Refusal> {
         if let Some((token, _)) = self.refresh_token(parts, fields)? {
-            return Ok(self.sessions.revoke_token(&token).await?);
+            // A planted one must not stand in the way of the access token.
+            if self.sessions.session_of(&token).is_some() {
+                return Ok(self.sessions.revoke_token(&token).await?);
+            }
         }
         let caller = self.presented(parts, &self.expired)?;
         let caller = caller.filter(|caller| caller.conversation().is_none());

@@ -111,7 +111,8 @@
 //!
 //! - Every answer is `no-store`.
 //! - A cookie counts only with the CSRF rules of [`extract::Cookie`](crate::extract::Cookie); a
-//!   refresh and a logout by cookie need the session's proof in `X-CSRF-Token` besides.
+//!   refresh and a logout by cookie need the session's proof in `X-CSRF-Token` besides. Of several
+//!   refresh cookies the one that is proved counts: another host of the domain can set more.
 //! - A failed refresh never deletes a cookie: of two tabs the loser would throw away the winner's.
 
 mod answer;

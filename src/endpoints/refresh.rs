@@ -10,8 +10,7 @@ use super::{
     service::Inner,
 };
 use crate::{
-    extract::{CSRF_HEADER, Sender},
-    head::RequestHead,
+    extract::CSRF_HEADER,
     login::{ThrottleStore, UserStore},
     refresh::SessionStore,
     session::GrantSource,
@@ -33,7 +32,7 @@ where
         Ok(self.hand_over(StatusCode::OK, &tokens, transport))
     }
 
-    /// The refresh token of a request, and where it was: in the body or in the cookie, not in both.
+    /// The refresh token of a request, and where it was: in the body or in a cookie, not in both.
     pub(super) fn refresh_token(
         &self,
         parts: &Parts,
@@ -41,36 +40,44 @@ where
     ) -> Result<Option<(String, Transport)>, Refusal> {
         // Clients of simplejwt call it `refresh`.
         let body = fields.one_of(&["refresh_token", "refresh"])?;
-        let cookie = self.cookie_value(&parts.headers, Kind::Refresh)?;
-        match (body, cookie) {
-            (Some(_), Some(_)) => Err(Refusal::invalid_request("Two refresh tokens")),
-            (Some(token), None) => Ok(Some((token.to_owned(), Transport::Body))),
-            (None, Some(token)) => {
-                self.refuse_forged(parts, self.sessions.session_of(&token))?;
+        let names = self.cookies.iter();
+        let cookies = names.flat_map(|names| names.values(&parts.headers, Kind::Refresh));
+        let cookies: Vec<String> = cookies.collect();
+        match (body, cookies.is_empty()) {
+            (Some(_), false) => Err(Refusal::invalid_request("Two refresh tokens")),
+            (Some(token), true) => Ok(Some((token.to_owned(), Transport::Body))),
+            (None, false) => {
+                let token = self.own(parts, cookies)?;
                 Ok(Some((token, Transport::Cookie)))
             }
-            (None, None) => Ok(None),
+            (None, true) => Ok(None),
         }
     }
 
     /// A cookie counts where the request comes from this site *and* proves that it knows the
-    /// session of the very cookie, so that a tossed one fails.
-    fn refuse_forged(&self, parts: &Parts, session: Option<SessionId>) -> Result<(), Refusal> {
-        let head = RequestHead::of_parts(parts);
-        let foreign = self
-            .extractor
-            .as_ref()
-            .is_some_and(|cookie| cookie.sender(head) == Sender::Foreign);
-        let proved = || {
+    /// session of the very cookie, so that a tossed one fails, and hides no other.
+    fn own(&self, parts: &Parts, mut cookies: Vec<String>) -> Result<String, Refusal> {
+        self.refuse_foreign(parts)?;
+        cookies.sort_unstable();
+        cookies.dedup();
+        let single = cookies.len() == 1;
+        let counts = |token: &String| match self.sessions.session_of(token) {
+            Some(session) => self.proves(parts, session),
             // What is no token of this server is refused as such, with nothing to protect.
-            let Some(session) = session else { return true };
-            let proof = only(&parts.headers);
-            proof.is_some_and(|proof| self.proofs.proves(&session.to_string(), proof))
+            None => single,
         };
-        if foreign || !proved() {
-            return Err(Refusal::cross_site());
+        let mut proved = cookies.into_iter().filter(counts);
+        match (proved.next(), proved.next()) {
+            (Some(token), None) => Ok(token),
+            (None, _) if single => Err(Refusal::cross_site()),
+            _ => Err(Refusal::planted()),
         }
-        Ok(())
+    }
+
+    /// Whether the request knows the proof of this session.
+    pub(super) fn proves(&self, parts: &Parts, session: SessionId) -> bool {
+        let proof = only(&parts.headers);
+        proof.is_some_and(|proof| self.proofs.proves(&session.to_string(), proof))
     }
 }
 

@@ -153,18 +153,6 @@ impl Cookie {
             }
         }
     }
-
-    /// The value of a `name=value` pair, where the name is ours.
-    fn value_of<'a>(&self, pair: &'a [u8]) -> Option<&'a [u8]> {
-        // Servers differ on white space around the name; none may see another cookie than this.
-        let value = trim(pair).strip_prefix(self.name.as_bytes())?;
-        let value = trim(trim(value).strip_prefix(b"=")?);
-        // RFC 6265 §4.1.1: the value may stand in quotes.
-        Some(match value {
-            [b'"', unquoted @ .., b'"'] => unquoted,
-            _ => value,
-        })
-    }
 }
 
 impl TokenExtractor for Cookie {
@@ -173,10 +161,7 @@ impl TokenExtractor for Cookie {
         let Some(clear) = &self.clear else {
             return Ok(None);
         };
-        let lines = head.headers().get_all(COOKIE).iter();
-        let mut values = lines
-            .flat_map(|line| pairs(line.as_bytes()))
-            .filter_map(|pair| self.value_of(pair));
+        let mut values = cookies(head.headers(), &self.name);
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
             // One of them is planted (cookie tossing).
@@ -191,7 +176,7 @@ impl TokenExtractor for Cookie {
     }
 
     fn strip(&self, headers: &mut HeaderMap, _: &mut Uri) {
-        let ours = |pair: &&[u8]| self.clear.is_some() && self.value_of(pair).is_some();
+        let ours = |pair: &&[u8]| self.clear.is_some() && value_of(pair, &self.name).is_some();
         let mut lines = headers.get_all(COOKIE).iter();
         if !lines.any(|line| pairs(line.as_bytes()).any(|pair| ours(&pair))) {
             return;
@@ -217,8 +202,31 @@ impl TokenExtractor for Cookie {
     }
 }
 
+/// The values of all cookies of this name, over all `Cookie` lines.
+///
+/// They are read as bytes: what another host of the domain has set may be of any, and must not hide
+/// ours, which stand on the same line.
+pub(crate) fn cookies<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+    let lines = headers.get_all(COOKIE).iter();
+    lines
+        .flat_map(|line| pairs(line.as_bytes()))
+        .filter_map(move |pair| value_of(pair, name))
+}
+
 fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| *byte == b';')
+}
+
+/// The value of a `name=value` pair, where the name is this one.
+fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    // Servers differ on white space around the name; none may see another cookie than this.
+    let value = trim(pair).strip_prefix(name.as_bytes())?;
+    let value = trim(trim(value).strip_prefix(b"=")?);
+    // RFC 6265 §4.1.1: the value may stand in quotes.
+    Some(match value {
+        [b'"', unquoted @ .., b'"'] => unquoted,
+        _ => value,
+    })
 }
 
 /// The `Set-Cookie` value that removes the cookie; none for a name that is no token.

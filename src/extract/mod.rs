@@ -58,8 +58,6 @@ use crate::{
 };
 
 pub(crate) use self::bearer::is_b64token;
-#[cfg(feature = "endpoints")]
-pub(crate) use self::site::Sender;
 pub use self::{
     bearer::Bearer,
     cookie::Cookie,
@@ -68,6 +66,8 @@ pub use self::{
     query::Query,
     websocket::WebSocketProtocol,
 };
+#[cfg(feature = "endpoints")]
+pub(crate) use self::{cookie::cookies, site::Sender};
 
 /// Finds the credential of a request.
 ///

@@ -167,24 +167,31 @@ async fn n2_n3_n4_n8_another_sites_page_gets_nowhere_with_cookies() {
 }
 
 #[tokio::test]
-async fn n9_a_cookie_that_is_there_twice_counts_for_nothing() {
+async fn n9_a_cookie_that_is_there_twice_counts_where_it_is_proved() {
     let server = Server::start(&[SEEDS, PUBLIC]);
     let (mut browser, _) = Browser::sign_in(&server).await;
     let (other, _) = Browser::sign_in(&server).await;
-    for name in ["__Host-at", "__Secure-rt"] {
+    let proof = browser.value("__Host-csrf").to_owned();
+    let proved = [OURS[0], ("x-csrf-token", &*proof)];
+    let refresh = "/api/auth/refresh";
+    for (name, path, headers) in [
+        ("__Host-at", "/api/me", &proved[..]),
+        ("__Secure-rt", refresh, OURS),
+    ] {
         let planted = (name.to_owned(), other.value(name).to_owned());
         browser.cookies.push(planted);
-        let proof = browser.value("__Host-csrf").to_owned();
-        let headers = [OURS[0], ("x-csrf-token", &*proof)];
-        let path = if name == "__Host-at" {
-            "/api/me"
-        } else {
-            "/api/auth/refresh"
-        };
-        let answer = browser.send(Method::POST, path, &headers).await;
+        let answer = browser.send(Method::POST, path, headers).await;
         assert_eq!(answer.status, 400, "{name}: {answer:?}");
         browser.cookies.pop();
     }
+    // A sister domain can set a refresh cookie, and must not keep anybody from refreshing.
+    let planted = other.value("__Secure-rt").to_owned();
+    let cookie = |value: String| ("__Secure-rt".to_owned(), value);
+    browser.cookies.insert(0, cookie(planted));
+    let answer = browser.send(Method::POST, refresh, &proved).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let session = answer.json()["csrf_token"].clone();
+    assert_eq!(session.as_str(), Some(&*proof), "our session, not theirs");
 }
 
 #[tokio::test]

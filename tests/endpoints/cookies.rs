@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
+use bytes::Bytes;
+use http::{HeaderValue, Request};
+use http_body_util::Full;
 use serde_json::json;
 
 use crate::support::{Browser, Server, ada, json as post};
@@ -201,15 +203,109 @@ async fn two_credentials_are_one_too_many() {
     let token = server.sign_in().await.refresh();
     let request = browser.dress(post("refresh", &json!({ "refresh_token": token })));
     server.send(request).await.is(400, "invalid_request");
-    let mut request = browser.request("refresh");
-    let twice = format!(
-        "__Secure-rt=x; {}",
-        request.headers()["cookie"].to_str().unwrap()
-    );
+}
+
+/// Sends these cookies and the proof of this session, from the site's own page.
+fn with(path: &str, lines: &[&[u8]], proof: &str) -> Request<Full<Bytes>> {
+    let mut request = post(path, &json!({}));
+    let headers = request.headers_mut();
+    for line in lines {
+        headers.append("cookie", HeaderValue::from_bytes(line).unwrap());
+    }
+    headers.insert("x-csrf-token", proof.try_into().unwrap());
+    let own = HeaderValue::from_static("same-origin");
+    headers.insert("sec-fetch-site", own);
     request
-        .headers_mut()
-        .insert("cookie", twice.try_into().unwrap());
-    server.send(request).await.is(400, "invalid_request");
+}
+
+/// A sister domain can set a cookie of any value for all of them.
+#[tokio::test]
+async fn a_neighbours_cookie_of_other_bytes_hides_none_of_ours() {
+    let server = Server::start().await;
+    for other in ["x=é".as_bytes(), b"x=\xFF", b"\xFF", b"=; ;;x"] {
+        // The access cookie has reached its end; its token has not.
+        let browser = server.browser().await;
+        let (token, proof) = (
+            &browser.cookies["__Secure-rt"],
+            &browser.cookies["__Host-csrf"],
+        );
+        let ours = format!("__Secure-rt={token}");
+        let line = [other, b"; ", ours.as_bytes(), b"; ", other].concat();
+        let refreshed = server.send(with("refresh", &[&line], proof)).await;
+        assert_eq!(refreshed.status, 200, "{other:?} {refreshed:?}");
+        let ended = server.send(with("logout", &[&line], proof)).await;
+        assert_eq!(ended.status, 204);
+        let access = &browser.cookies["__Host-at"];
+        assert!(!server.is_alive(access).await, "{other:?}");
+    }
+}
+
+/// So it can set another refresh cookie, which must not keep anybody from signing out.
+#[tokio::test]
+async fn n8_of_several_refresh_cookies_the_one_that_is_proved_counts() {
+    let server = Server::start().await;
+    let theirs = server.browser().await;
+    let planted = &theirs.cookies["__Secure-rt"];
+    for planted in [&**planted, "rt1_garbage", "x", "é"] {
+        for order in 0..3 {
+            let browser = server.browser().await;
+            let proof = &browser.cookies["__Host-csrf"];
+            let ours = format!("__Secure-rt={}", browser.cookies["__Secure-rt"]);
+            let planted = format!("__Secure-rt={planted}");
+            let line = match order {
+                0 => format!("{ours}; {planted}"),
+                1 => format!("{planted}; {ours}"),
+                _ => ours.clone(),
+            };
+            let more = match order {
+                2 => planted.as_bytes(),
+                _ => b"a=b",
+            };
+            let lines = [line.as_bytes(), more];
+            let refreshed = server.send(with("refresh", &lines, proof)).await;
+            assert_eq!(refreshed.status, 200, "{planted} {order} {refreshed:?}");
+
+            for proof in ["", "AAAA"] {
+                for path in ["refresh", "logout"] {
+                    let refused = server.send(with(path, &lines, proof)).await;
+                    refused.is(400, "invalid_request");
+                }
+            }
+            let access = &browser.cookies["__Host-at"];
+            assert!(server.is_alive(access).await);
+            let ended = server.send(with("logout", &lines, proof)).await;
+            assert_eq!(ended.status, 204, "{planted} {order}");
+            assert!(!server.is_alive(access).await, "{planted} {order}");
+        }
+    }
+    assert!(server.is_alive(&theirs.cookies["__Host-at"]).await);
+
+    // Alone it does not hide the access token.
+    let browser = server.browser().await;
+    let (access, proof) = (
+        &browser.cookies["__Host-at"],
+        &browser.cookies["__Host-csrf"],
+    );
+    let line = format!("__Secure-rt=x; __Host-at={access}");
+    let ended = server.send(with("logout", &[line.as_bytes()], proof)).await;
+    assert_eq!(ended.status, 204);
+    assert!(!server.is_alive(access).await);
+
+    // Two tokens of one session: the proof is of either, and one of them may be spent.
+    let mut browser = server.browser().await;
+    let old = format!("__Secure-rt={}", browser.cookies["__Secure-rt"]);
+    server.advance(Duration::from_secs(60));
+    let refreshed = server.send(browser.request("refresh")).await;
+    browser.keep(&refreshed);
+    let new = format!("__Secure-rt={}", browser.cookies["__Secure-rt"]);
+    let proof = &browser.cookies["__Host-csrf"];
+    let lines = [old.as_bytes(), new.as_bytes()];
+    let refused = server.send(with("refresh", &lines, proof)).await;
+    refused.is(400, "invalid_request");
+    assert!(server.is_alive(&browser.cookies["__Host-at"]).await);
+    let lines = [new.as_bytes(), new.as_bytes()];
+    let refreshed = server.send(with("refresh", &lines, proof)).await;
+    assert_eq!(refreshed.status, 200, "{refreshed:?}");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use zeroize::Zeroize;
 
 use super::answer::Refusal;
 
-/// The members of a JSON object or the fields of a form; each at most once (RFC 6749 §3.2).
+/// The members of a JSON object or the fields of a form; each at most once (RFC 6749 §3.2), and 32
+/// at most.
 ///
 /// Passwords and tokens are among them, so they are wiped when they are dropped.
 #[derive(Default)]
@@ -64,7 +65,8 @@ impl Fields {
     }
 
     fn add(&mut self, name: String, value: String) -> Option<()> {
-        if self.get(&name).is_some() {
+        // Each is compared with all before it, and a body has room for thousands.
+        if self.0.len() == MAX_FIELDS || self.get(&name).is_some() {
             return None;
         }
         self.0.push((name, value));
@@ -148,3 +150,5 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 const MAX_BYTES: usize = 16 * 1024;
+/// More than any endpoint knows, with room for what a client's library adds.
+const MAX_FIELDS: usize = 32;

@@ -19,8 +19,9 @@
 //! A login and a registration with `"link": true` and the token of a guest, in the header or the cookie,
 //! keep what the guest had: [`session::Guests`](crate::session::Guests). Ask the person first.
 //!
-//! Bodies are JSON or forms. With `transport=cookie`, in the query or the body, the tokens go into
-//! cookies ([`CookieNames`]) instead of the answer; a refresh by cookie answers by cookie.
+//! Bodies are JSON or forms, of 16 KiB and 32 fields at most. With `transport=cookie`, in the query or
+//! the body, the tokens go into cookies ([`CookieNames`]) instead of the answer; a refresh by cookie
+//! answers by cookie.
 //!
 //! Errors are those of RFC 6749 §5.2. A client signs its user out on `invalid_grant` alone; a 429
 //! and a 503 say when to try again, and leave tokens and cookies as they are.

@@ -59,6 +59,27 @@ async fn bodies_that_are_neither_json_nor_a_form_are_refused() {
     server.send(untyped).await.is(415, "invalid_request");
 }
 
+/// Each field is compared with those before it, so that there may not be any number of them.
+#[tokio::test]
+async fn a_body_of_too_many_fields_is_refused() {
+    let server = Server::start().await;
+    for (others, status) in [(30, 200), (31, 400), (1000, 400)] {
+        let mut fields = ada();
+        let mut pairs = format!(
+            "email=ada%40example.org&password={}",
+            PASSWORD.replace(' ', "+")
+        );
+        for n in 0..others {
+            fields[format!("f{n}")] = "x".into();
+            pairs.push_str(&format!("&f{n}=x"));
+        }
+        for request in [post("login", &fields), form("login", &pairs)] {
+            let answer = server.send(request).await;
+            assert_eq!(answer.status, status, "{others} {answer:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn unknown_routes_and_methods_are_told_apart() {
     let server = Server::start().await;

@@ -73,7 +73,7 @@ where
             if guests.is_alive(&caller).await? {
                 return self.as_it_is(parts, &caller);
             }
-            if self.caller(parts).await.is_ok() {
+            if self.session(&caller).await?.is_some() {
                 return Err(Refusal::invalid_request("Somebody is signed in"));
             }
         }

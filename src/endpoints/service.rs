@@ -155,10 +155,17 @@ where
     pub(super) async fn caller(&self, parts: &Parts) -> Result<Session, Refusal> {
         let caller = self.presented(parts, &self.verifier)?;
         let caller = caller.ok_or_else(Refusal::invalid_token)?;
-        let id = session_of(&caller).ok_or_else(Refusal::invalid_token)?;
+        let session = self.session(&caller).await?;
+        session.ok_or_else(Refusal::invalid_token)
+    }
+
+    /// The live session of a caller; an error where the store cannot say.
+    pub(super) async fn session(&self, caller: &Principal) -> Result<Option<Session>, Refusal> {
+        let Some(id) = session_of(caller) else {
+            return Ok(None);
+        };
         let session = self.sessions.find(id).await?;
-        let own = session.filter(|session| Some(session.subject()) == caller.subject());
-        own.ok_or_else(Refusal::invalid_token)
+        Ok(session.filter(|session| Some(session.subject()) == caller.subject()))
     }
 
     /// The caller by this verifier; `None` where there is no token that it accepts.

@@ -141,3 +141,17 @@ async fn a_guest_who_registers_keeps_its_subject_and_none_of_its_tokens() {
     assert_ne!(server.subject(&answer.access()), server.subject(&guest));
     assert!(server.is_alive(&guest).await);
 }
+
+/// It is not known then that nobody is signed in.
+#[tokio::test]
+async fn a_store_that_cannot_say_who_asks_starts_no_guest() {
+    let server = Server::start().await;
+    let user = server.sign_in().await.access();
+    let guest = server.post("guest", &json!({})).await.access();
+    server.blind();
+    for token in [user, guest] {
+        let answer = server.send(bearer(post("guest", &json!({})), &token)).await;
+        let answer = answer.is(503, "temporarily_unavailable");
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+}

@@ -11,6 +11,7 @@
 
 mod bodies;
 mod cookies;
+mod flaky;
 mod guests;
 mod logout;
 mod origins;

@@ -34,6 +34,8 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
+use crate::flaky::Flaky;
+
 pub(crate) const ISSUER: &str = "https://auth.example";
 pub(crate) const ORIGIN: &str = "https://app.example";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
@@ -87,16 +89,17 @@ impl UserStore for Users {
     }
 }
 
-type Endpoints = AuthEndpoints<MemoryStore, KeptGrants, Users, MemoryThrottle>;
+type Endpoints = AuthEndpoints<Flaky, KeptGrants, Users, MemoryThrottle>;
 
 /// The server.
 pub(crate) struct Server {
     pub(crate) clock: TestClock,
     pub(crate) users: Users,
     pub(crate) store: MemoryStore,
+    blind: Arc<AtomicBool>,
     pub(crate) verifier: Verifier<Claims>,
     pub(crate) endpoints: Endpoints,
-    pub(crate) sessions: Sessions<MemoryStore>,
+    pub(crate) sessions: Sessions<Flaky>,
 }
 
 impl Server {
@@ -117,7 +120,12 @@ impl Server {
             .build()
             .unwrap();
         let verifier = issuer.verifier().build().unwrap();
-        let sessions = Sessions::builder(issuer, store.clone())
+        let blind = Arc::<AtomicBool>::default();
+        let flaky = Flaky {
+            store: store.clone(),
+            blind: Arc::clone(&blind),
+        };
+        let sessions = Sessions::builder(issuer, flaky)
             .secret(secret.clone())
             .policy(RefreshPolicy::browser())
             .build()
@@ -151,6 +159,7 @@ impl Server {
             clock,
             users,
             store,
+            blind,
             verifier,
             sessions,
         }
@@ -158,6 +167,11 @@ impl Server {
 
     pub(crate) fn unplug_users(&self) {
         self.users.down.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on no session can be read.
+    pub(crate) fn blind(&self) {
+        self.blind.store(true, Ordering::Relaxed);
     }
 
     pub(crate) async fn send(&self, request: Request<Full<bytes::Bytes>>) -> Answer {

@@ -1,0 +1,113 @@
+//! A store whose reads fail when a test says so.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tower_jwt_auth::{
+    error::StoreError,
+    refresh::{
+        Creation, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        SessionStore,
+    },
+    session::{GuestLink, GuestPeek, GuestStore, Linking, NewGuest, PendingClaim},
+    store::MemoryStore,
+    token::SessionId,
+};
+
+#[derive(Clone)]
+pub(crate) struct Flaky {
+    pub(crate) store: MemoryStore,
+    /// Sessions cannot be read; all else goes on.
+    pub(crate) blind: Arc<AtomicBool>,
+}
+
+impl SessionStore for Flaky {
+    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+        self.store.create(session).await
+    }
+
+    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+        match self.blind.load(Ordering::Relaxed) {
+            true => Err(StoreError::unavailable("unplugged")),
+            false => self.store.peek(id).await,
+        }
+    }
+
+    async fn rotate(
+        &self,
+        id: SessionId,
+        presented: u64,
+        policy: RefreshPolicy,
+    ) -> Result<Option<Rotation>, StoreError> {
+        self.store.rotate(id, presented, policy).await
+    }
+
+    async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
+        self.store.confirm(id, generation).await
+    }
+
+    async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError> {
+        self.store.revoke(id, reason).await
+    }
+
+    async fn revoke_others(
+        &self,
+        subject: &str,
+        keep: SessionId,
+        reason: RevokeReason,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.store.revoke_others(subject, keep, reason).await
+    }
+
+    async fn revoke_all(&self, subject: &str, reason: RevokeReason) -> Result<u32, StoreError> {
+        self.store.revoke_all(subject, reason).await
+    }
+
+    async fn epoch(&self, subject: &str) -> Result<u32, StoreError> {
+        self.store.epoch(subject).await
+    }
+
+    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        self.store.list(subject).await
+    }
+
+    async fn purge(&self, limit: u32) -> Result<u64, StoreError> {
+        self.store.purge(limit).await
+    }
+}
+
+impl GuestStore for Flaky {
+    async fn create_guest(&self, guest: NewGuest) -> Result<bool, StoreError> {
+        self.store.create_guest(guest).await
+    }
+
+    async fn find_guest(&self, subject: &str) -> Result<Option<GuestPeek>, StoreError> {
+        self.store.find_guest(subject).await
+    }
+
+    async fn touch_guest(&self, subject: &str) -> Result<bool, StoreError> {
+        self.store.touch_guest(subject).await
+    }
+
+    async fn claim_guest(&self, link: GuestLink, user: &str) -> Result<Linking, StoreError> {
+        self.store.claim_guest(link, user).await
+    }
+
+    async fn promote_guest(&self, link: GuestLink) -> Result<Linking, StoreError> {
+        self.store.promote_guest(link).await
+    }
+
+    async fn due_claims(&self, limit: u32) -> Result<Vec<PendingClaim>, StoreError> {
+        self.store.due_claims(limit).await
+    }
+
+    async fn settle_claim(&self, guest: &str, user: &str) -> Result<bool, StoreError> {
+        self.store.settle_claim(guest, user).await
+    }
+
+    async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {
+        self.store.purge_guests(limit).await
+    }
+}

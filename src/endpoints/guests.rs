@@ -170,7 +170,8 @@ where
         Ok(json(StatusCode::OK, &body))
     }
 
-    fn bearer(&self, parts: &Parts) -> Result<Option<String>, Refusal> {
+    /// The token in the header, where it is there and not in a cookie.
+    pub(super) fn bearer(&self, parts: &Parts) -> Result<Option<String>, Refusal> {
         let bearer = Bearer::new();
         let found = bearer.extract(RequestHead::of_parts(parts))?;
         let text = found.map(|found| String::from_utf8(found.token().to_vec()));

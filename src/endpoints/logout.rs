@@ -27,7 +27,7 @@ where
         match fields.get("scope") {
             None | Some("device") => self.end_this(parts, fields).await?,
             Some("others") => {
-                let caller = self.caller(parts).await?;
+                let caller = self.leaver(parts).await?;
                 let reason = RevokeReason::Logout;
                 self.sessions
                     .revoke_others(caller.subject(), caller.id(), reason)
@@ -35,7 +35,7 @@ where
                 return Ok(empty(StatusCode::NO_CONTENT));
             }
             Some("all") => {
-                let caller = self.caller(parts).await?;
+                let caller = self.leaver(parts).await?;
                 let reason = RevokeReason::Logout;
                 self.sessions.revoke_all(caller.subject(), reason).await?;
             }
@@ -62,9 +62,26 @@ where
         let caller = self.presented(parts, &self.expired)?;
         let caller = caller.filter(|caller| caller.conversation().is_none());
         if let Some(session) = caller.as_ref().and_then(session_of) {
+            self.refuse_unproved(parts, session)?;
             self.sessions.revoke(session, RevokeReason::Logout).await?;
         }
         Ok(())
+    }
+
+    /// The caller, who may end other sessions too.
+    async fn leaver(&self, parts: &Parts) -> Result<Session, Refusal> {
+        let caller = self.caller(parts).await?;
+        self.refuse_unproved(parts, caller.id())?;
+        Ok(caller)
+    }
+
+    /// An access token in a cookie proves as little as a refresh token there: what ends sessions
+    /// needs the proof besides, wherever the request comes from.
+    fn refuse_unproved(&self, parts: &Parts, session: SessionId) -> Result<(), Refusal> {
+        match self.bearer(parts)?.is_some() || self.proves(parts, session) {
+            true => Ok(()),
+            false => Err(Refusal::cross_site()),
+        }
     }
 
     /// RFC 7009. Either token of a session ends the session, and with it the other (§2.1).

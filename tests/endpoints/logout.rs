@@ -293,3 +293,40 @@ async fn a_token_for_one_conversation_neither_lists_nor_ends_its_owners_sessions
     answer.is(400, "unsupported_token_type");
     assert!(server.is_alive(&tokens.access()).await);
 }
+
+/// Decision 38: also where the browser says that the request comes from this site.
+#[tokio::test]
+async fn n8_every_logout_by_cookie_needs_the_sessions_own_proof() {
+    let server = Server::start().await;
+    let other = server.browser().await;
+    for scope in ["device", "others", "all"] {
+        let mut browser = server.browser().await;
+        // With it the scope `device` does not look at the access token.
+        browser.cookies.remove("__Secure-rt");
+        let access = browser.cookies["__Host-at"].clone();
+        let ask = || browser.dress(post("logout", &json!({ "scope": scope })));
+        let mut bare = ask();
+        bare.headers_mut().remove("x-csrf-token");
+        let mut foreign = ask();
+        let theirs = other.cookies["__Host-csrf"].clone();
+        let theirs = theirs.try_into().unwrap();
+        foreign.headers_mut().insert("x-csrf-token", theirs);
+        let mut masked = ask();
+        masked.headers_mut().remove("x-csrf-token");
+        let basic = http::HeaderValue::from_static("Basic YTpi");
+        masked.headers_mut().insert("authorization", basic);
+        for request in [bare, foreign, masked] {
+            let refused = server.send(request).await.is(403, "access_denied");
+            assert!(refused.cookies().is_empty(), "{scope}");
+        }
+        assert!(server.is_alive(&access).await, "{scope}");
+        let kept = server.sign_in().await.access();
+        assert_eq!(server.send(ask()).await.status, 204, "{scope}");
+        assert_eq!(server.is_alive(&access).await, scope == "others");
+        assert_eq!(server.is_alive(&kept).await, scope == "device");
+    }
+    // A header is sent by nobody but its owner.
+    let token = server.sign_in().await.access();
+    let all = post("logout", &json!({ "scope": "all" }));
+    assert_eq!(server.send(bearer(all, &token)).await.status, 204);
+}

@@ -87,8 +87,7 @@ where
         let guest = guests.start(start).await?;
         let mut answer = self.hand_over(StatusCode::OK, guest.tokens(), transport);
         if let (Some(cookies), Some(device)) = (&self.cookies, guest.device()) {
-            let age = guest.tokens().refresh_expires_in();
-            cookies.set(&mut answer, Kind::Guest, device.expose(), age);
+            cookies.set(&mut answer, Kind::Guest, device.expose(), guest.lifetime());
         }
         Ok(answer)
     }

@@ -142,6 +142,23 @@ async fn a_guest_who_registers_keeps_its_subject_and_none_of_its_tokens() {
     assert!(server.is_alive(&guest).await);
 }
 
+/// A guest that comes back outlives its first refresh token, and must stay one that can be linked.
+#[tokio::test]
+async fn a_guests_device_is_known_for_as_long_as_the_guest() {
+    let server = Server::start().await;
+    let answer = server.send(post("guest?transport=cookie", &json!({})));
+    let answer = answer.await;
+    let age = |name: &str| {
+        let cookies = answer.cookies();
+        let mut cookies = cookies.iter().filter(|cookie| cookie.starts_with(name));
+        let age = cookies.next().unwrap().split("; ");
+        let age = age.filter_map(|part| part.strip_prefix("Max-Age="));
+        age.last().unwrap().parse::<u64>().unwrap()
+    };
+    assert_eq!(age("__Secure-rt="), 7 * 24 * 3600);
+    assert_eq!(age("__Host-gst="), 30 * 24 * 3600);
+}
+
 /// It is not known then that nobody is signed in.
 #[tokio::test]
 async fn a_store_that_cannot_say_who_asks_starts_no_guest() {

@@ -1,6 +1,6 @@
 //! A guest comes.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -83,6 +83,7 @@ pub struct GuestTokens {
     tokens: TokenPair,
     subject: String,
     device: Option<Secret<String>>,
+    lifetime: Duration,
 }
 
 impl GuestTokens {
@@ -102,6 +103,13 @@ impl GuestTokens {
     #[must_use]
     pub fn device(&self) -> Option<&Secret<String>> {
         self.device.as_ref()
+    }
+
+    /// How long the guest is kept, in whole seconds: the `Max-Age` of the device's cookie. The
+    /// guest's refresh token may end before, and be exchanged for one that ends later.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
     }
 }
 
@@ -132,10 +140,11 @@ where
         let device = start
             .bound
             .then(|| Secret::new(URL_SAFE_NO_PAD.encode(random::<32>())));
+        let lifetime = self.inner.sessions.inner.guests.lifetime;
         let guest = NewGuest {
             subject: subject.clone(),
             device: device.as_ref().map(|held| DeviceDigest::of(held.expose())),
-            lifetime: self.inner.sessions.inner.guests.lifetime,
+            lifetime,
         };
         let sessions = &self.inner.sessions;
         let created = sessions
@@ -150,6 +159,7 @@ where
             tokens,
             subject,
             device,
+            lifetime,
         })
     }
 }

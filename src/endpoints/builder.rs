@@ -1,5 +1,7 @@
 //! Builds the endpoints.
 
+use std::sync::Arc;
+
 use super::{AuthEndpoints, CookieNames, guests::GuestDesk, service::Inner};
 use crate::{
     error::ConfigError,
@@ -22,7 +24,7 @@ pub struct AuthEndpointsBuilder<S, G, U, T> {
     trusted: Vec<String>,
     clients: ClientIp,
     registration: bool,
-    guests: Option<Box<dyn GuestDesk>>,
+    guests: Option<Arc<dyn GuestDesk>>,
 }
 
 impl<S, G, U, T> AuthEndpointsBuilder<S, G, U, T>
@@ -113,7 +115,7 @@ where
     where
         S: GuestStore,
     {
-        self.guests = Some(Box::new(guests));
+        self.guests = Some(Arc::new(guests));
         self
     }
 

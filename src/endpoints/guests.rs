@@ -1,6 +1,6 @@
 //! Guests: started, and linked when they sign in or register.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 
 use http::{StatusCode, request::Parts};
 
@@ -15,7 +15,7 @@ use crate::{
     clock::Timestamp,
     extract::{Bearer, TokenExtractor},
     head::RequestHead,
-    login::{Identifier, ThrottleStore, UserStore},
+    login::{ThrottleStore, UserStore},
     principal::Principal,
     refresh::SessionStore,
     session::{
@@ -31,6 +31,9 @@ pub(super) trait GuestDesk: Send + Sync {
     fn sign_in(&self, start: SessionStart, link: Link) -> Waiting<'_, SignedIn>;
     fn promote<'a>(&'a self, link: &'a Link) -> Waiting<'a, Promotion>;
 }
+
+/// A guest to be linked, and who does it.
+pub(super) type Wish = (Arc<dyn GuestDesk>, Link);
 
 type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send + 'a>>;
 
@@ -106,34 +109,9 @@ where
         })
     }
 
-    /// The subject and the epoch that the account keeps of the guest who registers; `None`: there is
-    /// no guest to keep, or nobody asked for it.
-    pub(super) async fn promoted(
-        &self,
-        parts: &Parts,
-        fields: &Fields,
-        name: &Identifier,
-    ) -> Result<Option<(String, u32)>, Refusal> {
-        let Some((guests, link)) = self.link(parts, fields)? else {
-            return Ok(None);
-        };
-        // A name that is taken must not cost the guest its conversation.
-        if self.login.users().find(name).await?.is_some() {
-            return Ok(None);
-        }
-        Ok(match guests.promote(&link).await? {
-            Promotion::Promoted { subject, epoch, .. } => Some((subject, epoch)),
-            Promotion::Refused => None,
-        })
-    }
-
     /// The guest to be linked. Without the flag no token is looked at: it may be a planted one.
-    fn link(
-        &self,
-        parts: &Parts,
-        fields: &Fields,
-    ) -> Result<Option<(&dyn GuestDesk, Link)>, Refusal> {
-        let (Some(guests), Some("true")) = (self.guests.as_deref(), fields.get("link")) else {
+    pub(super) fn link(&self, parts: &Parts, fields: &Fields) -> Result<Option<Wish>, Refusal> {
+        let (Some(guests), Some("true")) = (&self.guests, fields.get("link")) else {
             return Ok(None);
         };
         let Some(guest) = self.presented(parts, &self.verifier)? else {
@@ -146,7 +124,7 @@ where
                 Link::from_cookie(guest, device.as_deref())
             }
         };
-        Ok(Some((guests, link)))
+        Ok(Some((Arc::clone(guests), link)))
     }
 
     /// The answer to a guest who asks once more: the token that it has, and no other.

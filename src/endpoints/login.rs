@@ -14,13 +14,10 @@ use crate::{
     extract::Sender,
     head::RequestHead,
     login::{
-        Attempt, DeviceCookies, Identifier, LoginOutcome, NewUser, Password, ThrottleStore, User,
-        UserStore,
+        Attempt, DeviceCookies, Identifier, LoginOutcome, Password, ThrottleStore, User, UserStore,
     },
     refresh::SessionStore,
-    secret::random,
     session::{GrantSource, Grants, SessionStart, TokenPair},
-    token::base62::base62,
 };
 
 /// Where the tokens go.
@@ -92,16 +89,8 @@ where
         let (identifier, password) = credentials(fields, &["username", "email"])?;
         let password = long_enough(password)?;
         let hash = self.login.hasher().hash(&password).await?;
-        let promoted = self.promoted(parts, fields, &identifier).await?;
-        let (subject, epoch) = match promoted {
-            Some((subject, epoch)) => (subject, Some(epoch)),
-            None => (format!("usr_{}", base62(random::<16>())), None),
-        };
-        let user = NewUser::new(&subject, identifier, hash);
-        if !self.login.users().create(user).await? {
-            let status = StatusCode::CONFLICT;
-            return Err(Refusal::invalid_request("The name is taken").with_status(status));
-        }
+        let account = self.keep_account(parts, fields, identifier, hash).await?;
+        let (subject, epoch) = account;
         let mut start = self.start(parts, fields, &subject).amr(["pwd"]);
         if let Some(epoch) = epoch {
             start = start.epoch(epoch);

@@ -14,7 +14,7 @@
 //! | `POST revoke` | `token` (RFC 7009) | 200, also for an unknown token |
 //! | `GET sessions` | | 200, the caller's sessions |
 //! | `DELETE sessions/{sid}` | | 204; 404 where the caller has no such session |
-//! | `POST register` | as `login`; where it was switched on | 201, the tokens; 409 where the name is taken |
+//! | `POST register` | as `login`; where it was switched on | 201, the tokens; 409 where the name is taken, or the guest is an account's |
 //!
 //! A login and a registration with `"link": true` and the token of a guest, in the header or the cookie,
 //! keep what the guest had: [`session::Guests`](crate::session::Guests). Ask the person first.
@@ -125,6 +125,7 @@ mod login;
 mod logout;
 mod password;
 mod refresh;
+mod register;
 mod service;
 mod well_known;
 

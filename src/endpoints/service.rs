@@ -54,7 +54,7 @@ pub(super) struct Inner<S, G, U, T> {
     pub(super) proofs: CsrfProofs,
     pub(super) clients: ClientIp,
     pub(super) registration: bool,
-    pub(super) guests: Option<Box<dyn GuestDesk>>,
+    pub(super) guests: Option<Arc<dyn GuestDesk>>,
 }
 
 impl<S, G, U, T> AuthEndpoints<S, G, U, T>

@@ -267,13 +267,43 @@ async fn a_promoted_guest_keeps_its_subject_and_none_of_its_tokens() {
         chat.guests.owner(&subject).await.unwrap(),
         Some(subject.clone())
     );
-    // It is nobody's guest any more, and not promoted twice.
+    // It is nobody's guest any more, and not promoted twice: who asks again may go on with what was
+    // begun, within the hour.
+    match chat.guests.promote(&link).await.unwrap() {
+        Promotion::Before {
+            subject: again,
+            epoch: since,
+            ..
+        } => assert_eq!((again, since), (subject.clone(), epoch)),
+        other => panic!("{other:?}"),
+    }
+    let signed_in = chat.guests.sign_in(user("bob"), link.clone()).await;
+    assert_eq!(signed_in.unwrap().outcome(), LinkOutcome::Refused);
+    let other = link.clone().device("another");
+    let promoted = chat.guests.promote(&other).await.unwrap();
+    assert_eq!(promoted, Promotion::Refused);
+    chat.store.age_guest(&subject, Duration::from_secs(3601));
+    assert_eq!(chat.guests.promote(&link).await.unwrap(), Promotion::Taken);
+}
+
+#[tokio::test]
+async fn a_claimed_guest_is_not_promoted_and_one_that_went_is_nobodys() {
+    let chat = Chat::start().await;
+    let [claimed, gone] = [chat.guest().await, chat.guest().await];
+    let [claimed, gone] = [&claimed, &gone].map(|pair| chat.caller_of(pair));
+    let link = Link::from_body(claimed);
+    let signed_in = chat.guests.sign_in(user("alice"), link.clone()).await;
+    assert_eq!(signed_in.unwrap().outcome(), LinkOutcome::Linked);
+    assert_eq!(chat.guests.promote(&link).await.unwrap(), Promotion::Taken);
+
+    let session = gone.session_id().unwrap().parse().unwrap();
+    let ended = chat.sessions().revoke(session, RevokeReason::Logout).await;
+    ended.unwrap();
+    let link = Link::from_body(gone);
     assert_eq!(
         chat.guests.promote(&link).await.unwrap(),
         Promotion::Refused
     );
-    let signed_in = chat.guests.sign_in(user("bob"), link).await.unwrap();
-    assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
 }
 
 #[tokio::test]

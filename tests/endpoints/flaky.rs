@@ -1,4 +1,4 @@
-//! A store whose reads fail when a test says so.
+//! A store that fails when a test says so.
 
 use std::sync::{
     Arc,
@@ -21,6 +21,8 @@ pub(crate) struct Flaky {
     pub(crate) store: MemoryStore,
     /// Sessions cannot be read; all else goes on.
     pub(crate) blind: Arc<AtomicBool>,
+    /// A guest is promoted once, and the answer is lost.
+    pub(crate) loses: Arc<AtomicBool>,
 }
 
 impl SessionStore for Flaky {
@@ -96,7 +98,11 @@ impl GuestStore for Flaky {
     }
 
     async fn promote_guest(&self, link: GuestLink) -> Result<Linking, StoreError> {
-        self.store.promote_guest(link).await
+        let done = self.store.promote_guest(link).await;
+        match self.loses.swap(false, Ordering::Relaxed) {
+            true => Err(StoreError::interrupted("cut")),
+            false => done,
+        }
     }
 
     async fn due_claims(&self, limit: u32) -> Result<Vec<PendingClaim>, StoreError> {

@@ -15,6 +15,7 @@ mod flaky;
 mod guests;
 mod logout;
 mod origins;
+mod register;
 mod settings;
 mod sign_in;
 mod support;

@@ -13,6 +13,7 @@ use std::{
 use http::{HeaderMap, Request, StatusCode, header::SET_COOKIE};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
+use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_jwt_auth::{
     Claims, Verifier,
@@ -45,6 +46,48 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) struct Users {
     rows: Arc<Mutex<HashMap<String, User>>>,
     down: Arc<AtomicBool>,
+    fault: Arc<Mutex<Option<Fault>>>,
+}
+
+/// What goes wrong when an account is kept.
+pub(crate) enum Fault {
+    /// Nothing is written.
+    Unavailable,
+    /// The answer is lost: after it was written, or before.
+    Written,
+    NotWritten,
+    /// The answer is lost, and somebody with another password had just written the same.
+    Beaten,
+    /// It says that it was asked, and waits.
+    Waits {
+        came: Arc<Notify>,
+        go: Arc<Notify>,
+    },
+}
+
+impl Users {
+    pub(crate) fn subject(&self, name: &str) -> Option<String> {
+        let rows = self.rows.lock().unwrap();
+        rows.get(name).map(|user| user.subject.clone())
+    }
+
+    pub(crate) fn next_create(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = Some(fault);
+    }
+
+    fn insert(&self, new: NewUser) -> bool {
+        let mut rows = self.rows.lock().unwrap();
+        let name = new.identifier.as_str().to_owned();
+        let taken = rows.values().any(|user| user.subject == new.subject);
+        if taken || rows.contains_key(&name) {
+            return false;
+        }
+        let user = User::new(new.subject)
+            .password(new.password)
+            .roles(new.roles);
+        rows.insert(name, user);
+        true
+    }
 }
 
 impl UserStore for Users {
@@ -76,16 +119,26 @@ impl UserStore for Users {
     }
 
     async fn create(&self, new: NewUser) -> Result<bool, StoreError> {
-        let mut rows = self.rows.lock().unwrap();
-        let name = new.identifier.as_str().to_owned();
-        if rows.contains_key(&name) {
-            return Ok(false);
+        let fault = self.fault.lock().unwrap().take();
+        match fault {
+            None => {}
+            Some(Fault::Unavailable) => return Err(StoreError::unavailable("unplugged")),
+            Some(Fault::NotWritten) => return Err(StoreError::interrupted("cut")),
+            Some(Fault::Written) => {
+                self.insert(new);
+                return Err(StoreError::interrupted("cut"));
+            }
+            Some(Fault::Beaten) => {
+                let other = PasswordHash::new("$argon2id$of another password".to_owned());
+                self.insert(NewUser::new(new.subject, new.identifier, other));
+                return Err(StoreError::interrupted("cut"));
+            }
+            Some(Fault::Waits { came, go }) => {
+                came.notify_one();
+                go.notified().await;
+            }
         }
-        let user = User::new(new.subject)
-            .password(new.password)
-            .roles(new.roles);
-        rows.insert(name, user);
-        Ok(true)
+        Ok(self.insert(new))
     }
 }
 
@@ -96,7 +149,7 @@ pub(crate) struct Server {
     pub(crate) clock: TestClock,
     pub(crate) users: Users,
     pub(crate) store: MemoryStore,
-    blind: Arc<AtomicBool>,
+    flaky: Flaky,
     pub(crate) verifier: Verifier<Claims>,
     pub(crate) endpoints: Endpoints,
     pub(crate) sessions: Sessions<Flaky>,
@@ -120,12 +173,12 @@ impl Server {
             .build()
             .unwrap();
         let verifier = issuer.verifier().build().unwrap();
-        let blind = Arc::<AtomicBool>::default();
         let flaky = Flaky {
             store: store.clone(),
-            blind: Arc::clone(&blind),
+            blind: Arc::default(),
+            loses: Arc::default(),
         };
-        let sessions = Sessions::builder(issuer, flaky)
+        let sessions = Sessions::builder(issuer, flaky.clone())
             .secret(secret.clone())
             .policy(RefreshPolicy::browser())
             .build()
@@ -159,7 +212,7 @@ impl Server {
             clock,
             users,
             store,
-            blind,
+            flaky,
             verifier,
             sessions,
         }
@@ -171,7 +224,12 @@ impl Server {
 
     /// From now on no session can be read.
     pub(crate) fn blind(&self) {
-        self.blind.store(true, Ordering::Relaxed);
+        self.flaky.blind.store(true, Ordering::Relaxed);
+    }
+
+    /// The next promotion's answer is lost.
+    pub(crate) fn lose_promotion(&self) {
+        self.flaky.loses.store(true, Ordering::Relaxed);
     }
 
     pub(crate) async fn send(&self, request: Request<Full<bytes::Bytes>>) -> Answer {

@@ -8,7 +8,9 @@ use super::{ClaimHook, DeviceDigest, GrantSource, GuestStore, Guests, SessionErr
 use crate::{
     principal::Principal,
     refresh::SessionStore,
-    session::{GuestLink, Linking, SessionEvent, SessionStart, TokenPair, is_interrupted},
+    session::{
+        GuestLink, GuestPeek, Linking, SessionEvent, SessionStart, TokenPair, is_interrupted,
+    },
 };
 
 /// The wish of a person to keep what was said as a guest.
@@ -51,6 +53,11 @@ impl Link {
     pub fn device(mut self, device: &str) -> Self {
         self.device = Some(DeviceDigest::of(device));
         self
+    }
+
+    /// A token from a cookie jar is nothing without what proves the device.
+    fn is_whole(&self) -> bool {
+        !self.from_cookie || self.device.is_some()
     }
 }
 
@@ -109,7 +116,18 @@ pub enum Promotion {
         /// For [`SessionStart::epoch`].
         epoch: u32,
     },
-    /// As [`LinkOutcome::Refused`]: the account gets a subject of its own.
+    /// It was promoted before, no longer ago than a guest can be linked. Where there is no account of
+    /// this subject, whoever asked then did not get to the end, and goes on now.
+    #[non_exhaustive]
+    Before {
+        /// The subject: for an account where there is none.
+        subject: String,
+        /// For [`SessionStart::epoch`].
+        epoch: u32,
+    },
+    /// It is somebody's: a user has claimed it, or it became an account longer ago.
+    Taken,
+    /// Not a live guest, another device's, or too old: the account gets a subject of its own.
     Refused,
 }
 
@@ -145,17 +163,25 @@ where
     /// the guest's tokens. Then [start](crate::session::Sessions::start) a session of that subject
     /// and epoch.
     ///
+    /// The account may fail to be kept then, and the guest is over. So whoever asks once more with the
+    /// same token is told that it was promoted [before](Promotion::Before), and may keep the account
+    /// where there is none. Do both in a task that the request does not take along when it is dropped.
+    ///
     /// # Errors
     ///
     /// [`StoreUnavailable`](crate::session::SessionErrorKind::StoreUnavailable): keep no account.
     pub async fn promote(&self, link: &Link) -> Result<Promotion, SessionError> {
         let Some(wanted) = self.wanted(link).await? else {
-            return Ok(Promotion::Refused);
+            return self.past(link).await;
         };
         let subject = wanted.guest.clone();
         let sessions = &self.inner.sessions;
         let done = sessions.write(move |inner| async move {
-            let done = inner.store.promote_guest(wanted.clone()).await;
+            let mut done = inner.store.promote_guest(wanted.clone()).await;
+            if is_interrupted(&done) {
+                // Where the first one was written this is `Taken`, and so `Promotion::Before`.
+                done = inner.store.promote_guest(wanted.clone()).await;
+            }
             if let Ok(Linking::Done { epoch }) = done {
                 let subject = wanted.guest;
                 inner.refuse_older(&subject, epoch);
@@ -163,10 +189,37 @@ where
             }
             Ok(done?)
         });
-        Ok(match done.await? {
-            Linking::Done { epoch } => Promotion::Promoted { subject, epoch },
-            _ => Promotion::Refused,
-        })
+        match done.await? {
+            Linking::Done { epoch } => Ok(Promotion::Promoted { subject, epoch }),
+            Linking::Taken => self.past(link).await,
+            _ => Ok(Promotion::Refused),
+        }
+    }
+
+    /// What became of a guest that cannot be promoted now.
+    async fn past(&self, link: &Link) -> Result<Promotion, SessionError> {
+        let Some(subject) = self.named(&link.guest).filter(|_| link.is_whole()) else {
+            return Ok(Promotion::Refused);
+        };
+        let Some(GuestPeek { guest, now }) = self.store().find_guest(subject).await? else {
+            return Ok(Promotion::Refused);
+        };
+        // Whoever plants a guest that is his must not keep others from registering.
+        if guest.device != link.device {
+            return Ok(Promotion::Refused);
+        }
+        let within = self.inner.link_within;
+        match (guest.claim, guest.promoted_at) {
+            (None, None) => Ok(Promotion::Refused),
+            (None, Some(at)) if now <= at.plus(within) => {
+                let epoch = self.store().epoch(subject).await?;
+                // Where it was another node, or the answer was lost.
+                self.inner.sessions.inner.refuse_older(subject, epoch);
+                let subject = guest.subject;
+                Ok(Promotion::Before { subject, epoch })
+            }
+            _ => Ok(Promotion::Taken),
+        }
     }
 
     async fn claim(&self, link: &Link, user: String) -> Result<LinkOutcome, SessionError> {
@@ -207,7 +260,7 @@ where
 
     /// What is asked of the store; `None` where that is in vain.
     async fn wanted(&self, link: &Link) -> Result<Option<GuestLink>, SessionError> {
-        if link.from_cookie && link.device.is_none() {
+        if !link.is_whole() {
             return Ok(None);
         }
         let guest = self.subject_of(&link.guest).await?;

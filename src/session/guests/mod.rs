@@ -180,18 +180,22 @@ where
     /// The subject of a guest whose session is alive by the store's word: a token that verifies may
     /// be of one that was ended just now.
     async fn subject_of(&self, caller: &Principal) -> Result<Option<String>, SessionError> {
-        let (Some(subject), None) = (caller.subject(), caller.conversation()) else {
+        let Some(subject) = self.named(caller) else {
             return Ok(None);
         };
-        if caller.kind() != PrincipalKind::Guest {
-            return Ok(None);
-        }
         let alive = match self.inner.sessions.alive(caller).await {
             Ok((session, _)) => session.kind() == PrincipalKind::Guest,
             Err(error) if error.kind() == SessionErrorKind::StoreUnavailable => return Err(error),
             Err(_) => false,
         };
         Ok(alive.then(|| subject.to_owned()))
+    }
+
+    /// The guest that a token of ours names, whatever has become of it.
+    fn named<'c>(&self, caller: &'c Principal) -> Option<&'c str> {
+        let ours = caller.issuer() == Some(self.sessions().issuer().issuer());
+        let guest = caller.kind() == PrincipalKind::Guest && caller.conversation().is_none();
+        caller.subject().filter(|_| ours && guest)
     }
 }
 

@@ -58,7 +58,7 @@ use crate::{
     head::RequestHead,
 };
 
-#[cfg(all(feature = "tonic", feature = "tracing"))]
+#[cfg(all(any(feature = "tonic", feature = "endpoints"), feature = "tracing"))]
 pub(crate) use self::answers::record;
 pub(crate) use self::answers::{Answers, origin};
 pub(crate) use self::caller::answers_in;

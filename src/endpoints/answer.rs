@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use crate::{
     body::Whole,
-    error::{AuthError, StoreError},
+    error::{AuthError, AuthErrorKind, StoreError},
+    event::{AuthEvent, Events},
     login::PasswordError,
     session::SessionError,
 };
@@ -31,6 +32,8 @@ pub(super) struct Refusal {
     retry_after: Option<u64>,
     challenge: bool,
     allow: Option<&'static str>,
+    /// What the operator is told, where somebody may have tried something.
+    denied: Option<AuthErrorKind>,
 }
 
 #[derive(Serialize)]
@@ -54,6 +57,7 @@ impl Refusal {
             retry_after: None,
             challenge: false,
             allow: None,
+            denied: None,
         }
     }
 
@@ -89,7 +93,10 @@ impl Refusal {
 
     pub(super) fn cross_site() -> Self {
         let description = "The request comes from another site";
-        Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+        Self {
+            denied: Some(AuthErrorKind::CrossSite),
+            ..Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+        }
     }
 
     pub(super) fn slow_down(wait: Duration) -> Self {
@@ -128,6 +135,17 @@ impl Refusal {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.retry_after = Some(seconds.max(1));
         self
+    }
+
+    /// Tells whoever listens, as a layer tells what it refuses.
+    pub(super) fn tell(&self, events: &Events) {
+        let Some(kind) = self.denied else {
+            return;
+        };
+        let error = AuthError::from(kind);
+        #[cfg(feature = "tracing")]
+        crate::deny::record(&error);
+        events.tell(|| AuthEvent::Denied { error: &error });
     }
 
     pub(super) fn answer(&self) -> Answer {

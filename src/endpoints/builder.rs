@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{AuthEndpoints, CookieNames, guests::GuestDesk, service::Inner};
 use crate::{
     error::ConfigError,
+    event::{EventSink, Events},
     extract::{Cookie, CsrfProofs},
     login::{Login, ThrottleStore, UserStore},
     rate_limit::ClientIp,
@@ -25,6 +26,7 @@ pub struct AuthEndpointsBuilder<S, G, U, T> {
     clients: ClientIp,
     registration: bool,
     guests: Option<Arc<dyn GuestDesk>>,
+    events: Events,
 }
 
 impl<S, G, U, T> AuthEndpointsBuilder<S, G, U, T>
@@ -45,6 +47,7 @@ where
             clients: ClientIp::peer(),
             registration: false,
             guests: None,
+            events: Events::default(),
         }
     }
 
@@ -119,6 +122,19 @@ where
         self
     }
 
+    /// Who is told of requests that were refused because another site may have sent them:
+    /// [`AuthEvent::Denied`](crate::event::AuthEvent::Denied) with
+    /// [`CrossSite`](crate::error::AuthErrorKind::CrossSite), as a layer tells it. One is a client
+    /// without its proof; many are somebody's attempt to sign others in or out.
+    ///
+    /// What becomes of logins and of sessions is told to the sinks of
+    /// [`Login`](crate::login::LoginBuilder::events) and
+    /// [`Sessions`](crate::session::SessionsBuilder::events).
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Events::to(sink);
+        self
+    }
+
     /// The service.
     ///
     /// # Errors
@@ -157,6 +173,7 @@ where
             clients: self.clients,
             registration: self.registration,
             guests: self.guests,
+            events: self.events,
             cookies,
             extractor,
             proofs,

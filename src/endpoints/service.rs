@@ -22,6 +22,7 @@ use super::{
 use crate::{
     body::Whole,
     claims::Claims,
+    event::Events,
     extract::{Bearer, Cookie, CsrfProofs, TokenExtractor},
     head::RequestHead,
     login::{Login, ThrottleStore, UserStore},
@@ -55,6 +56,7 @@ pub(super) struct Inner<S, G, U, T> {
     pub(super) clients: ClientIp,
     pub(super) registration: bool,
     pub(super) guests: Option<Arc<dyn GuestDesk>>,
+    pub(super) events: Events,
 }
 
 impl<S, G, U, T> AuthEndpoints<S, G, U, T>
@@ -107,7 +109,10 @@ where
     {
         match self.route(&parts, body).await {
             Ok(answer) => answer,
-            Err(refusal) => refusal.answer(),
+            Err(refusal) => {
+                refusal.tell(&self.events);
+                refusal.answer()
+            }
         }
     }
 

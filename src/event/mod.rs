@@ -122,7 +122,8 @@ pub enum AuthEvent<'a> {
     Preflight,
     /// A request passed unseen, because the layer was told to skip it.
     Skipped,
-    /// A request was refused, by a layer or by a guard.
+    /// A request was refused, by a layer or by a guard; by an endpoint, where another site may have
+    /// sent it.
     #[non_exhaustive]
     Denied {
         /// Why.

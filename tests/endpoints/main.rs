@@ -11,6 +11,7 @@
 
 mod bodies;
 mod cookies;
+mod events;
 mod flaky;
 mod guests;
 mod logout;

@@ -21,6 +21,7 @@ use tower_jwt_auth::{
     clock::Clock,
     endpoints::AuthEndpoints,
     error::StoreError,
+    event::{AuthEvent, sink_fn},
     issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
     login::{
@@ -150,6 +151,7 @@ pub(crate) struct Server {
     pub(crate) users: Users,
     pub(crate) store: MemoryStore,
     flaky: Flaky,
+    told: Arc<Mutex<Vec<String>>>,
     pub(crate) verifier: Verifier<Claims>,
     pub(crate) endpoints: Endpoints,
     pub(crate) sessions: Sessions<Flaky>,
@@ -201,9 +203,18 @@ impl Server {
         let login = Login::builder(users.clone(), throttle, secret.clone());
         let login = login.hasher(hasher).clock(clock.clone()).build();
         let guests = Guests::builder(sessions.clone()).build().unwrap();
+        let told = Arc::<Mutex<Vec<String>>>::default();
+        let events = Arc::clone(&told);
+        let sink = sink_fn(move |event| {
+            events.lock().unwrap().push(match event {
+                AuthEvent::Denied { error, .. } => format!("{} {}", event.name(), error.as_str()),
+                _ => event.name().to_owned(),
+            });
+        });
         let mut builder = AuthEndpoints::builder(sessions.clone(), login, secret)
             .registration(true)
-            .guests(guests);
+            .guests(guests)
+            .events(sink);
         if cookies {
             builder = builder.public_origin(ORIGIN);
         }
@@ -213,6 +224,7 @@ impl Server {
             users,
             store,
             flaky,
+            told,
             verifier,
             sessions,
         }
@@ -220,6 +232,11 @@ impl Server {
 
     pub(crate) fn unplug_users(&self) {
         self.users.down.store(true, Ordering::Relaxed);
+    }
+
+    /// What the endpoints told since this was asked last.
+    pub(crate) fn told(&self) -> Vec<String> {
+        std::mem::take(&mut self.told.lock().unwrap())
     }
 
     /// From now on no session can be read.

@@ -37,15 +37,13 @@
 
 mod chat;
 mod page;
-mod strangers;
 
-use std::{error::Error, io, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{error::Error, io, net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
 
 use axum::{
     Json, Router,
     extract::{ConnectInfo, Query, State},
     http::{Extensions, StatusCode, header::CONTENT_TYPE},
-    middleware::from_fn_with_state,
     response::IntoResponse,
     routing::get,
 };
@@ -53,7 +51,6 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tower::Layer;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, RoleGuardLayer,
     chat::{SocketAuth, User},
@@ -63,6 +60,7 @@ use tower_jwt_auth::{
     login::{
         Identifier, Login, NewUser, Password, PasswordHasher, UserAdmin, UserGrants, UserStore,
     },
+    rate_limit::RateLimitLayer,
     refresh::Confirmations,
     session::{ClaimWorker, Guests, Sessions},
     settings::AuthSettings,
@@ -158,13 +156,16 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
     });
-    let strangers = from_fn_with_state(strangers::limit(clients.clone()), strangers::sparingly);
+    // Generous, for a first try; on the internet the default, thirty an hour, is plenty.
+    let strangers = RateLimitLayer::per_minute(STRANGERS, clients.clone()).burst(AT_ONCE);
     let endpoints = AuthEndpoints::builder(sessions, login, secrets.login().clone())
         .mounted_at(settings.mounted_at())
         .public_origin(settings.public_url())
         .registration(settings.registration())
         .clients(clients)
         .guests(guests.clone())
+        .limit_strangers(strangers)
+        .events(Counters::new())
         .build()
         .map_err(|error| format!("AUTH_PUBLIC_URL: {error}"))?;
 
@@ -193,7 +194,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
         .route_layer(auth.clone())
         .route("/public", get(public).layer(auth.optional()))
         .route_service("/.well-known/{*document}", endpoints.well_known())
-        .nest_service(settings.mounted_at(), strangers.layer(endpoints))
+        .nest_service(settings.mounted_at(), endpoints)
         .merge(chat.layer(auth_of_chat))
         .merge(page::routes())
         .route("/metrics", get(async move || show(&metrics)))
@@ -331,3 +332,6 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
         let _ = tokio::signal::ctrl_c().await;
     })
 }
+
+const STRANGERS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();

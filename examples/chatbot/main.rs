@@ -21,10 +21,10 @@
 mod bot;
 mod page;
 mod socket;
-mod strangers;
 
 use std::{
-    convert::Infallible, error::Error, io, net::SocketAddr, process::ExitCode, time::Duration,
+    convert::Infallible, error::Error, io, net::SocketAddr, num::NonZeroU32, process::ExitCode,
+    time::Duration,
 };
 
 use axum::{
@@ -32,7 +32,6 @@ use axum::{
     body::{Body, Bytes},
     extract::{ConnectInfo, DefaultBodyLimit, Path, State},
     http::{Extensions, HeaderMap, StatusCode, header},
-    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::{any, get, post},
 };
@@ -40,14 +39,13 @@ use http_body_util::channel::Channel;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
-use tower::Layer;
 use tower_jwt_auth::{
     JwtAuthLayer,
     chat::{AnyIdentity, ChatContext, ChatLayer, CloseReason, SocketAuth, User},
     endpoints::AuthEndpoints,
     extract::{Bearer, WebSocketProtocol},
     login::{Identifier, Login, NewUser, Password, PasswordHasher, UserStore},
-    rate_limit::ClientIp,
+    rate_limit::{ClientIp, RateLimitLayer},
     secret::SecretKey,
     session::{Guests, Sessions},
     settings::AuthSettings,
@@ -110,11 +108,13 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
     });
-    let strangers = from_fn_with_state(strangers::limit(clients.clone()), strangers::sparingly);
+    // Generous, for a first try; on the internet the default, thirty an hour, is plenty.
+    let strangers = RateLimitLayer::per_minute(STRANGERS, clients.clone()).burst(AT_ONCE);
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
         .public_origin(settings.public_url())
         .clients(clients)
         .guests(guests.clone())
+        .limit_strangers(strangers)
         .build()?;
     let cookie = endpoints.cookie().ok_or("no public origin")?;
     let sockets = SocketAuth::new(verifier.clone()).revocation(revocations.clone());
@@ -138,7 +138,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .layer(DefaultBodyLimit::max(socket::LONGEST))
         .layer(ChatLayer::new())
         .layer(auth)
-        .nest_service("/api/auth", strangers.layer(endpoints))
+        .nest_service("/api/auth", endpoints)
         .merge(page::routes()))
 }
 
@@ -241,3 +241,6 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
         let _ = tokio::signal::ctrl_c().await;
     })
 }
+
+const STRANGERS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();

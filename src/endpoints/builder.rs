@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{AuthEndpoints, CookieNames, guests::GuestDesk, service::Inner};
+use super::{AuthEndpoints, CookieNames, guests::GuestDesk, service::Inner, strangers::Strangers};
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
     extract::{Cookie, CsrfProofs},
     login::{Login, ThrottleStore, UserStore},
-    rate_limit::ClientIp,
+    rate_limit::{ClientIp, RateLimitLayer},
     refresh::SessionStore,
     secret::SecretKey,
     session::{ClaimHook, GrantSource, GuestStore, Guests, Sessions},
@@ -26,6 +26,7 @@ pub struct AuthEndpointsBuilder<S, G, U, T> {
     clients: ClientIp,
     registration: bool,
     guests: Option<Arc<dyn GuestDesk>>,
+    strangers: Option<RateLimitLayer>,
     events: Events,
 }
 
@@ -47,6 +48,7 @@ where
             clients: ClientIp::peer(),
             registration: false,
             guests: None,
+            strangers: None,
             events: Events::default(),
         }
     }
@@ -96,8 +98,7 @@ where
     /// # Security
     ///
     /// - Each registration costs a hash of the password and a row, and no counter of guesses holds it
-    ///   up: put a [`RateLimitLayer`](crate::rate_limit::RateLimitLayer) around `POST register`, ten
-    ///   an hour and network for example.
+    ///   up: [`limit_strangers`](Self::limit_strangers) does, where it can tell networks apart.
     /// - 409 tells whoever asks that somebody has an account under that name, which a login never does.
     ///   Where that must not be known, leave this off, and let people register by a letter to their
     ///   address that says the same in both cases.
@@ -112,13 +113,23 @@ where
     ///
     /// # Security
     ///
-    /// Whoever asks gets one: put a [`RateLimitLayer`](crate::rate_limit::RateLimitLayer) around
-    /// `POST guest`, thirty an hour and network for example.
+    /// Whoever asks gets one: as many as [`limit_strangers`](Self::limit_strangers) allows.
     pub fn guests<H: ClaimHook>(mut self, guests: Guests<S, G, H>) -> Self
     where
         S: GuestStore,
     {
         self.guests = Some(Arc::new(guests));
+        self
+    }
+
+    /// How many guests and accounts there are for one client, counted together; a guest who asks once
+    /// more does not count. By default thirty an hour for each network of [`clients`](Self::clients),
+    /// all of them at once if need be, and no limit where that cannot tell where requests come
+    /// from. Beyond it the answer is 429.
+    ///
+    /// The layer's key and counts are used; what it would answer and whom it would tell are not.
+    pub fn limit_strangers(mut self, limit: RateLimitLayer) -> Self {
+        self.strangers = Some(limit);
         self
     }
 
@@ -170,9 +181,13 @@ where
             path: self.path.trim_end_matches('/').to_owned(),
             sessions: self.sessions,
             login: self.login,
-            clients: self.clients,
             registration: self.registration,
             guests: self.guests,
+            strangers: match self.strangers {
+                Some(limit) => Strangers::Limited(limit),
+                None => Strangers::by_network(&self.clients),
+            },
+            clients: self.clients,
             events: self.events,
             cookies,
             extractor,

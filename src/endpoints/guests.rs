@@ -80,6 +80,7 @@ where
                 return Err(Refusal::invalid_request("Somebody is signed in"));
             }
         }
+        self.strangers.take(parts)?;
         let mut start = GuestStart::new();
         if let Some(ip) = self.clients.of(RequestHead::of_parts(parts)) {
             start = start.ip(ip);

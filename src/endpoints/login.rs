@@ -88,6 +88,7 @@ where
         let transport = self.transport(parts, fields)?;
         let (identifier, password) = credentials(fields, &["username", "email"])?;
         let password = long_enough(password)?;
+        self.strangers.take(parts)?;
         let hash = self.login.hasher().hash(&password).await?;
         let account = self.keep_account(parts, fields, identifier, hash).await?;
         let (subject, epoch) = account;

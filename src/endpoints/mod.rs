@@ -127,6 +127,7 @@ mod password;
 mod refresh;
 mod register;
 mod service;
+mod strangers;
 mod well_known;
 
 pub use self::{

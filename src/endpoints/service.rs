@@ -18,6 +18,7 @@ use super::{
     answer::{Answer, Refusal},
     fields::Fields,
     guests::GuestDesk,
+    strangers::Strangers,
 };
 use crate::{
     body::Whole,
@@ -56,6 +57,7 @@ pub(super) struct Inner<S, G, U, T> {
     pub(super) clients: ClientIp,
     pub(super) registration: bool,
     pub(super) guests: Option<Arc<dyn GuestDesk>>,
+    pub(super) strangers: Strangers,
     pub(super) events: Events,
 }
 
@@ -122,8 +124,11 @@ where
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let path = parts.uri.path();
-        let path = path.strip_prefix(&*self.path).unwrap_or(path);
-        let path = path.trim_start_matches('/');
+        // One path for each: whoever limits or guards one by its path in front of this server has
+        // named all of it.
+        let below = path.strip_prefix(&*self.path);
+        let path = below.filter(|rest| rest.starts_with('/')).unwrap_or(path);
+        let path = path.strip_prefix('/').unwrap_or_default();
         let only = |method: Method, allow| match parts.method == method {
             true => Ok(()),
             false => Err(Refusal::method_not_allowed(allow)),

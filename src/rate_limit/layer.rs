@@ -11,6 +11,8 @@ use crate::{
     deny::{InnerAnswers, Responder},
     event::EventSink,
 };
+#[cfg(feature = "endpoints")]
+use crate::{error::AuthError, head::RequestHead};
 
 /// A layer that lets everybody have so many requests in a time, and answers the others with 429.
 ///
@@ -100,6 +102,12 @@ impl RateLimitLayer {
     /// Who is told of refusals; by default whom the layer around this one tells.
     pub fn events(self, sink: impl EventSink) -> Self {
         self.with(|config| config.answers.events(sink))
+    }
+
+    /// Takes one request from its budget; the error says when the next one may come.
+    #[cfg(feature = "endpoints")]
+    pub(crate) fn take(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
+        self.config.decide(head)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {

@@ -63,7 +63,7 @@ where
 }
 
 impl Config {
-    fn decide(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
+    pub(super) fn decide(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
         let key = self.key.key(head);
         #[cfg(feature = "tracing")]
         if key.is_none() {

@@ -112,6 +112,25 @@ async fn unknown_routes_and_methods_are_told_apart() {
     }
 }
 
+/// Who limits a path in front of the server has named all of it.
+#[tokio::test]
+async fn an_endpoint_has_one_path() {
+    let server = Server::start().await;
+    for path in [
+        "//login",
+        "/login/",
+        "/api/authlogin",
+        "/api/auth//login",
+        "/api/auth/login/",
+        "/api//auth/login",
+        "/api/auth/%6cogin",
+    ] {
+        let mut request = post("login", &ada());
+        *request.uri_mut() = path.parse().unwrap();
+        assert_eq!(server.send(request).await.status, 404, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_host_may_take_the_mount_off_the_path() {
     let server = Server::start().await;

@@ -2,7 +2,10 @@
 
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use tower_jwt_auth::session::{GuestRecord, GuestStore};
+use tower_jwt_auth::{
+    rate_limit::PeerAddr,
+    session::{GuestRecord, GuestStore},
+};
 
 use crate::support::{Browser, PASSWORD, Server, ada, bearer, json as post};
 
@@ -170,5 +173,46 @@ async fn a_store_that_cannot_say_who_asks_starts_no_guest() {
         let answer = server.send(bearer(post("guest", &json!({})), &token)).await;
         let answer = answer.is(503, "temporarily_unavailable");
         assert_eq!(answer.headers["retry-after"], "1");
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_thirty_an_hour_for_a_network() {
+    let server = Server::start().await;
+    let first = server.post("guest", &json!({})).await;
+    let register = async |n: usize| {
+        let eve = json!({ "email": format!("eve{n}@example.org"), "password": PASSWORD });
+        server.post("register", &eve).await
+    };
+    for n in 1..30 {
+        let answer = match n % 2 {
+            0 => server.post("guest", &json!({})).await,
+            _ => register(n).await,
+        };
+        assert!(answer.status.is_success(), "{n}: {answer:?}");
+    }
+    let refused = server.post("guest", &json!({})).await.is(429, "slow_down");
+    let wait: u32 = refused.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=120).contains(&wait), "{wait}");
+    register(30).await.is(429, "slow_down");
+
+    // Who is a guest already, who signs in, and who comes from elsewhere is let in.
+    let again = bearer(post("guest", &json!({})), &first.access());
+    assert_eq!(server.send(again).await.status, StatusCode::OK);
+    server.sign_in().await;
+    let mut elsewhere = post("guest", &json!({}));
+    elsewhere
+        .extensions_mut()
+        .insert(PeerAddr("198.51.100.1:1".parse().unwrap()));
+    assert_eq!(server.send(elsewhere).await.status, StatusCode::OK);
+    // All who come from nowhere would share one budget: they have none.
+    for _ in 0..40 {
+        let mut nowhere = post("guest", &json!({}));
+        nowhere.extensions_mut().remove::<PeerAddr>();
+        assert_eq!(server.send(nowhere).await.status, StatusCode::OK);
     }
 }

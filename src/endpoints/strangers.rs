@@ -1,0 +1,43 @@
+//! What somebody without a password is given, and how often.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use http::request::Parts;
+
+use super::answer::Refusal;
+use crate::{
+    head::RequestHead,
+    rate_limit::{ClientIp, RateLimitLayer},
+};
+
+/// A budget of guests and accounts.
+pub(super) enum Strangers {
+    Limited(RateLimitLayer),
+    /// Where a network is known. All who come from nowhere would share one budget.
+    ByNetwork(ClientIp, RateLimitLayer),
+}
+
+impl Strangers {
+    pub(super) fn by_network(clients: &ClientIp) -> Self {
+        let limit = RateLimitLayer::per_hour(AN_HOUR, clients.clone());
+        Self::ByNetwork(clients.clone(), limit)
+    }
+
+    /// Takes one from the budget of whoever asks.
+    pub(super) fn take(&self, parts: &Parts) -> Result<(), Refusal> {
+        let head = RequestHead::of_parts(parts);
+        let limit = match self {
+            Self::Limited(limit) => limit,
+            Self::ByNetwork(clients, limit) => match clients.of(head) {
+                Some(_) => limit,
+                None => return Ok(()),
+            },
+        };
+        limit.take(head).map_err(|error| {
+            let wait = error.retry_after().unwrap_or(1);
+            Refusal::slow_down(Duration::from_secs(wait.into()))
+        })
+    }
+}
+
+const AN_HOUR: NonZeroU32 = NonZeroU32::new(30).unwrap();

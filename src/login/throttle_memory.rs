@@ -21,12 +21,12 @@ use crate::{
 /// Clones share their counters. They die with the process, and two processes count apart: a guesser
 /// has as many times the attempts as there are processes.
 ///
-/// When it is full, counters that were forgotten anyway go first, then those with the fewest failures.
+/// When it is full, counters that are forgotten by now go first, then those with the fewest failures.
 /// Whoever wants to push a counter out must therefore make as many failures at each of 100 000 other
-/// names, and every one of them costs a hash.
+/// names. An attempt that hangs up is one of them, and no more than that.
 #[derive(Clone)]
 pub struct MemoryThrottle {
-    rows: Arc<Mutex<HashMap<ThrottleKey, ThrottleRow>>>,
+    rows: Arc<Mutex<HashMap<ThrottleKey, Kept>>>,
     capacity: usize,
     clock: Arc<dyn Clock>,
     start: Instant,
@@ -74,7 +74,9 @@ impl MemoryThrottle {
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     #[must_use]
     pub fn row(&self, key: &ThrottleKey) -> ThrottleRow {
-        self.rows().get(key).copied().unwrap_or_default()
+        self.rows()
+            .get(key)
+            .map_or_else(Default::default, |kept| kept.row)
     }
 
     /// The time by which it counts.
@@ -89,12 +91,13 @@ impl MemoryThrottle {
     #[cfg(any(test, feature = "test-util"))]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub fn age(&self, key: &ThrottleKey, by: std::time::Duration) {
-        if let Some(row) = self.rows().get_mut(key) {
+        if let Some(Kept { row, weight }) = self.rows().get_mut(key) {
             for time in [
                 &mut row.batch,
                 &mut row.open_until,
                 &mut row.blocked_until,
                 &mut row.forgotten_at,
+                &mut weight.forgotten_at,
             ] {
                 *time = time.minus(by);
             }
@@ -107,7 +110,7 @@ impl MemoryThrottle {
         Timestamp::from_millis(1).plus(since)
     }
 
-    fn rows(&self) -> MutexGuard<'_, HashMap<ThrottleKey, ThrottleRow>> {
+    fn rows(&self) -> MutexGuard<'_, HashMap<ThrottleKey, Kept>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,11 +131,11 @@ impl MemoryThrottle {
         let now = self.now();
         let mut rows = self.rows();
         // A row that was pushed out says nothing any more.
-        let Some(row) = rows.get_mut(reservation.key()) else {
+        let Some(kept) = rows.get_mut(reservation.key()) else {
             return Settled::default();
         };
-        let settled = row.settle(reservation.rule(), now, reservation.batch(), outcome);
-        if row.is_spent(now) {
+        let settled = kept.settle(reservation, now, outcome);
+        if kept.is_spent(now) {
             rows.remove(reservation.key());
         }
         settled
@@ -177,16 +180,66 @@ impl fmt::Debug for MemoryThrottle {
     }
 }
 
-/// Drops what is forgotten anyway, or else an eighth of the rows, so that the search pays for many
+/// A counter, and what becomes of it should nobody settle its open attempts: only the rule of an
+/// attempt says so, and whoever hung up does not come back with it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    row: ThrottleRow,
+    weight: Weight,
+}
+
+/// How much a counter says, and until when: the lightest go first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Weight {
+    failures: u32,
+    forgotten_at: Timestamp,
+}
+
+impl Kept {
+    fn reserve(&mut self, rule: &ThrottleRule, now: Timestamp) -> Reserve<Timestamp> {
+        let reserve = self.row.reserve(rule, now);
+        self.weigh(rule);
+        reserve
+    }
+
+    fn settle(
+        &mut self,
+        reservation: &Reservation,
+        now: Timestamp,
+        outcome: AttemptOutcome,
+    ) -> Settled {
+        let (rule, batch) = (reservation.rule(), reservation.batch());
+        let settled = self.row.settle(rule, now, batch, outcome);
+        self.weigh(rule);
+        settled
+    }
+
+    /// An open attempt weighs as much as one that failed, which it is until it is settled.
+    fn weigh(&mut self, rule: &ThrottleRule) {
+        let mut row = self.row;
+        if row.open > 0 {
+            row.catch_up(rule, row.open_until);
+        }
+        self.weight = Weight {
+            failures: row.failures,
+            forgotten_at: row.forgotten_at,
+        };
+    }
+
+    fn is_spent(&self, now: Timestamp) -> bool {
+        self.weight.failures == 0 || now >= self.weight.forgotten_at
+    }
+}
+
+/// Drops what is forgotten by now, or else an eighth of the rows, so that the search pays for many
 /// insertions.
-fn make_room(rows: &mut HashMap<ThrottleKey, ThrottleRow>, capacity: usize, now: Timestamp) {
-    rows.retain(|_, row| !row.is_spent(now));
+fn make_room(rows: &mut HashMap<ThrottleKey, Kept>, capacity: usize, now: Timestamp) {
+    rows.retain(|_, kept| !kept.is_spent(now));
     let enough = capacity - capacity / 8;
     if rows.len() <= enough {
         return;
     }
-    let rank = |row: &ThrottleRow| (row.open, row.failures, row.forgotten_at);
-    let mut ranked: Vec<_> = rows.iter().map(|(key, row)| (rank(row), *key)).collect();
+    let mut ranked: Vec<_> = rows.iter().map(|(key, kept)| (kept.weight, *key)).collect();
     let excess = ranked.len() - enough;
     ranked.select_nth_unstable(excess);
     for (_, key) in ranked.into_iter().take(excess) {
@@ -197,5 +250,4 @@ fn make_room(rows: &mut HashMap<ThrottleKey, ThrottleRow>, capacity: usize, now:
 const CAPACITY: usize = 100_000;
 
 /// The default capacity's memory, as its doc says.
-const _: () =
-    assert!(CAPACITY * (size_of::<ThrottleRow>() + size_of::<ThrottleKey>() + 1) < 10_000_000);
+const _: () = assert!(CAPACITY * (size_of::<Kept>() + size_of::<ThrottleKey>() + 1) < 10_000_000);

@@ -315,3 +315,41 @@ async fn a_hundred_thousand_names_stay_bounded_and_the_one_under_attack_is_kept(
     }
     assert!(store.len() < 10_000, "{}", store.len());
 }
+
+/// Whoever reserves and hangs up leaves attempts open; they count as failed, and are forgotten as such.
+#[tokio::test]
+async fn u5_abandoned_attempts_neither_push_out_a_blocked_name_nor_stay_for_ever() {
+    let fixture = Fixture::new().await;
+    let store = fixture.throttle.clone().capacity(64);
+    let rule = ThrottleRule::PAIR;
+    let reserve = async |first, last| {
+        let mut key = [first; 16];
+        key[15] = last;
+        let key = ThrottleKey::from_bytes(key);
+        store.reserve(&key, &rule).await.unwrap()
+    };
+    for wait in [0, 0, 0, 0, 1, 2, 4, 8, 16] {
+        let Reserve::Granted(attempt) = reserve(255, 0).await else {
+            panic!();
+        };
+        let _ = store.settle(attempt, AttemptOutcome::Failed).await.unwrap();
+        if wait < 16 {
+            fixture.advance(wait);
+        }
+    }
+    for round in [0, 1] {
+        for name in 0..200 {
+            assert!(matches!(reserve(round, name).await, Reserve::Granted(_)));
+        }
+        let still = reserve(255, 0).await;
+        assert!(matches!(still, Reserve::Wait(_)), "{round}: {still:?}");
+        // Now the first round's holds are over; the wait is not.
+        fixture.advance(11);
+    }
+    assert!(store.len() > 50, "it is as good as full: {}", store.len());
+    fixture.advance(30 * 24 * 60 * 60);
+    for name in 0..20 {
+        assert!(matches!(reserve(2, name).await, Reserve::Granted(_)));
+    }
+    assert!(store.len() <= 20, "{}", store.len());
+}

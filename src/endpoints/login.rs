@@ -14,7 +14,8 @@ use crate::{
     extract::Sender,
     head::RequestHead,
     login::{
-        Attempt, DeviceCookies, Identifier, LoginOutcome, Password, ThrottleStore, User, UserStore,
+        Accepted, Attempt, DeviceCookies, Identifier, LoginOutcome, Password, ThrottleStore, User,
+        UserStore,
     },
     refresh::SessionStore,
     session::{GrantSource, Grants, SessionStart, TokenPair},
@@ -107,42 +108,31 @@ where
         (identifier, password): (Identifier, Password),
     ) -> Result<Option<SignedIn>, Refusal> {
         let client = self.clients.of(RequestHead::of_parts(parts));
-        let mut attempt = Attempt::new(identifier.clone(), password).from(client);
+        let mut attempt = Attempt::new(identifier, password).from(client);
         if let Some(device) = self.cookie_value(&parts.headers, Kind::Device)? {
             attempt = attempt.device(device);
         }
-        let accepted = match self.login.attempt(&attempt).await {
-            LoginOutcome::Accepted(accepted) => accepted,
-            LoginOutcome::Refused => return Ok(None),
-            LoginOutcome::Wait { retry_after } => return Err(Refusal::slow_down(retry_after)),
-            LoginOutcome::Busy { retry_after } => return Err(Refusal::unavailable(retry_after)),
-            _ => return Err(Refusal::unavailable(Duration::from_secs(1))),
-        };
-        let device = accepted.device_cookie().to_owned();
-        let user = accepted.into_user();
-        let Some(epoch) = self.epoch(&identifier, &user).await? else {
+        let Some(accepted) = decided(self.login.attempt(&attempt).await)? else {
             return Ok(None);
         };
+        // A login with the old password must not outlive a change of it, which ends all sessions by
+        // raising the epoch. An epoch that was read after the password counts only if the password is
+        // still the same then: a change that comes later moves the epoch, and nothing is started.
+        let (accepted, epoch) = match accepted.user().epoch {
+            Some(epoch) => (accepted, epoch),
+            None => {
+                let epoch = self.sessions.epoch(&accepted.user().subject).await?;
+                match decided(self.login.confirm(&attempt, accepted).await)? {
+                    Some(accepted) => (accepted, epoch),
+                    None => return Ok(None),
+                }
+            }
+        };
         Ok(Some(SignedIn {
-            user,
+            device: accepted.device_cookie().to_owned(),
+            user: accepted.into_user(),
             epoch,
-            device,
         }))
-    }
-
-    /// The epoch that the user's session is to begin under; `None` where the password was changed
-    /// while it was looked at.
-    ///
-    /// A login with the old password must not outlive a change of it, which ends all sessions by
-    /// raising the epoch. An epoch that was read after the password counts only if the password is
-    /// still the same then: a change that comes later moves the epoch, and nothing is started.
-    async fn epoch(&self, identifier: &Identifier, user: &User) -> Result<Option<u32>, Refusal> {
-        if let Some(epoch) = user.epoch {
-            return Ok(Some(epoch));
-        }
-        let epoch = self.sessions.epoch(&user.subject).await?;
-        let current = self.login.is_current(identifier, user).await?;
-        Ok(current.then_some(epoch))
     }
 
     async fn sign_in(
@@ -233,6 +223,17 @@ where
             Some(Sender::Foreign) => Err(Refusal::cross_site()),
             _ => Ok(()),
         }
+    }
+}
+
+/// Who was accepted; `None` where the credentials are nobody's.
+fn decided(outcome: LoginOutcome) -> Result<Option<Accepted>, Refusal> {
+    match outcome {
+        LoginOutcome::Accepted(accepted) => Ok(Some(accepted)),
+        LoginOutcome::Refused => Ok(None),
+        LoginOutcome::Wait { retry_after } => Err(Refusal::slow_down(retry_after)),
+        LoginOutcome::Busy { retry_after } => Err(Refusal::unavailable(retry_after)),
+        _ => Err(Refusal::unavailable(Duration::from_secs(1))),
     }
 }
 

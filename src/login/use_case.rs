@@ -79,19 +79,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     pub async fn attempt(&self, attempt: &Attempt) -> LoginOutcome {
         match self.inner.attempt(attempt).await {
             Ok(outcome) => outcome,
-            Err(Stopped::Store(error)) => {
-                note_store(&error);
-                LoginOutcome::Unavailable
-            }
-            Err(Stopped::Wait(wait)) => {
-                let retry_after = wait.max(SECOND);
-                let events = &self.inner.events;
-                events.tell(|| AuthEvent::LoginThrottled { retry_after });
-                LoginOutcome::Wait { retry_after }
-            }
-            Err(Stopped::Busy(wait)) => LoginOutcome::Busy {
-                retry_after: wait.max(SECOND),
-            },
+            Err(stopped) => self.stopped(stopped),
         }
     }
 
@@ -104,22 +92,24 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         self.inner.turnstile.unlock(identifier).await
     }
 
-    /// Whether the user may still sign in with the password that was accepted: that it was neither
-    /// changed nor the user disabled meanwhile.
+    /// Looks once more whether what was accepted still holds: that the password was not changed and the
+    /// user not disabled meanwhile. It is not counted.
     ///
-    /// # Errors
+    /// For whoever reads something in between that a change of the password moves, such as the
+    /// subject's epoch.
     ///
-    /// [`StoreError`]: the users' store does not answer.
-    pub async fn is_current(
-        &self,
-        identifier: &Identifier,
-        accepted: &User,
-    ) -> Result<bool, StoreError> {
-        let found = self.inner.users.find(identifier).await?;
-        Ok(found.is_some_and(|found| {
-            let hash = |user: &User| user.password.as_ref().map(|hash| hash.expose().to_owned());
-            !found.disabled && found.subject == accepted.subject && hash(&found) == hash(accepted)
-        }))
+    /// # Panics
+    ///
+    /// As [`attempt`](Self::attempt).
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is written.
+    pub async fn confirm(&self, attempt: &Attempt, accepted: Accepted) -> LoginOutcome {
+        match self.inner.confirm(attempt, accepted).await {
+            Ok(outcome) => outcome,
+            Err(stopped) => self.stopped(stopped),
+        }
     }
 
     /// The users.
@@ -132,6 +122,24 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     #[must_use]
     pub fn hasher(&self) -> &PasswordHasher {
         &self.inner.hasher
+    }
+
+    fn stopped(&self, stopped: Stopped) -> LoginOutcome {
+        match stopped {
+            Stopped::Store(error) => {
+                note_store(&error);
+                LoginOutcome::Unavailable
+            }
+            Stopped::Wait(wait) => {
+                let retry_after = wait.max(SECOND);
+                let events = &self.inner.events;
+                events.tell(|| AuthEvent::LoginThrottled { retry_after });
+                LoginOutcome::Wait { retry_after }
+            }
+            Stopped::Busy(wait) => LoginOutcome::Busy {
+                retry_after: wait.max(SECOND),
+            },
+        }
     }
 }
 
@@ -170,7 +178,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         };
         // Not before the hash, and a right password on a disabled account counts as a wrong one: nothing
         // tells them apart.
-        let user = match user {
+        let mut user = match user {
             Some(user) if verified.matches && !user.disabled && !admission.is_locked() => user,
             user => {
                 let subject = user.as_ref().map(|user| &*user.subject);
@@ -200,12 +208,35 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         let subject = &*user.subject;
         self.events.tell(|| AuthEvent::LoginSucceeded { subject });
         if verified.outdated {
-            self.upgrade(&user, password).await;
+            self.upgrade(&mut user, password).await;
         }
         Ok(LoginOutcome::Accepted(Accepted {
             device: self.devices.mint(&user.subject, now),
             user,
         }))
+    }
+
+    async fn confirm(
+        &self,
+        attempt: &Attempt,
+        accepted: Accepted,
+    ) -> Result<LoginOutcome, Stopped> {
+        let found = self.users.find(&attempt.identifier).await?;
+        let same = found.filter(|found| !found.disabled && found.subject == accepted.user.subject);
+        let Some(found) = same else {
+            return Ok(LoginOutcome::Refused);
+        };
+        let hash = |user: &User| user.password.as_ref().map(|hash| hash.expose().to_owned());
+        // Another login may have upgraded the hash of the same password.
+        let unchanged = hash(&found) == hash(&accepted.user)
+            || self.verify(&attempt.password, Some(&found)).await?.matches;
+        Ok(match unchanged {
+            true => LoginOutcome::Accepted(Accepted {
+                user: found,
+                ..accepted
+            }),
+            false => LoginOutcome::Refused,
+        })
     }
 
     async fn admit(&self, attempt: &Attempt) -> Result<Admission, Stopped> {
@@ -259,7 +290,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         }
     }
 
-    async fn upgrade(&self, user: &User, password: &Password) {
+    async fn upgrade(&self, user: &mut User, password: &Password) {
         let Some(old) = &user.password else {
             return;
         };
@@ -268,7 +299,10 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         };
         let subject = &*user.subject;
         match self.users.replace_hash(subject, old, &new).await {
-            Ok(true) => self.events.tell(|| AuthEvent::PasswordRehashed { subject }),
+            Ok(true) => {
+                self.events.tell(|| AuthEvent::PasswordRehashed { subject });
+                user.password = Some(new);
+            }
             // It was changed meanwhile.
             Ok(false) => {}
             Err(error) => note_store(&error),

@@ -16,6 +16,7 @@ mod flaky;
 mod guests;
 mod logout;
 mod origins;
+mod passwords;
 mod register;
 mod settings;
 mod sign_in;

@@ -27,26 +27,27 @@ where
         let caller = self.caller(parts).await?;
         let old = password(fields, "current_password")?;
         let new = long_enough(password(fields, "new_password")?)?;
-        match self
+        // Whoever knew the old password is out; the one who changed it goes on, under a new session.
+        let epoch = match self
             .login
-            .change_password(caller.subject(), &old, &new)
+            .change_password(&self.sessions, caller.subject(), &old, &new)
             .await
         {
-            PasswordChange::Changed => {}
+            PasswordChange::Changed { epoch } => epoch,
             PasswordChange::Refused => {
                 return Err(Refusal::invalid_grant("The current password is not right"));
             }
             PasswordChange::Wait { retry_after } => return Err(Refusal::slow_down(retry_after)),
             PasswordChange::Busy { retry_after } => return Err(Refusal::unavailable(retry_after)),
             _ => return Err(Refusal::unavailable(Duration::from_secs(1))),
-        }
-        // Whoever knew the old password is out; the one who changed it goes on, under a new session.
+        };
         let start = self
             .start(parts, fields, caller.subject())
             .kind(caller.kind())
             .amr(["pwd"])
+            .epoch(epoch)
             .grants(caller.grants().clone());
-        let tokens = self.sessions.restart(start).await?;
+        let tokens = self.sessions.start(start).await?;
         let by_cookie = !parts.headers.contains_key(AUTHORIZATION);
         let transport = match by_cookie {
             true => Transport::Cookie,

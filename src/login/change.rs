@@ -2,20 +2,29 @@
 
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout};
+
 use crate::{
+    error::{StoreError, StoreErrorKind},
     event::AuthEvent,
     login::{
-        AttemptOutcome, Login, Password, ThrottleStore, UserStore,
+        AttemptOutcome, Login, Password, PasswordHash, ThrottleStore, UserStore,
         use_case::{Stopped, note_store},
     },
+    refresh::{RevokeReason, SessionStore},
+    session::{GrantSource, SessionError, Sessions},
 };
 
 /// What came of changing a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PasswordChange {
-    /// The new password is the user's.
-    Changed,
+    /// The new password is the user's, and all of their sessions have ended.
+    Changed {
+        /// The subject's new epoch, under which the session of whoever asked may
+        /// [begin](crate::session::SessionStart::epoch).
+        epoch: u32,
+    },
     /// The old one is wrong, there is no such user, or they are disabled.
     Refused,
     /// Too many wrong old passwords. HTTP says 429.
@@ -29,17 +38,46 @@ pub enum PasswordChange {
         retry_after: Duration,
     },
     /// A store does not answer. HTTP says 503. If it was lost while it answered, the password may be
-    /// the new one.
+    /// the new one; then all sessions end as well, as soon as their store is back within a minute.
     Unavailable,
 }
 
 impl<U: UserStore, T: ThrottleStore> Login<U, T> {
-    /// Replaces the password of somebody who is signed in and knows the old one.
+    /// Replaces the password of somebody who is signed in and knows the old one, and ends all of
+    /// their sessions.
     ///
-    /// Afterwards end their other sessions:
-    /// [`Sessions::restart`](crate::session::Sessions::restart).
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_jwt_auth::{
+    /// #     login::{Login, MemoryThrottle, Password, PasswordChange, UserStore},
+    /// #     refresh::SessionStore,
+    /// #     session::{Session, SessionStart, Sessions, TokenPair},
+    /// # };
+    /// async fn change<U: UserStore, S: SessionStore>(
+    ///     (login, sessions): (&Login<U, MemoryThrottle>, &Sessions<S>),
+    ///     caller: &Session,
+    ///     (old, new): (&Password, &Password),
+    /// ) -> Result<TokenPair, Box<dyn std::error::Error>> {
+    ///     let subject = caller.subject();
+    ///     match login.change_password(sessions, subject, old, new).await {
+    ///         // Whoever asked goes on under a new session.
+    ///         PasswordChange::Changed { epoch } => {
+    ///             Ok(sessions.start(SessionStart::new(subject).epoch(epoch)).await?)
+    ///         }
+    ///         PasswordChange::Refused => Err("this is not the old password".into()),
+    ///         _ => Err("come back later".into()),
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Security
+    ///
+    /// Whoever changes a password that was stolen wants the thief out. The sessions end after the
+    /// password is the new one, so that nobody begins another with the old one in between; they end
+    /// as well where nobody knows whether it was written. Only a process that dies between the two, or a
+    /// session store that is lost just then and for a minute, leaves them: [`Sessions::revoke_others`]
+    /// ends them when the owner has signed in with the new password.
     ///
     /// Whoever holds a stolen session must not find out the password by trying: wrong ones are counted
     /// for each subject, by the same rule as at the login and apart from it, so that this holds up
@@ -54,16 +92,18 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// # Cancel safety
     ///
-    /// The password is changed or it is not. A change that is dropped on its way stays counted.
-    pub async fn change_password(
+    /// From the first write on a task of its own does it: a client that hangs up leaves nothing half
+    /// done. A change that is dropped on its way stays counted.
+    pub async fn change_password<S: SessionStore, G: GrantSource>(
         &self,
+        sessions: &Sessions<S, G>,
         subject: &str,
         old: &Password,
         new: &Password,
     ) -> PasswordChange {
-        match self.try_change(subject, old, new).await {
-            Ok(true) => PasswordChange::Changed,
-            Ok(false) => PasswordChange::Refused,
+        match self.try_change(sessions, subject, old, new).await {
+            Ok(Some(epoch)) => PasswordChange::Changed { epoch },
+            Ok(None) => PasswordChange::Refused,
             Err(Stopped::Wait(wait)) => PasswordChange::Wait {
                 retry_after: wait.max(SECOND),
             },
@@ -77,39 +117,38 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         }
     }
 
-    async fn try_change(
+    async fn try_change<S: SessionStore, G: GrantSource>(
         &self,
+        sessions: &Sessions<S, G>,
         subject: &str,
         old: &Password,
         new: &Password,
-    ) -> Result<bool, Stopped> {
+    ) -> Result<Option<u32>, Stopped> {
         let inner = self.inner();
         let admission = inner.turnstile.admit_change(subject).await?;
-        let changed = self.replace(subject, old, new).await;
+        let changed = self.replace(sessions, subject, old, new).await;
         let outcome = match changed {
-            Ok(true) => AttemptOutcome::Succeeded,
-            Ok(false) => AttemptOutcome::Failed,
+            Ok(Some(_)) => AttemptOutcome::Succeeded,
+            Ok(None) => AttemptOutcome::Failed,
             Err(_) => AttemptOutcome::Undecided,
         };
         inner.turnstile.settle_change(admission, outcome).await;
-        if let Ok(changed) = changed {
-            inner.events.tell(|| match changed {
-                true => AuthEvent::PasswordChanged { subject },
-                false => AuthEvent::LoginFailed {
-                    subject: Some(subject),
-                    reason: "wrong_password",
-                },
+        if let Ok(None) = changed {
+            inner.events.tell(|| AuthEvent::LoginFailed {
+                subject: Some(subject),
+                reason: "wrong_password",
             });
         }
         changed
     }
 
-    async fn replace(
+    async fn replace<S: SessionStore, G: GrantSource>(
         &self,
+        sessions: &Sessions<S, G>,
         subject: &str,
         old: &Password,
         new: &Password,
-    ) -> Result<bool, Stopped> {
+    ) -> Result<Option<u32>, Stopped> {
         let inner = self.inner();
         let mut replacement = None;
         // Once more where a login has just upgraded the hash of the same password.
@@ -117,22 +156,117 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             let user = inner.users.find_by_subject(subject).await?;
             let verified = inner.verify(old, user.as_ref()).await?;
             let Some(user) = user.filter(|user| verified.matches && !user.disabled) else {
-                return Ok(false);
+                return Ok(None);
             };
-            let Some(current) = &user.password else {
-                return Ok(false);
+            let Some(current) = user.password else {
+                return Ok(None);
             };
             let hash = match replacement.take() {
                 Some(hash) => hash,
                 None => inner.hasher.hash(new).await?,
             };
-            if inner.users.replace_hash(subject, current, &hash).await? {
-                return Ok(true);
+            // Whether the sessions can be ended is better known before than after.
+            let _ = sessions.epoch(subject).await.map_err(unavailable)?;
+            let change = Change {
+                login: self.clone(),
+                sessions: sessions.clone(),
+                subject: subject.to_owned(),
+                old: current,
+                new: hash.clone(),
+            };
+            // In a task of its own, which a client that hangs up does not take along.
+            let epoch = match tokio::spawn(change.write()).await {
+                Ok(epoch) => epoch?,
+                // The store panicked, or the runtime shuts down.
+                Err(lost) => {
+                    end(sessions, subject).await?;
+                    return Err(StoreError::interrupted(lost).into());
+                }
+            };
+            if epoch.is_some() {
+                return Ok(epoch);
             }
             replacement = Some(hash);
         }
-        Ok(false)
+        Ok(None)
     }
 }
 
+/// What is written once the old password was right.
+struct Change<U, T, S, G> {
+    login: Login<U, T>,
+    sessions: Sessions<S, G>,
+    subject: String,
+    old: PasswordHash,
+    new: PasswordHash,
+}
+
+impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource> Change<U, T, S, G> {
+    /// The epoch after it; `None` where the old hash was no longer there.
+    async fn write(self) -> Result<Option<u32>, StoreError> {
+        match self.replace().await {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error),
+            // Perhaps it was written: to end the sessions in vain does little harm.
+            Err(error) => {
+                end(&self.sessions, &self.subject).await?;
+                return Err(error);
+            }
+        }
+        let subject = &*self.subject;
+        let events = &self.login.inner().events;
+        events.tell(|| AuthEvent::PasswordChanged { subject });
+        end(&self.sessions, subject).await.map(Some)
+    }
+
+    async fn replace(&self) -> Result<bool, StoreError> {
+        let users = self.login.users();
+        let replaced = users.replace_hash(&self.subject, &self.old, &self.new);
+        let replaced = timeout(ANSWER, replaced).await;
+        match replaced.unwrap_or_else(|late| Err(StoreError::interrupted(late))) {
+            Err(error) if error.kind() != StoreErrorKind::Unavailable => {
+                // No other hash has this one's salt.
+                let found = timeout(ANSWER, users.find_by_subject(&self.subject)).await;
+                let user = found.ok().and_then(Result::ok).flatten();
+                let hash = user.and_then(|user| user.password);
+                match hash.is_some_and(|hash| hash.expose() == self.new.expose()) {
+                    true => Ok(true),
+                    false => Err(error),
+                }
+            }
+            replaced => replaced,
+        }
+    }
+}
+
+/// Ends all of the subject's sessions. Where it fails it is tried again for a minute, which nobody
+/// waits for.
+async fn end<S: SessionStore, G: GrantSource>(
+    sessions: &Sessions<S, G>,
+    subject: &str,
+) -> Result<u32, StoreError> {
+    let reason = RevokeReason::CredentialsChanged;
+    let error = match sessions.revoke_all(subject, reason).await {
+        Ok(epoch) => return Ok(epoch),
+        Err(error) => error,
+    };
+    let (sessions, subject) = (sessions.clone(), subject.to_owned());
+    tokio::spawn(async move {
+        for pause in [1, 2, 4, 8, 16, 32] {
+            sleep(SECOND * pause).await;
+            if sessions.revoke_all(&subject, reason).await.is_ok() {
+                return;
+            }
+        }
+    });
+    Err(unavailable(error))
+}
+
+fn unavailable(error: SessionError) -> StoreError {
+    StoreError::unavailable(error)
+}
+
 const SECOND: Duration = Duration::from_secs(1);
+/// How long a store may take for its answer before it counts as lost.
+const ANSWER: Duration = Duration::from_secs(5);

@@ -10,6 +10,7 @@
 )]
 
 mod bodies;
+mod change_password;
 mod cookies;
 mod events;
 mod flaky;

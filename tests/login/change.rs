@@ -4,24 +4,42 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use tower_jwt_auth::{
     error::StoreError,
+    issue::{KeyRing, TokenIssuer},
+    key::{Algorithm, SigningKey},
     login::{
         Identifier, Login, LoginOutcome, MemoryThrottle, NewUser, PasswordChange, PasswordHash,
         User, UserAdmin, UserStore,
     },
     secret::SecretKey,
+    session::{SessionStart, Sessions},
     store::MemoryStore,
     test_util::TestClock,
 };
 
 use crate::support::{Fixture, attempt, cheap, password};
 
+fn sessions() -> Sessions<MemoryStore> {
+    let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let issuer = TokenIssuer::builder(KeyRing::new(key).unwrap())
+        .issuer("https://auth.example")
+        .audience("api")
+        .build()
+        .unwrap();
+    let builder = Sessions::builder(issuer, MemoryStore::new());
+    builder.secret(SecretKey::generate()).build().unwrap()
+}
+
+fn is_changed(change: &PasswordChange) -> bool {
+    matches!(change, PasswordChange::Changed { .. })
+}
+
 #[tokio::test]
 async fn the_new_password_signs_in_and_the_old_one_does_not() {
     let fixture = Fixture::new().await;
-    let login = fixture.login();
+    let (login, sessions) = (fixture.login(), sessions());
     let (old, new) = (password("right"), password("newer"));
-    let changed = login.change_password("user-1", &old, &new).await;
-    assert_eq!(changed, PasswordChange::Changed);
+    let changed = login.change_password(&sessions, "user-1", &old, &new).await;
+    assert!(is_changed(&changed), "{changed:?}");
     let outcome = login.attempt(&attempt("ada", "newer")).await;
     assert!(matches!(outcome, LoginOutcome::Accepted(_)));
     let outcome = login.attempt(&attempt("ada", "right")).await;
@@ -32,7 +50,7 @@ async fn the_new_password_signs_in_and_the_old_one_does_not() {
         "nobody else's"
     );
     let again = login
-        .change_password("user-1", &old, &password("third"))
+        .change_password(&sessions, "user-1", &old, &password("third"))
         .await;
     assert_eq!(again, PasswordChange::Refused);
 }
@@ -41,11 +59,11 @@ async fn the_new_password_signs_in_and_the_old_one_does_not() {
 #[tokio::test]
 async fn u5_guessing_the_old_password_is_throttled_apart_from_the_login() {
     let fixture = Fixture::new().await;
-    let login = fixture.login();
+    let (login, sessions) = (fixture.login(), sessions());
     let new = password("newer");
     for _ in 0..5 {
         let guess = login
-            .change_password("user-1", &password("wrong"), &new)
+            .change_password(&sessions, "user-1", &password("wrong"), &new)
             .await;
         assert_eq!(guess, PasswordChange::Refused);
     }
@@ -54,37 +72,46 @@ async fn u5_guessing_the_old_password_is_throttled_apart_from_the_login() {
         retry_after: second,
     };
     let right = password("right");
-    assert_eq!(login.change_password("user-1", &right, &new).await, waiting);
+    assert_eq!(
+        login
+            .change_password(&sessions, "user-1", &right, &new)
+            .await,
+        waiting
+    );
     let outcome = login.attempt(&attempt("ada", "right")).await;
     assert!(matches!(outcome, LoginOutcome::Accepted(_)));
-    let other = login.change_password("user-2", &right, &new).await;
-    assert_eq!(other, PasswordChange::Changed);
+    let other = login
+        .change_password(&sessions, "user-2", &right, &new)
+        .await;
+    assert!(is_changed(&other), "{other:?}");
     fixture.advance(1);
-    let changed = login.change_password("user-1", &right, &new).await;
-    assert_eq!(changed, PasswordChange::Changed);
+    let changed = login
+        .change_password(&sessions, "user-1", &right, &new)
+        .await;
+    assert!(is_changed(&changed), "{changed:?}");
 }
 
 #[tokio::test]
 async fn nobody_and_the_disabled_change_nothing() {
     let fixture = Fixture::new().await;
-    let login = fixture.login();
+    let (login, sessions) = (fixture.login(), sessions());
     let (old, new) = (password("right"), password("newer"));
     let hash = fixture.hasher.hash(&old).await.unwrap();
     let disabled = User::new("user-3").password(hash).disabled(true);
     fixture.users.put("eve", disabled);
     fixture.users.put("key", User::new("user-4"));
     for subject in ["user-3", "user-4", "nobody"] {
-        let changed = login.change_password(subject, &old, &new).await;
+        let changed = login.change_password(&sessions, subject, &old, &new).await;
         assert_eq!(changed, PasswordChange::Refused, "{subject}");
     }
     fixture.users.down.store(true, Ordering::Relaxed);
-    let changed = login.change_password("user-1", &old, &new).await;
+    let changed = login.change_password(&sessions, "user-1", &old, &new).await;
     assert_eq!(changed, PasswordChange::Unavailable);
 }
 
 #[tokio::test]
 async fn one_of_two_changes_at_once_wins() {
-    let hasher = cheap().build().unwrap();
+    let (hasher, sessions) = (cheap().build().unwrap(), sessions());
     for _ in 0..10 {
         let store = MemoryStore::new();
         let ada = Identifier::new("ada").unwrap();
@@ -96,16 +123,50 @@ async fn one_of_two_changes_at_once_wins() {
         let login = login.hasher(hasher.clone()).build();
         let (right, one, two) = (password("right"), password("one"), password("two"));
         let changes = tokio::join!(
-            login.change_password("user-1", &right, &one),
-            login.change_password("user-1", &right, &two),
+            login.change_password(&sessions, "user-1", &right, &one),
+            login.change_password(&sessions, "user-1", &right, &two),
         );
         let winner = match changes {
-            (PasswordChange::Changed, PasswordChange::Refused) => "one",
-            (PasswordChange::Refused, PasswordChange::Changed) => "two",
+            (PasswordChange::Changed { .. }, PasswordChange::Refused) => "one",
+            (PasswordChange::Refused, PasswordChange::Changed { .. }) => "two",
             other => panic!("{other:?}"),
         };
         let outcome = login.attempt(&attempt("ada", winner)).await;
         assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+    }
+}
+
+/// Whoever calls this without the endpoints has nothing to end, and goes on under the epoch it was told.
+#[tokio::test]
+async fn every_session_ends_with_the_old_password() {
+    let fixture = Fixture::new().await;
+    let (login, sessions) = (fixture.login(), sessions());
+    let start = || SessionStart::new("user-1");
+    let old = sessions.start(start()).await.unwrap();
+    let bob = sessions.start(SessionStart::new("user-2")).await.unwrap();
+    let (right, new) = (password("right"), password("newer"));
+    let refused = login.change_password(&sessions, "user-1", &new, &new).await;
+    assert_eq!(refused, PasswordChange::Refused);
+    let old = sessions
+        .refresh(old.refresh_token().expose())
+        .await
+        .unwrap();
+    let changed = login
+        .change_password(&sessions, "user-1", &right, &new)
+        .await;
+    let PasswordChange::Changed { epoch, .. } = changed else {
+        panic!("{changed:?}");
+    };
+    let ended = sessions.refresh(old.refresh_token().expose()).await;
+    assert_eq!(ended.unwrap_err().code(), Some("session_revoked"));
+    let next = sessions.start(start().epoch(epoch)).await.unwrap();
+    for alive in [next, bob] {
+        assert!(
+            sessions
+                .refresh(alive.refresh_token().expose())
+                .await
+                .is_ok()
+        );
     }
 }
 
@@ -140,7 +201,7 @@ impl UserStore for Upgrading {
 
 #[tokio::test]
 async fn a_hash_that_is_upgraded_meanwhile_is_no_wrong_password() {
-    let hasher = cheap().build().unwrap();
+    let (hasher, sessions) = (cheap().build().unwrap(), sessions());
     let right = password("right");
     let first = hasher.hash(&right).await.unwrap();
     let upgraded = hasher.hash(&right).await.unwrap();
@@ -153,9 +214,9 @@ async fn a_hash_that_is_upgraded_meanwhile_is_no_wrong_password() {
         .hasher(hasher)
         .build();
     let changed = login
-        .change_password("user-1", &right, &password("newer"))
+        .change_password(&sessions, "user-1", &right, &password("newer"))
         .await;
-    assert_eq!(changed, PasswordChange::Changed);
+    assert!(is_changed(&changed), "{changed:?}");
     let outcome = login.attempt(&attempt("ada", "newer")).await;
     assert!(matches!(outcome, LoginOutcome::Accepted(_)));
 }

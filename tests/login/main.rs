@@ -7,6 +7,7 @@
 )]
 
 mod api_keys;
+#[cfg(feature = "aws-lc-rs")]
 mod change;
 mod devices;
 #[cfg(feature = "aws-lc-rs")]

@@ -9,7 +9,8 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     clock::Timestamp,
-    secret::{SecretKey, random},
+    login::User,
+    secret::{Secret, SecretKey, random},
 };
 
 /// The value of the cookie that tells a device on which somebody signed in before.
@@ -17,10 +18,15 @@ use crate::{
 /// Attempts from such a device have a counter of their own, so that nobody can keep the owner of an
 /// account out by guessing at it. The cookie is no credential: it opens nothing without the password.
 ///
+/// It is good for as long as the password is: whoever once knew it may have gathered many, and would
+/// have as many counters to guess the next one with. So a change of the password ends them, and so does
+/// a hash that is replaced by one of another cost; whoever signs in on a device gets a new one.
+///
 /// ```text
-/// value = b64url( 0x01 | H(16) | nonce(16) | expiry(8) | tag(16) )
+/// value = b64url( 0x02 | H(16) | nonce(16) | P(12) | expiry(8) | tag(16) )
 /// H     = first 16 bytes of SHA-256("device subject\0" || subject)
-/// tag   = first 16 bytes of HMAC-SHA-256(key, 0x01 | H | nonce | expiry)
+/// P     = first 12 bytes of HMAC-SHA-256(key, "password\0" || stored hash)
+/// tag   = first 16 bytes of HMAC-SHA-256(key, 0x02 | H | nonce | P | expiry)
 /// ```
 ///
 /// # Examples
@@ -28,14 +34,20 @@ use crate::{
 /// ```
 /// use std::time::SystemTime;
 ///
-/// use tower_jwt_auth::{login::DeviceCookies, secret::SecretKey};
+/// use tower_jwt_auth::{
+///     login::{DeviceCookies, PasswordHash, User},
+///     secret::SecretKey,
+/// };
 ///
 /// let cookies = DeviceCookies::new(&SecretKey::generate());
 /// let now = SystemTime::now().into();
-/// let value = cookies.mint("user-1", now);
+/// let user = User::new("user-1").password(PasswordHash::new("$argon2id$old".to_owned()));
+/// let value = cookies.mint(&user, now);
 /// let device = cookies.read(&value, now).ok_or("not ours")?;
-/// assert!(device.belongs_to("user-1"));
-/// assert!(!device.belongs_to("user-2"));
+/// assert!(device.belongs_to(&user));
+/// assert!(!device.belongs_to(&User::new("user-2")));
+/// let changed = user.password(PasswordHash::new("$argon2id$new".to_owned()));
+/// assert!(!device.belongs_to(&changed));
 /// assert!(cookies.read("something else", now).is_none());
 /// # Ok::<(), &str>(())
 /// ```
@@ -56,22 +68,21 @@ impl DeviceCookies {
         }
     }
 
-    /// A value for a device on which this subject just signed in.
+    /// A value for a device on which this user just signed in.
     ///
     /// # Panics
     ///
     /// If the operating system has no random bytes.
     #[must_use]
-    pub fn mint(&self, subject: &str, now: Timestamp) -> String {
+    pub fn mint(&self, user: &User, now: Timestamp) -> String {
+        let key = self.keys.first().map(|derived| &derived.key);
         let mut value = Vec::with_capacity(VALUE);
         value.push(VERSION);
-        value.extend(subject_hash(subject));
+        value.extend(subject_hash(&user.subject));
         value.extend(random::<16>());
+        value.extend(key.and_then(|key| mark(key, user)).unwrap_or_default());
         value.extend(now.plus(Self::MAX_AGE).as_millis().to_be_bytes());
-        let tag = self
-            .keys
-            .first()
-            .and_then(|key| tag(key.key.expose(), &value));
+        let tag = key.and_then(|key| mac::<16>(key, &[&value]));
         value.extend(tag.unwrap_or_default());
         URL_SAFE_NO_PAD.encode(value)
     }
@@ -88,20 +99,19 @@ impl DeviceCookies {
             return None;
         }
         let (body, presented) = bytes.split_last_chunk::<16>()?;
-        let genuine = self
-            .keys
-            .iter()
-            .any(|key| tag(key.key.expose(), body).is_some_and(|tag| tag.ct_eq(presented).into()));
-        if !genuine {
-            return None;
-        }
+        let mut keys = self.keys.iter().map(|derived| &derived.key);
+        let key = keys
+            .find(|key| mac::<16>(key, &[body]).is_some_and(|tag| tag.ct_eq(presented).into()))?;
         let (version, rest) = body.split_first()?;
         let (subject, rest) = rest.split_first_chunk::<16>()?;
         let (nonce, rest) = rest.split_first_chunk::<16>()?;
+        let (password, rest) = rest.split_first_chunk::<MARK>()?;
         let expiry = Timestamp::from_millis(i64::from_be_bytes(rest.try_into().ok()?));
-        (*version == VERSION && now < expiry).then_some(TrustedDevice {
+        (*version == VERSION && now < expiry).then(|| TrustedDevice {
             subject: *subject,
             nonce: *nonce,
+            password: *password,
+            key: key.clone(),
         })
     }
 }
@@ -111,13 +121,18 @@ impl DeviceCookies {
 pub struct TrustedDevice {
     subject: [u8; 16],
     nonce: [u8; 16],
+    password: [u8; MARK],
+    /// The one that its cookie was minted with.
+    key: Secret<[u8; 32]>,
 }
 
 impl TrustedDevice {
-    /// Whether this subject signed in on it.
+    /// Whether this user signed in on it, with the password that they have now.
     #[must_use]
-    pub fn belongs_to(&self, subject: &str) -> bool {
-        self.subject.ct_eq(&subject_hash(subject)).into()
+    pub fn belongs_to(&self, user: &User) -> bool {
+        let subject = self.subject.ct_eq(&subject_hash(&user.subject));
+        let password = mark(&self.key, user).map(|mark| self.password.ct_eq(&mark));
+        password.is_some_and(|password| (subject & password).into())
     }
 
     /// What tells this device from others.
@@ -135,13 +150,22 @@ fn subject_hash(subject: &str) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-/// HMAC takes a key of any length, so there always is one.
-fn tag(key: &[u8], body: &[u8]) -> Option<[u8; 16]> {
-    let mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-    let tag: [u8; 32] = mac.chain_update(body).finalize().into_bytes().into();
-    tag.first_chunk().copied()
+/// What tells a user's password from the next one, and tells a client nothing about its hash.
+fn mark(key: &Secret<[u8; 32]>, user: &User) -> Option<[u8; MARK]> {
+    let hash = user.password.as_ref()?;
+    mac(key, &[b"password\0", hash.expose().as_bytes()])
 }
 
-const VERSION: u8 = 1;
-const VALUE: usize = 1 + 16 + 16 + 8 + 16;
+/// HMAC takes a key of any length, so there always is one.
+fn mac<const N: usize>(key: &Secret<[u8; 32]>, parts: &[&[u8]]) -> Option<[u8; N]> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).ok()?;
+    parts.iter().for_each(|part| mac.update(part));
+    let mac: [u8; 32] = mac.finalize().into_bytes().into();
+    mac.first_chunk().copied()
+}
+
+// No text that is authenticated begins as "password" does.
+const VERSION: u8 = 2;
+const MARK: usize = 12;
+const VALUE: usize = 1 + 16 + 16 + MARK + 8 + 16;
 const ENCODED: usize = VALUE.div_ceil(3) * 4;

@@ -211,7 +211,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             self.upgrade(&mut user, password).await;
         }
         Ok(LoginOutcome::Accepted(Accepted {
-            device: self.devices.mint(&user.subject, now),
+            device: self.devices.mint(&user, now),
             user,
         }))
     }
@@ -230,10 +230,11 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         // Another login may have upgraded the hash of the same password.
         let unchanged = hash(&found) == hash(&accepted.user)
             || self.verify(&attempt.password, Some(&found)).await?.matches;
+        let now = Timestamp::from(self.clock.now());
         Ok(match unchanged {
             true => LoginOutcome::Accepted(Accepted {
+                device: self.devices.mint(&found, now),
                 user: found,
-                ..accepted
             }),
             false => LoginOutcome::Refused,
         })
@@ -256,9 +257,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         device: &TrustedDevice,
     ) -> Result<(Admission, Option<User>), Stopped> {
         let user = self.users.find(&attempt.identifier).await?;
-        let theirs = user
-            .as_ref()
-            .is_some_and(|user| device.belongs_to(&user.subject));
+        let theirs = user.as_ref().is_some_and(|user| device.belongs_to(user));
         let admission = if theirs {
             self.turnstile.admit_device(device.nonce()).await?
         } else {

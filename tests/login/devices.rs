@@ -2,21 +2,29 @@
 
 use std::time::Duration;
 
-use tower_jwt_auth::{clock::Timestamp, login::DeviceCookies, secret::SecretKey};
+use tower_jwt_auth::{
+    clock::Timestamp,
+    login::{DeviceCookies, PasswordHash, User},
+    secret::SecretKey,
+};
 
 fn cookies(byte: u8) -> DeviceCookies {
     DeviceCookies::new(&SecretKey::from_bytes([byte; 32]).unwrap())
+}
+
+fn user(subject: &str) -> User {
+    User::new(subject).password(PasswordHash::new("$argon2id$right".to_owned()))
 }
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
 #[test]
 fn a_device_is_trusted_for_a_year_and_for_one_subject() {
-    let value = cookies(1).mint("user-1", NOW);
+    let value = cookies(1).mint(&user("user-1"), NOW);
     let last = NOW.plus(DeviceCookies::MAX_AGE - Duration::from_millis(1));
     let device = cookies(1).read(&value, last).unwrap();
-    assert!(device.belongs_to("user-1"));
-    assert!(!device.belongs_to("user-10") && !device.belongs_to(""));
+    assert!(device.belongs_to(&user("user-1")));
+    assert!(!device.belongs_to(&user("user-10")) && !device.belongs_to(&user("")));
     assert!(
         cookies(1)
             .read(&value, NOW.plus(DeviceCookies::MAX_AGE))
@@ -25,23 +33,41 @@ fn a_device_is_trusted_for_a_year_and_for_one_subject() {
     assert!(cookies(2).read(&value, NOW).is_none());
     assert_ne!(
         value,
-        cookies(1).mint("user-1", NOW),
+        cookies(1).mint(&user("user-1"), NOW),
         "each device has its own"
     );
 }
 
 #[test]
+fn a_device_is_trusted_for_one_password() {
+    let value = cookies(1).mint(&user("user-1"), NOW);
+    let device = cookies(1).read(&value, NOW).unwrap();
+    let changed = user("user-1").password(PasswordHash::new("$argon2id$left".to_owned()));
+    assert!(!device.belongs_to(&changed));
+    let without = User::new("user-1");
+    assert!(!device.belongs_to(&without));
+    let value = cookies(1).mint(&without, NOW);
+    let device = cookies(1).read(&value, NOW).unwrap();
+    assert!(!device.belongs_to(&without), "nobody signs in without one");
+}
+
+#[test]
 fn a_rolled_secret_reads_the_devices_of_the_one_before() {
     let key = |byte| SecretKey::from_bytes([byte; 32]).unwrap();
-    let old = cookies(1).mint("user-1", NOW);
+    let old = cookies(1).mint(&user("user-1"), NOW);
     let rolled = DeviceCookies::new(&key(2).or_older(key(1)));
-    assert!(rolled.read(&old, NOW).is_some());
-    assert!(cookies(2).read(&rolled.mint("user-1", NOW), NOW).is_some());
+    let device = rolled.read(&old, NOW).unwrap();
+    assert!(device.belongs_to(&user("user-1")));
+    assert!(
+        cookies(2)
+            .read(&rolled.mint(&user("user-1"), NOW), NOW)
+            .is_some()
+    );
 }
 
 #[test]
 fn a_value_with_any_character_changed_is_refused() {
-    let value = cookies(1).mint("user-1", NOW);
+    let value = cookies(1).mint(&user("user-1"), NOW);
     for at in 0..value.len() {
         for other in ['A', 'b', '0', '-', '_', '=', '+', ' ', '\0'] {
             if value.as_bytes()[at] != other as u8 {

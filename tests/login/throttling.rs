@@ -8,7 +8,8 @@ use std::{
 };
 
 use tower_jwt_auth::login::{
-    AttemptOutcome, LoginOutcome, PasswordHasher, Reserve, ThrottleKey, ThrottleRule, ThrottleStore,
+    AttemptOutcome, LoginOutcome, PasswordHasher, Reserve, ThrottleKey, ThrottleRule,
+    ThrottleStore, User,
 };
 
 use crate::support::*;
@@ -169,6 +170,39 @@ async fn u5_a_trusted_device_gets_in_during_a_wait_and_has_its_own_counter() {
         shown(&login.attempt(&device("ada", "right")).await),
         "wait 1"
     );
+}
+
+/// Whoever once knew the password may have gathered cookies while it was good.
+#[tokio::test]
+async fn u5_a_device_is_trusted_no_longer_than_its_password_is_good() {
+    let fixture = Fixture::new().await;
+    let login = fixture.login();
+    let mut gathered = Vec::new();
+    for _ in 0..10 {
+        let LoginOutcome::Accepted(one) = login.attempt(&attempt("ada", "right")).await else {
+            panic!();
+        };
+        gathered.push(one.device_cookie().to_owned());
+    }
+    let hash = fixture.hasher.hash(&password("newer")).await.unwrap();
+    fixture.users.put("ada", User::new("user-1").password(hash));
+    let mut looked_at = 0;
+    for device in &gathered {
+        for _ in 0..5 {
+            let guess = attempt("ada", "guess").device(device);
+            looked_at += usize::from(shown(&login.attempt(&guess).await) == "no");
+        }
+    }
+    assert_eq!(looked_at, 5, "as many as without a cookie");
+    fixture.advance(1);
+    let LoginOutcome::Accepted(one) = login.attempt(&attempt("ada", "newer")).await else {
+        panic!();
+    };
+    for _ in 0..5 {
+        let _ = login.attempt(&attempt("ada", "guess")).await;
+    }
+    let back = attempt("ada", "newer").device(one.device_cookie());
+    assert_eq!(shown(&login.attempt(&back).await), "welcome user-1");
 }
 
 #[tokio::test]

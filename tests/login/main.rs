@@ -9,6 +9,7 @@
 mod api_keys;
 #[cfg(feature = "aws-lc-rs")]
 mod change;
+mod crowds;
 mod devices;
 #[cfg(feature = "aws-lc-rs")]
 mod grants;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{
     sync::Semaphore,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -21,7 +21,7 @@ pub(in crate::login) struct Turnstile<T> {
     lock: Option<HardLock>,
     patience: Duration,
     gate: Gate,
-    /// Those who wait for open attempts: each of them asks the store again and again.
+    /// Those who wait for open attempts, or for those before them.
     waiting: Semaphore,
 }
 
@@ -68,7 +68,7 @@ impl<T: ThrottleStore> Turnstile<T> {
             keys,
             lock,
             patience,
-            gate: Gate::new(),
+            gate: Gate::default(),
             waiting: Semaphore::new(WAITING),
         }
     }
@@ -176,27 +176,37 @@ impl<T: ThrottleStore> Turnstile<T> {
         rule: &ThrottleRule,
         give_up: Instant,
     ) -> Result<Reservation, Denied> {
-        let mut place = None;
+        let lane = self.gate.lane(key).ok_or(Denied::Crowded)?;
+        let mut waiting = None;
+        let _turn = match lane.try_turn() {
+            Some(turn) => turn,
+            None => {
+                waiting = Some(self.waiting.try_acquire().map_err(|_| Denied::Crowded)?);
+                let turn = timeout_at(give_up, lane.turn()).await;
+                let turn = turn.map_err(|_| Denied::Crowded)?;
+                // A crowd whose patience is over asks nothing any more.
+                if Instant::now() >= give_up {
+                    return Err(Denied::Crowded);
+                }
+                turn
+            }
+        };
         loop {
-            // Before the store is asked, so that nothing happens unnoticed in between.
-            let settled = self.gate.wait(key);
             let held = match self.store.reserve(key, rule).await? {
                 Reserve::Granted(reservation) => return Ok(reservation),
                 Reserve::Wait(wait) => return Err(Denied::Wait(wait)),
                 Reserve::Pending(held) => held,
             };
-            if place.is_none() {
-                place = self.waiting.try_acquire().ok();
+            if waiting.is_none() {
+                waiting = self.waiting.try_acquire().ok();
             }
             let left = give_up.saturating_duration_since(Instant::now());
-            if place.is_none() || left.is_zero() {
+            if waiting.is_none() || left.is_zero() {
                 return Err(Denied::Crowded);
             }
             let look_again = left.min(LOOK_AGAIN).min(held.max(Duration::from_millis(1)));
-            if let Some(settled) = settled {
-                // Woken or not, the store knows.
-                let _ = timeout(look_again, settled).await;
-            }
+            // Woken or not, the store knows.
+            let _ = timeout(look_again, lane.settled()).await;
         }
     }
 
@@ -211,12 +221,12 @@ impl<T: ThrottleStore> Turnstile<T> {
     async fn settle_one(&self, reservation: Reservation, outcome: AttemptOutcome) -> bool {
         let key = *reservation.key();
         let settled = self.store.settle(reservation, outcome).await;
-        self.gate.wake(&key, outcome);
+        self.gate.wake(&key);
         settled.is_ok_and(|settled| settled.wait >= ThrottleRule::FOREVER)
     }
 }
 
-/// How often those look who wait for an attempt of another process.
+/// How often whoever is first looks for an attempt of another process.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// More than that many wait in no honest crowd.
 const WAITING: usize = 512;

@@ -1,0 +1,110 @@
+//! Many logins at once, as the store of the counters sees them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tower_jwt_auth::{
+    error::StoreError,
+    login::{
+        AttemptOutcome, Login, LoginBuilder, MemoryThrottle, Reservation, Reserve, Settled,
+        ThrottleKey, ThrottleRule, ThrottleStore,
+    },
+    secret::SecretKey,
+};
+
+use crate::support::*;
+
+/// Counts what a store of counters is asked, and may keep everybody waiting.
+#[derive(Clone)]
+struct Counted {
+    throttle: MemoryThrottle,
+    asked: Arc<AtomicUsize>,
+    settled: Arc<AtomicUsize>,
+    pending: Arc<AtomicBool>,
+}
+
+impl Counted {
+    fn new(fixture: &Fixture) -> Self {
+        Self {
+            throttle: fixture.throttle.clone(),
+            asked: Arc::default(),
+            settled: Arc::default(),
+            pending: Arc::default(),
+        }
+    }
+
+    fn builder(&self, fixture: &Fixture) -> LoginBuilder<Users, Self> {
+        let secret = SecretKey::from_bytes([9; 32]).unwrap();
+        Login::builder(fixture.users.clone(), self.clone(), secret)
+    }
+}
+
+impl ThrottleStore for Counted {
+    async fn reserve(
+        &self,
+        key: &ThrottleKey,
+        rule: &ThrottleRule,
+    ) -> Result<Reserve<Reservation>, StoreError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        // As a store that lies elsewhere.
+        tokio::task::yield_now().await;
+        match self.pending.load(Ordering::Relaxed) {
+            true => Ok(Reserve::Pending(Duration::from_secs(10))),
+            false => self.throttle.reserve(key, rule).await,
+        }
+    }
+
+    async fn settle(
+        &self,
+        reservation: Reservation,
+        outcome: AttemptOutcome,
+    ) -> Result<Settled, StoreError> {
+        self.settled.fetch_add(1, Ordering::Relaxed);
+        self.throttle.settle(reservation, outcome).await
+    }
+
+    async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {
+        self.throttle.clear(key).await
+    }
+}
+
+/// Attempts at one name that wait for others do not all ask again and again.
+#[tokio::test]
+async fn u3_of_those_who_wait_for_one_name_one_asks_the_store() {
+    let fixture = Fixture::new().await;
+    let store = Counted::new(&fixture);
+    let login = |patience| {
+        let builder = store.builder(&fixture).hasher(fixture.hasher.clone());
+        builder.patience(Duration::from_millis(patience)).build()
+    };
+    let crowd = |patience| {
+        let login = login(patience);
+        let one = move |_| {
+            let login = login.clone();
+            tokio::spawn(async move { shown(&login.attempt(&attempt("ada", "right")).await) })
+        };
+        (0..200).map(one).collect::<Vec<_>>()
+    };
+    store.pending.store(true, Ordering::Relaxed);
+    for waiting in crowd(350) {
+        assert_eq!(waiting.await.unwrap(), "wait 1");
+    }
+    // Each on their own would have asked four times.
+    let asked = store.asked.load(Ordering::Relaxed);
+    assert!(asked < 100, "{asked}");
+
+    // Another name does not stand in their queue, and all of them have their turn.
+    let waiting = crowd(60_000);
+    tokio::task::yield_now().await;
+    store.pending.store(false, Ordering::Relaxed);
+    let other = login(60_000).attempt(&attempt("bob", "right")).await;
+    assert_eq!(shown(&other), "welcome user-2");
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap(), "welcome user-1");
+    }
+}

@@ -76,10 +76,17 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
     #[must_use]
     pub fn build(self) -> Login<U, T> {
         let keys = ThrottleKeys::new(&self.secret);
+        let hasher = self.hasher.unwrap_or_default();
         Login::from_inner(Inner {
             users: self.users,
-            turnstile: Turnstile::new(self.throttle, keys, self.lock, self.patience),
-            hasher: self.hasher.unwrap_or_default(),
+            turnstile: Turnstile::new(
+                self.throttle,
+                keys,
+                self.lock,
+                self.patience,
+                hasher.clone(),
+            ),
+            hasher,
             devices: DeviceCookies::new(&self.secret),
             events: self.events,
             clock: self.clock,

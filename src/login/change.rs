@@ -9,6 +9,7 @@ use crate::{
     event::AuthEvent,
     login::{
         AttemptOutcome, Login, Password, PasswordHash, ThrottleStore, UserStore,
+        password::Place,
         use_case::{Stopped, note_store},
     },
     refresh::{RevokeReason, SessionStore},
@@ -125,8 +126,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         new: &Password,
     ) -> Result<Option<u32>, Stopped> {
         let inner = self.inner();
-        let admission = inner.turnstile.admit_change(subject).await?;
-        let changed = self.replace(sessions, subject, old, new).await;
+        let mut admission = inner.turnstile.admit_change(subject).await?;
+        let place = admission.take_place();
+        let changed = self.replace(sessions, place, subject, old, new).await;
         let outcome = match changed {
             Ok(Some(_)) => AttemptOutcome::Succeeded,
             Ok(None) => AttemptOutcome::Failed,
@@ -145,6 +147,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     async fn replace<S: SessionStore, G: GrantSource>(
         &self,
         sessions: &Sessions<S, G>,
+        mut place: Option<Place>,
         subject: &str,
         old: &Password,
         new: &Password,
@@ -154,7 +157,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         // Once more where a login has just upgraded the hash of the same password.
         for _ in 0..2 {
             let user = inner.users.find_by_subject(subject).await?;
-            let verified = inner.verify(old, user.as_ref()).await?;
+            let verified = inner.verify(place.take(), old, user.as_ref()).await?;
             let Some(user) = user.filter(|user| verified.matches && !user.disabled) else {
                 return Ok(None);
             };

@@ -15,8 +15,9 @@ use crate::{
     event::{AuthEvent, Events},
     login::{
         Accepted, Attempt, AttemptOutcome, DeviceCookies, Identifier, LoginBuilder, LoginOutcome,
-        Password, PasswordError, PasswordHasher, ThrottleStore, User, UserStore,
+        Password, PasswordError, PasswordHasher, ThrottleStore, User, UserStore, Verification,
         device::TrustedDevice,
+        password::Place,
         throttle::{Admission, Denied, Turnstile},
     },
     secret::SecretKey,
@@ -26,14 +27,16 @@ use crate::{
 ///
 /// # Order
 ///
-/// 1. The attempt is counted, or told to wait: before anything is asked about the user, so that a
+/// 1. The attempt takes its place among those who hash, or is told that there is none: a flood must not
+///    keep the store busy with what goes no further.
+/// 2. The attempt is counted, or told to wait: before anything is asked about the user, so that a
 ///    wait is the same for names that exist and names that do not.
-/// 2. The user is looked up. With a genuine device cookie this comes first, and if the cookie is this
+/// 3. The user is looked up. With a genuine device cookie this comes first, and if the cookie is this
 ///    user's, the device's own counter takes the place of the others.
-/// 3. The password is hashed and compared; for nobody, with a hash that no password has.
-/// 4. Only then it is looked at whether the account is disabled or locked.
-/// 5. What came of it is written down: a right password gives the attempt back.
-/// 6. An outdated hash is replaced, unless the password was changed meanwhile. If that fails, the next
+/// 4. The password is hashed and compared; for nobody, with a hash that no password has.
+/// 5. Only then it is looked at whether the account is disabled or locked.
+/// 6. What came of it is written down: a right password gives the attempt back.
+/// 7. An outdated hash is replaced, unless the password was changed meanwhile. If that fails, the next
 ///    login tries again; this one has succeeded.
 pub struct Login<U, T> {
     inner: Arc<Inner<U, T>>,
@@ -155,7 +158,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             .device
             .as_deref()
             .and_then(|cookie| self.devices.read(cookie, now));
-        let (admission, user) = match device {
+        let (mut admission, user) = match device {
             Some(device) => self.admit_device(attempt, &device).await?,
             None => {
                 let admission = self.admit(attempt).await?;
@@ -169,7 +172,8 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             }
         };
 
-        let verified = match self.verify(password, user.as_ref()).await {
+        let place = admission.take_place();
+        let verified = match self.verify(place, password, user.as_ref()).await {
             Ok(verified) => verified,
             Err(stopped) => {
                 self.give_back(admission, identifier).await;
@@ -229,7 +233,10 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         let hash = |user: &User| user.password.as_ref().map(|hash| hash.expose().to_owned());
         // Another login may have upgraded the hash of the same password.
         let unchanged = hash(&found) == hash(&accepted.user)
-            || self.verify(&attempt.password, Some(&found)).await?.matches;
+            || self
+                .verify(None, &attempt.password, Some(&found))
+                .await?
+                .matches;
         let now = Timestamp::from(self.clock.now());
         Ok(match unchanged {
             true => LoginOutcome::Accepted(Accepted {
@@ -268,25 +275,17 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
 
     pub(super) async fn verify(
         &self,
+        place: Option<Place>,
         password: &Password,
         user: Option<&User>,
     ) -> Result<Verified, Stopped> {
         let stored = user.and_then(|user| user.password.as_ref());
-        let first = self.hasher.verify(password, stored).await;
-        let unusable = first == Err(PasswordError::UnusableHash);
-        // That was refused at once: take the time all the same.
-        let verification = match unusable {
-            true => self.hasher.verify(password, None).await,
-            false => first,
-        };
-        match verification {
-            Ok(verification) => Ok(Verified {
-                matches: verification.matches(),
-                outdated: verification.is_outdated(),
-                unusable,
-            }),
-            Err(error) => Err(error.into()),
-        }
+        let verification = self.hasher.verify_at(place, password, stored).await?;
+        Ok(Verified {
+            matches: verification.is_some_and(Verification::matches),
+            outdated: verification.is_some_and(Verification::is_outdated),
+            unusable: verification.is_none(),
+        })
     }
 
     async fn upgrade(&self, user: &mut User, password: &Password) {
@@ -364,6 +363,7 @@ impl From<Denied> for Stopped {
         match denied {
             Denied::Wait(wait) => Self::Wait(wait),
             Denied::Crowded => Self::Wait(SECOND),
+            Denied::Busy(error) => error.into(),
             Denied::Store(error) => Self::Store(error),
         }
     }

@@ -73,6 +73,47 @@ impl ThrottleStore for Counted {
     }
 }
 
+/// A flood of logins must leave the store's only writer to refreshes and logouts.
+#[tokio::test]
+async fn u8_a_full_pool_refuses_before_any_counter_is_asked() {
+    let fixture = Fixture::new().await;
+    let hasher = cheap()
+        .concurrency(std::num::NonZeroUsize::MIN)
+        .queue(0)
+        .build()
+        .unwrap();
+    let store = Counted::new(&fixture);
+    let login = store.builder(&fixture).hasher(hasher.clone()).build();
+    let heavy = Heavy::start(&hasher).await;
+    for name in ["ada", "bob", "nobody"] {
+        assert_eq!(shown(&login.attempt(&attempt(name, "right")).await), "busy");
+    }
+    assert_eq!(store.asked.load(Ordering::Relaxed), 0);
+    assert_eq!(store.settled.load(Ordering::Relaxed), 0);
+    heavy.finish().await;
+    assert_eq!(
+        shown(&login.attempt(&attempt("ada", "right")).await),
+        "welcome user-1"
+    );
+}
+
+/// Those who wait for others by the same name hold no place: five are looked at, and one asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn u4_a_crowd_of_one_name_does_not_fill_the_pool() {
+    let fixture = Fixture::new().await;
+    let hasher = cheap().queue(4).build().unwrap();
+    let store = Counted::new(&fixture);
+    let builder = store.builder(&fixture).hasher(hasher);
+    let login = builder.patience(Duration::from_secs(60)).build();
+    let crowd = (0..100).map(|_| {
+        let login = login.clone();
+        tokio::spawn(async move { shown(&login.attempt(&attempt("ada", "right")).await) })
+    });
+    for one in crowd.collect::<Vec<_>>() {
+        assert_eq!(one.await.unwrap(), "welcome user-1");
+    }
+}
+
 /// Attempts at one name that wait for others do not all ask again and again.
 #[tokio::test]
 async fn u3_of_those_who_wait_for_one_name_one_asks_the_store() {

@@ -41,6 +41,10 @@ async fn u1_nobody_is_told_why_they_were_refused() {
         "broken",
         User::new("user-5").password(PasswordHash::new("$argon2id$broken".to_owned())),
     );
+    let peppered = cheap().pepper("gone", b"p01s0n-p01s0n-p01s0n-p01s0n-p01s0n".to_vec());
+    let peppered = peppered.build().unwrap().hash(&password("right")).await;
+    let peppered = User::new("user-7").password(peppered.unwrap());
+    fixture.users.put("peppered", peppered);
     fixture
         .users
         .put("locked", User::new("user-6").password(right));
@@ -72,6 +76,7 @@ async fn u1_nobody_is_told_why_they_were_refused() {
         ("disabled", "wrong"),
         ("no-password", "right"),
         ("broken", "right"),
+        ("peppered", "right"),
     ] {
         // A fresh quarter of an hour for the second one of a name.
         fixture.advance(3600 * 25);

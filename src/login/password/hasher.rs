@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     Argon2Cost, Password, PasswordHash, PasswordHasherBuilder,
     pepper::Peppers,
-    pool::Pool,
+    pool::{Place, Pool},
     stored::{self, ReadHash},
 };
 
@@ -94,7 +94,7 @@ impl PasswordHasher {
     pub async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordError> {
         let (inner, password) = (Arc::clone(&self.inner), password.clone());
         let work = move || stored::make(&password, inner.cost, inner.peppers.current());
-        self.inner.pool.run(work).await?
+        self.inner.pool.run(None, work).await?
     }
 
     /// Compares a password with what is stored; with nothing stored, takes the same time and says no.
@@ -120,17 +120,49 @@ impl PasswordHasher {
     ) -> Result<Verification, PasswordError> {
         let stored = stored.map(ReadHash::parse).transpose()?;
         let (inner, password) = (Arc::clone(&self.inner), password.clone());
+        let work = move || inner.compare(&password, stored.as_ref());
+        self.inner.pool.run(None, work).await?
+    }
+
+    /// A place for [`verify_at`](Self::verify_at), where one is free.
+    pub(in crate::login) fn place(&self) -> Result<Place, PasswordError> {
+        self.inner.pool.enter()
+    }
+
+    /// Compares a password at this place, or else at one of its own; a hash that cannot be used is
+    /// `None`, after as long as any other.
+    pub(in crate::login) async fn verify_at(
+        &self,
+        place: Option<Place>,
+        password: &Password,
+        stored: Option<&PasswordHash>,
+    ) -> Result<Option<Verification>, PasswordError> {
+        let stored = stored.map(ReadHash::parse).transpose();
+        let (inner, password) = (Arc::clone(&self.inner), password.clone());
         let work = move || {
-            let Inner { cost, peppers, .. } = &*inner;
-            let hash = stored.as_ref().unwrap_or(&inner.dummy);
-            let same = hash.verifies(&password, peppers)?;
-            let matches = same && stored.is_some();
-            Ok(Verification {
-                matches,
-                outdated: matches && hash.is_outdated(&password, *cost, peppers.current()),
-            })
+            let compared = stored.and_then(|stored| inner.compare(&password, stored.as_ref()));
+            match compared {
+                // That was refused at once: take the time all the same.
+                Err(PasswordError::UnusableHash) => inner.compare(&password, None).map(|_| None),
+                compared => compared.map(Some),
+            }
         };
-        self.inner.pool.run(work).await?
+        self.inner.pool.run(place, work).await?
+    }
+}
+
+impl Inner {
+    fn compare(
+        &self,
+        password: &Password,
+        stored: Option<&ReadHash>,
+    ) -> Result<Verification, PasswordError> {
+        let hash = stored.unwrap_or(&self.dummy);
+        let matches = hash.verifies(password, &self.peppers)? && stored.is_some();
+        Ok(Verification {
+            matches,
+            outdated: matches && hash.is_outdated(password, self.cost, self.peppers.current()),
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
 
@@ -19,6 +19,12 @@ pub(super) struct Pool {
     wait: Duration,
 }
 
+/// A place among those who hash or wait for it.
+#[derive(Debug)]
+pub(in crate::login) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
 impl Pool {
     pub(super) fn new(permits: NonZeroUsize, queue: usize, wait: Duration) -> Self {
         let most = Semaphore::MAX_PERMITS;
@@ -30,24 +36,29 @@ impl Pool {
         }
     }
 
-    /// Does the work on a thread of its own.
+    /// Takes a place, where one is free: what comes before the work need not be done in vain.
+    pub(super) fn enter(&self) -> Result<Place, PasswordError> {
+        let permit = Arc::clone(&self.admitted).try_acquire_owned();
+        let permit = permit.map_err(|_| self.busy())?;
+        Ok(Place { _permit: permit })
+    }
+
+    /// Does the work on a thread of its own, at this place or else at one of its own.
     ///
     /// A caller who hangs up while waiting frees the place at once; one who hangs up during the work
     /// frees it when the work is done, not before: the memory is still in use.
     pub(super) async fn run<T: Send + 'static>(
         &self,
+        place: Option<Place>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let busy = || PasswordError::Busy {
-            retry_after: self.wait.max(Duration::from_secs(1)),
-        };
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned();
-        let Ok(admitted) = admitted else {
-            return Err(busy());
+        let place = match place {
+            Some(place) => place,
+            None => self.enter()?,
         };
         let permit = timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
-            return Err(busy());
+            return Err(self.busy());
         };
         let (done, result) = oneshot::channel();
         // Starting a thread takes a thousandth of a hash's time. The runtime's own blocking threads
@@ -56,15 +67,21 @@ impl Pool {
             .name("password-hash".into())
             .spawn(move || {
                 let outcome = work();
-                drop((permit, admitted));
+                drop((permit, place));
                 // Nobody may be waiting for it any more.
                 let _ = done.send(outcome);
             });
         if thread.is_err() {
-            return Err(busy());
+            return Err(self.busy());
         }
         // Without an answer the work panicked; the unwinding gave the places back.
         result.await.map_err(|_| PasswordError::Failed)
+    }
+
+    fn busy(&self) -> PasswordError {
+        PasswordError::Busy {
+            retry_after: self.wait.max(Duration::from_secs(1)),
+        }
     }
 }
 
@@ -85,7 +102,7 @@ mod tests {
         let pool = pool(1, 0, LONG);
         let (finish, wait) = mpsc::channel::<()>();
         let (started, start) = oneshot::channel();
-        let work = pool.run(move || {
+        let work = pool.run(None, move || {
             started.send(()).unwrap();
             wait.recv().unwrap();
         });
@@ -96,12 +113,12 @@ mod tests {
         }
         // The first caller is gone, the work is not.
         assert!(matches!(
-            pool.run(|| ()).await,
+            pool.run(None, || ()).await,
             Err(PasswordError::Busy { .. })
         ));
         finish.send(()).unwrap();
         let _ = pool.admitted.acquire().await.unwrap();
-        assert!(pool.run(|| ()).await.is_ok());
+        assert!(pool.run(None, || ()).await.is_ok());
     }
 
     #[tokio::test]
@@ -110,15 +127,15 @@ mod tests {
         let held = Arc::clone(&pool.permits).acquire_owned().await.unwrap();
         let place = Arc::clone(&pool.admitted).acquire_owned().await.unwrap();
         for _ in 0..5 {
-            let mut waiting = Box::pin(pool.run(|| ()));
+            let mut waiting = Box::pin(pool.run(None, || ()));
             assert!(futures_poll(&mut waiting).await);
             assert!(matches!(
-                pool.run(|| ()).await,
+                pool.run(None, || ()).await,
                 Err(PasswordError::Busy { .. })
             ));
         }
         drop((held, place));
-        assert!(pool.run(|| ()).await.is_ok());
+        assert!(pool.run(None, || ()).await.is_ok());
         assert_eq!(pool.admitted.available_permits(), 2);
     }
 
@@ -126,11 +143,11 @@ mod tests {
     async fn u8_who_waits_too_long_is_told_to_come_back() {
         let pool = pool(1, 5, Duration::from_millis(1));
         let held = Arc::clone(&pool.permits).acquire_owned().await.unwrap();
-        let refused = pool.run(|| ()).await;
+        let refused = pool.run(None, || ()).await;
         let retry_after = Duration::from_secs(1);
         assert_eq!(refused, Err(PasswordError::Busy { retry_after }));
         drop(held);
-        assert!(pool.run(|| ()).await.is_ok());
+        assert!(pool.run(None, || ()).await.is_ok());
     }
 
     #[tokio::test]
@@ -138,11 +155,11 @@ mod tests {
         let pool = pool(1, 0, LONG);
         for _ in 0..3 {
             assert_eq!(
-                pool.run(|| panic!("on purpose")).await,
+                pool.run(None, || panic!("on purpose")).await,
                 Err::<(), _>(PasswordError::Failed)
             );
         }
-        assert!(pool.run(|| ()).await.is_ok());
+        assert!(pool.run(None, || ()).await.is_ok());
     }
 
     /// Polls once; whether it is still waiting.

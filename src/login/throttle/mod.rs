@@ -9,10 +9,11 @@
 //! | trusted device, instead of both | 5 | as the first | as the first |
 //! | subject, for changes of the password | 5 | as the first | as the first |
 //!
-//! An attempt is counted *before* its password is hashed and given back if it was right: however many
-//! guesses run side by side, no more are checked than were free. While attempts are open that decide
-//! about the next one, that one waits, so that right passwords never stand in each other's way. What
-//! arrives during a wait is refused, and neither counts nor makes the wait longer.
+//! An attempt is counted when it has a place to be hashed at, *before* its password is hashed, and given
+//! back if it was right: however many guesses run side by side, no more are checked than were free. While
+//! attempts are open that decide about the next one, that one waits, so that right passwords never stand
+//! in each other's way. What arrives during a wait is refused, and neither counts nor makes the wait
+//! longer.
 
 mod gate;
 mod key;

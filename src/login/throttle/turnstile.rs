@@ -11,7 +11,10 @@ use super::{
     AttemptOutcome, HardLock, Network, Reservation, Reserve, ThrottleKey, ThrottleKeys,
     ThrottleRule, ThrottleStore, gate::Gate,
 };
-use crate::{error::StoreError, login::Identifier};
+use crate::{
+    error::StoreError,
+    login::{Identifier, PasswordError, PasswordHasher, password::Place},
+};
 
 /// Takes attempts through their counters, before and after the password is looked at.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub(in crate::login) struct Turnstile<T> {
     keys: ThrottleKeys,
     lock: Option<HardLock>,
     patience: Duration,
+    hasher: PasswordHasher,
     gate: Gate,
     /// Those who wait for open attempts, or for those before them.
     waiting: Semaphore,
@@ -32,9 +36,24 @@ pub(in crate::login) struct Admission {
     reserved: Vec<Reservation>,
     lock: Option<Reservation>,
     locked: bool,
+    place: Option<Place>,
 }
 
 impl Admission {
+    fn new() -> Self {
+        Self {
+            reserved: Vec::with_capacity(2),
+            lock: None,
+            locked: false,
+            place: None,
+        }
+    }
+
+    /// The place where the password is to be looked at.
+    pub(in crate::login) fn take_place(&mut self) -> Option<Place> {
+        self.place.take()
+    }
+
     /// Whether the name is locked: the password is looked at all the same, and refused.
     pub(in crate::login) fn is_locked(&self) -> bool {
         self.locked
@@ -47,6 +66,8 @@ pub(in crate::login) enum Denied {
     Wait(Duration),
     /// Open attempts decide, and were not settled in time.
     Crowded,
+    /// There is no place to look at the password.
+    Busy(PasswordError),
     Store(StoreError),
 }
 
@@ -56,18 +77,26 @@ impl From<StoreError> for Denied {
     }
 }
 
+impl From<PasswordError> for Denied {
+    fn from(error: PasswordError) -> Self {
+        Self::Busy(error)
+    }
+}
+
 impl<T: ThrottleStore> Turnstile<T> {
     pub(in crate::login) fn new(
         store: T,
         keys: ThrottleKeys,
         lock: Option<HardLock>,
         patience: Duration,
+        hasher: PasswordHasher,
     ) -> Self {
         Self {
             store,
             keys,
             lock,
             patience,
+            hasher,
             gate: Gate::default(),
             waiting: Semaphore::new(WAITING),
         }
@@ -80,23 +109,23 @@ impl<T: ThrottleStore> Turnstile<T> {
         network: Network,
     ) -> Result<Admission, Denied> {
         let give_up = Instant::now() + self.patience;
-        let pair = self.keys.pair(identifier, network);
-        let mut admission = Admission {
-            reserved: vec![self.pass(&pair, &ThrottleRule::PAIR, give_up).await?],
-            lock: None,
-            locked: false,
-        };
-        let name = self.keys.name(identifier);
-        match self.pass(&name, &ThrottleRule::NAME, give_up).await {
-            Ok(reservation) => admission.reserved.push(reservation),
-            Err(denied) => {
-                self.give_back(admission).await;
-                return Err(denied);
+        let mut admission = Admission::new();
+        for (key, rule) in [
+            (self.keys.pair(identifier, network), &ThrottleRule::PAIR),
+            (self.keys.name(identifier), &ThrottleRule::NAME),
+        ] {
+            match self.pass(&key, rule, give_up, &mut admission.place).await {
+                Ok(reservation) => admission.reserved.push(reservation),
+                Err(denied) => {
+                    self.give_back(admission).await;
+                    return Err(denied);
+                }
             }
         }
         if let Some(lock) = &self.lock {
+            let key = self.keys.lock(identifier);
             match self
-                .pass(&self.keys.lock(identifier), &lock.rule, give_up)
+                .pass(&key, &lock.rule, give_up, &mut admission.place)
                 .await
             {
                 Ok(reservation) => admission.lock = Some(reservation),
@@ -112,32 +141,32 @@ impl<T: ThrottleStore> Turnstile<T> {
 
     /// Counts an attempt from a trusted device, which others' guesses do not hold up.
     pub(in crate::login) async fn admit_device(&self, device: &[u8]) -> Result<Admission, Denied> {
-        let give_up = Instant::now() + self.patience;
-        let key = self.keys.device(device);
-        Ok(Admission {
-            reserved: vec![self.pass(&key, &ThrottleRule::PAIR, give_up).await?],
-            lock: None,
-            locked: false,
-        })
+        self.admit_one(&self.keys.device(device)).await
     }
 
     /// Counts an attempt to change a password, for its subject.
-    pub(in crate::login) async fn admit_change(
-        &self,
-        subject: &str,
-    ) -> Result<Reservation, Denied> {
+    pub(in crate::login) async fn admit_change(&self, subject: &str) -> Result<Admission, Denied> {
+        self.admit_one(&self.keys.change(subject)).await
+    }
+
+    async fn admit_one(&self, key: &ThrottleKey) -> Result<Admission, Denied> {
         let give_up = Instant::now() + self.patience;
-        let key = self.keys.change(subject);
-        self.pass(&key, &ThrottleRule::PAIR, give_up).await
+        let mut admission = Admission::new();
+        let place = &mut admission.place;
+        let passed = self.pass(key, &ThrottleRule::PAIR, give_up, place).await?;
+        admission.reserved.push(passed);
+        Ok(admission)
     }
 
     /// Writes down what came of an attempt to change a password.
     pub(in crate::login) async fn settle_change(
         &self,
-        reservation: Reservation,
+        admission: Admission,
         outcome: AttemptOutcome,
     ) {
-        self.settle_one(reservation, outcome).await;
+        for reservation in admission.reserved {
+            self.settle_one(reservation, outcome).await;
+        }
     }
 
     /// Writes down what came of an attempt; whether it locked the name.
@@ -170,17 +199,22 @@ impl<T: ThrottleStore> Turnstile<T> {
     }
 
     /// Lets an attempt through one counter, or waits for the open ones that decide about it.
+    ///
+    /// The store is not asked for whom there is no place to hash. Whoever waits holds none: those who
+    /// try one name must not take them all.
     async fn pass(
         &self,
         key: &ThrottleKey,
         rule: &ThrottleRule,
         give_up: Instant,
+        place: &mut Option<Place>,
     ) -> Result<Reservation, Denied> {
         let lane = self.gate.lane(key).ok_or(Denied::Crowded)?;
         let mut waiting = None;
         let _turn = match lane.try_turn() {
             Some(turn) => turn,
             None => {
+                *place = None;
                 waiting = Some(self.waiting.try_acquire().map_err(|_| Denied::Crowded)?);
                 let turn = timeout_at(give_up, lane.turn()).await;
                 let turn = turn.map_err(|_| Denied::Crowded)?;
@@ -192,11 +226,15 @@ impl<T: ThrottleStore> Turnstile<T> {
             }
         };
         loop {
+            if place.is_none() {
+                *place = Some(self.hasher.place()?);
+            }
             let held = match self.store.reserve(key, rule).await? {
                 Reserve::Granted(reservation) => return Ok(reservation),
                 Reserve::Wait(wait) => return Err(Denied::Wait(wait)),
                 Reserve::Pending(held) => held,
             };
+            *place = None;
             if waiting.is_none() {
                 waiting = self.waiting.try_acquire().ok();
             }
@@ -211,10 +249,8 @@ impl<T: ThrottleStore> Turnstile<T> {
     }
 
     async fn give_back(&self, admission: Admission) {
-        for reservation in admission.reserved {
-            self.settle_one(reservation, AttemptOutcome::Undecided)
-                .await;
-        }
+        self.settle_change(admission, AttemptOutcome::Undecided)
+            .await;
     }
 
     /// Whether a wait began that only unlocking ends.

@@ -14,7 +14,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_key_rotations_total` | |
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
-/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `password_changed`, `rehashed`) |
+/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`) |
 ///
 /// Why a login failed is an event's secret: whoever reads the counters could else find out by one
 /// attempt whether a name has an account.
@@ -67,6 +67,7 @@ impl EventSink for Counters {
             AuthEvent::LoginFailed { .. } => login("failed"),
             AuthEvent::LoginThrottled { .. } => login("throttled"),
             AuthEvent::LoginLocked { .. } => login("locked"),
+            AuthEvent::LoginUnlocked => login("unlocked"),
             AuthEvent::ApiKey { event, .. } => {
                 metrics::counter!("jwt_api_keys_total", "event" => *event).increment(1);
             }

@@ -32,7 +32,7 @@
 //! assert_eq!(denied.0.load(Ordering::Relaxed), 0);
 //! ```
 
-use std::{error::Error, fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
     error::{AuthError, AuthErrorKind},
@@ -231,6 +231,8 @@ pub enum AuthEvent<'a> {
     LoginSucceeded {
         /// Who.
         subject: &'a str,
+        /// The network that the attempt came from, by its first address; `None`: nobody knows.
+        network: Option<IpAddr>,
     },
     /// A password was looked at, and its sender was refused.
     #[non_exhaustive]
@@ -239,12 +241,17 @@ pub enum AuthEvent<'a> {
         subject: Option<&'a str>,
         /// `unknown_user`, `wrong_password`, `unusable_hash`, `disabled` or `locked`.
         reason: &'static str,
+        /// As in [`LoginSucceeded`](Self::LoginSucceeded); `None` also where a signed-in user gave a
+        /// wrong current password.
+        network: Option<IpAddr>,
     },
     /// An attempt to sign in was told to wait; its password was not looked at.
     #[non_exhaustive]
     LoginThrottled {
         /// For how long.
         retry_after: Duration,
+        /// As in [`LoginFailed`](Self::LoginFailed).
+        network: Option<IpAddr>,
     },
     /// A name was locked by too many failures.
     #[non_exhaustive]
@@ -252,6 +259,8 @@ pub enum AuthEvent<'a> {
         /// Whose it is; `None` where there is no such user.
         subject: Option<&'a str>,
     },
+    /// A name was unlocked.
+    LoginUnlocked,
     /// An API key was made, rolled, revoked, or is in use.
     #[non_exhaustive]
     ApiKey {
@@ -310,6 +319,7 @@ impl AuthEvent<'_> {
             Self::LoginFailed { .. } => "login.failed",
             Self::LoginThrottled { .. } => "login.throttled",
             Self::LoginLocked { .. } => "login.locked",
+            Self::LoginUnlocked => "login.unlocked",
             Self::ApiKey { event, .. } => match *event {
                 "created" => "api_key.created",
                 "rolled" => "api_key.rolled",

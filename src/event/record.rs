@@ -1,8 +1,11 @@
 //! Events that outlive their moment: in a log, in a queue.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::mpsc;
@@ -24,6 +27,8 @@ pub struct EventRecord {
     pub session: Option<SessionId>,
     /// What else is concerned: an API key, a signing key, the guest that was claimed.
     pub object: Option<String>,
+    /// From which network, by its first address: of logins.
+    pub network: Option<IpAddr>,
     /// Why, how, or how far: a word from a fixed list.
     pub detail: Option<&'static str>,
 }
@@ -46,6 +51,7 @@ impl EventRecord {
             | AuthEvent::RevocationsStale { .. }
             | AuthEvent::RevocationsRecovered { .. }
             | AuthEvent::KeyRotated { .. }
+            | AuthEvent::LoginUnlocked
             | AuthEvent::LoginThrottled { .. } => (None, None, None),
             AuthEvent::SessionStarted {
                 subject, session, ..
@@ -69,9 +75,11 @@ impl EventRecord {
                 session,
                 scope,
             } => (subject, session, Some(scope)),
-            AuthEvent::LoginFailed { subject, reason } => (subject, None, Some(reason)),
+            AuthEvent::LoginFailed {
+                subject, reason, ..
+            } => (subject, None, Some(reason)),
             AuthEvent::LoginLocked { subject } => (subject, None, None),
-            AuthEvent::LoginSucceeded { subject }
+            AuthEvent::LoginSucceeded { subject, .. }
             | AuthEvent::PasswordChanged { subject }
             | AuthEvent::PasswordRehashed { subject } => (Some(subject), None, None),
             AuthEvent::ApiKey { owner, .. } => (Some(owner), None, None),
@@ -82,12 +90,19 @@ impl EventRecord {
             AuthEvent::KeyRotated { kid } => kid,
             _ => None,
         };
+        let network = match *event {
+            AuthEvent::LoginSucceeded { network, .. }
+            | AuthEvent::LoginFailed { network, .. }
+            | AuthEvent::LoginThrottled { network, .. } => network,
+            _ => None,
+        };
         Self {
             name: event.name(),
             at: std::time::SystemTime::now().into(),
             subject: subject.map(str::to_owned),
             session,
             object: object.map(str::to_owned),
+            network,
             detail,
         }
     }
@@ -200,6 +215,7 @@ impl EventSink for Traced {
             subject = record.subject,
             session = record.session.map(tracing::field::display),
             object = record.object,
+            network = record.network.map(tracing::field::display),
             detail = record.detail,
         );
     }

@@ -105,9 +105,16 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         match self.try_change(sessions, subject, old, new).await {
             Ok(Some(epoch)) => PasswordChange::Changed { epoch },
             Ok(None) => PasswordChange::Refused,
-            Err(Stopped::Wait(wait)) => PasswordChange::Wait {
-                retry_after: wait.max(SECOND),
-            },
+            Err(Stopped::Wait(wait)) => {
+                let retry_after = wait.max(SECOND);
+                let network = None;
+                let throttled = || AuthEvent::LoginThrottled {
+                    retry_after,
+                    network,
+                };
+                self.inner().events.tell(throttled);
+                PasswordChange::Wait { retry_after }
+            }
             Err(Stopped::Busy(wait)) => PasswordChange::Busy {
                 retry_after: wait.max(SECOND),
             },
@@ -139,6 +146,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             inner.events.tell(|| AuthEvent::LoginFailed {
                 subject: Some(subject),
                 reason: "wrong_password",
+                network: None,
             });
         }
         changed

@@ -82,7 +82,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     pub async fn attempt(&self, attempt: &Attempt) -> LoginOutcome {
         match self.inner.attempt(attempt).await {
             Ok(outcome) => outcome,
-            Err(stopped) => self.stopped(stopped),
+            Err(stopped) => self.stopped(attempt, stopped),
         }
     }
 
@@ -92,7 +92,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// [`StoreError`]: the counters' store does not answer.
     pub async fn unlock(&self, identifier: &Identifier) -> Result<(), StoreError> {
-        self.inner.turnstile.unlock(identifier).await
+        self.inner.turnstile.unlock(identifier).await?;
+        self.inner.events.tell(|| AuthEvent::LoginUnlocked);
+        Ok(())
     }
 
     /// Looks once more whether what was accepted still holds: that the password was not changed and the
@@ -111,7 +113,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     pub async fn confirm(&self, attempt: &Attempt, accepted: Accepted) -> LoginOutcome {
         match self.inner.confirm(attempt, accepted).await {
             Ok(outcome) => outcome,
-            Err(stopped) => self.stopped(stopped),
+            Err(stopped) => self.stopped(attempt, stopped),
         }
     }
 
@@ -127,7 +129,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         &self.inner.hasher
     }
 
-    fn stopped(&self, stopped: Stopped) -> LoginOutcome {
+    fn stopped(&self, attempt: &Attempt, stopped: Stopped) -> LoginOutcome {
         match stopped {
             Stopped::Store(error) => {
                 note_store(&error);
@@ -136,7 +138,10 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             Stopped::Wait(wait) => {
                 let retry_after = wait.max(SECOND);
                 let events = &self.inner.events;
-                events.tell(|| AuthEvent::LoginThrottled { retry_after });
+                events.tell(|| AuthEvent::LoginThrottled {
+                    retry_after,
+                    network: attempt.network.address(),
+                });
                 LoginOutcome::Wait { retry_after }
             }
             Stopped::Busy(wait) => LoginOutcome::Busy {
@@ -149,6 +154,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
 impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
     async fn attempt(&self, attempt: &Attempt) -> Result<LoginOutcome, Stopped> {
         let now = Timestamp::from(self.clock.now());
+        let network = attempt.network.address();
         let Attempt {
             identifier,
             password,
@@ -198,6 +204,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
                 self.events.tell(|| AuthEvent::LoginFailed {
                     subject,
                     reason: reason(),
+                    network,
                 });
                 if locked_now {
                     self.events.tell(|| AuthEvent::LoginLocked { subject });
@@ -210,7 +217,8 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             .settle(admission, identifier, succeeded)
             .await;
         let subject = &*user.subject;
-        self.events.tell(|| AuthEvent::LoginSucceeded { subject });
+        self.events
+            .tell(|| AuthEvent::LoginSucceeded { subject, network });
         if verified.outdated {
             self.upgrade(&mut user, password).await;
         }

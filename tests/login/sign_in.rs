@@ -141,6 +141,8 @@ async fn a_sink_hears_what_became_of_each_attempt_and_nothing_secret() {
     ] {
         let _ = login.attempt(&attempt(name, text)).await;
     }
+    let ada = Identifier::new("ada").unwrap();
+    login.unlock(&ada).await.unwrap();
     let heard = heard.lock().unwrap();
     let expected = [
         ("login.succeeded", "user-1"),
@@ -155,6 +157,7 @@ async fn a_sink_hears_what_became_of_each_attempt_and_nothing_secret() {
         ("login.failed", "wrong_password"),
         ("login.failed", "wrong_password"),
         ("login.throttled", "1s"),
+        ("login.unlocked", ""),
     ];
     assert_eq!(heard.len(), expected.len(), "{heard:#?}");
     for (line, (name, detail)) in heard.iter().zip(expected) {
@@ -165,6 +168,9 @@ async fn a_sink_hears_what_became_of_each_attempt_and_nothing_secret() {
         for secret in ["p01s0n", "right", "argon2", "$2a"] {
             assert!(!line.contains(secret), "{line}");
         }
+        let attempts = ["login.succeeded", "login.failed", "login.throttled"];
+        let network = line.contains("network: Some(192.0.2.1)");
+        assert_eq!(network, attempts.contains(&name), "{line}");
     }
 }
 

@@ -59,6 +59,17 @@ impl Network {
         }
     }
 
+    /// Its first address; `None` where nobody knows.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        Some(match self.0? {
+            NetworkBytes::V4(bytes) => IpAddr::from(bytes),
+            NetworkBytes::V6([a, b, c, d, e, f, g, h]) => {
+                IpAddr::from([a, b, c, d, e, f, g, h, 0, 0, 0, 0, 0, 0, 0, 0])
+            }
+        })
+    }
+
     pub(in crate::login) fn is_unknown(&self) -> bool {
         self.0.is_none()
     }

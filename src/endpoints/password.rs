@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header::AUTHORIZATION, request::Parts};
+use http::{StatusCode, request::Parts};
 
 use super::{
     answer::{Answer, Refusal},
@@ -48,10 +48,9 @@ where
             .epoch(epoch)
             .grants(caller.grants().clone());
         let tokens = self.sessions.start(start).await?;
-        let by_cookie = !parts.headers.contains_key(AUTHORIZATION);
-        let transport = match by_cookie {
-            true => Transport::Cookie,
-            false => Transport::Body,
+        let transport = match self.bearer(parts)? {
+            Some(_) => Transport::Body,
+            None => Transport::Cookie,
         };
         Ok(self.hand_over(StatusCode::OK, &tokens, transport))
     }

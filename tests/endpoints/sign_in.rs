@@ -147,6 +147,23 @@ async fn a_name_is_registered_once_and_never_taken_over() {
     assert_eq!(server.post("login", &eve).await.status, 200);
 }
 
+/// Whoever holds tokens in cookies is given no other ones to read, whatever else the request carries.
+#[tokio::test]
+async fn a_new_password_by_cookie_is_answered_by_cookie() {
+    let server = Server::start().await;
+    let browser = server.browser().await;
+    let body = json!({ "current_password": PASSWORD, "new_password": "another password" });
+    let mut request = browser.dress(post("password", &body));
+    let basic = http::HeaderValue::from_static("Basic cHJveHk6cHJveHk=");
+    request.headers_mut().insert("authorization", basic);
+    let answer = server.send(request).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.json().get("access_token").is_none(), "{answer:?}");
+    assert!(answer.json().get("refresh_token").is_none(), "{answer:?}");
+    let set = answer.cookies();
+    assert!(set.iter().any(|cookie| cookie.starts_with("__Host-at=")));
+}
+
 #[tokio::test]
 async fn a_new_password_ends_every_session_but_the_one_that_asked() {
     let server = Server::start().await;

@@ -47,7 +47,8 @@ fn main() {
     let mut tally = Tally::default();
     let mut memory = Vec::new();
 
-    let (show, shown) = sync_channel(1024);
+    // Room for a short run's, so that what the other thread sees does not depend on whose turn it is.
+    let (show, shown) = sync_channel(1 << 16);
     let beside = thread::spawn(move || watch(&shown, &layer));
 
     println!(

@@ -6,7 +6,13 @@
     reason = "tests fail by panicking"
 )]
 
-use std::{env, fs, net::TcpListener, path::Path, process::Command};
+use std::{
+    env, fs,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use serde_json::{Value, json};
 
@@ -20,7 +26,8 @@ use self::process::{Folder, PASSWORD, SEEDS, Server, USER};
 #[ignore = "needs Chromium, and Node with playwright-core"]
 fn a_page_signs_in_refreshes_in_two_tabs_and_signs_out() {
     let server = Server::start(&[SEEDS]);
-    drive(json!({ "origin": server.address(), "pictures": pictures("plain") }));
+    let asked = json!({ "origin": server.address(), "pictures": pictures("plain") });
+    drive(asked, Stdio::null());
 }
 
 #[test]
@@ -31,18 +38,18 @@ fn u12_cookies_behind_tls_as_the_browser_sees_them() {
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let cert = folder.file("cert.pem", &made.cert.pem());
     let key = folder.file("key.pem", &made.signing_key.serialize_pem());
-    // The server must know its public URL before anybody listens there, and not listen there itself.
-    let kept = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = kept.local_addr().unwrap().port();
+    // The server must know its public URL before anybody answers there, and not listen there itself.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
     let origin = format!("https://localhost:{port}");
     let server = Server::start(&[SEEDS, ("AUTH_PUBLIC_URL", &origin)]);
-    drop(kept);
     let to = server.address().trim_start_matches("http://");
-    drive(json!({
+    let asked = json!({
         "origin": origin,
         "pictures": pictures("tls"),
-        "tls": { "port": port, "to": to, "key": key, "cert": cert },
-    }));
+        "tls": { "to": to, "key": key, "cert": cert },
+    });
+    drive(asked, OwnedFd::from(listener).into());
 }
 
 /// Where pictures of the page are kept, for whoever wants to look at them.
@@ -54,13 +61,14 @@ fn pictures(kind: &str) -> String {
     folder.to_str().unwrap().to_owned()
 }
 
-fn drive(mut asked: Value) {
+fn drive(mut asked: Value, listener: Stdio) {
     asked["name"] = json!(USER);
     asked["password"] = json!(PASSWORD);
     let program = env::var("NODE").unwrap_or_else(|_| "node".to_owned());
     let output = Command::new(&program)
         .args(["tests/browser/login.mjs", &asked.to_string()])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(listener)
         .output()
         .unwrap_or_else(|error| panic!("NODE={program}: {error}"));
     let complaint = String::from_utf8_lossy(&output.stderr);

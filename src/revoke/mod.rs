@@ -28,7 +28,7 @@
 //!
 //! let news = Broadcast::new();
 //! let revoked = RevocationSet::follow(news.feed())?;
-//! assert!(revoked.loaded(Duration::from_secs(1)).await);
+//! assert!(revoked.loaded(Duration::from_secs(30)).await);
 //!
 //! let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
 //! let everywhere = JwtAuthLayer::new(verifier.clone()).revocation(revoked.clone());

@@ -125,7 +125,7 @@ async fn a_revocation_elsewhere_is_noticed_by_the_feed_or_when_the_memory_ends()
     fixture.clock.set(std::time::SystemTime::now());
     let news = Broadcast::new();
     let heard = RevocationSet::follow(news.feed()).unwrap();
-    assert!(heard.loaded(SECOND).await);
+    assert!(heard.loaded(60 * SECOND).await);
     // Names of sessions and subjects are an issuer's; identifiers of keys are not.
     let heard = heard.of_issuer("https://as.example");
     let listening = fixture.builder().revocation(heard.clone()).build().unwrap();

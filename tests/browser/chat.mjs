@@ -19,15 +19,17 @@ const folder = mkdtempSync(join(tmpdir(), "chatbot-chromium-"));
 const browser = await chromium.launchPersistentContext(folder, {
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   headless: true,
+  timeout: 120_000,
   viewport: { width: 900, height: 620 },
   args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--no-sandbox", "--no-proxy-server", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     // Nothing leaves this machine.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
   ],
 });
-browser.setDefaultTimeout(10_000);
+// Nothing here takes long but where the machine is busy.
+browser.setDefaultTimeout(60_000);
 
 const badge = (page, text) => page.locator("#badge", { hasText: text }).waitFor();
 const lines = (page) => page.locator(".message").allInnerTexts();

@@ -1,9 +1,10 @@
 // Signs in on the page of a running auth_server with Chromium, as a person would, and looks at what
 // the browser keeps. Fails on the first thing that is not as it should be.
 //
-// node login.mjs '{"origin", "name", "password", "pictures", "tls"?: {"port", "to", "key", "cert"}}'
+// node login.mjs '{"origin", "name", "password", "pictures", "tls"?: {"to", "key", "cert"}}'
 //
-// With `tls` it ends TLS on that port itself and hands everything on to the server's own port.
+// With `tls` it ends TLS itself, on the socket that listens as its standard input, and hands
+// everything on to the server's own port.
 
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -21,9 +22,9 @@ const { chromium } = (await import(pathToFileURL(resolved).href)).default;
 
 const asked = JSON.parse(process.argv[2]);
 const { origin, tls } = asked;
-const listen = (server, port) =>
+const listen = (server, where) =>
   new Promise((done, failed) =>
-    server.on("error", failed).listen(port, "127.0.0.1", () => done(server.address().port)));
+    server.on("error", failed).listen(where, () => done(server.address().port)));
 
 if (tls) {
   const ended = createTlsServer({ key: readFileSync(tls.key), cert: readFileSync(tls.cert) });
@@ -34,7 +35,7 @@ if (tls) {
     inner.on("error", () => socket.destroy());
     socket.pipe(inner).pipe(socket);
   });
-  await listen(ended, tls.port);
+  await listen(ended, { fd: 0 });
 }
 
 // A page of somebody else's. On `127.0.0.1` it is of the same site as a server there, on `localhost`
@@ -43,21 +44,25 @@ const stranger = createServer((request, response) => {
   response.setHeader("content-type", "text/html");
   response.end("<!doctype html><title>elsewhere</title><form method=post></form>");
 });
-const strange = await listen(stranger, 0);
+const strange = await listen(stranger, { port: 0, host: "127.0.0.1" });
 
 const folder = mkdtempSync(join(tmpdir(), "auth-server-chromium-"));
 const browser = await chromium.launchPersistentContext(folder, {
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
   headless: true,
+  timeout: 120_000,
   viewport: { width: 800, height: 600 },
   args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--no-sandbox", "--no-proxy-server", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     // Nothing leaves this machine.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
     ...(tls ? ["--ignore-certificate-errors"] : []),
   ],
 });
+
+// Nothing here takes long but where the machine is busy.
+browser.setDefaultTimeout(60_000);
 
 const broken = [];
 browser.on("page", (page) => page.on("pageerror", (error) => broken.push(error)));
@@ -118,7 +123,7 @@ async function opened() {
 
 async function shows(page, who) {
   const found = (who) => document.getElementById("badge").textContent === who;
-  await page.waitForFunction(found, who, { timeout: 15_000 });
+  await page.waitForFunction(found, who);
 }
 
 async function signIn(page, password) {

@@ -90,7 +90,8 @@ async fn w6_the_first_message_brings_the_token() {
         assert_eq!(socket.closed().await, unauthenticated());
     }
     // Nothing at all, for too long; a ping is no message.
-    let mut socket = chat.socket(None).await;
+    let hasty = Chat::start_hasty(Duration::from_millis(500)).await;
+    let mut socket = hasty.socket(None).await;
     socket.ping().await;
     assert_eq!(socket.closed().await, unauthenticated());
 }

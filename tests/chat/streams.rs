@@ -23,7 +23,7 @@ async fn events(chat: &Chat, token: &str) -> BodyDataStream {
 }
 
 async fn next(events: &mut BodyDataStream) -> Option<String> {
-    let next = tokio::time::timeout(Duration::from_secs(20), events.next()).await;
+    let next = tokio::time::timeout(Duration::from_secs(60), events.next()).await;
     let event = next.expect("something comes, or the end")?;
     Some(String::from_utf8(event.unwrap().to_vec()).unwrap())
 }

@@ -88,6 +88,15 @@ impl Chat {
 
     /// As a server does that looks at the time so often.
     pub(crate) async fn start_checking(interval: Duration) -> Self {
+        Self::start_with(interval, Duration::from_secs(60)).await
+    }
+
+    /// As a server does that waits so long for a first message, by the real clock.
+    pub(crate) async fn start_hasty(first_message: Duration) -> Self {
+        Self::start_with(Duration::from_millis(5), first_message).await
+    }
+
+    async fn start_with(interval: Duration, first_message: Duration) -> Self {
         let clock = TestClock::new();
         let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
         let ring = KeyRing::builder(key).clock(clock.clone());
@@ -107,12 +116,12 @@ impl Chat {
         let nodes = [(); 2]
             .map(|()| RevocationSet::follow_with_clock(store.feed(), clock.clone()).unwrap());
         for node in &nodes {
-            assert!(node.loaded(Duration::from_secs(10)).await);
+            assert!(node.loaded(Duration::from_secs(60)).await);
         }
         let auth = SocketAuth::new(verifier.clone())
             .revocation(nodes[0].clone())
             .clock(clock.clone())
-            .first_message_within(Duration::from_secs(2))
+            .first_message_within(first_message)
             .check_every(interval);
         let layer = JwtAuthLayer::new(verifier.clone())
             .revocation(nodes[0].clone())
@@ -206,7 +215,7 @@ impl Chat {
                     tokio::task::yield_now().await;
                 }
             };
-            let heard = tokio::time::timeout(Duration::from_secs(20), heard).await;
+            let heard = tokio::time::timeout(Duration::from_secs(60), heard).await;
             heard.expect("every node hears of it");
         }
     }
@@ -299,7 +308,7 @@ impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<T> {
     }
 
     async fn next(&mut self) -> Option<Result<tungstenite::Message, tungstenite::Error>> {
-        let next = tokio::time::timeout(Duration::from_secs(20), self.0.next()).await;
+        let next = tokio::time::timeout(Duration::from_secs(60), self.0.next()).await;
         next.expect("the server says something")
     }
 }

@@ -35,7 +35,7 @@ for target in "${targets[@]}"; do
     mkdir -p "$work/corpus/$target"
     "$work/$host/release/$target" "$work/corpus/$target" "$here/seeds/$target" \
         -dict="$here/words.dict" -artifact_prefix="$work/findings/$target-" \
-        -max_total_time="$seconds" -max_len=4096 -timeout=2 -rss_limit_mb=2048 \
+        -max_total_time="$seconds" -max_len=4096 -timeout=25 -rss_limit_mb=2048 \
         -print_final_stats=1 2>"$work/$target.log" || failed+=("$target")
     grep -E '^#[0-9]+.*DONE|^stat::number_of_exec|^Done |panicked|^SUMMARY|Test unit' \
         "$work/$target.log" || true

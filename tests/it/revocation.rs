@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderValue, Request};
@@ -141,7 +141,7 @@ impl Feed for Eager {
 #[tokio::test]
 async fn a_feed_that_never_waits_leaves_the_thread_to_others() {
     let set = RevocationSet::follow(Eager).unwrap();
-    assert!(set.loaded(Duration::from_secs(5)).await);
+    assert!(set.loaded(Duration::from_secs(60)).await);
 }
 
 /// A feed whose load takes a while by the clock.
@@ -162,7 +162,7 @@ impl Feed for Slow {
 async fn what_a_load_brings_is_as_old_as_the_loads_beginning() {
     let clock = TestClock::new();
     let set = RevocationSet::follow_with_clock(Slow(clock.clone()), clock).unwrap();
-    assert!(set.loaded(Duration::from_secs(5)).await);
+    assert!(set.loaded(Duration::from_secs(60)).await);
     assert_eq!(set.age(), Some(Duration::from_secs(20)));
     assert!(set.is_ready() && !set.require_fresh().is_ready());
 }
@@ -264,13 +264,11 @@ impl Feed for Hand {
 }
 
 async fn until(condition: impl Fn() -> bool) {
-    for _ in 0..1000 {
-        if condition() {
-            return;
-        }
+    let since = Instant::now();
+    while !condition() {
+        assert!(since.elapsed().as_secs() < 60, "it never came to be");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("it never came to be");
 }
 
 #[tokio::test]
@@ -299,7 +297,7 @@ async fn t12_a_stale_feed_serves_or_is_503_by_the_layers_choice_and_never_401() 
         assert!(!layer.is_ready());
     }
     bring("s1").await;
-    assert!(set.loaded(Duration::from_secs(5)).await);
+    assert!(set.loaded(Duration::from_secs(60)).await);
     for layer in [&serving, &strict] {
         send(layer.clone(), bearer(token())).await.passes("loaded");
         let answer = send(layer.clone(), bearer(fixture.with("sid", json!("s1")))).await;
@@ -376,7 +374,7 @@ async fn t11_what_one_node_revokes_all_sets_of_the_process_refuse() {
         .map(|_| RevocationSet::follow(news.feed()).unwrap())
         .collect();
     for set in &sets {
-        assert!(set.loaded(Duration::from_secs(5)).await);
+        assert!(set.loaded(Duration::from_secs(60)).await);
         assert_eq!(set.len(), 1);
     }
     // More than the feed's backlog at once: nothing is lost.

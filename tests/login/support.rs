@@ -187,7 +187,7 @@ impl Heavy {
     pub(crate) async fn start(hasher: &PasswordHasher) -> Self {
         // Of no password.
         let stored = PasswordHash::new(
-            "$argon2id$v=19$m=32768,t=2,p=1$c29tZXNhbHQtMTZieXRlcw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+            "$argon2id$v=19$m=32768,t=20,p=1$c29tZXNhbHQtMTZieXRlcw$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
         );
         let (hasher, (started, start)) = (hasher.clone(), tokio::sync::oneshot::channel());
         let running = tokio::spawn(async move {

@@ -271,7 +271,8 @@ async fn without_a_known_network_a_name_has_one_counter_for_all() {
 async fn an_attempt_that_hangs_up_stays_counted() {
     let fixture = Fixture::new().await;
     // For nobody at full cost, so that there is time to hang up.
-    let login = fixture.builder().hasher(PasswordHasher::new()).build();
+    let dear = PasswordHasher::builder().wait(Duration::from_secs(60));
+    let login = fixture.builder().hasher(dear.build().unwrap()).build();
     for _ in 0..5 {
         let wrong = attempt("nobody", "wrong");
         let mut dropped = Box::pin(login.attempt(&wrong));

@@ -159,7 +159,7 @@ async fn t3_an_ancestor_ends_the_session_on_all_nodes() {
     let service = service();
     let nodes: [RevocationSet; 2] = std::array::from_fn(|_| service.revocations());
     for node in &nodes {
-        assert!(node.loaded(std::time::Duration::from_secs(5)).await);
+        assert!(node.loaded(std::time::Duration::from_secs(60)).await);
     }
     let first = service.sign_in().await;
     let second = service.refresh(&first).await;

@@ -12,7 +12,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{ALGORITHM, LONG, Scripted, eventually, issuer_of, kind, seconds};
+use crate::support::{ALGORITHM, LONG, Scripted, eventually, has_keys, issuer_of, kind, seconds};
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
@@ -185,7 +185,7 @@ async fn k6_nothing_is_discovered_for_an_issuer_that_is_not_configured() {
         .clock(clock.clone())
         .build()
         .unwrap();
-    eventually(|| ours.hits() == 1).await;
+    has_keys(&verifier, &clock).await;
     let hits = ours.all_hits();
     let token = issuer_of(TestKeys::other(), &clock)
         .issuer(foreign.issuer())
@@ -212,7 +212,7 @@ async fn k7_algorithms_in_metadata_never_widen_the_allow_list() {
         .clock(clock.clone())
         .build()
         .unwrap();
-    verifier.ready().await.unwrap();
+    has_keys(&verifier, &clock).await;
     let token = |algorithm| {
         TestIssuer::new(algorithm)
             .clock(clock.clone())
@@ -238,7 +238,7 @@ async fn the_issuer_of_discovery_is_the_one_that_tokens_must_have() {
         .clock(clock.clone())
         .build()
         .unwrap();
-    verifier.ready().await.unwrap();
+    has_keys(&verifier, &clock).await;
     let issuer = issuer_of(TestKeys::new(), &clock);
     let ours = issuer.clone().issuer(server.issuer()).token(|_| ());
     assert_eq!(kind(&verifier, &ours), Ok(()));

@@ -346,6 +346,8 @@ async fn ready_waits_for_the_whole_attempt_though_requests_do_not() {
     let (status, _) = setup.status(&setup.token()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(!ready.is_finished() && !built.is_finished());
+    // Who comes after the release is held until the next one.
+    eventually(|| setup.server.hits() == 1).await;
     setup.server.release();
     assert!(ready.await.unwrap().is_ok());
     assert!(built.await.unwrap().is_ok());

@@ -133,6 +133,7 @@ async fn d29_keys_are_refreshed_within_max_age_though_no_request_comes() {
     let server = JwksFixture::start();
     let keys = RemoteKeySet::jwks(&server.url())
         .max_age(seconds(1))
+        .timeout(LONG)
         .build()
         .unwrap();
     keys.ready().await.unwrap();

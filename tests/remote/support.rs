@@ -147,6 +147,17 @@ pub(crate) async fn status(verifier: &Verifier, token: &str) -> (StatusCode, Opt
     (response.status(), retry)
 }
 
+/// Waits for the keys of a verifier whose times nobody set: a busy machine may miss them, and then
+/// the fetch is tried again.
+pub(crate) async fn has_keys(verifier: &Verifier, clock: &TestClock) {
+    let mut tries = 0;
+    while verifier.ready().await.is_err() {
+        clock.advance(seconds(5));
+        tries += 1;
+        assert!(tries < 20, "a good server answers in time, once");
+    }
+}
+
 /// Polls until it holds. The bound only keeps a broken test from hanging.
 pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     let waiting = async {

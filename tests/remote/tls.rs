@@ -75,9 +75,7 @@ fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
 }
 
 fn answer(mut stream: StreamOwned<ServerConnection, TcpStream>) -> std::io::Result<()> {
-    stream
-        .sock
-        .set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.sock.set_read_timeout(Some(LONG))?;
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,15 +1,15 @@
 //! The example server as a process whose keys come from a key server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tower_jwt_auth::{
     key::Algorithm,
-    test_util::{Answer, JwksFixture, TestIssuer, TestKeys},
+    test_util::{self, JwksFixture, TestIssuer, TestKeys},
 };
 
 use crate::{
     fixture::{AUDIENCE, ISSUER, vars},
-    process::Server,
+    process::{Answer, Server},
 };
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn serves_through_a_rotation(published: &JwksFixture, server: &Server, iss
         // E14: not even asked for.
         (Some(&elsewhere), 401),
     ] {
-        let answer = server.get("/protected", token.map(String::as_str)).await;
+        let answer = decided(server, "/protected", token.map(String::as_str)).await;
         assert_eq!(answer.status, status, "{answer:?}");
     }
     assert_eq!(server.get("/ready", None).await.status, 200);
@@ -64,7 +64,7 @@ async fn serves_through_a_rotation(published: &JwksFixture, server: &Server, iss
     published.serve(TestKeys::other().jwks());
     // Each names a key that the set at hand does not hold, and asks for one fetch.
     for (token, status, hits) in [(&new, 200, 2), (&old, 401, 3)] {
-        let answer = server.get("/protected", Some(token)).await;
+        let answer = decided(server, "/protected", Some(token)).await;
         assert_eq!(answer.status, status, "{answer:?}");
         assert_eq!(published.hits(), hits);
     }
@@ -108,10 +108,11 @@ async fn d30_an_outage_in_mid_run_is_noticed_by_nobody_whose_key_is_known() {
     let server = Server::start(vars(&[
         ("JWT_ISSUER", issuer.as_str()),
         ("JWT_AUDIENCE", AUDIENCE),
+        ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
     ]));
     let token = token(TestKeys::new(), &issuer);
     becomes_ready(&server).await;
-    published.answer(Answer::status(500));
+    published.answer(test_util::Answer::status(500));
     // Has the server try, in vain.
     let unknown = self::token(TestKeys::other(), &issuer);
     for (path, token, status) in [
@@ -119,10 +120,22 @@ async fn d30_an_outage_in_mid_run_is_noticed_by_nobody_whose_key_is_known() {
         ("/protected", &token, 200),
         ("/ready", &token, 200),
     ] {
-        let answer = server.get(path, Some(token)).await;
+        let answer = decided(&server, path, Some(token)).await;
         assert_eq!(answer.status, status, "{path} {answer:?}");
     }
     assert_eq!(published.hits(), 2);
+}
+
+/// Asks again where the keys were not there in time: a busy machine may take longer over a fetch than
+/// the two seconds that a request waits.
+pub(crate) async fn decided(server: &Server, path: &str, token: Option<&str>) -> Answer {
+    let since = Instant::now();
+    loop {
+        let answer = server.get(path, token).await;
+        if answer.status != 503 || since.elapsed().as_secs() >= 60 {
+            return answer;
+        }
+    }
 }
 
 /// Polls the probe, as an orchestrator does. The bound only keeps a broken server from hanging.

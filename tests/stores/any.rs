@@ -77,15 +77,10 @@ async fn redis_is_opened_without_a_server() {
 #[cfg(feature = "sqlite")]
 #[tokio::test]
 async fn sqlite_is_opened_by_its_path() {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let name = format!("any-{}.db", std::process::id());
-    let url = format!("sqlite:{}", folder.join(&name).display());
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("any.db").display());
     let store = AnyStore::open(&url).await;
     assert!(matches!(store, Ok(AnyStore::Sqlite(_))));
-    drop(store);
-    for end in ["", "-wal", "-shm"] {
-        let _ = std::fs::remove_file(folder.join(format!("{name}{end}")));
-    }
     let missing = AnyStore::open("sqlite:/no/such/folder/auth.db").await;
     assert!(matches!(missing, Err(ConfigError::Store(_))));
 }

@@ -12,6 +12,8 @@ use tower_jwt_auth::{
     token::SessionId,
 };
 
+use crate::patient::Patient;
+
 /// Lets two processes, each with 50 tasks, rotate generation 0 at once, and says how often they met
 /// each outcome and live generation.
 pub(crate) fn two_rotate(store: &str, id: SessionId) -> BTreeMap<String, u32> {
@@ -66,13 +68,13 @@ async fn rotates_for_its_parent() {
         #[cfg(feature = "postgres")]
         {
             use tower_jwt_auth::store::postgres::PostgresStore;
-            rotate(PostgresStore::open(&url).await.unwrap(), id).await;
+            rotate(Patient(PostgresStore::open(&url).await.unwrap()), id).await;
         }
     } else {
         #[cfg(feature = "sqlite")]
         {
             use tower_jwt_auth::store::sqlite::SqliteStore;
-            rotate(SqliteStore::open(&url).await.unwrap(), id).await;
+            rotate(Patient(SqliteStore::open(&url).await.unwrap()), id).await;
         }
     }
 }

@@ -12,6 +12,8 @@ mod child;
 #[cfg(feature = "password")]
 mod login;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod patient;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]

@@ -13,20 +13,20 @@ use tower_jwt_auth::{
 };
 
 use super::{contracts, nodes};
-use crate::postgres::Nodes;
+use crate::{patient::Patient, postgres::Nodes};
 
 impl Handles for Nodes {
-    type Store = PostgresStore;
+    type Store = Patient<PostgresStore>;
 
-    fn store(&self) -> PostgresStore {
+    fn store(&self) -> Patient<PostgresStore> {
         Fixture::store(self)
     }
 }
 
 impl ThrottleFixture for Nodes {
-    type Store = PostgresStore;
+    type Store = Patient<PostgresStore>;
 
-    fn store(&self) -> PostgresStore {
+    fn store(&self) -> Patient<PostgresStore> {
         Fixture::store(self)
     }
 

@@ -17,20 +17,20 @@ use tower_jwt_auth::{
 };
 
 use super::{contracts, nodes};
-use crate::sqlite::Nodes;
+use crate::{patient::Patient, sqlite::Nodes};
 
 impl Handles for Nodes {
-    type Store = SqliteStore;
+    type Store = Patient<SqliteStore>;
 
-    fn store(&self) -> SqliteStore {
+    fn store(&self) -> Patient<SqliteStore> {
         Fixture::store(self)
     }
 }
 
 impl ThrottleFixture for Nodes {
-    type Store = SqliteStore;
+    type Store = Patient<SqliteStore>;
 
-    fn store(&self) -> SqliteStore {
+    fn store(&self) -> Patient<SqliteStore> {
         Fixture::store(self)
     }
 

@@ -21,14 +21,14 @@ use tower_jwt_auth::{
 };
 
 use super::{Nodes, age, server::Server};
-use crate::{child, support::start};
+use crate::{child, patient::Patient, support::start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL"]
 async fn t1_ten_thousand_refreshes_are_one_rotation() {
     let server = Server::shared();
     // Of ten connections, as everybody's.
-    let store = PostgresStore::open(&server.url()).await.unwrap();
+    let store = Patient(PostgresStore::open(&server.url()).await.unwrap());
     let id = start(&store, "ten thousand").await;
     let started = Instant::now();
     let mut tasks = JoinSet::new();

@@ -156,7 +156,7 @@ async fn t9_a_restart_is_an_outage_and_then_over() {
     let server = Arc::new(Server::start());
     let store = PostgresStore::open(&server.url()).await.unwrap();
     let set = store.revocations().unwrap();
-    assert!(set.loaded(Duration::from_secs(10)).await);
+    assert!(set.loaded(Duration::from_secs(60)).await);
     let id = start(&store, "restart").await;
 
     let stopped = Arc::clone(&server);
@@ -185,10 +185,12 @@ async fn t9_a_restart_is_an_outage_and_then_over() {
         .await
         .unwrap();
     let back = Instant::now();
-    while store.revoke(id, RevokeReason::Logout).await.is_err() {}
+    while let Err(error) = store.revoke(id, RevokeReason::Logout).await {
+        assert!(back.elapsed() < Duration::from_secs(60), "{error:?}");
+    }
     println!("served {:?} after the server was back", back.elapsed());
     while !set.contains(&holder(id)) {
-        assert!(back.elapsed() < Duration::from_secs(20), "the feed is dead");
+        assert!(back.elapsed() < Duration::from_secs(60), "the feed is dead");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     println!("the feed told of it {:?} after", back.elapsed());

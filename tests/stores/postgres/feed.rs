@@ -42,14 +42,14 @@ async fn t11_another_node_refuses_soon() {
     ];
     for (how, rounds) in [("by push", 20), ("by poll alone", 5)] {
         let set = two.revocations().unwrap();
-        assert!(set.loaded(Duration::from_secs(10)).await);
+        assert!(set.loaded(Duration::from_secs(60)).await);
         let mut longest = Duration::ZERO;
         for _ in 0..rounds {
             let id = start(&one, "t11").await;
             assert!(one.revoke(id, RevokeReason::Logout).await.unwrap());
             let revoked = Instant::now();
             while !set.contains(&holder(id)) {
-                assert!(revoked.elapsed() < Duration::from_secs(20), "{how}: never");
+                assert!(revoked.elapsed() < Duration::from_secs(60), "{how}: never");
                 tokio::time::sleep(Duration::from_micros(200)).await;
             }
             longest = longest.max(revoked.elapsed());

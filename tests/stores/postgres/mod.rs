@@ -17,6 +17,7 @@ use tower_jwt_auth::{
 };
 
 use self::server::Server;
+use crate::patient::Patient;
 
 /// Two stores, as two nodes have.
 pub(crate) struct Nodes {
@@ -56,16 +57,16 @@ impl Nodes {
 }
 
 impl Fixture for Nodes {
-    type Store = PostgresStore;
+    type Store = Patient<PostgresStore>;
     type Feed = PostgresFeed;
 
-    fn store(&self) -> PostgresStore {
+    fn store(&self) -> Patient<PostgresStore> {
         let turn = self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.stores[turn % 2].clone()
+        Patient(self.stores[turn % 2].clone())
     }
 
     fn feed(&self) -> PostgresFeed {
-        self.store().feed()
+        self.store().0.feed()
     }
 
     async fn age(&self, id: SessionId, by: Duration) {

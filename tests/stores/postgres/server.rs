@@ -3,24 +3,24 @@
 use std::{
     fs,
     io::Write,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
 use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+
+#[path = "../port.rs"]
+mod port;
 
 /// Stopped and removed when it is dropped, and stopped when this process dies.
 pub(crate) struct Server {
-    folder: PathBuf,
     port: u16,
     options: &'static [&'static str],
     running: Mutex<Option<Child>>,
+    folder: TempDir,
 }
 
 impl Server {
@@ -42,36 +42,48 @@ impl Server {
     }
 
     pub(crate) fn with(options: &'static [&'static str]) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tower-jwt-auth-pg-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir(&folder).unwrap();
-        // The server does not run as root.
+        // The server does not run as root, and may not enter every folder that root may.
+        let place = match is_root() {
+            true => PathBuf::from("/tmp"),
+            false => std::env::temp_dir(),
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("tower-jwt-auth-pg-")
+            .tempdir_in(place)
+            .unwrap();
         if is_root() {
-            run(Command::new("chown").arg("postgres:").arg(&folder));
+            run(Command::new("chown").arg("postgres:").arg(folder.path()));
         }
-        let server = Self {
-            folder,
-            port: TcpListener::bind("127.0.0.1:0")
-                .and_then(|socket| socket.local_addr())
-                .unwrap()
-                .port(),
+        let mut server = Self {
+            port: port::free_port(),
             options,
             running: Mutex::new(None),
+            folder,
         };
+        // Whatever languages this machine speaks.
         run(unprivileged(&program("initdb"))
-            .args(["--username=postgres", "--auth=trust", "--no-sync", "-D"])
+            .args(["--username=postgres", "--auth=trust", "--no-sync"])
+            .args(["--locale=C", "--encoding=UTF8", "-D"])
             .arg(server.data()));
-        server.resume();
+        let started = Instant::now();
+        while !server.comes_up(started) {
+            // Somebody may have taken the port meanwhile.
+            server.port = port::free_port();
+        }
         server
     }
 
     /// Starts it again, and waits until it takes connections.
     pub(crate) fn resume(&self) {
+        let started = Instant::now();
+        // It ends by itself where one of the killed is not quite dead.
+        while !self.comes_up(started) {}
+    }
+
+    /// Whether it takes connections; `false` where it ended instead.
+    fn comes_up(&self, started: Instant) -> bool {
         let mut running = lock(&self.running);
         assert!(running.is_none(), "it is running");
-        let started = Instant::now();
         let mut shell = self.launch();
         while !self.answers() {
             assert!(
@@ -79,13 +91,13 @@ impl Server {
                 "{}",
                 self.log()
             );
-            // It ends by itself where one of the killed is not quite dead.
             if shell.try_wait().unwrap().is_some() {
-                shell = self.launch();
+                return false;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         *running = Some(shell);
+        true
     }
 
     fn launch(&self) -> Child {
@@ -102,11 +114,11 @@ impl Server {
             .arg(self.data())
             .args(["-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
-            .arg("-c")
-            .arg(format!("unix_socket_directories={}", self.folder.display()))
+            // The path of one in a folder for temporary files may be too long.
+            .args(["-c", "unix_socket_directories="])
             .args(["-c", "max_connections=500"])
             .args(self.options.iter().flat_map(|option| ["-c", option]))
-            .env("LOG", self.folder.join("log"))
+            .env("LOG", self.folder.path().join("log"))
             .stdin(Stdio::piped())
             .stderr(Stdio::null());
         shell.spawn().unwrap()
@@ -114,14 +126,23 @@ impl Server {
 
     /// On a thread of its own, because a test's runtime does not let another one block here.
     fn answers(&self) -> bool {
-        let url = self.url();
+        let (url, own) = (self.url(), self.data());
         let connect = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .unwrap();
-            let connected = async { PgConnection::connect(&url).await?.close().await };
-            runtime.block_on(connected).is_ok()
+            // Somebody else's would answer as well.
+            let found = async {
+                let mut connection = PgConnection::connect(&url).await?;
+                let data = sqlx::query_scalar("SELECT current_setting('data_directory')");
+                let data: String = data.fetch_one(&mut connection).await?;
+                connection.close().await?;
+                Ok::<_, sqlx::Error>(data)
+            };
+            runtime
+                .block_on(found)
+                .is_ok_and(|data| Path::new(&data) == own)
         };
         std::thread::spawn(connect).join().unwrap()
     }
@@ -132,12 +153,12 @@ impl Server {
         let pid = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
         let pid = pid.lines().next().unwrap().to_owned();
         // So that it starts no other one meanwhile.
-        let _ = Command::new("kill").args(["-STOP", &pid]).status();
+        signal("STOP", [&*pid]);
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let children = children.unwrap_or_default();
         let all = std::iter::once(pid.as_str()).chain(children.split_whitespace());
         // One that has just ended by itself is no error.
-        let _ = Command::new("kill").arg("-9").args(all).status();
+        signal("KILL", all);
         drop(shell.stdin.take());
         shell.wait().unwrap();
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
@@ -160,18 +181,17 @@ impl Server {
     }
 
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        self.folder.path().join("data")
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -194,6 +214,13 @@ pub(crate) fn program(name: &str) -> PathBuf {
 
 fn lock(running: &Mutex<Option<Child>>) -> MutexGuard<'_, Option<Child>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// By the shell's own command: a minimal system has no program of that name.
+fn signal<'a>(name: &str, to: impl IntoIterator<Item = &'a str>) {
+    let script = r#"kill -s "$@""#;
+    let mut shell = Command::new("sh");
+    let _ = shell.args(["-c", script, "sh", name]).args(to).status();
 }
 
 fn is_root() -> bool {

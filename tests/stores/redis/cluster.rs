@@ -41,13 +41,7 @@ async fn any_node_leads_to_the_one_that_has_the_keys() {
         .await
         .unwrap();
     assert_eq!(met, "OK");
-    for _ in 0..500 {
-        let info: String = other.ask(&["CLUSTER", "INFO"]).await.unwrap();
-        if info.contains("cluster_state:ok") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    other.cluster_is_up().await;
     let store = RedisStore::new(&other.url()).unwrap();
     let created = store.create(session(1)).await.unwrap();
     assert!(matches!(created, Creation::Created(_)), "at the first try");

@@ -1,7 +1,10 @@
 //! What a server that dies, forgets, hangs or is demoted leaves.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,7 +19,7 @@ use tower_jwt_auth::{
 };
 
 use super::{
-    DAY, caller, loaded,
+    DAY, MINUTE, caller, loaded,
     server::{DURABLE, FORGETFUL, Server, free_port},
     session, until,
 };
@@ -69,17 +72,19 @@ async fn a_restart_with_a_log_on_disk_loses_nothing() {
     assert_eq!(over.outcome, Outcome::Revoked);
     assert_eq!(store.epoch("bob").await.unwrap(), epoch);
     assert!(loaded(&store).await.contains(&caller(ended)), "a new node");
-    assert!(set.contains(&caller(ended)), "an old one");
+    until("an old one", || set.contains(&caller(ended))).await;
 }
 
-/// The first request after a restart may meet the connection that was lost.
+/// The first requests after a restart may meet the connection that was lost.
 async fn peek_again(store: &RedisStore, id: SessionId) -> tower_jwt_auth::refresh::SessionRecord {
-    for _ in 0..5 {
-        if let Ok(found) = store.peek(id).await {
-            return found.unwrap().session;
+    let back = Instant::now();
+    loop {
+        match store.peek(id).await {
+            Ok(found) => return found.unwrap().session,
+            Err(error) => assert!(back.elapsed() < MINUTE, "{error:?}"),
         }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("the server is back, the store is not");
 }
 
 /// Nodes that run forget nothing, whatever the server forgot.
@@ -100,7 +105,7 @@ async fn an_empty_restart_brings_no_revoked_token_back() {
     let second = session(2).id;
     let waited = Instant::now();
     while !set.contains(&caller(second)) {
-        assert!(waited.elapsed() < Duration::from_secs(15), "never followed");
+        assert!(waited.elapsed() < MINUTE, "never followed");
         let until = Timestamp::from(std::time::SystemTime::now()).plus(DAY);
         let revocation = Revocation::session(second.to_string(), until);
         let _ = store.append(revocation).await;
@@ -119,15 +124,17 @@ async fn an_empty_restart_brings_no_revoked_token_back() {
 async fn t8_killed_again_and_again_under_load_every_family_is_sound() {
     let server = Arc::new(tokio::sync::RwLock::new(Server::start(DURABLE).await));
     let mut clients = JoinSet::new();
-    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    for number in 1..=4 {
+    let stop = Arc::new(AtomicBool::new(false));
+    let refreshed: [_; 4] = std::array::from_fn(|_| Arc::new(AtomicU64::new(0)));
+    for (number, refreshed) in (1..).zip(&refreshed) {
         let (server, stop) = (Arc::clone(&server), Arc::clone(&stop));
+        let refreshed = Arc::clone(refreshed);
         let store = server.read().await.store();
         clients.spawn(async move {
             let id = session(number).id;
             store.create(session(number)).await.unwrap();
             let (mut generation, mut turns) = (0, 0);
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !stop.load(Ordering::Relaxed) {
                 // Out of the window of the last refresh.
                 while server.read().await.age(id, DAY / 2).await.is_err() {}
                 let rotation = loop {
@@ -140,6 +147,7 @@ async fn t8_killed_again_and_again_under_load_every_family_is_sound() {
                 assert!(rotation.outcome.answers(), "{rotation:?}");
                 assert_eq!(rotation.session.family.generation, generation + 1);
                 generation += 1;
+                refreshed.store(generation, Ordering::Relaxed);
                 turns += 1;
                 // Its end comes with every ageing nearer.
                 if turns % 20 == 0 {
@@ -154,19 +162,28 @@ async fn t8_killed_again_and_again_under_load_every_family_is_sound() {
         });
     }
     for round in 0..10 {
+        // Not before all are at work again.
+        let read = || {
+            refreshed
+                .each_ref()
+                .map(|count| count.load(Ordering::Relaxed))
+        };
+        let before = read();
+        let all_went_on = || read().iter().zip(&before).all(|(now, before)| now > before);
+        until("the clients are at work", all_went_on).await;
         tokio::time::sleep(Duration::from_millis(100 + 37 * round % 90)).await;
         let mut server = server.write().await;
         server.kill();
         server.restart().await;
     }
-    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    stop.store(true, Ordering::Relaxed);
     let store = server.read().await.store();
     while let Some(client) = clients.join_next().await {
         let (id, generation) = client.unwrap();
         let family = store.peek(id).await.unwrap().unwrap().session.family;
         assert!(!family.revoked);
         assert_eq!(family.generation, generation);
-        assert!(generation > 10, "the clients were at work: {generation}");
+        assert!(generation >= 10, "the clients were at work: {generation}");
     }
 }
 
@@ -192,15 +209,23 @@ async fn a_server_that_hangs_makes_no_queue() {
         }
     }
     assert!(refused >= 3000 - 2 * 1024, "refused at once: {refused}");
-    // Two tries of at most three seconds each, and a slow machine.
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    // Two tries of at most three seconds each, and a slow machine; one after the other, they would
+    // take hours.
+    assert!(begun.elapsed() < MINUTE);
     server.signal("CONT");
     let waited = Instant::now();
     while store.epoch("alice").await.is_err() {
-        assert!(waited.elapsed() < Duration::from_secs(10), "never again");
+        assert!(waited.elapsed() < MINUTE, "never again");
     }
-    let clients: String = server.ask(&["CLIENT", "LIST"]).await.unwrap();
-    assert!(clients.lines().count() < 10, "{clients}");
+    // Those that were given up leave as the server gets to know of it.
+    loop {
+        let clients: String = server.ask(&["CLIENT", "LIST"]).await.unwrap();
+        if clients.lines().count() < 10 {
+            break;
+        }
+        assert!(waited.elapsed() < MINUTE, "{clients}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// After a failover the old primary is a replica.

@@ -1,15 +1,14 @@
 //! A Redis of the test's own: a private port, a temporary folder.
 
 use std::{
-    fs,
-    net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use redis::{Client, FromRedisValue, aio::MultiplexedConnection};
+use tempfile::TempDir;
 use tower_jwt_auth::{
     store::{
         RedisStore,
@@ -19,10 +18,15 @@ use tower_jwt_auth::{
     token::SessionId,
 };
 
+#[path = "../port.rs"]
+mod port;
+
+pub(crate) use self::port::free_port;
+
 pub(crate) struct Server {
     process: Child,
     port: u16,
-    folder: PathBuf,
+    folder: TempDir,
     options: &'static [&'static str],
 }
 
@@ -33,23 +37,31 @@ pub(crate) const CLUSTER: &[&str] = &["--cluster-enabled", "yes"];
 
 impl Server {
     pub(crate) async fn start(options: &'static [&'static str]) -> Self {
-        Self::start_on(free_port(), options).await
+        loop {
+            // Somebody may have taken the port meanwhile.
+            if let Some(server) = Self::try_on(free_port(), options).await {
+                return server;
+            }
+        }
     }
 
     pub(crate) async fn start_on(port: u16, options: &'static [&'static str]) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("redis-{}-{number}", std::process::id());
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&folder).unwrap();
-        let server = Self {
-            process: launch(port, &folder, options),
+        let server = Self::try_on(port, options).await;
+        server.expect("redis-server can listen")
+    }
+
+    async fn try_on(port: u16, options: &'static [&'static str]) -> Option<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("redis-")
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .unwrap();
+        let mut server = Self {
+            process: launch(port, folder.path(), options),
             port,
             folder,
             options,
         };
-        server.answers().await;
-        server
+        server.answers().await.then_some(server)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -61,7 +73,7 @@ impl Server {
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     pub(crate) fn store(&self) -> RedisStore {
@@ -76,14 +88,15 @@ impl Server {
 
     /// After [`kill`](Self::kill), in the same folder.
     pub(crate) async fn restart(&mut self) {
-        self.process = launch(self.port, &self.folder, self.options);
-        self.answers().await;
+        self.process = launch(self.port, self.folder.path(), self.options);
+        assert!(self.answers().await, "it cannot listen again");
     }
 
     /// Stops the process where it is (`STOP`), or lets it go on (`CONT`).
     pub(crate) fn signal(&self, signal: &str) {
-        let id = self.process.id().to_string();
-        let done = Command::new("kill").args(["-s", signal, &id]).status();
+        // The shell's own: a minimal system has no program of that name.
+        let command = format!("kill -s {signal} {}", self.process.id());
+        let done = Command::new("sh").args(["-c", &command]).status();
         assert!(done.unwrap().success());
     }
 
@@ -99,18 +112,26 @@ impl Server {
         command.query_async(&mut connection).await
     }
 
-    /// Waits until the server has loaded its data.
-    async fn answers(&self) {
-        for _ in 0..500 {
-            if self.ask::<String>(&["PING"]).await.is_ok() {
-                return;
+    /// Waits until the server has loaded its data; `false` where it ended instead.
+    async fn answers(&mut self) -> bool {
+        let own = format!("process_id:{}\r\n", self.process.id());
+        let started = Instant::now();
+        while self.process.try_wait().unwrap().is_none() {
+            // Somebody else's would answer as well.
+            let info = self.ask::<String>(&["INFO", "server"]).await;
+            if info.is_ok_and(|info| info.contains(&own))
+                && self.ask::<String>(&["PING"]).await.is_ok()
+            {
+                return true;
             }
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "redis-server does not answer; its folder is {:?}",
+                self.folder
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!(
-            "redis-server does not answer; its folder is {:?}",
-            self.folder
-        );
+        false
     }
 
     /// All slots on this one node.
@@ -120,14 +141,19 @@ impl Server {
             .await
             .unwrap();
         assert_eq!(done, "OK");
-        for _ in 0..500 {
+        self.cluster_is_up().await;
+    }
+
+    pub(crate) async fn cluster_is_up(&self) {
+        let started = Instant::now();
+        loop {
             let info: String = self.ask(&["CLUSTER", "INFO"]).await.unwrap();
             if info.contains("cluster_state:ok") {
                 return;
             }
+            assert!(started.elapsed() < Duration::from_secs(60), "{info}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("the cluster of one does not come up");
     }
 
     /// Takes this much from every time of a session's row, and from its key's.
@@ -157,22 +183,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// One that nobody listens on; a cluster listens 10 000 above it as well.
-pub(crate) fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        if port < 55_000 {
-            return port;
-        }
-    }
-}
-
-fn launch(port: u16, folder: &PathBuf, options: &[&str]) -> Child {
+fn launch(port: u16, folder: &Path, options: &[&str]) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--dir"])

@@ -24,11 +24,11 @@ use super::{
 
 type Body = Empty<bytes::Bytes>;
 
-/// Waits until it holds, twenty seconds at most.
+/// Waits until it holds, a minute at most.
 pub(super) async fn until(what: &str, holds: impl Fn() -> bool) {
     let since = Instant::now();
     while !holds() {
-        assert!(since.elapsed() < Duration::from_secs(20), "never: {what}");
+        assert!(since.elapsed() < Duration::from_secs(60), "never: {what}");
         tokio::time::sleep(Duration::from_micros(200)).await;
     }
 }
@@ -82,7 +82,7 @@ pub(super) async fn t10_signing_out_ends_this_device_the_others_or_all(place: Pl
 pub(super) async fn t11_another_node_refuses_soon(place: Place) {
     let (here, there) = (Node::of(&place).await, Node::of(&place).await);
     let revoked = there.store.store.revocations().unwrap();
-    assert!(revoked.loaded(Duration::from_secs(10)).await);
+    assert!(revoked.loaded(Duration::from_secs(60)).await);
     let mut longest = Duration::ZERO;
     for _ in 0..10 {
         let pair = here.sign_in("alice").await;
@@ -142,7 +142,7 @@ pub(super) async fn t12_a_stale_feed_serves_or_is_503_and_never_401(mut place: P
         assert_eq!(unavailable, response.headers().contains_key("retry-after"));
         response.status().as_u16()
     };
-    assert!(revoked.loaded(Duration::from_secs(10)).await);
+    assert!(revoked.loaded(Duration::from_secs(60)).await);
     assert_eq!((ask(&revoked).await, ask(&fresh).await), (200, 200));
 
     // A file that is locked against writers can still be read, and memory is always there: theirs

@@ -3,9 +3,11 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
+use tokio::sync::Notify;
 use tower_jwt_auth::{
     error::StoreError,
     refresh::{
@@ -96,6 +98,7 @@ async fn refreshes_for_its_parent() {
         store: AnyStore::open(&url).await.unwrap(),
         point: point.clone(),
         dies: true,
+        there: Arc::default(),
     };
     let sessions = Sessions::builder(issuer(), stops).secret(secret()).build();
     let token = std::env::var(TOKEN).unwrap();
@@ -106,14 +109,19 @@ async fn refreshes_for_its_parent() {
 }
 
 async fn dropped_at(point: &str, store: &AnyStore, token: &str) {
+    let there = Arc::new(Notify::new());
     let stops = Stops {
         store: store.clone(),
         point: point.to_owned(),
         dies: false,
+        there: Arc::clone(&there),
     };
     let sessions = Sessions::builder(issuer(), stops).secret(secret()).build();
     let sessions = sessions.unwrap();
-    let _ = tokio::time::timeout(Duration::from_millis(50), sessions.refresh(token)).await;
+    tokio::select! {
+        _ = sessions.refresh(token) => {}
+        () = there.notified() => {}
+    }
 }
 
 /// Stops for good at a point of its rotation.
@@ -123,6 +131,8 @@ struct Stops {
     point: String,
     /// It is waited for.
     dies: bool,
+    /// Told when it stops.
+    there: Arc<Notify>,
 }
 
 impl Stops {
@@ -133,6 +143,7 @@ impl Stops {
     async fn stop(&self, point: &str) {
         if self.point == point {
             Self::here();
+            self.there.notify_one();
             std::future::pending().await
         }
     }

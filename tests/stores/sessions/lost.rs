@@ -19,7 +19,7 @@ use crate::redis::server::{FORGETFUL, Server};
 async fn node(server: &Server) -> (Node, RevocationSet) {
     let store = tower_jwt_auth::store::AnyStore::Redis(server.store());
     let revoked = store.revocations().unwrap();
-    assert!(revoked.loaded(Duration::from_secs(10)).await);
+    assert!(revoked.loaded(Duration::from_secs(60)).await);
     let store = Watched::new(store, Switch::default());
     (Node::over(store, RefreshPolicy::browser()), revoked)
 }
@@ -66,7 +66,7 @@ async fn no_access_token_of_a_store_that_was_lost_comes_back() {
 pub(super) async fn what_was_issued_before_is_revoked_to_the_second(place: Place) {
     let store = place.store().await;
     let revoked = store.revocations().unwrap();
-    assert!(revoked.loaded(Duration::from_secs(10)).await);
+    assert!(revoked.loaded(Duration::from_secs(60)).await);
     let now = Timestamp::from(std::time::SystemTime::now());
     let caller = |time: Timestamp| {
         let builder = Principal::builder().subject("alice");
@@ -81,6 +81,6 @@ pub(super) async fn what_was_issued_before_is_revoked_to_the_second(place: Place
     assert!(!revoked.contains(&Principal::builder().subject("alice").build()));
     // And to those that start later.
     let fresh = store.revocations().unwrap();
-    assert!(fresh.loaded(Duration::from_secs(10)).await);
+    assert!(fresh.loaded(Duration::from_secs(60)).await);
     assert!(fresh.contains(&earlier) && !fresh.contains(&same));
 }

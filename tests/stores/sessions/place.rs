@@ -25,6 +25,8 @@ pub(super) struct Place {
 pub(super) enum Kind {
     Memory(MemoryStore),
     Sqlite {
+        // Whoever closes the last connection locks the file for a moment.
+        _store: SqliteStore,
         pool: SqlitePool,
         folder: Folder,
         lock: Option<sqlx::Transaction<'static, sqlx::Sqlite>>,
@@ -50,9 +52,10 @@ impl Place {
 
     pub(super) async fn sqlite() -> Self {
         let folder = Folder::new();
-        SqliteStore::open(&folder.file()).await.unwrap();
+        let store = SqliteStore::open(&folder.file()).await.unwrap();
         let pool = SqlitePool::connect(&folder.file()).await.unwrap();
         Self::of(Kind::Sqlite {
+            _store: store,
             pool,
             folder,
             lock: None,

@@ -119,7 +119,7 @@ fn rotated<P: Peer>() -> (Outcome, Outcome, Outcome) {
 
 /// Until the keys are there: not everybody waits for them.
 fn settle<S: Layered>(client: &Client<S>) {
-    for _ in 0..30 {
+    for _ in 0..600 {
         if client.send(with_old()).is(StatusCode::OK) {
             return;
         }

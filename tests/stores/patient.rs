@@ -1,0 +1,123 @@
+//! A store whose clients come again.
+
+use std::time::{Duration, Instant};
+
+use tower_jwt_auth::{
+    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
+    clock::Timestamp,
+    error::{StoreError, StoreErrorKind},
+    refresh::{
+        Creation, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        SessionStore,
+    },
+    revoke::{Revocation, RevocationLog},
+    secret::{Secret, SecretStore},
+    session::{GuestLink, GuestPeek, GuestStore, Linking, NewGuest, PendingClaim},
+    token::SessionId,
+};
+
+/// Repeats what the store said it could not do now, for a minute: nothing was written then.
+///
+/// A store lets nobody queue for long. Where a hundred come at once and the machine is busy, it turns
+/// some of them away, and rightly so.
+#[derive(Clone)]
+pub(crate) struct Patient<S>(pub(crate) S);
+
+macro_rules! repeat {
+    ($($trait:ident {$(fn $method:ident($($name:ident: $kind:ty),*) -> $output:ty;)*})*) => {$(
+        impl<S: $trait> $trait for Patient<S> {
+            $(async fn $method(&self, $($name: $kind),*) -> Result<$output, StoreError> {
+                let since = Instant::now();
+                loop {
+                    let answer = $trait::$method(&self.0, $(Clone::clone(&$name)),*).await;
+                    match answer {
+                        Err(error)
+                            if error.kind() == StoreErrorKind::Unavailable
+                                && since.elapsed() < Duration::from_secs(60) =>
+                        {
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                        answer => return answer,
+                    }
+                }
+            })*
+        }
+    )*};
+}
+
+repeat! {
+    SessionStore {
+        fn create(session: NewSession) -> Creation;
+        fn peek(id: SessionId) -> Option<Peek>;
+        fn rotate(id: SessionId, presented: u64, policy: RefreshPolicy) -> Option<Rotation>;
+        fn confirm(id: SessionId, generation: u64) -> ();
+        fn revoke(id: SessionId, reason: RevokeReason) -> bool;
+        fn revoke_others(subject: &str, keep: SessionId, reason: RevokeReason) -> Vec<SessionId>;
+        fn revoke_all(subject: &str, reason: RevokeReason) -> u32;
+        fn epoch(subject: &str) -> u32;
+        fn list(subject: &str) -> Vec<SessionRecord>;
+        fn purge(limit: u32) -> u64;
+    }
+    RevocationLog {
+        fn append(revocation: Revocation) -> ();
+    }
+    SecretStore {
+        fn secret_or_insert(name: &str, fresh: &[u8]) -> Secret<Vec<u8>>;
+    }
+    GuestStore {
+        fn create_guest(guest: NewGuest) -> bool;
+        fn find_guest(subject: &str) -> Option<GuestPeek>;
+        fn touch_guest(subject: &str) -> bool;
+        fn claim_guest(link: GuestLink, user: &str) -> Linking;
+        fn promote_guest(link: GuestLink) -> Linking;
+        fn due_claims(limit: u32) -> Vec<PendingClaim>;
+        fn settle_claim(guest: &str, user: &str) -> bool;
+        fn purge_guests(limit: u32) -> u64;
+    }
+    ApiKeyStore {
+        fn find(id: &ApiKeyId) -> Option<ApiKeyRecord>;
+        fn list(owner: &str) -> Vec<ApiKeyRecord>;
+        fn create(record: &ApiKeyRecord) -> bool;
+        fn roll(
+            id: &ApiKeyId, owner: &str, secret: &SecretDigest, display_start: &str, overlap: Duration
+        ) -> bool;
+        fn revoke(id: &ApiKeyId, owner: &str) -> bool;
+        fn touch(used: &[(ApiKeyId, Timestamp)]) -> ();
+    }
+}
+
+#[cfg(feature = "password")]
+mod login {
+    use tower_jwt_auth::login::{
+        AttemptOutcome, Identifier, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose,
+        OneTimeStore, PasswordHash, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule,
+        ThrottleStore, User, UserAdmin, UserEntry, UserStore,
+    };
+
+    use super::*;
+
+    repeat! {
+        ThrottleStore {
+            fn reserve(key: &ThrottleKey, rule: &ThrottleRule) -> Reserve<Reservation>;
+            fn settle(reservation: Reservation, outcome: AttemptOutcome) -> Settled;
+            fn clear(key: &ThrottleKey) -> ();
+        }
+        UserStore {
+            fn find(identifier: &Identifier) -> Option<User>;
+            fn find_by_subject(subject: &str) -> Option<User>;
+            fn replace_hash(subject: &str, old: &PasswordHash, new: &PasswordHash) -> bool;
+            fn create(user: NewUser) -> bool;
+        }
+        UserAdmin {
+            fn users(after: Option<&Identifier>, limit: u32) -> Vec<UserEntry>;
+            fn set_roles(subject: &str, roles: &[String]) -> bool;
+            fn set_disabled(subject: &str, disabled: bool) -> bool;
+            fn set_password(subject: &str, hash: &PasswordHash) -> bool;
+        }
+        OneTimeStore {
+            fn issue(token: NewOneTime) -> ();
+            fn redeem(digest: &OneTimeDigest, purpose: OneTimePurpose) -> Option<String>;
+            fn forget(subject: &str, purpose: OneTimePurpose) -> ();
+        }
+    }
+}

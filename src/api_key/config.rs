@@ -1,6 +1,6 @@
 //! The decision about one request.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, Request, Uri, header::AUTHORIZATION};
 
@@ -8,6 +8,7 @@ use super::{
     PresentedApiKey,
     examine::{Examined, Examiner},
     lookup::{Answer, Row, RowWait},
+    networks::Networks,
 };
 use crate::{
     deny::{self, Answers},
@@ -29,6 +30,7 @@ pub(super) struct Config {
     pub(super) optional: bool,
     pub(super) skips: Vec<Arc<Predicate>>,
     pub(super) strip: bool,
+    pub(super) networks: Option<Arc<Networks>>,
 }
 
 pub(super) type Predicate = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
@@ -51,6 +53,7 @@ pub(super) struct Caller {
 pub(super) struct Asked {
     presented: PresentedApiKey,
     place: KeyPlace,
+    network: Option<IpAddr>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,7 @@ impl Config {
             optional: false,
             skips: Vec::new(),
             strip: false,
+            networks: None,
         }
     }
 
@@ -115,8 +119,18 @@ impl Config {
             return Err(AuthErrorKind::MultipleCredentials.into());
         }
         match self.examiner.examine(credential) {
-            Examined::Wait(wait, presented) => Ok(Decision::Ask(wait, Asked { presented, place })),
-            Examined::Done(Ok(row)) => Ok(Decision::Passes(Some(self.caller(&row, place, true)))),
+            Examined::Wait(wait, presented) => Ok(Decision::Ask(
+                wait,
+                Asked {
+                    presented,
+                    place,
+                    network: self.network(head),
+                },
+            )),
+            Examined::Done(Ok(row)) => {
+                self.tell_of_network(&row, self.network(head));
+                Ok(Decision::Passes(Some(self.caller(&row, place, true))))
+            }
             Examined::Done(Err(error)) if error.kind() == AuthErrorKind::InvalidApiKey => {
                 Err(self.no_key(credential))
             }
@@ -127,7 +141,30 @@ impl Config {
     /// Decides by what the store said.
     pub(super) fn conclude(&self, answer: Answer, asked: &Asked) -> Result<Caller, AuthError> {
         let row = self.examiner.conclude(answer, &asked.presented)?;
+        self.tell_of_network(&row, asked.network);
         Ok(self.caller(&row, asked.place, false))
+    }
+
+    /// The network of the client, where somebody is told of new ones.
+    fn network(&self, head: RequestHead<'_>) -> Option<IpAddr> {
+        let networks = self.networks.as_ref();
+        let networks = networks.filter(|_| self.answers.events.is_heard());
+        networks.and_then(|networks| networks.of(head))
+    }
+
+    fn tell_of_network(&self, row: &Row, network: Option<IpAddr>) {
+        let id = &row.record.id;
+        let (Some(networks), Some(address)) = (&self.networks, network) else {
+            return;
+        };
+        if networks.are_joined_by(id, address) {
+            self.answers.events.tell(|| AuthEvent::ApiKey {
+                owner: &row.record.owner,
+                id: id.as_str(),
+                event: "new_network",
+                network,
+            });
+        }
     }
 
     fn caller(&self, row: &Row, place: KeyPlace, remembered: bool) -> Caller {

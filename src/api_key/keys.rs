@@ -232,6 +232,7 @@ impl<S: ApiKeyStore> Inner<S> {
             owner,
             id: id.as_str(),
             event,
+            network: None,
         });
     }
 }

@@ -1,10 +1,10 @@
 //! The layer: what it is told.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{ApiKeyService, ApiKeyStore, ApiKeys, config::Config};
+use super::{ApiKeyService, ApiKeyStore, ApiKeys, config::Config, networks::Networks};
 use crate::{
     deny::{Answers, Responder},
     event::{EventSink, Events},
@@ -41,6 +41,20 @@ impl ApiKeyLayer {
     pub fn events(self, sink: impl EventSink) -> Self {
         let events = Events::to(sink);
         self.with(|config| config.change_answers(|answers| answers.with_events(events)))
+    }
+
+    /// Which network a request comes from: the sink of [`events`](Self::events) is told of a key that is
+    /// used from one from which this process had not seen it, which is how a stolen key shows.
+    /// 20 000 pairs of keys and networks are remembered.
+    ///
+    /// With the feature `rate-limit`, `rate_limit::ClientIp` says whom to believe:
+    /// `.networks(move |head| clients.of(head).map(network_of))`.
+    pub fn networks<F>(self, network: F) -> Self
+    where
+        F: Fn(RequestHead<'_>) -> Option<IpAddr> + Send + Sync + 'static,
+    {
+        let networks = Arc::new(Networks::new(network));
+        self.with(|config| config.networks = Some(networks))
     }
 
     /// The protection space that challenges name (RFC 9110 §11.5); `api` by default.

@@ -118,6 +118,7 @@ mod key;
 mod keys;
 mod layer;
 mod lookup;
+mod networks;
 mod new;
 mod record;
 mod service;

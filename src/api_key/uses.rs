@@ -71,6 +71,7 @@ impl Uses {
                     owner: &record.owner,
                     id: record.id.as_str(),
                     event: "used",
+                    network: None,
                 });
             }
             // Not noted: the key's next use tries again.

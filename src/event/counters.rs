@@ -10,7 +10,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_auth_requests_total` | `result` (`allowed`, `anonymous`, `preflight`, `skipped`, `denied`), `reason` (why a request was denied: `expired`, `unknown_key`, `revoked`, …; else empty) |
 /// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`), of the tokens that were accepted |
 /// | `jwt_key_fetches_total` | `result` (`ok`, `failed`) |
-/// | `jwt_api_keys_total` | `event` (`created`, `rolled`, `revoked`, `used`) |
+/// | `jwt_api_keys_total` | `event` (`created`, `rolled`, `revoked`, `used`, `new_network`) |
 /// | `jwt_key_rotations_total` | |
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |

@@ -268,8 +268,11 @@ pub enum AuthEvent<'a> {
         owner: &'a str,
         /// Its identifier, which is no secret.
         id: &'a str,
-        /// `created`, `rolled`, `revoked`, or `used`; the last one is told about once a minute.
+        /// `created`, `rolled`, `revoked`, `used`, which is told about once a minute, or `new_network`:
+        /// used from a network from which this process had not seen it.
         event: &'static str,
+        /// That network, by its first address.
+        network: Option<IpAddr>,
     },
     /// Somebody changed their password.
     #[non_exhaustive]
@@ -324,6 +327,7 @@ impl AuthEvent<'_> {
                 "created" => "api_key.created",
                 "rolled" => "api_key.rolled",
                 "revoked" => "api_key.revoked",
+                "new_network" => "api_key.new_network",
                 _ => "api_key.used",
             },
             Self::PasswordChanged { .. } => "password.changed",

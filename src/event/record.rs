@@ -27,7 +27,7 @@ pub struct EventRecord {
     pub session: Option<SessionId>,
     /// What else is concerned: an API key, a signing key, the guest that was claimed.
     pub object: Option<String>,
-    /// From which network, by its first address: of logins.
+    /// From which network, by its first address: of logins, and of API keys that are used elsewhere.
     pub network: Option<IpAddr>,
     /// Why, how, or how far: a word from a fixed list.
     pub detail: Option<&'static str>,
@@ -93,7 +93,8 @@ impl EventRecord {
         let network = match *event {
             AuthEvent::LoginSucceeded { network, .. }
             | AuthEvent::LoginFailed { network, .. }
-            | AuthEvent::LoginThrottled { network, .. } => network,
+            | AuthEvent::LoginThrottled { network, .. }
+            | AuthEvent::ApiKey { network, .. } => network,
             _ => None,
         };
         Self {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tower_jwt_auth::{
-    api_key::ApiKeyLayer,
+    api_key::{ApiKey, ApiKeyLayer},
     clock::{Clock, Timestamp},
     event::{AuthEvent, sink_fn},
 };
@@ -96,6 +96,54 @@ async fn v4_refused_keys_are_not_noted() {
     ask(&keys, key.expose()).await.is("401/it", "revoked");
     settle().await;
     assert!(fixture.store.touched.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_is_used_elsewhere_is_told_once_for_each_network() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&told);
+    let fixture = Fixture::new();
+    let keys = fixture.builder().build().unwrap();
+    let (one, other) = (issue(&keys).await, issue(&keys).await);
+    let layer = ApiKeyLayer::new(&keys)
+        .networks(|head| {
+            let from = head.headers().get("x-from")?;
+            from.to_str().ok()?.parse().ok()
+        })
+        .events(sink_fn(move |event| {
+            if let AuthEvent::ApiKey { id, network, .. } = event {
+                let line = format!("{} {id} {}", event.name(), network.unwrap());
+                sink.lock().unwrap().push(line);
+            }
+        }));
+    let ask = async |key: &str, from: &str| {
+        let mut request = x_api_key(key);
+        let from = http::HeaderValue::from_str(from).unwrap();
+        request.headers_mut().insert("x-from", from);
+        send(layer.clone(), request).await
+    };
+    for (key, from) in [
+        (&one, "192.0.2.1"),
+        (&one, "192.0.2.1"),
+        (&one, "2001:db8::"),
+        (&other, "192.0.2.1"),
+        (&one, "nowhere"),
+    ] {
+        ask(key.expose(), from).await.passes(from);
+    }
+    // What is refused is nobody's use.
+    keys.revoke("alice", other.id()).await.unwrap();
+    ask(other.expose(), "198.51.100.1")
+        .await
+        .is("401/it", "revoked");
+    let line =
+        |key: &ApiKey, from: &str| format!("api_key.new_network {} {from}", key.id().as_str());
+    let expected = [
+        line(&one, "192.0.2.1"),
+        line(&one, "2001:db8::"),
+        line(&other, "192.0.2.1"),
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ mod foreign;
 mod kept;
 #[path = "auth_server/load.rs"]
 mod load;
+#[path = "stores/port.rs"]
+mod port;
 #[path = "stores/postgres/server.rs"]
 #[allow(dead_code, reason = "the tests of the stores use all of it")]
 mod postgres;

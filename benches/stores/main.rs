@@ -15,6 +15,8 @@
 )]
 
 mod by_hand;
+#[path = "../../tests/stores/port.rs"]
+mod port;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../tests/stores/postgres/server.rs"]
 mod postgres;

@@ -113,7 +113,7 @@ async fn guess_until_locked(both: &[Server; 2], name: &str) {
                 // However many there were, they waited for each other.
                 401 => {
                     refused += 1;
-                    let waited = Duration::from_secs((1 << refused.max(5) - 5) - 1);
+                    let waited = Duration::from_secs((1 << (refused.max(5) - 5)) - 1);
                     let took = begun.elapsed() + Duration::from_millis(100);
                     assert!(took >= waited, "{name}: {refused} guesses in {took:?}");
                 }

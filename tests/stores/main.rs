@@ -14,6 +14,8 @@ mod login;
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod patient;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod port;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]

@@ -12,9 +12,6 @@ use std::{
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
-#[path = "../port.rs"]
-mod port;
-
 /// Stopped and removed when it is dropped, and stopped when this process dies.
 pub(crate) struct Server {
     port: u16,
@@ -55,7 +52,7 @@ impl Server {
             run(Command::new("chown").arg("postgres:").arg(folder.path()));
         }
         let mut server = Self {
-            port: port::free_port(),
+            port: crate::port::free_port(),
             options,
             running: Mutex::new(None),
             folder,
@@ -68,7 +65,7 @@ impl Server {
         let started = Instant::now();
         while !server.comes_up(started) {
             // Somebody may have taken the port meanwhile.
-            server.port = port::free_port();
+            server.port = crate::port::free_port();
         }
         server
     }

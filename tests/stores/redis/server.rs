@@ -18,10 +18,7 @@ use tower_jwt_auth::{
     token::SessionId,
 };
 
-#[path = "../port.rs"]
-mod port;
-
-pub(crate) use self::port::free_port;
+pub(crate) use crate::port::free_port;
 
 pub(crate) struct Server {
     process: Child,

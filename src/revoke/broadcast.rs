@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -12,7 +12,7 @@ use tokio::{
     time,
 };
 
-use super::{Feed, Revocation, RevocationLog, RevocationSet, Target};
+use super::{Feed, LIFETIME, Revocation, RevocationLog, RevocationSet, Target};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::StoreError,
@@ -20,7 +20,8 @@ use crate::{
 
 /// Tells every set of this process what is revoked, at once. Cheap to clone.
 ///
-/// It keeps what it was told until that ends, for those who begin to listen later.
+/// It keeps what it was told until that ends, and for [`LIFETIME`] at least, for those who begin to
+/// listen later.
 #[derive(Clone)]
 pub struct Broadcast {
     shared: Arc<Shared>,
@@ -34,8 +35,22 @@ struct Shared {
 
 #[derive(Default)]
 struct Live {
-    until: HashMap<Target, Timestamp>,
+    told: HashMap<Target, Told>,
     sweep_at: usize,
+}
+
+/// As an entry of a set, it ends when both clocks say so.
+#[derive(Clone, Copy)]
+struct Told {
+    until: Timestamp,
+    at: Instant,
+}
+
+impl Told {
+    fn lives(self, clock: &dyn Clock) -> bool {
+        self.until > Timestamp::from(clock.now())
+            || clock.monotonic().saturating_duration_since(self.at) < LIFETIME
+    }
 }
 
 impl Broadcast {
@@ -67,23 +82,45 @@ impl Broadcast {
 
     /// Tells it to all who listen.
     pub fn send(&self, revocation: Revocation) {
-        let now = Timestamp::from(self.shared.clock.now());
-        let mut live = self
-            .shared
-            .live
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if live.until.len() >= live.sweep_at {
-            live.until.retain(|_, until| *until > now);
-            live.sweep_at = 2 * live.until.len().max(BACKLOG);
+        let shared = &self.shared;
+        let mut live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.told.len() >= live.sweep_at {
+            live.sweep(&*shared.clock);
         }
-        let until = live
-            .until
-            .entry(revocation.target().clone())
-            .or_insert(revocation.until());
-        *until = revocation.until().max(*until);
+        let now = Told {
+            until: revocation.until(),
+            at: shared.clock.monotonic(),
+        };
+        let told = live.told.entry(revocation.target().clone());
+        told.and_modify(|told| {
+            told.until = told.until.max(now.until);
+            told.at = now.at;
+        })
+        .or_insert(now);
         // Under the lock, so that whoever loads misses nothing. Nobody listening is no error.
-        let _ = self.shared.sender.send(revocation);
+        let _ = shared.sender.send(revocation);
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn len(&self) -> usize {
+        let live = self.shared.live.lock();
+        live.unwrap_or_else(PoisonError::into_inner).told.len()
+    }
+
+    /// Forgets what has ended; says how much that was.
+    pub(crate) fn purge(&self) -> u64 {
+        let shared = &self.shared;
+        let mut live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.sweep(&*shared.clock)
+    }
+}
+
+impl Live {
+    fn sweep(&mut self, clock: &dyn Clock) -> u64 {
+        let before = self.told.len();
+        self.told.retain(|_, told| told.lives(clock));
+        self.sweep_at = 2 * self.told.len().max(BACKLOG);
+        (before - self.told.len()) as u64
     }
 }
 
@@ -117,8 +154,12 @@ impl Feed for BroadcastFeed {
         let shared = &self.broadcast.shared;
         let live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
         self.news = shared.sender.subscribe();
-        for (target, until) in &live.until {
-            set.insert(&Revocation::of(target.clone(), *until));
+        let alive = live
+            .told
+            .iter()
+            .filter(|(_, told)| told.lives(&*shared.clock));
+        for (target, told) in alive {
+            set.insert(&Revocation::of(target.clone(), told.until));
         }
         Ok(())
     }

@@ -5,17 +5,23 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState},
     sync::{
         PoisonError, RwLock,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use super::entry::{Revocation, Target};
+use super::entry::{LIFETIME, Revocation, Target};
 use crate::clock::Timestamp;
 
 /// What is revoked, by kind and fingerprint.
 ///
-/// A fingerprint is two seeded 64-bit hashes of a name. Nobody who does not know the seeds can make
-/// two names meet, and a meeting by chance would refuse a good token, never let a revoked one pass.
+/// A fingerprint is 96 bits of two seeded hashes of a name. Nobody who does not know the seeds can
+/// make two names meet, and a meeting by chance would refuse a good token, never let a revoked one
+/// pass.
+///
+/// An entry ends when both clocks say so: the wall clock has passed the time that it names, and it
+/// was here for [`LIFETIME`] by the monotonic one. A wall clock that is wrong for a while makes it
+/// neither refuse what it is told nor forget what it knows.
 pub(super) struct Entries {
     seeds: [RandomState; 2],
     sessions: Table,
@@ -24,15 +30,42 @@ pub(super) struct Entries {
     issued_before: IssuedBefore,
 }
 
+/// The time by both clocks, of which the second is seldom needed.
+pub(super) trait Now {
+    fn wall(&self) -> Timestamp;
+
+    /// Since the set was made.
+    fn elapsed(&self) -> Duration;
+}
+
+/// Both at once.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) wall: Timestamp,
+    pub(super) elapsed: Duration,
+}
+
+impl Now for Moment {
+    fn wall(&self) -> Timestamp {
+        self.wall
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+}
+
 /// What is older is revoked; and until when that matters. In milliseconds, 0 for nothing.
 #[derive(Default)]
 struct IssuedBefore {
     time: AtomicI64,
     until: AtomicI64,
+    kept: AtomicU32,
 }
 
 impl IssuedBefore {
-    fn raise(&self, time: Timestamp, until: Timestamp) {
+    fn raise(&self, time: Timestamp, until: Timestamp, now: Moment) {
+        self.kept.fetch_max(kept_from(now), Ordering::AcqRel);
         self.until.fetch_max(until.as_millis(), Ordering::AcqRel);
         self.time.fetch_max(time.as_millis(), Ordering::AcqRel);
     }
@@ -53,12 +86,15 @@ struct Shard {
     sweep_at: usize,
 }
 
-type Fingerprint = [u64; 2];
+/// Of numbers as small as those of an entry, so that both fit into 24 bytes.
+type Fingerprint = [u32; 3];
 
 #[derive(Clone, Copy)]
 struct Entry {
     /// Seconds since 1970, rounded up.
     until: u32,
+    /// Seconds since the set was made, rounded up: before then it stays whatever the wall clock says.
+    kept: u32,
     /// The subject's; 0 where there is no epoch to it.
     epoch: u32,
 }
@@ -84,46 +120,44 @@ impl Entries {
         }
     }
 
-    pub(super) fn insert(&self, revocation: &Revocation, now: Timestamp) {
+    pub(super) fn insert(&self, revocation: &Revocation, now: Moment) {
         let (kind, name, epoch) = match revocation.target() {
             Target::IssuedBefore(time) => {
-                return self.issued_before.raise(*time, revocation.until());
+                return self.issued_before.raise(*time, revocation.until(), now);
             }
             Target::Session(id) => (Kind::Session, id, 0),
             Target::Token(id) => (Kind::Token, id, 0),
             Target::Subject { subject, epoch } => (Kind::Subject, subject, *epoch),
         };
-        let until = seconds_up(revocation.until());
-        let entry = Entry { until, epoch };
-        if entry.lives(now) {
-            let fingerprint = self.fingerprint(name);
-            self.table(kind).insert(fingerprint, entry, now);
-        }
+        let entry = Entry {
+            until: seconds_up(revocation.until()),
+            kept: kept_from(now),
+            epoch,
+        };
+        let fingerprint = self.fingerprint(name);
+        self.table(kind).insert(fingerprint, entry, now);
     }
 
     /// The epoch of what is revoked under this name; 0 where there is no epoch to it.
-    pub(super) fn find(
-        &self,
-        kind: Kind,
-        name: &str,
-        now: impl FnOnce() -> Timestamp,
-    ) -> Option<u32> {
+    pub(super) fn find(&self, kind: Kind, name: &str, now: &impl Now) -> Option<u32> {
         let table = self.table(kind);
         if table.len() == 0 {
             return None;
         }
         let entry = table.get(self.fingerprint(name))?;
-        entry.lives(now()).then_some(entry.epoch)
+        entry.lives(now).then_some(entry.epoch)
     }
 
     /// What was issued before this is revoked.
-    pub(super) fn issued_before(&self, now: impl FnOnce() -> Timestamp) -> Option<Timestamp> {
+    pub(super) fn issued_before(&self, now: &impl Now) -> Option<Timestamp> {
         let time = self.issued_before.time.load(Ordering::Acquire);
         if time == 0 {
             return None;
         }
         let until = self.issued_before.until.load(Ordering::Acquire);
-        (until > now().as_millis()).then(|| Timestamp::from_millis(time))
+        let lives = until > now.wall().as_millis()
+            || is_kept(self.issued_before.kept.load(Ordering::Acquire), now);
+        lives.then(|| Timestamp::from_millis(time))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -131,7 +165,7 @@ impl Entries {
     }
 
     /// Forgets what has ended.
-    pub(super) fn expire(&self, now: Timestamp) {
+    pub(super) fn expire(&self, now: Moment) {
         for table in self.tables() {
             for shard in &table.shards {
                 let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
@@ -141,7 +175,8 @@ impl Entries {
     }
 
     fn fingerprint(&self, name: &str) -> Fingerprint {
-        self.seeds.each_ref().map(|seed| seed.hash_one(name))
+        let [first, second] = self.seeds.each_ref().map(|seed| seed.hash_one(name));
+        [first as u32, (first >> 32) as u32, second as u32]
     }
 
     fn table(&self, kind: Kind) -> &Table {
@@ -158,7 +193,7 @@ impl Entries {
 }
 
 impl Table {
-    fn insert(&self, fingerprint: Fingerprint, added: Entry, now: Timestamp) {
+    fn insert(&self, fingerprint: Fingerprint, added: Entry, now: Moment) {
         let Some(shard) = self.shard(fingerprint) else {
             return;
         };
@@ -169,6 +204,7 @@ impl Table {
         match shard.map.get_mut(&fingerprint) {
             Some(entry) => {
                 entry.until = entry.until.max(added.until);
+                entry.kept = entry.kept.max(added.kept);
                 entry.epoch = entry.epoch.max(added.epoch);
             }
             None => {
@@ -185,9 +221,9 @@ impl Table {
     }
 
     /// Done when a shard has doubled, so that an insertion costs the same whatever their number.
-    fn sweep(&self, shard: &mut Shard, now: Timestamp) {
+    fn sweep(&self, shard: &mut Shard, now: Moment) {
         let before = shard.map.len();
-        shard.map.retain(|_, entry| entry.lives(now));
+        shard.map.retain(|_, entry| entry.lives(&now));
         let left = shard.map.len();
         self.count.fetch_sub(before - left, Ordering::Release);
         let room = 2 * left.max(SWEEP_AT_LEAST);
@@ -197,7 +233,7 @@ impl Table {
         shard.sweep_at = room;
     }
 
-    fn shard(&self, [_, high]: Fingerprint) -> Option<&RwLock<Shard>> {
+    fn shard(&self, [_, _, high]: Fingerprint) -> Option<&RwLock<Shard>> {
         self.shards.get(high as usize % SHARDS)
     }
 
@@ -207,9 +243,19 @@ impl Table {
 }
 
 impl Entry {
-    fn lives(self, now: Timestamp) -> bool {
-        i64::from(self.until) * 1000 > now.as_millis()
+    fn lives(self, now: &impl Now) -> bool {
+        i64::from(self.until) * 1000 > now.wall().as_millis() || is_kept(self.kept, now)
     }
+}
+
+fn is_kept(kept: u32, now: &impl Now) -> bool {
+    u64::from(kept) > now.elapsed().as_secs()
+}
+
+/// How much of its life is left nobody can say whose wall clock may be wrong: all of it, then.
+fn kept_from(now: Moment) -> u32 {
+    let kept = now.elapsed.saturating_add(LIFETIME).as_secs();
+    u32::try_from(kept).map_or(u32::MAX, |kept| kept.saturating_add(1))
 }
 
 fn seconds_up(time: Timestamp) -> u32 {
@@ -222,16 +268,12 @@ fn seconds_up(time: Timestamp) -> u32 {
 struct AlreadyHashed(u64);
 
 impl Hasher for AlreadyHashed {
-    fn write_u64(&mut self, half: u64) {
-        self.0 = half;
-    }
-
     // Called with the length of the array.
     fn write_usize(&mut self, _: usize) {}
 
     fn write(&mut self, bytes: &[u8]) {
-        if let Some(half) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*half);
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
         }
     }
 

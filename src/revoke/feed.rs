@@ -13,6 +13,9 @@ use crate::error::StoreError;
 pub trait Feed: Send + 'static {
     /// Brings everything that is revoked now, and remembers where to go on from.
     ///
+    /// What has ended by the store's clock is left out: the set, whose own clock may be wrong, keeps
+    /// everything for [`LIFETIME`](super::LIFETIME) that it is told.
+    ///
     /// # Errors
     ///
     /// Any: the set stays what it was, and it is tried again.

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::{
     changes::Changes,
     check::{Check, RevocationCheck, RevocationStatus},
-    entries::{Entries, Kind},
+    entries::{Entries, Kind, Moment, Now},
     entry::{LIFETIME, MAX_TOKEN_LIFETIME, Revocation, Target},
 };
 use crate::{
@@ -28,7 +28,8 @@ use crate::{
 /// A set lives in the process that asks it, so that a question costs some tens of nanoseconds, and
 /// nothing where nothing of the kind is revoked. It is filled by the process itself
 /// ([`local`](Self::local)) or follows a store ([`follow`](Self::follow)). An entry is forgotten
-/// when its time has passed; a million of them take about 50 MB.
+/// when its time has passed, and no sooner than [`LIFETIME`] after it was heard of, by a clock that
+/// nobody sets; a million of them take about 50 MB.
 ///
 /// Cheap to clone; all clones are one set. What a clone is told about freshness is its own.
 ///
@@ -138,7 +139,7 @@ impl RevocationSet {
     /// Adds what is revoked. Saying it twice does no harm; the longer time and the higher epoch
     /// count.
     pub fn insert(&self, revocation: &Revocation) {
-        self.shared.entries.insert(revocation, self.shared.now());
+        self.shared.entries.insert(revocation, self.shared.moment());
         // Pairs with the one in `changes`: either the listener sees the entry, or it is seen here.
         fence(Ordering::SeqCst);
         if self.shared.news.receiver_count() > 0 {
@@ -148,7 +149,7 @@ impl RevocationSet {
 
     /// Adds what was revoked just now.
     pub(crate) fn insert_from_now(&self, target: Target) {
-        let until = self.shared.now().plus(LIFETIME);
+        let until = self.shared.wall().plus(LIFETIME);
         self.insert(&Revocation::of(target, until));
     }
 
@@ -164,8 +165,7 @@ impl RevocationSet {
     /// Whether the caller's token is among what is revoked, whatever the set's age.
     #[must_use]
     pub fn contains(&self, caller: &Principal) -> bool {
-        let entries = &self.shared.entries;
-        let now = || self.shared.now();
+        let (entries, now) = (&self.shared.entries, &*self.shared);
         let names = |kind, name: Option<&str>| name.and_then(|name| entries.find(kind, name, now));
         if let (Some(ours), Some(theirs)) = (self.issuer.as_deref(), caller.issuer())
             && ours != theirs
@@ -206,7 +206,7 @@ impl RevocationSet {
     /// have neither issuer nor epoch.
     pub(crate) fn status_of(&self, token_id: &str) -> RevocationStatus {
         let shared = &self.shared;
-        let found = shared.entries.find(Kind::Token, token_id, || shared.now());
+        let found = shared.entries.find(Kind::Token, token_id, &**shared);
         self.status(found.is_some())
     }
 
@@ -240,7 +240,7 @@ impl RevocationSet {
     }
 
     pub(super) fn expire(&self) {
-        self.shared.entries.expire(self.shared.now());
+        self.shared.entries.expire(self.shared.moment());
     }
 
     fn is_up_to_date(&self) -> bool {
@@ -248,9 +248,22 @@ impl RevocationSet {
     }
 }
 
-impl Shared {
-    fn now(&self) -> Timestamp {
+impl Now for Shared {
+    fn wall(&self) -> Timestamp {
         self.clock.now().into()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.monotonic().saturating_duration_since(self.born)
+    }
+}
+
+impl Shared {
+    fn moment(&self) -> Moment {
+        Moment {
+            wall: self.wall(),
+            elapsed: self.elapsed(),
+        }
     }
 
     fn age(&self) -> Option<Duration> {
@@ -259,10 +272,6 @@ impl Shared {
             ALWAYS => Some(Duration::ZERO),
             millis => Some(self.elapsed().saturating_sub(Duration::from_millis(millis))),
         }
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.clock.monotonic().saturating_duration_since(self.born)
     }
 }
 

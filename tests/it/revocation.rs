@@ -220,6 +220,64 @@ async fn a_session_and_a_subjects_older_tokens_are_revoked() {
     send(layer, bearer(fresh)).await.passes("ended");
 }
 
+/// A clock that is wrong for an hour loses nothing: neither what was known, nor what is told meanwhile,
+/// nor what is asked of the set meanwhile.
+#[tokio::test]
+async fn a_wall_clock_that_jumps_ahead_and_back_forgets_no_revocation() {
+    let clock = TestClock::new();
+    let (hour, minute) = (Duration::from_secs(3600), Duration::from_secs(60));
+    let news = Broadcast::new();
+    let sets = [
+        RevocationSet::local_with_clock(clock.clone()),
+        RevocationSet::follow_with_clock(news.feed(), clock.clone()).unwrap(),
+    ];
+    assert!(sets[1].loaded(Duration::from_secs(5)).await);
+    let tell = async |revocation: Revocation| {
+        let before = sets[1].len();
+        sets[0].insert(&revocation);
+        news.send(revocation);
+        until(|| sets[1].len() > before).await;
+    };
+    let caller = |sid: &str| Principal::builder().session_id(sid).build();
+    let issued = |at: Timestamp| {
+        let claims = Principal::builder().issued_at(at.to_calendar());
+        claims.build()
+    };
+    let right = clock.now();
+    let end = later(&clock);
+    tell(Revocation::session("known", end)).await;
+    clock.set(right + hour);
+    // By a store whose clock is right.
+    tell(Revocation::session("told meanwhile", end)).await;
+    // Enough to sweep every shard, as a feed does every minute.
+    for number in 0..5_000 {
+        sets[0].insert(&Revocation::session(format!("{number}"), end.plus(hour)));
+    }
+    sets[0].insert(&Revocation::issued_before(Timestamp::from(right), end));
+    for set in &sets {
+        assert!(set.contains(&caller("known")) && set.contains(&caller("told meanwhile")));
+    }
+    assert!(sets[0].contains(&issued(Timestamp::from(right).minus(minute))));
+    clock.advance(30 * minute);
+    clock.set(right + 30 * minute);
+    for set in &sets {
+        assert!(set.contains(&caller("known")) && set.contains(&caller("told meanwhile")));
+    }
+    assert!(sets[0].contains(&issued(Timestamp::from(right).minus(minute))));
+    // It ends all the same.
+    clock.advance(6 * minute);
+    for set in &sets {
+        assert!(!set.contains(&caller("known")) && !set.contains(&caller("told meanwhile")));
+    }
+    assert!(!sets[0].contains(&issued(Timestamp::from(right).minus(minute))));
+
+    // Set back, tokens live longer by it, and so do the entries.
+    tell(Revocation::session("set back", later(&clock))).await;
+    clock.set(right - hour);
+    clock.advance(LIFETIME + minute);
+    assert!(sets.iter().all(|set| set.contains(&caller("set back"))));
+}
+
 #[tokio::test]
 async fn a_remembered_token_is_asked_about_on_every_request() {
     let fixture = Fixture::new();

@@ -56,13 +56,19 @@ impl RedisFeed {
         if let Some(since) = self.ask(connection, &get).await? {
             return Ok(Timestamp::from_millis(since));
         }
-        let (seconds, _): (i64, i64) = self.ask(connection, &cmd("TIME")).await?;
+        let second = self.time(connection).await?.as_millis() / 1000;
         // Another node may have come in between.
         let mut set = cmd("SET");
-        set.arg(&self.keys.since).arg(seconds * 1000).arg("NX");
+        set.arg(&self.keys.since).arg(second * 1000).arg("NX");
         let _: Option<String> = self.ask(connection, &set).await?;
         let since: i64 = self.ask(connection, &get).await?;
         Ok(Timestamp::from_millis(since))
+    }
+
+    /// By the server's clock.
+    async fn time(&self, connection: &mut MultiplexedConnection) -> Result<Timestamp, StoreError> {
+        let (seconds, micros): (i64, i64) = self.ask(connection, &cmd("TIME")).await?;
+        Ok(Timestamp::from_millis(seconds * 1000 + micros / 1000))
     }
 
     async fn ask<T: FromRedisValue>(
@@ -86,7 +92,11 @@ impl Feed for RedisFeed {
         self.following = None;
         let mut connection = self.link.connect().await?;
         let since = self.known_since(&mut connection).await?;
-        set.insert(&Revocation::issued_before(since, since.plus(LIFETIME)));
+        // What ended may be there until it is purged, and the set would keep what it is told.
+        let now = self.time(&mut connection).await?;
+        if since.plus(LIFETIME) > now {
+            set.insert(&Revocation::issued_before(since, since.plus(LIFETIME)));
+        }
         // Before the rest, so that what comes meanwhile is read again rather than missed.
         let mut newest = cmd("XREVRANGE");
         newest.arg(&self.keys.news).arg("+").arg("-").arg("COUNT");
@@ -101,7 +111,10 @@ impl Feed for RedisFeed {
                 .ask(&mut connection, page.arg("COUNT").arg(PAGE))
                 .await?;
             for (target, until) in found {
-                insert(set, &target, until as i64);
+                let until = Timestamp::from_millis(until as i64);
+                if until > now {
+                    insert(set, &target, until);
+                }
             }
             if next == "0" {
                 break;
@@ -138,7 +151,7 @@ impl Feed for RedisFeed {
                 .get("until")
                 .and_then(|text| std::str::from_utf8(text).ok());
             if let (Some(target), Some(Ok(until))) = (entry.get("target"), until.map(str::parse)) {
-                insert(set, target, until);
+                insert(set, target, Timestamp::from_millis(until));
             }
             following.last = id;
         }
@@ -176,9 +189,9 @@ fn decode(text: &[u8]) -> Option<Target> {
 }
 
 /// What a newer version wrote and this one cannot read is left out.
-fn insert(set: &RevocationSet, target: &[u8], until: i64) {
+fn insert(set: &RevocationSet, target: &[u8], until: Timestamp) {
     if let Some(target) = decode(target) {
-        set.insert(&Revocation::of(target, Timestamp::from_millis(until)));
+        set.insert(&Revocation::of(target, until));
     }
 }
 

@@ -62,7 +62,7 @@ use tower_jwt_auth::{
     },
     rate_limit::RateLimitLayer,
     refresh::Confirmations,
-    session::{ClaimWorker, Guests, Sessions},
+    session::{ClaimWorker, Guests, Housekeeper, Sessions},
     settings::AuthSettings,
     store::AnyStore,
 };
@@ -89,7 +89,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))?;
     let address = listener.local_addr()?;
     let settings = settings.listening_on(address.port());
-    let (app, _claims) = app(&settings).await?;
+    let (app, _tasks) = app(&settings).await?;
     for name in settings.ignored() {
         eprintln!("{name} is set, and means nothing here");
     }
@@ -103,7 +103,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn Error>> {
+/// What goes on beside the requests, for as long as these are kept.
+type Tasks = (ClaimWorker, Housekeeper);
+
+async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let store = open(settings).await?;
     let hasher = PasswordHasher::new();
@@ -150,8 +153,8 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
     let guests = Guests::builder(sessions.clone())
         .on_claim(conversations.clone())
         .build()?;
-    // Tries again what the hook could not do at once.
-    let claims = guests.spawn_claim_worker();
+    // One tries again what the hook could not do at once, the other deletes what ended long ago.
+    let tasks = (guests.spawn_claim_worker(), guests.housekeeping().spawn());
     let clients = settings.client_ip().peer_from(|extensions: &Extensions| {
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
@@ -206,7 +209,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, ClaimWorker), Box<dyn E
                 false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
             }),
         );
-    Ok((app, claims))
+    Ok((app, tasks))
 }
 
 async fn open(settings: &AuthSettings) -> Result<AnyStore, Box<dyn Error>> {

@@ -14,6 +14,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_key_rotations_total` | |
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
+/// | `jwt_housekeeping_failures_total` | |
 /// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`) |
 ///
 /// Why a login failed is an event's secret: whoever reads the counters could else find out by one
@@ -63,6 +64,9 @@ impl EventSink for Counters {
             AuthEvent::SessionRefreshed { outcome, .. } => session("refreshed", outcome),
             AuthEvent::ReuseDetected { reuse, .. } => session("reuse_detected", reuse),
             AuthEvent::SessionsRevoked { scope, .. } => session("revoked", scope),
+            AuthEvent::HousekeepingFailed { .. } => {
+                metrics::counter!("jwt_housekeeping_failures_total").increment(1);
+            }
             AuthEvent::LoginSucceeded { .. } => login("succeeded"),
             AuthEvent::LoginFailed { .. } => login("failed"),
             AuthEvent::LoginThrottled { .. } => login("throttled"),

@@ -35,7 +35,7 @@
 use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
-    error::{AuthError, AuthErrorKind},
+    error::{AuthError, AuthErrorKind, StoreErrorKind},
     principal::{Principal, PrincipalKind},
     token::SessionId,
 };
@@ -226,6 +226,14 @@ pub enum AuthEvent<'a> {
         /// `device`, `others` or `all`.
         scope: &'static str,
     },
+    /// What ended long ago could not be deleted from a store.
+    #[non_exhaustive]
+    HousekeepingFailed {
+        /// What became of it.
+        kind: StoreErrorKind,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
     /// Somebody signed in with a password.
     #[non_exhaustive]
     LoginSucceeded {
@@ -318,6 +326,7 @@ impl AuthEvent<'_> {
             Self::SessionRefreshed { .. } => "session.refreshed",
             Self::ReuseDetected { .. } => "session.reuse_detected",
             Self::SessionsRevoked { .. } => "session.revoked",
+            Self::HousekeepingFailed { .. } => "housekeeping.failed",
             Self::LoginSucceeded { .. } => "login.succeeded",
             Self::LoginFailed { .. } => "login.failed",
             Self::LoginThrottled { .. } => "login.throttled",

@@ -52,6 +52,7 @@ impl EventRecord {
             | AuthEvent::RevocationsRecovered { .. }
             | AuthEvent::KeyRotated { .. }
             | AuthEvent::LoginUnlocked
+            | AuthEvent::HousekeepingFailed { .. }
             | AuthEvent::LoginThrottled { .. } => (None, None, None),
             AuthEvent::SessionStarted {
                 subject, session, ..

@@ -104,6 +104,15 @@ impl MemoryThrottle {
         }
     }
 
+    /// Forgets what says no more than an absent row; says how many those were.
+    pub(crate) fn purge(&self) -> u64 {
+        let now = self.now();
+        let mut rows = self.rows();
+        let before = rows.len();
+        rows.retain(|_, kept| !kept.is_spent(now));
+        (before - rows.len()) as u64
+    }
+
     fn now(&self) -> Timestamp {
         let since = self.clock.monotonic().saturating_duration_since(self.start);
         // Not zero, which is the time of a row that was never used.

@@ -23,7 +23,8 @@ pub struct Family {
     pub parent: Option<u64>,
     /// The highest generation that is known to have reached the client.
     pub confirmed: Option<u64>,
-    /// When the parent was first used.
+    /// When the parent was first used. Further in the future than a window is long, it is outside of
+    /// that window: the clock was wrong then.
     pub rotated_at: Option<Timestamp>,
     /// How often in a row a late parent was answered since a generation was last confirmed.
     pub reissues: u32,
@@ -145,10 +146,12 @@ impl Outcome {
 /// Every store does exactly this, in its own language and in one atomic step.
 #[must_use]
 pub fn decide(family: &Family, presented: u64, policy: &RefreshPolicy, now: Timestamp) -> Outcome {
+    // Set back a little, the clock leaves the window open. But one that was wrong by an hour when the
+    // parent was used must not answer spent tokens for an hour.
     let since_rotation = |window: Duration| {
         family
             .rotated_at
-            .is_some_and(|rotated| now <= rotated.plus(window))
+            .is_some_and(|rotated| now <= rotated.plus(window) && rotated <= now.plus(window))
     };
     // Without a grace window nothing is forgiven, not even within the same millisecond.
     let in_grace = !policy.grace_window().is_zero() && since_rotation(policy.grace_window());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    error::StoreErrorKind,
     event::{AuthEvent, EventSink},
     principal::PrincipalKind,
     refresh::{Outcome, Reuse, RevokeReason},
@@ -71,6 +72,14 @@ pub enum SessionEvent {
     GuestPromoted {
         /// The subject.
         subject: String,
+    },
+    /// What ended long ago could not be deleted; it is tried again.
+    #[non_exhaustive]
+    HousekeepingFailed {
+        /// What became of it.
+        kind: StoreErrorKind,
+        /// When.
+        retry_in: Duration,
     },
     /// Sessions were ended on purpose.
     #[non_exhaustive]
@@ -142,6 +151,10 @@ impl SessionEvent {
             },
             Self::GuestClaimed { guest, user } => AuthEvent::GuestClaimed { guest, user },
             Self::GuestPromoted { subject } => AuthEvent::GuestPromoted { subject },
+            Self::HousekeepingFailed { kind, retry_in } => AuthEvent::HousekeepingFailed {
+                kind: *kind,
+                retry_in: *retry_in,
+            },
             // The refresh that found out tells it as well.
             Self::StoreLostWrite { .. } => return,
             Self::Revoked { scope, .. } => match scope {

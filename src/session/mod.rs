@@ -52,6 +52,7 @@ mod event;
 mod grants;
 mod guest_store;
 mod guests;
+mod housekeeping;
 mod mint;
 mod pair;
 mod refresh;
@@ -74,6 +75,7 @@ pub use self::{
         ClaimHook, ClaimWorker, GuestStart, GuestTokens, Guests, GuestsBuilder, Link, LinkOutcome,
         NoClaimHook, Promotion, Retried, SignedIn,
     },
+    housekeeping::{Housekeeper, Housekeeping},
     pair::{TokenAnswer, TokenPair},
     start::SessionStart,
     view::Session,

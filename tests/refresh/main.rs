@@ -15,6 +15,7 @@ mod crossing;
 mod ending;
 mod faults;
 mod grants;
+mod housekeeping;
 mod lifetimes;
 mod model;
 mod refreshing;

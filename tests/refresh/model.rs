@@ -1,5 +1,6 @@
 //! Every short history of a session: a client with two tabs, a thief, a network that loses, copies,
-//! delays and reorders, and a clock that is set back. Exhaustively by a model checker, and longer
+//! delays and reorders, and a clock that is set back: by less than a window where nobody steals, by an
+//! hour where somebody does. Exhaustively by a model checker, and longer
 //! ones at random.
 //!
 //! Time goes in steps of 10 s. A request and its answer are under way for less than two of them:
@@ -27,6 +28,8 @@ struct World {
     /// The client repeats a refresh within the window; otherwise it may come back much later.
     prompt: bool,
     crossings_left_out: bool,
+    /// How far the clock is set back at a time.
+    back_by: Duration,
     budget: Budget,
 }
 
@@ -104,6 +107,7 @@ const CLIENT: usize = 0;
 const THIEF: usize = 1;
 const STEP: Duration = Duration::from_secs(10);
 const LEAP: Duration = Duration::from_secs(40);
+const HOUR: Duration = Duration::from_secs(3600);
 
 impl World {
     fn new(policy: RefreshPolicy) -> Self {
@@ -113,6 +117,7 @@ impl World {
             confirmations: policy.needs_confirmations(),
             prompt: !policy.needs_confirmations(),
             crossings_left_out: true,
+            back_by: STEP,
             budget: Budget {
                 sends: [4, 0],
                 losses: 2,
@@ -126,12 +131,14 @@ impl World {
     fn with_thief(policy: RefreshPolicy) -> Self {
         Self {
             thief: true,
+            // It was wrong for a while and is put right.
+            back_by: HOUR,
             budget: Budget {
                 sends: [2, 2],
                 losses: 1,
                 copies: 0,
                 steps: 3,
-                back: 0,
+                back: 1,
             },
             ..Self::new(policy)
         }
@@ -348,8 +355,7 @@ impl Model for World {
             }
             Action::SetBack => {
                 state.budget.back -= 1;
-                let step = i64::try_from(STEP.as_millis()).ok()?;
-                state.now = Timestamp::from_millis(state.now.as_millis() - step);
+                state.now = state.now.minus(self.back_by);
             }
         }
         state.messages.sort();

@@ -70,8 +70,11 @@ fn the_live_generation_rotates_outside_the_window() {
         (BROWSER, WINDOW, Outcome::Fresh),
         (BROWSER, WINDOW + 1, Outcome::Rotated),
         (BALANCED, WINDOW + 1, Outcome::Rotated),
-        // The wall clock was set back: the window is open.
+        // The clock was set back: the window is open, but it is no longer than a window.
         (BROWSER, -5_000, Outcome::Fresh),
+        (BROWSER, -WINDOW, Outcome::Fresh),
+        (BROWSER, -WINDOW - 1, Outcome::Rotated),
+        (STRICT, -1, Outcome::Rotated),
     ] {
         assert_eq!(decide(&family(), 5, &policy, at(now)), expected);
     }
@@ -110,6 +113,25 @@ fn the_parent_is_answered_inside_the_window_and_changes_nothing() {
     let theft = Outcome::Reused(Reuse::LateParent);
     assert_eq!(decide(&family(), 4, &STRICT, at(0)), theft);
     assert_eq!(decide(&family(), 4, &BROWSER, at(WINDOW + 1)), theft);
+}
+
+#[test]
+fn a_clock_that_was_an_hour_ahead_opens_no_window_of_an_hour() {
+    let hour = 3_600_000;
+    let theft = Outcome::Reused(Reuse::LateParent);
+    for (policy, now, expected) in [
+        (BROWSER, -WINDOW, Outcome::Retried),
+        (BROWSER, -WINDOW - 1, theft),
+        (BROWSER, -hour, theft),
+        (BALANCED, -hour, Outcome::Reissued),
+        (BALANCED, -LATE, Outcome::Reissued),
+        (BALANCED, -LATE - 1, theft),
+    ] {
+        assert_eq!(decide(&family(), 4, &policy, at(now)), expected, "{now}");
+    }
+    // The next rotation is by the clock as it is.
+    let next = apply(&family(), 5, Outcome::Rotated, at(-hour));
+    assert_eq!(decide(&next, 5, &BROWSER, at(-hour)), Outcome::Retried);
 }
 
 #[test]

@@ -28,6 +28,13 @@ impl Fixture for Any {
             other => panic!("{other:?}"),
         }
     }
+
+    async fn set_back(&self, id: SessionId, by: Duration) {
+        match &self.0 {
+            AnyStore::Memory(store) => store.set_back(id, by),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 mod contract {

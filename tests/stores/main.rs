@@ -9,6 +9,8 @@
 mod any;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod child;
+#[cfg(feature = "full")]
+mod housekeeping;
 #[cfg(feature = "password")]
 mod login;
 mod memory;

@@ -8,6 +8,7 @@ use tower_jwt_auth::{
     principal::PrincipalKind,
     refresh::{Creation, NewSession, Outcome, RefreshPolicy, Reuse, RevokeReason, SessionStore},
     revoke::{BroadcastFeed, RevocationSet},
+    session::{GuestStore, NewGuest},
     store::{
         MemoryStore,
         contract::{Fixture, GuestFixture},
@@ -32,6 +33,10 @@ impl Fixture for Memory {
 
     async fn age(&self, id: SessionId, by: Duration) {
         self.0.age(id, by);
+    }
+
+    async fn set_back(&self, id: SessionId, by: Duration) {
+        self.0.set_back(id, by);
     }
 }
 
@@ -125,6 +130,39 @@ async fn a_full_store_refuses_and_signs_nobody_out() {
 }
 
 #[tokio::test]
+async fn a_store_full_of_guests_looks_for_room_once_a_second() {
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone()).max_sessions(2);
+    let second = Duration::from_secs(1);
+    let come = async |name: &str, lifetime: u32| {
+        let guest = NewGuest {
+            subject: name.into(),
+            device: None,
+            lifetime: lifetime * second,
+        };
+        store.create_guest(guest).await
+    };
+    assert!(come("a", 3600).await.unwrap());
+    clock.advance(second);
+    // Half a second is left of this one when the store looks the first time.
+    let short = NewGuest {
+        subject: "b".into(),
+        device: None,
+        lifetime: second / 2,
+    };
+    assert!(store.create_guest(short).await.unwrap());
+    let full = come("c", 3600).await.unwrap_err();
+    assert_eq!(full.kind(), StoreErrorKind::Unavailable);
+    clock.advance(second / 2);
+    come("c", 3600).await.unwrap_err();
+    assert!(store.find_guest("b").await.unwrap().is_some());
+    clock.advance(second / 2);
+    assert!(come("c", 3600).await.unwrap());
+    assert!(store.find_guest("b").await.unwrap().is_none());
+    come("d", 3600).await.unwrap_err();
+}
+
+#[tokio::test]
 async fn an_epoch_is_forgotten_only_with_the_last_session_and_a_day_later() {
     let clock = TestClock::new();
     let store = MemoryStore::with_clock(clock.clone());
@@ -199,6 +237,7 @@ async fn a_revoked_session_is_kept_for_a_week() {
     store.create(long).await.unwrap();
     store.revoke(id, RevokeReason::Logout).await.unwrap();
     clock.advance(Duration::from_secs(7 * 86_400 - 1));
+    assert_eq!(store.purge(10).await.unwrap(), 1, "the revocation");
     assert_eq!(store.purge(10).await.unwrap(), 0);
     clock.advance(Duration::from_secs(1));
     assert_eq!(store.purge(10).await.unwrap(), 1);

@@ -87,6 +87,10 @@ impl Fixture for Nodes {
     async fn age(&self, id: SessionId, by: Duration) {
         age(&self.pool, id, by).await;
     }
+
+    async fn set_back(&self, id: SessionId, by: Duration) {
+        shift(&self.pool, id, i64::try_from(by.as_millis()).unwrap()).await;
+    }
 }
 
 impl GuestFixture for Nodes {
@@ -105,13 +109,17 @@ impl GuestFixture for Nodes {
 }
 
 pub(crate) async fn age(pool: &SqlitePool, id: SessionId, by: Duration) {
+    shift(pool, id, -i64::try_from(by.as_millis()).unwrap()).await;
+}
+
+async fn shift(pool: &SqlitePool, id: SessionId, millis: i64) {
     sqlx::query(
-        "UPDATE auth_session SET created_at = created_at - $2, used_at = used_at - $2,
-           rotated_at = rotated_at - $2, expires_at = expires_at - $2, revoked_at = revoked_at - $2
+        "UPDATE auth_session SET created_at = created_at + $2, used_at = used_at + $2,
+           rotated_at = rotated_at + $2, expires_at = expires_at + $2, revoked_at = revoked_at + $2
          WHERE sid = $1",
     )
     .bind(id.as_bytes().as_slice())
-    .bind(i64::try_from(by.as_millis()).unwrap())
+    .bind(millis)
     .execute(pool)
     .await
     .unwrap();

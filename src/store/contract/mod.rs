@@ -25,6 +25,10 @@
 //!     async fn age(&self, id: SessionId, by: Duration) {
 //!         self.0.age(id, by);
 //!     }
+//!
+//!     async fn set_back(&self, id: SessionId, by: Duration) {
+//!         self.0.set_back(id, by);
+//!     }
 //! }
 //!
 //! tower_jwt_auth::session_store_contract!(Memory(MemoryStore::new()));
@@ -40,6 +44,8 @@
 mod api_keys;
 mod feed;
 mod guests;
+#[cfg(feature = "password")]
+mod housekeeping;
 mod model;
 #[cfg(feature = "password")]
 mod one_time;
@@ -55,7 +61,7 @@ use std::{future::Future, time::Duration};
 
 pub use self::{api_keys::*, feed::*, guests::*, model::*, race::*, rotate::*, sessions::*};
 #[cfg(feature = "password")]
-pub use self::{one_time::*, throttle::*, users::*};
+pub use self::{housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{
     principal::PrincipalKind,
     refresh::{
@@ -87,6 +93,10 @@ pub trait Fixture: Send + Sync {
     /// milliseconds). Stores have no other clock than their own, so tests let rows age instead of
     /// waiting.
     fn age(&self, id: SessionId, by: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Sets the clock back, as far as this session can tell: adds this much to every time that its row
+    /// holds (whole milliseconds).
+    fn set_back(&self, id: SessionId, by: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// A store under test of which nothing needs to age: of users, API keys, tokens for one use.
@@ -135,6 +145,7 @@ macro_rules! session_store_contract {
             [$($metas)*] $fixture;
             every_step_is_as_decided
             the_windows_have_their_edges
+            a_clock_that_was_ahead_opens_no_window
             t1_hundred_refreshes_are_one_rotation
             t1_strict_lets_one_of_a_hundred_through
             t2_a_lost_answer_is_given_again
@@ -155,6 +166,7 @@ macro_rules! session_store_contract {
             t11_what_was_revoked_is_loaded
             t11_news_arrive
             t11_a_revocation_ends
+            a_node_whose_clock_is_ahead_knows_what_was_revoked
             t13_a_lost_rotation_is_rolled_forward
             starting_never_overwrites
             one_of_many_starts_succeeds

@@ -39,6 +39,11 @@ async fn walk(fixture: &impl Fixture, seed: u64) {
                     age(&mut model, by);
                 }
             }
+            15 if random.one_in(3) => {
+                let by = random.age();
+                fixture.set_back(model.id, by).await;
+                set_back(&mut model, by);
+            }
             15..=17 if !model.family.revoked => {
                 let generation = random.generation(&model);
                 store.confirm(model.id, generation).await.expect("confirm");
@@ -122,6 +127,35 @@ pub async fn the_windows_have_their_edges(fixture: &impl Fixture) {
     }
 }
 
+/// What was rotated while the clock was ahead is not forgiven for as long as it was ahead.
+pub async fn a_clock_that_was_ahead_opens_no_window(fixture: &impl Fixture) {
+    let store = fixture.store();
+    let browser = RefreshPolicy::browser();
+    let balanced = RefreshPolicy::balanced();
+    let grace = browser.grace_window();
+    let late = balanced.late_parent_window();
+    for (policy, presented, ahead, expected) in [
+        (browser, 1, grace - SECOND, "fresh"),
+        (browser, 1, grace + SLACK, "rotated"),
+        (browser, 0, grace - SECOND, "retried"),
+        (browser, 0, grace + SLACK, "late_parent"),
+        (browser, 0, Duration::from_secs(3600), "late_parent"),
+        (balanced, 0, grace + SLACK, "reissued"),
+        (balanced, 0, late + SLACK, "late_parent"),
+        (RefreshPolicy::strict(), 0, SECOND, "late_parent"),
+    ] {
+        let id = start(&store, new_session()).await.id;
+        super::rotate(&store, id, 0, policy).await;
+        fixture.set_back(id, ahead).await;
+        let found = super::rotate(&store, id, presented, policy).await.outcome;
+        assert_eq!(
+            found.as_str(),
+            expected,
+            "{presented} was presented when the clock had been {ahead:?} ahead under {policy:?}"
+        );
+    }
+}
+
 /// Takes from every time what [`Fixture::age`] takes from the row's.
 fn age(model: &mut SessionRecord, by: Duration) {
     model.created_at = model.created_at.minus(by);
@@ -129,6 +163,15 @@ fn age(model: &mut SessionRecord, by: Duration) {
     family.rotated_at = family.rotated_at.map(|at| at.minus(by));
     family.used_at = family.used_at.minus(by);
     family.expires_at = family.expires_at.minus(by);
+}
+
+/// Adds to every time what [`Fixture::set_back`] adds to the row's.
+fn set_back(model: &mut SessionRecord, by: Duration) {
+    model.created_at = model.created_at.plus(by);
+    let family = &mut model.family;
+    family.rotated_at = family.rotated_at.map(|at| at.plus(by));
+    family.used_at = family.used_at.plus(by);
+    family.expires_at = family.expires_at.plus(by);
 }
 
 /// Long enough to see every window, short enough to see its end.

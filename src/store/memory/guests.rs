@@ -53,7 +53,7 @@ impl GuestStore for MemoryStore {
         }
         // As many as there may be sessions: a flood of guests must not take all of the memory.
         let max = state.max_sessions;
-        if state.guests.len() >= max {
+        if state.guests.len() >= max && state.searched_guests.is_due(now) {
             state.forget_guests(now, usize::MAX, |row| row.record.expires_at);
         }
         if state.guests.len() >= max {

@@ -98,7 +98,25 @@ struct State {
     guests: guests::Guests,
     max_sessions: usize,
     /// When a full store last looked for room.
-    searched_at: Option<Timestamp>,
+    searched: Searched,
+    searched_guests: Searched,
+}
+
+/// When a full store last looked for room: looking through everything for every newcomer would make
+/// a full store a slow one.
+#[derive(Default)]
+struct Searched(Option<Timestamp>);
+
+impl Searched {
+    /// Whether to look again.
+    fn is_due(&mut self, now: Timestamp) -> bool {
+        let just_now = |at: Timestamp| at <= now && now < at.plus(SEARCH_EVERY);
+        if self.0.is_some_and(just_now) {
+            return false;
+        }
+        self.0 = Some(now);
+        true
+    }
 }
 
 struct Row {
@@ -140,7 +158,8 @@ impl MemoryStore {
                     secrets: HashMap::new(),
                     guests: guests::Guests::default(),
                     max_sessions: MAX_SESSIONS,
-                    searched_at: None,
+                    searched: Searched::default(),
+                    searched_guests: Searched::default(),
                 }),
             }),
         }
@@ -173,14 +192,41 @@ impl MemoryStore {
     #[cfg(any(test, feature = "test-util"))]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub fn age(&self, id: SessionId, by: Duration) {
-        let earlier = |time: Timestamp| time.minus(by);
+        self.shift(id, |time| time.minus(by));
+    }
+
+    /// Makes a session younger, as if the clock had been set back by this much.
+    #[cfg(any(test, feature = "test-util"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    pub fn set_back(&self, id: SessionId, by: Duration) {
+        self.shift(id, |time| time.plus(by));
+    }
+
+    /// How many rows of whatever kind it holds, except users, API keys and secrets.
+    #[cfg(any(test, feature = "test-util"))]
+    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        let state = self.lock();
+        let rows = state.sessions.len()
+            + state.by_subject.len()
+            + state.epochs.len()
+            + state.guests.len()
+            + self.shared.news.len();
+        #[cfg(feature = "password")]
+        let rows = rows + self.one_time_len() + self.shared.throttle.len();
+        rows
+    }
+
+    #[cfg(any(test, feature = "test-util"))]
+    fn shift(&self, id: SessionId, shifted: impl Fn(Timestamp) -> Timestamp) {
         if let Some(row) = self.lock().sessions.get_mut(&id) {
-            row.record.created_at = earlier(row.record.created_at);
-            row.revoked_at = row.revoked_at.map(earlier);
+            row.record.created_at = shifted(row.record.created_at);
+            row.revoked_at = row.revoked_at.map(&shifted);
             let family = &mut row.record.family;
-            family.rotated_at = family.rotated_at.map(earlier);
-            family.used_at = earlier(family.used_at);
-            family.expires_at = earlier(family.expires_at);
+            family.rotated_at = family.rotated_at.map(&shifted);
+            family.used_at = shifted(family.used_at);
+            family.expires_at = shifted(family.expires_at);
         }
     }
 
@@ -289,14 +335,11 @@ impl State {
         if self.sessions.len() < self.max_sessions {
             return Ok(());
         }
-        // Looking through all of them for every login would make a full store a slow one.
-        let just_now = |at: Timestamp| at <= now && now < at.plus(SEARCH_EVERY);
-        if !self.searched_at.is_some_and(just_now) {
+        if self.searched.is_due(now) {
             let ended = self.sessions.values().filter(|row| !row.is_alive(now));
             let ids: Vec<_> = ended.map(|row| row.record.id).collect();
             self.remove(&ids);
             self.forget_epochs(now);
-            self.searched_at = Some(now);
         }
         if self.sessions.len() < self.max_sessions {
             return Ok(());

@@ -5,14 +5,18 @@ use std::{
     sync::{MutexGuard, PoisonError},
 };
 
-use super::MemoryStore;
+use super::{MemoryStore, Searched};
 use crate::{
     clock::Timestamp,
     error::StoreError,
     login::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
 };
 
-pub(super) type Tokens = HashMap<[u8; 32], Row>;
+#[derive(Default)]
+pub(super) struct Tokens {
+    rows: HashMap<[u8; 32], Row>,
+    searched: Searched,
+}
 
 pub(super) struct Row {
     purpose: OneTimePurpose,
@@ -26,16 +30,21 @@ impl MemoryStore {
         tokens.unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn one_time_len(&self) -> usize {
+        self.one_time().rows.len()
+    }
+
     pub(super) fn purge_one_time(&self, limit: u32) -> u64 {
         let mut tokens = self.one_time();
         let now = self.now();
-        let over = tokens.iter().filter(|(_, row)| now >= row.expires_at);
+        let over = tokens.rows.iter().filter(|(_, row)| now >= row.expires_at);
         let over: Vec<_> = over
             .map(|(digest, _)| *digest)
             .take(limit as usize)
             .collect();
         for digest in &over {
-            tokens.remove(digest);
+            tokens.rows.remove(digest);
         }
         over.len() as u64
     }
@@ -44,19 +53,19 @@ impl MemoryStore {
 impl OneTimeStore for MemoryStore {
     async fn issue(&self, token: NewOneTime) -> Result<(), StoreError> {
         let mut tokens = self.one_time();
-        if tokens.len() >= MOST {
-            let now = self.now();
-            tokens.retain(|_, row| now < row.expires_at);
+        let now = self.now();
+        if tokens.rows.len() >= MOST && tokens.searched.is_due(now) {
+            tokens.rows.retain(|_, row| now < row.expires_at);
         }
-        if tokens.len() >= MOST {
+        if tokens.rows.len() >= MOST {
             return Err(StoreError::unavailable("the store is full of tokens"));
         }
         let row = Row {
             purpose: token.purpose,
             subject: token.subject,
-            expires_at: self.now().plus(token.lifetime),
+            expires_at: now.plus(token.lifetime),
         };
-        tokens.entry(*token.digest.as_bytes()).or_insert(row);
+        tokens.rows.entry(*token.digest.as_bytes()).or_insert(row);
         Ok(())
     }
 
@@ -68,15 +77,21 @@ impl OneTimeStore for MemoryStore {
         let mut tokens = self.one_time();
         let now = self.now();
         let key = digest.as_bytes();
-        if tokens.get(key).is_none_or(|row| row.purpose != purpose) {
+        if tokens
+            .rows
+            .get(key)
+            .is_none_or(|row| row.purpose != purpose)
+        {
             return Ok(None);
         }
-        let spent = tokens.remove(key).filter(|row| now < row.expires_at);
+        let spent = tokens.rows.remove(key).filter(|row| now < row.expires_at);
         Ok(spent.map(|row| row.subject))
     }
 
     async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {
-        self.one_time()
+        let mut tokens = self.one_time();
+        tokens
+            .rows
             .retain(|_, row| row.subject != subject || row.purpose != purpose);
         Ok(())
     }

@@ -156,8 +156,9 @@ impl SessionStore for MemoryStore {
             .collect();
         let sessions = state.remove(&ids);
         drop(state);
+        let purged = sessions + self.shared.news.purge();
         #[cfg(feature = "password")]
-        let sessions = sessions + self.purge_one_time(limit);
-        Ok(sessions)
+        let purged = purged + self.purge_one_time(limit) + self.shared.throttle.purge();
+        Ok(purged)
     }
 }

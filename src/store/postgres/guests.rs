@@ -9,7 +9,7 @@ use crate::{
     },
     store::{
         ENDED_FOR,
-        sql::{Columns, guest_alive, guest_columns, guest_retry, millis},
+        sql::{Columns, guest_alive, guest_columns, guest_is_over, guest_retry, millis},
     },
 };
 
@@ -94,12 +94,16 @@ const SETTLE: &str = "UPDATE auth_guest SET due_at = NULL
 
 const PURGE: &str = concat!(
     "WITH old AS MATERIALIZED (
-       SELECT sub FROM auth_guest WHERE due_at IS NULL AND expires_at <= ",
+       SELECT sub FROM auth_guest g WHERE due_at IS NULL AND expires_at <= ",
     now!(),
-    " - $2
+    " - $2 AND ",
+    guest_is_over!(now!()),
+    "
        LIMIT $1 FOR UPDATE SKIP LOCKED
      ), gone AS (
-       DELETE FROM auth_guest g USING old WHERE g.sub = old.sub RETURNING 1
+       DELETE FROM auth_guest g USING old WHERE g.sub = old.sub RETURNING g.sub, g.claimed_by
+     ), forgotten AS (
+       DELETE FROM auth_subject a USING gone WHERE a.sub = gone.sub AND gone.claimed_by IS NOT NULL
      )
      SELECT count(*) AS count FROM gone"
 );

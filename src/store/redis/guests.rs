@@ -35,6 +35,7 @@ mod scripts {
         LINK "guests/link.lua"
         DUE "guests/due.lua"
         SETTLE "guests/settle.lua"
+        PURGE "guests/purge.lua"
     }
 }
 
@@ -109,9 +110,12 @@ impl GuestStore for RedisStore {
         self.link.run(&call, Repeat::Never).await
     }
 
-    /// Guests go by themselves.
-    async fn purge_guests(&self, _: u32) -> Result<u64, StoreError> {
-        Ok(0)
+    async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {
+        let mut call = scripts::PURGE.key(self.keys.claimed());
+        call.key(&self.keys.epochs)
+            .arg(limit)
+            .arg(self.keys.index(""));
+        self.link.run(&call, Repeat::Harmless).await
     }
 }
 
@@ -122,6 +126,7 @@ impl RedisStore {
             .key(&self.keys.news)
             .key(&self.keys.revoked)
             .key(self.keys.pending())
+            .key(self.keys.claimed())
             .arg(&link.guest)
             .arg(hex(link.device))
             .arg(millis(link.within))
@@ -149,6 +154,11 @@ impl Keys {
     /// The guests whose claims are pending, by when they are due.
     fn pending(&self) -> String {
         format!("{}pending", self.prefix)
+    }
+
+    /// The guests that were claimed, by when their epochs go.
+    fn claimed(&self) -> String {
+        format!("{}claimed", self.prefix)
     }
 }
 

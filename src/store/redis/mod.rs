@@ -14,7 +14,8 @@
 //! | `{auth}:i:<sub>` | the names of a subject's sessions |
 //! | `{auth}:g:<sub>` | a guest; gone a day after its end, but not while its claim is pending |
 //! | `{auth}:pending` | the guests whose claims are pending, by when they are due |
-//! | `{auth}:epochs` | the epochs that were raised, by subject |
+//! | `{auth}:claimed` | the guests that were claimed, by when their epochs go |
+//! | `{auth}:epochs` | the epochs that were raised, by subject; those of accounts stay |
 //! | `{auth}:revoked` | what is revoked, by the time when that ends |
 //! | `{auth}:news` | the same as a stream, for an hour |
 //! | `{auth}:secrets` | the secrets of [`SecretStore`] |

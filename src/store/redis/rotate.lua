@@ -10,7 +10,7 @@ if not s then
 end
 
 local function since_rotation(window)
-  return s.rot ~= nil and now <= s.rot + window
+  return s.rot ~= nil and now <= s.rot + window and s.rot <= now + window
 end
 local in_grace = grace > 0 and since_rotation(grace)
 local unconfirmed = s.conf == nil or s.conf < s.gen

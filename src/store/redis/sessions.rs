@@ -152,7 +152,7 @@ impl SessionStore for RedisStore {
 
     async fn purge(&self, limit: u32) -> Result<u64, StoreError> {
         let mut call = scripts::PURGE.key(&self.keys.revoked);
-        call.arg(limit);
+        call.key(&self.keys.news).arg(limit);
         self.link.run(&call, Repeat::Harmless).await
     }
 }

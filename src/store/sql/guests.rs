@@ -26,6 +26,19 @@ macro_rules! guest_alive {
     };
 }
 
+/// Whether nothing of the row `g` needs its subject's epoch any more: a claim raised it, and the
+/// sessions that are older end with it. Another subject's epoch may be an account's.
+macro_rules! guest_is_over {
+    ($now:expr) => {
+        concat!(
+            "(g.claimed_by IS NULL OR NOT EXISTS (SELECT 1 FROM auth_session s \
+             WHERE s.sub = g.sub AND s.revoked_at IS NULL AND s.expires_at > ",
+            $now,
+            "))"
+        )
+    };
+}
+
 /// `retry_after` of as many attempts, in milliseconds.
 macro_rules! guest_retry {
     ($least:literal) => {
@@ -38,7 +51,7 @@ macro_rules! guest_retry {
     };
 }
 
-pub(in crate::store) use {guest_alive, guest_columns, guest_retry};
+pub(in crate::store) use {guest_alive, guest_columns, guest_is_over, guest_retry};
 
 impl<'r, R> Columns<'r, R>
 where

@@ -49,7 +49,7 @@ macro_rules! rotate {
     };
 }
 
-pub(super) use self::guests::{guest_alive, guest_columns, guest_retry};
+pub(super) use self::guests::{guest_alive, guest_columns, guest_is_over, guest_retry};
 pub(super) use {columns, ended, rotate};
 
 /// A migration: its statements. Its number is its place, from 1.

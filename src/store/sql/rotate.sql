@@ -5,13 +5,16 @@ judged AS MATERIALIZED (
     WHEN ended = 1                    THEN 'revoked'
     WHEN now >= expires_at            THEN 'expired'
     WHEN now >= used_at + idle_ms     THEN 'idle'
-    WHEN presented = gen AND grace > 0 AND now <= rotated_at + grace
+    WHEN presented = gen AND grace > 0
+     AND now BETWEEN rotated_at - grace AND rotated_at + grace
                                       THEN 'fresh'
     WHEN presented = gen              THEN 'rotated'
     WHEN presented > gen              THEN 'ahead'
-    WHEN presented = parent_gen AND grace > 0 AND now <= rotated_at + grace
+    WHEN presented = parent_gen AND grace > 0
+     AND now BETWEEN rotated_at - grace AND rotated_at + grace
                                       THEN 'retried'
-    WHEN presented = parent_gen AND late > 0 AND now <= rotated_at + late
+    WHEN presented = parent_gen AND late > 0
+     AND now BETWEEN rotated_at - late AND rotated_at + late
      AND (confirmed_gen IS NULL OR confirmed_gen < gen) AND reissues < max_reissues
                                       THEN 'reissued'
     WHEN presented = parent_gen       THEN 'late_parent'

@@ -11,7 +11,7 @@ use crate::{
     },
     store::{
         ENDED_FOR,
-        sql::{Columns, guest_alive, guest_columns, guest_retry, millis},
+        sql::{Columns, guest_alive, guest_columns, guest_is_over, guest_retry, millis},
     },
 };
 
@@ -78,11 +78,24 @@ const DUE: &str = concat!(
 const SETTLE: &str = "UPDATE auth_guest SET due_at = NULL
      WHERE sub = $1 AND claimed_by = $2 AND due_at IS NOT NULL RETURNING 1";
 
+/// Before the guests, whose rows tell which these are.
+const FORGET: &str = concat!(
+    "DELETE FROM auth_subject WHERE sub IN (
+       SELECT sub FROM auth_guest AS g WHERE due_at IS NULL AND expires_at <= ",
+    now!(),
+    " - $2 AND claimed_by IS NOT NULL AND ",
+    guest_is_over!(now!()),
+    " AND EXISTS (SELECT 1 FROM auth_subject a WHERE a.sub = g.sub) LIMIT $1
+     ) RETURNING 1"
+);
+
 const PURGE: &str = concat!(
     "DELETE FROM auth_guest WHERE sub IN (
-       SELECT sub FROM auth_guest WHERE due_at IS NULL AND expires_at <= ",
+       SELECT sub FROM auth_guest AS g WHERE due_at IS NULL AND expires_at <= ",
     now!(),
-    " - $2 LIMIT $1
+    " - $2 AND (claimed_by IS NULL OR NOT EXISTS (
+         SELECT 1 FROM auth_subject a WHERE a.sub = g.sub
+       )) LIMIT $1
      ) RETURNING 1"
 );
 
@@ -141,10 +154,12 @@ impl GuestStore for SqliteStore {
     }
 
     async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {
-        let purge = sqlx::query(PURGE)
-            .bind(i64::from(limit))
-            .bind(millis(ENDED_FOR));
-        Ok(self.write(purge).await?.len() as u64)
+        let statement = |sql: &'static str| {
+            let query = sqlx::query(sql).bind(i64::from(limit));
+            query.bind(millis(ENDED_FOR))
+        };
+        self.write(statement(FORGET)).await?;
+        Ok(self.write(statement(PURGE)).await?.len() as u64)
     }
 }
 

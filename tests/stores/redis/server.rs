@@ -155,25 +155,31 @@ impl Server {
 
     /// Takes this much from every time of a session's row, and from its key's.
     pub(crate) async fn age(&self, id: SessionId, by: Duration) -> redis::RedisResult<()> {
+        self.shift(id, -i64::try_from(by.as_millis()).unwrap())
+            .await
+    }
+
+    /// Adds this much to them.
+    pub(crate) async fn shift(&self, id: SessionId, millis: i64) -> redis::RedisResult<()> {
         let mut connection = self.connection().await?;
-        redis::Script::new(AGE)
+        redis::Script::new(SHIFT)
             .key(format!("{{auth}}:s:{id}"))
-            .arg(by.as_millis().to_string())
+            .arg(millis)
             .invoke_async(&mut connection)
             .await
     }
 }
 
-const AGE: &str = "
+const SHIFT: &str = "
     local by = ARGV[1]
     if by == '0' then return end
     if redis.call('EXISTS', KEYS[1]) == 0 then return end
     for _, name in ipairs({'born', 'used', 'exp', 'rot'}) do
       if redis.call('HEXISTS', KEYS[1], name) == 1 then
-        redis.call('HINCRBY', KEYS[1], name, '-' .. by)
+        redis.call('HINCRBY', KEYS[1], name, by)
       end
     end
-    redis.call('PEXPIREAT', KEYS[1], redis.call('PEXPIRETIME', KEYS[1]) - tonumber(by))
+    redis.call('PEXPIREAT', KEYS[1], redis.call('PEXPIRETIME', KEYS[1]) + tonumber(by))
 ";
 
 impl Drop for Server {
@@ -228,6 +234,11 @@ impl Fixture for Redis {
 
     async fn age(&self, id: SessionId, by: Duration) {
         self.server.age(id, by).await.unwrap();
+    }
+
+    async fn set_back(&self, id: SessionId, by: Duration) {
+        let by = i64::try_from(by.as_millis()).unwrap();
+        self.server.shift(id, by).await.unwrap();
     }
 }
 

@@ -118,7 +118,7 @@ async fn a_refresh_is_one_writing_script_to_redis() {
             wrote += usize::from(of_store && command.starts_with("\"HSET\""));
         } else {
             let script = command.starts_with("\"EVALSHA\"") || command.starts_with("\"EVAL\"");
-            of_store = script && !command.ends_with(&format!("{id}\" \"31000\""));
+            of_store = script && !command.ends_with(&format!("{id}\" \"-31000\""));
             asked += usize::from(of_store);
         }
     }

@@ -1,6 +1,6 @@
 -- `judge`, and what follows where it has nothing against it: the guest's end, that of its sessions,
 -- and what tells the nodes of it. Without a user it is a promotion.
-local key, epochs, news, revoked, pending = unpack(KEYS)
+local key, epochs, news, revoked, pending, claimed = unpack(KEYS)
 local subject, device, within, lifetime, user, first = unpack(ARGV)
 
 local own, wrote, ends, promoted, holder =
@@ -22,6 +22,7 @@ if user then
   local due = now + tonumber(first)
   redis.call('HSET', key, 'user', user, 'at', now, 'due', due)
   redis.call('ZADD', pending, due, subject)
+  redis.call('ZADD', claimed, tonumber(ends) + DAY, subject)
   -- Until it is settled.
   redis.call('PERSIST', key)
 else

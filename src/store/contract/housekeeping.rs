@@ -1,0 +1,215 @@
+//! Whatever a store keeps that ends is deleted.
+
+use std::{future::Future, time::Duration};
+
+use super::{
+    GuestFixture, IDLE, LIFETIME, SECOND, new_name, new_session, peek, rotate, session_of, start,
+};
+use crate::{
+    login::{
+        AttemptOutcome, NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken, Reserve,
+        ThrottleKey, ThrottleRule, ThrottleStore,
+    },
+    refresh::{NewSession, RefreshPolicy, RevokeReason, SessionStore},
+    revoke::{self, Revocation, RevocationLog},
+    secret,
+    session::{GuestLink, GuestStore, NewGuest},
+};
+
+/// A store under test that holds nothing yet, and that nobody else uses.
+pub trait HousekeepingFixture:
+    GuestFixture<Store: GuestStore + ThrottleStore + OneTimeStore>
+{
+    /// Lets this much time pass (whole milliseconds): takes it from every time that the store holds,
+    /// of whatever.
+    fn pass(&self, by: Duration) -> impl Future<Output = ()> + Send;
+
+    /// What the store holds, a word for each row or key, whatever it is. Not what is kept for good:
+    /// users, API keys, secrets, and what the store knows of itself.
+    fn left(&self) -> impl Future<Output = Vec<String>> + Send;
+}
+
+/// Makes a `#[tokio::test]` of every rule about what a store must get rid of.
+///
+/// As [`session_store_contract!`](crate::session_store_contract), with an expression that makes a
+/// [`HousekeepingFixture`](crate::store::contract::HousekeepingFixture).
+#[macro_export]
+macro_rules! housekeeping_contract {
+    (#[$meta:meta] $fixture:expr) => {
+        $crate::housekeeping_contract!([#[$meta]] $fixture);
+    };
+    ([$($metas:tt)*] $fixture:expr) => {
+        $crate::__session_store_contract! {
+            [$($metas)*] $fixture;
+            what_fills_a_store_is_emptied
+            an_accounts_epoch_outlives_its_sessions
+        }
+    };
+    ($fixture:expr) => {
+        $crate::housekeeping_contract!([] $fixture);
+    };
+}
+
+/// Everything that comes of itself goes of itself, after its time and not before; what an attacker
+/// invents as well.
+pub async fn what_fills_a_store_is_emptied(fixture: &impl HousekeepingFixture) {
+    let store = fixture.store();
+    sessions(&store).await;
+    let [alive, pending] = guests(&store).await;
+    attempts(&store).await;
+    for _ in 0..3 {
+        let token = OneTimeToken::mint();
+        let name = new_name("subject");
+        let new = NewOneTime::new(&token, OneTimePurpose::Reset, &name, DAY);
+        store.issue(new).await.expect("issue");
+    }
+    let kept = start(&store, new_session()).await;
+    let until = peek(&store, kept.id).await.now.plus(revoke::LIFETIME);
+    let revocation = Revocation::token(new_name("token"), until);
+    store.append(revocation).await.expect("append");
+    let filled = fixture.left().await;
+    assert!(filled.len() > 20, "{filled:?}");
+
+    empty(&store).await;
+    peek(&store, kept.id).await;
+    let found = store.find_guest(&alive).await.expect("find_guest");
+    assert!(found.is_some(), "a guest who is alive");
+    let attempts = fixture.left().await.len();
+    assert!(attempts > 20, "nothing has ended yet");
+
+    fixture.pass(LIFETIME + 2 * DAY).await;
+    empty(&store).await;
+    let found = store.find_guest(&pending).await.expect("find_guest");
+    assert!(found.is_some(), "the application has not been told of it");
+    let settled = store.settle_claim(&pending, "ada").await;
+    assert!(settled.expect("settle_claim"));
+    // Where a row goes by itself, it goes by its own time.
+    fixture.pass(DAY).await;
+    empty(&store).await;
+    assert_eq!(fixture.left().await, Vec::<String>::new());
+}
+
+/// Otherwise a session of the older epoch would be alive again.
+pub async fn an_accounts_epoch_outlives_its_sessions(fixture: &impl HousekeepingFixture) {
+    let store = fixture.store();
+    let subject = new_name("subject");
+    let old = start(&store, session_of(&subject)).await;
+    let raised = store.revoke_all(&subject, RevokeReason::Logout).await;
+    let raised = raised.expect("revoke_all");
+    fixture.pass(DAY).await;
+    empty(&store).await;
+    let session = peek(&store, old.id).await.session;
+    assert!(session.family.revoked, "it stays ended while it is there");
+    assert_eq!(store.epoch(&subject).await.expect("epoch"), raised);
+
+    // Of a guest who was claimed as well, whose session somebody started with a longer life.
+    let guest = new_guest(&store).await;
+    let long = NewSession {
+        lifetime: 3 * LIFETIME,
+        idle: 3 * LIFETIME,
+        ..session_of(&guest)
+    };
+    let long = start(&store, long).await;
+    claim(&store, &guest).await;
+    let settled = store.settle_claim(&guest, "ada").await;
+    assert!(settled.expect("settle_claim"));
+    fixture.pass(LIFETIME).await;
+    empty(&store).await;
+    match store.peek(long.id).await.expect("peek") {
+        None => {}
+        Some(peek) => assert!(peek.session.family.revoked, "it is alive again"),
+    }
+}
+
+async fn sessions(store: &impl SessionStore) {
+    let reason = RevokeReason::Logout;
+    let subject = new_name("subject");
+    let first = start(store, session_of(&subject)).await.id;
+    for _ in 0..3 {
+        start(store, session_of(&subject)).await;
+    }
+    let others = store.revoke_others(&subject, first, reason).await;
+    assert_eq!(others.expect("revoke_others").len(), 3);
+    let reused = start(store, new_session()).await.id;
+    rotate(store, reused, 0, RefreshPolicy::strict()).await;
+    rotate(store, reused, 0, RefreshPolicy::strict()).await;
+    let ended = start(store, new_session()).await.id;
+    assert!(store.revoke(ended, reason).await.expect("revoke"));
+    let unused = NewSession {
+        idle: IDLE,
+        ..new_session()
+    };
+    start(store, unused).await;
+}
+
+/// One that is alive, and one whose claim is pending; besides, one that was claimed and told.
+async fn guests(store: &(impl SessionStore + GuestStore)) -> [String; 2] {
+    let [alive, told, pending] = [
+        new_guest(store).await,
+        new_guest(store).await,
+        new_guest(store).await,
+    ];
+    for guest in [&alive, &told, &pending] {
+        start(store, session_of(guest)).await;
+    }
+    for guest in [&told, &pending] {
+        claim(store, guest).await;
+    }
+    let settled = store.settle_claim(&told, "ada").await;
+    assert!(settled.expect("settle_claim"));
+    [alive, pending]
+}
+
+async fn new_guest(store: &impl GuestStore) -> String {
+    let guest = NewGuest {
+        subject: new_name("gst"),
+        device: None,
+        lifetime: LIFETIME,
+    };
+    let created = store.create_guest(guest.clone()).await;
+    assert!(created.expect("create_guest"));
+    guest.subject
+}
+
+async fn claim(store: &impl GuestStore, guest: &str) {
+    let link = GuestLink {
+        guest: guest.to_owned(),
+        device: None,
+        within: 3600 * SECOND,
+    };
+    store.claim_guest(link, "ada").await.expect("claim_guest");
+}
+
+/// At names that somebody invents.
+async fn attempts(store: &impl ThrottleStore) {
+    for (rule, outcome) in [
+        (ThrottleRule::PAIR, Some(AttemptOutcome::Failed)),
+        (ThrottleRule::NAME, Some(AttemptOutcome::Failed)),
+        // Nobody ever says what came of it.
+        (ThrottleRule::PAIR, None),
+        (ThrottleRule::NAME, None),
+    ] {
+        let key = ThrottleKey::from_bytes(secret::random());
+        for _ in 0..4 {
+            let attempt = store.reserve(&key, &rule).await.expect("reserve");
+            let (Reserve::Granted(reservation), Some(outcome)) = (attempt, outcome) else {
+                continue;
+            };
+            store.settle(reservation, outcome).await.expect("settle");
+        }
+    }
+}
+
+/// Until there is nothing left to delete.
+async fn empty(store: &(impl SessionStore + GuestStore)) {
+    for _ in 0..1000 {
+        let sessions = store.purge(2).await.expect("purge");
+        let guests = store.purge_guests(2).await.expect("purge_guests");
+        if sessions + guests == 0 {
+            return;
+        }
+    }
+    panic!("it never ends");
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);

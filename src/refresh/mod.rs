@@ -11,6 +11,7 @@ mod policy;
 mod store;
 mod token;
 
+pub(crate) use self::store::LISTED;
 pub use self::{
     confirm::Confirmations,
     decide::{Family, Outcome, Reuse, apply, confirm, decide},

@@ -196,6 +196,8 @@ pub enum RevokeReason {
     Administrative,
     /// A guest became a user.
     Claimed,
+    /// Its subject had too many, and this one was used least.
+    Displaced,
 }
 
 impl RevokeReason {
@@ -208,6 +210,7 @@ impl RevokeReason {
             Self::CredentialsChanged => 3,
             Self::Administrative => 4,
             Self::Claimed => 5,
+            Self::Displaced => 6,
         }
     }
 
@@ -220,7 +223,11 @@ impl RevokeReason {
             3 => Self::CredentialsChanged,
             4 => Self::Administrative,
             5 => Self::Claimed,
+            6 => Self::Displaced,
             _ => return None,
         })
     }
 }
+
+/// How many of a subject's sessions are listed.
+pub(crate) const LISTED: usize = 100;

@@ -8,7 +8,7 @@ use crate::{
     event::EventSink,
     issue::TokenIssuer,
     principal::PrincipalKind,
-    refresh::{Confirmations, RefreshPolicy, RefreshTokens, SessionStore},
+    refresh::{Confirmations, LISTED, RefreshPolicy, RefreshTokens, SessionStore},
     revoke::RevocationSet,
     secret::SecretKey,
 };
@@ -22,6 +22,7 @@ pub struct SessionsBuilder<S, G = KeptGrants> {
     policy: RefreshPolicy,
     users: Lifetimes,
     guests: Lifetimes,
+    most: Option<usize>,
     confirmations: Option<Confirmations>,
     grants: G,
     grants_timeout: Duration,
@@ -54,6 +55,7 @@ impl<S> SessionsBuilder<S> {
                 idle: 7 * DAY,
                 lifetime: 30 * DAY,
             },
+            most: None,
             confirmations: None,
             grants: KeptGrants,
             grants_timeout: Duration::from_secs(2),
@@ -118,6 +120,17 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
+    /// How many sessions a user has at once, 1 to 99; any number by default. One more ends the one that
+    /// was used least, and costs each login a list of them: for accounts of persons, who could else
+    /// fill the store by signing in again and again. A script that signs in for every job of its own
+    /// would end others.
+    ///
+    /// Logins at the same moment may leave some more, until the next one.
+    pub fn max_sessions(mut self, most: usize) -> Self {
+        self.most = Some(most);
+        self
+    }
+
     /// Who says what a subject may do; by default it keeps what its session was started with.
     pub fn grant_source<H: GrantSource>(self, grants: H) -> SessionsBuilder<S, H> {
         SessionsBuilder {
@@ -127,6 +140,7 @@ impl<S, G> SessionsBuilder<S, G> {
             policy: self.policy,
             users: self.users,
             guests: self.guests,
+            most: self.most,
             confirmations: self.confirmations,
             grants,
             grants_timeout: self.grants_timeout,
@@ -162,7 +176,8 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
     /// # Errors
     ///
     /// [`ConfigError::Invalid`]: no secret, a lifetime out of its range (a minute to 400 days, the
-    /// unused one no longer than the whole), or a policy that needs confirmations and has none.
+    /// unused one no longer than the whole), a number of sessions out of its range, or a policy that
+    /// needs confirmations and has none.
     pub fn build(self) -> Result<Sessions<S, G>, ConfigError> {
         let secret = self
             .secret
@@ -176,6 +191,9 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
         check("idle", "lifetime", self.users)?;
         check("guest_idle", "guest_lifetime", self.guests)?;
         in_range("grants_timeout", self.grants_timeout, GRANTS_TIMEOUTS)?;
+        if self.most.is_some_and(|most| !(1..LISTED).contains(&most)) {
+            return Err(ConfigError::invalid("max_sessions", "not between 1 and 99"));
+        }
         Ok(Sessions {
             inner: Arc::new(Inner {
                 issuer: self.issuer,
@@ -184,6 +202,7 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
                 policy: self.policy,
                 users: self.users,
                 guests: self.guests,
+                most: self.most,
                 grants: self.grants,
                 grants_timeout: self.grants_timeout,
                 events: self.events,

@@ -132,7 +132,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
 }
 
 impl<S: SessionStore, G: GrantSource> Inner<S, G> {
-    fn revoked(&self, scope: RevokedScope, reason: RevokeReason) {
+    pub(super) fn revoked(&self, scope: RevokedScope, reason: RevokeReason) {
         self.tell(&SessionEvent::Revoked { scope, reason });
     }
 

@@ -84,9 +84,10 @@ use crate::{
     error::{StoreError, StoreErrorKind},
     event::EventSink,
     issue::TokenIssuer,
+    principal::PrincipalKind,
     refresh::{
-        Confirmations, Creation, NewSession, RefreshPolicy, RefreshTokens, SessionRecord,
-        SessionStore,
+        Confirmations, Creation, NewSession, RefreshPolicy, RefreshTokens, RevokeReason,
+        SessionRecord, SessionStore,
     },
     revoke::RevocationSet,
     token::SessionId,
@@ -113,6 +114,8 @@ struct Inner<S, G> {
     policy: RefreshPolicy,
     users: Lifetimes,
     guests: Lifetimes,
+    /// How many sessions a user has at once.
+    most: Option<usize>,
     grants: G,
     grants_timeout: Duration,
     events: Option<Arc<dyn EventSink>>,
@@ -165,7 +168,11 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         let grants = inner.grants_of(&expected).await?;
         let access = inner.mint(&expected, &grants, token.generation(), lifetimes.idle)?;
         let record = self
-            .write(move |inner| async move { inner.create(new).await })
+            .write(move |inner| async move {
+                let record = inner.create(new).await?;
+                inner.displace(&record).await;
+                Ok(record)
+            })
             .await?;
         Ok(inner.pair(access, &token, &grants, record.id, lifetimes.idle))
     }
@@ -179,7 +186,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     ///
     /// As [`start`](Self::start). The sessions may have been ended then; the user signs in again.
     pub async fn restart(&self, start: SessionStart) -> Result<TokenPair, SessionError> {
-        let reason = crate::refresh::RevokeReason::CredentialsChanged;
+        let reason = RevokeReason::CredentialsChanged;
         let epoch = self.revoke_all(&start.subject, reason).await?;
         self.start(start.epoch(epoch)).await
     }
@@ -288,6 +295,24 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
             }
             Creation::EpochMoved => Err(SessionError::new(SessionErrorKind::Superseded)),
             Creation::Exists => Err(StoreError::invalid("a session of this name exists").into()),
+        }
+    }
+
+    /// Ends what a user has too much, the least used first. That it could not is for the next login.
+    async fn displace(&self, newest: &SessionRecord) {
+        let Some(most) = self.most.filter(|_| newest.kind != PrincipalKind::Guest) else {
+            return;
+        };
+        let Ok(alive) = self.store.list(&newest.subject).await else {
+            return;
+        };
+        let others = alive.iter().filter(|session| session.id != newest.id);
+        for session in others.skip(most - 1) {
+            let reason = RevokeReason::Displaced;
+            if let Ok(true) = self.store.revoke(session.id, reason).await {
+                self.refuse_session(session.id);
+                self.revoked(RevokedScope::Session(session.id), reason);
+            }
         }
     }
 

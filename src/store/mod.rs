@@ -52,8 +52,6 @@ use std::time::Duration;
 ))]
 use crate::error::StoreError;
 
-/// How many of a subject's sessions are listed.
-pub(crate) const LISTED: usize = 100;
 /// How long a session is kept after its end, so that its user is told why.
 pub(crate) const ENDED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a session is kept after it was revoked.

@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    refresh::RevokeReason::{Administrative, CredentialsChanged, Logout},
+    refresh::RevokeReason::{Administrative, CredentialsChanged, Displaced, Logout},
     revoke::RevocationSet,
-    session::{RevokedScope, SessionErrorKind, SessionEvent, SessionStart, Sessions, TokenPair},
+    session::{
+        RevokedScope, SessionErrorKind, SessionEvent, SessionStart, Sessions, SessionsBuilder,
+        TokenPair,
+    },
 };
 
-use crate::support::{alice, issuer, service, service_with};
+use crate::support::{Watched, alice, issuer, service, service_with};
 
 #[tokio::test]
 async fn t10_signing_out_ends_this_device() {
@@ -165,6 +168,56 @@ async fn t11_a_node_refuses_at_once_what_it_ended_itself() {
     assert!(!is_refused(&later));
     assert!(!sessions.revoke(id, Logout).await.unwrap());
     assert!(is_refused(&later));
+}
+
+#[tokio::test]
+async fn one_session_too_many_ends_the_one_used_least() {
+    let own = RevocationSet::local();
+    let configure =
+        |builder: SessionsBuilder<Watched>| builder.max_sessions(3).revocation(own.clone());
+    let service = service_with(|builder, _| configure(builder));
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(service.sign_in().await);
+        service.pass(60);
+    }
+    // The first was used again, so the second goes.
+    held[0] = service.refresh(&held[0]).await;
+    service.pass(60);
+    service.events.take();
+    held.push(service.sign_in().await);
+    let told = service.events.take();
+    let displaced = told.iter().filter_map(|event| match event {
+        SessionEvent::Revoked {
+            scope: RevokedScope::Session(id),
+            reason: Displaced,
+            ..
+        } => Some(*id),
+        _ => None,
+    });
+    assert_eq!(displaced.collect::<Vec<_>>(), [held[1].session_id()]);
+    assert_eq!(service.refused(&held[1]).await, "session_revoked");
+    assert!(own.contains(&service.caller(&held[1])));
+    for kept in [&held[0], &held[2], &held[3]] {
+        service.refresh(kept).await;
+    }
+
+    // Somebody who signs in again and again fills nothing.
+    for _ in 0..50 {
+        service.sign_in().await;
+    }
+    let list = service.sessions.list("alice", None).await.unwrap();
+    assert_eq!(list.len(), 3);
+    for most in [0, 100] {
+        let refused = Sessions::builder(
+            issuer(service.sessions.issuer().keys().clone()),
+            service.memory.clone(),
+        )
+        .secret(service.secret.clone())
+        .max_sessions(most)
+        .build();
+        assert!(refused.unwrap_err().to_string().contains("max_sessions"));
+    }
 }
 
 #[tokio::test]

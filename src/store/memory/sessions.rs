@@ -2,11 +2,11 @@
 
 use std::cmp::Reverse;
 
-use super::{super::LISTED, MemoryStore};
+use super::MemoryStore;
 use crate::{
     error::StoreError,
     refresh::{
-        Creation, Family, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation,
+        Creation, Family, LISTED, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation,
         SessionRecord, SessionStore, apply, confirm, decide,
     },
     token::SessionId,

@@ -4,12 +4,12 @@ use super::PostgresStore;
 use crate::{
     error::StoreError,
     refresh::{
-        Creation, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        Creation, LISTED, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
         SessionStore,
     },
     revoke::{LIFETIME, Revocation, RevocationLog},
     store::{
-        ENDED_FOR, LISTED, REVOKED_FOR,
+        ENDED_FOR, REVOKED_FOR,
         sql::{Columns, columns, ended, kind_code, millis, rotate, rule, target},
     },
     token::SessionId,

@@ -8,11 +8,10 @@ use crate::{
     error::StoreError,
     principal::PrincipalKind,
     refresh::{
-        Creation, Family, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation,
+        Creation, Family, LISTED, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation,
         SessionRecord, SessionStore,
     },
     revoke::LIFETIME,
-    store::LISTED,
     token::SessionId,
 };
 

@@ -6,12 +6,12 @@ use super::SqliteStore;
 use crate::{
     error::StoreError,
     refresh::{
-        Creation, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
-        SessionStore,
+        Creation, LISTED, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation,
+        SessionRecord, SessionStore,
     },
     revoke::{Revocation, RevocationLog},
     store::{
-        ENDED_FOR, LISTED, REVOKED_FOR,
+        ENDED_FOR, REVOKED_FOR,
         sql::{Columns, columns, ended, kind_code, millis, rotate, rule, target},
     },
     token::SessionId,

@@ -125,6 +125,7 @@ pub trait Handles: Send + Sync {
 /// #     fn store(&self) -> MemoryStore { self.0.clone() }
 /// #     fn feed(&self) -> BroadcastFeed { self.0.feed() }
 /// #     async fn age(&self, id: tower_jwt_auth::token::SessionId, by: std::time::Duration) { self.0.age(id, by); }
+/// #     async fn set_back(&self, id: tower_jwt_auth::token::SessionId, by: std::time::Duration) { self.0.set_back(id, by); }
 /// # }
 /// # async fn start_server() -> Server { Server(MemoryStore::new()) }
 /// mod contract {

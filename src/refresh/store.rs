@@ -89,7 +89,11 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Deletes at most `limit` sessions that ended a while ago (a day after their end, or a week
     /// after they were revoked) and as many revocations that ended; says how many rows went. A store
-    /// may do so by itself as well.
+    /// may do so by itself as well. This crate's stores delete at most as many of whatever else ends in
+    /// them, except guests.
+    ///
+    /// It is called again at once where `limit` or more went, and by several nodes at the same time:
+    /// what one is deleting, another must not wait for.
     fn purge(&self, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 

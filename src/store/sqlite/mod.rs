@@ -26,7 +26,7 @@
 //! | `auth_session` | a session | `sid` | everything |
 //! | | | `sub`, of those not revoked | the list of a subject's sessions, ending them |
 //! | | | `expires_at`; `revoked_at`, where it is set | purging |
-//! | `auth_subject` | a subject whose sessions were once ended all at once, with its epoch; never purged | `sub` | every read of a session |
+//! | `auth_subject` | a subject whose sessions were once ended all at once, with its epoch; goes with a guest who was claimed, never with an account | `sub` | every read of a session |
 //! | `auth_revocation` | what is revoked, for 35 minutes | `seq` | what is new, for the feed |
 //! | | | `until` | purging |
 //! | `auth_guest` | a guest, who claimed it, whether the application was told | `sub` | everything |

@@ -31,6 +31,11 @@ pub(super) async fn run(pool: &PgPool) -> Result<(), StoreError> {
 /// A transaction that is dropped is rolled back.
 async fn migrate(pool: &PgPool) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
+    // Whatever the default is: a stricter one sees the tables as they were before the wait for the
+    // lock, and makes what another node has just made.
+    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        .execute(&mut *transaction)
+        .await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(&mut *transaction)

@@ -52,6 +52,25 @@ async fn t1_ten_thousand_refreshes_are_one_rotation() {
     assert_eq!(rotated, 1);
 }
 
+/// Also where somebody made the strictest isolation the default.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL"]
+async fn nodes_that_start_at_once_make_the_tables_once() {
+    let server = Server::shared();
+    for round in 0..5 {
+        let (url, _) = super::feed::in_schema(&server, &format!("serializable_{round}")).await;
+        let url = format!("{url}%20-cdefault_transaction_isolation%3Dserializable");
+        let mut nodes = JoinSet::new();
+        for _ in 0..8 {
+            let url = url.clone();
+            nodes.spawn(async move { PostgresStore::open(&url).await });
+        }
+        for opened in nodes.join_all().await {
+            opened.unwrap();
+        }
+    }
+}
+
 /// Where somebody made the strictest isolation the default, some are refused and none is wrong.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL"]

@@ -90,7 +90,8 @@ impl<S, G> SessionsBuilder<S, G> {
     /// ([`JwtAuthLayer::revocation`](crate::JwtAuthLayer::revocation)). What these sessions end is
     /// in it before whoever asked for it is answered: a token that was revoked is refused at once
     /// on this node. Without it this node hears of its own doing as all others do, by the store's
-    /// feed.
+    /// feed; so it does where the store's answer was lost, of a claimed guest and of a user's other
+    /// sessions.
     pub fn revocation(mut self, set: RevocationSet) -> Self {
         self.revocation = Some(set);
         self

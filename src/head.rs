@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, header::CONTENT_TYPE};
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version, header::CONTENT_TYPE};
 
 /// A borrowed view of a request without its body.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
     uri: &'a Uri,
+    version: Version,
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
 }
@@ -20,6 +21,7 @@ impl<'a> RequestHead<'a> {
         Self {
             method: request.method(),
             uri: request.uri(),
+            version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
         }
@@ -31,6 +33,7 @@ impl<'a> RequestHead<'a> {
         Self {
             method: &parts.method,
             uri: &parts.uri,
+            version: parts.version,
             headers: &parts.headers,
             extensions: &parts.extensions,
         }
@@ -48,6 +51,12 @@ impl<'a> RequestHead<'a> {
         self.uri
     }
 
+    /// The HTTP version that the request came by.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// The request's header fields.
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
@@ -60,11 +69,11 @@ impl<'a> RequestHead<'a> {
         self.extensions
     }
 
-    /// What the request's `Content-Type` says, as bytes; empty where there is none.
-    pub(crate) fn content_type(&self) -> &'a [u8] {
-        self.headers
-            .get(CONTENT_TYPE)
-            .map_or(&[], |value| value.as_bytes())
+    /// The bytes of the request's `Content-Type`; `None` unless it stands there exactly once.
+    pub(crate) fn content_type(&self) -> Option<&'a [u8]> {
+        let mut values = self.headers.get_all(CONTENT_TYPE).iter();
+        let value = values.next()?;
+        values.next().is_none().then_some(value.as_bytes())
     }
 }
 

@@ -1,8 +1,9 @@
 //! The caller in tonic's handlers, and layers around one service.
 //!
 //! [`JwtAuthLayer`](crate::JwtAuthLayer) goes into `Server::layer`, around every service of a
-//! server, or around one service. Refusals are answered in gRPC's own framing: HTTP 200 and a
-//! `grpc-status`.
+//! server, or around one service. Refused calls are answered in gRPC's own framing: HTTP 200 and a
+//! `grpc-status`. With tonic-web, put the layer around the `GrpcWebLayer`: inside it, a gRPC-Web call
+//! over HTTP/1.1 does not look like gRPC and is answered with its HTTP status.
 //!
 //! # Examples
 //!

@@ -15,6 +15,7 @@
 //! - A bad cookie on an optional route counts as absent and is not cleared; an answer to a token in
 //!   the query gets no `Cache-Control: private`.
 //! - Predicates of `skip` and extractors see no extensions.
+//! - A filter sees no HTTP version. Refusals of `application/grpc` requests keep their HTTP status.
 //!
 //! # Examples
 //!

@@ -84,7 +84,7 @@ impl<C, R> JwtAuthLayer<C, R> {
 
     /// How refusals are answered, instead of problem details (RFC 9457).
     ///
-    /// gRPC requests are recognised by their content type and always answered in gRPC's own way.
+    /// gRPC and gRPC-Web calls are answered in their own framing instead: see [`deny`](crate::deny).
     pub fn respond(self, responder: impl Responder) -> Self {
         let responder = Arc::new(responder);
         self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))

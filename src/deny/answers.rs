@@ -88,7 +88,7 @@ impl Answers {
             answers: self,
             head,
         };
-        let mut response = match Protocol::of(head.content_type()) {
+        let mut response = match Protocol::of(head) {
             Some(protocol) => protocol.answer(&denial),
             None => self.respond(&denial),
         };

@@ -7,7 +7,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
+    HeaderName, HeaderValue, Method, Response, StatusCode, Version,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
 };
 
@@ -16,6 +16,7 @@ use crate::deny::{Answers, reason::Reason};
 use crate::{
     deny::Denial,
     error::{AuthError, AuthErrorKind},
+    head::RequestHead,
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -33,12 +34,34 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    pub(super) fn of(content_type: &[u8]) -> Option<Self> {
-        let end = content_type
-            .iter()
-            .position(|byte| matches!(byte, b'+' | b';' | b' ' | b'\t'))
-            .unwrap_or(content_type.len());
-        let base = content_type.get(..end)?;
+    /// The protocol of a request, or `None` if it is not a gRPC call.
+    ///
+    /// A call is a `POST`, and native gRPC runs over HTTP/2. A gateway in front of the server may ask
+    /// about any other request with the same `Content-Type`, and lets it pass on HTTP 200.
+    pub(super) fn of(head: RequestHead<'_>) -> Option<Self> {
+        let protocol = Self::named(head.content_type()?)?;
+        let is_call = match protocol {
+            Self::Grpc => head.version() == Version::HTTP_2,
+            Self::Web | Self::WebText => true,
+        };
+        (is_call && head.method() == Method::POST).then_some(protocol)
+    }
+
+    fn named(content_type: &[u8]) -> Option<Self> {
+        let end = content_type.iter().position(|byte| *byte == b';');
+        let media_type = content_type.get(..end.unwrap_or(content_type.len()))?;
+        let media_type = media_type.trim_ascii();
+        let base = match media_type.iter().position(|byte| *byte == b'+') {
+            None => media_type,
+            Some(plus) => {
+                let (base, format) = media_type.split_at_checked(plus)?;
+                let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-._".contains(byte);
+                if format.len() < 2 || !format.iter().all(is_name) {
+                    return None;
+                }
+                base
+            }
+        };
         [Self::Grpc, Self::Web, Self::WebText]
             .into_iter()
             .find(|protocol| base.eq_ignore_ascii_case(protocol.content_type().as_bytes()))

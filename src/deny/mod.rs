@@ -29,8 +29,9 @@
 //! `Content-Length`. An answer to `HEAD` keeps its headers and loses its content
 //! ([RFC 9110 §9.3.2]). The [`AuthError`] is put into the response's extensions.
 //!
-//! gRPC and gRPC-Web calls, told by their `Content-Type`, are always answered in their own framing:
-//! HTTP 200 and a `grpc-status`.
+//! gRPC and gRPC-Web calls are answered in their own framing: HTTP 200 and a `grpc-status`. A call is a
+//! `POST` with the `Content-Type` of its protocol; `application/grpc` also needs HTTP/2. Every other
+//! request with such a `Content-Type` is answered with its HTTP status.
 //!
 //! [RFC 9110 §9.3.2]: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2
 //! [RFC 9110 §15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2

@@ -178,6 +178,8 @@ mod tests {
     }
 
     fn grpc(mut request: Request<()>) -> Request<()> {
+        *request.method_mut() = http::Method::POST;
+        *request.version_mut() = http::Version::HTTP_2;
         let kind = http::HeaderValue::from_static("application/grpc");
         request.headers_mut().insert("content-type", kind);
         request

@@ -206,7 +206,12 @@ async fn grpc_calls_are_refused_in_their_own_way() {
     let fixture = Fixture::new();
     let keys = fixture.keys();
     let key = issue(&keys).await;
-    let grpc = |request| with(request, "content-type", "application/grpc");
+    let grpc = |request| {
+        let mut request = with(request, "content-type", "application/grpc");
+        *request.method_mut() = http::Method::POST;
+        *request.version_mut() = http::Version::HTTP_2;
+        request
+    };
     let status = |answer: crate::support::Answer| {
         assert!(answer.seen.is_none() && answer.status == 200);
         answer.header("grpc-status").unwrap().to_owned()
@@ -231,6 +236,37 @@ async fn grpc_calls_are_refused_in_their_own_way() {
         status(send(layer(), grpc(x_api_key(key.expose()))).await),
         "14"
     );
+}
+
+#[tokio::test]
+async fn p7_what_is_not_grpc_is_answered_with_its_http_status() {
+    let fixture = Fixture::new();
+    let keys = fixture.keys();
+    let key = issue(&keys).await;
+    let guarded = ServiceBuilder::new()
+        .layer(ApiKeyLayer::new(&keys))
+        .layer(RoleGuardLayer::scope(["orders:write"]));
+    for (method, version, kind) in [
+        ("GET", http::Version::HTTP_11, "application/grpc"),
+        ("HEAD", http::Version::HTTP_2, "application/grpc"),
+        ("POST", http::Version::HTTP_11, "application/grpc+proto"),
+        ("GET", http::Version::HTTP_2, "application/grpc-web"),
+    ] {
+        for (request, status) in [
+            (nobody(), 401),
+            (x_api_key("acme_live_x"), 401),
+            (x_api_key(""), 400),
+            (x_api_key(key.expose()), 403),
+        ] {
+            let mut request = with(request, "content-type", kind);
+            *request.method_mut() = method.parse().unwrap();
+            *request.version_mut() = version;
+            let answer = send(guarded.clone(), request).await;
+            assert_eq!(answer.status, status, "{method} {version:?} {kind}");
+            assert!(answer.header("grpc-status").is_none() && answer.seen.is_none());
+            assert!(answer.header("www-authenticate").is_some());
+        }
+    }
 }
 
 #[tokio::test]

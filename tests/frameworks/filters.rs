@@ -232,3 +232,26 @@ async fn a_recover_of_ones_own_finds_cause_and_answer() {
         (StatusCode::IM_A_TEAPOT, "the layer's own words")
     );
 }
+
+#[tokio::test]
+async fn p7_a_filter_answers_with_the_http_status() {
+    let server = me(layer()).await;
+    for (http, method, kind, status) in [
+        (Http::One, "GET", "application/grpc", 401),
+        (Http::Two, "GET", "application/grpc", 401),
+        (Http::One, "POST", "application/grpc", 401),
+        // warp does not show a filter the version.
+        (Http::Two, "POST", "application/grpc", 401),
+        (Http::One, "GET", "application/grpc-web", 401),
+        (Http::One, "POST", "application/grpc-web", 200),
+    ] {
+        let request = request(server.addr, "/me", None)
+            .method(method)
+            .header("content-type", kind)
+            .body(Full::default())
+            .unwrap();
+        let answer = send(http, request).await;
+        assert_eq!(answer.status, status, "{http:?} {method} {kind}");
+        assert_eq!(answer.header("grpc-status"), None);
+    }
+}

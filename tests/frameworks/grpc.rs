@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use axum::{Router, routing::any};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::StatusCode;
@@ -242,6 +243,44 @@ fn trailers(body: &[u8]) -> Vec<&str> {
         .unwrap()
         .split_terminator("\r\n")
         .collect()
+}
+
+#[tokio::test]
+async fn p7_only_calls_get_the_framing_of_grpc() {
+    let tonic = whole_server(layer()).await;
+    let router = Router::new().route("/me", any(async |caller: Principal| drop(caller)));
+    let axum = Server::axum(router.layer(layer().optional())).await;
+    for (host, server, path) in [
+        ("tonic", &tonic, "/grpc.health.v1.Health/Check"),
+        // It is the extractor that refuses.
+        ("axum", &axum, "/me"),
+    ] {
+        for (http, method, kind, framed) in [
+            (Http::Two, "POST", "application/grpc", true),
+            (Http::Two, "POST", "application/grpc+proto", true),
+            (Http::Two, "GET", "application/grpc", false),
+            (Http::Two, "HEAD", "application/grpc", false),
+            (Http::One, "POST", "application/grpc", false),
+            (Http::One, "GET", "application/grpc", false),
+            (Http::One, "POST", "application/grpc-web", true),
+            (Http::Two, "POST", "application/grpc-web-text", true),
+            (Http::One, "GET", "application/grpc-web", false),
+            (Http::Two, "DELETE", "application/grpc-web-text", false),
+        ] {
+            let request = request(server.addr, path, None)
+                .method(method)
+                .header("content-type", kind)
+                .body(Full::default())
+                .unwrap();
+            let answer = send(http, request).await;
+            let name = format!("{host} {http:?} {method} {kind}");
+            let status = if framed { 200 } else { 401 };
+            assert_eq!(answer.status, status, "{name}");
+            assert_eq!(answer.challenge().is_some(), !framed, "{name}");
+            let native = framed && !kind.contains("web");
+            assert_eq!(answer.header("grpc-status").is_some(), native, "{name}");
+        }
+    }
 }
 
 #[tokio::test]

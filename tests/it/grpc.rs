@@ -1,11 +1,12 @@
 //! Section P: gRPC.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
-    JwtAuthLayer, RoleGuardLayer, Verifier, deny::OAuthJson, error::AuthErrorKind, extract::Cookie,
+    JwtAuthLayer, RoleGuardLayer, Verifier, chat::ChatLayer, deny::OAuthJson, error::AuthErrorKind,
+    extract::Cookie,
 };
 
 use crate::support::{Answer, Fixture, Unreachable, bearer, send};
@@ -19,7 +20,8 @@ const NATIVE: [&str; 5] = [
 ];
 
 fn grpc(mut request: Request<String>, kind: &'static str) -> Request<String> {
-    *request.method_mut() = http::Method::POST;
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
     let kind = HeaderValue::from_static(kind);
     request.headers_mut().insert("content-type", kind);
     request
@@ -185,6 +187,159 @@ async fn p6_grpc_web_is_answered_in_its_own_framing() {
             let first = block.split("\r\n").next().unwrap();
             assert_eq!(first, format!("grpc-status:{status}"));
             assert!(block.ends_with("\r\n"));
+        }
+    }
+}
+
+const WEB: [&str; 4] = [
+    "application/grpc-web",
+    "application/grpc-web+proto",
+    "application/grpc-web-text",
+    "Application/gRPC-Web-Text;charset=utf-8",
+];
+
+/// A request with this content type that no gRPC client sends, and a name for it.
+fn unlike_grpc(request: &Request<String>) -> Vec<(String, Request<String>)> {
+    let mut found = Vec::new();
+    for kind in NATIVE.into_iter().chain(WEB) {
+        for (method, version) in [
+            (Method::GET, Version::HTTP_11),
+            (Method::GET, Version::HTTP_2),
+            (Method::HEAD, Version::HTTP_11),
+            (Method::HEAD, Version::HTTP_2),
+            (Method::PUT, Version::HTTP_2),
+            (Method::OPTIONS, Version::HTTP_2),
+            (Method::POST, Version::HTTP_10),
+            (Method::POST, Version::HTTP_11),
+            (Method::POST, Version::HTTP_3),
+        ] {
+            // gRPC-Web is a POST over any version.
+            if method == Method::POST && WEB.contains(&kind) {
+                continue;
+            }
+            let name = format!("{method} {version:?} {kind}");
+            let mut request = grpc(request.clone(), kind);
+            *request.method_mut() = method;
+            *request.version_mut() = version;
+            found.push((name, request));
+        }
+    }
+    // Two content types, and what only begins like one.
+    let mut twice = grpc(request.clone(), NATIVE[0]);
+    let kind = HeaderValue::from_static("text/plain");
+    twice.headers_mut().append("content-type", kind);
+    found.push(("two content types".to_owned(), twice));
+    for kind in [
+        "application/grpc x",
+        "application/grpc+",
+        "application/grpc, text/plain",
+    ] {
+        found.push((kind.to_owned(), grpc(request.clone(), kind)));
+    }
+    found
+}
+
+#[track_caller]
+fn is_http(answer: &Answer, status: u16, name: &str) {
+    assert_eq!(answer.status.as_u16(), status, "{name}");
+    assert_eq!(answer.header("grpc-status"), None, "{name}");
+    let kind = answer.header("content-type");
+    assert_eq!(kind, Some("application/problem+json"), "{name}");
+    assert!(!answer.ran() && answer.error.is_some(), "{name}");
+    let challenged = answer.header("www-authenticate").is_some();
+    assert_eq!(challenged, [400, 401, 403].contains(&status), "{name}");
+}
+
+#[tokio::test]
+async fn p7_what_is_not_grpc_is_answered_with_its_http_status() {
+    let fixture = Fixture::new();
+    let expired = fixture.with("exp", json!(0));
+    for (request, status) in [
+        (nobody(), 401),
+        (bearer("a.b.c"), 401),
+        (bearer(expired), 401),
+        (bearer("a b"), 400),
+    ] {
+        for (name, request) in unlike_grpc(&request) {
+            is_http(&send(fixture.layer(), request).await, status, &name);
+        }
+    }
+    let verifier = fixture.expecting(Verifier::key_source(Unreachable));
+    let without_keys = JwtAuthLayer::new(verifier.build().unwrap());
+    for (name, request) in unlike_grpc(&bearer(fixture.token())) {
+        is_http(&send(without_keys.clone(), request).await, 503, &name);
+    }
+}
+
+#[tokio::test]
+async fn p7_layers_inside_answer_with_the_http_status_too() {
+    let fixture = Fixture::new();
+    let guard = || RoleGuardLayer::any_of(["admin"]);
+    for (name, request) in unlike_grpc(&bearer(fixture.token())) {
+        let guarded = ServiceBuilder::new().layer(fixture.layer()).layer(guard());
+        is_http(&send(guarded, request.clone()).await, 403, &name);
+        // Its own answers.
+        let own = guard().realm("own");
+        let guarded = ServiceBuilder::new().layer(fixture.layer()).layer(own);
+        is_http(&send(guarded, request.clone()).await, 403, &name);
+        // No layer ran.
+        is_http(&send(guard(), request.clone()).await, 500, &name);
+        is_http(&send(ChatLayer::new(), request).await, 500, &name);
+    }
+    for (name, request) in unlike_grpc(&nobody()) {
+        let anonymous = fixture.layer().optional();
+        let chat = ServiceBuilder::new()
+            .layer(anonymous)
+            .layer(ChatLayer::new().anonymous(false));
+        is_http(&send(chat, request).await, 401, &name);
+    }
+}
+
+#[cfg(feature = "rate-limit")]
+#[tokio::test]
+async fn p7_a_rate_limit_answers_with_the_http_status_too() {
+    use std::{num::NonZeroU32, time::Duration};
+    use tower_jwt_auth::{
+        head::RequestHead, rate_limit::RateLimitLayer, require_https::RequireHttpsLayer,
+        test_util::TestClock,
+    };
+
+    let one = NonZeroU32::MIN;
+    let clock = TestClock::new();
+    let limit = RateLimitLayer::per_hour(one, |_: RequestHead<'_>| Some("one".to_owned()))
+        .clock(clock.clone());
+    send(limit.clone(), nobody()).await.passes("the budget");
+    clock.advance(Duration::from_secs(1));
+    for (name, request) in unlike_grpc(&nobody()) {
+        is_http(&send(limit.clone(), request).await, 429, &name);
+    }
+    is_trailers_only(&send(limit, grpc(nobody(), NATIVE[0])).await, "8");
+    // It never speaks gRPC: whoever came in the clear is not to learn that there is a service.
+    for kind in NATIVE.into_iter().chain(WEB) {
+        let https = RequireHttpsLayer::by(|_| false);
+        let answer = send(https, grpc(nobody(), kind)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        assert_eq!(answer.header("grpc-status"), None);
+    }
+}
+
+#[tokio::test]
+async fn p7_grpc_web_is_a_post_over_any_version() {
+    let fixture = Fixture::new();
+    for kind in WEB {
+        for version in [
+            Version::HTTP_10,
+            Version::HTTP_11,
+            Version::HTTP_2,
+            Version::HTTP_3,
+        ] {
+            let mut request = grpc(nobody(), kind);
+            *request.version_mut() = version;
+            let answer = send(fixture.layer(), request).await;
+            assert_eq!(answer.status, StatusCode::OK, "{version:?} {kind}");
+            let framed = answer.header("content-type").unwrap();
+            assert!(framed.starts_with("application/grpc-web"), "{framed}");
+            assert!(!answer.ran());
         }
     }
 }

@@ -49,6 +49,7 @@ impl Answer {
 fn request(method: &str, content_type: &str) -> Request<()> {
     Request::builder()
         .method(method)
+        .version(http::Version::HTTP_2)
         .uri(format!(
             "https://api.example/{POISON}?access_token={POISON}"
         ))
@@ -397,7 +398,7 @@ fn a_closure_answers_in_its_own_way_and_sees_the_denial() {
 fn the_error_is_in_the_extensions_of_every_answer() {
     for content_type in ["text/html", "application/grpc", "application/grpc-web"] {
         let answer = answer_to(
-            &request("GET", content_type),
+            &request("POST", content_type),
             &Answers::default(),
             AuthErrorKind::WrongAudience,
         );

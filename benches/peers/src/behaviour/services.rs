@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Request, StatusCode,
+    HeaderValue, Method, Request, StatusCode, Version,
     header::{CONTENT_TYPE, TE},
 };
 use tower::{Service, limit::ConcurrencyLimit};
@@ -94,6 +94,8 @@ fn denied<P: Peer>() -> Outcome {
         Err(missing) => return missing.into(),
     };
     let mut call = good();
+    *call.method_mut() = Method::POST;
+    *call.version_mut() = Version::HTTP_2;
     let headers = call.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert(TE, HeaderValue::from_static("trailers"));

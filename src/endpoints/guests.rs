@@ -89,7 +89,7 @@ where
             start = start.bound_to_device();
         }
         let guest = guests.start(start).await?;
-        let mut answer = self.hand_over(StatusCode::OK, guest.tokens(), transport);
+        let mut answer = self.hand_over(StatusCode::OK, guest.tokens(), None, transport);
         if let (Some(cookies), Some(device)) = (&self.cookies, guest.device()) {
             cookies.set(&mut answer, Kind::Guest, device.expose(), guest.lifetime());
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header::USER_AGENT, request::Parts};
+use serde::Serialize;
 
 use super::{
     answer::{Answer, Refusal, json},
@@ -14,11 +15,12 @@ use crate::{
     extract::Sender,
     head::RequestHead,
     login::{
-        Accepted, Attempt, DeviceCookies, Identifier, LoginOutcome, Password, ThrottleStore, User,
+        Accepted, Attempt, DeviceTokens, Identifier, LoginOutcome, Password, ThrottleStore, User,
         UserStore,
     },
     refresh::SessionStore,
-    session::{GrantSource, Grants, SessionStart, TokenPair},
+    secret::Secret,
+    session::{GrantSource, Grants, SessionStart, TokenAnswer, TokenPair},
 };
 
 /// Where the tokens go.
@@ -32,7 +34,7 @@ pub(super) enum Transport {
 struct SignedIn {
     user: User,
     epoch: u32,
-    device: String,
+    device: Secret<String>,
 }
 
 impl<S, G, U, T> Inner<S, G, U, T>
@@ -49,7 +51,7 @@ where
         let credentials = credentials(fields, &["username", "email"])?;
         let refusal = || Refusal::unauthorized("Invalid credentials");
         let signed_in = self
-            .attempt(parts, credentials)
+            .attempt(parts, fields, credentials)
             .await?
             .ok_or_else(refusal)?;
         self.sign_in(parts, fields, signed_in, transport).await
@@ -70,7 +72,7 @@ where
                 let credentials = credentials(fields, &["username"])?;
                 let refusal = || Refusal::invalid_grant("Invalid credentials");
                 let signed_in = self
-                    .attempt(parts, credentials)
+                    .attempt(parts, fields, credentials)
                     .await?
                     .ok_or_else(refusal)?;
                 self.sign_in(parts, fields, signed_in, Transport::Body)
@@ -91,25 +93,27 @@ where
         let password = long_enough(password)?;
         self.strangers.take(parts)?;
         let hash = self.login.hasher().hash(&password).await?;
-        let account = self.keep_account(parts, fields, identifier, hash).await?;
-        let (subject, epoch) = account;
+        let account = self.keep_account(parts, fields, identifier, hash.clone());
+        let (subject, epoch) = account.await?;
         let mut start = self.start(parts, fields, &subject).amr(["pwd"]);
         if let Some(epoch) = epoch {
             start = start.epoch(epoch);
         }
         let tokens = self.sessions.start(start).await?;
-        Ok(self.hand_over(StatusCode::CREATED, &tokens, transport))
+        let device = self.login.device_token(&User::new(subject).password(hash));
+        Ok(self.hand_over(StatusCode::CREATED, &tokens, Some(&device), transport))
     }
 
     /// The user whose credentials these are; `None` where they are nobody's.
     async fn attempt(
         &self,
         parts: &Parts,
+        fields: &Fields,
         (identifier, password): (Identifier, Password),
     ) -> Result<Option<SignedIn>, Refusal> {
         let client = self.clients.of(RequestHead::of_parts(parts));
         let mut attempt = Attempt::new(identifier, password).from(client);
-        if let Some(device) = self.cookie_value(&parts.headers, Kind::Device)? {
+        if let Some(device) = self.device(parts, fields)? {
             attempt = attempt.device(device);
         }
         let Some(accepted) = decided(self.login.attempt(&attempt).await)? else {
@@ -129,7 +133,7 @@ where
             }
         };
         Ok(Some(SignedIn {
-            device: accepted.device_cookie().to_owned(),
+            device: accepted.device_token().clone(),
             user: accepted.into_user(),
             epoch,
         }))
@@ -149,12 +153,8 @@ where
             .epoch(signed_in.epoch)
             .grants(Grants::new().roles(user.roles));
         let tokens = self.start_linked(parts, fields, start).await?;
-        let mut answer = self.hand_over(StatusCode::OK, &tokens, transport);
-        if let (Transport::Cookie, Some(cookies)) = (transport, &self.cookies) {
-            let age = DeviceCookies::MAX_AGE;
-            cookies.set(&mut answer, Kind::Device, &signed_in.device, age);
-        }
-        Ok(answer)
+        let device = Some(&signed_in.device);
+        Ok(self.hand_over(StatusCode::OK, &tokens, device, transport))
     }
 
     pub(super) fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> SessionStart {
@@ -171,11 +171,22 @@ where
         start
     }
 
-    /// The answer with the tokens, in its body or in cookies.
+    /// The device token of a request: in its body, or else in its cookie.
+    fn device(&self, parts: &Parts, fields: &Fields) -> Result<Option<Secret<String>>, Refusal> {
+        if let Some(token) = fields.get("device_token") {
+            return Ok(Some(token.to_owned().into()));
+        }
+        let cookie = self.cookie_value(&parts.headers, Kind::Device)?;
+        Ok(cookie.map(Secret::new))
+    }
+
+    /// The answer with the tokens, in its body or in cookies. The token of the device goes with them
+    /// where a password was proved or set.
     pub(super) fn hand_over(
         &self,
         status: StatusCode,
         tokens: &TokenPair,
+        device: Option<&Secret<String>>,
         transport: Transport,
     ) -> Answer {
         match (transport, &self.cookies) {
@@ -188,9 +199,23 @@ where
                 });
                 let mut answer = json(status, &body);
                 cookies.set_session(&mut answer, tokens, &proof);
+                if let Some(device) = device {
+                    let age = DeviceTokens::MAX_AGE;
+                    cookies.set(&mut answer, Kind::Device, device.expose(), age);
+                }
                 answer
             }
-            _ => json(status, &tokens.expose()),
+            _ => {
+                let device_token = device.map(|device| &**device.expose());
+                let tokens = tokens.expose();
+                json(
+                    status,
+                    &Handed {
+                        tokens,
+                        device_token,
+                    },
+                )
+            }
         }
     }
 
@@ -224,6 +249,14 @@ where
             _ => Ok(()),
         }
     }
+}
+
+#[derive(Serialize)]
+struct Handed<'a> {
+    #[serde(flatten)]
+    tokens: TokenAnswer<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_token: Option<&'a str>,
 }
 
 /// Who was accepted; `None` where the credentials are nobody's.

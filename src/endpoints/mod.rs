@@ -5,7 +5,7 @@
 //!
 //! | route below the mount | body | answer |
 //! |---|---|---|
-//! | `POST login` | `username` or `email`, `password` | 200, the tokens; wrong credentials 401 |
+//! | `POST login` | `username` or `email`, `password`, and `device_token` where there is one | 200, the tokens; wrong credentials 401 |
 //! | `POST guest` | nothing; where there are guests | 200, the tokens of a new guest; a guest is answered with the token that it has |
 //! | `POST token` | the form of RFC 6749: `grant_type=password` or `refresh_token` | 200; wrong credentials 400 `invalid_grant` |
 //! | `POST refresh` | `refresh_token`, or the cookie | 200, new tokens; else 400 `invalid_grant` |
@@ -22,6 +22,9 @@
 //! Bodies are JSON or forms, of 16 KiB and 32 fields at most. With `transport=cookie`, in the query or
 //! the body, the tokens go into cookies ([`CookieNames`]) instead of the answer; a refresh by cookie
 //! answers by cookie.
+//!
+//! The answers to a login, a registration and a change of the password that are not by cookie hold a
+//! `device_token` ([`DeviceTokens`](crate::login::DeviceTokens)), which the next login sends back.
 //!
 //! Errors are those of RFC 6749 §5.2. A client signs its user out on `invalid_grant` alone; a 429
 //! and a 503 say when to try again, and leave tokens and cookies as they are.

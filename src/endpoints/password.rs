@@ -28,12 +28,15 @@ where
         let old = password(fields, "current_password")?;
         let new = long_enough(password(fields, "new_password")?)?;
         // Whoever knew the old password is out; the one who changed it goes on, under a new session.
-        let epoch = match self
+        let (epoch, device) = match self
             .login
             .change_password(&self.sessions, caller.subject(), &old, &new)
             .await
         {
-            PasswordChange::Changed { epoch } => epoch,
+            PasswordChange::Changed {
+                epoch,
+                device_token,
+            } => (epoch, device_token),
             PasswordChange::Refused => {
                 return Err(Refusal::invalid_grant("The current password is not right"));
             }
@@ -52,7 +55,7 @@ where
             Some(_) => Transport::Body,
             None => Transport::Cookie,
         };
-        Ok(self.hand_over(StatusCode::OK, &tokens, transport))
+        Ok(self.hand_over(StatusCode::OK, &tokens, Some(&device), transport))
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use crate::login::{Identifier, Network, Password, User};
+use crate::{
+    login::{Identifier, Network, Password, User},
+    secret::Secret,
+};
 
 /// One attempt to sign in.
 #[derive(Clone)]
@@ -11,7 +14,7 @@ pub struct Attempt {
     pub(super) identifier: Identifier,
     pub(super) password: Password,
     pub(super) network: Network,
-    pub(super) device: Option<String>,
+    pub(super) device: Option<Secret<String>>,
 }
 
 impl Attempt {
@@ -36,9 +39,10 @@ impl Attempt {
         self
     }
 
-    /// Passes on the device cookie's value, as it came.
-    pub fn device(mut self, cookie: impl Into<String>) -> Self {
-        self.device = Some(cookie.into());
+    /// Sets the [device token](crate::login::DeviceTokens) as the client sent it. A token that is not
+    /// valid, or not the user's, counts as none.
+    pub fn device(mut self, token: impl Into<Secret<String>>) -> Self {
+        self.device = Some(token.into());
         self
     }
 }
@@ -77,7 +81,7 @@ pub enum LoginOutcome {
 /// Somebody who signed in.
 pub struct Accepted {
     pub(super) user: User,
-    pub(super) device: String,
+    pub(super) device: Secret<String>,
 }
 
 impl Accepted {
@@ -93,10 +97,10 @@ impl Accepted {
         self.user
     }
 
-    /// The device cookie's value for the next time, good for
-    /// [a year](crate::login::DeviceCookies::MAX_AGE).
+    /// The device token for the next attempt, valid for
+    /// [a year](crate::login::DeviceTokens::MAX_AGE) or until the password changes.
     #[must_use]
-    pub fn device_cookie(&self) -> &str {
+    pub fn device_token(&self) -> &Secret<String> {
         &self.device
     }
 }

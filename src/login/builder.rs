@@ -6,7 +6,7 @@ use crate::{
     clock::{Clock, SystemClock},
     event::{EventSink, Events},
     login::{
-        DeviceCookies, Login, PasswordHasher, ThrottleStore, UnlockHook, UserStore,
+        DeviceTokens, Login, PasswordHasher, ThrottleStore, UnlockHook, UserStore,
         throttle::{HardLock, ThrottleKeys, Turnstile},
         use_case::Inner,
     },
@@ -66,7 +66,7 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
         self
     }
 
-    /// Takes the time for device cookies from here.
+    /// Sets the clock for the lifetimes of device tokens.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
@@ -87,7 +87,7 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
                 hasher.clone(),
             ),
             hasher,
-            devices: DeviceCookies::new(&self.secret),
+            devices: DeviceTokens::new(&self.secret),
             events: self.events,
             clock: self.clock,
             warned: false.into(),

@@ -8,16 +8,17 @@ use crate::{
     error::{StoreError, StoreErrorKind},
     event::AuthEvent,
     login::{
-        AttemptOutcome, Login, Password, PasswordHash, ThrottleStore, UserStore,
+        AttemptOutcome, Login, Password, PasswordHash, ThrottleStore, User, UserStore,
         password::Place,
         use_case::{Stopped, note_store},
     },
     refresh::{RevokeReason, SessionStore},
+    secret::Secret,
     session::{GrantSource, SessionError, Sessions},
 };
 
 /// What came of changing a password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum PasswordChange {
     /// The new password is the user's, and all of their sessions have ended.
@@ -25,6 +26,9 @@ pub enum PasswordChange {
         /// The subject's new epoch, under which the session of whoever asked may
         /// [begin](crate::session::SessionStart::epoch).
         epoch: u32,
+        /// The [device token](crate::login::DeviceTokens) of the new password. Those of the old one are
+        /// no longer valid.
+        device_token: Secret<String>,
     },
     /// The old one is wrong, there is no such user, or they are disabled.
     Refused,
@@ -63,7 +67,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///     let subject = caller.subject();
     ///     match login.change_password(sessions, subject, old, new).await {
     ///         // Whoever asked goes on under a new session.
-    ///         PasswordChange::Changed { epoch } => {
+    ///         PasswordChange::Changed { epoch, .. } => {
     ///             Ok(sessions.start(SessionStart::new(subject).epoch(epoch)).await?)
     ///         }
     ///         PasswordChange::Refused => Err("this is not the old password".into()),
@@ -103,7 +107,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         new: &Password,
     ) -> PasswordChange {
         match self.try_change(sessions, subject, old, new).await {
-            Ok(Some(epoch)) => PasswordChange::Changed { epoch },
+            Ok(Some(changed)) => changed,
             Ok(None) => PasswordChange::Refused,
             Err(Stopped::Wait(wait)) => {
                 let retry_after = wait.max(SECOND);
@@ -131,7 +135,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         subject: &str,
         old: &Password,
         new: &Password,
-    ) -> Result<Option<u32>, Stopped> {
+    ) -> Result<Option<PasswordChange>, Stopped> {
         let inner = self.inner();
         let mut admission = inner.turnstile.admit_change(subject).await?;
         let place = admission.take_place();
@@ -159,7 +163,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         subject: &str,
         old: &Password,
         new: &Password,
-    ) -> Result<Option<u32>, Stopped> {
+    ) -> Result<Option<PasswordChange>, Stopped> {
         let inner = self.inner();
         let mut replacement = None;
         // Once more where a login has just upgraded the hash of the same password.
@@ -194,8 +198,12 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
                     return Err(StoreError::interrupted(lost).into());
                 }
             };
-            if epoch.is_some() {
-                return Ok(epoch);
+            if let Some(epoch) = epoch {
+                let user = User::new(subject).password(hash);
+                return Ok(Some(PasswordChange::Changed {
+                    epoch,
+                    device_token: self.device_token(&user),
+                }));
             }
             replacement = Some(hash);
         }

@@ -1,4 +1,4 @@
-//! Cookies that tell a device on which somebody signed in before.
+//! Tokens of devices that signed in before.
 
 use std::time::Duration;
 
@@ -13,14 +13,16 @@ use crate::{
     secret::{Secret, SecretKey, random},
 };
 
-/// The value of the cookie that tells a device on which somebody signed in before.
+/// Mints and reads the tokens of devices that signed in before.
 ///
-/// Attempts from such a device have a counter of their own, so that nobody can keep the owner of an
-/// account out by guessing at it. The cookie is no credential: it opens nothing without the password.
+/// Attempts from such a device have a separate counter, so that an attacker cannot keep the owner of an
+/// account out by guessing its password. A browser keeps the token in a cookie, any other client in its
+/// storage. It proves no factor of authentication: without the password it opens nothing.
 ///
-/// It is good for as long as the password is: whoever once knew it may have gathered many, and would
-/// have as many counters to guess the next one with. So a change of the password ends them, and so does
-/// a hash that is replaced by one of another cost; whoever signs in on a device gets a new one.
+/// The token is bound to the subject and to the current hash of the password. An attacker who once knew
+/// the password may hold many tokens, and each would give five guesses at the next password. A changed
+/// password ends all of them, and so does a hash that is replaced by one of another cost. Each login on a
+/// device returns a new token.
 ///
 /// ```text
 /// value = b64url( 0x02 | H(16) | nonce(16) | P(12) | expiry(8) | tag(16) )
@@ -35,32 +37,32 @@ use crate::{
 /// use std::time::SystemTime;
 ///
 /// use tower_jwt_auth::{
-///     login::{DeviceCookies, PasswordHash, User},
+///     login::{DeviceTokens, PasswordHash, User},
 ///     secret::SecretKey,
 /// };
 ///
-/// let cookies = DeviceCookies::new(&SecretKey::generate());
+/// let tokens = DeviceTokens::new(&SecretKey::generate());
 /// let now = SystemTime::now().into();
 /// let user = User::new("user-1").password(PasswordHash::new("$argon2id$old".to_owned()));
-/// let value = cookies.mint(&user, now);
-/// let device = cookies.read(&value, now).ok_or("not ours")?;
+/// let token = tokens.mint(&user, now);
+/// let device = tokens.read(token.expose(), now).ok_or("not valid")?;
 /// assert!(device.belongs_to(&user));
 /// assert!(!device.belongs_to(&User::new("user-2")));
 /// let changed = user.password(PasswordHash::new("$argon2id$new".to_owned()));
 /// assert!(!device.belongs_to(&changed));
-/// assert!(cookies.read("something else", now).is_none());
+/// assert!(tokens.read("something else", now).is_none());
 /// # Ok::<(), &str>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct DeviceCookies {
+pub struct DeviceTokens {
     keys: Vec<crate::secret::DerivedKey>,
 }
 
-impl DeviceCookies {
-    /// How long a cookie is good for: a year.
+impl DeviceTokens {
+    /// The lifetime of a token: a year.
     pub const MAX_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-    /// With keys derived from the server's secret: the first mints, all read.
+    /// Derives the keys from the server's secret: the first mints, all of them read.
     #[must_use]
     pub fn new(secret: &SecretKey) -> Self {
         Self {
@@ -68,13 +70,13 @@ impl DeviceCookies {
         }
     }
 
-    /// A value for a device on which this user just signed in.
+    /// Returns a new token for a device on which this user has just signed in.
     ///
     /// # Panics
     ///
     /// If the operating system has no random bytes.
     #[must_use]
-    pub fn mint(&self, user: &User, now: Timestamp) -> String {
+    pub fn mint(&self, user: &User, now: Timestamp) -> Secret<String> {
         let key = self.keys.first().map(|derived| &derived.key);
         let mut value = Vec::with_capacity(VALUE);
         value.push(VERSION);
@@ -84,10 +86,10 @@ impl DeviceCookies {
         value.extend(now.plus(Self::MAX_AGE).as_millis().to_be_bytes());
         let tag = key.and_then(|key| mac::<16>(key, &[&value]));
         value.extend(tag.unwrap_or_default());
-        URL_SAFE_NO_PAD.encode(value)
+        Secret::new(URL_SAFE_NO_PAD.encode(value))
     }
 
-    /// Reads a value that a client sent. `None` unless this server minted it within a year.
+    /// Reads a token that a client sent. Returns `None` unless this server minted it within a year.
     #[must_use]
     pub fn read(&self, value: &str, now: Timestamp) -> Option<TrustedDevice> {
         // Before any decoding.
@@ -116,18 +118,18 @@ impl DeviceCookies {
     }
 }
 
-/// A device that carries a genuine cookie.
+/// A device that sent a genuine token.
 #[derive(Clone, Debug)]
 pub struct TrustedDevice {
     subject: [u8; 16],
     nonce: [u8; 16],
     password: [u8; MARK],
-    /// The one that its cookie was minted with.
+    /// The key that minted its token.
     key: Secret<[u8; 32]>,
 }
 
 impl TrustedDevice {
-    /// Whether this user signed in on it, with the password that they have now.
+    /// Returns `true` if this user signed in on the device with their current password.
     #[must_use]
     pub fn belongs_to(&self, user: &User) -> bool {
         let subject = self.subject.ct_eq(&subject_hash(&user.subject));

@@ -47,7 +47,7 @@ pub use self::{
     attempt::{Accepted, Attempt, LoginOutcome},
     builder::LoginBuilder,
     change::PasswordChange,
-    device::{DeviceCookies, TrustedDevice},
+    device::{DeviceTokens, TrustedDevice},
     grants::UserGrants,
     identifier::{Identifier, IdentifierError},
     one_time::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken},

@@ -14,13 +14,13 @@ use crate::{
     error::StoreError,
     event::{AuthEvent, Events},
     login::{
-        Accepted, Attempt, AttemptOutcome, DeviceCookies, Identifier, LoginBuilder, LoginOutcome,
+        Accepted, Attempt, AttemptOutcome, DeviceTokens, Identifier, LoginBuilder, LoginOutcome,
         Password, PasswordError, PasswordHasher, ThrottleStore, User, UserStore, Verification,
         device::TrustedDevice,
         password::Place,
         throttle::{Admission, Denied, Turnstile},
     },
-    secret::SecretKey,
+    secret::{Secret, SecretKey},
 };
 
 /// Signs people in by identifier and password. Clones share everything.
@@ -31,7 +31,7 @@ use crate::{
 ///    keep the store busy with what goes no further.
 /// 2. The attempt is counted, or told to wait: before anything is asked about the user, so that a
 ///    wait is the same for names that exist and names that do not.
-/// 3. The user is looked up. With a genuine device cookie this comes first, and if the cookie is this
+/// 3. The user is looked up. With a genuine device token this comes first, and if the token is this
 ///    user's, the device's own counter takes the place of the others.
 /// 4. The password is hashed and compared; for nobody, with a hash that no password has.
 /// 5. Only then it is looked at whether the account is disabled or locked.
@@ -46,7 +46,7 @@ pub(super) struct Inner<U, T> {
     pub(super) users: U,
     pub(super) turnstile: Turnstile<T>,
     pub(super) hasher: PasswordHasher,
-    pub(super) devices: DeviceCookies,
+    pub(super) devices: DeviceTokens,
     pub(super) events: Events,
     pub(super) clock: Arc<dyn Clock>,
     /// Whether it was said that no network is known.
@@ -54,7 +54,7 @@ pub(super) struct Inner<U, T> {
 }
 
 impl<U: UserStore, T: ThrottleStore> Login<U, T> {
-    /// Over these users and counters. The keys of counters and device cookies are derived from
+    /// Over these users and counters. The keys of counters and device tokens are derived from
     /// `secret`, so that all processes of a service need the same.
     pub fn builder(users: U, throttle: T, secret: SecretKey) -> LoginBuilder<U, T> {
         LoginBuilder::new(users, throttle, secret)
@@ -117,6 +117,20 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         }
     }
 
+    /// Returns a [device token](DeviceTokens) for a user whose current password was just set or proved, as
+    /// at a registration.
+    ///
+    /// A user without a password gets a token that is never valid.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system has no random bytes.
+    #[must_use]
+    pub fn device_token(&self, user: &User) -> Secret<String> {
+        let now = Timestamp::from(self.inner.clock.now());
+        self.inner.devices.mint(user, now)
+    }
+
     /// The users.
     #[must_use]
     pub fn users(&self) -> &U {
@@ -162,8 +176,8 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         } = attempt;
         let device = attempt
             .device
-            .as_deref()
-            .and_then(|cookie| self.devices.read(cookie, now));
+            .as_ref()
+            .and_then(|token| self.devices.read(token.expose(), now));
         let (mut admission, user) = match device {
             Some(device) => self.admit_device(attempt, &device).await?,
             None => {

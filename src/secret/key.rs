@@ -9,7 +9,7 @@ use sha2::Sha256;
 use super::{Secret, random};
 use crate::error::ConfigError;
 
-/// The one secret that a server keeps: refresh tokens, CSRF proofs and device cookies all rest on
+/// The one secret that a server keeps: refresh tokens, CSRF proofs and device tokens all rest on
 /// keys derived from it.
 ///
 /// At least 32 random bytes. As text it is base64url, and several of them may stand in a row,

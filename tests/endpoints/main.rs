@@ -12,6 +12,7 @@
 mod bodies;
 mod change_password;
 mod cookies;
+mod devices;
 mod events;
 mod flaky;
 mod guests;

@@ -52,7 +52,7 @@ async fn the_new_password_signs_in_and_the_old_one_does_not() {
     let again = login
         .change_password(&sessions, "user-1", &old, &password("third"))
         .await;
-    assert_eq!(again, PasswordChange::Refused);
+    assert!(matches!(again, PasswordChange::Refused), "{again:?}");
 }
 
 /// Whoever holds a stolen session has as many guesses as at the login, and takes none of the owner's.
@@ -65,19 +65,16 @@ async fn u5_guessing_the_old_password_is_throttled_apart_from_the_login() {
         let guess = login
             .change_password(&sessions, "user-1", &password("wrong"), &new)
             .await;
-        assert_eq!(guess, PasswordChange::Refused);
+        assert!(matches!(guess, PasswordChange::Refused), "{guess:?}");
     }
-    let second = Duration::from_secs(1);
-    let waiting = PasswordChange::Wait {
-        retry_after: second,
-    };
     let right = password("right");
-    assert_eq!(
-        login
-            .change_password(&sessions, "user-1", &right, &new)
-            .await,
-        waiting
-    );
+    let waiting = login
+        .change_password(&sessions, "user-1", &right, &new)
+        .await;
+    let PasswordChange::Wait { retry_after } = waiting else {
+        panic!("{waiting:?}");
+    };
+    assert_eq!(retry_after, Duration::from_secs(1));
     let outcome = login.attempt(&attempt("ada", "right")).await;
     assert!(matches!(outcome, LoginOutcome::Accepted(_)));
     let other = login
@@ -102,11 +99,17 @@ async fn nobody_and_the_disabled_change_nothing() {
     fixture.users.put("key", User::new("user-4"));
     for subject in ["user-3", "user-4", "nobody"] {
         let changed = login.change_password(&sessions, subject, &old, &new).await;
-        assert_eq!(changed, PasswordChange::Refused, "{subject}");
+        assert!(
+            matches!(changed, PasswordChange::Refused),
+            "{subject} {changed:?}"
+        );
     }
     fixture.users.down.store(true, Ordering::Relaxed);
     let changed = login.change_password(&sessions, "user-1", &old, &new).await;
-    assert_eq!(changed, PasswordChange::Unavailable);
+    assert!(
+        matches!(changed, PasswordChange::Unavailable),
+        "{changed:?}"
+    );
 }
 
 #[tokio::test]
@@ -146,7 +149,7 @@ async fn every_session_ends_with_the_old_password() {
     let bob = sessions.start(SessionStart::new("user-2")).await.unwrap();
     let (right, new) = (password("right"), password("newer"));
     let refused = login.change_password(&sessions, "user-1", &new, &new).await;
-    assert_eq!(refused, PasswordChange::Refused);
+    assert!(matches!(refused, PasswordChange::Refused), "{refused:?}");
     let old = sessions
         .refresh(old.refresh_token().expose())
         .await
@@ -219,4 +222,23 @@ async fn a_hash_that_is_upgraded_meanwhile_is_no_wrong_password() {
     assert!(is_changed(&changed), "{changed:?}");
     let outcome = login.attempt(&attempt("ada", "newer")).await;
     assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+}
+
+#[tokio::test]
+async fn u14_the_device_token_of_a_changed_password_is_printed_nowhere() {
+    let fixture = Fixture::new().await;
+    let (login, sessions) = (fixture.login(), sessions());
+    let (old, new) = (password("right"), password("newer"));
+    let changed = login.change_password(&sessions, "user-1", &old, &new).await;
+    let printed = format!("{changed:?}");
+    let PasswordChange::Changed { device_token, .. } = changed else {
+        panic!("{printed}");
+    };
+    assert!(!printed.contains(device_token.expose()), "{printed}");
+    for _ in 0..5 {
+        let _ = login.attempt(&attempt("ada", "wrong")).await;
+    }
+    let known = attempt("ada", "newer").device(device_token);
+    let outcome = login.attempt(&known).await;
+    assert!(matches!(outcome, LoginOutcome::Accepted(_)), "{outcome:?}");
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tower_jwt_auth::{
     api_key::ApiKeyFormat,
     clock::Timestamp,
-    login::{DeviceCookies, Identifier, Password, PasswordHash, PasswordHasher},
+    login::{DeviceTokens, Identifier, Password, PasswordHash, PasswordHasher},
     secret::SecretKey,
 };
 
@@ -69,7 +69,7 @@ proptest! {
 
     #[test]
     fn no_text_is_a_device(text in prop_oneof!["\\PC{0,200}", "[A-Za-z0-9_-]{92}", "[A-Za-z0-9_=-]{86,98}"]) {
-        let cookies = DeviceCookies::new(&SecretKey::from_bytes([1; 32]).unwrap());
+        let cookies = DeviceTokens::new(&SecretKey::from_bytes([1; 32]).unwrap());
         prop_assert!(cookies.read(&text, Timestamp::from_millis(0)).is_none());
     }
 

@@ -128,7 +128,7 @@ async fn u5_a_trusted_device_gets_in_during_a_wait_and_has_its_own_counter() {
         "wait 1"
     );
 
-    let device = |name, text| attempt(name, text).device(first.device_cookie());
+    let device = |name, text| attempt(name, text).device(first.device_token().clone());
     let told = shown(&login.attempt(&device("ada", "right")).await);
     assert_eq!(told, "welcome user-1");
     // It is Ada's device, and nobody else's.
@@ -156,9 +156,13 @@ async fn u5_a_trusted_device_gets_in_during_a_wait_and_has_its_own_counter() {
         "wait 1"
     );
     // A cookie that is not genuine is none.
-    let forged = format!("A{}", &first.device_cookie()[1..]);
+    let forged = format!("A{}", &first.device_token().expose()[1..]);
     for cookie in ["", "x", &forged] {
-        let told = shown(&login.attempt(&attempt("ada", "right").device(cookie)).await);
+        let told = shown(
+            &login
+                .attempt(&attempt("ada", "right").device(cookie.to_owned()))
+                .await,
+        );
         assert_eq!(told, "wait 1");
     }
     // A year later it is no device any more.
@@ -182,14 +186,14 @@ async fn u5_a_device_is_trusted_no_longer_than_its_password_is_good() {
         let LoginOutcome::Accepted(one) = login.attempt(&attempt("ada", "right")).await else {
             panic!();
         };
-        gathered.push(one.device_cookie().to_owned());
+        gathered.push(one.device_token().clone());
     }
     let hash = fixture.hasher.hash(&password("newer")).await.unwrap();
     fixture.users.put("ada", User::new("user-1").password(hash));
     let mut looked_at = 0;
     for device in &gathered {
         for _ in 0..5 {
-            let guess = attempt("ada", "guess").device(device);
+            let guess = attempt("ada", "guess").device(device.clone());
             looked_at += usize::from(shown(&login.attempt(&guess).await) == "no");
         }
     }
@@ -201,7 +205,7 @@ async fn u5_a_device_is_trusted_no_longer_than_its_password_is_good() {
     for _ in 0..5 {
         let _ = login.attempt(&attempt("ada", "guess")).await;
     }
-    let back = attempt("ada", "newer").device(one.device_cookie());
+    let back = attempt("ada", "newer").device(one.device_token().clone());
     assert_eq!(shown(&login.attempt(&back).await), "welcome user-1");
 }
 

@@ -178,7 +178,10 @@ pub enum AuthErrorKind {
     AlgorithmNotAllowed,
     /// No key of the key set fits the token's `kid` and algorithm.
     UnknownKey,
-    /// Several keys fit the token, and none may be tried on suspicion.
+    /// The key set holds the key that the token names. The key does not serve the token's algorithm
+    /// (RFC 8725 §3.1).
+    KeyAlgorithmMismatch,
+    /// Several keys fit the token, and the token does not tell them apart.
     AmbiguousKey,
     /// The signature does not verify.
     InvalidSignature,
@@ -285,6 +288,7 @@ impl AuthErrorKind {
             Self::UnsupportedHeader => "unsupported_header",
             Self::AlgorithmNotAllowed => "algorithm_not_allowed",
             Self::UnknownKey => "unknown_key",
+            Self::KeyAlgorithmMismatch => "key_algorithm_mismatch",
             Self::AmbiguousKey => "ambiguous_key",
             Self::InvalidSignature => "invalid_signature",
             Self::MalformedClaims => "malformed_claims",
@@ -326,6 +330,7 @@ impl fmt::Display for AuthErrorKind {
             Self::UnsupportedHeader => "the token's header asks for an unsupported feature",
             Self::AlgorithmNotAllowed => "the token's algorithm is not allowed",
             Self::UnknownKey => "no key fits the token",
+            Self::KeyAlgorithmMismatch => "the named key does not serve the token's algorithm",
             Self::AmbiguousKey => "several keys fit the token",
             Self::InvalidSignature => "the signature does not verify",
             Self::MalformedClaims => "the claims are malformed",

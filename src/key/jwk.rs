@@ -5,7 +5,10 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Algorithm, VerifyingKey, der::unsigned, provider::Material, verifying::Kid};
+use super::{
+    Algorithm, VerifyingKey, der::unsigned, provider::Material, verifying::Kid,
+    without_byte_order_mark,
+};
 use crate::error::ConfigError;
 
 /// The members that matter for verifying. All others are ignored (RFC 7517 §4), private parts too.
@@ -27,6 +30,7 @@ pub(crate) struct Jwk {
 
 impl Jwk {
     pub(crate) fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        let json = without_byte_order_mark(json);
         // Members that nobody reads have to be JSON too: serde skips them without a look inside.
         let document = serde_json::from_slice::<Value>(json);
         let is_object = document.is_ok_and(|value| value.is_object());

@@ -5,6 +5,7 @@
 //! elsewhere than memory.
 
 mod algorithm;
+mod byte_order_mark;
 mod der;
 mod digest;
 mod jwk;
@@ -33,6 +34,7 @@ pub use self::{
     verifying::VerifyingKey,
 };
 pub(crate) use self::{
+    byte_order_mark::without_byte_order_mark,
     digest::{DIGEST, Digester},
     set::default_algorithms,
 };
@@ -87,6 +89,8 @@ impl<T: KeySource + ?Sized> KeySource for Arc<T> {
 pub struct KeyQuery<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<&'a str>,
+    pub(crate) x5t: Option<&'a str>,
+    pub(crate) x5t_s256: Option<&'a str>,
     pub(crate) listed: bool,
     /// Whether the token's unverified `iss` is one that is trusted.
     pub(crate) issuer_is_trusted: &'a dyn Fn() -> bool,
@@ -105,6 +109,23 @@ impl<'a> KeyQuery<'a> {
         self.kid
     }
 
+    /// Returns the token's `x5t` (RFC 7515 §4.1.7): the base64url SHA-1 digest of a certificate.
+    ///
+    /// An attacker can write any value. Compare it with the certificates of trusted keys only.
+    #[must_use]
+    pub fn x5t(&self) -> Option<&'a str> {
+        self.x5t
+    }
+
+    /// Returns the token's `x5t#S256` (RFC 7515 §4.1.8): the base64url SHA-256 digest of a
+    /// certificate.
+    ///
+    /// An attacker can write any value. Compare it with the certificates of trusted keys only.
+    #[must_use]
+    pub fn x5t_s256(&self) -> Option<&'a str> {
+        self.x5t_s256
+    }
+
     /// Whether the token claims to come from an issuer that the verifier expects; true where it
     /// expects none.
     ///
@@ -121,6 +142,8 @@ impl fmt::Debug for KeyQuery<'_> {
         f.debug_struct("KeyQuery")
             .field("algorithm", &self.algorithm)
             .field("kid", &self.kid)
+            .field("x5t", &self.x5t)
+            .field("x5t#S256", &self.x5t_s256)
             .finish_non_exhaustive()
     }
 }
@@ -133,6 +156,9 @@ pub enum KeyLookup {
     Found(KeyMatch),
     /// There is no such key: the token is refused.
     Absent,
+    /// The key that the token names is here, and does not serve the token's algorithm: the token is
+    /// refused.
+    AlgorithmMismatch,
     /// Several keys fit and nothing says which: the token is refused.
     Ambiguous,
     /// The keys are being asked for.

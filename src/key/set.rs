@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{
     Algorithm, KeyLookup, KeyMatch, KeyQuery, KeySource, VerifyingKey, jwk::Jwk, verifying::Kid,
+    without_byte_order_mark,
 };
 use crate::error::ConfigError;
 
@@ -89,7 +90,8 @@ impl KeySet {
         welcome: impl Fn(&Value) -> bool,
     ) -> Result<Self, ConfigError> {
         let refuse = |why: &'static str| Err(ConfigError::KeySet(why.into()));
-        let Ok(mut document) = serde_json::from_slice::<Value>(json) else {
+        let Ok(mut document) = serde_json::from_slice::<Value>(without_byte_order_mark(json))
+        else {
             return refuse("not JSON");
         };
         let Some(Value::Array(entries)) = document.get_mut("keys").map(Value::take) else {
@@ -234,7 +236,8 @@ impl KeySource for KeySet {
         let Some(kid) = query.kid else {
             return self.choose(query, keys.iter());
         };
-        if let Some(positions) = self.inner.named.get(kid) {
+        let positions = self.inner.named.get(kid);
+        if let Some(positions) = positions {
             let named = positions.iter().filter_map(|position| keys.get(*position));
             match self.choose(query, named) {
                 KeyLookup::Absent => {}
@@ -242,7 +245,10 @@ impl KeySource for KeySet {
             }
         }
         let open = keys.iter().filter(|key| *key.kid_rule() == Kid::Any);
-        self.choose(query, open)
+        match self.choose(query, open) {
+            KeyLookup::Absent if positions.is_some() => KeyLookup::AlgorithmMismatch,
+            found => found,
+        }
     }
 
     /// The keys never change.

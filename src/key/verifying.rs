@@ -10,6 +10,7 @@ use super::{
     algorithm::{Curve, Family},
     der, jwk,
     provider::{Material, PreparedKey},
+    without_byte_order_mark,
 };
 use crate::error::ConfigError;
 
@@ -366,7 +367,7 @@ const ORDER_8_B: [u8; 32] = [
 /// Names the kind of key that a "secret" really is. Public keys are public: a MAC under one is
 /// forged by anybody who has it.
 fn kind_of_key(secret: &[u8]) -> Option<&'static str> {
-    let text = secret.trim_ascii();
+    let text = without_byte_order_mark(secret).trim_ascii();
     if memchr::memmem::find(text, b"-----BEGIN ").is_some() {
         return Some("PEM");
     }

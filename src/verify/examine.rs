@@ -122,12 +122,17 @@ impl<C> Rules<C> {
         let query = KeyQuery {
             algorithm: header.algorithm,
             kid: header.kid.as_deref(),
+            x5t: header.x5t.as_deref(),
+            x5t_s256: header.x5t_s256.as_deref(),
             listed: self.listed,
             issuer_is_trusted: &issuer_is_trusted,
         };
         let keys = match self.keys.lookup(&query) {
             KeyLookup::Found(keys) => keys,
             KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
+            KeyLookup::AlgorithmMismatch => {
+                return Err(AuthErrorKind::KeyAlgorithmMismatch.into());
+            }
             KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
             KeyLookup::Wait(wait) => return Ok(Signed::Wait(wait)),
             KeyLookup::Unavailable { retry_after } => {

@@ -11,6 +11,8 @@ use crate::{error::AuthErrorKind, key::Algorithm};
 pub(crate) struct Header<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<Cow<'a, str>>,
+    pub(crate) x5t: Option<Cow<'a, str>>,
+    pub(crate) x5t_s256: Option<Cow<'a, str>>,
     pub(crate) typ: Option<Cow<'a, str>>,
 }
 
@@ -67,12 +69,15 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut algorithm = None;
         let mut kid = None;
+        let (mut x5t, mut x5t_s256) = (None, None);
         let mut typ = None;
         let mut seen = Names::default();
         while let Some(member) = map.next_key_seed(NameIn(&mut seen))? {
             match member {
                 Member::Alg => algorithm = Some(map.next_value_seed(Text)?),
                 Member::Kid => kid = Some(map.next_value_seed(Text)?),
+                Member::X5t => x5t = Some(map.next_value_seed(Text)?),
+                Member::X5tS256 => x5t_s256 = Some(map.next_value_seed(Text)?),
                 Member::Typ => typ = Some(map.next_value_seed(Text)?),
                 Member::Cty => {
                     // RFC 7519 §5.2: a nested token would have to be verified too.
@@ -99,6 +104,8 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
         Ok(Header {
             algorithm,
             kid,
+            x5t,
+            x5t_s256,
             typ,
         })
     }
@@ -109,6 +116,8 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
 enum Member {
     Alg,
     Kid,
+    X5t,
+    X5tS256,
     Typ,
     Cty,
     Unsupported,
@@ -135,8 +144,8 @@ impl Names {
             b"jwk" => (1 << 5, Member::Other),
             b"x5u" => (1 << 6, Member::Other),
             b"x5c" => (1 << 7, Member::Other),
-            b"x5t" => (1 << 8, Member::Other),
-            b"x5t#S256" => (1 << 9, Member::Other),
+            b"x5t" => (1 << 8, Member::X5t),
+            b"x5t#S256" => (1 << 9, Member::X5tS256),
             _ => return self.insert_other(name).then_some(Member::Other),
         };
         let new = self.usual & bit == 0;

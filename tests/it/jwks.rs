@@ -259,3 +259,32 @@ fn d21_a_document_without_one_usable_key_is_refused() {
     let missing = KeySet::from_file("tests/no-such-file.json");
     assert!(matches!(missing, Err(ConfigError::File { .. })));
 }
+
+#[tokio::test]
+async fn d41_a_byte_order_mark_before_keys_is_ignored() {
+    let marked = |text: &str| [b"\xEF\xBB\xBF", text.as_bytes()].concat();
+    let fixture = Fixture::new();
+    let key = TestKeys::new().jwk(Algorithm::Es256);
+    let document = document(&[jwk(Algorithm::Es256, |_| ())]);
+    let sets = [
+        KeySet::from_jwks(marked(&document)).unwrap(),
+        VerifyingKey::from_jwk(marked(&key))
+            .and_then(KeySet::try_from)
+            .unwrap(),
+        VerifyingKey::from_pem(marked(TestKeys::new().public_pem(Algorithm::Es256)))
+            .and_then(KeySet::try_from)
+            .unwrap(),
+    ];
+    for set in sets {
+        let builder = || fixture.any_algorithm(Verifier::key_set(set.clone()));
+        judge(builder, bearer(fixture.token())).await.passes("read");
+    }
+    // One mark is ignored. Two are not JSON.
+    let twice = marked(std::str::from_utf8(&marked(&document)).unwrap());
+    assert!(KeySet::from_jwks(twice).is_err());
+    // The mark does not make a secret of a key.
+    for text in [key, document] {
+        let refused = Verifier::hs256(marked(&text)).build();
+        assert!(matches!(refused, Err(ConfigError::SecretIsAKey(_))));
+    }
+}

@@ -44,7 +44,7 @@ async fn d5_a_jwk_serves_its_own_algorithm_only() {
             .judge_by(listed, &token)
             .await
             .invalid_token(algorithm.as_str())
-            .because(AuthErrorKind::UnknownKey);
+            .because(AuthErrorKind::KeyAlgorithmMismatch);
     }
     // Without `alg` it serves what is listed and fits; without a list RS256.
     let keys = set([jwk(Algorithm::Rs256, |jwk| remove(jwk, "alg"))]);

@@ -20,6 +20,7 @@ mod form;
 mod grpc;
 mod json;
 mod jwks;
+mod key_choice;
 mod key_loading;
 mod keys;
 mod layer;

@@ -276,3 +276,11 @@ async fn a_key_set_that_moved_is_found_again() {
     .await;
     assert!(server.hits_at("/moved") >= 1);
 }
+
+#[tokio::test]
+async fn d41_a_byte_order_mark_before_metadata_is_ignored() {
+    let server = JwksFixture::start();
+    let metadata = json!({ "issuer": server.issuer(), "jwks_uri": server.url() });
+    let marked = Answer::json(format!("\u{FEFF}{metadata}"));
+    assert!(leads_to_keys(&server, marked).await);
+}

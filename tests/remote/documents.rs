@@ -1,4 +1,4 @@
-//! What a published document may hold: D17 to D22, D36.
+//! What a published document may hold: D17 to D22, D36, D41.
 
 use serde_json::{Value, json};
 use tower_jwt_auth::{
@@ -256,4 +256,13 @@ async fn a_failure_does_not_repeat_what_the_server_wrote() {
         assert!(text.len() < 2000, "{} bytes", text.len());
         assert!(!text.contains("injected\n"));
     }
+}
+
+#[tokio::test]
+async fn d41_a_byte_order_mark_before_a_fetched_key_set_is_ignored() {
+    let clock = TestClock::new();
+    let client = Scripted::new(format!("\u{FEFF}{}", TestKeys::new().jwks()));
+    let keys = client.keys(&clock).await;
+    let verifier = verifier(&keys, &clock);
+    assert_eq!(kind(&verifier, &token_of(TestKeys::new(), &clock)), Ok(()));
 }

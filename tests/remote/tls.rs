@@ -154,3 +154,11 @@ async fn https_is_never_downgraded_to_http() {
     assert!(!succeeds(limited).await);
     assert_eq!(server.hits(), 0);
 }
+
+#[tokio::test]
+async fn d41_a_byte_order_mark_before_the_ca_file_is_ignored() {
+    let authority = Authority::new();
+    let url = authority.server("localhost", |_| ());
+    let marked = format!("\u{FEFF}{}", authority.pem);
+    assert!(succeeds(keys(&url).root_certificate(marked)).await);
+}

@@ -1,11 +1,12 @@
-//! Kids that nobody published: D26, Q6.
+//! Kids that nobody published, and kids of keys that do not fit: D26, D54, Q6.
 
 use std::sync::Arc;
 
 use http::StatusCode;
 use tower_jwt_auth::{
     error::AuthErrorKind,
-    test_util::{Answer, TestClock, TestKeys},
+    key::Algorithm,
+    test_util::{Answer, TestClock, TestIssuer, TestKeys},
 };
 
 use crate::support::{
@@ -234,4 +235,27 @@ async fn a_million_distinct_kids_keep_the_memory_bounded() {
 fn base64(bytes: &[u8]) -> String {
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+#[tokio::test]
+async fn d54_a_kid_of_a_key_for_another_algorithm_spends_nothing_of_the_allowance() {
+    let clock = TestClock::new();
+    let client = Scripted::publishing(TestKeys::new());
+    let keys = client.keys(&clock).await;
+    let verifier = verifier(&keys, &clock);
+    let kid = TestKeys::new().kid(Algorithm::Rs256);
+    let misfit = TestIssuer::new(Algorithm::Ps256)
+        .clock(clock.clone())
+        .kid(Some(&kid));
+    for _ in 0..20 {
+        let refused = verifier.verify(misfit.token(|_| ())).await.unwrap_err();
+        assert_eq!(refused.kind(), AuthErrorKind::KeyAlgorithmMismatch);
+    }
+    // The burst of two is still there: the next rotation is seen at the first request.
+    let before = client.calls();
+    let _ = verifier.verify(token_with_kid("another", &clock)).await;
+    client.serve(TestKeys::other().jwks());
+    let rotated = token_of(TestKeys::other(), &clock);
+    assert!(verifier.verify(rotated).await.is_ok());
+    assert_eq!(client.calls(), before + 2);
 }

@@ -94,11 +94,12 @@ fn oauth() -> Answers {
 fn refusals() -> Vec<AuthError> {
     use AuthErrorKind::{
         AlgorithmNotAllowed, AmbiguousKey, CheckUnavailable, CrossSite, Expired, Forbidden,
-        InvalidSignature, KeysUnavailable, MalformedClaims, MalformedCredential, MalformedHeader,
-        MalformedToken, Misconfigured, MissingClaim, MissingCredential, MissingScope,
-        MultipleCredentials, NotYetValid, OversizedCredential, Rejected, RevocationUnavailable,
-        Revoked, SenderConstrained, TooManyRequests, TooOld, UnknownKey, UnsupportedHeader,
-        WrongAudience, WrongClient, WrongIssuer, WrongType, WrongUse,
+        InvalidSignature, KeyAlgorithmMismatch, KeysUnavailable, MalformedClaims,
+        MalformedCredential, MalformedHeader, MalformedToken, Misconfigured, MissingClaim,
+        MissingCredential, MissingScope, MultipleCredentials, NotYetValid, OversizedCredential,
+        Rejected, RevocationUnavailable, Revoked, SenderConstrained, TooManyRequests, TooOld,
+        UnknownKey, UnsupportedHeader, WrongAudience, WrongClient, WrongIssuer, WrongType,
+        WrongUse,
     };
 
     let kinds = [
@@ -111,6 +112,7 @@ fn refusals() -> Vec<AuthError> {
         UnsupportedHeader,
         AlgorithmNotAllowed,
         UnknownKey,
+        KeyAlgorithmMismatch,
         AmbiguousKey,
         InvalidSignature,
         MalformedClaims,

@@ -5,7 +5,7 @@ use http::Uri;
 use serde::Deserialize;
 
 use super::fetch::{Fetch, FetchError, get, is_safe};
-use crate::error::ConfigError;
+use crate::{error::ConfigError, key::without_byte_order_mark};
 
 /// An issuer, and where its metadata may be.
 #[derive(Clone, Debug)]
@@ -75,8 +75,9 @@ impl Issuer {
 
     async fn read<F: Fetch>(&self, client: &F, place: &Uri) -> Result<Uri, FetchError> {
         let response = get(client, place, None).await?;
-        let metadata: Metadata = serde_json::from_slice(response.body())
-            .map_err(|_| FetchError::plain("the metadata is no issuer's metadata"))?;
+        let metadata: Metadata =
+            serde_json::from_slice(without_byte_order_mark(response.body()))
+                .map_err(|_| FetchError::plain("the metadata is no issuer's metadata"))?;
         // RFC 8414 §3.3: identical, or the metadata must not be used.
         if metadata.issuer != self.name {
             return Err(FetchError::plain("the metadata names another issuer"));

@@ -18,7 +18,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-use crate::error::ConfigError;
+use crate::{error::ConfigError, key::without_byte_order_mark};
 
 /// How documents are fetched: the port for an HTTP client of one's own.
 ///
@@ -136,7 +136,7 @@ impl HttpFetch {
         }
         for pem in roots {
             let mut found = 0;
-            for certificate in CertificateDer::pem_slice_iter(pem) {
+            for certificate in CertificateDer::pem_slice_iter(without_byte_order_mark(pem)) {
                 let certificate = certificate.map_err(|_| refuse("not a PEM certificate"))?;
                 store
                     .add(certificate)

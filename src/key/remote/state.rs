@@ -151,7 +151,8 @@ impl Shared {
         if !query.issuer_is_trusted() {
             return KeyLookup::Absent;
         }
-        let kid = self.hasher.hash_one((query.algorithm, query.kid));
+        let named = (query.kid, query.x5t, query.x5t_s256);
+        let kid = self.hasher.hash_one((query.algorithm, named));
         let mut state = self.lock();
         if let Some(retry_at) = state.backing_off(now)
             && !state.in_flight

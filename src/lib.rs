@@ -93,6 +93,7 @@ pub mod secret;
 pub mod session;
 pub mod settings;
 pub mod store;
+mod task;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;

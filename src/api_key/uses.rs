@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    mem,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,6 +17,7 @@ use super::{ApiKeyId, ApiKeyRecord, ApiKeyStore};
 use crate::{
     clock::{Clock, Timestamp},
     event::{AuthEvent, Events},
+    task::{self, Backoff, Task, caught},
 };
 
 /// Notes that keys are in use, each about once a minute.
@@ -40,7 +42,14 @@ impl Uses {
     ) -> Self {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let lost = Arc::default();
-        runtime.spawn(write_down(store, receiver, Arc::clone(&lost)));
+        let writer = Writer {
+            store,
+            queue: receiver,
+            waiting: Vec::new(),
+            lost: Arc::clone(&lost),
+            backoff: Backoff::new(FIRST_PAUSE, LAST_PAUSE),
+        };
+        task::spawn(runtime, writer);
         Self {
             queue,
             noted: Cache::new(NOTED),
@@ -84,26 +93,36 @@ impl Uses {
     }
 }
 
-async fn write_down<S: ApiKeyStore>(
+/// The task that writes uses down.
+struct Writer<S> {
     store: Arc<S>,
-    mut queue: mpsc::Receiver<(ApiKeyId, Timestamp)>,
+    queue: mpsc::Receiver<(ApiKeyId, Timestamp)>,
+    waiting: Vec<(ApiKeyId, Timestamp)>,
     lost: Arc<AtomicU64>,
-) {
-    let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, BATCH).await > 0 {
-        let mut latest = HashMap::new();
-        for (id, at) in waiting.drain(..) {
-            let known = latest.entry(id).or_insert(at);
-            *known = at.max(*known);
-        }
-        let used: Vec<_> = latest.into_iter().collect();
-        // Not tried again: a store that fails is not helped by more, and a minute is not much.
-        if !matches!(
-            time::timeout(PATIENCE, store.touch(&used)).await,
-            Ok(Ok(()))
-        ) {
-            let count = u64::try_from(used.len()).unwrap_or(u64::MAX);
-            lost.fetch_add(count, Ordering::Relaxed);
+    backoff: Backoff,
+}
+
+impl<S: ApiKeyStore> Task for Writer<S> {
+    const NAME: &'static str = "API key uses";
+
+    async fn run(&mut self) {
+        while self.queue.recv_many(&mut self.waiting, BATCH).await > 0 {
+            let mut latest = HashMap::new();
+            for (id, at) in mem::take(&mut self.waiting) {
+                let known = latest.entry(id).or_insert(at);
+                *known = at.max(*known);
+            }
+            let used: Vec<_> = latest.into_iter().collect();
+            let write = caught(Self::NAME, async { self.store.touch(&used).await });
+            match time::timeout(PATIENCE, write).await {
+                Ok(Ok(Ok(()))) => self.backoff.reset(),
+                // Not tried again: a store that fails is not helped by more, and a minute is not much.
+                _ => {
+                    let count = u64::try_from(used.len()).unwrap_or(u64::MAX);
+                    self.lost.fetch_add(count, Ordering::Relaxed);
+                    time::sleep(self.backoff.next()).await;
+                }
+            }
         }
     }
 }
@@ -116,3 +135,5 @@ const NOTED: usize = 20_000;
 const PERIOD: Duration = Duration::from_secs(60);
 /// A store that hangs must not hold up the writing for good.
 const PATIENCE: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(5);

@@ -37,12 +37,15 @@ use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
 use crate::{
     error::{AuthError, AuthErrorKind, StoreErrorKind},
     principal::{Principal, PrincipalKind},
+    task::caught_now,
     token::SessionId,
 };
 
 /// Takes note of what happened.
 pub trait EventSink: Send + Sync + 'static {
     /// Takes note of one event. It is called in the middle of a request, so it must not block.
+    ///
+    /// A panic is caught and logged. It does not change the answer to the request.
     fn record(&self, event: &AuthEvent<'_>);
 
     /// A sink that tells this one, and then the other.
@@ -99,7 +102,8 @@ pub struct Both<A, B>(A, B);
 
 impl<A: EventSink, B: EventSink> EventSink for Both<A, B> {
     fn record(&self, event: &AuthEvent<'_>) {
-        self.0.record(event);
+        // The second sink gets the event also if the first one panics.
+        let _ = caught_now(SINK, || self.0.record(event));
         self.1.record(event);
     }
 }
@@ -355,10 +359,12 @@ impl Events {
     }
 
     /// The event is put together only where somebody listens.
+    ///
+    /// A sink that panics changes neither the answer to a request nor the course of a task.
     #[inline]
     pub(crate) fn tell<'e>(&self, event: impl FnOnce() -> AuthEvent<'e>) {
         if let Some(sink) = &self.0 {
-            sink.record(&event());
+            let _ = caught_now(SINK, || sink.record(&event()));
         }
     }
 
@@ -372,6 +378,8 @@ impl fmt::Debug for Events {
         f.debug_tuple("Events").field(&self.is_heard()).finish()
     }
 }
+
+const SINK: &str = "event sink";
 
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, mem,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +14,12 @@ use quick_cache::sync::Cache;
 use tokio::{runtime, sync::mpsc, time};
 
 use super::SessionStore;
-use crate::{error::ConfigError, principal::Principal, token::SessionId};
+use crate::{
+    error::ConfigError,
+    principal::Principal,
+    task::{self, Backoff, Task, caught},
+    token::SessionId,
+};
 
 /// Notes in the store which refresh tokens have reached their clients. Cheap to clone.
 ///
@@ -71,7 +76,14 @@ impl Confirmations {
             dropped: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         });
-        runtime.spawn(write_down(store, receiver, Arc::clone(&shared)));
+        let writer = Writer {
+            store,
+            queue: receiver,
+            waiting: Vec::new(),
+            shared: Arc::clone(&shared),
+            backoff: Backoff::new(FIRST_PAUSE, LAST_PAUSE),
+        };
+        task::spawn(&runtime, writer);
         Ok(Self {
             queue,
             shared,
@@ -122,7 +134,7 @@ impl Confirmations {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// How often the store failed. The next request with the same token tried again.
+    /// How often the store failed or panicked. The next request with the same token tried again.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.shared.failed.load(Ordering::Relaxed)
@@ -138,24 +150,44 @@ impl fmt::Debug for Confirmations {
     }
 }
 
-async fn write_down(
-    store: impl SessionStore,
-    mut queue: mpsc::Receiver<(SessionId, u64)>,
+/// The task that writes confirmations down.
+struct Writer<S> {
+    store: S,
+    queue: mpsc::Receiver<(SessionId, u64)>,
+    waiting: Vec<(SessionId, u64)>,
     shared: Arc<Shared>,
-) {
-    let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, BATCH).await > 0 {
-        // The latest generation alone can be the live one.
-        let mut latest = HashMap::new();
-        for (session, generation) in waiting.drain(..) {
-            let known = latest.entry(session).or_insert(generation);
-            *known = generation.max(*known);
+    backoff: Backoff,
+}
+
+impl<S: SessionStore> Task for Writer<S> {
+    const NAME: &'static str = "confirmations";
+
+    async fn run(&mut self) {
+        while self.queue.recv_many(&mut self.waiting, BATCH).await > 0 {
+            // The latest generation alone can be the live one.
+            let mut latest = HashMap::new();
+            for (session, generation) in mem::take(&mut self.waiting) {
+                let known = latest.entry(session).or_insert(generation);
+                *known = generation.max(*known);
+            }
+            for (session, generation) in latest {
+                self.write(session, generation).await;
+            }
         }
-        for (session, generation) in latest {
-            let written = time::timeout(LIMIT, store.confirm(session, generation)).await;
-            if !matches!(written, Ok(Ok(()))) {
-                shared.failed.fetch_add(1, Ordering::Relaxed);
-                shared.seen.remove(&session);
+    }
+}
+
+impl<S: SessionStore> Writer<S> {
+    async fn write(&mut self, session: SessionId, generation: u64) {
+        let write = caught(Self::NAME, async {
+            self.store.confirm(session, generation).await
+        });
+        match time::timeout(LIMIT, write).await {
+            Ok(Ok(Ok(()))) => self.backoff.reset(),
+            _ => {
+                self.shared.failed.fetch_add(1, Ordering::Relaxed);
+                self.shared.seen.remove(&session);
+                time::sleep(self.backoff.next()).await;
             }
         }
     }
@@ -167,3 +199,5 @@ const BATCH: usize = 256;
 const SEEN: usize = 20_000;
 /// A store that hangs must not hold up the others for good.
 const LIMIT: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_secs(1);

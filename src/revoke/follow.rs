@@ -1,6 +1,6 @@
 //! The task that keeps a set up to date.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::{
     runtime,
@@ -13,6 +13,7 @@ use crate::{
     clock::{Clock, SystemClock},
     error::{ConfigError, StoreError},
     event::AuthEvent,
+    task::{self as background, Backoff, Task, caught},
 };
 
 /// Ends the task when the last handle of its set is gone.
@@ -46,8 +47,14 @@ impl RevocationSet {
         let runtime = runtime::Handle::try_current()
             .map_err(|_| ConfigError::invalid("follow", "must be called within a tokio runtime"))?;
         let mut set = Self::unloaded(Arc::new(clock));
-        let task = runtime.spawn(run(feed, set.clone()));
-        set.follower = Some(Arc::new(Follower(task.abort_handle())));
+        let follow = Follow {
+            feed,
+            set: set.clone(),
+            backoff: Backoff::new(FIRST_BACKOFF, LAST_BACKOFF),
+            stale: Stale::default(),
+        };
+        let task = background::spawn(&runtime, follow);
+        set.follower = Some(Arc::new(Follower(task)));
         Ok(set)
     }
 
@@ -66,38 +73,48 @@ impl RevocationSet {
     }
 }
 
-async fn run(mut feed: impl Feed, set: RevocationSet) {
-    let mut backoff = FIRST_BACKOFF;
-    let mut stale = Stale::default();
-    loop {
+/// The task that follows a feed.
+struct Follow<F> {
+    feed: F,
+    set: RevocationSet,
+    backoff: Backoff,
+    stale: Stale,
+}
+
+impl<F: Feed> Task for Follow<F> {
+    const NAME: &'static str = "revocation feed";
+
+    async fn run(&mut self) {
+        loop {
+            let Err(error) = self.follow().await;
+            self.stale.lost(&self.set, &error);
+            time::sleep(self.backoff.next()).await;
+        }
+    }
+}
+
+impl<F: Feed> Follow<F> {
+    /// Loads the feed and follows it until it fails.
+    async fn follow(&mut self) -> Result<Infallible, StoreError> {
+        let Self { feed, set, .. } = self;
         // What is revoked while a load goes on, it need not have seen.
         let begun = set.elapsed();
-        let mut outcome = within(LOAD, feed.load(&set)).await;
-        if outcome.is_ok() {
-            set.synced(begun);
-            stale.recovered(&set);
-            backoff = FIRST_BACKOFF;
-            set.expire();
-            let mut expired = time::Instant::now();
-            loop {
-                outcome = within(NEXT, feed.next(&set)).await;
-                if outcome.is_err() {
-                    break;
-                }
-                set.synced(set.elapsed());
-                // A feed that never has to wait must not keep the thread to itself.
-                task::yield_now().await;
-                if expired.elapsed() >= EXPIRE_EVERY {
-                    set.expire();
-                    expired = time::Instant::now();
-                }
+        within(LOAD, async { feed.load(set).await }).await?;
+        set.synced(begun);
+        self.stale.recovered(set);
+        self.backoff.reset();
+        set.expire();
+        let mut expired = time::Instant::now();
+        loop {
+            within(NEXT, async { feed.next(set).await }).await?;
+            set.synced(set.elapsed());
+            // A feed that never has to wait must not keep the thread to itself.
+            task::yield_now().await;
+            if expired.elapsed() >= EXPIRE_EVERY {
+                set.expire();
+                expired = time::Instant::now();
             }
         }
-        if let Err(error) = &outcome {
-            stale.lost(&set, error);
-        }
-        time::sleep(backoff).await;
-        backoff = (backoff * 2).min(LAST_BACKOFF);
     }
 }
 
@@ -121,13 +138,17 @@ impl Stale {
     }
 }
 
-/// A feed that hangs is a feed that failed.
+/// A feed that hangs or panics is a feed that failed.
 async fn within(
     limit: Duration,
     work: impl Future<Output = Result<(), StoreError>>,
 ) -> Result<(), StoreError> {
-    let outcome = time::timeout(limit, work).await;
-    let outcome = outcome.unwrap_or_else(|late| Err(StoreError::unavailable(late)));
+    let work = caught("revocation feed", work);
+    let outcome = match time::timeout(limit, work).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(panicked)) => Err(StoreError::interrupted(panicked)),
+        Err(late) => Err(StoreError::unavailable(late)),
+    };
     #[cfg(feature = "tracing")]
     if let Err(error) = &outcome {
         let cause = std::error::Error::source(error).map(ToString::to_string);

@@ -5,7 +5,7 @@ use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 use super::{GrantSource, Inner, KeptGrants, SessionEvent, Sessions};
 use crate::{
     error::ConfigError,
-    event::EventSink,
+    event::{EventSink, Events},
     issue::TokenIssuer,
     principal::PrincipalKind,
     refresh::{Confirmations, LISTED, RefreshPolicy, RefreshTokens, SessionStore},
@@ -26,7 +26,7 @@ pub struct SessionsBuilder<S, G = KeptGrants> {
     confirmations: Option<Confirmations>,
     grants: G,
     grants_timeout: Duration,
-    events: Option<Arc<dyn EventSink>>,
+    events: Events,
     on_event: Option<EventHook>,
     revocation: Option<RevocationSet>,
 }
@@ -59,7 +59,7 @@ impl<S> SessionsBuilder<S> {
             confirmations: None,
             grants: KeptGrants,
             grants_timeout: Duration::from_secs(2),
-            events: None,
+            events: Events::default(),
             on_event: None,
             revocation: None,
         }
@@ -159,7 +159,7 @@ impl<S, G> SessionsBuilder<S, G> {
 
     /// Who is told what happens to sessions, among everything else.
     pub fn events(mut self, sink: impl EventSink) -> Self {
-        self.events = Some(Arc::new(sink));
+        self.events = Events::to(sink);
         self
     }
 

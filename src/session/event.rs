@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     error::StoreErrorKind,
-    event::{AuthEvent, EventSink},
+    event::AuthEvent,
     principal::PrincipalKind,
     refresh::{Outcome, Reuse, RevokeReason},
     token::SessionId,
@@ -118,9 +118,9 @@ pub enum RevokedScope {
 }
 
 impl SessionEvent {
-    /// The same, for a sink that hears of everything.
-    pub(super) fn tell(&self, sink: &dyn EventSink) {
-        sink.record(&match self {
+    /// The same event for an event sink; `None` if another event reports it.
+    pub(super) fn for_sinks(&self) -> Option<AuthEvent<'_>> {
+        Some(match self {
             Self::Created {
                 session,
                 subject,
@@ -156,7 +156,7 @@ impl SessionEvent {
                 retry_in: *retry_in,
             },
             // The refresh that found out tells it as well.
-            Self::StoreLostWrite { .. } => return,
+            Self::StoreLostWrite { .. } => return None,
             Self::Revoked { scope, .. } => match scope {
                 RevokedScope::Session(session) => AuthEvent::SessionsRevoked {
                     subject: None,
@@ -174,6 +174,6 @@ impl SessionEvent {
                     scope: "all",
                 },
             },
-        });
+        })
     }
 }

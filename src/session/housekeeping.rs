@@ -2,13 +2,15 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::{
-    task::{AbortHandle, JoinSet},
-    time,
-};
+use tokio::{runtime::Handle, task::AbortHandle, time};
 
 use super::{ClaimHook, GrantSource, GuestStore, Guests, SessionEvent, Sessions};
-use crate::{error::StoreError, refresh::SessionStore, secret::random};
+use crate::{
+    error::StoreError,
+    refresh::SessionStore,
+    secret::random,
+    task::{self, Task, caught},
+};
 
 /// Deletes what ended long ago from a store: made by [`Sessions::housekeeping`] and
 /// [`Guests::housekeeping`].
@@ -138,37 +140,19 @@ impl Housekeeping {
     ///
     /// Outside a tokio runtime.
     pub fn spawn(self) -> Housekeeper {
-        let task = tokio::spawn(async move { self.run().await });
-        Housekeeper(task.abort_handle())
-    }
-
-    async fn run(&self) {
-        let mut failures = 0;
-        // Not at once: nodes that are started together would all come at the same moment.
-        time::sleep(self.every.mul_f64(fraction())).await;
-        loop {
-            let rest = match self.run_once().await {
-                Ok(_) => {
-                    failures = 0;
-                    self.every
-                }
-                Err(error) => {
-                    let wait = self.every.min(FIRST_WAIT.saturating_mul(1 << failures));
-                    failures = LAST_DOUBLING.min(failures + 1);
-                    self.failed(&error, wait);
-                    wait
-                }
-            };
-            time::sleep(rest.mul_f64(0.9 + 0.2 * fraction())).await;
-        }
+        Housekeeper(task::spawn(&Handle::current(), self))
     }
 
     /// One job until there is nothing left for it.
     async fn finish(&self, job: &Job) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
-            let rows = time::timeout(PATIENCE, alone(job(self.batch))).await;
-            let rows = rows.unwrap_or_else(|late| Err(StoreError::unavailable(late)))?;
+            let work = caught(Self::NAME, async { job(self.batch).await });
+            let rows = match time::timeout(PATIENCE, work).await {
+                Ok(Ok(outcome)) => outcome?,
+                Ok(Err(panicked)) => return Err(StoreError::interrupted(panicked)),
+                Err(late) => return Err(StoreError::unavailable(late)),
+            };
             deleted += rows;
             // All tables together: so none of them was full.
             if rows < u64::from(self.batch) {
@@ -192,6 +176,31 @@ impl Housekeeping {
     }
 }
 
+impl Task for Housekeeping {
+    const NAME: &'static str = "housekeeping";
+
+    async fn run(&mut self) {
+        let mut failures = 0;
+        // Not at once: nodes that are started together would all come at the same moment.
+        time::sleep(self.every.mul_f64(fraction())).await;
+        loop {
+            let rest = match self.run_once().await {
+                Ok(_) => {
+                    failures = 0;
+                    self.every
+                }
+                Err(error) => {
+                    let wait = self.every.min(FIRST_WAIT.saturating_mul(1 << failures));
+                    failures = LAST_DOUBLING.min(failures + 1);
+                    self.failed(&error, wait);
+                    wait
+                }
+            };
+            time::sleep(rest.mul_f64(0.9 + 0.2 * fraction())).await;
+        }
+    }
+}
+
 impl fmt::Debug for Housekeeping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Housekeeping")
@@ -210,18 +219,6 @@ pub struct Housekeeper(AbortHandle);
 impl Drop for Housekeeper {
     fn drop(&mut self) {
         self.0.abort();
-    }
-}
-
-/// In a task of its own, which goes with this one: a driver that panics must not end the housekeeping
-/// without a word.
-async fn alone(job: Deleted) -> Result<u64, StoreError> {
-    let mut task = JoinSet::new();
-    task.spawn(job);
-    match task.join_next().await {
-        Some(Ok(outcome)) => outcome,
-        Some(Err(panicked)) => Err(StoreError::interrupted(panicked)),
-        None => Ok(0),
     }
 }
 

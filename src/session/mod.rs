@@ -82,7 +82,7 @@ pub use self::{
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
-    event::EventSink,
+    event::Events,
     issue::TokenIssuer,
     principal::PrincipalKind,
     refresh::{
@@ -90,6 +90,7 @@ use crate::{
         SessionRecord, SessionStore,
     },
     revoke::RevocationSet,
+    task::caught_now,
     token::SessionId,
 };
 
@@ -118,7 +119,7 @@ struct Inner<S, G> {
     most: Option<usize>,
     grants: G,
     grants_timeout: Duration,
-    events: Option<Arc<dyn EventSink>>,
+    events: Events,
     on_event: Option<EventHook>,
     /// What the layers of this process ask.
     revocation: Option<RevocationSet>,
@@ -317,11 +318,11 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
     }
 
     fn tell(&self, event: &SessionEvent) {
-        if let Some(sink) = &self.events {
-            event.tell(sink);
+        if let Some(event) = event.for_sinks() {
+            self.events.tell(|| event);
         }
         if let Some(hook) = &self.on_event {
-            hook(event);
+            let _ = caught_now("session event hook", || hook(event));
         }
     }
 }

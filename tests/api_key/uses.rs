@@ -186,3 +186,24 @@ async fn what_becomes_of_keys_is_told() {
     );
     assert!(!format!("{:?}", told.lock().unwrap()).contains(key.id().as_str()));
 }
+
+#[tokio::test]
+async fn q11_uses_are_noted_again_after_a_store_and_a_sink_that_panicked() {
+    let fixture = Fixture::new();
+    let keys = fixture
+        .builder()
+        .events(sink_fn(|_| panic!("the sink")))
+        .build()
+        .unwrap();
+    let (lost, kept) = (issue(&keys).await, issue(&keys).await);
+    ask(&keys, lost.expose()).await.passes("queued");
+    fixture.store.fails(Some(Fault::Panic));
+    settle().await;
+    assert_eq!(keys.lost_uses(), 1);
+    fixture.store.fails(None);
+    ask(&keys, kept.expose()).await.passes("used");
+    while fixture.store.row(kept.id()).last_used_at.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(keys.lost_uses(), 1);
+}

@@ -367,3 +367,24 @@ async fn a_login_that_fails_claims_nothing() {
     assert_eq!(refused.unwrap_err().kind(), SessionErrorKind::Superseded);
     assert!(chat.guests.is_alive(&caller).await.unwrap());
 }
+
+#[tokio::test]
+async fn q11_pending_claims_go_on_after_a_hook_that_panicked() {
+    let chat = Chat::start().await;
+    chat.hook.panics.store(true, Ordering::SeqCst);
+    let link = Link::from_body(chat.caller_of(&chat.guest().await));
+    let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
+    assert_eq!(signed_in.outcome(), LinkOutcome::Pending);
+    let worker = chat.guests.spawn_claim_worker();
+    let asked = chat.hook.asked.load(Ordering::SeqCst);
+    while chat.hook.asked.load(Ordering::SeqCst) < asked + 2 {
+        chat.clock.advance(Duration::from_secs(3600));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    chat.hook.panics.store(false, Ordering::SeqCst);
+    while chat.hook.moved.lock().unwrap().is_empty() {
+        chat.clock.advance(Duration::from_secs(3600));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(worker);
+}

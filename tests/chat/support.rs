@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -67,10 +67,15 @@ pub(crate) struct Chat {
 pub(crate) struct Hook {
     pub(crate) moved: Mutex<Vec<(String, String)>>,
     pub(crate) down: AtomicBool,
+    pub(crate) panics: AtomicBool,
+    /// How often it was asked.
+    pub(crate) asked: AtomicU32,
 }
 
 impl ClaimHook for Hook {
     async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics.load(Ordering::SeqCst), "the hook panics");
         if self.down.load(Ordering::SeqCst) {
             return Err(StoreError::unavailable("the conversations are down"));
         }
@@ -112,7 +117,9 @@ impl Chat {
             .build()
             .unwrap();
         let hook = Arc::new(Hook::default());
-        let guests = Guests::builder(sessions).on_claim(Arc::clone(&hook));
+        let guests = Guests::builder(sessions)
+            .on_claim(Arc::clone(&hook))
+            .claims_every(Duration::from_millis(10));
         let nodes = [(); 2]
             .map(|()| RevocationSet::follow_with_clock(store.feed(), clock.clone()).unwrap());
         for node in &nodes {

@@ -10,7 +10,7 @@ use std::{
 /// do not see each other.
 const ROWS: &[&[&[&str]]] = &[
     &[
-        &["error", "clock"],
+        &["error", "clock", "task"],
         &["secret"],
         &["token"],
         &["claims"],
@@ -180,4 +180,50 @@ fn the_reader_of_paths_sees_every_form() {
         "use crate::a; // crate::b\n#[cfg(test)]\nmod tests;\n#[cfg(test)]\n#[x]\nmod tests {\ncrate::c\n}",
     );
     assert_eq!(named(&stripped).into_iter().collect::<Vec<_>>(), ["a"]);
+}
+
+/// Files that spawn work which ends by itself and whose panic its owner sees.
+const SHORT: &[&str] = &[
+    "api_key/keys.rs",
+    "api_key/lookup.rs",
+    "endpoints/register.rs",
+    "key/remote/builder.rs",
+    "login/change.rs",
+    "login/password/pool.rs",
+    "session/guests/link.rs",
+    "session/guests/pending.rs",
+    "session/mod.rs",
+    "task.rs",
+];
+
+#[test]
+fn q11_every_long_lived_task_goes_through_the_one_helper() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    files(&source, &mut found);
+    let mut spawning = BTreeSet::new();
+    for file in found {
+        let relative = file.strip_prefix(&source).unwrap().to_str().unwrap();
+        let relative = relative.replace('\\', "/");
+        if relative.starts_with("test_util/") || relative.starts_with("store/contract/") {
+            continue;
+        }
+        let text = code(&fs::read_to_string(&file).unwrap());
+        let calls = text.match_indices("spawn").filter(|(at, _)| {
+            let before = text[..*at].trim_end();
+            let direct = ["tokio::", "task::spawn_blocking", "thread::", "."];
+            let helper = before.ends_with(" task::") || before.ends_with("(task::");
+            let helper = helper || before.ends_with("background::");
+            let call = text[*at..]
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .next();
+            let is_call = matches!(call, Some("spawn" | "spawn_blocking" | "spawn_local"));
+            is_call && !helper && direct.iter().any(|end| before.ends_with(end))
+        });
+        if calls.count() > 0 {
+            spawning.insert(relative);
+        }
+    }
+    let short: BTreeSet<_> = SHORT.iter().map(|file| (*file).to_owned()).collect();
+    assert_eq!(spawning, short);
 }

@@ -10,6 +10,7 @@
 
 mod algorithms;
 mod architecture;
+mod background;
 mod builders;
 mod challenges;
 mod claims;

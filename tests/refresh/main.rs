@@ -9,6 +9,7 @@
     reason = "tests fail by panicking"
 )]
 
+mod background;
 mod codec;
 mod confirmations;
 mod crossing;

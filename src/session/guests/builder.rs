@@ -16,6 +16,7 @@ pub struct GuestsBuilder<S, G = KeptGrants, H = NoClaimHook> {
     patience: Duration,
     hook_timeout: Duration,
     link_within: Duration,
+    claims_every: Duration,
 }
 
 impl<S, G> GuestsBuilder<S, G> {
@@ -26,6 +27,7 @@ impl<S, G> GuestsBuilder<S, G> {
             patience: Duration::from_secs(2),
             hook_timeout: Duration::from_secs(20),
             link_within: Duration::from_secs(60 * 60),
+            claims_every: Duration::from_secs(15),
         }
     }
 }
@@ -39,6 +41,7 @@ impl<S, G, H> GuestsBuilder<S, G, H> {
             patience: self.patience,
             hook_timeout: self.hook_timeout,
             link_within: self.link_within,
+            claims_every: self.claims_every,
         }
     }
 
@@ -68,6 +71,13 @@ impl<S, G, H> GuestsBuilder<S, G, H> {
         self
     }
 
+    /// Sets how often [`Guests::spawn_claim_worker`] runs the pending claims, 10 ms to an hour; 15 s by
+    /// default.
+    pub fn claims_every(mut self, interval: Duration) -> Self {
+        self.claims_every = interval;
+        self
+    }
+
     /// The use cases.
     ///
     /// # Errors
@@ -77,6 +87,7 @@ impl<S, G, H> GuestsBuilder<S, G, H> {
         in_range("patience", self.patience, PATIENCE)?;
         in_range("hook_timeout", self.hook_timeout, HOOK_TIMEOUTS)?;
         in_range("link_within", self.link_within, LINK_WITHIN)?;
+        in_range("claims_every", self.claims_every, CLAIMS_EVERY)?;
         Ok(Guests {
             inner: Arc::new(Inner {
                 sessions: self.sessions,
@@ -84,6 +95,7 @@ impl<S, G, H> GuestsBuilder<S, G, H> {
                 patience: self.patience,
                 hook_timeout: self.hook_timeout,
                 link_within: self.link_within,
+                claims_every: self.claims_every,
             }),
         })
     }
@@ -115,5 +127,7 @@ const PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(
 /// Below `FIRST_RETRY`, so that a claim is not told twice at once.
 const HOOK_TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(25);
+const CLAIMS_EVERY: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60 * 60);
 const LINK_WITHIN: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(24 * 60 * 60);

@@ -93,6 +93,7 @@ struct Inner<S, G, H> {
     /// How long a login waits for the hook, which goes on longer by itself.
     patience: Duration,
     hook_timeout: Duration,
+    claims_every: Duration,
     link_within: Duration,
 }
 

@@ -1,14 +1,17 @@
 //! Claims that the application has yet to be told of.
 
-use std::time::Duration;
-
 use tokio::{
+    runtime::Handle,
     task::{AbortHandle, JoinSet},
     time,
 };
 
 use super::{ClaimHook, GrantSource, GuestStore, Guests, SessionError};
-use crate::refresh::SessionStore;
+use crate::{
+    error::StoreError,
+    refresh::SessionStore,
+    task::{self, Task, caught},
+};
 
 /// What came of telling the application once more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,31 +62,29 @@ where
         Ok(retried)
     }
 
-    /// Runs the pending claims every 15 seconds, until the handle is dropped.
+    /// Runs the pending claims every 15 seconds ([`claims_every`]), until the handle is dropped.
+    ///
+    /// A hook or a store that fails or panics is asked again.
+    ///
+    /// [`claims_every`]: super::GuestsBuilder::claims_every
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
     pub fn spawn_claim_worker(&self) -> ClaimWorker {
-        let guests = self.clone();
-        let task = tokio::spawn(async move {
-            loop {
-                // Whatever fails now is due again.
-                let _ = guests.run_pending_claims().await;
-                time::sleep(EVERY).await;
-            }
-        });
-        ClaimWorker(task.abort_handle())
+        ClaimWorker(task::spawn(&Handle::current(), Worker(self.clone())))
     }
 
     /// Tells the application; `false` where it has to be told again.
     pub(super) async fn settle(&self, guest: &str, user: &str) -> bool {
-        let told = self.inner.hook.on_claim(guest, user);
-        let told = time::timeout(self.inner.hook_timeout, told).await;
-        let outcome = match told {
-            Ok(Ok(())) => self.store().settle_claim(guest, user).await.map(drop),
-            Ok(Err(failed)) => Err(failed),
-            Err(late) => Err(crate::error::StoreError::unavailable(late)),
+        let told = caught("claim hook", async {
+            self.inner.hook.on_claim(guest, user).await
+        });
+        let outcome = match time::timeout(self.inner.hook_timeout, told).await {
+            Ok(Ok(Ok(()))) => self.store().settle_claim(guest, user).await.map(drop),
+            Ok(Ok(Err(failed))) => Err(failed),
+            Ok(Err(panicked)) => Err(StoreError::interrupted(panicked)),
+            Err(late) => Err(StoreError::unavailable(late)),
         };
         #[cfg(feature = "tracing")]
         if let Err(error) = &outcome {
@@ -94,5 +95,32 @@ where
     }
 }
 
+/// The task of [`Guests::spawn_claim_worker`].
+struct Worker<S, G, H>(Guests<S, G, H>);
+
+impl<S, G, H> Task for Worker<S, G, H>
+where
+    S: SessionStore + GuestStore,
+    G: GrantSource,
+    H: ClaimHook,
+{
+    const NAME: &'static str = "pending claims";
+
+    async fn run(&mut self) {
+        loop {
+            let work = caught(Self::NAME, self.0.run_pending_claims());
+            // Whatever fails now is due again.
+            match work.await {
+                #[cfg(feature = "tracing")]
+                Ok(Err(error)) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "the pending claims could not be read");
+                }
+                _ => {}
+            }
+            time::sleep(self.0.inner.claims_every).await;
+        }
+    }
+}
+
 const AT_ONCE: u32 = 100;
-const EVERY: Duration = Duration::from_secs(15);

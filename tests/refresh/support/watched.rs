@@ -33,6 +33,7 @@ struct Shared {
     finished: AtomicUsize,
     read_faults: Mutex<VecDeque<Fault>>,
     write_faults: Mutex<VecDeque<Fault>>,
+    confirm_panics: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,11 @@ impl Watched {
     /// What the next writes meet; those after them go well.
     pub(crate) fn fail_writes(&self, faults: &[Fault]) {
         self.shared.write_faults.lock().unwrap().extend(faults);
+    }
+
+    /// So many confirmations panic before they write.
+    pub(crate) fn panic_on_confirm(&self, times: usize) {
+        self.shared.confirm_panics.store(times, Ordering::SeqCst);
     }
 
     pub(crate) fn fail_reads(&self, faults: &[Fault]) {
@@ -148,6 +154,11 @@ impl SessionStore for Watched {
     }
 
     async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
+        let panics = &self.shared.confirm_panics;
+        if panics.load(Ordering::SeqCst) > 0 {
+            panics.fetch_sub(1, Ordering::SeqCst);
+            panic!("the driver has a bug");
+        }
         self.write(self.store.confirm(id, generation)).await
     }
 

@@ -1,0 +1,254 @@
+//! Background tasks that survive a panic in application code.
+//!
+//! Every long-lived task of the crate is a [`Task`], started by [`spawn`]. A task calls application
+//! code (a feed, a store, a hook) through [`caught`] or [`caught_now`], so that a panic there is an
+//! error like any other. A panic elsewhere in the task ends one run of it. The next run begins after a
+//! pause.
+//!
+//! A panic is reported by its task's own event or counter and by one log line at error level. The log
+//! line names the task. It has no text from the panic, which may hold a secret.
+
+use std::{
+    any::Any,
+    error::Error,
+    fmt,
+    future::Future,
+    mem,
+    panic::{self, AssertUnwindSafe},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    task::AbortHandle,
+    time::{self, Instant},
+};
+
+/// Work that goes on for as long as its owner lives.
+pub(crate) trait Task: Send + 'static {
+    /// The name in the log.
+    const NAME: &'static str;
+
+    /// Works until nothing is left to do. It is called again after a panic.
+    fn run(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Starts a task, which ends when its [`run`](Task::run) returns or when it is aborted.
+pub(crate) fn spawn<T: Task>(runtime: &Handle, mut task: T) -> AbortHandle {
+    let supervised = async move {
+        let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
+        loop {
+            let begun = Instant::now();
+            match caught(T::NAME, task.run()).await {
+                Ok(()) => return,
+                Err(Panicked) => {
+                    if begun.elapsed() > LAST_PAUSE {
+                        backoff.reset();
+                    }
+                    time::sleep(backoff.next()).await;
+                }
+            }
+        }
+    };
+    runtime.spawn(supervised).abort_handle()
+}
+
+/// Application code panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Panicked;
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("application code panicked")
+    }
+}
+
+impl Error for Panicked {}
+
+/// Calls application code and returns its panic as an error.
+///
+/// `name` is what the log calls it.
+#[inline]
+pub(crate) fn caught_now<T>(name: &'static str, work: impl FnOnce() -> T) -> Result<T, Panicked> {
+    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| report(name, payload))
+}
+
+/// Returns a future of application code whose panics are errors, also those of its destructor.
+pub(crate) fn caught<F: Future>(name: &'static str, work: F) -> Caught<F> {
+    Caught {
+        name,
+        work: Some(Box::pin(work)),
+    }
+}
+
+/// A future whose panics are errors; made by [`caught`].
+pub(crate) struct Caught<F> {
+    name: &'static str,
+    work: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let name = self.name;
+        let Some(work) = self.work.as_mut() else {
+            return Poll::Pending;
+        };
+        let polled = match caught_now(name, || work.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(panicked) => Err(panicked),
+        };
+        self.forget();
+        Poll::Ready(polled)
+    }
+}
+
+impl<F> Caught<F> {
+    fn forget(&mut self) {
+        let work = self.work.take();
+        let _ = caught_now(self.name, || drop(work));
+    }
+}
+
+impl<F> Drop for Caught<F> {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
+/// Pauses that double from the first to the last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    first: Duration,
+    next: Duration,
+    last: Duration,
+}
+
+impl Backoff {
+    pub(crate) const fn new(first: Duration, last: Duration) -> Self {
+        Self {
+            first,
+            next: first,
+            last,
+        }
+    }
+
+    /// Returns the pause after this failure.
+    pub(crate) fn next(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = self.last.min(pause.saturating_mul(2));
+        pause
+    }
+
+    /// Begins with the first pause again.
+    pub(crate) fn reset(&mut self) {
+        self.next = self.first;
+    }
+}
+
+#[cold]
+fn report(name: &'static str, payload: Box<dyn Any + Send>) -> Panicked {
+    // Dropped only if that cannot panic again.
+    if !payload.is::<&str>() && !payload.is::<String>() {
+        mem::forget(payload);
+    }
+    #[cfg(feature = "tracing")]
+    tracing::error!(task = name, "{Panicked}");
+    #[cfg(not(feature = "tracing"))]
+    let _ = name;
+    Panicked
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::panic_any,
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    struct Fragile {
+        runs: Arc<AtomicU32>,
+        items: mpsc::Receiver<u32>,
+        sum: mpsc::Sender<u32>,
+    }
+
+    impl Task for Fragile {
+        const NAME: &'static str = "fragile";
+
+        async fn run(&mut self) {
+            self.runs.fetch_add(1, Ordering::Relaxed);
+            while let Some(item) = self.items.recv().await {
+                assert_ne!(item, 2, "on purpose");
+                self.sum.send(item).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn q11_a_task_that_panics_goes_on_with_the_state_that_it_has() {
+        let (send, items) = mpsc::channel(8);
+        let (sum, mut received) = mpsc::channel(8);
+        let runs = Arc::new(AtomicU32::new(0));
+        let fragile = Fragile {
+            runs: Arc::clone(&runs),
+            items,
+            sum,
+        };
+        spawn(&Handle::current(), fragile);
+        for item in [1, 2, 3, 2, 4] {
+            send.send(item).await.unwrap();
+        }
+        drop(send);
+        for expected in [1, 3, 4] {
+            assert_eq!(received.recv().await, Some(expected));
+        }
+        // It ends where its work ends.
+        assert_eq!(received.recv().await, None);
+        assert_eq!(runs.load(Ordering::Relaxed), 3);
+    }
+
+    struct Loud;
+
+    impl Drop for Loud {
+        fn drop(&mut self) {
+            panic!("on purpose");
+        }
+    }
+
+    #[tokio::test]
+    async fn q11_a_destructor_and_a_payload_that_panic_are_caught_too() {
+        let loud = Loud;
+        let done = caught("test", async move {
+            let _loud = &loud;
+        });
+        assert_eq!(done.await, Err(Panicked));
+        let loud = Loud;
+        drop(caught("test", async move { drop(loud) }));
+        let payload = caught_now("test", || panic_any(Loud));
+        assert_eq!(payload, Err::<(), _>(Panicked));
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_last() {
+        let seconds = Duration::from_secs;
+        let mut backoff = Backoff::new(seconds(1), seconds(5));
+        let pauses: Vec<_> = (0..4).map(|_| backoff.next().as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 5]);
+        backoff.reset();
+        assert_eq!(backoff.next(), seconds(1));
+    }
+}

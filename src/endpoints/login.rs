@@ -92,7 +92,8 @@ where
         let (identifier, password) = credentials(fields, &["username", "email"])?;
         let password = long_enough(password)?;
         self.strangers.take(parts)?;
-        let hash = self.login.hasher().hash(&password).await?;
+        let client = self.clients.of(RequestHead::of_parts(parts));
+        let hash = self.login.hash_new(&password, client).await?;
         let account = self.keep_account(parts, fields, identifier, hash.clone());
         let (subject, epoch) = account.await?;
         let mut start = self.start(parts, fields, &subject).amr(["pwd"]);

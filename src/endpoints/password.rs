@@ -11,6 +11,7 @@ use super::{
     service::Inner,
 };
 use crate::{
+    head::RequestHead,
     login::{Password, PasswordChange, ThrottleStore, UserStore},
     refresh::SessionStore,
     session::GrantSource,
@@ -28,9 +29,10 @@ where
         let old = password(fields, "current_password")?;
         let new = long_enough(password(fields, "new_password")?)?;
         // Whoever knew the old password is out; the one who changed it goes on, under a new session.
+        let client = self.clients.of(RequestHead::of_parts(parts));
         let (epoch, device) = match self
             .login
-            .change_password(&self.sessions, caller.subject(), &old, &new)
+            .change_password(&self.sessions, caller.subject(), &old, &new, client)
             .await
         {
             PasswordChange::Changed {

@@ -8,8 +8,8 @@ use crate::{
     error::{StoreError, StoreErrorKind},
     event::AuthEvent,
     login::{
-        AttemptOutcome, Login, Password, PasswordHash, ThrottleStore, User, UserStore,
-        password::Place,
+        AttemptOutcome, Login, Network, Password, PasswordHash, ThrottleStore, User, UserStore,
+        password::{Caller, Place},
         use_case::{Stopped, note_store},
     },
     refresh::{RevokeReason, SessionStore},
@@ -54,6 +54,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// # Examples
     ///
     /// ```
+    /// # use std::net::IpAddr;
     /// # use tower_jwt_auth::{
     /// #     login::{Login, MemoryThrottle, Password, PasswordChange, UserStore},
     /// #     refresh::SessionStore,
@@ -61,11 +62,11 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// # };
     /// async fn change<U: UserStore, S: SessionStore>(
     ///     (login, sessions): (&Login<U, MemoryThrottle>, &Sessions<S>),
-    ///     caller: &Session,
+    ///     (caller, client): (&Session, Option<IpAddr>),
     ///     (old, new): (&Password, &Password),
     /// ) -> Result<TokenPair, Box<dyn std::error::Error>> {
     ///     let subject = caller.subject();
-    ///     match login.change_password(sessions, subject, old, new).await {
+    ///     match login.change_password(sessions, subject, old, new, client).await {
     ///         // Whoever asked goes on under a new session.
     ///         PasswordChange::Changed { epoch, .. } => {
     ///             Ok(sessions.start(SessionStart::new(subject).epoch(epoch)).await?)
@@ -88,6 +89,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// for each subject, by the same rule as at the login and apart from it, so that this holds up
     /// nobody who signs in.
     ///
+    /// `network` is the one that the request comes from, under the rule of
+    /// [`Attempt::from`](crate::login::Attempt::from). One network takes at most half of the hashing pool.
+    ///
     /// Two changes at once do not overwrite each other: the second one's old password is no longer
     /// the right one.
     ///
@@ -105,13 +109,16 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         subject: &str,
         old: &Password,
         new: &Password,
+        network: impl Into<Network>,
     ) -> PasswordChange {
-        match self.try_change(sessions, subject, old, new).await {
+        let network = network.into();
+        let change = self.try_change(sessions, subject, old, new, network);
+        match change.await {
             Ok(Some(changed)) => changed,
             Ok(None) => PasswordChange::Refused,
             Err(Stopped::Wait(wait)) => {
                 let retry_after = wait.max(SECOND);
-                let network = None;
+                let network = network.address();
                 let throttled = || AuthEvent::LoginThrottled {
                     retry_after,
                     network,
@@ -135,11 +142,14 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         subject: &str,
         old: &Password,
         new: &Password,
+        network: Network,
     ) -> Result<Option<PasswordChange>, Stopped> {
         let inner = self.inner();
-        let mut admission = inner.turnstile.admit_change(subject).await?;
-        let place = admission.take_place();
-        let changed = self.replace(sessions, place, subject, old, new).await;
+        inner.note_network(network);
+        let mut admission = inner.turnstile.admit_change(subject, network).await?;
+        let (caller, place) = (admission.caller(), admission.take_place());
+        let changed = self.replace(sessions, (caller, place), subject, old, new);
+        let changed = changed.await;
         let outcome = match changed {
             Ok(Some(_)) => AttemptOutcome::Succeeded,
             Ok(None) => AttemptOutcome::Failed,
@@ -150,7 +160,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             inner.events.tell(|| AuthEvent::LoginFailed {
                 subject: Some(subject),
                 reason: "wrong_password",
-                network: None,
+                network: network.address(),
             });
         }
         changed
@@ -159,7 +169,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     async fn replace<S: SessionStore, G: GrantSource>(
         &self,
         sessions: &Sessions<S, G>,
-        mut place: Option<Place>,
+        (caller, mut place): (Caller, Option<Place>),
         subject: &str,
         old: &Password,
         new: &Password,
@@ -169,7 +179,8 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         // Once more where a login has just upgraded the hash of the same password.
         for _ in 0..2 {
             let user = inner.users.find_by_subject(subject).await?;
-            let verified = inner.verify(place.take(), old, user.as_ref()).await?;
+            let verified = inner.verify(place.take(), caller, old, user.as_ref());
+            let verified = verified.await?;
             let Some(user) = user.filter(|user| verified.matches && !user.disabled) else {
                 return Ok(None);
             };
@@ -178,7 +189,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             };
             let hash = match replacement.take() {
                 Some(hash) => hash,
-                None => inner.hasher.hash(new).await?,
+                None => inner.hasher.hash_for(caller, new).await?,
             };
             // Whether the sessions can be ended is better known before than after.
             let _ = sessions.epoch(subject).await.map_err(unavailable)?;

@@ -15,9 +15,10 @@ use crate::{
     event::{AuthEvent, Events},
     login::{
         Accepted, Attempt, AttemptOutcome, DeviceTokens, Identifier, LoginBuilder, LoginOutcome,
-        Password, PasswordError, PasswordHasher, ThrottleStore, User, UserStore, Verification,
+        Network, Password, PasswordError, PasswordHash, PasswordHasher, ThrottleStore, User,
+        UserStore, Verification,
         device::TrustedDevice,
-        password::Place,
+        password::{Caller, Place},
         throttle::{Admission, Denied, Turnstile},
     },
     secret::{Secret, SecretKey},
@@ -131,6 +132,33 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         self.inner.devices.mint(user, now)
     }
 
+    /// Hashes the password of somebody new, in the share that this network has of the hashing pool.
+    ///
+    /// # Errors
+    ///
+    /// As [`PasswordHasher::hash`].
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime with time.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`PasswordHasher::hash`].
+    pub async fn hash_new(
+        &self,
+        new: &Password,
+        network: impl Into<Network>,
+    ) -> Result<PasswordHash, PasswordError> {
+        let network = network.into();
+        self.inner.note_network(network);
+        let caller = Caller {
+            network,
+            is_known: false,
+        };
+        self.inner.hasher.hash_for(caller, new).await
+    }
+
     /// The users.
     #[must_use]
     pub fn users(&self) -> &U {
@@ -169,6 +197,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
     async fn attempt(&self, attempt: &Attempt) -> Result<LoginOutcome, Stopped> {
         let now = Timestamp::from(self.clock.now());
         let network = attempt.network.address();
+        self.note_network(attempt.network);
         let Attempt {
             identifier,
             password,
@@ -192,8 +221,9 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             }
         };
 
-        let place = admission.take_place();
-        let verified = match self.verify(place, password, user.as_ref()).await {
+        let (caller, place) = (admission.caller(), admission.take_place());
+        let verified = self.verify(place, caller, password, user.as_ref());
+        let verified = match verified.await {
             Ok(verified) => verified,
             Err(stopped) => {
                 self.give_back(admission, identifier).await;
@@ -234,7 +264,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         self.events
             .tell(|| AuthEvent::LoginSucceeded { subject, network });
         if verified.outdated {
-            self.upgrade(&mut user, password).await;
+            self.upgrade(&mut user, password, caller).await;
         }
         Ok(LoginOutcome::Accepted(Accepted {
             device: self.devices.mint(&user, now),
@@ -254,9 +284,13 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         };
         let hash = |user: &User| user.password.as_ref().map(|hash| hash.expose().to_owned());
         // Another login may have upgraded the hash of the same password.
+        let caller = Caller {
+            network: attempt.network,
+            is_known: true,
+        };
         let unchanged = hash(&found) == hash(&accepted.user)
             || self
-                .verify(None, &attempt.password, Some(&found))
+                .verify(None, caller, &attempt.password, Some(&found))
                 .await?
                 .matches;
         let now = Timestamp::from(self.clock.now());
@@ -270,9 +304,6 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
     }
 
     async fn admit(&self, attempt: &Attempt) -> Result<Admission, Stopped> {
-        if attempt.network.is_unknown() && !self.warned.swap(true, Ordering::Relaxed) {
-            note_unknown_network();
-        }
         Ok(self
             .turnstile
             .admit(&attempt.identifier, attempt.network)
@@ -288,7 +319,8 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         let user = self.users.find(&attempt.identifier).await?;
         let theirs = user.as_ref().is_some_and(|user| device.belongs_to(user));
         let admission = if theirs {
-            self.turnstile.admit_device(device.nonce()).await?
+            let network = attempt.network;
+            self.turnstile.admit_device(device.nonce(), network).await?
         } else {
             self.admit(attempt).await?
         };
@@ -298,9 +330,14 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
     pub(super) async fn verify(
         &self,
         place: Option<Place>,
+        caller: Caller,
         password: &Password,
         user: Option<&User>,
     ) -> Result<Verified, Stopped> {
+        let place = match place {
+            Some(place) => place,
+            None => self.hasher.place(caller)?,
+        };
         let stored = user.and_then(|user| user.password.as_ref());
         let verification = self.hasher.verify_at(place, password, stored).await?;
         Ok(Verified {
@@ -310,11 +347,11 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         })
     }
 
-    async fn upgrade(&self, user: &mut User, password: &Password) {
+    async fn upgrade(&self, user: &mut User, password: &Password, caller: Caller) {
         let Some(old) = &user.password else {
             return;
         };
-        let Ok(new) = self.hasher.hash(password).await else {
+        let Ok(new) = self.hasher.hash_for(caller, password).await else {
             return;
         };
         let subject = &*user.subject;
@@ -326,6 +363,13 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             // It was changed meanwhile.
             Ok(false) => {}
             Err(error) => note_store(&error),
+        }
+    }
+
+    /// Warns once that no network is known.
+    pub(super) fn note_network(&self, network: Network) {
+        if network.is_unknown() && !self.warned.swap(true, Ordering::Relaxed) {
+            note_unknown_network();
         }
     }
 
@@ -401,8 +445,9 @@ pub(super) fn note_store(error: &StoreError) {
 fn note_unknown_network() {
     #[cfg(feature = "tracing")]
     tracing::warn!(
-        "the network of a login is not known: all networks share one counter for each name, and \
-         whoever guesses at a name keeps its owner waiting on devices that are not trusted"
+        "the network of a login is not known: all networks share one counter for each name, so that \
+         guesses at a name keep its owner waiting on devices that are not known, and one network can \
+         take all of the hashing pool"
     );
 }
 

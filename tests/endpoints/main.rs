@@ -15,6 +15,7 @@ mod cookies;
 mod devices;
 mod events;
 mod flaky;
+mod floods;
 mod guests;
 mod logout;
 mod origins;

@@ -38,7 +38,9 @@ async fn the_new_password_signs_in_and_the_old_one_does_not() {
     let fixture = Fixture::new().await;
     let (login, sessions) = (fixture.login(), sessions());
     let (old, new) = (password("right"), password("newer"));
-    let changed = login.change_password(&sessions, "user-1", &old, &new).await;
+    let changed = login
+        .change_password(&sessions, "user-1", &old, &new, None)
+        .await;
     assert!(is_changed(&changed), "{changed:?}");
     let outcome = login.attempt(&attempt("ada", "newer")).await;
     assert!(matches!(outcome, LoginOutcome::Accepted(_)));
@@ -50,7 +52,7 @@ async fn the_new_password_signs_in_and_the_old_one_does_not() {
         "nobody else's"
     );
     let again = login
-        .change_password(&sessions, "user-1", &old, &password("third"))
+        .change_password(&sessions, "user-1", &old, &password("third"), None)
         .await;
     assert!(matches!(again, PasswordChange::Refused), "{again:?}");
 }
@@ -63,13 +65,13 @@ async fn u5_guessing_the_old_password_is_throttled_apart_from_the_login() {
     let new = password("newer");
     for _ in 0..5 {
         let guess = login
-            .change_password(&sessions, "user-1", &password("wrong"), &new)
+            .change_password(&sessions, "user-1", &password("wrong"), &new, None)
             .await;
         assert!(matches!(guess, PasswordChange::Refused), "{guess:?}");
     }
     let right = password("right");
     let waiting = login
-        .change_password(&sessions, "user-1", &right, &new)
+        .change_password(&sessions, "user-1", &right, &new, None)
         .await;
     let PasswordChange::Wait { retry_after } = waiting else {
         panic!("{waiting:?}");
@@ -78,12 +80,12 @@ async fn u5_guessing_the_old_password_is_throttled_apart_from_the_login() {
     let outcome = login.attempt(&attempt("ada", "right")).await;
     assert!(matches!(outcome, LoginOutcome::Accepted(_)));
     let other = login
-        .change_password(&sessions, "user-2", &right, &new)
+        .change_password(&sessions, "user-2", &right, &new, None)
         .await;
     assert!(is_changed(&other), "{other:?}");
     fixture.advance(1);
     let changed = login
-        .change_password(&sessions, "user-1", &right, &new)
+        .change_password(&sessions, "user-1", &right, &new, None)
         .await;
     assert!(is_changed(&changed), "{changed:?}");
 }
@@ -98,14 +100,18 @@ async fn nobody_and_the_disabled_change_nothing() {
     fixture.users.put("eve", disabled);
     fixture.users.put("key", User::new("user-4"));
     for subject in ["user-3", "user-4", "nobody"] {
-        let changed = login.change_password(&sessions, subject, &old, &new).await;
+        let changed = login
+            .change_password(&sessions, subject, &old, &new, None)
+            .await;
         assert!(
             matches!(changed, PasswordChange::Refused),
             "{subject} {changed:?}"
         );
     }
     fixture.users.down.store(true, Ordering::Relaxed);
-    let changed = login.change_password(&sessions, "user-1", &old, &new).await;
+    let changed = login
+        .change_password(&sessions, "user-1", &old, &new, None)
+        .await;
     assert!(
         matches!(changed, PasswordChange::Unavailable),
         "{changed:?}"
@@ -126,8 +132,8 @@ async fn one_of_two_changes_at_once_wins() {
         let login = login.hasher(hasher.clone()).build();
         let (right, one, two) = (password("right"), password("one"), password("two"));
         let changes = tokio::join!(
-            login.change_password(&sessions, "user-1", &right, &one),
-            login.change_password(&sessions, "user-1", &right, &two),
+            login.change_password(&sessions, "user-1", &right, &one, None),
+            login.change_password(&sessions, "user-1", &right, &two, None),
         );
         let winner = match changes {
             (PasswordChange::Changed { .. }, PasswordChange::Refused) => "one",
@@ -148,14 +154,16 @@ async fn every_session_ends_with_the_old_password() {
     let old = sessions.start(start()).await.unwrap();
     let bob = sessions.start(SessionStart::new("user-2")).await.unwrap();
     let (right, new) = (password("right"), password("newer"));
-    let refused = login.change_password(&sessions, "user-1", &new, &new).await;
+    let refused = login
+        .change_password(&sessions, "user-1", &new, &new, None)
+        .await;
     assert!(matches!(refused, PasswordChange::Refused), "{refused:?}");
     let old = sessions
         .refresh(old.refresh_token().expose())
         .await
         .unwrap();
     let changed = login
-        .change_password(&sessions, "user-1", &right, &new)
+        .change_password(&sessions, "user-1", &right, &new, None)
         .await;
     let PasswordChange::Changed { epoch, .. } = changed else {
         panic!("{changed:?}");
@@ -217,7 +225,7 @@ async fn a_hash_that_is_upgraded_meanwhile_is_no_wrong_password() {
         .hasher(hasher)
         .build();
     let changed = login
-        .change_password(&sessions, "user-1", &right, &password("newer"))
+        .change_password(&sessions, "user-1", &right, &password("newer"), None)
         .await;
     assert!(is_changed(&changed), "{changed:?}");
     let outcome = login.attempt(&attempt("ada", "newer")).await;
@@ -229,7 +237,9 @@ async fn u14_the_device_token_of_a_changed_password_is_printed_nowhere() {
     let fixture = Fixture::new().await;
     let (login, sessions) = (fixture.login(), sessions());
     let (old, new) = (password("right"), password("newer"));
-    let changed = login.change_password(&sessions, "user-1", &old, &new).await;
+    let changed = login
+        .change_password(&sessions, "user-1", &old, &new, None)
+        .await;
     let printed = format!("{changed:?}");
     let PasswordChange::Changed { device_token, .. } = changed else {
         panic!("{printed}");

@@ -101,7 +101,8 @@ async fn u8_a_full_pool_refuses_before_any_counter_is_asked() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn u4_a_crowd_of_one_name_does_not_fill_the_pool() {
     let fixture = Fixture::new().await;
-    let hasher = cheap().queue(4).build().unwrap();
+    // Half of the places are for one network, and a quarter of these for its known devices.
+    let hasher = cheap().queue(14).build().unwrap();
     let store = Counted::new(&fixture);
     let builder = store.builder(&fixture).hasher(hasher);
     let login = builder.patience(Duration::from_secs(60)).build();

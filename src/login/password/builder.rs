@@ -66,7 +66,10 @@ impl PasswordHasherBuilder {
         self
     }
 
-    /// How many may wait for their turn: 64 by default. Others are told at once to come back.
+    /// Sets how many may wait for their turn: 64 by default. Further ones are refused immediately.
+    ///
+    /// Of all places, at work and waiting, one network takes at most half. A quarter is for devices and
+    /// sessions that are known. Neither rule applies to callers whose network is not known.
     pub fn queue(mut self, waiting: usize) -> Self {
         self.queue = waiting;
         self

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     Argon2Cost, Password, PasswordHash, PasswordHasherBuilder,
     pepper::Peppers,
-    pool::{Place, Pool},
+    pool::{Caller, Place, Pool},
     stored::{self, ReadHash},
 };
 
@@ -92,9 +92,19 @@ impl PasswordHasher {
     /// Dropping the future gives a place in the queue back at once, and a place at work when the work
     /// is done.
     pub async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordError> {
+        self.hash_for(Caller::UNKNOWN, password).await
+    }
+
+    /// As [`hash`](Self::hash), in the share of this caller.
+    pub(in crate::login) async fn hash_for(
+        &self,
+        caller: Caller,
+        password: &Password,
+    ) -> Result<PasswordHash, PasswordError> {
+        let place = self.place(caller)?;
         let (inner, password) = (Arc::clone(&self.inner), password.clone());
         let work = move || stored::make(&password, inner.cost, inner.peppers.current());
-        self.inner.pool.run(None, work).await?
+        self.inner.pool.run(place, work).await?
     }
 
     /// Compares a password with what is stored; with nothing stored, takes the same time and says no.
@@ -119,21 +129,22 @@ impl PasswordHasher {
         stored: Option<&PasswordHash>,
     ) -> Result<Verification, PasswordError> {
         let stored = stored.map(ReadHash::parse).transpose()?;
+        let place = self.place(Caller::UNKNOWN)?;
         let (inner, password) = (Arc::clone(&self.inner), password.clone());
         let work = move || inner.compare(&password, stored.as_ref());
-        self.inner.pool.run(None, work).await?
+        self.inner.pool.run(place, work).await?
     }
 
     /// A place for [`verify_at`](Self::verify_at), where one is free.
-    pub(in crate::login) fn place(&self) -> Result<Place, PasswordError> {
-        self.inner.pool.enter()
+    pub(in crate::login) fn place(&self, caller: Caller) -> Result<Place, PasswordError> {
+        self.inner.pool.enter(caller)
     }
 
-    /// Compares a password at this place, or else at one of its own; a hash that cannot be used is
+    /// Compares a password at this place; a hash that cannot be used is
     /// `None`, after as long as any other.
     pub(in crate::login) async fn verify_at(
         &self,
-        place: Option<Place>,
+        place: Place,
         password: &Password,
         stored: Option<&PasswordHash>,
     ) -> Result<Option<Verification>, PasswordError> {

@@ -8,7 +8,7 @@ mod pepper;
 mod pool;
 mod stored;
 
-pub(super) use self::pool::Place;
+pub(super) use self::pool::{Caller, Place};
 pub use self::{
     builder::PasswordHasherBuilder,
     cost::Argon2Cost,

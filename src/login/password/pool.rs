@@ -1,6 +1,12 @@
 //! Where hashing happens: never on the threads that serve requests, and only so much at a time.
 
-use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -8,56 +14,188 @@ use tokio::{
 };
 
 use super::PasswordError;
+use crate::login::Network;
 
-/// A bound on how much is hashed at once and on how many wait for it.
+/// A bound on how much is hashed at once and on how many wait for it, for all callers and for those of
+/// one network.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
-    /// Those who hash and those who wait.
-    admitted: Arc<Semaphore>,
-    /// Those who hash.
-    permits: Arc<Semaphore>,
+    all: Arc<Hall>,
+    networks: Arc<Networks>,
+    work: usize,
+    places: usize,
     wait: Duration,
+}
+
+/// The caller that a password is hashed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::login) struct Caller {
+    pub(in crate::login) network: Network,
+    /// A device that signed in before, or a session. Callers without either leave a quarter of the
+    /// places to these, so that no flood keeps them out.
+    pub(in crate::login) is_known: bool,
+}
+
+impl Caller {
+    pub(in crate::login) const UNKNOWN: Self = Self {
+        network: Network::UNKNOWN,
+        is_known: false,
+    };
+}
+
+/// Places and the work at them: the whole pool, or the share of a network.
+#[derive(Debug)]
+struct Hall {
+    /// Those who hash and those who wait.
+    places: Arc<Semaphore>,
+    places_of_strangers: Arc<Semaphore>,
+    /// Those who hash.
+    work: Arc<Semaphore>,
+    /// Strangers who hash or are next, so that few of them stand before a known caller.
+    work_of_strangers: Arc<Semaphore>,
+}
+
+impl Hall {
+    fn new(work: usize, places: usize) -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self {
+            places: semaphore(places),
+            places_of_strangers: semaphore(places - places / 4),
+            work: semaphore(work),
+            work_of_strangers: semaphore(work),
+        }
+    }
+
+    fn lines(&self, caller: Caller) -> impl Iterator<Item = &Arc<Semaphore>> {
+        let strangers = (!caller.is_known).then_some(&self.work_of_strangers);
+        strangers.into_iter().chain([&self.work])
+    }
+
+    fn enter(&self, caller: Caller, permits: &mut Vec<OwnedSemaphorePermit>) -> Option<()> {
+        let strangers = (!caller.is_known).then_some(&self.places_of_strangers);
+        for places in strangers.into_iter().chain([&self.places]) {
+            permits.push(Arc::clone(places).try_acquire_owned().ok()?);
+        }
+        Some(())
+    }
+}
+
+/// The shares of the networks that callers come from. One is there while it is used.
+#[derive(Debug, Default)]
+struct Networks {
+    shares: Mutex<HashMap<Network, (usize, Arc<Hall>)>>,
+}
+
+impl Networks {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Network, (usize, Arc<Hall>)>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The share of a network.
+#[derive(Debug)]
+struct Share {
+    networks: Arc<Networks>,
+    network: Network,
+    hall: Arc<Hall>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut shares = self.networks.lock();
+        if let Some((users, _)) = shares.get_mut(&self.network) {
+            *users -= 1;
+            if *users == 0 {
+                shares.remove(&self.network);
+            }
+        }
+    }
 }
 
 /// A place among those who hash or wait for it.
 #[derive(Debug)]
 pub(in crate::login) struct Place {
-    _permit: OwnedSemaphorePermit,
+    caller: Caller,
+    _permits: Vec<OwnedSemaphorePermit>,
+    share: Option<Share>,
 }
 
 impl Pool {
     pub(super) fn new(permits: NonZeroUsize, queue: usize, wait: Duration) -> Self {
         let most = Semaphore::MAX_PERMITS;
-        let permits = permits.get().min(most);
+        let work = permits.get().min(most);
+        let places = work.saturating_add(queue).min(most);
         Self {
-            admitted: Arc::new(Semaphore::new(permits.saturating_add(queue).min(most))),
-            permits: Arc::new(Semaphore::new(permits)),
+            all: Arc::new(Hall::new(work, places)),
+            networks: Arc::default(),
+            work,
+            places,
             wait,
         }
     }
 
     /// Takes a place, where one is free: what comes before the work need not be done in vain.
-    pub(super) fn enter(&self) -> Result<Place, PasswordError> {
-        let permit = Arc::clone(&self.admitted).try_acquire_owned();
-        let permit = permit.map_err(|_| self.busy())?;
-        Ok(Place { _permit: permit })
+    pub(super) fn enter(&self, caller: Caller) -> Result<Place, PasswordError> {
+        let share = self.share(caller.network);
+        let mut permits = Vec::with_capacity(4);
+        let entered = match &share {
+            Some(share) => share.hall.enter(caller, &mut permits),
+            None => Some(()),
+        };
+        let entered = entered.and_then(|()| self.all.enter(caller, &mut permits));
+        entered.ok_or_else(|| self.busy())?;
+        Ok(Place {
+            caller,
+            _permits: permits,
+            share,
+        })
     }
 
-    /// Does the work on a thread of its own, at this place or else at one of its own.
+    /// Half of everything, at least one of each. Without an address there is no share: it would be one
+    /// for all networks.
+    fn share(&self, network: Network) -> Option<Share> {
+        if network.is_unknown() {
+            return None;
+        }
+        let mut shares = self.networks.lock();
+        let half = |of: usize| (of / 2).max(1);
+        let (users, hall) = shares.entry(network).or_insert_with(|| {
+            let hall = Hall::new(half(self.work), half(self.places));
+            (0, Arc::new(hall))
+        });
+        *users += 1;
+        let hall = Arc::clone(hall);
+        drop(shares);
+        Some(Share {
+            networks: Arc::clone(&self.networks),
+            network,
+            hall,
+        })
+    }
+
+    /// Waits for its turn: in the network first, so that few of one network stand before the others.
+    async fn turn(&self, place: &Place) -> Option<Vec<OwnedSemaphorePermit>> {
+        let mut permits = Vec::with_capacity(4);
+        let share = place.share.iter().map(|share| &*share.hall);
+        for hall in share.chain([&*self.all]) {
+            for line in hall.lines(place.caller) {
+                permits.push(Arc::clone(line).acquire_owned().await.ok()?);
+            }
+        }
+        Some(permits)
+    }
+
+    /// Does the work at this place, on a separate thread.
     ///
     /// A caller who hangs up while waiting frees the place at once; one who hangs up during the work
     /// frees it when the work is done, not before: the memory is still in use.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        place: Option<Place>,
+        place: Place,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let place = match place {
-            Some(place) => place,
-            None => self.enter()?,
-        };
-        let permit = timeout(self.wait, Arc::clone(&self.permits).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else {
+        let permits = timeout(self.wait, self.turn(&place)).await;
+        let Ok(Some(permits)) = permits else {
             return Err(self.busy());
         };
         let (done, result) = oneshot::channel();
@@ -67,7 +205,7 @@ impl Pool {
             .name("password-hash".into())
             .spawn(move || {
                 let outcome = work();
-                drop((permit, place));
+                drop((permits, place));
                 // Nobody may be waiting for it any more.
                 let _ = done.send(outcome);
             });
@@ -97,12 +235,43 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(600);
 
+    impl Pool {
+        async fn of<T: Send + 'static>(
+            &self,
+            caller: Caller,
+            work: impl FnOnce() -> T + Send + 'static,
+        ) -> Result<T, PasswordError> {
+            self.run(self.enter(caller)?, work).await
+        }
+
+        async fn of_nobody<T: Send + 'static>(
+            &self,
+            work: impl FnOnce() -> T + Send + 'static,
+        ) -> Result<T, PasswordError> {
+            self.of(Caller::UNKNOWN, work).await
+        }
+    }
+
+    fn stranger(network: u8) -> Caller {
+        Caller {
+            network: Network::from(std::net::IpAddr::from([192, 0, 2, network])),
+            is_known: false,
+        }
+    }
+
+    fn known(network: u8) -> Caller {
+        Caller {
+            is_known: true,
+            ..stranger(network)
+        }
+    }
+
     #[tokio::test]
     async fn u8_a_caller_who_hangs_up_during_the_work_frees_nothing_early() {
         let pool = pool(1, 0, LONG);
         let (finish, wait) = mpsc::channel::<()>();
         let (started, start) = oneshot::channel();
-        let work = pool.run(None, move || {
+        let work = pool.of_nobody(move || {
             started.send(()).unwrap();
             wait.recv().unwrap();
         });
@@ -113,41 +282,41 @@ mod tests {
         }
         // The first caller is gone, the work is not.
         assert!(matches!(
-            pool.run(None, || ()).await,
+            pool.of_nobody(|| ()).await,
             Err(PasswordError::Busy { .. })
         ));
         finish.send(()).unwrap();
-        let _ = pool.admitted.acquire().await.unwrap();
-        assert!(pool.run(None, || ()).await.is_ok());
+        let _ = pool.all.places.acquire().await.unwrap();
+        assert!(pool.of_nobody(|| ()).await.is_ok());
     }
 
     #[tokio::test]
     async fn u8_a_caller_who_hangs_up_while_waiting_leaves_nothing_behind() {
         let pool = pool(1, 1, LONG);
-        let held = Arc::clone(&pool.permits).acquire_owned().await.unwrap();
-        let place = Arc::clone(&pool.admitted).acquire_owned().await.unwrap();
+        let held = Arc::clone(&pool.all.work).acquire_owned().await.unwrap();
+        let place = Arc::clone(&pool.all.places).acquire_owned().await.unwrap();
         for _ in 0..5 {
-            let mut waiting = Box::pin(pool.run(None, || ()));
+            let mut waiting = Box::pin(pool.of_nobody(|| ()));
             assert!(futures_poll(&mut waiting).await);
             assert!(matches!(
-                pool.run(None, || ()).await,
+                pool.of_nobody(|| ()).await,
                 Err(PasswordError::Busy { .. })
             ));
         }
         drop((held, place));
-        assert!(pool.run(None, || ()).await.is_ok());
-        assert_eq!(pool.admitted.available_permits(), 2);
+        assert!(pool.of_nobody(|| ()).await.is_ok());
+        assert_eq!(pool.all.places.available_permits(), 2);
     }
 
     #[tokio::test]
     async fn u8_who_waits_too_long_is_told_to_come_back() {
         let pool = pool(1, 5, Duration::from_millis(1));
-        let held = Arc::clone(&pool.permits).acquire_owned().await.unwrap();
-        let refused = pool.run(None, || ()).await;
+        let held = Arc::clone(&pool.all.work).acquire_owned().await.unwrap();
+        let refused = pool.of_nobody(|| ()).await;
         let retry_after = Duration::from_secs(1);
         assert_eq!(refused, Err(PasswordError::Busy { retry_after }));
         drop(held);
-        assert!(pool.run(None, || ()).await.is_ok());
+        assert!(pool.of_nobody(|| ()).await.is_ok());
     }
 
     #[tokio::test]
@@ -155,11 +324,105 @@ mod tests {
         let pool = pool(1, 0, LONG);
         for _ in 0..3 {
             assert_eq!(
-                pool.run(None, || panic!("on purpose")).await,
+                pool.of_nobody(|| panic!("on purpose")).await,
                 Err::<(), _>(PasswordError::Failed)
             );
         }
-        assert!(pool.run(None, || ()).await.is_ok());
+        assert!(pool.of_nobody(|| ()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn u18_one_network_takes_half_of_the_places_and_half_of_the_work() {
+        let pool = pool(4, 12, LONG);
+        let mut flood = Vec::new();
+        while let Ok(place) = pool.enter(stranger(1)) {
+            flood.push(place);
+        }
+        assert_eq!(flood.len(), 6, "and two are left to its known callers");
+        let known_callers = [pool.enter(known(1)).unwrap(), pool.enter(known(1)).unwrap()];
+        assert!(pool.enter(known(1)).is_err());
+        let turns: Vec<_> = flood.iter().map(|place| pool.turn(place)).collect();
+        let mut turns: Vec<_> = turns.into_iter().map(Box::pin).collect();
+        let mut at_work = Vec::new();
+        for turn in &mut turns {
+            at_work.extend(now(turn).await);
+        }
+        assert_eq!(at_work.len(), 2);
+        for network in [2, 3, 4] {
+            assert!(pool.of(stranger(network), || ()).await.is_ok());
+        }
+        drop(turns);
+        drop((flood, known_callers, at_work));
+        assert!(pool.networks.lock().is_empty());
+        assert_eq!(pool.all.places.available_permits(), 16);
+    }
+
+    /// The flood stands in a line of its own, not in that of the others.
+    #[tokio::test]
+    async fn u18_with_one_thread_the_others_come_after_one_hash_of_the_flood() {
+        let pool = pool(1, 15, LONG);
+        let flood: Vec<_> = std::iter::from_fn(|| pool.enter(stranger(1)).ok()).collect();
+        let mut turns: Vec<_> = flood
+            .iter()
+            .map(|place| Box::pin(pool.turn(place)))
+            .collect();
+        let mut working = Vec::new();
+        for turn in &mut turns {
+            working.extend(now(turn).await);
+        }
+        assert_eq!(working.len(), 1);
+        let place = pool.enter(stranger(2)).unwrap();
+        let mut honest = Box::pin(pool.turn(&place));
+        assert!(now(&mut honest).await.is_none());
+        drop(working);
+        for turn in &mut turns[1..] {
+            let _ = now(turn).await;
+        }
+        assert!(now(&mut honest).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn u14_many_networks_leave_a_quarter_to_known_callers() {
+        let pool = pool(4, 12, LONG);
+        let mut flood = Vec::new();
+        for network in 0..=255 {
+            flood.extend(pool.enter(stranger(network)));
+        }
+        assert_eq!(flood.len(), 12);
+        let mut turns: Vec<_> = flood
+            .iter()
+            .map(|place| Box::pin(pool.turn(place)))
+            .collect();
+        let mut working = Vec::new();
+        for turn in &mut turns {
+            working.extend(now(turn).await);
+        }
+        assert_eq!(working.len(), 4);
+        // Also from a network that takes part in it.
+        let place = pool.enter(known(7)).unwrap();
+        let mut device = Box::pin(pool.turn(&place));
+        assert!(now(&mut device).await.is_none());
+        working.pop();
+        assert!(now(&mut device).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn u18_callers_of_unknown_networks_share_the_whole_pool() {
+        let pool = pool(4, 12, LONG);
+        let all: Vec<_> = std::iter::from_fn(|| pool.enter(Caller::UNKNOWN).ok()).collect();
+        assert_eq!(all.len(), 12);
+        assert!(pool.networks.lock().is_empty());
+    }
+
+    /// Polls once; what it gave.
+    async fn now<F: Future<Output = Option<T>> + Unpin, T>(future: &mut F) -> Option<T> {
+        let poll = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx))
+        });
+        match poll.await {
+            std::task::Poll::Ready(given) => given,
+            std::task::Poll::Pending => None,
+        }
     }
 
     /// Polls once; whether it is still waiting.

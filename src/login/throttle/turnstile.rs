@@ -13,7 +13,10 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    login::{Identifier, PasswordError, PasswordHasher, password::Place},
+    login::{
+        Identifier, PasswordError, PasswordHasher,
+        password::{Caller, Place},
+    },
 };
 
 /// Takes attempts through their counters, before and after the password is looked at.
@@ -36,17 +39,24 @@ pub(in crate::login) struct Admission {
     reserved: Vec<Reservation>,
     lock: Option<Reservation>,
     locked: bool,
+    caller: Caller,
     place: Option<Place>,
 }
 
 impl Admission {
-    fn new() -> Self {
+    fn new(caller: Caller) -> Self {
         Self {
             reserved: Vec::with_capacity(2),
             lock: None,
             locked: false,
+            caller,
             place: None,
         }
+    }
+
+    /// The caller that it was counted for.
+    pub(in crate::login) fn caller(&self) -> Caller {
+        self.caller
     }
 
     /// The place where the password is to be looked at.
@@ -109,12 +119,19 @@ impl<T: ThrottleStore> Turnstile<T> {
         network: Network,
     ) -> Result<Admission, Denied> {
         let give_up = Instant::now() + self.patience;
-        let mut admission = Admission::new();
+        let caller = Caller {
+            network,
+            is_known: false,
+        };
+        let mut admission = Admission::new(caller);
         for (key, rule) in [
             (self.keys.pair(identifier, network), &ThrottleRule::PAIR),
             (self.keys.name(identifier), &ThrottleRule::NAME),
         ] {
-            match self.pass(&key, rule, give_up, &mut admission.place).await {
+            match self
+                .pass(&key, rule, give_up, caller, &mut admission.place)
+                .await
+            {
                 Ok(reservation) => admission.reserved.push(reservation),
                 Err(denied) => {
                     self.give_back(admission).await;
@@ -125,7 +142,7 @@ impl<T: ThrottleStore> Turnstile<T> {
         if let Some(lock) = &self.lock {
             let key = self.keys.lock(identifier);
             match self
-                .pass(&key, &lock.rule, give_up, &mut admission.place)
+                .pass(&key, &lock.rule, give_up, caller, &mut admission.place)
                 .await
             {
                 Ok(reservation) => admission.lock = Some(reservation),
@@ -140,20 +157,33 @@ impl<T: ThrottleStore> Turnstile<T> {
     }
 
     /// Counts an attempt from a trusted device, which others' guesses do not hold up.
-    pub(in crate::login) async fn admit_device(&self, device: &[u8]) -> Result<Admission, Denied> {
-        self.admit_one(&self.keys.device(device)).await
+    pub(in crate::login) async fn admit_device(
+        &self,
+        device: &[u8],
+        network: Network,
+    ) -> Result<Admission, Denied> {
+        self.admit_one(&self.keys.device(device), network).await
     }
 
     /// Counts an attempt to change a password, for its subject.
-    pub(in crate::login) async fn admit_change(&self, subject: &str) -> Result<Admission, Denied> {
-        self.admit_one(&self.keys.change(subject)).await
+    pub(in crate::login) async fn admit_change(
+        &self,
+        subject: &str,
+        network: Network,
+    ) -> Result<Admission, Denied> {
+        self.admit_one(&self.keys.change(subject), network).await
     }
 
-    async fn admit_one(&self, key: &ThrottleKey) -> Result<Admission, Denied> {
+    async fn admit_one(&self, key: &ThrottleKey, network: Network) -> Result<Admission, Denied> {
+        let caller = Caller {
+            network,
+            is_known: true,
+        };
         let give_up = Instant::now() + self.patience;
-        let mut admission = Admission::new();
+        let mut admission = Admission::new(caller);
         let place = &mut admission.place;
-        let passed = self.pass(key, &ThrottleRule::PAIR, give_up, place).await?;
+        let passed = self.pass(key, &ThrottleRule::PAIR, give_up, caller, place);
+        let passed = passed.await?;
         admission.reserved.push(passed);
         Ok(admission)
     }
@@ -207,6 +237,7 @@ impl<T: ThrottleStore> Turnstile<T> {
         key: &ThrottleKey,
         rule: &ThrottleRule,
         give_up: Instant,
+        caller: Caller,
         place: &mut Option<Place>,
     ) -> Result<Reservation, Denied> {
         let lane = self.gate.lane(key).ok_or(Denied::Crowded)?;
@@ -227,7 +258,7 @@ impl<T: ThrottleStore> Turnstile<T> {
         };
         loop {
             if place.is_none() {
-                *place = Some(self.hasher.place()?);
+                *place = Some(self.hasher.place(caller)?);
             }
             let held = match self.store.reserve(key, rule).await? {
                 Reserve::Granted(reservation) => return Ok(reservation),

@@ -22,6 +22,9 @@
 //! # Or the keys of an identity provider, found by its name; JWT_JWKS_URL names their URL instead:
 //! unset JWT_PUBLIC_KEY_FILE; export JWT_ISSUER=https://sso.example/realms/shop
 //! curl -i localhost:3000/ready                                       # 503 while there are no keys
+//!
+//! # Behind nginx, Caddy, Envoy or Traefik, which ask it about every request: see the manual.
+//! export JWT_GATEWAY=true                                            # asked at /protected or /admin
 //! ```
 //!
 //! A bad value is one line that names the variable, and exit code 2.
@@ -32,7 +35,7 @@ use axum::{
     Json, Router,
     http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
-    routing::get,
+    routing::{any, get},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
@@ -76,16 +79,39 @@ fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
     let settings = settings.clone().events(Counters::new());
     let verifier = settings.verifier::<Claims>()?;
     let auth = JwtAuthLayer::new(verifier).events(Counters::new());
+    let (auth, public) = match settings.gateway() {
+        // Who has no token is refused everywhere, or a gateway would let in everybody.
+        true => {
+            let auth = auth.gateway().build()?;
+            (auth.clone(), any(greet).layer(auth))
+        }
+        false => (auth.clone(), get(greet).layer(auth.optional())),
+    };
     let probed = auth.clone();
-    let app = Router::new()
-        .route("/admin", get(me).layer(RoleGuardLayer::any_of(["admin"])))
-        .route("/protected", get(me))
-        .route_layer(auth.clone())
-        .route("/public", get(public).layer(auth.optional()))
+    let app = guarded(settings.gateway())
+        .route_layer(auth)
+        .route("/public", public)
         .route("/metrics", get(async move || show(&metrics)))
         .route("/health", get(async || "ok"))
         .route("/ready", get(async move || ready(&probed)));
     Ok(app)
+}
+
+fn guarded(gateway: bool) -> Router {
+    let admins = RoleGuardLayer::any_of(["admin"]);
+    if !gateway {
+        let admin = get(me).layer(admins);
+        return Router::new()
+            .route("/admin", admin)
+            .route("/protected", get(me));
+    }
+    // A gateway may ask by the method of its client's request, and append the path of that.
+    let below = ["", "/", "/{*path}"];
+    below.iter().fold(Router::new(), |router, below| {
+        let admin = any(me).layer(admins.clone());
+        let router = router.route(&format!("/admin{below}"), admin);
+        router.route(&format!("/protected{below}"), any(me))
+    })
 }
 
 fn ready(auth: &JwtAuthLayer) -> (StatusCode, &'static str) {
@@ -104,7 +130,7 @@ async fn me(caller: Principal) -> Json<Value> {
     }))
 }
 
-async fn public(caller: Option<Principal>) -> Json<Value> {
+async fn greet(caller: Option<Principal>) -> Json<Value> {
     Json(match caller {
         Some(caller) => json!({ "authenticated": true, "sub": caller.subject() }),
         None => json!({ "authenticated": false }),

@@ -5,6 +5,8 @@
 
 #[path = "resource_server/fixture.rs"]
 mod fixture;
+#[path = "resource_server/gateway.rs"]
+mod gateway;
 #[path = "resource_server/network.rs"]
 mod network;
 #[path = "resource_server/process.rs"]

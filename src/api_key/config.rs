@@ -11,7 +11,7 @@ use super::{
     networks::Networks,
 };
 use crate::{
-    deny::{self, Answers},
+    deny::{self, Answers, Opening},
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
     extract::{Bearer, Header, TokenExtractor, is_b64token},
@@ -85,7 +85,18 @@ impl Config {
         self.origin = deny::origin(&self.answers);
     }
 
+    /// The settings that let requests without a key pass.
+    pub(super) fn openings(&self) -> [Opening; 2] {
+        [
+            ("optional", self.optional),
+            ("skip", !self.skips.is_empty()),
+        ]
+    }
+
     pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision {
+        if let Err(error) = self.answers.check_openings(&self.openings()) {
+            return Decision::Denied(error);
+        }
         if self.skips.iter().any(|names| names(head)) {
             self.answers.events.tell(|| AuthEvent::Skipped);
             return Decision::Passes(None);

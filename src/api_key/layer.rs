@@ -7,6 +7,7 @@ use tower_layer::Layer;
 use super::{ApiKeyService, ApiKeyStore, ApiKeys, config::Config, networks::Networks};
 use crate::{
     deny::{Answers, Responder},
+    error::ConfigError,
     event::{EventSink, Events},
     head::RequestHead,
 };
@@ -69,6 +70,28 @@ impl ApiKeyLayer {
         self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))
     }
 
+    /// Answers the authentication requests of a gateway: nginx `auth_request`, Caddy `forward_auth`,
+    /// Envoy `ext_authz`, Traefik ForwardAuth.
+    ///
+    /// A gateway reads the status of the answer and nothing else, and its request carries headers that
+    /// the client chose. So no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with the
+    /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
+    /// the status of the refusal. See [the manual](crate::manual::gateways).
+    ///
+    /// [`optional`](Self::optional) or [`skip`](Self::skip) beside it is a contradiction that
+    /// [`build`](Self::build) reports. A layer that was never built refuses every request then, with 503.
+    /// Set gateway mode on every layer of the stack that can refuse; a guard inside takes it from this
+    /// layer.
+    pub fn gateway(self) -> Self {
+        self.with(|config| config.change_answers(Answers::for_gateway))
+    }
+
+    /// Answers refused gRPC and gRPC-Web calls in their own framing, `true` by default; otherwise with
+    /// their HTTP status. It stays off in [gateway mode](Self::gateway).
+    pub fn grpc(self, framing: bool) -> Self {
+        self.with(|config| config.change_answers(|answers| answers.with_grpc(framing)))
+    }
+
     /// Tells clients the error code and nothing more.
     pub fn no_details(self) -> Self {
         self.with(|config| config.change_answers(Answers::without_details))
@@ -86,6 +109,18 @@ impl ApiKeyLayer {
     /// Removes the key from the request before the inner service sees it: for proxies.
     pub fn strip_credential(self) -> Self {
         self.with(|config| config.strip = true)
+    }
+
+    /// Checks the settings against each other. Without [gateway mode](Self::gateway) there is nothing to
+    /// contradict.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: gateway mode beside a setting that lets requests without a credential
+    /// pass.
+    pub fn build(self) -> Result<Self, ConfigError> {
+        self.config.answers.validate(&self.config.openings())?;
+        Ok(self)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::{forward::Forward, future::After};
 use crate::{
-    deny::{self, Answers},
+    deny::{self, Answers, Opening},
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
     extract::{Credential, Place, TokenExtractor, is_b64token},
@@ -107,6 +107,15 @@ impl<C, R> Config<C, R> {
         self.answers = Arc::new(change(answers));
         self.origin = deny::origin(&self.answers);
     }
+
+    /// The settings that let requests without a credential pass.
+    pub(super) fn openings(&self) -> [Opening; 3] {
+        [
+            ("optional", self.optional),
+            ("skip", !self.skips.is_empty()),
+            ("allow_preflight", self.preflight),
+        ]
+    }
 }
 
 impl<C, R> Config<C, R>
@@ -115,6 +124,9 @@ where
     R: RevocationCheck,
 {
     pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision<C, R::Future> {
+        if let Err(error) = self.answers.check_openings(&self.openings()) {
+            return Decision::Denied(error);
+        }
         if let Some(event) = self.passes_unseen(head) {
             self.answers.events.tell(|| event);
             return Decision::Anonymous(After::Nothing);

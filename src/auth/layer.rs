@@ -8,7 +8,8 @@ use tower_layer::Layer;
 use super::{JwtAuthService, config::Config, forward::Claim};
 use crate::{
     claims::Claims,
-    deny::Responder,
+    deny::{Answers, Responder},
+    error::ConfigError,
     event::{EventSink, Events},
     extract::{Bearer, TokenExtractor},
     head::RequestHead,
@@ -90,9 +91,47 @@ impl<C, R> JwtAuthLayer<C, R> {
         self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))
     }
 
+    /// Answers the authentication requests of a gateway: nginx `auth_request`, Caddy `forward_auth`,
+    /// Envoy `ext_authz`, Traefik ForwardAuth.
+    ///
+    /// A gateway reads the status of the answer and nothing else, and its request carries headers that
+    /// the client chose. So no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with the
+    /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
+    /// the status of the refusal. See [the manual](crate::manual::gateways).
+    ///
+    /// [`optional`](Self::optional), [`skip`](Self::skip) or [`allow_preflight`](Self::allow_preflight) beside it is a contradiction that
+    /// [`build`](Self::build) reports. A layer that was never built refuses every request then, with 503.
+    /// Set gateway mode on every layer of the stack that can refuse; a guard inside takes it from this
+    /// layer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "aws-lc-rs"))]
+    /// # fn main() {}
+    /// # #[cfg(feature = "aws-lc-rs")]
+    /// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+    /// use tower_jwt_auth::{JwtAuthLayer, Verifier};
+    ///
+    /// let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
+    /// let layer = JwtAuthLayer::new(verifier).gateway().build()?;
+    /// assert!(layer.optional().build().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn gateway(self) -> Self {
+        self.with(|config| config.change_answers(Answers::for_gateway))
+    }
+
+    /// Answers refused gRPC and gRPC-Web calls in their own framing, `true` by default; otherwise with
+    /// their HTTP status. It stays off in [gateway mode](Self::gateway).
+    pub fn grpc(self, framing: bool) -> Self {
+        self.with(|config| config.change_answers(|answers| answers.with_grpc(framing)))
+    }
+
     /// Tells clients the error code and nothing more.
     pub fn no_details(self) -> Self {
-        self.with(|config| config.change_answers(crate::deny::Answers::without_details))
+        self.with(|config| config.change_answers(Answers::without_details))
     }
 
     /// Lets requests that the predicate names pass as [`Anonymous`](crate::Anonymous) without
@@ -126,6 +165,18 @@ impl<C, R> JwtAuthLayer<C, R> {
     /// What cannot stand in a header value is left out.
     pub fn forward_as(self, header: HeaderName, claim: Claim) -> Self {
         self.with(|config| config.forward.add(header, claim))
+    }
+
+    /// Checks the settings against each other. Without [gateway mode](Self::gateway) there is nothing to
+    /// contradict.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: gateway mode beside a setting that lets requests without a credential
+    /// pass.
+    pub fn build(self) -> Result<Self, ConfigError> {
+        self.config.answers.validate(&self.config.openings())?;
+        Ok(self)
     }
 
     /// Whether there are keys, and knowledge of what is revoked: for readiness probes.

@@ -11,9 +11,13 @@ use http::{
 use crate::{
     body::ResponseBody,
     deny::{
-        Denial, Problem, Responder, answers_in, challenge::Challenges, grpc::Protocol, is_temporary,
+        Denial, Problem, Responder, answers_in,
+        challenge::Challenges,
+        form::{self, Form, Opening},
+        grpc::Protocol,
+        is_temporary,
     },
-    error::AuthError,
+    error::{AuthError, AuthErrorKind, ConfigError},
     event::{AuthEvent, Events},
     head::RequestHead,
     principal::Origin,
@@ -26,6 +30,7 @@ pub(crate) struct Answers {
     pub(super) details: bool,
     pub(super) challenges: Challenges,
     responder: Arc<dyn Responder>,
+    pub(super) form: Form,
     /// Who listens, here so that the guards inside a layer tell the same one.
     pub(crate) events: Events,
 }
@@ -52,6 +57,32 @@ impl Answers {
         self
     }
 
+    /// Turns the framing of gRPC on or off.
+    pub(crate) fn with_grpc(mut self, framing: bool) -> Self {
+        self.form.grpc = framing;
+        self
+    }
+
+    /// Answers as a gateway understands it.
+    pub(crate) fn for_gateway(mut self) -> Self {
+        self.form.gateway = true;
+        self
+    }
+
+    /// Refuses settings that let requests without a credential pass in gateway mode.
+    pub(crate) fn validate(&self, openings: &[Opening]) -> Result<(), ConfigError> {
+        match self.form.gateway {
+            true => form::contradiction(openings),
+            false => Ok(()),
+        }
+    }
+
+    /// The same for a layer in use, which passes nothing then.
+    pub(crate) fn check_openings(&self, openings: &[Opening]) -> Result<(), AuthError> {
+        self.validate(openings)
+            .map_err(|error| AuthError::caused_by(AuthErrorKind::Misconfigured, error))
+    }
+
     pub(crate) fn with_events(mut self, events: Events) -> Self {
         self.events = events;
         self
@@ -68,7 +99,7 @@ impl Answers {
 
     /// The response to a request that is refused.
     pub(crate) fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes> {
-        self.refuse_telling(error, head, &self.events)
+        self.refuse_telling(error, head, &self.events, self.form)
     }
 
     /// The response to a request that is refused. Where nobody listens to `events`, the layer around
@@ -78,6 +109,7 @@ impl Answers {
         error: AuthError,
         head: RequestHead<'_>,
         events: &Events,
+        form: Form,
     ) -> Response<Bytes> {
         #[cfg(feature = "tracing")]
         record(&error);
@@ -87,8 +119,10 @@ impl Answers {
             error: &error,
             answers: self,
             head,
+            form,
         };
-        let mut response = match Protocol::of(head) {
+        let protocol = Protocol::of(head).filter(|_| form.frames_grpc());
+        let mut response = match protocol {
             Some(protocol) => protocol.answer(&denial),
             None => self.respond(&denial),
         };
@@ -108,6 +142,8 @@ impl Answers {
     /// The responder's answer, with what it left out.
     fn respond(&self, denial: &Denial<'_>) -> Response<Bytes> {
         let mut response = self.responder.respond(denial);
+        let refusal = denial.error.status();
+        *response.status_mut() = denial.form.status_of_answer(response.status(), refusal);
         let (status, length) = (response.status(), response.body().len());
         let headers = response.headers_mut();
 
@@ -141,6 +177,7 @@ impl Default for Answers {
             realm: REALM.to_owned(),
             details: true,
             responder: Arc::new(Problem::new()),
+            form: Form::default(),
             challenges: Challenges::new(REALM, true),
             events: Events::default(),
         }

@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use http::Response;
 
-use super::{Answers, Responder, answers_in};
+use super::{Answers, Responder, answers_in, form::Form};
 use crate::{
     body::ResponseBody,
     error::AuthError,
@@ -19,6 +19,8 @@ pub(crate) struct InnerAnswers {
     /// Whether `own` also stand where the caller brings the authenticating layer's.
     is_own: bool,
     events: Events,
+    /// Beside the form of the layer around it, whosever the answers are.
+    form: Form,
 }
 
 impl InnerAnswers {
@@ -39,15 +41,26 @@ impl InnerAnswers {
         self.events = Events::to(sink);
     }
 
+    pub(crate) fn grpc(&mut self, framing: bool) {
+        self.form.grpc = framing;
+    }
+
+    pub(crate) fn gateway(&mut self) {
+        self.form.gateway = true;
+    }
+
     /// The response to a request that is refused.
     pub(crate) fn deny<R>(
         &self,
         error: AuthError,
         head: RequestHead<'_>,
     ) -> Response<ResponseBody<R>> {
-        let carried = answers_in(head.extensions()).filter(|_| !self.is_own);
+        let carried = answers_in(head.extensions());
+        let around = carried.as_ref().map(|answers| answers.form);
+        let form = around.map_or(self.form, |around| self.form.and(around));
+        let carried = carried.filter(|_| !self.is_own);
         let answers = carried.as_deref().unwrap_or(&self.own);
-        let response = answers.refuse_telling(error, head, &self.events);
+        let response = answers.refuse_telling(error, head, &self.events, form);
         response.map(ResponseBody::denied)
     }
 

@@ -31,7 +31,12 @@
 //!
 //! gRPC and gRPC-Web calls are answered in their own framing: HTTP 200 and a `grpc-status`. A call is a
 //! `POST` with the `Content-Type` of its protocol; `application/grpc` also needs HTTP/2. Every other
-//! request with such a `Content-Type` is answered with its HTTP status.
+//! request with such a `Content-Type` is answered with its HTTP status. The layers' `.grpc(false)` turns
+//! the framing off.
+//!
+//! A layer that answers the authentication requests of a gateway (nginx, Caddy, Envoy, Traefik) needs
+//! `.gateway()`: no framing, and only statuses that every gateway takes for a refusal. See
+//! [the manual](crate::manual::gateways).
 //!
 //! [RFC 9110 §9.3.2]: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2
 //! [RFC 9110 §15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
@@ -39,6 +44,7 @@
 mod answers;
 mod caller;
 mod challenge;
+mod form;
 mod grpc;
 mod inner;
 mod oauth;
@@ -54,7 +60,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::{
-    deny::reason::Reason,
+    deny::{form::Form, reason::Reason},
     error::{AuthError, ErrorCode},
     head::RequestHead,
 };
@@ -65,6 +71,7 @@ pub(crate) use self::answers::{Answers, origin};
 pub(crate) use self::caller::answers_in;
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use self::caller::caller_in;
+pub(crate) use self::form::Opening;
 #[cfg(feature = "tonic")]
 pub(crate) use self::grpc::outcome;
 pub(crate) use self::inner::InnerAnswers;
@@ -96,6 +103,7 @@ pub struct Denial<'a> {
     error: &'a AuthError,
     answers: &'a Answers,
     head: RequestHead<'a>,
+    form: Form,
 }
 
 impl<'a> Denial<'a> {
@@ -105,10 +113,10 @@ impl<'a> Denial<'a> {
         self.error
     }
 
-    /// The HTTP status that fits the refusal.
+    /// The HTTP status that fits the refusal. In gateway mode 400 is 401, and 429 and 500 are 503.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.error.status()
+        self.form.status(self.error.status())
     }
 
     /// The error code of [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1), where

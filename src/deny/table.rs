@@ -7,7 +7,7 @@ use http::{
 };
 
 use crate::{
-    deny::{Denial, reason::Reason},
+    deny::{Denial, form::Form, reason::Reason},
     error::ErrorCode,
 };
 
@@ -16,6 +16,7 @@ pub(super) struct Table(Vec<Row>);
 
 struct Row {
     reason: Reason,
+    status: StatusCode,
     details: bool,
     body: Body,
 }
@@ -32,20 +33,30 @@ impl Table {
     ) -> Self {
         let rows = Reason::ALL.into_iter().flat_map(|(reason, kind)| {
             let error = kind.code().map(ErrorCode::as_str);
-            [true, false].map(|details| Row {
+            let row = |status, details| Row {
                 reason,
+                status,
                 details,
-                body: Body::new(body(reason, kind.status(), error, details)),
-            })
+                body: Body::new(body(reason, status, error, details)),
+            };
+            let gateway = Form {
+                grpc: false,
+                gateway: true,
+            };
+            let mut statuses = vec![kind.status(), gateway.status(kind.status())];
+            statuses.dedup();
+            let rows = statuses.into_iter();
+            rows.flat_map(move |status| [true, false].map(|details| row(status, details)))
+                .collect::<Vec<_>>()
         });
         Self(rows.collect())
     }
 
     pub(super) fn get(&self, denial: &Denial<'_>) -> Option<&Body> {
-        let (reason, details) = (denial.reason(), denial.details());
+        let (reason, status, details) = (denial.reason(), denial.status(), denial.details());
         self.0
             .iter()
-            .find(|row| row.reason == reason && row.details == details)
+            .find(|row| (row.reason, row.status, row.details) == (reason, status, details))
             .map(|row| &row.body)
     }
 }

@@ -21,6 +21,9 @@ pub mod guests {}
 #[doc = include_str!("frameworks.md")]
 pub mod frameworks {}
 
+#[doc = include_str!("gateways.md")]
+pub mod gateways {}
+
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
 

@@ -94,6 +94,26 @@ impl RateLimitLayer {
         self.with(|config| config.answers.realm(realm.into()))
     }
 
+    /// Answers the authentication requests of a gateway: nginx `auth_request`, Caddy `forward_auth`,
+    /// Envoy `ext_authz`, Traefik ForwardAuth.
+    ///
+    /// A gateway reads the status of the answer and nothing else, and its request carries headers that
+    /// the client chose. So no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with the
+    /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
+    /// the status of the refusal. See [the manual](crate::manual::gateways).
+    ///
+    /// A limit outside an authenticating layer needs it too. Inside a layer in gateway mode it is on already, also with answers of its own.
+    pub fn gateway(self) -> Self {
+        self.with(|config| config.answers.gateway())
+    }
+
+    /// Answers refused gRPC and gRPC-Web calls in their own framing, `true` by default; otherwise with
+    /// their HTTP status. It stays off inside a layer that has it off, and in
+    /// [gateway mode](Self::gateway).
+    pub fn grpc(self, framing: bool) -> Self {
+        self.with(|config| config.answers.grpc(framing))
+    }
+
     /// Leaves the human-readable explanation out of refusals; the error code stays.
     pub fn no_details(self) -> Self {
         self.with(|config| config.answers.no_details())

@@ -26,6 +26,7 @@
 //! | `JWT_ROLES_CLAIM` | comma list of claim names and JSON Pointers (they start with `/`), merged | `roles` and `role` |
 //! | `JWT_VERIFY_EXP`, `JWT_VERIFY_NBF`, `JWT_REQUIRE_EXP` | whether `exp` and `nbf` are looked at, and whether `exp` must be there | `true` |
 //! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
+//! | `JWT_GATEWAY` | `true`: the server answers the authentication requests of a gateway ([gateway mode](crate::manual::gateways)) | `false` |
 //! | `JWT_CACHE_ENTRIES` | how many verified tokens are remembered, up to 1000000; 0 is none | 10000 |
 //!
 //! Exactly one of the four keys is given, or none and `JWT_ISSUER`: its keys are then found through
@@ -129,6 +130,7 @@ pub struct JwtSettings {
     port: u16,
     keys: Keys,
     policy: Policy,
+    gateway: bool,
     ignored: Vec<String>,
 }
 
@@ -206,6 +208,13 @@ impl JwtSettings {
         (&self.host, self.port)
     }
 
+    /// Returns `true` if the server is to answer the authentication requests of a gateway, by
+    /// [`JwtAuthLayer::gateway`](crate::JwtAuthLayer::gateway).
+    #[must_use]
+    pub fn gateway(&self) -> bool {
+        self.gateway
+    }
+
     /// The variables that start with `JWT_` and that this crate does not know: for the log.
     pub fn ignored(&self) -> impl Iterator<Item = &str> {
         self.ignored.iter().map(String::as_str)
@@ -214,11 +223,13 @@ impl JwtSettings {
     fn read(mut vars: Vars) -> Result<Self, ConfigError> {
         let (host, port) = read_address(&mut vars)?;
         let policy = Policy::read(&mut vars)?;
+        let gateway = vars.switch("JWT_GATEWAY")?.unwrap_or(false);
         let settings = Self {
             host,
             port,
             keys: Keys::read(&mut vars, policy.issuer())?,
             policy,
+            gateway,
             ignored: vars.into_ignored(),
         };
         // The builder has the last word, and before the port opens. Nothing is fetched yet.

@@ -220,7 +220,7 @@ fn distance(a: &str, b: &str) -> usize {
 const PREFIX: &str = "JWT_";
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
-const KNOWN: [&str; 23] = [
+const KNOWN: [&str; 24] = [
     "JWT_ALGORITHM",
     "JWT_SECRET_KEY",
     "JWT_PUBLIC_KEY_FILE",
@@ -244,6 +244,7 @@ const KNOWN: [&str; 23] = [
     "JWT_VERIFY_IAT",
     "JWT_REQUIRE_EXP",
     "JWT_CACHE_ENTRIES",
+    "JWT_GATEWAY",
 ];
 
 /// Whatever starts so asks for a check.

@@ -270,6 +270,44 @@ async fn p7_what_is_not_grpc_is_answered_with_its_http_status() {
 }
 
 #[tokio::test]
+async fn p8_in_gateway_mode_no_refusal_is_an_allowance() {
+    let fixture = Fixture::new();
+    let keys = fixture.keys();
+    let key = issue(&keys).await;
+    let layer = ApiKeyLayer::new(&keys).gateway().build().unwrap();
+    // The guard's own realm does not bring the framing back.
+    let guard = RoleGuardLayer::scope(["orders:write"]).realm("own");
+    let guarded = ServiceBuilder::new().layer(layer.clone()).layer(guard);
+    for kind in ["application/grpc", "application/grpc-web", "text/plain"] {
+        for (request, status) in [
+            (nobody(), 401),
+            (x_api_key("acme_live_x"), 401),
+            (x_api_key(""), 401),
+            (x_api_key(key.expose()), 403),
+        ] {
+            let mut request = with(request, "content-type", kind);
+            *request.method_mut() = http::Method::POST;
+            *request.version_mut() = http::Version::HTTP_2;
+            let answer = send(guarded.clone(), request).await;
+            assert_eq!(answer.status, status, "{kind}");
+            assert!(answer.header("www-authenticate").is_some() && answer.seen.is_none());
+        }
+    }
+    send(layer.clone(), x_api_key(key.expose()))
+        .await
+        .passes("a good key");
+
+    for opened in [layer.clone().optional(), layer.skip(|_| true)] {
+        let error = opened.clone().build().unwrap_err().to_string();
+        assert!(error.starts_with("gateway: "), "{error}");
+        for request in [nobody(), x_api_key(key.expose())] {
+            let answer = send(opened.clone(), request).await;
+            assert!(answer.status == 503 && answer.seen.is_none());
+        }
+    }
+}
+
+#[tokio::test]
 async fn shared_caches_are_kept_away_from_answers_to_x_api_key() {
     let fixture = Fixture::new();
     let keys = fixture.keys();

@@ -234,6 +234,32 @@ async fn a_recover_of_ones_own_finds_cause_and_answer() {
 }
 
 #[tokio::test]
+async fn p8_a_filter_of_a_layer_in_gateway_mode_never_speaks_grpc() {
+    let server = me(layer().gateway()).await;
+    for (http, kind) in [
+        (Http::One, "application/grpc-web"),
+        (Http::Two, "application/grpc-web-text"),
+        (Http::Two, "application/grpc"),
+    ] {
+        let request = request(server.addr, "/me", None)
+            .method("POST")
+            .header("content-type", kind)
+            .body(Full::default())
+            .unwrap();
+        let answer = send(http, request).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{kind}");
+        assert!(answer.challenge().is_some());
+    }
+    // A filter that asks for no caller does not let strangers in either.
+    let routes = warp::path!("me").and(maybe_authenticated(layer().gateway().optional()));
+    let server = serve(routes.map(maybe_name).recover(recover)).await;
+    for token in [None, Some(good())] {
+        let answer = get(server.addr, "/me", token.as_deref()).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
+
+#[tokio::test]
 async fn p7_a_filter_answers_with_the_http_status() {
     let server = me(layer()).await;
     for (http, method, kind, status) in [

@@ -11,7 +11,7 @@ use tower_jwt_auth::{
 
 use crate::support::{Answer, Fixture, Unreachable, bearer, send};
 
-const NATIVE: [&str; 5] = [
+pub(crate) const NATIVE: [&str; 5] = [
     "application/grpc",
     "application/grpc+proto",
     "application/grpc+json",
@@ -19,7 +19,7 @@ const NATIVE: [&str; 5] = [
     "Application/GRPC",
 ];
 
-fn grpc(mut request: Request<String>, kind: &'static str) -> Request<String> {
+pub(crate) fn grpc(mut request: Request<String>, kind: &'static str) -> Request<String> {
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
     let kind = HeaderValue::from_static(kind);
@@ -191,7 +191,7 @@ async fn p6_grpc_web_is_answered_in_its_own_framing() {
     }
 }
 
-const WEB: [&str; 4] = [
+pub(crate) const WEB: [&str; 4] = [
     "application/grpc-web",
     "application/grpc-web+proto",
     "application/grpc-web-text",
@@ -199,7 +199,7 @@ const WEB: [&str; 4] = [
 ];
 
 /// A request with this content type that no gRPC client sends, and a name for it.
-fn unlike_grpc(request: &Request<String>) -> Vec<(String, Request<String>)> {
+pub(crate) fn unlike_grpc(request: &Request<String>) -> Vec<(String, Request<String>)> {
     let mut found = Vec::new();
     for kind in NATIVE.into_iter().chain(WEB) {
         for (method, version) in [

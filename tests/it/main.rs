@@ -18,6 +18,7 @@ mod cookies;
 mod credentials;
 mod events;
 mod form;
+mod gateway;
 mod grpc;
 mod json;
 mod jwks;

@@ -237,6 +237,7 @@ fn a_bad_configuration_is_one_line_and_exit_code_2() {
             "JWT_LEEWAY_SECONDS",
         ),
         (&[secret, ("JWT_AUDIANCE", "api")], "JWT_AUDIANCE"),
+        (&[secret, ("JWT_GATEWAY", "maybe")], "JWT_GATEWAY"),
         (&[secret, ("PORT", "http")], "PORT"),
         (&[secret, ("HOST", "256.0.0.1")], "HOST"),
     ] {
@@ -321,7 +322,7 @@ async fn tokens_of_pyjwt_and_jose_are_served_as_they_deserve() {
 /// The example, on a port of its own; killed when this is dropped.
 pub(crate) struct Server {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 #[derive(Debug)]

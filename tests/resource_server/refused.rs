@@ -406,13 +406,14 @@ fn a_name_that_would_be_a_check_that_silently_does_not_happen() {
 }
 
 /// Every variable that is read.
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 26] = [
     "HOST",
     "PORT",
     "JWT_ALGORITHM",
     "JWT_AUDIENCE",
     "JWT_CACHE_ENTRIES",
     "JWT_CLIENT_ID",
+    "JWT_GATEWAY",
     "JWT_ISSUER",
     "JWT_JWKS_CACHE_SECONDS",
     "JWT_JWKS_CA_FILE",

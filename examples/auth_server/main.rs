@@ -162,7 +162,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
     // Generous, for a first try; on the internet the default, thirty an hour, is plenty.
     let strangers = RateLimitLayer::per_minute(STRANGERS, clients.clone()).burst(AT_ONCE);
     let endpoints = AuthEndpoints::builder(sessions, login, secrets.login().clone())
-        .mounted_at(settings.mounted_at())
+        .base_path(settings.base_path())
         .public_origin(settings.public_url())
         .registration(settings.registration())
         .clients(clients)
@@ -197,7 +197,10 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .route_layer(auth.clone())
         .route("/public", get(public).layer(auth.optional()))
         .route_service("/.well-known/{*document}", endpoints.well_known())
-        .nest_service(settings.mounted_at(), endpoints)
+        .route_service(
+            &format!("{}/{{*endpoint}}", settings.base_path()),
+            endpoints,
+        )
         .merge(chat.layer(auth_of_chat))
         .merge(page::routes())
         .route("/metrics", get(async move || show(&metrics)))

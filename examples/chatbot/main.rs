@@ -138,7 +138,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .layer(DefaultBodyLimit::max(socket::LONGEST))
         .layer(ChatLayer::new())
         .layer(auth)
-        .nest_service("/api/auth", endpoints)
+        .route_service("/api/auth/{*endpoint}", endpoints)
         .merge(page::routes()))
 }
 

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
-        X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, PRAGMA, REFERRER_POLICY, RETRY_AFTER,
+        WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
 };
+use http_body::Body as _;
 use serde::Serialize;
 
 use crate::{
@@ -30,7 +31,7 @@ pub(super) struct Refusal {
     description: &'static str,
     code: Option<&'static str>,
     retry_after: Option<u64>,
-    challenge: bool,
+    challenge: Option<&'static str>,
     allow: Option<&'static str>,
     /// What the operator is told, where somebody may have tried something.
     denied: Option<AuthErrorKind>,
@@ -55,7 +56,7 @@ impl Refusal {
             description,
             code: None,
             retry_after: None,
-            challenge: false,
+            challenge: None,
             allow: None,
             denied: None,
         }
@@ -74,20 +75,42 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "invalid_grant", description)
     }
 
+    /// A wrong current password. It is not `invalid_grant`, on which clients sign their user out.
+    pub(super) fn invalid_password() -> Self {
+        let description = "The current password is not right";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_password", description)
+    }
+
     /// Wrong credentials at the login, which is no OAuth endpoint: 401.
     pub(super) fn unauthorized(description: &'static str) -> Self {
         Self {
-            challenge: true,
+            challenge: Some(MISSING),
             ..Self::new(StatusCode::UNAUTHORIZED, "invalid_grant", description)
         }
     }
 
-    /// A live access token is needed here.
+    /// No access token (RFC 6750 §3.1: without an error in the challenge).
+    pub(super) fn missing_token() -> Self {
+        Self {
+            challenge: Some(MISSING),
+            ..Self::invalid_token()
+        }
+    }
+
+    /// An access token that is not valid, or whose session has ended (RFC 6750 §3.1).
     pub(super) fn invalid_token() -> Self {
         let description = "A valid access token is needed";
         Self {
-            challenge: true,
+            challenge: Some(INVALID),
             ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", description)
+        }
+    }
+
+    /// A credential in a form that no client may send (RFC 6750 §3.1).
+    pub(super) fn malformed(description: &'static str) -> Self {
+        Self {
+            challenge: Some(MALFORMED),
+            ..Self::invalid_request(description)
         }
     }
 
@@ -162,11 +185,8 @@ impl Refusal {
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }
-        if self.challenge {
-            headers.insert(
-                WWW_AUTHENTICATE,
-                const { HeaderValue::from_static("Bearer") },
-            );
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -212,7 +232,7 @@ impl From<AuthError> for Refusal {
     fn from(error: AuthError) -> Self {
         match error.status() {
             StatusCode::FORBIDDEN => Self::cross_site(),
-            _ => Self::invalid_request("The credential is malformed"),
+            _ => Self::malformed("The credential is malformed"),
         }
     }
 }
@@ -240,6 +260,15 @@ pub(super) fn empty(status: StatusCode) -> Answer {
     guarded(answer)
 }
 
+/// Leaves the head of an answer to `HEAD` (RFC 9110 §9.3.2).
+pub(super) fn without_content(answer: &mut Answer) {
+    let length = answer.body().size_hint().exact();
+    if let Some(length) = length {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    *answer.body_mut() = Whole::default();
+}
+
 /// RFC 6749 §5.1: nobody may keep it. Nor may a browser take it for anything else.
 fn guarded(mut answer: Answer) -> Answer {
     let headers: &mut HeaderMap = answer.headers_mut();
@@ -248,6 +277,13 @@ fn guarded(mut answer: Answer) -> Answer {
     }
     answer
 }
+
+/// RFC 6750 §3: a challenge has at least one attribute.
+const MISSING: &str = "Bearer realm=\"api\"";
+const INVALID: &str = "Bearer realm=\"api\", error=\"invalid_token\", \
+    error_description=\"A valid access token is needed\"";
+const MALFORMED: &str = "Bearer realm=\"api\", error=\"invalid_request\", \
+    error_description=\"The credential is malformed\"";
 
 const GUARDS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-store"),

@@ -21,6 +21,7 @@ pub struct AuthEndpointsBuilder<S, G, U, T> {
     login: Login<U, T>,
     secret: SecretKey,
     path: String,
+    nested: bool,
     origin: Option<String>,
     trusted: Vec<String>,
     clients: ClientIp,
@@ -43,6 +44,7 @@ where
             login,
             secret,
             path: "/api/auth".to_owned(),
+            nested: false,
             origin: None,
             trusted: Vec::new(),
             clients: ClientIp::peer(),
@@ -53,10 +55,21 @@ where
         }
     }
 
-    /// The public path that the endpoints are mounted at, `/api/auth` by default: the path of the
-    /// refresh cookie. A host that takes it off before it calls the service is fine.
-    pub fn mounted_at(mut self, path: impl Into<String>) -> Self {
+    /// Sets the public path of the endpoints, `/api/auth` by default. It is also the path of the
+    /// refresh cookie. Requests elsewhere are answered with 404.
+    pub fn base_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
+        self
+    }
+
+    /// Expects request paths without the [base path](Self::base_path), as `axum::Router::nest_service`
+    /// passes them. Requests with the base path are then answered with 404.
+    ///
+    /// Each endpoint has one path, so that a proxy which limits or guards it by its path misses no
+    /// second one. Prefer `Router::route_service("/api/auth/{*endpoint}", …)`, which passes the path as
+    /// the client sent it.
+    pub fn nested(mut self) -> Self {
+        self.nested = true;
         self
     }
 
@@ -179,6 +192,7 @@ where
                 .dangerous_ignore_expiry()
                 .build()?,
             path: self.path.trim_end_matches('/').to_owned(),
+            nested: self.nested,
             sessions: self.sessions,
             login: self.login,
             registration: self.registration,

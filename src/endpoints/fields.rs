@@ -2,25 +2,31 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use percent_encoding::percent_decode;
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroize;
 
 use super::answer::Refusal;
 
-/// The members of a JSON object or the fields of a form; each at most once (RFC 6749 §3.2), and 32
-/// at most.
+/// The members of a JSON object or the fields of a form that an endpoint reads; each at most once.
+/// Others are ignored (RFC 6749 §3.2).
 ///
 /// Passwords and tokens are among them, so they are wiped when they are dropped.
-#[derive(Default)]
-pub(super) struct Fields(Vec<(String, String)>);
+pub(super) struct Fields {
+    known: &'static [&'static str],
+    values: Vec<(&'static str, String)>,
+}
 
 impl Fields {
-    /// Reads a body. None at all is as good as an empty one.
-    pub(super) async fn read<B>(headers: &HeaderMap, body: B) -> Result<Self, Refusal>
+    /// Reads the fields of these names. No body at all is as good as an empty one.
+    pub(super) async fn read<B>(
+        known: &'static [&'static str],
+        headers: &HeaderMap,
+        body: B,
+    ) -> Result<Self, Refusal>
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -34,49 +40,66 @@ impl Fields {
             }
             Err(_) => return Err(Refusal::invalid_request("The body broke off")),
         };
+        let mut fields = Self {
+            known,
+            values: Vec::new(),
+        };
         if bytes.is_empty() {
-            return Ok(Self::default());
+            return Ok(fields);
         }
-        let fields = match media_type(headers) {
-            Some(kind) if kind.eq_ignore_ascii_case(JSON) => Self::of_json(&bytes),
-            Some(kind) if kind.eq_ignore_ascii_case(FORM) => Self::of_form(&bytes),
+        let read = match media_type(headers) {
+            Some(kind) if kind.eq_ignore_ascii_case(JSON) => fields.read_json(&bytes),
+            Some(kind) if kind.eq_ignore_ascii_case(FORM) => fields.read_form(&bytes),
             _ => {
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
                 let refusal = Refusal::invalid_request("JSON or a form is needed");
                 return Err(refusal.with_status(status));
             }
         };
-        fields.ok_or_else(|| Refusal::invalid_request("The body is malformed"))
+        match read {
+            Some(()) => Ok(fields),
+            None => Err(Refusal::invalid_request("The body is malformed")),
+        }
     }
 
-    fn of_json(bytes: &Bytes) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+    fn read_json(&mut self, bytes: &[u8]) -> Option<()> {
+        let mut json = serde_json::Deserializer::from_slice(bytes);
+        (&mut json).deserialize_map(Object(self)).ok()?;
+        json.end().ok()
     }
 
-    fn of_form(bytes: &Bytes) -> Option<Self> {
-        let mut fields = Self::default();
+    fn read_form(&mut self, bytes: &[u8]) -> Option<()> {
+        // The parser replaces what is not UTF-8, so that different passwords become one. Between two
+        // fields stands ASCII: no sequence crosses it.
+        percent_decode(bytes).decode_utf8().ok()?;
         for (name, value) in form_urlencoded::parse(bytes) {
             // RFC 6749 §3.1: an empty value counts as none.
-            if !value.is_empty() {
-                fields.add(name.into_owned(), value.into_owned())?;
+            if let (Some(name), false) = (self.known(&name), value.is_empty()) {
+                self.add(name, value.into_owned())?;
             }
         }
-        Some(fields)
-    }
-
-    fn add(&mut self, name: String, value: String) -> Option<()> {
-        // Each is compared with all before it, and a body has room for thousands.
-        if self.0.len() == MAX_FIELDS || self.get(&name).is_some() {
-            return None;
-        }
-        self.0.push((name, value));
         Some(())
     }
 
+    /// The name as the endpoint writes it, if the endpoint reads such a field.
+    fn known(&self, name: &str) -> Option<&'static str> {
+        self.known.iter().copied().find(|known| *known == name)
+    }
+
+    fn add(&mut self, name: &'static str, value: String) -> Option<()> {
+        if self.get(name).is_some() {
+            return None;
+        }
+        self.values.push((name, value));
+        Some(())
+    }
+
+    /// The value of a field, of those that the endpoint names in `FIELDS`.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let mut fields = self.0.iter();
+        debug_assert!(self.known(name).is_some(), "{name} is never read");
+        let mut fields = self.values.iter();
         fields
-            .find(|(field, _)| field == name)
+            .find(|(field, _)| *field == name)
             .map(|(_, value)| &**value)
     }
 
@@ -90,30 +113,28 @@ impl Fields {
     }
 }
 
-impl<'de> Deserialize<'de> for Fields {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Object;
+/// Reads the members that are known.
+struct Object<'f>(&'f mut Fields);
 
-        impl<'de> Visitor<'de> for Object {
-            type Value = Fields;
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = ();
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of strings")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Fields::default();
-                while let Some((name, value)) = map.next_entry::<String, Member>()? {
-                    if let Some(value) = value.0 {
-                        let added = fields.add(name, value);
-                        added.ok_or_else(|| de::Error::custom("a member is there twice"))?;
-                    }
-                }
-                Ok(fields)
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<String>()? {
+            let Some(name) = self.0.known(&name) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if let Some(value) = map.next_value::<Member>()?.0 {
+                let added = self.0.add(name, value);
+                added.ok_or_else(|| de::Error::custom("a member is there twice"))?;
             }
         }
-
-        json.deserialize_map(Object)
+        Ok(())
     }
 }
 
@@ -138,7 +159,9 @@ impl<'de> Deserialize<'de> for Member {
 
 impl Drop for Fields {
     fn drop(&mut self) {
-        self.0.iter_mut().for_each(|(_, value)| value.zeroize());
+        self.values
+            .iter_mut()
+            .for_each(|(_, value)| value.zeroize());
     }
 }
 
@@ -150,5 +173,3 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 const MAX_BYTES: usize = 16 * 1024;
-/// More than any endpoint knows, with room for what a client's library adds.
-const MAX_FIELDS: usize = 32;

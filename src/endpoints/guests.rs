@@ -8,19 +8,19 @@ use super::{
     answer::{Answer, Refusal, json},
     cookies::Kind,
     fields::Fields,
-    login::Transport,
-    service::Inner,
+    login::{Given, Transport},
+    service::{BEARER, Inner},
 };
 use crate::{
     clock::Timestamp,
-    extract::{Bearer, TokenExtractor},
+    extract::TokenExtractor,
     head::RequestHead,
     login::{ThrottleStore, UserStore},
-    principal::Principal,
+    principal::{Principal, PrincipalKind},
     refresh::SessionStore,
     session::{
-        ClaimHook, GrantSource, GuestStart, GuestStore, GuestTokens, Guests, Link, Promotion,
-        SessionError, SessionStart, SignedIn, TokenPair,
+        ClaimHook, GrantSource, GuestStart, GuestStore, GuestTokens, Guests, Link, LinkOutcome,
+        Promotion, SessionError, SessionStart, SignedIn, TokenPair,
     },
 };
 
@@ -32,8 +32,12 @@ pub(super) trait GuestDesk: Send + Sync {
     fn promote<'a>(&'a self, link: &'a Link) -> Waiting<'a, Promotion>;
 }
 
-/// A guest to be linked, and who does it.
-pub(super) type Wish = (Arc<dyn GuestDesk>, Link);
+/// A guest to be linked.
+pub(super) enum Wish {
+    Link(Arc<dyn GuestDesk>, Link),
+    /// The token cannot be linked, for this reason.
+    Vain(LinkOutcome),
+}
 
 type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send + 'a>>;
 
@@ -89,7 +93,8 @@ where
             start = start.bound_to_device();
         }
         let guest = guests.start(start).await?;
-        let mut answer = self.hand_over(StatusCode::OK, guest.tokens(), None, transport);
+        let given = Given::of(guest.tokens());
+        let mut answer = self.hand_over(StatusCode::OK, given, transport);
         if let (Some(cookies), Some(device)) = (&self.cookies, guest.device()) {
             cookies.set(&mut answer, Kind::Guest, device.expose(), guest.lifetime());
         }
@@ -103,10 +108,14 @@ where
         parts: &Parts,
         fields: &Fields,
         start: SessionStart,
-    ) -> Result<TokenPair, Refusal> {
+    ) -> Result<(TokenPair, Option<LinkOutcome>), Refusal> {
         Ok(match self.link(parts, fields)? {
-            Some((guests, link)) => guests.sign_in(start, link).await?.tokens().clone(),
-            None => self.sessions.start(start).await?,
+            Some(Wish::Link(guests, link)) => {
+                let signed_in = guests.sign_in(start, link).await?;
+                (signed_in.tokens().clone(), Some(signed_in.outcome()))
+            }
+            Some(Wish::Vain(outcome)) => (self.sessions.start(start).await?, Some(outcome)),
+            None => (self.sessions.start(start).await?, None),
         })
     }
 
@@ -115,8 +124,16 @@ where
         let (Some(guests), Some("true")) = (&self.guests, fields.get("link")) else {
             return Ok(None);
         };
-        let Some(guest) = self.presented(parts, &self.verifier)? else {
+        let Some(credential) = self.credential(parts)? else {
             return Ok(None);
+        };
+        let Some(guest) = self.bearer_of(&credential, &self.verifier)? else {
+            let late = self.bearer_of(&credential, &self.expired)?;
+            let late = late.is_some_and(|late| late.kind() == PrincipalKind::Guest);
+            return Ok(Some(Wish::Vain(match late {
+                true => LinkOutcome::Expired,
+                false => LinkOutcome::NotFound,
+            })));
         };
         let link = match self.bearer(parts)? {
             Some(_) => Link::from_body(guest),
@@ -125,7 +142,7 @@ where
                 Link::from_cookie(guest, device.as_deref())
             }
         };
-        Ok(Some((Arc::clone(guests), link)))
+        Ok(Some(Wish::Link(Arc::clone(guests), link)))
     }
 
     /// The answer to a guest who asks once more: the token that it has, and no other.
@@ -150,10 +167,9 @@ where
 
     /// The token in the header, where it is there and not in a cookie.
     pub(super) fn bearer(&self, parts: &Parts) -> Result<Option<String>, Refusal> {
-        let bearer = Bearer::new();
-        let found = bearer.extract(RequestHead::of_parts(parts))?;
+        let found = BEARER.extract(RequestHead::of_parts(parts))?;
         let text = found.map(|found| String::from_utf8(found.token().to_vec()));
-        let malformed = |_| Refusal::invalid_request("The credential is malformed");
+        let malformed = |_| Refusal::malformed("The credential is malformed");
         text.transpose().map_err(malformed)
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     },
     refresh::SessionStore,
     secret::Secret,
-    session::{GrantSource, Grants, SessionStart, TokenAnswer, TokenPair},
+    session::{GrantSource, Grants, LinkOutcome, SessionStart, TokenAnswer, TokenPair},
 };
 
 /// Where the tokens go.
@@ -28,6 +28,71 @@ use crate::{
 pub(super) enum Transport {
     Body,
     Cookie,
+}
+
+/// What an answer holds, wherever the tokens go.
+pub(super) struct Given<'t> {
+    tokens: &'t TokenPair,
+    device: Option<&'t Secret<String>>,
+    link: Option<LinkAnswer>,
+}
+
+impl<'t> Given<'t> {
+    pub(super) fn of(tokens: &'t TokenPair) -> Self {
+        Self {
+            tokens,
+            device: None,
+            link: None,
+        }
+    }
+
+    /// A refresh gives none.
+    pub(super) fn device(mut self, token: &'t Secret<String>) -> Self {
+        self.device = Some(token);
+        self
+    }
+
+    fn link(mut self, outcome: Option<LinkOutcome>) -> Self {
+        self.link = outcome.map(LinkAnswer::of);
+        self
+    }
+}
+
+#[derive(Serialize)]
+struct InBody<'a> {
+    #[serde(flatten)]
+    tokens: TokenAnswer<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<LinkAnswer>,
+}
+
+#[derive(Serialize)]
+struct ByCookie<'a> {
+    token_type: &'static str,
+    expires_in: u64,
+    csrf_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<LinkAnswer>,
+}
+
+#[derive(Serialize)]
+struct LinkAnswer {
+    outcome: &'static str,
+}
+
+impl LinkAnswer {
+    fn of(outcome: LinkOutcome) -> Self {
+        let outcome = match outcome {
+            LinkOutcome::Linked | LinkOutcome::Pending => "linked",
+            LinkOutcome::AlreadyClaimed => "already_claimed",
+            LinkOutcome::Expired => "expired",
+            LinkOutcome::NotFound => "not_found",
+            LinkOutcome::Unavailable => "unavailable",
+        };
+        Self { outcome }
+    }
 }
 
 /// Somebody whose password was right.
@@ -95,14 +160,16 @@ where
         let client = self.clients.of(RequestHead::of_parts(parts));
         let hash = self.login.hash_new(&password, client).await?;
         let account = self.keep_account(parts, fields, identifier, hash.clone());
-        let (subject, epoch) = account.await?;
-        let mut start = self.start(parts, fields, &subject).amr(["pwd"]);
-        if let Some(epoch) = epoch {
+        let account = account.await?;
+        let mut start = self.start(parts, fields, &account.subject).amr(["pwd"]);
+        if let Some(epoch) = account.epoch {
             start = start.epoch(epoch);
         }
         let tokens = self.sessions.start(start).await?;
-        let device = self.login.device_token(&User::new(subject).password(hash));
-        Ok(self.hand_over(StatusCode::CREATED, &tokens, Some(&device), transport))
+        let user = User::new(account.subject).password(hash);
+        let device = self.login.device_token(&user);
+        let given = Given::of(&tokens).device(&device).link(account.link);
+        Ok(self.hand_over(StatusCode::CREATED, given, transport))
     }
 
     /// The user whose credentials these are; `None` where they are nobody's.
@@ -153,9 +220,9 @@ where
             .amr(["pwd"])
             .epoch(signed_in.epoch)
             .grants(Grants::new().roles(user.roles));
-        let tokens = self.start_linked(parts, fields, start).await?;
-        let device = Some(&signed_in.device);
-        Ok(self.hand_over(StatusCode::OK, &tokens, device, transport))
+        let (tokens, link) = self.start_linked(parts, fields, start).await?;
+        let given = Given::of(&tokens).device(&signed_in.device).link(link);
+        Ok(self.hand_over(StatusCode::OK, given, transport))
     }
 
     pub(super) fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> SessionStart {
@@ -186,36 +253,34 @@ where
     pub(super) fn hand_over(
         &self,
         status: StatusCode,
-        tokens: &TokenPair,
-        device: Option<&Secret<String>>,
+        given: Given<'_>,
         transport: Transport,
     ) -> Answer {
+        let tokens = given.tokens;
         match (transport, &self.cookies) {
             (Transport::Cookie, Some(cookies)) => {
                 let proof = self.proofs.of(&tokens.session_id().to_string());
-                let body = serde_json::json!({
-                    "token_type": "Bearer",
-                    "expires_in": tokens.expires_in().as_secs(),
-                    "csrf_token": proof,
-                });
+                let body = ByCookie {
+                    token_type: "Bearer",
+                    expires_in: tokens.expires_in().as_secs(),
+                    csrf_token: &proof,
+                    link: given.link,
+                };
                 let mut answer = json(status, &body);
                 cookies.set_session(&mut answer, tokens, &proof);
-                if let Some(device) = device {
+                if let Some(device) = given.device {
                     let age = DeviceTokens::MAX_AGE;
                     cookies.set(&mut answer, Kind::Device, device.expose(), age);
                 }
                 answer
             }
             _ => {
-                let device_token = device.map(|device| &**device.expose());
-                let tokens = tokens.expose();
-                json(
-                    status,
-                    &Handed {
-                        tokens,
-                        device_token,
-                    },
-                )
+                let body = InBody {
+                    tokens: tokens.expose(),
+                    device_token: given.device.map(|device| &**device.expose()),
+                    link: given.link,
+                };
+                json(status, &body)
             }
         }
     }
@@ -250,14 +315,6 @@ where
             _ => Ok(()),
         }
     }
-}
-
-#[derive(Serialize)]
-struct Handed<'a> {
-    #[serde(flatten)]
-    tokens: TokenAnswer<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device_token: Option<&'a str>,
 }
 
 /// Who was accepted; `None` where the credentials are nobody's.

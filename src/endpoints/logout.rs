@@ -27,7 +27,7 @@ where
         match fields.get("scope") {
             None | Some("device") => self.end_this(parts, fields).await?,
             Some("others") => {
-                let caller = self.leaver(parts).await?;
+                let caller = self.proved_caller(parts).await?;
                 let reason = RevokeReason::Logout;
                 self.sessions
                     .revoke_others(caller.subject(), caller.id(), reason)
@@ -35,7 +35,7 @@ where
                 return Ok(empty(StatusCode::NO_CONTENT));
             }
             Some("all") => {
-                let caller = self.leaver(parts).await?;
+                let caller = self.proved_caller(parts).await?;
                 let reason = RevokeReason::Logout;
                 self.sessions.revoke_all(caller.subject(), reason).await?;
             }
@@ -68,8 +68,8 @@ where
         Ok(())
     }
 
-    /// The caller, who may end other sessions too.
-    async fn leaver(&self, parts: &Parts) -> Result<Session, Refusal> {
+    /// The caller of an endpoint that ends sessions.
+    pub(super) async fn proved_caller(&self, parts: &Parts) -> Result<Session, Refusal> {
         let caller = self.caller(parts).await?;
         self.refuse_unproved(parts, caller.id())?;
         Ok(caller)
@@ -120,7 +120,7 @@ where
     }
 
     pub(super) async fn end(&self, parts: &Parts, session: &str) -> Result<Answer, Refusal> {
-        let caller = self.caller(parts).await?;
+        let caller = self.proved_caller(parts).await?;
         let subject = caller.subject();
         let Ok(session) = session.parse::<SessionId>() else {
             return Err(Refusal::not_found());

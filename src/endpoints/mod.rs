@@ -1,25 +1,26 @@
 //! The endpoints of a login server: sign in, refresh, sign out, and what goes with them.
 //!
-//! [`AuthEndpoints`] is a tower service; mount it where you like. It needs no authenticating layer
+//! [`AuthEndpoints`] is a tower service. Route all paths below its
+//! [base path](AuthEndpointsBuilder::base_path) to it. It needs no authenticating layer
 //! around it, and must not have one.
 //!
-//! | route below the mount | body | answer |
+//! | route below the base path | body | answer |
 //! |---|---|---|
 //! | `POST login` | `username` or `email`, `password`, and `device_token` where there is one | 200, the tokens; wrong credentials 401 |
 //! | `POST guest` | nothing; where there are guests | 200, the tokens of a new guest; a guest is answered with the token that it has |
 //! | `POST token` | the form of RFC 6749: `grant_type=password` or `refresh_token` | 200; wrong credentials 400 `invalid_grant` |
 //! | `POST refresh` | `refresh_token`, or the cookie | 200, new tokens; else 400 `invalid_grant` |
 //! | `POST logout` | `scope`: `device` (default), `others`, `all` | 204 |
-//! | `POST password` | `current_password`, `new_password`, with a live access token | 200, new tokens; every other session ends |
+//! | `POST password` | `current_password`, `new_password`, with a live access token | 200, new tokens; every other session ends; a wrong current password 400 `invalid_password` |
 //! | `POST revoke` | `token` (RFC 7009) | 200, also for an unknown token |
-//! | `GET sessions` | | 200, the caller's sessions |
+//! | `GET sessions`, `HEAD sessions` | | 200, the caller's sessions |
 //! | `DELETE sessions/{sid}` | | 204; 404 where the caller has no such session |
 //! | `POST register` | as `login`; where it was switched on | 201, the tokens; 409 where the name is taken, or the guest is an account's |
 //!
 //! A login and a registration with `"link": true` and the token of a guest, in the header or the cookie,
 //! keep what the guest had: [`session::Guests`](crate::session::Guests). Ask the person first.
 //!
-//! Bodies are JSON or forms, of 16 KiB and 32 fields at most. With `transport=cookie`, in the query or
+//! Bodies are JSON or forms in UTF-8, of at most 16 KiB. Fields that an endpoint does not read are ignored. With `transport=cookie`, in the query or
 //! the body, the tokens go into cookies ([`CookieNames`]) instead of the answer; a refresh by cookie
 //! answers by cookie.
 //!
@@ -85,7 +86,7 @@
 //!     .route("/me", me)
 //!     .route_layer(auth)
 //!     .route_service("/.well-known/{*document}", endpoints.well_known())
-//!     .nest_service("/api/auth", endpoints);
+//!     .route_service("/api/auth/{*endpoint}", endpoints);
 //!
 //! let ada = r#"{"email":"ada@example.org","password":"a long password"}"#;
 //! let register = Request::post("/api/auth/register").header(CONTENT_TYPE, "application/json");
@@ -114,8 +115,9 @@
 //! # Security
 //!
 //! - Every answer is `no-store`.
-//! - A cookie counts only with the CSRF rules of [`extract::Cookie`](crate::extract::Cookie); a
-//!   refresh and a logout by cookie need the session's proof in `X-CSRF-Token` besides. Of several
+//! - A cookie counts only with the CSRF rules of [`extract::Cookie`](crate::extract::Cookie). By cookie,
+//!   `refresh`, `logout`, `password` and `DELETE sessions/{sid}` also need the session's proof in
+//!   `X-CSRF-Token`. Of several
 //!   refresh cookies the one that is proved counts: another host of the domain can set more.
 //! - A failed refresh never deletes a cookie: of two tabs the loser would throw away the winner's.
 

@@ -7,7 +7,7 @@ use http::{StatusCode, request::Parts};
 use super::{
     answer::{Answer, Refusal},
     fields::Fields,
-    login::{Transport, long_enough},
+    login::{Given, Transport, long_enough},
     service::Inner,
 };
 use crate::{
@@ -25,7 +25,7 @@ where
     T: ThrottleStore,
 {
     pub(super) async fn password(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
-        let caller = self.caller(parts).await?;
+        let caller = self.proved_caller(parts).await?;
         let old = password(fields, "current_password")?;
         let new = long_enough(password(fields, "new_password")?)?;
         // Whoever knew the old password is out; the one who changed it goes on, under a new session.
@@ -40,7 +40,7 @@ where
                 device_token,
             } => (epoch, device_token),
             PasswordChange::Refused => {
-                return Err(Refusal::invalid_grant("The current password is not right"));
+                return Err(Refusal::invalid_password());
             }
             PasswordChange::Wait { retry_after } => return Err(Refusal::slow_down(retry_after)),
             PasswordChange::Busy { retry_after } => return Err(Refusal::unavailable(retry_after)),
@@ -57,7 +57,11 @@ where
             Some(_) => Transport::Body,
             None => Transport::Cookie,
         };
-        Ok(self.hand_over(StatusCode::OK, &tokens, Some(&device), transport))
+        Ok(self.hand_over(
+            StatusCode::OK,
+            Given::of(&tokens).device(&device),
+            transport,
+        ))
     }
 }
 

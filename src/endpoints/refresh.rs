@@ -6,7 +6,7 @@ use super::{
     answer::{Answer, Refusal},
     cookies::Kind,
     fields::Fields,
-    login::Transport,
+    login::{Given, Transport},
     service::Inner,
 };
 use crate::{
@@ -29,7 +29,7 @@ where
         let missing = || Refusal::invalid_request("A refresh token is needed");
         let (token, transport) = presented.ok_or_else(missing)?;
         let tokens = self.sessions.refresh(&token).await?;
-        Ok(self.hand_over(StatusCode::OK, &tokens, None, transport))
+        Ok(self.hand_over(StatusCode::OK, Given::of(&tokens), transport))
     }
 
     /// The refresh token of a request, and where it was: in the body or in a cookie, not in both.

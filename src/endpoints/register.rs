@@ -2,18 +2,29 @@
 
 use http::{StatusCode, request::Parts};
 
-use super::{answer::Refusal, fields::Fields, guests::GuestDesk, service::Inner};
+use super::{
+    answer::Refusal,
+    fields::Fields,
+    guests::{GuestDesk, Wish},
+    service::Inner,
+};
 use crate::{
     error::{StoreError, StoreErrorKind},
     login::{Identifier, NewUser, PasswordHash, ThrottleStore, UserStore},
     refresh::SessionStore,
     secret::random,
-    session::{GrantSource, Link, Promotion},
+    session::{GrantSource, Link, LinkOutcome, Promotion},
     token::base62::base62,
 };
 
-/// The subject of an account, and the epoch of its first session where that is known.
-type Account = (String, Option<u32>);
+/// An account that is to be kept.
+pub(super) struct Account {
+    pub(super) subject: String,
+    /// The epoch of its first session, if it is known.
+    pub(super) epoch: Option<u32>,
+    /// The result of linking a guest, if the person asked for it.
+    pub(super) link: Option<LinkOutcome>,
+}
 
 impl<S, G, U, T> Inner<S, G, U, T>
 where
@@ -38,12 +49,13 @@ where
         let login = self.login.clone();
         let kept = tokio::spawn(async move {
             let users = login.users();
-            let (subject, epoch) = match link {
-                Some((guests, link)) => promoted(users, &*guests, &link, &name).await?,
-                None => new_account(),
+            let account = match link {
+                Some(Wish::Link(guests, link)) => promoted(users, &*guests, &link, &name).await?,
+                Some(Wish::Vain(outcome)) => new_account(Some(outcome)),
+                None => new_account(None),
             };
-            match create(users, NewUser::new(&subject, name, hash)).await? {
-                true => Ok((subject, epoch)),
+            match create(users, NewUser::new(&account.subject, name, hash)).await? {
+                true => Ok(account),
                 false => Err(conflict("The name is taken")),
             }
         });
@@ -66,19 +78,33 @@ async fn promoted<U: UserStore>(
     }
     let somebodys = || conflict("The guest has an account");
     match guests.promote(link).await? {
-        Promotion::Promoted { subject, epoch } => Ok((subject, Some(epoch))),
+        Promotion::Promoted { subject, epoch } => Ok(kept(subject, epoch)),
         // The account was not kept, or is being kept now: then the store takes one of the two.
         Promotion::Before { subject, epoch } => match users.find_by_subject(&subject).await? {
-            None => Ok((subject, Some(epoch))),
+            None => Ok(kept(subject, epoch)),
             Some(_) => Err(somebodys()),
         },
         Promotion::Taken => Err(somebodys()),
-        Promotion::Refused => Ok(new_account()),
+        Promotion::Expired => Ok(new_account(Some(LinkOutcome::Expired))),
+        Promotion::Refused => Ok(new_account(Some(LinkOutcome::NotFound))),
     }
 }
 
-fn new_account() -> Account {
-    (format!("usr_{}", base62(random::<16>())), None)
+/// The account that keeps the guest's subject.
+fn kept(subject: String, epoch: u32) -> Account {
+    Account {
+        subject,
+        epoch: Some(epoch),
+        link: Some(LinkOutcome::Linked),
+    }
+}
+
+fn new_account(link: Option<LinkOutcome>) -> Account {
+    Account {
+        subject: format!("usr_{}", base62(random::<16>())),
+        epoch: None,
+        link,
+    }
 }
 
 /// Keeps a user, and asks once more where the store was lost while it answered.

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::{
     AuthEndpointsBuilder, CookieNames, WellKnown,
-    answer::{Answer, Refusal},
+    answer::{Answer, Refusal, without_content},
     fields::Fields,
     guests::GuestDesk,
     strangers::Strangers,
@@ -24,7 +24,7 @@ use crate::{
     body::Whole,
     claims::Claims,
     event::Events,
-    extract::{Bearer, Cookie, CsrfProofs, TokenExtractor},
+    extract::{Bearer, Cookie, Credential, CsrfProofs, TokenExtractor},
     head::RequestHead,
     login::{Login, ThrottleStore, UserStore},
     principal::Principal,
@@ -51,6 +51,8 @@ pub(super) struct Inner<S, G, U, T> {
     /// Accepts expired ones too: whoever signs out may come late.
     pub(super) expired: Verifier<Claims>,
     pub(super) path: String,
+    /// The host takes the base path off.
+    pub(super) nested: bool,
     pub(super) cookies: Option<CookieNames>,
     pub(super) extractor: Option<Cookie>,
     pub(super) proofs: CsrfProofs,
@@ -81,7 +83,8 @@ where
     /// The documents that belong at the root of the site: the key set and the metadata.
     #[must_use]
     pub fn well_known(&self) -> WellKnown {
-        WellKnown::new(self.inner.sessions.issuer(), &self.inner.path)
+        let origin = self.inner.cookies.as_ref().map(CookieNames::origin);
+        WellKnown::new(self.inner.sessions.issuer(), origin, &self.inner.path)
     }
 
     /// The names of the cookies, where there are any.
@@ -109,13 +112,17 @@ where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        match self.route(&parts, body).await {
+        let mut answer = match self.route(&parts, body).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 refusal.tell(&self.events);
                 refusal.answer()
             }
+        };
+        if parts.method == Method::HEAD {
+            without_content(&mut answer);
         }
+        answer
     }
 
     async fn route<B>(&self, parts: &Parts, body: B) -> Result<Answer, Refusal>
@@ -123,30 +130,33 @@ where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let path = parts.uri.path();
-        // One path for each: whoever limits or guards one by its path in front of this server has
-        // named all of it.
-        let below = path.strip_prefix(&*self.path);
-        let path = below.filter(|rest| rest.starts_with('/')).unwrap_or(path);
-        let path = path.strip_prefix('/').unwrap_or_default();
-        let only = |method: Method, allow| match parts.method == method {
+        // One path for each: a proxy that limits or guards an endpoint by its path must not miss a
+        // second one.
+        let path = match self.nested {
+            true => Some(parts.uri.path()),
+            false => parts.uri.path().strip_prefix(&*self.path),
+        };
+        let path = path.and_then(|path| path.strip_prefix('/'));
+        let path = path.ok_or_else(Refusal::not_found)?;
+        let only = |methods: &[Method], allow| match methods.contains(&parts.method) {
             true => Ok(()),
             false => Err(Refusal::method_not_allowed(allow)),
         };
         if path == "sessions" {
-            only(Method::GET, "GET")?;
+            // RFC 9110 §9.3.2
+            only(&[Method::GET, Method::HEAD], "GET, HEAD")?;
             return self.list(parts).await;
         }
         if let Some(session) = path.strip_prefix("sessions/") {
-            only(Method::DELETE, "DELETE")?;
+            only(&[Method::DELETE], "DELETE")?;
             return self.end(parts, session).await;
         }
-        if !POSTED.contains(&path) || (path == "register" && !self.registration) {
-            return Err(Refusal::not_found());
-        }
-        only(Method::POST, "POST")?;
-        let fields = Fields::read(&parts.headers, body).await?;
-        match path {
+        let known = FIELDS.iter().find(|(endpoint, _)| *endpoint == path);
+        let known = known.filter(|_| path != "register" || self.registration);
+        let (path, known) = known.ok_or_else(Refusal::not_found)?;
+        only(&[Method::POST], "POST")?;
+        let fields = Fields::read(known, &parts.headers, body).await?;
+        match *path {
             "login" => self.login(parts, &fields).await,
             "guest" => self.guest(parts, &fields).await,
             "token" => self.token(parts, &fields).await,
@@ -163,7 +173,8 @@ where
     /// The session is asked for: a token that was stolen must not outlive it here, where it could
     /// end others.
     pub(super) async fn caller(&self, parts: &Parts) -> Result<Session, Refusal> {
-        let caller = self.presented(parts, &self.verifier)?;
+        let credential = self.credential(parts)?.ok_or_else(Refusal::missing_token)?;
+        let caller = self.bearer_of(&credential, &self.verifier)?;
         let caller = caller.ok_or_else(Refusal::invalid_token)?;
         let session = self.session(&caller).await?;
         session.ok_or_else(Refusal::invalid_token)
@@ -184,20 +195,35 @@ where
         parts: &Parts,
         verifier: &Verifier<Claims>,
     ) -> Result<Option<Principal>, Refusal> {
+        match self.credential(parts)? {
+            Some(credential) => self.bearer_of(&credential, verifier),
+            None => Ok(None),
+        }
+    }
+
+    /// The access token of a request, unverified.
+    pub(super) fn credential<'p>(
+        &'p self,
+        parts: &'p Parts,
+    ) -> Result<Option<Credential<'p>>, Refusal> {
         let head = RequestHead::of_parts(parts);
-        let bearer = Bearer::new();
-        let found = bearer.extract(head).map_err(Refusal::from)?;
+        let found = BEARER.extract(head).map_err(Refusal::from)?;
         let cookie = match &self.extractor {
             Some(cookie) => cookie.extract(head).map_err(Refusal::from)?,
             None => None,
         };
-        let credential = match (found, cookie) {
-            (Some(_), Some(_)) => return Err(Refusal::invalid_request("Two credentials")),
-            (found, cookie) => found.or(cookie),
-        };
-        let Some(credential) = credential else {
-            return Ok(None);
-        };
+        match (found, cookie) {
+            (Some(_), Some(_)) => Err(Refusal::malformed("Two credentials")),
+            (found, cookie) => Ok(found.or(cookie)),
+        }
+    }
+
+    /// The caller by this verifier; `None` if it does not accept the token.
+    pub(super) fn bearer_of(
+        &self,
+        credential: &Credential<'_>,
+        verifier: &Verifier<Claims>,
+    ) -> Result<Option<Principal>, Refusal> {
         let Ok(token) = verifier.verify_now(credential.token()) else {
             return Ok(None);
         };
@@ -264,6 +290,56 @@ impl<S, G, U, T> fmt::Debug for AuthEndpoints<S, G, U, T> {
     }
 }
 
-const POSTED: [&str; 8] = [
-    "login", "guest", "token", "refresh", "logout", "revoke", "register", "password",
+/// Reads the access token in the header.
+pub(super) static BEARER: Bearer = Bearer::new();
+
+/// The endpoints that take a body, with the fields that each reads.
+const FIELDS: &[(&str, &[&str])] = &[
+    (
+        "login",
+        &[
+            "username",
+            "email",
+            "password",
+            "transport",
+            "device",
+            "device_token",
+            "link",
+            "client_id",
+        ],
+    ),
+    (
+        "register",
+        &[
+            "username",
+            "email",
+            "password",
+            "transport",
+            "device",
+            "device_token",
+            "link",
+            "client_id",
+        ],
+    ),
+    (
+        "token",
+        &[
+            "grant_type",
+            "username",
+            "password",
+            "refresh_token",
+            "device",
+            "device_token",
+            "link",
+            "client_id",
+        ],
+    ),
+    ("guest", &["transport", "client_id"]),
+    ("refresh", &["refresh_token", "refresh", "client_id"]),
+    ("logout", &["scope", "refresh_token", "refresh"]),
+    ("revoke", &["token"]),
+    (
+        "password",
+        &["current_password", "new_password", "device", "device_token"],
+    ),
 ];

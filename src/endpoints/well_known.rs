@@ -8,35 +8,67 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
+    HeaderValue, Method, Request, Response, Uri,
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use serde_json::json;
 use tower_service::Service;
 
-use super::answer::Refusal;
+use super::answer::{Refusal, without_content};
 use crate::{
     body::Whole,
     issue::{JwksService, TokenIssuer},
 };
 
-/// Serves `/.well-known/jwks.json` and the metadata of RFC 8414, as a tower service.
+/// Serves `/.well-known/jwks.json` and the authorization server metadata of RFC 8414, as a tower
+/// service.
 ///
-/// Mount it at the root: the issuer's name and nothing else says where these documents are.
+/// Route `/.well-known/jwks.json` and `/.well-known/oauth-authorization-server` at the root of the site
+/// to it. For an issuer with a path, such as `https://auth.example/tenant`, the metadata is at
+/// `/.well-known/oauth-authorization-server/tenant` ([RFC 8414 §3.1]). An issuer that is no http URL has
+/// no metadata.
+///
+/// The URLs in the metadata are those of the
+/// [public origin](crate::endpoints::AuthEndpointsBuilder::public_origin), else of the issuer's origin.
+///
+/// [RFC 8414 §3.1]: https://www.rfc-editor.org/rfc/rfc8414#section-3.1
 #[derive(Clone, Debug)]
 pub struct WellKnown {
     jwks: JwksService,
-    metadata: Bytes,
+    metadata: Option<Metadata>,
+}
+
+/// The metadata, and the path that the issuer's name gives it.
+#[derive(Clone, Debug)]
+struct Metadata {
+    path: String,
+    document: Bytes,
 }
 
 impl WellKnown {
-    pub(super) fn new(issuer: &TokenIssuer, path: &str) -> Self {
-        let name = issuer.issuer();
-        let base = name.trim_end_matches('/');
+    pub(super) fn new(issuer: &TokenIssuer, origin: Option<&str>, path: &str) -> Self {
+        Self {
+            jwks: issuer.jwks(),
+            metadata: Metadata::new(issuer.issuer(), origin, path),
+        }
+    }
+}
+
+impl Metadata {
+    fn new(issuer: &str, origin: Option<&str>, path: &str) -> Option<Self> {
+        let uri = issuer.parse::<Uri>().ok()?;
+        let scheme = uri.scheme_str();
+        let scheme = scheme.filter(|scheme| ["http", "https"].contains(scheme))?;
+        // RFC 8414 §2: an issuer has neither query nor fragment.
+        if uri.query().is_some() || issuer.contains('#') {
+            return None;
+        }
+        let own = format!("{scheme}://{}", uri.authority()?);
+        let base = origin.unwrap_or(&own);
         // No authorization endpoint and no `password` grant: first-party clients know both.
-        let metadata = json!({
-            "issuer": name,
-            "jwks_uri": format!("{base}/.well-known/jwks.json"),
+        let document = json!({
+            "issuer": issuer,
+            "jwks_uri": format!("{base}{JWKS}"),
             "token_endpoint": format!("{base}{path}/token"),
             "revocation_endpoint": format!("{base}{path}/revoke"),
             "response_types_supported": [],
@@ -44,10 +76,26 @@ impl WellKnown {
             "token_endpoint_auth_methods_supported": ["none"],
             "revocation_endpoint_auth_methods_supported": ["none"],
         });
-        Self {
-            jwks: issuer.jwks(),
-            metadata: metadata.to_string().into(),
+        Some(Self {
+            path: format!("{METADATA}{}", uri.path().trim_end_matches('/')),
+            document: document.to_string().into(),
+        })
+    }
+
+    fn answer(&self, method: &Method) -> Response<Whole> {
+        if method != Method::GET && method != Method::HEAD {
+            return Refusal::method_not_allowed("GET, HEAD").answer();
         }
+        let mut answer = Response::new(Whole::new(self.document.clone()));
+        let headers = answer.headers_mut();
+        let kind = HeaderValue::from_static("application/json");
+        headers.insert(CONTENT_TYPE, kind);
+        let cache = HeaderValue::from_static("public, max-age=3600");
+        headers.insert(CACHE_CONTROL, cache);
+        if method == Method::HEAD {
+            without_content(&mut answer);
+        }
+        answer
     }
 }
 
@@ -62,31 +110,24 @@ impl<B> Service<Request<B>> for WellKnown {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let path = request.uri().path();
-        let path = path.strip_prefix("/.well-known").unwrap_or(path);
-        match path.trim_start_matches('/') {
-            "jwks.json" => self.jwks.call(request),
-            "oauth-authorization-server" => ready(Ok(self.metadata(request.method()))),
-            _ => ready(Ok(Refusal::not_found().answer())),
+        if path == JWKS {
+            return self.jwks.call(request);
         }
+        let metadata = self.metadata.as_ref();
+        ready(Ok(match metadata.filter(|found| found.path == path) {
+            Some(metadata) => metadata.answer(request.method()),
+            None => not_found(request.method()),
+        }))
     }
 }
 
-impl WellKnown {
-    fn metadata(&self, method: &Method) -> Response<Whole> {
-        if method != Method::GET && method != Method::HEAD {
-            return Refusal::method_not_allowed("GET, HEAD").answer();
-        }
-        let body = match *method == Method::HEAD {
-            true => Bytes::new(),
-            false => self.metadata.clone(),
-        };
-        let mut answer = Response::new(Whole::new(body));
-        *answer.status_mut() = StatusCode::OK;
-        let headers = answer.headers_mut();
-        let kind = HeaderValue::from_static("application/json");
-        headers.insert(CONTENT_TYPE, kind);
-        let cache = HeaderValue::from_static("public, max-age=3600");
-        headers.insert(CACHE_CONTROL, cache);
-        answer
+fn not_found(method: &Method) -> Response<Whole> {
+    let mut answer = Refusal::not_found().answer();
+    if method == Method::HEAD {
+        without_content(&mut answer);
     }
+    answer
 }
+
+const JWKS: &str = "/.well-known/jwks.json";
+const METADATA: &str = "/.well-known/oauth-authorization-server";

@@ -313,9 +313,9 @@ impl AuthSettings {
         self.registration
     }
 
-    /// The public path of the endpoints, `/api/auth` by default: where `JWT_TOKEN_URL` is below.
+    /// Returns the public path of the endpoints, the parent of `JWT_TOKEN_URL`; `/api/auth` by default.
     #[must_use]
-    pub fn mounted_at(&self) -> &str {
+    pub fn base_path(&self) -> &str {
         &self.mount
     }
 

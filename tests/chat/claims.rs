@@ -56,7 +56,7 @@ async fn w1_a_guest_is_a_subject_of_its_own_and_asked_for_twice_the_same() {
     assert!(!chat.guests.is_alive(&other).await.unwrap());
     let link = Link::from_body(other);
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
-    assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+    assert_eq!(signed_in.outcome(), LinkOutcome::Expired);
 }
 
 /// No feed fills this set: what ends is in it by the sessions' own word.
@@ -140,7 +140,10 @@ async fn w3_of_two_users_who_claim_one_guest_at_once_one_wins() {
         let outcomes = [alice.unwrap().outcome(), bob.unwrap().outcome()];
         let won = |outcome: &&LinkOutcome| **outcome == LinkOutcome::Linked;
         assert_eq!(outcomes.iter().filter(won).count(), 1, "{outcomes:?}");
-        assert!(outcomes.contains(&LinkOutcome::Refused), "{outcomes:?}");
+        assert!(
+            outcomes.contains(&LinkOutcome::AlreadyClaimed),
+            "{outcomes:?}"
+        );
         assert_eq!(chat.hook.moved.lock().unwrap().len(), 1);
     }
 }
@@ -183,7 +186,7 @@ async fn w4_a_planted_guest_cookie_is_refused_without_its_device_also_where_the_
         Link::from_cookie(unbound, Some(device)),
     ] {
         let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
-        assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+        assert_eq!(signed_in.outcome(), LinkOutcome::NotFound);
     }
     assert!(chat.hook.moved.lock().unwrap().is_empty());
 
@@ -198,7 +201,7 @@ async fn w4_who_is_a_user_or_did_not_write_for_an_hour_is_not_linked() {
     let bob = chat.user("bob").await;
     let link = Link::from_body(chat.caller_of(&bob));
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
-    assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+    assert_eq!(signed_in.outcome(), LinkOutcome::NotFound);
     chat.refresh(&bob).await;
 
     let guest = chat.guest().await;
@@ -207,7 +210,7 @@ async fn w4_who_is_a_user_or_did_not_write_for_an_hour_is_not_linked() {
     let caller = chat.caller_of(&chat.refresh(&guest).await);
     let link = Link::from_body(caller.clone());
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
-    assert_eq!(signed_in.outcome(), LinkOutcome::Refused);
+    assert_eq!(signed_in.outcome(), LinkOutcome::Expired);
     assert!(chat.guests.touch(&subject).await.unwrap());
     let link = Link::from_body(caller);
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
@@ -278,7 +281,7 @@ async fn a_promoted_guest_keeps_its_subject_and_none_of_its_tokens() {
         other => panic!("{other:?}"),
     }
     let signed_in = chat.guests.sign_in(user("bob"), link.clone()).await;
-    assert_eq!(signed_in.unwrap().outcome(), LinkOutcome::Refused);
+    assert_eq!(signed_in.unwrap().outcome(), LinkOutcome::AlreadyClaimed);
     let other = link.clone().device("another");
     let promoted = chat.guests.promote(&other).await.unwrap();
     assert_eq!(promoted, Promotion::Refused);
@@ -302,7 +305,7 @@ async fn a_claimed_guest_is_not_promoted_and_one_that_went_is_nobodys() {
     let link = Link::from_body(gone);
     assert_eq!(
         chat.guests.promote(&link).await.unwrap(),
-        Promotion::Refused
+        Promotion::Expired
     );
 }
 

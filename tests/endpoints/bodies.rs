@@ -59,27 +59,6 @@ async fn bodies_that_are_neither_json_nor_a_form_are_refused() {
     server.send(untyped).await.is(415, "invalid_request");
 }
 
-/// Each field is compared with those before it, so that there may not be any number of them.
-#[tokio::test]
-async fn a_body_of_too_many_fields_is_refused() {
-    let server = Server::start().await;
-    for (others, status) in [(30, 200), (31, 400), (1000, 400)] {
-        let mut fields = ada();
-        let mut pairs = format!(
-            "email=ada%40example.org&password={}",
-            PASSWORD.replace(' ', "+")
-        );
-        for n in 0..others {
-            fields[format!("f{n}")] = "x".into();
-            pairs.push_str(&format!("&f{n}=x"));
-        }
-        for request in [post("login", &fields), form("login", &pairs)] {
-            let answer = server.send(request).await;
-            assert_eq!(answer.status, status, "{others} {answer:?}");
-        }
-    }
-}
-
 #[tokio::test]
 async fn unknown_routes_and_methods_are_told_apart() {
     let server = Server::start().await;
@@ -103,7 +82,7 @@ async fn unknown_routes_and_methods_are_told_apart() {
     for (method, path, allow) in [
         ("GET", "login", "POST"),
         ("PUT", "token", "POST"),
-        ("POST", "sessions", "GET"),
+        ("POST", "sessions", "GET, HEAD"),
         ("GET", "sessions/x", "DELETE"),
     ] {
         let request = request(method, path).body(Full::default()).unwrap();
@@ -114,7 +93,7 @@ async fn unknown_routes_and_methods_are_told_apart() {
 
 /// Who limits a path in front of the server has named all of it.
 #[tokio::test]
-async fn an_endpoint_has_one_path() {
+async fn u20_an_endpoint_has_one_path() {
     let server = Server::start().await;
     for path in [
         "//login",
@@ -124,19 +103,13 @@ async fn an_endpoint_has_one_path() {
         "/api/auth/login/",
         "/api//auth/login",
         "/api/auth/%6cogin",
+        "/login",
+        "/api/auth/api/auth/login",
     ] {
         let mut request = post("login", &ada());
         *request.uri_mut() = path.parse().unwrap();
         assert_eq!(server.send(request).await.status, 404, "{path}");
     }
-}
-
-#[tokio::test]
-async fn a_host_may_take_the_mount_off_the_path() {
-    let server = Server::start().await;
-    let mut request = post("login", &ada());
-    *request.uri_mut() = "/login".parse().unwrap();
-    assert_eq!(server.send(request).await.status, 200);
 }
 
 #[tokio::test]

@@ -24,5 +24,6 @@ mod register;
 mod settings;
 mod sign_in;
 mod support;
+mod surface;
 mod tokens;
 mod well_known;

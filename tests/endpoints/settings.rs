@@ -67,7 +67,7 @@ fn what_is_set_is_used() {
     assert!(verifier.verify_now(minted.token().expose()).is_ok());
     assert_eq!(settings.refresh_policy().grace_window().as_secs(), 10);
     assert!(settings.registration());
-    assert_eq!(settings.mounted_at(), "/auth/v1");
+    assert_eq!(settings.base_path(), "/auth/v1");
     let [ada, bob] = settings.seed_users() else {
         panic!("two users");
     };

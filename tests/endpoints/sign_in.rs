@@ -173,7 +173,7 @@ async fn a_new_password_ends_every_session_but_the_one_that_asked() {
         crate::support::bearer(post("password", &body), token)
     };
     let wrong = change("not the password", "another password", &mine.access());
-    server.send(wrong).await.is(400, "invalid_grant");
+    server.send(wrong).await.is(400, "invalid_password");
     let short = change(PASSWORD, "1234567", &mine.access());
     server.send(short).await.is(400, "invalid_request");
     assert!(

@@ -4,7 +4,7 @@ use http::Request;
 use tower::ServiceExt;
 use tower_jwt_auth::{Verifier, key::KeySet};
 
-use crate::support::{Answer, ISSUER, Server};
+use crate::support::{Answer, ISSUER, ORIGIN, Server};
 
 #[tokio::test]
 async fn the_metadata_leads_to_the_keys_and_the_keys_verify() {
@@ -18,11 +18,11 @@ async fn the_metadata_leads_to_the_keys_and_the_keys_verify() {
     assert_eq!(metadata["issuer"], ISSUER);
     assert_eq!(
         metadata["token_endpoint"],
-        "https://auth.example/api/auth/token"
+        "https://app.example/api/auth/token"
     );
     assert_eq!(
         metadata["revocation_endpoint"],
-        "https://auth.example/api/auth/revoke"
+        "https://app.example/api/auth/revoke"
     );
     // RFC 9700 §2.4: the password grant is not for others.
     assert_eq!(
@@ -32,7 +32,7 @@ async fn the_metadata_leads_to_the_keys_and_the_keys_verify() {
     let keys = metadata["jwks_uri"]
         .as_str()
         .unwrap()
-        .strip_prefix(ISSUER)
+        .strip_prefix(ORIGIN)
         .unwrap();
     let jwks = get(keys).await;
     assert_eq!(jwks.headers["content-type"], "application/jwk-set+json");

@@ -69,21 +69,25 @@ impl fmt::Debug for Link {
     }
 }
 
-/// What became of the wish.
+/// The result of linking a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkOutcome {
-    /// The guest is the user's, and the application was told.
+    /// The guest is the user's, and the [hook](ClaimHook) has succeeded.
     Linked,
-    /// The guest is the user's; the application will be told.
+    /// The guest is the user's. The [hook](ClaimHook) will be called again.
     Pending,
-    /// The guest is not to be had: not a live guest, another device's, too old, somebody else's.
-    Refused,
-    /// The store could not say. The guest is what it was, unless the answer alone was lost.
+    /// Another user has the guest, or it became another account.
+    AlreadyClaimed,
+    /// The guest has ended, or it last wrote too long ago.
+    Expired,
+    /// The token names no guest of this device.
+    NotFound,
+    /// The store did not answer. The guest is unchanged, unless only the answer was lost.
     Unavailable,
 }
 
-/// A user who signed in, and what became of the guest.
+/// A user who signed in, and the result of linking the guest.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
     tokens: TokenPair,
@@ -97,7 +101,7 @@ impl SignedIn {
         &self.tokens
     }
 
-    /// What became of the guest.
+    /// Returns the result of linking the guest.
     #[must_use]
     pub fn outcome(&self) -> LinkOutcome {
         self.outcome
@@ -127,7 +131,9 @@ pub enum Promotion {
     },
     /// It is somebody's: a user has claimed it, or it became an account longer ago.
     Taken,
-    /// Not a live guest, another device's, or too old: the account gets a subject of its own.
+    /// The guest has ended, or it last wrote too long ago. The account gets a new subject.
+    Expired,
+    /// The token names no guest of this device. The account gets a new subject.
     Refused,
 }
 
@@ -192,6 +198,7 @@ where
         match done.await? {
             Linking::Done { epoch } => Ok(Promotion::Promoted { subject, epoch }),
             Linking::Taken => self.past(link).await,
+            Linking::Stale | Linking::Unknown => Ok(Promotion::Expired),
             _ => Ok(Promotion::Refused),
         }
     }
@@ -210,7 +217,7 @@ where
         }
         let within = self.inner.link_within;
         match (guest.claim, guest.promoted_at) {
-            (None, None) => Ok(Promotion::Refused),
+            (None, None) => Ok(Promotion::Expired),
             (None, Some(at)) if now <= at.plus(within) => {
                 let epoch = self.store().epoch(subject).await?;
                 // Where it was another node, or the answer was lost.
@@ -224,7 +231,7 @@ where
 
     async fn claim(&self, link: &Link, user: String) -> Result<LinkOutcome, SessionError> {
         let Some(wanted) = self.wanted(link).await? else {
-            return Ok(LinkOutcome::Refused);
+            return self.lost(link, &user).await;
         };
         let (guests, guest) = (self.clone(), wanted.guest.clone());
         let sessions = &self.inner.sessions;
@@ -239,22 +246,44 @@ where
                 Linking::Done { epoch } => inner.refuse_older(&guest, epoch),
                 // Just now, by the write whose answer was lost.
                 Linking::Before if again => {}
-                _ => return Ok(None),
+                Linking::Before => return Ok(Err(LinkOutcome::Linked)),
+                Linking::Taken => return Ok(Err(LinkOutcome::AlreadyClaimed)),
+                Linking::Stale | Linking::Unknown => return Ok(Err(LinkOutcome::Expired)),
+                Linking::OtherDevice => return Ok(Err(LinkOutcome::NotFound)),
             }
             inner.tell(&SessionEvent::GuestClaimed {
                 guest: guest.clone(),
                 user: user.clone(),
             });
-            Ok(Some(tokio::spawn(async move {
+            Ok(Ok(tokio::spawn(async move {
                 guests.settle(&guest, &user).await
             })))
         });
-        let Some(told) = told.await? else {
-            return Ok(LinkOutcome::Refused);
+        let told = match told.await? {
+            Ok(told) => told,
+            Err(outcome) => return Ok(outcome),
         };
         Ok(match time::timeout(self.inner.patience, told).await {
             Ok(Ok(true)) => LinkOutcome::Linked,
             _ => LinkOutcome::Pending,
+        })
+    }
+
+    /// The outcome for a token that is not of a live guest.
+    async fn lost(&self, link: &Link, user: &str) -> Result<LinkOutcome, SessionError> {
+        let Some(subject) = self.named(&link.guest).filter(|_| link.is_whole()) else {
+            return Ok(LinkOutcome::NotFound);
+        };
+        let Some(GuestPeek { guest, .. }) = self.store().find_guest(subject).await? else {
+            return Ok(LinkOutcome::NotFound);
+        };
+        Ok(match guest.claim {
+            // Another device must not learn the guest's fate.
+            _ if guest.device != link.device => LinkOutcome::NotFound,
+            Some(claim) if claim.user == user => LinkOutcome::Linked,
+            Some(_) => LinkOutcome::AlreadyClaimed,
+            None if guest.promoted_at.is_some() => LinkOutcome::AlreadyClaimed,
+            None => LinkOutcome::Expired,
         })
     }
 

@@ -31,10 +31,35 @@ pub(super) struct Refusal {
     description: &'static str,
     code: Option<&'static str>,
     retry_after: Option<u64>,
-    challenge: Option<&'static str>,
+    challenge: Option<Challenge>,
     allow: Option<&'static str>,
     /// What the operator is told, where somebody may have tried something.
     denied: Option<AuthErrorKind>,
+}
+
+/// The challenge of a refusal (RFC 6750 §3).
+#[derive(Clone, Copy, Debug)]
+enum Challenge {
+    Missing,
+    Invalid,
+    Malformed,
+}
+
+impl Challenge {
+    /// Each has at least one attribute.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Missing => "Bearer realm=\"api\"",
+            Self::Invalid => {
+                "Bearer realm=\"api\", error=\"invalid_token\", \
+                 error_description=\"A valid access token is needed\""
+            }
+            Self::Malformed => {
+                "Bearer realm=\"api\", error=\"invalid_request\", \
+                 error_description=\"The credential is malformed\""
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -84,7 +109,7 @@ impl Refusal {
     /// Wrong credentials at the login, which is no OAuth endpoint: 401.
     pub(super) fn unauthorized(description: &'static str) -> Self {
         Self {
-            challenge: Some(MISSING),
+            challenge: Some(Challenge::Missing),
             ..Self::new(StatusCode::UNAUTHORIZED, "invalid_grant", description)
         }
     }
@@ -92,7 +117,7 @@ impl Refusal {
     /// No access token (RFC 6750 §3.1: without an error in the challenge).
     pub(super) fn missing_token() -> Self {
         Self {
-            challenge: Some(MISSING),
+            challenge: Some(Challenge::Missing),
             ..Self::invalid_token()
         }
     }
@@ -101,7 +126,7 @@ impl Refusal {
     pub(super) fn invalid_token() -> Self {
         let description = "A valid access token is needed";
         Self {
-            challenge: Some(INVALID),
+            challenge: Some(Challenge::Invalid),
             ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", description)
         }
     }
@@ -109,7 +134,7 @@ impl Refusal {
     /// A credential in a form that no client may send (RFC 6750 §3.1).
     pub(super) fn malformed(description: &'static str) -> Self {
         Self {
-            challenge: Some(MALFORMED),
+            challenge: Some(Challenge::Malformed),
             ..Self::invalid_request(description)
         }
     }
@@ -186,7 +211,7 @@ impl Refusal {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         if let Some(challenge) = self.challenge {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge.text()));
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -277,13 +302,6 @@ fn guarded(mut answer: Answer) -> Answer {
     }
     answer
 }
-
-/// RFC 6750 §3: a challenge has at least one attribute.
-const MISSING: &str = "Bearer realm=\"api\"";
-const INVALID: &str = "Bearer realm=\"api\", error=\"invalid_token\", \
-    error_description=\"A valid access token is needed\"";
-const MALFORMED: &str = "Bearer realm=\"api\", error=\"invalid_request\", \
-    error_description=\"The credential is malformed\"";
 
 const GUARDS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-store"),

@@ -11,6 +11,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`), of the tokens that were accepted |
 /// | `jwt_key_fetches_total` | `result` (`ok`, `failed`) |
 /// | `jwt_api_keys_total` | `event` (`created`, `rolled`, `revoked`, `used`, `new_network`) |
+/// | `jwt_keys_skipped_total` | entries of key sets that are left out |
 /// | `jwt_key_rotations_total` | |
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
@@ -48,6 +49,9 @@ impl EventSink for Counters {
             AuthEvent::Denied { error } => request("denied", error.as_str()),
             AuthEvent::KeysFetched { .. } => fetch("ok"),
             AuthEvent::KeyFetchFailed { .. } => fetch("failed"),
+            AuthEvent::KeySkipped { .. } => {
+                metrics::counter!("jwt_keys_skipped_total").increment(1);
+            }
             AuthEvent::KeyRotated { .. } => {
                 metrics::counter!("jwt_key_rotations_total").increment(1);
             }

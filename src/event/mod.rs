@@ -149,6 +149,14 @@ pub enum AuthEvent<'a> {
         /// When a new attempt is allowed.
         retry_in: Duration,
     },
+    /// An entry of a key set is left out, because it cannot be used here. It is reported once.
+    #[non_exhaustive]
+    KeySkipped {
+        /// The entry's `kid`. The publisher of the set wrote it, at any length.
+        kid: Option<&'a str>,
+        /// The reason, from a fixed list.
+        reason: &'static str,
+    },
     /// The issuer signs with another key from now on.
     #[non_exhaustive]
     KeyRotated {
@@ -313,6 +321,7 @@ impl AuthEvent<'_> {
             Self::Denied { .. } => "request.denied",
             Self::KeysFetched { .. } => "keys.fetched",
             Self::KeyFetchFailed { .. } => "keys.fetch_failed",
+            Self::KeySkipped { .. } => "keys.skipped",
             Self::KeyRotated { .. } => "key.rotated",
             Self::RevocationsStale { .. } => "revocation_feed.stale",
             Self::RevocationsRecovered { .. } => "revocation_feed.recovered",

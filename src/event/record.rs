@@ -43,6 +43,7 @@ impl EventRecord {
                 (caller.subject(), session, None)
             }
             AuthEvent::Denied { error } => (None, None, Some(error.as_str())),
+            AuthEvent::KeySkipped { reason, .. } => (None, None, Some(reason)),
             AuthEvent::Anonymous
             | AuthEvent::Preflight
             | AuthEvent::Skipped
@@ -88,7 +89,7 @@ impl EventRecord {
         let object = match *event {
             AuthEvent::ApiKey { id, .. } => Some(id),
             AuthEvent::GuestClaimed { guest, .. } => Some(guest),
-            AuthEvent::KeyRotated { kid } => kid,
+            AuthEvent::KeyRotated { kid } | AuthEvent::KeySkipped { kid, .. } => kid,
             _ => None,
         };
         let network = match *event {

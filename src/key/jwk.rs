@@ -1,12 +1,19 @@
 //! Reads JSON Web Keys: [RFC 7517 §4](https://www.rfc-editor.org/rfc/rfc7517#section-4) and
 //! RFC 7518 §6.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Algorithm, VerifyingKey, der::unsigned, provider::Material, verifying::Kid,
+    Algorithm, VerifyingKey,
+    der::{looks_like_a_key, unsigned},
+    provider::Material,
+    thumbprint::Thumbprints,
+    verifying::Kid,
     without_byte_order_mark,
 };
 use crate::error::ConfigError;
@@ -26,6 +33,26 @@ pub(crate) struct Jwk {
     x: Option<String>,
     y: Option<String>,
     k: Option<String>,
+    // Read as they are: what identifies a certificate must not spoil the key.
+    x5t: Option<Value>,
+    #[serde(rename = "x5t#S256")]
+    x5t_s256: Option<Value>,
+    x5c: Option<Value>,
+}
+
+/// Decodes a member, with errors from a fixed list.
+macro_rules! member {
+    ($jwk:ident.$name:ident) => {
+        member(
+            $jwk.$name.as_deref(),
+            concat!("`", stringify!($name), "` is missing"),
+            concat!(
+                "`",
+                stringify!($name),
+                "` is not base64url without padding (RFC 7515 §2)"
+            ),
+        )
+    };
 }
 
 impl Jwk {
@@ -49,6 +76,26 @@ impl Jwk {
     }
 
     pub(crate) fn into_key(self) -> Result<VerifyingKey, ConfigError> {
+        let thumbprints = self.thumbprints();
+        Ok(self.into_bare_key()?.with_thumbprints(thumbprints))
+    }
+
+    /// The thumbprints of the certificate, stated or computed (RFC 7517 §4.7 to §4.9).
+    fn thumbprints(&self) -> Thumbprints {
+        let text =
+            |member: &Option<Value>| member.as_ref().and_then(Value::as_str).map(str::to_owned);
+        let (x5t, x5t_s256) = (text(&self.x5t), text(&self.x5t_s256));
+        let mut thumbprints = Thumbprints::stated(x5t.as_deref(), x5t_s256.as_deref());
+        // The first certificate is the key's own.
+        let first = self.x5c.as_ref().and_then(|chain| chain.get(0)?.as_str());
+        let der = first.and_then(|first| STANDARD.decode(first).ok());
+        if let Some(der) = der.filter(|der| looks_like_a_key(der)) {
+            thumbprints.add_certificate(&der);
+        }
+        thumbprints
+    }
+
+    fn into_bare_key(self) -> Result<VerifyingKey, ConfigError> {
         let refuse = |why: &'static str| Err(ConfigError::Key(why.into()));
         // RFC 7517 §4.2, §4.3: a key for another use is not tried.
         if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
@@ -72,7 +119,7 @@ impl Jwk {
         };
         match (self.kty.as_str(), self.crv.as_deref()) {
             ("RSA", _) => {
-                let (n, e) = (member(&self.n, "n")?, member(&self.e, "e")?);
+                let (n, e) = (member!(self.n)?, member!(self.e)?);
                 let material = Material::Rsa {
                     n: unsigned(&n),
                     e: unsigned(&e),
@@ -87,7 +134,7 @@ impl Jwk {
                     "P-521" => 66,
                     _ => return refuse("unsupported `crv`"),
                 };
-                let (x, y) = (member(&self.x, "x")?, member(&self.y, "y")?);
+                let (x, y) = (member!(self.x)?, member!(self.y)?);
                 if x.len() != size || y.len() != size {
                     return refuse("a coordinate has the wrong size for its `crv`");
                 }
@@ -96,11 +143,11 @@ impl Jwk {
             }
             // RFC 8037 §2
             ("OKP", Some("Ed25519")) => {
-                let x = member(&self.x, "x")?;
+                let x = member!(self.x)?;
                 VerifyingKey::prepare(kid, declared, &Material::Ed25519(&x))
             }
             ("oct", _) => {
-                let secret = zeroize::Zeroizing::new(member(&self.k, "k")?);
+                let secret = zeroize::Zeroizing::new(member!(self.k)?);
                 VerifyingKey::secret(kid, declared, &secret)
             }
             _ => refuse("unsupported `kty` or `crv`"),
@@ -114,10 +161,15 @@ pub(crate) fn is_key_document(json: &[u8]) -> bool {
         .is_ok_and(|value| value.get("kty").is_some() || value.get("keys").is_some())
 }
 
-fn member(value: &Option<String>, name: &'static str) -> Result<Vec<u8>, ConfigError> {
-    value
-        .as_deref()
-        .and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())
+fn member(
+    value: Option<&str>,
+    missing: &'static str,
+    broken: &'static str,
+) -> Result<Vec<u8>, ConfigError> {
+    let refuse = |why: &'static str| ConfigError::Key(why.into());
+    let bytes = URL_SAFE_NO_PAD.decode(value.ok_or_else(|| refuse(missing))?);
+    bytes
+        .ok()
         .filter(|bytes| !bytes.is_empty())
-        .ok_or_else(|| ConfigError::Key(format!("`{name}` is missing or not base64url").into()))
+        .ok_or_else(|| refuse(broken))
 }

@@ -17,6 +17,8 @@ pub mod remote;
 mod set;
 mod shared;
 mod signing;
+mod skipped;
+mod thumbprint;
 mod verifying;
 
 use std::{
@@ -170,7 +172,7 @@ pub enum KeyLookup {
     },
 }
 
-/// The key, or the few secrets, that may verify a token.
+/// The key that verifies a token, or the few that fit a token which names none.
 #[derive(Clone, Debug)]
 pub struct KeyMatch {
     first: Arc<VerifyingKey>,
@@ -178,6 +180,11 @@ pub struct KeyMatch {
 }
 
 impl KeyMatch {
+    /// Returns `true` if several keys fit.
+    pub(crate) fn is_several(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
     /// Whether one of the keys made the signature.
     ///
     /// One key, one algorithm (RFC 8725 §3.1) is asked once more, so that no [`KeySource`] of

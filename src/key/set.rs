@@ -5,16 +5,28 @@ use std::{collections::HashMap, fmt, path::Path, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    Algorithm, KeyLookup, KeyMatch, KeyQuery, KeySource, VerifyingKey, jwk::Jwk, verifying::Kid,
-    without_byte_order_mark,
+    Algorithm, KeyLookup, KeyMatch, KeyQuery, KeySource, VerifyingKey, jwk::Jwk, skipped::Skipped,
+    verifying::Kid, without_byte_order_mark,
 };
-use crate::error::ConfigError;
+use crate::{
+    error::ConfigError,
+    event::{AuthEvent, Events},
+};
 
 /// A set of verifying keys.
 ///
-/// A token's `kid` selects its key. A token without `kid` is verified only where exactly one key
-/// fits its algorithm; nothing is ever tried on suspicion (RFC 7515 §6), with one exception: up to
-/// three HMAC secrets without `kid` are tried in order, so that a secret can be replaced.
+/// - A token's `kid` selects its key. Two different keys with one `kid` and one algorithm are
+///   ambiguous, and the token is refused.
+/// - Without `kid`, `x5t` or `x5t#S256` select the key whose certificate has this thumbprint
+///   (RFC 7515 §4.1.7, §4.1.8). The thumbprint is stated by the JWK, computed from its `x5c`, or
+///   equal to its `kid`.
+/// - A token that names no key is verified by the keys that fit its algorithm. Each is tried once, in
+///   the order of the set. If more than four fit, the token is refused.
+///
+/// Keys that are loaded without `kid` (a secret, a PEM) serve tokens with any `kid`. At most three
+/// such secrets are allowed: enough to replace a secret twice.
+///
+/// A key that is listed twice is one key.
 ///
 /// # Examples
 ///
@@ -40,7 +52,7 @@ pub struct KeySet {
 struct Inner {
     keys: Vec<Arc<VerifyingKey>>,
     named: HashMap<Box<str>, Vec<usize>>,
-    skipped: Vec<(Option<String>, String)>,
+    skipped: Vec<Skipped>,
     from_document: bool,
 }
 
@@ -58,14 +70,19 @@ impl KeySet {
     /// Reads a JWKS document (RFC 7517 §5).
     ///
     /// Keys that cannot be used here are left out and listed by [`skipped`](Self::skipped): an
-    /// unknown `kty`, `crv` or `alg`, another `use`, a weak or broken key (RFC 7517 §5).
+    /// unknown `kty`, `crv` or `alg`, another `use`, a weak or broken key (RFC 7517 §5). With the
+    /// feature `tracing` each is a warning in the log.
     ///
     /// # Errors
     ///
     /// - [`ConfigError::KeySet`]: not a JWKS document, or not one usable key in it.
     /// - [`ConfigError::MixedFamilies`]: secrets and public keys in one document.
     pub fn from_jwks(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        Self::read(json.as_ref(), usize::MAX, |_| true)
+        let set = Self::read(json.as_ref(), usize::MAX, |_| true)?;
+        for entry in &set.inner.skipped {
+            entry.log();
+        }
+        Ok(set)
     }
 
     /// Reads a document that came from the network: at most `max_keys` entries, and no secrets.
@@ -105,22 +122,20 @@ impl KeySet {
         for entry in entries {
             let kid = entry.get("kid").and_then(Value::as_str).map(str::to_owned);
             if !welcome(&entry) {
-                skipped.push((kid, "a secret in a published key set".to_owned()));
+                skipped.push(Skipped::secret(kid));
                 continue;
             }
             match Jwk::from_value(entry).and_then(Jwk::into_key) {
                 Ok(key) => keys.push(key),
                 Err(ConfigError::NoCrypto) => return Err(ConfigError::NoCrypto),
-                Err(why) => skipped.push((kid, why.to_string())),
+                Err(why) => skipped.push(Skipped::because(kid, &why)),
             }
         }
         if keys.is_empty() {
             let mut message = String::from("not one usable key in it");
             // Somebody else wrote these, at any length and in any number.
-            for (kid, why) in skipped.iter().take(MOST_NAMED) {
-                let kid = kid.as_deref().unwrap_or("no kid");
-                let kid: String = kid.escape_debug().take(LONGEST_NAMED).collect();
-                message.push_str(&format!("; {kid}: {why}"));
+            for entry in skipped.iter().take(MOST_NAMED) {
+                message.push_str(&format!("; {}: {}", entry.shown_kid(), entry.why()));
             }
             return Err(ConfigError::KeySet(message.into()));
         }
@@ -158,7 +173,30 @@ impl KeySet {
         self.inner
             .skipped
             .iter()
-            .map(|(kid, why)| (kid.as_deref(), why.as_str()))
+            .map(|entry| (entry.kid(), entry.why()))
+    }
+
+    /// Writes the entries that are left out here, and were not in an earlier set, to the log.
+    /// Returns an event for each of them.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn report_skipped(
+        &self,
+        before: Option<&Self>,
+    ) -> impl Iterator<Item = AuthEvent<'_>> {
+        let before = before.map_or(&[][..], |before| &before.inner.skipped);
+        let new = self
+            .inner
+            .skipped
+            .iter()
+            .filter(|entry| !before.contains(entry));
+        new.inspect(|entry| entry.log()).map(Skipped::event)
+    }
+
+    /// Sends an event for each entry that is left out.
+    pub(crate) fn tell_skipped(&self, events: &Events) {
+        for entry in &self.inner.skipped {
+            events.tell(|| entry.event());
+        }
     }
 
     /// Whether the set is a published one, whose keys sign for many audiences.
@@ -172,9 +210,10 @@ impl KeySet {
 
     fn build(
         keys: Vec<VerifyingKey>,
-        skipped: Vec<(Option<String>, String)>,
+        skipped: Vec<Skipped>,
         from_document: bool,
     ) -> Result<Self, ConfigError> {
+        let keys = merged(keys);
         let secrets = keys.iter().filter(|key| key.is_secret()).count();
         if keys.is_empty() {
             return Err(ConfigError::KeySet("it holds no key".into()));
@@ -209,45 +248,114 @@ impl KeySet {
         })
     }
 
-    fn choose<'a>(
-        &'a self,
-        query: &KeyQuery<'_>,
-        candidates: impl Iterator<Item = &'a Arc<VerifyingKey>>,
-    ) -> KeyLookup {
-        let mut fitting = candidates.filter(|key| key.serves(query.algorithm, query.listed));
-        let Some(first) = fitting.next() else {
-            return KeyLookup::Absent;
-        };
-        let rest: Vec<_> = fitting.map(Arc::clone).collect();
-        let several_secrets = first.is_secret() && *first.kid_rule() == Kid::Any;
-        if !rest.is_empty() && !several_secrets {
-            return KeyLookup::Ambiguous;
-        }
-        KeyLookup::Found(KeyMatch {
-            first: Arc::clone(first),
-            rest,
-        })
-    }
-}
-
-impl KeySource for KeySet {
-    fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
+    fn of_kid(&self, query: &KeyQuery<'_>, kid: &str) -> KeyLookup {
         let keys = &self.inner.keys;
-        let Some(kid) = query.kid else {
-            return self.choose(query, keys.iter());
-        };
         let positions = self.inner.named.get(kid);
         if let Some(positions) = positions {
             let named = positions.iter().filter_map(|position| keys.get(*position));
-            match self.choose(query, named) {
+            match choose(query, named, Several::AreAmbiguous) {
                 KeyLookup::Absent => {}
                 found => return found,
             }
         }
-        let open = keys.iter().filter(|key| *key.kid_rule() == Kid::Any);
-        match self.choose(query, open) {
+        match self.open(query) {
             KeyLookup::Absent if positions.is_some() => KeyLookup::AlgorithmMismatch,
             found => found,
+        }
+    }
+
+    /// Finds the key of a token that names a certificate and no `kid`.
+    fn of_certificate(&self, query: &KeyQuery<'_>) -> KeyLookup {
+        let keys = || self.inner.keys.iter();
+        let has_it = |key: &&Arc<VerifyingKey>| key.thumbprints().fit(query) == Some(true);
+        // AD FS and Azure DevOps publish the thumbprint as `kid` as well.
+        let named_so = |key: &&Arc<VerifyingKey>| {
+            let kid = key.kid();
+            kid.is_some() && (kid == query.x5t || kid == query.x5t_s256)
+        };
+        for named in [
+            choose(query, keys().filter(has_it), Several::AreAmbiguous),
+            choose(query, keys().filter(named_so), Several::AreAmbiguous),
+            self.open(query),
+        ] {
+            if !matches!(named, KeyLookup::Absent) {
+                return named;
+            }
+        }
+        if keys().any(|key| has_it(&key) || named_so(&key)) {
+            return KeyLookup::AlgorithmMismatch;
+        }
+        // RFC 7515 §6: the only key that fits, unless it is known to have another certificate.
+        match choose(query, keys(), Several::AreAmbiguous) {
+            KeyLookup::Found(only) if only.first.thumbprints().fit(query).is_none() => {
+                KeyLookup::Found(only)
+            }
+            _ => KeyLookup::Absent,
+        }
+    }
+
+    /// Finds the keys that serve tokens with any `kid`.
+    fn open(&self, query: &KeyQuery<'_>) -> KeyLookup {
+        let open = |key: &&Arc<VerifyingKey>| *key.kid_rule() == Kid::Any;
+        choose(
+            query,
+            self.inner.keys.iter().filter(open),
+            Several::AreTried,
+        )
+    }
+}
+
+/// The rule for several different keys that fit a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Several {
+    AreTried,
+    AreAmbiguous,
+}
+
+fn choose<'a>(
+    query: &KeyQuery<'_>,
+    candidates: impl Iterator<Item = &'a Arc<VerifyingKey>>,
+    several: Several,
+) -> KeyLookup {
+    let mut fitting = candidates.filter(|key| key.serves(query.algorithm, query.listed));
+    let Some(first) = fitting.next() else {
+        return KeyLookup::Absent;
+    };
+    let mut rest: Vec<Arc<VerifyingKey>> = Vec::new();
+    for key in fitting {
+        // One key under two names is tried once.
+        if first.has_material_of(key) || rest.iter().any(|other| other.has_material_of(key)) {
+            continue;
+        }
+        if several == Several::AreAmbiguous || rest.len() + 1 == MOST_TRIED {
+            return KeyLookup::Ambiguous;
+        }
+        rest.push(Arc::clone(key));
+    }
+    KeyLookup::Found(KeyMatch {
+        first: Arc::clone(first),
+        rest,
+    })
+}
+
+/// Merges the keys that are listed more than once.
+fn merged(keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
+    let mut different: Vec<VerifyingKey> = Vec::with_capacity(keys.len());
+    for key in keys {
+        match different.iter_mut().find(|other| other.is_same(&key)) {
+            Some(same) => same.merge(key),
+            None => different.push(key),
+        }
+    }
+    different
+}
+
+impl KeySource for KeySet {
+    fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
+        match query.kid {
+            Some(kid) => self.of_kid(query, kid),
+            None if query.x5t.is_some() || query.x5t_s256.is_some() => self.of_certificate(query),
+            None => choose(query, self.inner.keys.iter(), Several::AreTried),
         }
     }
 
@@ -279,9 +387,11 @@ impl fmt::Debug for KeySet {
 #[cfg(feature = "jwks")]
 const MOST_PARTS: usize = 64;
 
-/// How many entries an error tells about, and how much of each one's `kid`.
+/// The entries that an error names.
 const MOST_NAMED: usize = 8;
-const LONGEST_NAMED: usize = 64;
+
+/// The keys that are tried for a token that names none: each costs a signature check.
+const MOST_TRIED: usize = 4;
 
 /// HMAC secrets that are tried in order (decided so that one can be replaced twice in a row).
 const MAX_SECRETS: usize = 3;

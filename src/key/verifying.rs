@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     algorithm::{Curve, Family},
     der, jwk,
     provider::{Material, PreparedKey},
+    thumbprint::Thumbprints,
     without_byte_order_mark,
 };
 use crate::error::ConfigError;
@@ -30,6 +32,9 @@ pub struct VerifyingKey {
     family: Family,
     declared: Option<Algorithm>,
     prepared: Arc<[(Algorithm, PreparedKey)]>,
+    /// A digest of the key itself, to recognize a key that is listed twice.
+    material: [u8; 32],
+    thumbprints: Thumbprints,
 }
 
 /// Which tokens a key is for, by their `kid`.
@@ -198,6 +203,38 @@ impl VerifyingKey {
         &self.kid
     }
 
+    pub(crate) fn thumbprints(&self) -> &Thumbprints {
+        &self.thumbprints
+    }
+
+    pub(crate) fn with_thumbprints(mut self, thumbprints: Thumbprints) -> Self {
+        self.thumbprints.add(thumbprints);
+        self
+    }
+
+    /// Returns `true` if both are one key, whatever is said about them.
+    pub(crate) fn has_material_of(&self, other: &Self) -> bool {
+        self.family == other.family && self.material == other.material
+    }
+
+    /// Returns `true` if both entries of a set are one key for the same tokens.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let one_algorithm = match (self.declared, other.declared) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        self.kid == other.kid && one_algorithm && self.has_material_of(other)
+    }
+
+    /// Adds what another entry says about the same key. A stated algorithm binds the key.
+    pub(crate) fn merge(&mut self, other: Self) {
+        if self.declared.is_none() {
+            self.declared = other.declared;
+            self.prepared = other.prepared;
+        }
+        self.thumbprints.add(other.thumbprints);
+    }
+
     pub(crate) fn is_secret(&self) -> bool {
         self.family == Family::Hmac
     }
@@ -260,6 +297,8 @@ impl VerifyingKey {
             family,
             declared,
             prepared,
+            material: digest(material),
+            thumbprints: Thumbprints::default(),
         })
     }
 }
@@ -323,6 +362,22 @@ fn check(material: &Material<'_>) -> Result<Family, ConfigError> {
             Err(_) => refuse("an Ed25519 public key has 32 bytes"),
         },
     }
+}
+
+/// A digest of the key. The kinds of key are told apart by their family.
+fn digest(material: &Material<'_>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    match *material {
+        Material::Rsa { n, e } => {
+            digest.update(n.len().to_be_bytes());
+            digest.update(n);
+            digest.update(e);
+        }
+        Material::Secret(bytes) | Material::Ec(bytes) | Material::Ed25519(bytes) => {
+            digest.update(bytes);
+        }
+    }
+    digest.finalize().into()
 }
 
 fn bits(number: &[u8]) -> usize {

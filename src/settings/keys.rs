@@ -3,10 +3,9 @@
 #[cfg(feature = "jwks")]
 use super::remote;
 use super::vars::{Vars, refuse};
-#[cfg(feature = "jwks")]
-use crate::event::Events;
 use crate::{
     error::ConfigError,
+    event::Events,
     key::{Algorithm, KeySet, VerifyingKey},
     secret::Secret,
     verify::{Verifier, VerifierBuilder},
@@ -113,10 +112,11 @@ impl Keys {
         self.variable
     }
 
-    #[cfg(feature = "jwks")]
     pub(super) fn tell(&mut self, events: Events) {
-        if let Place::Network(_, fetching) = &mut self.place {
-            fetching.tell(events);
+        match &mut self.place {
+            Place::Here(set) => set.tell_skipped(&events),
+            #[cfg(feature = "jwks")]
+            Place::Network(_, fetching) => fetching.tell(events),
         }
     }
 

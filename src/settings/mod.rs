@@ -80,11 +80,10 @@ use self::{
     policy::Policy,
     vars::{Vars, refuse},
 };
-#[cfg(feature = "jwks")]
-use crate::event::{EventSink, Events};
 use crate::{
     claims::Claims,
     error::ConfigError,
+    event::{EventSink, Events},
     verify::{Verifier, VerifierBuilder},
 };
 
@@ -180,10 +179,8 @@ impl JwtSettings {
         self.policy.apply(builder)
     }
 
-    /// Who is told of every fetch of keys, and of every one that failed. Means nothing where no keys
-    /// are fetched.
-    #[cfg(feature = "jwks")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    /// Sets the event sink for keys: it receives an event for each entry of a key set that is left
+    /// out, and, if keys are fetched, for each fetch.
     #[must_use]
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.keys.tell(Events::to(sink));

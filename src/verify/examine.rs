@@ -140,6 +140,9 @@ impl<C> Rules<C> {
                 return Err(AuthError::unavailable(kind, retry_after));
             }
         };
+        if keys.is_several() && !header.algorithm.is_hmac() {
+            self.check_issuer_early(parts.payload)?;
+        }
         let signed_by = (header.algorithm, self.listed);
         let signature = room
             .decode(parts.signature, self.padded)
@@ -152,11 +155,26 @@ impl<C> Rules<C> {
 
     /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
     fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
-        let issuers = &self.policy.issuers;
-        issuers.is_empty()
+        self.policy.issuers.is_empty()
             || peek_issuer(payload, self.padded, |issuer| {
-                issuer.is_some_and(|issuer| issuers.iter().any(|ours| ours == issuer))
+                issuer.is_some_and(|issuer| self.expects(issuer))
             })
+    }
+
+    /// Refuses the token of another issuer before several signatures are computed for it. The
+    /// claim is read again after the signature.
+    fn check_issuer_early(&self, payload: &[u8]) -> Result<(), AuthErrorKind> {
+        if self.policy.issuers.is_empty() {
+            return Ok(());
+        }
+        peek_issuer(payload, self.padded, |issuer| match issuer {
+            Some(issuer) if !self.expects(issuer) => Err(AuthErrorKind::WrongIssuer),
+            _ => Ok(()),
+        })
+    }
+
+    fn expects(&self, issuer: &str) -> bool {
+        self.policy.issuers.iter().any(|ours| ours == issuer)
     }
 
     /// The payload of a token whose claims nobody checked, for `test_util` alone.

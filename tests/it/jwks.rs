@@ -288,3 +288,71 @@ async fn d41_a_byte_order_mark_before_keys_is_ignored() {
         assert!(matches!(refused, Err(ConfigError::SecretIsAKey(_))));
     }
 }
+
+#[test]
+fn d42_an_entry_that_is_left_out_is_listed_with_its_reason() {
+    let padded = jwk(Algorithm::Rs256, |jwk| {
+        jwk["kid"] = json!("padded");
+        jwk["n"] = json!(format!("{}==", jwk["n"].as_str().unwrap()));
+    });
+    let cut = jwk(Algorithm::Es256, |jwk| {
+        jwk.as_object_mut().unwrap().remove("kid");
+        jwk.as_object_mut().unwrap().remove("y");
+    });
+    let good = jwk(Algorithm::Es256, |_| ());
+    // A key that is listed twice is not left out.
+    let set = KeySet::from_jwks(document(&[padded, cut, good.clone(), good])).unwrap();
+    assert_eq!(set.len(), 1);
+    let skipped: Vec<_> = set.skipped().collect();
+    assert_eq!(
+        skipped,
+        [
+            (
+                Some("padded"),
+                "unusable key: `n` is not base64url without padding (RFC 7515 §2)"
+            ),
+            (None, "unusable key: `y` is missing"),
+        ]
+    );
+}
+
+#[cfg(feature = "tracing")]
+#[test]
+fn d42_an_entry_that_is_left_out_is_a_line_in_the_log() {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let odd = json!({"kty": "RSA", "n": "AA==", "e": "AQAB", "kid": "padded\nkey"});
+    let document = document(&[odd, jwk(Algorithm::Es256, |_| ())]);
+    tracing::subscriber::with_default(subscriber, || {
+        // A thread without a subscriber may have noted that no one listens.
+        tracing::callsite::rebuild_interest_cache();
+        KeySet::from_jwks(document).unwrap();
+    });
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert!(lines[0].contains("`n` is not base64url"), "{log}");
+    assert!(lines[0].contains(r"padded\\nkey"), "{log}");
+}

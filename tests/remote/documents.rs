@@ -1,14 +1,17 @@
-//! What a published document may hold: D17 to D22, D36, D41.
+//! What a published document may hold: D17 to D22, D36, D41, D42.
+
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     Verifier,
     error::AuthErrorKind,
+    event::{AuthEvent, sink_fn},
     key::Algorithm,
     test_util::{Answer, JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{ALGORITHM, Scripted, Setup, kind, settle, token_of, verifier};
+use crate::support::{ALGORITHM, Scripted, Setup, kind, seconds, settle, token_of, verifier};
 
 /// The other set's key as a JWK, edited.
 fn odd(edit: impl FnOnce(&mut Value)) -> Value {
@@ -265,4 +268,60 @@ async fn d41_a_byte_order_mark_before_a_fetched_key_set_is_ignored() {
     let keys = client.keys(&clock).await;
     let verifier = verifier(&keys, &clock);
     assert_eq!(kind(&verifier, &token_of(TestKeys::new(), &clock)), Ok(()));
+}
+
+#[tokio::test]
+async fn d42_an_entry_that_is_left_out_is_reported_once() {
+    let clock = TestClock::new();
+    let good = |keys: TestKeys| serde_json::from_str::<Value>(&keys.jwk(ALGORITHM)).unwrap();
+    let unusable = |kid: &str| {
+        odd(|jwk| {
+            jwk["kid"] = json!(kid);
+            jwk["x"] = json!("AA==");
+        })
+    };
+    let document = |entries: &[Value]| json!({ "keys": entries }).to_string();
+    let client = Scripted::new(document(&[unusable("one"), good(TestKeys::new())]));
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&reported);
+    let keys = client
+        .builder(&clock)
+        .max_age(seconds(100))
+        .events(sink_fn(move |event| {
+            if let AuthEvent::KeySkipped { kid, reason, .. } = event {
+                assert_eq!(event.name(), "keys.skipped");
+                let entry = format!("{}: {reason}", kid.unwrap());
+                sink.lock().unwrap().push(entry);
+            }
+        }))
+        .build()
+        .unwrap();
+    assert!(keys.key_set().is_none());
+    settle().await;
+    let verifier = verifier(&keys, &clock);
+    let reason = "`x` is not base64url without padding (RFC 7515 §2)";
+    let both = document(&[
+        unusable("one"),
+        unusable("two"),
+        good(TestKeys::new()),
+        good(TestKeys::other()),
+    ]);
+    let mut expected = vec![format!("one: {reason}")];
+    assert_eq!(*reported.lock().unwrap(), expected);
+    // The same document, then another one with the same entry and a new one, then that again.
+    for body in [None, Some(both), None] {
+        let calls = client.calls();
+        if let Some(body) = body {
+            client.serve(body);
+            expected.push(format!("two: {reason}"));
+        }
+        clock.advance(seconds(90));
+        assert_eq!(kind(&verifier, &token_of(TestKeys::new(), &clock)), Ok(()));
+        settle().await;
+        assert_eq!(client.calls(), calls + 1);
+        assert_eq!(*reported.lock().unwrap(), expected);
+    }
+    let set = keys.key_set().unwrap();
+    let listed: Vec<_> = set.skipped().map(|(kid, _)| kid.unwrap()).collect();
+    assert_eq!((set.len(), listed), (2, vec!["one", "two"]));
 }

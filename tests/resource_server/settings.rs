@@ -1,10 +1,14 @@
 //! What the variables mean, shown by which tokens pass.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tower_jwt_auth::{
     Claims, JwtSettings,
+    event::{EventRecord, sink_fn},
     key::Algorithm,
     test_util::{TestIssuer, TestKeys},
 };
@@ -302,4 +306,45 @@ fn u13_the_settings_do_not_print_the_secret() {
     assert!(!printed.contains("secret, never"), "{printed}");
     // Nor its bytes.
     assert!(!printed.contains("102,"), "{printed}");
+}
+
+#[test]
+fn d42_an_entry_of_the_key_file_that_is_left_out_is_an_event() {
+    let mut document: Value = serde_json::from_str(&TestKeys::new().jwks()).unwrap();
+    let unusable = json!({"kty": "PQC", "kid": "new"});
+    document["keys"].as_array_mut().unwrap().push(unusable);
+    let file = File::new(document.to_string());
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&reported);
+    let settings = read(&[("JWT_JWKS_FILE", file.path()), ("JWT_AUDIENCE", AUDIENCE)])
+        .unwrap()
+        .events(sink_fn(move |event| {
+            let record = EventRecord::of(event);
+            let entry = (record.name, record.object, record.detail);
+            sink.lock().unwrap().push(entry);
+        }));
+    for _ in 0..2 {
+        let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
+        assert_eq!(verdict(&settings, &token), "ok");
+    }
+    let reason = Some("unsupported `kty` or `crv`");
+    let expected = [("keys.skipped", Some("new".to_owned()), reason)];
+    assert_eq!(*reported.lock().unwrap(), expected);
+}
+
+#[test]
+fn d41_a_byte_order_mark_before_a_key_file_is_ignored() {
+    let keys = TestKeys::new();
+    let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
+    for (variable, text) in [
+        ("JWT_JWKS_FILE", keys.jwks()),
+        (
+            "JWT_PUBLIC_KEY_FILE",
+            keys.public_pem(Algorithm::Es256).to_owned(),
+        ),
+    ] {
+        let file = File::new(format!("\u{FEFF}{text}"));
+        let settings = read(&[(variable, file.path()), ("JWT_AUDIENCE", AUDIENCE)]).unwrap();
+        assert_eq!(verdict(&settings, &token), "ok", "{variable}");
+    }
 }

@@ -75,7 +75,7 @@ pub use self::{
     builder::{RemoteKeySetBuilder, Standard},
     fetch::{Fetch, FetchError},
 };
-use super::{KeyLookup, KeyQuery, KeySource, KeyWait};
+use super::{KeyLookup, KeyQuery, KeySet, KeySource, KeyWait};
 
 /// A key set that is fetched and kept fresh. Cheap to clone; fetching ends with the last clone.
 #[derive(Clone)]
@@ -131,6 +131,14 @@ impl RemoteKeySet {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.handle.shared.is_fresh()
+    }
+
+    /// Returns the keys that were fetched last, or `None` before the first successful fetch.
+    ///
+    /// [`KeySet::skipped`] lists the entries of the document that cannot be used.
+    #[must_use]
+    pub fn key_set(&self) -> Option<KeySet> {
+        Some(self.handle.shared.loaded()?.set.clone())
     }
 
     /// When keys were last fetched, or confirmed to be the same.

@@ -144,11 +144,19 @@ impl<F: Fetch> Worker<F> {
     fn conclude(&self, outcome: Result<Fetched, FetchError>) {
         match outcome {
             Ok(fetched) => {
+                let before = self.shared.loaded();
                 let changed = self.shared.succeeded(fetched);
-                let keys = self.shared.loaded().map_or(0, |loaded| loaded.set.len());
+                let loaded = self.shared.loaded();
+                let keys = loaded.as_ref().map_or(0, |loaded| loaded.set.len());
                 #[cfg(feature = "tracing")]
                 tracing::debug!(keys, changed, "verification keys fetched");
                 self.tell(&AuthEvent::KeysFetched { keys, changed });
+                if let Some(loaded) = loaded.filter(|_| changed) {
+                    let before = before.as_ref().map(|before| &before.set);
+                    for event in loaded.set.report_skipped(before) {
+                        self.tell(&event);
+                    }
+                }
             }
             Err(error) => {
                 let retry_in = self.shared.failed(error.clone());

@@ -1,0 +1,60 @@
+//! The digests of certificates that name a key.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha1::Sha1;
+use sha2::{Digest as _, Sha256};
+
+use super::KeyQuery;
+
+/// The thumbprints of a key's certificate: `x5t` and `x5t#S256` (RFC 7517 §4.8, §4.9).
+///
+/// They select a key and prove nothing: the signature does. SHA-1 is good enough for that.
+#[derive(Clone, Default)]
+pub(crate) struct Thumbprints {
+    sha1: Vec<Box<str>>,
+    sha256: Vec<Box<str>>,
+}
+
+impl Thumbprints {
+    /// The thumbprints that a key set states.
+    pub(crate) fn stated(x5t: Option<&str>, x5t_s256: Option<&str>) -> Self {
+        let list = |stated: Option<&str>| stated.into_iter().map(Box::from).collect();
+        Self {
+            sha1: list(x5t),
+            sha256: list(x5t_s256),
+        }
+    }
+
+    /// Adds the thumbprints of a certificate in DER.
+    pub(crate) fn add_certificate(&mut self, der: &[u8]) {
+        self.add(Self {
+            sha1: vec![URL_SAFE_NO_PAD.encode(Sha1::digest(der)).into()],
+            sha256: vec![URL_SAFE_NO_PAD.encode(Sha256::digest(der)).into()],
+        });
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        for (own, more) in [
+            (&mut self.sha1, other.sha1),
+            (&mut self.sha256, other.sha256),
+        ] {
+            own.extend(more);
+            own.sort_unstable();
+            own.dedup();
+        }
+    }
+
+    /// Compares the thumbprints with those that a token names. `None`: nothing can be compared.
+    pub(crate) fn fit(&self, query: &KeyQuery<'_>) -> Option<bool> {
+        let compare = |named: Option<&str>, own: &[Box<str>]| {
+            let named = named.filter(|_| !own.is_empty())?;
+            Some(own.iter().any(|one| **one == *named))
+        };
+        let sha1 = compare(query.x5t, &self.sha1);
+        let sha256 = compare(query.x5t_s256, &self.sha256);
+        match (sha1, sha256) {
+            (None, fit) | (fit, None) => fit,
+            (Some(one), Some(other)) => Some(one && other),
+        }
+    }
+}

@@ -224,11 +224,7 @@ fn declares(headers: &HeaderMap, length: usize) -> bool {
 
 #[cfg(feature = "tracing")]
 pub(crate) fn record(error: &AuthError) {
-    use std::{error::Error, iter::successors, sync::Once};
-
-    use crate::error::AuthErrorKind;
-
-    static MISCONFIGURED: Once = Once::new();
+    use std::{error::Error, iter::successors};
 
     let cause = || {
         let causes: Vec<String> = successors(error.source(), |&cause| cause.source())
@@ -237,10 +233,11 @@ pub(crate) fn record(error: &AuthError) {
         (!causes.is_empty()).then(|| causes.join(": "))
     };
     if error.kind() == AuthErrorKind::Misconfigured {
-        // Every request would repeat it.
-        MISCONFIGURED.call_once(|| {
-            tracing::error!(reason = error.as_str(), cause = cause(), "{error}");
-        });
+        let cause = cause();
+        // Every request would repeat it. Two mistakes are two lines.
+        if super::once::is_new(cause.as_deref().unwrap_or_default()) {
+            tracing::error!(reason = error.as_str(), cause, "{error}");
+        }
     }
     if tracing::enabled!(tracing::Level::DEBUG) {
         tracing::debug!(reason = error.as_str(), cause = cause(), "request refused");

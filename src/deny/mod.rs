@@ -48,6 +48,8 @@ mod form;
 mod grpc;
 mod inner;
 mod oauth;
+#[cfg(feature = "tracing")]
+mod once;
 mod problem;
 mod reason;
 mod table;

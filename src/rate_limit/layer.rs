@@ -34,6 +34,9 @@ pub(super) struct Config {
     pub(super) key: Arc<dyn RateKey>,
     pub(super) answers: InnerAnswers,
     pub(super) buckets: Arc<Buckets>,
+    /// Records that this limit's warning was logged.
+    #[cfg(feature = "tracing")]
+    warned: Arc<std::sync::Once>,
 }
 
 impl RateLimitLayer {
@@ -63,6 +66,8 @@ impl RateLimitLayer {
                 clock,
                 key: Arc::new(key),
                 answers: InnerAnswers::default(),
+                #[cfg(feature = "tracing")]
+                warned: Arc::new(std::sync::Once::new()),
             }),
         }
     }
@@ -137,6 +142,22 @@ impl RateLimitLayer {
         config.buckets = Arc::new(Buckets::new(config.quota, config.capacity, clock));
         self.config = Arc::new(config);
         self
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl Config {
+    /// Warns once for each limit; its figures name it.
+    pub(super) fn note_unknown_client(&self) {
+        self.warned.call_once(|| {
+            let every = self.quota.replenish_interval();
+            let burst = self.quota.burst_size();
+            tracing::warn!(
+                ?every,
+                %burst,
+                "requests that a rate limit cannot tell apart share one budget"
+            );
+        });
     }
 }
 

@@ -67,10 +67,7 @@ impl Config {
         let key = self.key.key(head);
         #[cfg(feature = "tracing")]
         if key.is_none() {
-            static ONCE: std::sync::Once = std::sync::Once::new();
-            ONCE.call_once(|| {
-                tracing::warn!("requests that a rate limit cannot tell apart share one budget");
-            });
+            self.note_unknown_client();
         }
         self.buckets.take(key.as_deref()).map_err(|wait| {
             // Rounded up, so that whoever comes then is let in.

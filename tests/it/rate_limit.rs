@@ -245,3 +245,62 @@ async fn who_is_told_changes_nothing_about_how_it_is_answered() {
     assert_eq!(second.header("content-type"), Some("application/json"));
     assert_eq!(told.load(Ordering::SeqCst), 1);
 }
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn q21_each_limit_warns_once_of_requests_that_it_cannot_tell_apart() {
+    use std::{io::Write, sync::Mutex};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let warnings = || {
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let warned = |line: &&str| line.contains("cannot tell apart");
+        text.lines()
+            .filter(warned)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    for burst in [7, 8] {
+        let limit = || {
+            let limit = RateLimitLayer::per_hour(number(9), ClientIp::peer());
+            limit.burst(number(burst))
+        };
+        let mut layer = limit();
+        for _ in 0..100 {
+            // A thread without a subscriber may be about to note that nobody listens, for all.
+            tracing::callsite::rebuild_interest_cache();
+            send(layer.clone(), Request::new(String::new())).await;
+            if warnings()
+                .iter()
+                .any(|line| line.contains(&format!("burst={burst}")))
+            {
+                break;
+            }
+            layer = limit();
+        }
+        for _ in 0..3 {
+            send(layer.clone(), Request::new(String::new())).await;
+        }
+    }
+    let warnings = warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("burst=7") && warnings[1].contains("burst=8"));
+}

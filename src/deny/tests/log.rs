@@ -84,3 +84,30 @@ fn l13_a_misconfiguration_is_an_error_once_in_a_process() {
     assert!(log.matches("ERROR").count() <= 1, "{log}");
     assert_eq!(log.matches("DEBUG").count(), 2, "{log}");
 }
+
+#[test]
+fn q21_each_kind_of_misconfiguration_is_logged_once() {
+    let mistake = |cause: String| AuthError::caused_by(AuthErrorKind::Misconfigured, cause);
+    let errors = |log: &str| log.matches("ERROR").count();
+    let mut log = String::new();
+    // Another thread may be about to note that nobody listens; what was lost then is not logged again.
+    for attempt in 0..10 {
+        log = logged(|| {
+            for _ in 0..3 {
+                answer(mistake(format!("the first mistake of attempt {attempt}")));
+                answer(mistake(format!("the second mistake of attempt {attempt}")));
+            }
+        });
+        if errors(&log) == 2 {
+            break;
+        }
+    }
+    assert_eq!(errors(&log), 2, "{log}");
+    for (order, line) in ["the first", "the second"]
+        .iter()
+        .zip(log.lines().filter(|l| l.contains("ERROR")))
+    {
+        assert!(line.contains(order), "{log}");
+    }
+    assert_eq!(log.matches("DEBUG").count(), 6, "{log}");
+}

@@ -1,6 +1,6 @@
 //! Floods of logins, and who gets in beside them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::Request;
 use http_body_util::Full;

@@ -204,7 +204,7 @@ pub enum AuthErrorKind {
     WrongClient,
     /// The token's `typ` is not one that is accepted here.
     WrongType,
-    /// The token says of itself that it is a refresh, ID or logout token.
+    /// The token states that it is for another use: a refresh, ID, logout or password-reset token.
     WrongUse,
     /// The token is bound to a key (`cnf`) that a plain bearer request does not prove.
     SenderConstrained,

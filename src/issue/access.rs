@@ -329,6 +329,7 @@ const RESERVED: &[&str] = &[
     "nonce",
     "at_hash",
     "c_hash",
+    "s_hash",
     "sid",
     "events",
     // What this crate writes.
@@ -346,6 +347,9 @@ const RESERVED: &[&str] = &[
     "typ",
     "type",
     "token_use",
+    "token_type",
+    "tokentype",
+    "use",
     "idtyp",
     "gty",
 ];

@@ -60,7 +60,10 @@ impl Policy {
     }
 
     pub(super) fn apply<C: 'static>(&self, builder: VerifierBuilder<C>) -> VerifierBuilder<C> {
-        let mut builder = builder.client_ids(&self.clients);
+        let mut builder = builder;
+        if !self.clients.is_empty() {
+            builder = builder.client_ids(&self.clients);
+        }
         if let Some(issuer) = &self.issuer {
             builder = builder.issuer(issuer);
         }

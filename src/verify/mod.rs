@@ -32,6 +32,7 @@ mod parse;
 mod policy;
 mod preset;
 mod roles;
+mod token_use;
 mod trust;
 mod verified;
 mod witness;

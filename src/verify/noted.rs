@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use super::{
     roles::RolePath,
+    token_use::{Mark, OtherUse},
     witness::{Item, Number, Seen},
 };
 use crate::{
@@ -20,8 +21,14 @@ pub(crate) struct Noted<'r> {
     pub(crate) not_before: Option<Date>,
     pub(crate) issued: Option<Date>,
     pub(crate) audience: Audience,
-    /// The token says that it is a refresh, ID or logout token.
-    pub(crate) other_use: bool,
+    /// The token is a security event token (RFC 8417 §2.2).
+    pub(super) event: Option<Mark>,
+    /// The token carries a hash that only ID tokens have (OpenID Connect Core §3.3.2.11).
+    pub(super) id_hash: Option<Mark>,
+    /// The token states that it is an ID token.
+    pub(super) id_use: Option<Mark>,
+    /// The token states another use.
+    pub(super) other_use: Option<Mark>,
     /// The token is bound to a key (`cnf`, RFC 7800 §3).
     pub(crate) bound: bool,
     /// The token says that a client acts for itself.
@@ -36,7 +43,7 @@ pub(crate) struct Noted<'r> {
     audiences: &'r [String],
     roles: &'r [RolePath],
     /// A bit for each claim that occurred.
-    seen: u32,
+    seen: u64,
     role_claims: SmallVec<[&'r str; 4]>,
     /// How many objects were taken for the claims.
     pub(super) objects: u32,
@@ -61,7 +68,10 @@ impl<'r> Noted<'r> {
             not_before: None,
             issued: None,
             audience: Audience::Missing,
-            other_use: false,
+            event: None,
+            id_hash: None,
+            id_use: None,
+            other_use: None,
             bound: false,
             service: false,
             guest: false,
@@ -133,7 +143,7 @@ impl<'r> Noted<'r> {
     fn note(&mut self, claim: Claim, value: Seen<'_>) -> Result<(), AuthErrorKind> {
         let malformed = AuthErrorKind::MalformedClaims;
         // RFC 7519 §4: names must be unique.
-        let bit = 1 << claim as u32;
+        let bit = 1 << claim as u64;
         if self.seen & bit != 0 {
             return Err(malformed);
         }
@@ -174,9 +184,16 @@ impl<'r> Noted<'r> {
                 }
             }
             Claim::Guest => self.guest = matches!(value, Seen::Other(Value::Bool(true))),
-            Claim::Typ | Claim::Type | Claim::TokenUse => {
-                self.other_use |= value.as_text().is_some_and(names_other_use);
-            }
+            Claim::Typ => self.note_use("typ", value),
+            Claim::Type => self.note_use("type", value),
+            Claim::TokenUse => self.note_use("token_use", value),
+            Claim::TokenType => self.note_use("token_type", value),
+            Claim::TokenTypeCamel => self.note_use("tokenType", value),
+            Claim::Use => self.note_use("use", value),
+            Claim::Events => self.event = Some(Mark::present("events")),
+            Claim::AtHash => self.id_hash = Some(Mark::present("at_hash")),
+            Claim::CHash => self.id_hash = Some(Mark::present("c_hash")),
+            Claim::SHash => self.id_hash = Some(Mark::present("s_hash")),
             Claim::Idtyp | Claim::Gty => {
                 self.service |= value.as_text().is_some_and(names_service);
             }
@@ -191,6 +208,27 @@ impl<'r> Noted<'r> {
             },
         }
         Ok(())
+    }
+
+    fn note_use(&mut self, claim: &'static str, value: Seen<'_>) {
+        match value {
+            Seen::Text(text) => self.note_use_text(claim, text),
+            Seen::List(items) => {
+                for text in items.iter().filter_map(Item::as_text) {
+                    self.note_use_text(claim, text);
+                }
+            }
+            Seen::Number(_) | Seen::Other(_) => {}
+        }
+    }
+
+    fn note_use_text(&mut self, claim: &'static str, text: &str) {
+        let mark = match OtherUse::named_by(text) {
+            None => return,
+            Some(OtherUse::Id) => &mut self.id_use,
+            Some(OtherUse::Other) => &mut self.other_use,
+        };
+        mark.get_or_insert_with(|| Mark::value(claim, text));
     }
 
     fn field(&mut self, field: Field, value: Seen<'_>) -> Result<(), AuthErrorKind> {
@@ -260,6 +298,15 @@ enum Claim {
     Typ,
     Type,
     TokenUse,
+    TokenType,
+    TokenTypeCamel,
+    Use,
+    /// What a security event token reports (RFC 8417 §2.2).
+    Events,
+    // Hashes of what an ID token came with (OpenID Connect Core §3.1.3.6, §3.3.2.11; FAPI 1.0 §5.1).
+    AtHash,
+    CHash,
+    SHash,
     /// Entra: `app` where a client acts for itself.
     Idtyp,
     /// Auth0: the grant type.
@@ -301,6 +348,13 @@ impl Claim {
             b"typ" => Self::Typ,
             b"type" => Self::Type,
             b"token_use" => Self::TokenUse,
+            b"token_type" => Self::TokenType,
+            b"tokenType" => Self::TokenTypeCamel,
+            b"use" => Self::Use,
+            b"events" => Self::Events,
+            b"at_hash" => Self::AtHash,
+            b"c_hash" => Self::CHash,
+            b"s_hash" => Self::SHash,
             b"idtyp" => Self::Idtyp,
             b"gty" => Self::Gty,
             b"cid" => Self::Cid,
@@ -318,22 +372,6 @@ fn date(value: Seen<'_>) -> Result<Date, AuthErrorKind> {
         Seen::Number(Number::Float(seconds)) if seconds.is_finite() => Ok(Date::from_f64(seconds)),
         _ => Err(AuthErrorKind::MalformedClaims),
     }
-}
-
-/// RFC 8725 §3.12: a token made for one use must not serve another. Keycloak writes `typ`,
-/// Cognito `token_use`, many home-grown issuers `type`.
-fn names_other_use(value: &str) -> bool {
-    const OTHERS: [&str; 8] = [
-        "refresh",
-        "refresh_token",
-        "refresh+jwt",
-        "offline",
-        "id",
-        "id_token",
-        "logout",
-        "logout_token",
-    ];
-    OTHERS.iter().any(|other| other.eq_ignore_ascii_case(value))
 }
 
 fn names_service(value: &str) -> bool {

@@ -10,7 +10,7 @@ use super::{
     roles::RolePath,
 };
 use crate::{
-    error::AuthErrorKind,
+    error::{AuthError, AuthErrorKind},
     principal::{Field, PrincipalKind},
     token::date::Date,
 };
@@ -22,6 +22,8 @@ pub(crate) struct Policy {
     pub(crate) audiences: Vec<String>,
     pub(crate) any_audience: bool,
     pub(crate) clients: Vec<String>,
+    pub(crate) any_use: bool,
+    pub(crate) id_tokens: bool,
     pub(crate) leeway: Duration,
     pub(crate) max_age: Option<Duration>,
     pub(crate) check_expiry: bool,
@@ -77,13 +79,11 @@ impl Policy {
         noted: &mut Noted<'_>,
         used: Use,
         now: Date,
-    ) -> Result<(), AuthErrorKind> {
+    ) -> Result<(), AuthError> {
         self.check_issuer(noted)?;
         self.check_times(noted, now)?;
         self.check_audience(noted)?;
-        if noted.other_use {
-            return Err(AuthErrorKind::WrongUse);
-        }
+        self.check_use(noted)?;
         if self.typ == Typ::Rfc9068 {
             require_rfc9068(noted)?;
         }
@@ -91,13 +91,13 @@ impl Policy {
         if self.dialect == Dialect::Okta {
             noted.adopt_cid();
         }
-        if self.dialect == Dialect::Entra {
+        if self.dialect == Dialect::Entra && !self.id_tokens {
             require_client(noted)?;
         }
         self.check_client(noted)?;
         // RFC 9449 §7.2: a bound token under the Bearer scheme must be refused, RFC 8705 §3 alike.
         if noted.bound {
-            return Err(AuthErrorKind::SenderConstrained);
+            return Err(AuthErrorKind::SenderConstrained.into());
         }
         // A claim of another issuer's that is called so makes no difference to its tokens.
         if used == Use::Conversation {
@@ -160,16 +160,44 @@ impl Policy {
         }
     }
 
+    /// The names of which one must be in `aud`. Tokens that are accepted by their client alone may
+    /// name that client.
+    pub(super) fn audience_names(&self) -> &[String] {
+        if self.audiences.is_empty() {
+            &self.clients
+        } else {
+            &self.audiences
+        }
+    }
+
+    /// Tokens are accepted by their client, and no audience is expected.
+    fn by_client_alone(&self) -> bool {
+        self.audiences.is_empty() && !self.clients.is_empty() && !self.any_audience
+    }
+
     // RFC 7519 §4.1.3: a principal that is not named by `aud` must reject the token.
     fn check_audience(&self, noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
         match noted.audience {
             _ if self.any_audience => Ok(()),
             Audience::Expected => Ok(()),
-            // The client decides instead: access tokens of Amazon Cognito have no `aud`.
-            _ if self.audiences.is_empty() && !self.clients.is_empty() => Ok(()),
+            // Access tokens of Amazon Cognito have no `aud`.
             Audience::Missing if self.audiences.is_empty() => Ok(()),
             Audience::Missing => Err(AuthErrorKind::MissingClaim("aud")),
             Audience::Other => Err(AuthErrorKind::WrongAudience),
+        }
+    }
+
+    /// RFC 8725 §3.12: a token made for one use must not serve another.
+    fn check_use(&self, noted: &mut Noted<'_>) -> Result<(), AuthError> {
+        // An ID token names its client as the audience, as these tokens may.
+        let ids_pass = self.id_tokens || self.any_use && !self.by_client_alone();
+        let event = noted.event.take();
+        let id_hash = noted.id_hash.take().filter(|_| !self.id_tokens);
+        let other = noted.other_use.take().filter(|_| !self.any_use);
+        let id = noted.id_use.take().filter(|_| !ids_pass);
+        match event.or(id_hash).or(other).or(id) {
+            Some(mark) => Err(AuthError::caused_by(AuthErrorKind::WrongUse, mark)),
+            None => Ok(()),
         }
     }
 

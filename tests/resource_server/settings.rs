@@ -157,8 +157,9 @@ fn a_key_set_serves_an_audience_or_a_client_or_whomever_it_is_told_to() {
     for (name, value, expected) in [
         ("JWT_AUDIENCE", AUDIENCE, "ok"),
         ("JWT_AUDIENCE", "other", "wrong_audience"),
-        ("JWT_CLIENT_ID", "client", "ok"),
-        ("JWT_CLIENT_ID", "other", "wrong_client"),
+        // An audience that the token names must be the client.
+        ("JWT_CLIENT_ID", "client", "wrong_audience"),
+        ("JWT_CLIENT_ID", AUDIENCE, "wrong_client"),
         ("JWT_VERIFY_AUD", "False", "ok"),
     ] {
         let settings = read(&[("JWT_JWKS_FILE", file.path()), (name, value)]).unwrap();

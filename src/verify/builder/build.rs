@@ -167,6 +167,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                 return Err(ConfigError::invalid(name, "an empty string"));
             }
         }
+        if self.no_clients {
+            return Err(ConfigError::invalid("client_ids", "an empty list"));
+        }
+        // OpenID Connect Core §3.1.3.7: an ID token is for the client that its `aud` names.
+        if policy.id_tokens && policy.audiences.is_empty() {
+            let problem = "needs an audience: the identifier of the client";
+            return Err(ConfigError::invalid("dangerous_accept_id_tokens", problem));
+        }
         // A preset and `oidc` may both have named the issuer.
         policy.issuers.sort_unstable();
         policy.issuers.dedup();

@@ -27,6 +27,8 @@ pub struct VerifierBuilder<C = Claims> {
     role_paths: Option<Vec<String>>,
     presets: Vec<Preset>,
     all_clients: bool,
+    /// `client_ids` was called without a client.
+    no_clients: bool,
     required_typ: Option<String>,
     max_bytes: usize,
     cache: usize,
@@ -48,6 +50,8 @@ impl VerifierBuilder<Claims> {
                 audiences: Vec::new(),
                 any_audience: false,
                 clients: Vec::new(),
+                any_use: false,
+                id_tokens: false,
                 leeway: DEFAULT_LEEWAY,
                 max_age: None,
                 check_expiry: true,
@@ -61,6 +65,7 @@ impl VerifierBuilder<Claims> {
             role_paths: None,
             presets: Vec::new(),
             all_clients: false,
+            no_clients: false,
             required_typ: None,
             max_bytes: DEFAULT_MAX_BYTES,
             cache: DEFAULT_CACHE,
@@ -98,18 +103,22 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// The clients whose tokens are accepted: `client_id`, else `azp`, compared exactly.
+    /// Sets the clients whose tokens are accepted: `client_id`, else `azp`, compared exactly.
     ///
-    /// Without [`audience`](Self::audience) this takes the audience's place, because some issuers
-    /// (Amazon Cognito) write no `aud` into access tokens.
+    /// Without [`audience`](Self::audience) the client takes the audience's place, because some
+    /// issuers (Amazon Cognito) write no `aud` into access tokens. An `aud` that is present must
+    /// then name one of the clients (RFC 8725 §3.9), and ID tokens are refused whatever else is
+    /// accepted. An empty list is refused by [`build`](Self::build).
     pub fn client_ids<I>(mut self, clients: I) -> Self
     where
         I: IntoIterator,
         I::Item: Into<String>,
     {
+        let before = self.policy.clients.len();
         self.policy
             .clients
             .extend(clients.into_iter().map(Into::into));
+        self.no_clients |= self.policy.clients.len() == before;
         self
     }
 
@@ -121,6 +130,42 @@ impl<C: 'static> VerifierBuilder<C> {
     /// them here (RFC 9700 §2.3, RFC 8725 §3.9).
     pub fn dangerous_any_audience(mut self) -> Self {
         self.policy.any_audience = true;
+        self
+    }
+
+    /// Accepts tokens that state another use than access.
+    ///
+    /// By default a token is refused if `type`, `typ`, `token_use`, `token_type`, `tokenType` or
+    /// `use` in its claims names a refresh, logout, reset, verification, activation, invitation,
+    /// magic link, MFA, OTP or ID token. The cause of the refusal names the claim and its value.
+    /// Security event tokens (`events`, RFC 8417 §2.2) and ID tokens with `at_hash`, `c_hash` or
+    /// `s_hash` are still refused.
+    ///
+    /// # Security
+    ///
+    /// A token from a password-reset mail, or a refresh token that lives for months, then works as
+    /// an access token (RFC 8725 §3.12).
+    pub fn dangerous_any_token_use(mut self) -> Self {
+        self.policy.any_use = true;
+        self
+    }
+
+    /// Accepts ID tokens (OpenID Connect Core §2), whether they are recognised by `at_hash`,
+    /// `c_hash` or `s_hash`, or by a use such as `token_use: id`.
+    ///
+    /// An [`audience`](Self::audience) must be named: the client's identifier.
+    ///
+    /// By default such tokens are refused whatever their audience. An ID token without any of these
+    /// claims looks like an access token. If an API expects its client's identifier as the audience,
+    /// only [`rfc9068`](Self::rfc9068) or [`required_typ`](Self::required_typ) with `at+jwt` keeps
+    /// ID tokens out.
+    ///
+    /// # Security
+    ///
+    /// An ID token reports a sign-in to a client, and grants nothing. Clients pass it around with
+    /// less care, and it carries no scope that limits the request (RFC 9068 §5).
+    pub fn dangerous_accept_id_tokens(mut self) -> Self {
+        self.policy.id_tokens = true;
         self
     }
 
@@ -287,6 +332,7 @@ impl<C: 'static> VerifierBuilder<C> {
             role_paths: self.role_paths,
             presets: self.presets,
             all_clients: self.all_clients,
+            no_clients: self.no_clients,
             required_typ: self.required_typ,
             max_bytes: self.max_bytes,
             cache: self.cache,

@@ -108,7 +108,12 @@ async fn f6_okta_id_tokens_and_tokens_for_okta_itself_are_refused() {
     let kind = by_audience.refuses(bare(), id_token.clone());
     assert_eq!(kind, AuthErrorKind::WrongAudience);
     let by_client = okta(|rules| rules.client_ids(["0oar95zt9zIpYuz6A0h7"])).await;
-    let kind = by_client.refuses(bare(), id_token);
+    let kind = by_client.refuses(bare(), id_token.clone());
+    assert_eq!(kind, AuthErrorKind::WrongUse);
+    // And would be without that hash: they name no client.
+    let mut bare_id_token = id_token;
+    bare_id_token.as_object_mut().unwrap().remove("at_hash");
+    let kind = by_client.refuses(bare(), bare_id_token);
     assert_eq!(kind, AuthErrorKind::MissingClaim("client_id"));
 
     let internal = json!({"typ": "application/okta-internal-at+jwt"});

@@ -64,6 +64,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
+    for line in settings.warnings() {
+        eprintln!("warning: {line}");
+    }
     for name in settings.ignored() {
         eprintln!("{name} is set, and means nothing here");
     }

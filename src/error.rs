@@ -426,6 +426,11 @@ pub enum ConfigError {
         "a key set serves many audiences: name yours with `audience` or `client_ids`, or write `dangerous_any_audience`"
     )]
     AudienceRequired,
+    /// No issuer was named, though the keys come from a URL and may sign for many (RFC 8725 §3.8).
+    #[error(
+        "published keys may sign for many issuers: name yours with `issuer`, or write `dangerous_any_issuer`"
+    )]
+    IssuerRequired,
     /// A value is out of its range or has the wrong form.
     #[error("{name}: {problem}")]
     Invalid {

@@ -1,10 +1,12 @@
 //! Who is calling, whatever the credential was.
 
-use std::{any::Any, fmt, mem, ops::Range, sync::Arc};
+mod facts;
 
-use smallvec::SmallVec;
+use std::{any::Any, fmt, sync::Arc};
+
 use time::OffsetDateTime;
 
+pub(crate) use self::facts::{Facts, Field, HasFacts, List};
 use crate::token::date::Date;
 
 /// An authenticated caller.
@@ -66,7 +68,9 @@ impl Principal {
         self.facts().kind
     }
 
-    /// The subject (`sub`). Outside RFC 9068 a token may have none.
+    /// Returns the subject: `sub`, unless
+    /// [another claim](crate::verify::VerifierBuilder::subject_claim) was chosen. Outside RFC 9068 a
+    /// token may have none.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.facts().text(Field::Subject)
@@ -78,7 +82,8 @@ impl Principal {
         self.facts().text(Field::Issuer)
     }
 
-    /// The OAuth client that the credential was issued to (`client_id`, else `azp`).
+    /// Returns the OAuth client that the credential was issued to: `client_id`, else `azp`, unless
+    /// [other claims](crate::verify::VerifierBuilder::client_id_claim) were chosen.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.facts().text(Field::ClientId)
@@ -144,6 +149,24 @@ impl Principal {
     #[must_use]
     pub fn conversation(&self) -> Option<&str> {
         self.facts().text(Field::Conversation)
+    }
+
+    /// Returns `true` if the credential has roles in a form that could not be read, all or some of
+    /// them.
+    ///
+    /// It may then hold roles that [`roles`](Self::roles) does not return, so that no rule that
+    /// forbids a role can be decided: [`Rule::none_of`](crate::role_guard::Rule::none_of) and
+    /// `!rule` do not hold for this caller.
+    #[must_use]
+    pub fn has_unreadable_roles(&self) -> bool {
+        self.facts().unreadable_roles
+    }
+
+    /// Returns `true` if the credential has scope tokens in a form that could not be read, all or
+    /// some of them.
+    #[must_use]
+    pub fn has_unreadable_scope(&self) -> bool {
+        self.facts().unreadable_scope
     }
 
     /// Whether the credential grants this role. A scope of the same name does not count.
@@ -304,6 +327,20 @@ impl PrincipalBuilder {
         self
     }
 
+    /// Records that the credential has roles in a form that could not be read; see
+    /// [`Principal::has_unreadable_roles`].
+    pub fn unreadable_roles(mut self) -> Self {
+        self.facts.set_unreadable(List::Roles);
+        self
+    }
+
+    /// Records that the credential has scope tokens in a form that could not be read; see
+    /// [`Principal::has_unreadable_scope`].
+    pub fn unreadable_scope(mut self) -> Self {
+        self.facts.set_unreadable(List::Scope);
+        self
+    }
+
     pub(crate) fn by_key(mut self) -> Self {
         self.facts.by_key = true;
         self
@@ -333,168 +370,3 @@ impl fmt::Debug for PrincipalBuilder {
         f.debug_struct("PrincipalBuilder").finish_non_exhaustive()
     }
 }
-
-/// Whatever holds the facts about a caller: a verified token, or the facts alone.
-pub(crate) trait HasFacts: Send + Sync + 'static {
-    fn facts(&self) -> &Facts;
-}
-
-impl HasFacts for Facts {
-    fn facts(&self) -> &Facts {
-        self
-    }
-}
-
-/// The facts about a caller, packed: one buffer for all text, which may be the document that the
-/// facts were read from.
-///
-/// A principal is made for every verified token, so that its parts must not cost an allocation each.
-#[derive(Clone, Default)]
-pub(crate) struct Facts {
-    pub(crate) kind: PrincipalKind,
-    pub(crate) by_key: bool,
-    pub(crate) expires: Option<Date>,
-    pub(crate) issued: Option<Date>,
-    pub(crate) epoch: Option<u32>,
-    pub(crate) refresh_generation: Option<u64>,
-    text: String,
-    /// Where in memory the document is that is being read.
-    document: Range<usize>,
-    fields: [Option<Span>; FIELDS],
-    items: SmallVec<[(List, Span); INLINE_ITEMS]>,
-}
-
-/// A range of bytes of the packed text, never split inside a character.
-#[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    length: u32,
-}
-
-impl Span {
-    /// A token is at most some KiB long; past 4 GiB the span is empty, never another's text.
-    fn new(start: usize, length: usize) -> Self {
-        match (u32::try_from(start), u32::try_from(length)) {
-            (Ok(start), Ok(length)) => Self { start, length },
-            _ => Self {
-                start: 0,
-                length: 0,
-            },
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
-    Subject,
-    Issuer,
-    ClientId,
-    TokenId,
-    SessionId,
-    /// `azp`, which stands in for a missing `client_id`.
-    AuthorizedParty,
-    /// `cid`, which stands in for both in the tokens of Okta.
-    Cid,
-    /// `conv`: the one conversation that the credential is for.
-    Conversation,
-}
-
-const FIELDS: usize = 8;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum List {
-    Roles,
-    Scope,
-    Permissions,
-}
-
-impl Facts {
-    /// Facts to be read from a document, which is to be [adopted](Self::adopt) at the end.
-    pub(crate) fn reading(document: &str) -> Self {
-        let start = document.as_ptr().addr();
-        Self {
-            document: start..start + document.len(),
-            ..Self::default()
-        }
-    }
-
-    /// Takes over the document that the facts were read from.
-    pub(crate) fn adopt(&mut self, document: String) {
-        let added = mem::replace(&mut self.text, document);
-        self.text.push_str(&added);
-        self.document = 0..0;
-    }
-
-    pub(crate) fn set(&mut self, field: Field, value: &str) {
-        let span = self.span(value);
-        if let Some(slot) = self.fields.get_mut(field as usize) {
-            *slot = Some(span);
-        }
-    }
-
-    /// Makes `to` say what `from` says.
-    pub(crate) fn copy(&mut self, from: Field, to: Field) {
-        let span = self.fields.get(from as usize).copied().unwrap_or_default();
-        if let Some(slot) = self.fields.get_mut(to as usize) {
-            *slot = span;
-        }
-    }
-
-    pub(crate) fn push(&mut self, list: List, value: &str) {
-        let span = self.span(value);
-        self.items.push((list, span));
-    }
-
-    /// Adds the words of a text that spaces separate.
-    pub(crate) fn push_words(&mut self, list: List, text: &str) {
-        let whole = self.span(text);
-        let mut start = 0;
-        // The spaces between the words are in nobody's span.
-        for end in memchr::memchr_iter(b' ', text.as_bytes()).chain([text.len()]) {
-            if start < end {
-                let word = Span::new(whole.start as usize + start, end - start);
-                self.items.push((list, word));
-            }
-            start = end + 1;
-        }
-    }
-
-    pub(crate) fn expires_at(&self) -> Option<OffsetDateTime> {
-        self.expires.map(Date::to_calendar)
-    }
-
-    pub(crate) fn text(&self, field: Field) -> Option<&str> {
-        let span = self.fields.get(field as usize)?;
-        span.map(|span| self.slice(span))
-    }
-
-    pub(crate) fn list(&self, list: List) -> impl Iterator<Item = &str> {
-        self.items
-            .iter()
-            .filter(move |(of, _)| *of == list)
-            .map(|(_, span)| self.slice(*span))
-    }
-
-    /// Where the value will be: in the document if it lies there, else behind it.
-    fn span(&mut self, value: &str) -> Span {
-        let address = value.as_ptr().addr();
-        let inside = self.document.contains(&address) && self.document.end - address >= value.len();
-        let start = if inside {
-            address - self.document.start
-        } else {
-            self.text.push_str(value);
-            self.document.len() + self.text.len() - value.len()
-        };
-        Span::new(start, value.len())
-    }
-
-    fn slice(&self, span: Span) -> &str {
-        let (start, length) = (span.start as usize, span.length as usize);
-        self.text
-            .get(start..start.saturating_add(length))
-            .unwrap_or_default()
-    }
-}
-
-/// Room for a usual token's roles and scopes, without an allocation of its own.
-const INLINE_ITEMS: usize = 12;

@@ -7,6 +7,8 @@
 mod fixture;
 #[path = "resource_server/gateway.rs"]
 mod gateway;
+#[path = "resource_server/mapped.rs"]
+mod mapped;
 #[path = "resource_server/network.rs"]
 mod network;
 #[path = "resource_server/process.rs"]

@@ -66,6 +66,12 @@ pub trait KeySource: Send + Sync + 'static {
     fn wait_ready(&self) -> Option<KeyWait> {
         None
     }
+
+    /// Returns `true` if the keys come from a URL. A verifier of such keys must expect an issuer, or
+    /// be told that it accepts any.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 impl<T: KeySource + ?Sized> KeySource for Arc<T> {
@@ -83,6 +89,10 @@ impl<T: KeySource + ?Sized> KeySource for Arc<T> {
 
     fn wait_ready(&self) -> Option<KeyWait> {
         (**self).wait_ready()
+    }
+
+    fn is_remote(&self) -> bool {
+        (**self).is_remote()
     }
 }
 

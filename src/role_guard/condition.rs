@@ -58,7 +58,7 @@ impl Condition {
             Self::Scope(tokens) => tokens.iter().all(|token| caller.has_scope(token)),
             Self::Kind(kind) => caller.kind() == *kind,
             Self::Check(check) => (check.0)(caller, head),
-            Self::Not(inner) => !inner.holds(caller, head),
+            Self::Not(inner) => inner.is_decidable(caller) && !inner.holds(caller, head),
             Self::And(parts) => parts.iter().all(|part| part.holds(caller, head)),
             Self::Or(parts) => parts.iter().any(|part| part.holds(caller, head)),
         }
@@ -85,7 +85,9 @@ impl Condition {
     ) -> bool {
         let before = needed.len();
         let holds = match self {
-            Self::Not(inner) => !inner.explain(!wanted, caller, head, needed),
+            Self::Not(inner) => {
+                !inner.explain(!wanted, caller, head, needed) && inner.is_decidable(caller)
+            }
             // Not short-circuited: one answer names the scopes of all parts.
             Self::And(parts) => parts.iter().fold(true, |holds, part| {
                 holds & part.explain(wanted, caller, head, needed)
@@ -108,6 +110,23 @@ impl Condition {
             needed.truncate(before);
         }
         holds
+    }
+
+    /// Returns `false` if the caller may hold what the condition looks for in a form that could not
+    /// be read, so that its inversion must not hold.
+    fn is_decidable(&self, caller: &Principal) -> bool {
+        let unknown =
+            caller.has_unreadable_roles() || (caller.has_unreadable_scope() && self.reads_scope());
+        !unknown
+    }
+
+    fn reads_scope(&self) -> bool {
+        match self {
+            Self::Scope(_) | Self::Check(_) => true,
+            Self::AnyOf(_) | Self::AllOf(_) | Self::Kind(_) => false,
+            Self::Not(inner) => inner.reads_scope(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::reads_scope),
+        }
     }
 
     pub(super) fn apply(&mut self, hierarchy: &RoleHierarchy) {

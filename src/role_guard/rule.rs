@@ -100,7 +100,8 @@ impl Rule {
         Self::of_roles(roles, Condition::AllOf)
     }
 
-    /// A caller who holds none of these roles.
+    /// A caller who holds none of these roles, all of whose roles could be read
+    /// ([`Principal::has_unreadable_roles`]).
     ///
     /// # Examples
     ///
@@ -317,7 +318,11 @@ impl Rule {
 impl Not for Rule {
     type Output = Self;
 
-    /// Callers who are signed in and whom the rule would refuse.
+    /// Returns a rule for callers who are signed in and whom this rule would refuse.
+    ///
+    /// It does not hold for a caller whose roles could not be read
+    /// ([`Principal::has_unreadable_roles`]), nor, if the rule looks at scopes or is a
+    /// [`check`](Rule::check), for one whose scope could not be read.
     fn not(self) -> Self {
         Self {
             condition: self.condition.inverted(),

@@ -61,13 +61,13 @@ impl Source {
 }
 
 impl Keys {
-    pub(super) fn read(vars: &mut Vars, issuer: Option<&str>) -> Result<Self, ConfigError> {
+    pub(super) fn read(vars: &mut Vars, issuers: &[String]) -> Result<Self, ConfigError> {
         let algorithms = read_algorithms(vars)?;
         #[cfg(feature = "jwks")]
         let fetching = remote::Fetching::read(vars)?;
         #[cfg(not(feature = "jwks"))]
         refuse_fetching(vars)?;
-        let (variable, source) = read_source(vars, issuer)?;
+        let (variable, source) = read_source(vars, issuers)?;
         let listed = algorithms.as_deref().and_then(|all| all.first().copied());
         let clash = |key: &str| {
             let wrong = listed.map_or("", Algorithm::as_str);
@@ -105,6 +105,11 @@ impl Keys {
             place: Place::Here(set),
             algorithms,
         })
+    }
+
+    /// Returns `true` if the keys may sign for many issuers.
+    pub(super) fn serve_many(&self) -> bool {
+        self.variable == JWKS_FILE || self.variable == JWKS_URL
     }
 
     /// The variable that the keys come from.
@@ -152,10 +157,7 @@ fn read_algorithms(vars: &mut Vars) -> Result<Option<Vec<Algorithm>>, ConfigErro
 }
 
 /// The one variable that names the keys. Two would leave open which of them is to be believed.
-fn read_source(
-    vars: &mut Vars,
-    issuer: Option<&str>,
-) -> Result<(&'static str, Source), ConfigError> {
+fn read_source(vars: &mut Vars, issuers: &[String]) -> Result<(&'static str, Source), ConfigError> {
     let mut sources = [
         (SECRET, vars.secret(SECRET)?.map(Source::Secret)),
         (PEM_FILE, vars.text(PEM_FILE)?.map(Source::PemFile)),
@@ -170,14 +172,31 @@ fn read_source(
             &format!("{one}, {other}"),
             "both name the keys; set one of them",
         )),
-        (None, _) => match issuer {
-            // Discovery: OpenID Connect Discovery §4, RFC 8414 §3.
-            Some(issuer) => Ok(("JWT_ISSUER", Source::issuer(issuer))),
-            None => Err(refuse(
-                &format!("{SECRET}, {PEM_FILE}, {JWKS_FILE}, {JWKS_URL}, JWT_ISSUER"),
-                "no key to verify tokens with; set one of them",
-            )),
-        },
+        (None, _) if issuers.is_empty() => Err(refuse(
+            &format!("{SECRET}, {PEM_FILE}, {JWKS_FILE}, {JWKS_URL}, {ISSUER}"),
+            "no key to verify tokens with; set one of them",
+        )),
+        (None, _) => discovered(issuers).map(|issuer| (ISSUER, Source::issuer(issuer))),
+    }
+}
+
+/// The issuer whose metadata name the keys: OpenID Connect Discovery §4, RFC 8414 §3.
+fn discovered(issuers: &[String]) -> Result<&str, ConfigError> {
+    if let [one] = issuers {
+        return Ok(one);
+    }
+    let is_url = |one: &&String| one.starts_with("https://") || one.starts_with("http://");
+    let mut urls = issuers.iter().filter(is_url);
+    match (urls.next(), urls.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(refuse(
+            ISSUER,
+            format!("none of them is a URL that the keys could be found by; set {JWKS_URL}"),
+        )),
+        (Some(_), Some(_)) => Err(refuse(
+            ISSUER,
+            format!("several of them are URLs that the keys could be found by; set {JWKS_URL}"),
+        )),
     }
 }
 
@@ -233,6 +252,7 @@ const ALGORITHM: &str = "JWT_ALGORITHM";
 const SECRET: &str = "JWT_SECRET_KEY";
 const PEM_FILE: &str = "JWT_PUBLIC_KEY_FILE";
 const JWKS_FILE: &str = "JWT_JWKS_FILE";
+const ISSUER: &str = "JWT_ISSUER";
 const JWKS_URL: &str = "JWT_JWKS_URL";
 
 #[cfg(not(feature = "jwks"))]

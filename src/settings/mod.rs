@@ -17,21 +17,29 @@
 //! | `JWT_JWKS_STALE_SECONDS` | how long old keys serve on in an outage, past their time: 0 to 604800 | 3600 |
 //! | `JWT_JWKS_CA_FILE` | path of a PEM with the private CA of the key server | the platform's roots |
 //! | `JWT_ALGORITHM` | comma list; HMAC never together with the others ([RFC 8725 §3.1]) | HS256 with a secret, else what the keys allow |
-//! | `JWT_ISSUER` | expected, hence required in the token; one, not a list; without a key it says where the keys are | |
+//! | `JWT_ISSUER` | comma list of names of one issuer; one of them is required in the token; without a key the one that is a URL says where the keys are | |
 //! | `JWT_AUDIENCE` | comma list; one of them is required in the token | |
-//! | `JWT_CLIENT_ID` | comma list; one of them is required as `client_id`, else `azp` | |
+//! | `JWT_CLIENT_ID` | comma list; one of them is required as the client; without `JWT_AUDIENCE` an `aud` that is present must name one of them, too | |
+//! | `JWT_VERIFY_ISS` | `false` accepts tokens of any issuer; contradicts `JWT_ISSUER` | `true` |
 //! | `JWT_VERIFY_AUD` | `false` accepts tokens for any audience | `true` |
+//! | `JWT_ACCEPT_ID_TOKENS` | `true` accepts ID tokens; needs `JWT_AUDIENCE` | `false` |
 //! | `JWT_LEEWAY_SECONDS` | 0 to 300 | 60 |
 //! | `JWT_REQUIRED_TYP` | the only `typ` accepted; `at+jwt` demands all of [RFC 9068], hence an issuer and an audience | `at+jwt`, `JWT` or none |
-//! | `JWT_ROLES_CLAIM` | comma list of claim names and JSON Pointers (they start with `/`), merged | `roles` and `role` |
+//! | `JWT_ROLES_CLAIM` | comma list of claim names and JSON Pointers (they start with `/`), merged; each with a [form](#roles) behind a `\|` | `roles` and `role` |
+//! | `JWT_SCOPE_CLAIM` | comma list of further claims with scopes: names or JSON Pointers | |
+//! | `JWT_SUBJECT_CLAIM` | the claim that holds the subject, a string or a whole number | `sub` |
+//! | `JWT_CLIENT_ID_CLAIM` | comma list of claims that hold the client; the first one present counts | `client_id`, `azp` |
 //! | `JWT_VERIFY_EXP`, `JWT_VERIFY_NBF`, `JWT_REQUIRE_EXP` | whether `exp` and `nbf` are looked at, and whether `exp` must be there | `true` |
 //! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
 //! | `JWT_GATEWAY` | `true`: the server answers the authentication requests of a gateway ([gateway mode](crate::manual::gateways)) | `false` |
+//! | `JWT_MAX_TOKEN_BYTES` | longest token that is read: 1024 to 1048576 | 16384 |
 //! | `JWT_CACHE_ENTRIES` | how many verified tokens are remembered, up to 1000000; 0 is none | 10000 |
 //!
 //! Exactly one of the four keys is given, or none and `JWT_ISSUER`: its keys are then found through
 //! its metadata (OpenID Connect Discovery, [RFC 8414]). A key set serves many audiences, so that it
-//! needs `JWT_AUDIENCE`, `JWT_CLIENT_ID` or `JWT_VERIFY_AUD=false` beside it (RFC 8725 §3.9).
+//! needs `JWT_AUDIENCE`, `JWT_CLIENT_ID` or `JWT_VERIFY_AUD=false` beside it (RFC 8725 §3.9). It may
+//! serve many issuers, too: a set from a URL needs `JWT_ISSUER` or `JWT_VERIFY_ISS=false` (RFC 8725
+//! §3.8), and a set from a file without either is one of the [`warnings`](JwtSettings::warnings).
 //! Fetching needs the feature `jwks`; [the manual](crate::manual::keys) tells the life of such keys.
 //! A file is read once, at start.
 //!
@@ -40,22 +48,43 @@
 //! for an audience that does. A value that is empty is refused, because it is most often a variable
 //! of a template that was never filled in, and the check that it stands for would be gone.
 //!
-//! **Other names.** A name that is almost one of these, or that starts like one, is refused:
+//! # Roles
+//!
+//! An entry of `JWT_ROLES_CLAIM` is a place: a claim's name, or a JSON Pointer ([RFC 6901]) whose
+//! steps may be indices of arrays. A `|` behind it starts the form in which the roles are there:
+//!
+//! | read | entry |
+//! |---|---|
+//! | a string, which is one role, or a list of strings | `roles` |
+//! | the first item of a list | `/groups/0` |
+//! | a string with a separator between the roles: `space`, `comma`, or other characters | `roles\|split:space`, `roles\|split:;` |
+//! | the names of an object's members, except those with `false` or `null` | `urn:zitadel:iam:org:project:roles\|names` |
+//! | a member of each object in a list; a name, or a JSON Pointer | `authorities\|member:authority` |
+//!
+//! A claim whose name holds a `|` needs the builder
+//! ([`roles_at`](VerifierBuilder::roles_at), [`RoleForm`](crate::verify::RoleForm)).
+//!
+//! # Other names
+//!
+//! A name that is almost one of these, or that starts like one, is refused:
 //! `JWT_AUDIANCE`, `JWT_AUD` and `JWT_SECRET` would otherwise be checks that silently do not
 //! happen. So is every other `JWT_VERIFY_…`, `JWT_REQUIRE…` and `JWT_JWKS_…`. What is left may
 //! belong to another program in the same environment, and is listed by [`JwtSettings::ignored`].
 //!
 //! # Security
 //!
-//! Four switches take a check away; each is the builder's method that says which
-//! attack becomes possible: `JWT_VERIFY_AUD=false`
-//! ([`dangerous_any_audience`](VerifierBuilder::dangerous_any_audience)), `JWT_VERIFY_EXP=false`
+//! Six switches take a check away; each is the builder's method that says which
+//! attack becomes possible: `JWT_VERIFY_ISS=false`
+//! ([`dangerous_any_issuer`](VerifierBuilder::dangerous_any_issuer)), `JWT_VERIFY_AUD=false`
+//! ([`dangerous_any_audience`](VerifierBuilder::dangerous_any_audience)), `JWT_ACCEPT_ID_TOKENS=true`
+//! ([`dangerous_accept_id_tokens`](VerifierBuilder::dangerous_accept_id_tokens)), `JWT_VERIFY_EXP=false`
 //! ([`dangerous_ignore_expiry`](VerifierBuilder::dangerous_ignore_expiry)), `JWT_REQUIRE_EXP=false`
 //! ([`dangerous_optional_expiry`](VerifierBuilder::dangerous_optional_expiry)) and
 //! `JWT_VERIFY_NBF=false`
 //! ([`dangerous_ignore_not_before`](VerifierBuilder::dangerous_ignore_not_before)).
-//! With [RFC 9068] mode the first three are refused.
+//! With [RFC 9068] mode the switches for issuer, audience and expiry are refused.
 //!
+//! [RFC 6901]: https://www.rfc-editor.org/rfc/rfc6901
 //! [RFC 7517 §5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
 //! [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
 //! [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
@@ -212,6 +241,12 @@ impl JwtSettings {
         self.gateway
     }
 
+    /// Returns one line for each setting that is accepted and leaves something open: for the log.
+    pub fn warnings(&self) -> impl Iterator<Item = &str> {
+        let any_issuer = self.keys.serve_many() && self.policy.leaves_issuer_open();
+        any_issuer.then_some(ANY_ISSUER).into_iter()
+    }
+
     /// The variables that start with `JWT_` and that this crate does not know: for the log.
     pub fn ignored(&self) -> impl Iterator<Item = &str> {
         self.ignored.iter().map(String::as_str)
@@ -224,7 +259,7 @@ impl JwtSettings {
         let settings = Self {
             host,
             port,
-            keys: Keys::read(&mut vars, policy.issuer())?,
+            keys: Keys::read(&mut vars, policy.issuers())?,
             policy,
             gateway,
             ignored: vars.into_ignored(),
@@ -244,6 +279,11 @@ impl JwtSettings {
                 source,
                 "a key set serves many audiences: set JWT_AUDIENCE or JWT_CLIENT_ID, or \
                  JWT_VERIFY_AUD=false to accept tokens for any audience",
+            ),
+            ConfigError::IssuerRequired => ConfigError::invalid(
+                source,
+                "keys from a URL may sign for many issuers: set JWT_ISSUER, or JWT_VERIFY_ISS=false \
+                 to accept tokens of any issuer",
             ),
             ConfigError::Algorithm(problem) => ConfigError::invalid("JWT_ALGORITHM", problem),
             ConfigError::MixedFamilies => {
@@ -267,6 +307,9 @@ impl fmt::Debug for JwtSettings {
             .finish_non_exhaustive()
     }
 }
+
+const ANY_ISSUER: &str = "JWT_JWKS_FILE: without JWT_ISSUER, tokens of every issuer pass whose \
+                          key is in the set; JWT_VERIFY_ISS=false says that this is meant";
 
 fn read_address(vars: &mut Vars) -> Result<(String, u16), ConfigError> {
     let host = read_host(vars)?;

@@ -1,23 +1,29 @@
 //! What is expected of a token.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::vars::{Vars, refuse};
 use crate::{
     error::ConfigError,
-    verify::{VerifierBuilder, media_type},
+    verify::{RoleForm, VerifierBuilder, media_type},
 };
 
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
-    issuer: Option<String>,
+    issuers: Vec<String>,
+    any_issuer: bool,
     audiences: Vec<String>,
     clients: Vec<String>,
     any_audience: bool,
+    id_tokens: bool,
+    max_bytes: Option<usize>,
     cache: Option<usize>,
     leeway: Option<Duration>,
     typ: Typ,
-    roles: Vec<String>,
+    roles: Vec<(String, RoleForm)>,
+    scopes: Vec<String>,
+    subject: Option<String>,
+    client_claims: Vec<String>,
     check_expiry: bool,
     require_expiry: bool,
     check_not_before: bool,
@@ -39,15 +45,24 @@ impl Policy {
         }
         let cache = vars.number("JWT_CACHE_ENTRIES", 0..=MAX_CACHE)?;
         let leeway = vars.number("JWT_LEEWAY_SECONDS", 0..=MAX_LEEWAY)?;
+        let max_bytes = vars.number("JWT_MAX_TOKEN_BYTES", TOKEN_BYTES)?;
+        let roles = vars.list(ROLES_CLAIM)?.unwrap_or_default();
+        let roles = roles.iter().map(|entry| role_place(entry));
         let policy = Self {
-            issuer: vars.text(ISSUER)?,
+            issuers: vars.list(ISSUER)?.unwrap_or_default(),
+            any_issuer: vars.switch(VERIFY_ISS)? == Some(false),
             audiences: vars.list(AUDIENCE)?.unwrap_or_default(),
             clients: vars.list("JWT_CLIENT_ID")?.unwrap_or_default(),
             any_audience: vars.switch(VERIFY_AUD)? == Some(false),
+            id_tokens: vars.switch(ACCEPT_ID_TOKENS)?.unwrap_or(false),
+            max_bytes: max_bytes.and_then(|bytes| usize::try_from(bytes).ok()),
             cache: cache.and_then(|entries| usize::try_from(entries).ok()),
             leeway: leeway.map(|seconds| Duration::from_secs(seconds.into())),
             typ: vars.text(REQUIRED_TYP)?.map_or(Typ::Usual, Typ::from),
-            roles: vars.list(ROLES_CLAIM)?.unwrap_or_default(),
+            roles: roles.collect::<Result<_, _>>()?,
+            scopes: vars.list(SCOPE_CLAIM)?.unwrap_or_default(),
+            subject: vars.text(SUBJECT_CLAIM)?,
+            client_claims: vars.list(CLIENT_ID_CLAIM)?.unwrap_or_default(),
             check_expiry: vars.switch(VERIFY_EXP)?.unwrap_or(true),
             require_expiry: vars.switch(REQUIRE_EXP)?.unwrap_or(true),
             check_not_before: vars.switch("JWT_VERIFY_NBF")?.unwrap_or(true),
@@ -55,8 +70,13 @@ impl Policy {
         policy.agrees_with_itself().map(|()| policy)
     }
 
-    pub(super) fn issuer(&self) -> Option<&str> {
-        self.issuer.as_deref()
+    pub(super) fn issuers(&self) -> &[String] {
+        &self.issuers
+    }
+
+    /// Returns `true` if nothing was said about issuers.
+    pub(super) fn leaves_issuer_open(&self) -> bool {
+        self.issuers.is_empty() && !self.any_issuer
     }
 
     pub(super) fn apply<C: 'static>(&self, builder: VerifierBuilder<C>) -> VerifierBuilder<C> {
@@ -64,14 +84,26 @@ impl Policy {
         if !self.clients.is_empty() {
             builder = builder.client_ids(&self.clients);
         }
-        if let Some(issuer) = &self.issuer {
+        for issuer in &self.issuers {
             builder = builder.issuer(issuer);
         }
         for audience in &self.audiences {
             builder = builder.audience(audience);
         }
-        for path in &self.roles {
-            builder = builder.roles_at(path);
+        for (path, form) in &self.roles {
+            builder = builder.roles_at_as(path, form.clone());
+        }
+        for path in &self.scopes {
+            builder = builder.scope_at(path);
+        }
+        if let Some(claim) = &self.subject {
+            builder = builder.subject_claim(claim);
+        }
+        for claim in &self.client_claims {
+            builder = builder.client_id_claim(claim);
+        }
+        if let Some(bytes) = self.max_bytes {
+            builder = builder.max_token_bytes(bytes);
         }
         if let Some(tokens) = self.cache {
             builder = builder.cache(tokens);
@@ -84,8 +116,14 @@ impl Policy {
             Typ::Exactly(typ) => builder.required_typ(typ),
             Typ::Rfc9068 => builder.rfc9068(),
         };
+        if self.any_issuer {
+            builder = builder.dangerous_any_issuer();
+        }
         if self.any_audience {
             builder = builder.dangerous_any_audience();
+        }
+        if self.id_tokens {
+            builder = builder.dangerous_accept_id_tokens();
         }
         if !self.check_expiry {
             builder = builder.dangerous_ignore_expiry();
@@ -100,9 +138,17 @@ impl Policy {
     }
 
     fn agrees_with_itself(&self) -> Result<(), ConfigError> {
-        // A list would never match, since an issuer is compared as a whole.
-        if self.issuer.as_deref().is_some_and(|one| one.contains(',')) {
-            return Err(refuse(ISSUER, "one issuer is expected, not a list"));
+        if self.any_issuer && !self.issuers.is_empty() {
+            return Err(refuse(
+                &format!("{ISSUER}, {VERIFY_ISS}"),
+                "an issuer is named, and not to be checked; drop one of the two",
+            ));
+        }
+        if self.id_tokens && self.audiences.is_empty() {
+            return Err(refuse(
+                ACCEPT_ID_TOKENS,
+                "JWT_AUDIENCE must name the client that the ID tokens are for",
+            ));
         }
         if self.any_audience && !self.audiences.is_empty() {
             return Err(refuse(
@@ -115,7 +161,7 @@ impl Policy {
         }
         // RFC 9068 §4: issuer, audience and expiry are always checked.
         let broken = [
-            (self.issuer.is_none(), ISSUER, "must name the issuer"),
+            (self.issuers.is_empty(), ISSUER, "must name the issuer"),
             (self.any_audience, VERIFY_AUD, "must not be false"),
             (self.audiences.is_empty(), AUDIENCE, "must name an audience"),
             (!self.check_expiry, VERIFY_EXP, "must not be false"),
@@ -141,10 +187,35 @@ impl From<String> for Typ {
     }
 }
 
+/// A place of roles: a claim's name or a JSON Pointer, and behind a `|` the form.
+fn role_place(entry: &str) -> Result<(String, RoleForm), ConfigError> {
+    let Some((path, form)) = entry.split_once('|') else {
+        return Ok((entry.to_owned(), RoleForm::Strings));
+    };
+    let form = match form.split_once(':') {
+        None if form == "names" => RoleForm::MemberNames,
+        Some(("member", member)) => RoleForm::Member(member.to_owned()),
+        Some(("split", "space")) => RoleForm::Separated(" ".to_owned()),
+        Some(("split", "comma")) => RoleForm::Separated(",".to_owned()),
+        Some(("split", separator)) => RoleForm::Separated(separator.to_owned()),
+        _ => {
+            let form = form.escape_debug();
+            let problem = format!(
+                "`{form}` is no form of roles; write names, member:NAME or split:SEPARATOR after the `|`"
+            );
+            return Err(refuse(ROLES_CLAIM, problem));
+        }
+    };
+    Ok((path.to_owned(), form))
+}
+
 /// The variable behind an option of the verifier's builder.
 pub(super) fn variable(option: &str) -> Option<&'static str> {
     match option {
         "roles_at" => Some(ROLES_CLAIM),
+        "scope_at" => Some(SCOPE_CLAIM),
+        "subject_claim" => Some(SUBJECT_CLAIM),
+        "client_id_claim" => Some(CLIENT_ID_CLAIM),
         "required_typ" => Some(REQUIRED_TYP),
         "jwks" => Some("JWT_JWKS_URL"),
         "issuer" => Some(ISSUER),
@@ -154,15 +225,23 @@ pub(super) fn variable(option: &str) -> Option<&'static str> {
 }
 
 const ISSUER: &str = "JWT_ISSUER";
+const VERIFY_ISS: &str = "JWT_VERIFY_ISS";
 const AUDIENCE: &str = "JWT_AUDIENCE";
 const VERIFY_AUD: &str = "JWT_VERIFY_AUD";
 const REQUIRED_TYP: &str = "JWT_REQUIRED_TYP";
+const ACCEPT_ID_TOKENS: &str = "JWT_ACCEPT_ID_TOKENS";
 const ROLES_CLAIM: &str = "JWT_ROLES_CLAIM";
+const SCOPE_CLAIM: &str = "JWT_SCOPE_CLAIM";
+const SUBJECT_CLAIM: &str = "JWT_SUBJECT_CLAIM";
+const CLIENT_ID_CLAIM: &str = "JWT_CLIENT_ID_CLAIM";
 const VERIFY_EXP: &str = "JWT_VERIFY_EXP";
 const REQUIRE_EXP: &str = "JWT_REQUIRE_EXP";
 
 /// RFC 7519 §4.1.4 speaks of "no more than a few minutes".
 const MAX_LEEWAY: u32 = 300;
+
+/// Servers accept headers of 8 KiB to 1 MiB.
+const TOKEN_BYTES: RangeInclusive<u32> = 1024..=1024 * 1024;
 
 /// Some 3 GB of tokens: more is a slip of the keyboard.
 const MAX_CACHE: u32 = 1_000_000;

@@ -220,7 +220,7 @@ fn distance(a: &str, b: &str) -> usize {
 const PREFIX: &str = "JWT_";
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
-const KNOWN: [&str; 24] = [
+const KNOWN: [&str; 30] = [
     "JWT_ALGORITHM",
     "JWT_SECRET_KEY",
     "JWT_PUBLIC_KEY_FILE",
@@ -234,9 +234,15 @@ const KNOWN: [&str; 24] = [
     "JWT_ISSUER",
     "JWT_AUDIENCE",
     "JWT_CLIENT_ID",
+    "JWT_ACCEPT_ID_TOKENS",
     "JWT_LEEWAY_SECONDS",
     "JWT_REQUIRED_TYP",
     "JWT_ROLES_CLAIM",
+    "JWT_SCOPE_CLAIM",
+    "JWT_SUBJECT_CLAIM",
+    "JWT_CLIENT_ID_CLAIM",
+    "JWT_MAX_TOKEN_BYTES",
+    "JWT_VERIFY_ISS",
     "JWT_VERIFY_AUD",
     "JWT_VERIFY_EXP",
     "JWT_VERIFY_NBF",

@@ -33,7 +33,10 @@ use super::{Answer, TestKeys, jwks_answer::Body};
 /// };
 ///
 /// let server = JwksFixture::start();
-/// let verifier = Verifier::jwks(&server.url()).audience("https://api.example").build()?;
+/// let verifier = Verifier::jwks(&server.url())
+///     .issuer("https://as.example")
+///     .audience("https://api.example")
+///     .build()?;
 /// verifier.ready().await?;
 ///
 /// // The provider rotates: the token of the new key is verified by the request that brings it.

@@ -88,7 +88,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
         // RFC 8725 §3.7: UTF-8 and nothing else.
         let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
-        let mut noted = Noted::new(&json, self.policy.audience_names(), &self.policy.roles);
+        let mut noted = Noted::new(&json, self.policy.audience_names(), &self.policy.map);
         let claims = parse::parse::<C>(&json, &mut noted)?;
         noted.facts.adopt(json);
         self.policy.check(&mut noted, used, now)?;

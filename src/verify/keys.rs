@@ -20,6 +20,21 @@ impl Keys {
         Self::Remote(Box::new(keys))
     }
 
+    /// Returns `true` if the keys may sign for many audiences and issuers.
+    pub(super) fn serve_many(&self) -> bool {
+        self.set().is_none_or(KeySet::is_document)
+    }
+
+    /// Returns `true` if the keys come from a URL.
+    pub(super) fn are_remote(&self) -> bool {
+        match self {
+            Self::Set(_) => false,
+            Self::Source(source) => source.is_remote(),
+            #[cfg(feature = "jwks")]
+            Self::Remote(_) => true,
+        }
+    }
+
     /// The set, where it is at hand.
     pub(super) fn set(&self) -> Option<&KeySet> {
         match self {

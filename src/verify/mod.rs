@@ -29,9 +29,9 @@ mod header;
 mod keys;
 mod noted;
 mod parse;
+mod place;
 mod policy;
 mod preset;
-mod roles;
 mod token_use;
 mod trust;
 mod verified;
@@ -43,6 +43,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::{
     builder::VerifierBuilder,
+    place::RoleForm,
     preset::Preset,
     trust::{IssuerResolver, Resolution, Tenants},
     verified::Verified,

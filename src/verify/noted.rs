@@ -4,7 +4,7 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::{
-    roles::RolePath,
+    place::{ClaimMap, Found, Holds, Place},
     token_use::{Mark, OtherUse},
     witness::{Item, Number, Seen},
 };
@@ -41,10 +41,13 @@ pub(crate) struct Noted<'r> {
     /// There is a claim `clientHost`.
     pub(crate) client_host: bool,
     audiences: &'r [String],
-    roles: &'r [RolePath],
+    map: &'r ClaimMap,
+    /// The rank of the claim that the client was read from.
+    client_rank: Option<u8>,
     /// A bit for each claim that occurred.
     seen: u64,
-    role_claims: SmallVec<[&'r str; 4]>,
+    /// Claims that only the application chose, and that occurred.
+    chosen: SmallVec<[&'r str; 4]>,
     /// How many objects were taken for the claims.
     pub(super) objects: u32,
     /// What a claim was refused for.
@@ -61,7 +64,7 @@ pub(crate) enum Audience {
 
 impl<'r> Noted<'r> {
     /// Nothing as yet of these claims.
-    pub(crate) fn new(json: &str, audiences: &'r [String], roles: &'r [RolePath]) -> Self {
+    pub(crate) fn new(json: &str, audiences: &'r [String], map: &'r ClaimMap) -> Self {
         Self {
             facts: Facts::reading(json),
             expires: None,
@@ -79,34 +82,36 @@ impl<'r> Noted<'r> {
             scp: false,
             client_host: false,
             audiences,
-            roles,
+            map,
+            client_rank: None,
             seen: 0,
-            role_claims: SmallVec::new(),
+            chosen: SmallVec::new(),
             objects: 0,
             fault: None,
         }
     }
 
-    /// `azp`, which names the client where `client_id` is missing (OpenID Connect Core §2).
-    pub(crate) fn adopt_authorized_party(&mut self) {
-        if self.facts.text(Field::ClientId).is_none() {
-            self.facts.copy(Field::AuthorizedParty, Field::ClientId);
-        }
+    /// Returns `true` if there is a claim `sub`.
+    pub(super) fn has_sub(&self) -> bool {
+        self.has(Claim::Sub)
     }
 
-    /// `cid`, as Okta calls the client.
-    pub(crate) fn adopt_cid(&mut self) {
-        if self.facts.text(Field::ClientId).is_none() {
-            self.facts.copy(Field::Cid, Field::ClientId);
-        }
+    /// Returns `true` if there is a claim `client_id`.
+    pub(super) fn has_client_id(&self) -> bool {
+        self.has(Claim::ClientId)
+    }
+
+    fn has(&self, claim: Claim) -> bool {
+        self.seen & claim.bit() != 0
     }
 
     /// What the rules make of a claim.
     pub(super) fn name(&self, name: &str) -> Name<'r> {
-        let mut heads = self.roles.iter().map(|path| path.head.as_str());
+        let places = self.map.places.iter().map(|place| place.head.as_str());
+        let names = self.map.names.iter().map(|named| named.claim.as_str());
         Name {
             claim: Claim::of(name),
-            role: heads.find(|head| *head == name),
+            chosen: places.chain(names).find(|chosen| *chosen == name),
         }
     }
 
@@ -116,8 +121,8 @@ impl<'r> Noted<'r> {
             Some(claim) => self.note(claim, value),
             None => Ok(()),
         };
-        let noted = match name.role {
-            Some(head) => noted.and_then(|()| self.note_roles(head, value)),
+        let noted = match name.chosen {
+            Some(chosen) => noted.and_then(|()| self.note_chosen(chosen, name.claim, value)),
             None => noted,
         };
         match noted {
@@ -129,13 +134,59 @@ impl<'r> Noted<'r> {
         }
     }
 
-    fn note_roles(&mut self, head: &'r str, value: Seen<'_>) -> Result<(), AuthErrorKind> {
-        if self.role_claims.contains(&head) {
-            return Err(AuthErrorKind::MalformedClaims);
+    fn note_chosen(
+        &mut self,
+        chosen: &'r str,
+        claim: Option<Claim>,
+        value: Seen<'_>,
+    ) -> Result<(), AuthErrorKind> {
+        // The others were counted where they were noted.
+        if claim.is_none() {
+            if self.chosen.contains(&chosen) {
+                return Err(AuthErrorKind::MalformedClaims);
+            }
+            self.chosen.push(chosen);
         }
-        self.role_claims.push(head);
-        for path in self.roles.iter().filter(|path| path.head == head) {
-            path.collect(value, &mut self.facts);
+        let map = self.map;
+        for named in map.names.iter().filter(|named| named.claim == chosen) {
+            self.note_name(named.holds, value)?;
+        }
+        for place in map.places.iter().filter(|place| place.head == chosen) {
+            if place.collect(value, &mut self.facts) != Found::Unreadable {
+                continue;
+            }
+            // Two forms of one claim may be configured, one of which a token has.
+            let read_by = |other: &Place| {
+                other != place
+                    && other.overlaps(place)
+                    && other.collect(value, &mut Facts::default()) == Found::Read
+            };
+            if !map.places.iter().any(read_by) {
+                self.facts.set_unreadable(place.list);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_name(&mut self, holds: Holds, value: Seen<'_>) -> Result<(), AuthErrorKind> {
+        match (holds, value) {
+            (Holds::Subject, Seen::Text(subject)) => self.facts.set(Field::Subject, subject),
+            (Holds::Subject, _) => {
+                let number = value.as_decimal().ok_or(AuthErrorKind::MalformedClaims)?;
+                self.facts.set(Field::Subject, &number);
+            }
+            (Holds::ClientOfProvider, Seen::Text(client)) if self.client_rank.is_none() => {
+                self.client_rank = Some(u8::MAX);
+                self.facts.set(Field::ClientId, client);
+            }
+            (Holds::ClientOfProvider, _) => {}
+            (Holds::Client(rank), _) => {
+                let client = value.as_text().ok_or(AuthErrorKind::MalformedClaims)?;
+                if self.client_rank.is_none_or(|before| rank < before) {
+                    self.client_rank = Some(rank);
+                    self.facts.set(Field::ClientId, client);
+                }
+            }
         }
         Ok(())
     }
@@ -143,30 +194,24 @@ impl<'r> Noted<'r> {
     fn note(&mut self, claim: Claim, value: Seen<'_>) -> Result<(), AuthErrorKind> {
         let malformed = AuthErrorKind::MalformedClaims;
         // RFC 7519 §4: names must be unique.
-        let bit = 1 << claim as u64;
-        if self.seen & bit != 0 {
+        if self.has(claim) {
             return Err(malformed);
         }
-        self.seen |= bit;
+        self.seen |= claim.bit();
         self.scp |= claim == Claim::Scp;
         match claim {
             Claim::Exp => self.expires = Some(date(value)?),
             Claim::Nbf => self.not_before = Some(date(value)?),
             Claim::Iat => self.issued = Some(date(value)?),
             Claim::Iss => self.field(Field::Issuer, value)?,
+            Claim::Sub if self.map.chooses_subject() => {}
             Claim::Sub => self.field(Field::Subject, value)?,
             Claim::Jti => self.field(Field::TokenId, value)?,
-            Claim::ClientId => self.field(Field::ClientId, value)?,
+            // Read where the map says so, and of one type in any case.
+            Claim::ClientId | Claim::Azp => drop(value.as_text().ok_or(malformed)?),
             Claim::Sid => self.field(Field::SessionId, value)?,
-            Claim::Azp => self.field(Field::AuthorizedParty, value)?,
             Claim::Aud => self.audience = self.compare_audience(value)?,
             Claim::Cnf => self.bound = true,
-            // A provider's own claim: anything else than a string is another provider's.
-            Claim::Cid => {
-                if let Some(client) = value.as_text() {
-                    self.facts.set(Field::Cid, client);
-                }
-            }
             Claim::ClientHost => self.client_host = true,
             // Of anything else than a number nothing is known, which a revocation set takes for old.
             Claim::Ep => {
@@ -200,11 +245,14 @@ impl<'r> Noted<'r> {
             Claim::Scope | Claim::Scp => match value {
                 Seen::Text(scope) => self.facts.push_words(List::Scope, scope),
                 Seen::List(tokens) => {
-                    for token in tokens.iter().filter_map(Item::as_text) {
-                        self.facts.push(List::Scope, token);
+                    for token in tokens {
+                        match token.as_text() {
+                            Some(token) => self.facts.push(List::Scope, token),
+                            None => self.facts.set_unreadable(List::Scope),
+                        }
                     }
                 }
-                Seen::Number(_) | Seen::Other(_) => {}
+                Seen::Number(_) | Seen::Other(_) => self.facts.set_unreadable(List::Scope),
             },
         }
         Ok(())
@@ -262,14 +310,14 @@ impl<'r> Noted<'r> {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Name<'r> {
     claim: Option<Claim>,
-    /// The claim that roles are read from.
-    role: Option<&'r str>,
+    /// The claim that the application chose to have read.
+    chosen: Option<&'r str>,
 }
 
 impl Name<'_> {
     /// Whether no rule reads the claim.
     pub(super) fn is_unread(self) -> bool {
-        self.claim.is_none() && self.role.is_none()
+        self.claim.is_none() && self.chosen.is_none()
     }
 
     pub(super) fn is_date(self) -> bool {
@@ -311,8 +359,6 @@ enum Claim {
     Idtyp,
     /// Auth0: the grant type.
     Gty,
-    /// Okta: the client.
-    Cid,
     /// Keycloak: where the client called from, written for service accounts alone.
     ClientHost,
     // What this crate's own issuer says.
@@ -324,6 +370,10 @@ enum Claim {
 }
 
 impl Claim {
+    fn bit(self) -> u64 {
+        1 << self as u64
+    }
+
     fn of(name: &str) -> Option<Self> {
         // Compared as bytes, which the compiler turns into a tree.
         Some(match name.as_bytes() {
@@ -357,7 +407,6 @@ impl Claim {
             b"s_hash" => Self::SHash,
             b"idtyp" => Self::Idtyp,
             b"gty" => Self::Gty,
-            b"cid" => Self::Cid,
             b"clientHost" => Self::ClientHost,
             _ => return None,
         })

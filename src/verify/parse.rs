@@ -179,8 +179,12 @@ mod tests {
     use super::*;
     use crate::{
         principal::{Field, List},
-        verify::roles::RolePath,
+        verify::place::{ClaimMap, Place, RoleForm},
     };
+
+    fn default_map() -> ClaimMap {
+        ClaimMap::new(Vec::new(), None, &["client_id", "azp"])
+    }
 
     /// Goes on whatever happens to a value.
     struct Stubborn;
@@ -208,8 +212,9 @@ mod tests {
 
     #[test]
     fn a_type_that_swallows_a_refusal_is_refused() {
+        let map = default_map();
         let parsed =
-            |json: &str| parse::<Stubborn>(json, &mut Noted::new(json, &[], &[])).map(drop);
+            |json: &str| parse::<Stubborn>(json, &mut Noted::new(json, &[], &map)).map(drop);
         assert_eq!(parsed(r#"{"exp":1,"sub":"a"}"#), Ok(()));
         // RFC 7519 §4: names must be unique.
         let twice = parsed(r#"{"exp":9000000000,"exp":1,"sub":"a"}"#);
@@ -221,7 +226,8 @@ mod tests {
     #[test]
     fn a_type_that_serde_json_treats_specially_is_refused() {
         let json = r#"{"exp":1,"aud":"other"}"#;
-        let mut noted = Noted::new(json, &[], &[]);
+        let map = default_map();
+        let mut noted = Noted::new(json, &[], &map);
         let parsed = parse::<Box<serde_json::value::RawValue>>(json, &mut noted);
         assert_eq!(parsed.map(drop), Err(AuthErrorKind::MalformedClaims));
     }
@@ -229,7 +235,8 @@ mod tests {
     #[test]
     fn c13_nothing_but_an_object_is_taken_for_claims() {
         for json in ["5", "\"{}\"", "[{}]", "null", "", " ", "\u{feff}{}"] {
-            let mut noted = Noted::new(json, &[], &[]);
+            let map = default_map();
+            let mut noted = Noted::new(json, &[], &map);
             let parsed = parse::<IgnoredAny>(json, &mut noted).map(drop);
             assert_eq!(parsed, Err(AuthErrorKind::MalformedClaims), "{json}");
         }
@@ -238,8 +245,9 @@ mod tests {
     #[test]
     fn facts_are_read_from_the_claims_whether_escaped_or_not() {
         let json = r#"{"sub":"al\u0069ce","iss":"x","scope":" a  b ","roles":["r\n","","s"]}"#;
-        let paths = [RolePath::parse("roles").unwrap()];
-        let mut noted = Noted::new(json, &[], &paths);
+        let mut map = default_map();
+        map.places = vec![Place::of_roles("roles", &RoleForm::Strings).unwrap()];
+        let mut noted = Noted::new(json, &[], &map);
         parse::<IgnoredAny>(json, &mut noted).unwrap();
         noted.facts.adopt(json.to_owned());
         assert_eq!(noted.facts.text(Field::Subject), Some("alice"));

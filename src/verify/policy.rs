@@ -6,8 +6,8 @@ use super::{
     cache::Window,
     header::{Header, media_type},
     noted::{Audience, Noted},
+    place::ClaimMap,
     preset::Dialect,
-    roles::RolePath,
 };
 use crate::{
     error::{AuthError, AuthErrorKind},
@@ -19,6 +19,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) issuers: Vec<String>,
+    pub(crate) any_issuer: bool,
     pub(crate) audiences: Vec<String>,
     pub(crate) any_audience: bool,
     pub(crate) clients: Vec<String>,
@@ -31,7 +32,7 @@ pub(crate) struct Policy {
     pub(crate) check_not_before: bool,
     pub(crate) typ: Typ,
     pub(crate) conversations: bool,
-    pub(crate) roles: Vec<RolePath>,
+    pub(crate) map: ClaimMap,
     pub(crate) dialect: Dialect,
 }
 
@@ -86,10 +87,6 @@ impl Policy {
         self.check_use(noted)?;
         if self.typ == Typ::Rfc9068 {
             require_rfc9068(noted)?;
-        }
-        noted.adopt_authorized_party();
-        if self.dialect == Dialect::Okta {
-            noted.adopt_cid();
         }
         if self.dialect == Dialect::Entra && !self.id_tokens {
             require_client(noted)?;
@@ -217,8 +214,8 @@ fn require_rfc9068(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
         ("iss", noted.facts.text(Field::Issuer).is_none()),
         ("exp", noted.expires.is_none()),
         ("aud", noted.audience == Audience::Missing),
-        ("sub", noted.facts.text(Field::Subject).is_none()),
-        ("client_id", noted.facts.text(Field::ClientId).is_none()),
+        ("sub", !noted.has_sub()),
+        ("client_id", !noted.has_client_id()),
         ("iat", noted.issued.is_none()),
         ("jti", noted.facts.text(Field::TokenId).is_none()),
     ];

@@ -74,7 +74,10 @@ fn is_id_token(value: &str) -> bool {
         let letters = value.bytes().filter(u8::is_ascii_alphanumeric);
         letters.map(|one| one.to_ascii_lowercase())
     };
-    value.is_ascii() && ["id", "idtoken", "idjwt"].iter().any(|id| letters().eq(id.bytes()))
+    value.is_ascii()
+        && ["id", "idtoken", "idjwt"]
+            .iter()
+            .any(|id| letters().eq(id.bytes()))
 }
 
 /// Also with `token` right behind it, as in `refreshtoken`.
@@ -84,11 +87,10 @@ fn is_other_word(word: &str) -> bool {
         let (stem, end) = word.split_at_checked(at)?;
         end.eq_ignore_ascii_case(TOKEN).then_some(stem)
     });
-    let is = |other: &&str| {
+    WORDS.iter().any(|other| {
         other.eq_ignore_ascii_case(word)
             || stem.is_some_and(|stem| other.eq_ignore_ascii_case(stem))
-    };
-    WORDS.iter().any(|other| is(&other))
+    })
 }
 
 /// The words of a name in camel case: `pre`, `MFA` and `Token` of `preMFAToken`.
@@ -159,10 +161,18 @@ mod tests {
         for value in ["id", "Id_Token", "ID-TOKEN", "id+jwt"] {
             assert_eq!(OtherUse::named_by(value), Some(OtherUse::Id), "{value}");
         }
-        for value in ["rEFRESH", "urn:x:refresh_token", "Offline", "preMFAToken", "otp code"] {
+        for value in [
+            "rEFRESH",
+            "urn:x:refresh_token",
+            "Offline",
+            "preMFAToken",
+            "otp code",
+        ] {
             assert_eq!(OtherUse::named_by(value), Some(OtherUse::Other), "{value}");
         }
-        for value in ["", "_", "identity", "idp", "magical", "token", "Token", "ïd", "mfà", "robotp"] {
+        for value in [
+            "", "_", "identity", "idp", "magical", "token", "Token", "ïd", "mfà", "robotp",
+        ] {
             assert_eq!(OtherUse::named_by(value), None, "{value}");
         }
     }
@@ -171,6 +181,9 @@ mod tests {
     fn a_shown_value_is_escaped_and_cut() {
         let mark = Mark::value("use", &"\u{202e}\n".repeat(100)).to_string();
         assert!(mark.is_ascii() || mark.contains('…'), "{mark}");
-        assert!(!mark.contains(['\n', '\u{202e}']) && mark.len() < 200, "{mark}");
+        assert!(
+            !mark.contains(['\n', '\u{202e}']) && mark.len() < 200,
+            "{mark}"
+        );
     }
 }

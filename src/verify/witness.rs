@@ -60,6 +60,23 @@ impl<'a> Seen<'a> {
     }
 }
 
+impl Seen<'_> {
+    /// A whole number, in decimal digits.
+    pub(super) fn as_decimal(&self) -> Option<String> {
+        match self {
+            Self::Number(Number::Unsigned(number)) => Some(number.to_string()),
+            Self::Number(Number::Signed(number)) => Some(number.to_string()),
+            // With serde_json's `arbitrary_precision`.
+            Self::Other(Value::Number(number)) => match (number.as_u64(), number.as_i64()) {
+                (Some(number), _) => Some(number.to_string()),
+                (None, Some(number)) => Some(number.to_string()),
+                (None, None) => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 impl Item<'_> {
     pub(crate) fn as_text(&self) -> Option<&str> {
         match self {

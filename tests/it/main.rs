@@ -13,6 +13,7 @@ mod architecture;
 mod background;
 mod builders;
 mod challenges;
+mod chosen_claims;
 mod claims;
 mod cookies;
 mod credentials;

@@ -1,10 +1,16 @@
 //! Section L, L9 to L12: where roles and scopes come from.
 
+use http::Request;
 use serde_json::{Value, json};
-use tower_jwt_auth::{ConfigError, role_guard::Rule, verify::VerifierBuilder};
+use tower_jwt_auth::{
+    ConfigError, Principal, RoleGuardLayer,
+    principal::PrincipalKind,
+    role_guard::Rule,
+    verify::{RoleForm, VerifierBuilder},
+};
 
 use crate::roles::{allows, roles};
-use crate::support::{Fixture, bearer, judge};
+use crate::support::{Fixture, bearer, judge, send};
 
 #[tokio::test]
 async fn l9_role_claims_of_another_type_hold_no_roles() {
@@ -155,4 +161,330 @@ async fn l12_a_scope_is_no_role_and_a_role_is_no_scope() {
         .judge_by(by, &fixture.with("scope", json!("admin")))
         .await;
     assert!(answer.passes("mapped").caller().has_role("admin"));
+}
+
+/// Values of a role claim that are read in none of the default forms.
+fn unreadable() -> [Value; 9] {
+    [
+        json!(5),
+        json!(true),
+        json!(null),
+        json!({"suspended": true}),
+        json!({}),
+        json!([["suspended"]]),
+        json!([{"name": "suspended"}]),
+        json!(["user", 1]),
+        json!([null]),
+    ]
+}
+
+#[tokio::test]
+async fn l17_no_inverted_rule_holds_for_a_caller_whose_roles_could_not_be_read() {
+    let fixture = Fixture::new();
+    let suspended = || Rule::any_of(["suspended"]);
+    let rules = || {
+        [
+            Rule::none_of(["suspended"]),
+            !suspended(),
+            !Rule::all_of(["suspended", "x"]),
+            Rule::authenticated().and(!suspended()),
+            Rule::none_of(["suspended"]).or(Rule::any_of(["admin"])),
+            !suspended().or(Rule::scope(["x"])),
+            !Rule::check(|caller, _| caller.has_role("suspended")),
+            !Rule::kind(PrincipalKind::Guest),
+            !!!suspended(),
+        ]
+    };
+    for value in unreadable() {
+        for name in ["roles", "role"] {
+            for rule in rules() {
+                let case = format!("{rule:?} {name} {value}");
+                let claims = json!({ name: value });
+                assert!(!allows(&fixture, rule, &claims).await, "{case}");
+            }
+        }
+        let claims = json!({ "roles": value, "role": "admin" });
+        assert!(allows(&fixture, Rule::any_of(["admin"]), &claims).await);
+        assert!(allows(&fixture, !!Rule::any_of(["admin"]), &claims).await);
+        assert!(allows(&fixture, Rule::authenticated(), &claims).await);
+    }
+    for claims in [
+        json!({}),
+        json!({"roles": []}),
+        json!({"roles": ["user"]}),
+        json!({"role": "user"}),
+        json!({"roles": ""}),
+    ] {
+        for rule in rules() {
+            let case = format!("{rule:?} {claims}");
+            assert!(allows(&fixture, rule, &claims).await, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn l17_the_same_goes_for_a_place_below_a_claim_and_for_a_scope() {
+    let fixture = Fixture::new();
+    let path = |builder: VerifierBuilder| builder.roles_at("/realm_access/roles");
+    for (value, unreadable) in [
+        (json!("admin"), true),
+        (json!(["admin"]), true),
+        (json!(null), true),
+        (json!({"roles": 1}), true),
+        (json!({"roles": {"suspended": 1}}), true),
+        (json!({}), false),
+        (json!({"roles": []}), false),
+        (json!({"roles": "user"}), false),
+    ] {
+        let token = fixture.with("realm_access", value.clone());
+        let answer = fixture.judge_by(path, &token).await.passes("path");
+        assert_eq!(
+            answer.caller().has_unreadable_roles(),
+            unreadable,
+            "{value}"
+        );
+    }
+    let limited = || !Rule::scope(["limited"]);
+    for value in [json!(5), json!({"limited": 1}), json!(["a", 5])] {
+        for name in ["scope", "scp"] {
+            let claims = json!({ name: value });
+            assert!(!allows(&fixture, limited(), &claims).await, "{claims}");
+            let check = !Rule::check(|caller, _| caller.has_scope("limited"));
+            assert!(!allows(&fixture, check, &claims).await, "{claims}");
+            assert!(allows(&fixture, Rule::none_of(["suspended"]), &claims).await);
+        }
+    }
+    assert!(allows(&fixture, limited(), &json!({"scope": "a"})).await);
+}
+
+#[tokio::test]
+async fn l17_a_remembered_token_and_a_principal_by_hand_are_no_exception() {
+    let fixture = Fixture::new();
+    let verifier = fixture.builder().build().unwrap();
+    let token = fixture.with("roles", json!({"suspended": true}));
+    for _ in 0..2 {
+        let caller = verifier.verify_now(&token).unwrap().principal();
+        assert!(caller.has_unreadable_roles() && !caller.has_unreadable_scope());
+    }
+    let ask = async |caller: Principal, rule: Rule| {
+        let mut request = Request::new(String::new());
+        request.extensions_mut().insert(caller);
+        send(RoleGuardLayer::new(rule), request).await.ran()
+    };
+    let none_of = || Rule::none_of(["suspended"]);
+    let builder = || Principal::builder().roles(["admin"]);
+    assert!(ask(builder().build(), none_of()).await);
+    let unreadable = || builder().unreadable_roles().build();
+    assert!(!ask(unreadable(), none_of()).await);
+    assert!(ask(unreadable(), Rule::any_of(["admin"])).await);
+    let scopes = || builder().unreadable_scope().build();
+    assert!(ask(scopes(), none_of()).await);
+    assert!(!ask(scopes(), !Rule::scope(["limited"])).await);
+}
+
+async fn roles_as(path: &str, form: RoleForm, claims: Value) -> (Vec<String>, bool) {
+    let fixture = Fixture::new();
+    let token = fixture
+        .es
+        .token(|own| own.extend(claims.as_object().unwrap().clone()));
+    let builder = || fixture.builder().roles_at_as(path, form.clone());
+    let answer = judge(builder, bearer(token)).await.passes(path);
+    let mut roles: Vec<_> = answer.caller().roles().map(str::to_owned).collect();
+    roles.sort_unstable();
+    (roles, answer.caller().has_unreadable_roles())
+}
+
+#[tokio::test]
+async fn l18_roles_in_every_form_that_can_be_named() {
+    let strings = || RoleForm::Strings;
+    let split = |separator: &str| RoleForm::Separated(separator.to_owned());
+    let member = |name: &str| RoleForm::Member(name.to_owned());
+    let names = || RoleForm::MemberNames;
+    let zitadel = "urn:zitadel:iam:org:project:roles";
+    for (path, form, claims, expected) in [
+        // A string in a list, an index (RFC 6901 §4).
+        (
+            "groups",
+            strings(),
+            json!({"groups": ["a", "b"]}),
+            &["a", "b"][..],
+        ),
+        (
+            "/groups/0",
+            strings(),
+            json!({"groups": ["a", "b"]}),
+            &["a"],
+        ),
+        (
+            "/groups/1",
+            strings(),
+            json!({"groups": [{"x": 1}, ["b"]]}),
+            &["b"],
+        ),
+        ("/groups/9", strings(), json!({"groups": ["a"]}), &[]),
+        ("/groups/-", strings(), json!({"groups": ["a"]}), &[]),
+        (
+            "/groups/99999999999999999999",
+            strings(),
+            json!({"groups": ["a"]}),
+            &[],
+        ),
+        (
+            "/a/0/r/1",
+            strings(),
+            json!({"a": [{"r": ["x", "y"]}]}),
+            &["y"],
+        ),
+        (
+            "/a/0",
+            strings(),
+            json!({"a": {"0": "member"}}),
+            &["member"],
+        ),
+        // One string with a separator.
+        ("roles", split(" "), json!({"roles": " a  b "}), &["a", "b"]),
+        (
+            "roles",
+            split(","),
+            json!({"roles": "a, b,,c"}),
+            &["a", "b", "c"],
+        ),
+        (
+            "roles",
+            split("::"),
+            json!({"roles": "a::b:c"}),
+            &["a", "b:c"],
+        ),
+        (
+            "roles",
+            split(","),
+            json!({"roles": ["a,b", "c"]}),
+            &["a", "b", "c"],
+        ),
+        (
+            "/x/roles",
+            split(";"),
+            json!({"x": {"roles": "a;b"}}),
+            &["a", "b"],
+        ),
+        // The names of an object's members.
+        (
+            zitadel,
+            names(),
+            json!({zitadel: {"a": {"1": "org"}, "b": {}}}),
+            &["a", "b"],
+        ),
+        (
+            "r",
+            names(),
+            json!({"r": {"a": true, "no": false, "nil": null, "b": 0}}),
+            &["a", "b"],
+        ),
+        ("/x/r", names(), json!({"x": {"r": {"a": 1}}}), &["a"]),
+        ("r", names(), json!({"r": {}}), &[]),
+        // A member of each object in a list.
+        (
+            "authorities",
+            member("authority"),
+            json!({"authorities": [{"authority": "a"}, {"authority": "b", "x": 1}]}),
+            &["a", "b"],
+        ),
+        (
+            "r",
+            member("/role/name"),
+            json!({"r": [{"role": {"name": "a"}}]}),
+            &["a"],
+        ),
+        (
+            "r",
+            member("names"),
+            json!({"r": [{"names": ["a", "b"]}]}),
+            &["a", "b"],
+        ),
+        ("r", member("name"), json!({"r": {"name": "a"}}), &["a"]),
+        (
+            "/x/r",
+            member("n"),
+            json!({"x": {"r": [{"n": "a"}]}}),
+            &["a"],
+        ),
+        ("r", member("n"), json!({"r": []}), &[]),
+    ] {
+        let case = format!("{path} {form:?} {claims}");
+        let (mut roles, unreadable) = roles_as(path, form, claims).await;
+        roles.dedup();
+        assert_eq!(roles, expected, "{case}");
+        assert!(!unreadable, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn l18_what_does_not_have_the_named_form_is_not_read_and_remembered() {
+    let strings = || RoleForm::Strings;
+    let names = || RoleForm::MemberNames;
+    let member = || RoleForm::Member("n".into());
+    for (path, form, value, expected) in [
+        ("/r/00", strings(), json!(["a"]), &[][..]),
+        ("/r/+0", strings(), json!(["a"]), &[]),
+        ("/r/x", strings(), json!(["a"]), &[]),
+        ("/r/0/x", strings(), json!(["a"]), &[]),
+        ("/r/0", strings(), json!("a"), &[]),
+        ("r", RoleForm::Separated(" ".into()), json!({"a": 1}), &[]),
+        (
+            "r",
+            RoleForm::Separated(" ".into()),
+            json!(["a b", 5]),
+            &["a", "b"],
+        ),
+        ("r", names(), json!("a"), &[]),
+        ("r", names(), json!(["a"]), &[]),
+        ("r", names(), json!([{"a": 1}]), &[]),
+        ("r", names(), json!(null), &[]),
+        ("r", member(), json!("a"), &[]),
+        ("r", member(), json!([{"n": "a"}, {"m": "b"}]), &["a"]),
+        ("r", member(), json!([{"n": "a"}, "b"]), &["a"]),
+        ("r", member(), json!([{"n": {"n": "a"}}]), &[]),
+    ] {
+        let case = format!("{path} {form:?} {value}");
+        let (roles, unreadable) = roles_as(path, form, json!({ "r": value })).await;
+        assert_eq!(roles, expected, "{case}");
+        assert!(unreadable, "{case}");
+    }
+    let fixture = Fixture::new();
+    for form in [
+        RoleForm::Separated(String::new()),
+        RoleForm::Member(String::new()),
+    ] {
+        let refused = fixture.builder().roles_at_as("r", form).build();
+        assert!(matches!(refused, Err(ConfigError::Invalid { name, .. }) if name == "roles_at"));
+    }
+}
+
+#[tokio::test]
+async fn l18_two_forms_of_one_claim_may_be_named_side_by_side() {
+    let fixture = Fixture::new();
+    let both = |builder: VerifierBuilder| {
+        builder
+            .roles_at("groups")
+            .roles_at_as("groups", RoleForm::MemberNames)
+            .roles_at("/groups/names")
+    };
+    for (value, expected, unreadable) in [
+        (json!(["a"]), &["a"][..], false),
+        (json!({"a": {}}), &["a"], false),
+        (json!({"names": ["a"]}), &["a", "names"], false),
+        (json!(5), &[], true),
+        (json!([5]), &[], true),
+    ] {
+        let token = fixture.with("groups", value.clone());
+        let answer = fixture.judge_by(both, &token).await.passes("both");
+        let mut roles: Vec<_> = answer.caller().roles().collect();
+        roles.sort_unstable();
+        assert_eq!(roles, expected, "{value}");
+        assert_eq!(
+            answer.caller().has_unreadable_roles(),
+            unreadable,
+            "{value}"
+        );
+    }
 }

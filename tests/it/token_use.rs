@@ -77,14 +77,7 @@ async fn r3_an_api_key_where_jwts_are_accepted_is_an_invalid_token_and_asks_for_
 }
 
 /// The claims by which issuers state the use of a token.
-const USE_CLAIMS: [&str; 6] = [
-    "type",
-    "typ",
-    "token_use",
-    "token_type",
-    "tokenType",
-    "use",
-];
+const USE_CLAIMS: [&str; 6] = ["type", "typ", "token_use", "token_type", "tokenType", "use"];
 
 #[tokio::test]
 async fn r4_a_token_for_another_use_is_recognised_by_the_words_of_its_value() {
@@ -142,7 +135,12 @@ async fn r4_a_token_for_another_use_is_recognised_by_the_words_of_its_value() {
                 .await
                 .passes(&format!("{claim} {value}"));
         }
-        for other in [json!(7), json!(true), json!({"refresh": 1}), json!(["access"])] {
+        for other in [
+            json!(7),
+            json!(true),
+            json!({"refresh": 1}),
+            json!(["access"]),
+        ] {
             fixture
                 .judge(&fixture.with(claim, other.clone()))
                 .await
@@ -220,7 +218,10 @@ async fn r4_the_cause_names_the_claim_and_the_value() {
     );
     let long = format!("reset-\n\"{}", "x".repeat(400));
     let text = cause("use", json!(long));
-    assert!(text.starts_with(r#"the claim `use` is `reset-\n"#), "{text}");
+    assert!(
+        text.starts_with(r#"the claim `use` is `reset-\n"#),
+        "{text}"
+    );
     assert!(text.len() < 200 && !text.contains('\n'), "{text}");
     let text = cause("events", json!({}));
     assert!(text.contains("`events`"), "{text}");
@@ -245,9 +246,7 @@ async fn e26_a_token_with_a_hash_of_another_is_an_id_token() {
             fixture.judge_by(any, &token).await,
             fixture.judge_by(|builder| builder.rfc9068(), &token).await,
         ] {
-            answer
-                .invalid_token(claim)
-                .because(AuthErrorKind::WrongUse);
+            answer.invalid_token(claim).because(AuthErrorKind::WrongUse);
         }
         fixture.judge_by(accepting, &token).await.passes(claim);
     }
@@ -285,7 +284,11 @@ async fn e26_accepting_id_tokens_lifts_no_other_use_and_needs_an_audience() {
         .await
         .invalid_token("aud")
         .because(AuthErrorKind::WrongAudience);
-    let unnamed = || Verifier::key_set(keys()).issuer(ISSUER).dangerous_accept_id_tokens();
+    let unnamed = || {
+        Verifier::key_set(keys())
+            .issuer(ISSUER)
+            .dangerous_accept_id_tokens()
+    };
     for builder in [
         unnamed().client_ids(["web"]),
         unnamed().dangerous_any_audience(),
@@ -299,7 +302,13 @@ async fn e26_accepting_id_tokens_lifts_no_other_use_and_needs_an_audience() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(unnamed().audience("web").client_ids(["web"]).build().is_ok());
+    assert!(
+        unnamed()
+            .audience("web")
+            .client_ids(["web"])
+            .build()
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -332,13 +341,22 @@ async fn e23_a_client_alone_checks_an_audience_that_is_there_and_refuses_id_toke
     }
     for (extra, kind) in [
         (json!({"aud": AUDIENCE}), AuthErrorKind::WrongAudience),
-        (json!({"aud": [AUDIENCE, "other"]}), AuthErrorKind::WrongAudience),
+        (
+            json!({"aud": [AUDIENCE, "other"]}),
+            AuthErrorKind::WrongAudience,
+        ),
         (json!({"aud": []}), AuthErrorKind::WrongAudience),
         (json!({"aud": null}), AuthErrorKind::MalformedClaims),
-        (json!({"at_hash": "h", "aud": "web"}), AuthErrorKind::WrongUse),
+        (
+            json!({"at_hash": "h", "aud": "web"}),
+            AuthErrorKind::WrongUse,
+        ),
         (json!({"c_hash": "h"}), AuthErrorKind::WrongUse),
         (json!({"s_hash": "h"}), AuthErrorKind::WrongUse),
-        (json!({"token_use": "id", "aud": "web"}), AuthErrorKind::WrongUse),
+        (
+            json!({"token_use": "id", "aud": "web"}),
+            AuthErrorKind::WrongUse,
+        ),
         (json!({"typ": "ID"}), AuthErrorKind::WrongUse),
     ] {
         judge(builder, bearer(token(extra.clone())))
@@ -355,8 +373,12 @@ async fn e23_a_client_alone_checks_an_audience_that_is_there_and_refuses_id_toke
     let none: [&str; 0] = [];
     for builder in [
         Verifier::key_set(keys()).client_ids(none),
-        Verifier::key_set(keys()).audience(AUDIENCE).client_ids(none),
-        Verifier::hs256([b's'; 32]).client_ids(["web"]).client_ids(none),
+        Verifier::key_set(keys())
+            .audience(AUDIENCE)
+            .client_ids(none),
+        Verifier::hs256([b's'; 32])
+            .client_ids(["web"])
+            .client_ids(none),
     ] {
         match builder.build() {
             Err(ConfigError::Invalid { name, .. }) => assert_eq!(name, "client_ids"),

@@ -76,6 +76,7 @@ async fn d19_a_secret_from_the_network_never_verifies() {
     // Also where the application allowed the algorithm by mistake.
     let mistaken = Verifier::key_source(keys)
         .algorithms([Algorithm::Hs256])
+        .dangerous_any_issuer()
         .audience("https://api.example")
         .clock(clock.clone())
         .build()

@@ -12,14 +12,15 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tower_jwt_auth::{
-    ConfigError, Verifier,
+    Claims, ConfigError, Verifier,
     error::AuthErrorKind,
     event::{AuthEvent, sink_fn},
     key::{
-        Algorithm, KeySet, SharedKeySet,
+        Algorithm, KeySet, KeySource, SharedKeySet,
         remote::{Fetch, FetchError, RemoteKeySet},
     },
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
+    verify::Preset,
 };
 
 use crate::support::{
@@ -35,6 +36,7 @@ fn building_outside_a_runtime_is_a_config_error() {
         "{refused:?}"
     );
     let refused = Verifier::jwks("https://as.example/jwks")
+        .issuer("https://as.example")
         .audience("api")
         .build();
     assert!(
@@ -44,11 +46,44 @@ fn building_outside_a_runtime_is_a_config_error() {
 }
 
 #[tokio::test]
+async fn d50_keys_from_a_url_need_an_issuer_or_the_word_that_any_will_do() {
+    let url = || Verifier::jwks("https://as.example/jwks").audience("api");
+    let start = || RemoteKeySet::jwks("https://as.example/jwks");
+    let (pair, worker) = start().build_pair().unwrap();
+    let shared: Arc<dyn KeySource> = Arc::new(pair.clone());
+    let of_source = |keys: Arc<dyn KeySource>| Verifier::key_source(keys).audience("api");
+    let built: Arc<dyn KeySource> = Arc::new(start().build().unwrap());
+    let all = [
+        url(),
+        Verifier::remote(start()).audience("api"),
+        Verifier::key_source(pair).audience("api"),
+        of_source(shared),
+        of_source(built),
+        url().client_ids(["web"]),
+        url().claims::<Claims>(),
+    ];
+    for builder in all {
+        assert!(matches!(builder.build(), Err(ConfigError::IssuerRequired)));
+    }
+    assert!(url().issuer("https://as.example").build().is_ok());
+    assert!(url().dangerous_any_issuer().build().is_ok());
+    // The name that the keys were found by counts.
+    let discovered = || Verifier::oidc("https://as.example").audience("api");
+    assert!(discovered().build().is_ok());
+    let preset = Preset::auth0("tenant.eu.auth0.com");
+    assert!(url().preset(preset).build().is_ok());
+    let contradiction = discovered().dangerous_any_issuer().build();
+    assert!(matches!(contradiction, Err(ConfigError::Invalid { .. })));
+    drop(worker);
+}
+
+#[tokio::test]
 async fn published_keys_need_an_audience_or_a_client() {
     let refused = Verifier::jwks("https://as.example/jwks").build();
     assert!(matches!(refused, Err(ConfigError::AudienceRequired)));
     assert!(
         Verifier::jwks("https://as.example/jwks")
+            .issuer("https://as.example")
             .client_ids(["web"])
             .build()
             .is_ok()
@@ -58,7 +93,9 @@ async fn published_keys_need_an_audience_or_a_client() {
         .audience("api")
         .algorithms([Algorithm::Hs256]);
     assert!(matches!(secret.build(), Err(ConfigError::Algorithm(_))));
-    let open = Verifier::jwks("https://as.example/jwks").dangerous_any_audience();
+    let open = Verifier::jwks("https://as.example/jwks")
+        .issuer("https://as.example")
+        .dangerous_any_audience();
     assert!(open.build().is_ok());
 }
 

@@ -130,6 +130,7 @@ async fn q8_fetches_of_keys_are_counted() {
     let url = fixture.url();
     let server = Server::start(vars(&[
         ("JWT_JWKS_URL", url.as_str()),
+        ("JWT_ISSUER", ISSUER),
         ("JWT_AUDIENCE", AUDIENCE),
         ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
     ]));

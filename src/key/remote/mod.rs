@@ -170,6 +170,10 @@ impl KeySource for RemoteKeySet {
     fn wait_ready(&self) -> Option<KeyWait> {
         self.handle.shared.wait_usable()
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 impl fmt::Debug for RemoteKeySet {

@@ -11,14 +11,15 @@ use super::{
         examine::Rules,
         header::media_type,
         keys::Keys,
+        place::{ClaimMap, Place, RoleForm},
         policy::{Typ, is_never_access_token},
-        roles::RolePath,
+        preset::Dialect,
     },
     VerifierBuilder,
 };
 use crate::{
     error::ConfigError,
-    key::{Algorithm, Digester, KeySet, KeySource, default_algorithms},
+    key::{Algorithm, Digester, KeySource, default_algorithms},
 };
 
 impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
@@ -29,12 +30,20 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
     /// - What was wrong with a key, a secret or a key set.
     /// - [`ConfigError::AudienceRequired`]: the keys are a published set and neither an audience nor
     ///   a client was named.
+    /// - [`ConfigError::IssuerRequired`]: the keys come from a URL, and no issuer was named.
     /// - [`ConfigError::MixedFamilies`]: HMAC and public-key algorithms side by side.
     /// - [`ConfigError::Algorithm`]: no algorithm listed, or none that a key fits.
     /// - [`ConfigError::Invalid`]: a value out of its range.
     /// - [`ConfigError::NoCrypto`]: [`cache_digests`](Self::cache_digests) without cryptography.
     pub fn build(mut self) -> Result<Verifier<C>, ConfigError> {
         let (keys, allowed) = self.decide()?;
+        #[cfg(feature = "tracing")]
+        if self.accepts_any_issuer_unsaid(&keys) {
+            tracing::warn!(
+                "no issuer is expected: every issuer whose key is in the set can sign; name one with \
+                 `issuer`, or write `dangerous_any_issuer`"
+            );
+        }
         let digester = self.digester()?;
         let cache = (self.cache > 0).then(|| Cache::new(self.cache, digester));
         let cache = cache.transpose()?;
@@ -73,6 +82,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         let allowed = self.allowed(&keys)?;
         self.finish_policy(&keys)?;
         Ok((keys, allowed))
+    }
+
+    /// Returns `true` if tokens of any issuer pass without a word about that.
+    #[cfg(feature = "tracing")]
+    fn accepts_any_issuer_unsaid(&self, keys: &Keys) -> bool {
+        keys.serve_many() && self.policy.issuers.is_empty() && !self.policy.any_issuer
     }
 
     fn digester(&self) -> Result<Option<Digester>, ConfigError> {
@@ -135,7 +150,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             }
             issuers.push(preset.issuer);
             self.policy.dialect = preset.dialect;
-            self.role_paths.get_or_insert_default().extend(preset.roles);
+            let roles = preset.roles.into_iter();
+            let roles = roles.map(|path| (path, RoleForm::Strings));
+            self.role_paths.get_or_insert_default().extend(roles);
         }
         Ok(())
     }
@@ -178,10 +195,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         // A preset and `oidc` may both have named the issuer.
         policy.issuers.sort_unstable();
         policy.issuers.dedup();
-        let serves_many = keys.set().is_none_or(KeySet::is_document);
         let named = !policy.audiences.is_empty() || !policy.clients.is_empty();
-        if serves_many && !named && !policy.any_audience {
+        if keys.serve_many() && !named && !policy.any_audience {
             return Err(ConfigError::AudienceRequired);
+        }
+        // RFC 8725 §3.8: the keys of one URL may sign for many issuers.
+        if keys.are_remote() && policy.issuers.is_empty() && !policy.any_issuer {
+            return Err(ConfigError::IssuerRequired);
+        }
+        if policy.any_issuer && !policy.issuers.is_empty() {
+            let problem = "an issuer is named, and not to be checked";
+            return Err(ConfigError::invalid("dangerous_any_issuer", problem));
         }
         if let Some(typ) = self.required_typ.take() {
             if policy.typ == Typ::Rfc9068 {
@@ -205,16 +229,49 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                 "needs an issuer and an audience (RFC 9068 §4)",
             ));
         }
-        let paths = self.role_paths.take();
-        let paths = paths.unwrap_or_else(|| DEFAULT_ROLES.map(str::to_owned).to_vec());
-        policy.roles = paths
-            .iter()
-            .map(|path| RolePath::parse(path))
-            .collect::<Result<_, _>>()?;
-        if self.all_clients {
-            policy.roles.push(RolePath::all_clients());
-        }
+        self.policy.map = self.claim_map()?;
         Ok(())
+    }
+
+    fn claim_map(&mut self) -> Result<ClaimMap, ConfigError> {
+        let plain = |path: &str| (path.to_owned(), RoleForm::Strings);
+        let paths = self.role_paths.take();
+        let paths = paths.unwrap_or_else(|| DEFAULT_ROLES.map(plain).to_vec());
+        let roles = paths.iter().map(|(path, form)| Place::of_roles(path, form));
+        let mut places = roles.collect::<Result<Vec<_>, _>>()?;
+        if self.all_clients {
+            places.push(Place::all_clients());
+        }
+        for path in &self.scope_paths {
+            // These two are read in any case.
+            if !matches!(path.as_str(), "scope" | "/scope" | "scp" | "/scp") {
+                places.push(Place::of_scope(path)?);
+            }
+        }
+        let clients: Vec<&str> = match &self.client_claims {
+            Some(chosen) => chosen.iter().map(String::as_str).collect(),
+            None => DEFAULT_CLIENTS.to_vec(),
+        };
+        let subject = self.subject_claim.as_deref();
+        for (name, claims) in [
+            ("subject_claim", subject.as_slice()),
+            ("client_id_claim", &clients),
+        ] {
+            if claims
+                .iter()
+                .any(|claim| claim.is_empty() || claim.starts_with('/'))
+            {
+                let problem = "the name of a top-level claim is needed";
+                return Err(ConfigError::invalid(name, problem));
+            }
+        }
+        let map = ClaimMap::new(places, subject, &clients);
+        Ok(match self.policy.dialect {
+            Dialect::Okta => map.with_client_of_provider("cid"),
+            // Access tokens of version 1.0, during a migration.
+            Dialect::Entra => map.with_client_of_provider("appid"),
+            Dialect::Common | Dialect::Auth0 | Dialect::Keycloak => map,
+        })
     }
 }
 
@@ -226,4 +283,5 @@ fn canonical<'a>(algorithms: impl Iterator<Item = &'a Algorithm>) -> Vec<Algorit
 }
 
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
+const DEFAULT_CLIENTS: [&str; 2] = ["client_id", "azp"];
 const DEFAULT_ROLES: [&str; 2] = ["roles", "role"];

@@ -8,6 +8,7 @@ use super::{
     CheckError, Preset, Verified,
     examine::Check,
     keys::Keys,
+    place::{ClaimMap, RoleForm},
     policy::{Policy, Typ},
     preset::Dialect,
 };
@@ -24,7 +25,10 @@ pub struct VerifierBuilder<C = Claims> {
     keys: Result<Keys, ConfigError>,
     algorithms: Option<Vec<Algorithm>>,
     policy: Policy,
-    role_paths: Option<Vec<String>>,
+    role_paths: Option<Vec<(String, RoleForm)>>,
+    scope_paths: Vec<String>,
+    subject_claim: Option<String>,
+    client_claims: Option<Vec<String>>,
     presets: Vec<Preset>,
     all_clients: bool,
     /// `client_ids` was called without a client.
@@ -47,6 +51,7 @@ impl VerifierBuilder<Claims> {
             algorithms: None,
             policy: Policy {
                 issuers: Vec::new(),
+                any_issuer: false,
                 audiences: Vec::new(),
                 any_audience: false,
                 clients: Vec::new(),
@@ -59,10 +64,13 @@ impl VerifierBuilder<Claims> {
                 check_not_before: true,
                 typ: Typ::Usual,
                 conversations: false,
-                roles: Vec::new(),
+                map: ClaimMap::new(Vec::new(), None, &[]),
                 dialect: Dialect::Common,
             },
             role_paths: None,
+            scope_paths: Vec::new(),
+            subject_claim: None,
+            client_claims: None,
             presets: Vec::new(),
             all_clients: false,
             no_clients: false,
@@ -90,10 +98,28 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// The issuer that is expected and so required (`iss`), compared exactly: a trailing slash or
-    /// another case is another issuer. May be repeated for several names of one issuer.
+    /// Sets the issuer that is expected and so required (`iss`), compared exactly: a trailing slash or
+    /// another case is another issuer.
+    ///
+    /// May be repeated for several names of one issuer: `https://accounts.google.com` and
+    /// `accounts.google.com`. All of them are accepted for all keys of this verifier. Issuers with
+    /// keys of their own belong into [`Verifier::any_issuer`](super::Verifier::any_issuer).
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.policy.issuers.push(issuer.into());
+        self
+    }
+
+    /// Accepts tokens of any issuer, or of none.
+    ///
+    /// Keys from a URL need this or an [`issuer`](Self::issuer): [`build`](Self::build) refuses them
+    /// otherwise. A key set from a file or from code may go without; then a warning is logged.
+    ///
+    /// # Security
+    ///
+    /// Some providers sign for many issuers with one key set, as Entra ID does for every tenant. Each
+    /// of them can then write tokens for any subject of yours (RFC 8725 §3.8).
+    pub fn dangerous_any_issuer(mut self) -> Self {
+        self.policy.any_issuer = true;
         self
     }
 
@@ -103,7 +129,8 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// Sets the clients whose tokens are accepted: `client_id`, else `azp`, compared exactly.
+    /// Sets the clients whose tokens are accepted: `client_id`, else `azp`, compared exactly. For
+    /// other claims see [`client_id_claim`](Self::client_id_claim).
     ///
     /// Without [`audience`](Self::audience) the client takes the audience's place, because some
     /// issuers (Amazon Cognito) write no `aud` into access tokens. An `aud` that is present must
@@ -242,12 +269,56 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// Where the roles are: a claim's name, or a JSON Pointer (RFC 6901) where it starts with `/`.
+    /// Adds a place that roles are read from: a claim's name, or a JSON Pointer (RFC 6901) if it
+    /// starts with `/`. A step of the pointer may be an index of an array: `/groups/0`.
     ///
     /// May be repeated; the roles of all places are merged. By default `roles` and `role`. The
-    /// value is a string, one role, or an array of strings; any other value holds no roles.
-    pub fn roles_at(mut self, path: impl Into<String>) -> Self {
-        self.role_paths.get_or_insert_default().push(path.into());
+    /// value is a string, one role, or a list of strings; for others see
+    /// [`roles_at_as`](Self::roles_at_as). A value of another form, `null` included, holds no roles
+    /// that are read, and makes the caller one with
+    /// [unreadable roles](crate::Principal::has_unreadable_roles).
+    pub fn roles_at(self, path: impl Into<String>) -> Self {
+        self.roles_at_as(path, RoleForm::Strings)
+    }
+
+    /// Adds a place that roles are read from, as [`roles_at`](Self::roles_at), and the form in which
+    /// they are there.
+    ///
+    /// One place may be named with several forms, if tokens differ.
+    pub fn roles_at_as(mut self, path: impl Into<String>, form: RoleForm) -> Self {
+        let paths = self.role_paths.get_or_insert_default();
+        paths.push((path.into(), form));
+        self
+    }
+
+    /// Adds a place that scope tokens are read from, in addition to `scope` and `scp`: a claim's
+    /// name, or a JSON Pointer as in [`roles_at`](Self::roles_at).
+    ///
+    /// The value is a string with spaces between the tokens, or a list with one token in each
+    /// string. Laravel Passport writes the list `scopes`.
+    pub fn scope_at(mut self, path: impl Into<String>) -> Self {
+        self.scope_paths.push(path.into());
+        self
+    }
+
+    /// Sets the claim that the [subject](crate::Principal::subject) is read from, instead of `sub`.
+    ///
+    /// The value is a string or a whole number; a number becomes its decimal text. Django REST
+    /// framework's SimpleJWT writes `user_id`. A token without the claim has no subject. A value of
+    /// another type refuses the token.
+    pub fn subject_claim(mut self, claim: impl Into<String>) -> Self {
+        self.subject_claim = Some(claim.into());
+        self
+    }
+
+    /// Adds a claim that the [client](crate::Principal::client_id) is read from. The first one that
+    /// is present counts, in the order of the calls; a value that is no string refuses the token.
+    ///
+    /// The named claims replace the default, which is `client_id`, then `azp`. Entra ID's tokens of
+    /// version 1.0 and AD FS write `appid`, Okta writes `cid`.
+    pub fn client_id_claim(mut self, claim: impl Into<String>) -> Self {
+        let claims = self.client_claims.get_or_insert_default();
+        claims.push(claim.into());
         self
     }
 
@@ -330,6 +401,9 @@ impl<C: 'static> VerifierBuilder<C> {
             algorithms: self.algorithms,
             policy: self.policy,
             role_paths: self.role_paths,
+            scope_paths: self.scope_paths,
+            subject_claim: self.subject_claim,
+            client_claims: self.client_claims,
             presets: self.presets,
             all_clients: self.all_clients,
             no_clients: self.no_clients,

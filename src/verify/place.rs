@@ -1,0 +1,360 @@
+//! Places in the claims that lists and names are read from, as configured.
+
+use serde_json::Value;
+
+use crate::{
+    error::ConfigError,
+    principal::{Facts, List},
+    verify::witness::{Item, Seen},
+};
+
+/// The form in which a claim holds roles.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "aws-lc-rs")] {
+/// use tower_jwt_auth::verify::{RoleForm, Verifier};
+///
+/// # fn example() -> Result<(), tower_jwt_auth::ConfigError> {
+/// let verifier = Verifier::hs256("a secret of at least thirty-two bytes")
+///     // {"authorities": [{"authority": "admin"}, {"authority": "user"}]}
+///     .roles_at_as("authorities", RoleForm::Member("authority".into()))
+///     // {"urn:zitadel:iam:org:project:roles": {"admin": {"1234": "org.example"}}}
+///     .roles_at_as("urn:zitadel:iam:org:project:roles", RoleForm::MemberNames)
+///     .build()?;
+/// # let _ = verifier;
+/// # Ok(()) }
+/// # example().unwrap();
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoleForm {
+    /// A string, which is one role, or a list of strings.
+    #[default]
+    Strings,
+    /// A string, or a list of strings, in which this separator stands between the roles. Spaces
+    /// around a role are dropped, and so are empty ones.
+    Separated(String),
+    /// An object, whose members' names are the roles. A member whose value is `false` or `null` is
+    /// no role.
+    MemberNames,
+    /// A list of objects, or one object, with the role in this member: a string or a list of
+    /// strings. The name may be a JSON Pointer (RFC 6901) into the object.
+    Member(String),
+}
+
+/// A place in the claims that roles or scope tokens are read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The top-level claim.
+    pub(super) head: String,
+    /// The way down from it; empty for a top-level claim.
+    tail: Vec<Step>,
+    form: Form,
+    pub(super) list: List,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    /// A member of an object, or an index of an array (RFC 6901 §4).
+    Down(String),
+    /// Every member of an object.
+    Each,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    Strings,
+    /// Scope tokens: a string holds several (RFC 6749 §3.3), an item of a list is one.
+    Words,
+    Separated(String),
+    MemberNames,
+    Member(Vec<Step>),
+}
+
+/// The result of reading a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The claim is there, and this place in it is not.
+    Nothing,
+    /// All of it was read.
+    Read,
+    /// Something there has a form that is not read.
+    Unreadable,
+}
+
+impl Found {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unreadable, _) | (_, Self::Unreadable) => Self::Unreadable,
+            (Self::Nothing, Self::Nothing) => Self::Nothing,
+            _ => Self::Read,
+        }
+    }
+}
+
+impl Place {
+    /// A claim's name, or a JSON Pointer (RFC 6901) if it starts with `/`. So a name that is a
+    /// URL or holds dots stands for itself.
+    pub(crate) fn of_roles(path: &str, form: &RoleForm) -> Result<Self, ConfigError> {
+        let refuse = |problem: &'static str| Err(ConfigError::invalid("roles_at", problem));
+        let form = match form {
+            RoleForm::Strings => Form::Strings,
+            RoleForm::Separated(separator) if separator.is_empty() => {
+                return refuse("an empty separator");
+            }
+            RoleForm::Separated(separator) => Form::Separated(separator.clone()),
+            RoleForm::MemberNames => Form::MemberNames,
+            RoleForm::Member(member) => Form::Member(match member.strip_prefix('/') {
+                Some(pointer) => steps(pointer).collect(),
+                None if member.is_empty() => return refuse("an empty member name"),
+                None => vec![Step::Down(member.clone())],
+            }),
+        };
+        Self::parse("roles_at", path, form, List::Roles)
+    }
+
+    /// A further place of scope tokens.
+    pub(crate) fn of_scope(path: &str) -> Result<Self, ConfigError> {
+        Self::parse("scope_at", path, Form::Words, List::Scope)
+    }
+
+    fn parse(
+        option: &'static str,
+        path: &str,
+        form: Form,
+        list: List,
+    ) -> Result<Self, ConfigError> {
+        let Some(pointer) = path.strip_prefix('/') else {
+            if path.is_empty() {
+                return Err(ConfigError::invalid(option, "an empty claim name"));
+            }
+            return Ok(Self {
+                head: path.to_owned(),
+                tail: Vec::new(),
+                form,
+                list,
+            });
+        };
+        let mut steps = steps(pointer);
+        match steps.next() {
+            Some(Step::Down(head)) if !head.is_empty() => Ok(Self {
+                head,
+                tail: steps.collect(),
+                form,
+                list,
+            }),
+            _ => Err(ConfigError::invalid(
+                option,
+                "a JSON pointer must name a claim",
+            )),
+        }
+    }
+
+    /// `/resource_access/*/roles`: the roles of every client.
+    pub(crate) fn all_clients() -> Self {
+        Self {
+            head: "resource_access".to_owned(),
+            tail: vec![Step::Each, Step::Down("roles".to_owned())],
+            form: Form::Strings,
+            list: List::Roles,
+        }
+    }
+
+    /// Returns `true` if one of the two places lies within the other, or they are the same.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let mut steps = self.tail.iter().zip(&other.tail);
+        self.list == other.list && self.head == other.head && steps.all(|(one, two)| one == two)
+    }
+
+    /// Adds what is found in the top-level claim `value`.
+    pub(super) fn collect(&self, value: Seen<'_>, facts: &mut Facts) -> Found {
+        match (value, self.tail.split_first()) {
+            (Seen::Text(text), None) => self.text(text, facts),
+            (Seen::List(items), None) => items.iter().fold(Found::Read, |found, item| {
+                found.and(match item {
+                    Item::Text(text) => self.item(text, facts),
+                    Item::Other(value) => self.odd_item(value, facts),
+                })
+            }),
+            (Seen::List(items), Some((Step::Down(step), rest))) => match index(step) {
+                None => Found::Unreadable,
+                Some(index) => match index.and_then(|index| items.get(index)) {
+                    None => Found::Nothing,
+                    Some(Item::Text(text)) if rest.is_empty() => self.text(text, facts),
+                    Some(Item::Text(_)) => Found::Unreadable,
+                    Some(Item::Other(value)) => self.walk(value, rest, facts),
+                },
+            },
+            (Seen::Other(value), _) => self.walk(value, &self.tail, facts),
+            _ => Found::Unreadable,
+        }
+    }
+
+    fn walk(&self, value: &Value, tail: &[Step], facts: &mut Facts) -> Found {
+        match (tail.split_first(), value) {
+            (Some((Step::Down(name), rest)), Value::Object(members)) => match members.get(name) {
+                Some(inner) => self.walk(inner, rest, facts),
+                None => Found::Nothing,
+            },
+            (Some((Step::Down(step), rest)), Value::Array(items)) => match index(step) {
+                None => Found::Unreadable,
+                Some(index) => match index.and_then(|index| items.get(index)) {
+                    Some(inner) => self.walk(inner, rest, facts),
+                    None => Found::Nothing,
+                },
+            },
+            (Some((Step::Each, rest)), Value::Object(members)) => {
+                members.values().fold(Found::Nothing, |found, inner| {
+                    found.and(self.walk(inner, rest, facts))
+                })
+            }
+            (None, value) => self.leaf(value, facts),
+            _ => Found::Unreadable,
+        }
+    }
+
+    fn leaf(&self, value: &Value, facts: &mut Facts) -> Found {
+        match (value, &self.form) {
+            (Value::String(text), _) => self.text(text, facts),
+            (Value::Array(items), _) => items.iter().fold(Found::Read, |found, item| {
+                found.and(match item {
+                    Value::String(text) => self.item(text, facts),
+                    value => self.odd_item(value, facts),
+                })
+            }),
+            (Value::Object(members), Form::MemberNames) => {
+                for (name, value) in members {
+                    if !matches!(value, Value::Null | Value::Bool(false)) {
+                        facts.push(self.list, name);
+                    }
+                }
+                Found::Read
+            }
+            (Value::Object(_), Form::Member(_)) => self.odd_item(value, facts),
+            _ => Found::Unreadable,
+        }
+    }
+
+    /// A string by itself.
+    fn text(&self, text: &str, facts: &mut Facts) -> Found {
+        if self.form == Form::Words {
+            facts.push_words(self.list, text);
+            Found::Read
+        } else {
+            self.item(text, facts)
+        }
+    }
+
+    /// A string in a list.
+    fn item(&self, text: &str, facts: &mut Facts) -> Found {
+        match &self.form {
+            Form::Strings | Form::Words => facts.push(self.list, text),
+            Form::Separated(separator) => {
+                let roles = text.split(separator.as_str()).map(str::trim);
+                for role in roles.filter(|role| !role.is_empty()) {
+                    facts.push(self.list, role);
+                }
+            }
+            Form::MemberNames | Form::Member(_) => return Found::Unreadable,
+        }
+        Found::Read
+    }
+
+    /// An item of a list that is no string.
+    fn odd_item(&self, value: &Value, facts: &mut Facts) -> Found {
+        let (Form::Member(steps), Value::Object(_)) = (&self.form, value) else {
+            return Found::Unreadable;
+        };
+        let within = Self {
+            head: String::new(),
+            tail: Vec::new(),
+            form: Form::Strings,
+            list: self.list,
+        };
+        match within.walk(value, steps, facts) {
+            Found::Read => Found::Read,
+            // An object without the member may hold a role in another one.
+            Found::Nothing | Found::Unreadable => Found::Unreadable,
+        }
+    }
+}
+
+/// The steps of a JSON Pointer after its first `/`.
+fn steps(pointer: &str) -> impl Iterator<Item = Step> {
+    pointer.split('/').map(|step| {
+        // RFC 6901 §4: `~1` first, then `~0`.
+        Step::Down(step.replace("~1", "/").replace("~0", "~"))
+    })
+}
+
+/// RFC 6901 §4: digits without a leading zero, or `-` for the item after the last, which is never
+/// there. `None` if the step is no index.
+fn index(step: &str) -> Option<Option<usize>> {
+    let digits = !step.is_empty() && step.bytes().all(|one| one.is_ascii_digit());
+    match step {
+        "-" => Some(None),
+        "0" => Some(Some(0)),
+        _ if digits && !step.starts_with('0') => Some(step.parse().ok()),
+        _ => None,
+    }
+}
+
+/// The claims that the application chose to have read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimMap {
+    pub(super) places: Vec<Place>,
+    pub(super) names: Vec<NamedClaim>,
+}
+
+impl ClaimMap {
+    /// Reads the client from a provider's own claim if no other claim names it.
+    pub(super) fn with_client_of_provider(mut self, claim: &str) -> Self {
+        self.names.push(NamedClaim {
+            claim: claim.to_owned(),
+            holds: Holds::ClientOfProvider,
+        });
+        self
+    }
+
+    /// Reads the subject from a claim, `sub` unless another was chosen, and the client from the
+    /// first of some claims.
+    pub(super) fn new(places: Vec<Place>, subject: Option<&str>, clients: &[&str]) -> Self {
+        let named = |claim: &str, holds| NamedClaim {
+            claim: claim.to_owned(),
+            holds,
+        };
+        let ranks = (0..=u8::MAX).map(Holds::Client);
+        let clients = clients.iter().zip(ranks);
+        let clients = clients.map(|(claim, holds)| named(claim, holds));
+        let subject = subject.map(|claim| named(claim, Holds::Subject));
+        Self {
+            places,
+            names: subject.into_iter().chain(clients).collect(),
+        }
+    }
+
+    /// Returns `true` if the subject is read from a claim that was chosen.
+    pub(super) fn chooses_subject(&self) -> bool {
+        self.names.iter().any(|named| named.holds == Holds::Subject)
+    }
+}
+
+/// A top-level claim that holds one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamedClaim {
+    pub(super) claim: String,
+    pub(super) holds: Holds,
+}
+
+/// The party that a claim names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    Subject,
+    /// The client, unless a claim of a lower rank names one.
+    Client(u8),
+    /// The client, unless another claim names one. What is no string is another provider's claim.
+    ClientOfProvider,
+}

@@ -45,9 +45,12 @@ fn filling(kid: usize) -> Value {
 
 /// A token by our key, or by the other one, with these members instead of `kid`.
 fn token(fixture: &Fixture, keys: TestKeys, members: Value) -> String {
+    let Value::Object(members) = members else {
+        panic!("{members}: members are an object");
+    };
     let header = fixture.header(|header| {
         header.remove("kid");
-        header.extend(members.as_object().unwrap().clone());
+        header.extend(members);
     });
     TestIssuer::with_keys(Algorithm::Es256, keys)
         .clock(fixture.clock.clone())

@@ -146,6 +146,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .build()?;
     let login = Login::builder(store.clone(), store.clone(), secrets.login().clone())
         .hasher(hasher)
+        .one_time(store.clone())
         .events(Counters::new())
         .build();
     // Whoever signs in keeps the conversation that they began as a guest.

@@ -1,6 +1,6 @@
 //! What a client is answered (RFC 6749 §5).
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use http::{
@@ -28,7 +28,7 @@ pub(super) type Answer = Response<Whole>;
 pub(super) struct Refusal {
     status: StatusCode,
     error: &'static str,
-    description: &'static str,
+    description: Cow<'static, str>,
     code: Option<&'static str>,
     retry_after: Option<u64>,
     challenge: Option<Challenge>,
@@ -78,7 +78,7 @@ impl Refusal {
         Self {
             status,
             error,
-            description,
+            description: description.into(),
             code: None,
             retry_after: None,
             challenge: None,
@@ -201,7 +201,7 @@ impl Refusal {
             self.status,
             &Body {
                 error: self.error,
-                error_description: self.description,
+                error_description: &self.description,
                 code: self.code,
                 retry_after: self.retry_after,
             },
@@ -247,6 +247,11 @@ impl From<PasswordError> for Refusal {
             PasswordError::Empty | PasswordError::TooLong => {
                 Self::invalid_request("The password is empty or too long")
             }
+            PasswordError::Refused(rule) => Self {
+                code: Some(rule.as_str()),
+                description: rule.to_string().into(),
+                ..Self::invalid_request("")
+            },
             _ => Self::unavailable(Duration::from_secs(1)),
         }
     }

@@ -15,8 +15,8 @@ use crate::{
     extract::Sender,
     head::RequestHead,
     login::{
-        Accepted, Attempt, DeviceTokens, Identifier, LoginOutcome, Password, ThrottleStore, User,
-        UserStore,
+        Accepted, Attempt, DeviceTokens, Identifier, LoginOutcome, Password, PasswordError,
+        ThrottleStore, User, UserStore,
     },
     refresh::SessionStore,
     secret::Secret,
@@ -155,7 +155,8 @@ where
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
         let (identifier, password) = credentials(fields, &["username", "email"])?;
-        let password = long_enough(password)?;
+        let policy = self.login.password_policy();
+        policy.check(&password).map_err(PasswordError::from)?;
         self.strangers.take(parts)?;
         let client = self.clients.of(RequestHead::of_parts(parts));
         let hash = self.login.hash_new(&password, client).await?;
@@ -226,7 +227,16 @@ where
     }
 
     pub(super) fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> SessionStart {
-        let mut start = SessionStart::new(subject);
+        self.at(parts, fields, SessionStart::new(subject))
+    }
+
+    /// Where a session starts, and what the client calls the device.
+    pub(super) fn at(
+        &self,
+        parts: &Parts,
+        fields: &Fields,
+        mut start: SessionStart,
+    ) -> SessionStart {
         if let Some(ip) = self.clients.of(RequestHead::of_parts(parts)) {
             start = start.ip(ip);
         }
@@ -338,19 +348,6 @@ fn credentials(fields: &Fields, names: &[&str]) -> Result<(Identifier, Password)
     Ok((name, password))
 }
 
-/// A password that may be set.
-pub(super) fn long_enough(password: Password) -> Result<Password, Refusal> {
-    match password.chars() < MIN_CHARS {
-        true => Err(Refusal::invalid_request(
-            "The password needs at least 8 characters",
-        )),
-        false => Ok(password),
-    }
-}
-
 fn text(headers: &HeaderMap) -> Option<&str> {
     headers.get(USER_AGENT)?.to_str().ok()
 }
-
-/// NIST SP 800-63B §3.1.1.2 asks for 15 where nothing but the password protects.
-const MIN_CHARS: usize = 8;

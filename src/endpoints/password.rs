@@ -7,14 +7,14 @@ use http::{StatusCode, request::Parts};
 use super::{
     answer::{Answer, Refusal},
     fields::Fields,
-    login::{Given, Transport, long_enough},
+    login::{Given, Transport},
     service::Inner,
 };
 use crate::{
     head::RequestHead,
-    login::{Password, PasswordChange, ThrottleStore, UserStore},
+    login::{Password, PasswordChange, PasswordError, ThrottleStore, UserStore},
     refresh::SessionStore,
-    session::GrantSource,
+    session::{GrantSource, SessionStart},
 };
 
 impl<S, G, U, T> Inner<S, G, U, T>
@@ -27,7 +27,7 @@ where
     pub(super) async fn password(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         let caller = self.proved_caller(parts).await?;
         let old = password(fields, "current_password")?;
-        let new = long_enough(password(fields, "new_password")?)?;
+        let new = password(fields, "new_password")?;
         // Whoever knew the old password is out; the one who changed it goes on, under a new session.
         let client = self.clients.of(RequestHead::of_parts(parts));
         let (epoch, device) = match self
@@ -42,16 +42,14 @@ where
             PasswordChange::Refused => {
                 return Err(Refusal::invalid_password());
             }
+            PasswordChange::NotAllowed { rule } => return Err(PasswordError::from(rule).into()),
             PasswordChange::Wait { retry_after } => return Err(Refusal::slow_down(retry_after)),
             PasswordChange::Busy { retry_after } => return Err(Refusal::unavailable(retry_after)),
             _ => return Err(Refusal::unavailable(Duration::from_secs(1))),
         };
-        let start = self
-            .start(parts, fields, caller.subject())
-            .kind(caller.kind())
-            .amr(["pwd"])
-            .epoch(epoch)
-            .grants(caller.grants().clone());
+        // Whatever the session had proved, it keeps: a policy may ask for a second factor.
+        let start = SessionStart::continuing(&caller).epoch(epoch);
+        let start = self.at(parts, fields, start);
         let tokens = self.sessions.start(start).await?;
         let transport = match self.bearer(parts)? {
             Some(_) => Transport::Body,

@@ -70,6 +70,10 @@ pub trait UserAdmin: UserStore {
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Sets the password's hash, whatever it was; `false` where there is no such user.
+    ///
+    /// The method for a user with a password is
+    /// [`Login::set_password`](crate::login::Login::set_password), which also applies the policy, ends the
+    /// sessions and forgets the tokens for a reset.
     fn set_password(
         &self,
         subject: &str,

@@ -6,7 +6,9 @@ use crate::{
     clock::{Clock, SystemClock},
     event::{EventSink, Events},
     login::{
-        DeviceTokens, Login, PasswordHasher, ThrottleStore, UnlockHook, UserStore,
+        DeviceTokens, Login, OneTimeStore, PasswordHasher, PasswordPolicy, ThrottleStore,
+        UnlockHook, UserStore,
+        reset::OneTimeTokens,
         throttle::{HardLock, ThrottleKeys, Turnstile},
         use_case::Inner,
     },
@@ -20,6 +22,8 @@ pub struct LoginBuilder<U, T> {
     throttle: T,
     secret: SecretKey,
     hasher: Option<PasswordHasher>,
+    policy: PasswordPolicy,
+    one_time: Option<OneTimeTokens>,
     lock: Option<HardLock>,
     patience: Duration,
     events: Events,
@@ -33,6 +37,8 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
             throttle,
             secret,
             hasher: None,
+            policy: PasswordPolicy::new(),
+            one_time: None,
             lock: None,
             patience: Duration::from_secs(2),
             events: Events::default(),
@@ -43,6 +49,23 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
     /// Hashes otherwise than [`PasswordHasher::new`].
     pub fn hasher(mut self, hasher: PasswordHasher) -> Self {
         self.hasher = Some(hasher);
+        self
+    }
+
+    /// Sets the rules for new passwords, [`PasswordPolicy::new`] by default.
+    pub fn password_policy(mut self, policy: PasswordPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets the store of one-time tokens, which [`Login::reset_token`] and [`Login::reset_password`] need.
+    ///
+    /// # Security
+    ///
+    /// A project that issues tokens for [resets](crate::login::OneTimePurpose::Reset) sets it: a changed
+    /// or reset password then forgets those of the same user that are still out.
+    pub fn one_time(mut self, store: impl OneTimeStore) -> Self {
+        self.one_time = Some(OneTimeTokens::new(store));
         self
     }
 
@@ -87,6 +110,8 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
                 hasher.clone(),
             ),
             hasher,
+            policy: self.policy,
+            one_time: self.one_time,
             devices: DeviceTokens::new(&self.secret),
             events: self.events,
             clock: self.clock,
@@ -99,6 +124,7 @@ impl<U, T> fmt::Debug for LoginBuilder<U, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoginBuilder")
             .field("hasher", &self.hasher)
+            .field("policy", &self.policy)
             .field("lock", &self.lock)
             .field("patience", &self.patience)
             .finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Changing a password that is known.
+//! Changing a password that is known, and the writes that every new password needs.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use crate::{
     error::{StoreError, StoreErrorKind},
     event::AuthEvent,
     login::{
-        AttemptOutcome, Login, Network, Password, PasswordHash, ThrottleStore, User, UserStore,
+        AttemptOutcome, Login, Network, Password, PasswordHash, PasswordRule, ThrottleStore, User,
+        UserStore,
         password::{Caller, Place},
         use_case::{Stopped, note_store},
     },
@@ -21,7 +22,8 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum PasswordChange {
-    /// The new password is the user's, and all of their sessions have ended.
+    /// The new password is the user's. All of their sessions have ended, their devices are no longer
+    /// trusted, and their tokens for a reset or an unlock are forgotten.
     Changed {
         /// The subject's new epoch, under which the session of whoever asked may
         /// [begin](crate::session::SessionStart::epoch).
@@ -30,8 +32,15 @@ pub enum PasswordChange {
         /// no longer valid.
         device_token: Secret<String>,
     },
-    /// The old one is wrong, there is no such user, or they are disabled.
+    /// The old one is wrong, there is no such user, or they are disabled. At a reset: the token is not
+    /// valid.
     Refused,
+    /// The new password fails a rule of the [policy](crate::login::LoginBuilder::password_policy). HTTP
+    /// says 400.
+    NotAllowed {
+        /// The rule.
+        rule: PasswordRule,
+    },
     /// Too many wrong old passwords. HTTP says 429.
     Wait {
         /// When the next one is looked at; at least 1 s.
@@ -43,13 +52,16 @@ pub enum PasswordChange {
         retry_after: Duration,
     },
     /// A store does not answer. HTTP says 503. If it was lost while it answered, the password may be
-    /// the new one; then all sessions end as well, as soon as their store is back within a minute.
+    /// the new one. In that case all sessions end and the tokens are forgotten as well, as soon as their
+    /// stores are back within a minute.
     Unavailable,
 }
 
 impl<U: UserStore, T: ThrottleStore> Login<U, T> {
-    /// Replaces the password of somebody who is signed in and knows the old one, and ends all of
-    /// their sessions.
+    /// Replaces the password of a user who is signed in and knows the old one.
+    ///
+    /// It ends all of their sessions and the trust in their devices, and forgets their tokens for a
+    /// reset or an unlock where the login [has their store](crate::login::LoginBuilder::one_time).
     ///
     /// # Examples
     ///
@@ -116,7 +128,14 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         match change.await {
             Ok(Some(changed)) => changed,
             Ok(None) => PasswordChange::Refused,
-            Err(Stopped::Wait(wait)) => {
+            Err(stopped) => self.not_changed(stopped, network),
+        }
+    }
+
+    pub(super) fn not_changed(&self, stopped: Stopped, network: Network) -> PasswordChange {
+        match stopped {
+            Stopped::Rule(rule) => PasswordChange::NotAllowed { rule },
+            Stopped::Wait(wait) => {
                 let retry_after = wait.max(SECOND);
                 let network = network.address();
                 let throttled = || AuthEvent::LoginThrottled {
@@ -126,10 +145,10 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
                 self.inner().events.tell(throttled);
                 PasswordChange::Wait { retry_after }
             }
-            Err(Stopped::Busy(wait)) => PasswordChange::Busy {
+            Stopped::Busy(wait) => PasswordChange::Busy {
                 retry_after: wait.max(SECOND),
             },
-            Err(Stopped::Store(error)) => {
+            Stopped::Store(error) => {
                 note_store(&error);
                 PasswordChange::Unavailable
             }
@@ -145,6 +164,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         network: Network,
     ) -> Result<Option<PasswordChange>, Stopped> {
         let inner = self.inner();
+        inner.policy.check(new).map_err(Stopped::Rule)?;
         inner.note_network(network);
         let mut admission = inner.turnstile.admit_change(subject, network).await?;
         let (caller, place) = (admission.caller(), admission.take_place());
@@ -205,7 +225,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
                 Ok(epoch) => epoch?,
                 // The store panicked, or the runtime shuts down.
                 Err(lost) => {
-                    end(sessions, subject).await?;
+                    end(self, sessions, subject).await?;
                     return Err(StoreError::interrupted(lost).into());
                 }
             };
@@ -222,32 +242,32 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     }
 }
 
-/// What is written once the old password was right.
-struct Change<U, T, S, G> {
-    login: Login<U, T>,
-    sessions: Sessions<S, G>,
-    subject: String,
-    old: PasswordHash,
-    new: PasswordHash,
+/// The writes of a new password, once the caller has proved that they may set it.
+pub(super) struct Change<U, T, S, G> {
+    pub(super) login: Login<U, T>,
+    pub(super) sessions: Sessions<S, G>,
+    pub(super) subject: String,
+    pub(super) old: PasswordHash,
+    pub(super) new: PasswordHash,
 }
 
 impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource> Change<U, T, S, G> {
     /// The epoch after it; `None` where the old hash was no longer there.
-    async fn write(self) -> Result<Option<u32>, StoreError> {
+    pub(super) async fn write(self) -> Result<Option<u32>, StoreError> {
         match self.replace().await {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error),
             // Perhaps it was written: to end the sessions in vain does little harm.
             Err(error) => {
-                end(&self.sessions, &self.subject).await?;
+                end(&self.login, &self.sessions, &self.subject).await?;
                 return Err(error);
             }
         }
         let subject = &*self.subject;
         let events = &self.login.inner().events;
         events.tell(|| AuthEvent::PasswordChanged { subject });
-        end(&self.sessions, subject).await.map(Some)
+        end(&self.login, &self.sessions, subject).await.map(Some)
     }
 
     async fn replace(&self) -> Result<bool, StoreError> {
@@ -270,27 +290,40 @@ impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource> Change<U, 
     }
 }
 
-/// Ends all of the subject's sessions. Where it fails it is tried again for a minute, which nobody
-/// waits for.
-async fn end<S: SessionStore, G: GrantSource>(
+/// Ends all of the subject's sessions and forgets the tokens that the old password protected. What fails
+/// is tried again for a minute, which no caller waits for.
+async fn end<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource>(
+    login: &Login<U, T>,
     sessions: &Sessions<S, G>,
     subject: &str,
 ) -> Result<u32, StoreError> {
     let reason = RevokeReason::CredentialsChanged;
-    let error = match sessions.revoke_all(subject, reason).await {
-        Ok(epoch) => return Ok(epoch),
-        Err(error) => error,
+    let mut epoch = sessions.revoke_all(subject, reason).await;
+    let mut forgotten = login.forget_tokens(subject).await;
+    if let (Ok(epoch), Ok(())) = (&epoch, &forgotten) {
+        return Ok(*epoch);
+    }
+    let error = match (&mut epoch, &mut forgotten) {
+        (Err(error), _) => StoreError::unavailable(error.to_string()),
+        (_, Err(error)) => StoreError::unavailable(error.to_string()),
+        (Ok(_), Ok(())) => StoreError::unavailable(""),
     };
-    let (sessions, subject) = (sessions.clone(), subject.to_owned());
+    let (login, sessions, subject) = (login.clone(), sessions.clone(), subject.to_owned());
     tokio::spawn(async move {
         for pause in [1, 2, 4, 8, 16, 32] {
             sleep(SECOND * pause).await;
-            if sessions.revoke_all(&subject, reason).await.is_ok() {
+            if epoch.is_err() {
+                epoch = sessions.revoke_all(&subject, reason).await;
+            }
+            if forgotten.is_err() {
+                forgotten = login.forget_tokens(&subject).await;
+            }
+            if epoch.is_ok() && forgotten.is_ok() {
                 return;
             }
         }
     });
-    Err(unavailable(error))
+    Err(error)
 }
 
 fn unavailable(error: SessionError) -> StoreError {

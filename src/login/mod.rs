@@ -37,6 +37,7 @@ mod grants;
 mod identifier;
 mod one_time;
 mod password;
+mod reset;
 mod throttle;
 mod throttle_memory;
 mod use_case;
@@ -53,7 +54,7 @@ pub use self::{
     one_time::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken},
     password::{
         Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,
-        Verification,
+        PasswordPolicy, PasswordRule, Verification,
     },
     throttle::{
         AttemptOutcome, Network, Reservation, Reserve, Settled, ThrottleKey, ThrottleRow,

@@ -24,6 +24,9 @@ pub enum OneTimePurpose {
 }
 
 impl OneTimePurpose {
+    /// Those that a new password ends: they replace or guard the old one.
+    pub(super) const UNDER_A_PASSWORD: [Self; 2] = [Self::Reset, Self::Unlock];
+
     /// A stable name, as stores keep it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -207,8 +210,11 @@ pub trait OneTimeStore: Send + Sync + 'static {
         purpose: OneTimePurpose,
     ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
 
-    /// Spends all tokens of a subject that are good for this: after a new password nobody shall reset
-    /// it by an older mail.
+    /// Spends all tokens of a subject that are good for this. Tokens that are issued afterwards are not
+    /// affected.
+    ///
+    /// A [`Login`](crate::login::Login) with this [store](crate::login::LoginBuilder::one_time) calls it
+    /// after each new password, for resets and unlocks: an older mail must not set the password again.
     fn forget(
         &self,
         subject: &str,

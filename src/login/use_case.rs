@@ -15,10 +15,11 @@ use crate::{
     event::{AuthEvent, Events},
     login::{
         Accepted, Attempt, AttemptOutcome, DeviceTokens, Identifier, LoginBuilder, LoginOutcome,
-        Network, Password, PasswordError, PasswordHash, PasswordHasher, ThrottleStore, User,
-        UserStore, Verification,
+        Network, Password, PasswordError, PasswordHash, PasswordHasher, PasswordPolicy,
+        PasswordRule, ThrottleStore, User, UserStore, Verification,
         device::TrustedDevice,
         password::{Caller, Place},
+        reset::OneTimeTokens,
         throttle::{Admission, Denied, Turnstile},
     },
     secret::{Secret, SecretKey},
@@ -47,6 +48,8 @@ pub(super) struct Inner<U, T> {
     pub(super) users: U,
     pub(super) turnstile: Turnstile<T>,
     pub(super) hasher: PasswordHasher,
+    pub(super) policy: PasswordPolicy,
+    pub(super) one_time: Option<OneTimeTokens>,
     pub(super) devices: DeviceTokens,
     pub(super) events: Events,
     pub(super) clock: Arc<dyn Clock>,
@@ -132,11 +135,13 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         self.inner.devices.mint(user, now)
     }
 
-    /// Hashes the password of somebody new, in the share that this network has of the hashing pool.
+    /// Checks and hashes the password of a new user, in the share that this network has of the hashing
+    /// pool.
     ///
     /// # Errors
     ///
-    /// As [`PasswordHasher::hash`].
+    /// [`PasswordError::Refused`]: a rule of the [policy](LoginBuilder::password_policy). Otherwise as
+    /// [`PasswordHasher::hash`].
     ///
     /// # Panics
     ///
@@ -151,12 +156,18 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         network: impl Into<Network>,
     ) -> Result<PasswordHash, PasswordError> {
         let network = network.into();
+        self.inner.policy.check(new)?;
         self.inner.note_network(network);
         let caller = Caller {
             network,
             is_known: false,
         };
         self.inner.hasher.hash_for(caller, new).await
+    }
+
+    /// The rules for new passwords.
+    pub fn password_policy(&self) -> &PasswordPolicy {
+        &self.inner.policy
     }
 
     /// The users.
@@ -189,6 +200,8 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             Stopped::Busy(wait) => LoginOutcome::Busy {
                 retry_after: wait.max(SECOND),
             },
+            // No password is set at a login.
+            Stopped::Rule(_) => LoginOutcome::Refused,
         }
     }
 }
@@ -406,6 +419,8 @@ pub(super) struct Verified {
 pub(super) enum Stopped {
     Wait(Duration),
     Busy(Duration),
+    /// A new password that may not be set.
+    Rule(PasswordRule),
     Store(StoreError),
 }
 
@@ -419,6 +434,7 @@ impl From<PasswordError> for Stopped {
     fn from(error: PasswordError) -> Self {
         match error {
             PasswordError::Busy { retry_after } => Self::Busy(retry_after),
+            PasswordError::Refused(rule) => Self::Rule(rule),
             _ => Self::Busy(SECOND),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::SystemTime};
 
-use super::{Grants, view::Details};
+use super::{Grants, Session, view::Details};
 use crate::{clock::Timestamp, principal::PrincipalKind};
 
 /// A subject that somebody has authenticated, and what is known about the occasion.
@@ -35,6 +35,21 @@ impl SessionStart {
             kind: PrincipalKind::User,
             epoch: None,
             details: Details::default(),
+        }
+    }
+
+    /// A session that takes the place of this one, as after a change of the password: of the same
+    /// subject, with the same grants, `amr`, `acr`, `auth_time`, label and client.
+    ///
+    /// It begins under the current epoch, unless [`epoch`](Self::epoch) says otherwise.
+    pub fn continuing(session: &Session) -> Self {
+        let mut details = session.details().clone();
+        details.auth_time = Some(session.auth_time().as_millis());
+        Self {
+            subject: session.subject().to_owned(),
+            kind: session.kind(),
+            epoch: None,
+            details,
         }
     }
 

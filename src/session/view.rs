@@ -80,6 +80,10 @@ impl Session {
         }
     }
 
+    pub(super) fn details(&self) -> &Details {
+        &self.details
+    }
+
     /// Its name: the `sid` of its access tokens.
     #[must_use]
     pub fn id(&self) -> SessionId {

@@ -1,12 +1,13 @@
-//! Hashes that are replaced under a login.
+//! Hashes that are replaced under a login, and what a new password keeps.
 
 use futures_util::future::join_all;
 use serde_json::json;
-use tower_jwt_auth::login::{
-    Argon2Cost, Identifier, NewUser, Password, PasswordHash, PasswordHasher, UserStore,
+use tower_jwt_auth::{
+    login::{Argon2Cost, Identifier, NewUser, Password, PasswordHash, PasswordHasher, UserStore},
+    session::{Grants, SessionStart},
 };
 
-use crate::support::{PASSWORD, Server};
+use crate::support::{PASSWORD, Server, bearer, json as post};
 
 /// By another cost than the server's.
 async fn outdated() -> PasswordHash {
@@ -41,4 +42,74 @@ async fn u6_a_right_password_gets_in_while_its_hash_is_replaced_alone_and_eight_
 async fn hash(server: &Server, identifier: &Identifier) -> String {
     let user = server.users.find(identifier).await.unwrap().unwrap();
     user.password.unwrap().expose().to_owned()
+}
+
+/// Fault 59, over HTTP: the rule is named, and the password is not shown.
+#[tokio::test]
+async fn u23_a_refused_password_is_answered_with_the_rule_that_it_fails() {
+    let server = Server::start().await;
+    let mine = server.sign_in().await;
+    for (text, code, description) in [
+        (
+            "seven77",
+            "too_short",
+            "the password needs at least 8 characters",
+        ),
+        (
+            "ring the \u{7} bell",
+            "control_character",
+            "the password contains a control character",
+        ),
+    ] {
+        let eve = json!({ "email": "eve@example.org", "password": text });
+        let register = server.post("register", &eve).await;
+        let change = json!({ "current_password": PASSWORD, "new_password": text });
+        let change = bearer(post("password", &change), &mine.access());
+        for answer in [register, server.send(change).await] {
+            let answer = answer.is(400, "invalid_request");
+            assert_eq!(answer.text("code"), code);
+            assert_eq!(answer.text("error_description"), description);
+            assert!(!String::from_utf8_lossy(&answer.body).contains(text));
+        }
+    }
+    assert_eq!(server.users.subject("eve@example.org"), None);
+}
+
+/// Fault 55: a policy that asks for a second factor does not lock the user out.
+#[tokio::test]
+async fn u22_a_changed_password_keeps_what_the_session_had_proved() {
+    let server = Server::start().await;
+    let proved = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let start = SessionStart::new("u-ada")
+        .amr(["pwd", "otp"])
+        .acr("urn:example:silver")
+        .auth_time(proved)
+        .label("Ada's phone")
+        .client_id("app")
+        .grants(Grants::new().roles(["admin"]));
+    let old = server.sessions.start(start).await.unwrap();
+    let plain = server.sessions.start(SessionStart::new("u-ada")).await;
+    let body = json!({ "current_password": PASSWORD, "new_password": "another long password" });
+    let answer = bearer(post("password", &body), old.access_token().expose());
+    let answer = server.send(answer).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let claims = |token: &str| {
+        let token = server.verifier.verify_now(token).unwrap();
+        ["sub", "amr", "acr", "auth_time", "client_id", "roles"]
+            .map(|name| token.claims().get(name).cloned().unwrap_or_default())
+    };
+    let kept = claims(&answer.access());
+    assert_eq!(kept, claims(old.access_token().expose()));
+    assert_eq!(kept[1], json!(["pwd", "otp"]));
+    let sessions = server.sessions.list("u-ada", None).await.unwrap();
+    assert_eq!(sessions.len(), 1, "the others ended");
+    assert_eq!(sessions[0].label(), Some("Ada's phone"));
+
+    // The time of the first session is kept as well where it was its start.
+    drop(plain);
+    server.advance(std::time::Duration::from_secs(60));
+    let body = json!({ "current_password": "another long password", "new_password": PASSWORD });
+    let again = bearer(post("password", &body), &answer.access());
+    let again = server.send(again).await;
+    assert_eq!(claims(&again.access()), kept);
 }

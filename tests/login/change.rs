@@ -16,9 +16,9 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-use crate::support::{Fixture, attempt, cheap, password};
+use crate::support::{Fixture, any_password, attempt, cheap, password};
 
-fn sessions() -> Sessions<MemoryStore> {
+pub(crate) fn sessions() -> Sessions<MemoryStore> {
     let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
     let issuer = TokenIssuer::builder(KeyRing::new(key).unwrap())
         .issuer("https://auth.example")
@@ -129,7 +129,8 @@ async fn one_of_two_changes_at_once_wins() {
         assert!(UserStore::create(&store, user).await.unwrap());
         let secret = SecretKey::from_bytes([9; 32]).unwrap();
         let login = Login::builder(store.clone(), store, secret);
-        let login = login.hasher(hasher.clone()).build();
+        let login = login.hasher(hasher.clone());
+        let login = login.password_policy(any_password()).build();
         let (right, one, two) = (password("right"), password("one"), password("two"));
         let changes = tokio::join!(
             login.change_password(&sessions, "user-1", &right, &one, None),
@@ -223,6 +224,7 @@ async fn a_hash_that_is_upgraded_meanwhile_is_no_wrong_password() {
     let secret = SecretKey::from_bytes([9; 32]).unwrap();
     let login = Login::builder(store, throttle, secret)
         .hasher(hasher)
+        .password_policy(any_password())
         .build();
     let changed = login
         .change_password(&sessions, "user-1", &right, &password("newer"), None)

@@ -15,6 +15,8 @@ mod devices;
 mod grants;
 mod hostile;
 mod passwords;
+#[cfg(feature = "aws-lc-rs")]
+mod resets;
 mod sign_in;
 mod support;
 mod throttling;

@@ -15,7 +15,8 @@ use tower_jwt_auth::{
     error::StoreError,
     login::{
         Argon2Cost, Attempt, Identifier, Login, LoginBuilder, LoginOutcome, MemoryThrottle,
-        NewUser, Password, PasswordHash, PasswordHasher, PasswordHasherBuilder, User, UserStore,
+        NewUser, Password, PasswordHash, PasswordHasher, PasswordHasherBuilder, PasswordPolicy,
+        User, UserStore,
     },
     secret::SecretKey,
     test_util::TestClock,
@@ -141,6 +142,7 @@ impl Fixture {
         let secret = SecretKey::from_bytes([9; 32]).unwrap();
         Login::builder(self.users.clone(), self.throttle.clone(), secret)
             .hasher(self.hasher.clone())
+            .password_policy(any_password())
             .clock(self.clock.clone())
             .patience(Duration::from_secs(60))
     }
@@ -152,6 +154,11 @@ impl Fixture {
     pub(crate) fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
+}
+
+/// Short ones are easier to tell apart in a test.
+pub(crate) fn any_password() -> PasswordPolicy {
+    PasswordPolicy::new().dangerous_min_chars(1)
 }
 
 pub(crate) fn password(text: &str) -> Password {

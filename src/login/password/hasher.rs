@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    Argon2Cost, Password, PasswordHash, PasswordHasherBuilder,
+    Argon2Cost, Password, PasswordHash, PasswordHasherBuilder, PasswordRule,
     pepper::Peppers,
     pool::{Caller, Place, Pool},
     stored::{self, ReadHash},
@@ -76,7 +76,8 @@ impl PasswordHasher {
         }
     }
 
-    /// Makes a hash with the current cost and pepper.
+    /// Makes a hash with the current cost and pepper, of any password: the policy for new ones is
+    /// [`Login::hash_new`](crate::login::Login::hash_new)'s.
     ///
     /// # Errors
     ///
@@ -226,6 +227,9 @@ pub enum PasswordError {
     /// More than 1024 bytes.
     #[error("the password is longer than 1024 bytes")]
     TooLong,
+    /// A new password that fails a rule of the [`PasswordPolicy`](super::PasswordPolicy).
+    #[error(transparent)]
+    Refused(PasswordRule),
     /// What is stored is no hash that can be used.
     #[error("the stored hash cannot be used")]
     UnusableHash,

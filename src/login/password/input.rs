@@ -52,9 +52,13 @@ impl Password {
         self.normalised.expose().chars().count()
     }
 
+    pub(super) fn text(&self) -> &str {
+        self.normalised.expose()
+    }
+
     /// What Argon2 is given.
     pub(super) fn normalised(&self) -> &[u8] {
-        self.normalised.expose().as_bytes()
+        self.text().as_bytes()
     }
 
     /// What bcrypt is given: those hashes come from elsewhere, where it was hashed as it was typed.

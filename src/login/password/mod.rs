@@ -5,6 +5,7 @@ mod cost;
 mod hasher;
 mod input;
 mod pepper;
+mod policy;
 mod pool;
 mod stored;
 
@@ -14,5 +15,6 @@ pub use self::{
     cost::Argon2Cost,
     hasher::{PasswordError, PasswordHasher, Verification},
     input::Password,
+    policy::{PasswordPolicy, PasswordRule},
     stored::PasswordHash,
 };

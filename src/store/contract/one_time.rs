@@ -115,6 +115,8 @@ where
         ));
     }
     store.forget(&subject, reset).await.expect("forget");
+    let next = issue(&store, &subject, reset, HOUR).await;
+    tokens.push((next, &subject, reset, true));
     store
         .forget(&new_name("nobody"), reset)
         .await

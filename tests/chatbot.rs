@@ -159,6 +159,40 @@ async fn w6_a_socket_is_the_same_chat_and_ends_with_its_session() {
 }
 
 #[test]
+fn a_setting_that_the_example_does_not_read_ends_it_with_exit_code_2() {
+    for (name, value) in [
+        ("AUTH_STORE", "memory:"),
+        (
+            "AUTH_SEED_USER",
+            "ada@example.org:a password of the tests:user",
+        ),
+        ("JWT_AUDIENCE", "api"),
+        // Its password is in its documentation.
+        ("HOST", "0.0.0.0"),
+    ] {
+        let (status, said, complaint) = process::refused_by("chatbot", &[(name, value)]);
+        assert_eq!(status.code(), Some(2), "{name}: {said}");
+        assert_eq!(complaint.lines().count(), 1, "{complaint}");
+        assert!(complaint.starts_with(name), "{complaint}");
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_is_bounded_whatever_is_posted() {
+    let chat = Chat::start();
+    let guest = token(&chat.ask("/api/auth/guest", "", Some(json!({}))).await);
+    for number in 0..30 {
+        let said = json!({ "text": number.to_string() });
+        let (status, _) = chat.ask("/chat/messages", &guest, Some(said)).await;
+        assert_eq!(status, 200);
+    }
+    let (_, history) = chat.ask("/chat/messages", &guest, None).await;
+    let messages = history["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 20);
+    assert_eq!(messages[18]["text"], "29");
+}
+
+#[test]
 #[ignore = "needs Chromium, and Node with playwright-core"]
 fn w2_a_person_chats_signs_in_and_chats_on_in_a_browser() {
     let server = Server::start_example("chatbot", &[]);

@@ -1,7 +1,7 @@
 //! The bot: it repeats what it hears, and keeps a list of tasks for each conversation.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,12 +10,20 @@ use tower_jwt_auth::{error::StoreError, session::ClaimHook};
 
 /// All conversations, each under the subject that it belongs to.
 #[derive(Clone, Default)]
-pub(crate) struct Bot(Arc<Mutex<HashMap<String, Conversation>>>);
+pub(crate) struct Bot(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    all: HashMap<String, Conversation>,
+    /// Guests that were claimed, and by whom, the last ones. What is on its way while its guest is
+    /// claimed goes on with the user.
+    claimed: VecDeque<(String, String)>,
+}
 
 #[derive(Clone, Default)]
 struct Conversation {
-    messages: Vec<Message>,
-    tasks: Vec<Task>,
+    messages: VecDeque<Message>,
+    tasks: VecDeque<Task>,
 }
 
 #[derive(Clone, Serialize)]
@@ -48,30 +56,29 @@ impl Bot {
             },
             _ => format!("You said: {text}"),
         };
-        let mut all = self.all();
-        let messages = &mut all.entry(owner.to_owned()).or_default().messages;
+        let mut kept = self.kept();
+        let one = kept.of(owner);
         for (from, text) in [("you", text), ("bot", &*reply)] {
-            messages.push(Message {
+            one.messages.push_back(Message {
                 from,
                 text: text.to_owned(),
                 from_guest: !user,
             });
         }
+        one.trim();
         reply
     }
 
     pub(crate) fn history(&self, owner: &str) -> Vec<Message> {
-        self.all()
-            .get(owner)
-            .map(|one| one.messages.clone())
-            .unwrap_or_default()
+        let kept = self.kept();
+        let one = kept.all.get(owner);
+        one.map_or_else(Vec::new, |one| one.messages.iter().cloned().collect())
     }
 
     pub(crate) fn tasks(&self, owner: &str) -> Vec<Task> {
-        self.all()
-            .get(owner)
-            .map(|one| one.tasks.clone())
-            .unwrap_or_default()
+        let kept = self.kept();
+        let one = kept.all.get(owner);
+        one.map_or_else(Vec::new, |one| one.tasks.iter().cloned().collect())
     }
 
     pub(crate) fn add(&self, owner: &str, title: &str) {
@@ -79,17 +86,17 @@ impl Bot {
             title: title.to_owned(),
             done: false,
         };
-        self.all()
-            .entry(owner.to_owned())
-            .or_default()
-            .tasks
-            .push(task);
+        let mut kept = self.kept();
+        let one = kept.of(owner);
+        one.tasks.push_back(task);
+        one.trim();
     }
 
     /// Finishes a task by its number, from 1; `false` where there is none of it.
     pub(crate) fn finish(&self, owner: &str, number: usize) -> bool {
-        let mut all = self.all();
-        let task = all
+        let mut kept = self.kept();
+        let task = kept
+            .all
             .get_mut(owner)
             .zip(number.checked_sub(1))
             .and_then(|(one, index)| one.tasks.get_mut(index));
@@ -108,21 +115,54 @@ impl Bot {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Conversation>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// The conversation that this subject writes to. Where there are too many for a new one, another
+    /// one is forgotten.
+    fn of(&mut self, owner: &str) -> &mut Conversation {
+        let user = self.claimed.iter().find(|(guest, _)| guest == owner);
+        let owner = user.map_or_else(|| owner.to_owned(), |(_, user)| user.clone());
+        if self.all.len() >= CONVERSATIONS
+            && !self.all.contains_key(&owner)
+            && let Some(other) = self.all.keys().next().cloned()
+        {
+            self.all.remove(&other);
+        }
+        self.all.entry(owner).or_default()
+    }
+}
+
+impl Conversation {
+    fn trim(&mut self) {
+        let (messages, tasks) = (self.messages.len(), self.tasks.len());
+        self.messages.drain(..messages.saturating_sub(MESSAGES));
+        self.tasks.drain(..tasks.saturating_sub(TASKS));
     }
 }
 
 impl ClaimHook for Bot {
     /// What the guest had goes before what the user has. Called again, it finds nothing to move.
     async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
-        let mut all = self.all();
-        if let Some(mut had) = all.remove(guest) {
-            let has = all.entry(user.to_owned()).or_default();
+        let mut kept = self.kept();
+        if !kept.claimed.iter().any(|(known, _)| known == guest) {
+            kept.claimed.truncate(CONVERSATIONS - 1);
+            kept.claimed.push_front((guest.to_owned(), user.to_owned()));
+        }
+        if let Some(mut had) = kept.all.remove(guest) {
+            let has = kept.of(user);
             had.messages.append(&mut has.messages);
             had.tasks.append(&mut has.tasks);
             *has = had;
+            has.trim();
         }
         Ok(())
     }
 }
+
+const CONVERSATIONS: usize = 1000;
+const MESSAGES: usize = 20;
+const TASKS: usize = 20;

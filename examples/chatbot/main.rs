@@ -16,15 +16,16 @@
 //!
 //! The bot repeats what it hears, and keeps a list of tasks: `tasks`, `add milk`, `done 1`.
 //! So does a WebSocket: `new WebSocket("ws://localhost:3000/chat/ws", ["bearer", token])`.
-//! Everything is in memory. `HOST` and `PORT` say where it listens.
+//! Everything is in memory, the last twenty messages of a conversation. `HOST`, a loopback address, and
+//! `PORT` say where it listens. It reads no other variable and refuses those of `auth_server`.
 
 mod bot;
 mod page;
 mod socket;
 
 use std::{
-    convert::Infallible, error::Error, io, net::SocketAddr, num::NonZeroU32, process::ExitCode,
-    time::Duration,
+    convert::Infallible, env, error::Error, io, net::SocketAddr, num::NonZeroU32,
+    process::ExitCode, time::Duration,
 };
 
 use axum::{
@@ -66,10 +67,20 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
+    let ignored = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut ignored = ignored.filter(|name| name.starts_with("AUTH_") || name.starts_with("JWT_"));
+    if let Some(name) = ignored.next() {
+        let message = "this example reads HOST and PORT only; see auth_server";
+        return Err(format!("{name}: {message}").into());
+    }
     let settings = AuthSettings::from_env()?;
     let stopped = stopped()?;
     let listener = TcpListener::bind(settings.address()).await?;
     let address = listener.local_addr()?;
+    if !address.ip().is_loopback() {
+        let message = "this example has a published password and listens on loopback only";
+        return Err(format!("HOST: {message}").into());
+    }
     let settings = settings.listening_on(address.port());
     let app = app(&settings).await?;
     println!("listening on http://{address}");

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::time::timeout;
 use tower_jwt_auth::{
     Principal,
-    chat::{AuthMessage, CloseReason, SocketAuth},
+    chat::{AuthMessage, CloseReason, Owner, SocketAuth},
     principal::PrincipalKind,
     session::{Guests, KeptGrants},
     store::MemoryStore,
@@ -64,7 +64,8 @@ pub(crate) async fn upgrade(
 impl Chat {
     /// Hears a message, and says what to answer.
     pub(crate) async fn hear(&self, who: &Principal, text: &str) -> Result<String, CloseReason> {
-        let owner = who.subject().ok_or(CloseReason::Unauthenticated)?;
+        let owner = Owner::of(who).ok_or(CloseReason::Unauthenticated)?;
+        let owner = owner.subject();
         let is_guest = who.kind() == PrincipalKind::Guest;
         // A guest who writes can be linked for another hour.
         if is_guest {

@@ -240,8 +240,12 @@ impl Answer {
 
 /// What a process says that does not come up: all that it printed, and the complaint alone.
 pub(crate) fn refused(vars: &[(&str, &str)]) -> (ExitStatus, String, String) {
+    refused_by("auth_server", vars)
+}
+
+pub(crate) fn refused_by(name: &str, vars: &[(&str, &str)]) -> (ExitStatus, String, String) {
     let folder = Folder::new();
-    let mut child = spawn("auth_server", vars, &folder);
+    let mut child = spawn(name, vars, &folder);
     let mut said = String::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();

@@ -9,8 +9,8 @@
 //! | [`Verified<C>`](Verified): the claims | 401 | 500 |
 //! | [`Principal`]: the caller, whatever the credential | 401 | 500 |
 //! | [`User`], [`Guest`](crate::chat::Guest): a caller of that kind, another is 403 | 401 | 500 |
-//! | [`AnyIdentity`](crate::chat::AnyIdentity): whoever has a token | 401 | 500 |
-//! | `Option` of one of these; where [`User`] or `Guest` would be 403, `None` too | `None` | 500 |
+//! | [`AnyIdentity`](crate::chat::AnyIdentity): a user or a guest, another is 403 | 401 | 500 |
+//! | `Option` of one of these; where a person would be 403, `None` too | `None` | 500 |
 //! | [`ChatContext`](crate::chat::ChatContext): left by a [`ChatLayer`](crate::chat::ChatLayer) | as there | 500 |
 //!
 //! [`User`]: crate::chat::User

@@ -62,6 +62,12 @@ impl Principal {
         self.facts().by_key
     }
 
+    /// Returns `true` for a user and a guest. A service and an API key are no person, whatever they
+    /// are named (RFC 9700 §4.15).
+    pub(crate) fn is_person(&self) -> bool {
+        self.kind() != PrincipalKind::Service && !self.is_by_key()
+    }
+
     /// What kind of caller this is.
     #[must_use]
     pub fn kind(&self) -> PrincipalKind {

@@ -10,6 +10,9 @@
 mod chat;
 #[path = "auth_server/cookies.rs"]
 mod cookies;
+#[path = "../examples/auth_server/chat.rs"]
+#[allow(dead_code, reason = "the example uses all of it")]
+mod example_chat;
 #[path = "auth_server/foreign.rs"]
 mod foreign;
 #[path = "auth_server/kept.rs"]

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower_jwt_auth::{
     Principal,
-    chat::{AnyIdentity, AuthMessage, ChatContext, ChatLayer, CloseReason, SocketAuth},
+    chat::{AnyIdentity, AuthMessage, ChatContext, ChatLayer, CloseReason, Owner, SocketAuth},
     error::StoreError,
     login::UserGrants,
     principal::PrincipalKind,
@@ -164,7 +164,9 @@ impl Chat {
 
     /// Hears a message, and says what to answer.
     async fn hear(&self, caller: &Principal, text: &str) -> Result<Value, CloseReason> {
-        let owner = caller.subject().ok_or(CloseReason::Unauthenticated)?;
+        // The tokens are of one issuer, so the subject names the owner. A service is none.
+        let owner = Owner::of(caller).ok_or(CloseReason::Unauthenticated)?;
+        let owner = owner.subject();
         let is_guest = caller.kind() == PrincipalKind::Guest;
         // A guest who writes can be linked for another hour. One who was linked on another node a
         // moment ago writes no more.
@@ -183,7 +185,15 @@ impl Chat {
 
 /// All conversations, each under the subject that it belongs to.
 #[derive(Clone, Default)]
-pub(crate) struct Conversations(Arc<Mutex<HashMap<String, Conversation>>>);
+pub(crate) struct Conversations(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    all: HashMap<String, Conversation>,
+    /// Guests that were claimed, and by whom, the last ones. A message that is on its way while its
+    /// guest is claimed goes on with the user.
+    claimed: VecDeque<(String, String)>,
+}
 
 struct Conversation {
     /// The subject that began it. It stays when the conversation becomes a user's.
@@ -202,21 +212,24 @@ struct Line {
 
 impl Conversations {
     fn name(&self, owner: &str) -> String {
-        let all = self.all();
-        let name = all.get(owner).map_or(owner, |one| &one.name);
+        let kept = self.kept();
+        let name = kept.all.get(owner).map_or(owner, |one| &one.name);
         name.to_owned()
     }
 
     fn lines(&self, owner: &str) -> Vec<Line> {
-        let all = self.all();
-        let lines = all.get(owner).map(|one| one.lines.iter().cloned());
+        let kept = self.kept();
+        let lines = kept.all.get(owner).map(|one| one.lines.iter().cloned());
         lines.into_iter().flatten().collect()
     }
 
     /// Adds what was said and what was answered; says to which conversation.
     fn add(&self, owner: &str, from_guest: bool, [said, answered]: [&str; 2]) -> String {
-        let mut all = self.all();
-        make_room(&mut all, owner);
+        let mut kept = self.kept();
+        let Kept { all, claimed } = &mut *kept;
+        let user = claimed.iter().find(|(guest, _)| guest == owner);
+        let owner = user.map_or(owner, |(_, user)| user);
+        make_room(all, owner);
         let one = all
             .entry(owner.to_owned())
             .or_insert_with(|| Conversation::of(owner));
@@ -232,7 +245,7 @@ impl Conversations {
         one.name.clone()
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Conversation>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -241,7 +254,12 @@ impl ClaimHook for Conversations {
     /// The guest's conversation goes on as the user's, after what the user had said before. Called
     /// again, it finds nothing to move.
     async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
-        let mut all = self.all();
+        let mut kept = self.kept();
+        let Kept { all, claimed } = &mut *kept;
+        if !claimed.iter().any(|(known, _)| known == guest) {
+            claimed.truncate(CONVERSATIONS - 1);
+            claimed.push_front((guest.to_owned(), user.to_owned()));
+        }
         let mut goes_on = match all.remove(guest) {
             Some(begun) => begun,
             None if all.contains_key(user) => return Ok(()),
@@ -252,7 +270,7 @@ impl ClaimHook for Conversations {
             goes_on.lines = had.lines;
         }
         goes_on.trim();
-        make_room(&mut all, user);
+        make_room(all, user);
         all.insert(user.to_owned(), goes_on);
         Ok(())
     }
@@ -290,3 +308,27 @@ const LONGEST: usize = 8 * 1024;
 const LINES: usize = 20;
 const CONVERSATIONS: usize = 1000;
 const GOODBYE: Duration = Duration::from_secs(5);
+
+// Run as a part of tests/auth_server.rs.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn w2_a_guests_message_that_meets_the_claim_goes_on_with_the_user() {
+        let conversations = Conversations::default();
+        let name = conversations.add("gst_1", true, ["before", "ok"]);
+        conversations.on_claim("gst_1", "alice").await.unwrap();
+        // It was let in before the claim.
+        assert_eq!(conversations.add("gst_1", true, ["late", "ok"]), name);
+        let texts = |owner| {
+            let lines = conversations.lines(owner);
+            lines.into_iter().map(|line| line.text).collect::<Vec<_>>()
+        };
+        assert_eq!(texts("alice"), ["before", "ok", "late", "ok"]);
+        assert!(texts("gst_1").is_empty());
+        // The hook may be called again.
+        conversations.on_claim("gst_1", "alice").await.unwrap();
+        assert_eq!(texts("alice").len(), 4);
+    }
+}

@@ -104,12 +104,13 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
         self
     }
 
-    /// What kind of caller a key is; a service by default.
+    /// Sets the kind of caller that rules see in a key
+    /// ([`Rule::kind`](crate::role_guard::Rule::kind)); a service by default.
     ///
     /// # Security
     ///
-    /// Handlers that let users do what services may not (change a password, issue keys) take a key
-    /// for its owner then.
+    /// A handler that takes any [`Principal`] of the kind `User` takes such a key for its owner.
+    /// [`chat::User`](crate::chat::User) and the chat's contexts refuse keys of every kind.
     pub fn kind(mut self, kind: PrincipalKind) -> Self {
         self.kind = kind;
         self

@@ -5,6 +5,7 @@ use std::fmt;
 use http::Extensions;
 use time::OffsetDateTime;
 
+use super::Owner;
 use crate::principal::{Principal, PrincipalKind};
 
 /// Who takes part in a chat, and what they may do; left by a [`ChatLayer`](super::ChatLayer).
@@ -29,14 +30,15 @@ impl ChatContext {
         extensions.get()
     }
 
-    /// Whether somebody has signed in. A guest has not.
+    /// Returns `true` if the caller is a user. A guest has not signed in, and a service and an API key are
+    /// no users.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
-        let principal = self.principal.as_ref();
-        principal.is_some_and(|caller| caller.kind() != PrincipalKind::Guest)
+        let person = self.person();
+        person.is_some_and(|caller| caller.kind() == PrincipalKind::User)
     }
 
-    /// Who has signed in; of a guest and of nobody, `None`.
+    /// Returns the subject of the user; `None` for any other caller.
     #[must_use]
     pub fn user_id(&self) -> Option<&str> {
         match self.is_authenticated() {
@@ -45,10 +47,18 @@ impl ChatContext {
         }
     }
 
-    /// The user or the guest: to whom a conversation belongs.
+    /// The subject of the user or of the guest; `None` for a service and an API key.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.principal.as_ref()?.subject()
+        self.person()?.subject()
+    }
+
+    /// Returns the owner of what the user or the guest says here: to be stored with a conversation.
+    ///
+    /// `None` for a service and an API key.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        Owner::of(self.principal.as_ref()?)
     }
 
     /// The session.
@@ -64,12 +74,13 @@ impl ChatContext {
         self.principal.as_ref()?.conversation()
     }
 
-    /// Whether the subject may take part in a conversation that belongs to `owner`: it is theirs,
-    /// and the token is not for another one only.
+    /// Returns `true` if the caller may take part in a conversation that belongs to `owner`: the caller is
+    /// the owner, of the same issuer, and the token is not for another conversation only.
     #[must_use]
-    pub fn may_enter(&self, conversation: &str, owner: &str) -> bool {
+    pub fn may_enter(&self, conversation: &str, owner: &Owner) -> bool {
         let named = self.conversation();
-        self.subject() == Some(owner) && named.is_none_or(|named| named == conversation)
+        let owns = self.person().is_some_and(|caller| owner.is(caller));
+        owns && named.is_none_or(|named| named == conversation)
     }
 
     /// Whether the rule of [`ChatLayer::manage`](super::ChatLayer::manage) is satisfied.
@@ -83,10 +94,14 @@ impl ChatContext {
         self.principal.iter().flat_map(Principal::permissions)
     }
 
-    /// The caller; `None`: nobody, not even a guest.
+    /// The caller, also a service or an API key; `None`: an anonymous caller.
     #[must_use]
     pub fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
+    }
+
+    fn person(&self) -> Option<&Principal> {
+        self.principal.as_ref().filter(|caller| caller.is_person())
     }
 
     /// When the token expires, and a socket with it.

@@ -1,4 +1,4 @@
-//! What a route demands of its caller's kind.
+//! Callers of one kind, as handlers demand them.
 
 use std::ops::Deref;
 
@@ -9,68 +9,89 @@ use crate::{
     principal::{Anonymous, Principal, PrincipalKind},
 };
 
-/// Somebody who has signed in. A guest is refused with 403, nobody with 401.
+/// A person who has signed in.
 ///
-/// So is a token for a single conversation: it is good for chatting there, and would otherwise let a
-/// widget act for its user everywhere.
+/// A guest, a service and an API key are refused with 403, an anonymous caller with 401. A token for a
+/// single conversation is refused with 403 as well: it would otherwise let a widget act for its user
+/// everywhere.
+///
+/// # Security
+///
+/// A service may have the same name as a user (RFC 9700 §4.15), and an API key has its owner's. Neither
+/// is that user, also if the keys were given the kind
+/// [`PrincipalKind::User`](crate::principal::PrincipalKind::User). Routes that serve them take a
+/// [`Principal`].
 #[derive(Clone, Debug)]
 pub struct User(Principal);
 
-/// A guest, with the token of its session. Whoever has signed in is refused with 403, nobody with 401.
+/// A guest, with the token of its session.
+///
+/// A user, a service and an API key are refused with 403, an anonymous caller with 401.
 #[derive(Clone, Debug)]
 pub struct Guest(Principal);
 
-/// Anybody with a token, a user, a service or a guest, also with a token for a single conversation:
-/// look at [`Principal::conversation`]. Nobody is refused with 401.
+/// A user or a guest, also with a token for a single conversation
+/// ([`Principal::conversation`]).
+///
+/// A service and an API key are refused with 403, an anonymous caller with 401.
 #[derive(Clone, Debug)]
 pub struct AnyIdentity(Principal);
 
 impl User {
-    /// The user of a request, from its extensions.
+    /// Returns the user of a request, from its extensions.
     ///
     /// # Errors
     ///
-    /// [`AuthErrorKind::MissingCredential`]: nobody. [`AuthErrorKind::Forbidden`]: a guest, or a
-    /// token for a conversation. [`AuthErrorKind::Misconfigured`]: no authenticating layer ran.
+    /// [`AuthErrorKind::MissingCredential`]: an anonymous caller. [`AuthErrorKind::Forbidden`]: a
+    /// guest, a service, an API key, or a token for a conversation.
+    /// [`AuthErrorKind::Misconfigured`]: no authenticating layer ran.
     pub fn of(extensions: &Extensions) -> Result<Self, AuthError> {
-        let caller = caller(extensions)?;
-        match caller.kind() == PrincipalKind::Guest || caller.conversation().is_some() {
-            true => Err(AuthErrorKind::Forbidden.into()),
-            false => Ok(Self(caller.clone())),
-        }
+        caller(extensions)?.clone().try_into()
+    }
+
+    fn admits(caller: &Principal) -> bool {
+        caller.is_person()
+            && caller.kind() == PrincipalKind::User
+            && caller.conversation().is_none()
     }
 }
 
 impl Guest {
-    /// The guest of a request, from its extensions.
+    /// Returns the guest of a request, from its extensions.
     ///
     /// # Errors
     ///
-    /// As [`User::of`], where it is a user.
+    /// As [`User::of`]; [`AuthErrorKind::Forbidden`] for a user.
     pub fn of(extensions: &Extensions) -> Result<Self, AuthError> {
-        let caller = caller(extensions)?;
-        match caller.kind() == PrincipalKind::Guest && caller.conversation().is_none() {
-            true => Ok(Self(caller.clone())),
-            false => Err(AuthErrorKind::Forbidden.into()),
-        }
+        caller(extensions)?.clone().try_into()
+    }
+
+    fn admits(caller: &Principal) -> bool {
+        caller.is_person()
+            && caller.kind() == PrincipalKind::Guest
+            && caller.conversation().is_none()
     }
 }
 
 impl AnyIdentity {
-    /// The caller of a request, from its extensions.
+    /// Returns the user or the guest of a request, from its extensions.
     ///
     /// # Errors
     ///
-    /// [`AuthErrorKind::MissingCredential`]: nobody. [`AuthErrorKind::Misconfigured`]: no
-    /// authenticating layer ran.
+    /// [`AuthErrorKind::MissingCredential`]: an anonymous caller. [`AuthErrorKind::Forbidden`]: a
+    /// service or an API key. [`AuthErrorKind::Misconfigured`]: no authenticating layer ran.
     pub fn of(extensions: &Extensions) -> Result<Self, AuthError> {
-        caller(extensions).cloned().map(Self)
+        caller(extensions)?.clone().try_into()
     }
 
-    /// Whether it is a guest.
+    /// Returns `true` for a guest.
     #[must_use]
     pub fn is_guest(&self) -> bool {
         self.0.kind() == PrincipalKind::Guest
+    }
+
+    fn admits(caller: &Principal) -> bool {
+        caller.is_person()
     }
 }
 
@@ -87,6 +108,19 @@ macro_rules! principal {
         impl From<$identity> for Principal {
             fn from(identity: $identity) -> Self {
                 identity.0
+            }
+        }
+
+        /// For callers that are not in a request's extensions: of a socket's first message, of a warp
+        /// filter. The error is [`AuthErrorKind::Forbidden`].
+        impl TryFrom<Principal> for $identity {
+            type Error = AuthError;
+
+            fn try_from(caller: Principal) -> Result<Self, AuthError> {
+                match Self::admits(&caller) {
+                    true => Ok(Self(caller)),
+                    false => Err(AuthErrorKind::Forbidden.into()),
+                }
             }
         }
     )*};

@@ -4,7 +4,8 @@
 //! [`ChatContext`] in the request's extensions: who is there, in which session and conversation, and
 //! whether they may manage things. A [`SocketGuard`] does for a WebSocket or an event stream what the
 //! layer can do for a request alone: it tells when the token has expired or was revoked.
-//! [`User`], [`Guest`] and [`AnyIdentity`] are what a route demands.
+//! [`User`], [`Guest`] and [`AnyIdentity`] are what a route demands, and [`Owner`] is to whom a
+//! conversation belongs. A service or an API key is none of them, whatever it is named.
 //!
 //! Guests themselves are [`session::Guests`](crate::session::Guests); the manual's chapter is
 //! [`crate::manual::guests`].
@@ -60,6 +61,7 @@ mod context;
 mod identity;
 mod layer;
 mod message;
+mod owner;
 mod service;
 mod socket;
 
@@ -69,6 +71,7 @@ pub use self::{
     identity::{AnyIdentity, Guest, User},
     layer::ChatLayer,
     message::AuthMessage,
+    owner::Owner,
     service::ChatService,
     socket::{SocketAuth, SocketGuard},
 };

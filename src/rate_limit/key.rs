@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::{head::RequestHead, principal::Principal};
+use crate::{
+    head::RequestHead,
+    principal::{Principal, PrincipalKind},
+};
 
 /// Says who shares a budget of requests.
 ///
@@ -23,11 +26,25 @@ where
 }
 
 /// Each caller has a budget of its own: for a limit inside an authenticating layer.
+///
+/// A caller is a subject of an issuer. A service, a guest and the API keys of an owner have other budgets
+/// than the user of the same name. All keys of one owner share one.
 #[must_use]
 pub fn by_subject() -> impl RateKey + Clone {
     |head: RequestHead<'_>| {
         let caller = head.extensions().get::<Principal>()?;
+        let kind = match caller.kind() {
+            _ if caller.is_by_key() => "key",
+            PrincipalKind::User => "user",
+            PrincipalKind::Guest => "guest",
+            PrincipalKind::Service => "service",
+        };
         let issuer = caller.issuer().unwrap_or_default();
-        Some(format!("{issuer} {}", caller.subject()?))
+        // The length says where the issuer ends: either name may hold any character.
+        Some(format!(
+            "{kind} {} {issuer} {}",
+            issuer.len(),
+            caller.subject()?
+        ))
     }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tower_jwt_auth::{
-    chat::ChatContext, error::AuthErrorKind, refresh::RevokeReason, session::SessionErrorKind,
+    chat::{ChatContext, Owner},
+    error::AuthErrorKind,
+    refresh::RevokeReason,
+    session::SessionErrorKind,
 };
 
 use crate::support::Chat;
@@ -109,7 +112,8 @@ async fn a_conversation_is_entered_by_its_owner_with_a_token_that_is_good_there(
         (&scoped, "c1", "bob", false),
     ] {
         let context = context_of(caller.clone()).await;
-        let answer = context.may_enter(conversation, owner);
+        let answer =
+            context.may_enter(conversation, &Owner::new(Some("https://as.example"), owner));
         assert_eq!(answer, may, "{conversation} of {owner}");
     }
 }

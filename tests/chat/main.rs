@@ -10,6 +10,7 @@ mod claims;
 mod contexts;
 mod conversations;
 mod crowd;
+mod services;
 mod sockets;
 mod streams;
 mod support;

@@ -177,7 +177,9 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
     let chat = chat::routes(Chat {
         conversations,
         guests,
-        sockets: SocketAuth::new(verifier.clone()).revocation(revocations.clone()),
+        sockets: SocketAuth::new(verifier.clone())
+            .revocation(revocations.clone())
+            .confirmations(confirmations.clone()),
     });
     let auth = JwtAuthLayer::new(verifier)
         .extract((Bearer::new(), cookie.clone()))

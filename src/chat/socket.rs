@@ -11,6 +11,7 @@ use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::{AuthError, AuthErrorKind},
     principal::Principal,
+    refresh::Confirmations,
     revoke::{Changes, Check, RevocationCheck, RevocationSet, RevocationStatus},
     verify::Verifier,
 };
@@ -81,6 +82,7 @@ pub struct SocketAuth<C = Claims> {
 struct Config<C> {
     verifier: Verifier<C>,
     revoked: Option<RevocationSet>,
+    confirmations: Option<Confirmations>,
     clock: Arc<dyn Clock>,
     first_message: Duration,
     check_every: Duration,
@@ -93,6 +95,7 @@ impl<C> SocketAuth<C> {
             config: Arc::new(Config {
                 verifier,
                 revoked: None,
+                confirmations: None,
                 clock: Arc::new(SystemClock::new()),
                 first_message: Duration::from_secs(10),
                 check_every: Duration::from_secs(5),
@@ -103,6 +106,15 @@ impl<C> SocketAuth<C> {
     /// What is revoked. Without it a socket ends with its token's expiry alone.
     pub fn revocation(self, revoked: RevocationSet) -> Self {
         self.with(|config| config.revoked = Some(revoked))
+    }
+
+    /// Sets the confirmations of the sessions whose tokens these sockets take: each token in a
+    /// handshake, a first message or a renewal proves that its refresh token has arrived.
+    ///
+    /// The policy [`balanced`](crate::refresh::RefreshPolicy::balanced) requires them of every consumer
+    /// of the access tokens.
+    pub fn confirmations(self, confirmations: Confirmations) -> Self {
+        self.with(|config| config.confirmations = Some(confirmations))
     }
 
     /// How long a socket may wait with its first message; 10 s by default.
@@ -130,15 +142,16 @@ impl<C> SocketAuth<C> {
     pub fn guard(&self, caller: Principal) -> Result<SocketGuard<C>, CloseReason> {
         // Before the question, so that nothing is missed in between.
         let changes = self.config.revoked.as_ref().map(RevocationSet::changes);
-        match self.config.end_of(&caller) {
-            Some(reason) => Err(reason),
-            None => Ok(SocketGuard {
-                auth: self.clone(),
-                caller,
-                changes,
-                closed: None,
-            }),
+        if let Some(reason) = self.config.end_of(&caller) {
+            return Err(reason);
         }
+        self.config.confirm(&caller);
+        Ok(SocketGuard {
+            auth: self.clone(),
+            caller,
+            changes,
+            closed: None,
+        })
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config<C>)) -> Self {
@@ -268,6 +281,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
         if let Some(reason) = self.end() {
             return Err(reason);
         }
+        config.confirm(&renewed);
         self.caller = renewed;
         Ok(())
     }
@@ -281,6 +295,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
 }
 
 impl<C> Config<C> {
+    /// The use of a token proves that the refresh token arrived that came with it.
+    fn confirm(&self, caller: &Principal) {
+        if let Some(confirmations) = &self.confirmations {
+            confirmations.saw(caller);
+        }
+    }
+
     fn end_of(&self, caller: &Principal) -> Option<CloseReason> {
         if let Some(revoked) = &self.revoked {
             let Check::Ready(status) = revoked.check(caller) else {
@@ -335,6 +356,7 @@ impl<C> Clone for Config<C> {
         Self {
             verifier: self.verifier.clone(),
             revoked: self.revoked.clone(),
+            confirmations: self.confirmations.clone(),
             clock: Arc::clone(&self.clock),
             first_message: self.first_message,
             check_every: self.check_every,

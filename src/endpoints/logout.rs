@@ -92,6 +92,7 @@ where
             self.sessions.revoke_token(token).await?;
         } else if let Ok(access) = self.expired.verify_now(token) {
             let caller = access.principal();
+            self.sessions.confirm(&caller);
             // Whoever was handed a token for one conversation must not end its owner's session by
             // it, and it cannot be ended by itself.
             if caller.conversation().is_some() {

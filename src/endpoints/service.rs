@@ -232,6 +232,7 @@ where
         if proof.is_some_and(|proof| !proof.fits(caller.session_id())) {
             return Err(Refusal::cross_site());
         }
+        self.sessions.confirm(&caller);
         Ok(Some(caller))
     }
 }

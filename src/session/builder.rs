@@ -79,8 +79,12 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
-    /// The confirmations that the layers write to which accept the access tokens
-    /// (`JwtAuthLayer::confirmations`). [`balanced`](RefreshPolicy::balanced) needs them.
+    /// Sets the confirmations. [`balanced`](RefreshPolicy::balanced) needs them.
+    ///
+    /// The same confirmations go to every layer and every socket that accepts the access tokens
+    /// ([`JwtAuthLayer::confirmations`](crate::JwtAuthLayer::confirmations),
+    /// `SocketAuth::confirmations`), on other servers as well. The endpoints of this crate confirm by the
+    /// sessions.
     pub fn confirmations(mut self, confirmations: Confirmations) -> Self {
         self.confirmations = Some(confirmations);
         self
@@ -209,7 +213,7 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
                 events: self.events,
                 on_event: self.on_event,
                 revocation: self.revocation,
-                _confirmations: self.confirmations,
+                confirmations: self.confirmations,
             }),
         })
     }

@@ -69,6 +69,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         if caller.issuer() != Some(self.inner.issuer.issuer()) {
             return Err(invalid());
         }
+        self.confirm(caller);
         let id = caller.session_id().ok_or_else(invalid)?;
         let id: SessionId = id.parse().map_err(|_| invalid())?;
         let mut peek = self.inner.store.peek(id).await;

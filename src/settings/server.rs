@@ -31,7 +31,7 @@ use crate::{
 /// | `JWT_REFRESH_TOKEN_EXPIRE_DAYS` | 1 to 90: how long a session lives unused | 14 |
 /// | `AUTH_TRUSTED_PROXIES` | comma list of addresses and networks: the proxies that say which client it is, see [`client_ip`](Self::client_ip) | none: the peer is the client |
 /// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`] and [`secrets`](Self::secrets) | that of refresh tokens is kept in the store; the others are random, and each process's own |
-/// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced` | balanced |
+/// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced`; with `balanced` every server that accepts the access tokens has to confirm them | browser |
 /// | `AUTH_REFRESH_GRACE_SECONDS` | 1 to 300 | 30 |
 /// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | the application's choice |
 /// | `AUTH_REGISTRATION` | `true` lets anybody register | false |
@@ -392,8 +392,8 @@ fn read_clients(proxies: Option<Vec<String>>) -> Result<ClientIp, ConfigError> {
 fn read_policy(vars: &mut Vars) -> Result<RefreshPolicy, ConfigError> {
     let policy = match vars.text(POLICY)?.as_deref() {
         Some("strict") => RefreshPolicy::strict(),
-        Some("browser") => RefreshPolicy::browser(),
-        None | Some("balanced") => RefreshPolicy::balanced(),
+        None | Some("browser") => RefreshPolicy::browser(),
+        Some("balanced") => RefreshPolicy::balanced(),
         Some(_) => return Err(refuse(POLICY, "strict, browser or balanced")),
     };
     match vars.number(GRACE, 1..=300)? {

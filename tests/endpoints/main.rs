@@ -16,6 +16,7 @@ mod devices;
 mod events;
 mod flaky;
 mod floods;
+mod generations;
 mod guests;
 mod logout;
 mod origins;

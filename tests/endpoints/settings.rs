@@ -22,7 +22,8 @@ fn nothing_set_is_a_first_try_with_a_fresh_key() {
     assert!(settings.is_a_first_try() && settings.key_is_fresh());
     assert_eq!(settings.address(), ("127.0.0.1", 3000));
     assert_eq!(settings.public_url(), "http://127.0.0.1:3000");
-    assert_eq!(settings.refresh_policy(), RefreshPolicy::balanced());
+    // T14: a consumer of the tokens that does not confirm makes `balanced` unsafe.
+    assert_eq!(settings.refresh_policy(), RefreshPolicy::browser());
     assert_eq!(settings.refresh_idle().as_secs(), 14 * 24 * 3600);
     let issuer = settings.listening_on(4711).issuer().unwrap();
     assert_eq!(issuer.issuer(), "http://127.0.0.1:4711");

@@ -29,7 +29,7 @@ use tower_jwt_auth::{
         PasswordHasher, User, UserStore,
     },
     rate_limit::PeerAddr,
-    refresh::{RefreshPolicy, SessionStore},
+    refresh::{Confirmations, RefreshPolicy, SessionStore},
     secret::SecretKey,
     session::{Guests, KeptGrants, Sessions},
     store::MemoryStore,
@@ -155,6 +155,7 @@ pub(crate) struct Server {
     pub(crate) verifier: Verifier<Claims>,
     pub(crate) endpoints: Endpoints,
     pub(crate) sessions: Sessions<Flaky>,
+    pub(crate) confirmations: Confirmations,
 }
 
 impl Server {
@@ -164,6 +165,10 @@ impl Server {
     }
 
     pub(crate) async fn with(cookies: bool) -> Self {
+        Self::with_policy(cookies, RefreshPolicy::browser()).await
+    }
+
+    pub(crate) async fn with_policy(cookies: bool, policy: RefreshPolicy) -> Self {
         let clock = TestClock::new();
         let secret = SecretKey::generate();
         let store = MemoryStore::with_clock(clock.clone());
@@ -180,9 +185,11 @@ impl Server {
             blind: Arc::default(),
             loses: Arc::default(),
         };
+        let confirmations = Confirmations::new(store.clone()).unwrap();
         let sessions = Sessions::builder(issuer, flaky.clone())
             .secret(secret.clone())
-            .policy(RefreshPolicy::browser())
+            .policy(policy)
+            .confirmations(confirmations.clone())
             .build()
             .unwrap();
         let cheap = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();
@@ -227,6 +234,7 @@ impl Server {
             told,
             verifier,
             sessions,
+            confirmations,
         }
     }
 

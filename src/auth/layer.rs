@@ -99,7 +99,8 @@ impl<C, R> JwtAuthLayer<C, R> {
     /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
     /// the status of the refusal. See [the manual](crate::manual::gateways).
     ///
-    /// [`optional`](Self::optional), [`skip`](Self::skip) or [`allow_preflight`](Self::allow_preflight) beside it is a contradiction that
+    /// [`optional`](Self::optional), [`skip`](Self::skip) or
+    /// [`allow_preflight`](Self::allow_preflight) beside it is a contradiction that
     /// [`build`](Self::build) reports. A layer that was never built refuses every request then, with 503.
     /// Set gateway mode on every layer of the stack that can refuse; a guard inside takes it from this
     /// layer.

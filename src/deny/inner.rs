@@ -19,7 +19,7 @@ pub(crate) struct InnerAnswers {
     /// Whether `own` also stand where the caller brings the authenticating layer's.
     is_own: bool,
     events: Events,
-    /// Beside the form of the layer around it, whosever the answers are.
+    /// Counts together with the form of the layer around this one, also if `own` is used.
     form: Form,
 }
 

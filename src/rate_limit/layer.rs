@@ -107,7 +107,8 @@ impl RateLimitLayer {
     /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
     /// the status of the refusal. See [the manual](crate::manual::gateways).
     ///
-    /// A limit outside an authenticating layer needs it too. Inside a layer in gateway mode it is on already, also with answers of its own.
+    /// A limit outside an authenticating layer needs it too. Inside a layer in gateway mode it is on
+    /// already, also beside a custom realm or responder.
     pub fn gateway(self) -> Self {
         self.with(|config| config.answers.gateway())
     }

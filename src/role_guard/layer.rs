@@ -163,7 +163,7 @@ impl RoleGuardLayer {
     /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
     /// the status of the refusal. See [the manual](crate::manual::gateways).
     ///
-    /// Inside a layer in gateway mode it is on already, also with answers of its own.
+    /// Inside a layer in gateway mode it is on already, also beside a custom realm or responder.
     pub fn gateway(mut self) -> Self {
         self.config_mut().answers.gateway();
         self

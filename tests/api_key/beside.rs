@@ -196,3 +196,40 @@ async fn a_token_layer_that_strips_leaves_the_key_for_its_own_layer() {
     let answer = send(layers, bearer(key.expose())).await.passes("key");
     assert!(answer.seen.unwrap().headers.is_empty());
 }
+
+#[tokio::test]
+async fn p8_without_the_framing_both_kinds_stand_behind_a_gateway() {
+    let fixture = Fixture::new();
+    let keys = fixture.keys();
+    let key = issue(&keys).await;
+    let key = key.expose();
+    let (issuer, layer) = tokens(&fixture);
+    let token = issuer.token(|claims| claims.insert("scope".into(), json!("orders:read")));
+    let stack = ServiceBuilder::new()
+        .layer(layer.optional().grpc(false))
+        .layer(ApiKeyLayer::new(&keys).optional().grpc(false))
+        .layer(RoleGuardLayer::scope(["orders:read"]).gateway());
+    for kind in ["application/grpc", "application/grpc-web", "text/plain"] {
+        let call = |request| {
+            let mut request = with(request, "content-type", kind);
+            *request.method_mut() = http::Method::POST;
+            *request.version_mut() = http::Version::HTTP_2;
+            request
+        };
+        for (request, status) in [
+            (nobody(), 401),
+            (bearer("a.b.c"), 401),
+            (bearer("a b"), 400),
+            (x_api_key("acme_live_x"), 401),
+            (with(x_api_key(key), "authorization", "Bearer a.b.c"), 401),
+            (bearer(&issuer.token(|_| ())), 403),
+        ] {
+            let answer = send(stack.clone(), call(request)).await;
+            assert_eq!(answer.status, status, "{kind}");
+            assert!(answer.seen.is_none() && answer.header("grpc-status").is_none());
+        }
+        for request in [bearer(&token), x_api_key(key)] {
+            send(stack.clone(), call(request)).await.passes(kind);
+        }
+    }
+}

@@ -4,7 +4,7 @@
 use super::algorithm::{Curve, Family};
 
 /// Modulus and exponent of an `RSAPublicKey` (RFC 8017 appendix A.1.1), without leading zeros.
-#[cfg(any(feature = "aws-lc-rs", feature = "pem"))]
+#[cfg(feature = "aws-lc-rs")]
 pub(crate) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (body, rest) = element(der, SEQUENCE)?;
     let (n, body) = element(body, INTEGER)?;

@@ -9,6 +9,8 @@ mod byte_order_mark;
 mod der;
 mod digest;
 mod jwk;
+#[cfg(feature = "pem")]
+mod pem;
 mod provider;
 mod public;
 #[cfg(feature = "jwks")]

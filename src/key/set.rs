@@ -62,7 +62,8 @@ impl KeySet {
     /// # Errors
     ///
     /// - [`ConfigError::MixedFamilies`]: secrets and public keys in one set (RFC 8725 §3.1).
-    /// - [`ConfigError::KeySet`]: no key, or more than three secrets without `kid`.
+    /// - [`ConfigError::KeySet`]: no key, more than three secrets without `kid`, or more than four
+    ///   other keys without `kid` for one algorithm.
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, ConfigError> {
         Self::build(keys.into_iter().collect(), Vec::new(), false)
     }
@@ -140,6 +141,21 @@ impl KeySet {
             return Err(ConfigError::KeySet(message.into()));
         }
         Self::build(keys, skipped, true)
+    }
+
+    /// Reads the public keys of a PEM: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
+    ///
+    /// Each serves its own algorithm, and tokens with any `kid`. Of a certificate chain the first
+    /// certificate counts.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConfigError::Key`] as [`VerifyingKey::from_pem`], and if a second certificate did not issue
+    ///   the first.
+    /// - [`ConfigError::KeySet`]: more than four keys for one algorithm.
+    #[cfg(feature = "pem")]
+    pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
+        Self::new(super::pem::read(pem.as_ref())?)
     }
 
     /// Reads a JWKS document from a file.
@@ -230,6 +246,13 @@ impl KeySet {
             return Err(ConfigError::KeySet(
                 "more than three secrets without `kid`".into(),
             ));
+        }
+        for algorithm in Algorithm::ALL {
+            let open = keys.iter().filter(|key| *key.kid_rule() == Kid::Any);
+            if open.filter(|key| key.serves(algorithm, true)).count() > MOST_TRIED {
+                let problem = format!("more than four keys without `kid` for {algorithm}");
+                return Err(ConfigError::KeySet(problem.into()));
+            }
         }
         let keys: Vec<_> = keys.into_iter().map(Arc::new).collect();
         let mut named = HashMap::<Box<str>, Vec<usize>>::new();

@@ -89,46 +89,28 @@ impl VerifyingKey {
         Self::prepare(kid, declared, &Material::Secret(secret))
     }
 
-    /// A public key from PEM: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
+    /// Reads the one public key of a PEM: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
     ///
-    /// Of a certificate only its key is used; its dates and its signatures are not looked at.
+    /// Of a certificate only its key and its thumbprint are used. Its dates and its signature are not
+    /// checked. A certificate may be followed by the chain of its issuers.
+    ///
+    /// An RSA key that its certificate or PEM limits to RSASSA-PSS serves PS256, PS384 and PS512
+    /// alone, or the one that its parameters name (RFC 4055 §3.1).
     ///
     /// # Errors
     ///
     /// [`ConfigError::Key`]: a private key, an unknown kind of key, RSA under 2048 or over 8192
-    /// bits, a point that is not on its curve.
+    /// bits, a point that is not on its curve, more than one key: see
+    /// [`KeySet::from_pem`](super::KeySet::from_pem).
     #[cfg(feature = "pem")]
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        use jsonwebtoken::{DecodingKey, DecodingKeyKind};
-
-        let pem = pem.as_ref();
-        let holds = |text: &[u8]| memchr::memmem::find(pem, text).is_some();
-        if holds(b"PRIVATE KEY-----") {
-            return Err(ConfigError::Key(
-                "this is a private key; a verifier needs only the public one".into(),
-            ));
+        let mut keys = super::pem::read(pem.as_ref())?.into_iter();
+        match keys.next() {
+            Some(first) if keys.all(|other| other.is_same(&first)) => Ok(first),
+            _ => Err(ConfigError::Key(
+                "more than one public key in the PEM; `KeySet::from_pem` reads them all".into(),
+            )),
         }
-        // jsonwebtoken's readers look at the kind of key, so exactly one of them succeeds.
-        let (family, key) = DecodingKey::from_rsa_pem(pem)
-            .map(|key| (Encoded::Rsa, key))
-            .or_else(|_| DecodingKey::from_ec_pem(pem).map(|key| (Encoded::Ec, key)))
-            .or_else(|_| DecodingKey::from_ed_pem(pem).map(|key| (Encoded::Ed, key)))
-            .map_err(|_| {
-                ConfigError::Key("not a PEM of an RSA, EC or Ed25519 public key".into())
-            })?;
-        let DecodingKeyKind::SecretOrDer(bytes) = key.kind() else {
-            return Err(ConfigError::Key("unexpected form of the PEM's key".into()));
-        };
-        let material = match family {
-            Encoded::Rsa => {
-                let (n, e) = der::rsa_public_key(bytes)
-                    .ok_or_else(|| ConfigError::Key("not an RSA public key".into()))?;
-                Material::Rsa { n, e }
-            }
-            Encoded::Ec => Material::Ec(bytes),
-            Encoded::Ed => Material::Ed25519(bytes),
-        };
-        Self::prepare(Kid::Any, None, &material)
     }
 
     /// A public key from DER: `SubjectPublicKeyInfo` (RFC 5280 §4.1) or `RSAPublicKey` (RFC 8017
@@ -139,21 +121,7 @@ impl VerifyingKey {
     /// As [`from_pem`](Self::from_pem).
     #[cfg(feature = "pem")]
     pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
-        use base64::engine::general_purpose::STANDARD;
-
-        let der = der.as_ref();
-        // The readers below do not look at what follows the key.
-        if !der::looks_like_a_key(der) {
-            return Err(ConfigError::Key("not exactly one DER structure".into()));
-        }
-        let label = match der::rsa_public_key(der) {
-            Some(_) => "RSA PUBLIC KEY",
-            None => "PUBLIC KEY",
-        };
-        let body = STANDARD.encode(der);
-        Self::from_pem(format!(
-            "-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
-        ))
+        super::pem::read_der(der.as_ref())
     }
 
     /// A key from a JWK (RFC 7517 §4) in JSON.
@@ -221,14 +189,16 @@ impl VerifyingKey {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let one_algorithm = match (self.declared, other.declared) {
             (Some(one), Some(other)) => one == other,
-            _ => true,
+            (Some(one), None) => other.algorithms().any(|own| own == one),
+            (None, Some(one)) => self.algorithms().any(|own| own == one),
+            (None, None) => self.algorithms().eq(other.algorithms()),
         };
         self.kid == other.kid && one_algorithm && self.has_material_of(other)
     }
 
     /// Adds what another entry says about the same key. A stated algorithm binds the key.
     pub(crate) fn merge(&mut self, other: Self) {
-        if self.declared.is_none() {
+        if self.declared.is_none() && other.declared.is_some() {
             self.declared = other.declared;
             self.prepared = other.prepared;
         }
@@ -253,14 +223,31 @@ impl VerifyingKey {
         match self.declared {
             Some(declared) => declared == algorithm,
             None if listed => self.algorithms().any(|own| own == algorithm),
-            None => self.family.default_algorithm() == algorithm,
+            None => self.usual_algorithm() == algorithm,
         }
     }
 
     /// The algorithm that the key serves in a verifier without a list.
     pub(crate) fn default_algorithm(&self) -> Algorithm {
-        self.declared
-            .unwrap_or_else(|| self.family.default_algorithm())
+        self.declared.unwrap_or_else(|| self.usual_algorithm())
+    }
+
+    /// The family's algorithm, unless the key is limited to others.
+    fn usual_algorithm(&self) -> Algorithm {
+        let usual = self.family.default_algorithm();
+        let mut own = self.prepared.iter().map(|(algorithm, _)| *algorithm);
+        match own.next() {
+            Some(first) if first != usual && own.all(|other| other != usual) => first,
+            _ => usual,
+        }
+    }
+
+    #[cfg(feature = "pem")]
+    pub(crate) fn of_family(self, family: Family) -> Result<Self, ConfigError> {
+        if self.family != family {
+            return Err(ConfigError::Key("the key is not on its curve".into()));
+        }
+        Ok(self)
     }
 
     pub(crate) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
@@ -276,6 +263,16 @@ impl VerifyingKey {
         declared: Option<Algorithm>,
         material: &Material<'_>,
     ) -> Result<Self, ConfigError> {
+        Self::prepare_for(kid, declared, material, |_| true)
+    }
+
+    /// Prepares a key for those algorithms alone that `fits` names.
+    pub(crate) fn prepare_for(
+        kid: Kid,
+        declared: Option<Algorithm>,
+        material: &Material<'_>,
+        fits: impl Fn(Algorithm) -> bool,
+    ) -> Result<Self, ConfigError> {
         let family = check(material)?;
         let declared = declared.map(Algorithm::canonical);
         if declared.is_some_and(|algorithm| algorithm.family() != family) {
@@ -284,7 +281,7 @@ impl VerifyingKey {
         let prepared = Algorithm::ALL
             .into_iter()
             .filter(|algorithm| algorithm.canonical() == *algorithm)
-            .filter(|algorithm| algorithm.family() == family)
+            .filter(|algorithm| algorithm.family() == family && fits(*algorithm))
             .filter(|algorithm| declared.is_none_or(|declared| declared == *algorithm))
             .filter(|algorithm| match *material {
                 Material::Secret(secret) => secret.len() >= algorithm.secret_bytes(),
@@ -310,13 +307,6 @@ impl fmt::Debug for VerifyingKey {
             .field("algorithms", &self.algorithms().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
-}
-
-#[cfg(feature = "pem")]
-enum Encoded {
-    Rsa,
-    Ec,
-    Ed,
 }
 
 impl Family {

@@ -240,7 +240,7 @@ fn from_secret(secret: &Secret<String>, algorithms: &[Algorithm]) -> Result<KeyS
 
 #[cfg(feature = "pem")]
 fn from_pem(pem: &[u8]) -> Result<KeySet, ConfigError> {
-    KeySet::try_from(VerifyingKey::from_pem(pem)?)
+    KeySet::from_pem(pem)
 }
 
 #[cfg(not(feature = "pem"))]

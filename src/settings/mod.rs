@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `HOST`, `PORT` | where a server listens; port 0 lets the system choose | `127.0.0.1`, `3000` |
 //! | `JWT_SECRET_KEY` | the HMAC secret, taken as its bytes: at least 32, 48 for HS384, 64 for HS512 | |
-//! | `JWT_PUBLIC_KEY_FILE` | path of a PEM with one public key | |
+//! | `JWT_PUBLIC_KEY_FILE` | path of a PEM with public keys or a certificate | |
 //! | `JWT_JWKS_FILE` | path of a JWK Set ([RFC 7517 §5]) | |
 //! | `JWT_JWKS_URL` | where a JWK Set is published: https, or http on loopback | |
 //! | `JWT_JWKS_CACHE_SECONDS` | how long fetched keys are fresh, exactly: 1 to 86400 | 600, moved by `Cache-Control` |

@@ -94,10 +94,10 @@ impl Verifier<Claims> {
         Self::from_key(VerifyingKey::from_secret(algorithm, secret))
     }
 
-    /// Starts a verifier for one public key in PEM; see [`VerifyingKey::from_pem`].
+    /// Starts a verifier for the public keys or the certificate in a PEM; see [`KeySet::from_pem`].
     #[cfg(feature = "pem")]
     pub fn pem(pem: impl AsRef<[u8]>) -> VerifierBuilder {
-        Self::from_key(VerifyingKey::from_pem(pem))
+        VerifierBuilder::new(KeySet::from_pem(pem).map(Keys::Set))
     }
 
     /// Starts a verifier for one key.

@@ -12,6 +12,7 @@ mod algorithms;
 mod architecture;
 mod background;
 mod builders;
+mod certificates;
 mod challenges;
 mod chosen_claims;
 mod claims;

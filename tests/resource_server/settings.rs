@@ -349,3 +349,18 @@ fn d41_a_byte_order_mark_before_a_key_file_is_ignored() {
         assert_eq!(verdict(&settings, &token), "ok", "{variable}");
     }
 }
+
+#[test]
+fn d51_every_public_key_of_a_pem_file_verifies() {
+    let both = [TestKeys::new(), TestKeys::other()];
+    let file = File::new(both.map(|keys| keys.public_pem(Algorithm::Rs256)).concat());
+    let settings = read(&[
+        ("JWT_PUBLIC_KEY_FILE", file.path()),
+        ("JWT_AUDIENCE", AUDIENCE),
+    ]);
+    let settings = settings.unwrap();
+    for keys in both {
+        let token = TestIssuer::with_keys(Algorithm::Rs256, keys).token(|_| ());
+        assert_eq!(verdict(&settings, &token), "ok");
+    }
+}

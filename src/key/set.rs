@@ -8,10 +8,7 @@ use super::{
     Algorithm, KeyLookup, KeyMatch, KeyQuery, KeySource, VerifyingKey, jwk::Jwk, skipped::Skipped,
     verifying::Kid, without_byte_order_mark,
 };
-use crate::{
-    error::ConfigError,
-    event::{AuthEvent, Events},
-};
+use crate::{error::ConfigError, event::Events};
 
 /// A set of verifying keys.
 ///
@@ -198,7 +195,7 @@ impl KeySet {
     pub(crate) fn report_skipped(
         &self,
         before: Option<&Self>,
-    ) -> impl Iterator<Item = AuthEvent<'_>> {
+    ) -> impl Iterator<Item = crate::event::AuthEvent<'_>> {
         let before = before.map_or(&[][..], |before| &before.inner.skipped);
         let new = self
             .inner

@@ -300,7 +300,7 @@ async fn users(
     Query(page): Query<Page>,
 ) -> Result<Json<Value>, StatusCode> {
     let after = match page.after {
-        Some(name) => Some(Identifier::new(&name).map_err(|_| StatusCode::BAD_REQUEST)?),
+        Some(name) => Some(Identifier::existing(&name).map_err(|_| StatusCode::BAD_REQUEST)?),
         None => None,
     };
     let users = store.users(after.as_ref(), 100).await;

@@ -15,8 +15,8 @@ use crate::{
     extract::Sender,
     head::RequestHead,
     login::{
-        Accepted, Attempt, DeviceTokens, Identifier, LoginOutcome, Password, PasswordError,
-        ThrottleStore, User, UserStore,
+        Accepted, Attempt, DeviceTokens, Identifier, IdentifierError, LoginOutcome, Password,
+        PasswordError, ThrottleStore, User, UserStore,
     },
     refresh::SessionStore,
     secret::Secret,
@@ -113,7 +113,7 @@ where
         // A page of another site must not sign its visitors in as somebody else (login CSRF).
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
-        let credentials = credentials(fields, &["username", "email"])?;
+        let credentials = credentials(fields, &["username", "email"], Identifier::existing)?;
         let refusal = || Refusal::unauthorized("Invalid credentials");
         let signed_in = self
             .attempt(parts, fields, credentials)
@@ -134,7 +134,7 @@ where
             // FastAPI's clients leave it out.
             Some("password") | None => {
                 self.refuse_foreign(parts)?;
-                let credentials = credentials(fields, &["username"])?;
+                let credentials = credentials(fields, &["username"], Identifier::existing)?;
                 let refusal = || Refusal::invalid_grant("Invalid credentials");
                 let signed_in = self
                     .attempt(parts, fields, credentials)
@@ -154,7 +154,7 @@ where
     pub(super) async fn register(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
-        let (identifier, password) = credentials(fields, &["username", "email"])?;
+        let (identifier, password) = credentials(fields, &["username", "email"], Identifier::new)?;
         let policy = self.login.password_policy();
         policy.check(&password).map_err(PasswordError::from)?;
         self.strangers.take(parts)?;
@@ -338,11 +338,15 @@ fn decided(outcome: LoginOutcome) -> Result<Option<Accepted>, Refusal> {
     }
 }
 
-fn credentials(fields: &Fields, names: &[&str]) -> Result<(Identifier, Password), Refusal> {
+fn credentials(
+    fields: &Fields,
+    names: &[&str],
+    read: fn(&str) -> Result<Identifier, IdentifierError>,
+) -> Result<(Identifier, Password), Refusal> {
     let missing = || Refusal::invalid_request("A name and a password are needed");
     let name = fields.one_of(names)?.ok_or_else(missing)?;
     let password = fields.get("password").ok_or_else(missing)?;
-    let name = Identifier::new(name).map_err(|_| Refusal::invalid_request("Not a name"))?;
+    let name = read(name).map_err(|_| Refusal::invalid_request("Not a name"))?;
     let password = Password::new(password.to_owned())
         .map_err(|_| Refusal::invalid_request("The password is empty or too long"))?;
     Ok((name, password))

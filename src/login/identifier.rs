@@ -2,22 +2,53 @@
 
 use std::{fmt, sync::Arc};
 
+use precis_core::profile::PrecisFastInvocation as _;
+use precis_profiles::UsernameCaseMapped;
 use unicode_normalization::UnicodeNormalization as _;
 
 /// A name or an e-mail address as a person typed it, brought to one form: NFKC, lower case, no space
 /// around it.
+///
+/// A new name obeys the profile `UsernameCaseMapped` of RFC 8265 §3.3, so that it cannot be mistaken for
+/// another one by characters that are not seen.
+///
+/// | part | rule |
+/// |---|---|
+/// | a name | letters and digits of any script, ASCII punctuation; parts are separated by single spaces |
+/// | the local part of an address | the same, without spaces; `+`, `.` and `_` are ASCII punctuation |
+/// | each label of an address's domain | the same, without spaces |
+///
+/// Format characters (`Cf`: zero-width, bidirectional, soft hyphen) are refused everywhere, the two joiners
+/// included, which the profile allows in some scripts. Symbols such as emoji and letters newer than
+/// Unicode 6.3, the version of the profile's registry, are refused as well. A part with letters that are
+/// written from right to left obeys the Bidi Rule (RFC 5893 §2).
 ///
 /// Not printed by `Debug`: people type passwords into the wrong field.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Identifier(Arc<str>);
 
 impl Identifier {
-    /// Normalises what was typed.
+    /// Normalises a name and checks it as a new one.
     ///
     /// # Errors
     ///
-    /// [`IdentifierError`]: nothing, more than 320 bytes, or a control character. HTTP says 400.
+    /// [`IdentifierError`]: empty, more than 320 bytes, or a character that a new name may not have.
+    /// HTTP says 400.
     pub fn new(typed: &str) -> Result<Self, IdentifierError> {
+        let normalised = Self::existing(typed)?;
+        match typed.len() <= MAX_BYTES && is_username(typed.trim()) {
+            true => Ok(normalised),
+            false => Err(IdentifierError),
+        }
+    }
+
+    /// Normalises a name that may have been stored under other rules: for logins and for what a store
+    /// holds. The form is that of [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// [`IdentifierError`]: empty, more than 320 bytes, or a control character. HTTP says 400.
+    pub fn existing(typed: &str) -> Result<Self, IdentifierError> {
         // Before the work that grows with the length.
         if typed.len() > MAX_BYTES {
             return Err(IdentifierError);
@@ -45,11 +76,26 @@ impl fmt::Debug for Identifier {
     }
 }
 
-/// What was typed cannot be an identifier: empty, over 320 bytes, or with control characters.
+/// The text is no identifier: empty, over 320 bytes, or with a character that is not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an identifier: 1 to 320 bytes without control characters are needed")]
+#[error("not an identifier: 1 to 320 bytes of letters, digits and ASCII punctuation are needed")]
 #[non_exhaustive]
 pub struct IdentifierError;
+
+/// The profile for each part, so that a direction is ruled where its letters stand together: not by the
+/// domain that follows them.
+fn is_username(text: &str) -> bool {
+    let (name, domain) = match text.rsplit_once('@') {
+        Some((local, domain)) if !local.is_empty() && !local.contains(' ') => (local, domain),
+        _ => (text, ""),
+    };
+    // An empty label is two dots or none: harmless, and what old tables hold.
+    let labels = domain.split('.').filter(|label| !label.is_empty());
+    // RFC 8265 §3.1: `userpart *(1*SP userpart)`.
+    let mut parts = name.split(' ').chain(labels);
+    let joins = |c| matches!(c, '\u{200C}' | '\u{200D}');
+    parts.all(|part| !part.contains(joins) && UsernameCaseMapped::enforce(part).is_ok())
+}
 
 /// RFC 3696 erratum 1690 allows an e-mail address 254; older systems stored up to 320.
 const MAX_BYTES: usize = 320;
@@ -88,11 +134,102 @@ mod tests {
         }
     }
 
+    /// Fault 44: what is not seen makes no second name.
+    #[test]
+    fn u21_format_characters_make_no_name() {
+        for unseen in [
+            '\u{AD}',
+            '\u{600}',
+            '\u{61C}',
+            '\u{200B}',
+            '\u{200C}',
+            '\u{200D}',
+            '\u{200E}',
+            '\u{200F}',
+            '\u{202A}',
+            '\u{202E}',
+            '\u{2060}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{FEFF}',
+            '\u{E0041}',
+            // Not `Cf`, and not seen either.
+            '\u{34F}',
+            '\u{115F}',
+            '\u{FE0F}',
+            '\u{3164}',
+        ] {
+            for name in [
+                format!("ada{unseen}@example.org"),
+                format!("{unseen}ada"),
+                format!("ada@exam{unseen}ple.org"),
+                // In Persian and Malayalam the profile itself would let the joiners pass.
+                format!("نامه{unseen}ای"),
+                format!("ക്{unseen}ഷ"),
+            ] {
+                assert_eq!(Identifier::new(&name), Err(IdentifierError), "{name:?}");
+            }
+        }
+    }
+
+    /// RFC 8265 §3.5, and addresses.
+    #[test]
+    fn u21_names_obey_the_profile() {
+        for good in [
+            "juliet@example.com",
+            "fussball",
+            "fußball",
+            "π",
+            "Σ",
+            "σ",
+            "ς",
+            "user name",
+            "ADA.Lovelace+news@Example.ORG",
+            "o'hara_1815%x{y}=/!#$&*^~`|?-z@example.org",
+            "\"quoted\"@example.org",
+            "jürgen@bücher.example",
+            "用户@例子.中国",
+            "אדה@example.org",
+            "אדה.ב@דוגמה.example",
+            "ＡＤＡ@example.org",
+            "00012345",
+            "@ada",
+            "@",
+        ] {
+            let new = Identifier::new(good);
+            assert_eq!(new, Identifier::existing(good), "{good}");
+            assert!(new.is_ok(), "{good}");
+        }
+        for bad in [
+            "henry\u{2163}",
+            "\u{265A}",
+            "ada 👩",
+            "a  b",
+            "ada@exa mple.org",
+            "a\u{A0}b",
+            "ﬁancé",
+            "אa",
+            "aא@example.org",
+            "\u{301}אדה",
+            "⒈",
+        ] {
+            assert_eq!(Identifier::new(bad), Err(IdentifierError), "{bad:?}");
+            assert!(Identifier::existing(bad).is_ok(), "{bad:?}");
+        }
+    }
+
     proptest::proptest! {
         #[test]
-        fn a_normalised_identifier_stays_as_it_is(typed in "\\PC{1,40}") {
+        fn u21_a_new_name_stays_as_it_is(typed in "\\PC{1,12}|[a-zA-Zä-öΑ-Ωа-я0-9@.+ ]{1,12}") {
             if let Ok(identifier) = Identifier::new(&typed) {
                 proptest::prop_assert_eq!(Identifier::new(identifier.as_str()).unwrap(), identifier);
+            }
+        }
+
+        #[test]
+        fn a_normalised_identifier_stays_as_it_is(typed in "\\PC{1,40}") {
+            if let Ok(identifier) = Identifier::existing(&typed) {
+                proptest::prop_assert_eq!(Identifier::existing(identifier.as_str()).unwrap(), identifier);
             }
         }
     }

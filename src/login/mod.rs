@@ -18,7 +18,7 @@
 //!     client: Option<IpAddr>,
 //! ) -> Result<String, Box<dyn std::error::Error>> {
 //!     // What cannot be right is refused before anything is asked or hashed: 400.
-//!     let attempt = Attempt::new(Identifier::new(name)?, Password::new(password)?).from(client);
+//!     let attempt = Attempt::new(Identifier::existing(name)?, Password::new(password)?).from(client);
 //!     Ok(match login.attempt(&attempt).await {
 //!         LoginOutcome::Accepted(accepted) => format!("hello {}", accepted.user().subject),
 //!         LoginOutcome::Wait { retry_after } => format!("wait {} s", retry_after.as_secs()),

@@ -109,7 +109,8 @@ impl NewUser {
 /// # Security
 ///
 /// - `find` compares byte by byte with identifiers that were brought to the same form
-///   ([`Identifier::new`]) when they were stored. A collation that finds `ada` under `ÁDA` or under
+///   ([`Identifier::new`] for a new one, [`Identifier::existing`] for what was there before) when they
+///   were stored. A collation that finds `ada` under `ÁDA` or under
 ///   `ada ` gives a guesser fresh counters for each spelling.
 /// - `find` takes the same way whether there is such a user or not: what only one of the two does (a
 ///   second query, a join over many rows) can be measured from outside.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_jwt_auth::login::{Identifier, UserStore};
+use tower_jwt_auth::login::{Argon2Cost, Identifier, NewUser, Password, PasswordHasher, UserStore};
 
 use crate::support::{PASSWORD, Server, ada, form, json as post};
 
@@ -204,4 +204,42 @@ async fn a_new_password_ends_every_session_but_the_one_that_asked() {
     server.post("login", &ada()).await.is(401, "invalid_grant");
     let new = json!({ "email": "ada@example.org", "password": "another password" });
     assert_eq!(server.post("login", &new).await.status, 200);
+}
+
+/// Fault 44. Names that are stored already sign in as before.
+#[tokio::test]
+async fn u21_a_name_that_looks_like_another_cannot_be_registered() {
+    let server = Server::start().await;
+    for unseen in [
+        "\u{200B}", "\u{202E}", "\u{2066}", "\u{AD}", "\u{200D}", "\u{FEFF}",
+    ] {
+        let name = format!("ada{unseen}@example.org");
+        let twin = json!({ "email": name, "password": PASSWORD });
+        let register = server.post("register", &twin).await;
+        register.is(400, "invalid_request");
+        let login = server.post("login", &twin).await;
+        login.is(401, "invalid_grant");
+        assert_eq!(server.users.subject(&name), None);
+    }
+    let full_width = json!({ "email": "ＡＤＡ@example.org", "password": PASSWORD });
+    let register = server.post("register", &full_width).await;
+    register.is(409, "invalid_request");
+
+    let cost = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();
+    let hasher = PasswordHasher::builder().cost(cost).build().unwrap();
+    let password = Password::new(PASSWORD.to_owned()).unwrap();
+    let hash = hasher.hash(&password);
+    let old = Identifier::existing("zoë 👩\u{200D}👩").unwrap();
+    let user = NewUser::new("u-zoe", old, hash.await.unwrap());
+    assert!(server.users.create(user).await.unwrap());
+    let zoe = json!({ "username": "Zoë 👩\u{200D}👩", "password": PASSWORD });
+    assert_eq!(server.post("login", &zoe).await.status, 200);
+    for name in [
+        "eve+news@example.org",
+        "o.hara_2@example.org",
+        "jürgen@bücher.example",
+    ] {
+        let new = json!({ "email": name, "password": PASSWORD });
+        assert_eq!(server.post("register", &new).await.status, 201, "{name}");
+    }
 }

@@ -75,7 +75,7 @@ proptest! {
 
     #[test]
     fn no_identifier_and_no_password_panics(text in "(?s).{0,400}") {
-        if let Ok(identifier) = Identifier::new(&text) {
+        for identifier in [Identifier::new(&text), Identifier::existing(&text)].into_iter().flatten() {
             prop_assert!(identifier.as_str().len() <= 320);
         }
         prop_assert_eq!(Password::new(text.clone()).is_ok(), (1..=1024).contains(&text.len()));

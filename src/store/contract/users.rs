@@ -70,7 +70,7 @@ where
         ("Zoë 👩‍👩‍👧", "zoë 👩‍👩‍👧", vec!["admin", "admin"]),
     ] {
         let subject = format!("{subject}{tail}");
-        let identifier = Identifier::new(&format!("{name}{tail}")).expect("an identifier");
+        let identifier = Identifier::existing(&format!("{name}{tail}")).expect("an identifier");
         let hash = format!("$argon2id$v=19$m=8,t=1,p=1$c2FsdA${subject}");
         let user = NewUser::new(
             &subject,
@@ -105,7 +105,7 @@ where
             let found = store.find_by_subject(&other).await.expect("find");
             assert!(found.is_none(), "{other:?} is nobody");
         }
-        let accented = Identifier::new(&format!("{}\u{301}", identifier.as_str()));
+        let accented = Identifier::existing(&format!("{}\u{301}", identifier.as_str()));
         let accented = accented.expect("an identifier");
         assert!(store.find(&accented).await.expect("find").is_none());
     }
@@ -351,7 +351,7 @@ where
     let tail = new_name("");
     let mut expected = Vec::new();
     for name in ["zz", "a", "é", "a b", "aa", "a-", "_", "👩"] {
-        let identifier = Identifier::new(&format!("{tail}{name}")).expect("an identifier");
+        let identifier = Identifier::existing(&format!("{tail}{name}")).expect("an identifier");
         let user = NewUser {
             identifier,
             ..somebody()
@@ -363,7 +363,7 @@ where
     let last = &expected[5].1;
     assert!(store.set_disabled(last, true).await.expect("set_disabled"));
     let mut listed = Vec::new();
-    let mut after = Some(Identifier::new(&tail).expect("an identifier"));
+    let mut after = Some(Identifier::existing(&tail).expect("an identifier"));
     while listed.len() < expected.len() {
         let page = store.users(after.as_ref(), 3).await.expect("users");
         assert!(!page.is_empty() && page.len() <= 3);
@@ -408,7 +408,7 @@ where
 
 fn somebody() -> NewUser {
     let name = new_name("user");
-    let identifier = Identifier::new(&format!("{name}@example.org")).expect("an identifier");
+    let identifier = Identifier::existing(&format!("{name}@example.org")).expect("an identifier");
     let hash = PasswordHash::new(format!("$hash-of-{name}"));
     NewUser::new(name, identifier, hash).roles(["member"])
 }

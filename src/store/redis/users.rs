@@ -110,7 +110,7 @@ type Line = (String, String, String, u8, i64);
 fn entry((identifier, subject, roles, disabled, born): Line) -> Result<UserEntry, StoreError> {
     Ok(UserEntry {
         subject,
-        identifier: Identifier::new(&identifier).map_err(StoreError::invalid)?,
+        identifier: Identifier::existing(&identifier).map_err(StoreError::invalid)?,
         roles: roles_of(&roles)?,
         disabled: disabled != 0,
         created_at: Timestamp::from_millis(born),

@@ -64,7 +64,8 @@ where
 
     /// A line of a list, from [`USERS`].
     pub(in crate::store) fn user_entry(&self) -> Result<UserEntry, StoreError> {
-        let identifier = Identifier::new(&self.text("identifier")?).map_err(StoreError::invalid)?;
+        let identifier =
+            Identifier::existing(&self.text("identifier")?).map_err(StoreError::invalid)?;
         Ok(UserEntry {
             subject: self.text("sub")?,
             identifier,

@@ -141,7 +141,7 @@ impl<C> SocketAuth<C> {
     /// [`CloseReason::Unavailable`].
     pub fn guard(&self, caller: Principal) -> Result<SocketGuard<C>, CloseReason> {
         // Before the question, so that nothing is missed in between.
-        let changes = self.config.revoked.as_ref().map(RevocationSet::changes);
+        let changes = self.config.changes(&caller);
         if let Some(reason) = self.config.end_of(&caller) {
             return Err(reason);
         }
@@ -274,6 +274,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
         if !continues(&self.caller, &renewed) {
             return Err(self.close(CloseReason::Unauthenticated));
         }
+        // Before the question, so that nothing is missed in between.
+        let changes = config.changes(&renewed);
         if let Some(reason) = config.end_of(&renewed) {
             return Err(self.close(reason));
         }
@@ -283,6 +285,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
         }
         config.confirm(&renewed);
         self.caller = renewed;
+        self.changes = changes;
         Ok(())
     }
 
@@ -300,6 +303,11 @@ impl<C> Config<C> {
         if let Some(confirmations) = &self.confirmations {
             confirmations.saw(caller);
         }
+    }
+
+    fn changes(&self, caller: &Principal) -> Option<Changes> {
+        let revoked = self.revoked.as_ref();
+        revoked.map(|revoked| revoked.changes_for(caller))
     }
 
     fn end_of(&self, caller: &Principal) -> Option<CloseReason> {

@@ -89,6 +89,9 @@ struct Shard {
 /// Of numbers as small as those of an entry, so that both fit into 24 bytes.
 type Fingerprint = [u32; 3];
 
+/// What an entry is found under.
+pub(super) type Name = (Kind, Fingerprint);
+
 #[derive(Clone, Copy)]
 struct Entry {
     /// Seconds since 1970, rounded up.
@@ -99,7 +102,7 @@ struct Entry {
     epoch: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Session,
     Token,
@@ -120,10 +123,12 @@ impl Entries {
         }
     }
 
-    pub(super) fn insert(&self, revocation: &Revocation, now: Moment) {
+    /// Adds an entry and returns its name; `None` for an entry that concerns every caller.
+    pub(super) fn insert(&self, revocation: &Revocation, now: Moment) -> Option<Name> {
         let (kind, name, epoch) = match revocation.target() {
             Target::IssuedBefore(time) => {
-                return self.issued_before.raise(*time, revocation.until(), now);
+                self.issued_before.raise(*time, revocation.until(), now);
+                return None;
             }
             Target::Session(id) => (Kind::Session, id, 0),
             Target::Token(id) => (Kind::Token, id, 0),
@@ -136,6 +141,11 @@ impl Entries {
         };
         let fingerprint = self.fingerprint(name);
         self.table(kind).insert(fingerprint, entry, now);
+        Some((kind, fingerprint))
+    }
+
+    pub(super) fn name(&self, kind: Kind, name: &str) -> Name {
+        (kind, self.fingerprint(name))
     }
 
     /// The epoch of what is revoked under this name; 0 where there is no epoch to it.

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    changes::Changes,
+    changes::{Changes, Listeners, Names},
     check::{Check, RevocationCheck, RevocationStatus},
     entries::{Entries, Kind, Moment, Now},
     entry::{LIFETIME, MAX_TOKEN_LIFETIME, Revocation, Target},
@@ -61,6 +61,7 @@ pub(super) struct Shared {
     /// below.
     synced: AtomicU64,
     news: watch::Sender<()>,
+    listeners: Arc<Listeners>,
     events: OnceLock<Events>,
 }
 
@@ -92,6 +93,7 @@ impl RevocationSet {
                 clock,
                 synced: AtomicU64::new(synced),
                 news: watch::Sender::new(()),
+                listeners: Arc::default(),
                 events: OnceLock::new(),
             }),
             follower: None,
@@ -100,8 +102,8 @@ impl RevocationSet {
         }
     }
 
-    /// Speaks about the tokens of this issuer alone; those of others pass. A token that names no
-    /// issuer (`iss`) might be its own and counts as such.
+    /// Speaks about the tokens of this issuer alone. Those of others pass, also while this set is not
+    /// loaded or out of date. A token that names no issuer (`iss`) might be its own and counts as such.
     ///
     /// Names of sessions, tokens and subjects are unique within their issuer only, so a layer that
     /// accepts several issuers needs this.
@@ -139,12 +141,13 @@ impl RevocationSet {
     /// Adds what is revoked. Saying it twice does no harm; the longer time and the higher epoch
     /// count.
     pub fn insert(&self, revocation: &Revocation) {
-        self.shared.entries.insert(revocation, self.shared.moment());
-        // Pairs with the one in `changes`: either the listener sees the entry, or it is seen here.
+        let name = self.shared.entries.insert(revocation, self.shared.moment());
+        // Pairs with those in `changes` and `changes_for`: either the listener sees the entry, or it is seen here.
         fence(Ordering::SeqCst);
         if self.shared.news.receiver_count() > 0 {
             self.shared.news.send_replace(());
         }
+        self.shared.listeners.notify(name);
     }
 
     /// Adds what was revoked just now.
@@ -153,13 +156,50 @@ impl RevocationSet {
         self.insert(&Revocation::of(target, until));
     }
 
-    /// Tells from now on that something was added: for sockets and streams, which must end when
-    /// their caller is revoked. Ask the set about the caller after this, not before.
+    /// Returns notifications of every new entry from now on.
+    ///
+    /// Each entry wakes each listener: for a socket or a stream of one caller take
+    /// [`changes_for`](Self::changes_for).
     #[must_use]
     pub fn changes(&self) -> Changes {
-        let changes = Changes::new(self.shared.news.subscribe());
+        let changes = Changes::any(self.shared.news.subscribe());
         fence(Ordering::SeqCst);
         changes
+    }
+
+    /// Returns notifications of the entries that may concern this caller, from now on: those under its
+    /// session, its token and its subject, and those that concern every caller. For sockets and streams,
+    /// which must end when their caller is revoked.
+    ///
+    /// Ask the set about the caller after this call, not before. An entry under another name wakes no
+    /// listener of this kind.
+    #[must_use]
+    pub fn changes_for(&self, caller: &Principal) -> Changes {
+        if !self.judges(caller) {
+            return Changes::never();
+        }
+        let names = [
+            (Kind::Session, caller.session_id()),
+            (Kind::Token, caller.token_id()),
+            (Kind::Subject, caller.subject()),
+        ];
+        let name = |(kind, name): (_, Option<&str>)| Some(self.shared.entries.name(kind, name?));
+        let mut names: Names = names.into_iter().filter_map(name).collect();
+        if names.is_empty() {
+            // Under a name that no entry has: it hears of what concerns every caller.
+            names.push(self.shared.entries.name(Kind::Token, ""));
+        }
+        let changes = Changes::named(&self.shared.listeners, names);
+        fence(Ordering::SeqCst);
+        changes
+    }
+
+    /// Returns `true` unless the caller is another issuer's than the one that the set is limited to.
+    fn judges(&self, caller: &Principal) -> bool {
+        match (self.issuer.as_deref(), caller.issuer()) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => true,
+        }
     }
 
     /// Whether the caller's token is among what is revoked, whatever the set's age.
@@ -167,9 +207,7 @@ impl RevocationSet {
     pub fn contains(&self, caller: &Principal) -> bool {
         let (entries, now) = (&self.shared.entries, &*self.shared);
         let names = |kind, name: Option<&str>| name.and_then(|name| entries.find(kind, name, now));
-        if let (Some(ours), Some(theirs)) = (self.issuer.as_deref(), caller.issuer())
-            && ours != theirs
-        {
+        if !self.judges(caller) {
             return false;
         }
         names(Kind::Session, caller.session_id()).is_some()
@@ -279,7 +317,11 @@ impl RevocationCheck for RevocationSet {
     type Future = std::future::Ready<RevocationStatus>;
 
     fn check(&self, caller: &Principal) -> Check<Self::Future> {
-        Check::Ready(self.status(self.contains(caller)))
+        // Neither its entries nor its age say anything about another issuer's tokens.
+        Check::Ready(match self.judges(caller) {
+            true => self.status(self.contains(caller)),
+            false => RevocationStatus::Valid,
+        })
     }
 
     fn is_ready(&self) -> bool {

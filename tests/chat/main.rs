@@ -14,3 +14,4 @@ mod services;
 mod sockets;
 mod streams;
 mod support;
+mod waking;

@@ -190,6 +190,7 @@ const SHORT: &[&str] = &[
     "key/remote/builder.rs",
     "login/change.rs",
     "login/password/pool.rs",
+    "login/reset.rs",
     "session/guests/link.rs",
     "session/guests/pending.rs",
     "session/mod.rs",

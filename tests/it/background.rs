@@ -12,6 +12,7 @@ use http::StatusCode;
 use tokio::sync::mpsc;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal,
+    chat::SocketAuth,
     clock::Timestamp,
     error::StoreError,
     event::{AuthEvent, EventSink, sink_fn},
@@ -109,4 +110,51 @@ async fn answer(layer: JwtAuthLayer, token: Option<&str>) -> StatusCode {
         None => http::Request::new(String::new()),
     };
     send(layer, request).await.status
+}
+
+/// Never loads.
+struct Silent;
+
+impl Feed for Silent {
+    async fn load(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
+        Err(StoreError::unavailable("unplugged"))
+    }
+
+    async fn next(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
+        Err(StoreError::unavailable("unplugged"))
+    }
+}
+
+#[tokio::test]
+async fn q18_a_set_of_one_issuer_judges_neither_the_tokens_of_another_nor_their_freshness() {
+    let fixture = Fixture::new();
+    let token = fixture.token();
+    let unloaded = || RevocationSet::follow(Silent).unwrap();
+    for (set, status) in [
+        (
+            unloaded().of_issuer("https://other.example"),
+            StatusCode::OK,
+        ),
+        (
+            unloaded()
+                .of_issuer("https://other.example")
+                .require_fresh(),
+            StatusCode::OK,
+        ),
+        (
+            unloaded().of_issuer("https://as.example"),
+            StatusCode::SERVICE_UNAVAILABLE,
+        ),
+        (unloaded(), StatusCode::SERVICE_UNAVAILABLE),
+    ] {
+        let layer = fixture.layer().revocation(set);
+        assert_eq!(send(layer, bearer(&token)).await.status, status);
+    }
+    // A socket asks the same set.
+    let set = unloaded().of_issuer("https://other.example");
+    let sockets = SocketAuth::new(fixture.builder().build().unwrap()).revocation(set);
+    let caller = Principal::builder().issuer("https://as.example").build();
+    assert!(sockets.guard(caller).is_ok());
+    // A token that names no issuer may be its own.
+    assert!(sockets.guard(Principal::builder().build()).is_err());
 }

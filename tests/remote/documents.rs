@@ -1,7 +1,8 @@
-//! What a published document may hold: D17 to D22, D36, D41, D42.
+//! What a published document may hold: D17 to D22, D36, D39, D41, D42.
 
 use std::sync::{Arc, Mutex};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     Verifier,
@@ -11,7 +12,9 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{ALGORITHM, Scripted, Setup, kind, seconds, settle, token_of, verifier};
+use crate::support::{
+    ALGORITHM, Scripted, Setup, issuer_of, kind, seconds, settle, token_of, verifier,
+};
 
 /// The other set's key as a JWK, edited.
 fn odd(edit: impl FnOnce(&mut Value)) -> Value {
@@ -325,4 +328,33 @@ async fn d42_an_entry_that_is_left_out_is_reported_once() {
     let set = keys.key_set().unwrap();
     let listed: Vec<_> = set.skipped().map(|(kid, _)| kid.unwrap()).collect();
     assert_eq!((set.len(), listed), (2, vec!["one", "two"]));
+}
+
+#[tokio::test]
+async fn d39_a_certificate_that_is_published_later_is_fetched_for() {
+    let clock = TestClock::new();
+    let certified = |keys: TestKeys, x5t: &str| {
+        let mut jwk: Value = serde_json::from_str(&keys.jwk(ALGORITHM)).unwrap();
+        jwk["x5t"] = json!(x5t);
+        jwk
+    };
+    let old = certified(TestKeys::new(), "old");
+    let client = Scripted::new(json!({ "keys": [old] }).to_string());
+    let keys = client.keys(&clock).await;
+    let verifier = verifier(&keys, &clock);
+    let named = |x5t: &str| {
+        let header = json!({"alg": ALGORITHM.as_str(), "x5t": x5t}).to_string();
+        let claims = token_of(TestKeys::new(), &clock);
+        let claims = claims.split('.').nth(1).unwrap();
+        let claims = URL_SAFE_NO_PAD.decode(claims).unwrap();
+        issuer_of(TestKeys::other(), &clock).raw(&header, &claims)
+    };
+    let refused = verifier.verify(named("new")).await.unwrap_err();
+    assert_eq!(refused.kind(), AuthErrorKind::UnknownKey);
+    assert_eq!(client.calls(), 2);
+    // Another thumbprint is another question.
+    let new = certified(TestKeys::other(), "newer");
+    client.serve(json!({ "keys": [new] }).to_string());
+    assert!(verifier.verify(named("newer")).await.is_ok());
+    assert_eq!(client.calls(), 3);
 }

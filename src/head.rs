@@ -1,6 +1,6 @@
 //! The part of a request that a decision may look at.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version, header::CONTENT_TYPE};
 
@@ -57,6 +57,35 @@ impl<'a> RequestHead<'a> {
         self.version
     }
 
+    /// Returns the segments of the target's path with their percent-encoding undone (RFC 3986 §2.1,
+    /// §3.3), as routers hand them to a handler; `None` if one of them is not UTF-8 or holds a broken
+    /// escape.
+    ///
+    /// Compare these, and not the path itself, with a subject or a resource: `/users/b%6Fb` and
+    /// `/users/bob` are the same. An encoded slash is part of its segment.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::Request;
+    /// use tower_jwt_auth::head::RequestHead;
+    ///
+    /// let request = Request::get("/users/b%6Fb/a%2Fb").body(())?;
+    /// let segments = RequestHead::of(&request).path_segments().unwrap_or_default();
+    /// assert_eq!(segments, ["users", "bob", "a/b"]);
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    #[must_use]
+    pub fn path_segments(&self) -> Option<Vec<Cow<'a, str>>> {
+        let path = self.uri.path();
+        let segments = path.strip_prefix('/').unwrap_or(path).split('/');
+        let decoded = segments.map(|segment| match percent_decoded(segment)? {
+            Cow::Borrowed(_) => Some(Cow::Borrowed(segment)),
+            Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+        });
+        decoded.collect()
+    }
+
     /// The request's header fields.
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
@@ -84,4 +113,33 @@ impl fmt::Debug for RequestHead<'_> {
             .field("method", self.method)
             .finish_non_exhaustive()
     }
+}
+
+/// Undoes percent-encoding (RFC 3986 §2.1); `None` where an escape is broken.
+pub(crate) fn percent_decoded(text: &str) -> Option<Cow<'_, [u8]>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text.as_bytes()));
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                decoded.push((digit(*high)? << 4) | digit(*low)?);
+                after
+            }
+            (b'%', _) => return None,
+            (byte, after) => {
+                decoded.push(*byte);
+                after
+            }
+        };
+    }
+    Some(Cow::Owned(decoded))
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte)
+        .to_digit(16)
+        .and_then(|digit| u8::try_from(digit).ok())
 }

@@ -1,6 +1,6 @@
 //! A token in the query of the target.
 
-use std::{borrow::Cow, mem};
+use std::mem;
 
 use http::{
     HeaderMap, Uri,
@@ -10,7 +10,7 @@ use http::{
 use crate::{
     error::{AuthError, AuthErrorKind},
     extract::{Credential, Place, TokenExtractor},
-    head::RequestHead,
+    head::{RequestHead, percent_decoded},
 };
 
 /// Reads the token from a parameter of the query, `?access_token=…`: a last resort.
@@ -45,7 +45,7 @@ impl Query {
     /// The name is decoded too: what the service behind would read must not be overlooked here.
     fn value_of<'a>(&self, parameter: &'a str) -> Option<&'a str> {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        (decode(name)?.as_ref() == self.name.as_bytes()).then_some(value)
+        (percent_decoded(name)?.as_ref() == self.name.as_bytes()).then_some(value)
     }
 }
 
@@ -59,7 +59,7 @@ impl TokenExtractor for Query {
             (_, Some(_)) => Err(AuthErrorKind::MultipleCredentials.into()),
             (Some(""), None) => Err(AuthErrorKind::MalformedCredential.into()),
             (Some(value), None) => {
-                let token = decode(value).ok_or(AuthErrorKind::MalformedCredential)?;
+                let token = percent_decoded(value).ok_or(AuthErrorKind::MalformedCredential)?;
                 Ok(Some(Credential::new(token, Place::Query)))
             }
         }
@@ -84,33 +84,4 @@ impl TokenExtractor for Query {
         parts.path_and_query = Some(target);
         *uri = Uri::from_parts(parts).unwrap_or_default();
     }
-}
-
-/// Undoes percent-encoding (RFC 3986 §2.1); `None` where an escape is broken.
-fn decode(text: &str) -> Option<Cow<'_, [u8]>> {
-    if !text.contains('%') {
-        return Some(Cow::Borrowed(text.as_bytes()));
-    }
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = match (first, after) {
-            (b'%', [high, low, after @ ..]) => {
-                decoded.push((digit(*high)? << 4) | digit(*low)?);
-                after
-            }
-            (b'%', _) => return None,
-            (byte, after) => {
-                decoded.push(*byte);
-                after
-            }
-        };
-    }
-    Some(Cow::Owned(decoded))
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
 }

@@ -4,11 +4,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, LOCATION},
+    header::{CACHE_CONTROL, HOST, LOCATION},
 };
 use tower_layer::Layer;
 
-use super::RequireHttpsService;
+use super::{RequireHttpsService, credentials::Credentials};
 use crate::{body::ResponseBody, head::RequestHead, rate_limit::ClientIp};
 
 /// A layer that lets nothing through that a client sent in the clear.
@@ -24,6 +24,7 @@ pub struct RequireHttpsLayer {
 pub(super) struct Config {
     is_https: Arc<dyn Fn(RequestHead<'_>) -> bool + Send + Sync>,
     pub(super) hsts: Option<HeaderValue>,
+    credentials: Credentials,
 }
 
 impl RequireHttpsLayer {
@@ -42,6 +43,7 @@ impl RequireHttpsLayer {
             config: Arc::new(Config {
                 is_https: Arc::new(is_https),
                 hsts: strict(YEAR, false),
+                credentials: Credentials::default(),
             }),
         }
     }
@@ -55,6 +57,20 @@ impl RequireHttpsLayer {
     /// Tells browsers nothing: where the proxy does.
     pub fn no_hsts(self) -> Self {
         self.with(|config| config.hsts = None)
+    }
+
+    /// Names another header that carries a credential: a request with it is not redirected. May be
+    /// called repeatedly.
+    ///
+    /// The usual names need no naming: see the [module](super).
+    pub fn credential_header(self, name: HeaderName) -> Self {
+        self.with(|config| config.credentials.add_header(name))
+    }
+
+    /// Names another parameter of the query that carries a credential, as
+    /// [`extract::Query`](crate::extract::Query) reads it. May be called repeatedly.
+    pub fn credential_parameter(self, name: &str) -> Self {
+        self.with(|config| config.credentials.add_parameter(name))
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
@@ -78,8 +94,7 @@ impl Config {
             const { HeaderValue::from_static("no-store") },
         );
         let safe = *head.method() == Method::GET || *head.method() == Method::HEAD;
-        let carries = |name: HeaderName| head.headers().contains_key(name);
-        let target = target(head).filter(|_| safe && !carries(AUTHORIZATION) && !carries(COOKIE));
+        let target = target(head).filter(|_| safe && !self.credentials.are_in(head));
         *response.status_mut() = match target {
             Some(target) => {
                 response.headers_mut().insert(LOCATION, target);

@@ -10,6 +10,11 @@
 //! | `GET` or `HEAD` that carries no credential | 308 to the same address under https |
 //! | anything else | 403: a redirect would have it sent in the clear again next time |
 //!
+//! Credentials are `Authorization`, `Proxy-Authorization`, `Cookie`, `Sec-WebSocket-Protocol`, every
+//! header or parameter of the query whose name says so (`X-API-Key`, `access_token`,
+//! `Cf-Access-Jwt-Assertion`, …), and every value in the form of a JWT. Further ones can be
+//! [named](RequireHttpsLayer::credential_header).
+//!
 //! # Examples
 //!
 //! ```
@@ -39,6 +44,7 @@
 //! # }
 //! ```
 
+mod credentials;
 mod future;
 mod layer;
 mod service;

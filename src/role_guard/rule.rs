@@ -28,15 +28,17 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use tower_jwt_auth::role_guard::Rule;
+/// use tower_jwt_auth::{principal::PrincipalKind, role_guard::Rule};
 ///
-/// // Editors who are not suspended, or whoever the path belongs to.
-/// let rule = Rule::any_of(["editor"])
-///     .and(!Rule::any_of(["suspended"]))
-///     .or(Rule::check(|caller, head| {
-///         let owner = head.uri().path().strip_prefix("/users/");
-///         owner.is_some() && caller.subject() == owner
-///     }));
+/// // Editors who are not suspended, or the user whom the path belongs to.
+/// let own = Rule::kind(PrincipalKind::User).and(Rule::check(|caller, head| {
+///     let segments = head.path_segments().unwrap_or_default();
+///     match segments.as_slice() {
+///         [users, owner, ..] => users == "users" && caller.subject() == Some(owner),
+///         _ => false,
+///     }
+/// }));
+/// let rule = Rule::any_of(["editor"]).and(!Rule::any_of(["suspended"])).or(own);
 /// # let _ = rule;
 /// ```
 #[derive(Clone, Debug)]
@@ -216,6 +218,9 @@ impl Rule {
     }
 
     /// A caller and a request for which `predicate` answers `true`: an own-resource check, say.
+    ///
+    /// An own-resource check compares decoded [path segments](RequestHead::path_segments), as routers
+    /// do; [`Rule`] has an example.
     ///
     /// The predicate sees the credential's own roles: a [`RoleHierarchy`] is not applied to what
     /// [`Principal::has_role`] answers. Where the guard refuses, it may be asked a second time for

@@ -152,6 +152,14 @@ impl Refusal {
         Self::new(status, "slow_down", "Too many attempts").after(wait)
     }
 
+    /// A mistake in how the server is put together.
+    pub(super) fn misconfigured(kind: AuthErrorKind) -> Self {
+        Self {
+            denied: Some(kind),
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "")
+        }
+    }
+
     pub(super) fn unavailable(wait: Duration) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(status, "temporarily_unavailable", "Try again later").after(wait)

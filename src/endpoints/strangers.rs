@@ -6,6 +6,7 @@ use http::request::Parts;
 
 use super::answer::Refusal;
 use crate::{
+    error::AuthErrorKind,
     head::RequestHead,
     rate_limit::{ClientIp, RateLimitLayer},
 };
@@ -33,9 +34,12 @@ impl Strangers {
                 None => return Ok(()),
             },
         };
-        limit.take(head).map_err(|error| {
-            let wait = error.retry_after().unwrap_or(1);
-            Refusal::slow_down(Duration::from_secs(wait.into()))
+        limit.take(head).map_err(|error| match error.kind() {
+            AuthErrorKind::TooManyRequests => {
+                let wait = error.retry_after().unwrap_or(1);
+                Refusal::slow_down(Duration::from_secs(wait.into()))
+            }
+            kind => Refusal::misconfigured(kind),
         })
     }
 }

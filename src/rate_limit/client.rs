@@ -10,7 +10,10 @@ use std::{
 use http::{Extensions, HeaderName};
 use ipnet::IpNet;
 
-use crate::{error::ConfigError, head::RequestHead};
+use crate::{
+    error::{AuthError, AuthErrorKind, ConfigError},
+    head::RequestHead,
+};
 
 /// Says which client a request comes from: the peer of its connection, or whom trusted proxies name.
 ///
@@ -64,20 +67,22 @@ impl ClientIp {
     }
 
     /// Whom these proxies name in `X-Forwarded-For`. Each is an address or a network
-    /// (`10.0.0.0/8`); all of those that a request passes must be named.
+    /// (`10.0.0.0/8`); all of those that a request passes must be named. An IPv4-mapped IPv6 network
+    /// (`::ffff:10.0.0.0/104`, RFC 4291 §2.5.5.2) is the IPv4 network that it holds.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: not an address or a network.
+    /// [`ConfigError::Invalid`]: not an address or a network, or an IPv4-mapped address with a prefix
+    /// shorter than 96 bits.
     pub fn behind<'p>(proxies: impl IntoIterator<Item = &'p str>) -> Result<Self, ConfigError> {
         let network = |text: &str| {
             let network = text
                 .parse()
-                .or_else(|_| text.parse::<IpAddr>().map(|one| one.to_canonical().into()));
-            network.map_err(|_| {
-                let problem = format!("`{text}` is neither an address nor a network");
-                ConfigError::invalid("a trusted proxy", problem)
-            })
+                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            let network = network
+                .map_err(|_| format!("`{text}` is neither an address nor a network"))
+                .and_then(canonical);
+            network.map_err(|problem| ConfigError::invalid("a trusted proxy", problem))
         };
         let proxies = proxies.into_iter().map(network);
         Ok(Self {
@@ -110,7 +115,13 @@ impl ClientIp {
     /// The client's address; `None` where it cannot be known.
     #[must_use]
     pub fn of(&self, head: RequestHead<'_>) -> Option<IpAddr> {
-        let peer = (self.peer)(head.extensions())?.ip().to_canonical();
+        let peer = (self.peer)(head.extensions())?;
+        self.of_peer(peer, head)
+    }
+
+    /// The client's address, for a connection from this peer.
+    fn of_peer(&self, peer: SocketAddr, head: RequestHead<'_>) -> Option<IpAddr> {
+        let peer = peer.ip().to_canonical();
         if !self.trusts(peer) {
             return Some(peer);
         }
@@ -160,6 +171,22 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(address.ok()?.to_canonical())
 }
 
+/// The network by which connections are compared: peers are, in their canonical form.
+fn canonical(network: IpNet) -> Result<IpNet, String> {
+    const MAPPED: u8 = 96;
+
+    let IpNet::V6(v6) = network else {
+        return Ok(network);
+    };
+    let Some(v4) = v6.addr().to_ipv4_mapped() else {
+        return Ok(network);
+    };
+    let prefix = v6.prefix_len().checked_sub(MAPPED);
+    prefix
+        .and_then(|prefix| IpNet::new(v4.into(), prefix).ok())
+        .ok_or_else(|| format!("`{network}` is wider than all IPv4-mapped addresses: write IPv4"))
+}
+
 /// The network that counts as one client: the address for IPv4, the /64 for IPv6, of which every
 /// household has a whole one.
 #[must_use]
@@ -171,7 +198,17 @@ pub fn network_of(address: IpAddr) -> IpAddr {
 }
 
 impl super::RateKey for ClientIp {
-    fn key(&self, head: RequestHead<'_>) -> Option<Cow<'_, str>> {
-        Some(network_of(self.of(head)?).to_string().into())
+    /// # Errors
+    ///
+    /// [`AuthErrorKind::Misconfigured`]: the peer's address is not in the request's extensions. One
+    /// budget for all clients would let any of them lock out the others.
+    fn key(&self, head: RequestHead<'_>) -> Result<Option<Cow<'_, str>>, AuthError> {
+        let peer = (self.peer)(head.extensions()).ok_or_else(|| {
+            let problem = "the rate limit finds no `PeerAddr` in the request's extensions: \
+                put one there, or name another place with `ClientIp::peer_from`";
+            AuthError::caused_by(AuthErrorKind::Misconfigured, problem)
+        })?;
+        let client = self.of_peer(peer, head);
+        Ok(client.map(|client| network_of(client).to_string().into()))
     }
 }

@@ -64,7 +64,7 @@ where
 
 impl Config {
     pub(super) fn decide(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
-        let key = self.key.key(head);
+        let key = self.key.key(head)?;
         #[cfg(feature = "tracing")]
         if key.is_none() {
             self.note_unknown_client();

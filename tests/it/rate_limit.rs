@@ -149,7 +149,15 @@ fn only_named_proxies_are_believed() {
     let value = HeaderValue::from_static("203.0.113.9");
     request.headers_mut().insert("x-forwarded-for", value);
     assert_eq!(clients.of(RequestHead::of(&request)), None);
-    for bad in ["", "10.0.0.0/33", "proxy.example", "10.0.0"] {
+    for bad in [
+        "",
+        "10.0.0.0/33",
+        "proxy.example",
+        "10.0.0",
+        "::ffff:10.0.0.0/95",
+        "::ffff:10.0.0.0/8",
+        "::ffff:10.0.0.0/129",
+    ] {
         let error = ClientIp::behind([bad]).unwrap_err();
         assert!(error.to_string().contains("proxy"), "{error}");
     }
@@ -157,7 +165,7 @@ fn only_named_proxies_are_believed() {
 
 #[tokio::test]
 async fn requests_that_cannot_be_told_apart_share_one_budget() {
-    let layer = RateLimitLayer::per_minute(number(1), ClientIp::peer());
+    let layer = RateLimitLayer::per_minute(number(1), |_: RequestHead<'_>| None);
     send(layer.clone(), Request::new(String::new()))
         .await
         .passes("the first");
@@ -280,7 +288,8 @@ async fn q21_each_limit_warns_once_of_requests_that_it_cannot_tell_apart() {
     };
     for burst in [7, 8] {
         let limit = || {
-            let limit = RateLimitLayer::per_hour(number(9), ClientIp::peer());
+            let nobody = |_: RequestHead<'_>| None;
+            let limit = RateLimitLayer::per_hour(number(9), nobody);
             limit.burst(number(burst))
         };
         let mut layer = limit();
@@ -303,4 +312,67 @@ async fn q21_each_limit_warns_once_of_requests_that_it_cannot_tell_apart() {
     let warnings = warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].contains("burst=7") && warnings[1].contains("burst=8"));
+}
+
+#[test]
+fn a_trusted_network_may_be_written_as_ipv6_sees_it() {
+    for (network, peer, trusted) in [
+        ("::ffff:10.0.0.0/104", "10.9.9.9:1", true),
+        ("::ffff:10.0.0.0/104", "[::ffff:10.9.9.9]:1", true),
+        ("::ffff:a00:0/104", "10.9.9.9:1", true),
+        ("::ffff:10.0.0.0/104", "11.0.0.1:1", false),
+        ("::ffff:10.0.0.1/128", "10.0.0.1:1", true),
+        ("::ffff:10.0.0.1/128", "10.0.0.2:1", false),
+        ("::ffff:0:0/96", "192.0.2.1:1", true),
+        // No IPv4 address is among these.
+        ("::/0", "10.0.0.1:1", false),
+        ("::/0", "[2001:db8::1]:1", true),
+    ] {
+        let clients = ClientIp::behind([network]).unwrap();
+        let mut request = from(peer);
+        let value = HeaderValue::from_static("203.0.113.9");
+        request.headers_mut().insert("x-forwarded-for", value);
+        let named: std::net::IpAddr = "203.0.113.9".parse().unwrap();
+        let client = clients.of(RequestHead::of(&request)).unwrap();
+        assert_eq!(client == named, trusted, "{network}, {peer}");
+    }
+}
+
+#[tokio::test]
+async fn a_limit_that_cannot_tell_clients_apart_is_a_server_error() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&told);
+    let sink = sink_fn(move |event| {
+        assert_eq!(event.name(), "request.denied");
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    let layers = [
+        RateLimitLayer::per_minute(number(9), ClientIp::peer()),
+        RateLimitLayer::per_minute(number(9), ClientIp::behind(["10.0.0.0/8"]).unwrap()),
+        RateLimitLayer::per_minute(number(9), by_subject()),
+    ];
+    for layer in layers {
+        let answer = send(layer.events(sink.clone()), Request::new(String::new())).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.kind(), Some(AuthErrorKind::Misconfigured));
+        let cause = std::error::Error::source(answer.error.as_ref().unwrap()).unwrap();
+        assert!(cause.to_string().contains("rate limit"), "{cause}");
+        assert!(!answer.ran());
+    }
+    assert_eq!(told.load(Ordering::SeqCst), 3);
+    // A client that a proxy could not name is no mistake of the server's.
+    let behind = ClientIp::behind(["10.0.0.0/8"]).unwrap();
+    let mut request = from("10.0.0.1:1");
+    let value = HeaderValue::from_static("unknown");
+    request.headers_mut().insert("x-forwarded-for", value);
+    let layer = RateLimitLayer::per_minute(number(1), behind);
+    send(layer, request).await.passes("unknown");
+    // Nor is an anonymous caller.
+    let fixture = Fixture::new();
+    let layers = ServiceBuilder::new()
+        .layer(fixture.layer().optional())
+        .layer(RateLimitLayer::per_minute(number(1), by_subject()));
+    send(layers, Request::new(String::new()))
+        .await
+        .passes("nobody");
 }

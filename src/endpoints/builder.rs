@@ -174,15 +174,16 @@ where
         let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
         let issuer = self.sessions.issuer();
         let proofs = CsrfProofs::new(&self.secret);
-        let extractor = cookies.as_ref().map(|cookies| {
-            let cookie = Cookie::new(cookies.access()).public_origin(cookies.origin());
-            let trusting =
-                |cookie: Cookie, names: &CookieNames| cookie.trusted_origin(names.origin());
-            trusted
-                .iter()
-                .fold(cookie, trusting)
-                .csrf_proofs(proofs.clone())
-        });
+        let extractor = match &cookies {
+            Some(cookies) => {
+                let cookie = Cookie::new(cookies.access())?.public_origin(cookies.origin())?;
+                let trusting =
+                    |cookie: Cookie, names: &CookieNames| cookie.trusted_origin(names.origin());
+                let cookie = trusted.iter().try_fold(cookie, trusting)?;
+                Some(cookie.csrf_proofs(proofs.clone()))
+            }
+            None => None,
+        };
         Ok(AuthEndpoints::from(Inner {
             verifier: issuer.verifier().no_cache().build()?,
             expired: issuer

@@ -3,11 +3,11 @@
 use http::{HeaderMap, HeaderValue, Method, Uri, header::COOKIE};
 
 use crate::{
-    error::{AuthError, AuthErrorKind},
+    error::{AuthError, AuthErrorKind, ConfigError},
     extract::{
         CSRF_HEADER, Credential, CsrfProofs, Place, Proof, TokenExtractor, is_token_byte,
         is_websocket, single,
-        site::{Sender, Site},
+        site::{Sender, Site, origin_of},
         trim,
     },
     head::RequestHead,
@@ -20,8 +20,7 @@ use crate::{
 /// Never serve such a cookie over plain http (RFC 6750 §5.3).
 ///
 /// The name is compared byte for byte. Two cookies of the name are refused, over several `Cookie`
-/// lines too: one of them is planted, and nobody can tell which. An empty one counts as absent. A
-/// name that is no token (RFC 6265 §4.1.1) matches nothing.
+/// lines too: one of them is planted, and nobody can tell which. An empty one counts as absent.
 ///
 /// # Cross-site requests
 ///
@@ -48,10 +47,11 @@ use crate::{
 /// ```
 /// use tower_jwt_auth::extract::Cookie;
 ///
-/// let cookie = Cookie::new("__Host-at")
-///     .public_origin("https://api.example")
-///     .trusted_origin("https://app.example");
+/// let cookie = Cookie::new("__Host-at")?
+///     .public_origin("https://api.example")?
+///     .trusted_origin("https://app.example")?;
 /// # let _ = cookie;
+/// # Ok::<(), tower_jwt_auth::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "an extractor does nothing until a layer is given it"]
@@ -59,39 +59,56 @@ pub struct Cookie {
     name: Box<str>,
     site: Option<Site>,
     proofs: Option<CsrfProofs>,
-    clear: Option<HeaderValue>,
+    clear: HeaderValue,
 }
 
 impl Cookie {
     /// The cookie of this name.
-    pub fn new(name: &str) -> Self {
-        Self {
-            clear: clear(name, true),
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: the name is not a token (RFC 6265 §4.1.1), so that no browser could
+    /// send it.
+    pub fn new(name: &str) -> Result<Self, ConfigError> {
+        Ok(Self {
+            clear: clear(name, true)?,
             name: name.into(),
             site: Some(Site::default()),
             proofs: None,
-        }
+        })
     }
 
-    /// The origin under which browsers reach this server, as they write it in `Origin`: scheme,
-    /// host, and the port unless it is the scheme's own; no slash at the end.
+    /// The origin under which browsers reach this server: scheme, host, and the port unless it is the
+    /// scheme's own. Capitals, the scheme's own port and a slash at the end are brought into the form
+    /// that browsers write in `Origin` (RFC 6454 §6.2).
     ///
     /// Name it where you can, and always where a proxy changes the host of the request: without it
     /// only host and port are compared, and an attacker on the network may speak for `http://`.
-    pub fn public_origin(mut self, origin: &str) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: not an origin, or one with a path, a query or user information.
+    pub fn public_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        let origin = origin_of("a public origin", origin)?;
         if let Some(site) = &mut self.site {
-            site.public(origin.into());
+            site.public(origin);
         }
-        self
+        Ok(self)
     }
 
     /// An origin of another site whose requests are wanted, written as in
-    /// [`public_origin`](Self::public_origin); may be called repeatedly.
-    pub fn trusted_origin(mut self, origin: &str) -> Self {
+    /// [`public_origin`](Self::public_origin); may be called repeatedly. The scheme may be an app's,
+    /// as in `capacitor://localhost`.
+    ///
+    /// # Errors
+    ///
+    /// As [`public_origin`](Self::public_origin).
+    pub fn trusted_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        let origin = origin_of("a trusted origin", origin)?;
         if let Some(site) = &mut self.site {
-            site.trust(origin.into());
+            site.trust(origin);
         }
-        self
+        Ok(self)
     }
 
     /// Lets requests of old browsers pass, which say nothing of where they come from, where
@@ -107,7 +124,10 @@ impl Cookie {
     /// A name that starts with `__Host-` or `__Secure-` keeps `Secure`: without it no browser
     /// accepts the name.
     pub fn plain_http(mut self) -> Self {
-        self.clear = clear(&self.name, false);
+        // The name was good before.
+        if let Ok(clear) = clear(&self.name, false) {
+            self.clear = clear;
+        }
         self
     }
 
@@ -157,10 +177,6 @@ impl Cookie {
 
 impl TokenExtractor for Cookie {
     fn extract<'a>(&'a self, head: RequestHead<'a>) -> Result<Option<Credential<'a>>, AuthError> {
-        // Only a valid name has a value that clears it.
-        let Some(clear) = &self.clear else {
-            return Ok(None);
-        };
         let mut values = cookies(head.headers(), &self.name);
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
@@ -169,14 +185,14 @@ impl TokenExtractor for Cookie {
             (Some([]), None) => Ok(None),
             (Some(token), None) => {
                 let proof = self.suspicion(head)?;
-                let credential = Credential::new(token, Place::Cookie).cleared_by(clear);
+                let credential = Credential::new(token, Place::Cookie).cleared_by(&self.clear);
                 Ok(Some(credential.with_proof(proof)))
             }
         }
     }
 
     fn strip(&self, headers: &mut HeaderMap, _: &mut Uri) {
-        let ours = |pair: &&[u8]| self.clear.is_some() && value_of(pair, &self.name).is_some();
+        let ours = |pair: &&[u8]| value_of(pair, &self.name).is_some();
         let mut lines = headers.get_all(COOKIE).iter();
         if !lines.any(|line| pairs(line.as_bytes()).any(|pair| ours(&pair))) {
             return;
@@ -229,10 +245,11 @@ fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
     })
 }
 
-/// The `Set-Cookie` value that removes the cookie; none for a name that is no token.
-fn clear(name: &str, secure: bool) -> Option<HeaderValue> {
+/// The `Set-Cookie` value that removes the cookie.
+fn clear(name: &str, secure: bool) -> Result<HeaderValue, ConfigError> {
+    let refused = || ConfigError::invalid("a cookie's name", format!("{name:?} is not a token"));
     if name.is_empty() || !name.bytes().all(is_token_byte) {
-        return None;
+        return Err(refused());
     }
     let prefixed = ["__host-", "__secure-"].iter().any(|prefix| {
         name.get(..prefix.len())
@@ -240,5 +257,5 @@ fn clear(name: &str, secure: bool) -> Option<HeaderValue> {
     });
     let secure = if secure || prefixed { "; Secure" } else { "" };
     let value = format!("{name}=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax{secure}");
-    HeaderValue::try_from(value).ok()
+    HeaderValue::try_from(value).map_err(|_| refused())
 }

@@ -3,9 +3,10 @@
 use http::{
     HeaderMap, HeaderName,
     header::{HOST, ORIGIN},
+    uri::Authority,
 };
 
-use crate::head::RequestHead;
+use crate::{error::ConfigError, head::RequestHead};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -101,4 +102,44 @@ fn requested_host(head: RequestHead<'_>) -> Option<&[u8]> {
             _ => None,
         },
     }
+}
+
+/// An origin in the form in which browsers write it (RFC 6454 §6.2).
+pub(super) fn origin_of(name: &'static str, text: &str) -> Result<Box<str>, ConfigError> {
+    let refused = |problem| ConfigError::invalid(name, format!("{text:?} {problem}"));
+    let no_origin = || refused("is not an origin such as `https://app.example`");
+    let (scheme, rest) = text.split_once("://").ok_or_else(no_origin)?;
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains(['/', '?', '#', '\\']) {
+        return Err(refused(
+            "has a path, a query or a fragment: name the origin alone",
+        ));
+    }
+    if authority.contains('@') {
+        return Err(refused("has user information: name the origin alone"));
+    }
+    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let sound = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
+    let parsed: Authority = authority.parse().map_err(|_| no_origin())?;
+    // Outside of brackets a colon comes before a port, which is a number.
+    let has_port = parsed.host().len() < authority.len();
+    if !sound
+        || !scheme.bytes().all(is_scheme)
+        || parsed.host().is_empty()
+        || has_port != parsed.port_u16().is_some()
+    {
+        return Err(no_origin());
+    }
+    let scheme = scheme.to_ascii_lowercase();
+    let host = parsed.host().to_ascii_lowercase();
+    let own = match &*scheme {
+        "https" | "wss" => Some(443),
+        "http" | "ws" => Some(80),
+        _ => None,
+    };
+    Ok(match parsed.port_u16() {
+        Some(port) if Some(port) != own => format!("{scheme}://{host}:{port}"),
+        _ => format!("{scheme}://{host}"),
+    }
+    .into())
 }

@@ -132,7 +132,12 @@ async fn two_sinks_hear_the_same() {
 async fn what_another_site_tried_has_a_name_of_its_own() {
     let (fixture, told) = (Fixture::new(), Told::default());
     let layer = fixture.layer().events(told.sink());
-    let layer = layer.extract(Cookie::new("at").public_origin("https://api.example"));
+    let layer = layer.extract(
+        Cookie::new("at")
+            .unwrap()
+            .public_origin("https://api.example")
+            .unwrap(),
+    );
     let mut request = Request::post("/").body(String::new()).unwrap();
     for (name, value) in [
         ("cookie", format!("at={}", fixture.token())),

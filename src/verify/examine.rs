@@ -17,7 +17,7 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
     token::{
-        compact::{Compact, Room, decode},
+        compact::{Compact, Room, decode, is_base64url},
         date::Date,
     },
 };
@@ -118,6 +118,9 @@ impl<C> Rules<C> {
             return Err(AuthErrorKind::AlgorithmNotAllowed.into());
         }
         let used = self.policy.check_typ(&header)?;
+        if !parts.has_a_signature(self.padded) {
+            return Err(AuthErrorKind::MalformedToken.into());
+        }
         let issuer_is_trusted = || self.trusts_issuer_of(parts.payload);
         let query = KeyQuery {
             algorithm: header.algorithm,
@@ -155,10 +158,13 @@ impl<C> Rules<C> {
 
     /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
     fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
-        self.policy.issuers.is_empty()
-            || peek_issuer(payload, self.padded, |issuer| {
-                issuer.is_some_and(|issuer| self.expects(issuer))
-            })
+        if self.policy.issuers.is_empty() {
+            // Any issuer is: nothing is fetched for what is no payload.
+            return self.padded || is_base64url(payload);
+        }
+        peek_issuer(payload, self.padded, |issuer| {
+            issuer.is_some_and(|issuer| self.expects(issuer))
+        })
     }
 
     /// Refuses the token of another issuer before several signatures are computed for it. The

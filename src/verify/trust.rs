@@ -164,6 +164,10 @@ impl<C: 'static> Group<C> {
                     None => Err(AuthErrorKind::AlgorithmNotAllowed.into()),
                 }
             }
+            // The resolver may ask somewhere else.
+            Choice::Tenants(_) if !parts.has_a_signature(self.padded) => {
+                Err(AuthErrorKind::MalformedToken.into())
+            }
             Choice::Tenants(tenants) => {
                 self.by_issuer(parts.payload, |issuer| tenants.choose(issuer))
             }

@@ -242,6 +242,22 @@ fn e13_a_verifier_for_another_issuer_is_refused() {
     assert!(verifier.verify_now(token(&other, &clock)).is_ok());
 }
 
+#[test]
+fn q10_a_resolver_is_not_asked_about_what_has_no_signature() {
+    let clock = TestClock::new();
+    let register = register(1, &clock);
+    let verifier = Verifier::tenants(Tenants::new(register.clone()).clock(clock.clone()));
+    let token = token(&tenant(0), &clock);
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    for bad in ["{}", "=", &format!("{signature}\""), &signature[..1]] {
+        let kind = refusal(&verifier, &format!("{message}.{bad}"));
+        assert_eq!(kind, AuthErrorKind::MalformedToken, "{bad}");
+    }
+    assert_eq!(register.asked(), 0);
+    assert!(verifier.verify_now(&token).is_ok());
+    assert_eq!(register.asked(), 1);
+}
+
 #[tokio::test]
 async fn a_tenant_that_has_to_be_asked_for_is_answered_on_the_same_request() {
     let clock = TestClock::new();

@@ -40,6 +40,45 @@ async fn d26_a_thousand_random_kids_are_two_fetches_and_valid_tokens_pass() {
 }
 
 #[tokio::test]
+async fn q10_what_has_no_form_of_a_token_causes_no_fetch() {
+    let setup = Setup::ready().await;
+    let any_issuer = tower_jwt_auth::Verifier::key_source(setup.keys.clone())
+        .dangerous_any_audience()
+        .clock(setup.clock.clone())
+        .build()
+        .unwrap();
+    for verifier in [&setup.verifier, &any_issuer] {
+        for number in 0..6 {
+            let token = token_with_kid(&format!("no-form-{number}"), &setup.clock);
+            let (message, signature) = token.rsplit_once('.').unwrap();
+            let signature = match number {
+                0 => "{}".to_owned(),
+                1 => String::new(),
+                2 => format!("{signature}="),
+                3 => format!("{signature}\""),
+                4 => format!("+{}", &signature[1..]),
+                _ => signature[..1].to_owned(),
+            };
+            let edited = format!("{message}.{signature}");
+            let malformed = Err(AuthErrorKind::MalformedToken);
+            assert_eq!(kind(verifier, &edited), malformed, "{signature}");
+            let (status, _) = crate::support::status(verifier, &edited).await;
+            assert!(status.is_client_error());
+        }
+        let token = token_with_kid("no-payload", &setup.clock);
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let (header, _) = message.split_once('.').unwrap();
+        let edited = format!("{header}.{{}}.{signature}");
+        assert!(kind(verifier, &edited).is_err());
+    }
+    settle().await;
+    assert_eq!(setup.server.hits(), 1);
+    // Control: with the form of a token it does.
+    let _ = kind(&setup.verifier, &token_with_kid("unknown", &setup.clock));
+    eventually(|| setup.server.hits() == 2).await;
+}
+
+#[tokio::test]
 async fn d26_a_long_silence_earns_a_burst_of_two_and_no_more() {
     let clock = TestClock::new();
     let client = Scripted::publishing(TestKeys::new());

@@ -31,7 +31,10 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
-use tower_jwt_auth::{JwtAuthLayer, Verifier, auth::Claim};
+use tower_jwt_auth::{
+    JwtAuthLayer, Verifier,
+    auth::{Claim, ForwardedBody},
+};
 
 /// RFC 9110 §7.6.1: what concerns one connection only, besides what `Connection` names.
 const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
@@ -39,9 +42,9 @@ const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING,
 type Body = Either<Incoming, Empty<Bytes>>;
 
 async fn forward(
-    client: Client<HttpConnector, Incoming>,
+    client: Client<HttpConnector, ForwardedBody<Incoming>>,
     upstream: Authority,
-    mut request: Request<Incoming>,
+    mut request: Request<ForwardedBody<Incoming>>,
 ) -> Result<Response<Body>, Infallible> {
     let mut target = std::mem::take(request.uri_mut()).into_parts();
     target.scheme = Some(Scheme::HTTP);

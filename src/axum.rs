@@ -6,11 +6,11 @@
 //!
 //! | argument | nobody is signed in | no layer ran |
 //! |---|---|---|
-//! | [`Verified<C>`](Verified): the claims | 401 | 500 |
+//! | [`Verified<C>`](Verified): the claims; a caller with an API key, which has none, is 403 | 401 | 500 |
 //! | [`Principal`]: the caller, whatever the credential | 401 | 500 |
 //! | [`User`], [`Guest`](crate::chat::Guest): a caller of that kind, another is 403 | 401 | 500 |
 //! | [`AnyIdentity`](crate::chat::AnyIdentity): a user or a guest, another is 403 | 401 | 500 |
-//! | `Option` of one of these; where a person would be 403, `None` too | `None` | 500 |
+//! | `Option` of one of these; `None` too where the argument itself would be 403 | `None` | 500 |
 //! | [`ChatContext`](crate::chat::ChatContext): left by a [`ChatLayer`](crate::chat::ChatLayer) | as there | 500 |
 //!
 //! [`User`]: crate::chat::User
@@ -125,8 +125,8 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Principal {
     }
 }
 
-/// Why a handler's argument could not be had: nobody is signed in (401), or the layers are put
-/// together wrongly (500).
+/// Why a handler's argument could not be had: nobody is signed in (401), the caller is not of the
+/// kind that the handler asks for (403), or the layers are put together wrongly (500).
 ///
 /// As a response it is what the layer around the handler answers. Like every refusal, the response
 /// carries the [`AuthError`] in its extensions.
@@ -189,13 +189,20 @@ fn required<T>(parts: &Parts) -> Result<T, AuthRejection>
 where
     T: Clone + Send + Sync + 'static,
 {
-    optional(parts)?
-        .ok_or_else(|| AuthRejection::new(AuthErrorKind::MissingCredential.into(), parts))
+    let error = match caller_in(&parts.extensions) {
+        Ok(Some(caller)) => return Ok(caller),
+        Ok(None) => AuthErrorKind::MissingCredential.into(),
+        Err(error) => error,
+    };
+    Err(AuthRejection::new(error, parts))
 }
 
 fn optional<T>(parts: &Parts) -> Result<Option<T>, AuthRejection>
 where
     T: Clone + Send + Sync + 'static,
 {
-    caller_in(&parts.extensions).map_err(|error| AuthRejection::new(error, parts))
+    match caller_in(&parts.extensions) {
+        Err(error) if error.kind() == AuthErrorKind::Forbidden => Ok(None),
+        caller => caller.map_err(|error| AuthRejection::new(error, parts)),
+    }
 }

@@ -83,6 +83,7 @@ pub trait RequestExt: sealed::Sealed {
     /// # Errors
     ///
     /// - `UNAUTHENTICATED` (16): nobody is signed in, and the layer lets such calls pass.
+    /// - `PERMISSION_DENIED` (7): the caller has an API key, which has no claims.
     /// - `INTERNAL` (13): no layer ran, or its claims type is another one.
     fn verified<C: Send + Sync + 'static>(&self) -> Result<Verified<C>, Status>;
 
@@ -90,7 +91,7 @@ pub trait RequestExt: sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// As [`verified`](Self::verified).
+    /// As [`verified`](Self::verified), except that a caller with an API key is returned.
     fn principal(&self) -> Result<Principal, Status>;
 }
 
@@ -123,7 +124,7 @@ macro_rules! named {
 }
 
 named! {
-    JwtAuthService<S, C, R>;
+    JwtAuthService<S, C, R, M>;
     ApiKeyService<S>;
     ChatService<S>;
     RoleGuardService<S>;

@@ -4,18 +4,30 @@
 //!
 //! **Around the routes**, as everywhere else: `layer.layer(warp::service(routes))`. It is the
 //! faster way, and the only one in which the layer can change the request or the response. Handlers
-//! take the caller from `warp::ext::get::<Principal>()` or `warp::ext::get::<Verified<C>>()`, and
-//! `warp::ext::optional` under an optional layer.
+//! take the caller from `warp::ext::get::<Principal>()`, and from `warp::ext::optional` under an
+//! optional layer. They take the claims from [`verified`]: `warp::ext::get::<Verified<C>>()` would
+//! answer 500 to a caller who has none.
 //!
 //! **As a filter**, on some routes: [`authenticated`] and [`maybe_authenticated`]. Filters refuse by
 //! a rejection, so that the routes need `.recover(tower_jwt_auth::warp::recover)`; without it warp
 //! answers 500. A filter sees no more than warp shows it, and changes nothing:
 //!
-//! - A layer with `strip_credential` or `forward_as` answers 500 here.
-//! - A bad cookie on an optional route counts as absent and is not cleared; an answer to a token in
-//!   the query gets no `Cache-Control: private`.
+//! - A layer with `strip_credential` answers 500 here; one with `forward_as` does not compile.
+//! - A bad cookie on an optional route counts as absent and is not cleared.
+//! - The answer to a token outside `Authorization` gets no `Cache-Control: private` (RFC 9111 §3.5):
+//!   set it on the reply, or put the layer around the routes.
 //! - Predicates of `skip` and extractors see no extensions.
 //! - A filter sees no HTTP version. Refusals of `application/grpc` requests keep their HTTP status.
+//!
+//! ```compile_fail,E0308
+//! use tower_jwt_auth::{JwtAuthLayer, Verifier, auth::Claim, warp::authenticated};
+//!
+//! # fn filter(verifier: Verifier) {
+//! let layer = JwtAuthLayer::new(verifier);
+//! let forwarding = layer.forward_as(http::HeaderName::from_static("x-user"), Claim::Subject);
+//! let filter = authenticated(forwarding);
+//! # }
+//! ```
 //!
 //! # Examples
 //!
@@ -71,8 +83,10 @@ use warp::{
 
 use crate::{
     auth::JwtAuthLayer,
+    deny::{answers_in, caller_in},
     error::{AuthError, AuthErrorKind},
     head::RequestHead,
+    principal::{Anonymous, Principal},
     revoke::RevocationCheck,
     verify::Verified,
 };
@@ -122,6 +136,39 @@ where
     })
 }
 
+/// Extracts the claims that a layer around the routes left, and rejects every request without them:
+/// an anonymous one with 401, a caller with an API key, which has no claims, with 403. Where no layer
+/// ran, or one with another claims type, the answer is 500.
+#[must_use]
+pub fn verified<C>() -> impl Filter<Extract = (Verified<C>,), Error = Rejection> + Clone
+where
+    C: Send + Sync + 'static,
+{
+    request()
+        .and(warp::ext::optional::<Verified<C>>())
+        .and(warp::ext::optional::<Principal>())
+        .and(warp::ext::optional::<Anonymous>())
+        .and_then(
+            |mut request: Request<()>,
+             token: Option<Verified<C>>,
+             caller: Option<Principal>,
+             nobody: Option<Anonymous>| async move {
+                let extensions = request.extensions_mut();
+                caller.map(|caller| extensions.insert(caller));
+                nobody.map(|nobody| extensions.insert(nobody));
+                token.map(|token| extensions.insert(token));
+                let error = match caller_in(extensions) {
+                    Ok(Some(token)) => return Ok(token),
+                    Ok(None) => AuthErrorKind::MissingCredential.into(),
+                    Err(error) => error,
+                };
+                let answers = answers_in(request.extensions()).unwrap_or_default();
+                let response = answers.refuse(error, RequestHead::of(&request));
+                Err(refused(Box::new(response)))
+            },
+        )
+}
+
 /// Answers the rejections of this module's filters as their layer answers, and hands all others on:
 /// for `Filter::recover`.
 ///
@@ -135,7 +182,7 @@ pub async fn recover(rejection: Rejection) -> Result<Response, Rejection> {
     }
 }
 
-/// A rejection by [`authenticated`] or [`maybe_authenticated`].
+/// A rejection by [`authenticated`], [`maybe_authenticated`] or [`verified`].
 ///
 /// For a `recover` of one's own: `rejection.find::<AuthRejected>()`.
 pub struct AuthRejected {

@@ -4,6 +4,8 @@
 // Outside a `#[test]` function clippy takes a helper for production code.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "frameworks/api_keys.rs"]
+mod api_keys;
 #[path = "frameworks/every_host.rs"]
 mod every_host;
 #[path = "frameworks/examples.rs"]

@@ -22,7 +22,7 @@ pub struct ApiKeysBuilder<S> {
     limits: Limits,
     keep: Duration,
     kind: PrincipalKind,
-    revoked: Option<RevocationSet>,
+    revoked: Vec<RevocationSet>,
     log: Option<Arc<Log>>,
     events: Events,
     clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
             },
             keep: Duration::from_secs(30),
             kind: PrincipalKind::Service,
-            revoked: None,
+            revoked: Vec::new(),
             log: None,
             events: Events::default(),
             clock: Arc::new(SystemClock::new()),
@@ -116,13 +116,14 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
         self
     }
 
-    /// Asks this set on every request whether the key was revoked, by its identifier.
+    /// Checks on every request if the key was revoked, by its identifier in this set. May be called
+    /// repeatedly: all sets count, each with its own demand of freshness.
     ///
     /// Only identifiers count: a key has neither session nor epoch, so it outlives the logout of its
     /// owner, and an issuer that the set was [limited to](RevocationSet::of_issuer) is not looked
     /// at. A set that is out of date is 503.
     pub fn revocation(mut self, set: RevocationSet) -> Self {
-        self.revoked = Some(set);
+        self.revoked.push(set);
         self
     }
 

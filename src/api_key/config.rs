@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Request, Uri, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, Request, Response, Uri, header::AUTHORIZATION};
 
 use super::{
     PresentedApiKey,
@@ -11,10 +11,12 @@ use super::{
     networks::Networks,
 };
 use crate::{
+    body::ResponseBody,
     deny::{self, Answers, Opening},
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
-    extract::{Bearer, Header, TokenExtractor, is_b64token},
+    extract::{Bearer, Header, TokenExtractor, is_b64token, is_dpop},
+    gate::keep_private,
     head::RequestHead,
     principal::{Anonymous, Origin, Principal},
 };
@@ -107,10 +109,21 @@ impl Config {
     fn look(&self, head: RequestHead<'_>) -> Result<Decision, AuthError> {
         let found = head.extensions().get::<Principal>();
         let own = self.header.extract(head)?;
-        let bearer = self.bearer.extract(head)?;
+        // A token bound to a key is a form of its own, of another layer.
+        let bound = is_dpop(head.headers());
+        let bearer = match self.bearer.extract(head) {
+            Err(error) if bound && error.kind() == AuthErrorKind::MissingCredential => {
+                match own.is_some() || self.optional {
+                    true => None,
+                    false => return Err(error),
+                }
+            }
+            bearer => bearer?,
+        };
         let (credential, place) = match (&own, &bearer) {
             // RFC 6750 §2: one method in each request.
             (Some(_), Some(_)) => return Err(AuthErrorKind::MultipleCredentials.into()),
+            (Some(_), None) if bound => return Err(AuthErrorKind::MultipleCredentials.into()),
             (Some(own), None) => (own.token(), KeyPlace::OwnHeader),
             (None, Some(bearer)) if self.claims(bearer.token()) => {
                 (bearer.token(), KeyPlace::Authorization)
@@ -200,6 +213,18 @@ impl Config {
         }
     }
 
+    /// The response to a request that is refused.
+    pub(super) fn deny<T>(
+        &self,
+        error: AuthError,
+        head: RequestHead<'_>,
+    ) -> Response<ResponseBody<T>> {
+        let mut response = self.answers.deny(error, head);
+        // Whatever the responder said: caches do not know `X-API-Key`.
+        keep_private(response.headers_mut());
+        response
+    }
+
     /// Prepares a request that passes for the inner service.
     pub(super) fn admit<B>(&self, request: &mut Request<B>, caller: Option<Caller>) {
         if self.strip {
@@ -218,6 +243,7 @@ impl Config {
         let ours = match self.bearer.extract(RequestHead::of(request)) {
             Ok(Some(bearer)) => self.claims(bearer.token()),
             Ok(None) => false,
+            Err(error) if error.kind() == AuthErrorKind::MissingCredential => false,
             // Several lines, on a request that was skipped: one may be a key.
             Err(_) => true,
         };

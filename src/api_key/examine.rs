@@ -18,7 +18,7 @@ pub(super) struct Examiner {
     pub(super) format: ApiKeyFormat,
     pub(super) lookups: Arc<Lookups>,
     pub(super) uses: Uses,
-    pub(super) revoked: Option<RevocationSet>,
+    pub(super) revoked: Vec<RevocationSet>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -81,14 +81,14 @@ impl Examiner {
 
     /// What is left once the secret is proved, on every request.
     fn admit(&self, row: Arc<Row>) -> Result<Arc<Row>, AuthError> {
-        let status = self
-            .revoked
-            .as_ref()
-            .map(|set| set.status_of(row.record.id.as_str()));
+        let sets = self.revoked.iter();
+        let status = sets.fold(RevocationStatus::Valid, |status, set| {
+            status.and(set.status_of(row.record.id.as_str()))
+        });
         match status {
-            None | Some(RevocationStatus::Valid) => {}
-            Some(RevocationStatus::Revoked) => return Err(AuthErrorKind::Revoked.into()),
-            Some(RevocationStatus::Unavailable { retry_after }) => {
+            RevocationStatus::Valid => {}
+            RevocationStatus::Revoked => return Err(AuthErrorKind::Revoked.into()),
+            RevocationStatus::Unavailable { retry_after } => {
                 let kind = AuthErrorKind::RevocationUnavailable;
                 return Err(AuthError::unavailable(kind, retry_after));
             }

@@ -145,7 +145,7 @@ impl<S, B> Held<S, B> {
             Err(error) => {
                 let head = RequestHead::of(&self.request);
                 State::Denied {
-                    response: Some(self.config.answers.deny(error, head)),
+                    response: Some(self.config.deny(error, head)),
                 }
             }
         }

@@ -61,7 +61,7 @@ where
                 self.config.admit(&mut request, caller);
                 ApiKeyFuture::inner(self.inner.call(request), place)
             }
-            Decision::Denied(error) => ApiKeyFuture::denied(self.config.answers.deny(error, head)),
+            Decision::Denied(error) => ApiKeyFuture::denied(self.config.deny(error, head)),
             Decision::Ask(wait, asked) => {
                 // The instance that was polled ready must be the one that is called.
                 let fresh = self.inner.clone();

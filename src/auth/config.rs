@@ -3,29 +3,31 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderValue, Method, Request, StatusCode,
+    HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 use serde::de::DeserializeOwned;
 
 use super::{forward::Forward, future::After};
 use crate::{
-    deny::{self, Answers, Opening},
+    body::ResponseBody,
+    deny::{self, Answers, Opening, answers_in},
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
     extract::{Credential, Place, TokenExtractor, is_b64token},
+    gate::keep_private,
     head::RequestHead,
     key::KeyWait,
     principal::{Anonymous, Origin, Principal},
     refresh::Confirmations,
-    revoke::{Check, RevocationCheck, RevocationStatus},
+    revoke::{Both, Check, RevocationCheck, RevocationStatus},
     verify::{Examined, Verified, Verifier},
 };
 
 pub(super) struct Config<C, R> {
     pub(super) verifier: Verifier<C>,
     pub(super) revocation: Arc<R>,
-    pub(super) confirmations: Option<Confirmations>,
+    pub(super) confirmations: Vec<Confirmations>,
     pub(super) extractor: Arc<dyn TokenExtractor>,
     pub(super) answers: Arc<Answers>,
     /// `answers`, for the guards inside.
@@ -34,7 +36,7 @@ pub(super) struct Config<C, R> {
     pub(super) skips: Vec<Arc<Predicate>>,
     pub(super) preflight: bool,
     pub(super) strip: bool,
-    pub(super) forward: Forward,
+    pub(super) forward: Arc<Forward>,
 }
 
 pub(super) type Predicate = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
@@ -68,12 +70,15 @@ impl<C, R> Config<C, R> {
         verifier: Verifier<C>,
         revocation: R,
         extractor: Arc<dyn TokenExtractor>,
-    ) -> Self {
-        let answers = Arc::new(Answers::default());
+    ) -> Self
+    where
+        C: Send + Sync + 'static,
+    {
+        let answers = Arc::new(Answers::leaving::<Verified<C>>());
         Self {
             verifier,
             revocation: Arc::new(revocation),
-            confirmations: None,
+            confirmations: Vec::new(),
             extractor,
             origin: deny::origin(&answers),
             answers,
@@ -81,15 +86,15 @@ impl<C, R> Config<C, R> {
             skips: Vec::new(),
             preflight: false,
             strip: false,
-            forward: Forward::default(),
+            forward: Arc::default(),
         }
     }
 
-    /// The same with another check.
-    pub(super) fn with_revocation<T>(self, revocation: T) -> Config<C, T> {
+    /// The same with one more check.
+    pub(super) fn with_revocation<T>(self, revocation: T) -> Config<C, Both<R, T>> {
         Config {
             verifier: self.verifier,
-            revocation: Arc::new(revocation),
+            revocation: Arc::new(Both::new(self.revocation, revocation)),
             confirmations: self.confirmations,
             extractor: self.extractor,
             answers: self.answers,
@@ -186,10 +191,10 @@ where
                 principal,
                 remembered,
             },
-            // RFC 6750 §2.3: an answer to a token in the query is private.
             after: match credential.place() {
-                Place::Query => After::Private,
-                _ => After::Nothing,
+                // The one place that caches know for a credential (RFC 9111 §3.5).
+                Place::Authorization => After::Nothing,
+                _ => After::Private,
             },
             clear: credential.clear().cloned(),
         };
@@ -208,7 +213,7 @@ where
         match status {
             RevocationStatus::Valid => {
                 let caller = &asked.caller;
-                if let Some(confirmations) = &self.confirmations {
+                for confirmations in &self.confirmations {
                     confirmations.saw(&caller.principal);
                 }
                 self.answers.events.tell(|| AuthEvent::Allowed {
@@ -223,6 +228,18 @@ where
                 Decision::Denied(AuthError::unavailable(kind, retry_after))
             }
         }
+    }
+
+    /// The response to a request that is refused.
+    pub(super) fn deny<T>(
+        &self,
+        error: AuthError,
+        head: RequestHead<'_>,
+    ) -> Response<ResponseBody<T>> {
+        let mut response = self.answers.deny(error, head);
+        // Whatever the responder said: the next request may carry a good credential.
+        keep_private(response.headers_mut());
+        response
     }
 
     fn refuse(&self, error: AuthError, clear: Option<HeaderValue>) -> Decision<C, R::Future> {
@@ -246,12 +263,6 @@ where
         is_b64token(value) || (self.verifier.allows_padding() && segments.all(is_b64token))
     }
 
-    /// Whether the inner service is to see another request than the client sent.
-    #[cfg(feature = "warp")]
-    pub(super) fn changes_requests(&self) -> bool {
-        self.strip || !self.forward.is_empty()
-    }
-
     fn passes_unseen(&self, head: RequestHead<'_>) -> Option<AuthEvent<'static>> {
         if self.preflight && is_preflight(head) {
             return Some(AuthEvent::Preflight);
@@ -265,6 +276,10 @@ where
     pub(super) fn clean<B>(&self, request: &mut Request<B>) {
         if !request.extensions().is_empty() {
             let extensions = request.extensions_mut();
+            // An outer layer's claims may be of another type than this layer's.
+            if let Some(outer) = answers_in(extensions) {
+                outer.forget(extensions);
+            }
             extensions.remove::<Verified<C>>();
             extensions.remove::<Anonymous>();
             // Keys and tokens stand side by side: whom a key proved, no token replaces.
@@ -319,7 +334,7 @@ impl<C, R> Clone for Config<C, R> {
             skips: self.skips.clone(),
             preflight: self.preflight,
             strip: self.strip,
-            forward: self.forward.clone(),
+            forward: Arc::clone(&self.forward),
         }
     }
 }

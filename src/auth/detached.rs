@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::{JwtAuthLayer, config::Decision};
 use crate::{
     error::{AuthError, AuthErrorKind},
+    gate::keep_private,
     head::RequestHead,
     revoke::RevocationCheck,
     verify::Verified,
@@ -27,12 +28,16 @@ where
         head: RequestHead<'_>,
     ) -> Result<Option<Verified<C>>, Box<Response<Bytes>>> {
         let config = self.config();
-        let refuse = |error| Err(Box::new(config.answers.refuse(error, head)));
-        if config.changes_requests() {
+        let refuse = |error| {
+            let mut response = config.answers.refuse(error, head);
+            keep_private(response.headers_mut());
+            Err(Box::new(response))
+        };
+        if config.strip {
             // Whoever relies on the change would believe what the client wrote.
             return refuse(AuthError::caused_by(
                 AuthErrorKind::Misconfigured,
-                "`strip_credential` and `forward_as` need the layer around a service",
+                "`strip_credential` needs the layer around a service",
             ));
         }
         let mut decision = config.decide(head);
@@ -57,6 +62,8 @@ where
     /// The response to a request that needs a caller and has none.
     pub(crate) fn refuse_nobody(&self, head: RequestHead<'_>) -> Box<Response<Bytes>> {
         let error = AuthErrorKind::MissingCredential.into();
-        Box::new(self.config().answers.refuse(error, head))
+        let mut response = self.config().answers.refuse(error, head);
+        keep_private(response.headers_mut());
+        Box::new(response)
     }
 }

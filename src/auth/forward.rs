@@ -1,10 +1,23 @@
-//! Headers that tell a service behind a proxy who is calling.
+//! Headers that carry the caller to a service behind a proxy.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONNECTION};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
 
 use crate::principal::Principal;
 
 /// What [`forward_as`](super::JwtAuthLayer::forward_as) writes into a header.
+///
+/// A value that would not survive the hop exactly is left out, and with it the header: an empty
+/// value, one that starts or ends with a space (RFC 9110 §5.5), and one with a character outside
+/// printable ASCII. In a list this holds for each item. A list without items has no header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Claim {
@@ -22,6 +35,17 @@ pub enum Claim {
     Scope,
 }
 
+/// The mode of a layer that does not forward claims: the inner service gets the body as it came.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Plain;
+
+/// The mode of a layer that [forwards claims](super::JwtAuthLayer::forward_as): the inner service
+/// gets a [`ForwardedBody`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Forwarding;
+
 #[derive(Clone, Default)]
 pub(super) struct Forward {
     headers: Vec<(HeaderName, Claim)>,
@@ -32,25 +56,25 @@ impl Forward {
         self.headers.push((header, claim));
     }
 
-    #[cfg(feature = "warp")]
-    pub(super) fn is_empty(&self) -> bool {
-        self.headers.is_empty()
-    }
-
     /// RFC 9700 §4.13: a proxy must remove such headers from what clients send.
     pub(super) fn clean(&self, headers: &mut HeaderMap) {
         if self.headers.is_empty() {
             return;
         }
-        let forged: Vec<HeaderName> = headers
+        self.remove(headers);
+        self.keep_from_being_dropped(headers);
+    }
+
+    /// Removes every spelling of the names, from headers or from trailers.
+    fn remove(&self, fields: &mut HeaderMap) {
+        let forged: Vec<HeaderName> = fields
             .keys()
             .filter(|name| self.is_ours(name.as_str().as_bytes()))
             .cloned()
             .collect();
         for name in forged {
-            headers.remove(name);
+            fields.remove(name);
         }
-        self.keep_from_being_dropped(headers);
     }
 
     /// RFC 9110 §7.6.1: a proxy drops what `Connection` names, so that a client could have it drop
@@ -89,9 +113,8 @@ impl Forward {
 impl Claim {
     fn of(self, caller: &Principal) -> Option<HeaderValue> {
         let value = |text: &str| {
-            // Printable ASCII only: servers disagree about everything else.
-            let plain = text.bytes().all(|byte| (0x20..0x7F).contains(&byte));
-            plain.then(|| HeaderValue::from_str(text).ok()).flatten()
+            let survives = survives(text);
+            survives.then(|| HeaderValue::from_str(text).ok()).flatten()
         };
         match self {
             Self::Subject => caller.subject().and_then(value),
@@ -105,17 +128,78 @@ impl Claim {
 }
 
 fn join<'a>(items: impl Iterator<Item = &'a str>, separator: &str) -> String {
-    let plain = |item: &&str| {
-        !item.contains(separator) && item.bytes().all(|byte| (0x20..0x7F).contains(&byte))
-    };
+    let plain = |item: &&str| survives(item) && !item.contains(separator);
     items.filter(plain).collect::<Vec<_>>().join(separator)
 }
 
-/// CGI and WSGI servers read `x_user` and `x-user` as one name.
+/// Returns `true` if a recipient reads exactly this text: it trims spaces (RFC 9110 §5.5), takes an
+/// empty value for none, and servers disagree about everything outside printable ASCII.
+fn survives(text: &str) -> bool {
+    let printable = text.bytes().all(|byte| (0x20..0x7F).contains(&byte));
+    printable && !text.is_empty() && !text.starts_with(' ') && !text.ends_with(' ')
+}
+
+/// CGI and WSGI servers read `x_user`, some `x.user` too, as the name `x-user`.
 fn alike(ours: &[u8], theirs: &[u8]) -> bool {
-    let plain = |byte: &u8| match byte {
-        b'_' => b'-',
-        byte => byte.to_ascii_lowercase(),
+    let plain = |byte: &u8| match byte.is_ascii_alphanumeric() {
+        true => byte.to_ascii_lowercase(),
+        false => b'-',
     };
     ours.iter().map(plain).eq(theirs.iter().map(plain))
+}
+
+pin_project! {
+    /// The body of a request whose layer [forwards claims](super::JwtAuthLayer::forward_as): the
+    /// body that the client sent, without trailers that a server could take for such a header.
+    pub struct ForwardedBody<B> {
+        #[pin]
+        body: B,
+        forward: Arc<Forward>,
+    }
+}
+
+impl<B> ForwardedBody<B> {
+    pub(super) fn new(body: B, forward: Arc<Forward>) -> Self {
+        Self { body, forward }
+    }
+}
+
+impl<B: Body> Body for ForwardedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        loop {
+            let frame = match ready!(this.body.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            let mut trailers = match frame.into_trailers() {
+                Ok(trailers) => trailers,
+                Err(frame) => return Poll::Ready(Some(Ok(frame))),
+            };
+            this.forward.remove(&mut trailers);
+            if !trailers.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> fmt::Debug for ForwardedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardedBody").finish_non_exhaustive()
+    }
 }

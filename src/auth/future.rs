@@ -72,7 +72,7 @@ pub(super) struct Held<S, B, C, R> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum After {
     Nothing,
-    /// Make the browser forget a bad cookie.
+    /// Make the browser forget a bad cookie, and keep shared caches away.
     ClearCookie(HeaderValue),
     /// Keep shared caches away.
     Private,
@@ -208,7 +208,7 @@ where
     fn deny<F, T>(&self, error: AuthError) -> State<S, F, R::Future, B, T, C, R> {
         let head = RequestHead::of(&self.request);
         State::Denied {
-            response: Some(self.config.answers.deny(error, head)),
+            response: Some(self.config.deny(error, head)),
         }
     }
 }
@@ -218,13 +218,29 @@ impl After {
         match self {
             Self::Nothing => {}
             Self::ClearCookie(clear) => {
-                headers.append(SET_COOKIE, clear.clone());
+                let name = cookie_name(clear);
+                let mut set = headers.get_all(SET_COOKIE).iter();
+                // Of two values the browser keeps the last one (RFC 6265 §5.3).
+                if !set.any(|set| cookie_name(set) == name) {
+                    headers.append(SET_COOKIE, clear.clone());
+                }
+                keep_private(headers);
             }
             Self::Private => {
                 keep_private(headers);
             }
         }
     }
+}
+
+/// The name in a `Set-Cookie` value (RFC 6265 §5.2), empty if there is none.
+fn cookie_name(set_cookie: &HeaderValue) -> &[u8] {
+    let mut attributes = set_cookie.as_bytes().split(|byte| *byte == b';');
+    let pair = attributes.next().unwrap_or_default();
+    let end = pair.iter().position(|byte| *byte == b'=');
+    end.and_then(|end| pair.get(..end))
+        .unwrap_or_default()
+        .trim_ascii()
 }
 
 impl<S, B, T, C, R> fmt::Debug for ResponseFuture<S, B, T, C, R>

@@ -1,11 +1,15 @@
 //! The layer: what it is told.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use http::HeaderName;
 use tower_layer::Layer;
 
-use super::{JwtAuthService, config::Config, forward::Claim};
+use super::{
+    JwtAuthService,
+    config::Config,
+    forward::{Claim, Forwarding, Plain},
+};
 use crate::{
     claims::Claims,
     deny::{Answers, Responder},
@@ -14,7 +18,7 @@ use crate::{
     extract::{Bearer, TokenExtractor},
     head::RequestHead,
     refresh::Confirmations,
-    revoke::{NoRevocation, RevocationCheck},
+    revoke::{Both, NoRevocation, RevocationCheck},
     verify::Verifier,
 };
 
@@ -22,36 +26,44 @@ use crate::{
 ///
 /// See the [module](super) for what it does. All of its settings lie behind one `Arc`, so that
 /// frameworks may clone it for every request.
+///
+/// Its type holds the claims' type, the revocation checks, and the mode: [`Plain`], or
+/// [`Forwarding`] after [`forward_as`](Self::forward_as).
 #[must_use = "a layer does nothing before it is put around a service"]
-pub struct JwtAuthLayer<C = Claims, R = NoRevocation> {
+pub struct JwtAuthLayer<C = Claims, R = NoRevocation, M = Plain> {
     config: Arc<Config<C, R>>,
+    mode: PhantomData<fn() -> M>,
 }
 
-impl<C> JwtAuthLayer<C> {
+impl<C: Send + Sync + 'static> JwtAuthLayer<C> {
     /// A layer that demands a token which this verifier accepts, in the `Authorization` header.
     pub fn new(verifier: Verifier<C>) -> Self {
         Self {
             config: Arc::new(Config::new(verifier, NoRevocation, Arc::new(Bearer::new()))),
+            mode: PhantomData,
         }
     }
 }
 
-impl<C, R> JwtAuthLayer<C, R> {
-    /// Asks on every request whether its token was revoked, instead of never: a
-    /// [`RevocationSet`](crate::revoke::RevocationSet), or a check of one's own.
+impl<C, R, M> JwtAuthLayer<C, R, M> {
+    /// Checks on every request if its token was revoked, by a
+    /// [`RevocationSet`](crate::revoke::RevocationSet) or a custom check.
     ///
-    /// Revoked is 401 `invalid_token`, unknown is 503. Of two checks the last one counts.
-    pub fn revocation<T: RevocationCheck>(self, check: T) -> JwtAuthLayer<C, T> {
+    /// Revoked is 401 `invalid_token`, unknown is 503. May be called repeatedly: all checks count,
+    /// in any order, each with its own demand of freshness. See [`Both`].
+    pub fn revocation<T: RevocationCheck>(self, check: T) -> JwtAuthLayer<C, Both<R, T>, M> {
         let config = Arc::unwrap_or_clone(self.config);
         JwtAuthLayer {
             config: Arc::new(config.with_revocation(check)),
+            mode: PhantomData,
         }
     }
 
     /// Lets the use of an access token prove that its refresh token has arrived: for a server whose
     /// sessions are refreshed by [`RefreshPolicy::balanced`](crate::refresh::RefreshPolicy::balanced).
+    /// May be called repeatedly, for the sessions of several issuers.
     pub fn confirmations(self, confirmations: Confirmations) -> Self {
-        self.with(|config| config.confirmations = Some(confirmations))
+        self.with(|config| config.confirmations.push(confirmations))
     }
 
     /// Who is told what became of each request, also of those that a guard inside refuses.
@@ -63,8 +75,10 @@ impl<C, R> JwtAuthLayer<C, R> {
     /// Lets requests without a credential pass as [`Anonymous`](crate::Anonymous).
     ///
     /// A credential that is present and bad is still refused. One exception: a bad *cookie* counts
-    /// as absent and is cleared, because a browser cannot help sending it. While the keys are
-    /// unavailable a request with a token is answered with 503; it never passes as anonymous.
+    /// as absent and is cleared, because a browser cannot help sending it. The deletion is left out
+    /// where the inner service sets a cookie of that name, and the response is
+    /// `Cache-Control: private`. While the keys are unavailable a request with a token is answered
+    /// with 503; it never passes as anonymous.
     pub fn optional(self) -> Self {
         self.with(|config| config.optional = true)
     }
@@ -158,14 +172,22 @@ impl<C, R> JwtAuthLayer<C, R> {
         self.with(|config| config.strip = true)
     }
 
-    /// Tells the inner service who is calling, in a header: for proxies.
+    /// Writes a claim of the caller into a header for the inner service: for proxies.
     ///
-    /// The header is always removed from what the client sent, also from requests that pass
-    /// without a token, and so are its spellings with `_` for `-`, which some servers take for the
-    /// same name. `Connection` cannot name it, so that no proxy drops it again (RFC 9110 §7.6.1).
-    /// What cannot stand in a header value is left out.
-    pub fn forward_as(self, header: HeaderName, claim: Claim) -> Self {
-        self.with(|config| config.forward.add(header, claim))
+    /// The header is always removed from what the client sent, also from requests that pass without
+    /// a token. So are other spellings of the name, which some servers take for the same: case does
+    /// not count, and any character that is neither a letter nor a digit counts as `-`. `Connection`
+    /// cannot name it, so that no proxy drops it again (RFC 9110 §7.6.1), and no trailer of the
+    /// request carries it: the inner service gets the body as a
+    /// [`ForwardedBody`](super::ForwardedBody).
+    ///
+    /// A value that would not survive the hop exactly is left out: see [`Claim`].
+    pub fn forward_as(self, header: HeaderName, claim: Claim) -> JwtAuthLayer<C, R, Forwarding> {
+        let layer = self.with(|config| Arc::make_mut(&mut config.forward).add(header, claim));
+        JwtAuthLayer {
+            config: layer.config,
+            mode: PhantomData,
+        }
     }
 
     /// Checks the settings against each other. Without [gateway mode](Self::gateway) there is nothing to
@@ -202,23 +224,24 @@ impl<C, R> JwtAuthLayer<C, R> {
     }
 }
 
-impl<C, R> Clone for JwtAuthLayer<C, R> {
+impl<C, R, M> Clone for JwtAuthLayer<C, R, M> {
     fn clone(&self) -> Self {
         Self {
             config: Arc::clone(&self.config),
+            mode: PhantomData,
         }
     }
 }
 
-impl<S, C, R> Layer<S> for JwtAuthLayer<C, R> {
-    type Service = JwtAuthService<S, C, R>;
+impl<S, C, R, M> Layer<S> for JwtAuthLayer<C, R, M> {
+    type Service = JwtAuthService<S, C, R, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
         JwtAuthService::new(inner, Arc::clone(&self.config))
     }
 }
 
-impl<C, R> fmt::Debug for JwtAuthLayer<C, R> {
+impl<C, R, M> fmt::Debug for JwtAuthLayer<C, R, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtAuthLayer").finish_non_exhaustive()
     }

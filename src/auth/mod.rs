@@ -48,5 +48,8 @@ mod layer;
 mod service;
 
 pub use self::{
-    forward::Claim, future::ResponseFuture, layer::JwtAuthLayer, service::JwtAuthService,
+    forward::{Claim, ForwardedBody, Forwarding, Plain},
+    future::ResponseFuture,
+    layer::JwtAuthLayer,
+    service::JwtAuthService,
 };

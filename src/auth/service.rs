@@ -1,7 +1,9 @@
 //! The service: one request.
 
 use std::{
-    fmt, mem,
+    fmt,
+    marker::PhantomData,
+    mem,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -12,6 +14,7 @@ use tower_service::Service;
 
 use super::{
     config::{Config, Decision},
+    forward::{ForwardedBody, Forwarding, Plain},
     future::{Held, ResponseFuture},
 };
 use crate::{
@@ -22,14 +25,19 @@ use crate::{
 };
 
 /// A service that authenticates requests by a JWT; made by [`JwtAuthLayer`](super::JwtAuthLayer).
-pub struct JwtAuthService<S, C = Claims, R = NoRevocation> {
+pub struct JwtAuthService<S, C = Claims, R = NoRevocation, M = Plain> {
     inner: S,
     config: Arc<Config<C, R>>,
+    mode: PhantomData<fn() -> M>,
 }
 
-impl<S, C, R> JwtAuthService<S, C, R> {
+impl<S, C, R, M> JwtAuthService<S, C, R, M> {
     pub(super) fn new(inner: S, config: Arc<Config<C, R>>) -> Self {
-        Self { inner, config }
+        Self {
+            inner,
+            config,
+            mode: PhantomData,
+        }
     }
 
     /// The inner service.
@@ -59,7 +67,40 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.answer(request)
+    }
+}
+
+impl<S, C, R, B, T> Service<Request<B>> for JwtAuthService<S, C, R, Forwarding>
+where
+    S: Service<Request<ForwardedBody<B>>, Response = Response<T>> + Clone,
+    C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
+{
+    type Response = Response<ResponseBody<T>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S, ForwardedBody<B>, T, C, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let forward = Arc::clone(&self.config.forward);
+        self.answer(request.map(|body| ForwardedBody::new(body, forward)))
+    }
+}
+
+impl<S, C, R, M> JwtAuthService<S, C, R, M>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
+{
+    fn answer<B, T>(&mut self, mut request: Request<B>) -> ResponseFuture<S, B, T, C, R>
+    where
+        S: Service<Request<B>, Response = Response<T>> + Clone,
+    {
         let config = &*self.config;
         config.clean(&mut request);
         let head = RequestHead::of(&request);
@@ -72,7 +113,7 @@ where
                 config.admit(&mut request, None);
                 ResponseFuture::inner(self.inner.call(request), after)
             }
-            Decision::Denied(error) => ResponseFuture::denied(config.answers.deny(error, head)),
+            Decision::Denied(error) => ResponseFuture::denied(config.deny(error, head)),
             Decision::Wait(wait) => ResponseFuture::waiting(wait, self.hold(request)),
             Decision::Ask(future, asked) => {
                 ResponseFuture::asking(future, asked, self.hold(request))
@@ -81,7 +122,7 @@ where
     }
 }
 
-impl<S: Clone, C, R> JwtAuthService<S, C, R> {
+impl<S: Clone, C, R, M> JwtAuthService<S, C, R, M> {
     fn hold<B>(&mut self, request: Request<B>) -> Held<S, B, C, R> {
         // The instance that was polled ready must be the one that is called.
         let fresh = self.inner.clone();
@@ -93,16 +134,17 @@ impl<S: Clone, C, R> JwtAuthService<S, C, R> {
     }
 }
 
-impl<S: Clone, C, R> Clone for JwtAuthService<S, C, R> {
+impl<S: Clone, C, R, M> Clone for JwtAuthService<S, C, R, M> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
             config: Arc::clone(&self.config),
+            mode: PhantomData,
         }
     }
 }
 
-impl<S, C, R> fmt::Debug for JwtAuthService<S, C, R> {
+impl<S, C, R, M> fmt::Debug for JwtAuthService<S, C, R, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtAuthService").finish_non_exhaustive()
     }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
@@ -33,9 +33,24 @@ pub(crate) struct Answers {
     pub(super) form: Form,
     /// Who listens, here so that the guards inside a layer tell the same one.
     pub(crate) events: Events,
+    /// Removes what the layer leaves in a request's extensions besides the caller.
+    forget: fn(&mut Extensions),
 }
 
 impl Answers {
+    /// The answers of a layer that leaves a `T` in a request's extensions besides the caller.
+    pub(crate) fn leaving<T: Clone + Send + Sync + 'static>() -> Self {
+        Self {
+            forget: |extensions| drop(extensions.remove::<T>()),
+            ..Self::default()
+        }
+    }
+
+    /// Removes what the layer left in the extensions besides the caller.
+    pub(crate) fn forget(&self, extensions: &mut Extensions) {
+        (self.forget)(extensions);
+    }
+
     /// The protection space that challenges name (RFC 9110 §11.5).
     ///
     /// In a challenge, characters outside printable ASCII are replaced by spaces.
@@ -180,6 +195,7 @@ impl Default for Answers {
             form: Form::default(),
             challenges: Challenges::new(REALM, true),
             events: Events::default(),
+            forget: |_| (),
         }
     }
 }

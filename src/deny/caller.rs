@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::Extensions;
 
-#[cfg(any(feature = "axum", feature = "tonic"))]
+#[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 use crate::error::{AuthError, AuthErrorKind};
 use crate::{
     deny::{Answers, answers::answers_of},
@@ -22,8 +22,9 @@ pub(crate) fn answers_in(extensions: &Extensions) -> Option<Arc<Answers>> {
 
 /// The caller as a `T`, a [`Principal`] or a `Verified`; `None` where nobody is signed in.
 ///
-/// The error is a mistake in how the layers are put together.
-#[cfg(any(feature = "axum", feature = "tonic"))]
+/// The error is a mistake in how the layers are put together, or 403 for a caller who is known and
+/// has no claims: an API key has none.
+#[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) fn caller_in<T>(extensions: &Extensions) -> Result<Option<T>, AuthError>
 where
     T: Clone + Send + Sync + 'static,
@@ -35,6 +36,10 @@ where
         return Ok(None);
     }
     let problem = match extensions.get::<Principal>() {
+        Some(caller) if caller.is_by_key() => {
+            let problem = "the caller has an API key, and claims are asked for";
+            return Err(AuthError::caused_by(AuthErrorKind::Forbidden, problem));
+        }
         Some(_) => format!(
             "the authenticating layer leaves no {}: is its claims type another one?",
             std::any::type_name::<T>()

@@ -71,7 +71,7 @@ use crate::{
 pub(crate) use self::answers::record;
 pub(crate) use self::answers::{Answers, origin};
 pub(crate) use self::caller::answers_in;
-#[cfg(any(feature = "axum", feature = "tonic"))]
+#[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) use self::caller::caller_in;
 pub(crate) use self::form::Opening;
 #[cfg(feature = "tonic")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Uri, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Uri, header::AUTHORIZATION};
 
 use crate::{
     error::{AuthError, AuthErrorKind},
@@ -12,8 +12,10 @@ use crate::{
 
 /// Reads the token from `Authorization: Bearer <token>`: the default.
 ///
-/// The scheme is compared without case (RFC 9110 §11.1). Another scheme counts as no credential;
-/// two `Authorization` lines are refused, whatever they hold. `Proxy-Authorization` is never read.
+/// The scheme is compared without case (RFC 9110 §11.1). Another scheme counts as no credential.
+/// Two exceptions are refused: two `Authorization` lines, whatever they hold, and the scheme `DPoP`
+/// (RFC 9449), which carries a token that this extractor cannot accept. `Proxy-Authorization` is
+/// never read.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Bearer {
@@ -52,12 +54,18 @@ impl TokenExtractor for Bearer {
         let Some(value) = single(head.headers(), &AUTHORIZATION)? else {
             return Ok(None);
         };
-        match after_scheme(value.as_bytes()) {
-            None => Ok(None),
+        match Scheme::of(value.as_bytes()) {
+            Scheme::Other => Ok(None),
+            // A client with a bound token must not become an anonymous user unnoticed. RFC 6750
+            // §3.1: no error code for a scheme that is not supported.
+            Scheme::Dpop => Err(AuthError::caused_by(
+                AuthErrorKind::MissingCredential,
+                "the scheme `DPoP` is not accepted here",
+            )),
             // RFC 6750 §3.1: a request that lacks a parameter is malformed, not unauthenticated.
-            Some([]) => Err(AuthErrorKind::MalformedCredential.into()),
-            Some(token) => {
-                let credential = Credential::new(token, Place::Header);
+            Scheme::Bearer([]) => Err(AuthErrorKind::MalformedCredential.into()),
+            Scheme::Bearer(token) => {
+                let credential = Credential::new(token, Place::Authorization);
                 Ok(Some(credential.foreign(self.excepts(token))))
             }
         }
@@ -65,20 +73,46 @@ impl TokenExtractor for Bearer {
 
     fn strip(&self, headers: &mut HeaderMap, _: &mut Uri) {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let ours = |token: &[u8]| !self.excepts(token);
-        if values.any(|value| after_scheme(value.as_bytes()).is_some_and(ours)) {
+        let ours = |value: &HeaderValue| match Scheme::of(value.as_bytes()) {
+            Scheme::Bearer(token) => !self.excepts(token),
+            Scheme::Dpop => true,
+            Scheme::Other => false,
+        };
+        if values.any(ours) {
             headers.remove(AUTHORIZATION);
         }
     }
 }
 
-/// What follows `Bearer` and `1*SP`, empty where that is nothing well-formed; `None` with another
-/// scheme.
-fn after_scheme(value: &[u8]) -> Option<&[u8]> {
-    const SCHEME: &[u8] = b"bearer";
+/// The scheme of an `Authorization` value, and what follows it.
+enum Scheme<'a> {
+    /// What follows `Bearer` and `1*SP`, empty if that is nothing well-formed.
+    Bearer(&'a [u8]),
+    Dpop,
+    Other,
+}
 
-    let (scheme, rest) = value.split_at_checked(SCHEME.len())?;
-    if !scheme.eq_ignore_ascii_case(SCHEME) {
+impl<'a> Scheme<'a> {
+    fn of(value: &'a [u8]) -> Self {
+        match after(b"bearer", value) {
+            Some(token) => Self::Bearer(token),
+            None if after(b"dpop", value).is_some() => Self::Dpop,
+            None => Self::Other,
+        }
+    }
+}
+
+/// Returns `true` if the request carries a token that is bound to a key (RFC 9449 §7.1).
+pub(crate) fn is_dpop(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    values.any(|value| matches!(Scheme::of(value.as_bytes()), Scheme::Dpop))
+}
+
+/// What follows the scheme and `1*SP`, empty if that is nothing well-formed; `None` with another
+/// scheme.
+fn after<'a>(name: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
+    let (scheme, rest) = value.split_at_checked(name.len())?;
+    if !scheme.eq_ignore_ascii_case(name) {
         return None;
     }
     match rest {

@@ -17,12 +17,12 @@
 //!     head::RequestHead,
 //! };
 //!
-//! let places = (Bearer::new(), Cookie::new("__Host-at"));
+//! let places = (Bearer::new(), Cookie::new("__Host-at")?);
 //!
 //! let request = Request::get("/").header("authorization", "Bearer abc").body(())?;
 //! let found = places.extract(RequestHead::of(&request))?.ok_or("nothing found")?;
 //! assert_eq!(found.token(), b"abc");
-//! assert_eq!(found.place(), Place::Header);
+//! assert_eq!(found.place(), Place::Authorization);
 //!
 //! let request = Request::get("/")
 //!     .header("authorization", "Bearer abc")
@@ -57,7 +57,7 @@ use crate::{
     head::RequestHead,
 };
 
-pub(crate) use self::bearer::is_b64token;
+pub(crate) use self::bearer::{is_b64token, is_dpop};
 pub use self::{
     bearer::Bearer,
     cookie::Cookie,
@@ -187,7 +187,9 @@ impl fmt::Debug for Credential<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Place {
-    /// A header field.
+    /// The `Authorization` header field, the one place that caches know (RFC 9111 §3.5).
+    Authorization,
+    /// Another header field.
     Header,
     /// A cookie, which a browser sends without being asked.
     Cookie,

@@ -60,6 +60,17 @@ impl RevocationStatus {
     pub fn unavailable(retry_after: u32) -> Self {
         Self::Unavailable { retry_after }
     }
+
+    /// Returns the status of a token that has to satisfy two checks.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Revoked, _) | (_, Self::Revoked) => Self::Revoked,
+            (Self::Unavailable { retry_after: one }, Self::Unavailable { retry_after: two }) => {
+                Self::unavailable(one.max(two))
+            }
+            (Self::Valid, status) | (status, Self::Valid) => status,
+        }
+    }
 }
 
 /// Nothing is ever revoked: the default of a layer.

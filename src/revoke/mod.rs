@@ -40,6 +40,7 @@
 //! # }
 //! ```
 
+mod both;
 mod broadcast;
 mod changes;
 mod check;
@@ -51,6 +52,7 @@ mod log;
 mod set;
 
 pub use self::{
+    both::{Both, BothFuture},
     broadcast::{Broadcast, BroadcastFeed},
     changes::Changes,
     check::{Check, CheckFn, NoRevocation, RevocationCheck, RevocationStatus, check_fn},

@@ -28,7 +28,7 @@ pub struct SessionsBuilder<S, G = KeptGrants> {
     grants_timeout: Duration,
     events: Events,
     on_event: Option<EventHook>,
-    revocation: Option<RevocationSet>,
+    revocations: Vec<RevocationSet>,
 }
 
 pub(super) type EventHook = Arc<dyn Fn(&SessionEvent) + Send + Sync>;
@@ -61,7 +61,7 @@ impl<S> SessionsBuilder<S> {
             grants_timeout: Duration::from_secs(2),
             events: Events::default(),
             on_event: None,
-            revocation: None,
+            revocations: Vec::new(),
         }
     }
 }
@@ -95,9 +95,9 @@ impl<S, G> SessionsBuilder<S, G> {
     /// in it before whoever asked for it is answered: a token that was revoked is refused at once
     /// on this node. Without it this node hears of its own doing as all others do, by the store's
     /// feed; so it does where the store's answer was lost, of a claimed guest and of a user's other
-    /// sessions.
+    /// sessions. May be called repeatedly.
     pub fn revocation(mut self, set: RevocationSet) -> Self {
-        self.revocation = Some(set);
+        self.revocations.push(set);
         self
     }
 
@@ -151,7 +151,7 @@ impl<S, G> SessionsBuilder<S, G> {
             grants_timeout: self.grants_timeout,
             events: self.events,
             on_event: self.on_event,
-            revocation: self.revocation,
+            revocations: self.revocations,
         }
     }
 
@@ -212,7 +212,7 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
                 grants_timeout: self.grants_timeout,
                 events: self.events,
                 on_event: self.on_event,
-                revocation: self.revocation,
+                revocations: self.revocations,
                 confirmations: self.confirmations,
             }),
         })

@@ -150,8 +150,8 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
     }
 
     /// The store tells all nodes of it, this one included, but after the answer.
-    fn refuse(&self, target: impl FnOnce() -> Target) {
-        if let Some(set) = &self.revocation {
+    fn refuse(&self, target: impl Fn() -> Target) {
+        for set in &self.revocations {
             set.insert_from_now(target());
         }
     }

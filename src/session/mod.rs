@@ -122,7 +122,7 @@ struct Inner<S, G> {
     events: Events,
     on_event: Option<EventHook>,
     /// What the layers of this process ask.
-    revocation: Option<RevocationSet>,
+    revocations: Vec<RevocationSet>,
     confirmations: Option<Confirmations>,
 }
 

@@ -122,7 +122,7 @@ async fn a_token_in_a_cookie_and_a_key_are_two_credentials() {
     let key = issue(&keys).await;
     let (issuer, layer) = tokens(&fixture);
     let except = Bearer::new().except_prefix("acme_live_");
-    let layer = layer.extract((except, Cookie::new("at")));
+    let layer = layer.extract((except, Cookie::new("at").unwrap()));
     let cookie = format!("at={}", issuer.token(|_| ()));
     for request in [bearer(key.expose()), x_api_key(key.expose())] {
         let request = with(request, "cookie", &cookie);
@@ -232,4 +232,39 @@ async fn p8_without_the_framing_both_kinds_stand_behind_a_gateway() {
             send(stack.clone(), call(request)).await.passes(kind);
         }
     }
+}
+
+#[tokio::test]
+async fn a21_a_bound_token_beside_keys_is_refused_while_dpop_is_off() {
+    let fixture = Fixture::new();
+    let keys = fixture.keys();
+    let key = issue(&keys).await;
+    let (issuer, layer) = tokens(&fixture);
+    let bound = format!("DPoP {}", issuer.token(|_| ()));
+    let dpop = with(nobody(), "authorization", &bound);
+    for answer in both_orders(&keys, &layer, dpop.clone()).await {
+        answer.is("401/bare", "DPoP");
+    }
+    // Without the guard as well: the token's layer refuses it.
+    let (token, optional) = (layer.clone().optional(), ApiKeyLayer::new(&keys).optional());
+    let outside = ServiceBuilder::new()
+        .layer(token.clone())
+        .layer(optional.clone());
+    let inside = ServiceBuilder::new().layer(optional).layer(token);
+    send(outside, dpop.clone()).await.is("401/bare", "outside");
+    send(inside, dpop.clone()).await.is("401/bare", "inside");
+    // With a key it is a second credential.
+    let both = with(x_api_key(key.expose()), "authorization", &bound);
+    let answers = both_orders(&keys, &layer, both).await;
+    for (answer, expected) in answers.into_iter().zip(["401/bare", "400/ir"]) {
+        answer.is(expected, "DPoP and a key");
+    }
+    send(ApiKeyLayer::new(&keys), dpop.clone())
+        .await
+        .is("401/bare", "a key is required");
+    // The key's layer leaves it for the token's.
+    let stripping = ServiceBuilder::new()
+        .layer(ApiKeyLayer::new(&keys).optional().strip_credential())
+        .layer(layer.optional());
+    send(stripping, dpop).await.is("401/bare", "stripped");
 }

@@ -322,6 +322,28 @@ async fn shared_caches_are_kept_away_from_answers_to_x_api_key() {
 }
 
 #[tokio::test]
+async fn q14_a_refusal_of_x_api_key_is_private_whatever_the_responder_says() {
+    let fixture = Fixture::new();
+    let keys = fixture.keys();
+    let cacheable = |denial: &tower_jwt_auth::deny::Denial<'_>| {
+        let mut response = Response::new(bytes::Bytes::new());
+        *response.status_mut() = denial.status();
+        let value = HeaderValue::from_static("public, max-age=60");
+        response.headers_mut().insert("cache-control", value);
+        response
+    };
+    let unknown = issue(&keys).await;
+    keys.revoke("alice", unknown.id()).await.unwrap();
+    for key in ["garbage", unknown.expose()] {
+        let layer = ApiKeyLayer::new(&keys).respond(cacheable);
+        let answer = send(layer, x_api_key(key)).await;
+        assert_eq!(answer.status, 401);
+        let expected = Some("private, max-age=60");
+        assert_eq!(answer.header("cache-control"), expected, "{key}");
+    }
+}
+
+#[tokio::test]
 async fn a_proxy_hands_no_key_on_and_leaves_other_credentials() {
     let fixture = Fixture::new();
     let keys = fixture.keys();

@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     revoke::{Broadcast, Feed, LIFETIME, Revocation, RevocationSet},
 };
 
-use crate::support::{Fixture, Inner, ask, format, issue, settle, x_api_key};
+use crate::support::{Fixture, Inner, ask, format, issue, send, settle, x_api_key};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -176,6 +176,28 @@ impl Feed for Away {
     async fn next(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
         Err(StoreError::unavailable("unplugged"))
     }
+}
+
+#[tokio::test]
+async fn q12_two_revocation_sets_both_count() {
+    let fixture = Fixture::new();
+    let key = issue(&fixture.keys()).await;
+    let set = || RevocationSet::local_with_clock(fixture.clock.clone());
+    let (revoked, other) = (set(), set());
+    let until = Timestamp::from(fixture.clock.now()).plus(LIFETIME);
+    revoked.insert(&Revocation::token(key.id().as_str(), until));
+    for (one, two) in [(&revoked, &other), (&other, &revoked)] {
+        let builder = fixture.builder().revocation(one.clone());
+        let keys = builder.revocation(two.clone()).build().unwrap();
+        let answer = send(ApiKeyLayer::new(&keys), x_api_key(key.expose())).await;
+        answer
+            .is("401/it", "revoked")
+            .because(AuthErrorKind::Revoked);
+    }
+    let builder = fixture.builder().revocation(other.clone());
+    let keys = builder.revocation(other).build().unwrap();
+    let answer = send(ApiKeyLayer::new(&keys), x_api_key(key.expose())).await;
+    answer.passes("not revoked");
 }
 
 #[tokio::test]

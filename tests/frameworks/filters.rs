@@ -5,7 +5,6 @@ use http::{Response, StatusCode, header::HOST};
 use http_body_util::Full;
 use tower_jwt_auth::{
     AuthError, Claims, JwtAuthLayer, Verified, Verifier,
-    auth::Claim,
     deny::Denial,
     error::AuthErrorKind,
     extract::{Bearer, Query},
@@ -168,15 +167,9 @@ async fn a_filter_waits_for_its_key() {
 
 #[tokio::test]
 async fn q1_a_filter_cannot_keep_a_layers_promise_to_change_requests() {
-    let header = http::HeaderName::from_static("x-user");
-    for auth in [
-        layer().strip_credential(),
-        layer().forward_as(header, Claim::Subject),
-    ] {
-        let server = me(auth).await;
-        let answer = get(server.addr, "/me", Some(&good())).await;
-        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    }
+    let server = me(layer().strip_credential()).await;
+    let answer = get(server.addr, "/me", Some(&good())).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use tonic_health::pb::{
 use tower::Layer;
 use tower_jwt_auth::{
     AuthError, Claims, JwtAuthLayer, Principal, RoleGuardLayer, Verifier,
+    api_key::ApiKeyLayer,
     error::AuthErrorKind,
     key::{KeyLookup, KeyQuery, KeySource},
     role_guard::Rule,
@@ -135,13 +136,13 @@ pub(crate) async fn code(server: &Server, streaming: bool, token: Option<String>
     outcome.map_or_else(|status| status.code(), |()| Code::Ok)
 }
 
-async fn check(server: &Server, token: Option<String>) -> Result<u8, Status> {
+pub(crate) async fn check(server: &Server, token: Option<String>) -> Result<u8, Status> {
     let mut client = connect(server).await;
     let answer = client.check(call(token)).await?.into_inner();
     Ok(u8::try_from(answer.status).unwrap())
 }
 
-async fn watch(server: &Server, token: Option<String>) -> Result<Vec<u8>, Status> {
+pub(crate) async fn watch(server: &Server, token: Option<String>) -> Result<Vec<u8>, Status> {
     let mut client = connect(server).await;
     let mut messages = client.watch(call(token)).await?.into_inner();
     let mut name = Vec::new();
@@ -315,6 +316,18 @@ async fn p3_an_anonymous_call_is_never_status_7() {
     // B16.
     let status = check(&server, Some(forged())).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
+}
+
+/// A whole server without a guard, for keys and tokens.
+pub(crate) async fn keys_and_tokens(keys: ApiKeyLayer, tokens: JwtAuthLayer) -> Server {
+    Server::run(move |listener| {
+        transport::Server::builder()
+            .layer(keys)
+            .layer(tokens)
+            .add_service(HealthServer::new(Service))
+            .serve_with_incoming(TcpIncoming::from(listener))
+    })
+    .await
 }
 
 async fn unguarded_check(auth: JwtAuthLayer) -> Result<u8, Status> {

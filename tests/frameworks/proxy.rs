@@ -10,11 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Full, channel::Channel};
 use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::sync::mpsc;
-use tower::service_fn;
+use tower::{Layer, service_fn};
+use tower_jwt_auth::auth::Claim;
 
 use crate::{
     examples::proxy,
@@ -88,6 +90,34 @@ async fn q1_a_client_cannot_have_the_identity_dropped() {
             "{answer}"
         );
     }
+}
+
+/// Answers with the names of the trailers that it got.
+async fn trailers<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible>
+where
+    B: Body<Data = Bytes, Error = hyper::Error>,
+{
+    let body = request.into_body().collect().await.unwrap();
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let names: Vec<_> = trailers.keys().map(ToString::to_string).collect();
+    Ok(Response::new(Full::from(names.join("\n"))))
+}
+
+#[tokio::test]
+async fn q15_a_forged_trailer_never_arrives() {
+    let forwarding = layer().forward_as("x-user".parse().unwrap(), Claim::Subject);
+    let forwarding = forwarding.forward_as("x-roles".parse().unwrap(), Claim::Roles);
+    let server = Server::hyper(forwarding.layer(service_fn(trailers))).await;
+    let head = "Host: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked";
+    let token = format!("Authorization: Bearer {}", good());
+    let names = "Trailer: X-User, x.user, X-Roles, X-Checksum";
+    let forged = "X-User: root\r\nx.user: root\r\nX-Roles: root\r\nX-Checksum: 1";
+    let body = format!("2\r\nhi\r\n0\r\n{forged}\r\n\r\n");
+    let request = format!("POST / HTTP/1.1\r\n{head}\r\n{names}\r\n{token}\r\n\r\n{body}");
+    let answer = raw(server.addr, &request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let (_, arrived) = answer.split_once("\r\n\r\n").unwrap();
+    assert_eq!(arrived, "x-checksum");
 }
 
 #[tokio::test]

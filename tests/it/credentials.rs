@@ -277,7 +277,7 @@ async fn a15_the_answer_to_a_query_token_is_private() {
     let fixture = Fixture::new();
     for (own, expected) in [
         (None, "private"),
-        (Some("public, max-age=60"), "private"),
+        (Some("public, max-age=60"), "private, max-age=60"),
         (Some("no-store"), "no-store"),
         (Some("private, max-age=5"), "private, max-age=5"),
     ] {
@@ -332,7 +332,7 @@ fn everywhere() -> impl TokenExtractor {
     (
         Bearer::new(),
         Header::new(HeaderName::from_static("x-jwt")),
-        Cookie::new("at").dangerous_without_csrf_check(),
+        Cookie::new("at").unwrap().dangerous_without_csrf_check(),
         WebSocketProtocol::new("bearer"),
     )
 }

@@ -111,7 +111,7 @@ async fn p3_permission_denied_is_never_said_to_a_stranger() {
     forged
         .headers_mut()
         .insert("cookie", HeaderValue::from_static("at=x"));
-    let answer = send(fixture.layer().extract(Cookie::new("at")), forged).await;
+    let answer = send(fixture.layer().extract(Cookie::new("at").unwrap()), forged).await;
     is_trailers_only(&answer, "16");
     assert_eq!(answer.kind(), Some(AuthErrorKind::CrossSite));
 }

@@ -4,8 +4,12 @@ use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request};
 use serde_json::{Map, Value, json};
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
-    Anonymous, Claims, JwtAuthLayer, Principal, Verified, Verifier, auth::Claim,
-    error::AuthErrorKind, verify::CheckError,
+    Anonymous, Claims, JwtAuthLayer, Principal, Verified, Verifier,
+    auth::{Claim, Forwarding},
+    error::AuthErrorKind,
+    extract::Header,
+    revoke::NoRevocation,
+    verify::CheckError,
 };
 
 use crate::support::{Counting, Fixture, ISSUER, bearer, send};
@@ -32,7 +36,7 @@ fn forge(mut request: Request<String>) -> Request<String> {
     request
 }
 
-fn forwarding(layer: JwtAuthLayer) -> JwtAuthLayer {
+fn forwarding(layer: JwtAuthLayer) -> JwtAuthLayer<Claims, NoRevocation, Forwarding> {
     let name = HeaderName::from_static("x-user-id");
     layer.forward_as(name, Claim::Subject)
 }
@@ -116,11 +120,13 @@ async fn q1_every_claim_has_its_form_in_a_header() {
         ("x-roles", Claim::Roles, "a,d e"),
         ("x-scope", Claim::Scope, "read write"),
     ];
-    let layer = table
-        .iter()
-        .fold(fixture.layer(), |layer, (name, claim, _)| {
-            layer.forward_as(HeaderName::from_static(name), *claim)
-        });
+    let (name, claim, _) = table[0];
+    let first = fixture
+        .layer()
+        .forward_as(HeaderName::from_static(name), claim);
+    let layer = table.iter().skip(1).fold(first, |layer, (name, claim, _)| {
+        layer.forward_as(HeaderName::from_static(name), *claim)
+    });
     let answer = send(layer, bearer(token)).await.passes("all");
     for (name, _, expected) in table {
         assert_eq!(answer.seen().headers[name], expected, "{name}");
@@ -194,6 +200,62 @@ async fn q2_nothing_that_was_there_before_counts() {
     assert_eq!(answer.caller().subject(), Some("alice"));
     let own = answer.seen().extensions.get::<Verified<Own>>().unwrap();
     assert_eq!(own.subject(), Some("alice"));
+}
+
+#[tokio::test]
+async fn q2_an_inner_layer_replaces_claims_of_another_type() {
+    #[derive(serde::Deserialize)]
+    struct Inner {}
+
+    #[derive(serde::Deserialize)]
+    struct Third {}
+
+    let fixture = Fixture::new();
+    let inner = || {
+        let verifier = fixture.builder().claims::<Inner>().build().unwrap();
+        JwtAuthLayer::new(verifier).extract(Header::new(HeaderName::from_static("x-inner")))
+    };
+    let (outer_token, inner_token) = (fixture.token(), fixture.with("sub", json!("bob")));
+    let both = {
+        let mut request = bearer(&outer_token);
+        let value = HeaderValue::from_str(&inner_token).unwrap();
+        request.headers_mut().insert("x-inner", value);
+        request
+    };
+    for (layer, request, subject) in [
+        (inner().optional(), bearer(&outer_token), None),
+        (inner().skip(|_| true), both.clone(), None),
+        (inner(), both.clone(), Some("bob")),
+    ] {
+        let layers = ServiceBuilder::new()
+            .layer(fixture.layer())
+            .layer(layer.clone());
+        let answer = send(layers, request.clone()).await.passes("inner");
+        let extensions = &answer.seen().extensions;
+        let caller = extensions.get::<Principal>();
+        assert_eq!(caller.and_then(Principal::subject), subject);
+        assert_eq!(extensions.get::<Anonymous>().is_some(), subject.is_none());
+        assert!(extensions.get::<Verified<Claims>>().is_none());
+        assert_eq!(
+            extensions.get::<Verified<Inner>>().is_some(),
+            subject.is_some()
+        );
+
+        // Of three, the innermost counts as well.
+        let verifier = fixture.builder().claims::<Third>().build().unwrap();
+        let third = JwtAuthLayer::new(verifier)
+            .extract(Header::new(HeaderName::from_static("x-third")))
+            .optional();
+        let layers = ServiceBuilder::new()
+            .layer(fixture.layer())
+            .layer(layer)
+            .layer(third);
+        let answer = send(layers, request).await.passes("third");
+        let extensions = &answer.seen().extensions;
+        assert!(extensions.get::<Principal>().is_none());
+        assert!(extensions.get::<Verified<Claims>>().is_none());
+        assert!(extensions.get::<Verified<Inner>>().is_none());
+    }
 }
 
 #[tokio::test]
@@ -320,7 +382,7 @@ async fn q2_of_two_layers_the_inner_one_replaces_what_the_outer_found() {
     );
     let own = |layer: JwtAuthLayer| {
         let name = HeaderName::from_static("x-assertion");
-        layer.extract(tower_jwt_auth::extract::Header::new(name))
+        layer.extract(Header::new(name))
     };
     let with = |second: &str| {
         let mut request = bearer(fixture.token());

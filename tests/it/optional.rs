@@ -21,7 +21,9 @@ fn nobody() -> Request<String> {
 }
 
 fn both(fixture: &Fixture) -> JwtAuthLayer {
-    fixture.layer().extract((Bearer::new(), Cookie::new("at")))
+    fixture
+        .layer()
+        .extract((Bearer::new(), Cookie::new("at").unwrap()))
 }
 
 #[track_caller]
@@ -53,7 +55,7 @@ async fn a18_a_header_and_an_enabled_cookie_are_bad_request_also_when_equal() {
 #[tokio::test]
 async fn b16_another_scheme_is_nobody_where_that_is_optional() {
     let fixture = Fixture::new();
-    for value in ["Basic YTpi", "DPoP x", "Digest x"] {
+    for value in ["Basic YTpi", "Digest x", "DPoPx y", "DP x"] {
         let answer = send(fixture.layer().optional(), authorization(value)).await;
         is_anonymous(answer, value);
     }
@@ -74,7 +76,7 @@ async fn b16_while_the_keys_are_unavailable_a_token_is_503_and_never_nobody() {
         .build()
         .unwrap();
     let layer = || JwtAuthLayer::new(verifier.clone()).optional();
-    let cookies = || layer().extract(Cookie::new("at"));
+    let cookies = || layer().extract(Cookie::new("at").unwrap());
     let answer = send(layer(), bearer(fixture.token())).await;
     let answer = answer
         .unavailable("header")
@@ -91,7 +93,12 @@ async fn b16_while_the_keys_are_unavailable_a_token_is_503_and_never_nobody() {
 #[tokio::test]
 async fn b16_a_bad_cookie_counts_as_absent_and_is_cleared() {
     let fixture = Fixture::new();
-    let optional = || fixture.layer().extract(Cookie::new("at")).optional();
+    let optional = || {
+        fixture
+            .layer()
+            .extract(Cookie::new("at").unwrap())
+            .optional()
+    };
     for (token, case) in [
         (fixture.with("exp", json!(0)), "expired"),
         (fixture.with("iss", json!("x")), "issuer"),
@@ -109,7 +116,7 @@ async fn b16_a_bad_cookie_counts_as_absent_and_is_cleared() {
             "{clear}"
         );
         // Where a token is required, it is refused.
-        let required = fixture.layer().extract(Cookie::new("at"));
+        let required = fixture.layer().extract(Cookie::new("at").unwrap());
         let answer = send(required, with_cookie(nobody(), &token)).await;
         assert!(!answer.ran() && answer.header("set-cookie").is_none());
         // So is the same in a header.
@@ -128,7 +135,10 @@ async fn b16_a_bad_cookie_counts_as_absent_and_is_cleared() {
 #[tokio::test]
 async fn n9_two_cookies_are_refused_where_authentication_is_optional_too() {
     let fixture = Fixture::new();
-    let optional = fixture.layer().extract(Cookie::new("at")).optional();
+    let optional = fixture
+        .layer()
+        .extract(Cookie::new("at").unwrap())
+        .optional();
     let two = with_cookie(with_cookie(nobody(), &fixture.token()), "x");
     send(optional, two).await.invalid_request("two cookies");
 }
@@ -136,7 +146,10 @@ async fn n9_two_cookies_are_refused_where_authentication_is_optional_too() {
 #[tokio::test]
 async fn n2_a_forged_request_is_forbidden_where_authentication_is_optional_too() {
     let fixture = Fixture::new();
-    let optional = fixture.layer().extract(Cookie::new("at")).optional();
+    let optional = fixture
+        .layer()
+        .extract(Cookie::new("at").unwrap())
+        .optional();
     let mut forged = with_cookie(nobody(), &fixture.token());
     *forged.method_mut() = Method::POST;
     let value = HeaderValue::from_static("cross-site");
@@ -145,4 +158,39 @@ async fn n2_a_forged_request_is_forbidden_where_authentication_is_optional_too()
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(answer.kind(), Some(AuthErrorKind::CrossSite));
     assert!(!answer.ran());
+}
+
+#[tokio::test]
+async fn a21_a_bound_token_while_dpop_is_off_is_refused_also_where_that_is_optional() {
+    let fixture = Fixture::new();
+    let token = fixture.token();
+    for value in [
+        format!("DPoP {token}"),
+        format!("dpop {token}"),
+        format!("DPOP  {token}"),
+        "DPoP x".to_owned(),
+        "DPoP".to_owned(),
+        "DPoP ".to_owned(),
+    ] {
+        for layer in [
+            fixture.layer(),
+            fixture.layer().optional(),
+            both(&fixture).optional(),
+        ] {
+            let answer = send(layer.clone(), authorization(&value)).await;
+            answer.bare(&value);
+            // Another credential beside it does not help.
+            let request = with_cookie(authorization(&value), &token);
+            let answer = send(layer, request).await;
+            assert!(!answer.ran() && answer.status.is_client_error(), "{value}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a21_a_bound_token_is_not_handed_on_by_a_proxy() {
+    let fixture = Fixture::new();
+    let layer = fixture.layer().strip_credential().skip(|_| true);
+    let answer = send(layer, authorization("DPoP x")).await.passes("skipped");
+    assert!(answer.seen().headers.is_empty());
 }

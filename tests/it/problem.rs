@@ -53,7 +53,10 @@ async fn refusals(
             )
             .await,
         ),
-        (403, send(layer().extract(Cookie::new("at")), forged).await),
+        (
+            403,
+            send(layer().extract(Cookie::new("at").unwrap()), forged).await,
+        ),
         (
             503,
             send(change(JwtAuthLayer::new(away)), bearer(fixture.token())).await,

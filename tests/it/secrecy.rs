@@ -175,7 +175,7 @@ async fn q3_nothing_that_holds_a_token_or_its_claims_prints_them() {
     let header = Header::new(http::HeaderName::from_static("x-jwt"));
     let places: [&dyn TokenExtractor; 4] = [
         &Bearer::new(),
-        &Cookie::new("at"),
+        &Cookie::new("at").unwrap(),
         &Query::new("access_token"),
         &header,
     ];
@@ -345,7 +345,13 @@ mod log {
             "p01s0n\"".into(),
             "p".repeat(20_000),
         ]);
-        let places = || (Bearer::new(), Query::new("access_token"), Cookie::new("at"));
+        let places = || {
+            (
+                Bearer::new(),
+                Query::new("access_token"),
+                Cookie::new("at").unwrap(),
+            )
+        };
         let away = fixture.expecting(Verifier::key_source(Unreachable));
         let unavailable = JwtAuthLayer::new(away.build().unwrap());
         let text = logged(async {

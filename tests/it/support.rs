@@ -260,7 +260,7 @@ impl Inner {
     }
 }
 
-impl Service<Request<String>> for Inner {
+impl<B> Service<Request<B>> for Inner {
     type Response = Response<String>;
     type Error = Infallible;
     type Future = std::future::Ready<Result<Response<String>, Infallible>>;
@@ -269,7 +269,7 @@ impl Service<Request<String>> for Inner {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<String>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         *self.seen.lock().unwrap() = Some(request.into_parts().0);
         let mut response = Response::new("handled".to_owned());
         response.headers_mut().clone_from(&self.headers);

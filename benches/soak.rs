@@ -32,7 +32,7 @@ use tower_jwt_auth::{
     Claims, JwtAuthLayer, Verifier,
     clock::{Clock, Timestamp},
     key::{Algorithm, KeySet, SharedKeySet, VerifyingKey},
-    revoke::{Revocation, RevocationSet},
+    revoke::{Both, NoRevocation, Revocation, RevocationSet},
     test_util::{TestClock, TestIssuer},
 };
 
@@ -113,7 +113,10 @@ fn show_to(other: &SyncSender<Shown>, token: &Bearer, expected: StatusCode) {
 }
 
 /// Sends what it is shown, and counts: how many, and how many of them had to be refused.
-fn watch(shown: &Receiver<Shown>, layer: &JwtAuthLayer<Claims, RevocationSet>) -> (u64, u64) {
+fn watch(
+    shown: &Receiver<Shown>,
+    layer: &JwtAuthLayer<Claims, Both<NoRevocation, RevocationSet>>,
+) -> (u64, u64) {
     let mut service = layer.layer(Handler);
     let (mut seen, mut refused) = (0, 0);
     for (value, bad) in shown {

@@ -141,7 +141,6 @@ fn a8_two_authorization_lines_are_refused_whatever_they_hold() {
 fn a9_another_scheme_is_no_credential() {
     for value in [
         "Basic dTpw",
-        "DPoP a.b.c",
         "Bearera.b.c",
         "Bearer2 a.b.c",
         "Bear er",
@@ -149,6 +148,11 @@ fn a9_another_scheme_is_no_credential() {
         "",
     ] {
         assert_eq!(bearer(&[("authorization", value)]), Ok(None), "{value}");
+    }
+    // A token that is bound to a key is one.
+    for value in ["DPoP a.b.c", "dpop a.b.c", "DPoP"] {
+        let refused = bearer(&[("authorization", value)]);
+        assert_eq!(refused, Err(AuthErrorKind::MissingCredential), "{value}");
     }
 }
 

@@ -247,7 +247,7 @@ fn open_claims() -> impl Strategy<Value = Map<String, Value>> {
 }
 
 /// Claims whose type or value a rule refuses.
-const RULED: [&str; 14] = [
+const RULED: [&str; 21] = [
     "iss",
     "sub",
     "aud",
@@ -262,6 +262,13 @@ const RULED: [&str; 14] = [
     "typ",
     "type",
     "token_use",
+    "token_type",
+    "tokenType",
+    "use",
+    "events",
+    "at_hash",
+    "c_hash",
+    "s_hash",
 ];
 
 /// Claims of which a rule may refuse any.

@@ -76,20 +76,15 @@ pub fn claims_are_good(json: &[u8]) -> bool {
         }
         _ => false,
     };
-    let other_uses = [
-        "refresh",
-        "refresh_token",
-        "refresh+jwt",
-        "offline",
-        "id",
-        "id_token",
-        "logout",
-        "logout_token",
-    ];
-    let other_use = ["typ", "type", "token_use"].iter().any(|name| {
-        let value = get(name).and_then(Json::text).map(str::to_ascii_lowercase);
-        value.is_some_and(|value| other_uses.contains(&value.as_str()))
+    let other_use = USES.iter().any(|name| match get(name) {
+        Some(Json::Text(value)) => states_other_use(value),
+        Some(Json::List(values)) => values
+            .iter()
+            .filter_map(Json::text)
+            .any(states_other_use),
+        _ => false,
     });
+    let marks = ["events", "at_hash", "c_hash", "s_hash"];
     DECISIVE.into_iter().all(once)
         && ["exp", "nbf", "iat"].into_iter().all(is_date)
         && ["iss", "sub", "jti", "client_id", "azp", "sid"]
@@ -100,6 +95,7 @@ pub fn claims_are_good(json: &[u8]) -> bool {
         && get("iss").and_then(Json::text) == Some(ISSUER)
         && audience
         && !other_use
+        && marks.into_iter().all(|mark| get(mark).is_none())
         && get("cnf").is_none()
 }
 
@@ -108,7 +104,53 @@ fn find<'a>(members: &'a [(String, Json)], wanted: &str) -> Option<&'a Json> {
     found.next().map(|(_, value)| value)
 }
 
-const DECISIVE: [&str; 20] = [
+/// Whether a value names another use than access, by one of its words or as a whole.
+fn states_other_use(value: &str) -> bool {
+    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+    let plain = plain.to_ascii_lowercase();
+    if value.is_ascii() && ["id", "idtoken", "idjwt"].contains(&plain.as_str()) {
+        return true;
+    }
+    let letters: Vec<char> = value.chars().collect();
+    // Once without regard to case, and once with a new word at each hump.
+    let (mut coarse, mut fine) = (String::new(), String::new());
+    for (at, one) in letters.iter().enumerate() {
+        if !one.is_alphanumeric() {
+            coarse.push(' ');
+            fine.push(' ');
+            continue;
+        }
+        let before = at.checked_sub(1).map(|at| letters[at]);
+        let hump = one.is_uppercase()
+            && (before.is_some_and(|before| !before.is_uppercase())
+                || letters.get(at + 1).is_some_and(|next| next.is_lowercase()));
+        if hump {
+            fine.push(' ');
+        }
+        coarse.push(one.to_ascii_lowercase());
+        fine.push(one.to_ascii_lowercase());
+    }
+    let words = coarse.split(' ').chain(fine.split(' '));
+    let mut stems = words.flat_map(|word| [Some(word), word.strip_suffix("token")]);
+    value.eq_ignore_ascii_case("offline")
+        || stems.any(|stem| stem.is_some_and(|stem| OTHER_USES.contains(&stem)))
+}
+
+const USES: [&str; 6] = ["typ", "type", "token_use", "token_type", "tokenType", "use"];
+
+const OTHER_USES: [&str; 9] = [
+    "refresh",
+    "logout",
+    "reset",
+    "verification",
+    "activation",
+    "invitation",
+    "magic",
+    "mfa",
+    "otp",
+];
+
+const DECISIVE: [&str; 27] = [
     "iss",
     "sub",
     "aud",
@@ -125,6 +167,13 @@ const DECISIVE: [&str; 20] = [
     "typ",
     "type",
     "token_use",
+    "token_type",
+    "tokenType",
+    "use",
+    "events",
+    "at_hash",
+    "c_hash",
+    "s_hash",
     "idtyp",
     "gty",
     "roles",

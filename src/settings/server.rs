@@ -149,6 +149,10 @@ impl AuthSettings {
         let (host, port) = super::read_address(&mut vars)?;
         let public_url = vars.text(PUBLIC_URL)?;
         let issuer = vars.text("JWT_ISSUER")?;
+        // A server that verifies takes a list, and a token that is issued has one.
+        if issuer.as_deref().is_some_and(|one| one.contains(',')) {
+            return Err(refuse("JWT_ISSUER", "tokens have one issuer, not a list"));
+        }
         let audiences = vars.list("JWT_AUDIENCE")?;
         let minutes = vars.number(ACCESS, 1..=30)?.unwrap_or(10);
         let days = vars.number(REFRESH, 1..=90)?.unwrap_or(14);

@@ -138,6 +138,7 @@ fn every_bad_value_names_its_variable_and_shows_no_secret() {
         ("JWT_REFRESH_TOKEN_EXPIRE_DAYS", "0"),
         ("AUTH_STROE", "memory:"),
         ("JWT_ISSUERS", "https://auth.example"),
+        ("JWT_ISSUER", "https://auth.example,auth.example"),
     ] {
         let error = read(&[(name, value)]).unwrap_err();
         let named = match (name, value) {

@@ -18,7 +18,7 @@ use crate::{
     error::{AuthError, AuthErrorKind, StoreError},
     event::{AuthEvent, Events},
     login::PasswordError,
-    session::SessionError,
+    session::{SessionError, SessionErrorKind},
 };
 
 pub(super) type Answer = Response<Whole>;
@@ -104,6 +104,33 @@ impl Refusal {
     pub(super) fn invalid_password() -> Self {
         let description = "The current password is not right";
         Self::new(StatusCode::BAD_REQUEST, "invalid_password", description)
+    }
+
+    /// RFC 6749 §5.2: an unknown client. It is not authenticated, so there is no challenge.
+    pub(super) fn invalid_client() -> Self {
+        let description = "The client is not known";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_client", description)
+    }
+
+    /// A session that was not started. The client has presented no refresh token, so the error is not
+    /// that of one.
+    pub(super) fn of_start(error: SessionError) -> Self {
+        match error.kind() {
+            SessionErrorKind::Disabled => {
+                let description = "The account may not sign in";
+                Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+            }
+            _ if error.status().is_client_error() => Self::unavailable(Duration::from_secs(1)),
+            _ => error.into(),
+        }
+    }
+
+    /// RFC 6749 §5.2: 400 for every refusal of a grant.
+    pub(super) fn at_token_endpoint(self) -> Self {
+        match (self.status, self.denied) {
+            (StatusCode::FORBIDDEN, None) => self.with_status(StatusCode::BAD_REQUEST),
+            _ => self,
+        }
     }
 
     /// Wrong credentials at the login, which is no OAuth endpoint: 401.

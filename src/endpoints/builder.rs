@@ -172,6 +172,8 @@ where
         };
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
         let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
+        // Also in the sessions that the application holds: roles come from the user store.
+        self.sessions.default_grants(Arc::new(self.login.clone()));
         let issuer = self.sessions.issuer();
         let proofs = CsrfProofs::new(&self.secret);
         let extractor = match &cookies {

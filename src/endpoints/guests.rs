@@ -76,6 +76,7 @@ where
         let guests = self.guests.as_deref().ok_or_else(Refusal::not_found)?;
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
+        let client_id = self.client(fields)?;
         if let Some(caller) = self.presented(parts, &self.verifier)? {
             if guests.is_alive(&caller).await? {
                 return self.as_it_is(parts, &caller);
@@ -89,10 +90,13 @@ where
         if let Some(ip) = self.clients.of(RequestHead::of_parts(parts)) {
             start = start.ip(ip);
         }
+        if let Some(client_id) = client_id {
+            start = start.client_id(client_id);
+        }
         if transport == Transport::Cookie {
             start = start.bound_to_device();
         }
-        let guest = guests.start(start).await?;
+        let guest = guests.start(start).await.map_err(Refusal::of_start)?;
         let given = Given::of(guest.tokens());
         let mut answer = self.hand_over(StatusCode::OK, given, transport);
         if let (Some(cookies), Some(device)) = (&self.cookies, guest.device()) {
@@ -105,16 +109,15 @@ where
     /// person asked for it.
     pub(super) async fn start_linked(
         &self,
-        parts: &Parts,
-        fields: &Fields,
         start: SessionStart,
-    ) -> Result<(TokenPair, Option<LinkOutcome>), Refusal> {
-        Ok(match self.link(parts, fields)? {
+        link: Option<&Wish>,
+    ) -> Result<(TokenPair, Option<LinkOutcome>), SessionError> {
+        Ok(match link {
             Some(Wish::Link(guests, link)) => {
-                let signed_in = guests.sign_in(start, link).await?;
+                let signed_in = guests.sign_in(start, link.clone()).await?;
                 (signed_in.tokens().clone(), Some(signed_in.outcome()))
             }
-            Some(Wish::Vain(outcome)) => (self.sessions.start(start).await?, Some(outcome)),
+            Some(Wish::Vain(outcome)) => (self.sessions.start(start).await?, Some(*outcome)),
             None => (self.sessions.start(start).await?, None),
         })
     }

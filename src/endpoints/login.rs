@@ -20,7 +20,9 @@ use crate::{
     },
     refresh::SessionStore,
     secret::Secret,
-    session::{GrantSource, Grants, LinkOutcome, SessionStart, TokenAnswer, TokenPair},
+    session::{
+        GrantSource, Grants, LinkOutcome, SessionErrorKind, SessionStart, TokenAnswer, TokenPair,
+    },
 };
 
 /// Where the tokens go.
@@ -95,11 +97,12 @@ impl LinkAnswer {
     }
 }
 
-/// Somebody whose password was right.
+/// A user whose password was right.
 struct SignedIn {
-    user: User,
+    attempt: Attempt,
+    accepted: Accepted,
+    /// Read before the password was last compared.
     epoch: u32,
-    device: Secret<String>,
 }
 
 impl<S, G, U, T> Inner<S, G, U, T>
@@ -114,12 +117,8 @@ where
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
         let credentials = credentials(fields, &["username", "email"], Identifier::existing)?;
-        let refusal = || Refusal::unauthorized("Invalid credentials");
-        let signed_in = self
-            .attempt(parts, fields, credentials)
-            .await?
-            .ok_or_else(refusal)?;
-        self.sign_in(parts, fields, signed_in, transport).await
+        let answer = self.sign_in(parts, fields, credentials, transport).await?;
+        answer.ok_or_else(|| Refusal::unauthorized("Invalid credentials"))
     }
 
     /// RFC 6749 §4.3 and §6, for first-party clients that were built for it.
@@ -128,20 +127,18 @@ where
             Some("refresh_token") => {
                 let token = fields.get("refresh_token");
                 let token = token.ok_or(Refusal::invalid_request("A refresh token is needed"))?;
-                let tokens = self.sessions.refresh(token).await?;
+                let client = self.client(fields)?;
+                let tokens = self.sessions.refresh_for(token, client).await?;
                 Ok(json(StatusCode::OK, &tokens.expose()))
             }
             // FastAPI's clients leave it out.
             Some("password") | None => {
                 self.refuse_foreign(parts)?;
                 let credentials = credentials(fields, &["username"], Identifier::existing)?;
-                let refusal = || Refusal::invalid_grant("Invalid credentials");
-                let signed_in = self
-                    .attempt(parts, fields, credentials)
-                    .await?
-                    .ok_or_else(refusal)?;
-                self.sign_in(parts, fields, signed_in, Transport::Body)
-                    .await
+                let answer = self.sign_in(parts, fields, credentials, Transport::Body);
+                // RFC 6749 §5.2
+                let answer = answer.await.map_err(Refusal::at_token_endpoint)?;
+                answer.ok_or_else(|| Refusal::invalid_grant("Invalid credentials"))
             }
             Some(_) => Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
@@ -154,6 +151,7 @@ where
     pub(super) async fn register(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
+        let client_id = self.client(fields)?;
         let (identifier, password) = credentials(fields, &["username", "email"], Identifier::new)?;
         let policy = self.login.password_policy();
         policy.check(&password).map_err(PasswordError::from)?;
@@ -163,10 +161,14 @@ where
         let account = self.keep_account(parts, fields, identifier, hash.clone());
         let account = account.await?;
         let mut start = self.start(parts, fields, &account.subject).amr(["pwd"]);
+        if let Some(client_id) = client_id {
+            start = start.client_id(client_id);
+        }
         if let Some(epoch) = account.epoch {
             start = start.epoch(epoch);
         }
-        let tokens = self.sessions.start(start).await?;
+        let tokens = self.sessions.start(start).await;
+        let tokens = tokens.map_err(Refusal::of_start)?;
         let user = User::new(account.subject).password(hash);
         let device = self.login.device_token(&user);
         let given = Given::of(&tokens).device(&device).link(account.link);
@@ -202,28 +204,73 @@ where
             }
         };
         Ok(Some(SignedIn {
-            device: accepted.device_token().clone(),
-            user: accepted.into_user(),
+            attempt,
+            accepted,
             epoch,
         }))
     }
 
+    /// The same once more, after all sessions of the user were ended in between: the password and the
+    /// account are looked at again, under the new epoch.
+    async fn again(&self, before: SignedIn) -> Result<Option<SignedIn>, Refusal> {
+        let epoch = self.sessions.epoch(&before.accepted.user().subject).await?;
+        let confirmed = self.login.confirm(&before.attempt, before.accepted).await;
+        Ok(decided(confirmed)?.map(|accepted| SignedIn {
+            accepted,
+            epoch,
+            ..before
+        }))
+    }
+
+    /// The answer to these credentials; `None` if they are not valid.
     async fn sign_in(
         &self,
         parts: &Parts,
         fields: &Fields,
-        signed_in: SignedIn,
+        credentials: (Identifier, Password),
         transport: Transport,
-    ) -> Result<Answer, Refusal> {
-        let user = signed_in.user;
-        let start = self
-            .start(parts, fields, &user.subject)
-            .amr(["pwd"])
-            .epoch(signed_in.epoch)
-            .grants(Grants::new().roles(user.roles));
-        let (tokens, link) = self.start_linked(parts, fields, start).await?;
-        let given = Given::of(&tokens).device(&signed_in.device).link(link);
-        Ok(self.hand_over(StatusCode::OK, given, transport))
+    ) -> Result<Option<Answer>, Refusal> {
+        let client_id = self.client(fields)?;
+        let Some(mut signed_in) = self.attempt(parts, fields, credentials).await? else {
+            return Ok(None);
+        };
+        let link = self.link(parts, fields)?;
+        for _ in 0..STARTS {
+            let user = signed_in.accepted.user();
+            let mut start = self
+                .start(parts, fields, &user.subject)
+                .amr(["pwd"])
+                .epoch(signed_in.epoch)
+                .grants(Grants::new().roles(&user.roles));
+            if let Some(client_id) = client_id {
+                start = start.client_id(client_id);
+            }
+            match self.start_linked(start, link.as_ref()).await {
+                Ok((tokens, link)) => {
+                    let device = signed_in.accepted.device_token();
+                    let given = Given::of(&tokens).device(device).link(link);
+                    return Ok(Some(self.hand_over(StatusCode::OK, given, transport)));
+                }
+                // A logout everywhere came between. It ends what was before it, not this login.
+                Err(error) if error.kind() == SessionErrorKind::Superseded => {
+                    match self.again(signed_in).await? {
+                        Some(confirmed) => signed_in = confirmed,
+                        None => return Ok(None),
+                    }
+                }
+                Err(error) => return Err(Refusal::of_start(error)),
+            }
+        }
+        Err(Refusal::unavailable(Duration::from_secs(1)))
+    }
+
+    /// The client that a request names (RFC 6749 §2.2), of those that the issuer knows.
+    pub(super) fn client<'f>(&self, fields: &'f Fields) -> Result<Option<&'f str>, Refusal> {
+        match fields.get("client_id") {
+            Some(client) if self.sessions.issuer().knows_client(client) => Ok(Some(client)),
+            Some(_) => Err(Refusal::invalid_client()),
+            None => Ok(None),
+        }
     }
 
     pub(super) fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> SessionStart {
@@ -355,3 +402,6 @@ fn credentials(
 fn text(headers: &HeaderMap) -> Option<&str> {
     headers.get(USER_AGENT)?.to_str().ok()
 }
+
+/// How often a session is started beside logouts everywhere, before the client has to wait.
+const STARTS: usize = 3;

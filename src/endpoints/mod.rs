@@ -27,7 +27,12 @@
 //! The answers to a login, a registration and a change of the password that are not by cookie hold a
 //! `device_token` ([`DeviceTokens`](crate::login::DeviceTokens)), which the next login sends back.
 //!
-//! Errors are those of RFC 6749 §5.2. A client signs its user out on `invalid_grant` alone; a 429
+//! `login`, `register`, `token` and `guest` take a `client_id`, one of those of the
+//! [issuer](crate::issue::TokenIssuerBuilder::client_id); another is `invalid_client`. A refresh that names
+//! a client must name that of the session.
+//!
+//! Errors are those of RFC 6749 §5.2. An account that the grant source refuses at login is
+//! `access_denied`. A client signs its user out on `invalid_grant` alone; a 429
 //! and a 503 say when to try again, and leave tokens and cookies as they are.
 //!
 //! # Examples
@@ -53,7 +58,7 @@
 //!     extract::Bearer,
 //!     issue::{KeyRing, TokenIssuer},
 //!     key::{Algorithm, SigningKey},
-//!     login::{Login, UserGrants},
+//!     login::Login,
 //!     secret::SecretKey,
 //!     session::Sessions,
 //!     store::MemoryStore,
@@ -70,8 +75,7 @@
 //!
 //! let sessions = Sessions::builder(issuer, store.clone())
 //!     .secret(secret.clone())
-//!     .revocation(revoked.clone()) // what ends here is refused here at once
-//!     .grant_source(UserGrants::new(store.clone()))
+//!     .revocation(revoked.clone()) // what ends here is refused here immediately
 //!     .build()?;
 //! let login = Login::builder(store.clone(), store, secret.clone()).build();
 //! let endpoints = AuthEndpoints::builder(sessions, login, secret)
@@ -108,6 +112,11 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! At every refresh, roles and disabled accounts come from the user store of the [`Login`]:
+//! [`SessionsBuilder::grant_source`](crate::session::SessionsBuilder::grant_source) sets another source.
+//!
+//! [`Login`]: crate::login::Login
 //!
 //! In front of real clients it also has to know which network an attempt comes from:
 //! [`AuthEndpointsBuilder::clients`].

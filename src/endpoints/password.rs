@@ -50,7 +50,8 @@ where
         // Whatever the session had proved, it keeps: a policy may ask for a second factor.
         let start = SessionStart::continuing(&caller).epoch(epoch);
         let start = self.at(parts, fields, start);
-        let tokens = self.sessions.start(start).await?;
+        let tokens = self.sessions.start(start).await;
+        let tokens = tokens.map_err(Refusal::of_start)?;
         let transport = match self.bearer(parts)? {
             Some(_) => Transport::Body,
             None => Transport::Cookie,

@@ -28,7 +28,8 @@ where
         let presented = self.refresh_token(parts, fields)?;
         let missing = || Refusal::invalid_request("A refresh token is needed");
         let (token, transport) = presented.ok_or_else(missing)?;
-        let tokens = self.sessions.refresh(&token).await?;
+        let client = self.client(fields)?;
+        let tokens = self.sessions.refresh_for(&token, client).await?;
         Ok(self.hand_over(StatusCode::OK, Given::of(&tokens), transport))
     }
 

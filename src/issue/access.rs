@@ -278,8 +278,7 @@ pub(super) struct Payload<'a> {
     pub(super) exp: u64,
     pub(super) iat: u64,
     pub(super) jti: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) client_id: Option<&'a str>,
+    pub(super) client_id: &'a str,
     #[serde(flatten)]
     pub(super) asked: &'a AccessToken,
 }

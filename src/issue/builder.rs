@@ -11,7 +11,7 @@ pub struct TokenIssuerBuilder {
     keys: KeyRing,
     issuer: String,
     audiences: Vec<String>,
-    client_id: Option<String>,
+    client_ids: Vec<String>,
     access_lifetime: Duration,
 }
 
@@ -21,7 +21,7 @@ impl TokenIssuerBuilder {
             keys,
             issuer: String::new(),
             audiences: Vec::new(),
-            client_id: None,
+            client_ids: Vec::new(),
             access_lifetime: DEFAULT_ACCESS_LIFETIME,
         }
     }
@@ -38,9 +38,12 @@ impl TokenIssuerBuilder {
         self
     }
 
-    /// The claim `client_id` of tokens that name no client themselves.
+    /// Adds a client of this server (RFC 6749 §2.2).
+    ///
+    /// The first is the claim `client_id` of tokens that name no client, `first-party` by default. A
+    /// request to the endpoints may name any of them.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
-        self.client_id = Some(client_id.into());
+        self.client_ids.push(client_id.into());
         self
     }
 
@@ -69,7 +72,7 @@ impl TokenIssuerBuilder {
         if self.audiences.iter().any(String::is_empty) {
             return Err(ConfigError::invalid("audience", "an empty string"));
         }
-        if self.client_id.as_ref().is_some_and(String::is_empty) {
+        if self.client_ids.iter().any(String::is_empty) {
             return Err(ConfigError::invalid("client_id", "an empty string"));
         }
         if !is_allowed(self.access_lifetime) {
@@ -83,7 +86,7 @@ impl TokenIssuerBuilder {
                 keys: self.keys,
                 issuer: self.issuer,
                 audiences: self.audiences,
-                client_id: self.client_id,
+                client_ids: self.client_ids,
                 access_lifetime: self.access_lifetime,
             }),
         })

@@ -67,7 +67,7 @@ pub use self::{
 };
 use crate::{
     secret,
-    verify::{ACCESS_TOKEN, Verifier, VerifierBuilder},
+    verify::{Verifier, VerifierBuilder},
 };
 
 /// Mints access tokens after [RFC 9068]. Cheap to clone.
@@ -82,7 +82,8 @@ struct Inner {
     keys: KeyRing,
     issuer: String,
     audiences: Vec<String>,
-    client_id: Option<String>,
+    /// The first is the default.
+    client_ids: Vec<String>,
     access_lifetime: Duration,
 }
 
@@ -123,7 +124,7 @@ impl TokenIssuer {
             exp: expires,
             iat: now,
             jti: &token_id,
-            client_id: asked.client_id.as_deref().or(inner.client_id.as_deref()),
+            client_id: asked.client_id.as_deref().unwrap_or(self.client_id()),
             asked: &asked,
         });
         let payload = payload.map_err(|_| IssueError::SigningFailed)?;
@@ -142,8 +143,7 @@ impl TokenIssuer {
     /// ring's keys of every moment, the ring's clock. Tokens for one conversation are refused
     /// unless [asked for](VerifierBuilder::conversation_tokens).
     ///
-    /// Only `at+jwt` is accepted, and where the issuer names a client, only the whole of RFC 9068,
-    /// which requires `client_id`.
+    /// Tokens must satisfy RFC 9068: the type `at+jwt`, and all claims that §2.2 requires.
     pub fn verifier(&self) -> VerifierBuilder {
         let inner = &*self.inner;
         let builder = Verifier::key_source(inner.keys.clone())
@@ -158,10 +158,7 @@ impl TokenIssuer {
             true => builder.algorithms(key_ring::HMAC),
             false => builder,
         };
-        match inner.client_id {
-            Some(_) => builder.rfc9068(),
-            None => builder.required_typ(ACCESS_TOKEN),
-        }
+        builder.rfc9068()
     }
 
     /// The service that publishes the ring's public keys.
@@ -180,6 +177,20 @@ impl TokenIssuer {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.inner.issuer
+    }
+
+    /// Returns the `client_id` of tokens that name no client.
+    #[must_use]
+    pub fn client_id(&self) -> &str {
+        let first = self.inner.client_ids.first();
+        first.map_or(DEFAULT_CLIENT, |first| first)
+    }
+
+    /// Returns `true` if a request to the endpoints may name this client.
+    #[must_use]
+    pub fn knows_client(&self, client_id: &str) -> bool {
+        let mut known = self.inner.client_ids.iter();
+        client_id == self.client_id() || known.any(|known| known == client_id)
     }
 
     /// How long access tokens live that do not ask for less.
@@ -212,6 +223,9 @@ fn shortened(lifetime: Duration) -> u64 {
     let chance = u32::from_le_bytes(secret::random()) % (most + 1);
     seconds - u64::from(chance)
 }
+
+/// RFC 9068 §2.2 requires a client also in the tokens of a server that has only its own.
+const DEFAULT_CLIENT: &str = "first-party";
 
 /// 128 random bits: no two tokens share an identifier (RFC 7519 §4.1.7).
 const TOKEN_ID_BYTES: usize = 16;

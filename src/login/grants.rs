@@ -2,7 +2,7 @@
 
 use crate::{
     error::StoreError,
-    login::UserStore,
+    login::{Login, ThrottleStore, UserStore},
     principal::PrincipalKind,
     session::{GrantSource, Grants, Session},
 };
@@ -11,6 +11,9 @@ use crate::{
 ///
 /// Scope, permissions and claims stay those that the session was started with. Sessions of guests and
 /// services keep all of theirs: they are no users of the store.
+///
+/// [`AuthEndpoints`](crate::endpoints::AuthEndpoints) do the same by default, with the users of their
+/// [`Login`].
 ///
 /// # Examples
 ///
@@ -52,12 +55,22 @@ impl<U: UserStore> UserGrants<U> {
 
 impl<U: UserStore> GrantSource for UserGrants<U> {
     async fn grants(&self, session: &Session) -> Result<Option<Grants>, StoreError> {
-        let kept = session.grants().clone();
-        if session.kind() != PrincipalKind::User {
-            return Ok(Some(kept));
-        }
-        let user = self.users.find_by_subject(session.subject()).await?;
-        let user = user.filter(|user| !user.disabled);
-        Ok(user.map(|user| kept.with_roles(user.roles)))
+        of_users(&self.users, session).await
     }
+}
+
+impl<U: UserStore, T: ThrottleStore> GrantSource for Login<U, T> {
+    async fn grants(&self, session: &Session) -> Result<Option<Grants>, StoreError> {
+        of_users(self.users(), session).await
+    }
+}
+
+async fn of_users(users: &impl UserStore, session: &Session) -> Result<Option<Grants>, StoreError> {
+    let kept = session.grants().clone();
+    if session.kind() != PrincipalKind::User {
+        return Ok(Some(kept));
+    }
+    let user = users.find_by_subject(session.subject()).await?;
+    let user = user.filter(|user| !user.disabled);
+    Ok(user.map(|user| kept.with_roles(user.roles)))
 }

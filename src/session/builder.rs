@@ -1,6 +1,11 @@
 //! Builds the use cases.
 
-use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    ops::RangeInclusive,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use super::{GrantSource, Inner, KeptGrants, SessionEvent, Sessions};
 use crate::{
@@ -25,7 +30,9 @@ pub struct SessionsBuilder<S, G = KeptGrants> {
     most: Option<usize>,
     confirmations: Option<Confirmations>,
     grants: G,
+    grants_chosen: bool,
     grants_timeout: Duration,
+    mfa_acr: Option<String>,
     events: Events,
     on_event: Option<EventHook>,
     revocations: Vec<RevocationSet>,
@@ -58,7 +65,9 @@ impl<S> SessionsBuilder<S> {
             most: None,
             confirmations: None,
             grants: KeptGrants,
+            grants_chosen: false,
             grants_timeout: Duration::from_secs(2),
+            mfa_acr: None,
             events: Events::default(),
             on_event: None,
             revocations: Vec::new(),
@@ -136,7 +145,14 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
-    /// Who says what a subject may do; by default it keeps what its session was started with.
+    /// Sets the source of what a subject may do.
+    ///
+    /// Without it, [`AuthEndpoints`](crate::endpoints::AuthEndpoints) over these sessions reads roles
+    /// and disabled accounts from the user store of its [`Login`](crate::login::Login) at every
+    /// refresh. Without endpoints a session keeps the grants that it was started with.
+    ///
+    /// A subject that the user store does not know, such as one that another service authenticated,
+    /// needs a source of its own. [`KeptGrants`] is the one that reads nothing.
     pub fn grant_source<H: GrantSource>(self, grants: H) -> SessionsBuilder<S, H> {
         SessionsBuilder {
             issuer: self.issuer,
@@ -148,11 +164,23 @@ impl<S, G> SessionsBuilder<S, G> {
             most: self.most,
             confirmations: self.confirmations,
             grants,
+            grants_chosen: true,
             grants_timeout: self.grants_timeout,
+            mfa_acr: self.mfa_acr,
             events: self.events,
             on_event: self.on_event,
             revocations: self.revocations,
         }
+    }
+
+    /// Sets the claim `acr` of sessions that start with a second factor: with `mfa` among their
+    /// methods, or with methods of two kinds (knowledge, possession, inherence; RFC 8176 §2).
+    ///
+    /// There is no default. An `acr` that a session is [started with](super::SessionStart::acr) takes
+    /// precedence. A refresh never changes it.
+    pub fn mfa_acr(mut self, class: impl Into<String>) -> Self {
+        self.mfa_acr = Some(class.into());
+        self
     }
 
     /// How long the grant source may take, 100 ms to 30 s; 2 s by default.
@@ -199,6 +227,9 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
         if self.most.is_some_and(|most| !(1..LISTED).contains(&most)) {
             return Err(ConfigError::invalid("max_sessions", "not between 1 and 99"));
         }
+        if self.mfa_acr.as_ref().is_some_and(String::is_empty) {
+            return Err(ConfigError::invalid("mfa_acr", "an empty string"));
+        }
         Ok(Sessions {
             inner: Arc::new(Inner {
                 issuer: self.issuer,
@@ -209,6 +240,9 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
                 guests: self.guests,
                 most: self.most,
                 grants: self.grants,
+                grants_chosen: self.grants_chosen,
+                users_grants: OnceLock::new(),
+                mfa_acr: self.mfa_acr,
                 grants_timeout: self.grants_timeout,
                 events: self.events,
                 on_event: self.on_event,

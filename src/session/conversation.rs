@@ -51,7 +51,12 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
             .epoch(session.epoch)
             .scope(SCOPE)
             .conversation(conversation)
+            .auth_time(session.auth_time().to_calendar().into())
+            .amr(session.amr())
             .lifetime(MAX_TOKEN_LIFETIME.min(left));
+        if let Some(class) = session.acr() {
+            token = token.acr(class);
+        }
         if let Some(client) = session.client_id() {
             token = token.client_id(client);
         }

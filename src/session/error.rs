@@ -34,7 +34,8 @@ pub enum SessionErrorKind {
     Reused(Reuse),
     /// The subject is disabled or gone.
     Disabled,
-    /// All sessions of the subject were ended while this one was being started.
+    /// All sessions of the subject were ended while this one was being started. A new attempt, which
+    /// reads the epoch again, may succeed.
     Superseded,
     /// The store could not do it.
     StoreUnavailable,
@@ -96,9 +97,7 @@ impl SessionError {
             SessionErrorKind::Invalid => Some("refresh_token_invalid"),
             SessionErrorKind::Expired => Some("session_expired"),
             SessionErrorKind::Reused(_) => Some("refresh_token_reused"),
-            SessionErrorKind::Revoked
-            | SessionErrorKind::Disabled
-            | SessionErrorKind::Superseded => Some("session_revoked"),
+            SessionErrorKind::Revoked | SessionErrorKind::Disabled => Some("session_revoked"),
             _ => None,
         }
     }
@@ -107,9 +106,9 @@ impl SessionError {
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.kind {
-            SessionErrorKind::StoreUnavailable | SessionErrorKind::GrantsUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            SessionErrorKind::StoreUnavailable
+            | SessionErrorKind::GrantsUnavailable
+            | SessionErrorKind::Superseded => StatusCode::SERVICE_UNAVAILABLE,
             SessionErrorKind::NotMinted => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         }

@@ -1,6 +1,6 @@
 //! What a session may do.
 
-use std::{collections::BTreeMap, fmt, future::Future};
+use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -148,7 +148,28 @@ pub trait GrantSource: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<Grants>, StoreError>> + Send;
 }
 
-/// The grants that the session was started with: the default.
+/// A grant source whose answer is boxed, so that its type needs no name.
+pub(crate) trait AnyGrantSource: Send + Sync {
+    fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a>;
+}
+
+type Asked<'a> = Pin<Box<dyn Future<Output = Result<Option<Grants>, StoreError>> + Send + 'a>>;
+
+impl<G: GrantSource> AnyGrantSource for G {
+    fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a> {
+        Box::pin(self.grants(session))
+    }
+}
+
+/// The grants that the session was started with.
+///
+/// It is what [`Sessions`](super::Sessions) use without a grant source and without endpoints. Pass it to
+/// [`SessionsBuilder::grant_source`](super::SessionsBuilder::grant_source) to keep the grants of the
+/// login beside [`AuthEndpoints`](crate::endpoints::AuthEndpoints) too.
+///
+/// # Security
+///
+/// A user who is disabled, or loses a role, keeps both until the session ends: for 90 days by default.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "complete by nature")]
 pub struct KeptGrants;

@@ -15,7 +15,13 @@ use crate::{
 impl<S, G: GrantSource> Inner<S, G> {
     /// What the subject may do now.
     pub(super) async fn grants_of(&self, session: &Session) -> Result<Grants, SessionError> {
-        let asked = time::timeout(self.grants_timeout, self.grants.grants(session)).await;
+        let asked = async {
+            match self.users_grants.get() {
+                Some(users) if !self.grants_chosen => users.ask(session).await,
+                _ => self.grants.grants(session).await,
+            }
+        };
+        let asked = time::timeout(self.grants_timeout, asked).await;
         let unavailable = SessionErrorKind::GrantsUnavailable;
         asked
             .map_err(|late| SessionError::caused_by(unavailable, late))?

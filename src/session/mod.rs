@@ -59,9 +59,15 @@ mod refresh;
 mod start;
 mod view;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use self::builder::{EventHook, Lifetimes};
+pub(crate) use self::grants::AnyGrantSource;
 pub use self::{
     builder::SessionsBuilder,
     error::{SessionError, SessionErrorKind},
@@ -118,7 +124,12 @@ struct Inner<S, G> {
     /// How many sessions a user has at once.
     most: Option<usize>,
     grants: G,
+    /// The grant source was chosen, so that the endpoints do not bring theirs.
+    grants_chosen: bool,
+    users_grants: OnceLock<Arc<dyn AnyGrantSource>>,
     grants_timeout: Duration,
+    /// The `acr` of a session with a second factor.
+    mfa_acr: Option<String>,
     events: Events,
     on_event: Option<EventHook>,
     /// What the layers of this process ask.
@@ -145,8 +156,10 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     /// - [`SessionErrorKind::Disabled`]: the grant source has nothing for the subject.
     /// - [`SessionErrorKind::StoreUnavailable`], [`SessionErrorKind::GrantsUnavailable`],
     ///   [`SessionErrorKind::NotMinted`].
-    pub async fn start(&self, start: SessionStart) -> Result<TokenPair, SessionError> {
+    pub async fn start(&self, mut start: SessionStart) -> Result<TokenPair, SessionError> {
         let inner = &self.inner;
+        let now = inner.issuer.keys().clock().now().into();
+        start.settle(now, inner.mfa_acr.as_deref());
         let epoch = match start.epoch {
             Some(epoch) => epoch,
             None => inner.store.epoch(&start.subject).await?,
@@ -163,7 +176,6 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
             details: serde_json::to_string(&start.details).map_err(StoreError::invalid)?,
         };
         // Everything that can fail does so before the session is there.
-        let now = inner.issuer.keys().clock().now().into();
         let expected = Session::to_be(&new, epoch, start.details, now);
         let grants = inner.grants_of(&expected).await?;
         let access = inner.mint(&expected, &grants, token.generation(), lifetimes.idle)?;
@@ -260,6 +272,13 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         {
             confirmations.saw(caller);
         }
+    }
+
+    /// Asks this source from now on, also in all clones, unless the builder was given one.
+    #[cfg(feature = "endpoints")]
+    pub(crate) fn default_grants(&self, source: Arc<dyn AnyGrantSource>) {
+        // The first endpoints decide; others of the same sessions have the same users.
+        let _ = self.inner.users_grants.set(source);
     }
 
     /// The issuer of the access tokens.

@@ -28,6 +28,22 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     ///   tries again.
     /// - [`NotMinted`](SessionErrorKind::NotMinted): the same, and somebody should look into it.
     pub async fn refresh(&self, presented: &str) -> Result<TokenPair, SessionError> {
+        self.refresh_for(presented, None).await
+    }
+
+    /// As [`refresh`](Self::refresh), for a client that names itself: a token of another client is
+    /// [`Invalid`](SessionErrorKind::Invalid), and nothing is written (RFC 6749 §10.4).
+    ///
+    /// A session that was started without a client belongs to the issuer's default one.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh).
+    pub async fn refresh_for(
+        &self,
+        presented: &str,
+        client_id: Option<&str>,
+    ) -> Result<TokenPair, SessionError> {
         let inner = &self.inner;
         let invalid = || SessionError::new(SessionErrorKind::Invalid);
         let token = inner.tokens.read(presented).ok_or_else(invalid)?;
@@ -38,6 +54,13 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
             peek = inner.store.peek(id).await;
         }
         let mut seen = peek?.ok_or_else(invalid)?;
+        if let Some(client) = client_id {
+            let session = Session::of(&seen.session)?;
+            let own = session.client_id().unwrap_or(inner.issuer.client_id());
+            if client != own {
+                return Err(invalid());
+            }
+        }
         let expected = decide(&seen.session.family, generation, &inner.policy, seen.now);
         if !expected.answers() {
             // Reuse ends the session; the others have nothing to write.

@@ -53,6 +53,15 @@ impl SessionStart {
         }
     }
 
+    /// Fixes what no refresh may change: the time, and the class if the methods give one.
+    pub(super) fn settle(&mut self, now: Timestamp, mfa_acr: Option<&str>) {
+        let details = &mut self.details;
+        details.auth_time.get_or_insert(now.as_millis());
+        if details.acr.is_none() && has_second_factor(&details.amr) {
+            details.acr = mfa_acr.map(str::to_owned);
+        }
+    }
+
     pub(super) fn renamed(mut self, subject: String) -> Self {
         self.subject = subject;
         self
@@ -86,7 +95,8 @@ impl SessionStart {
         self
     }
 
-    /// How sure that is (OpenID Connect Core §2): the claim `acr`.
+    /// Sets the authentication context class (OpenID Connect Core §2), the claim `acr`. Without it
+    /// [`SessionsBuilder::mfa_acr`](super::SessionsBuilder::mfa_acr) decides.
     pub fn acr(mut self, class: impl Into<String>) -> Self {
         self.details.acr = Some(class.into());
         self
@@ -128,6 +138,17 @@ impl SessionStart {
         self
     }
 }
+
+/// Returns `true` if the methods are of two kinds, or say so themselves (RFC 8176 §2).
+fn has_second_factor(amr: &[String]) -> bool {
+    let of = |kind: &[&str]| amr.iter().any(|method| kind.contains(&method.as_str()));
+    let kinds = [KNOWLEDGE, POSSESSION, INHERENCE];
+    of(&["mfa"]) || kinds.into_iter().filter(|kind| of(kind)).count() > 1
+}
+
+const KNOWLEDGE: &[&str] = &["pwd", "pin", "kba"];
+const POSSESSION: &[&str] = &["otp", "sms", "tel", "hwk", "swk", "pop", "sc"];
+const INHERENCE: &[&str] = &["face", "fpt", "iris", "retina", "vbm"];
 
 fn cut(text: &str) -> String {
     text.chars().take(MAX_CHARS).collect()

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tower_jwt_auth::{
@@ -23,10 +23,18 @@ pub(crate) struct Flaky {
     pub(crate) blind: Arc<AtomicBool>,
     /// A guest is promoted once, and the answer is lost.
     pub(crate) loses: Arc<AtomicBool>,
+    /// Before so many sessions are created, somebody ends all of their subject's.
+    pub(crate) crossed: Arc<AtomicUsize>,
 }
 
 impl SessionStore for Flaky {
     async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+        let left = |left: usize| left.checked_sub(1);
+        let order = Ordering::Relaxed;
+        if self.crossed.fetch_update(order, order, left).is_ok() {
+            let reason = RevokeReason::Logout;
+            self.store.revoke_all(&session.subject, reason).await?;
+        }
         self.store.create(session).await
     }
 

@@ -24,6 +24,7 @@ mod passwords;
 mod register;
 mod settings;
 mod sign_in;
+mod standing;
 mod support;
 mod surface;
 mod tokens;

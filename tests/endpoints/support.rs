@@ -72,6 +72,13 @@ impl Users {
         rows.get(name).map(|user| user.subject.clone())
     }
 
+    /// Changes what is kept of a user.
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(User) -> User) {
+        let mut rows = self.rows.lock().unwrap();
+        let user = rows.remove(name).unwrap();
+        rows.insert(name.to_owned(), change(user));
+    }
+
     pub(crate) fn next_create(&self, fault: Fault) {
         *self.fault.lock().unwrap() = Some(fault);
     }
@@ -184,6 +191,7 @@ impl Server {
             store: store.clone(),
             blind: Arc::default(),
             loses: Arc::default(),
+            crossed: Arc::default(),
         };
         let confirmations = Confirmations::new(store.clone()).unwrap();
         let sessions = Sessions::builder(issuer, flaky.clone())
@@ -250,6 +258,11 @@ impl Server {
     /// From now on no session can be read.
     pub(crate) fn blind(&self) {
         self.flaky.blind.store(true, Ordering::Relaxed);
+    }
+
+    /// So many sessions are started while their subject signs out everywhere.
+    pub(crate) fn cross(&self, times: usize) {
+        self.flaky.crossed.store(times, Ordering::Relaxed);
     }
 
     /// The next promotion's answer is lost.

@@ -80,11 +80,12 @@ fn s1_nothing_is_said_that_was_not_given() {
         .collect();
     assert_eq!(
         names,
-        HashSet::from(["iss", "sub", "aud", "exp", "iat", "jti"])
+        HashSet::from(["iss", "sub", "aud", "exp", "iat", "jti", "client_id"])
     );
     assert_eq!(claims["aud"], json!(["one", "two"]));
 
-    // Without a client the token is no full RFC 9068 one; its type is still demanded.
+    // RFC 9068 §2.2 requires a client.
+    assert_eq!(claims["client_id"], "first-party");
     let verifier = issuer.verifier().build().unwrap();
     assert!(verifier.verify_now(alice(&issuer)).is_ok());
 }

@@ -79,7 +79,7 @@ async fn t10_signing_out_everywhere_ends_all_and_what_is_being_started() {
         .await
         .unwrap_err();
     assert_eq!(late.kind(), SessionErrorKind::Superseded);
-    assert_eq!(late.error(), "invalid_grant");
+    assert_eq!(late.error(), "temporarily_unavailable");
     assert!(
         service
             .sessions

@@ -26,9 +26,7 @@ impl GuestStart {
     /// A guest whose tokens the client keeps itself.
     pub fn new() -> Self {
         Self {
-            start: SessionStart::new("")
-                .kind(PrincipalKind::Guest)
-                .acr(ANONYMOUS),
+            start: SessionStart::new("").kind(PrincipalKind::Guest),
             bound: false,
         }
     }
@@ -166,5 +164,3 @@ where
 
 /// A guest is told from other subjects by its token's `guest`, not by its name; this is for people.
 const PREFIX: &str = "gst_";
-/// The claim `acr`: nobody has said or proved who it is.
-const ANONYMOUS: &str = "0";

@@ -24,6 +24,7 @@ pub struct ApiKeysBuilder<S> {
     kind: PrincipalKind,
     revoked: Vec<RevocationSet>,
     log: Option<Arc<Log>>,
+    owners: Option<Arc<Owners>>,
     events: Events,
     clock: Arc<dyn Clock>,
 }
@@ -38,6 +39,9 @@ pub(super) struct Limits {
 }
 
 type Written = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+/// Says whether an owner is active.
+pub(super) type Owners = dyn Fn(String) -> Active + Send + Sync;
+pub(super) type Active = Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
 pub(super) type Log = dyn Fn(Revocation) -> Written + Send + Sync;
 
 impl<S: ApiKeyStore> ApiKeysBuilder<S> {
@@ -55,6 +59,7 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
             kind: PrincipalKind::Service,
             revoked: Vec::new(),
             log: None,
+            owners: None,
             events: Events::default(),
             clock: Arc::new(SystemClock::new()),
         }
@@ -138,6 +143,46 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
         self
     }
 
+    /// Sets the question whether an owner is active, which gets the owner of a key and returns `false` for
+    /// one who is disabled or gone. The keys of such an owner are refused with 401 `invalid_token`.
+    ///
+    /// It is asked whenever a key's row is read. Keys are then remembered for 2 s at most, whatever
+    /// [`remember`](Self::remember) says, so that a disabled owner's keys are refused within that time on
+    /// every node. An error is 503. By default no question is asked, and keys work until they are
+    /// [revoked](ApiKeys::revoke_all).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "password")]
+    /// # async fn build() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_jwt_auth::api_key::{ApiKeyFormat, ApiKeys};
+    /// use tower_jwt_auth::{login::UserStore, store::MemoryStore};
+    ///
+    /// let store = MemoryStore::new();
+    /// let users = store.clone();
+    /// let keys = ApiKeys::builder(ApiKeyFormat::new("acme_live")?, store)
+    ///     .owners(move |owner| {
+    ///         let users = users.clone();
+    ///         async move {
+    ///             let user = users.find_by_subject(&owner).await?;
+    ///             Ok(user.is_some_and(|user| !user.disabled))
+    ///         }
+    ///     })
+    ///     .build()?;
+    /// # drop(keys);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn owners<F, A>(mut self, is_active: F) -> Self
+    where
+        F: Fn(String) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<bool, StoreError>> + Send + 'static,
+    {
+        self.owners = Some(Arc::new(move |owner| Box::pin(is_active(owner))));
+        self
+    }
+
     /// Who is told what becomes of keys. What becomes of requests is told by the layer.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);
@@ -179,8 +224,12 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
             Arc::clone(&store),
             runtime.clone(),
             Arc::clone(&self.clock),
-            self.keep,
+            match self.owners {
+                Some(_) => self.keep.min(OWNER_KEEP),
+                None => self.keep,
+            },
             self.kind,
+            self.owners,
         );
         let uses = Uses::new(
             Arc::clone(&store),
@@ -214,5 +263,7 @@ impl<S> fmt::Debug for ApiKeysBuilder<S> {
     }
 }
 
+/// As long as a revocation takes that is polled for.
+const OWNER_KEEP: Duration = Duration::from_secs(2);
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -81,6 +81,9 @@ impl Examiner {
 
     /// What is left once the secret is proved, on every request.
     fn admit(&self, row: Arc<Row>) -> Result<Arc<Row>, AuthError> {
+        if !row.is_active {
+            return Err(AuthErrorKind::Revoked.into());
+        }
         let sets = self.revoked.iter();
         let status = sets.fold(RevocationStatus::Valid, |status, set| {
             status.and(set.status_of(row.record.id.as_str()))

@@ -69,7 +69,7 @@ impl<S: ApiKeyStore> ApiKeys<S> {
             .await
     }
 
-    /// All keys of an owner, the newest first, the dead ones included.
+    /// Returns the keys of an owner, the newest first, the dead ones included; at most 100.
     ///
     /// # Errors
     ///
@@ -111,6 +111,21 @@ impl<S: ApiKeyStore> ApiKeys<S> {
     pub async fn revoke(&self, owner: &str, id: &ApiKeyId) -> Result<(), ApiKeyError> {
         let (owner, id) = (owner.to_owned(), id.clone());
         self.write(move |inner| async move { inner.revoke(&owner, &id).await })
+            .await
+    }
+
+    /// Revokes all keys of an owner, immediately in this process and wherever a revocation set is told,
+    /// and returns how many there were: for an account that is closed or disabled.
+    ///
+    /// Keys that were revoked a short while ago count again. A revoked key stays revoked: an owner who is
+    /// only suspended is what [`owners`](ApiKeysBuilder::owners) is for.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiKeyError::Store`]: some keys may be revoked and some not. The call can be repeated.
+    pub async fn revoke_all(&self, owner: &str) -> Result<usize, ApiKeyError> {
+        let owner = owner.to_owned();
+        self.write(move |inner| async move { inner.revoke_all(&owner).await })
             .await
     }
 
@@ -219,6 +234,25 @@ impl<S: ApiKeyStore> Inner<S> {
         }
         self.tell(owner, id, "revoked");
         Ok(())
+    }
+
+    async fn revoke_all(&self, owner: &str) -> Result<usize, ApiKeyError> {
+        let mut revoked = self.store.revoke_all(owner).await;
+        if matches!(&revoked, Err(error) if error.kind() == StoreErrorKind::Interrupted) {
+            revoked = self.store.revoke_all(owner).await;
+        }
+        let revoked = revoked?;
+        for id in &revoked {
+            self.examiner.lookups.forget(id);
+        }
+        let until = crate::clock::Timestamp::from(self.examiner.clock.now()).plus(LIFETIME);
+        for id in &revoked {
+            if let Some(log) = &self.log {
+                log(Revocation::token(id.as_str(), until)).await?;
+            }
+            self.tell(owner, id, "revoked");
+        }
+        Ok(revoked.len())
     }
 
     /// Whether the store has this very secret.

@@ -13,7 +13,7 @@ use std::{
 use quick_cache::sync::Cache;
 use tokio::{runtime, sync::oneshot, time::timeout};
 
-use super::{ApiKeyId, ApiKeyRecord, ApiKeyStore};
+use super::{ApiKeyId, ApiKeyRecord, ApiKeyStore, builder::Owners};
 use crate::{
     clock::Clock,
     error::{AuthError, AuthErrorKind, StoreError},
@@ -24,6 +24,8 @@ use crate::{
 pub(super) struct Row {
     pub(super) record: ApiKeyRecord,
     pub(super) caller: Principal,
+    /// Its owner is neither disabled nor gone.
+    pub(super) is_active: bool,
 }
 
 /// What the store said: a row, none, or nothing.
@@ -77,12 +79,23 @@ impl Lookups {
         clock: Arc<dyn Clock>,
         keep: Duration,
         kind: PrincipalKind,
+        owners: Option<Arc<Owners>>,
     ) -> Self {
         let fetch = move |landing: Landing| {
-            let store = Arc::clone(&store);
+            let (store, owners) = (Arc::clone(&store), owners.clone());
             // A task of its own: a client that hangs up must not take the answer of others along.
             runtime.spawn(async move {
-                let found = timeout(PATIENCE, store.find(&landing.id)).await;
+                let find = async {
+                    let record = store.find(&landing.id).await?;
+                    Ok(match (record, owners) {
+                        (Some(record), Some(owners)) => {
+                            let is_active = owners(record.owner.clone()).await?;
+                            Some((record, is_active))
+                        }
+                        (record, _) => record.map(|record| (record, true)),
+                    })
+                };
+                let found = timeout(PATIENCE, find).await;
                 landing.land(found.unwrap_or_else(|late| Err(StoreError::unavailable(late))));
             });
         };
@@ -156,7 +169,7 @@ impl Lookups {
         self.unknown.remove(id);
     }
 
-    fn row(&self, record: ApiKeyRecord) -> Arc<Row> {
+    fn row(&self, record: ApiKeyRecord, is_active: bool) -> Arc<Row> {
         let mut caller = Principal::builder()
             .kind(self.kind)
             .subject(&record.owner)
@@ -169,7 +182,11 @@ impl Lookups {
             caller = caller.expires_at(end.to_calendar());
         }
         let caller = caller.build();
-        Arc::new(Row { record, caller })
+        Arc::new(Row {
+            record,
+            caller,
+            is_active,
+        })
     }
 }
 
@@ -181,9 +198,9 @@ impl Recalled {
 }
 
 impl Landing {
-    fn land(mut self, found: Result<Option<ApiKeyRecord>, StoreError>) {
+    fn land(mut self, found: Result<Option<(ApiKeyRecord, bool)>, StoreError>) {
         let answer = found
-            .map(|record| record.map(|record| self.lookups.row(record)))
+            .map(|found| found.map(|(record, is_active)| self.lookups.row(record, is_active)))
             .map_err(|error| AuthError::unavailable_by(AuthErrorKind::StoreUnavailable, 1, error));
         self.end(&answer);
     }

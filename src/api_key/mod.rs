@@ -35,6 +35,7 @@
 //! #     async fn revoke(&self, id: &ApiKeyId, _: &str) -> Result<bool, StoreError> {
 //! #         Ok(self.0.lock().unwrap().remove(id).is_some())
 //! #     }
+//! #     async fn revoke_all(&self, _: &str) -> Result<Vec<ApiKeyId>, StoreError> { Ok(Vec::new()) }
 //! #     async fn touch(&self, _: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> { Ok(()) }
 //! # }
 //! # #[tokio::main(flavor = "current_thread")]
@@ -125,6 +126,7 @@ mod service;
 mod store;
 mod uses;
 
+pub(crate) use self::store::LISTED;
 pub use self::{
     builder::ApiKeysBuilder,
     error::ApiKeyError,

@@ -10,7 +10,7 @@ use crate::{
 
 /// Where API keys are kept.
 ///
-/// Every method is one atomic operation. What a method gives as `false` is no error: the row was
+/// Every method but [`revoke_all`](Self::revoke_all) is one atomic operation. What a method gives as `false` is no error: the row was
 /// not there, or was not as it had to be, and nothing was written.
 ///
 /// # Cancel safety
@@ -23,7 +23,7 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         id: &ApiKeyId,
     ) -> impl Future<Output = Result<Option<ApiKeyRecord>, StoreError>> + Send;
 
-    /// All keys of a subject, the newest first.
+    /// Returns the keys of a subject, the newest first, in whatever state they are; at most 100.
     fn list(
         &self,
         owner: &str,
@@ -57,6 +57,16 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         owner: &str,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Revokes all keys of this owner, those that no list shows included, and returns their identifiers.
+    ///
+    /// A key that was revoked before keeps its time. It is among the identifiers if that was less than
+    /// [`LIFETIME`](crate::revoke::LIFETIME) ago, so that a call whose answer was lost can be repeated.
+    /// A store may work in steps: a call that fails may have revoked some keys.
+    fn revoke_all(
+        &self,
+        owner: &str,
+    ) -> impl Future<Output = Result<Vec<ApiKeyId>, StoreError>> + Send;
+
     /// Notes when keys were used last. Never moves a time back; unknown keys are passed over.
     ///
     /// Called in the background, at most once a minute for one key.
@@ -65,3 +75,6 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         used: &[(ApiKeyId, Timestamp)],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
+
+/// How many keys of an owner are listed.
+pub(crate) const LISTED: usize = 100;

@@ -11,6 +11,7 @@
 mod beside;
 mod layer;
 mod life;
+mod owners;
 mod remembered;
 mod support;
 mod uses;

@@ -172,6 +172,21 @@ impl ApiKeyStore for Store {
         self.written(revoked)
     }
 
+    async fn revoke_all(&self, owner: &str) -> Result<Vec<ApiKeyId>, StoreError> {
+        self.up()?;
+        let now = self.now();
+        let revoked = {
+            let mut rows = self.rows.lock().unwrap();
+            let own = rows.values_mut().filter(|row| row.owner == owner);
+            own.map(|row| {
+                row.revoked_at.get_or_insert(now);
+                row.id.clone()
+            })
+            .collect()
+        };
+        self.written(revoked)
+    }
+
     async fn touch(&self, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
         self.up()?;
         self.touched.lock().unwrap().extend_from_slice(used);

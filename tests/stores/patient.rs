@@ -82,6 +82,7 @@ repeat! {
             id: &ApiKeyId, owner: &str, secret: &SecretDigest, display_start: &str, overlap: Duration
         ) -> bool;
         fn revoke(id: &ApiKeyId, owner: &str) -> bool;
+        fn revoke_all(owner: &str) -> Vec<ApiKeyId>;
         fn touch(used: &[(ApiKeyId, Timestamp)]) -> ();
     }
 }

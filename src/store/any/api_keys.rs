@@ -37,6 +37,10 @@ impl ApiKeyStore for AnyStore {
         each!(self, Self, store => ApiKeyStore::revoke(store, id, owner).await)
     }
 
+    async fn revoke_all(&self, owner: &str) -> Result<Vec<ApiKeyId>, StoreError> {
+        each!(self, Self, store => ApiKeyStore::revoke_all(store, owner).await)
+    }
+
     async fn touch(&self, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
         each!(self, Self, store => store.touch(used).await)
     }

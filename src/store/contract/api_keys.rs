@@ -30,6 +30,8 @@ macro_rules! api_key_store_contract {
             a_rolled_key_has_two_secrets
             only_the_owner_rolls_a_live_key
             a_revoked_key_stays_revoked
+            v6_all_keys_of_an_owner_are_revoked_by_one_call
+            v6_a_list_of_keys_is_bounded
             the_last_use_never_moves_back
             one_secret_is_lost_to_nobody_when_two_roll
         }
@@ -210,6 +212,59 @@ where
     assert_eq!(find(&store, &record.id).await.revoked_at, first);
 }
 
+/// More of them than a list shows; nobody else's, and none whose time moves.
+pub async fn v6_all_keys_of_an_owner_are_revoked_by_one_call<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    let store = fixture.store();
+    let (owner, other) = (new_name("owner"), new_name("other"));
+    let mut ids = Vec::new();
+    for millis in 0..MANY {
+        ids.push(
+            create(&store, &owner, Timestamp::from_millis(millis))
+                .await
+                .id,
+        );
+    }
+    let spared = create(&store, &other, Timestamp::from_millis(1)).await;
+    let long_ago = ApiKeyRecord {
+        revoked_at: Some(Timestamp::from_millis(2)),
+        ..ApiKeyRecord::of(&mint(), &owner, Timestamp::from_millis(1))
+    };
+    assert!(store.create(&long_ago).await.expect("create"));
+    ids.sort();
+    // A repetition gives the same, for whoever lost the first answer.
+    for round in 0..2 {
+        let mut revoked = store.revoke_all(&owner).await.expect("revoke_all");
+        revoked.sort();
+        assert_eq!(revoked, ids, "{round}");
+    }
+    for id in &ids {
+        assert!(find(&store, id).await.revoked_at.is_some());
+    }
+    assert_eq!(find(&store, &spared.id).await.revoked_at, None);
+    let kept = find(&store, &long_ago.id).await;
+    assert_eq!(kept.revoked_at, long_ago.revoked_at);
+    let nobodys = store.revoke_all(&new_name("owner")).await;
+    assert!(nobodys.expect("revoke_all").is_empty());
+}
+
+/// The newest hundred.
+pub async fn v6_a_list_of_keys_is_bounded<F>(fixture: &F)
+where
+    F: Handles<Store: ApiKeyStore>,
+{
+    let store = fixture.store();
+    let owner = new_name("owner");
+    for millis in 0..MANY {
+        create(&store, &owner, Timestamp::from_millis(millis)).await;
+    }
+    let listed = store.list(&owner).await.expect("list");
+    let born = listed.iter().map(|record| record.created_at.as_millis());
+    assert!(born.eq((MANY - 100..MANY).rev()));
+}
+
 /// Many at once; unknown ones are passed over.
 pub async fn the_last_use_never_moves_back<F>(fixture: &F)
 where
@@ -300,4 +355,6 @@ fn format() -> ApiKeyFormat {
     ApiKeyFormat::new("contract").expect("a prefix")
 }
 
+/// More than a list shows, and than one step of a store revokes.
+const MANY: i64 = 103;
 const HOUR: Duration = Duration::from_secs(3600);

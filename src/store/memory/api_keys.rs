@@ -9,9 +9,10 @@ use std::{
 
 use super::MemoryStore;
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, PreviousSecret, SecretDigest},
+    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},
     clock::Timestamp,
     error::StoreError,
+    revoke::LIFETIME,
 };
 
 impl MemoryStore {
@@ -31,6 +32,7 @@ impl ApiKeyStore for MemoryStore {
         let theirs = keys.values().filter(|record| record.owner == owner);
         let mut records: Vec<_> = theirs.cloned().collect();
         records.sort_by(|a, b| (Reverse(a.created_at), &a.id).cmp(&(Reverse(b.created_at), &b.id)));
+        records.truncate(LISTED);
         Ok(records)
     }
 
@@ -74,6 +76,17 @@ impl ApiKeyStore for MemoryStore {
         Ok(record
             .map(|record| record.revoked_at.get_or_insert(now))
             .is_some())
+    }
+
+    async fn revoke_all(&self, owner: &str) -> Result<Vec<ApiKeyId>, StoreError> {
+        let mut keys = self.api_keys();
+        let now = self.now();
+        let theirs = keys.values_mut().filter(|record| record.owner == owner);
+        let revoked = theirs.filter_map(|record| {
+            let at = *record.revoked_at.get_or_insert(now);
+            (at > now.minus(LIFETIME)).then(|| record.id.clone())
+        });
+        Ok(revoked.collect())
     }
 
     async fn touch(&self, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{PostgresStore, sessions::now};
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
+    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, SecretDigest},
     clock::Timestamp,
     error::StoreError,
+    revoke::LIFETIME,
     store::sql::{
         Columns,
-        api_key::{CREATE_API_KEY, api_keys, revoke_api_key, roll_api_key},
+        api_key::{CREATE_API_KEY, api_keys, revoke_api_key, revoke_api_keys, roll_api_key},
         millis,
     },
 };
@@ -33,7 +34,13 @@ impl ApiKeyStore for PostgresStore {
     }
 
     async fn list(&self, owner: &str) -> Result<Vec<ApiKeyRecord>, StoreError> {
-        let list = || sqlx::query(api_keys!("owner = $1 ORDER BY created_at DESC, id")).bind(owner);
+        let list = || {
+            sqlx::query(api_keys!(
+                "owner = $1 ORDER BY created_at DESC, id LIMIT $2"
+            ))
+            .bind(owner)
+            .bind(LISTED as i64)
+        };
         let rows = self.rows(list).await?;
         rows.iter().map(|row| Columns(row).api_key()).collect()
     }
@@ -84,6 +91,16 @@ impl ApiKeyStore for PostgresStore {
                 .bind(owner)
         };
         Ok(self.row(revoke).await?.is_some())
+    }
+
+    async fn revoke_all(&self, owner: &str) -> Result<Vec<ApiKeyId>, StoreError> {
+        let revoke = || {
+            sqlx::query(revoke_api_keys!(now!()))
+                .bind(owner)
+                .bind(millis(LIFETIME))
+        };
+        let rows = self.rows(revoke).await?;
+        rows.iter().map(|row| Columns(row).api_key_id()).collect()
     }
 
     async fn touch(&self, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {

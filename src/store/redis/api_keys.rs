@@ -4,9 +4,10 @@ use std::{cmp::Reverse, time::Duration};
 
 use super::{RedisStore, link::Repeat, scripts, sessions::millis};
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, PreviousSecret, SecretDigest},
+    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},
     clock::Timestamp,
     error::StoreError,
+    revoke::LIFETIME,
 };
 
 impl ApiKeyStore for RedisStore {
@@ -18,7 +19,7 @@ impl ApiKeyStore for RedisStore {
 
     async fn list(&self, owner: &str) -> Result<Vec<ApiKeyRecord>, StoreError> {
         let mut call = scripts::KEY_LIST.key(self.keys.of("o", owner));
-        call.arg(self.keys.of("k", ""));
+        call.arg(self.keys.of("k", "")).arg(LISTED);
         let rows: Vec<(String, Fields)> = self.link.run(&call, Repeat::Harmless).await?;
         let read = |(id, fields): (String, Fields)| {
             let id = ApiKeyId::parse(&id).ok_or_else(broken)?;
@@ -83,6 +84,26 @@ impl ApiKeyStore for RedisStore {
         let mut call = scripts::KEY_REVOKE.key(self.keys.of("k", id.as_str()));
         call.arg(owner);
         self.link.run(&call, Repeat::Harmless).await
+    }
+
+    async fn revoke_all(&self, owner: &str) -> Result<Vec<ApiKeyId>, StoreError> {
+        let mut revoked = Vec::new();
+        // In steps: a script keeps all others waiting. Ranks stay, because no key leaves the index.
+        for from in (0..).step_by(LISTED) {
+            let mut call = scripts::KEY_REVOKE_ALL.key(self.keys.of("o", owner));
+            call.arg(self.keys.of("k", ""))
+                .arg(from)
+                .arg(LISTED)
+                .arg(millis(LIFETIME));
+            let (seen, ids): (usize, Vec<String>) = self.link.run(&call, Repeat::Harmless).await?;
+            for id in ids {
+                revoked.push(ApiKeyId::parse(&id).ok_or_else(broken)?);
+            }
+            if seen < LISTED {
+                break;
+            }
+        }
+        Ok(revoked)
     }
 
     async fn touch(&self, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {

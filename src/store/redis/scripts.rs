@@ -30,6 +30,7 @@ scripts! {
     KEY_FIND "api_keys/find.lua";
     KEY_ROLL "api_keys/roll.lua";
     KEY_REVOKE "api_keys/revoke.lua";
+    KEY_REVOKE_ALL "api_keys/revoke_all.lua";
     KEY_TOUCH "api_keys/touch.lua";
     #[cfg(feature = "password")]
     USER_FIND "users/find.lua";

@@ -41,7 +41,17 @@ macro_rules! revoke_api_key {
     };
 }
 
-pub(in crate::store) use {api_keys, revoke_api_key, roll_api_key};
+/// Those that were revoked within the time `$2` are given as well.
+macro_rules! revoke_api_keys {
+    ($($now:tt)*) => {
+        concat!(
+            "UPDATE auth_api_key SET revoked_at = COALESCE(revoked_at, ", $($now)*, ") \
+             WHERE owner = $1 AND (revoked_at IS NULL OR revoked_at > ", $($now)*, " - $2) RETURNING id"
+        )
+    };
+}
+
+pub(in crate::store) use {api_keys, revoke_api_key, revoke_api_keys, roll_api_key};
 
 pub(in crate::store) const CREATE_API_KEY: &str = "INSERT INTO auth_api_key (id, secret, previous, previous_until, owner, label, display_start, \
      scope, created_at, expires_at, revoked_at, last_used_at) \
@@ -57,8 +67,7 @@ where
     Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
 {
     pub(in crate::store) fn api_key(&self) -> Result<ApiKeyRecord, StoreError> {
-        let id = ApiKeyId::parse(&self.text("id")?)
-            .ok_or_else(|| StoreError::invalid("a key's identifier that is none"))?;
+        let id = self.api_key_id()?;
         let secret = digest(self.bytes("secret")?)?;
         let mut record =
             ApiKeyRecord::new(id, secret, self.text("owner")?, self.time("created_at")?);
@@ -74,6 +83,11 @@ where
         record.revoked_at = self.maybe_time("revoked_at")?;
         record.last_used_at = self.maybe_time("last_used_at")?;
         Ok(record)
+    }
+
+    pub(in crate::store) fn api_key_id(&self) -> Result<ApiKeyId, StoreError> {
+        ApiKeyId::parse(&self.text("id")?)
+            .ok_or_else(|| StoreError::invalid("a key's identifier that is none"))
     }
 
     fn maybe_time(&self, name: &'static str) -> Result<Option<Timestamp>, StoreError> {

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::{SqliteStore, sessions::now};
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
+    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, SecretDigest},
     clock::Timestamp,
     error::StoreError,
+    revoke::LIFETIME,
     store::sql::{
         Columns,
-        api_key::{CREATE_API_KEY, api_keys, revoke_api_key, roll_api_key},
+        api_key::{CREATE_API_KEY, api_keys, revoke_api_key, revoke_api_keys, roll_api_key},
         millis,
     },
 };
@@ -28,7 +29,11 @@ impl ApiKeyStore for SqliteStore {
     }
 
     async fn list(&self, owner: &str) -> Result<Vec<ApiKeyRecord>, StoreError> {
-        let list = sqlx::query(api_keys!("owner = $1 ORDER BY created_at DESC, id")).bind(owner);
+        let list = sqlx::query(api_keys!(
+            "owner = $1 ORDER BY created_at DESC, id LIMIT $2"
+        ))
+        .bind(owner)
+        .bind(LISTED as i64);
         let rows = self.read(list).await?;
         rows.iter().map(|row| Columns(row).api_key()).collect()
     }
@@ -73,6 +78,14 @@ impl ApiKeyStore for SqliteStore {
             .bind(id.as_str())
             .bind(owner);
         Ok(!self.write(revoke).await?.is_empty())
+    }
+
+    async fn revoke_all(&self, owner: &str) -> Result<Vec<ApiKeyId>, StoreError> {
+        let revoke = sqlx::query(revoke_api_keys!(now!()))
+            .bind(owner)
+            .bind(millis(LIFETIME));
+        let rows = self.write(revoke).await?;
+        rows.iter().map(|row| Columns(row).api_key_id()).collect()
     }
 
     async fn touch(&self, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {

@@ -44,6 +44,7 @@ async fn q10_what_has_no_form_of_a_token_causes_no_fetch() {
     let setup = Setup::ready().await;
     let any_issuer = tower_jwt_auth::Verifier::key_source(setup.keys.clone())
         .dangerous_any_audience()
+        .dangerous_any_issuer()
         .clock(setup.clock.clone())
         .build()
         .unwrap();

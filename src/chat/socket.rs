@@ -1,6 +1,12 @@
 //! Sockets and streams that end with their token.
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
 use tokio::time;
@@ -81,8 +87,8 @@ pub struct SocketAuth<C = Claims> {
 
 struct Config<C> {
     verifier: Verifier<C>,
-    revoked: Option<RevocationSet>,
-    confirmations: Option<Confirmations>,
+    revoked: Vec<RevocationSet>,
+    confirmations: Vec<Confirmations>,
     clock: Arc<dyn Clock>,
     first_message: Duration,
     check_every: Duration,
@@ -94,8 +100,8 @@ impl<C> SocketAuth<C> {
         Self {
             config: Arc::new(Config {
                 verifier,
-                revoked: None,
-                confirmations: None,
+                revoked: Vec::new(),
+                confirmations: Vec::new(),
                 clock: Arc::new(SystemClock::new()),
                 first_message: Duration::from_secs(10),
                 check_every: Duration::from_secs(5),
@@ -103,18 +109,20 @@ impl<C> SocketAuth<C> {
         }
     }
 
-    /// What is revoked. Without it a socket ends with its token's expiry alone.
+    /// Closes sockets whose token is revoked in this set. May be called repeatedly: all sets count,
+    /// each with its own demand of freshness. Without a set a socket ends with its token's expiry
+    /// alone.
     pub fn revocation(self, revoked: RevocationSet) -> Self {
-        self.with(|config| config.revoked = Some(revoked))
+        self.with(|config| config.revoked.push(revoked))
     }
 
     /// Sets the confirmations of the sessions whose tokens these sockets take: each token in a
     /// handshake, a first message or a renewal proves that its refresh token has arrived.
     ///
     /// The policy [`balanced`](crate::refresh::RefreshPolicy::balanced) requires them of every consumer
-    /// of the access tokens.
+    /// of the access tokens. May be called repeatedly, for the sessions of several issuers.
     pub fn confirmations(self, confirmations: Confirmations) -> Self {
-        self.with(|config| config.confirmations = Some(confirmations))
+        self.with(|config| config.confirmations.push(confirmations))
     }
 
     /// How long a socket may wait with its first message; 10 s by default.
@@ -195,7 +203,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketAuth<C> {
 pub struct SocketGuard<C = Claims> {
     auth: SocketAuth<C>,
     caller: Principal,
-    changes: Option<Changes>,
+    changes: Vec<Changes>,
     /// Once closed, always closed.
     closed: Option<CloseReason>,
 }
@@ -221,10 +229,7 @@ impl<C> SocketGuard<C> {
             }
             let wait = config.left(&self.caller).min(config.check_every);
             // The time is looked at again in any case.
-            let _ = match &mut self.changes {
-                Some(changes) => time::timeout(wait, changes.changed()).await,
-                None => time::timeout(wait, std::future::pending()).await,
-            };
+            let _ = time::timeout(wait, any_changed(&mut self.changes)).await;
         }
     }
 
@@ -300,26 +305,28 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
 impl<C> Config<C> {
     /// The use of a token proves that the refresh token arrived that came with it.
     fn confirm(&self, caller: &Principal) {
-        if let Some(confirmations) = &self.confirmations {
+        for confirmations in &self.confirmations {
             confirmations.saw(caller);
         }
     }
 
-    fn changes(&self, caller: &Principal) -> Option<Changes> {
-        let revoked = self.revoked.as_ref();
-        revoked.map(|revoked| revoked.changes_for(caller))
+    fn changes(&self, caller: &Principal) -> Vec<Changes> {
+        let revoked = self.revoked.iter();
+        revoked.map(|set| set.changes_for(caller)).collect()
     }
 
     fn end_of(&self, caller: &Principal) -> Option<CloseReason> {
-        if let Some(revoked) = &self.revoked {
-            let Check::Ready(status) = revoked.check(caller) else {
-                return Some(CloseReason::Unavailable);
-            };
-            match status {
-                RevocationStatus::Valid => {}
-                RevocationStatus::Revoked => return Some(CloseReason::Revoked),
-                _ => return Some(CloseReason::Unavailable),
-            }
+        let sets = self.revoked.iter();
+        let status = sets.fold(RevocationStatus::Valid, |status, set| {
+            status.and(match set.check(caller) {
+                Check::Ready(status) => status,
+                Check::Pending(_) => RevocationStatus::unavailable(1),
+            })
+        });
+        match status {
+            RevocationStatus::Valid => {}
+            RevocationStatus::Revoked => return Some(CloseReason::Revoked),
+            RevocationStatus::Unavailable { .. } => return Some(CloseReason::Unavailable),
         }
         self.left(caller).is_zero().then_some(CloseReason::Expired)
     }
@@ -330,6 +337,22 @@ impl<C> Config<C> {
         let expires = caller.expires_at().map(Timestamp::from);
         expires.map_or(Duration::MAX, |expires| expires.since(now))
     }
+}
+
+/// Waits until one of the sets has changed.
+async fn any_changed(changes: &mut [Changes]) {
+    let waits = changes
+        .iter_mut()
+        .map(|changes| Box::pin(changes.changed()));
+    let mut waits: Vec<_> = waits.collect();
+    poll_fn(|cx| {
+        let mut waits = waits.iter_mut();
+        match waits.any(|wait| wait.as_mut().poll(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 /// Whether the renewed token is of the same caller.

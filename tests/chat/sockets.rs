@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tower_jwt_auth::{
+    Principal, Verifier,
+    chat::{CloseReason, SocketAuth},
+    clock::{Clock, Timestamp},
     refresh::RevokeReason,
+    revoke::{LIFETIME, Revocation, RevocationSet},
     session::{Link, LinkOutcome},
+    test_util::TestClock,
 };
 
 use crate::support::{Chat, user};
@@ -57,7 +62,7 @@ async fn w6_a_socket_closes_at_expiry_and_a_ping_is_no_activity() {
     let token = chat.user("alice").await.access_token().expose().clone();
     let left = chat.caller(&token).expires_at().unwrap().unix_timestamp();
     let mut socket = chat.socket(Some(&token)).await;
-    let now = time::OffsetDateTime::from(tower_jwt_auth::clock::Clock::now(&chat.clock));
+    let now = time::OffsetDateTime::from(Clock::now(&chat.clock));
     let left = u64::try_from(left - now.unix_timestamp()).unwrap();
     chat.clock.advance(Duration::from_secs(left - 2));
     for _ in 0..5 {
@@ -172,4 +177,37 @@ async fn w5_w6_a_guests_socket_closes_when_the_guest_is_claimed() {
     let token = signed_in.tokens().access_token().expose();
     let mut socket = chat.socket(Some(token)).await;
     assert_eq!(socket.echo("it is me").await, "alice: it is me");
+}
+
+#[tokio::test]
+async fn q12_two_revocation_sets_of_a_socket_both_count() {
+    let clock = TestClock::new();
+    let until = Timestamp::from(clock.now()).plus(LIFETIME);
+    let hour = Duration::from_secs(3600);
+    let verifier = Verifier::hs256("a secret of at least thirty-two bytes");
+    let verifier = verifier.build().unwrap();
+    let caller = || {
+        Principal::builder()
+            .subject("alice")
+            .session_id("s")
+            .build()
+    };
+    for second in [false, true] {
+        let sets = [(); 2].map(|()| RevocationSet::local_with_clock(clock.clone()));
+        // Nothing but a change wakes it.
+        let auth = SocketAuth::new(verifier.clone())
+            .clock(clock.clone())
+            .check_every(hour)
+            .revocation(sets[0].clone())
+            .revocation(sets[1].clone());
+        let mut guard = auth.guard(caller()).unwrap();
+        let revoke = async {
+            tokio::task::yield_now().await;
+            sets[usize::from(second)].insert(&Revocation::session("s", until));
+        };
+        let closed = async { tokio::time::timeout(hour, guard.closed()).await };
+        let (closed, ()) = tokio::join!(closed, revoke);
+        assert_eq!(closed, Ok(CloseReason::Revoked));
+        assert_eq!(auth.guard(caller()).unwrap_err(), CloseReason::Revoked);
+    }
 }

@@ -21,7 +21,7 @@
 //!
 //! # Or the keys of an identity provider, found by its name; JWT_JWKS_URL names their URL instead:
 //! unset JWT_PUBLIC_KEY_FILE; export JWT_ISSUER=https://sso.example/realms/shop
-//! curl -i localhost:3000/ready                                       # 503 while there are no keys
+//! curl -i localhost:3000/ready                                       # 503 and a reason while there are no keys
 //!
 //! # Behind nginx, Caddy, Envoy or Traefik, which ask it about every request: see the manual.
 //! export JWT_GATEWAY=true                                            # asked at /protected or /admin
@@ -41,11 +41,18 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
-    Claims, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, event::Counters,
+    Claims, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, error::KeyProblem,
+    event::Counters,
 };
+use tracing_subscriber::filter::LevelFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Warnings and errors, such as the reason why keys cannot be fetched.
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::WARN)
+        .with_writer(io::stderr)
+        .init();
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -120,7 +127,11 @@ fn guarded(gateway: bool) -> Router {
 fn ready(auth: &JwtAuthLayer) -> (StatusCode, &'static str) {
     match auth.is_ready() {
         true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "no keys"),
+        // A fixed code, such as `name_not_resolved`; the log says more.
+        false => {
+            let reason = auth.key_problem().map_or("not ready", KeyProblem::as_str);
+            (StatusCode::SERVICE_UNAVAILABLE, reason)
+        }
     }
 }
 

@@ -1,13 +1,17 @@
 //! The errors of the crate: why a request was refused, why a builder refused its input, and why a
 //! store could not do what it was asked for.
 
+mod keys;
 mod store;
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use http::StatusCode;
 
-pub use self::store::{StoreError, StoreErrorKind};
+pub use self::{
+    keys::KeyProblem,
+    store::{StoreError, StoreErrorKind},
+};
 
 /// Why a request or a token was refused.
 ///

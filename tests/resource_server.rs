@@ -13,7 +13,11 @@ mod mapped;
 mod network;
 #[path = "resource_server/process.rs"]
 mod process;
+#[path = "resource_server/proxies.rs"]
+mod proxies;
 #[path = "resource_server/refused.rs"]
 mod refused;
 #[path = "resource_server/settings.rs"]
 mod settings;
+#[path = "remote/tls_server.rs"]
+mod tls_server;

@@ -46,7 +46,8 @@ pub(super) enum Decision<C, F> {
     Authenticated(Caller<C>, After),
     Anonymous(After),
     Denied(AuthError),
-    Wait(KeyWait),
+    /// For keys. The error is the answer if they do not come.
+    Wait(KeyWait, AuthError),
     /// Whether the token was revoked has to be asked first.
     Ask(F, Asked<C>),
 }
@@ -159,8 +160,8 @@ where
             Examined::Done(Ok(token)) => return self.check(token, false, credential),
             Examined::Remembered(token) => return self.check(token, true, credential),
             // Nothing is fetched for what cannot be a token.
-            Examined::Wait(wait) if !malformed() => return Decision::Wait(wait),
-            Examined::Wait(_) => AuthErrorKind::MalformedCredential.into(),
+            Examined::Wait(wait, error) if !malformed() => return Decision::Wait(wait, error),
+            Examined::Wait(..) => AuthErrorKind::MalformedCredential.into(),
             Examined::Done(Err(error)) => error,
         };
         // RFC 6750 §2.1, §3.1: looked at only now, because a scan of every token would cost more

@@ -41,7 +41,7 @@ where
             ));
         }
         let mut decision = config.decide(head);
-        if let Decision::Wait(wait) = decision {
+        if let Decision::Wait(wait, _) = decision {
             wait.await;
             decision = config.decide(head);
         }
@@ -52,10 +52,9 @@ where
             Decision::Authenticated(caller, _) => Ok(Some(caller.into_token())),
             Decision::Anonymous(_) => Ok(None),
             Decision::Denied(error) => refuse(error),
-            // Neither comes a second time.
-            Decision::Wait(_) | Decision::Ask(..) => {
-                refuse(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1))
-            }
+            Decision::Wait(_, error) => refuse(error),
+            // It does not come a second time.
+            Decision::Ask(..) => refuse(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1)),
         }
     }
 

@@ -25,11 +25,7 @@ use tower_service::Service;
 
 use super::config::{Asked, Config, Decision};
 use crate::{
-    body::ResponseBody,
-    error::{AuthError, AuthErrorKind},
-    gate::keep_private,
-    head::RequestHead,
-    key::KeyWait,
+    body::ResponseBody, error::AuthError, gate::keep_private, head::RequestHead, key::KeyWait,
     revoke::RevocationCheck,
 };
 
@@ -147,10 +143,7 @@ where
                             let head = RequestHead::of(&held.request);
                             match held.config.decide(head) {
                                 // A source that still wants to wait has had its time.
-                                Decision::Wait(_) => held.deny(AuthError::unavailable(
-                                    AuthErrorKind::KeysUnavailable,
-                                    1,
-                                )),
+                                Decision::Wait(_, error) => held.deny(error),
                                 decision => held.proceed(decision),
                             }
                         }
@@ -189,7 +182,7 @@ where
             Decision::Authenticated(caller, after) => (Some(caller), after),
             Decision::Anonymous(after) => (None, after),
             Decision::Denied(error) => return self.deny(error),
-            Decision::Wait(wait) => {
+            Decision::Wait(wait, _) => {
                 let held = Some(self);
                 return State::Waiting { wait, held };
             }

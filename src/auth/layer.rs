@@ -13,7 +13,7 @@ use super::{
 use crate::{
     claims::Claims,
     deny::{Answers, Responder},
-    error::ConfigError,
+    error::{ConfigError, KeyProblem},
     event::{EventSink, Events},
     extract::{Bearer, TokenExtractor},
     head::RequestHead,
@@ -209,6 +209,13 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         R: RevocationCheck,
     {
         self.config.verifier.is_ready() && self.config.revocation.is_ready()
+    }
+
+    /// Returns the reason why there are no keys, for readiness probes: see
+    /// [`Verifier::key_problem`].
+    #[must_use]
+    pub fn key_problem(&self) -> Option<KeyProblem> {
+        self.config.verifier.key_problem()
     }
 
     #[cfg(feature = "warp")]

@@ -114,7 +114,7 @@ where
                 ResponseFuture::inner(self.inner.call(request), after)
             }
             Decision::Denied(error) => ResponseFuture::denied(config.deny(error, head)),
-            Decision::Wait(wait) => ResponseFuture::waiting(wait, self.hold(request)),
+            Decision::Wait(wait, _) => ResponseFuture::waiting(wait, self.hold(request)),
             Decision::Ask(future, asked) => {
                 ResponseFuture::asking(future, asked, self.hold(request))
             }

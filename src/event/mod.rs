@@ -35,7 +35,7 @@
 use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
-    error::{AuthError, AuthErrorKind, StoreErrorKind},
+    error::{AuthError, AuthErrorKind, KeyProblem, StoreErrorKind},
     principal::{Principal, PrincipalKind},
     task::caught_now,
     token::SessionId,
@@ -146,6 +146,8 @@ pub enum AuthEvent<'a> {
     KeyFetchFailed {
         /// Why.
         error: &'a (dyn Error + 'static),
+        /// The kind of failure, with a fixed code.
+        problem: KeyProblem,
         /// When a new attempt is allowed.
         retry_in: Duration,
     },

@@ -44,11 +44,11 @@ impl EventRecord {
             }
             AuthEvent::Denied { error } => (None, None, Some(error.as_str())),
             AuthEvent::KeySkipped { reason, .. } => (None, None, Some(reason)),
+            AuthEvent::KeyFetchFailed { problem, .. } => (None, None, Some(problem.as_str())),
             AuthEvent::Anonymous
             | AuthEvent::Preflight
             | AuthEvent::Skipped
             | AuthEvent::KeysFetched { .. }
-            | AuthEvent::KeyFetchFailed { .. }
             | AuthEvent::RevocationsStale { .. }
             | AuthEvent::RevocationsRecovered { .. }
             | AuthEvent::KeyRotated { .. }

@@ -26,12 +26,20 @@ mod verifying;
 use std::{
     fmt,
     future::Future,
+    panic,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
-use tokio::sync::oneshot;
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Instant, Sleep},
+};
 
 pub use self::{
     algorithm::Algorithm, set::KeySet, shared::SharedKeySet, signing::SigningKey,
@@ -42,6 +50,7 @@ pub(crate) use self::{
     digest::{DIGEST, Digester},
     set::default_algorithms,
 };
+use crate::error::KeyProblem;
 
 /// Answers which key verifies a token.
 ///
@@ -74,6 +83,20 @@ pub trait KeySource: Send + Sync + 'static {
     fn is_remote(&self) -> bool {
         false
     }
+
+    /// Returns the reason why there are no keys, for readiness probes: `None` if there are keys or
+    /// the reason is not known.
+    fn problem(&self) -> Option<KeyProblem> {
+        None
+    }
+
+    /// Fetches keys again because the key that a token names does not verify it.
+    ///
+    /// Some issuers give each key the same name. After the wait the look-up is repeated once, and
+    /// what it finds decides. `None` if no fetch is made: the token is refused.
+    fn refetch(&self, _query: &KeyQuery<'_>) -> Option<KeyWait> {
+        None
+    }
 }
 
 impl<T: KeySource + ?Sized> KeySource for Arc<T> {
@@ -95,6 +118,14 @@ impl<T: KeySource + ?Sized> KeySource for Arc<T> {
 
     fn is_remote(&self) -> bool {
         (**self).is_remote()
+    }
+
+    fn problem(&self) -> Option<KeyProblem> {
+        (**self).problem()
+    }
+
+    fn refetch(&self, query: &KeyQuery<'_>) -> Option<KeyWait> {
+        (**self).refetch(query)
     }
 }
 
@@ -230,6 +261,24 @@ impl From<Arc<VerifyingKey>> for KeyMatch {
 /// Dropping it drops a place in the queue and nothing else: what the source does goes on.
 pub struct KeyWait {
     news: oneshot::Receiver<()>,
+    limit: Option<Limit>,
+}
+
+/// The end of a wait without news, by the runtime of the request that waits.
+struct Limit {
+    timer: Timer,
+    /// Set when the time is over.
+    passed: Arc<AtomicBool>,
+}
+
+enum Timer {
+    #[cfg_attr(
+        not(feature = "jwks"),
+        expect(dead_code, reason = "remote keys alone set limits")
+    )]
+    At(Instant),
+    Running(Pin<Box<Sleep>>),
+    Missing,
 }
 
 impl KeyWait {
@@ -237,7 +286,45 @@ impl KeyWait {
     #[must_use]
     pub fn new() -> (KeyNews, Self) {
         let (sender, news) = oneshot::channel();
-        (KeyNews { sender }, Self { news })
+        (KeyNews { sender }, Self { news, limit: None })
+    }
+
+    /// Creates a wait that also ends by itself after this time, and sets a flag then.
+    ///
+    /// The request's own runtime keeps the time: the one that fetches may be gone.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn within(limit: std::time::Duration, passed: &Arc<AtomicBool>) -> (KeyNews, Self) {
+        let (news, mut wait) = Self::new();
+        wait.limit = Some(Limit {
+            timer: Timer::At(Instant::now() + limit),
+            passed: Arc::clone(passed),
+        });
+        (news, wait)
+    }
+}
+
+impl Limit {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Timer::At(at) = self.timer {
+            self.timer = Timer::started(at);
+        }
+        let Timer::Running(sleep) = &mut self.timer else {
+            return Poll::Pending;
+        };
+        ready!(sleep.as_mut().poll(cx));
+        self.passed.store(true, Ordering::Relaxed);
+        Poll::Ready(())
+    }
+}
+
+impl Timer {
+    /// Without a runtime that has timers there is none: the news end the wait.
+    fn started(at: Instant) -> Self {
+        if Handle::try_current().is_err() {
+            return Self::Missing;
+        }
+        let sleep = panic::catch_unwind(|| Box::pin(tokio::time::sleep_until(at)));
+        sleep.map_or(Self::Missing, Self::Running)
     }
 }
 
@@ -245,8 +332,13 @@ impl Future for KeyWait {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = ready!(Pin::new(&mut self.news).poll(cx));
-        Poll::Ready(())
+        if Pin::new(&mut self.news).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        match &mut self.limit {
+            Some(limit) => limit.poll(cx),
+            None => Poll::Pending,
+        }
     }
 }
 

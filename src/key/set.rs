@@ -130,7 +130,7 @@ impl KeySet {
             }
         }
         if keys.is_empty() {
-            let mut message = String::from("not one usable key in it");
+            let mut message = String::from(NO_USABLE_KEY);
             // Somebody else wrote these, at any length and in any number.
             for entry in skipped.iter().take(MOST_NAMED) {
                 message.push_str(&format!("; {}: {}", entry.shown_kid(), entry.why()));
@@ -406,6 +406,9 @@ impl fmt::Debug for KeySet {
 /// with a certificate chain has.
 #[cfg(feature = "jwks")]
 const MOST_PARTS: usize = 64;
+
+/// The begin of the error of a document in which every entry is left out.
+pub(crate) const NO_USABLE_KEY: &str = "not one usable key in it";
 
 /// The entries that an error names.
 const MOST_NAMED: usize = 8;

@@ -207,6 +207,7 @@ fn refuse_fetching(vars: &mut Vars) -> Result<(), ConfigError> {
         "JWT_JWKS_COOLDOWN_SECONDS",
         "JWT_JWKS_TIMEOUT_SECONDS",
         "JWT_JWKS_STALE_SECONDS",
+        "JWT_JWKS_ALLOW_HTTP",
         "JWT_JWKS_CA_FILE",
     ] {
         if vars.text(name)?.is_some() {

@@ -16,6 +16,7 @@
 //! | `JWT_JWKS_TIMEOUT_SECONDS` | for one whole fetch: 1 to 60 | 5 |
 //! | `JWT_JWKS_STALE_SECONDS` | how long old keys serve on in an outage, past their time: 0 to 604800 | 3600 |
 //! | `JWT_JWKS_CA_FILE` | path of a PEM with the private CA of the key server | the platform's roots |
+//! | `JWT_JWKS_ALLOW_HTTP` | `true` accepts plain http from any host for the key set, the issuer and its metadata | `false` |
 //! | `JWT_ALGORITHM` | comma list; HMAC never together with the others ([RFC 8725 §3.1]) | HS256 with a secret, else what the keys allow |
 //! | `JWT_ISSUER` | comma list of names of one issuer; one of them is required in the token; without a key the one that is a URL says where the keys are | |
 //! | `JWT_AUDIENCE` | comma list; one of them is required in the token | |
@@ -73,15 +74,17 @@
 //!
 //! # Security
 //!
-//! Six switches take a check away; each is the builder's method that says which
+//! Seven switches take a check away; each is the builder's method that says which
 //! attack becomes possible: `JWT_VERIFY_ISS=false`
 //! ([`dangerous_any_issuer`](VerifierBuilder::dangerous_any_issuer)), `JWT_VERIFY_AUD=false`
 //! ([`dangerous_any_audience`](VerifierBuilder::dangerous_any_audience)), `JWT_ACCEPT_ID_TOKENS=true`
 //! ([`dangerous_accept_id_tokens`](VerifierBuilder::dangerous_accept_id_tokens)), `JWT_VERIFY_EXP=false`
 //! ([`dangerous_ignore_expiry`](VerifierBuilder::dangerous_ignore_expiry)), `JWT_REQUIRE_EXP=false`
-//! ([`dangerous_optional_expiry`](VerifierBuilder::dangerous_optional_expiry)) and
+//! ([`dangerous_optional_expiry`](VerifierBuilder::dangerous_optional_expiry)),
 //! `JWT_VERIFY_NBF=false`
-//! ([`dangerous_ignore_not_before`](VerifierBuilder::dangerous_ignore_not_before)).
+//! ([`dangerous_ignore_not_before`](VerifierBuilder::dangerous_ignore_not_before)) and
+//! `JWT_JWKS_ALLOW_HTTP=true` (`dangerous_allow_http` of
+//! `RemoteKeySetBuilder`, with a warning in the log).
 //! With [RFC 9068] mode the switches for issuer, audience and expiry are refused.
 //!
 //! [RFC 6901]: https://www.rfc-editor.org/rfc/rfc6901

@@ -26,6 +26,7 @@ pub(super) struct Fetching {
     timeout: Option<Duration>,
     stale: Option<Duration>,
     root: Option<Vec<u8>>,
+    allow_http: bool,
     events: Events,
 }
 
@@ -44,6 +45,7 @@ impl Fetching {
                 Some(path) => Some(read_file(CA_FILE, &path)?),
                 None => None,
             },
+            allow_http: vars.switch(ALLOW_HTTP)?.unwrap_or(false),
             events: Events::default(),
         })
     }
@@ -69,6 +71,9 @@ impl Fetching {
         if let Some(stale) = self.stale {
             keys = keys.stale(stale);
         }
+        if self.allow_http {
+            keys = keys.dangerous_allow_http();
+        }
         keys = keys.telling(self.events.clone());
         match &self.root {
             Some(root) => keys.root_certificate(root.clone()),
@@ -82,4 +87,5 @@ const CACHE: &str = "JWT_JWKS_CACHE_SECONDS";
 const COOLDOWN: &str = "JWT_JWKS_COOLDOWN_SECONDS";
 const TIMEOUT: &str = "JWT_JWKS_TIMEOUT_SECONDS";
 const STALE: &str = "JWT_JWKS_STALE_SECONDS";
+const ALLOW_HTTP: &str = "JWT_JWKS_ALLOW_HTTP";
 const CA_FILE: &str = "JWT_JWKS_CA_FILE";

@@ -220,7 +220,7 @@ fn distance(a: &str, b: &str) -> usize {
 const PREFIX: &str = "JWT_";
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
-const KNOWN: [&str; 30] = [
+const KNOWN: [&str; 31] = [
     "JWT_ALGORITHM",
     "JWT_SECRET_KEY",
     "JWT_PUBLIC_KEY_FILE",
@@ -230,6 +230,7 @@ const KNOWN: [&str; 30] = [
     "JWT_JWKS_COOLDOWN_SECONDS",
     "JWT_JWKS_TIMEOUT_SECONDS",
     "JWT_JWKS_STALE_SECONDS",
+    "JWT_JWKS_ALLOW_HTTP",
     "JWT_JWKS_CA_FILE",
     "JWT_ISSUER",
     "JWT_AUDIENCE",

@@ -74,6 +74,8 @@ struct State {
     released: u64,
     answers: HashMap<String, Answer>,
     hits: HashMap<String, usize>,
+    /// The headers of the last request for a path, with their names in lower case.
+    headers: HashMap<String, Vec<(String, String)>>,
     confirmed: usize,
 }
 
@@ -177,6 +179,17 @@ impl JwksFixture {
         self.board.lock().hits.get(path).copied().unwrap_or(0)
     }
 
+    /// Returns a header of the last request for this path.
+    #[must_use]
+    pub fn header_at(&self, path: &str, name: &str) -> Option<String> {
+        let state = self.board.lock();
+        let headers = state.headers.get(path)?;
+        let found = headers
+            .iter()
+            .find(|(own, _)| own.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.clone())
+    }
+
     /// How often anything was asked for.
     #[must_use]
     pub fn all_hits(&self) -> usize {
@@ -270,17 +283,26 @@ impl Board {
             // Closed with bytes unread: the operating system resets the connection.
             return Ok(());
         }
-        let mut known = None;
+        let mut headers = Vec::new();
         loop {
             let line = read_line(&mut stream)?;
             if line.is_empty() {
                 break;
             }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("if-none-match")
-            {
-                known = Some(value.trim().to_owned());
+            if let Some((name, value)) = line.split_once(':') {
+                headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
             }
+        }
+        let find = |wanted| {
+            let found = headers.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.clone())
+        };
+        let (known, accepted) = (find("if-none-match"), find("accept-encoding"));
+        self.lock().headers.insert(path, headers);
+        if let Some(coded) = &answer.unless_identity
+            && accepted.as_deref() != Some("identity")
+        {
+            return stream.write_all(coded);
         }
         if answer.held {
             self.wait(Duration::MAX, |state| state.released > released)?;

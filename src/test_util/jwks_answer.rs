@@ -27,6 +27,7 @@ pub struct Answer {
     pub(super) etag: Option<String>,
     pub(super) delay: Option<Duration>,
     pub(super) held: bool,
+    pub(super) unless_identity: Option<Vec<u8>>,
     pub(super) body: Body,
 }
 
@@ -131,6 +132,13 @@ impl Answer {
         self
     }
 
+    /// Sends these bytes instead, as an HTTP response, to a request that does not say
+    /// `Accept-Encoding: identity`.
+    pub fn unless_identity(mut self, response: impl Into<Vec<u8>>) -> Self {
+        self.unless_identity = Some(response.into());
+        self
+    }
+
     fn new(status: u16, body: Body) -> Self {
         Self {
             status,
@@ -138,6 +146,7 @@ impl Answer {
             etag: None,
             delay: None,
             held: false,
+            unless_identity: None,
             body,
         }
     }

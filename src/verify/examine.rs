@@ -8,6 +8,7 @@ use super::{
     CheckError, Verified,
     cache::{Cache, Window},
     header::{Header, Text},
+    near::NearMisses,
     noted::Noted,
     parse,
     policy::{Policy, Use},
@@ -16,6 +17,7 @@ use crate::{
     clock::Clock,
     error::{AuthError, AuthErrorKind},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
+    principal::Field,
     token::{
         compact::{Compact, Room, decode, is_base64url},
         date::Date,
@@ -34,6 +36,7 @@ pub(super) struct Rules<C> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) check: Option<Arc<Check<C>>>,
     pub(super) cache: Option<Cache<C>>,
+    pub(super) near: NearMisses,
 }
 
 pub(super) type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;
@@ -43,16 +46,16 @@ pub(crate) enum Examined<C> {
     Done(Result<Verified<C>, AuthError>),
     /// It was verified before.
     Remembered(Verified<C>),
-    /// Its key is being fetched.
-    Wait(KeyWait),
+    /// Its key is being fetched. The error is the answer if the key does not come.
+    Wait(KeyWait, AuthError),
 }
 
 /// What became of a token's signature.
 enum Signed<'t> {
     /// It is good: the payload's segment, not decoded yet.
     Payload(&'t [u8], Use),
-    /// The token's key is being fetched.
-    Wait(KeyWait),
+    /// The token's key is being fetched. The error is the answer if the key does not come.
+    Wait(KeyWait, AuthError),
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
@@ -69,7 +72,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         }
         let (payload, used) = match self.check_signature(token)? {
             Signed::Payload(payload, used) => (payload, used),
-            Signed::Wait(wait) => return Ok(Examined::Wait(wait)),
+            Signed::Wait(wait, error) => return Ok(Examined::Wait(wait, error)),
         };
         let (verified, window) = self.read_claims(payload, used, now)?;
         if let Some(slot) = slot {
@@ -91,7 +94,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         let mut noted = Noted::new(&json, self.policy.audience_names(), &self.policy.map);
         let claims = parse::parse::<C>(&json, &mut noted)?;
         noted.facts.adopt(json);
-        self.policy.check(&mut noted, used, now)?;
+        let checked = self.policy.check(&mut noted, used, now);
+        if let Err(error) = &checked
+            && error.kind() == AuthErrorKind::WrongIssuer
+        {
+            // For the log alone, if it is almost the expected one.
+            noted
+                .facts
+                .text(Field::Issuer)
+                .map(|found| self.expects(found));
+        }
+        checked?;
         let window = self.policy.window(&noted);
         let token = Verified::new(claims, noted.facts);
         if let Some(check) = &self.check {
@@ -122,22 +135,18 @@ impl<C> Rules<C> {
             return Err(AuthErrorKind::MalformedToken.into());
         }
         let issuer_is_trusted = || self.trusts_issuer_of(parts.payload);
-        let query = KeyQuery {
-            algorithm: header.algorithm,
-            kid: header.kid.as_deref(),
-            x5t: header.x5t.as_deref(),
-            x5t_s256: header.x5t_s256.as_deref(),
-            listed: self.listed,
-            issuer_is_trusted: &issuer_is_trusted,
-        };
+        let query = self.query(&header, &issuer_is_trusted);
         let keys = match self.keys.lookup(&query) {
             KeyLookup::Found(keys) => keys,
             KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
             KeyLookup::AlgorithmMismatch => {
-                return Err(AuthErrorKind::KeyAlgorithmMismatch.into());
+                return self.refused(&parts, AuthErrorKind::KeyAlgorithmMismatch);
             }
             KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
-            KeyLookup::Wait(wait) => return Ok(Signed::Wait(wait)),
+            KeyLookup::Wait(wait) => {
+                let unavailable = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
+                return Ok(Signed::Wait(wait, unavailable));
+            }
             KeyLookup::Unavailable { retry_after } => {
                 let kind = AuthErrorKind::KeysUnavailable;
                 return Err(AuthError::unavailable(kind, retry_after));
@@ -151,9 +160,45 @@ impl<C> Rules<C> {
             .decode(parts.signature, self.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
         if !keys.verifies(signed_by, parts.message, signature) {
-            return Err(AuthErrorKind::InvalidSignature.into());
+            return self.refused(&parts, AuthErrorKind::InvalidSignature);
         }
         Ok(Signed::Payload(parts.payload, used))
+    }
+
+    fn query<'q>(
+        &self,
+        header: &'q Header<'_>,
+        issuer_is_trusted: &'q dyn Fn() -> bool,
+    ) -> KeyQuery<'q> {
+        KeyQuery {
+            algorithm: header.algorithm,
+            kid: header.kid.as_deref(),
+            x5t: header.x5t.as_deref(),
+            x5t_s256: header.x5t_s256.as_deref(),
+            listed: self.listed,
+            issuer_is_trusted,
+        }
+    }
+
+    /// The key that the token names does not verify it. The issuer may have another key under the
+    /// same name by now.
+    #[cold]
+    fn refused<'t>(
+        &self,
+        parts: &Compact<'_>,
+        kind: AuthErrorKind,
+    ) -> Result<Signed<'t>, AuthError> {
+        // The signature took the header's room.
+        let mut room = Room::<ROOM>::new();
+        let header = room
+            .decode(parts.header, self.padded)
+            .ok_or(AuthErrorKind::MalformedHeader)?;
+        let header = Header::parse(header)?;
+        let issuer_is_trusted = || self.trusts_issuer_of(parts.payload);
+        match self.keys.refetch(&self.query(&header, &issuer_is_trusted)) {
+            Some(wait) => Ok(Signed::Wait(wait, kind.into())),
+            None => Err(kind.into()),
+        }
     }
 
     /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
@@ -180,7 +225,12 @@ impl<C> Rules<C> {
     }
 
     fn expects(&self, issuer: &str) -> bool {
-        self.policy.issuers.iter().any(|ours| ours == issuer)
+        let expected = self.policy.issuers.iter().any(|ours| ours == issuer);
+        if !expected {
+            let ours = self.policy.issuers.iter().map(String::as_str);
+            self.near.note(issuer, ours);
+        }
+        expected
     }
 
     /// The payload of a token whose claims nobody checked, for `test_util` alone.

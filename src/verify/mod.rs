@@ -27,6 +27,7 @@ mod cache;
 mod examine;
 mod header;
 mod keys;
+mod near;
 mod noted;
 mod parse;
 mod place;
@@ -62,7 +63,7 @@ use self::{
 use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
 use crate::{
     claims::Claims,
-    error::{AuthError, AuthErrorKind, ConfigError},
+    error::{AuthError, AuthErrorKind, ConfigError, KeyProblem},
     key::{Algorithm, KeySet, KeySource, VerifyingKey},
 };
 
@@ -201,6 +202,22 @@ impl<C> Verifier<C> {
         }
     }
 
+    /// Returns the reason why there are no keys, for readiness probes: `None` if there are keys or
+    /// the reason is not known.
+    ///
+    /// Its code is fixed and holds no name, URL or value. Of several verifiers it is the first
+    /// one's that has no keys.
+    #[must_use]
+    pub fn key_problem(&self) -> Option<KeyProblem> {
+        match &self.kind {
+            Kind::One(rules) => rules.keys.problem(),
+            Kind::Group(group) => {
+                let mut members = group.members().into_iter();
+                members.find_map(|one| one.key_problem())
+            }
+        }
+    }
+
     /// Waits until there are keys, or the attempt to get them failed: for those who would rather
     /// not start than start without.
     ///
@@ -287,7 +304,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         match self.examine(token) {
             Examined::Done(verdict) => verdict,
             Examined::Remembered(verified) => Ok(verified),
-            Examined::Wait(wait) => {
+            Examined::Wait(wait, _) => {
                 wait.await;
                 self.verify_now(token)
             }
@@ -298,13 +315,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     ///
     /// # Errors
     ///
-    /// As [`verify`](Self::verify); a key that would have to be fetched first is
-    /// [`AuthErrorKind::KeysUnavailable`].
+    /// As [`verify`](Self::verify). A key that would have to be fetched first is
+    /// [`AuthErrorKind::KeysUnavailable`]; a key at hand that does not verify the token is not
+    /// waited for.
     pub fn verify_now(&self, token: impl AsRef<[u8]>) -> Result<Verified<C>, AuthError> {
         match self.examine(token.as_ref()) {
             Examined::Done(verdict) => verdict,
             Examined::Remembered(verified) => Ok(verified),
-            Examined::Wait(_) => Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1)),
+            Examined::Wait(_, error) => Err(error),
         }
     }
 
@@ -313,7 +331,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
             Kind::One(rules) => rules.examine(token),
             Kind::Group(group) => match group.choose(token) {
                 Ok(Chosen::Verifier(verifier)) => Ok(verifier.examine(token)),
-                Ok(Chosen::Wait(wait)) => Ok(Examined::Wait(wait)),
+                Ok(Chosen::Wait(wait)) => {
+                    let error = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
+                    Ok(Examined::Wait(wait, error))
+                }
                 Err(error) => Err(error),
             },
         };

@@ -12,6 +12,7 @@ use super::{
     builder::DEFAULT_MAX_BYTES,
     examine::{ROOM, peek_issuer},
     header::Header,
+    near::NearMisses,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -23,6 +24,7 @@ use crate::{
 /// Verifiers, and what chooses among them.
 pub(super) struct Group<C> {
     choice: Choice<C>,
+    near: NearMisses,
     pub(super) max_bytes: usize,
     pub(super) padded: bool,
 }
@@ -97,6 +99,7 @@ impl<C> Group<C> {
     fn new(choice: Choice<C>) -> Self {
         let mut group = Self {
             choice,
+            near: NearMisses::new(),
             max_bytes: 0,
             padded: false,
         };
@@ -150,7 +153,10 @@ impl<C: 'static> Group<C> {
             Choice::Issuers(members) => {
                 self.by_issuer(parts.payload, |issuer| match members.get(issuer) {
                     Some(member) => Ok(Chosen::Verifier(member.clone())),
-                    None => Err(AuthErrorKind::WrongIssuer.into()),
+                    None => {
+                        self.near.note(issuer, members.keys().map(AsRef::as_ref));
+                        Err(AuthErrorKind::WrongIssuer.into())
+                    }
                 })
             }
             Choice::Algorithms(members) => {

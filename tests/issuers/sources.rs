@@ -5,7 +5,7 @@ use std::{error::Error as _, time::Duration};
 use serde_json::json;
 use tower_jwt_auth::{
     Verifier,
-    error::AuthErrorKind,
+    error::{AuthErrorKind, KeyProblem},
     key::{Algorithm, KeySet, SharedKeySet, remote::RemoteKeySet},
     test_util::{TestClock, TestKeys},
 };
@@ -117,8 +117,12 @@ async fn discovery_tells_the_failure_that_helps() {
     let memory = Memory::default().with(found, metadata);
     let keys = RemoteKeySet::oidc("https://login.example").fetch(memory.clone());
     let error = keys.build().unwrap().ready().await.unwrap_err();
-    assert_eq!(error.to_string(), "the metadata names another issuer");
-    assert!(error.source().is_none());
+    assert_eq!(error.to_string(), "the metadata name another issuer");
+    assert_eq!(error.problem(), KeyProblem::IssuerMismatch);
+    // D55: for the log, both names.
+    let cause = error.source().unwrap().to_string();
+    let names = r#"expected "https://login.example", found "https://login.example/""#;
+    assert_eq!(cause, names);
     // Both places were looked at.
     assert_eq!(memory.asked().len(), 2);
 

@@ -234,3 +234,67 @@ impl Fetch for Scripted {
         async move { reply }
     }
 }
+
+/// A verifier of an issuer whose keys are discovered.
+pub(crate) fn verifier_of(issuer: &str, keys: &RemoteKeySet, clock: &TestClock) -> Verifier {
+    Verifier::key_source(keys.clone())
+        .issuer(issuer)
+        .audience("https://api.example")
+        .clock(clock.clone())
+        .build()
+        .unwrap()
+}
+
+/// A token by a key that the server does not publish, under the name of one that it does.
+pub(crate) fn forged(clock: &TestClock) -> String {
+    issuer_of(TestKeys::other(), clock)
+        .kid(Some(&TestKeys::new().kid(ALGORITHM)))
+        .token(|_| ())
+}
+
+/// The other keys, under the names of the first.
+pub(crate) fn renamed_keys() -> String {
+    TestKeys::other().jwks().replace("other-", "first-")
+}
+
+/// What is written to the log on this thread.
+#[cfg(feature = "tracing")]
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+#[cfg(feature = "tracing")]
+impl Log {
+    pub(crate) fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        // A thread without a subscriber may have noted that nobody listens, for all.
+        tracing::callsite::rebuild_interest_cache();
+        (log, guard)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        tracing::callsite::rebuild_interest_cache();
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    pub(crate) fn lines_with(&self, part: &str) -> usize {
+        let text = self.text();
+        text.lines().filter(|line| line.contains(part)).count()
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

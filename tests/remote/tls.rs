@@ -1,97 +1,18 @@
 //! Certificates: a private CA, and those that must not be trusted.
 
-use std::{
-    io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{
-    ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{CertificateDer, PrivateKeyDer},
-};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use tower_jwt_auth::{
+    error::KeyProblem,
     key::remote::{RemoteKeySet, RemoteKeySetBuilder},
-    test_util::TestKeys,
+    test_util::JwksFixture,
 };
 
-use crate::support::LONG;
-
-/// A certificate authority of our own.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        Self {
-            pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
-        }
-    }
-
-    /// The URL of a server with a certificate for this host.
-    fn server(&self, host: &str, edit: impl FnOnce(&mut CertificateParams)) -> String {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new([host.to_owned()]).unwrap();
-        edit(&mut params);
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        serve(certificate.der().clone(), &key)
-    }
-}
-
-/// Publishes keys over TLS until the process ends.
-fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!(
-        "https://localhost:{}/jwks",
-        listener.local_addr().unwrap().port()
-    );
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
-            // A client that refuses the certificate breaks the connection: that is the test.
-            let _ = answer(StreamOwned::new(connection, stream.unwrap()));
-        }
-    });
-    url
-}
-
-fn answer(mut stream: StreamOwned<ServerConnection, TcpStream>) -> std::io::Result<()> {
-    stream.sock.set_read_timeout(Some(LONG))?;
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
-    }
-    let body = TestKeys::new().jwks();
-    let length = body.len();
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    )?;
-    stream.flush()?;
-    stream.conn.send_close_notify();
-    stream.flush()
-}
+use crate::{
+    support::LONG,
+    tls_server::{Authority, serve},
+};
 
 fn keys(url: &str) -> RemoteKeySetBuilder {
     RemoteKeySet::jwks(url).timeout(LONG).wait(LONG)
@@ -147,7 +68,7 @@ async fn a_certificate_for_another_name_or_another_time_is_refused() {
 
 #[tokio::test]
 async fn https_is_never_downgraded_to_http() {
-    let server = tower_jwt_auth::test_util::JwksFixture::start();
+    let server = JwksFixture::start();
     let url = server.url().replace("http:", "https:");
     // A server without TLS waits for a line that never comes: nothing but the limit ends that.
     let limited = keys(&url).timeout(Duration::from_millis(500));
@@ -161,4 +82,51 @@ async fn d41_a_byte_order_mark_before_the_ca_file_is_ignored() {
     let url = authority.server("localhost", |_| ());
     let marked = format!("\u{FEFF}{}", authority.pem);
     assert!(succeeds(keys(&url).root_certificate(marked)).await);
+}
+
+async fn problem(builder: RemoteKeySetBuilder) -> KeyProblem {
+    let keys = builder.build().unwrap();
+    keys.ready().await.unwrap_err().problem()
+}
+
+#[tokio::test]
+async fn d47_a_certificate_that_is_not_trusted_is_a_reason_of_its_own() {
+    let authority = Authority::new();
+    for url in [
+        authority.server("localhost", |_| ()),
+        Authority::new().server("as.example", |_| ()),
+    ] {
+        let keys = keys(&url).root_certificate(Authority::new().pem);
+        assert_eq!(problem(keys).await, KeyProblem::Certificate);
+    }
+}
+
+/// `openssl req -x509` makes a certificate that is its own authority, and says so.
+#[tokio::test]
+async fn d52_a_ca_certificate_as_a_server_certificate_is_refused_with_that_reason() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    let url = serve(certificate.der().clone(), &key);
+    let refused = keys(&url).root_certificate(certificate.pem());
+    assert_eq!(problem(refused).await, KeyProblem::CaCertificate);
+    assert_eq!(
+        KeyProblem::CaCertificate.as_str(),
+        "ca_certificate_as_server_certificate"
+    );
+    // Without the file it is a stranger's certificate like any other.
+    assert_ne!(problem(keys(&url)).await, KeyProblem::Pending);
+}
+
+#[tokio::test]
+async fn d52_a_self_signed_server_certificate_is_accepted_as_its_own_ca_file() {
+    for is_ca in [IsCa::NoCa, IsCa::ExplicitNoCa] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        let certificate = params.self_signed(&key).unwrap();
+        let url = serve(certificate.der().clone(), &key);
+        assert!(succeeds(keys(&url).root_certificate(certificate.pem())).await);
+    }
 }

@@ -22,7 +22,7 @@ async fn d25_d29_keys_of_a_url_are_fetched_and_a_rotation_is_picked_up() {
         ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
     ]));
     serves_through_a_rotation(&published, &server, ISSUER).await;
-    assert_eq!(published.all_hits(), 3);
+    assert_eq!(published.all_hits(), 4);
 }
 
 #[tokio::test]
@@ -35,8 +35,8 @@ async fn k6_keys_of_an_issuer_are_discovered_and_a_rotation_is_picked_up() {
         ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
     ]));
     serves_through_a_rotation(&published, &server, &issuer).await;
-    // The metadata was asked for once.
-    assert_eq!((published.hits(), published.all_hits()), (3, 4));
+    // D49: the metadata were read at first, and for the kid that stayed unknown.
+    assert_eq!((published.hits(), published.all_hits()), (4, 6));
 }
 
 async fn serves_through_a_rotation(published: &JwksFixture, server: &Server, issuer: &str) {
@@ -59,11 +59,12 @@ async fn serves_through_a_rotation(published: &JwksFixture, server: &Server, iss
         assert_eq!(answer.status, status, "{answer:?}");
     }
     assert_eq!(server.get("/ready", None).await.status, 200);
-    assert_eq!(published.hits(), 1);
+    // D53: the signature that failed may have been one of a new key.
+    assert_eq!(published.hits(), 2);
 
     published.serve(TestKeys::other().jwks());
     // Each names a key that the set at hand does not hold, and asks for one fetch.
-    for (token, status, hits) in [(&new, 200, 2), (&old, 401, 3)] {
+    for (token, status, hits) in [(&new, 200, 3), (&old, 401, 4)] {
         let answer = decided(server, "/protected", Some(token)).await;
         assert_eq!(answer.status, status, "{answer:?}");
         assert_eq!(published.hits(), hits);
@@ -86,7 +87,8 @@ async fn d31_a_key_server_that_is_down_at_start_is_503_until_it_is_up() {
         let server = Server::start(vars(&pairs));
         let token = token(TestKeys::new(), &issuer);
         assert_eq!(server.get("/health", None).await.status, 200, "{name}");
-        assert_eq!(server.get("/ready", None).await.status, 503, "{name}");
+        let ready = becomes(&server, "connection_refused").await;
+        assert_eq!(ready.status, 503, "{name}");
         let answer = server.get("/protected", Some(&token)).await;
         assert_eq!(answer.status, 503, "{name} {answer:?}");
         assert!(answer.retry_after.is_some(), "{name} {answer:?}");
@@ -138,8 +140,24 @@ pub(crate) async fn decided(server: &Server, path: &str, token: Option<&str>) ->
     }
 }
 
+/// Polls the probe until it shows this.
+pub(crate) async fn becomes(server: &Server, body: &str) -> Answer {
+    let polling = async {
+        loop {
+            let answer = server.get("/ready", None).await;
+            if answer.body == body {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(50), polling)
+        .await
+        .expect("the probe comes to show it")
+}
+
 /// Polls the probe, as an orchestrator does. The bound only keeps a broken server from hanging.
-async fn becomes_ready(server: &Server) {
+pub(crate) async fn becomes_ready(server: &Server) {
     let polling = async {
         while server.get("/ready", None).await.status != 200 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -150,10 +168,56 @@ async fn becomes_ready(server: &Server) {
         .expect("the server becomes ready");
 }
 
-fn token(keys: TestKeys, issuer: &str) -> String {
+pub(crate) fn token(keys: TestKeys, issuer: &str) -> String {
     TestIssuer::with_keys(ALGORITHM, keys)
         .issuer(issuer)
         .token(|_| ())
+}
+
+#[tokio::test]
+async fn d45_http_off_loopback_needs_the_variable_and_is_a_warning() {
+    let url = ("JWT_JWKS_URL", "http://keys.invalid/certs");
+    let expected = [("JWT_ISSUER", ISSUER), ("JWT_AUDIENCE", AUDIENCE)];
+    let refused = crate::fixture::refusal(&[&[url], &expected[..]].concat());
+    assert!(
+        refused.starts_with("JWT_JWKS_URL: not an https URL"),
+        "{refused}"
+    );
+    for off in ["false", "0"] {
+        let off = [("JWT_JWKS_ALLOW_HTTP", off)];
+        crate::fixture::refusal(&[&[url], &expected[..], &off[..]].concat());
+    }
+    let open = [("JWT_JWKS_ALLOW_HTTP", "true")];
+    let server = Server::start(vars(&[&[url], &expected[..], &open[..]].concat()));
+    let ready = becomes(&server, "name_not_resolved").await;
+    assert_eq!(ready.status, 503);
+    let log = server.stop();
+    assert!(
+        log.contains("WARN") && log.contains("over plain http"),
+        "{log}"
+    );
+    // D47: once, with the cause.
+    assert_eq!(log.matches("name_not_resolved").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn d55_an_issuer_that_is_almost_the_expected_one_is_in_the_log() {
+    let published = JwksFixture::start();
+    let configured = published.issuer().replace("127.0.0.1", "localhost");
+    let server = Server::start(vars(&[
+        ("JWT_ISSUER", configured.as_str()),
+        ("JWT_AUDIENCE", AUDIENCE),
+    ]));
+    becomes(&server, "issuer_mismatch").await;
+    let token = token(TestKeys::new(), &published.issuer());
+    assert_eq!(server.get("/protected", Some(&token)).await.status, 401);
+    let log = server.stop();
+    assert!(log.contains("issuer_mismatch"), "{log}");
+    assert!(log.contains("compared exactly"), "{log}");
+    assert!(
+        log.contains(&configured) && log.contains(&published.issuer()),
+        "{log}"
+    );
 }
 
 const ALGORITHM: Algorithm = Algorithm::Es256;

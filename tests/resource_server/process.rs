@@ -331,7 +331,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     challenge: Option<String>,
     pub(crate) retry_after: Option<String>,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Server {
@@ -351,6 +351,12 @@ impl Server {
 
     pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Answer {
         self.send(Method::GET, path, token).await
+    }
+
+    /// Ends the server, and gives what it wrote to standard error.
+    pub(crate) fn stop(mut self) -> String {
+        let _ = self.child.kill();
+        complaint(&mut self.child)
     }
 
     async fn send(&self, method: Method, path: &str, token: Option<&str>) -> Answer {

@@ -407,7 +407,7 @@ fn a_name_that_would_be_a_check_that_silently_does_not_happen() {
 }
 
 /// Every variable that is read.
-const NAMES: [&str; 32] = [
+const NAMES: [&str; 33] = [
     "HOST",
     "PORT",
     "JWT_ACCEPT_ID_TOKENS",
@@ -419,6 +419,7 @@ const NAMES: [&str; 32] = [
     "JWT_GATEWAY",
     "JWT_ISSUER",
     "JWT_JWKS_CACHE_SECONDS",
+    "JWT_JWKS_ALLOW_HTTP",
     "JWT_JWKS_CA_FILE",
     "JWT_JWKS_COOLDOWN_SECONDS",
     "JWT_JWKS_FILE",

@@ -6,10 +6,13 @@ use http::Uri;
 
 use super::{
     Handle, RemoteKeySet,
+    client::HttpFetch,
     discovery::Issuer,
-    fetch::{Fetch, HttpFetch, is_safe},
+    fetch::{Fetch, is_safe},
+    loaded::Numbers,
     refresh::{Closing, Origin, Worker},
-    state::{Numbers, Shared},
+    report::Reports,
+    state::Shared,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -20,13 +23,20 @@ use crate::{
 /// Builds a [`RemoteKeySet`]. Every number is checked by [`build`](Self::build).
 #[must_use = "nothing is fetched before `build` is called"]
 pub struct RemoteKeySetBuilder<F = Standard> {
-    origin: Result<Origin, ConfigError>,
+    place: Place,
+    allow_http: bool,
     numbers: Numbers,
     max_bytes: usize,
     roots: Vec<Vec<u8>>,
     clock: Arc<dyn Clock>,
     events: Events,
     client: F,
+}
+
+/// The place of the keys, which is not checked yet.
+enum Place {
+    Jwks(String),
+    Issuer(String),
 }
 
 /// Stands for the crate's own HTTP client, which is made when the set is built.
@@ -36,24 +46,17 @@ pub struct Standard;
 
 impl RemoteKeySetBuilder {
     pub(super) fn jwks(url: &str) -> Self {
-        let refuse = |problem: &'static str| ConfigError::invalid("jwks", problem);
-        let origin = match url.parse::<Uri>() {
-            Ok(url) if is_safe(&url) => Ok(Origin::Jwks(url)),
-            Ok(_) => Err(refuse(
-                "not an https URL without credentials (http is for loopback alone)",
-            )),
-            Err(_) => Err(refuse("not a URL")),
-        };
-        Self::new(origin)
+        Self::new(Place::Jwks(url.to_owned()))
     }
 
     pub(super) fn oidc(issuer: &str) -> Self {
-        Self::new(Issuer::new(issuer).map(Origin::Issuer))
+        Self::new(Place::Issuer(issuer.to_owned()))
     }
 
-    fn new(origin: Result<Origin, ConfigError>) -> Self {
+    fn new(place: Place) -> Self {
         Self {
-            origin,
+            place,
+            allow_http: false,
             numbers: Numbers {
                 max_age: None,
                 cooldown: Duration::from_secs(10),
@@ -70,11 +73,14 @@ impl RemoteKeySetBuilder {
         }
     }
 
-    /// Fetches with a client of one's own. [`root_certificate`](Self::root_certificate) and
-    /// [`max_bytes`](Self::max_bytes) are for the crate's client, and mean nothing to another one.
+    /// Fetches with a custom client.
+    ///
+    /// [`root_certificate`](Self::root_certificate), [`max_bytes`](Self::max_bytes) and the proxy of
+    /// the environment are for the crate's client. They have no effect on another one.
     pub fn fetch<F: Fetch>(self, client: F) -> RemoteKeySetBuilder<F> {
         RemoteKeySetBuilder {
-            origin: self.origin,
+            place: self.place,
+            allow_http: self.allow_http,
             numbers: self.numbers,
             max_bytes: self.max_bytes,
             roots: self.roots,
@@ -130,13 +136,26 @@ impl RemoteKeySetBuilder {
     }
 
     fn standard(self) -> Result<RemoteKeySetBuilder<HttpFetch>, ConfigError> {
-        let needs_roots = self.origin.as_ref().is_ok_and(Origin::is_https);
+        let needs_roots = self.origin().is_ok_and(|origin| origin.is_https());
         let client = HttpFetch::new(&self.roots, needs_roots, self.max_bytes)?;
         Ok(self.fetch(client))
     }
 }
 
 impl<F> RemoteKeySetBuilder<F> {
+    /// Accepts plain http from any host: for the key set, the issuer, its metadata and the
+    /// `jwks_uri` that they name. A warning is logged when the fetching starts.
+    ///
+    /// # Security
+    ///
+    /// Anyone on the way to the key server can then replace the keys, and sign in as any user. Use it
+    /// only where the network itself is trusted: a service mesh that encrypts, a private network of
+    /// containers. Without it http is accepted from a loopback address only.
+    pub fn dangerous_allow_http(mut self) -> Self {
+        self.allow_http = true;
+        self
+    }
+
     /// How long keys count as fresh, exactly: 1 s to 24 h. They are refreshed in the background at
     /// about 80 % of it, whether requests come or not.
     ///
@@ -208,6 +227,20 @@ impl<F> RemoteKeySetBuilder<F> {
         self
     }
 
+    fn origin(&self) -> Result<Origin, ConfigError> {
+        let refuse = |problem: &'static str| ConfigError::invalid("jwks", problem);
+        match &self.place {
+            Place::Jwks(url) => match url.parse::<Uri>() {
+                Ok(url) if is_safe(&url, self.allow_http) => Ok(Origin::Jwks(url)),
+                Ok(_) => Err(refuse(
+                    "not an https URL without credentials (http is for loopback alone)",
+                )),
+                Err(_) => Err(refuse("not a URL")),
+            },
+            Place::Issuer(name) => Issuer::new(name, self.allow_http).map(Origin::Issuer),
+        }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         let range = |name: &'static str, value: Duration, least: Duration, most: Duration| {
@@ -261,6 +294,7 @@ impl<F: Fetch> RemoteKeySetBuilder<F> {
         self,
     ) -> Result<(RemoteKeySet, impl Future<Output = ()> + Send + use<F>), ConfigError> {
         self.check()?;
+        let origin = self.origin()?;
         let mut numbers = self.numbers;
         // Nobody waits longer than the fetch itself may take.
         numbers.wait = numbers.wait.min(numbers.timeout);
@@ -268,9 +302,11 @@ impl<F: Fetch> RemoteKeySetBuilder<F> {
         let worker = Worker {
             shared: Arc::clone(&shared),
             client: self.client,
-            origin: self.origin?,
+            origin,
+            allow_http: self.allow_http,
             events: self.events,
-            discovered: None,
+            found: None,
+            reports: Reports::default(),
             _closing: Closing(Arc::clone(&shared)),
         };
         shared.begin();

@@ -4,20 +4,35 @@
 use http::Uri;
 use serde::Deserialize;
 
-use super::fetch::{Fetch, FetchError, get, is_safe};
-use crate::{error::ConfigError, key::without_byte_order_mark};
+use super::{
+    error::FetchError,
+    fetch::{Fetch, get, is_safe},
+};
+use crate::{
+    error::{ConfigError, KeyProblem},
+    key::without_byte_order_mark,
+};
 
-/// An issuer, and where its metadata may be.
+/// An issuer, and the places where its metadata may be.
 #[derive(Clone, Debug)]
 pub(super) struct Issuer {
     name: String,
+    url: Uri,
     places: Vec<Uri>,
+    allow_http: bool,
+}
+
+/// An issuer's key set, and the place of the metadata that name it.
+#[derive(Clone, Debug)]
+pub(super) struct Discovered {
+    pub(super) url: Uri,
+    pub(super) place: usize,
 }
 
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
-    jwks_uri: String,
+    jwks_uri: Option<String>,
 }
 
 fn is_https(url: &Uri) -> bool {
@@ -25,11 +40,11 @@ fn is_https(url: &Uri) -> bool {
 }
 
 impl Issuer {
-    pub(super) fn new(name: &str) -> Result<Self, ConfigError> {
+    pub(super) fn new(name: &str, allow_http: bool) -> Result<Self, ConfigError> {
         let refuse = |problem: &'static str| ConfigError::invalid("issuer", problem);
         let url: Uri = name.parse().map_err(|_| refuse("not a URL"))?;
         // RFC 8414 §2: https, no query, no fragment.
-        if !is_safe(&url) {
+        if !is_safe(&url, allow_http) {
             return Err(refuse("not an https URL without credentials"));
         }
         if url.query().is_some() || name.contains('#') {
@@ -40,52 +55,137 @@ impl Issuer {
         };
         let origin = format!("{scheme}://{authority}");
         let path = url.path().trim_end_matches('/');
-        // OpenID Connect appends the well-known part, RFC 8414 §3.1 puts it after the host.
-        let places = [
+        // OpenID Connect appends the well-known part. RFC 8414 §3.1 inserts it after the host, and
+        // §5 allows that for OpenID Connect too. Servers exist that append OAuth's.
+        let mut places = vec![
             format!("{origin}{path}/.well-known/openid-configuration"),
             format!("{origin}/.well-known/oauth-authorization-server{path}"),
+            format!("{origin}/.well-known/openid-configuration{path}"),
+            format!("{origin}{path}/.well-known/oauth-authorization-server"),
         ];
+        if path.is_empty() {
+            places.truncate(2);
+        }
         let places = places
             .iter()
             .map(|place| place.parse().map_err(|_| refuse("not a URL")))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             name: name.to_owned(),
+            url,
             places,
+            allow_http,
         })
     }
 
-    pub(super) fn is_https(&self) -> bool {
-        self.places.iter().all(is_https)
+    #[cfg(feature = "tracing")]
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Asks the issuer where its key set is.
-    pub(super) async fn discover<F: Fetch>(&self, client: &F) -> Result<Uri, FetchError> {
+    pub(super) fn url(&self) -> &Uri {
+        &self.url
+    }
+
+    /// Asks the issuer for the URL of its key set, first where its metadata were `last` found.
+    pub(super) async fn discover<F: Fetch>(
+        &self,
+        client: &F,
+        last: Option<usize>,
+    ) -> Result<Discovered, FetchError> {
         let mut failure: Option<FetchError> = None;
-        for place in &self.places {
-            match self.read(client, place).await {
-                Ok(url) => return Ok(url),
-                // Most issuers have one of the two: that the other is missing says nothing.
-                Err(error) if failure.is_none() || !error.is_status() => failure = Some(error),
-                Err(_) => {}
+        let last = last.filter(|last| *last < self.places.len());
+        let others = (0..self.places.len()).filter(|place| Some(*place) != last);
+        for place in last.into_iter().chain(others) {
+            let Some(from) = self.places.get(place) else {
+                continue;
+            };
+            match self.read(client, from).await {
+                Ok(url) => return Ok(Discovered { url, place }),
+                Err(error) => {
+                    let ends = error.is_of_connection();
+                    if failure
+                        .as_ref()
+                        .is_none_or(|first| tells_more(&error, first))
+                    {
+                        failure = Some(error);
+                    }
+                    // All places are of one server.
+                    if ends {
+                        break;
+                    }
+                }
             }
         }
-        Err(failure.unwrap_or_else(|| FetchError::plain("no metadata found")))
+        let none = || FetchError::plain(KeyProblem::Metadata, "no metadata found");
+        Err(failure.unwrap_or_else(none))
     }
 
     async fn read<F: Fetch>(&self, client: &F, place: &Uri) -> Result<Uri, FetchError> {
         let response = get(client, place, None).await?;
-        let metadata: Metadata =
-            serde_json::from_slice(without_byte_order_mark(response.body()))
-                .map_err(|_| FetchError::plain("the metadata is no issuer's metadata"))?;
+        let metadata: Metadata = serde_json::from_slice(without_byte_order_mark(response.body()))
+            .map_err(|_| {
+            let what = "the metadata are not an issuer's metadata";
+            FetchError::plain(KeyProblem::Metadata, what)
+        })?;
         // RFC 8414 §3.3: identical, or the metadata must not be used.
         if metadata.issuer != self.name {
-            return Err(FetchError::plain("the metadata names another issuer"));
+            return Err(FetchError::because(
+                KeyProblem::IssuerMismatch,
+                "the metadata name another issuer",
+                format!(
+                    "expected {}, found {}",
+                    shown(&self.name),
+                    shown(&metadata.issuer)
+                ),
+            ));
         }
-        match metadata.jwks_uri.parse::<Uri>() {
+        match metadata.jwks_uri.as_deref().map(str::parse::<Uri>) {
             // Plain http from an issuer of https would be a downgrade, on loopback too.
-            Ok(url) if is_safe(&url) && (is_https(&url) || !is_https(place)) => Ok(url),
-            _ => Err(FetchError::plain("the metadata's jwks_uri is not https")),
+            Some(Ok(url)) if self.may_lead(place, &url) => Ok(url),
+            None => Err(FetchError::plain(
+                KeyProblem::JwksUri,
+                "the metadata have no jwks_uri",
+            )),
+            _ => Err(FetchError::plain(
+                KeyProblem::JwksUri,
+                "the jwks_uri of the metadata is not an https URL",
+            )),
         }
     }
+
+    fn may_lead(&self, place: &Uri, url: &Uri) -> bool {
+        is_safe(url, self.allow_http) && (self.allow_http || is_https(url) || !is_https(place))
+    }
 }
+
+/// Most issuers have one of the places: a status from another one says nothing. Metadata that
+/// are there and cannot be used say most.
+fn tells_more(error: &FetchError, than: &FetchError) -> bool {
+    let weight = |error: &FetchError| match error.problem() {
+        KeyProblem::Status => 0,
+        KeyProblem::Metadata | KeyProblem::Redirect => 1,
+        KeyProblem::IssuerMismatch | KeyProblem::JwksUri => 3,
+        _ => 2,
+    };
+    weight(error) > weight(than)
+}
+
+/// An issuer as it is logged: no control characters, no credentials, not at any length.
+fn shown(issuer: &str) -> String {
+    let end = issuer.find(['?', '#']).unwrap_or(issuer.len());
+    let (plain, rest) = issuer.split_at(end);
+    let plain = match (plain.split_once("://"), plain.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => plain.to_owned(),
+    };
+    let cut = plain.chars().take(LONGEST_SHOWN).collect::<String>();
+    let more = if rest.is_empty() && cut.len() == plain.len() {
+        ""
+    } else {
+        "…"
+    };
+    format!("{cut:?}{more}")
+}
+
+const LONGEST_SHOWN: usize = 200;

@@ -1,29 +1,24 @@
 //! Getting a document over HTTP.
 
-use std::{error::Error, fmt, future::Future, sync::Arc, time::Duration};
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, Uri,
-    header::{ACCEPT, CACHE_CONTROL, ETAG, IF_NONE_MATCH, USER_AGENT},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH,
+        LOCATION, USER_AGENT,
+    },
 };
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use iri_string::types::{UriAbsoluteStr, UriReferenceStr};
 
-use crate::{error::ConfigError, key::without_byte_order_mark};
+use super::error::FetchError;
+use crate::error::KeyProblem;
 
-/// How documents are fetched: the port for an HTTP client of one's own.
+/// The port for a custom HTTP client.
 ///
-/// One call is one request; redirects are not followed here. The answer is returned whatever its
-/// status. A time limit is kept by the caller; the size limit is the implementation's duty.
+/// One call sends one request and follows no redirect. It returns the answer whatever its status.
+/// The caller keeps the time limit. The size limit is the implementation's duty.
 pub trait Fetch: Send + Sync + 'static {
     /// Sends a `GET` request and collects the answer.
     fn fetch(
@@ -32,171 +27,9 @@ pub trait Fetch: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Response<Bytes>, FetchError>> + Send;
 }
 
-/// Why keys could not be fetched.
-///
-/// The text is for logs: it names the kind of failure, and no part of the answer. The reason lies in
-/// the chain of [`source`](Error::source)s.
-#[derive(Clone, Debug)]
-pub struct FetchError {
-    what: &'static str,
-    status: Option<u16>,
-    source: Option<Arc<dyn Error + Send + Sync>>,
-}
-
-impl FetchError {
-    /// A failure of a [`Fetch`] of one's own.
-    #[must_use]
-    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            source: Some(Arc::from(source.into())),
-            ..Self::plain("the request failed")
-        }
-    }
-
-    pub(super) fn plain(what: &'static str) -> Self {
-        Self {
-            what,
-            status: None,
-            source: None,
-        }
-    }
-
-    pub(super) fn of_status(status: u16) -> Self {
-        Self {
-            status: Some(status),
-            ..Self::plain("the server answered with status")
-        }
-    }
-
-    /// Whether the server answered, but with another status than the one wanted.
-    pub(super) fn is_status(&self) -> bool {
-        self.status.is_some()
-    }
-
-    /// The causes, outermost first: a TLS or a system error lies three deep in the client's.
-    #[cfg(feature = "tracing")]
-    pub(super) fn causes(&self) -> Option<String> {
-        let first = self.source()?;
-        let causes = std::iter::successors(Some(first), |&cause| cause.source());
-        let texts: Vec<_> = causes.map(ToString::to_string).collect();
-        Some(texts.join(": "))
-    }
-
-    pub(super) fn because(
-        what: &'static str,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
-        Self {
-            source: Some(Arc::from(source.into())),
-            ..Self::plain(what)
-        }
-    }
-}
-
-impl fmt::Display for FetchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.status {
-            Some(status) => write!(f, "{} {status}", self.what),
-            None => f.write_str(self.what),
-        }
-    }
-}
-
-impl Error for FetchError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let source = self.source.as_deref()?;
-        Some(source)
-    }
-}
-
-/// The crate's own client: hyper and rustls.
-#[derive(Clone)]
-pub(super) struct HttpFetch {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
-    max_bytes: usize,
-}
-
-impl HttpFetch {
-    /// A client that trusts these certificates, in PEM, or the platform's where there are none.
-    /// With `needs_roots`, a platform without any (a minimal container) is a mistake to be told now.
-    pub(super) fn new(
-        roots: &[Vec<u8>],
-        needs_roots: bool,
-        max_bytes: usize,
-    ) -> Result<Self, ConfigError> {
-        let refuse = |problem: &'static str| ConfigError::invalid("root_certificate", problem);
-        let mut store = RootCertStore::empty();
-        if roots.is_empty() {
-            // Certificates that cannot be read are left out, as every TLS client does.
-            let native = rustls_native_certs::load_native_certs();
-            let (usable, _) = store.add_parsable_certificates(native.certs);
-            if needs_roots && usable == 0 {
-                return Err(refuse("the platform has none; install or name some"));
-            }
-        }
-        for pem in roots {
-            let mut found = 0;
-            for certificate in CertificateDer::pem_slice_iter(without_byte_order_mark(pem)) {
-                let certificate = certificate.map_err(|_| refuse("not a PEM certificate"))?;
-                store
-                    .add(certificate)
-                    .map_err(|_| refuse("not a usable certificate"))?;
-                found += 1;
-            }
-            if found == 0 {
-                return Err(refuse("no certificate in the PEM"));
-            }
-        }
-        // Named, because the process-wide default may be missing or another one.
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|_| refuse("no usable TLS version"))?
-            .with_root_certificates(store)
-            .with_no_client_auth();
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(https);
-        Ok(Self { client, max_bytes })
-    }
-}
-
-impl Fetch for HttpFetch {
-    async fn fetch(&self, request: Request<()>) -> Result<Response<Bytes>, FetchError> {
-        let request = request.map(|()| Empty::new());
-        let response = self
-            .client
-            .request(request)
-            .await
-            .map_err(|error| FetchError::because("the connection failed", error))?;
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, self.max_bytes)
-            .collect()
-            .await
-            .map_err(|error| FetchError::because("the answer broke off or is too large", error))?;
-        Ok(Response::from_parts(parts, body.to_bytes()))
-    }
-}
-
-impl fmt::Debug for HttpFetch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpFetch").finish_non_exhaustive()
-    }
-}
-
 /// Gets a document, following a few redirects within its origin.
 ///
-/// RFC 8725bis on server-side request forgery: a redirect elsewhere is never followed.
+/// A redirect to another origin is never followed (RFC 8725bis on server-side request forgery).
 pub(super) async fn get<F: Fetch>(
     client: &F,
     url: &Uri,
@@ -208,65 +41,117 @@ pub(super) async fn get<F: Fetch>(
         *request.uri_mut() = target.clone();
         let headers = request.headers_mut();
         headers.insert(ACCEPT, const { HeaderValue::from_static(ACCEPTED) });
+        // RFC 9110 §12.5.3: without this header any coding is acceptable.
+        headers.insert(
+            ACCEPT_ENCODING,
+            const { HeaderValue::from_static(IDENTITY) },
+        );
         headers.insert(USER_AGENT, const { HeaderValue::from_static(AGENT) });
         if let Some(etag) = etag {
             headers.insert(IF_NONE_MATCH, etag.clone());
         }
         let response = client.fetch(request).await?;
         match response.status().as_u16() {
+            200 if is_coded(response.headers()) => {
+                let what = "the answer is compressed, although only `identity` is accepted";
+                return Err(FetchError::plain(KeyProblem::ContentCoding, what));
+            }
             200 => return Ok(response),
             304 if etag.is_some() => return Ok(response),
             301 | 302 | 303 | 307 | 308 => target = redirect(&target, response.headers())?,
             status => return Err(FetchError::of_status(status)),
         }
     }
-    Err(FetchError::plain("too many redirects"))
+    Err(refused_redirect("too many redirects"))
 }
 
+/// Returns `true` if the body is not the document itself (RFC 9110 §8.4).
+fn is_coded(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().any(|value| {
+        !value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(IDENTITY.as_bytes())
+    })
+}
+
+/// Resolves a `Location` against the URL that was asked for (RFC 9110 §10.2.2, RFC 3986 §5).
 fn redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, FetchError> {
     let location = headers
-        .get(http::header::LOCATION)
+        .get(LOCATION)
         .and_then(|value| value.to_str().ok())
-        .ok_or_else(|| FetchError::plain("a redirect without a location"))?;
-    let invalid = |_| FetchError::plain("a redirect to an invalid location");
-    if location.starts_with('/') && !location.starts_with("//") {
-        let mut parts = from.clone().into_parts();
-        parts.path_and_query = Some(location.parse().map_err(invalid)?);
-        return Uri::from_parts(parts)
-            .map_err(|_| FetchError::plain("a redirect to an invalid location"));
-    }
-    let target: Uri = location.parse().map_err(invalid)?;
-    if target.scheme() == from.scheme() && target.authority() == from.authority() {
+        .ok_or_else(|| refused_redirect("a redirect without a location"))?;
+    let target = resolve(from, location)
+        .ok_or_else(|| refused_redirect("a redirect to an invalid location"))?;
+    if origin(&target).is_some_and(|target| Some(target) == origin(from)) {
         Ok(target)
     } else {
-        Err(FetchError::plain("a redirect to another origin"))
+        Err(refused_redirect("a redirect to another origin"))
     }
 }
 
-/// Whether documents may be fetched from here: https, or http from this very machine. Credentials
-/// in a URL would be dropped without a word, and stand in logs.
-pub(super) fn is_safe(url: &Uri) -> bool {
-    if url
-        .authority()
-        .is_some_and(|one| one.as_str().contains('@'))
-    {
+fn resolve(from: &Uri, location: &str) -> Option<Uri> {
+    let base = from.to_string();
+    let base = UriAbsoluteStr::new(&base).ok()?;
+    let location = UriReferenceStr::new(location).ok()?;
+    let target = location.resolve_against(base).to_string();
+    target.parse().ok()
+}
+
+/// The scheme, the host and the port. `None` if there are credentials, which have no place here.
+fn origin(url: &Uri) -> Option<(&str, String, u16)> {
+    let authority = url.authority().filter(|one| !one.as_str().contains('@'))?;
+    let scheme = url.scheme_str()?;
+    let port = authority.port_u16().or(match scheme {
+        "https" => Some(443),
+        "http" => Some(80),
+        _ => None,
+    })?;
+    Some((scheme, authority.host().to_ascii_lowercase(), port))
+}
+
+fn refused_redirect(what: &'static str) -> FetchError {
+    FetchError::plain(KeyProblem::Redirect, what)
+}
+
+/// Returns `true` if documents may be fetched from this URL: by https, or by http from this very
+/// machine, from elsewhere only with `allow_http`.
+///
+/// Credentials in a URL would not be sent, and would be logged.
+pub(super) fn is_safe(url: &Uri, allow_http: bool) -> bool {
+    let Some(authority) = url.authority() else {
+        return false;
+    };
+    if authority.as_str().contains('@') || authority.host().is_empty() {
         return false;
     }
-    let host = url.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let loopback = host.eq_ignore_ascii_case("localhost")
-        || bare
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
     match url.scheme_str() {
-        Some("https") => !host.is_empty(),
-        Some("http") => loopback,
+        Some("https") => true,
+        Some("http") => allow_http || is_loopback(url),
         _ => false,
     }
 }
 
-/// How long the answer says that it is fresh (RFC 9111 §5.2.2). `None` where it says nothing.
+/// Returns `true` if the URL's host is this very machine.
+pub(super) fn is_loopback(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// Returns the time for which the answer is still fresh: `max-age` (RFC 9111 §5.2.2.1), less the
+/// `Age` that it has already (§4.2.3). `None` if it has no such directive.
 pub(super) fn freshness(headers: &HeaderMap) -> Option<Duration> {
+    let age = headers.get(AGE).and_then(|age| age.to_str().ok());
+    let age = age.and_then(|age| age.trim().parse().ok());
+    let age = Duration::from_secs(age.unwrap_or_default());
+    lifetime(headers).map(|lifetime| lifetime.saturating_sub(age))
+}
+
+fn lifetime(headers: &HeaderMap) -> Option<Duration> {
     let mut fresh = None;
     for value in headers.get_all(CACHE_CONTROL) {
         for directive in value.to_str().unwrap_or_default().split(',') {
@@ -290,7 +175,6 @@ pub(super) fn etag(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 const ACCEPTED: &str = "application/jwk-set+json, application/json";
+const IDENTITY: &str = "identity";
 const AGENT: &str = concat!("tower-jwt-auth/", env!("CARGO_PKG_VERSION"));
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 3;

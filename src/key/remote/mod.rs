@@ -28,8 +28,11 @@
 //! | `timeout`, of a whole fetch | 5 s; 2 s to connect |
 //! | unknown kid | one shared fetch; a burst of 2, then one per `cooldown` of 10 s; past that 401. A kid that was not found is asked for again after the cooldown |
 //! | backoff | 1 s doubling to 60 s while old keys serve, to 5 s while none do |
+//! | signature that fails under a known kid | one shared fetch a minute; then 401 |
+//! | metadata | read again when a kid stays unknown after a fetch, and at least once in 24 h |
 //! | `stale` | 1 h past `max_age`, then 503 with `Retry-After` |
-//! | document | 512 KiB, 100 keys, https (http for loopback alone), redirects within the origin only |
+//! | document | 512 KiB, 100 keys, https (http for loopback alone, see [`dangerous_allow_http`](RemoteKeySetBuilder::dangerous_allow_http)), redirects within the origin only |
+//! | proxies | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`; never for loopback |
 //!
 //! # Security
 //!
@@ -56,10 +59,16 @@
 //! # }
 //! ```
 
+mod allowance;
 mod builder;
+mod client;
 mod discovery;
+mod error;
 mod fetch;
+mod loaded;
+mod proxy;
 mod refresh;
+mod report;
 mod state;
 
 use std::{
@@ -73,9 +82,11 @@ use tokio::task::AbortHandle;
 use self::state::Shared;
 pub use self::{
     builder::{RemoteKeySetBuilder, Standard},
-    fetch::{Fetch, FetchError},
+    error::FetchError,
+    fetch::Fetch,
 };
 use super::{KeyLookup, KeyQuery, KeySet, KeySource, KeyWait};
+use crate::error::KeyProblem;
 
 /// A key set that is fetched and kept fresh. Cheap to clone; fetching ends with the last clone.
 #[derive(Clone)]
@@ -91,7 +102,8 @@ impl RemoteKeySet {
 
     /// Keys of an issuer, found through its metadata: OpenID Connect Discovery or RFC 8414.
     ///
-    /// The metadata must name exactly this issuer.
+    /// The metadata must name exactly this issuer. They are looked for in four places; see
+    /// [the manual](crate::manual::keys).
     pub fn oidc(issuer: &str) -> RemoteKeySetBuilder {
         RemoteKeySetBuilder::oidc(issuer)
     }
@@ -117,7 +129,7 @@ impl RemoteKeySet {
             return Ok(());
         }
         let failure = shared.last_error();
-        Err(failure.unwrap_or_else(|| FetchError::plain("no answer in time")))
+        Err(failure.unwrap_or_else(FetchError::late))
     }
 
     /// Whether keys are at hand that could verify a token: fresh ones, or old ones in the stale
@@ -139,6 +151,14 @@ impl RemoteKeySet {
     #[must_use]
     pub fn key_set(&self) -> Option<KeySet> {
         Some(self.handle.shared.loaded()?.set.clone())
+    }
+
+    /// Returns the reason why no keys are usable, or `None` if some are.
+    ///
+    /// Its code is fixed and holds no name, URL or value. A readiness endpoint may show it.
+    #[must_use]
+    pub fn problem(&self) -> Option<KeyProblem> {
+        self.handle.shared.problem()
     }
 
     /// When keys were last fetched, or confirmed to be the same.
@@ -173,6 +193,14 @@ impl KeySource for RemoteKeySet {
 
     fn is_remote(&self) -> bool {
         true
+    }
+
+    fn problem(&self) -> Option<KeyProblem> {
+        self.handle.shared.problem()
+    }
+
+    fn refetch(&self, query: &KeyQuery<'_>) -> Option<KeyWait> {
+        self.handle.shared.refetch(query)
     }
 }
 

@@ -1,26 +1,28 @@
 //! The one task that fetches.
 
 use std::{
-    future::{Future, poll_fn},
-    panic::{self, AssertUnwindSafe},
-    pin::pin,
     sync::Arc,
-    task::Poll,
+    time::{Duration, Instant},
 };
 
 use http::{StatusCode, Uri};
 
 use super::{
     discovery::Issuer,
-    fetch::{Fetch, FetchError, etag, freshness, get},
-    state::{Fetched, Shared},
+    error::FetchError,
+    fetch::{Fetch, etag, freshness, get},
+    loaded::Fetched,
+    report::Reports,
+    state::Shared,
 };
 use crate::{
+    error::{ConfigError, KeyProblem},
     event::{AuthEvent, Events},
-    key::KeySet,
+    key::{KeySet, set::NO_USABLE_KEY},
+    task::{Panicked, caught},
 };
 
-/// Where the keys are.
+/// The place of the keys.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
     Jwks(Uri),
@@ -29,20 +31,50 @@ pub(super) enum Origin {
 
 impl Origin {
     pub(super) fn is_https(&self) -> bool {
+        self.url().scheme_str() == Some("https")
+    }
+
+    /// The URL, or the first place of the metadata.
+    pub(super) fn url(&self) -> &Uri {
         match self {
-            Self::Jwks(url) => url.scheme_str() == Some("https"),
-            Self::Issuer(issuer) => issuer.is_https(),
+            Self::Jwks(url) => url,
+            Self::Issuer(issuer) => issuer.url(),
         }
     }
+
+    /// The URL or the issuer, as it is logged: without a query, which may be a secret.
+    #[cfg(feature = "tracing")]
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Jwks(url) => {
+                let text = url.to_string();
+                text.split(['?', '#']).next().unwrap_or_default().to_owned()
+            }
+            Self::Issuer(issuer) => issuer.name().to_owned(),
+        }
+    }
+}
+
+/// The key set of an issuer, as its metadata named it.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    url: Uri,
+    /// The place of the metadata.
+    place: usize,
+    /// When the metadata were read.
+    read: Instant,
+    /// The keys were fetched from there the last time.
+    works: bool,
 }
 
 pub(super) struct Worker<F> {
     pub(super) shared: Arc<Shared>,
     pub(super) client: F,
     pub(super) origin: Origin,
+    pub(super) allow_http: bool,
     pub(super) events: Events,
-    /// What discovery found; forgotten when it no longer works.
-    pub(super) discovered: Option<Uri>,
+    pub(super) found: Option<Found>,
+    pub(super) reports: Reports,
     /// A part of the worker, so that it does its duty also where the worker never ran.
     pub(super) _closing: Closing,
 }
@@ -53,10 +85,13 @@ impl<F: Fetch> Worker<F> {
     ///
     /// So an answer that comes late can never overwrite a newer one.
     pub(super) async fn run(mut self) {
+        if self.allow_http {
+            self.reports.http_allowed(&self.origin);
+        }
         while !self.shared.is_closed() {
             tokio::select! {
                 () = self.shared.wanted.notified() => {
-                    if let Some(outcome) = self.fetch_with_deadlines().await {
+                    if let Some(outcome) = self.fetch_in_time().await {
                         self.conclude(outcome);
                     }
                 }
@@ -67,50 +102,138 @@ impl<F: Fetch> Worker<F> {
     }
 
     /// `None` where the set was dropped in the meantime.
-    async fn fetch_with_deadlines(&mut self) -> Option<Result<Fetched, FetchError>> {
+    async fn fetch_in_time(&mut self) -> Option<Result<Fetched, FetchError>> {
         let shared = Arc::clone(&self.shared);
         if shared.is_closed() {
             return None;
         }
-        let limited = tokio::time::timeout(shared.numbers.timeout, caught(self.fetch()));
+        shared.begun();
+        // A client's panic is a failure like any other: it must not end the fetching.
+        let fetch = caught("key fetch", self.fetch());
+        let limited = tokio::time::timeout(shared.numbers.timeout, fetch);
         tokio::pin!(limited);
         loop {
-            let next = shared.expire_waiters();
-            let deadline = async {
-                match next {
-                    Some(deadline) => tokio::time::sleep_until(deadline).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 outcome = &mut limited => {
-                    let late = |_| Err(FetchError::plain("no answer in time"));
-                    return Some(outcome.unwrap_or_else(late));
+                    return Some(match outcome {
+                        Ok(Ok(fetched)) => fetched,
+                        Ok(Err(Panicked)) => Err(FetchError::panicked()),
+                        Err(_) => Err(FetchError::late()),
+                    });
                 }
                 () = shared.wanted.notified() => {
                     if shared.is_closed() {
                         return None;
                     }
                 }
-                () = deadline => {}
-                () = shared.joined.notified() => {}
             }
         }
     }
 
     async fn fetch(&mut self) -> Result<Fetched, FetchError> {
-        let url = match (&self.origin, &self.discovered) {
-            (Origin::Jwks(url), _) | (Origin::Issuer(_), Some(url)) => url.clone(),
-            (Origin::Issuer(issuer), None) => {
-                let url = issuer.discover(&self.client).await?;
-                self.discovered.insert(url).clone()
-            }
-        };
-        let outcome = self.fetch_keys(&url).await;
-        if outcome.is_err() {
-            self.discovered = None;
+        match self.origin.clone() {
+            Origin::Jwks(url) => self.fetch_keys(&url).await,
+            Origin::Issuer(issuer) => self.fetch_of(&issuer).await,
         }
-        outcome
+    }
+
+    /// Fetches an issuer's keys from the place that it named last, or names now.
+    ///
+    /// The metadata are read again when the keys cannot be had from there, when a kid that tokens
+    /// name stays unknown, and twice a day. Keys that can still be had from the old place serve if
+    /// the new one has none.
+    async fn fetch_of(&mut self, issuer: &Issuer) -> Result<Fetched, FetchError> {
+        let before = self.found.clone();
+        let now = self.shared.clock.monotonic();
+        let fits =
+            |found: &Found| found.works && now.saturating_duration_since(found.read) < METADATA_AGE;
+        if let Some(known) = before.clone().filter(fits) {
+            // Until it has worked again, also if this fetch is given up in the middle.
+            self.works(false);
+            let fetched = self.fetch_keys(&known.url).await?;
+            self.works(true);
+            if !self.shared.lacks_what_was_asked(fetched.set()) {
+                return Ok(fetched);
+            }
+            return Ok(match self.discover(issuer).await {
+                Ok(found) if found.url != known.url => self.moved(found, fetched).await,
+                Ok(found) => {
+                    self.found = Some(Found {
+                        works: true,
+                        ..found
+                    });
+                    fetched
+                }
+                Err(error) => {
+                    self.report_metadata(&error);
+                    fetched
+                }
+            });
+        }
+        let found = match (self.discover(issuer).await, before) {
+            (Ok(found), Some(old)) if found.url != old.url => {
+                // What the old place still has is kept for the case that the new one has nothing.
+                return match self.fetch_keys(&found.url).await {
+                    Ok(fetched) => {
+                        self.found = Some(Found {
+                            works: true,
+                            ..found
+                        });
+                        Ok(fetched)
+                    }
+                    Err(error) => {
+                        let fetched = self.fetch_keys(&old.url).await.map_err(|_| error.clone())?;
+                        self.report_metadata(&error);
+                        Ok(fetched)
+                    }
+                };
+            }
+            (Ok(found), _) => found,
+            (Err(error), Some(old)) => {
+                self.report_metadata(&error);
+                old
+            }
+            (Err(error), None) => return Err(error),
+        };
+        let url = found.url.clone();
+        self.found = Some(found);
+        let fetched = self.fetch_keys(&url).await?;
+        self.works(true);
+        Ok(fetched)
+    }
+
+    async fn discover(&self, issuer: &Issuer) -> Result<Found, FetchError> {
+        let last = self.found.as_ref().map(|found| found.place);
+        let discovered = issuer.discover(&self.client, last).await?;
+        Ok(Found {
+            url: discovered.url,
+            place: discovered.place,
+            read: self.shared.clock.monotonic(),
+            works: false,
+        })
+    }
+
+    /// The key set has moved, and may be there already or not.
+    async fn moved(&mut self, found: Found, old: Fetched) -> Fetched {
+        match self.fetch_keys(&found.url).await {
+            Ok(fetched) => {
+                self.found = Some(Found {
+                    works: true,
+                    ..found
+                });
+                fetched
+            }
+            Err(error) => {
+                self.report_metadata(&error);
+                old
+            }
+        }
+    }
+
+    fn works(&mut self, works: bool) {
+        if let Some(found) = &mut self.found {
+            found.works = works;
+        }
     }
 
     async fn fetch_keys(&self, url: &Uri) -> Result<Fetched, FetchError> {
@@ -130,8 +253,9 @@ impl<F: Fetch> Worker<F> {
         // The same bytes are the same keys: nothing is prepared again.
         let set = match before.filter(|before| before.document == document) {
             Some(before) => before.set.clone(),
-            None => KeySet::from_network(&document, self.shared.numbers.max_keys)
-                .map_err(|error| FetchError::because("the answer is no usable key set", error))?,
+            None => {
+                KeySet::from_network(&document, self.shared.numbers.max_keys).map_err(unusable)?
+            }
         };
         Ok(Fetched::Document {
             set,
@@ -141,7 +265,7 @@ impl<F: Fetch> Worker<F> {
         })
     }
 
-    fn conclude(&self, outcome: Result<Fetched, FetchError>) {
+    fn conclude(&mut self, outcome: Result<Fetched, FetchError>) {
         match outcome {
             Ok(fetched) => {
                 let before = self.shared.loaded();
@@ -150,41 +274,44 @@ impl<F: Fetch> Worker<F> {
                 let keys = loaded.as_ref().map_or(0, |loaded| loaded.set.len());
                 #[cfg(feature = "tracing")]
                 tracing::debug!(keys, changed, "verification keys fetched");
-                self.tell(&AuthEvent::KeysFetched { keys, changed });
+                self.events
+                    .tell(|| AuthEvent::KeysFetched { keys, changed });
                 if let Some(loaded) = loaded.filter(|_| changed) {
                     let before = before.as_ref().map(|before| &before.set);
                     for event in loaded.set.report_skipped(before) {
-                        self.tell(&event);
+                        self.events.tell(|| event);
                     }
                 }
             }
             Err(error) => {
                 let retry_in = self.shared.failed(error.clone());
-                #[cfg(feature = "tracing")]
-                {
-                    let cause = error.causes();
-                    tracing::warn!(%error, cause, ?retry_in, "verification keys could not be fetched");
-                }
+                let now = self.shared.clock.monotonic();
+                self.reports
+                    .fetch_failed(&self.origin, &error, retry_in, now);
+                let problem = error.problem();
                 let error = &error;
-                self.tell(&AuthEvent::KeyFetchFailed { error, retry_in });
+                self.events.tell(|| AuthEvent::KeyFetchFailed {
+                    error,
+                    problem,
+                    retry_in,
+                });
             }
         }
     }
 
-    fn tell(&self, event: &AuthEvent<'_>) {
-        // A sink's panic must not end the fetching.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.events.tell(|| *event)));
+    /// The keys are there, and the issuer's metadata are not what they should be.
+    fn report_metadata(&mut self, error: &FetchError) {
+        let now = self.shared.clock.monotonic();
+        self.reports.metadata_failed(&self.origin, error, now);
     }
 }
 
-/// A client's panic is a failure like any other: it must not end the fetching.
-async fn caught<T>(fetch: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
-    let mut fetch = pin!(fetch);
-    poll_fn(|cx| {
-        panic::catch_unwind(AssertUnwindSafe(|| fetch.as_mut().poll(cx)))
-            .unwrap_or_else(|_| Poll::Ready(Err(FetchError::plain("the client panicked"))))
-    })
-    .await
+fn unusable(error: ConfigError) -> FetchError {
+    let problem = match &error {
+        ConfigError::KeySet(why) if why.starts_with(NO_USABLE_KEY) => KeyProblem::NoUsableKey,
+        _ => KeyProblem::NotAKeySet,
+    };
+    FetchError::because(problem, "the answer is no usable key set", error)
 }
 
 /// Closes the set when the worker ends, also where it is aborted: nobody waits in vain.
@@ -192,6 +319,10 @@ pub(super) struct Closing(pub(super) Arc<Shared>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.abandon();
     }
 }
+
+/// The age from which metadata are read again by the next fetch. Keys are fetched at the latest after
+/// 85 % of a day, so that no metadata get older than a day.
+const METADATA_AGE: Duration = Duration::from_secs(12 * 3600);

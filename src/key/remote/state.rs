@@ -1,74 +1,31 @@
 //! What is known of a remote key set, and what a look-up makes of it. No I/O.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
-use http::{HeaderValue, Uri};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
-use super::fetch::FetchError;
+use super::{
+    allowance::Allowance,
+    error::FetchError,
+    loaded::{Age, Fetched, Loaded, Numbers},
+    report::log_stopped,
+};
 use crate::{
     clock::Clock,
-    key::{KeyLookup, KeyNews, KeyQuery, KeySet, KeySource, KeyWait},
+    error::KeyProblem,
+    key::{KeyLookup, KeyNews, KeyQuery, KeySet, KeySource, KeyWait, VerifyingKey},
 };
-
-/// The numbers of a remote key set.
-#[derive(Clone, Debug)]
-pub(super) struct Numbers {
-    /// `None`: ten minutes, moved by `Cache-Control`.
-    pub(super) max_age: Option<Duration>,
-    pub(super) cooldown: Duration,
-    pub(super) timeout: Duration,
-    pub(super) wait: Duration,
-    pub(super) stale: Duration,
-    pub(super) max_keys: usize,
-}
-
-/// A key set as it was fetched.
-pub(super) struct Loaded {
-    pub(super) set: KeySet,
-    /// The document itself: the same bytes are not read again.
-    pub(super) document: Bytes,
-    /// The tag, and whose it is: another URL may use the same one.
-    pub(super) etag: Option<(Uri, HeaderValue)>,
-    fetched: Instant,
-    max_age: Duration,
-    /// When a look-up starts a refresh in the background.
-    refresh: Duration,
-    /// Counts how often the keys have changed.
-    generation: u64,
-}
-
-/// What the age of a key set asks for.
-struct Age {
-    /// Nothing: what was not found a moment ago need not be asked for again.
-    young: bool,
-    /// A refresh.
-    due: bool,
-    /// A refresh that should have come already.
-    stale: bool,
-}
-
-/// What came of a fetch.
-pub(super) enum Fetched {
-    Document {
-        set: KeySet,
-        document: Bytes,
-        etag: Option<(Uri, HeaderValue)>,
-        fresh: Option<Duration>,
-    },
-    NotModified {
-        before: Arc<Loaded>,
-        fresh: Option<Duration>,
-    },
-}
 
 /// Shared by the look-ups and the worker.
 pub(super) struct Shared {
@@ -80,29 +37,33 @@ pub(super) struct Shared {
     hasher: RandomState,
     /// A fetch is wanted, or the set is no longer used.
     pub(super) wanted: Notify,
-    /// A request began to wait.
-    pub(super) joined: Notify,
+    /// A request has waited as long as it may since the fetch was asked for, or began.
+    overdue: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
 struct State {
     in_flight: bool,
+    /// When the task began with it. By the runtime's clock, because the task may stand.
+    begun_at: Option<tokio::time::Instant>,
     closed: bool,
-    /// In the order of their deadlines.
-    waiters: VecDeque<(tokio::time::Instant, KeyNews)>,
+    /// The operator knows that nothing fetches any more.
+    reported: bool,
+    waiters: Vec<KeyNews>,
     /// How many waiters make it worth looking for those whose request is gone.
     prune_at: usize,
-    /// Those who wait until the fetch ends, however long it takes.
-    patient: Vec<KeyNews>,
     /// Unknown kids that the running fetch is to decide about, and those that were decided. Only
-    /// hashes, keyed at random: kids are of any length, and anybody may write them.
-    asked: HashSet<u64>,
+    /// hashes, keyed at random: kids are of any length, and anybody may write them. The first
+    /// covers the algorithm as well, the second the kid alone.
+    asked: HashMap<u64, Option<u64>>,
     unknown: HashSet<u64>,
     /// More kids than are remembered were asked for, and so decided: all that are unknown count.
     asked_more: bool,
     all_unknown: bool,
-    /// Fetches that unknown kids may still cause, and since when.
-    allowance: Option<(u32, Instant)>,
+    /// Fetches that unknown kids may still cause.
+    allowance: Allowance,
+    /// When a key that did not verify its token last caused a fetch.
+    refetched: Option<Instant>,
     failures: u32,
     retry_at: Option<Instant>,
     last_error: Option<FetchError>,
@@ -118,7 +79,7 @@ impl Shared {
             state: Mutex::default(),
             hasher: RandomState::new(),
             wanted: Notify::new(),
-            joined: Notify::new(),
+            overdue: Arc::default(),
         }
     }
 
@@ -152,8 +113,11 @@ impl Shared {
             return KeyLookup::Absent;
         }
         let named = (query.kid, query.x5t, query.x5t_s256);
-        let kid = self.hasher.hash_one((query.algorithm, named));
+        let named = self.hasher.hash_one((query.algorithm, named));
         let mut state = self.lock();
+        if self.stands(&state) {
+            return report(state);
+        }
         if let Some(retry_at) = state.backing_off(now)
             && !state.in_flight
         {
@@ -166,22 +130,21 @@ impl Shared {
         }
         // A fetch that is due anyway is nobody's expense. And past the cooldown it is worth asking
         // again: issuers sign with keys that not every cache in front of their key set has seen.
-        let decided = state.all_unknown || state.unknown.contains(&kid);
+        let decided = state.all_unknown || state.unknown.contains(&named);
         if decided && age.young && !age.due {
             return KeyLookup::Absent;
         }
-        let asking = state.in_flight
-            || ((age.due || state.may_ask(now, self.numbers.cooldown)) && self.start(&mut state));
-        if !asking {
-            // Stale keys are due, so that only a worker that ended can be the reason.
-            return if age.stale {
-                unavailable(now, now)
-            } else {
-                KeyLookup::Absent
-            };
+        let may_ask =
+            state.in_flight || age.due || state.allowance.take(now, self.numbers.cooldown);
+        if !may_ask {
+            return KeyLookup::Absent;
+        }
+        if !state.in_flight {
+            self.start(&mut state);
         }
         if state.asked.len() < MAX_REMEMBERED {
-            state.asked.insert(kid);
+            let kid = query.kid.map(|kid| self.hasher.hash_one(kid));
+            state.asked.insert(named, kid);
         } else {
             state.asked_more = true;
         }
@@ -193,15 +156,39 @@ impl Shared {
             return KeyLookup::Absent;
         }
         let mut state = self.lock();
+        if self.stands(&state) {
+            return report(state);
+        }
         if !state.in_flight {
             if let Some(retry_at) = state.backing_off(now) {
                 return unavailable(retry_at, now);
             }
-            if !self.start(&mut state) {
-                return KeyLookup::Unavailable { retry_after: 1 };
-            }
+            self.start(&mut state);
         }
         self.join(&mut state)
+    }
+
+    /// Fetches keys for a token whose kid is known and whose key does not verify it: issuers exist
+    /// that give every key the same name. Once a minute, so that forged tokens cause no more.
+    pub(super) fn refetch(&self, query: &KeyQuery<'_>) -> Option<KeyWait> {
+        let names_a_key = query.kid.is_some() || query.x5t.is_some() || query.x5t_s256.is_some();
+        if !names_a_key || !query.issuer_is_trusted() {
+            return None;
+        }
+        let now = self.clock.monotonic();
+        let mut state = self.lock();
+        if self.stands(&state) {
+            return None;
+        }
+        if !state.in_flight {
+            let too_early = |last| now.saturating_duration_since(last) < REFETCH;
+            if state.backing_off(now).is_some() || state.refetched.is_some_and(too_early) {
+                return None;
+            }
+            state.refetched = Some(now);
+            self.start(&mut state);
+        }
+        Some(self.wait(&mut state, self.numbers.wait))
     }
 
     /// Starts a refresh that nobody waits for. Requests whose key is known never wait, not even
@@ -210,9 +197,27 @@ impl Shared {
         let Ok(mut state) = self.state.try_lock() else {
             return;
         };
-        if !state.in_flight && state.backing_off(now).is_none() {
+        if self.stands(&state) {
+            report(state);
+        } else if !state.in_flight && state.backing_off(now).is_none() {
             self.start(&mut state);
         }
+    }
+
+    /// Returns `true` if a fetch that is asked for will not come: its task has ended, or its runtime
+    /// does not run it. A request whose own runtime ran has found that out.
+    fn stands(&self, state: &State) -> bool {
+        let overdue = state.in_flight && self.overdue.load(Ordering::Relaxed);
+        let most = self.numbers.timeout + self.numbers.wait;
+        state.closed || (overdue && state.begun_at.is_none_or(|begun| begun.elapsed() >= most))
+    }
+
+    /// The task begins with the fetch that was asked for.
+    pub(super) fn begun(&self) {
+        let mut state = self.lock();
+        state.begun_at = Some(tokio::time::Instant::now());
+        state.reported = false;
+        self.overdue.store(false, Ordering::Relaxed);
     }
 
     /// How long it is until a fetch is due though nobody asks for it: keys must not grow old, nor
@@ -243,25 +248,25 @@ impl Shared {
         self.start(&mut state);
     }
 
-    fn start(&self, state: &mut State) -> bool {
-        if state.closed {
-            return false;
-        }
+    fn start(&self, state: &mut State) {
         state.in_flight = true;
+        state.begun_at = None;
+        self.overdue.store(false, Ordering::Relaxed);
         self.wanted.notify_one();
-        true
     }
 
     fn join(&self, state: &mut State) -> KeyLookup {
-        let (news, wait) = KeyWait::new();
+        KeyLookup::Wait(self.wait(state, self.numbers.wait))
+    }
+
+    fn wait(&self, state: &mut State, limit: Duration) -> KeyWait {
+        let (news, wait) = KeyWait::within(limit, &self.overdue);
         if state.waiters.len() >= state.prune_at {
-            state.waiters.retain(|(_, news)| !news.is_abandoned());
+            state.waiters.retain(|news| !news.is_abandoned());
             state.prune_at = LEAST_PRUNED.max(2 * state.waiters.len());
         }
-        let deadline = tokio::time::Instant::now() + self.numbers.wait;
-        state.waiters.push_back((deadline, news));
-        self.joined.notify_one();
-        KeyLookup::Wait(wait)
+        state.waiters.push(news);
+        wait
     }
 
     /// Whether keys are at hand that could verify a token.
@@ -304,14 +309,44 @@ impl Shared {
         }
         let now = self.clock.monotonic();
         let mut state = self.lock();
-        let runs = state.in_flight || (state.backing_off(now).is_none() && self.start(&mut state));
-        if !runs {
+        if self.stands(&state) {
+            report(state);
             return None;
         }
-        let (news, wait) = KeyWait::new();
-        state.patient.retain(|news| !news.is_abandoned());
-        state.patient.push(news);
-        Some(wait)
+        if !state.in_flight {
+            if state.backing_off(now).is_some() {
+                return None;
+            }
+            self.start(&mut state);
+        }
+        // The task keeps its own time limit. This one is for a task that does not run.
+        let limit = self.numbers.timeout + self.numbers.wait;
+        Some(self.wait(&mut state, limit))
+    }
+
+    /// The reason why no keys are usable.
+    pub(super) fn problem(&self) -> Option<KeyProblem> {
+        if self.is_usable() {
+            return None;
+        }
+        let state = self.lock();
+        if self.stands(&state) {
+            return Some(KeyProblem::Stopped);
+        }
+        let failure = state.last_error.as_ref().map(FetchError::problem);
+        Some(failure.unwrap_or(KeyProblem::Pending))
+    }
+
+    /// Returns `true` if a kid that somebody asked for is not in this set either.
+    pub(super) fn lacks_what_was_asked(&self, set: &KeySet) -> bool {
+        let state = self.lock();
+        if state.asked_more {
+            return true;
+        }
+        let kids = set.keys().filter_map(VerifyingKey::kid);
+        let kids: HashSet<u64> = kids.map(|kid| self.hasher.hash_one(kid)).collect();
+        let mut asked = state.asked.values().flatten();
+        asked.any(|kid| !kids.contains(kid))
     }
 
     pub(super) fn last_success(&self) -> Option<OffsetDateTime> {
@@ -344,7 +379,7 @@ impl Shared {
         let generation = before.map_or(0, |before| before.generation);
         next.generation = generation.wrapping_add(u64::from(changed));
         next.fetched = self.clock.monotonic();
-        next.max_age = self.max_age(fresh);
+        next.max_age = self.numbers.max_age(fresh);
         // 80 % ± 5 %, so that the nodes of a service do not all ask at once.
         next.refresh = next.max_age.mul_f64(0.75 + 0.1 * self.chance());
         self.current.store(Some(Arc::new(next)));
@@ -353,8 +388,8 @@ impl Shared {
         state.retry_at = None;
         state.last_error = None;
         state.last_success = Some(self.clock.now().into());
-        state.unknown = std::mem::take(&mut state.asked);
-        state.all_unknown = std::mem::take(&mut state.asked_more);
+        state.unknown = mem::take(&mut state.asked).into_keys().collect();
+        state.all_unknown = mem::take(&mut state.asked_more);
         release(state);
         changed
     }
@@ -378,38 +413,29 @@ impl Shared {
         wait
     }
 
-    /// Lets those go on who have waited long enough; gives the next deadline.
-    pub(super) fn expire_waiters(&self) -> Option<tokio::time::Instant> {
-        let now = tokio::time::Instant::now();
-        let mut state = self.lock();
-        while let Some((deadline, _)) = state.waiters.front() {
-            if *deadline > now {
-                return Some(*deadline);
-            }
-            if let Some((_, news)) = state.waiters.pop_front() {
-                news.announce();
-            }
-        }
-        None
-    }
-
-    /// No fetch will ever run again.
+    /// No fetch will ever run again, because the set is dropped.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
+        // The operator wanted it.
+        state.reported = true;
         release(state);
         self.wanted.notify_one();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
+    /// No fetch will ever run again, because the task that fetches has ended.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let reported = mem::replace(&mut state.reported, true);
+        release(state);
+        if !reported {
+            log_stopped();
+        }
     }
 
-    fn max_age(&self, fresh: Option<Duration>) -> Duration {
-        self.numbers.max_age.unwrap_or_else(|| {
-            let fresh = fresh.unwrap_or(DEFAULT_MAX_AGE);
-            fresh.clamp(LEAST_MAX_AGE, MOST_MAX_AGE)
-        })
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// A number from 0 to 1; nothing secret hangs on it.
@@ -424,57 +450,31 @@ impl Shared {
     }
 }
 
-/// Ends a fetch: whoever waited looks up again.
+/// Ends a fetch: whoever waited looks up again. No lock is held while they are woken, because a
+/// waker may run its task in place.
 fn release(mut state: MutexGuard<'_, State>) {
     state.in_flight = false;
     state.prune_at = 0;
-    let waiters = std::mem::take(&mut state.waiters);
-    let patient = std::mem::take(&mut state.patient);
+    let waiters = mem::take(&mut state.waiters);
     drop(state);
-    for news in waiters.into_iter().map(|(_, news)| news).chain(patient) {
+    for news in waiters {
         news.announce();
     }
+}
+
+/// Tells the operator, once, that nothing fetches.
+fn report(mut state: MutexGuard<'_, State>) -> KeyLookup {
+    let reported = mem::replace(&mut state.reported, true);
+    drop(state);
+    if !reported {
+        log_stopped();
+    }
+    KeyLookup::Unavailable { retry_after: 1 }
 }
 
 impl State {
     fn backing_off(&self, now: Instant) -> Option<Instant> {
         self.retry_at.filter(|retry_at| now < *retry_at)
-    }
-
-    /// A burst of two, then one per cooldown.
-    fn may_ask(&mut self, now: Instant, cooldown: Duration) -> bool {
-        let (left, since) = self.allowance.unwrap_or((BURST, now));
-        let passed = now.saturating_duration_since(since);
-        let earned = match passed.as_nanos().checked_div(cooldown.as_nanos()) {
-            Some(earned) => u32::try_from(earned).unwrap_or(BURST),
-            None => BURST,
-        };
-        let left = left.saturating_add(earned).min(BURST);
-        let since = if left == BURST {
-            now
-        } else {
-            since + cooldown * earned
-        };
-        self.allowance = Some((left.saturating_sub(1), since));
-        left > 0
-    }
-}
-
-impl Loaded {
-    fn new(set: KeySet, document: Bytes, etag: Option<(Uri, HeaderValue)>) -> Self {
-        Self {
-            set,
-            document,
-            etag,
-            fetched: Instant::now(),
-            max_age: Duration::ZERO,
-            refresh: Duration::ZERO,
-            generation: 0,
-        }
-    }
-
-    fn renewed(&self) -> Self {
-        Self::new(self.set.clone(), self.document.clone(), self.etag.clone())
     }
 }
 
@@ -485,13 +485,11 @@ fn unavailable(retry_at: Instant, now: Instant) -> KeyLookup {
     }
 }
 
-const DEFAULT_MAX_AGE: Duration = Duration::from_secs(600);
-const LEAST_MAX_AGE: Duration = Duration::from_secs(60);
-const MOST_MAX_AGE: Duration = Duration::from_secs(3600);
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const MOST_BACKOFF: Duration = Duration::from_secs(60);
 const MOST_BACKOFF_WITHOUT_KEYS: Duration = Duration::from_secs(5);
-const BURST: u32 = 2;
+/// The least time between fetches for keys that do not verify their tokens.
+const REFETCH: Duration = Duration::from_secs(60);
 /// Unknown kids that are remembered, at eight bytes each. Past that the cooldown alone protects.
 const MAX_REMEMBERED: usize = 4096;
 /// Fewer waiters than this are not worth looking through.

@@ -11,6 +11,7 @@ use super::{
         examine::Rules,
         header::media_type,
         keys::Keys,
+        near::NearMisses,
         place::{ClaimMap, Place, RoleForm},
         policy::{Typ, is_never_access_token},
         preset::Dialect,
@@ -63,6 +64,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             clock: self.clock,
             check: self.check,
             cache,
+            near: NearMisses::new(),
         }))
     }
 

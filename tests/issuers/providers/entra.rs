@@ -138,5 +138,5 @@ async fn entra_metadata_for_all_tenants_is_nobodys() {
     );
     let keys = RemoteKeySet::oidc(common).fetch(memory).build().unwrap();
     let error = keys.ready().await.unwrap_err();
-    assert_eq!(error.to_string(), "the metadata names another issuer");
+    assert_eq!(error.to_string(), "the metadata name another issuer");
 }

@@ -1,0 +1,164 @@
+//! The failures of a fetch.
+
+use std::{error::Error, fmt, io, sync::Arc};
+
+#[cfg(feature = "tracing")]
+use http::Uri;
+use rustls::CertificateError;
+
+use super::proxy::ProxyError;
+use crate::error::KeyProblem;
+
+/// The reason why keys could not be fetched.
+///
+/// The text is for logs. It names the kind of failure and holds no part of the answer, except for
+/// the issuer that metadata name. The cause is in the chain of [`source`](Error::source)s.
+#[derive(Clone, Debug)]
+pub struct FetchError {
+    problem: KeyProblem,
+    what: &'static str,
+    status: Option<u16>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl FetchError {
+    /// Creates the failure of a custom [`Fetch`](super::Fetch).
+    #[must_use]
+    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::because(KeyProblem::Client, "the request failed", source)
+    }
+
+    /// Returns the kind of failure, with a fixed code.
+    #[must_use]
+    pub fn problem(&self) -> KeyProblem {
+        self.problem
+    }
+
+    pub(super) fn plain(problem: KeyProblem, what: &'static str) -> Self {
+        Self {
+            problem,
+            what,
+            status: None,
+            source: None,
+        }
+    }
+
+    pub(super) fn because(
+        problem: KeyProblem,
+        what: &'static str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            source: Some(Arc::from(source.into())),
+            ..Self::plain(problem, what)
+        }
+    }
+
+    pub(super) fn of_status(status: u16) -> Self {
+        Self {
+            status: Some(status),
+            ..Self::plain(KeyProblem::Status, "the server answered with status")
+        }
+    }
+
+    /// The failure of a connection or of the exchange on it.
+    pub(super) fn of_connection(error: hyper_util::client::legacy::Error) -> Self {
+        Self::because(problem_of(&error), "the connection failed", error)
+    }
+
+    pub(super) fn panicked() -> Self {
+        Self::plain(KeyProblem::Client, "the client panicked")
+    }
+
+    pub(super) fn late() -> Self {
+        Self::plain(KeyProblem::Timeout, "no answer in time")
+    }
+
+    /// Returns `true` if no other URL of the same server could fare better.
+    pub(super) fn is_of_connection(&self) -> bool {
+        matches!(
+            self.problem,
+            KeyProblem::NameNotResolved
+                | KeyProblem::ConnectionRefused
+                | KeyProblem::Proxy
+                | KeyProblem::Certificate
+                | KeyProblem::CaCertificate
+                | KeyProblem::Tls
+        )
+    }
+
+    /// The causes, outermost first: a TLS or a system error lies three deep in the client's.
+    ///
+    /// A client may put the whole URL into its error. The query of `url` may be a secret.
+    #[cfg(feature = "tracing")]
+    pub(super) fn causes(&self, url: &Uri) -> Option<String> {
+        let first = self.source()?;
+        let causes = std::iter::successors(Some(first), |&cause| cause.source());
+        let mut texts: Vec<_> = causes.map(ToString::to_string).collect();
+        texts.dedup();
+        let text = texts.join(": ");
+        Some(match url.query() {
+            Some(query) if !query.is_empty() => text.replace(query, "…"),
+            _ => text,
+        })
+    }
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "{} {status}", self.what),
+            None => f.write_str(self.what),
+        }
+    }
+}
+
+impl Error for FetchError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source = self.source.as_deref()?;
+        Some(source)
+    }
+}
+
+/// Finds the first cause that says what is wrong.
+fn problem_of(error: &(dyn Error + 'static)) -> KeyProblem {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<ProxyError>() {
+            return KeyProblem::Proxy;
+        }
+        if let Some(error) = error.downcast_ref::<rustls::Error>() {
+            return problem_of_tls(error);
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            match error.kind() {
+                io::ErrorKind::ConnectionRefused => return KeyProblem::ConnectionRefused,
+                io::ErrorKind::TimedOut => return KeyProblem::Timeout,
+                _ => {}
+            }
+            // An `io::Error` passes over the error inside it when it is asked for its source.
+            if let Some(inner) = error.get_ref() {
+                return problem_of(inner);
+            }
+        }
+        // The type is private to hyper-util.
+        if error.to_string() == "dns error" {
+            return KeyProblem::NameNotResolved;
+        }
+        next = error.source();
+    }
+    KeyProblem::ConnectionFailed
+}
+
+fn problem_of_tls(error: &rustls::Error) -> KeyProblem {
+    match error {
+        // The type within is webpki's, which is not a dependency.
+        rustls::Error::InvalidCertificate(CertificateError::Other(other))
+            if other.0.to_string() == "CaUsedAsEndEntity" =>
+        {
+            KeyProblem::CaCertificate
+        }
+        rustls::Error::InvalidCertificate(_) => KeyProblem::Certificate,
+        _ => KeyProblem::Tls,
+    }
+}

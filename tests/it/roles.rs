@@ -6,6 +6,7 @@ use tower::ServiceBuilder;
 use tower_jwt_auth::{
     ConfigError, JwtAuthLayer, Principal, RoleGuardLayer,
     error::AuthErrorKind,
+    principal::PrincipalKind,
     role_guard::{RoleHierarchy, Rule},
 };
 
@@ -386,4 +387,42 @@ async fn l2_the_guard_answers_as_the_layer_around_it() {
     assert_eq!(inherited.get("error_description"), None);
     let own = ask(RoleGuardLayer::any_of(["admin"]).realm("own")).await;
     assert_eq!(own.get("realm"), Some("own"));
+}
+
+#[tokio::test]
+async fn l20_the_documented_own_resource_rule_compares_decoded_path_segments() {
+    let fixture = Fixture::new();
+    // As in the documentation of `Rule`.
+    let own = || {
+        Rule::kind(PrincipalKind::User).and(Rule::check(|caller, head| {
+            let segments = head.path_segments().unwrap_or_default();
+            match segments.as_slice() {
+                [users, owner, ..] => users == "users" && caller.subject() == Some(owner),
+                _ => false,
+            }
+        }))
+    };
+    for (subject, path, passes) in [
+        ("bob", "/users/bob", true),
+        ("bob", "/users/b%6Fb", true),
+        ("bob", "/%75sers/bob/orders", true),
+        // A router hands `bob` to the handler here.
+        ("b%6Fb", "/users/b%6Fb", false),
+        ("b%6Fb", "/users/b%256Fb", true),
+        ("bob/x", "/users/bob/x", false),
+        ("bob/x", "/users/bob%2Fx", true),
+        ("bob", "/users//bob", false),
+        ("bob", "/users/bob%2F", false),
+        ("bob", "/users/%", false),
+        ("\u{fffd}", "/users/%FF", false),
+        ("bob", "/users", false),
+    ] {
+        let layers = ServiceBuilder::new()
+            .layer(fixture.layer())
+            .layer(RoleGuardLayer::new(own()));
+        let mut request = bearer(fixture.with("sub", subject.into()));
+        *request.uri_mut() = path.parse().unwrap();
+        let answer = send(layers, request).await;
+        assert_eq!(answer.ran(), passes, "{subject} at {path}");
+    }
 }

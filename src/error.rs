@@ -1,5 +1,7 @@
-//! The errors of the crate: why a request was refused, why a builder refused its input, and why a
-//! store could not do what it was asked for.
+//! The error types of the crate.
+//!
+//! [`AuthError`] is a refused request or token, [`ConfigError`] a refused configuration, and
+//! [`StoreError`] a failed operation of a store.
 
 mod keys;
 mod store;
@@ -13,12 +15,12 @@ pub use self::{
     store::{StoreError, StoreErrorKind},
 };
 
-/// Why a request or a token was refused.
+/// The refusal of a request or a token.
 ///
-/// `Display` and `Debug` are for logs. They never hold token bytes, claim values or key material.
-/// What a client is told is decided by the layer's responder, not by this type. A layer that
-/// denies a request puts the `AuthError` into the response's extensions, so that an outer layer
-/// can log or count it.
+/// `Display` and `Debug` are for logs. They never contain token bytes, claim values or key
+/// material. The response to the client comes from the layer's responder, not from this type. A
+/// layer that denies a request puts the `AuthError` into the response's extensions, so that an
+/// outer layer can log or count it.
 #[derive(Clone)]
 pub struct AuthError {
     kind: AuthErrorKind,
@@ -37,7 +39,8 @@ impl AuthError {
         Self { kind, detail: None }
     }
 
-    /// Keys or a check are unavailable; `retry_after` is what the client is told, in seconds.
+    /// Creates the error for keys or a check that are unavailable. `retry_after` is sent to the
+    /// client, in seconds.
     pub(crate) fn unavailable(kind: AuthErrorKind, retry_after: u32) -> Self {
         Self::with_detail(
             kind,
@@ -48,7 +51,7 @@ impl AuthError {
         )
     }
 
-    /// As [`unavailable`](Self::unavailable), with a cause that is worth a line in the log.
+    /// As [`unavailable`](Self::unavailable), with a cause that is worth logging.
     pub(crate) fn unavailable_by(
         kind: AuthErrorKind,
         retry_after: u32,
@@ -64,7 +67,8 @@ impl AuthError {
         )
     }
 
-    /// The scopes needed, space separated (RFC 6750 §3).
+    /// Creates the error for missing scopes. `scope` lists the required scopes, separated by spaces
+    /// (RFC 6750 §3).
     pub(crate) fn missing_scope(scope: String) -> Self {
         Self::with_detail(
             AuthErrorKind::MissingScope,
@@ -75,7 +79,7 @@ impl AuthError {
         )
     }
 
-    /// A refusal whose cause is worth a line in the log.
+    /// Creates a refusal whose cause is worth logging.
     pub(crate) fn caused_by(
         kind: AuthErrorKind,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -96,13 +100,13 @@ impl AuthError {
         }
     }
 
-    /// The cause, for operators.
+    /// Returns the cause, for operators.
     #[must_use]
     pub fn kind(&self) -> AuthErrorKind {
         self.kind
     }
 
-    /// The error code of [RFC 6750 §3.1] that a client is told, if one applies.
+    /// Returns the error code of [RFC 6750 §3.1] that the response contains, if one applies.
     ///
     /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
     #[must_use]
@@ -110,25 +114,26 @@ impl AuthError {
         self.kind.code()
     }
 
-    /// The HTTP status that this refusal is answered with.
+    /// Returns the HTTP status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.kind.status()
     }
 
-    /// A stable machine code of the cause, in snake case: a metric label, for example.
+    /// Returns a stable code of the cause, in snake case, for example for a metric label.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         self.kind.as_str()
     }
 
-    /// The scopes that the request needed, where scopes were what it lacked.
+    /// Returns the scopes that the request needed, if the cause is [`AuthErrorKind::MissingScope`].
     #[must_use]
     pub fn required_scope(&self) -> Option<&str> {
         self.detail.as_ref()?.scope.as_deref()
     }
 
-    /// Seconds after which a new attempt may succeed, where the refusal is temporary.
+    /// Returns the number of seconds after which a new attempt may succeed, if the refusal is
+    /// temporary.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         self.detail.as_ref()?.retry_after
@@ -164,11 +169,11 @@ impl Error for AuthError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuthErrorKind {
-    /// The request carries no credential that this layer reads.
+    /// The request contains no credential that this layer reads.
     MissingCredential,
-    /// The credential is not of the form that RFC 6750 §2.1 prescribes.
+    /// The credential does not have the form that RFC 6750 §2.1 requires.
     MalformedCredential,
-    /// The request carries more than one credential.
+    /// The request contains more than one credential.
     MultipleCredentials,
     /// The credential is longer than the configured limit.
     OversizedCredential,
@@ -176,21 +181,22 @@ pub enum AuthErrorKind {
     MalformedToken,
     /// The token's header is not a valid JOSE header.
     MalformedHeader,
-    /// The token's header asks for something this crate refuses: `crit`, `b64`, `zip`, a nested token.
+    /// The token's header uses a feature that this crate refuses: `crit`, `b64`, `zip` or a nested
+    /// token.
     UnsupportedHeader,
-    /// The token's algorithm is not among those allowed.
+    /// The token's algorithm is not in the list of allowed algorithms.
     AlgorithmNotAllowed,
-    /// No key of the key set fits the token's `kid` and algorithm.
+    /// No key in the key set matches the token's `kid` and algorithm.
     UnknownKey,
-    /// The key set holds the key that the token names. The key does not serve the token's algorithm
-    /// (RFC 8725 §3.1).
+    /// The key set contains the key that the token names, but the key is not for the token's
+    /// algorithm (RFC 8725 §3.1).
     KeyAlgorithmMismatch,
-    /// Several keys fit the token, and the token does not tell them apart.
+    /// Several keys match the token, and the token's header does not select one of them.
     AmbiguousKey,
     /// The signature does not verify.
     InvalidSignature,
-    /// The claims are not a JSON object, or a claim has the wrong type, or the claims do not fit
-    /// the type that the application asked for.
+    /// The claims are not a JSON object, a claim has the wrong type, or the claims do not match the
+    /// type that the application expects.
     MalformedClaims,
     /// A required claim is missing.
     MissingClaim(&'static str),
@@ -200,50 +206,53 @@ pub enum AuthErrorKind {
     NotYetValid,
     /// The token was issued longer ago than the configured maximum age.
     TooOld,
-    /// The token comes from another issuer.
+    /// The token was issued by another issuer.
     WrongIssuer,
     /// The token was issued for another audience.
     WrongAudience,
-    /// The token was issued to a client that is not among the expected ones.
+    /// The token was issued to a client that is not in the list of expected clients.
     WrongClient,
-    /// The token's `typ` is not one that is accepted here.
+    /// The token's `typ` is not accepted by this verifier.
     WrongType,
-    /// The token states that it is for another use: a refresh, ID, logout or password-reset token.
+    /// The token is for another use: it is a refresh, ID, logout or password-reset token.
     WrongUse,
-    /// The token is bound to a key (`cnf`) that a plain bearer request does not prove.
+    /// The token is bound to a key (`cnf`), and a plain bearer request does not prove possession of
+    /// it.
     SenderConstrained,
-    /// Not an API key that is known here: its form, its identifier or its secret is wrong.
+    /// The API key is not valid: its form, its identifier or its secret is wrong.
     InvalidApiKey,
     /// The token was revoked before it expired.
     Revoked,
-    /// The application's own check said no.
+    /// The application's custom check refused the token.
     Rejected,
-    /// The caller lacks a role, or the guard's own condition said no.
+    /// The caller lacks a role, or the guard's condition refused the caller.
     Forbidden,
-    /// The caller lacks a scope.
+    /// The caller lacks a required scope.
     MissingScope,
-    /// A credential that the browser attaches by itself came with a request of another site.
+    /// A request from another site carried a cookie credential, which the browser attaches
+    /// automatically.
     CrossSite,
-    /// The client asks too often.
+    /// The client exceeded its rate limit.
     TooManyRequests,
-    /// The keys that could verify the token cannot be had now.
+    /// The keys that could verify the token are currently unavailable.
     KeysUnavailable,
-    /// Whether the token was revoked cannot be said now.
+    /// The revocation status of the token is currently unknown.
     RevocationUnavailable,
-    /// The application's own check could not decide.
+    /// The application's custom check could not decide.
     CheckUnavailable,
-    /// The store that knows the credential cannot be asked now.
+    /// The store that holds the credential is currently unavailable.
     StoreUnavailable,
-    /// The layers are put together wrongly: a guard or an extractor without an authenticating layer.
+    /// The layers are misconfigured, for example a guard or an extractor runs without an
+    /// authenticating layer. The `source` of the error names the problem.
     Misconfigured,
 }
 
 impl AuthErrorKind {
-    /// The error code of RFC 6750 §3.1 that a client is told, if one applies.
+    /// Returns the error code of RFC 6750 §3.1 that the response contains, if one applies.
     #[must_use]
     pub fn code(self) -> Option<ErrorCode> {
         match self {
-            // RFC 6750 §3.1: no error code where the request lacks any authentication information.
+            // RFC 6750 §3.1: no error code if the request lacks any authentication information.
             Self::MissingCredential
             | Self::CrossSite
             | Self::TooManyRequests
@@ -260,7 +269,7 @@ impl AuthErrorKind {
         }
     }
 
-    /// The HTTP status that this cause is answered with.
+    /// Returns the HTTP status of the response.
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
@@ -279,7 +288,7 @@ impl AuthErrorKind {
         }
     }
 
-    /// A stable machine code, in snake case.
+    /// Returns a stable code, in snake case.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -331,35 +340,35 @@ impl fmt::Display for AuthErrorKind {
             Self::OversizedCredential => "the credential is longer than the limit",
             Self::MalformedToken => "not a JWS in compact serialization",
             Self::MalformedHeader => "the token's header is malformed",
-            Self::UnsupportedHeader => "the token's header asks for an unsupported feature",
+            Self::UnsupportedHeader => "the token's header uses an unsupported feature",
             Self::AlgorithmNotAllowed => "the token's algorithm is not allowed",
-            Self::UnknownKey => "no key fits the token",
-            Self::KeyAlgorithmMismatch => "the named key does not serve the token's algorithm",
-            Self::AmbiguousKey => "several keys fit the token",
+            Self::UnknownKey => "no key matches the token",
+            Self::KeyAlgorithmMismatch => "the named key is not for the token's algorithm",
+            Self::AmbiguousKey => "several keys match the token",
             Self::InvalidSignature => "the signature does not verify",
             Self::MalformedClaims => "the claims are malformed",
             Self::MissingClaim(name) => return write!(f, "the claim `{name}` is missing"),
             Self::Expired => "the token expired",
             Self::NotYetValid => "the token is not valid yet",
             Self::TooOld => "the token was issued too long ago",
-            Self::WrongIssuer => "the token comes from another issuer",
+            Self::WrongIssuer => "the token was issued by another issuer",
             Self::WrongAudience => "the token is for another audience",
             Self::WrongClient => "the token was issued to another client",
             Self::WrongType => "the token's typ is not accepted",
             Self::WrongUse => "not an access token",
-            Self::SenderConstrained => "the token is bound to a key and came without proof",
-            Self::InvalidApiKey => "not an API key that is known here",
+            Self::SenderConstrained => "the token is bound to a key, and the request does not prove possession of it",
+            Self::InvalidApiKey => "the API key is not valid",
             Self::Revoked => "the token was revoked",
             Self::Rejected => "the application's check refused the token",
             Self::Forbidden => "the caller is not allowed to do this",
             Self::MissingScope => "the caller lacks a scope",
-            Self::CrossSite => "a cookie credential came with a request of another site",
-            Self::TooManyRequests => "the client asks too often",
+            Self::CrossSite => "a request from another site carried a cookie credential",
+            Self::TooManyRequests => "the client exceeded its rate limit",
             Self::KeysUnavailable => "the verification keys are unavailable",
-            Self::RevocationUnavailable => "it is unknown whether the token was revoked",
+            Self::RevocationUnavailable => "the revocation status of the token is unknown",
             Self::CheckUnavailable => "the application's check is unavailable",
-            Self::StoreUnavailable => "the store that knows the credential is unavailable",
-            Self::Misconfigured => "the layers are put together wrongly",
+            Self::StoreUnavailable => "the store that holds the credential is unavailable",
+            Self::Misconfigured => "the layers are misconfigured",
         })
     }
 }
@@ -372,12 +381,12 @@ pub enum ErrorCode {
     InvalidRequest,
     /// `invalid_token`: the token is expired, revoked, malformed or invalid; 401.
     InvalidToken,
-    /// `insufficient_scope`: the token does not carry the privileges needed; 403.
+    /// `insufficient_scope`: the token does not grant the required privileges; 403.
     InsufficientScope,
 }
 
 impl ErrorCode {
-    /// The code as it stands on the wire.
+    /// Returns the code in the form that RFC 6750 defines.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -394,70 +403,71 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-/// Why a builder, a key or a setting was refused.
+/// The refusal of a builder, a key or a setting.
 ///
-/// The message names what is wrong and what to do; it never holds a secret.
+/// The message names the problem and a remedy. It never contains a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// A secret is shorter than its algorithm's hash (RFC 7518 §3.2).
     #[error("the secret for {algorithm} has {actual} bytes; at least {required} are needed")]
     SecretTooShort {
-        /// The algorithm, as it stands in a token's header.
+        /// The algorithm's name, as in a token's header.
         algorithm: &'static str,
-        /// Bytes needed.
+        /// The minimum number of bytes.
         required: usize,
-        /// Bytes given.
+        /// The number of bytes that the secret has.
         actual: usize,
     },
-    /// What was given as a secret is a public or private key.
+    /// The value given as a secret is a public or private key.
     #[error("the secret is a {0}: keys of public-key algorithms are not secrets")]
     SecretIsAKey(&'static str),
-    /// A key could not be used.
+    /// A key cannot be used.
     #[error("unusable key: {0}")]
     Key(Cow<'static, str>),
-    /// A key set could not be used.
+    /// A key set cannot be used.
     #[error("unusable key set: {0}")]
     KeySet(Cow<'static, str>),
-    /// An algorithm's name is unknown, or it cannot be used in this build.
+    /// An algorithm's name is unknown, or this build does not support the algorithm.
     #[error("unsupported algorithm: {0}")]
     Algorithm(Cow<'static, str>),
-    /// HMAC and public-key algorithms were configured side by side (RFC 8725 §3.1).
-    #[error("HMAC secrets and public keys cannot be used side by side in one verifier")]
+    /// HMAC and public-key algorithms are configured in one verifier (RFC 8725 §3.1).
+    #[error("HMAC secrets and public keys cannot be used together in one verifier")]
     MixedFamilies,
-    /// Nothing was said about the audience, though the keys serve many audiences (RFC 8725 §3.9).
+    /// No audience is configured, although the keys sign for many audiences (RFC 8725 §3.9).
     #[error(
-        "a key set serves many audiences: name yours with `audience` or `client_ids`, or write `dangerous_any_audience`"
+        "a key set serves many audiences: set yours with `audience` or `client_ids`, or call `dangerous_any_audience`"
     )]
     AudienceRequired,
-    /// No issuer was named, though the keys come from a URL and may sign for many (RFC 8725 §3.8).
+    /// No issuer is configured, although the keys come from a URL and may sign for many issuers
+    /// (RFC 8725 §3.8).
     #[error(
-        "published keys may sign for many issuers: name yours with `issuer`, or write `dangerous_any_issuer`"
+        "published keys may sign for many issuers: set yours with `issuer`, or call `dangerous_any_issuer`"
     )]
     IssuerRequired,
-    /// A value is out of its range or has the wrong form.
+    /// A value is out of range or has the wrong form.
     #[error("{name}: {problem}")]
     Invalid {
-        /// The option, method or variable.
+        /// The name of the option, method or variable.
         name: Cow<'static, str>,
-        /// What is wrong with it.
+        /// The problem with the value.
         problem: Cow<'static, str>,
     },
-    /// A store could not be opened.
-    #[error("the store could not be opened")]
+    /// A store cannot be opened.
+    #[error("the store cannot be opened")]
     Store(#[source] StoreError),
-    /// Roles of a hierarchy imply each other in a circle.
+    /// Roles of a hierarchy imply each other in a cycle.
     #[error("the role hierarchy has a cycle: {0}")]
     RoleCycle(String),
     /// The crate was built without a cryptography feature.
-    #[error("built without cryptography: turn on the feature `aws-lc-rs` or `rust-crypto`")]
+    #[error("built without cryptography: enable the feature `aws-lc-rs` or `rust-crypto`")]
     NoCrypto,
-    /// A file could not be read.
+    /// A file cannot be read.
     #[error("cannot read {path}")]
     File {
-        /// The path as it was given.
+        /// The path, as configured.
         path: String,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }

@@ -1,53 +1,54 @@
-//! The reasons for which verification keys cannot be had.
+//! The reasons why verification keys are unavailable.
 
 use std::fmt;
 
 /// The reason why no verification keys are available.
 ///
-/// [`as_str`](Self::as_str) is a fixed code for logs, metrics and a readiness endpoint. It holds
-/// no name, URL or value.
+/// [`as_str`](Self::as_str) returns a fixed code for logs, metrics and a readiness endpoint. The
+/// code contains no name, URL or value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyProblem {
-    /// The first fetch has not ended yet.
+    /// The first fetch has not finished yet.
     Pending,
-    /// The task that fetches has ended, or the runtime it was started on does not run it.
+    /// The fetch task has ended, or the runtime on which it was started is not running it.
     Stopped,
-    /// The host's name could not be resolved.
+    /// The host name could not be resolved.
     NameNotResolved,
     /// The host refused the connection.
     ConnectionRefused,
-    /// The connection could not be made or broke, for another reason than those listed here.
+    /// The connection could not be established, or it broke, for a reason not listed here.
     ConnectionFailed,
-    /// The proxy of the environment could not be used.
+    /// The proxy from the environment variables could not be used.
     Proxy,
     /// The server's certificate is not trusted, has expired, or is for another name.
     Certificate,
     /// The server's certificate is a certificate authority's (RFC 5280 §4.2.1.9, `CA:TRUE`), as
-    /// `openssl req -x509` makes them. It can sign certificates for servers and is none itself.
+    /// `openssl req -x509` creates them. Such a certificate can sign server certificates, but
+    /// cannot be used as one.
     CaCertificate,
-    /// The TLS handshake failed for another reason than the certificate.
+    /// The TLS handshake failed for a reason other than the certificate.
     Tls,
-    /// The answer did not come in time.
+    /// The response did not arrive in time.
     Timeout,
-    /// The answer is longer than the limit.
+    /// The response is longer than the limit.
     TooLarge,
-    /// The answer has another status than 200.
+    /// The status of the response is not 200.
     Status,
-    /// The answer is a redirect that is not followed: to another origin, to an invalid place, or
-    /// one too many.
+    /// The response is a redirect that is not followed: it leads to another origin or an invalid
+    /// URL, or exceeds the number of redirects.
     Redirect,
-    /// The answer is compressed, although the request accepts `identity` only (RFC 9110 §12.5.3).
+    /// The response is compressed, although the request accepts only `identity` (RFC 9110 §12.5.3).
     ContentCoding,
-    /// The issuer's metadata are not a metadata document (RFC 8414 §3.2).
+    /// The issuer's metadata is not a metadata document (RFC 8414 §3.2).
     Metadata,
-    /// The metadata name another issuer than the configured one (RFC 8414 §3.3).
+    /// The metadata names an issuer other than the configured one (RFC 8414 §3.3).
     IssuerMismatch,
     /// The `jwks_uri` of the metadata is not an https URL (RFC 8414 §2).
     JwksUri,
-    /// The answer is not a key set (RFC 7517 §5).
+    /// The response is not a key set (RFC 7517 §5).
     NotAKeySet,
-    /// The key set holds no usable key.
+    /// The key set contains no usable key.
     NoUsableKey,
     /// A custom client failed or panicked.
     Client,

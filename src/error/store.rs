@@ -1,10 +1,10 @@
-//! Why a store could not do what it was asked for.
+//! The failure of an operation of a store.
 
 use std::{error::Error, fmt};
 
-/// Why a store could not do what it was asked for.
+/// The failure of an operation of a store.
 ///
-/// Its `source` is what the database said; neither is ever shown to a client.
+/// `source` is the error of the database. Neither error is ever sent to a client.
 #[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
@@ -12,19 +12,20 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// The store cannot be reached or is too busy, and nothing was written.
+    /// Creates an error for a store that is unreachable or too busy. Nothing was written.
     #[must_use]
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(StoreErrorKind::Unavailable, source)
     }
 
-    /// The store was lost while it answered: whether it wrote is unknown.
+    /// Creates an error for a connection that was lost during an operation. The store may or may
+    /// not have written.
     #[must_use]
     pub fn interrupted(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(StoreErrorKind::Interrupted, source)
     }
 
-    /// What the store holds, or what it was given, makes no sense to it.
+    /// Creates an error for invalid data, in the store or in the arguments of the operation.
     #[must_use]
     pub fn invalid(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(StoreErrorKind::Invalid, source)
@@ -37,7 +38,7 @@ impl StoreError {
         }
     }
 
-    /// The cause, for those who decide whether to try again.
+    /// Returns the cause, on which the decision to retry depends.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
@@ -48,8 +49,8 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the store is unavailable",
-            StoreErrorKind::Interrupted => "the store was lost while it answered",
-            StoreErrorKind::Invalid => "the store holds or was given what it cannot read",
+            StoreErrorKind::Interrupted => "the connection to the store was lost during the operation",
+            StoreErrorKind::Invalid => "the store contains or was given invalid data",
         })
     }
 }
@@ -65,10 +66,10 @@ impl Error for StoreError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store cannot be reached or is too busy. Nothing was written.
+    /// The store is unreachable or too busy. Nothing was written.
     Unavailable,
-    /// The store was lost while it answered. Whether it wrote is unknown.
+    /// The connection was lost during the operation. The store may or may not have written.
     Interrupted,
-    /// What the store holds, or what it was given, makes no sense to it.
+    /// The store contains or was given invalid data.
     Invalid,
 }

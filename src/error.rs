@@ -356,7 +356,9 @@ impl fmt::Display for AuthErrorKind {
             Self::WrongClient => "the token was issued to another client",
             Self::WrongType => "the token's typ is not accepted",
             Self::WrongUse => "not an access token",
-            Self::SenderConstrained => "the token is bound to a key, and the request does not prove possession of it",
+            Self::SenderConstrained => {
+                "the token is bound to a key, and the request does not prove possession of it"
+            }
             Self::InvalidApiKey => "the API key is not valid",
             Self::Revoked => "the token was revoked",
             Self::Rejected => "the application's check refused the token",

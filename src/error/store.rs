@@ -49,7 +49,9 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the store is unavailable",
-            StoreErrorKind::Interrupted => "the connection to the store was lost during the operation",
+            StoreErrorKind::Interrupted => {
+                "the connection to the store was lost during the operation"
+            }
             StoreErrorKind::Invalid => "the store contains or was given invalid data",
         })
     }

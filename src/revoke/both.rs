@@ -1,4 +1,4 @@
-//! Two checks as one.
+//! The combination of two revocation checks.
 
 use std::{
     future::Future,
@@ -12,12 +12,14 @@ use pin_project_lite::pin_project;
 use super::check::{Check, RevocationCheck, RevocationStatus};
 use crate::principal::Principal;
 
-/// Two checks that both count; made by
+/// Two revocation checks that both apply; created by
 /// [`JwtAuthLayer::revocation`](crate::JwtAuthLayer::revocation).
 ///
-/// A token is revoked if one of them says so, even if the other one cannot answer. The status is
-/// unknown if one of them cannot answer, and valid if both say so. The order does not matter. If
-/// both have to be waited for, they are waited for at the same time.
+/// - Revoked: at least one check returns revoked, even if the other check is unavailable.
+/// - Unavailable: at least one check is unavailable, and none returns revoked.
+/// - Valid: both checks return valid.
+///
+/// The order of the checks does not matter. If both are pending, they run concurrently.
 #[derive(Debug)]
 pub struct Both<A, B> {
     first: Arc<A>,
@@ -65,11 +67,11 @@ impl<A: RevocationCheck, B: RevocationCheck> RevocationCheck for Both<A, B> {
 }
 
 pin_project! {
-    /// The answer of [`Both`], if at least one of the two has to be waited for.
+    /// The future of [`Both`], for checks of which at least one is pending.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the futures of the checks and nothing else.
+    /// Dropping the future drops the futures of the two checks. There is no other effect.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct BothFuture<A, B> {

@@ -1,4 +1,4 @@
-//! A feed within one process.
+//! A revocation feed within one process.
 
 use std::{
     collections::HashMap,
@@ -18,10 +18,10 @@ use crate::{
     error::StoreError,
 };
 
-/// Tells every set of this process what is revoked, at once. Cheap to clone.
+/// Sends revocations to every revocation set in this process, without a delay. Cheap to clone.
 ///
-/// It keeps what it was told until that ends, and for [`LIFETIME`] at least, for those who begin to
-/// listen later.
+/// A revocation is kept until its `until`, and for at least [`LIFETIME`], so that sets that
+/// subscribe later load it.
 #[derive(Clone)]
 pub struct Broadcast {
     shared: Arc<Shared>,
@@ -39,7 +39,7 @@ struct Live {
     sweep_at: usize,
 }
 
-/// As an entry of a set, it ends when both clocks say so.
+/// The lifetime of a revocation. Like an entry of a set, it ends when it has ended by both clocks.
 #[derive(Clone, Copy)]
 struct Told {
     until: Timestamp,
@@ -54,7 +54,7 @@ impl Told {
 }
 
 impl Broadcast {
-    /// A broadcast that has nothing to tell yet.
+    /// Creates a broadcast without revocations.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(Arc::new(SystemClock::new()))
@@ -71,7 +71,7 @@ impl Broadcast {
         }
     }
 
-    /// A feed of what it has been told and will be told.
+    /// Creates a feed of the revocations sent so far and of those sent later.
     #[must_use]
     pub fn feed(&self) -> BroadcastFeed {
         BroadcastFeed {
@@ -80,7 +80,7 @@ impl Broadcast {
         }
     }
 
-    /// Tells it to all who listen.
+    /// Sends a revocation to all feeds.
     pub fn send(&self, revocation: Revocation) {
         let shared = &self.shared;
         let mut live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +97,8 @@ impl Broadcast {
             told.at = now.at;
         })
         .or_insert(now);
-        // Under the lock, so that whoever loads misses nothing. Nobody listening is no error.
+        // Sent under the lock, so that a concurrent `load` misses nothing. The error means that
+        // there is no receiver, which is fine.
         let _ = shared.sender.send(revocation);
     }
 
@@ -107,7 +108,7 @@ impl Broadcast {
         live.unwrap_or_else(PoisonError::into_inner).told.len()
     }
 
-    /// Forgets what has ended; says how much that was.
+    /// Removes the revocations that have ended, and returns their number.
     pub(crate) fn purge(&self) -> u64 {
         let shared = &self.shared;
         let mut live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,7 +144,7 @@ impl fmt::Debug for Broadcast {
     }
 }
 
-/// What a [`Broadcast`] tells.
+/// The revocation feed of a [`Broadcast`].
 pub struct BroadcastFeed {
     broadcast: Broadcast,
     news: broadcast::Receiver<Revocation>,
@@ -167,7 +168,7 @@ impl Feed for BroadcastFeed {
     async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
         match time::timeout(WAIT, self.news.recv()).await {
             Ok(Ok(revocation)) => set.insert(&revocation),
-            // Too many at once: what was missed is loaded.
+            // The channel overflowed: `load` brings the revocations that this feed missed.
             Ok(Err(RecvError::Lagged(_))) => return self.load(set).await,
             Ok(Err(closed)) => return Err(StoreError::unavailable(closed)),
             Err(_) => {}

@@ -1,4 +1,4 @@
-//! Notifications of changes, for connections that outlive the check at their start.
+//! Change notifications, for connections that outlive the revocation check at their start.
 
 use std::{
     collections::HashMap,
@@ -14,12 +14,12 @@ use tokio::sync::{Notify, watch};
 
 use super::entries::Name;
 
-/// Notifies of new entries in a [`RevocationSet`](super::RevocationSet); made by
+/// Notifications of new entries in a [`RevocationSet`](super::RevocationSet); created by
 /// [`RevocationSet::changes`](super::RevocationSet::changes) and
 /// [`RevocationSet::changes_for`](super::RevocationSet::changes_for).
 ///
-/// It does not say what changed. Its owner asks the set about the caller, which costs some tens of
-/// nanoseconds. A set without listeners pays nothing.
+/// A notification does not contain the change. After each one, look the caller up in the set, which
+/// takes some tens of nanoseconds. A set without listeners has no overhead.
 #[derive(Clone)]
 pub struct Changes(Source);
 
@@ -31,25 +31,25 @@ enum Source {
 }
 
 impl Changes {
-    /// Every change.
+    /// Notifies of every change.
     pub(super) fn any(news: watch::Receiver<()>) -> Self {
         Self(Source::Any(news))
     }
 
-    /// The changes under these names, and those that concern every caller.
+    /// Notifies of changes under these names, and of changes that concern every caller.
     pub(super) fn named(listeners: &Arc<Listeners>, names: Names) -> Self {
         Self(Source::Named(Named::new(listeners, names)))
     }
 
-    /// No change at all.
+    /// Notifies of no change.
     pub(super) fn never() -> Self {
         Self(Source::Never)
     }
 
-    /// Waits until the set has a new entry, since the last call or since this was made. Several
-    /// entries may be one change, and a change may come without a new entry.
+    /// Waits until the set has a new entry, counted from the previous call or from the creation of
+    /// this value. One notification may stand for several entries, or for none.
     ///
-    /// If the set is gone, nothing changes any more.
+    /// After the set has been dropped, the future never completes.
     ///
     /// # Cancel safety
     ///
@@ -76,16 +76,16 @@ impl fmt::Debug for Changes {
 
 pub(super) type Names = SmallVec<[Name; 3]>;
 
-/// Those who listen for some names only, so that an entry wakes nobody else.
+/// The listeners that wait for certain names only, so that an entry wakes no other listener.
 #[derive(Default)]
 pub(super) struct Listeners {
-    /// How many there are, so that an entry costs one load where there are none.
+    /// The number of listeners, so that an insertion without listeners costs one atomic load.
     count: AtomicUsize,
     by_name: Mutex<HashMap<Name, SmallVec<[Arc<Notify>; 1]>>>,
 }
 
 impl Listeners {
-    /// Wakes those who listen for this name, or all of them.
+    /// Wakes the listeners for this name, or all listeners if `name` is `None`.
     pub(super) fn notify(&self, name: Option<Name>) {
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
@@ -96,7 +96,7 @@ impl Listeners {
             None => by_name.values().flatten().cloned().collect(),
         };
         drop(by_name);
-        // Without the lock: a waker may poll in place, and drop what listened.
+        // After the lock is released, because a waker may poll in place and drop a listener.
         signals.iter().for_each(|signal| signal.notify_one());
     }
 
@@ -105,7 +105,7 @@ impl Listeners {
     }
 }
 
-/// One who listens for some names, until it is dropped.
+/// A listener for certain names, registered until it is dropped.
 struct Named {
     listeners: Arc<Listeners>,
     names: Names,
@@ -132,7 +132,7 @@ impl Named {
 impl Clone for Named {
     fn clone(&self) -> Self {
         let clone = Self::new(&self.listeners, self.names.clone());
-        // A change that this one has not seen yet must not be lost to the clone.
+        // A change that `self` has not received yet must not be lost to the clone.
         clone.signal.notify_one();
         clone
     }

@@ -1,4 +1,4 @@
-//! The question that is asked of every request: is this token still good?
+//! The revocation check of every request.
 
 use std::{
     future::{Future, Ready},
@@ -7,61 +7,64 @@ use std::{
 
 use crate::principal::Principal;
 
-/// Says whether a token that verifies was revoked.
+/// A check that determines if a verified token was revoked.
 ///
-/// It is asked on every request, also when the token was remembered. An answer at once costs
-/// nothing more; an answer that has to be waited for suspends the request, and the future has a
-/// name so that nothing needs a box.
+/// The check runs on every request, also if the token is in the verifier's cache. A result that is
+/// [`Ready`](Check::Ready) adds no wait. A [`Pending`](Check::Pending) one suspends the request
+/// until its future completes. The future is an associated type, so that no request allocates a box
+/// for it.
 ///
-/// [`RevocationSet`](super::RevocationSet) answers at once. A question to something remote makes
-/// that part of every request: [`check_fn`].
+/// [`RevocationSet`](super::RevocationSet) is always ready. [`check_fn`] makes a check from an
+/// asynchronous function, for example a query to a remote service. Every request then depends on
+/// that service.
 pub trait RevocationCheck: Send + Sync + 'static {
-    /// An answer that has to be waited for.
+    /// The future of a result that is not available immediately.
     type Future: Future<Output = RevocationStatus> + Send + 'static;
 
-    /// Whether the caller's token was revoked. It must not block.
+    /// Returns the revocation status of the caller's token. It must not block.
     fn check(&self, caller: &Principal) -> Check<Self::Future>;
 
-    /// Whether it could answer now: for readiness probes.
+    /// Returns `true` if the check is currently able to answer. For readiness probes.
     fn is_ready(&self) -> bool {
         true
     }
 }
 
-/// An answer, now or later.
+/// A result that is available now or later.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
 pub enum Check<F> {
-    /// At once.
+    /// The result is available immediately.
     Ready(RevocationStatus),
-    /// To be waited for.
+    /// The result is the output of this future.
     Pending(F),
 }
 
-/// Whether a token was revoked.
+/// The revocation status of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevocationStatus {
-    /// It was not.
+    /// The token was not revoked.
     Valid,
-    /// It was: 401 `invalid_token`.
+    /// The token was revoked. The response is 401 `invalid_token`.
     Revoked,
-    /// That cannot be said now: 503, never 401, because clients throw their tokens away on a 401.
+    /// The status is currently unknown. The response is 503, not 401, because clients discard their
+    /// tokens after a 401.
     #[non_exhaustive]
     Unavailable {
-        /// When to try again, in seconds.
+        /// The time after which the client should try again, in seconds.
         retry_after: u32,
     },
 }
 
 impl RevocationStatus {
-    /// It cannot be said now whether the token was revoked; try again after some seconds.
+    /// Creates the status [`Unavailable`](Self::Unavailable). `retry_after` is in seconds.
     #[must_use]
     pub fn unavailable(retry_after: u32) -> Self {
         Self::Unavailable { retry_after }
     }
 
-    /// Returns the status of a token that has to satisfy two checks.
+    /// Returns the status of a token that has to pass two checks.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Revoked, _) | (_, Self::Revoked) => Self::Revoked,
@@ -73,7 +76,7 @@ impl RevocationStatus {
     }
 }
 
-/// Nothing is ever revoked: the default of a layer.
+/// The check of a layer without revocation: every token is valid.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "complete by nature")]
 pub struct NoRevocation;
@@ -98,12 +101,12 @@ impl<T: RevocationCheck + ?Sized> RevocationCheck for Arc<T> {
     }
 }
 
-/// A check by an asynchronous function: a question to something remote.
+/// Creates a check from an asynchronous function, for example a query to a remote service.
 ///
 /// # Security
 ///
-/// The function bounds its own time and says [`RevocationStatus::unavailable`] when it cannot
-/// answer: a request waits for it as long as it takes.
+/// The request waits until the function's future completes, so the function must limit its own
+/// time. Let it return [`RevocationStatus::unavailable`] if it cannot answer.
 ///
 /// # Examples
 ///
@@ -136,9 +139,9 @@ where
     CheckFn(check)
 }
 
-/// A check by an asynchronous function; made by [`check_fn`].
+/// A check made from an asynchronous function by [`check_fn`].
 #[derive(Clone, Copy, Debug)]
-#[must_use = "a check does nothing before a layer asks it"]
+#[must_use = "a check does nothing until a layer uses it"]
 pub struct CheckFn<F>(F);
 
 impl<F, A> RevocationCheck for CheckFn<F>

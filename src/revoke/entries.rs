@@ -1,4 +1,4 @@
-//! The entries of a set: bounded by their lifetimes, 24 bytes each, read without contention.
+//! The entries of a revocation set: bounded by their lifetimes, 24 bytes each, with sharded locks.
 
 use std::{
     collections::HashMap,
@@ -13,15 +13,15 @@ use std::{
 use super::entry::{LIFETIME, Revocation, Target};
 use crate::clock::Timestamp;
 
-/// What is revoked, by kind and fingerprint.
+/// Revocations by kind and fingerprint.
 ///
-/// A fingerprint is 96 bits of two seeded hashes of a name. Nobody who does not know the seeds can
-/// make two names meet, and a meeting by chance would refuse a good token, never let a revoked one
-/// pass.
+/// A fingerprint has 96 bits, taken from two seeded hashes of a name. Without the seeds an attacker
+/// cannot construct a collision. A collision by chance refuses a valid token; it never accepts a
+/// revoked one.
 ///
-/// An entry ends when both clocks say so: the wall clock has passed the time that it names, and it
-/// was here for [`LIFETIME`] by the monotonic one. A wall clock that is wrong for a while makes it
-/// neither refuse what it is told nor forget what it knows.
+/// An entry ends when it has ended by both clocks: the wall clock has passed its `until`, and the
+/// monotonic clock has counted [`LIFETIME`] since the insertion. A wall clock that is temporarily
+/// wrong can neither reject a new entry nor remove an existing one too early.
 pub(super) struct Entries {
     seeds: [RandomState; 2],
     sessions: Table,
@@ -30,15 +30,15 @@ pub(super) struct Entries {
     issued_before: IssuedBefore,
 }
 
-/// The time by both clocks, of which the second is seldom needed.
+/// The current time by both clocks. Each is read only if needed; the monotonic one seldom is.
 pub(super) trait Now {
     fn wall(&self) -> Timestamp;
 
-    /// Since the set was made.
+    /// The time since the set was created.
     fn elapsed(&self) -> Duration;
 }
 
-/// Both at once.
+/// One reading of both clocks.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
     pub(super) wall: Timestamp,
@@ -55,7 +55,8 @@ impl Now for Moment {
     }
 }
 
-/// What is older is revoked; and until when that matters. In milliseconds, 0 for nothing.
+/// The time before which issued tokens are revoked, and the end of that revocation. Both are in
+/// milliseconds since 1970; 0 means none.
 #[derive(Default)]
 struct IssuedBefore {
     time: AtomicI64,
@@ -74,31 +75,33 @@ impl IssuedBefore {
 #[derive(Default)]
 struct Table {
     shards: [RwLock<Shard>; SHARDS],
-    /// How many there are, so that what nobody revokes costs one load. Changed under the lock of
-    /// the shard that changes: an entry that can be found is always counted.
+    /// The number of entries, so that a lookup in an empty table costs one atomic load. It is
+    /// changed under the lock of the affected shard, so that every entry that a lookup can find is
+    /// counted.
     count: AtomicUsize,
 }
 
 #[derive(Default)]
 struct Shard {
     map: HashMap<Fingerprint, Entry, BuildHasherDefault<AlreadyHashed>>,
-    /// The size at which it is swept next.
+    /// The number of entries at which the next sweep runs.
     sweep_at: usize,
 }
 
-/// Of numbers as small as those of an entry, so that both fit into 24 bytes.
+/// Numbers of the same width as those of an entry, so that both together take 24 bytes.
 type Fingerprint = [u32; 3];
 
-/// What an entry is found under.
+/// The key of an entry.
 pub(super) type Name = (Kind, Fingerprint);
 
 #[derive(Clone, Copy)]
 struct Entry {
-    /// Seconds since 1970, rounded up.
+    /// The end by the wall clock, in seconds since 1970, rounded up.
     until: u32,
-    /// Seconds since the set was made, rounded up: before then it stays whatever the wall clock says.
+    /// The end by the monotonic clock, in seconds since the set was created, rounded up. The entry
+    /// is kept until then, independent of the wall clock.
     kept: u32,
-    /// The subject's; 0 where there is no epoch to it.
+    /// The subject's epoch; 0 for entries without an epoch.
     epoch: u32,
 }
 
@@ -123,7 +126,7 @@ impl Entries {
         }
     }
 
-    /// Adds an entry and returns its name; `None` for an entry that concerns every caller.
+    /// Adds an entry and returns its name. Returns `None` for an entry that concerns every caller.
     pub(super) fn insert(&self, revocation: &Revocation, now: Moment) -> Option<Name> {
         let (kind, name, epoch) = match revocation.target() {
             Target::IssuedBefore(time) => {
@@ -148,7 +151,7 @@ impl Entries {
         (kind, self.fingerprint(name))
     }
 
-    /// The epoch of what is revoked under this name; 0 where there is no epoch to it.
+    /// Returns the epoch of the entry under this name; 0 for an entry without an epoch.
     pub(super) fn find(&self, kind: Kind, name: &str, now: &impl Now) -> Option<u32> {
         let table = self.table(kind);
         if table.len() == 0 {
@@ -158,7 +161,7 @@ impl Entries {
         entry.lives(now).then_some(entry.epoch)
     }
 
-    /// What was issued before this is revoked.
+    /// Returns the time before which issued tokens are revoked.
     pub(super) fn issued_before(&self, now: &impl Now) -> Option<Timestamp> {
         let time = self.issued_before.time.load(Ordering::Acquire);
         if time == 0 {
@@ -174,7 +177,7 @@ impl Entries {
         self.tables().map(Table::len).iter().sum()
     }
 
-    /// Forgets what has ended.
+    /// Removes the entries that have ended.
     pub(super) fn expire(&self, now: Moment) {
         for table in self.tables() {
             for shard in &table.shards {
@@ -230,7 +233,7 @@ impl Table {
         shard.map.get(&fingerprint).copied()
     }
 
-    /// Done when a shard has doubled, so that an insertion costs the same whatever their number.
+    /// Runs when a shard has doubled in size, so that insertion takes amortized constant time.
     fn sweep(&self, shard: &mut Shard, now: Moment) {
         let before = shard.map.len();
         shard.map.retain(|_, entry| entry.lives(&now));
@@ -262,7 +265,8 @@ fn is_kept(kept: u32, now: &impl Now) -> bool {
     u64::from(kept) > now.elapsed().as_secs()
 }
 
-/// How much of its life is left nobody can say whose wall clock may be wrong: all of it, then.
+/// The wall clock may be wrong, so the remaining life of a token is unknown. The full lifetime is
+/// safe.
 fn kept_from(now: Moment) -> u32 {
     let kept = now.elapsed.saturating_add(LIFETIME).as_secs();
     u32::try_from(kept).map_or(u32::MAX, |kept| kept.saturating_add(1))
@@ -273,12 +277,12 @@ fn seconds_up(time: Timestamp) -> u32 {
     u32::try_from(seconds).unwrap_or(if seconds < 0 { 0 } else { u32::MAX })
 }
 
-/// A fingerprint is hashed already.
+/// A hasher that uses the fingerprint itself, which is already a hash.
 #[derive(Default)]
 struct AlreadyHashed(u64);
 
 impl Hasher for AlreadyHashed {
-    // Called with the length of the array.
+    // The array calls this with its length.
     fn write_usize(&mut self, _: usize) {}
 
     fn write(&mut self, bytes: &[u8]) {

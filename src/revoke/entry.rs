@@ -1,13 +1,14 @@
-//! One thing that is revoked.
+//! A single revocation.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// What is revoked, and until when that matters.
+/// A revocation: its target and the time at which it ends.
 ///
-/// Tokens are named by what is in them, never by their text or a hash of it: an ECDSA signature has
-/// two forms that both verify, so a text that is refused has a twin that is not.
+/// A token is identified by a claim (`jti`), never by its text or a hash of its text. An ECDSA
+/// signature has two valid forms, so an attacker could turn a token whose text is revoked into
+/// another text that still verifies.
 ///
 /// # Examples
 ///
@@ -24,28 +25,28 @@ pub struct Revocation {
     until: Timestamp,
 }
 
-/// What is revoked.
+/// The target of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Target {
-    /// The tokens of a session (`sid`).
+    /// All tokens of a session (`sid`).
     Session(String),
-    /// One token (`jti`).
+    /// A single token (`jti`).
     Token(String),
     /// The tokens of a subject that were issued before its epoch was raised.
     Subject {
         /// The subject (`sub`).
         subject: String,
-        /// Tokens whose `ep` is lower are refused, and those that have none.
+        /// The new epoch. Tokens with a lower `ep` or without one are refused.
         epoch: u32,
     },
-    /// Every token that was issued (`iat`) before this, to the second: what a store says that lost
-    /// what was revoked.
+    /// Every token issued (`iat`) before this time, in whole seconds. A store that has lost its
+    /// revocations reports this target.
     IssuedBefore(Timestamp),
 }
 
 impl Revocation {
-    /// All tokens of a session.
+    /// Creates a revocation of all tokens of a session.
     #[must_use]
     pub fn session(id: impl Into<String>, until: Timestamp) -> Self {
         Self {
@@ -54,7 +55,7 @@ impl Revocation {
         }
     }
 
-    /// One token; `until` is when it expires, leeway included.
+    /// Creates a revocation of a single token. `until` is the token's expiry, leeway included.
     #[must_use]
     pub fn token(id: impl Into<String>, until: Timestamp) -> Self {
         Self {
@@ -63,7 +64,8 @@ impl Revocation {
         }
     }
 
-    /// All tokens of a subject whose `ep` is lower than `epoch`, and those that have none.
+    /// Creates a revocation of all tokens of a subject that have no `ep`, or one lower than
+    /// `epoch`.
     #[must_use]
     pub fn subject(subject: impl Into<String>, epoch: u32, until: Timestamp) -> Self {
         Self {
@@ -75,7 +77,8 @@ impl Revocation {
         }
     }
 
-    /// Every token that was issued before this time, to the second; those that do not say when pass.
+    /// Creates a revocation of every token issued before this time, in whole seconds. Tokens
+    /// without `iat` pass.
     #[must_use]
     pub fn issued_before(time: Timestamp, until: Timestamp) -> Self {
         Self {
@@ -84,28 +87,29 @@ impl Revocation {
         }
     }
 
-    /// This target, until then.
+    /// Creates a revocation of this target that ends at `until`.
     #[must_use]
     pub fn of(target: Target, until: Timestamp) -> Self {
         Self { target, until }
     }
 
-    /// What is revoked.
+    /// Returns the target.
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// From when on it is forgotten: no token that it concerns lives longer.
+    /// Returns the time at which the revocation ends. No token that it revokes is valid after that
+    /// time.
     #[must_use]
     pub fn until(&self) -> Timestamp {
         self.until
     }
 }
 
-/// The longest life of a token that belongs to a session: 30 minutes.
+/// The maximum lifetime of a token that belongs to a session: 30 minutes.
 pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
-/// How long a revocation is kept: the longest life of a token, and 300 seconds for leeway and for
-/// clocks that differ.
+/// The time for which a revocation is kept: [`MAX_TOKEN_LIFETIME`] plus 300 seconds for leeway and
+/// clock skew.
 pub const LIFETIME: Duration = Duration::from_secs(30 * 60 + 300);

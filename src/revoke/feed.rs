@@ -1,33 +1,34 @@
-//! Where a node learns what was revoked elsewhere.
+//! The source of revocations by other nodes.
 
 use std::future::Future;
 
 use super::RevocationSet;
 use crate::error::StoreError;
 
-/// Brings revocations from a store into this process.
+/// A source that copies revocations from a store into a set of this process.
 ///
-/// A [`RevocationSet`] that [follows](RevocationSet::follow) a feed drives it: `load` until it
-/// succeeds, then `next` over and over, and `load` again after a failure. What a feed brings twice
-/// does no harm.
+/// A [`RevocationSet`] that [follows](RevocationSet::follow) a feed calls `load` until it succeeds,
+/// then `next` repeatedly, and `load` again after a failure. A feed may insert the same revocation
+/// repeatedly; that is harmless.
 pub trait Feed: Send + 'static {
-    /// Brings everything that is revoked now, and remembers where to go on from.
+    /// Inserts all current revocations into the set, and remembers the position at which `next`
+    /// continues.
     ///
-    /// What has ended by the store's clock is left out: the set, whose own clock may be wrong, keeps
-    /// everything for [`LIFETIME`](super::LIFETIME) that it is told.
+    /// Leave out the revocations that have ended by the store's clock. The local clock may be
+    /// wrong, so the set keeps everything inserted for at least [`LIFETIME`](super::LIFETIME).
     ///
     /// # Errors
     ///
-    /// Any: the set stays what it was, and it is tried again.
+    /// Any error: the set is unchanged or partly loaded, and `load` is called again.
     fn load(&mut self, set: &RevocationSet) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Brings what was revoked since, waiting for news no longer than two seconds. That it returns
-    /// proves that the set is up to date.
+    /// Inserts the revocations since the last call, and waits for new ones for at most two seconds.
+    /// A successful return means that the set is up to date.
     ///
-    /// It may be dropped at any point; `load` follows then.
+    /// The future may be dropped at any point. The next call is then `load`.
     ///
     /// # Errors
     ///
-    /// Any: the set keeps what it has, and grows stale until a `load` succeeds.
+    /// Any error: the set keeps its entries and is out of date until a `load` succeeds.
     fn next(&mut self, set: &RevocationSet) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -1,4 +1,4 @@
-//! The task that keeps a set up to date.
+//! The background task that keeps a set up to date.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     task::{self as background, Backoff, Task, caught},
 };
 
-/// Ends the task when the last handle of its set is gone.
+/// Ends the task when the last handle of its set is dropped.
 #[derive(Debug)]
 pub(super) struct Follower(AbortHandle);
 
@@ -27,18 +27,19 @@ impl Drop for Follower {
 }
 
 impl RevocationSet {
-    /// A set that follows a feed, in a task of its own that ends with the set's last clone.
+    /// Creates a set that follows a feed. A background task drives the feed and ends with the set's
+    /// last clone.
     ///
-    /// Until the feed was loaded once, in full, the set answers that it does not know: 503.
+    /// Until the first complete load, the set's status is unavailable (503).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: called outside a tokio runtime.
+    /// [`ConfigError::Invalid`] if called outside a tokio runtime.
     pub fn follow(feed: impl Feed) -> Result<Self, ConfigError> {
         Self::follow_with_clock(feed, SystemClock::new())
     }
 
-    /// As [`follow`](Self::follow), with another clock.
+    /// Creates a set that follows a feed, with a custom clock. See [`follow`](Self::follow).
     ///
     /// # Errors
     ///
@@ -58,11 +59,12 @@ impl RevocationSet {
         Ok(set)
     }
 
-    /// Waits until the feed was loaded once, no longer than `timeout`; says whether it was.
+    /// Waits until the feed was loaded for the first time, for at most `timeout`. Returns `true` if
+    /// it was loaded.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub async fn loaded(&self, timeout: Duration) -> bool {
         let loaded = async {
             while self.age().is_none() {
@@ -97,7 +99,7 @@ impl<F: Feed> Follow<F> {
     /// Loads the feed and follows it until it fails.
     async fn follow(&mut self) -> Result<Infallible, StoreError> {
         let Self { feed, set, .. } = self;
-        // What is revoked while a load goes on, it need not have seen.
+        // A load may miss revocations that are added while it runs.
         let begun = set.elapsed();
         within(LOAD, async { feed.load(set).await }).await?;
         set.synced(begun);
@@ -108,7 +110,7 @@ impl<F: Feed> Follow<F> {
         loop {
             within(NEXT, async { feed.next(set).await }).await?;
             set.synced(set.elapsed());
-            // A feed that never has to wait must not keep the thread to itself.
+            // A feed that never waits must not occupy the thread.
             task::yield_now().await;
             if expired.elapsed() >= EXPIRE_EVERY {
                 set.expire();
@@ -118,7 +120,7 @@ impl<F: Feed> Follow<F> {
     }
 }
 
-/// Since when the feed is lost. However often it is tried, its loss is told once.
+/// The time at which the feed was lost. One loss causes one event, however many attempts fail.
 #[derive(Default)]
 struct Stale(Option<Duration>);
 
@@ -138,7 +140,7 @@ impl Stale {
     }
 }
 
-/// A feed that hangs or panics is a feed that failed.
+/// Runs a step of the feed. A step that hangs or panics counts as failed.
 async fn within(
     limit: Duration,
     work: impl Future<Output = Result<(), StoreError>>,
@@ -159,7 +161,7 @@ async fn within(
 
 const POLL: Duration = Duration::from_millis(10);
 const LOAD: Duration = Duration::from_secs(60);
-/// Two seconds of waiting for news, and some for the store's answer.
+/// Two seconds of waiting for revocations, plus time for the store's response.
 const NEXT: Duration = Duration::from_secs(5);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LAST_BACKOFF: Duration = Duration::from_secs(2);

@@ -1,18 +1,20 @@
-//! Where revocations are written.
+//! The destination of new revocations.
 
 use std::future::Future;
 
 use super::Revocation;
 use crate::error::StoreError;
 
-/// Keeps revocations until they end, and lets every node's [`Feed`](super::Feed) learn of them.
+/// A store that keeps revocations until they end, and delivers them to every node's
+/// [`Feed`](super::Feed).
 ///
-/// Ending a session writes its revocation by itself; this is for what has no session, a single
-/// token for example.
+/// Ending a session appends its revocation automatically. Use this trait for revocations without a
+/// session, for example of a single token.
 pub trait RevocationLog: Send + Sync + 'static {
-    /// Adds a revocation. Saying it twice does no harm.
+    /// Appends a revocation. Appending the same one again is harmless.
     ///
-    /// Success means that it was written, not that every node has heard of it.
+    /// `Ok` means that the revocation was written. Other nodes receive it later, through their
+    /// feeds.
     fn append(&self, revocation: Revocation)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -1,18 +1,19 @@
-//! What was revoked before it expired.
+//! Revocation of tokens before they expire.
 //!
-//! An access token verifies until it expires, whatever happened meanwhile. A [`RevocationSet`] in
-//! every process knows the sessions, tokens and subjects' epochs that ended early; a layer asks it
-//! on every request ([`JwtAuthLayer::revocation`](crate::JwtAuthLayer::revocation)), also when the
-//! token itself was remembered. A [`Feed`] fills it from a store, a [`Broadcast`] within one
-//! process.
+//! An access token verifies until it expires, even if its session ends earlier. A [`RevocationSet`]
+//! in every process therefore holds the sessions, tokens and subjects' epochs that were revoked. A
+//! layer looks each request up in it
+//! ([`JwtAuthLayer::revocation`](crate::JwtAuthLayer::revocation)), also if the token is in the
+//! verifier's cache. A [`Feed`] fills the set from a store. A [`Broadcast`] fills the sets within
+//! one process.
 //!
-//! | the set | a request |
+//! | state of the set | response to the request |
 //! |---|---|
-//! | holds the token's `sid` or `jti`, or a newer epoch of its `sub` | 401 `invalid_token` |
-//! | follows a store that knows nothing of the time when the token was issued | 401 `invalid_token` |
+//! | contains the token's `sid` or `jti`, or a newer epoch of its `sub` | 401 `invalid_token` |
+//! | follows a store that has no records of the time at which the token was issued | 401 `invalid_token` |
 //! | was never loaded | 503 |
 //! | is up to date | passes |
-//! | lost its feed | passes for as long as the longest-lived token, then 503; with [`require_fresh`](RevocationSet::require_fresh) 503 after 10 s |
+//! | lost its feed | passes for 30 minutes ([`MAX_TOKEN_LIFETIME`]), then 503; with [`require_fresh`](RevocationSet::require_fresh) 503 after 10 s |
 //!
 //! # Examples
 //!

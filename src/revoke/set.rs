@@ -1,4 +1,4 @@
-//! The set of what is revoked, in every process.
+//! The in-process set of revocations.
 
 use std::{
     fmt,
@@ -23,15 +23,18 @@ use crate::{
     principal::Principal,
 };
 
-/// What is revoked: sessions, single tokens, and subjects' older tokens.
+/// An in-process set of revoked sessions, tokens and subjects' epochs.
 ///
-/// A set lives in the process that asks it, so that a question costs some tens of nanoseconds, and
-/// nothing where nothing of the kind is revoked. It is filled by the process itself
-/// ([`local`](Self::local)) or follows a store ([`follow`](Self::follow)). An entry is forgotten
-/// when its time has passed, and no sooner than [`LIFETIME`] after it was heard of, by a clock that
-/// nobody sets; a million of them take about 50 MB.
+/// A lookup takes some tens of nanoseconds, and next to nothing if no entry of that kind exists.
+/// The process fills the set itself ([`local`](Self::local)), or the set follows a store
+/// ([`follow`](Self::follow)).
 ///
-/// Cheap to clone; all clones are one set. What a clone is told about freshness is its own.
+/// An entry is removed after its end, but no sooner than [`LIFETIME`] after its insertion by the
+/// monotonic clock. A million entries take about 50 MB.
+///
+/// Cheap to clone. All clones share their entries. The settings [`max_age`](Self::max_age),
+/// [`require_fresh`](Self::require_fresh) and [`of_issuer`](Self::of_issuer) apply to one handle
+/// and the clones made from it.
 ///
 /// # Examples
 ///
@@ -47,7 +50,7 @@ use crate::{
 #[derive(Clone)]
 pub struct RevocationSet {
     pub(super) shared: Arc<Shared>,
-    /// Ends the following with the last handle; the follower's own handle has none.
+    /// Ends the background task when the last handle is dropped. `None` in the task's own handle.
     pub(super) follower: Option<Arc<super::follow::Follower>>,
     issuer: Option<Arc<str>>,
     max_age: Duration,
@@ -57,8 +60,8 @@ pub(super) struct Shared {
     entries: Entries,
     clock: Arc<dyn Clock>,
     born: Instant,
-    /// Milliseconds since `born` when the set was last known to be up to date, or one of the two
-    /// below.
+    /// The last time at which the set was up to date, in milliseconds since `born`; or `NEVER`, or
+    /// `ALWAYS`.
     synced: AtomicU64,
     news: watch::Sender<()>,
     listeners: Arc<Listeners>,
@@ -69,13 +72,13 @@ const NEVER: u64 = u64::MAX;
 const ALWAYS: u64 = u64::MAX - 1;
 
 impl RevocationSet {
-    /// A set that knows what this process tells it, and that is all there is to know.
+    /// Creates a set that only this process fills. It is always up to date.
     #[must_use]
     pub fn local() -> Self {
         Self::local_with_clock(SystemClock::new())
     }
 
-    /// As [`local`](Self::local), with another clock.
+    /// Creates a set that only this process fills, with a custom clock. See [`local`](Self::local).
     #[must_use]
     pub fn local_with_clock(clock: impl Clock) -> Self {
         Self::new(Arc::new(clock), ALWAYS)
@@ -102,47 +105,50 @@ impl RevocationSet {
         }
     }
 
-    /// Speaks about the tokens of this issuer alone. Those of others pass, also while this set is not
-    /// loaded or out of date. A token that names no issuer (`iss`) might be its own and counts as such.
+    /// Limits the set to the tokens of this issuer. Tokens of other issuers pass, also while the
+    /// set is not loaded or out of date. The limit includes tokens without an `iss` claim.
     ///
-    /// Names of sessions, tokens and subjects are unique within their issuer only, so a layer that
-    /// accepts several issuers needs this.
+    /// Identifiers of sessions, tokens and subjects are unique only within their issuer. Use this
+    /// setting if a layer accepts several issuers.
     #[must_use]
     pub fn of_issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into().into());
         self
     }
 
-    /// Who is told when the set loses its feed, and when it has caught up again; of all clones the
-    /// first who says so.
+    /// Sets the event sink. It receives an event when the set loses its feed and when the feed has
+    /// recovered. All clones share one sink; the first call sets it, and later calls have no
+    /// effect.
     #[must_use]
     pub fn events(self, sink: impl EventSink) -> Self {
         let _ = self.shared.events.set(Events::to(sink));
         self
     }
 
-    /// A handle for routes that would rather refuse than risk it: where the set has not been up to
-    /// date for 10 seconds, requests are answered with 503.
+    /// Returns a handle that refuses requests with 503 after the set has been out of date for 10
+    /// seconds. Use it for routes on which a missed revocation is worse than an outage.
     ///
-    /// By default a set that lost its feed goes on serving from what it has, for as long as the
-    /// longest-lived token lives; then it is 503 as well.
+    /// By default a set that lost its feed serves from its entries for 30 minutes
+    /// ([`MAX_TOKEN_LIFETIME`]), and refuses requests with 503 after that.
     #[must_use]
     pub fn require_fresh(self) -> Self {
         self.max_age(FRESH)
     }
 
-    /// How old the set's knowledge may be; 30 minutes by default, the longest life of a token.
+    /// Sets the maximum age of the set, after which requests are refused with 503. The default is
+    /// 30 minutes ([`MAX_TOKEN_LIFETIME`]).
     #[must_use]
     pub fn max_age(mut self, age: Duration) -> Self {
         self.max_age = age;
         self
     }
 
-    /// Adds what is revoked. Saying it twice does no harm; the longer time and the higher epoch
-    /// count.
+    /// Adds a revocation. Adding the same target again is harmless: the later end and the higher
+    /// epoch are kept.
     pub fn insert(&self, revocation: &Revocation) {
         let name = self.shared.entries.insert(revocation, self.shared.moment());
-        // Pairs with those in `changes` and `changes_for`: either the listener sees the entry, or it is seen here.
+        // Pairs with the fences in `changes` and `changes_for`: either the listener finds the
+        // entry, or this call finds the listener.
         fence(Ordering::SeqCst);
         if self.shared.news.receiver_count() > 0 {
             self.shared.news.send_replace(());
@@ -150,7 +156,7 @@ impl RevocationSet {
         self.shared.listeners.notify(name);
     }
 
-    /// Adds what was revoked just now.
+    /// Adds a revocation that starts now and lasts for `LIFETIME`.
     pub(crate) fn insert_from_now(&self, target: Target) {
         let until = self.shared.wall().plus(LIFETIME);
         self.insert(&Revocation::of(target, until));
@@ -158,7 +164,7 @@ impl RevocationSet {
 
     /// Returns notifications of every new entry from now on.
     ///
-    /// Each entry wakes each listener: for a socket or a stream of one caller take
+    /// Each entry wakes each listener. For a socket or stream of a single caller, use
     /// [`changes_for`](Self::changes_for).
     #[must_use]
     pub fn changes(&self) -> Changes {
@@ -167,12 +173,12 @@ impl RevocationSet {
         changes
     }
 
-    /// Returns notifications of the entries that may concern this caller, from now on: those under its
-    /// session, its token and its subject, and those that concern every caller. For sockets and streams,
-    /// which must end when their caller is revoked.
+    /// Returns notifications of new entries that may concern this caller: those for the caller's
+    /// session, token and subject, and those that concern every caller. Use it for sockets and
+    /// streams, which must end when their caller is revoked.
     ///
-    /// Ask the set about the caller after this call, not before. An entry under another name wakes no
-    /// listener of this kind.
+    /// Look the caller up in the set after this call, not before it, so that no entry is missed.
+    /// Entries for other names do not wake this listener.
     #[must_use]
     pub fn changes_for(&self, caller: &Principal) -> Changes {
         if !self.judges(caller) {
@@ -186,7 +192,8 @@ impl RevocationSet {
         let name = |(kind, name): (_, Option<&str>)| Some(self.shared.entries.name(kind, name?));
         let mut names: Names = names.into_iter().filter_map(name).collect();
         if names.is_empty() {
-            // Under a name that no entry has: it hears of what concerns every caller.
+            // A name without entries: this listener is woken only by entries that concern every
+            // caller.
             names.push(self.shared.entries.name(Kind::Token, ""));
         }
         let changes = Changes::named(&self.shared.listeners, names);
@@ -194,7 +201,8 @@ impl RevocationSet {
         changes
     }
 
-    /// Returns `true` unless the caller is another issuer's than the one that the set is limited to.
+    /// Returns `true` unless the set is limited to an issuer and the caller's token names another
+    /// one.
     fn judges(&self, caller: &Principal) -> bool {
         match (self.issuer.as_deref(), caller.issuer()) {
             (Some(ours), Some(theirs)) => ours == theirs,
@@ -202,7 +210,7 @@ impl RevocationSet {
         }
     }
 
-    /// Whether the caller's token is among what is revoked, whatever the set's age.
+    /// Returns `true` if the caller's token is revoked, independent of the set's age.
     #[must_use]
     pub fn contains(&self, caller: &Principal) -> bool {
         let (entries, now) = (&self.shared.entries, &*self.shared);
@@ -215,33 +223,33 @@ impl RevocationSet {
             || names(Kind::Subject, caller.subject())
                 .is_some_and(|epoch| caller.epoch().unwrap_or(0) < epoch)
             || entries.issued_before(now).is_some_and(|time| {
-                // `iat` is in whole seconds: one of the same second may be newer.
+                // `iat` is in whole seconds: a token of the same second may be newer.
                 let second = time.as_millis().div_euclid(1000);
                 let issued = caller.issued_at();
                 issued.is_some_and(|issued| issued.unix_timestamp() < second)
             })
     }
 
-    /// How many entries there are, some of which may have ended.
+    /// Returns the number of entries, including some that may have ended.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.entries.len()
     }
 
-    /// Whether nothing is revoked.
+    /// Returns `true` if the set has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How long ago the set was known to be up to date; `None`: it was never loaded.
+    /// Returns the time since the set was last up to date, or `None` if it was never loaded.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         self.shared.age()
     }
 
-    /// Whether the credential of this identifier was revoked, whoever issued it: for credentials that
-    /// have neither issuer nor epoch.
+    /// Returns the status of the credential with this identifier, for credentials that have neither
+    /// issuer nor epoch.
     pub(crate) fn status_of(&self, token_id: &str) -> RevocationStatus {
         let shared = &self.shared;
         let found = shared.entries.find(Kind::Token, token_id, &**shared);
@@ -249,7 +257,7 @@ impl RevocationSet {
     }
 
     fn status(&self, revoked: bool) -> RevocationStatus {
-        // What is known to be revoked stays so, whatever else is not known.
+        // A known revocation applies even if the set is out of date.
         if revoked {
             RevocationStatus::Revoked
         } else if self.is_up_to_date() {
@@ -259,7 +267,8 @@ impl RevocationSet {
         }
     }
 
-    /// Notes that the set knew everything at this time, by [`elapsed`](Self::elapsed).
+    /// Records that the set was up to date at this time, in the measure of
+    /// [`elapsed`](Self::elapsed).
     pub(super) fn synced(&self, at: Duration) {
         let millis = u64::try_from(at.as_millis()).unwrap_or(ALWAYS);
         let synced = &self.shared.synced;
@@ -272,7 +281,7 @@ impl RevocationSet {
         }
     }
 
-    /// The time since the set was made.
+    /// Returns the time since the set was created.
     pub(super) fn elapsed(&self) -> Duration {
         self.shared.elapsed()
     }
@@ -317,7 +326,7 @@ impl RevocationCheck for RevocationSet {
     type Future = std::future::Ready<RevocationStatus>;
 
     fn check(&self, caller: &Principal) -> Check<Self::Future> {
-        // Neither its entries nor its age say anything about another issuer's tokens.
+        // Neither the entries nor the age of the set concern another issuer's tokens.
         Check::Ready(match self.judges(caller) {
             true => self.status(self.contains(caller)),
             false => RevocationStatus::Valid,

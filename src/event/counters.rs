@@ -1,34 +1,35 @@
-//! Events as counters of the `metrics` facade.
+//! An event sink that increments counters of the `metrics` facade.
 
 use super::{AuthEvent, EventSink};
 use crate::principal::PrincipalKind;
 
-/// Counts events with the `metrics` facade, whatever recorder the application installs.
+/// An event sink that increments counters of the `metrics` facade, with the recorder that the
+/// application installs.
 ///
 /// | counter | labels |
 /// |---|---|
-/// | `jwt_auth_requests_total` | `result` (`allowed`, `anonymous`, `preflight`, `skipped`, `denied`), `reason` (why a request was denied: `expired`, `unknown_key`, `revoked`, …; else empty) |
-/// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`), of the tokens that were accepted |
+/// | `jwt_auth_requests_total` | `result` (`allowed`, `anonymous`, `preflight`, `skipped`, `denied`), `reason` (the cause of a denial: `expired`, `unknown_key`, `revoked`, …; otherwise empty) |
+/// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`); counts accepted tokens only |
 /// | `jwt_key_fetches_total` | `result` (`ok`, `failed`) |
 /// | `jwt_api_keys_total` | `event` (`created`, `rolled`, `revoked`, `used`, `new_network`) |
-/// | `jwt_keys_skipped_total` | entries of key sets that are left out |
-/// | `jwt_key_rotations_total` | |
+/// | `jwt_keys_skipped_total` | none; counts unusable entries of key sets |
+/// | `jwt_key_rotations_total` | none |
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
-/// | `jwt_housekeeping_failures_total` | |
+/// | `jwt_housekeeping_failures_total` | none |
 /// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`) |
 ///
-/// Why a login failed is an event's secret: whoever reads the counters could else find out by one
-/// attempt whether a name has an account.
+/// The cause of a failed login is in the event, but not in a label. Otherwise a reader of the
+/// counters could find out with one attempt whether a name has an account.
 ///
-/// A request that the layer let pass and a guard then refused is in both: `allowed` and `denied`.
-/// All labels come from fixed lists; nothing that a client sends becomes one.
+/// A request that passes the layer and is then refused by a guard is counted as `allowed` and as
+/// `denied`. All label values come from fixed lists. No label contains input from a client.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Counters;
 
 impl Counters {
-    /// Counts from now on.
+    /// Creates the sink.
     #[must_use]
     pub fn new() -> Self {
         Self

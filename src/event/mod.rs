@@ -1,12 +1,14 @@
-//! What happened, for audit and metrics.
+//! Events for audit logs and metrics.
 //!
-//! Layers, key sets and sessions tell one [`EventSink`] what they did; nothing is made up for it
-//! where no sink is set. A closure is one by [`sink_fn`], and two are one by
-//! [`and`](EventSink::and). With the feature `metrics` there is one that counts, `event::Counters`; with `tracing` one that
-//! writes, `event::Traced`; and a [`channel`] queues events for a task of one's own.
+//! Layers, key sets and sessions report to an [`EventSink`]. Without one, no event is constructed.
+//! [`sink_fn`] makes a sink from a closure. [`and`](EventSink::and) combines two sinks.
 //!
-//! No event holds a token, a secret, a password or a hash of one. Subjects are personal data: what
-//! a sink does with them is its owner's responsibility.
+//! - With the feature `metrics`, `event::Counters` counts events.
+//! - With the feature `tracing`, `event::Traced` writes audit events to the log.
+//! - A [`channel`] queues events for a custom task.
+//!
+//! No event contains a token, a secret, a password or a hash of one. Subjects are personal data,
+//! which the owner of the sink must protect.
 //!
 //! # Examples
 //!
@@ -41,14 +43,14 @@ use crate::{
     token::SessionId,
 };
 
-/// Takes note of what happened.
+/// A receiver of events.
 pub trait EventSink: Send + Sync + 'static {
-    /// Takes note of one event. It is called in the middle of a request, so it must not block.
+    /// Records an event. It is called while a request is processed, so it must not block.
     ///
-    /// A panic is caught and logged. It does not change the answer to the request.
+    /// A panic is caught and logged, and does not change the response to the request.
     fn record(&self, event: &AuthEvent<'_>);
 
-    /// A sink that tells this one, and then the other.
+    /// Combines two sinks: each event goes to `self`, then to `other`.
     fn and<O: EventSink>(self, other: O) -> Both<Self, O>
     where
         Self: Sized,
@@ -63,7 +65,7 @@ impl<S: EventSink + ?Sized> EventSink for Arc<S> {
     }
 }
 
-/// A sink that calls a closure.
+/// Creates a sink from a closure.
 ///
 /// ```
 /// use tower_jwt_auth::event::sink_fn;
@@ -77,7 +79,7 @@ where
     SinkFn(record)
 }
 
-/// A closure as a sink; made by [`sink_fn`].
+/// A sink that calls a closure; created by [`sink_fn`].
 #[derive(Clone, Copy)]
 pub struct SinkFn<F>(F);
 
@@ -96,114 +98,116 @@ impl<F> fmt::Debug for SinkFn<F> {
     }
 }
 
-/// Two sinks; made by [`EventSink::and`].
+/// Two sinks that both receive each event; created by [`EventSink::and`].
 #[derive(Clone, Copy, Debug)]
 pub struct Both<A, B>(A, B);
 
 impl<A: EventSink, B: EventSink> EventSink for Both<A, B> {
     fn record(&self, event: &AuthEvent<'_>) {
-        // The second sink gets the event also if the first one panics.
+        // The second sink receives the event even if the first one panics.
         let _ = caught_now(SINK, || self.0.record(event));
         self.1.record(event);
     }
 }
 
-/// Something that happened.
+/// An event of a layer, a key set, a session or a login.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum AuthEvent<'a> {
-    /// A request passed as this caller. Should a guard refuse it then, that is told as well.
+    /// A request was authenticated as this caller. If a guard then refuses the request, a
+    /// [`Denied`](Self::Denied) event follows.
     #[non_exhaustive]
     Allowed {
-        /// Who it is.
+        /// The caller.
         caller: &'a Principal,
-        /// The token had been verified before and was remembered.
+        /// `true` if the token was in the verifier's cache.
         remembered: bool,
     },
     /// A request without a credential passed an optional layer.
     Anonymous,
-    /// A CORS preflight request passed unseen.
+    /// A CORS preflight request passed without authentication.
     Preflight,
-    /// A request passed unseen, because the layer was told to skip it.
+    /// A request passed without authentication, because a `skip` predicate of the layer matched.
     Skipped,
-    /// A request was refused, by a layer or by a guard; by an endpoint, where another site may have
-    /// sent it.
+    /// A layer or a guard refused a request, or an endpoint refused a cross-site request.
     #[non_exhaustive]
     Denied {
-        /// Why.
+        /// The cause of the refusal.
         error: &'a AuthError,
     },
-    /// Verification keys were fetched, or confirmed.
+    /// Verification keys were fetched. They may be the same keys as before.
     #[non_exhaustive]
     KeysFetched {
-        /// How many usable keys there are.
+        /// The number of usable keys.
         keys: usize,
-        /// Whether they are others than before.
+        /// `true` if the keys differ from those before the fetch.
         changed: bool,
     },
-    /// A fetch of verification keys failed. The old keys stay.
+    /// A fetch of verification keys failed. The previous keys stay in use.
     #[non_exhaustive]
     KeyFetchFailed {
-        /// Why.
+        /// The error of the fetch.
         error: &'a (dyn Error + 'static),
         /// The kind of failure, with a fixed code.
         problem: KeyProblem,
-        /// When a new attempt is allowed.
+        /// The time until the next attempt is allowed.
         retry_in: Duration,
     },
-    /// An entry of a key set is left out, because it cannot be used here. It is reported once.
+    /// An entry of a key set is unusable and was skipped. Each entry is reported once.
     #[non_exhaustive]
     KeySkipped {
-        /// The entry's `kid`. The publisher of the set wrote it, at any length.
+        /// The entry's `kid`. Its text and length are chosen by the publisher of the key set.
         kid: Option<&'a str>,
         /// The reason, from a fixed list.
         reason: &'static str,
     },
-    /// The issuer signs with another key from now on.
+    /// The key ring of the issuer activated a new signing key.
     #[non_exhaustive]
     KeyRotated {
-        /// The key's name.
+        /// The `kid` of the new key.
         kid: Option<&'a str>,
     },
-    /// A revocation set lost its feed: what is revoked elsewhere does not get here. Told once.
+    /// A revocation set lost its feed and does not receive revocations by other nodes. Reported
+    /// once per loss.
     #[non_exhaustive]
     RevocationsStale {
-        /// Why.
+        /// The error of the feed.
         error: &'a (dyn Error + 'static),
     },
-    /// A revocation set knows again what was revoked meanwhile.
+    /// A revocation set is up to date again, after its feed was lost.
     #[non_exhaustive]
     RevocationsRecovered {
-        /// For how long it did not.
+        /// The time for which the set was out of date.
         after: Duration,
     },
     /// A session was started.
     #[non_exhaustive]
     SessionStarted {
-        /// Whose it is.
+        /// The owner of the session.
         subject: &'a str,
-        /// Its name.
+        /// The session.
         session: SessionId,
-        /// What kind of subject that is; a guest begins with its session.
+        /// The kind of subject. [`Guest`](PrincipalKind::Guest) means that the guest was created
+        /// with this session.
         kind: PrincipalKind,
     },
-    /// A refresh token came after its session's end.
+    /// A refresh token was presented after its session had ended.
     #[non_exhaustive]
     SessionExpired {
-        /// Whose it was.
+        /// The owner of the session.
         subject: &'a str,
-        /// Its name.
+        /// The session.
         session: SessionId,
     },
-    /// A user took over what was a guest's.
+    /// A user took over a guest's data.
     #[non_exhaustive]
     GuestClaimed {
-        /// The guest, whose sessions ended.
+        /// The guest, whose sessions were ended.
         guest: &'a str,
         /// The user.
         user: &'a str,
     },
-    /// A guest's subject became an account's; the guest's sessions ended.
+    /// A guest was promoted to an account with the same subject. The guest's sessions were ended.
     #[non_exhaustive]
     GuestPromoted {
         /// The subject.
@@ -212,106 +216,106 @@ pub enum AuthEvent<'a> {
     /// A refresh token was exchanged.
     #[non_exhaustive]
     SessionRefreshed {
-        /// Its name.
+        /// The session.
         session: SessionId,
-        /// `rotated`, `fresh`, `retried`, `reissued` or `ahead`; the last one means that the store
-        /// lost a write.
+        /// `rotated`, `fresh`, `retried`, `reissued` or `ahead`. `ahead` means that the store lost
+        /// a write.
         outcome: &'static str,
     },
-    /// A spent refresh token was used; its session was ended.
+    /// A refresh token was reused after its rotation, and its session was ended.
     #[non_exhaustive]
     ReuseDetected {
-        /// Whose session it was.
+        /// The owner of the session.
         subject: &'a str,
-        /// Its name.
+        /// The session.
         session: SessionId,
         /// `late_parent`, `displaced_child` or `stale_lineage`.
         reuse: &'static str,
-        /// How long ago the session was last refreshed.
+        /// The time since the last refresh of the session.
         age: Duration,
     },
     /// Sessions were ended.
     #[non_exhaustive]
     SessionsRevoked {
-        /// Whose they were, where that is known.
+        /// The owner of the sessions, if known.
         subject: Option<&'a str>,
-        /// The one that was meant, or spared.
+        /// The session that was ended (`device`) or kept (`others`).
         session: Option<SessionId>,
         /// `device`, `others` or `all`.
         scope: &'static str,
     },
-    /// What ended long ago could not be deleted from a store.
+    /// Housekeeping failed: rows that ended long ago could not be deleted from the store.
     #[non_exhaustive]
     HousekeepingFailed {
-        /// What became of it.
+        /// The kind of failure.
         kind: StoreErrorKind,
-        /// When it is tried again.
+        /// The time until the next attempt.
         retry_in: Duration,
     },
-    /// Somebody signed in with a password.
+    /// A login with a password succeeded.
     #[non_exhaustive]
     LoginSucceeded {
-        /// Who.
+        /// The user.
         subject: &'a str,
-        /// The network that the attempt came from, by its first address; `None`: nobody knows.
+        /// The client's network, given by its first address; `None` if unknown.
         network: Option<IpAddr>,
     },
-    /// A password was looked at, and its sender was refused.
+    /// A login or a change of a password was refused after the password was checked.
     #[non_exhaustive]
     LoginFailed {
-        /// Whom they named; `None` where there is no such user.
+        /// The user whose name was given; `None` if there is no such user.
         subject: Option<&'a str>,
         /// `unknown_user`, `wrong_password`, `unusable_hash`, `disabled` or `locked`.
         reason: &'static str,
-        /// As in [`LoginSucceeded`](Self::LoginSucceeded); `None` also where a signed-in user gave a
+        /// As in [`LoginSucceeded`](Self::LoginSucceeded). Also `None` if a signed-in user gave a
         /// wrong current password.
         network: Option<IpAddr>,
     },
-    /// An attempt to sign in was told to wait; its password was not looked at.
+    /// A login attempt was throttled. Its password was not checked.
     #[non_exhaustive]
     LoginThrottled {
-        /// For how long.
+        /// The time until the next attempt is allowed.
         retry_after: Duration,
         /// As in [`LoginFailed`](Self::LoginFailed).
         network: Option<IpAddr>,
     },
-    /// A name was locked by too many failures.
+    /// An identifier was locked after too many failed logins.
     #[non_exhaustive]
     LoginLocked {
-        /// Whose it is; `None` where there is no such user.
+        /// The user with that identifier; `None` if there is no such user.
         subject: Option<&'a str>,
     },
-    /// A name was unlocked.
+    /// An identifier was unlocked.
     LoginUnlocked,
-    /// An API key was made, rolled, revoked, or is in use.
+    /// An API key was created, rolled, revoked or used.
     #[non_exhaustive]
     ApiKey {
-        /// On whose behalf it acts.
+        /// The subject on whose behalf the key acts.
         owner: &'a str,
-        /// Its identifier, which is no secret.
+        /// The key's identifier, which is not secret.
         id: &'a str,
-        /// `created`, `rolled`, `revoked`, `used`, which is told about once a minute, or `new_network`:
-        /// used from a network from which this process had not seen it.
+        /// `created`, `rolled`, `revoked`, `used` or `new_network`. `used` is reported about once a
+        /// minute. `new_network` is the first use from a network, as far as this process knows.
         event: &'static str,
-        /// That network, by its first address.
+        /// The new network, given by its first address; `None` for other events.
         network: Option<IpAddr>,
     },
-    /// Somebody changed their password.
+    /// A user's password was changed.
     #[non_exhaustive]
     PasswordChanged {
-        /// Whose it is.
+        /// The user.
         subject: &'a str,
     },
-    /// The hash of a password was replaced by one of today's kind.
+    /// A user's password was hashed again, with the current parameters.
     #[non_exhaustive]
     PasswordRehashed {
-        /// Whose it is.
+        /// The user.
         subject: &'a str,
     },
 }
 
 impl AuthEvent<'_> {
-    /// A stable name, for logs.
+    /// Returns a stable name, for logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -360,7 +364,7 @@ impl AuthEvent<'_> {
     }
 }
 
-/// Where events go, if anybody listens.
+/// The event sink of a component, if one is set.
 #[derive(Clone, Default)]
 pub(crate) struct Events(Option<Arc<dyn EventSink>>);
 
@@ -369,9 +373,9 @@ impl Events {
         Self(Some(Arc::new(sink)))
     }
 
-    /// The event is put together only where somebody listens.
+    /// Sends an event to the sink. The event is constructed only if there is a sink.
     ///
-    /// A sink that panics changes neither the answer to a request nor the course of a task.
+    /// A sink that panics changes neither the response to a request nor the state of a task.
     #[inline]
     pub(crate) fn tell<'e>(&self, event: impl FnOnce() -> AuthEvent<'e>) {
         if let Some(sink) = &self.0 {

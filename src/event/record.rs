@@ -1,4 +1,4 @@
-//! Events that outlive their moment: in a log, in a queue.
+//! Owned records of events, and a queue for them.
 
 use std::{
     net::IpAddr,
@@ -13,28 +13,29 @@ use tokio::sync::mpsc;
 use super::{AuthEvent, EventSink};
 use crate::{clock::Timestamp, token::SessionId};
 
-/// What is kept of an event: who, which session, what, and why. No secret is in it.
+/// An owned record of an event. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventRecord {
-    /// What happened: [`AuthEvent::name`].
+    /// The name of the event: [`AuthEvent::name`].
     pub name: &'static str,
-    /// When, by this machine's clock.
+    /// The time at which the record was created, by this machine's wall clock.
     pub at: Timestamp,
-    /// Whom it concerns, where that is known.
+    /// The subject that the event concerns, if known.
     pub subject: Option<String>,
-    /// Which session.
+    /// The session that the event concerns, if known.
     pub session: Option<SessionId>,
-    /// What else is concerned: an API key, a signing key, the guest that was claimed.
+    /// Another object of the event: an API key, a signing key or a claimed guest.
     pub object: Option<String>,
-    /// From which network, by its first address: of logins, and of API keys that are used elsewhere.
+    /// The client's network, given by its first address. Set for logins, and for API keys used from
+    /// a new network.
     pub network: Option<IpAddr>,
-    /// Why, how, or how far: a word from a fixed list.
+    /// Further detail, such as a reason or an outcome, from a fixed list of words.
     pub detail: Option<&'static str>,
 }
 
 impl EventRecord {
-    /// The record of an event that happens now.
+    /// Creates the record of an event, with the current time.
     #[must_use]
     pub fn of(event: &AuthEvent<'_>) -> Self {
         let (subject, session, detail) = match *event {
@@ -111,11 +112,11 @@ impl EventRecord {
     }
 }
 
-/// A bounded queue of events, for a task that writes them somewhere.
+/// Creates a bounded queue of events, for a task that writes them to an audit log.
 ///
-/// What passes on every request (`request.allowed`, `request.anonymous`, `request.preflight`,
-/// `request.skipped`) is left to counters. Where the task falls behind, new events are dropped and
-/// counted: no request waits for an audit log.
+/// Events of ordinary requests (`request.allowed`, `request.anonymous`, `request.preflight`,
+/// `request.skipped`) are not queued; use counters for them. If the queue is full, new events are
+/// dropped and counted, so that no request waits for the audit log. A capacity of 0 counts as 1.
 ///
 /// # Examples
 ///
@@ -141,7 +142,7 @@ pub fn channel(capacity: usize) -> (ChannelSink, EventReceiver) {
     (sink, EventReceiver { receiver, dropped })
 }
 
-/// The end of a [`channel`] that events go into.
+/// The sending half of a [`channel`]: an event sink.
 #[derive(Clone, Debug)]
 pub struct ChannelSink {
     sender: mpsc::Sender<EventRecord>,
@@ -159,7 +160,7 @@ impl EventSink for ChannelSink {
     }
 }
 
-/// The end of a [`channel`] that events come out of.
+/// The receiving half of a [`channel`].
 #[derive(Debug)]
 pub struct EventReceiver {
     receiver: mpsc::Receiver<EventRecord>,
@@ -167,7 +168,7 @@ pub struct EventReceiver {
 }
 
 impl EventReceiver {
-    /// The next event; `None` once every sink is gone.
+    /// Waits for the next event. Returns `None` after every sink has been dropped.
     ///
     /// # Cancel safety
     ///
@@ -176,20 +177,20 @@ impl EventReceiver {
         self.receiver.recv().await
     }
 
-    /// The next event, if there is one.
+    /// Returns the next event, if one is queued.
     pub fn try_recv(&mut self) -> Option<EventRecord> {
         self.receiver.try_recv().ok()
     }
 
-    /// How many events found no room.
+    /// Returns the number of events dropped because the queue was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-/// Writes each event that a [`channel`] would take as a `tracing` event at `INFO`, with the target
-/// `tower_jwt_auth::audit`.
+/// An event sink that writes `tracing` events at `INFO`, with the target `tower_jwt_auth::audit`.
+/// It writes the same events that a [`channel`] queues.
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 #[derive(Clone, Copy, Debug, Default)]
@@ -198,7 +199,7 @@ pub struct Traced;
 
 #[cfg(feature = "tracing")]
 impl Traced {
-    /// Writes from now on.
+    /// Creates the sink.
     #[must_use]
     pub fn new() -> Self {
         Self

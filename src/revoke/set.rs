@@ -106,7 +106,7 @@ impl RevocationSet {
     }
 
     /// Limits the set to the tokens of this issuer. Tokens of other issuers pass, also while the
-    /// set is not loaded or out of date. The limit includes tokens without an `iss` claim.
+    /// set is not loaded or out of date. Tokens without an `iss` claim are checked.
     ///
     /// Identifiers of sessions, tokens and subjects are unique only within their issuer. Use this
     /// setting if a layer accepts several issuers.

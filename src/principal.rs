@@ -1,4 +1,4 @@
-//! Who is calling, whatever the credential was.
+//! The authenticated caller, independent of the kind of credential.
 
 mod facts;
 
@@ -11,9 +11,9 @@ use crate::token::date::Date;
 
 /// An authenticated caller.
 ///
-/// Every layer of this crate that authenticates puts one into the request's extensions; guards,
-/// handlers and extractors read it. It does not depend on the claims type of the token, and it is
-/// cheap to clone.
+/// Every authenticating layer of this crate inserts a `Principal` into the request's extensions,
+/// where guards, handlers and extractors read it. It does not depend on the claims type of the
+/// token. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -32,7 +32,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Starts a principal by hand: for a layer that authenticates by other means, and for tests.
+    /// Creates a builder, for tests and for layers that authenticate by other means.
     pub fn builder() -> PrincipalBuilder {
         PrincipalBuilder::default()
     }
@@ -49,7 +49,7 @@ impl Principal {
         self.facts.facts()
     }
 
-    /// The same caller, as found by a layer with these answers.
+    /// Returns the same caller with another origin.
     pub(crate) fn with_origin(&self, origin: Option<Origin>) -> Self {
         Self {
             facts: Arc::clone(&self.facts),
@@ -57,131 +57,133 @@ impl Principal {
         }
     }
 
-    /// Whether an API key proved it, so that a layer for tokens leaves it where it is.
+    /// Returns `true` if an API key authenticated the caller. A layer for tokens keeps such a
+    /// principal.
     pub(crate) fn is_by_key(&self) -> bool {
         self.facts().by_key
     }
 
-    /// Returns `true` for a user and a guest. A service and an API key are no person, whatever they
-    /// are named (RFC 9700 §4.15).
+    /// Returns `true` for a user or a guest. A service or an API key is not a person, whatever its
+    /// subject is (RFC 9700 §4.15).
     pub(crate) fn is_person(&self) -> bool {
         self.kind() != PrincipalKind::Service && !self.is_by_key()
     }
 
-    /// What kind of caller this is.
+    /// Returns the kind of caller.
     #[must_use]
     pub fn kind(&self) -> PrincipalKind {
         self.facts().kind
     }
 
-    /// Returns the subject: `sub`, unless
-    /// [another claim](crate::verify::VerifierBuilder::subject_claim) was chosen. Outside RFC 9068 a
-    /// token may have none.
+    /// Returns the subject: `sub`, or the claim set by
+    /// [`subject_claim`](crate::verify::VerifierBuilder::subject_claim). Only RFC 9068 requires
+    /// one, so other tokens may have none.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.facts().text(Field::Subject)
     }
 
-    /// The issuer (`iss`) of the credential. A subject is unique within its issuer only.
+    /// Returns the issuer (`iss`) of the credential. A subject is unique only within its issuer.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.facts().text(Field::Issuer)
     }
 
-    /// Returns the OAuth client that the credential was issued to: `client_id`, else `azp`, unless
-    /// [other claims](crate::verify::VerifierBuilder::client_id_claim) were chosen.
+    /// Returns the OAuth client to which the credential was issued: `client_id`, else `azp`, or the
+    /// claims set by [`client_id_claim`](crate::verify::VerifierBuilder::client_id_claim).
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.facts().text(Field::ClientId)
     }
 
-    /// The token's own identifier (`jti`), unique within its issuer.
+    /// Returns the identifier of the token (`jti`), unique within its issuer.
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.facts().text(Field::TokenId)
     }
 
-    /// The session that the token belongs to (`sid`).
+    /// Returns the session of the token (`sid`).
     #[must_use]
     pub fn session_id(&self) -> Option<&str> {
         self.facts().text(Field::SessionId)
     }
 
-    /// The epoch of the subject when the token was issued (`ep`), a claim of this crate's tokens.
+    /// Returns the subject's epoch at the time of issue (`ep`), a claim of this crate's tokens.
     #[must_use]
     pub fn epoch(&self) -> Option<u32> {
         self.facts().epoch
     }
 
-    /// The generation of the refresh token that came with the token (`rtg`), a claim of this
-    /// crate's tokens.
+    /// Returns the generation of the refresh token that was issued with the token (`rtg`), a claim
+    /// of this crate's tokens.
     #[must_use]
     pub fn refresh_generation(&self) -> Option<u64> {
         self.facts().refresh_generation
     }
 
-    /// When the credential expires (`exp`, without leeway).
+    /// Returns the time at which the credential expires (`exp`, without leeway).
     ///
-    /// A WebSocket or a stream that outlives its request must end by then.
+    /// End a WebSocket or a stream that outlives its request at this time.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
         self.facts().expires_at()
     }
 
-    /// When the credential was issued (`iat`).
+    /// Returns the time at which the credential was issued (`iat`).
     #[must_use]
     pub fn issued_at(&self) -> Option<OffsetDateTime> {
         self.facts().issued.map(Date::to_calendar)
     }
 
-    /// The roles, in the credential's order. They are compared byte for byte.
+    /// Returns the roles, in the order of the credential. Roles are compared byte by byte.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         self.facts().list(List::Roles)
     }
 
-    /// The scope tokens (RFC 6749 §3.3), in the credential's order.
+    /// Returns the scope tokens (RFC 6749 §3.3), in the order of the credential.
     pub fn scope(&self) -> impl Iterator<Item = &str> {
         self.facts().list(List::Scope)
     }
 
-    /// The permissions (`permissions`), in the credential's order.
+    /// Returns the permissions (`permissions`), in the order of the credential.
     pub fn permissions(&self) -> impl Iterator<Item = &str> {
         self.facts().list(List::Permissions)
     }
 
-    /// The one conversation that the credential is for (`conv`), a claim of this crate's tokens;
-    /// `None` where it is for all that its subject may do. A verifier refuses such tokens unless
-    /// [told otherwise](crate::verify::VerifierBuilder::conversation_tokens).
+    /// Returns the only conversation for which the credential is valid (`conv`, a claim of this
+    /// crate's tokens), or `None` for a credential without that limit. By default a verifier
+    /// refuses tokens with this claim; see
+    /// [`conversation_tokens`](crate::verify::VerifierBuilder::conversation_tokens).
     #[must_use]
     pub fn conversation(&self) -> Option<&str> {
         self.facts().text(Field::Conversation)
     }
 
-    /// Returns `true` if the credential has roles in a form that could not be read, all or some of
-    /// them.
+    /// Returns `true` if some or all of the credential's roles have an unreadable form.
     ///
-    /// It may then hold roles that [`roles`](Self::roles) does not return, so that no rule that
-    /// forbids a role can be decided: [`Rule::none_of`](crate::role_guard::Rule::none_of) and
-    /// `!rule` do not hold for this caller.
+    /// The credential may then contain roles that [`roles`](Self::roles) does not return. A rule
+    /// that forbids a role cannot be decided, so
+    /// [`Rule::none_of`](crate::role_guard::Rule::none_of) and `!rule` do not hold for this caller.
     #[must_use]
     pub fn has_unreadable_roles(&self) -> bool {
         self.facts().unreadable_roles
     }
 
-    /// Returns `true` if the credential has scope tokens in a form that could not be read, all or
-    /// some of them.
+    /// Returns `true` if some or all of the credential's scope tokens have an unreadable form.
     #[must_use]
     pub fn has_unreadable_scope(&self) -> bool {
         self.facts().unreadable_scope
     }
 
-    /// Whether the credential grants this role. A scope of the same name does not count.
+    /// Returns `true` if the credential grants this role. A scope token of the same name does not
+    /// count.
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
         self.roles().any(|granted| granted == role)
     }
 
-    /// Whether the credential grants this scope token. A role of the same name does not count.
+    /// Returns `true` if the credential grants this scope token. A role of the same name does not
+    /// count.
     #[must_use]
     pub fn has_scope(&self, token: &str) -> bool {
         self.scope().any(|granted| granted == token)
@@ -189,7 +191,7 @@ impl Principal {
 }
 
 impl fmt::Debug for Principal {
-    // Subjects and identifiers are personal data, so only the shape is shown.
+    // Subjects and identifiers are personal data and are not printed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Principal")
             .field("kind", &self.kind())
@@ -197,23 +199,24 @@ impl fmt::Debug for Principal {
     }
 }
 
-/// What kind of caller a [`Principal`] is.
+/// The kind of a [`Principal`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PrincipalKind {
-    /// A person, or whatever else the issuer calls a subject of its own.
+    /// A person, or any other subject that is neither a service nor a guest. The default.
     #[default]
     User,
-    /// A client that acts for itself: the client credentials grant (RFC 6749 §4.4).
+    /// A client that acts on its own behalf: the client credentials grant (RFC 6749 §4.4).
     ///
-    /// Some issuers let clients choose an identifier that looks like a user's `sub`
-    /// (RFC 9700 §4.15), so never treat a service as the user of the same name.
+    /// Some issuers let clients choose an identifier that looks like a user's `sub` (RFC 9700
+    /// §4.15). Never treat a service as the user with the same subject.
     Service,
     /// A visitor who has not signed in.
     Guest,
 }
 
-/// Nobody is signed in, and the route allows that: what an optional layer leaves in the extensions.
+/// A marker for requests without a caller. An optional layer inserts it into the request's
+/// extensions.
 #[derive(Clone, Default)]
 pub struct Anonymous {
     origin: Option<Origin>,
@@ -235,13 +238,13 @@ impl fmt::Debug for Anonymous {
     }
 }
 
-/// How the layer that authenticated answers refusals, carried along for the guards inside it.
+/// The responder and events of the authenticating layer, for the guards inside it.
 ///
-/// The type is erased because answers are a matter of HTTP, and a principal is not.
+/// The type is erased because responses belong to HTTP, and a principal does not depend on HTTP.
 #[derive(Clone)]
 pub(crate) struct Origin(pub(crate) Arc<dyn Any + Send + Sync>);
 
-/// Builds a [`Principal`] by hand.
+/// A builder of a [`Principal`].
 #[derive(Default)]
 #[must_use = "nothing is built before `build` is called"]
 pub struct PrincipalBuilder {
@@ -249,73 +252,73 @@ pub struct PrincipalBuilder {
 }
 
 impl PrincipalBuilder {
-    /// What kind of caller it is; a user by default.
+    /// Sets the kind of caller. The default is a user.
     pub fn kind(mut self, kind: PrincipalKind) -> Self {
         self.facts.kind = kind;
         self
     }
 
-    /// The subject.
+    /// Sets the subject.
     pub fn subject(mut self, subject: &str) -> Self {
         self.facts.set(Field::Subject, subject);
         self
     }
 
-    /// The issuer that the subject is unique within.
+    /// Sets the issuer, within which the subject is unique.
     pub fn issuer(mut self, issuer: &str) -> Self {
         self.facts.set(Field::Issuer, issuer);
         self
     }
 
-    /// The OAuth client.
+    /// Sets the OAuth client.
     pub fn client_id(mut self, client_id: &str) -> Self {
         self.facts.set(Field::ClientId, client_id);
         self
     }
 
-    /// The session.
+    /// Sets the session.
     pub fn session_id(mut self, session_id: &str) -> Self {
         self.facts.set(Field::SessionId, session_id);
         self
     }
 
-    /// The subject's epoch when the credential was issued.
+    /// Sets the subject's epoch at the time of issue.
     pub fn epoch(mut self, epoch: u32) -> Self {
         self.facts.epoch = Some(epoch);
         self
     }
 
-    /// The generation of the refresh token that came with the credential.
+    /// Sets the generation of the refresh token that was issued with the credential.
     pub fn refresh_generation(mut self, generation: u64) -> Self {
         self.facts.refresh_generation = Some(generation);
         self
     }
 
-    /// The one conversation that the credential is for.
+    /// Limits the credential to a single conversation.
     pub fn conversation(mut self, conversation: &str) -> Self {
         self.facts.set(Field::Conversation, conversation);
         self
     }
 
-    /// The credential's own identifier.
+    /// Sets the identifier of the credential.
     pub fn token_id(mut self, token_id: &str) -> Self {
         self.facts.set(Field::TokenId, token_id);
         self
     }
 
-    /// When the credential expires.
+    /// Sets the time at which the credential expires.
     pub fn expires_at(mut self, at: OffsetDateTime) -> Self {
         self.facts.expires = Some(at.into());
         self
     }
 
-    /// When the credential was issued.
+    /// Sets the time at which the credential was issued.
     pub fn issued_at(mut self, at: OffsetDateTime) -> Self {
         self.facts.issued = Some(at.into());
         self
     }
 
-    /// Roles, added to those already named.
+    /// Adds roles.
     pub fn roles<I>(mut self, roles: I) -> Self
     where
         I: IntoIterator,
@@ -327,20 +330,20 @@ impl PrincipalBuilder {
         self
     }
 
-    /// Scope tokens, separated by spaces, added to those already named.
+    /// Adds scope tokens, separated by spaces.
     pub fn scope(mut self, scope: &str) -> Self {
         self.facts.push_words(List::Scope, scope);
         self
     }
 
-    /// Records that the credential has roles in a form that could not be read; see
+    /// Records that the credential has roles in an unreadable form; see
     /// [`Principal::has_unreadable_roles`].
     pub fn unreadable_roles(mut self) -> Self {
         self.facts.set_unreadable(List::Roles);
         self
     }
 
-    /// Records that the credential has scope tokens in a form that could not be read; see
+    /// Records that the credential has scope tokens in an unreadable form; see
     /// [`Principal::has_unreadable_scope`].
     pub fn unreadable_scope(mut self) -> Self {
         self.facts.set_unreadable(List::Scope);
@@ -352,7 +355,7 @@ impl PrincipalBuilder {
         self
     }
 
-    /// Permissions, added to those already named.
+    /// Adds permissions.
     pub fn permissions<I>(mut self, permissions: I) -> Self
     where
         I: IntoIterator,
@@ -364,7 +367,7 @@ impl PrincipalBuilder {
         self
     }
 
-    /// The principal.
+    /// Builds the principal.
     #[must_use]
     pub fn build(self) -> Principal {
         Principal::new(Arc::new(self.facts), None)

@@ -267,8 +267,7 @@ pub enum AuthEvent<'a> {
         subject: Option<&'a str>,
         /// `unknown_user`, `wrong_password`, `unusable_hash`, `disabled` or `locked`.
         reason: &'static str,
-        /// As in [`LoginSucceeded`](Self::LoginSucceeded). Also `None` if a signed-in user gave a
-        /// wrong current password.
+        /// As in [`LoginSucceeded`](Self::LoginSucceeded).
         network: Option<IpAddr>,
     },
     /// A login attempt was throttled. Its password was not checked.

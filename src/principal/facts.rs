@@ -1,4 +1,4 @@
-//! The facts about a caller, in one buffer.
+//! The facts about a caller, packed into one buffer.
 
 use std::{mem, ops::Range};
 
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::PrincipalKind;
 use crate::token::date::Date;
 
-/// Whatever holds the facts about a caller: a verified token, or the facts alone.
+/// A type that holds the facts about a caller: a verified token, or the facts alone.
 pub(crate) trait HasFacts: Send + Sync + 'static {
     fn facts(&self) -> &Facts;
 }
@@ -19,10 +19,10 @@ impl HasFacts for Facts {
     }
 }
 
-/// The facts about a caller, packed: one buffer for all text, which may be the document that the
-/// facts were read from.
+/// The facts about a caller. All text is in one buffer, which may be the document from which the
+/// facts were read.
 ///
-/// A principal is made for every verified token, so that its parts must not cost an allocation each.
+/// A principal is created for every verified token, so its parts must not need an allocation each.
 #[derive(Clone, Default)]
 pub(crate) struct Facts {
     pub(crate) kind: PrincipalKind,
@@ -34,13 +34,13 @@ pub(crate) struct Facts {
     pub(super) unreadable_roles: bool,
     pub(super) unreadable_scope: bool,
     text: String,
-    /// Where in memory the document is that is being read.
+    /// The address range of the document, while it is read.
     document: Range<usize>,
     fields: [Option<Span>; FIELDS],
     items: SmallVec<[(List, Span); INLINE_ITEMS]>,
 }
 
-/// A range of bytes of the packed text, never split inside a character.
+/// A byte range of the packed text. It never splits a character.
 #[derive(Clone, Copy)]
 struct Span {
     start: u32,
@@ -48,7 +48,8 @@ struct Span {
 }
 
 impl Span {
-    /// A token is at most some KiB long; past 4 GiB the span is empty, never another's text.
+    /// A token is at most a few KiB long. Beyond 4 GiB the span is empty, so that it never covers
+    /// another value.
     fn new(start: usize, length: usize) -> Self {
         match (u32::try_from(start), u32::try_from(length)) {
             (Ok(start), Ok(length)) => Self { start, length },
@@ -67,7 +68,7 @@ pub(crate) enum Field {
     ClientId,
     TokenId,
     SessionId,
-    /// `conv`: the one conversation that the credential is for.
+    /// `conv`: the only conversation for which the credential is valid.
     Conversation,
 }
 
@@ -81,7 +82,7 @@ pub(crate) enum List {
 }
 
 impl Facts {
-    /// Facts to be read from a document, which is to be [adopted](Self::adopt) at the end.
+    /// Creates facts to be read from a document. [Adopt](Self::adopt) the document afterwards.
     pub(crate) fn reading(document: &str) -> Self {
         let start = document.as_ptr().addr();
         Self {
@@ -90,7 +91,7 @@ impl Facts {
         }
     }
 
-    /// Takes over the document that the facts were read from.
+    /// Takes ownership of the document from which the facts were read.
     pub(crate) fn adopt(&mut self, document: String) {
         let added = mem::replace(&mut self.text, document);
         self.text.push_str(&added);
@@ -104,7 +105,7 @@ impl Facts {
         }
     }
 
-    /// Records that something in a list could not be read.
+    /// Records that an item of a list could not be read.
     pub(crate) fn set_unreadable(&mut self, list: List) {
         match list {
             List::Roles => self.unreadable_roles = true,
@@ -118,11 +119,11 @@ impl Facts {
         self.items.push((list, span));
     }
 
-    /// Adds the words of a text that spaces separate.
+    /// Adds the words of a text, which are separated by spaces.
     pub(crate) fn push_words(&mut self, list: List, text: &str) {
         let whole = self.span(text);
         let mut start = 0;
-        // The spaces between the words are in nobody's span.
+        // No span covers the spaces between the words.
         for end in memchr::memchr_iter(b' ', text.as_bytes()).chain([text.len()]) {
             if start < end {
                 let word = Span::new(whole.start as usize + start, end - start);
@@ -148,7 +149,7 @@ impl Facts {
             .map(|(_, span)| self.slice(*span))
     }
 
-    /// Where the value will be: in the document if it lies there, else behind it.
+    /// Returns the span of a value: in the document if the value lies there, otherwise behind it.
     fn span(&mut self, value: &str) -> Span {
         let address = value.as_ptr().addr();
         let inside = self.document.contains(&address) && self.document.end - address >= value.len();
@@ -169,5 +170,5 @@ impl Facts {
     }
 }
 
-/// Room for a usual token's roles and scopes, without an allocation of its own.
+/// Enough for the roles and scopes of a usual token without a heap allocation.
 const INLINE_ITEMS: usize = 12;

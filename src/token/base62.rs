@@ -1,11 +1,11 @@
-//! Base62 and the checksum at the end of tokens that secret scanners look for.
+//! Base62, and the checksum at the end of tokens, which secret scanners use.
 //!
-//! The alphabet is digits, capitals, small letters, in the order of their ASCII codes.
+//! The alphabet is `0-9A-Za-z`, in the order of the ASCII codes.
 
-/// The CRC-32 of a text as six base62 digits: what stands at the end of a token, so that a typing
-/// error, a cut and a guess are seen without asking a store.
+/// Returns the CRC-32 of a text as six base62 digits. At the end of a token it reveals typing
+/// errors, truncation and guesses without a query to the store.
 ///
-/// It proves nothing about who made the token.
+/// The checksum does not authenticate the token.
 pub(crate) fn checksum(text: &str) -> [u8; 6] {
     let mut digits = [0; 6];
     write(
@@ -15,14 +15,14 @@ pub(crate) fn checksum(text: &str) -> [u8; 6] {
     digits
 }
 
-/// Splits the checksum off, where there is one and it is right.
+/// Removes the checksum, and returns `None` if it is missing or wrong.
 pub(crate) fn strip_checksum(token: &str) -> Option<&str> {
     let (text, sum) = token.split_at_checked(token.len().checked_sub(6)?)?;
     (sum.as_bytes() == checksum(text)).then_some(text)
 }
 
-/// Bytes as one big-endian number in base62, with leading zeros, as wide as the largest number of
-/// that many bytes.
+/// Returns the bytes as a big-endian number in base62. Leading zeros pad it to the width of the
+/// largest number with that many bytes.
 pub(crate) fn base62<const N: usize>(mut bytes: [u8; N]) -> String {
     // 62^43 is just above 2^256: log 256 / log 62 = 1.34359.
     let mut digits = vec![0; (N * 134_360).div_ceil(100_000)];
@@ -34,7 +34,8 @@ pub(crate) fn is_base62(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Divides the number by 62 until all digits are written, the last one first; leaves zeros behind.
+/// Divides the number by 62 repeatedly and writes the digits from last to first. The number ends as
+/// zeros.
 fn write(number: &mut [u8], digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         let mut rest = 0;

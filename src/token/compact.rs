@@ -1,11 +1,12 @@
-//! The compact serialization: [RFC 7515 §7.1](https://www.rfc-editor.org/rfc/rfc7515#section-7.1).
+//! The JWS compact serialization: [RFC 7515
+//! §7.1](https://www.rfc-editor.org/rfc/rfc7515#section-7.1).
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-/// A token cut at its dots. Nothing is decoded yet.
+/// A token split at its dots. The segments are not decoded.
 #[derive(Clone, Copy)]
 pub(crate) struct Compact<'a> {
-    /// What is signed: header, dot, payload.
+    /// The signed text: header, dot, payload.
     pub(crate) message: &'a [u8],
     pub(crate) header: &'a [u8],
     pub(crate) payload: &'a [u8],
@@ -13,9 +14,10 @@ pub(crate) struct Compact<'a> {
 }
 
 impl<'a> Compact<'a> {
-    /// Cuts a token; `None` unless it has exactly three segments, header and signature not empty.
+    /// Splits a token. Returns `None` unless it has exactly three segments with a non-empty header
+    /// and signature.
     ///
-    /// An empty payload can be signed (RFC 7515 §5.1); it only holds no claims.
+    /// The payload may be empty (RFC 7515 §5.1), but then contains no claims.
     pub(crate) fn parse(token: &'a [u8]) -> Option<Self> {
         let mut dots = memchr::memchr_iter(b'.', token);
         let (first, second) = (dots.next()?, dots.next()?);
@@ -32,20 +34,20 @@ impl<'a> Compact<'a> {
         complete.then_some(parts)
     }
 
-    /// Returns `true` if the signature has the form of base64url: a check so cheap that it comes
-    /// before anything that could cause a fetch.
+    /// Returns `true` if the signature has the form of base64url. This cheap check comes before
+    /// anything that could cause a fetch of keys.
     pub(crate) fn has_a_signature(&self, padded: bool) -> bool {
         let signature = if padded {
             unpadded(self.signature)
         } else {
             self.signature
         };
-        // One character more than a multiple of four encodes nothing (RFC 4648 §4).
+        // A length of one more than a multiple of four is invalid (RFC 4648 §4).
         !signature.is_empty() && signature.len() % 4 != 1 && is_base64url(signature)
     }
 }
 
-/// Room to decode a segment: on the stack while it fits.
+/// A buffer for a decoded segment: on the stack if the segment fits, otherwise on the heap.
 pub(crate) struct Room<const N: usize> {
     stack: [u8; N],
     heap: Vec<u8>,
@@ -59,7 +61,7 @@ impl<const N: usize> Room<N> {
         }
     }
 
-    /// As [`decode`], into this room.
+    /// Decodes a segment into this buffer, as [`decode`] does.
     pub(crate) fn decode(&mut self, segment: &[u8], padded: bool) -> Option<&[u8]> {
         let segment = if padded { unpadded(segment) } else { segment };
         let room = segment.len() / 4 * 3 + 3;
@@ -74,16 +76,17 @@ impl<const N: usize> Room<N> {
     }
 }
 
-/// Decodes base64url without padding, strictly: the alphabet of RFC 4648 §5, and a last
-/// character without stray bits (§3.5), so that one token has one spelling.
+/// Decodes base64url without padding, strictly: only the alphabet of RFC 4648 §5, and no stray bits
+/// in the last character (§3.5). Each token thus has a single valid spelling.
 ///
-/// With `padded`, `=` at the end is dropped first.
+/// With `padded`, trailing `=` characters are removed first.
 pub(crate) fn decode(segment: &[u8], padded: bool) -> Option<Vec<u8>> {
     let segment = if padded { unpadded(segment) } else { segment };
     URL_SAFE_NO_PAD.decode(segment).ok()
 }
 
-/// The alphabet of RFC 4648 §5, without branches so that the compiler can take many bytes at a time.
+/// Returns `true` if all bytes are in the alphabet of RFC 4648 §5. Branch-free, so that the
+/// compiler can vectorize it.
 pub(crate) fn is_base64url(segment: &[u8]) -> bool {
     segment.iter().fold(true, |all, byte| {
         all & (byte.is_ascii_alphanumeric() | (*byte == b'-') | (*byte == b'_'))

@@ -1,12 +1,13 @@
-//! Points in time as claims write them: [RFC 7519 §2](https://www.rfc-editor.org/rfc/rfc7519#section-2), `NumericDate`.
+//! Points in time in claims: `NumericDate` of [RFC 7519
+//! §2](https://www.rfc-editor.org/rfc/rfc7519#section-2).
 
 use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 
-/// Nanoseconds since 1970, wide enough for every number that a claim can hold.
+/// Nanoseconds since 1970, wide enough for the range of every integer claim.
 ///
-/// Arithmetic saturates, so that no number in a token wraps or panics.
+/// Arithmetic saturates, so that no number in a token can overflow or panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Date(i128);
 
@@ -21,7 +22,7 @@ impl Date {
         Self(i128::from(seconds) * SECOND)
     }
 
-    /// A number with a fraction, or beyond 64 bits.
+    /// Converts a number with a fraction or of more than 64 bits.
     pub(crate) fn from_f64(seconds: f64) -> Self {
         // A cast from a float saturates.
         Self((seconds * 1e9) as i128)
@@ -42,7 +43,7 @@ impl Date {
         Self(self.0.saturating_sub(nanoseconds(duration)))
     }
 
-    /// The same point as a calendar date; the nearest one that has a year of four digits.
+    /// Returns the same time as a calendar date, clamped to years with four digits.
     pub(crate) fn to_calendar(self) -> OffsetDateTime {
         let earliest = time::UtcDateTime::MIN.unix_timestamp_nanos();
         let latest = time::UtcDateTime::MAX.unix_timestamp_nanos();

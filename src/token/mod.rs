@@ -1,4 +1,4 @@
-//! What a token is made of: the compact form, dates, a scope, the name of its session.
+//! Parts of a token: the compact form, dates, scopes and session identifiers.
 
 pub(crate) mod base62;
 pub(crate) mod compact;

@@ -1,12 +1,12 @@
-//! Scopes: [RFC 6749 §3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3).
+//! Scopes, as defined in [RFC 6749 §3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3).
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use crate::error::ConfigError;
 
-/// A set of scope tokens, as `scope="read write"` names one.
+/// A set of scope tokens, as in `scope="read write"`.
 ///
-/// Tokens are compared byte for byte, as wholes; their order means nothing (RFC 6749 §3.3).
+/// Whole tokens are compared byte by byte. Their order has no meaning (RFC 6749 §3.3).
 ///
 /// # Examples
 ///
@@ -25,24 +25,24 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Whether the set holds this very token.
+    /// Returns `true` if the set contains exactly this token.
     #[must_use]
     pub fn contains(&self, token: &str) -> bool {
         self.tokens.contains(token)
     }
 
-    /// The tokens in their natural order.
+    /// Returns the tokens in byte order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.tokens.iter().map(AsRef::as_ref)
     }
 
-    /// How many tokens the set holds.
+    /// Returns the number of tokens.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Whether the set holds no token.
+    /// Returns `true` if the set contains no token.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
@@ -52,11 +52,11 @@ impl Scope {
 impl FromStr for Scope {
     type Err = ConfigError;
 
-    /// Splits at spaces.
+    /// Parses scope tokens that are separated by spaces.
     ///
     /// # Errors
     ///
-    /// A token that holds anything but the characters of RFC 6749 §3.3
+    /// [`ConfigError::Invalid`] if a token contains a character that RFC 6749 §3.3 does not allow
     /// (`%x21 / %x23-5B / %x5D-7E`).
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let mut tokens = BTreeSet::new();
@@ -64,7 +64,7 @@ impl FromStr for Scope {
             if !token.bytes().all(is_scope_byte) {
                 return Err(ConfigError::invalid(
                     "scope",
-                    "a scope token holds a character outside RFC 6749 §3.3",
+                    "a scope token contains a character that RFC 6749 §3.3 does not allow",
                 ));
             }
             tokens.insert(token.into());

@@ -1,10 +1,10 @@
-//! The name of a session.
+//! The identifier of a session.
 
 use std::{fmt, str::FromStr};
 
-/// The name of a session: the `sid` of its access tokens and the key of its row.
+/// The identifier of a session: the `sid` of its access tokens and the key of its row in the store.
 ///
-/// 16 bytes, written as 32 hexadecimal digits. It is no secret: nobody gets in by it.
+/// 16 bytes, written as 32 hexadecimal digits. The identifier is not secret and grants no access.
 ///
 /// # Examples
 ///
@@ -20,13 +20,13 @@ use std::{fmt, str::FromStr};
 pub struct SessionId([u8; 16]);
 
 impl SessionId {
-    /// From its bytes.
+    /// Creates an identifier from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// Returns the bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -48,7 +48,7 @@ impl fmt::Debug for SessionId {
 impl FromStr for SessionId {
     type Err = ParseSessionIdError;
 
-    // One text for one session, so that texts may be compared: lower case only.
+    // Lower case only, so that each identifier has a single text and texts can be compared.
     fn from_str(text: &str) -> Result<Self, ParseSessionIdError> {
         let digit = |byte: u8| match byte {
             b'0'..=b'9' => Ok(byte - b'0'),
@@ -67,8 +67,8 @@ impl FromStr for SessionId {
     }
 }
 
-/// The text is not the name of a session.
+/// The error for a text that is not a session identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a session's name: 32 lower-case hexadecimal digits")]
+#[error("not a session identifier: 32 lower-case hexadecimal digits")]
 #[non_exhaustive]
 pub struct ParseSessionIdError;

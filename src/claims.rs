@@ -1,4 +1,4 @@
-//! Claims for applications that do not define a type of their own.
+//! A claims type for applications that do not define one.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 /// All claims of a token, as JSON.
 ///
-/// It is the default claims type. An application that knows its claims defines a struct with
-/// `#[derive(Deserialize)]` instead, and a token that does not fit it is refused.
+/// The default claims type. An application with known claims defines a struct with
+/// `#[derive(Deserialize)]` instead. The verifier then refuses tokens that do not match the struct.
 ///
 /// # Examples
 ///
@@ -30,19 +30,19 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The issuer (`iss`, RFC 7519 §4.1.1).
+    /// Returns the issuer (`iss`, RFC 7519 §4.1.1).
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.text("iss")
     }
 
-    /// The subject (`sub`, RFC 7519 §4.1.2).
+    /// Returns the subject (`sub`, RFC 7519 §4.1.2).
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.text("sub")
     }
 
-    /// The audiences (`aud`, RFC 7519 §4.1.3), whether written as one string or as an array.
+    /// Returns the audiences (`aud`, RFC 7519 §4.1.3), given as a string or as an array.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
         let (one, many) = match self.get("aud") {
             Some(Value::String(name)) => (Some(name.as_str()), None),
@@ -53,25 +53,26 @@ impl Claims {
         one.into_iter().chain(many)
     }
 
-    /// The token's identifier (`jti`, RFC 7519 §4.1.7).
+    /// Returns the token's identifier (`jti`, RFC 7519 §4.1.7).
     #[must_use]
     pub fn token_id(&self) -> Option<&str> {
         self.text("jti")
     }
 
-    /// A claim by its name.
+    /// Returns the claim with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.members.get(name)
     }
 
-    /// A claim by its name, in a type of the caller's. `None` where it is missing or does not fit.
+    /// Returns the claim with this name, deserialized into `T`. Returns `None` if the claim is
+    /// missing or is not a valid `T`.
     #[must_use]
     pub fn get_as<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         self.get(name).and_then(|value| T::deserialize(value).ok())
     }
 
-    /// All claims, by name.
+    /// Returns all claims with their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.members
             .iter()
@@ -84,7 +85,7 @@ impl Claims {
 }
 
 impl fmt::Debug for Claims {
-    // Claims are personal data: their names are shown, their values are not.
+    // Claims are personal data: only their names are printed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.members.keys()).finish()
     }

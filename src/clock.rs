@@ -1,4 +1,4 @@
-//! Where the crate takes the time from.
+//! The source of time, which tests can replace.
 
 use std::{
     fmt,
@@ -10,13 +10,13 @@ use time::OffsetDateTime;
 
 /// A source of time.
 ///
-/// The wall clock decides about claims (`exp`, `nbf`, `iat`), the monotonic clock about ages and
-/// waits, so that a stepped wall clock never keeps a cache alive.
+/// The wall clock is used for claims (`exp`, `nbf`, `iat`). The monotonic clock is used for ages
+/// and waits, so that setting the wall clock never extends the life of a cache entry.
 pub trait Clock: Send + Sync + 'static {
-    /// The wall clock.
+    /// Returns the time of the wall clock.
     fn now(&self) -> SystemTime;
 
-    /// The monotonic clock.
+    /// Returns the time of the monotonic clock.
     fn monotonic(&self) -> Instant;
 }
 
@@ -30,13 +30,13 @@ impl<T: Clock + ?Sized> Clock for Arc<T> {
     }
 }
 
-/// The clocks of the operating system: the default.
+/// The clocks of the operating system. The default.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
 
 impl SystemClock {
-    /// The clocks of the operating system.
+    /// Creates the clock.
     #[must_use]
     pub fn new() -> Self {
         Self
@@ -59,47 +59,47 @@ impl fmt::Debug for dyn Clock {
     }
 }
 
-/// A point in time as stores keep it: milliseconds since 1970, UTC.
+/// A point in time with the resolution of the stores: milliseconds since 1970, UTC.
 ///
 /// Arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From milliseconds since 1970.
+    /// Creates a timestamp from milliseconds since 1970.
     #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since 1970.
+    /// Returns the milliseconds since 1970.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    /// This much later.
+    /// Returns the time that is `duration` later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(millis))
     }
 
-    /// This much earlier.
+    /// Returns the time that is `duration` earlier.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(millis))
     }
 
-    /// How much later this is; zero where it is earlier.
+    /// Returns the time since `earlier`, or zero if `earlier` is later than `self`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or_default())
     }
 
-    /// The same point as a calendar date; the nearest one that has a year of four digits.
+    /// Returns the same time as a calendar date, clamped to years with four digits.
     #[must_use]
     pub fn to_calendar(self) -> OffsetDateTime {
         let earliest = time::UtcDateTime::MIN.unix_timestamp_nanos();

@@ -1,12 +1,12 @@
 //! Background tasks that survive a panic in application code.
 //!
 //! Every long-lived task of the crate is a [`Task`], started by [`spawn`]. A task calls application
-//! code (a feed, a store, a hook) through [`caught`] or [`caught_now`], so that a panic there is an
-//! error like any other. A panic elsewhere in the task ends one run of it. The next run begins after a
-//! pause.
+//! code (a feed, a store, a hook) through [`caught`] or [`caught_now`], which turn a panic into an
+//! error. A panic elsewhere in the task ends one run of it. The next run begins after a pause.
 //!
-//! A panic is reported by its task's own event or counter and by one log line at error level. The log
-//! line names the task. It has no text from the panic, which may hold a secret.
+//! The task reports a panic with its usual event or counter, and with one log line at error level.
+//! The log line contains the name of the task, but no text from the panic, which may contain a
+//! secret.
 
 use std::{
     any::Any,
@@ -26,16 +26,16 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// Work that goes on for as long as its owner lives.
+/// A background task that lives as long as its owner.
 pub(crate) trait Task: Send + 'static {
-    /// The name in the log.
+    /// The task's name in the log.
     const NAME: &'static str;
 
-    /// Works until nothing is left to do. It is called again after a panic.
+    /// Runs until no work is left. After a panic it is called again.
     fn run(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Starts a task, which ends when its [`run`](Task::run) returns or when it is aborted.
+/// Starts a task. It ends when its [`run`](Task::run) returns or when it is aborted.
 pub(crate) fn spawn<T: Task>(runtime: &Handle, mut task: T) -> AbortHandle {
     let supervised = async move {
         let mut backoff = Backoff::new(FIRST_PAUSE, LAST_PAUSE);
@@ -55,7 +55,7 @@ pub(crate) fn spawn<T: Task>(runtime: &Handle, mut task: T) -> AbortHandle {
     runtime.spawn(supervised).abort_handle()
 }
 
-/// Application code panicked.
+/// The error for a panic in application code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked;
 
@@ -69,13 +69,13 @@ impl Error for Panicked {}
 
 /// Calls application code and returns its panic as an error.
 ///
-/// `name` is what the log calls it.
+/// `name` is the name in the log.
 #[inline]
 pub(crate) fn caught_now<T>(name: &'static str, work: impl FnOnce() -> T) -> Result<T, Panicked> {
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| report(name, payload))
 }
 
-/// Returns a future of application code whose panics are errors, also those of its destructor.
+/// Wraps a future of application code. A panic in the future or in its destructor becomes an error.
 pub(crate) fn caught<F: Future>(name: &'static str, work: F) -> Caught<F> {
     Caught {
         name,
@@ -83,7 +83,7 @@ pub(crate) fn caught<F: Future>(name: &'static str, work: F) -> Caught<F> {
     }
 }
 
-/// A future whose panics are errors; made by [`caught`].
+/// A future whose panics are errors; created by [`caught`].
 pub(crate) struct Caught<F> {
     name: &'static str,
     work: Option<Pin<Box<F>>>,
@@ -120,7 +120,7 @@ impl<F> Drop for Caught<F> {
     }
 }
 
-/// Pauses that double from the first to the last.
+/// Pauses between attempts, which double up to a maximum.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
     first: Duration,
@@ -137,14 +137,14 @@ impl Backoff {
         }
     }
 
-    /// Returns the pause after this failure.
+    /// Returns the pause after this failure, and doubles the next one.
     pub(crate) fn next(&mut self) -> Duration {
         let pause = self.next;
         self.next = self.last.min(pause.saturating_mul(2));
         pause
     }
 
-    /// Begins with the first pause again.
+    /// Resets the next pause to the first one.
     pub(crate) fn reset(&mut self) {
         self.next = self.first;
     }
@@ -152,7 +152,7 @@ impl Backoff {
 
 #[cold]
 fn report(name: &'static str, payload: Box<dyn Any + Send>) -> Panicked {
-    // Dropped only if that cannot panic again.
+    // Dropped only if the drop cannot panic.
     if !payload.is::<&str>() && !payload.is::<String>() {
         mem::forget(payload);
     }
@@ -216,7 +216,7 @@ mod tests {
         for expected in [1, 3, 4] {
             assert_eq!(received.recv().await, Some(expected));
         }
-        // It ends where its work ends.
+        // The task ends when its channel is closed.
         assert_eq!(received.recv().await, None);
         assert_eq!(runs.load(Ordering::Relaxed), 3);
     }

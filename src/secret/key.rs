@@ -1,4 +1,4 @@
-//! The server's own secret, and the keys that come out of it.
+//! The secret key of a server, and the keys derived from it.
 
 use std::{fmt, str::FromStr};
 
@@ -9,14 +9,16 @@ use sha2::Sha256;
 use super::{Secret, random};
 use crate::error::ConfigError;
 
-/// The one secret that a server keeps: refresh tokens, CSRF proofs and device tokens all rest on
-/// keys derived from it.
+/// The secret key of a server. Keys for refresh tokens, CSRF tokens and device tokens are derived
+/// from it.
 ///
-/// At least 32 random bytes. As text it is base64url, and several of them may stand in a row,
-/// separated by commas: the first one mints, all of them verify, so that a new one is rolled in by
-/// putting it in front and the old one is dropped once nothing that it minted is alive.
+/// A key has at least 32 random bytes. Its text form is base64url.
 ///
-/// All processes of one service must share it.
+/// To rotate the key, list several keys separated by commas. The first key creates tokens; all of
+/// them verify tokens. Put the new key in front, and remove the old key after all its tokens have
+/// expired.
+///
+/// All processes of a service must use the same key.
 ///
 /// # Examples
 ///
@@ -30,16 +32,16 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone)]
 pub struct SecretKey {
-    // Never empty; the first mints.
+    // Never empty. The first one creates tokens.
     roots: Vec<Secret<Vec<u8>>>,
 }
 
 impl SecretKey {
-    /// A key of at least 32 random bytes.
+    /// Creates a key from at least 32 random bytes.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: fewer bytes.
+    /// [`ConfigError::Invalid`] if there are fewer than 32 bytes.
     pub fn from_bytes(bytes: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let root = Secret::new(bytes.as_ref().to_vec());
         if root.expose().len() < MIN_BYTES {
@@ -48,7 +50,7 @@ impl SecretKey {
         Ok(Self { roots: vec![root] })
     }
 
-    /// A fresh key. What it mints dies with the process that keeps it.
+    /// Generates a key. Tokens made with it are valid only while a process keeps it.
     #[must_use]
     pub fn generate() -> Self {
         Self {
@@ -56,20 +58,21 @@ impl SecretKey {
         }
     }
 
-    /// 32 random bytes, for a key that is to be kept somewhere.
+    /// Generates 32 random bytes, for a key that is to be stored.
     #[must_use]
     pub fn generate_bytes() -> Secret<Vec<u8>> {
         Secret::new(random::<MIN_BYTES>().to_vec())
     }
 
-    /// Also verifies what `older` minted.
+    /// Adds an older key, which verifies its tokens but creates none.
     #[must_use]
     pub fn or_older(mut self, older: Self) -> Self {
         self.roots.extend(older.roots);
         self
     }
 
-    /// A key for one purpose from every secret, the minting one first (RFC 5869 §2.3).
+    /// Derives a key for one purpose from every secret (RFC 5869 §2.3). The key that creates tokens
+    /// is first.
     pub(crate) fn derive(&self, label: &str) -> Vec<DerivedKey> {
         self.roots
             .iter()
@@ -77,7 +80,7 @@ impl SecretKey {
                 let expand = Hkdf::<Sha256>::new(None, root.expose());
                 let mut key = Secret::new([0; 32]);
                 let mut id = [0; 1];
-                // It fails only for more than 8160 bytes.
+                // The only error is an output of more than 8160 bytes.
                 let _ = expand.expand(label.as_bytes(), &mut key.0);
                 let _ = expand.expand(b"tower-jwt-auth key id", &mut id);
                 let [id] = id;
@@ -110,7 +113,8 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// A key for one purpose, with a byte that tells it from its siblings; two may share the byte.
+/// A key for one purpose. `id` selects it among the keys of the other secrets, and may not be
+/// unique.
 #[derive(Clone, Debug)]
 pub(crate) struct DerivedKey {
     pub(crate) id: u8,

@@ -1,4 +1,4 @@
-//! Values that must not be seen, and where they come from.
+//! Secret values, and stores for them.
 
 mod key;
 mod store;
@@ -12,7 +12,7 @@ pub use self::{key::SecretKey, store::SecretStore};
 
 /// A value that is never printed and is wiped from memory when dropped.
 ///
-/// There is no `Display`, and `Debug` prints a placeholder.
+/// `Secret` does not implement `Display`, and `Debug` prints a placeholder.
 ///
 /// # Examples
 ///
@@ -27,13 +27,13 @@ pub use self::{key::SecretKey, store::SecretStore};
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes a value into custody.
+    /// Wraps a value.
     #[must_use]
     pub fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// The value itself. What is done with it is the caller's responsibility.
+    /// Returns the value. The caller is responsible for keeping it secret.
     #[must_use]
     pub fn expose(&self) -> &T {
         &self.0
@@ -58,15 +58,14 @@ impl<T: Zeroize> Drop for Secret<T> {
     }
 }
 
-/// Random bytes from the operating system.
+/// Returns random bytes from the operating system.
 ///
 /// # Panics
 ///
-/// If the operating system has none: nothing secret could be made then, and going on with less
-/// would be worse.
+/// Panics if the operating system provides no random bytes. Any other source would not be secure.
 #[expect(clippy::expect_used, reason = "see above")]
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     bytes
 }

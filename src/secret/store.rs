@@ -1,19 +1,19 @@
-//! The port to whatever keeps a secret that the server made itself.
+//! The store of secrets that a server generated.
 
 use std::future::Future;
 
 use super::Secret;
 use crate::error::StoreError;
 
-/// Keeps secrets that servers made, one for all nodes.
+/// A store of generated secrets, shared by all nodes.
 ///
-/// The refresh key alone goes there, where [`SecretKey`](super::SecretKey) was not configured:
-/// whoever reads the store then holds one half of what a refresh token takes, and the other half is
-/// with the clients alone.
+/// Only the refresh key is stored, and only if no [`SecretKey`](super::SecretKey) is configured. A
+/// reader of the store alone cannot forge refresh tokens, because a token also requires a part that
+/// only its client has.
 pub trait SecretStore: Send + Sync + 'static {
-    /// The secret of this name; `fresh`, kept from now on, where there was none.
+    /// Returns the secret with this name. If there is none, stores `fresh` and returns it.
     ///
-    /// Of many who ask at once all get the same.
+    /// All concurrent callers receive the same secret.
     fn secret_or_insert(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Builds the use cases.
+//! The builder of [`Sessions`].
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use crate::{
     secret::SecretKey,
 };
 
-/// Builds [`Sessions`]. Mistakes are reported by [`build`](Self::build).
+/// Builds [`Sessions`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
 pub struct SessionsBuilder<S, G = KeptGrants> {
     issuer: TokenIssuer,
@@ -40,7 +40,7 @@ pub struct SessionsBuilder<S, G = KeptGrants> {
 
 pub(super) type EventHook = Arc<dyn Fn(&SessionEvent) + Send + Sync>;
 
-/// How long a session lives.
+/// The idle timeout and the maximum lifetime of sessions of one kind.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lifetimes {
     pub(super) idle: Duration,
@@ -76,13 +76,13 @@ impl<S> SessionsBuilder<S> {
 }
 
 impl<S, G> SessionsBuilder<S, G> {
-    /// The server's secret. Required; all processes of one service share it.
+    /// Sets the server's secret. Required. All processes of one service share it.
     pub fn secret(mut self, secret: SecretKey) -> Self {
         self.secret = Some(secret);
         self
     }
 
-    /// How lenient a refresh is; [`browser`](RefreshPolicy::browser) by default.
+    /// Sets how lenient a refresh is; [`browser`](RefreshPolicy::browser) by default.
     pub fn policy(mut self, policy: RefreshPolicy) -> Self {
         self.policy = policy;
         self
@@ -90,69 +90,75 @@ impl<S, G> SessionsBuilder<S, G> {
 
     /// Sets the confirmations. [`balanced`](RefreshPolicy::balanced) needs them.
     ///
-    /// The same confirmations go to every layer and every socket that accepts the access tokens
+    /// Pass the same confirmations to every layer and every socket that accepts the access tokens
     /// ([`JwtAuthLayer::confirmations`](crate::JwtAuthLayer::confirmations),
-    /// `SocketAuth::confirmations`), on other servers as well. The endpoints of this crate confirm by the
-    /// sessions.
+    /// `SocketAuth::confirmations`), on other servers as well. The endpoints of this crate confirm
+    /// through the sessions.
     pub fn confirmations(mut self, confirmations: Confirmations) -> Self {
         self.confirmations = Some(confirmations);
         self
     }
 
-    /// The set that the layers of this process ask
-    /// ([`JwtAuthLayer::revocation`](crate::JwtAuthLayer::revocation)). What these sessions end is
-    /// in it before whoever asked for it is answered: a token that was revoked is refused at once
-    /// on this node. Without it this node hears of its own doing as all others do, by the store's
-    /// feed; so it does where the store's answer was lost, of a claimed guest and of a user's other
-    /// sessions. May be called repeatedly.
+    /// Adds a revocation set that the layers of this process check
+    /// ([`JwtAuthLayer::revocation`](crate::JwtAuthLayer::revocation)). May be called repeatedly.
+    ///
+    /// A session that these sessions end is in the set before the method returns, so this process
+    /// refuses its access tokens immediately. Without a set, this process receives its own
+    /// revocations from the store's revocation feed, as all other processes do. The feed also
+    /// delivers a revocation whose confirmation by the store was lost.
     pub fn revocation(mut self, set: RevocationSet) -> Self {
         self.revocations.push(set);
         self
     }
 
-    /// How long a session lives unused, in whole seconds; 14 days by default.
+    /// Sets the idle timeout of a session, in whole seconds; 14 days by default. Every refresh
+    /// restarts it.
     pub fn idle(mut self, idle: Duration) -> Self {
         self.users.idle = idle;
         self
     }
 
-    /// How long a session lives, in whole seconds; 90 days by default. Nothing moves its end.
+    /// Sets the maximum lifetime of a session, in whole seconds; 90 days by default. A refresh does
+    /// not extend it.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.users.lifetime = lifetime;
         self
     }
 
-    /// How long a guest's session lives unused; 7 days by default.
+    /// Sets the idle timeout of a guest's session, in whole seconds; 7 days by default.
     pub fn guest_idle(mut self, idle: Duration) -> Self {
         self.guests.idle = idle;
         self
     }
 
-    /// How long a guest's session lives; 30 days by default.
+    /// Sets the maximum lifetime of a guest's session, in whole seconds; 30 days by default.
     pub fn guest_lifetime(mut self, lifetime: Duration) -> Self {
         self.guests.lifetime = lifetime;
         self
     }
 
-    /// How many sessions a user has at once, 1 to 99; any number by default. One more ends the one that
-    /// was used least, and costs each login a list of them: for accounts of persons, who could else
-    /// fill the store by signing in again and again. A script that signs in for every job of its own
-    /// would end others.
+    /// Limits how many sessions a user has at the same time, 1 to 99; unlimited by default.
     ///
-    /// Logins at the same moment may leave some more, until the next one.
+    /// A login over the limit ends the session that was used least recently. Every login then costs
+    /// one more query, which lists the user's sessions. Set a limit for accounts of persons, who
+    /// could otherwise fill the store by signing in repeatedly. A script that signs in for every
+    /// job would end other sessions.
+    ///
+    /// Concurrent logins may exceed the limit until the next login. Guests are not limited.
     pub fn max_sessions(mut self, most: usize) -> Self {
         self.most = Some(most);
         self
     }
 
-    /// Sets the source of what a subject may do.
+    /// Sets the source of the grants (roles, scope, permissions, claims), which is called at every
+    /// start and every refresh.
     ///
-    /// Without it, [`AuthEndpoints`](crate::endpoints::AuthEndpoints) over these sessions reads roles
-    /// and disabled accounts from the user store of its [`Login`](crate::login::Login) at every
-    /// refresh. Without endpoints a session keeps the grants that it was started with.
+    /// Without it, [`AuthEndpoints`](crate::endpoints::AuthEndpoints) over these sessions reads
+    /// roles and disabled accounts from the user store of its [`Login`](crate::login::Login) at
+    /// every refresh. Without endpoints a session keeps the grants that it was started with.
     ///
-    /// A subject that the user store does not know, such as one that another service authenticated,
-    /// needs a source of its own. [`KeptGrants`] is the one that reads nothing.
+    /// A subject that is not in the user store, such as one that another service authenticated,
+    /// needs a custom source. [`KeptGrants`] is the source that reads nothing.
     pub fn grant_source<H: GrantSource>(self, grants: H) -> SessionsBuilder<S, H> {
         SessionsBuilder {
             issuer: self.issuer,
@@ -183,19 +189,19 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
-    /// How long the grant source may take, 100 ms to 30 s; 2 s by default.
+    /// Sets the timeout of one call of the grant source, 100 ms to 30 s; 2 s by default.
     pub fn grants_timeout(mut self, timeout: Duration) -> Self {
         self.grants_timeout = timeout;
         self
     }
 
-    /// Who is told what happens to sessions, among everything else.
+    /// Sets the event sink. It receives one event for every change of a session.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);
         self
     }
 
-    /// Told what happens to sessions, with all that is known of it; besides
+    /// Sets a hook that is called with the full [`SessionEvent`], in addition to
     /// [`events`](Self::events). It must not block.
     pub fn on_event(mut self, hook: impl Fn(&SessionEvent) + Send + Sync + 'static) -> Self {
         self.on_event = Some(Arc::new(hook));
@@ -204,13 +210,18 @@ impl<S, G> SessionsBuilder<S, G> {
 }
 
 impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
-    /// The use cases.
+    /// Validates the settings and returns the sessions.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: no secret, a lifetime out of its range (a minute to 400 days, the
-    /// unused one no longer than the whole), a number of sessions out of its range, or a policy that
-    /// needs confirmations and has none.
+    /// [`ConfigError::Invalid`]:
+    ///
+    /// - the secret is missing,
+    /// - an idle timeout or a lifetime is not between one minute and 400 days, is not in whole
+    ///   seconds, or the idle timeout exceeds the lifetime,
+    /// - `grants_timeout` or `max_sessions` is out of its range,
+    /// - `mfa_acr` is an empty string,
+    /// - the policy needs confirmations and none were set.
     pub fn build(self) -> Result<Sessions<S, G>, ConfigError> {
         let secret = self
             .secret
@@ -279,7 +290,7 @@ fn check(
 ) -> Result<(), ConfigError> {
     in_range(idle, lifetimes.idle, LIFETIMES)?;
     in_range(lifetime, lifetimes.lifetime, LIFETIMES)?;
-    // Stores keep seconds.
+    // Stores keep whole seconds.
     if lifetimes.idle.subsec_nanos() != 0 || lifetimes.lifetime.subsec_nanos() != 0 {
         return Err(ConfigError::invalid(lifetime, "whole seconds are needed"));
     }
@@ -302,7 +313,7 @@ fn in_range(
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// 400 days is as long as browsers keep a cookie (RFC 6265bis §5.5).
+/// Browsers keep a cookie for 400 days at most (RFC 6265bis §5.5).
 const LIFETIMES: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(400 * 24 * 60 * 60);
 const GRANTS_TIMEOUTS: RangeInclusive<Duration> =

@@ -1,4 +1,4 @@
-//! Tokens for one conversation, and the question whether a session is alive.
+//! Tokens for one conversation, and the lookup of a caller's live session.
 
 use std::time::Duration;
 
@@ -12,22 +12,23 @@ use crate::{
 };
 
 impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
-    /// A token for one conversation, for a widget or a socket: of the caller's session, with the
-    /// claim `conv` and the scope `chat`, without roles, for half an hour at most.
+    /// Returns a token for one conversation, for a chat widget or a socket.
     ///
-    /// It dies with the session. There is no refresh token to it; whoever holds the session asks
-    /// for another one. The conversation is 1 to 255 bytes long.
+    /// The token belongs to the caller's session. It has the claim `conv` and the scope `chat`, and
+    /// no roles. It lives for 30 minutes at most, and ends with the session. There is no refresh
+    /// token for it: the client requests another one with its session. `conversation` is 1 to 255
+    /// bytes long.
     ///
     /// # Security
     ///
-    /// Whether the caller may enter the conversation is to be looked at before. The token's type is
-    /// not that of access tokens, so that only verifiers of a chat take it which
-    /// [ask for it](crate::verify::VerifierBuilder::conversation_tokens).
+    /// Check before the call that the caller may enter the conversation. The token's type differs
+    /// from that of access tokens: only verifiers that [opt
+    /// in](crate::verify::VerifierBuilder::conversation_tokens) accept it.
     ///
     /// # Errors
     ///
-    /// - [`SessionErrorKind::Invalid`]: the caller has no session of this service, or a token for a
-    ///   conversation, which is good for no other one.
+    /// - [`SessionErrorKind::Invalid`]: the caller has no session of this service, or its token is
+    ///   itself a conversation token.
     /// - [`SessionErrorKind::Expired`], [`SessionErrorKind::Revoked`],
     ///   [`SessionErrorKind::Disabled`], [`SessionErrorKind::StoreUnavailable`],
     ///   [`SessionErrorKind::GrantsUnavailable`], [`SessionErrorKind::NotMinted`].
@@ -40,7 +41,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
             return Err(SessionError::new(SessionErrorKind::Invalid));
         }
         let (session, left) = self.alive(caller).await?;
-        // Not for what it grants: whoever is disabled gets nothing.
+        // The grants are not used: the call refuses disabled subjects.
         let _ = self.inner.grants_of(&session).await?;
         let token = match session.kind() {
             PrincipalKind::Guest => AccessToken::for_guest(session.subject()),
@@ -63,14 +64,14 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         Ok(self.inner.issuer.access(token)?)
     }
 
-    /// The caller's session, as the store has it, and how long it lives if it is not used again, in
-    /// whole seconds, at least one.
+    /// Reads the caller's session from the store. Returns the session and its remaining time if it
+    /// is not used again, in whole seconds, at least one.
     pub(super) async fn alive(
         &self,
         caller: &Principal,
     ) -> Result<(Session, Duration), SessionError> {
         let invalid = || SessionError::new(SessionErrorKind::Invalid);
-        // Names of sessions and subjects are unique within their issuer only.
+        // Session ids and subjects are unique only within their issuer.
         if caller.issuer() != Some(self.inner.issuer.issuer()) {
             return Err(invalid());
         }

@@ -1,6 +1,6 @@
-//! The ends of sessions.
+//! Revocation of sessions.
 //!
-//! To end what has ended does no harm, so that where the store was lost it is asked again.
+//! Revoking is idempotent, so a write that was interrupted is repeated.
 
 use super::{
     GrantSource, Inner, RevokedScope, SessionError, SessionEvent, Sessions, is_interrupted,
@@ -12,15 +12,15 @@ use crate::{
 };
 
 impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
-    /// Ends the session of a refresh token: what signing out does on this device.
+    /// Ends the session of a refresh token: a logout on this device.
     ///
-    /// A token that is not of this server, or whose session has ended, is no error
-    /// (RFC 7009 §2.2).
+    /// A token that this server did not issue, or whose session has ended, is not an error (RFC
+    /// 7009 §2.2).
     ///
     /// # Errors
     ///
-    /// [`StoreUnavailable`](super::SessionErrorKind::StoreUnavailable): it was not ended, or nobody
-    /// knows.
+    /// [`StoreUnavailable`](super::SessionErrorKind::StoreUnavailable): the session was not ended,
+    /// or the result is unknown.
     pub async fn revoke_token(&self, presented: &str) -> Result<(), SessionError> {
         if let Some(id) = self.session_of(presented) {
             self.revoke(id, RevokeReason::Logout).await?;
@@ -28,7 +28,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         Ok(())
     }
 
-    /// Ends a session; `false` where there was none alive.
+    /// Ends a session. Returns `false` if no live session has this id.
     ///
     /// # Errors
     ///
@@ -37,11 +37,11 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         self.write(move |inner| async move {
             let mut ended = inner.store.revoke(id, reason).await;
             if is_interrupted(&ended) {
-                // Where there is none alive any more, it was this one that ended it.
+                // If no live session is left, the first write ended it.
                 ended = inner.store.revoke(id, reason).await.map(|_| true);
             }
             let ended = ended?;
-            // Whoever ended it: its news may not have come here yet.
+            // Also if another process ended it: its entry may not have arrived over the feed yet.
             inner.refuse_session(id);
             if ended {
                 inner.revoked(RevokedScope::Session(id), reason);
@@ -51,13 +51,13 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         .await
     }
 
-    /// Ends one of the subject's own sessions, as chosen from its list of devices; `false` where it
-    /// has none of this name alive.
+    /// Ends one of the subject's sessions, as chosen from the list of devices. Returns `false` if
+    /// the subject has no live session of this id.
     ///
     /// # Security
     ///
-    /// Names of sessions are no secrets, so a name that a client sends must not end a session of
-    /// somebody else.
+    /// Session ids are not secret. The check of the subject keeps a client from ending another
+    /// user's session by its id.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         }
     }
 
-    /// Ends the subject's other sessions, and says how many there were.
+    /// Ends all sessions of the subject except `keep`, and returns how many were ended.
     ///
     /// # Errors
     ///
@@ -105,8 +105,8 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         .await
     }
 
-    /// Ends all of the subject's sessions, those that are just being started included, and says its
-    /// new epoch.
+    /// Ends all sessions of the subject, including those that are being started concurrently.
+    /// Returns the subject's new epoch.
     ///
     /// # Errors
     ///
@@ -136,12 +136,12 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
         self.tell(&SessionEvent::Revoked { scope, reason });
     }
 
-    /// From now on this process refuses the session's access tokens.
+    /// Makes this process refuse the session's access tokens from now on.
     pub(super) fn refuse_session(&self, id: SessionId) {
         self.refuse(|| Target::Session(id.to_string()));
     }
 
-    /// From now on this process refuses the subject's access tokens of older epochs.
+    /// Makes this process refuse the subject's access tokens of older epochs from now on.
     pub(super) fn refuse_older(&self, subject: &str, epoch: u32) {
         self.refuse(|| Target::Subject {
             subject: subject.to_owned(),
@@ -149,7 +149,8 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
         });
     }
 
-    /// The store tells all nodes of it, this one included, but after the answer.
+    /// Adds the target to this process's revocation sets. The store's feed notifies all nodes too,
+    /// but only after the caller has its result.
     fn refuse(&self, target: impl Fn() -> Target) {
         for set in &self.revocations {
             set.insert_from_now(target());

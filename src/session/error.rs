@@ -1,4 +1,4 @@
-//! Why a session was not started or went no further.
+//! The error of a session that was not started or not refreshed.
 
 use std::{error::Error, fmt};
 
@@ -10,9 +10,9 @@ use crate::{
     refresh::{Outcome, Reuse},
 };
 
-/// Why there are no new tokens.
+/// The reason why no new tokens are issued.
 ///
-/// `Display` and `Debug` are for logs, and hold neither tokens nor names. A client is told
+/// `Display` and `Debug` are for logs. They contain neither tokens nor subjects. A client receives
 /// [`error`](Self::error), [`code`](Self::code) and [`retry_after`](Self::retry_after).
 #[derive(Debug)]
 pub struct SessionError {
@@ -24,22 +24,22 @@ pub struct SessionError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionErrorKind {
-    /// Not a refresh token of this server, or its session is gone.
+    /// The token is not a refresh token of this server, or its session no longer exists.
     Invalid,
-    /// The session has reached its end, or was not used for too long.
+    /// The session has reached its maximum lifetime or its idle timeout.
     Expired,
-    /// The session was ended.
+    /// The session was revoked.
     Revoked,
-    /// A spent refresh token: the session is ended now.
+    /// A spent refresh token was presented. The session is revoked.
     Reused(Reuse),
-    /// The subject is disabled or gone.
+    /// The subject is disabled or deleted.
     Disabled,
-    /// All sessions of the subject were ended while this one was being started. A new attempt, which
-    /// reads the epoch again, may succeed.
+    /// All sessions of the subject were revoked while this one was being started. A new attempt
+    /// reads the epoch again and may succeed.
     Superseded,
-    /// The store could not do it.
+    /// The store failed.
     StoreUnavailable,
-    /// Nobody could say what the subject may do.
+    /// The grant source failed or timed out.
     GrantsUnavailable,
     /// The access token could not be minted.
     NotMinted,
@@ -60,26 +60,28 @@ impl SessionError {
         }
     }
 
-    /// Why a refresh that was decided like this is not answered.
+    /// Returns the error of a refresh that was decided as `outcome`.
     pub(super) fn refused(outcome: Outcome) -> Self {
         Self::new(match outcome {
             Outcome::Expired | Outcome::Idle => SessionErrorKind::Expired,
             Outcome::Reused(reuse) => SessionErrorKind::Reused(reuse),
-            // The store changed its mind: a failover between two questions.
+            // The store's answer contradicts its earlier one: a failover between two calls.
             answered if answered.answers() => SessionErrorKind::StoreUnavailable,
             _ => SessionErrorKind::Revoked,
         })
     }
 
-    /// The cause, for operators.
+    /// Returns the cause, for operators.
     #[must_use]
     pub fn kind(&self) -> SessionErrorKind {
         self.kind
     }
 
-    /// The error code on the wire: `invalid_grant` (RFC 6749 §5.2), on which alone a client signs
-    /// its user out; `temporarily_unavailable`, on which it keeps its tokens and tries again; or
-    /// `server_error`.
+    /// Returns the error code on the wire.
+    ///
+    /// - `invalid_grant` (RFC 6749 §5.2): the only code on which a client signs its user out.
+    /// - `temporarily_unavailable`: the client keeps its tokens and tries again.
+    /// - `server_error`: the access token could not be minted.
     #[must_use]
     pub fn error(&self) -> &'static str {
         match self.status() {
@@ -89,7 +91,7 @@ impl SessionError {
         }
     }
 
-    /// What a client may tell its user where the error is `invalid_grant`: `session_expired`,
+    /// Returns the detail of an `invalid_grant`, for a message to the user: `session_expired`,
     /// `session_revoked`, `refresh_token_reused` or `refresh_token_invalid`.
     #[must_use]
     pub fn code(&self) -> Option<&'static str> {
@@ -102,7 +104,7 @@ impl SessionError {
         }
     }
 
-    /// The HTTP status: 400 (RFC 6749 §5.2), 503 or 500.
+    /// Returns the HTTP status: 400 (RFC 6749 §5.2), 503 or 500.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.kind {
@@ -114,7 +116,8 @@ impl SessionError {
         }
     }
 
-    /// Seconds after which a new attempt may succeed, where the cause is temporary.
+    /// Returns the delay in seconds after which a new attempt may succeed, if the cause is
+    /// temporary.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER)
@@ -145,9 +148,9 @@ impl fmt::Display for SessionError {
             SessionErrorKind::Revoked => "the session was ended",
             SessionErrorKind::Reused(_) => "a spent refresh token was used",
             SessionErrorKind::Disabled => "the subject is disabled",
-            SessionErrorKind::Superseded => "the subject's sessions were ended meanwhile",
+            SessionErrorKind::Superseded => "the subject's sessions were revoked during the start",
             SessionErrorKind::StoreUnavailable => "the session store is unavailable",
-            SessionErrorKind::GrantsUnavailable => "the subject's grants cannot be had now",
+            SessionErrorKind::GrantsUnavailable => "the subject's grants are unavailable",
             SessionErrorKind::NotMinted => "the access token could not be minted",
         })
     }

@@ -1,4 +1,4 @@
-//! What happens to sessions, for audit and metrics.
+//! The events of sessions, for audit logs and metrics.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::{
     token::SessionId,
 };
 
-/// What happened to a session. No token is in it.
+/// One change of a session. It contains no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SessionEvent {
@@ -19,44 +19,44 @@ pub enum SessionEvent {
     Created {
         /// The session.
         session: SessionId,
-        /// Whose it is.
+        /// The subject of the session.
         subject: String,
-        /// What kind of subject that is.
+        /// The kind of the subject.
         kind: PrincipalKind,
     },
-    /// A refresh token was answered: rotated, or given again, or reissued.
+    /// A refresh token was accepted: rotated, answered with the current token again, or reissued.
     #[non_exhaustive]
     Refreshed {
         /// The session.
         session: SessionId,
-        /// How.
+        /// The decision about the refresh token.
         outcome: Outcome,
     },
-    /// A spent refresh token was used, and the session is ended. Said once.
+    /// A spent refresh token was presented, and the session was revoked. Emitted once per session.
     #[non_exhaustive]
     ReuseDetected {
         /// The session.
         session: SessionId,
-        /// Whose it is.
+        /// The subject of the session.
         subject: String,
-        /// Which spent token.
+        /// The way in which the spent token was recognized as reused.
         reuse: Reuse,
-        /// How long ago the session was last refreshed.
+        /// The time since the session was last refreshed.
         age: Duration,
     },
-    /// A refresh token is newer than the store knows: it was restored, or failed over, and lost
-    /// what it had confirmed.
+    /// A refresh token is newer than the store's row. The store was restored from a backup or
+    /// failed over, and lost a confirmed write.
     #[non_exhaustive]
     StoreLostWrite {
         /// The session.
         session: SessionId,
     },
-    /// A refresh token came after its session's end.
+    /// A refresh token was presented after its session had expired.
     #[non_exhaustive]
     Expired {
         /// The session.
         session: SessionId,
-        /// Whose it was.
+        /// The subject of the session.
         subject: String,
     },
     /// A user claimed a guest.
@@ -67,58 +67,58 @@ pub enum SessionEvent {
         /// The user.
         user: String,
     },
-    /// A guest became an account, and keeps its subject.
+    /// A guest became an account, which keeps the guest's subject.
     #[non_exhaustive]
     GuestPromoted {
         /// The subject.
         subject: String,
     },
-    /// What ended long ago could not be deleted; it is tried again.
+    /// A run of the housekeeping failed. It is repeated.
     #[non_exhaustive]
     HousekeepingFailed {
-        /// What became of it.
+        /// The kind of the store's error.
         kind: StoreErrorKind,
-        /// When.
+        /// The delay until the next attempt.
         retry_in: Duration,
     },
-    /// Sessions were ended on purpose.
+    /// Sessions were revoked on purpose.
     #[non_exhaustive]
     Revoked {
-        /// Which ones.
+        /// The sessions that were revoked.
         scope: RevokedScope,
-        /// Why.
+        /// The reason.
         reason: RevokeReason,
     },
 }
 
-/// Which sessions were ended.
+/// The sessions that one revocation ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RevokedScope {
-    /// This one.
+    /// One session.
     Session(SessionId),
-    /// All of a subject but one.
+    /// All sessions of a subject except one.
     #[non_exhaustive]
     Others {
         /// The subject.
         subject: String,
-        /// The one that goes on.
+        /// The session that was kept.
         kept: SessionId,
-        /// How many there were.
+        /// The number of sessions that were ended.
         ended: u64,
     },
-    /// All of a subject.
+    /// All sessions of a subject.
     #[non_exhaustive]
     All {
         /// The subject.
         subject: String,
-        /// Its epoch since then.
+        /// The subject's new epoch.
         epoch: u32,
     },
 }
 
 impl SessionEvent {
-    /// The same event for an event sink; `None` if another event reports it.
+    /// Returns the same event for an event sink; `None` if another event reports it.
     pub(super) fn for_sinks(&self) -> Option<AuthEvent<'_>> {
         Some(match self {
             Self::Created {
@@ -155,7 +155,7 @@ impl SessionEvent {
                 kind: *kind,
                 retry_in: *retry_in,
             },
-            // The refresh that found out tells it as well.
+            // The `Refreshed` event of the same refresh reports it, with its outcome.
             Self::StoreLostWrite { .. } => return None,
             Self::Revoked { scope, .. } => match scope {
                 RevokedScope::Session(session) => AuthEvent::SessionsRevoked {

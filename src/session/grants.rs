@@ -1,4 +1,4 @@
-//! What a session may do.
+//! The grants of a session, and their source.
 
 use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Session;
 use crate::error::StoreError;
 
-/// What the access tokens of a session grant.
+/// The roles, scope, permissions and custom claims in the access tokens of a session.
 ///
 /// # Examples
 ///
@@ -35,12 +35,12 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Grants nothing yet.
+    /// Creates empty grants.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds roles: the claim `roles`.
+    /// Adds roles, the claim `roles`.
     pub fn roles<I>(mut self, roles: I) -> Self
     where
         I: IntoIterator,
@@ -50,7 +50,7 @@ impl Grants {
         self
     }
 
-    /// The same with these roles and no others.
+    /// Replaces all roles with these.
     pub fn with_roles<I>(mut self, roles: I) -> Self
     where
         I: IntoIterator,
@@ -60,13 +60,13 @@ impl Grants {
         self.roles(roles)
     }
 
-    /// The scope, space separated (RFC 6749 §3.3): the claim `scope`.
+    /// Sets the scope, space separated (RFC 6749 §3.3): the claim `scope`.
     pub fn scope(mut self, scope: impl Into<String>) -> Self {
         self.scope = scope.into();
         self
     }
 
-    /// Adds permissions: the claim `permissions`.
+    /// Adds permissions, the claim `permissions`.
     pub fn permissions<I>(mut self, permissions: I) -> Self
     where
         I: IntoIterator,
@@ -77,14 +77,16 @@ impl Grants {
         self
     }
 
-    /// A claim of the application's own. A claim that has a meaning of its own (`sub`, `roles`,
-    /// `exp`, …) is refused when a token is minted, and nothing is written then.
+    /// Adds a custom claim.
+    ///
+    /// A claim that the issuer sets (`sub`, `roles`, `exp`, …) is refused when the token is minted,
+    /// before anything is written.
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.claims.insert(name.into(), value.into());
         self
     }
 
-    /// The scope as it is written in tokens and answers.
+    /// Returns the scope as it is written in tokens and answers.
     #[must_use]
     pub fn scope_text(&self) -> &str {
         &self.scope
@@ -111,11 +113,11 @@ impl fmt::Debug for Grants {
     }
 }
 
-/// Says what a session's subject may do now.
+/// A source of the current grants of a session's subject.
 ///
-/// It is asked before every token is minted and before anything is written: at the start of a
-/// session and at each refresh. So a role that was taken away is gone with the next access token,
-/// and an account that was disabled gets none.
+/// It is called before every mint, at the start of a session and at each refresh, and before
+/// anything is written. A role that was removed is therefore missing from the next access token,
+/// and a disabled account gets no further token.
 ///
 /// # Examples
 ///
@@ -134,21 +136,21 @@ impl fmt::Debug for Grants {
 /// }
 /// ```
 pub trait GrantSource: Send + Sync + 'static {
-    /// What the session's subject may do; `None`: nothing at all, it is disabled or gone.
+    /// Returns the subject's current grants; `None` if the subject is disabled or deleted.
     ///
-    /// A `None` uses nothing up: should the subject be enabled again, its session goes on.
+    /// `None` uses no refresh token up: if the subject is enabled again, its session continues.
     ///
     /// # Errors
     ///
-    /// Any: the client is told to try again (503), and nothing was written. An answer that takes
-    /// too long counts as one.
+    /// Any error makes the refresh fail with 503, and nothing is written. A call that exceeds
+    /// [`grants_timeout`](super::SessionsBuilder::grants_timeout) counts as an error.
     fn grants(
         &self,
         session: &Session,
     ) -> impl Future<Output = Result<Option<Grants>, StoreError>> + Send;
 }
 
-/// A grant source whose answer is boxed, so that its type needs no name.
+/// A grant source with a boxed future, so that its type needs no name.
 pub(crate) trait AnyGrantSource: Send + Sync {
     fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a>;
 }
@@ -161,15 +163,16 @@ impl<G: GrantSource> AnyGrantSource for G {
     }
 }
 
-/// The grants that the session was started with.
+/// The source that returns the grants with which the session was started.
 ///
-/// It is what [`Sessions`](super::Sessions) use without a grant source and without endpoints. Pass it to
-/// [`SessionsBuilder::grant_source`](super::SessionsBuilder::grant_source) to keep the grants of the
-/// login beside [`AuthEndpoints`](crate::endpoints::AuthEndpoints) too.
+/// [`Sessions`](super::Sessions) use it if they have neither a grant source nor endpoints. Pass it
+/// to [`SessionsBuilder::grant_source`](super::SessionsBuilder::grant_source) to keep the grants of
+/// the login with [`AuthEndpoints`](crate::endpoints::AuthEndpoints) too.
 ///
 /// # Security
 ///
-/// A user who is disabled, or loses a role, keeps both until the session ends: for 90 days by default.
+/// A user who is disabled or loses a role keeps the access until the session ends: for 90 days by
+/// default.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "complete by nature")]
 pub struct KeptGrants;

@@ -1,4 +1,4 @@
-//! The port to whatever keeps the guests.
+//! The store port for guests.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -6,88 +6,88 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{clock::Timestamp, error::StoreError};
 
-/// Keeps guests: one row each, from which it is also read who claimed a guest and whether the
-/// application was told.
+/// A store of guests: one row per guest, including who claimed it and whether the claim was
+/// delivered to the application.
 ///
 /// # Implementing
 ///
 /// - Every method is one atomic operation. The store's clock is the only clock, in whole
 ///   milliseconds.
-/// - Whatever ends a guest, a claim or a promotion, raises the epoch of its subject *in the same
-///   step* and writes the [`Revocation`](crate::revoke::Revocation), as
-///   [`SessionStore::revoke_all`](crate::refresh::SessionStore::revoke_all) does: there is no moment
-///   in which a guest is claimed and its tokens are good.
-/// - A guest is alive while it was neither claimed nor promoted and has not expired.
+/// - A claim or a promotion raises the epoch of the guest's subject *in the same step* and writes
+///   the [`Revocation`](crate::revoke::Revocation), as
+///   [`SessionStore::revoke_all`](crate::refresh::SessionStore::revoke_all) does. There is no
+///   moment in which a guest is claimed and its tokens are valid.
+/// - A guest is alive if it was neither claimed nor promoted and has not expired.
 ///
-/// [`store::contract`](crate::store::contract) is the suite that every store must pass.
+/// [`store::contract`](crate::store::contract) is the test suite that every store must pass.
 ///
 /// # Cancel safety
 ///
-/// A future that is dropped must not leave a change half done.
+/// A dropped future must not leave a change half done.
 pub trait GuestStore: Send + Sync + 'static {
-    /// Keeps a new guest, last written now; `false` where there is one of this name. Never
-    /// overwrites.
+    /// Inserts a new guest, with the current time as its last write. Returns `false` if a guest of
+    /// this subject exists. Never overwrites.
     fn create_guest(
         &self,
         guest: NewGuest,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Reads a guest, in whatever state it is.
+    /// Reads a guest in any state.
     fn find_guest(
         &self,
         subject: &str,
     ) -> impl Future<Output = Result<Option<GuestPeek>, StoreError>> + Send;
 
-    /// Notes that the guest wrote something just now; `false` where it is not alive.
+    /// Sets the guest's last write to the current time. Returns `false` if the guest is not alive.
     fn touch_guest(&self, subject: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Gives a guest to a user, as [`judge`] decides. Of many at once exactly one wins.
+    /// Assigns a guest to a user, as [`judge`] decides. Of concurrent claims exactly one wins.
     ///
-    /// The claim is pending from then on, and due after [`FIRST_RETRY`].
+    /// The claim is then pending, and due after [`FIRST_RETRY`].
     fn claim_guest(
         &self,
         link: GuestLink,
         user: &str,
     ) -> impl Future<Output = Result<Linking, StoreError>> + Send;
 
-    /// Makes an account of a guest, as [`judge`] decides. The epoch that [`Linking::Done`] brings is
-    /// the one that the account's first session is started with.
+    /// Promotes a guest to an account, as [`judge`] decides. Start the account's first session with
+    /// the epoch in [`Linking::Done`].
     fn promote_guest(
         &self,
         link: GuestLink,
     ) -> impl Future<Output = Result<Linking, StoreError>> + Send;
 
-    /// Takes at most `limit` pending claims that are due, the oldest first, and makes each due again
-    /// after its [`retry_after`], so that of several workers one gets it.
+    /// Returns at most `limit` pending claims that are due, oldest first. Each becomes due again
+    /// after its [`retry_after`], so that only one of several workers gets it.
     fn due_claims(
         &self,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<PendingClaim>, StoreError>> + Send;
 
-    /// Ends the pending of a claim; `false` where there is no such pending one.
+    /// Marks a claim as delivered. Returns `false` if no such claim is pending.
     fn settle_claim(
         &self,
         guest: &str,
         user: &str,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Deletes at most `limit` guests that expired a day ago, except those whose claim is pending;
-    /// says how many.
+    /// Deletes at most `limit` guests that expired at least a day ago, except those with a pending
+    /// claim. Returns the number of deleted guests.
     fn purge_guests(&self, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
-/// A guest to be kept.
+/// A guest to insert.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a store must be able to write all of it"
 )]
 pub struct NewGuest {
-    /// Its subject.
+    /// The guest's subject.
     pub subject: String,
-    /// The device that alone may link it.
+    /// The only device that may link the guest.
     pub device: Option<DeviceDigest>,
-    /// How long it is kept.
+    /// The time until the guest expires.
     pub lifetime: Duration,
 }
 
@@ -98,23 +98,23 @@ pub struct NewGuest {
     reason = "a store must be able to write all of it"
 )]
 pub struct GuestRecord {
-    /// Its subject.
+    /// The guest's subject.
     pub subject: String,
-    /// The device that alone may link it.
+    /// The only device that may link the guest.
     pub device: Option<DeviceDigest>,
-    /// When it came.
+    /// The time at which the guest was created.
     pub created_at: Timestamp,
-    /// When it last wrote something.
+    /// The time of the guest's last write.
     pub written_at: Timestamp,
-    /// When it is forgotten.
+    /// The time at which the guest expires.
     pub expires_at: Timestamp,
-    /// When it became an account.
+    /// The time at which the guest became an account.
     pub promoted_at: Option<Timestamp>,
-    /// Who claimed it.
+    /// The claim of a user.
     pub claim: Option<Claim>,
 }
 
-/// Who claimed a guest.
+/// A user's claim of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
@@ -123,13 +123,13 @@ pub struct GuestRecord {
 pub struct Claim {
     /// The user.
     pub user: String,
-    /// When.
+    /// The time of the claim.
     pub at: Timestamp,
-    /// Whether the application was told.
+    /// `true` if the claim was delivered to the application.
     pub settled: bool,
 }
 
-/// A guest, and the time by the store's clock.
+/// A guest, and the current time of the store's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
@@ -142,7 +142,7 @@ pub struct GuestPeek {
     pub now: Timestamp,
 }
 
-/// What is asked of a guest that shall be claimed or promoted.
+/// A guest to be claimed or promoted, and the conditions for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
@@ -151,34 +151,34 @@ pub struct GuestPeek {
 pub struct GuestLink {
     /// The guest.
     pub guest: String,
-    /// The device that asks: the guest's own, or none where the guest has none.
+    /// The requesting device. It must equal the guest's device, or be absent if the guest has none.
     pub device: Option<DeviceDigest>,
-    /// How long ago the guest may have written last.
+    /// The maximum time since the guest's last write.
     pub within: Duration,
 }
 
-/// What became of a claim or a promotion.
+/// The result of a claim or a promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Linking {
-    /// It was done, just now. The epoch is the guest's new one.
+    /// The guest was claimed or promoted by this call.
     Done {
-        /// The subject's epoch since then.
+        /// The subject's new epoch.
         epoch: u32,
     },
-    /// This user had claimed it before.
+    /// The same user had claimed the guest before.
     Before,
-    /// Somebody else has, or it became an account.
+    /// Another user has claimed the guest, or it became an account.
     Taken,
-    /// It last wrote too long ago.
+    /// The guest's last write is too long ago.
     Stale,
-    /// It belongs to another device.
+    /// The guest belongs to another device.
     OtherDevice,
     /// There is no such guest, or it has expired.
     Unknown,
 }
 
-/// A claim that the application has not been told of.
+/// A claim that was not yet delivered to the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
@@ -189,14 +189,14 @@ pub struct PendingClaim {
     pub guest: String,
     /// The user.
     pub user: String,
-    /// How often it was taken by [`GuestStore::due_claims`], this time included.
+    /// The number of times that [`GuestStore::due_claims`] returned the claim, this one included.
     pub attempts: u32,
 }
 
-/// Why a guest is not given away; `None`: it may be. `user` is who claims, or nobody for a
-/// promotion.
+/// Returns the reason why a guest cannot be claimed or promoted; `None` if it can. `user` is the
+/// claiming user, or `None` for a promotion.
 ///
-/// Stores make this decision in their own language; this is what it means.
+/// Stores implement this decision in their query language. This function is its specification.
 #[must_use]
 pub fn judge(
     guest: &GuestRecord,
@@ -222,44 +222,46 @@ pub fn judge(
     }
 }
 
-/// After how long a claim that was taken so often is due again: half a minute, doubling to an hour.
+/// Returns the delay until a claim with this number of attempts is due again: 30 s, doubling up to
+/// an hour.
 #[must_use]
 pub fn retry_after(attempts: u32) -> Duration {
     let doubled = FIRST_RETRY.saturating_mul(1 << attempts.min(7));
     doubled.min(LAST_RETRY)
 }
 
-/// When a claim is due for the first time: whoever made it tells the application at once, and has
-/// this long.
+/// The delay until a new claim is due for the first time. Within this time the process that made
+/// the claim calls the hook itself.
 pub const FIRST_RETRY: Duration = Duration::from_secs(30);
 const LAST_RETRY: Duration = Duration::from_secs(60 * 60);
 
 impl GuestRecord {
-    /// Whether it may write: neither claimed nor promoted nor expired.
+    /// Returns `true` if the guest may write: it is neither claimed nor promoted nor expired.
     #[must_use]
     pub fn is_alive(&self, now: Timestamp) -> bool {
         self.claim.is_none() && self.promoted_at.is_none() && now < self.expires_at
     }
 }
 
-/// The digest of what a guest's device holds (SHA-256): a store keeps nothing that could link.
+/// The SHA-256 digest of a guest's device secret. A store never contains the secret itself, so its
+/// rows cannot link a guest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DeviceDigest([u8; 32]);
 
 impl DeviceDigest {
-    /// Of what a device presents.
+    /// Returns the digest of the secret that a device presents.
     #[must_use]
     pub fn of(presented: &str) -> Self {
         Self(Sha256::digest(presented.as_bytes()).into())
     }
 
-    /// The digest that a store kept.
+    /// Creates a digest from the bytes in a store.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// What a store keeps.
+    /// Returns the bytes for a store.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

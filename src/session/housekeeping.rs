@@ -1,4 +1,4 @@
-//! Deletes what ended long ago, again and again.
+//! Periodic deletion of expired rows.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::{
     task::{self, Task, caught},
 };
 
-/// Deletes what ended long ago from a store: made by [`Sessions::housekeeping`] and
+/// Periodic deletion of expired rows from a store: created by [`Sessions::housekeeping`] and
 /// [`Guests::housekeeping`].
 ///
-/// It deletes in small batches and goes on while one was full, then rests for
-/// five minutes ([`every`](Self::every)), more or less, so that nodes that start together do not stay
-/// together. Several nodes may do so at once. A failure is told
-/// ([`SessionEvent::HousekeepingFailed`]), and tried again after a second, then after two, and so
-/// on.
+/// A run deletes in small batches, as long as batches are full. The task then waits for five
+/// minutes ([`every`](Self::every)) with a random deviation, so that nodes that start together do
+/// not stay synchronized. Several nodes may run it concurrently. A failure is reported as
+/// [`SessionEvent::HousekeepingFailed`] and retried after one second, then two, doubling up to the
+/// interval.
 ///
 /// # Examples
 ///
@@ -51,8 +51,10 @@ type Job = Box<dyn Fn(u32) -> Deleted + Send + Sync>;
 type Deleted = Pin<Box<dyn Future<Output = Result<u64, StoreError>> + Send>>;
 
 impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
-    /// Deletes sessions and revocations that ended long ago, and with this crate's stores whatever
-    /// else they keep that ends, except guests ([`Guests::housekeeping`]).
+    /// Returns a housekeeping that deletes sessions and revocations that ended long ago.
+    ///
+    /// With this crate's stores it also deletes everything else in the store that expires, except
+    /// guests ([`Guests::housekeeping`]).
     pub fn housekeeping(&self) -> Housekeeping {
         let sessions = self.clone();
         let told = self.clone();
@@ -75,7 +77,8 @@ where
     G: GrantSource,
     H: ClaimHook,
 {
-    /// As [`Sessions::housekeeping`], and guests that expired a day ago.
+    /// Returns the housekeeping of [`Sessions::housekeeping`], extended by guests that expired at
+    /// least a day ago.
     pub fn housekeeping(&self) -> Housekeeping {
         let sessions = self.sessions().clone();
         self.sessions().housekeeping().also(move |limit| {
@@ -86,12 +89,11 @@ where
 }
 
 impl Housekeeping {
-    /// Deletes something else as well: a store's
-    /// [`purge`](SessionStore::purge) where counters of logins are kept apart from the sessions, a
-    /// table of one's own.
+    /// Adds a job, such as the [`purge`](SessionStore::purge) of a second store that holds the
+    /// login counters, or of one of your tables.
     ///
-    /// It is told how many rows it may delete and says how many it did; it is called again at once
-    /// where those are as many.
+    /// The job receives the maximum number of rows to delete and returns the number of rows that it
+    /// deleted. If both are equal, it is called again immediately.
     pub fn also<F>(mut self, job: impl Fn(u32) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<u64, StoreError>> + Send + 'static,
@@ -100,29 +102,30 @@ impl Housekeeping {
         self
     }
 
-    /// How long it rests when there is nothing left to delete; five minutes by default. Each time a tenth more or less.
+    /// Sets the interval between runs; five minutes by default. Each interval deviates randomly by
+    /// up to 10 %.
     pub fn every(mut self, interval: Duration) -> Self {
         self.every = interval.max(LEAST);
         self
     }
 
-    /// How many rows it deletes at a time from each table; 500 by default. A statement that deletes
-    /// more keeps others waiting for longer.
+    /// Sets the number of rows that one statement deletes from each table; 500 by default. Other
+    /// statements wait longer for a larger one.
     pub fn batch(mut self, rows: u32) -> Self {
         self.batch = rows.max(1);
         self
     }
 
-    /// Deletes all that is due now, and says how many rows that were: for a job that something else
-    /// starts.
+    /// Deletes everything that is due now, and returns the number of deleted rows: for a job with
+    /// an external scheduler.
     ///
     /// # Errors
     ///
-    /// The first store's that failed; the others were asked all the same.
+    /// The error of the first job that failed. The other jobs run as well.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves some rows for the next time.
+    /// A dropped future leaves the remaining rows for the next run.
     pub async fn run_once(&self) -> Result<u64, StoreError> {
         let (mut deleted, mut failed) = (0, None);
         for job in &self.jobs {
@@ -134,16 +137,16 @@ impl Housekeeping {
         failed.map_or(Ok(deleted), Err)
     }
 
-    /// Starts, in a task of its own, which ends when the handle is dropped.
+    /// Starts the periodic deletion in a separate task, which ends when the handle is dropped.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn spawn(self) -> Housekeeper {
         Housekeeper(task::spawn(&Handle::current(), self))
     }
 
-    /// One job until there is nothing left for it.
+    /// Repeats one job until it has nothing left to delete.
     async fn finish(&self, job: &Job) -> Result<u64, StoreError> {
         let mut deleted = 0;
         loop {
@@ -154,11 +157,11 @@ impl Housekeeping {
                 Err(late) => return Err(StoreError::unavailable(late)),
             };
             deleted += rows;
-            // All tables together: so none of them was full.
+            // The sum over all tables is below the batch size, so no table was full.
             if rows < u64::from(self.batch) {
                 return Ok(deleted);
             }
-            // Whoever waits for the store comes first.
+            // Gives waiting statements a turn.
             time::sleep(BREATH).await;
         }
     }
@@ -167,7 +170,7 @@ impl Housekeeping {
         #[cfg(feature = "tracing")]
         {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::warn!(%error, cause, ?retry_in, "what ended long ago could not be deleted");
+            tracing::warn!(%error, cause, ?retry_in, "housekeeping failed");
         }
         (self.tell)(&SessionEvent::HousekeepingFailed {
             kind: error.kind(),
@@ -181,7 +184,8 @@ impl Task for Housekeeping {
 
     async fn run(&mut self) {
         let mut failures = 0;
-        // Not at once: nodes that are started together would all come at the same moment.
+        // A random delay first: nodes that are deployed together would otherwise run at the same
+        // moment.
         time::sleep(self.every.mul_f64(fraction())).await;
         loop {
             let rest = match self.run_once().await {
@@ -211,7 +215,7 @@ impl fmt::Debug for Housekeeping {
     }
 }
 
-/// A task that deletes what ended long ago; ends when it is dropped.
+/// The handle of a housekeeping task. Dropping it ends the task.
 #[derive(Debug)]
 #[must_use = "the task ends when this is dropped"]
 pub struct Housekeeper(AbortHandle);
@@ -222,18 +226,18 @@ impl Drop for Housekeeper {
     }
 }
 
-/// From 0 to 1, another one for every node.
+/// Returns a random number from 0 to 1.
 fn fraction() -> f64 {
     f64::from(u16::from_ne_bytes(random())) / f64::from(u16::MAX)
 }
 
 const EVERY: Duration = Duration::from_secs(5 * 60);
-/// Less would be a loop without rest.
+/// A shorter interval would be a busy loop.
 const LEAST: Duration = Duration::from_millis(10);
 const BATCH: u32 = 500;
 const BREATH: Duration = Duration::from_millis(20);
-/// A store that hangs is a store that failed.
+/// A job that takes longer counts as failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// A bit more than an hour.
+/// 2¹² s, a little more than an hour.
 const LAST_DOUBLING: u32 = 12;

@@ -1,4 +1,4 @@
-//! The tokens of a session.
+//! Minting of a session's tokens.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl<S, G: GrantSource> Inner<S, G> {
-    /// What the subject may do now.
+    /// Calls the grant source and returns the subject's current grants.
     pub(super) async fn grants_of(&self, session: &Session) -> Result<Grants, SessionError> {
         let asked = async {
             match self.users_grants.get() {
@@ -29,7 +29,7 @@ impl<S, G: GrantSource> Inner<S, G> {
             .ok_or_else(|| SessionError::new(SessionErrorKind::Disabled))
     }
 
-    /// An access token of the session that lives no longer than the session has left.
+    /// Mints an access token that expires no later than the session.
     pub(super) fn mint(
         &self,
         session: &Session,

@@ -1,9 +1,9 @@
-//! Sessions: started for a subject that somebody has authenticated, refreshed, listed, ended.
+//! Sessions of authenticated subjects: start, refresh, list, revoke.
 //!
-//! [`Sessions`] brings together a [`TokenIssuer`], a [`SessionStore`] and the refresh tokens. It
-//! knows no HTTP and no passwords: whoever has authenticated a subject, by a password, a passkey or
-//! another service, [starts](Sessions::start) a session for it. The manual's chapter is
-//! [`crate::manual::sessions`].
+//! [`Sessions`] combines a [`TokenIssuer`], a [`SessionStore`] and the refresh tokens. It depends
+//! neither on HTTP nor on passwords. After your code has authenticated a subject, by a password, a
+//! passkey or another provider, it [starts](Sessions::start) a session for it. The manual's chapter
+//! is [`crate::manual::sessions`].
 //!
 //! # Examples
 //!
@@ -33,7 +33,7 @@
 //! let first = sessions.start(start).await?;
 //! let second = sessions.refresh(first.refresh_token().expose()).await?;
 //!
-//! // Another tab, with the same token at the same time, gets the same answer.
+//! A second tab that presents the same token at the same time receives the same successor.
 //! let again = sessions.refresh(first.refresh_token().expose()).await?;
 //! assert_eq!(again.refresh_token().expose(), second.refresh_token().expose());
 //!
@@ -100,16 +100,16 @@ use crate::{
     token::SessionId,
 };
 
-/// Starts, refreshes, lists and ends sessions. Cheap to clone.
+/// Starts, refreshes, lists and revokes sessions. Cheap to clone.
 ///
 /// # Cancel safety
 ///
-/// Every method may be dropped at any point. What it writes is written by a task of its own, which
-/// is not dropped with it: a client that hangs up leaves nothing half done.
+/// Every future may be dropped at any point. Writes run in separate tasks, which complete even if
+/// the future is dropped because the client disconnected.
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime.
+/// The methods panic outside a tokio runtime.
 pub struct Sessions<S, G = KeptGrants> {
     inner: Arc<Inner<S, G>>,
 }
@@ -121,10 +121,11 @@ struct Inner<S, G> {
     policy: RefreshPolicy,
     users: Lifetimes,
     guests: Lifetimes,
-    /// How many sessions a user has at once.
+    /// The maximum number of sessions per user.
     most: Option<usize>,
     grants: G,
-    /// The grant source was chosen, so that the endpoints do not bring theirs.
+    /// `true` if the builder was given a grant source, which then takes precedence over that of the
+    /// endpoints.
     grants_chosen: bool,
     users_grants: OnceLock<Arc<dyn AnyGrantSource>>,
     grants_timeout: Duration,
@@ -132,28 +133,29 @@ struct Inner<S, G> {
     mfa_acr: Option<String>,
     events: Events,
     on_event: Option<EventHook>,
-    /// What the layers of this process ask.
+    /// The sets that the layers of this process check.
     revocations: Vec<RevocationSet>,
     confirmations: Option<Confirmations>,
 }
 
 impl<S: SessionStore> Sessions<S> {
-    /// Starts to build: sessions in this store, whose access tokens this issuer mints.
+    /// Creates a builder of sessions in this store, whose access tokens this issuer mints.
     pub fn builder(issuer: TokenIssuer, store: S) -> SessionsBuilder<S> {
         SessionsBuilder::new(issuer, store)
     }
 }
 
 impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
-    /// Starts a session for a subject that somebody has authenticated.
+    /// Starts a session for a subject that your code has authenticated.
     ///
-    /// It is always a new one: nothing that the client held before becomes signed in.
+    /// The session is always new: tokens that the client held before are not upgraded (no session
+    /// fixation).
     ///
     /// # Errors
     ///
-    /// - [`SessionErrorKind::Superseded`]: all of the subject's sessions were ended since the epoch
+    /// - [`SessionErrorKind::Superseded`]: all sessions of the subject were revoked after the epoch
     ///   was read.
-    /// - [`SessionErrorKind::Disabled`]: the grant source has nothing for the subject.
+    /// - [`SessionErrorKind::Disabled`]: the grant source returned `None` for the subject.
     /// - [`SessionErrorKind::StoreUnavailable`], [`SessionErrorKind::GrantsUnavailable`],
     ///   [`SessionErrorKind::NotMinted`].
     pub async fn start(&self, mut start: SessionStart) -> Result<TokenPair, SessionError> {
@@ -175,7 +177,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
             lifetime: lifetimes.lifetime,
             details: serde_json::to_string(&start.details).map_err(StoreError::invalid)?,
         };
-        // Everything that can fail does so before the session is there.
+        // Every fallible step runs before the session is written.
         let expected = Session::to_be(&new, epoch, start.details, now);
         let grants = inner.grants_of(&expected).await?;
         let access = inner.mint(&expected, &grants, token.generation(), lifetimes.idle)?;
@@ -189,21 +191,21 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         Ok(inner.pair(access, &token, &grants, record.id, lifetimes.idle))
     }
 
-    /// Ends all of the subject's sessions and starts a new one: for a change of the password, of
-    /// other credentials or of rights, so that whoever knew the old ones is out.
+    /// Revokes all sessions of the subject and starts a new one.
     ///
-    /// The epoch in `start` is not looked at.
+    /// Call it after a change of the password, of other credentials or of rights: sessions that
+    /// were opened with the old credentials end. The epoch in `start` is ignored.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start). The sessions may have been ended then; the user signs in again.
+    /// As [`start`](Self::start). The old sessions may already be revoked; the user signs in again.
     pub async fn restart(&self, start: SessionStart) -> Result<TokenPair, SessionError> {
         let reason = RevokeReason::CredentialsChanged;
         let epoch = self.revoke_all(&start.subject, reason).await?;
         self.start(start.epoch(epoch)).await
     }
 
-    /// The subject's epoch, to be read before its password is looked at:
+    /// Returns the subject's epoch. Read it before you verify the password, and pass it to
     /// [`SessionStart::epoch`].
     ///
     /// # Errors
@@ -213,8 +215,8 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         Ok(self.inner.store.epoch(subject).await?)
     }
 
-    /// The subject's sessions that are alive, the one used last first; 100 at most. `current` is
-    /// marked as such.
+    /// Returns the live sessions of the subject, the most recently used first; 100 at most. The
+    /// session `current` is [marked](Session::is_current).
     ///
     /// # Errors
     ///
@@ -233,10 +235,11 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         views.collect()
     }
 
-    /// The session of this name, where it is alive: neither ended, nor expired, nor unused for too
-    /// long.
+    /// Returns the session with this id if it is alive: neither revoked, nor expired, nor past its
+    /// idle timeout.
     ///
-    /// It asks the store: for what must not be done with an access token whose session has ended.
+    /// Each call queries the store. Use it for actions that must not be done with an access token
+    /// whose session has ended.
     ///
     /// # Errors
     ///
@@ -253,19 +256,21 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         Ok(Some(Session::of(&peek.session)?))
     }
 
-    /// The session of a refresh token, spent ones included. It asks no store, so it does not say
-    /// whether the session is alive.
+    /// Returns the session id of a refresh token, also of a spent one.
+    ///
+    /// The store is not queried, so the session may have ended.
     #[must_use]
     pub fn session_of(&self, presented: &str) -> Option<SessionId> {
         let token = self.inner.tokens.read(presented)?;
         Some(token.session_id())
     }
 
-    /// Confirms that the refresh token has arrived that came with the access token of this caller.
+    /// Confirms that the client has received the refresh token that was issued with this caller's
+    /// access token.
     ///
-    /// For a custom endpoint that verifies access tokens by itself: layers, sockets and the endpoints of
-    /// this crate confirm on their own. It never waits. A caller of another issuer changes nothing, and
-    /// so do sessions without [confirmations](SessionsBuilder::confirmations).
+    /// For a custom endpoint that verifies access tokens itself: the layers, sockets and endpoints
+    /// of this crate confirm automatically. The call never waits. It has no effect for a caller of
+    /// another issuer, or without [confirmations](SessionsBuilder::confirmations).
     pub fn confirm(&self, caller: &Principal) {
         if caller.issuer() == Some(self.inner.issuer.issuer())
             && let Some(confirmations) = &self.inner.confirmations
@@ -274,20 +279,20 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         }
     }
 
-    /// Asks this source from now on, also in all clones, unless the builder was given one.
+    /// Sets the grant source of these sessions and their clones, unless the builder was given one.
     #[cfg(feature = "endpoints")]
     pub(crate) fn default_grants(&self, source: Arc<dyn AnyGrantSource>) {
-        // The first endpoints decide; others of the same sessions have the same users.
+        // The first endpoints win; other endpoints of the same sessions have the same users.
         let _ = self.inner.users_grants.set(source);
     }
 
-    /// The issuer of the access tokens.
+    /// Returns the issuer of the access tokens.
     #[must_use]
     pub fn issuer(&self) -> &TokenIssuer {
         &self.inner.issuer
     }
 
-    /// Does it in a task of its own, which the caller does not take along when it goes.
+    /// Runs `work` in a separate task, which completes even if the caller is dropped.
     async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner<S, G>>) -> F) -> Result<T, SessionError>
     where
         T: Send + 'static,
@@ -296,7 +301,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         let task = tokio::spawn(work(Arc::clone(&self.inner)));
         match task.await {
             Ok(outcome) => outcome,
-            // It panicked, or the runtime shuts down.
+            // The task panicked, or the runtime is shutting down.
             Err(lost) => Err(StoreError::interrupted(lost).into()),
         }
     }
@@ -308,7 +313,7 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
         let mut created = self.store.create(new.clone()).await;
         if is_interrupted(&created) {
             created = match self.store.create(new).await? {
-                // It was written: nobody else has this name.
+                // The first write succeeded: ids are random, so no other session has this one.
                 Creation::Exists => {
                     let peek = self.store.peek(id).await?;
                     Ok(peek.map_or(Creation::EpochMoved, |peek| Creation::Created(peek.session)))
@@ -330,7 +335,8 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
         }
     }
 
-    /// Ends what a user has too much, the least used first. That it could not is for the next login.
+    /// Revokes the user's least recently used sessions above the limit. Errors are ignored, because
+    /// the next login tries again.
     async fn displace(&self, newest: &SessionRecord) {
         let Some(most) = self.most.filter(|_| newest.kind != PrincipalKind::Guest) else {
             return;
@@ -375,7 +381,8 @@ impl<S, G> fmt::Debug for Sessions<S, G> {
     }
 }
 
-/// Whether the store was lost while it answered, so that asking again is what helps.
+/// Returns `true` if the connection was lost while the store answered, so that the call should be
+/// repeated.
 fn is_interrupted<T>(outcome: &Result<T, StoreError>) -> bool {
     matches!(outcome, Err(error) if error.kind() == StoreErrorKind::Interrupted)
 }

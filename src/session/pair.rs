@@ -1,4 +1,4 @@
-//! What a client gets.
+//! The pair of tokens that a client receives.
 
 use std::{fmt, time::Duration};
 
@@ -8,7 +8,8 @@ use crate::{issue::Minted, secret::Secret, token::SessionId};
 
 /// An access token and the refresh token that goes with it.
 ///
-/// `Debug` shows neither, and it cannot be serialized as it is: [`expose`](Self::expose) can.
+/// `Debug` shows neither token. The pair itself is not serializable; serialize
+/// [`expose`](Self::expose).
 #[derive(Clone)]
 pub struct TokenPair {
     pub(super) access: Minted,
@@ -20,56 +21,57 @@ pub struct TokenPair {
 }
 
 impl TokenPair {
-    /// The access token.
+    /// Returns the access token.
     #[must_use]
     pub fn access_token(&self) -> &Secret<String> {
         self.access.token()
     }
 
-    /// How long the access token lives, in whole seconds.
+    /// Returns the lifetime of the access token, in whole seconds.
     #[must_use]
     pub fn expires_in(&self) -> Duration {
         self.access.lifetime()
     }
 
-    /// The refresh token. The client keeps it before it uses the access token for the first time.
+    /// Returns the refresh token. The client must store it before it first uses the access token.
     #[must_use]
     pub fn refresh_token(&self) -> &Secret<String> {
         &self.refresh_token
     }
 
-    /// Whether it is another refresh token than the one that was presented.
+    /// Returns `true` if the refresh token differs from the one that was presented.
     ///
-    /// Where it is not, a cookie is not set again: this answer may overtake, or be overtaken by, one
-    /// that brings a newer token, and an old token that is stored last is a spent one.
+    /// If it returns `false`, do not set the cookie again. Responses can arrive out of order: a
+    /// response that carries the old token after one with a newer token would replace it by a spent
+    /// one.
     #[must_use]
     pub fn is_new_refresh_token(&self) -> bool {
         self.is_new
     }
 
-    /// How long the session lives if it is not used again.
+    /// Returns the time for which the session lives if it is not used again.
     #[must_use]
     pub fn refresh_expires_in(&self) -> Duration {
         self.refresh_expires_in
     }
 
-    /// The scope granted, space separated; empty where there is none.
+    /// Returns the granted scope, space separated; empty if there is none.
     #[must_use]
     pub fn scope(&self) -> &str {
         &self.scope
     }
 
-    /// The session.
+    /// Returns the session id.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         self.session_id
     }
 
-    /// The pair as a token endpoint answers it (RFC 6749 §5.1), to be serialized.
+    /// Returns the serializable response of a token endpoint (RFC 6749 §5.1).
     ///
     /// # Security
     ///
-    /// The answer needs `Cache-Control: no-store`.
+    /// The response needs `Cache-Control: no-store`.
     #[must_use]
     pub fn expose(&self) -> TokenAnswer<'_> {
         TokenAnswer {
@@ -93,7 +95,7 @@ impl fmt::Debug for TokenPair {
     }
 }
 
-/// The answer of a token endpoint (RFC 6749 §5.1).
+/// The response of a token endpoint (RFC 6749 §5.1).
 #[derive(Clone, Copy, Serialize)]
 pub struct TokenAnswer<'a> {
     access_token: &'a str,

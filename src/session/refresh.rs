@@ -1,4 +1,4 @@
-//! A refresh: read, ask, write once.
+//! The refresh: one read, one call of the grant source, one write.
 
 use super::{
     GrantSource, Inner, Session, SessionError, SessionErrorKind, SessionEvent, Sessions, TokenPair,
@@ -11,12 +11,13 @@ use crate::{
 };
 
 impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
-    /// Answers a refresh token with a new access token and the next refresh token.
+    /// Exchanges a refresh token for a new access token and the next refresh token.
     ///
-    /// What was not written by this server is refused before the store is asked. Then the session
-    /// is read; a token that needs no change is answered from that. Otherwise the
-    /// [grant source](GrantSource) is asked, the access token is minted, and one atomic write
-    /// decides.
+    /// A token that this server did not issue is refused without a query. Otherwise the session is
+    /// read. If the token needs no change of the session (a repeat within the grace window, for
+    /// example), no write follows. The [grant source](GrantSource) is called and the access token
+    /// is minted before the write. The write is one atomic operation, which makes the final
+    /// decision.
     ///
     /// # Errors
     ///
@@ -26,15 +27,17 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     /// - [`StoreUnavailable`](SessionErrorKind::StoreUnavailable),
     ///   [`GrantsUnavailable`](SessionErrorKind::GrantsUnavailable): the client keeps its token and
     ///   tries again.
-    /// - [`NotMinted`](SessionErrorKind::NotMinted): the same, and somebody should look into it.
+    /// - [`NotMinted`](SessionErrorKind::NotMinted): the client keeps its token and tries again. An
+    ///   operator should investigate.
     pub async fn refresh(&self, presented: &str) -> Result<TokenPair, SessionError> {
         self.refresh_for(presented, None).await
     }
 
-    /// As [`refresh`](Self::refresh), for a client that names itself: a token of another client is
-    /// [`Invalid`](SessionErrorKind::Invalid), and nothing is written (RFC 6749 §10.4).
+    /// Refreshes as [`refresh`](Self::refresh) does, for a client that sent its `client_id`.
     ///
-    /// A session that was started without a client belongs to the issuer's default one.
+    /// A token of another client is [`Invalid`](SessionErrorKind::Invalid), and nothing is written
+    /// (RFC 6749 §10.4). A session that was started without a client belongs to the issuer's
+    /// default client.
     ///
     /// # Errors
     ///
@@ -63,7 +66,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         }
         let expected = decide(&seen.session.family, generation, &inner.policy, seen.now);
         if !expected.answers() {
-            // Reuse ends the session; the others have nothing to write.
+            // Reuse revokes the session; the other refusals write nothing.
             if expected.writes()
                 && let Some(rotation) = self.rotate(id, generation, expected).await?
             {
@@ -78,7 +81,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
             return Err(SessionError::refused(expected));
         }
 
-        // Everything that can fail does so before anything is written.
+        // Every fallible step runs before the write.
         seen.session.family = apply(&seen.session.family, generation, expected, seen.now);
         let session = Session::of(&seen.session)?;
         let grants = inner.grants_of(&session).await?;
@@ -105,7 +108,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         if !rotation.outcome.answers() {
             return Err(SessionError::refused(rotation.outcome));
         }
-        // Another request may have come between, with another end.
+        // A concurrent refresh may have moved the end of the session.
         if rotation.session.family.generation == seen.session.family.generation {
             return Ok(pair);
         }
@@ -124,7 +127,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
 }
 
 impl<S: SessionStore, G: GrantSource> Inner<S, G> {
-    /// The one write, and what there is to tell about it.
+    /// Performs the write of a refresh and emits its events.
     async fn rotate(
         &self,
         id: SessionId,
@@ -134,8 +137,9 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
         let reuse = matches!(expected, Outcome::Reused(_));
         let mut done = self.store.rotate(id, presented, self.policy).await;
         let mut again = false;
-        // Whether it was written is unknown. A second write finds the first one's parent and gives
-        // the same answer, unless nothing is forgiven. A session is ended as well twice as once.
+        // The result of the first write is unknown. A second write sees the first one's parent and
+        // gives the same answer, unless the policy has no grace window. Revoking a session twice is
+        // harmless.
         if is_interrupted(&done) && (reuse || !self.policy.grace_window().is_zero()) {
             again = true;
             done = self.store.rotate(id, presented, self.policy).await;
@@ -144,7 +148,7 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
             return Ok(None);
         };
         if again && reuse && rotation.outcome == Outcome::Revoked {
-            // The first one ended it.
+            // The first write revoked the session.
             rotation.outcome = expected;
         }
         self.tell_of(&rotation);

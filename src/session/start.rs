@@ -1,23 +1,11 @@
-//! What a session begins with.
+//! The parameters of a new session.
 
 use std::{net::IpAddr, time::SystemTime};
 
 use super::{Grants, Session, view::Details};
 use crate::{clock::Timestamp, principal::PrincipalKind};
 
-/// A subject that somebody has authenticated, and what is known about the occasion.
-///
-/// # Examples
-///
-/// ```
-/// use tower_jwt_auth::session::{Grants, SessionStart};
-///
-/// let start = SessionStart::new("alice")
-///     .amr(["pwd", "otp"])
-///     .label("Firefox on Linux")
-///     .client_id("web")
-///     .grants(Grants::new().roles(["editor"]));
-/// ```
+/// An authenticated subject, and the circumstances of its login.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started before `Sessions::start`"]
 pub struct SessionStart {
@@ -28,7 +16,7 @@ pub struct SessionStart {
 }
 
 impl SessionStart {
-    /// A session of this subject: a user, unless [`kind`](Self::kind) says otherwise.
+    /// Creates the start of a session for this subject, a user unless [`kind`](Self::kind) is set.
     pub fn new(subject: impl Into<String>) -> Self {
         Self {
             subject: subject.into(),
@@ -38,10 +26,12 @@ impl SessionStart {
         }
     }
 
-    /// A session that takes the place of this one, as after a change of the password: of the same
-    /// subject, with the same grants, `amr`, `acr`, `auth_time`, label and client.
+    /// Creates the start of a session that replaces `session`, for example after a change of the
+    /// password.
     ///
-    /// It begins under the current epoch, unless [`epoch`](Self::epoch) says otherwise.
+    /// The subject, kind, grants, `amr`, `acr`, `auth_time`, label, client, address and user agent
+    /// are copied. The new session has the subject's current epoch, unless [`epoch`](Self::epoch)
+    /// is set.
     pub fn continuing(session: &Session) -> Self {
         let mut details = session.details().clone();
         details.auth_time = Some(session.auth_time().as_millis());
@@ -53,7 +43,7 @@ impl SessionStart {
         }
     }
 
-    /// Fixes what no refresh may change: the time, and the class if the methods give one.
+    /// Sets the values that no refresh changes: `auth_time`, and `acr` if the methods imply one.
     pub(super) fn settle(&mut self, now: Timestamp, mfa_acr: Option<&str>) {
         let details = &mut self.details;
         details.auth_time.get_or_insert(now.as_millis());
@@ -67,25 +57,25 @@ impl SessionStart {
         self
     }
 
-    /// What kind of subject it is. Guests have lifetimes of their own.
+    /// Sets the kind of the subject. Guests have separate lifetimes.
     pub fn kind(mut self, kind: PrincipalKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// The subject's [epoch](super::Sessions::epoch), read *before* its password was looked at.
+    /// Sets the subject's [epoch](super::Sessions::epoch), read *before* its password was verified.
     ///
     /// # Security
     ///
-    /// With it a login with the old password cannot slip past a change of the password that happens
-    /// meanwhile. Without it the epoch is read when the session is started, which is too late for
-    /// that.
+    /// With it, a login with the old password fails if the password is changed concurrently.
+    /// Without it the epoch is read when the session is started, which is after the password was
+    /// verified, so that such a login succeeds.
     pub fn epoch(mut self, epoch: u32) -> Self {
         self.epoch = Some(epoch);
         self
     }
 
-    /// How the subject was authenticated, by the names of RFC 8176 §2: the claim `amr`.
+    /// Sets the authentication methods, by the names of RFC 8176 §2: the claim `amr`.
     pub fn amr<I>(mut self, methods: I) -> Self
     where
         I: IntoIterator,
@@ -102,44 +92,46 @@ impl SessionStart {
         self
     }
 
-    /// When the subject was authenticated, where that was not just now: the claim `auth_time`.
+    /// Sets the time of the authentication, the claim `auth_time`; the start of the session by
+    /// default.
     pub fn auth_time(mut self, time: SystemTime) -> Self {
         self.details.auth_time = Some(Timestamp::from(time).as_millis());
         self
     }
 
-    /// What the user sees in the list of devices; cut after 200 characters.
+    /// Sets the name in the user's list of devices; cut after 200 characters.
     pub fn label(mut self, label: impl AsRef<str>) -> Self {
         self.details.label = Some(cut(label.as_ref()));
         self
     }
 
-    /// The OAuth client: the claim `client_id`.
+    /// Sets the OAuth client, the claim `client_id`.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.details.client_id = Some(client_id.into());
         self
     }
 
-    /// Where the request came from, for the list of devices.
+    /// Sets the client's IP address, for the list of devices.
     pub fn ip(mut self, ip: IpAddr) -> Self {
         self.details.ip = Some(ip);
         self
     }
 
-    /// The `User-Agent`, for the list of devices; cut after 200 characters.
+    /// Sets the `User-Agent`, for the list of devices; cut after 200 characters.
     pub fn user_agent(mut self, user_agent: impl AsRef<str>) -> Self {
         self.details.user_agent = Some(cut(user_agent.as_ref()));
         self
     }
 
-    /// What its tokens grant, unless a [`GrantSource`](super::GrantSource) says.
+    /// Sets the grants of the session's tokens. Without endpoints and a
+    /// [`GrantSource`](super::GrantSource), a session keeps them.
     pub fn grants(mut self, grants: Grants) -> Self {
         self.details.grants = grants;
         self
     }
 }
 
-/// Returns `true` if the methods are of two kinds, or say so themselves (RFC 8176 §2).
+/// Returns `true` if the methods are of two kinds or contain `mfa` (RFC 8176 §2).
 fn has_second_factor(amr: &[String]) -> bool {
     let of = |kind: &[&str]| amr.iter().any(|method| kind.contains(&method.as_str()));
     let kinds = [KNOWLEDGE, POSSESSION, INHERENCE];
@@ -154,5 +146,5 @@ fn cut(text: &str) -> String {
     text.chars().take(MAX_CHARS).collect()
 }
 
-/// A row must not grow by what a client says of itself.
+/// Bounds the row size, because the client chooses the text.
 const MAX_CHARS: usize = 200;

@@ -1,4 +1,4 @@
-//! A session as its user sees it.
+//! A session as the application and its user see it.
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use crate::{
     token::SessionId,
 };
 
-/// A session: one device that is signed in.
+/// A session: one signed-in device.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Session {
     id: SessionId,
@@ -27,7 +27,7 @@ pub struct Session {
     pub(super) current: bool,
 }
 
-/// What is kept of a session that no store needs to understand.
+/// The session data that is opaque to the store.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Details {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +42,7 @@ pub(super) struct Details {
     pub(super) amr: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) acr: Option<String>,
-    /// Milliseconds since 1970, where it was not when the session was started.
+    /// Milliseconds since 1970, if it differs from the start of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) auth_time: Option<i64>,
     #[serde(default)]
@@ -65,7 +65,7 @@ impl Session {
         })
     }
 
-    /// The session as it will be once the store has it.
+    /// Returns the session as the store will have it after the write.
     pub(super) fn to_be(new: &NewSession, epoch: u32, details: Details, now: Timestamp) -> Self {
         Self {
             id: new.id,
@@ -84,91 +84,92 @@ impl Session {
         &self.details
     }
 
-    /// Its name: the `sid` of its access tokens.
+    /// Returns the session id, the `sid` of its access tokens.
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.id
     }
 
-    /// Whose it is.
+    /// Returns the subject.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// What kind of subject that is.
+    /// Returns the kind of the subject.
     #[must_use]
     pub fn kind(&self) -> PrincipalKind {
         self.kind
     }
 
-    /// Whether it is the one that [`Sessions::list`](super::Sessions::list) was asked from.
+    /// Returns `true` for the session that was passed to [`Sessions::list`](super::Sessions::list)
+    /// as `current`.
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.current
     }
 
-    /// When it was started.
+    /// Returns the time at which the session was started.
     #[must_use]
     pub fn created_at(&self) -> Timestamp {
         self.created_at
     }
 
-    /// When it was last refreshed.
+    /// Returns the time of the last refresh, or of the start.
     #[must_use]
     pub fn used_at(&self) -> Timestamp {
         self.used_at
     }
 
-    /// When it ends if it is not used again.
+    /// Returns the time at which the session ends if it is not used again.
     #[must_use]
     pub fn ends_at(&self) -> Timestamp {
         self.ends_at
     }
 
-    /// When its subject was authenticated.
+    /// Returns the time at which the subject was authenticated.
     #[must_use]
     pub fn auth_time(&self) -> Timestamp {
         let other = self.details.auth_time.map(Timestamp::from_millis);
         other.unwrap_or(self.created_at)
     }
 
-    /// What its user calls the device.
+    /// Returns the name in the user's list of devices.
     #[must_use]
     pub fn label(&self) -> Option<&str> {
         self.details.label.as_deref()
     }
 
-    /// The OAuth client.
+    /// Returns the OAuth client.
     #[must_use]
     pub fn client_id(&self) -> Option<&str> {
         self.details.client_id.as_deref()
     }
 
-    /// Where it was started from.
+    /// Returns the IP address that started the session.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.details.ip
     }
 
-    /// The `User-Agent` that it was started with.
+    /// Returns the `User-Agent` that started the session.
     #[must_use]
     pub fn user_agent(&self) -> Option<&str> {
         self.details.user_agent.as_deref()
     }
 
-    /// How its subject was authenticated (RFC 8176 §2).
+    /// Returns the authentication methods (RFC 8176 §2).
     pub fn amr(&self) -> impl Iterator<Item = &str> {
         self.details.amr.iter().map(String::as_str)
     }
 
-    /// How sure that is (OpenID Connect Core §2).
+    /// Returns the authentication context class (OpenID Connect Core §2).
     #[must_use]
     pub fn acr(&self) -> Option<&str> {
         self.details.acr.as_deref()
     }
 
-    /// The grants that it was started with.
+    /// Returns the grants that the session was started with.
     pub fn grants(&self) -> &Grants {
         &self.details.grants
     }

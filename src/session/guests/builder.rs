@@ -1,4 +1,4 @@
-//! Builds the guests' use cases.
+//! The builder of [`Guests`].
 
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use crate::{
     session::{KeptGrants, Sessions},
 };
 
-/// Builds [`Guests`]. Mistakes are reported by [`build`](Self::build).
+/// Builds [`Guests`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
 pub struct GuestsBuilder<S, G = KeptGrants, H = NoClaimHook> {
     sessions: Sessions<S, G>,
@@ -33,7 +33,7 @@ impl<S, G> GuestsBuilder<S, G> {
 }
 
 impl<S, G, H> GuestsBuilder<S, G, H> {
-    /// Told when a user has claimed a guest; by default nobody is.
+    /// Sets the hook that runs after a user has claimed a guest; none by default.
     pub fn on_claim<J: ClaimHook>(self, hook: J) -> GuestsBuilder<S, G, J> {
         GuestsBuilder {
             sessions: self.sessions,
@@ -45,27 +45,27 @@ impl<S, G, H> GuestsBuilder<S, G, H> {
         }
     }
 
-    /// How long a login waits for the hook before it answers, 0 to 10 s; 2 s by default. The hook
-    /// goes on meanwhile.
+    /// Sets how long a login waits for the hook, 0 to 10 s; 2 s by default. The hook continues in
+    /// the background after that.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// How long the hook may take, 100 ms to 25 s; 20 s by default. Then it is dropped, and called
-    /// again later.
+    /// Sets the timeout of one call of the hook, 100 ms to 25 s; 20 s by default. A hook that
+    /// exceeds it is dropped and called again later.
     pub fn hook_timeout(mut self, timeout: Duration) -> Self {
         self.hook_timeout = timeout;
         self
     }
 
-    /// How long after its last message a guest can be linked, a minute to a day; an hour by
-    /// default.
+    /// Sets the time after its last write during which a guest can be linked, a minute to a day; an
+    /// hour by default.
     ///
     /// # Security
     ///
-    /// On a shared computer it is the next person's chance to take the conversation of the last
-    /// one.
+    /// On a shared computer, the next person can take over the previous person's conversation
+    /// within this time.
     pub fn link_within(mut self, time: Duration) -> Self {
         self.link_within = time;
         self
@@ -78,11 +78,11 @@ impl<S, G, H> GuestsBuilder<S, G, H> {
         self
     }
 
-    /// The use cases.
+    /// Validates the settings and returns the guests.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: a time out of its range.
+    /// [`ConfigError::Invalid`]: a duration is out of its range.
     pub fn build(self) -> Result<Guests<S, G, H>, ConfigError> {
         in_range("patience", self.patience, PATIENCE)?;
         in_range("hook_timeout", self.hook_timeout, HOOK_TIMEOUTS)?;
@@ -124,7 +124,7 @@ fn in_range(
 }
 
 const PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
-/// Below `FIRST_RETRY`, so that a claim is not told twice at once.
+/// Shorter than `FIRST_RETRY`, so that the same claim does not run twice concurrently.
 const HOOK_TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(25);
 const CLAIMS_EVERY: RangeInclusive<Duration> =

@@ -1,22 +1,23 @@
-//! What the application does when a guest turns out to be somebody.
+//! The application's hook for claimed guests.
 
 use std::future::Future;
 
 use crate::error::StoreError;
 
-/// Gives the user what the guest had: its conversations, its cart.
+/// A hook that transfers a guest's data, such as conversations or a cart, to a user.
 ///
-/// It is called **at least once** for every claim, perhaps again after a failure, a crash or a slow
-/// answer, and perhaps twice at once on two nodes. So it must be idempotent by `(guest, user)`: one
-/// `UPDATE … SET owner = user WHERE owner = guest` is. What is moved is better marked as coming from
-/// a guest.
+/// It is called **at least once** for every claim: again after a failure, a crash or a timeout, and
+/// possibly on two nodes concurrently. It must therefore be idempotent by `(guest, user)`, as
+/// `UPDATE … SET owner = user WHERE owner = guest` is. Mark the transferred data as coming from a
+/// guest.
 pub trait ClaimHook: Send + Sync + 'static {
-    /// Moves what belongs to the guest to the user.
+    /// Transfers the guest's data to the user.
     ///
     /// # Errors
     ///
-    /// Any: the user is signed in all the same, and it is tried again, after 30 seconds at first,
-    /// then after up to an hour, without end. An answer that takes too long counts as one.
+    /// Any error leaves the user signed in, and the call is repeated without limit: after 30
+    /// seconds at first, later at intervals of up to an hour. A call that exceeds the timeout
+    /// counts as an error.
     fn on_claim(
         &self,
         guest: &str,
@@ -24,7 +25,7 @@ pub trait ClaimHook: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Moves nothing: the default.
+/// A hook that does nothing: the default.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "complete by nature")]
 pub struct NoClaimHook;

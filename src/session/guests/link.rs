@@ -1,4 +1,4 @@
-//! A guest turns out to be somebody.
+//! Linking of a guest to the account of a user.
 
 use std::fmt;
 
@@ -13,24 +13,25 @@ use crate::{
     },
 };
 
-/// The wish of a person to keep what was said as a guest.
+/// A request to link a guest's data to the account that is signing in.
 ///
 /// # Security
 ///
-/// Make one only where the person asked for it, `"link": true` in the login's body, on a request
-/// that comes from your own pages. Without asking, whoever plants his own guest into a victim's
-/// browser gets his texts into the victim's account, and before the victim's language model.
+/// Create one only if the user requested it (`"link": true` in the login's body) on a request that
+/// comes from your own pages. Otherwise an attacker who plants a guest token into a victim's
+/// browser can insert texts into the victim's account, and into the input of the victim's language
+/// model.
 #[derive(Clone)]
 #[must_use = "nothing is linked before `Guests::sign_in`"]
 pub struct Link {
     guest: Principal,
     device: Option<DeviceDigest>,
-    /// The token came from a cookie jar, which others may have put it into.
+    /// `true` if the token came from a cookie, which another party may have planted.
     from_cookie: bool,
 }
 
 impl Link {
-    /// A guest whose token the client sent itself: in a header or the body.
+    /// Links a guest whose token the client sent explicitly, in a header or in the body.
     pub fn from_body(guest: Principal) -> Self {
         Self {
             guest,
@@ -39,8 +40,8 @@ impl Link {
         }
     }
 
-    /// A guest whose token came in a cookie, with what the device's cookie holds. Without that
-    /// nothing is linked.
+    /// Links a guest whose token came in a cookie. `device` is the content of the device cookie;
+    /// without it nothing is linked.
     pub fn from_cookie(guest: Principal, device: Option<&str>) -> Self {
         Self {
             guest,
@@ -49,13 +50,13 @@ impl Link {
         }
     }
 
-    /// What the device holds.
+    /// Sets the device secret.
     pub fn device(mut self, device: &str) -> Self {
         self.device = Some(DeviceDigest::of(device));
         self
     }
 
-    /// A token from a cookie jar is nothing without what proves the device.
+    /// Returns `false` for a token from a cookie without the device secret.
     fn is_whole(&self) -> bool {
         !self.from_cookie || self.device.is_some()
     }
@@ -73,17 +74,18 @@ impl fmt::Debug for Link {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkOutcome {
-    /// The guest is the user's, and the [hook](ClaimHook) has succeeded.
+    /// The guest belongs to the user, and the [hook](ClaimHook) has succeeded.
     Linked,
-    /// The guest is the user's. The [hook](ClaimHook) will be called again.
+    /// The guest belongs to the user. The [hook](ClaimHook) has not finished and will be called
+    /// again if it fails.
     Pending,
-    /// Another user has the guest, or it became another account.
+    /// Another user has claimed the guest, or it became another account.
     AlreadyClaimed,
-    /// The guest has ended, or it last wrote too long ago.
+    /// The guest has expired or its session has ended, or its last write is too long ago.
     Expired,
-    /// The token names no guest of this device.
+    /// The token does not name a guest of this device.
     NotFound,
-    /// The store did not answer. The guest is unchanged, unless only the answer was lost.
+    /// The store failed. The guest is unchanged, unless only the store's answer was lost.
     Unavailable,
 }
 
@@ -95,7 +97,7 @@ pub struct SignedIn {
 }
 
 impl SignedIn {
-    /// The user's tokens: of a session that did not exist before.
+    /// Returns the user's tokens. They belong to a new session.
     #[must_use]
     pub fn tokens(&self) -> &TokenPair {
         &self.tokens
@@ -108,32 +110,34 @@ impl SignedIn {
     }
 }
 
-/// What became of a guest who wanted an account.
+/// The result of promoting a guest to an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Promotion {
-    /// The guest's subject is free for an account, and all its tokens are dead.
+    /// The guest's subject is available for an account, and all its tokens are revoked.
     #[non_exhaustive]
     Promoted {
-        /// The subject: the account keeps it, and with it all that the guest wrote.
+        /// The subject. The account keeps it, and with it everything that the guest wrote.
         subject: String,
-        /// For [`SessionStart::epoch`].
+        /// The epoch for [`SessionStart::epoch`].
         epoch: u32,
     },
-    /// It was promoted before, no longer ago than a guest can be linked. Where there is no account of
-    /// this subject, whoever asked then did not get to the end, and goes on now.
+    /// The guest was promoted earlier, within [`link_within`](super::GuestsBuilder::link_within).
+    /// If no account has this subject, the earlier registration was interrupted and this one can
+    /// complete it.
     #[non_exhaustive]
     Before {
-        /// The subject: for an account where there is none.
+        /// The subject, for an account if none has it.
         subject: String,
-        /// For [`SessionStart::epoch`].
+        /// The epoch for [`SessionStart::epoch`].
         epoch: u32,
     },
-    /// It is somebody's: a user has claimed it, or it became an account longer ago.
+    /// A user has claimed the guest, or it became an account longer ago.
     Taken,
-    /// The guest has ended, or it last wrote too long ago. The account gets a new subject.
+    /// The guest has expired or its session has ended, or its last write is too long ago. The
+    /// account gets a new subject.
     Expired,
-    /// The token names no guest of this device. The account gets a new subject.
+    /// The token does not name a guest of this device. The account gets a new subject.
     Refused,
 }
 
@@ -143,17 +147,17 @@ where
     G: GrantSource,
     H: ClaimHook,
 {
-    /// Signs a user in, whom somebody has authenticated, and gives it the guest.
+    /// Signs in a user whom your code has authenticated, and links the guest to the user.
     ///
-    /// The session is a new one, whatever becomes of the guest. Of many users who want one guest at
-    /// once, one gets it; from that moment the guest's tokens are dead on all nodes. Then the
-    /// [hook](ClaimHook) is called.
+    /// The session is always new, whatever the result of the link. Of several users who claim one
+    /// guest concurrently, one succeeds, and from then on the guest's tokens are refused on all
+    /// nodes. The [hook](ClaimHook) is called after that.
     ///
     /// # Errors
     ///
-    /// Those of [`Sessions::start`](crate::session::Sessions::start); the guest stays what it was
-    /// then. Trouble with the guest is no error: the user is signed in, and the
-    /// [outcome](SignedIn::outcome) says so.
+    /// Those of [`Sessions::start`](crate::session::Sessions::start), with the guest unchanged. A
+    /// failed link is not an error: the user is signed in, and [`outcome`](SignedIn::outcome)
+    /// returns the result.
     pub async fn sign_in(&self, start: SessionStart, link: Link) -> Result<SignedIn, SessionError> {
         let user = start.subject.clone();
         let tokens = self.inner.sessions.start(start).await?;
@@ -162,20 +166,21 @@ where
         Ok(SignedIn { tokens, outcome })
     }
 
-    /// Ends the guest so that its subject can become an account: for somebody who registers.
+    /// Ends the guest so that its subject can become an account: for a registration.
     ///
-    /// To be called when the new credential is verified and the name known to be free, before the
-    /// account is kept: an account that was kept first would share its subject with whoever holds
-    /// the guest's tokens. Then [start](crate::session::Sessions::start) a session of that subject
-    /// and epoch.
+    /// Call it after the new credential is verified and the user name is known to be free, but
+    /// before the account is written. An account that was written first would share its subject
+    /// with every holder of the guest's tokens. After the account is written,
+    /// [start](crate::session::Sessions::start) a session of that subject and epoch.
     ///
-    /// The account may fail to be kept then, and the guest is over. So whoever asks once more with the
-    /// same token is told that it was promoted [before](Promotion::Before), and may keep the account
-    /// where there is none. Do both in a task that the request does not take along when it is dropped.
+    /// If writing the account then fails, the guest is already over. A second call with the same
+    /// token returns [`Promotion::Before`], and may write the account if there is none. Run both
+    /// steps in a task that is not dropped with the request.
     ///
     /// # Errors
     ///
-    /// [`StoreUnavailable`](crate::session::SessionErrorKind::StoreUnavailable): keep no account.
+    /// [`StoreUnavailable`](crate::session::SessionErrorKind::StoreUnavailable): do not write the
+    /// account.
     pub async fn promote(&self, link: &Link) -> Result<Promotion, SessionError> {
         let Some(wanted) = self.wanted(link).await? else {
             return self.past(link).await;
@@ -185,7 +190,8 @@ where
         let done = sessions.write(move |inner| async move {
             let mut done = inner.store.promote_guest(wanted.clone()).await;
             if is_interrupted(&done) {
-                // Where the first one was written this is `Taken`, and so `Promotion::Before`.
+                // If the first write succeeded, the second returns `Taken`, which becomes
+                // `Promotion::Before`.
                 done = inner.store.promote_guest(wanted.clone()).await;
             }
             if let Ok(Linking::Done { epoch }) = done {
@@ -203,7 +209,7 @@ where
         }
     }
 
-    /// What became of a guest that cannot be promoted now.
+    /// Returns the result for a guest that cannot be promoted now.
     async fn past(&self, link: &Link) -> Result<Promotion, SessionError> {
         let Some(subject) = self.named(&link.guest).filter(|_| link.is_whole()) else {
             return Ok(Promotion::Refused);
@@ -211,7 +217,7 @@ where
         let Some(GuestPeek { guest, now }) = self.store().find_guest(subject).await? else {
             return Ok(Promotion::Refused);
         };
-        // Whoever plants a guest that is his must not keep others from registering.
+        // An attacker who plants a guest must not be able to block the victim's registration.
         if guest.device != link.device {
             return Ok(Promotion::Refused);
         }
@@ -220,7 +226,7 @@ where
             (None, None) => Ok(Promotion::Expired),
             (None, Some(at)) if now <= at.plus(within) => {
                 let epoch = self.store().epoch(subject).await?;
-                // Where it was another node, or the answer was lost.
+                // Needed if another node promoted the guest, or if the store's answer was lost.
                 self.inner.sessions.inner.refuse_older(subject, epoch);
                 let subject = guest.subject;
                 Ok(Promotion::Before { subject, epoch })
@@ -235,7 +241,7 @@ where
         };
         let (guests, guest) = (self.clone(), wanted.guest.clone());
         let sessions = &self.inner.sessions;
-        // What follows the claim follows it also where the client hangs up in between.
+        // The task completes the claim even if the client disconnects.
         let told = sessions.write(move |inner| async move {
             let mut done = inner.store.claim_guest(wanted.clone(), &user).await;
             let again = is_interrupted(&done);
@@ -244,7 +250,7 @@ where
             }
             match done? {
                 Linking::Done { epoch } => inner.refuse_older(&guest, epoch),
-                // Just now, by the write whose answer was lost.
+                // The write whose answer was lost has made the claim.
                 Linking::Before if again => {}
                 Linking::Before => return Ok(Err(LinkOutcome::Linked)),
                 Linking::Taken => return Ok(Err(LinkOutcome::AlreadyClaimed)),
@@ -269,7 +275,7 @@ where
         })
     }
 
-    /// The outcome for a token that is not of a live guest.
+    /// Returns the outcome for a token that does not belong to a live guest.
     async fn lost(&self, link: &Link, user: &str) -> Result<LinkOutcome, SessionError> {
         let Some(subject) = self.named(&link.guest).filter(|_| link.is_whole()) else {
             return Ok(LinkOutcome::NotFound);
@@ -278,7 +284,7 @@ where
             return Ok(LinkOutcome::NotFound);
         };
         Ok(match guest.claim {
-            // Another device must not learn the guest's fate.
+            // Another device must not learn the state of the guest.
             _ if guest.device != link.device => LinkOutcome::NotFound,
             Some(claim) if claim.user == user => LinkOutcome::Linked,
             Some(_) => LinkOutcome::AlreadyClaimed,
@@ -287,7 +293,7 @@ where
         })
     }
 
-    /// What is asked of the store; `None` where that is in vain.
+    /// Returns the arguments for the store; `None` if the link cannot succeed.
     async fn wanted(&self, link: &Link) -> Result<Option<GuestLink>, SessionError> {
         if !link.is_whole() {
             return Ok(None);

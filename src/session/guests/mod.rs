@@ -1,4 +1,4 @@
-//! Guests: subjects of their own who never signed in, and become somebody at most once.
+//! Guests: anonymous subjects, each of which can be linked to one user or become one account.
 
 mod builder;
 mod hook;
@@ -24,18 +24,18 @@ use crate::{
     refresh::SessionStore,
 };
 
-/// Starts guests, and turns them into users. Cheap to clone.
+/// Starts guests and links them to users. Cheap to clone.
 ///
 /// The manual's chapter is [`crate::manual::guests`].
 ///
 /// # Cancel safety
 ///
-/// Every method may be dropped at any point. What it writes, and what it tells the application, is
-/// done by tasks of their own.
+/// Every future may be dropped at any point. Writes and calls of the claim hook run in separate
+/// tasks.
 ///
 /// # Panics
 ///
-/// Outside a tokio runtime.
+/// The methods panic outside a tokio runtime.
 ///
 /// # Examples
 ///
@@ -77,7 +77,7 @@ use crate::{
 /// let guest = guests.start(GuestStart::new()).await?;
 /// let caller = verifier.verify_now(guest.tokens().access_token().expose())?.principal();
 ///
-/// // Alice's password was right, and she wants her conversation.
+/// Alice's password was right, and she asked to keep her conversation.
 /// let signed_in = guests.sign_in(SessionStart::new("alice"), Link::from_body(caller)).await?;
 /// assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
 /// # Ok(())
@@ -90,7 +90,8 @@ pub struct Guests<S, G = KeptGrants, H = NoClaimHook> {
 struct Inner<S, G, H> {
     sessions: Sessions<S, G>,
     hook: H,
-    /// How long a login waits for the hook, which goes on longer by itself.
+    /// The time for which a login waits for the hook. The hook continues in the background after
+    /// that.
     patience: Duration,
     hook_timeout: Duration,
     claims_every: Duration,
@@ -102,7 +103,7 @@ where
     S: SessionStore + GuestStore,
     G: GrantSource,
 {
-    /// Starts to build the guests of these sessions.
+    /// Creates a builder for the guests of these sessions.
     pub fn builder(sessions: Sessions<S, G>) -> GuestsBuilder<S, G> {
         GuestsBuilder::new(sessions)
     }
@@ -114,11 +115,11 @@ where
     G: GrantSource,
     H: ClaimHook,
 {
-    /// Whether the caller is a guest who may go on as it is: what is asked before another one is
-    /// started, so that asking for a guest twice gives the same one.
+    /// Returns `true` if the caller is a guest whose session is alive.
     ///
-    /// A token of a session that was ended is none, also where it has not expired; nor is one for a
-    /// single conversation.
+    /// Check it before you start a guest, so that two requests for a guest return the same one. It
+    /// is `false` for a token whose session has ended, even if the token has not expired, and for a
+    /// conversation token. Each call queries the store.
     ///
     /// # Errors
     ///
@@ -127,8 +128,10 @@ where
         Ok(self.subject_of(caller).await?.is_some())
     }
 
-    /// Notes that the guest wrote something: a guest that did not for an hour can no longer be
-    /// linked. `false` where it must not write any more.
+    /// Records a write of the guest. Returns `false` if the guest must not write any more.
+    ///
+    /// A guest can be linked for an hour after its last write
+    /// ([`link_within`](GuestsBuilder::link_within)).
     ///
     /// # Errors
     ///
@@ -137,13 +140,17 @@ where
         Ok(self.store().touch_guest(guest).await?)
     }
 
-    /// To whom something belongs that the *server* writes late for a guest, the end of an answer
-    /// say: to the guest; for 30 seconds after a claim to the user; then, or where the guest is
-    /// unknown, to nobody.
+    /// Returns the owner of data that the *server* writes late for a guest, such as the end of an
+    /// answer.
+    ///
+    /// The owner is the guest while it is unclaimed, and the user for 30 seconds after a claim.
+    /// After that, or if the guest is unknown or expired, the result is `None`. A promoted guest
+    /// stays the owner, under the same subject.
     ///
     /// # Security
     ///
-    /// It is not for requests. One with a claimed guest's token is refused before it gets here.
+    /// Do not use it to authorize requests. A request with a claimed guest's token is already
+    /// refused by the verifier's revocation check.
     ///
     /// # Errors
     ///
@@ -159,7 +166,8 @@ where
         })
     }
 
-    /// Deletes at most `limit` guests that expired a day ago; says how many.
+    /// Deletes at most `limit` guests that expired at least a day ago, and returns the number of
+    /// deleted guests.
     ///
     /// # Errors
     ///
@@ -168,7 +176,7 @@ where
         Ok(self.store().purge_guests(limit).await?)
     }
 
-    /// The sessions.
+    /// Returns the sessions.
     #[must_use]
     pub fn sessions(&self) -> &Sessions<S, G> {
         &self.inner.sessions
@@ -178,8 +186,8 @@ where
         &self.inner.sessions.inner.store
     }
 
-    /// The subject of a guest whose session is alive by the store's word: a token that verifies may
-    /// be of one that was ended just now.
+    /// Returns the subject of a guest whose session is alive in the store. A token that verifies
+    /// may belong to a session that was ended a moment ago.
     async fn subject_of(&self, caller: &Principal) -> Result<Option<String>, SessionError> {
         let Some(subject) = self.named(caller) else {
             return Ok(None);
@@ -192,7 +200,7 @@ where
         Ok(alive.then(|| subject.to_owned()))
     }
 
-    /// The guest that a token of ours names, whatever has become of it.
+    /// Returns the subject of a guest token of this issuer, in whatever state the guest is.
     fn named<'c>(&self, caller: &'c Principal) -> Option<&'c str> {
         let ours = caller.issuer() == Some(self.sessions().issuer().issuer());
         let guest = caller.kind() == PrincipalKind::Guest && caller.conversation().is_none();

@@ -1,4 +1,4 @@
-//! Claims that the application has yet to be told of.
+//! The worker for claims that were not yet delivered to the application.
 
 use tokio::{
     runtime::Handle,
@@ -13,17 +13,17 @@ use crate::{
     task::{self, Task, caught},
 };
 
-/// What came of telling the application once more.
+/// The result of one run of the pending claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retried {
-    /// How many claims it took.
+    /// The number of claims that the hook accepted.
     pub settled: u32,
-    /// How many it did not: they come again later.
+    /// The number of claims that failed. They become due again later.
     pub failed: u32,
 }
 
-/// A task that tells the application again and again; ends when it is dropped.
+/// The handle of the claim worker. Dropping it ends the task.
 #[derive(Debug)]
 #[must_use = "the task ends when this is dropped"]
 pub struct ClaimWorker(AbortHandle);
@@ -40,7 +40,8 @@ where
     G: GrantSource,
     H: ClaimHook,
 {
-    /// Tells the application of the claims that are due, 100 at most. Nodes may do so at once.
+    /// Calls the hook for the claims that are due, 100 at most. Several nodes may run it
+    /// concurrently.
     ///
     /// # Errors
     ///
@@ -62,20 +63,22 @@ where
         Ok(retried)
     }
 
-    /// Runs the pending claims every 15 seconds ([`claims_every`]), until the handle is dropped.
+    /// Runs the pending claims every 15 seconds ([`claims_every`]) in a separate task, until the
+    /// handle is dropped.
     ///
-    /// A hook or a store that fails or panics is asked again.
+    /// A claim is retried if the hook or the store fails or panics.
     ///
     /// [`claims_every`]: super::GuestsBuilder::claims_every
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub fn spawn_claim_worker(&self) -> ClaimWorker {
         ClaimWorker(task::spawn(&Handle::current(), Worker(self.clone())))
     }
 
-    /// Tells the application; `false` where it has to be told again.
+    /// Calls the hook and marks the claim as delivered. Returns `false` if the claim has to be
+    /// retried.
     pub(super) async fn settle(&self, guest: &str, user: &str) -> bool {
         let told = caught("claim hook", async {
             self.inner.hook.on_claim(guest, user).await
@@ -89,7 +92,7 @@ where
         #[cfg(feature = "tracing")]
         if let Err(error) = &outcome {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::warn!(%error, cause, "a claim could not be handed over");
+            tracing::warn!(%error, cause, "a guest claim failed and will be retried");
         }
         outcome.is_ok()
     }
@@ -109,7 +112,7 @@ where
     async fn run(&mut self) {
         loop {
             let work = caught(Self::NAME, self.0.run_pending_claims());
-            // Whatever fails now is due again.
+            // A claim that fails becomes due again.
             match work.await {
                 #[cfg(feature = "tracing")]
                 Ok(Err(error)) => {

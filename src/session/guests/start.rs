@@ -1,4 +1,4 @@
-//! A guest comes.
+//! The start of a guest.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -14,16 +14,16 @@ use crate::{
     token::base62::base62,
 };
 
-/// What a guest begins with.
+/// The parameters of a new guest.
 #[derive(Clone, Debug)]
-#[must_use = "nobody comes before `Guests::start`"]
+#[must_use = "no guest is created before `Guests::start`"]
 pub struct GuestStart {
     start: SessionStart,
     bound: bool,
 }
 
 impl GuestStart {
-    /// A guest whose tokens the client keeps itself.
+    /// Creates the start of a guest whose tokens the client keeps itself.
     pub fn new() -> Self {
         Self {
             start: SessionStart::new("").kind(PrincipalKind::Guest),
@@ -31,34 +31,36 @@ impl GuestStart {
         }
     }
 
-    /// Binds the guest to the device: it can be linked only with the
-    /// [secret](GuestTokens::device) that the device is given here.
+    /// Binds the guest to the device: it can be linked only with the [secret](GuestTokens::device)
+    /// that the device receives now.
     ///
     /// # Security
     ///
-    /// Needed where tokens are in cookies. Who can plant a cookie can plant his own guest; the
-    /// device's cookie, named `__Host-…`, is one that a neighbouring domain cannot set.
+    /// Needed if tokens are in cookies. An attacker who can plant a cookie can plant a guest token
+    /// of the attacker. A sibling domain cannot set the device cookie, because its name starts with
+    /// `__Host-`.
     pub fn bound_to_device(mut self) -> Self {
         self.bound = true;
         self
     }
 
-    /// Where the request came from.
+    /// Sets the client's IP address.
     pub fn ip(self, ip: IpAddr) -> Self {
         self.with(|start| start.ip(ip))
     }
 
-    /// The `User-Agent`; cut after 200 characters.
+    /// Sets the `User-Agent`; cut after 200 characters.
     pub fn user_agent(self, user_agent: impl AsRef<str>) -> Self {
         self.with(|start| start.user_agent(user_agent))
     }
 
-    /// The OAuth client: the claim `client_id`.
+    /// Sets the OAuth client, the claim `client_id`.
     pub fn client_id(self, client_id: impl Into<String>) -> Self {
         self.with(|start| start.client_id(client_id))
     }
 
-    /// What a guest's tokens grant, unless a [`GrantSource`](crate::session::GrantSource) says.
+    /// Sets the grants of the guest's tokens, unless a [`GrantSource`](crate::session::GrantSource)
+    /// is set.
     pub fn grants(self, grants: Grants) -> Self {
         self.with(|start| start.grants(grants))
     }
@@ -75,7 +77,7 @@ impl Default for GuestStart {
     }
 }
 
-/// A guest's tokens, and what proves its device.
+/// A guest's tokens and device secret.
 #[derive(Clone)]
 pub struct GuestTokens {
     tokens: TokenPair,
@@ -85,26 +87,28 @@ pub struct GuestTokens {
 }
 
 impl GuestTokens {
-    /// The tokens.
+    /// Returns the tokens.
     #[must_use]
     pub fn tokens(&self) -> &TokenPair {
         &self.tokens
     }
 
-    /// The guest: `gst_` and a name of its own.
+    /// Returns the guest's subject: `gst_` and a random id.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// What the device keeps, in a cookie of its own, where the guest was bound to it.
+    /// Returns the device secret, if the guest was bound to a device. Store it in a separate
+    /// cookie.
     #[must_use]
     pub fn device(&self) -> Option<&Secret<String>> {
         self.device.as_ref()
     }
 
-    /// How long the guest is kept, in whole seconds: the `Max-Age` of the device's cookie. The
-    /// guest's refresh token may end before, and be exchanged for one that ends later.
+    /// Returns the time until the guest expires, in whole seconds: the `Max-Age` of the device
+    /// cookie. The guest's refresh token may end earlier, and is then exchanged for one that ends
+    /// later.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
@@ -125,10 +129,11 @@ where
     G: GrantSource,
     H: ClaimHook,
 {
-    /// Starts a guest and its session.
+    /// Creates a guest and starts its session.
     ///
-    /// To be called when somebody writes the first time, not when a page is shown, and behind a
-    /// rate limit. Who [is a guest already](Self::is_alive) needs no other one.
+    /// Call it when a visitor writes for the first time, not when a page is shown, and behind a
+    /// rate limit. Check [`is_alive`](Self::is_alive) first: a caller who is a guest already needs
+    /// no second one.
     ///
     /// # Errors
     ///
@@ -151,7 +156,7 @@ where
         if !created {
             return Err(StoreError::invalid("a guest of this name exists").into());
         }
-        // A guest without a session is nobody's, and is purged with the others.
+        // If the session cannot be started, the guest stays unused and is purged after it expires.
         let tokens = sessions.start(start.start.renamed(subject.clone())).await?;
         Ok(GuestTokens {
             tokens,
@@ -162,5 +167,6 @@ where
     }
 }
 
-/// A guest is told from other subjects by its token's `guest`, not by its name; this is for people.
+/// Makes subjects readable for operators. Code recognizes a guest by the claim `guest` of its
+/// token.
 const PREFIX: &str = "gst_";

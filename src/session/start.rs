@@ -6,6 +6,18 @@ use super::{Grants, Session, view::Details};
 use crate::{clock::Timestamp, principal::PrincipalKind};
 
 /// An authenticated subject, and the circumstances of its login.
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::session::{Grants, SessionStart};
+///
+/// let start = SessionStart::new("alice")
+///     .amr(["pwd", "otp"])
+///     .label("Firefox on Linux")
+///     .client_id("web")
+///     .grants(Grants::new().roles(["editor"]));
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started before `Sessions::start`"]
 pub struct SessionStart {

@@ -1,4 +1,4 @@
-//! Proof that a refresh token has arrived.
+//! Confirmations: the proof that a refresh token reached its client.
 
 use std::{
     collections::HashMap,
@@ -21,16 +21,16 @@ use crate::{
     token::SessionId,
 };
 
-/// Notes in the store which refresh tokens have reached their clients. Cheap to clone.
+/// Records in the store which refresh tokens have reached their clients. Cheap to clone.
 ///
-/// An access token that is used proves that the refresh token arrived that came with it. From then
-/// on its predecessor is spent for good: somebody who presents it is a thief. The policy
-/// [`balanced`](super::RefreshPolicy::balanced) rests on that.
+/// A client that uses an access token has received the refresh token that was issued with it. From
+/// then on the previous refresh token is spent, and presenting it again is theft. The policy
+/// [`balanced`](super::RefreshPolicy::balanced) relies on this proof.
 ///
-/// Every layer that accepts the sessions' access tokens tells it about its callers. That costs a
-/// look-up in memory; the first time that a generation is seen it goes into a bounded queue, and a
-/// task of its own writes it down. A request never waits for that. The task ends with the last
-/// handle, after it has written what it was told.
+/// Every layer that accepts the sessions' access tokens calls [`saw`](Self::saw) with the caller.
+/// The call is a lookup in memory. The first use of a generation is put into a bounded queue, which
+/// a separate task writes to the store. A request never waits for the write. When the last handle
+/// is dropped, the task writes the rest of the queue and ends.
 ///
 /// # Examples
 ///
@@ -54,14 +54,14 @@ pub struct Confirmations {
 }
 
 struct Shared {
-    /// The latest generation of each session that was queued.
+    /// The latest queued generation of each session.
     seen: Cache<SessionId, u64>,
     dropped: AtomicU64,
     failed: AtomicU64,
 }
 
 impl Confirmations {
-    /// Writes to this store, in a task of its own on the current runtime.
+    /// Starts a task on the current runtime, which writes to this store.
     ///
     /// # Errors
     ///
@@ -91,19 +91,19 @@ impl Confirmations {
         })
     }
 
-    /// A handle that looks at the tokens of this issuer alone.
+    /// Returns a handle that ignores the tokens of other issuers.
     ///
-    /// Names of sessions are unique within their issuer only, so a layer that accepts several
-    /// issuers needs this.
+    /// A layer that accepts several issuers needs it, because session ids are unique only within
+    /// their issuer.
     #[must_use]
     pub fn of_issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into().into());
         self
     }
 
-    /// Tells it about the caller of an authenticated request. It never waits.
+    /// Records the caller of an authenticated request. It never waits.
     ///
-    /// Callers without a session of this crate are passed over.
+    /// Callers without a session of this crate are ignored.
     pub fn saw(&self, caller: &Principal) {
         if self.issuer.is_some() && caller.issuer() != self.issuer.as_deref() {
             return;
@@ -123,18 +123,21 @@ impl Confirmations {
         }
         match self.queue.try_send((session, generation)) {
             Ok(()) => seen.insert(session, generation),
-            // Not noted as seen: the token's next request tries again.
+            // The session is not marked as seen, so that the next request with the token tries
+            // again.
             Err(_) => drop(self.shared.dropped.fetch_add(1, Ordering::Relaxed)),
         }
     }
 
-    /// How often the queue was full. The next request with the same token tried again.
+    /// Returns the number of confirmations dropped because the queue was full. The next request
+    /// with the same token tries again.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// How often the store failed or panicked. The next request with the same token tried again.
+    /// Returns the number of writes that failed or panicked. The next request with the same token
+    /// tries again.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.shared.failed.load(Ordering::Relaxed)
@@ -150,7 +153,7 @@ impl fmt::Debug for Confirmations {
     }
 }
 
-/// The task that writes confirmations down.
+/// The task that writes confirmations to the store.
 struct Writer<S> {
     store: S,
     queue: mpsc::Receiver<(SessionId, u64)>,
@@ -164,7 +167,7 @@ impl<S: SessionStore> Task for Writer<S> {
 
     async fn run(&mut self) {
         while self.queue.recv_many(&mut self.waiting, BATCH).await > 0 {
-            // The latest generation alone can be the live one.
+            // Older generations of a session are no longer the live one.
             let mut latest = HashMap::new();
             for (session, generation) in mem::take(&mut self.waiting) {
                 let known = latest.entry(session).or_insert(generation);
@@ -195,9 +198,9 @@ impl<S: SessionStore> Writer<S> {
 
 const QUEUE: usize = 4096;
 const BATCH: usize = 256;
-/// About 1 MB. A session that is pushed out is confirmed once more, which does no harm.
+/// About 1 MB. An evicted session is confirmed again, which is harmless.
 const SEEN: usize = 20_000;
-/// A store that hangs must not hold up the others for good.
+/// Keeps a hanging store from blocking the queue forever.
 const LIMIT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,16 +1,17 @@
-//! The state machine of a family, pure: no store, no clock, no cryptography.
+//! The state machine of a family of refresh tokens, as pure functions: no store, no clock, no
+//! cryptography.
 //!
-//! A family is a counter. Its live generation is the one token that rotates it; the parent is the
-//! token whose use made the live one.
+//! A family is a counter. Its live generation is the token that the next rotation expects. The
+//! parent is the token whose use created the live generation.
 
 use std::time::Duration;
 
 use super::policy::RefreshPolicy;
 use crate::clock::Timestamp;
 
-/// The state of one family of refresh tokens, which is to say of one session.
+/// The state of a family of refresh tokens. A session has one family.
 ///
-/// All times are the store's own.
+/// All times are times of the store's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[expect(
     clippy::exhaustive_structs,
@@ -19,63 +20,67 @@ use crate::clock::Timestamp;
 pub struct Family {
     /// The live generation; the first is 0.
     pub generation: u64,
-    /// The generation whose use made the live one.
+    /// The generation whose use created the live one.
     pub parent: Option<u64>,
     /// The highest generation that is known to have reached the client.
     pub confirmed: Option<u64>,
-    /// When the parent was first used. Further in the future than a window is long, it is outside of
-    /// that window: the clock was wrong then.
+    /// The time at which the parent was first used. If it lies in the future by more than a window,
+    /// the clock was wrong, and the time counts as outside the window.
     pub rotated_at: Option<Timestamp>,
-    /// How often in a row a late parent was answered since a generation was last confirmed.
+    /// The number of consecutive answers to a late parent since a generation was last confirmed.
     pub reissues: u32,
-    /// When the live generation was made.
+    /// The time at which the live generation was created.
     pub used_at: Timestamp,
-    /// How long the family lives unused.
+    /// The idle timeout.
     pub idle: Duration,
-    /// When it ends, whatever happens. Never moved.
+    /// The end of the maximum lifetime. A refresh does not change it.
     pub expires_at: Timestamp,
-    /// Whether it was ended, or its subject's epoch is newer than it.
+    /// `true` if the session was revoked, or its subject's epoch is newer than the session's.
     pub revoked: bool,
 }
 
-/// What becomes of a presented generation.
+/// The decision about a presented generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The live one inside the window, as from a second tab: answered with itself.
+    /// The live generation within the grace window, for example from a second tab. The answer
+    /// contains the same refresh token.
     Fresh,
-    /// The live one: it becomes the parent of a new one.
+    /// The live generation. It becomes the parent of a new one.
     Rotated,
-    /// Newer than the store knows: the store lost a write. It becomes the parent of a new one.
+    /// A generation newer than the store's: the store lost a write. It becomes the parent of a new
+    /// one.
     Ahead,
-    /// The parent inside the window, as after a lost answer: answered with the live one.
+    /// The parent within the grace window, for example after a lost answer. The answer contains the
+    /// live generation.
     Retried,
-    /// The parent, late, of a child that nobody confirmed: answered with another child.
+    /// The parent, after the grace window, and its child was never confirmed. The answer contains a
+    /// new child.
     Reissued,
-    /// The session was ended.
+    /// The session was revoked.
     Revoked,
-    /// The session reached its end.
+    /// The session has reached its maximum lifetime.
     Expired,
-    /// The session was not used for too long.
+    /// The session has reached its idle timeout.
     Idle,
-    /// Somebody uses a spent token: the session is ended now.
+    /// A spent token. The session is revoked.
     Reused(Reuse),
 }
 
-/// Which spent token was used.
+/// The kind of a spent token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reuse {
-    /// The parent, later than the policy forgives.
+    /// The parent, later than the policy allows.
     LateParent,
-    /// A child that a reissue displaced.
+    /// A child that a reissue replaced.
     DisplacedChild,
-    /// Older than the parent.
+    /// A generation older than the parent.
     StaleLineage,
 }
 
 impl Reuse {
-    /// A stable name, in snake case.
+    /// Returns a stable name, in snake case.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -87,7 +92,7 @@ impl Reuse {
 }
 
 impl Outcome {
-    /// Whether the family changes by it, so that the store has to write.
+    /// Returns `true` if the outcome changes the family, so that the store has to write.
     #[must_use]
     pub fn writes(self) -> bool {
         matches!(
@@ -96,7 +101,7 @@ impl Outcome {
         )
     }
 
-    /// Whether the client gets new tokens.
+    /// Returns `true` if the client receives new tokens.
     #[must_use]
     pub fn answers(self) -> bool {
         matches!(
@@ -105,7 +110,7 @@ impl Outcome {
         )
     }
 
-    /// A stable name, in snake case; stores may keep it.
+    /// Returns a stable name, in snake case. Stores may persist it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -121,7 +126,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of this name.
+    /// Returns the outcome with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -141,19 +146,19 @@ impl Outcome {
     }
 }
 
-/// Decides about a presented generation; the first line that fits counts.
+/// Returns the decision about a presented generation. The first matching branch applies.
 ///
-/// Every store does exactly this, in its own language and in one atomic step.
+/// Every store implements exactly this decision, in its query language and in one atomic step.
 #[must_use]
 pub fn decide(family: &Family, presented: u64, policy: &RefreshPolicy, now: Timestamp) -> Outcome {
-    // Set back a little, the clock leaves the window open. But one that was wrong by an hour when the
-    // parent was used must not answer spent tokens for an hour.
+    // A clock that was set back a little leaves the window open. A clock that was an hour ahead
+    // when the parent was used must not keep the window open for an hour.
     let since_rotation = |window: Duration| {
         family
             .rotated_at
             .is_some_and(|rotated| now <= rotated.plus(window) && rotated <= now.plus(window))
     };
-    // Without a grace window nothing is forgiven, not even within the same millisecond.
+    // Without a grace window every repetition is reuse, even within the same millisecond.
     let in_grace = !policy.grace_window().is_zero() && since_rotation(policy.grace_window());
     let late = policy.late_parent_window();
     let unconfirmed = family
@@ -193,7 +198,7 @@ pub fn decide(family: &Family, presented: u64, policy: &RefreshPolicy, now: Time
     }
 }
 
-/// The family after an outcome.
+/// Returns the family after an outcome.
 #[must_use]
 pub fn apply(family: &Family, presented: u64, outcome: Outcome, now: Timestamp) -> Family {
     let moved = Family {
@@ -205,7 +210,7 @@ pub fn apply(family: &Family, presented: u64, outcome: Outcome, now: Timestamp) 
         Outcome::Rotated | Outcome::Ahead => Family {
             generation: presented.saturating_add(1),
             parent: Some(presented),
-            // `reissues` counts on until a confirmation proves that an answer arrived.
+            // `reissues` keeps counting until a confirmation proves that an answer arrived.
             ..moved
         },
         Outcome::Reissued => Family {
@@ -221,9 +226,10 @@ pub fn apply(family: &Family, presented: u64, outcome: Outcome, now: Timestamp) 
     }
 }
 
-/// The family once the use of an access token has proved that this generation arrived.
+/// Returns the family after the use of an access token has proved that `generation` reached the
+/// client.
 ///
-/// Of another generation than the live one it proves nothing.
+/// The family is unchanged if `generation` is not the live one.
 #[must_use]
 pub fn confirm(family: &Family, generation: u64) -> Family {
     if generation != family.generation {

@@ -1,9 +1,9 @@
 //! Refresh tokens: one counter per session instead of one row per token.
 //!
-//! A session is a *family* of refresh tokens. Its row holds a counter, never a token: the successor
-//! of a token is computed from the token, so that an answer which got lost can be given again, word
-//! for word, and nothing in the store lets anybody in. [`decide`] is the whole state machine; every
-//! store does exactly the same in one atomic step.
+//! A session is a *family* of refresh tokens. Its row contains a counter, never a token. The
+//! successor of a token is computed from the token and the server's key, so that a lost answer can
+//! be repeated exactly, and no content of the store lets a reader sign in. [`decide`] is the
+//! complete state machine; every store implements it in one atomic step.
 
 mod confirm;
 mod decide;

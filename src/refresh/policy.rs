@@ -1,19 +1,19 @@
-//! How lenient a refresh is.
+//! The leniency of refreshes.
 
 use std::time::Duration;
 
 use crate::error::ConfigError;
 
-/// What happens when a refresh token comes again that was used before.
+/// The treatment of a refresh token that is presented again after its use.
 ///
-/// Two tabs that refresh at once, and an answer lost on the way, look like theft to a server that
-/// takes every refresh token once. A policy says how much of it is forgiven.
+/// Two tabs that refresh concurrently, and an answer lost in transit, look like theft to a server
+/// that accepts every refresh token once. A policy sets how much repetition is accepted.
 ///
-/// | policy | the same token again | the answer was lost, long ago | for |
+/// | policy | same token again | after a lost answer, much later | use for |
 /// |---|---|---|---|
-/// | [`strict`](Self::strict) | theft | theft | confidential clients (the letter of RFC 9700 §4.14) |
-/// | [`browser`](Self::browser) *(default)* | within 30 s the same answer | theft | browsers |
-/// | [`balanced`](Self::balanced) | within 30 s the same answer | within 24 h a new answer, while nobody used the lost one | mobile apps; needs confirmations |
+/// | [`strict`](Self::strict) | theft | theft | confidential clients (RFC 9700 §4.14 to the letter) |
+/// | [`browser`](Self::browser) *(default)* | the same answer within 30 s | theft | browsers |
+/// | [`balanced`](Self::balanced) | the same answer within 30 s | a new answer within 24 h, while the lost token is unused | mobile apps; needs confirmations |
 ///
 /// # Examples
 ///
@@ -32,7 +32,7 @@ pub struct RefreshPolicy {
 }
 
 impl RefreshPolicy {
-    /// Every refresh token works once; a second use ends the session.
+    /// Accepts every refresh token once. A second use revokes the session.
     #[must_use]
     pub const fn strict() -> Self {
         Self {
@@ -41,7 +41,7 @@ impl RefreshPolicy {
         }
     }
 
-    /// For 30 seconds after a refresh the token and its successor are answered with that successor.
+    /// For 30 s after a refresh, both the old and the new token return the new one.
     #[must_use]
     pub const fn browser() -> Self {
         Self {
@@ -50,12 +50,12 @@ impl RefreshPolicy {
         }
     }
 
-    /// As [`browser`](Self::browser), and for 24 hours the parent of a successor that was never
-    /// used is answered with another successor, at most three times in a row.
+    /// Extends [`browser`](Self::browser): for 24 hours, the parent of a successor that was never
+    /// used returns another successor, at most three times in a row.
     ///
-    /// A thief's copy of a spent token is such a parent, so this needs to know which successors
-    /// have arrived: it goes only with confirmations, by which the use of an access token proves
-    /// that its refresh token arrived.
+    /// A thief's copy of a spent token is such a parent too. The policy therefore needs
+    /// [`Confirmations`](super::Confirmations), which record that a successor has arrived once its
+    /// access token is used.
     #[must_use]
     pub const fn balanced() -> Self {
         Self {
@@ -64,12 +64,12 @@ impl RefreshPolicy {
         }
     }
 
-    /// The grace window: 1 to 300 seconds; 30 by default.
+    /// Sets the grace window, 1 to 300 seconds; 30 by default.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: out of the range, or the policy is [`strict`](Self::strict), which
-    /// has none.
+    /// [`ConfigError::Invalid`]: `window` is out of the range, or the policy is
+    /// [`strict`](Self::strict), which has no grace window.
     pub fn grace(self, window: Duration) -> Result<Self, ConfigError> {
         let range = Duration::from_secs(1)..=Duration::from_secs(300);
         if self.grace.is_zero() || !range.contains(&window) {
@@ -84,25 +84,27 @@ impl RefreshPolicy {
         })
     }
 
-    /// How long a token and its successor are answered alike.
+    /// Returns the time after a refresh during which the old and the new token get the same answer.
     #[must_use]
     pub fn grace_window(&self) -> Duration {
         self.grace
     }
 
-    /// How long the parent of an unused successor is answered with another one; zero for never.
+    /// Returns the time after a refresh during which the parent of an unused successor gets another
+    /// successor; zero if never.
     #[must_use]
     pub fn late_parent_window(&self) -> Duration {
         self.late_parent
     }
 
-    /// How many late parents in a row are answered, between two confirmed generations.
+    /// Returns the maximum number of consecutive answers to late parents between two confirmed
+    /// generations.
     #[must_use]
     pub fn max_reissues(&self) -> u32 {
         MAX_REISSUES
     }
 
-    /// Whether it may only be used where confirmations are wired.
+    /// Returns `true` if the policy requires confirmations.
     #[must_use]
     pub fn needs_confirmations(&self) -> bool {
         !self.late_parent.is_zero()

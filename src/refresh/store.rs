@@ -1,4 +1,4 @@
-//! The port to whatever keeps the sessions.
+//! The store port for sessions.
 
 use std::{future::Future, time::Duration};
 
@@ -8,35 +8,39 @@ use super::{
 };
 use crate::{clock::Timestamp, error::StoreError, principal::PrincipalKind, token::SessionId};
 
-/// Keeps sessions: one row each, whatever the number of its refreshes.
+/// A store of sessions: one row per session, however often it is refreshed.
 ///
 /// # Implementing
 ///
-/// - Every method that changes something is atomic, and a single round trip where the store allows.
-/// - The store's clock is the only clock: no method is told the time. Times are whole milliseconds,
-///   cut, not rounded, before anything is decided by them.
-/// - A session is revoked when its own row says so, or when its [`epoch`](SessionRecord::epoch) is
-///   older than its subject's; a subject that the store never heard of has the epoch 0.
-/// - What ends sessions writes the [`Revocation`](crate::revoke::Revocation)s in the same step, each
-///   until now plus [`LIFETIME`](crate::revoke::LIFETIME), so that every node learns of it.
-/// - Nothing that it is given is a secret, and it keeps nothing that anybody could sign in with.
-/// - A future that is dropped must not leave a change half done.
+/// - Every method that changes something is atomic, and a single round trip if the store supports
+///   that.
+/// - The store's clock is the only clock: no method takes the time as an argument. Times are whole
+///   milliseconds, truncated before any comparison.
+/// - A session is revoked if its row says so, or if its [`epoch`](SessionRecord::epoch) is older
+///   than its subject's. An unknown subject has the epoch 0.
+/// - A method that ends sessions writes the [`Revocation`](crate::revoke::Revocation)s in the same
+///   step, each until now plus [`LIFETIME`](crate::revoke::LIFETIME), so that every node receives
+///   them.
+/// - No argument is a secret, and no content of the store lets a reader sign in.
+/// - A dropped future must not leave a change half done.
 ///
-/// [`store::contract`](crate::store::contract) is the suite that every store must pass.
+/// [`store::contract`](crate::store::contract) is the test suite that every store must pass.
 pub trait SessionStore: Send + Sync + 'static {
-    /// Starts a session, unless the subject's epoch moved since it was read. Never overwrites one.
+    /// Inserts a session, unless the subject's epoch has changed since it was read. Never
+    /// overwrites.
     fn create(
         &self,
         session: NewSession,
     ) -> impl Future<Output = Result<Creation, StoreError>> + Send;
 
-    /// Reads a session. It writes nothing.
+    /// Reads a session without a write.
     fn peek(&self, id: SessionId) -> impl Future<Output = Result<Option<Peek>, StoreError>> + Send;
 
-    /// Decides about a presented generation, which is below 2⁵³, and makes the change, as [`decide`](super::decide)
-    /// and [`apply`](super::apply) do, in one step. `None`: no such session.
+    /// Decides about a presented generation, which is below 2⁵³, and writes the result, as
+    /// [`decide`](super::decide) and [`apply`](super::apply) specify, in one step. Returns `None`
+    /// if there is no such session.
     ///
-    /// Of a reused one it also writes the revocation.
+    /// If the outcome is a reuse, the revocation is written in the same step.
     fn rotate(
         &self,
         id: SessionId,
@@ -44,24 +48,26 @@ pub trait SessionStore: Send + Sync + 'static {
         policy: RefreshPolicy,
     ) -> impl Future<Output = Result<Option<Rotation>, StoreError>> + Send;
 
-    /// Notes that a generation reached its client, as [`confirm`](super::confirm) does. Of another
-    /// generation than the live one, or of no session: nothing.
+    /// Records that a generation reached its client, as [`confirm`](super::confirm) specifies. Does
+    /// nothing if the generation is not the live one or the session does not exist.
     fn confirm(
         &self,
         id: SessionId,
         generation: u64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends a session; `false` where there was none alive. One that has expired or was not used for
-    /// too long is marked as well, and its revocation written: its access tokens may outlive it.
+    /// Ends a session. Returns `false` if it was not alive.
+    ///
+    /// An expired or idle session is marked as revoked too and its revocation is written, because
+    /// its access tokens may outlive it.
     fn revoke(
         &self,
         id: SessionId,
         reason: RevokeReason,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Ends the subject's other sessions, as [`revoke`](Self::revoke) does, and says which of them
-    /// were alive.
+    /// Ends the subject's other sessions, as [`revoke`](Self::revoke) does. Returns those that were
+    /// alive.
     fn revoke_others(
         &self,
         subject: &str,
@@ -69,71 +75,75 @@ pub trait SessionStore: Send + Sync + 'static {
         reason: RevokeReason,
     ) -> impl Future<Output = Result<Vec<SessionId>, StoreError>> + Send;
 
-    /// Ends all of the subject's sessions by raising its epoch, in one atomic step: a login that
-    /// read the old epoch creates nothing. Says the new epoch.
+    /// Ends all of the subject's sessions by raising its epoch in one atomic step. Returns the new
+    /// epoch.
+    ///
+    /// A concurrent login that read the old epoch cannot create a session any more.
     fn revoke_all(
         &self,
         subject: &str,
         reason: RevokeReason,
     ) -> impl Future<Output = Result<u32, StoreError>> + Send;
 
-    /// The subject's epoch: to be read before its password is looked at, for
+    /// Returns the subject's epoch. It is read before the password is verified, for
     /// [`NewSession::epoch`].
     fn epoch(&self, subject: &str) -> impl Future<Output = Result<u32, StoreError>> + Send;
 
-    /// The subject's sessions that are alive, the one used last first; 100 at most.
+    /// Returns the subject's live sessions, the most recently used first; 100 at most.
     fn list(
         &self,
         subject: &str,
     ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
 
-    /// Deletes at most `limit` sessions that ended a while ago (a day after their end, or a week
-    /// after they were revoked) and as many revocations that ended; says how many rows went. A store
-    /// may do so by itself as well. This crate's stores delete at most as many of whatever else ends in
-    /// them, except guests.
+    /// Deletes at most `limit` sessions that ended long ago (a day after their end, or a week after
+    /// their revocation) and at most as many expired revocations. Returns the number of deleted
+    /// rows.
     ///
-    /// It is called again at once where `limit` or more went, and by several nodes at the same time:
-    /// what one is deleting, another must not wait for.
+    /// A store may also delete such rows by itself. This crate's stores also delete at most `limit`
+    /// rows of everything else in them that expires, except guests.
+    ///
+    /// The method is called again immediately if `limit` or more rows were deleted, and several
+    /// nodes call it concurrently: it must not wait for rows that another call is deleting.
     fn purge(&self, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
-/// A session to be started.
+/// A session to insert.
 #[derive(Clone, Debug)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a store must be able to write all of it"
 )]
 pub struct NewSession {
-    /// Its name.
+    /// The session id.
     pub id: SessionId,
-    /// Whose it is.
+    /// The subject.
     pub subject: String,
-    /// What kind of subject that is.
+    /// The kind of the subject.
     pub kind: PrincipalKind,
-    /// The subject's epoch as it was read before the subject was authenticated; `None`: whatever
-    /// it is now.
+    /// The subject's epoch as it was read before the subject was authenticated; `None` for the
+    /// current epoch.
     pub epoch: Option<u32>,
-    /// How long it lives unused.
+    /// The idle timeout.
     pub idle: Duration,
-    /// How long it lives.
+    /// The maximum lifetime.
     pub lifetime: Duration,
-    /// What else is known about it, as a JSON object; the store does not look into it.
+    /// Further data, as a JSON object that is opaque to the store.
     pub details: String,
 }
 
-/// What became of a session to be started.
+/// The result of [`SessionStore::create`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Creation {
-    /// It was started.
+    /// The session was created.
     Created(SessionRecord),
-    /// The subject's epoch has moved: whoever ended all sessions ended this one too.
+    /// The subject's epoch has changed: all its sessions were revoked, including this one.
     EpochMoved,
-    /// There is one of this name. It stays as it is.
+    /// A session with this id exists. It is unchanged.
     Exists,
 }
 
-/// A session, and the time by the store's clock.
+/// A session, and the current time of the store's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
@@ -146,16 +156,16 @@ pub struct Peek {
     pub now: Timestamp,
 }
 
-/// What became of a presented generation.
+/// The result of [`SessionStore::rotate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "a store must be able to write all of it"
 )]
 pub struct Rotation {
-    /// What was decided.
+    /// The decision.
     pub outcome: Outcome,
-    /// The session as it is now.
+    /// The session after the decision.
     pub session: SessionRecord,
     /// The store's time.
     pub now: Timestamp,
@@ -168,44 +178,44 @@ pub struct Rotation {
     reason = "a store must be able to write all of it"
 )]
 pub struct SessionRecord {
-    /// Its name.
+    /// The session id.
     pub id: SessionId,
-    /// Whose it is.
+    /// The subject.
     pub subject: String,
-    /// What kind of subject that is.
+    /// The kind of the subject.
     pub kind: PrincipalKind,
-    /// The subject's epoch when it was started.
+    /// The subject's epoch at the start of the session.
     pub epoch: u32,
     /// The state of its refresh tokens.
     pub family: Family,
-    /// When it was started.
+    /// The time at which the session was started.
     pub created_at: Timestamp,
-    /// Why it was ended, where its row says so.
+    /// The reason of the revocation, if the session's row contains one.
     pub revoked: Option<RevokeReason>,
-    /// What else is known about it, as a JSON object.
+    /// Further data, as a JSON object.
     pub details: String,
 }
 
-/// Why a session was ended.
+/// The reason why a session was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RevokeReason {
-    /// Its user signed out.
+    /// The user logged out.
     Logout,
-    /// A spent refresh token was used.
+    /// A spent refresh token was presented.
     Reuse,
-    /// Its user's credentials changed.
+    /// The user's credentials changed.
     CredentialsChanged,
-    /// An operator ended it.
+    /// An operator revoked it.
     Administrative,
-    /// A guest became a user.
+    /// A guest was claimed by a user or became an account.
     Claimed,
-    /// Its subject had too many, and this one was used least.
+    /// The subject had too many sessions, and this one was used least recently.
     Displaced,
 }
 
 impl RevokeReason {
-    /// The number that stores keep.
+    /// Returns the number by which stores persist the reason.
     #[must_use]
     pub fn code(self) -> i16 {
         match self {
@@ -218,7 +228,7 @@ impl RevokeReason {
         }
     }
 
-    /// The reason of this number.
+    /// Returns the reason with this number.
     #[must_use]
     pub fn from_code(code: i16) -> Option<Self> {
         Some(match code {
@@ -233,5 +243,5 @@ impl RevokeReason {
     }
 }
 
-/// How many of a subject's sessions are listed.
+/// The maximum number of sessions in a list.
 pub(crate) const LISTED: usize = 100;

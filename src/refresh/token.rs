@@ -6,10 +6,10 @@
 //! tag     = first 16 bytes of HMAC-SHA-256(key, "rt1.tag" 0 | 1 | key's byte | F | generation)
 //! ```
 //!
-//! `F` is random, made at the start of a session, and only its client keeps it. The store knows the
-//! session's name, which does not lead back to `F`; the server knows the key. So neither a copy of
-//! the store nor the key alone makes a token, and a successor needs nothing but its predecessor and
-//! the key.
+//! `F` is random. It is created at the start of a session, and only the client keeps it. The store
+//! has the session id, from which `F` cannot be derived; the server has the key. Neither a copy of
+//! the store nor the key alone is enough to make a token. A successor is computed from its
+//! predecessor and the key.
 
 use std::fmt;
 
@@ -25,9 +25,9 @@ use crate::{
     },
 };
 
-/// Writes refresh tokens and reads those that it wrote.
+/// Writes refresh tokens, and reads the tokens that it wrote.
 ///
-/// Most applications need only [`Sessions`](crate::session::Sessions), which has one.
+/// Most applications need only [`Sessions`](crate::session::Sessions), which contains one.
 ///
 /// # Examples
 ///
@@ -47,12 +47,12 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct RefreshTokens {
-    // Never empty; the first mints.
+    // Never empty. The first key mints.
     keys: Vec<DerivedKey>,
 }
 
 impl RefreshTokens {
-    /// Tokens under this key.
+    /// Creates the codec of tokens under this key.
     #[must_use]
     pub fn new(secret: &SecretKey) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl RefreshTokens {
         }
     }
 
-    /// The first token of a new session.
+    /// Returns the first token of a new session.
     #[must_use]
     pub fn start(&self) -> RefreshToken {
         RefreshToken {
@@ -69,7 +69,7 @@ impl RefreshTokens {
         }
     }
 
-    /// The text of a token. Of one token it is always the same, until the key is changed.
+    /// Returns the text of a token. The same token has the same text until the key is replaced.
     #[must_use]
     pub fn write(&self, token: &RefreshToken) -> Secret<String> {
         let mut body = Vec::with_capacity(MAX_BODY);
@@ -90,16 +90,18 @@ impl RefreshTokens {
         Secret::new(text)
     }
 
-    /// Reads a presented token; `None` where it was not written here, or was changed since.
+    /// Reads a presented token. Returns `None` if this server did not write it, or if it was
+    /// modified.
     ///
-    /// It asks nobody, so that garbage and forgeries cost no query and can end nobody's session.
+    /// The tag is verified without a query, so that garbage and forgeries put no load on the store
+    /// and cannot revoke a session.
     #[must_use]
     pub fn read(&self, text: &str) -> Option<RefreshToken> {
         if text.len() > MAX_TEXT || !text.starts_with(PREFIX) {
             return None;
         }
         let body = strip_checksum(text)?.strip_prefix(PREFIX)?;
-        // It refuses what it would not write itself: padding and stray bits.
+        // The decoder refuses padding and stray bits, which the encoder never writes.
         let body = Secret::new(URL_SAFE_NO_PAD.decode(body).ok()?);
         let (signed, tag) = body
             .expose()
@@ -127,9 +129,9 @@ impl fmt::Debug for RefreshTokens {
     }
 }
 
-/// A refresh token: who may go on with a session.
+/// A refresh token: the credential that continues a session.
 ///
-/// Whoever holds its text may; so its `Debug` shows the session alone.
+/// Its text is a bearer credential, so `Debug` shows only the session id and the generation.
 #[derive(Clone)]
 pub struct RefreshToken {
     family: Secret<[u8; 16]>,
@@ -137,7 +139,7 @@ pub struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// The session, as stores and access tokens call it.
+    /// Returns the session id in stores and access tokens.
     #[must_use]
     pub fn session_id(&self) -> SessionId {
         let digest = Sha256::new()
@@ -151,13 +153,13 @@ impl RefreshToken {
         SessionId::from_bytes(id)
     }
 
-    /// How many tokens of this session came before it.
+    /// Returns the number of tokens of this session before this one.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// The token of this generation of the same session.
+    /// Returns the token of this generation in the same session.
     #[must_use]
     pub fn successor(&self, generation: u64) -> Self {
         Self {
@@ -177,7 +179,7 @@ impl fmt::Debug for RefreshToken {
 }
 
 fn mac(key: &DerivedKey, signed: &[u8]) -> Hmac<Sha256> {
-    // The inherent method takes a key of a block's size; padding with zeros is what RFC 2104 does.
+    // The inherent method takes a key of the block size. Padding with zeros is what RFC 2104 does.
     let mut block = [0; 64];
     block
         .iter_mut()
@@ -198,12 +200,12 @@ fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-/// All of the bytes as one number, in its shortest form only.
+/// Reads all of the bytes as one number, in its shortest encoding only.
 fn read_varint(bytes: &[u8]) -> Option<u64> {
     let (last, rest) = bytes.split_last()?;
     let ends_there = *last < 0x80 && rest.iter().all(|byte| *byte >= 0x80);
     let is_shortest = *last != 0 || rest.is_empty();
-    // 2^63 has ten groups of seven bits, of which the last holds one bit.
+    // 2^63 has ten groups of seven bits, of which the last has one bit.
     let fits = rest.len() < 9 || (rest.len() == 9 && *last == 1);
     (ends_there && is_shortest && fits).then(|| {
         bytes
@@ -216,7 +218,7 @@ fn read_varint(bytes: &[u8]) -> Option<u64> {
 const PREFIX: &str = "rt1_";
 const VERSION: u8 = 1;
 const TAG: usize = 16;
-/// Longer than any token: what is longer is not looked at.
+/// Longer than any token. Longer texts are refused unread.
 const MAX_TEXT: usize = 128;
 const MAX_BODY: usize = 2 + 16 + 10 + TAG;
 

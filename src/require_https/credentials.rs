@@ -1,4 +1,4 @@
-//! What in a request may be a credential.
+//! Detection of credentials in a request.
 
 use http::{
     HeaderName,
@@ -7,7 +7,8 @@ use http::{
 
 use crate::head::{RequestHead, percent_decoded};
 
-/// Finds credentials. A mistaken find costs a redirect, an overlooked one a credential.
+/// Detects credentials. A false positive prevents a redirect, a false negative exposes a
+/// credential.
 #[derive(Clone, Default)]
 pub(super) struct Credentials {
     headers: Vec<HeaderName>,
@@ -28,7 +29,7 @@ impl Credentials {
             AUTHORIZATION,
             PROXY_AUTHORIZATION,
             COOKIE,
-            // A browser's script puts its token there: it can set no other header.
+            // Browser scripts put a token there, because the WebSocket API sets no other header.
             SEC_WEBSOCKET_PROTOCOL,
         ];
         let in_headers = head.headers().iter().any(|(name, value)| {
@@ -38,14 +39,14 @@ impl Credentials {
                 || holds_a_jwt(value.as_bytes())
         });
         let query = head.uri().query().unwrap_or_default();
-        // Some servers take a semicolon for a separator too.
+        // Some servers accept a semicolon as a separator too.
         in_headers || query.split(['&', ';']).any(|one| self.is_in(one))
     }
 
     /// Returns `true` if a parameter of the query may be a credential.
     fn is_in(&self, parameter: &str) -> bool {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        // Nobody knows which name the server behind makes of a broken escape.
+        // The name that the server behind reads from a broken escape is unknown.
         let Some(name) = percent_decoded(name) else {
             return true;
         };
@@ -57,7 +58,7 @@ impl Credentials {
     }
 }
 
-/// Returns `true` for `X-API-Key`, `access_token`, `x-amzn-oidc-data`, and other names by which
+/// Returns `true` for `X-API-Key`, `access_token`, `x-amzn-oidc-data`, and other names under which
 /// clients and gateways send credentials.
 fn is_named_as_one(name: &[u8]) -> bool {
     const WORDS: [&[u8]; 13] = [

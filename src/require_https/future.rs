@@ -1,4 +1,4 @@
-//! The future.
+//! The response future.
 
 use std::{
     fmt,
@@ -13,11 +13,11 @@ use pin_project_lite::pin_project;
 use crate::{body::ResponseBody, gate::GateFuture};
 
 pin_project! {
-    /// The response of a [`RequireHttpsService`](super::RequireHttpsService).
+    /// The response future of a [`RequireHttpsService`](super::RequireHttpsService).
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the inner service's future and nothing else.
+    /// Dropping it drops only the inner service's future.
     #[must_use = "futures do nothing unless polled"]
     pub struct RequireHttpsFuture<F, R> {
         #[pin]

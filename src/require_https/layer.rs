@@ -1,4 +1,4 @@
-//! The layer: how it knows, and what it tells browsers.
+//! The layer: detection of https, and HSTS.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -11,9 +11,9 @@ use tower_layer::Layer;
 use super::{RequireHttpsService, credentials::Credentials};
 use crate::{body::ResponseBody, head::RequestHead, rate_limit::ClientIp};
 
-/// A layer that lets nothing through that a client sent in the clear.
+/// A middleware that refuses or redirects every request that the client sent over plain http.
 ///
-/// See the [module](super) for what is answered.
+/// See the [module](super) for the responses.
 #[derive(Clone)]
 #[must_use = "a layer does nothing before it is put around a service"]
 pub struct RequireHttpsLayer {
@@ -28,13 +28,14 @@ pub(super) struct Config {
 }
 
 impl RequireHttpsLayer {
-    /// Behind proxies that end TLS and say in `X-Forwarded-Proto` what the client spoke. Of anybody
-    /// else the header is not believed, and the request counts as plain http.
+    /// Creates the layer for a server behind proxies that terminate TLS and report the client's
+    /// scheme in `X-Forwarded-Proto`. The header is ignored if another peer sends it, and the
+    /// request then counts as plain http.
     pub fn behind(proxies: ClientIp) -> Self {
         Self::by(move |head| proxies.is_proxied(head) && says_https(head.headers()))
     }
 
-    /// By whatever tells that the client spoke https.
+    /// Creates the layer with a custom function that returns `true` if the client used https.
     pub fn by<F>(is_https: F) -> Self
     where
         F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
@@ -48,27 +49,28 @@ impl RequireHttpsLayer {
         }
     }
 
-    /// How long browsers are to come by https alone, and whether that holds for all names below
-    /// this one (RFC 6797 §6.1); a year and no by default. Zero makes them forget it.
+    /// Sets the time for which browsers use only https, and whether this applies to all subdomains
+    /// (RFC 6797 §6.1). The default is one year, without subdomains. A zero duration makes browsers
+    /// forget the policy.
     pub fn hsts(self, max_age: Duration, include_subdomains: bool) -> Self {
         self.with(|config| config.hsts = strict(max_age, include_subdomains))
     }
 
-    /// Tells browsers nothing: where the proxy does.
+    /// Sends no `Strict-Transport-Security` header, for a proxy that sends it.
     pub fn no_hsts(self) -> Self {
         self.with(|config| config.hsts = None)
     }
 
-    /// Names another header that carries a credential: a request with it is not redirected. May be
-    /// called repeatedly.
+    /// Adds a header that carries a credential. A request with this header is refused instead of
+    /// redirected. May be called repeatedly.
     ///
-    /// The usual names need no naming: see the [module](super).
+    /// The usual names are built in: see the [module](super).
     pub fn credential_header(self, name: HeaderName) -> Self {
         self.with(|config| config.credentials.add_header(name))
     }
 
-    /// Names another parameter of the query that carries a credential, as
-    /// [`extract::Query`](crate::extract::Query) reads it. May be called repeatedly.
+    /// Adds a query parameter that carries a credential, as read by
+    /// [`extract::Query`](crate::extract::Query). May be called repeatedly.
     pub fn credential_parameter(self, name: &str) -> Self {
         self.with(|config| config.credentials.add_parameter(name))
     }
@@ -82,7 +84,7 @@ impl RequireHttpsLayer {
 }
 
 impl Config {
-    /// The answer to a request in the clear.
+    /// Returns the response to a request over plain http.
     pub(super) fn refuse<B>(&self, head: RequestHead<'_>) -> Option<Response<ResponseBody<B>>> {
         if (self.is_https)(head) {
             return None;
@@ -106,7 +108,7 @@ impl Config {
     }
 }
 
-/// The same address under https, on its own port.
+/// Returns the same URL with the scheme https and the default port.
 fn target(head: RequestHead<'_>) -> Option<HeaderValue> {
     let mut hosts = head.headers().get_all(HOST).iter();
     let host = match (head.uri().authority(), hosts.next(), hosts.next()) {

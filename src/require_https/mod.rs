@@ -1,19 +1,20 @@
-//! Nothing but https.
+//! Enforcement of https.
 //!
-//! A bearer token that travels in the clear belongs to whoever listens (RFC 6750 §5.3). Where a
-//! proxy ends TLS, a server sees plain http and cannot tell whether the client spoke it too;
-//! [`RequireHttpsLayer`] asks the proxy's word for it, refuses what came in the clear, and tells
-//! browsers to come by https alone from then on (HSTS, RFC 6797).
+//! A bearer token sent over plain http can be read and used by anyone on the path (RFC 6750 §5.3).
+//! If a proxy terminates TLS, the server sees only plain http and cannot see the client's scheme.
+//! [`RequireHttpsLayer`] reads the scheme that the proxy reports, refuses or redirects requests
+//! over plain http, and adds `Strict-Transport-Security` to other responses (HSTS, RFC 6797).
 //!
-//! | request in the clear | answer |
+//! | request over plain http | response |
 //! |---|---|
-//! | `GET` or `HEAD` that carries no credential | 308 to the same address under https |
-//! | anything else | 403: a redirect would have it sent in the clear again next time |
+//! | `GET` or `HEAD` without a credential | 308 to the same URL with https |
+//! | anything else | 403, because after a redirect the client would send the credential in the clear the next time too |
 //!
-//! Credentials are `Authorization`, `Proxy-Authorization`, `Cookie`, `Sec-WebSocket-Protocol`, every
-//! header or parameter of the query whose name says so (`X-API-Key`, `access_token`,
-//! `Cf-Access-Jwt-Assertion`, …), and every value in the form of a JWT. Further ones can be
-//! [named](RequireHttpsLayer::credential_header).
+//! Credentials are `Authorization`, `Proxy-Authorization`, `Cookie`, `Sec-WebSocket-Protocol`,
+//! every header or query parameter with a typical name (`X-API-Key`, `access_token`,
+//! `Cf-Access-Jwt-Assertion`, …), and every value in the form of a JWT. Add others with
+//! [`credential_header`](RequireHttpsLayer::credential_header) and
+//! [`credential_parameter`](RequireHttpsLayer::credential_parameter).
 //!
 //! # Examples
 //!

@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{future::RequireHttpsFuture, layer::Config};
 use crate::{body::ResponseBody, gate::GateFuture, head::RequestHead};
 
-/// A service that is reached by https alone; made by
+/// A service that is reachable only over https; created by
 /// [`RequireHttpsLayer`](super::RequireHttpsLayer).
 #[derive(Clone)]
 pub struct RequireHttpsService<S> {
@@ -25,13 +25,13 @@ impl<S> RequireHttpsService<S> {
         Self { inner, config }
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
@@ -52,7 +52,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.config.refuse(RequestHead::of(&request)) {
-            // RFC 6797 §7.2: nothing about it may be said in the clear.
+            // RFC 6797 §7.2: the header must not be sent over plain http.
             Some(refusal) => RequireHttpsFuture::new(GateFuture::denied(refusal), None),
             None => {
                 let inner = GateFuture::inner(self.inner.call(request));

@@ -19,7 +19,7 @@ pub(super) struct Buckets {
     seed: RandomState,
     capacity: usize,
     clock: Elapsed,
-    /// Milliseconds since the start when full budgets may be forgotten again.
+    /// The time of the next sweep of full budgets, in milliseconds since the start.
     sweep_at: AtomicU64,
 }
 
@@ -38,7 +38,8 @@ impl Buckets {
         }
     }
 
-    /// Takes one request from the key's budget, or says how long there will be none.
+    /// Takes one request from the key's budget. The error is the time until the next request is
+    /// allowed.
     pub(super) fn take(&self, key: Option<&str>) -> Result<(), Duration> {
         if self.limiter.len() >= self.capacity {
             self.sweep();
@@ -48,7 +49,7 @@ impl Buckets {
             .map_err(|denied| denied.wait_time_from(clock::Clock::now(&self.clock)))
     }
 
-    /// Forgets budgets that are full, which are as good as none; not more often than once a second.
+    /// Deletes full budgets, which are equivalent to new ones; at most once a second.
     fn sweep(&self) {
         let now = clock::Clock::now(&self.clock).as_millis();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
@@ -65,7 +66,7 @@ impl Buckets {
     }
 }
 
-/// Time since the start, by a clock of this crate.
+/// The time since the start, by a clock of this crate.
 #[derive(Clone)]
 struct Elapsed {
     born: Instant,

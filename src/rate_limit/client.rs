@@ -1,4 +1,4 @@
-//! Which client a request comes from.
+//! The client address of a request, with and without proxies.
 
 use std::{
     borrow::Cow,
@@ -15,14 +15,15 @@ use crate::{
     head::RequestHead,
 };
 
-/// Says which client a request comes from: the peer of its connection, or whom trusted proxies name.
+/// Determines the client address of a request: the peer of the connection, or the address that
+/// trusted proxies report.
 ///
-/// Anybody can write `X-Forwarded-For`. So it is read only where the peer is a proxy that was named,
-/// from the right, past the proxies that were named; the first address that is none of them is the
-/// client, and nothing left of it is looked at.
+/// Any client can send `X-Forwarded-For`. The header is therefore read only if the peer is a
+/// trusted proxy. It is read from the right, and trusted proxies are skipped. The first other
+/// address is the client. Addresses further left are ignored.
 ///
-/// The peer's address comes from the request's extensions: a [`PeerAddr`], or what
-/// [`peer_from`](Self::peer_from) finds there.
+/// The peer's address comes from the request's extensions: a [`PeerAddr`], or the value that
+/// [`peer_from`](Self::peer_from) returns.
 ///
 /// # Examples
 ///
@@ -56,7 +57,8 @@ type PeerOf = dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync;
 pub struct PeerAddr(pub SocketAddr);
 
 impl ClientIp {
-    /// The peer of the connection: where no proxy stands before the server.
+    /// Creates a source that returns the peer of the connection, for a server without a proxy in
+    /// front.
     #[must_use]
     pub fn peer() -> Self {
         Self {
@@ -66,14 +68,16 @@ impl ClientIp {
         }
     }
 
-    /// Whom these proxies name in `X-Forwarded-For`. Each is an address or a network
-    /// (`10.0.0.0/8`); all of those that a request passes must be named. An IPv4-mapped IPv6 network
-    /// (`::ffff:10.0.0.0/104`, RFC 4291 §2.5.5.2) is the IPv4 network that it holds.
+    /// Creates a source that returns the client that these proxies report in `X-Forwarded-For`.
+    ///
+    /// Each entry is an address or a network (`10.0.0.0/8`). List every proxy that a request passes
+    /// through. An IPv4-mapped IPv6 network (`::ffff:10.0.0.0/104`, RFC 4291 §2.5.5.2) is treated
+    /// as the IPv4 network that it contains.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: not an address or a network, or an IPv4-mapped address with a prefix
-    /// shorter than 96 bits.
+    /// [`ConfigError::Invalid`]: an entry is neither an address nor a network, or it is an
+    /// IPv4-mapped address with a prefix shorter than 96 bits.
     pub fn behind<'p>(proxies: impl IntoIterator<Item = &'p str>) -> Result<Self, ConfigError> {
         let network = |text: &str| {
             let network = text
@@ -91,18 +95,19 @@ impl ClientIp {
         })
     }
 
-    /// Reads another header of the proxies, such as `X-Real-IP` or `CF-Connecting-IP`.
+    /// Sets the header that the proxies write, such as `X-Real-IP` or `CF-Connecting-IP`.
     ///
     /// # Security
     ///
-    /// The proxy must overwrite what a client sends under this name.
+    /// The proxy must overwrite a header of this name that a client sends.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
         self.header = name;
         self
     }
 
-    /// Finds the peer's address elsewhere, as in axum's `ConnectInfo`.
+    /// Sets the function that returns the peer's address from the request's extensions, as for
+    /// axum's `ConnectInfo`.
     #[must_use]
     pub fn peer_from<F>(mut self, peer: F) -> Self
     where
@@ -112,25 +117,25 @@ impl ClientIp {
         self
     }
 
-    /// The client's address; `None` where it cannot be known.
+    /// Returns the client's address; `None` if it is unknown.
     #[must_use]
     pub fn of(&self, head: RequestHead<'_>) -> Option<IpAddr> {
         let peer = (self.peer)(head.extensions())?;
         self.of_peer(peer, head)
     }
 
-    /// The client's address, for a connection from this peer.
+    /// Returns the client's address for a connection from this peer.
     fn of_peer(&self, peer: SocketAddr, head: RequestHead<'_>) -> Option<IpAddr> {
         let peer = peer.ip().to_canonical();
         if !self.trusts(peer) {
             return Some(peer);
         }
-        // From the right; what a client wrote to the left of that is not even read.
+        // Read from the right. Addresses left of the client are not parsed.
         let lines = head.headers().get_all(&self.header).iter().rev();
         let named = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         let mut nearest = peer;
         for text in named {
-            // What a trusted proxy could not name ("unknown") nobody knows.
+            // If a trusted proxy does not know the client ("unknown"), the address is unknown.
             nearest = address(str::from_utf8(text).ok()?.trim())?;
             if !self.trusts(nearest) {
                 break;
@@ -139,7 +144,7 @@ impl ClientIp {
         Some(nearest)
     }
 
-    /// Whether the request comes from one of the proxies.
+    /// Returns `true` if the request comes from one of the proxies.
     pub(crate) fn is_proxied(&self, head: RequestHead<'_>) -> bool {
         let peer = (self.peer)(head.extensions());
         peer.is_some_and(|peer| self.trusts(peer.ip().to_canonical()))
@@ -161,7 +166,7 @@ impl fmt::Debug for ClientIp {
     }
 }
 
-/// An address as proxies write it, with or without a port.
+/// Parses an address as proxies write it, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text
         .strip_prefix('[')
@@ -171,7 +176,7 @@ fn address(text: &str) -> Option<IpAddr> {
     Some(address.ok()?.to_canonical())
 }
 
-/// The network by which connections are compared: peers are, in their canonical form.
+/// Returns the network in canonical form, as peer addresses are compared.
 fn canonical(network: IpNet) -> Result<IpNet, String> {
     const MAPPED: u8 = 96;
 
@@ -187,8 +192,8 @@ fn canonical(network: IpNet) -> Result<IpNet, String> {
         .ok_or_else(|| format!("`{network}` is wider than all IPv4-mapped addresses: write IPv4"))
 }
 
-/// The network that counts as one client: the address for IPv4, the /64 for IPv6, of which every
-/// household has a whole one.
+/// Returns the network that counts as one client: the address itself for IPv4, the /64 for IPv6,
+/// because a household usually has a whole /64.
 #[must_use]
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -200,12 +205,12 @@ pub fn network_of(address: IpAddr) -> IpAddr {
 impl super::RateKey for ClientIp {
     /// # Errors
     ///
-    /// [`AuthErrorKind::Misconfigured`]: the peer's address is not in the request's extensions. One
-    /// budget for all clients would let any of them lock out the others.
+    /// [`AuthErrorKind::Misconfigured`]: the request's extensions do not contain the peer's
+    /// address. With one shared budget, any client could lock out all others.
     fn key(&self, head: RequestHead<'_>) -> Result<Option<Cow<'_, str>>, AuthError> {
         let peer = (self.peer)(head.extensions()).ok_or_else(|| {
-            let problem = "the rate limit finds no `PeerAddr` in the request's extensions: \
-                put one there, or name another place with `ClientIp::peer_from`";
+            let problem = "the rate limit found no `PeerAddr` in the request's extensions: \
+                insert one, or set another source with `ClientIp::peer_from`";
             AuthError::caused_by(AuthErrorKind::Misconfigured, problem)
         })?;
         let client = self.of_peer(peer, head);

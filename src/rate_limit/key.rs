@@ -1,4 +1,4 @@
-//! Who shares a budget.
+//! The key of a budget.
 
 use std::borrow::Cow;
 
@@ -8,18 +8,18 @@ use crate::{
     principal::{Anonymous, Principal, PrincipalKind},
 };
 
-/// Says who shares a budget of requests.
+/// A function from a request to the key of its budget.
 ///
-/// [`ClientIp`](super::ClientIp) says that a network does, [`by_subject`] that a caller does; a
-/// closure may say anything else.
+/// [`ClientIp`](super::ClientIp) counts by network, [`by_subject`] by caller. A closure can return
+/// any other key.
 pub trait RateKey: Send + Sync + 'static {
-    /// Returns the name under which a request is counted. Requests without one share one budget, so
-    /// any of their clients can spend it for all.
+    /// Returns the key under which a request is counted. Requests without a key share one budget,
+    /// which any of their clients can exhaust for all.
     ///
     /// # Errors
     ///
-    /// The refusal of a request that cannot be counted: [`AuthErrorKind::Misconfigured`] (500) if no
-    /// request could be.
+    /// The refusal of a request that cannot be counted: [`AuthErrorKind::Misconfigured`] (500) if
+    /// the setup makes every request fail.
     fn key(&self, head: RequestHead<'_>) -> Result<Option<Cow<'_, str>>, AuthError>;
 }
 
@@ -32,12 +32,12 @@ where
     }
 }
 
-/// Gives each caller a separate budget: for a limit inside an authenticating layer.
+/// Gives each caller a separate budget: for a rate limit inside an authenticating layer.
 ///
-/// A caller is a subject of an issuer. A service, a guest and the API keys of an owner have other budgets
-/// than the user of the same name. All keys of one owner share one. Anonymous callers, and callers
-/// without a subject, share one budget. Where no authenticating layer ran, every request is answered
-/// with 500.
+/// A caller is a subject of an issuer. A service, a guest and the API keys of an owner have budgets
+/// separate from that of the user with the same subject. All API keys of one owner share one
+/// budget. Anonymous callers and callers without a subject share one budget. If no authenticating
+/// layer ran before, every request gets a 500.
 #[must_use]
 pub fn by_subject() -> impl RateKey + Clone {
     BySubject
@@ -54,7 +54,7 @@ impl RateKey for BySubject {
                 Some(_) => Ok(None),
                 None => Err(AuthError::caused_by(
                     AuthErrorKind::Misconfigured,
-                    "no authenticating layer stands around the rate limit by subject",
+                    "the rate limit by subject needs an authenticating layer around it",
                 )),
             };
         };
@@ -65,7 +65,7 @@ impl RateKey for BySubject {
             PrincipalKind::Service => "service",
         };
         let issuer = caller.issuer().unwrap_or_default();
-        // The length says where the issuer ends: either name may hold any character.
+        // The length delimits the issuer, because both strings may contain any character.
         let name = |subject| format!("{kind} {} {issuer} {subject}", issuer.len());
         Ok(caller.subject().map(name).map(Cow::Owned))
     }

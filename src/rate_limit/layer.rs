@@ -1,4 +1,4 @@
-//! The layer: what it is told.
+//! The layer and its settings.
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -14,10 +14,12 @@ use crate::{
 #[cfg(feature = "endpoints")]
 use crate::{error::AuthError, head::RequestHead};
 
-/// A layer that lets everybody have so many requests in a time, and answers the others with 429.
+/// A rate limit middleware. It allows every client a number of requests in a time, and answers
+/// further requests with 429.
 ///
-/// A budget refills steadily (GCRA) rather than all at once. The counts live in this process: with
-/// several nodes each has its own. All services made by one layer and its clones share them.
+/// Budgets refill continuously (GCRA), not all at the end of the period. The counts are kept in
+/// this process: with several nodes, each node counts separately. All services of a layer and its
+/// clones share the counts.
 ///
 /// See the [module](super) for an example.
 #[derive(Clone)]
@@ -40,18 +42,18 @@ pub(super) struct Config {
 }
 
 impl RateLimitLayer {
-    /// So many requests a second, by whatever the key tells apart.
+    /// Creates a limit of this many requests per second for each key.
     pub fn per_second(requests: NonZeroU32, key: impl RateKey) -> Self {
         Self::new(Quota::per_second(requests), key)
     }
 
-    /// So many requests a minute, by whatever the key tells apart.
+    /// Creates a limit of this many requests per minute for each key.
     pub fn per_minute(requests: NonZeroU32, key: impl RateKey) -> Self {
         Self::new(Quota::per_minute(requests), key)
     }
 
-    /// So many requests an hour, by whatever the key tells apart: for what is made rarely, accounts
-    /// and guests.
+    /// Creates a limit of this many requests per hour for each key: for rare actions, such as the
+    /// creation of accounts and guests.
     pub fn per_hour(requests: NonZeroU32, key: impl RateKey) -> Self {
         Self::new(Quota::per_hour(requests), key)
     }
@@ -72,65 +74,68 @@ impl RateLimitLayer {
         }
     }
 
-    /// How many requests may come at once; by default as many as the rate counts in its time.
+    /// Sets the burst: the number of requests that a full budget allows back to back. By default it
+    /// is the number in the rate.
     pub fn burst(self, requests: NonZeroU32) -> Self {
         self.with(|config| config.quota = config.quota.allow_burst(requests))
     }
 
-    /// How many budgets are kept; 100 000 by default, some 3 MB. Beyond it newcomers share, and
-    /// whoever has a budget keeps it.
+    /// Sets the maximum number of budgets; 100 000 by default, about 3 MB. Further keys share
+    /// budgets, and existing budgets are kept.
     pub fn capacity(self, budgets: usize) -> Self {
         self.with(|config| config.capacity = budgets)
     }
 
-    /// The clock; the operating system's by default.
+    /// Sets the clock; the operating system's by default.
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|config| config.clock = Arc::new(clock))
     }
 
-    /// How refusals are answered; by default as the layer around this one answers its own, else as
-    /// problem details (RFC 9457).
+    /// Sets the responder for refusals. By default the responder of the layer around this one is
+    /// used, and without such a layer problem details (RFC 9457).
     pub fn respond(self, responder: impl Responder) -> Self {
         self.with(|config| config.answers.responder(responder))
     }
 
-    /// The realm named in challenges (RFC 9110 §11.5).
+    /// Sets the realm in challenges (RFC 9110 §11.5).
     pub fn realm(self, realm: impl Into<String>) -> Self {
         self.with(|config| config.answers.realm(realm.into()))
     }
 
-    /// Answers the authentication requests of a gateway: nginx `auth_request`, Caddy `forward_auth`,
-    /// Envoy `ext_authz`, Traefik ForwardAuth.
+    /// Sets gateway mode, for the authentication requests of nginx `auth_request`, Caddy
+    /// `forward_auth`, Envoy `ext_authz` and Traefik ForwardAuth.
     ///
-    /// A gateway reads the status of the answer and nothing else, and its request carries headers that
-    /// the client chose. So no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with the
-    /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
-    /// the status of the refusal. See [the manual](crate::manual::gateways).
+    /// A gateway evaluates only the status of the response, and its request carries headers that
+    /// the client chose. Refusals are therefore never framed as gRPC or gRPC-Web, 400 becomes 401
+    /// with the challenge, and 429 and 500 become 503. If a [`Responder`] returns a 2xx status, the
+    /// body is kept and the status is replaced by that of the refusal. See [the
+    /// manual](crate::manual::gateways).
     ///
-    /// A limit outside an authenticating layer needs it too. Inside a layer in gateway mode it is on
-    /// already, also beside a custom realm or responder.
+    /// A limit outside an authenticating layer needs this setting too. Inside a layer in gateway
+    /// mode it is already on, also if a realm or a responder is set here.
     pub fn gateway(self) -> Self {
         self.with(|config| config.answers.gateway())
     }
 
-    /// Answers refused gRPC and gRPC-Web calls in their own framing, `true` by default; otherwise with
-    /// their HTTP status. It stays off inside a layer that has it off, and in
-    /// [gateway mode](Self::gateway).
+    /// Sets whether refused gRPC and gRPC-Web calls are answered in gRPC framing; `true` by
+    /// default. Otherwise they get the HTTP status. Framing is off inside a layer that has it off,
+    /// and in [gateway mode](Self::gateway).
     pub fn grpc(self, framing: bool) -> Self {
         self.with(|config| config.answers.grpc(framing))
     }
 
-    /// Leaves the human-readable explanation out of refusals; the error code stays.
+    /// Omits the human-readable explanation from refusals. The error code stays.
     pub fn no_details(self) -> Self {
         self.with(|config| config.answers.no_details())
     }
 
-    /// Who is told of refusals; by default whom the layer around this one tells.
+    /// Sets the event sink for refusals; by default the sink of the layer around this one.
     pub fn events(self, sink: impl EventSink) -> Self {
         self.with(|config| config.answers.events(sink))
     }
 
-    /// Takes one request from its budget; the error says when the next one may come.
+    /// Takes one request from its budget. The error contains the time until the next request is
+    /// allowed.
     #[cfg(feature = "endpoints")]
     pub(crate) fn take(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
         self.config.decide(head)
@@ -148,7 +153,7 @@ impl RateLimitLayer {
 
 #[cfg(feature = "tracing")]
 impl Config {
-    /// Warns once for each limit; its figures name it.
+    /// Logs a warning once per limit. The rate and the burst identify the limit.
     pub(super) fn note_unknown_client(&self) {
         self.warned.call_once(|| {
             let every = self.quota.replenish_interval();
@@ -156,7 +161,7 @@ impl Config {
             tracing::warn!(
                 ?every,
                 %burst,
-                "requests that a rate limit cannot tell apart share one budget"
+                "requests without a rate limit key share one budget"
             );
         });
     }

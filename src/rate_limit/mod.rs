@@ -1,8 +1,9 @@
-//! Limits on how often a client may ask.
+//! Rate limits for requests.
 //!
-//! [`RateLimitLayer`] keeps a budget of requests for everybody whom its [`RateKey`] tells apart: a
-//! network ([`ClientIp`]), a caller ([`by_subject`]), or what a closure says. Put it outside an
-//! authenticating layer to protect that, by network; inside it to be fair, by caller.
+//! [`RateLimitLayer`] keeps a budget of requests for every key that its [`RateKey`] returns: a
+//! network ([`ClientIp`]), a caller ([`by_subject`]), or the result of a closure. Put the layer
+//! outside an authenticating layer to protect that layer from floods, with a limit by network. Put
+//! it inside to share capacity fairly, with a limit by caller.
 //!
 //! # Examples
 //!

@@ -1,4 +1,4 @@
-//! The service: counts, then answers or passes the request on.
+//! The service: counts the request, then answers it or passes it on.
 
 use std::{
     sync::Arc,
@@ -16,7 +16,7 @@ use crate::{
     head::RequestHead,
 };
 
-/// A service that limits how often it is called; made by [`RateLimitLayer`](super::RateLimitLayer).
+/// A service with a rate limit; created by [`RateLimitLayer`](super::RateLimitLayer).
 #[derive(Clone)]
 pub struct RateLimitService<S> {
     inner: S,
@@ -28,13 +28,13 @@ impl<S> RateLimitService<S> {
         Self { inner, config }
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
@@ -70,7 +70,7 @@ impl Config {
             self.note_unknown_client();
         }
         self.buckets.take(key.as_deref()).map_err(|wait| {
-            // Rounded up, so that whoever comes then is let in.
+            // Rounded up, so that a request after this delay is allowed.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
             AuthError::unavailable(AuthErrorKind::TooManyRequests, seconds)

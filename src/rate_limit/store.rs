@@ -1,4 +1,4 @@
-//! Where the budgets lie.
+//! The storage of the budgets.
 
 use std::{
     array,
@@ -14,19 +14,19 @@ use governor::{
     state::{InMemoryState, NotKeyed, StateStore, keyed::ShrinkableKeyedStateStore},
 };
 
-/// Budgets by hashed key, at most so many.
+/// Budgets by hashed key, up to a capacity.
 ///
-/// Past the capacity newcomers share, so that inventing keys costs an attacker budgets and the
-/// server no memory. Whoever has a budget keeps it: strangers cannot take it away.
+/// Above the capacity new keys share budgets. An attacker who invents keys cannot make the server
+/// allocate more memory, and cannot evict the budget of an existing client.
 pub(super) struct Store {
     shards: [Mutex<Shard>; SHARDS],
     shared: Box<[InMemoryState; SHARED]>,
     capacity: usize,
-    /// Budgets that are somebody's own. Requests of those who have one leave it alone.
+    /// The number of keys with a separate budget. Requests of existing keys do not touch it.
     count: AtomicUsize,
 }
 
-/// When each budget will be full again, in nanoseconds since the start.
+/// The time at which each budget will be full again, in nanoseconds since the start.
 type Shard = HashMap<u64, u64>;
 
 impl Store {
@@ -39,7 +39,7 @@ impl Store {
         }
     }
 
-    /// Counts a newcomer in, where there is room.
+    /// Counts a new key, if the capacity allows it.
     fn admit(&self) -> bool {
         let one_more = |count| (count < self.capacity).then_some(count + 1);
         self.count

@@ -1,4 +1,4 @@
-//! Builds the use cases.
+//! The builder of [`ApiKeys`].
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     token::Scope,
 };
 
-/// Builds [`ApiKeys`]. Mistakes are reported by [`build`](Self::build).
+/// Builds [`ApiKeys`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
 pub struct ApiKeysBuilder<S> {
     format: ApiKeyFormat,
@@ -29,7 +29,7 @@ pub struct ApiKeysBuilder<S> {
     clock: Arc<dyn Clock>,
 }
 
-/// What keys may be.
+/// The limits for new and rolled keys.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     pub(super) scope: Scope,
@@ -39,7 +39,7 @@ pub(super) struct Limits {
 }
 
 type Written = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
-/// Says whether an owner is active.
+/// Returns `true` if an owner is active.
 pub(super) type Owners = dyn Fn(String) -> Active + Send + Sync;
 pub(super) type Active = Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
 pub(super) type Log = dyn Fn(Revocation) -> Written + Send + Sync;
@@ -65,18 +65,18 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
         }
     }
 
-    /// The scopes that keys may have; none by default.
+    /// Sets the scopes that keys may have; none by default.
     ///
     /// # Security
     ///
-    /// An owner who may choose a key's scopes must not choose more than are their own: that is for
-    /// the application to check before it issues a key.
+    /// If owners choose the scopes of their keys, your application must check that an owner has
+    /// these scopes before it issues the key.
     pub fn scopes(mut self, scope: Scope) -> Self {
         self.limits.scope = scope;
         self
     }
 
-    /// The longest life of a key; 365 days by default.
+    /// Sets the maximum lifetime of a key; 365 days by default.
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.limits.lifetime = lifetime;
         self
@@ -86,54 +86,56 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
     ///
     /// # Security
     ///
-    /// The attack is a key found years later in an old backup or a repository: it still works, and
-    /// nobody remembers what it opens.
+    /// An attacker can use a key found in an old backup or repository years later, when its purpose
+    /// is no longer known.
     pub fn dangerous_unending(mut self) -> Self {
         self.limits.unending = true;
         self
     }
 
-    /// The longest time that a replaced secret goes on; 7 days by default, at most 90.
+    /// Sets the maximum time for which a replaced secret stays valid; 7 days by default, at most
+    /// 90.
     pub fn max_overlap(mut self, overlap: Duration) -> Self {
         self.limits.overlap = overlap;
         self
     }
 
-    /// How long a key that the store knows is remembered in this process; 30 s by default, 1 to
-    /// 60 s.
+    /// Sets how long this process caches a key that was found in the store, 1 to 60 s; 30 s by
+    /// default.
     ///
-    /// A revocation by another process takes so long to be noticed, unless
-    /// [`revocation`](Self::revocation) tells at once.
+    /// Revocations by other processes take effect after at most this long, or as soon as they
+    /// arrive in a set if [`revocation`](Self::revocation) is set.
     pub fn remember(mut self, time: Duration) -> Self {
         self.keep = time;
         self
     }
 
-    /// Sets the kind of caller that rules see in a key
-    /// ([`Rule::kind`](crate::role_guard::Rule::kind)); a service by default.
+    /// Sets the kind of caller that a key authenticates, as checked by
+    /// [`Rule::kind`](crate::role_guard::Rule::kind); a service by default.
     ///
     /// # Security
     ///
-    /// A handler that takes any [`Principal`] of the kind `User` takes such a key for its owner.
-    /// [`chat::User`](crate::chat::User) and the chat's contexts refuse keys of every kind.
+    /// With the kind `User`, a handler that accepts any [`Principal`] of that kind accepts a key as
+    /// its owner. [`chat::User`](crate::chat::User) and the chat's contexts refuse keys of every
+    /// kind.
     pub fn kind(mut self, kind: PrincipalKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Checks on every request if the key was revoked, by its identifier in this set. May be called
-    /// repeatedly: all sets count, each with its own demand of freshness.
+    /// Adds a set in which every request looks up the identifier of its key. May be called
+    /// repeatedly: every set is checked, each with its own staleness limit.
     ///
-    /// Only identifiers count: a key has neither session nor epoch, so it outlives the logout of its
-    /// owner, and an issuer that the set was [limited to](RevocationSet::of_issuer) is not looked
-    /// at. A set that is out of date is 503.
+    /// Only entries for token identifiers apply. A key has neither session nor epoch, so it
+    /// survives the logout of its owner. The issuer to which a set was
+    /// [limited](RevocationSet::of_issuer) is ignored. A stale set causes a 503.
     pub fn revocation(mut self, set: RevocationSet) -> Self {
         self.revoked.push(set);
         self
     }
 
-    /// Where the keys that are revoked here are made known to all processes, for their
-    /// [`revocation`](Self::revocation) sets.
+    /// Sets the revocation log to which keys revoked here are written, so that all processes
+    /// receive them in their [`revocation`](Self::revocation) sets.
     pub fn revocation_log(mut self, log: impl RevocationLog) -> Self {
         let log = Arc::new(log);
         self.log = Some(Arc::new(move |revocation| {
@@ -143,13 +145,13 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
         self
     }
 
-    /// Sets the question whether an owner is active, which gets the owner of a key and returns `false` for
-    /// one who is disabled or gone. The keys of such an owner are refused with 401 `invalid_token`.
+    /// Sets a function that returns `true` if an owner is active and `false` if the owner is
+    /// disabled or deleted. The keys of an inactive owner are refused with 401 `invalid_token`.
     ///
-    /// It is asked whenever a key's row is read. Keys are then remembered for 2 s at most, whatever
-    /// [`remember`](Self::remember) says, so that a disabled owner's keys are refused within that time on
-    /// every node. An error is 503. By default no question is asked, and keys work until they are
-    /// [revoked](ApiKeys::revoke_all).
+    /// The function is called whenever a key's row is read from the store. Keys are then cached for
+    /// 2 s at most, whatever [`remember`](Self::remember) says, so that every node refuses a
+    /// disabled owner's keys within that time. An error causes a 503. Without the function, keys
+    /// work until they are [revoked](ApiKeys::revoke_all).
     ///
     /// # Examples
     ///
@@ -183,23 +185,24 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
         self
     }
 
-    /// Who is told what becomes of keys. What becomes of requests is told by the layer.
+    /// Sets the event sink for changes and uses of keys. Events of requests go to the sink of the
+    /// layer.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);
         self
     }
 
-    /// Where the time is taken from.
+    /// Sets the clock; the operating system's by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// The use cases; starts the task that notes when keys are used.
+    /// Validates the settings, starts the task that records uses, and returns the keys.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: a time out of its range, or no tokio runtime.
+    /// [`ConfigError::Invalid`]: a duration is out of its range, or there is no tokio runtime.
     pub fn build(self) -> Result<ApiKeys<S>, ConfigError> {
         let runtime = runtime::Handle::try_current().map_err(|_| {
             ConfigError::invalid("API keys", "must be built within a tokio runtime")
@@ -263,7 +266,7 @@ impl<S> fmt::Debug for ApiKeysBuilder<S> {
     }
 }
 
-/// As long as a revocation takes that is polled for.
+/// As long as a polled revocation takes to arrive.
 const OWNER_KEEP: Duration = Duration::from_secs(2);
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct Config {
     pub(super) examiner: Arc<Examiner>,
     pub(super) answers: Arc<Answers>,
-    /// `answers`, for the guards inside.
+    /// A reference to `answers`, for the guards inside.
     origin: Origin,
     header: Header,
     bearer: Bearer,
@@ -37,21 +37,21 @@ pub(super) struct Config {
 
 pub(super) type Predicate = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
 
-/// What is to be done with a request.
+/// The decision about a request.
 pub(super) enum Decision {
-    /// It passes as this caller, or as whom it was before.
+    /// The request passes as this caller, or with its extensions unchanged.
     Passes(Option<Caller>),
     Denied(AuthError),
     Ask(RowWait, Asked),
 }
 
-/// Whom a key stands for.
+/// The principal of a key, and the header it came in.
 pub(super) struct Caller {
     principal: Principal,
     pub(super) place: KeyPlace,
 }
 
-/// What is to be known when the store answers.
+/// The state kept until the store answers.
 pub(super) struct Asked {
     presented: PresentedApiKey,
     place: KeyPlace,
@@ -60,7 +60,7 @@ pub(super) struct Asked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyPlace {
-    /// `X-API-Key`, which caches do not know for a credential.
+    /// `X-API-Key`, which HTTP caches do not treat as a credential.
     OwnHeader,
     Authorization,
 }
@@ -87,7 +87,7 @@ impl Config {
         self.origin = deny::origin(&self.answers);
     }
 
-    /// The settings that let requests without a key pass.
+    /// Returns the settings that let requests without a key pass.
     pub(super) fn openings(&self) -> [Opening; 2] {
         [
             ("optional", self.optional),
@@ -109,7 +109,7 @@ impl Config {
     fn look(&self, head: RequestHead<'_>) -> Result<Decision, AuthError> {
         let found = head.extensions().get::<Principal>();
         let own = self.header.extract(head)?;
-        // A token bound to a key is a form of its own, of another layer.
+        // A DPoP-bound token (RFC 9449) is a different scheme, for another layer.
         let bound = is_dpop(head.headers());
         let bearer = match self.bearer.extract(head) {
             Err(error) if bound && error.kind() == AuthErrorKind::MissingCredential => {
@@ -128,7 +128,7 @@ impl Config {
             (None, Some(bearer)) if self.claims(bearer.token()) => {
                 (bearer.token(), KeyPlace::Authorization)
             }
-            // A form of its own, and another layer's: it has seen it, or it will.
+            // A credential without the keys' prefix belongs to another layer.
             (None, _) if self.optional => {
                 if found.is_none() {
                     self.answers.events.tell(|| AuthEvent::Anonymous);
@@ -138,7 +138,7 @@ impl Config {
             (None, Some(bearer)) => return Err(self.no_key(bearer.token())),
             (None, None) => return Err(AuthErrorKind::MissingCredential.into()),
         };
-        // A token, and now a key.
+        // An outer layer accepted a token, and the request has a key too.
         if found.is_some() {
             return Err(AuthErrorKind::MultipleCredentials.into());
         }
@@ -162,14 +162,14 @@ impl Config {
         }
     }
 
-    /// Decides by what the store said.
+    /// Decides with the row from the store.
     pub(super) fn conclude(&self, answer: Answer, asked: &Asked) -> Result<Caller, AuthError> {
         let row = self.examiner.conclude(answer, &asked.presented)?;
         self.tell_of_network(&row, asked.network);
         Ok(self.caller(&row, asked.place, false))
     }
 
-    /// The network of the client, where somebody is told of new ones.
+    /// Returns the client's network, if an event sink is set.
     fn network(&self, head: RequestHead<'_>) -> Option<IpAddr> {
         let networks = self.networks.as_ref();
         let networks = networks.filter(|_| self.answers.events.is_heard());
@@ -204,7 +204,8 @@ impl Config {
         str::from_utf8(credential).is_ok_and(|text| self.examiner.format.claims(text))
     }
 
-    /// RFC 6750 §2.1, §3.1: what is no `b64token` is a malformed request.
+    /// Returns the error for a credential that is not a valid key. A text that is not a `b64token`
+    /// is a malformed request (RFC 6750 §2.1, §3.1).
     fn no_key(&self, credential: &[u8]) -> AuthError {
         if is_b64token(credential) {
             AuthErrorKind::InvalidApiKey.into()
@@ -213,19 +214,19 @@ impl Config {
         }
     }
 
-    /// The response to a request that is refused.
+    /// Returns the response to a refused request.
     pub(super) fn deny<T>(
         &self,
         error: AuthError,
         head: RequestHead<'_>,
     ) -> Response<ResponseBody<T>> {
         let mut response = self.answers.deny(error, head);
-        // Whatever the responder said: caches do not know `X-API-Key`.
+        // Overrides the responder, because HTTP caches do not treat `X-API-Key` as a credential.
         keep_private(response.headers_mut());
         response
     }
 
-    /// Prepares a request that passes for the inner service.
+    /// Prepares an accepted request for the inner service.
     pub(super) fn admit<B>(&self, request: &mut Request<B>, caller: Option<Caller>) {
         if self.strip {
             self.remove_key(request);
@@ -244,7 +245,7 @@ impl Config {
             Ok(Some(bearer)) => self.claims(bearer.token()),
             Ok(None) => false,
             Err(error) if error.kind() == AuthErrorKind::MissingCredential => false,
-            // Several lines, on a request that was skipped: one may be a key.
+            // Several `Authorization` lines on a skipped request: one of them may be a key.
             Err(_) => true,
         };
         let headers: &mut HeaderMap = request.headers_mut();

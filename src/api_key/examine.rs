@@ -1,4 +1,4 @@
-//! The verdict on a key that is presented.
+//! The verification of a presented key.
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     revoke::{RevocationSet, RevocationStatus},
 };
 
-/// Says whom a key stands for. One for all layers of a set of keys.
+/// Verifies presented keys. All layers of an [`ApiKeys`](super::ApiKeys) share one.
 pub(super) struct Examiner {
     pub(super) format: ApiKeyFormat,
     pub(super) lookups: Arc<Lookups>,
@@ -33,7 +33,7 @@ impl Examiner {
             .unwrap_or_else(|error| Examined::Done(Err(error)))
     }
 
-    /// Decides by what the store said.
+    /// Decides with the row from the store.
     pub(super) fn conclude(
         &self,
         answer: Answer,
@@ -46,7 +46,7 @@ impl Examiner {
 
     fn look_up(&self, credential: &[u8]) -> Result<Examined, AuthError> {
         let text = str::from_utf8(credential).ok();
-        // Nothing is asked about what was never minted.
+        // A text that this format never produced is refused without a query.
         let presented = text
             .and_then(|text| self.format.parse(text))
             .ok_or(AuthErrorKind::InvalidApiKey)?;
@@ -60,7 +60,7 @@ impl Examiner {
                             .admit(Arc::clone(row))
                             .map(|row| Examined::Done(Ok(row)));
                     }
-                    // It may have been rolled since, on another node.
+                    // The cached row may be older than a roll on another node.
                     Err(ApiKeyRefusal::WrongSecret) if !recalled.refuses() => {}
                     Err(refusal) => return Err(refused(refusal)),
                 },
@@ -79,7 +79,7 @@ impl Examiner {
         row.record.check(presented, self.clock.now().into())
     }
 
-    /// What is left once the secret is proved, on every request.
+    /// Runs the checks that apply to every request after the secret was verified.
     fn admit(&self, row: Arc<Row>) -> Result<Arc<Row>, AuthError> {
         if !row.is_active {
             return Err(AuthErrorKind::Revoked.into());

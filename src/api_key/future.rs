@@ -1,9 +1,9 @@
-//! The way of one request through the layer.
+//! The states of one request in the layer.
 //!
 //! ```text
 //!             call()
 //!    ┌──────────┼───────────┐
-//!  Denied     Inner       Asking            (the store is asked in a task of its own)
+//!  Denied     Inner       Asking            (a separate task queries the store)
 //! (response) (S::Future) (RowWait, Held)
 //!    │          ▲           │ answer
 //!  ready        └───────────┴──▶ Denied; nothing ever goes back
@@ -28,13 +28,13 @@ use super::{
 use crate::{body::ResponseBody, error::AuthError, gate::keep_private, head::RequestHead};
 
 pin_project! {
-    /// The response of an [`ApiKeyService`](super::ApiKeyService).
+    /// The response future of an [`ApiKeyService`](super::ApiKeyService).
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for the store, the request was never handed to the inner service, and
-    /// the store's answer is kept for the next one. Dropped later, it drops the inner service's
-    /// future.
+    /// If the future is dropped while it waits for the store, the inner service has not seen the
+    /// request, and the store's answer is cached for the next request. If it is dropped later, it
+    /// drops the inner service's future.
     #[must_use = "futures do nothing unless polled"]
     pub struct ApiKeyFuture<S, B, T>
     where
@@ -54,7 +54,7 @@ pin_project! {
     }
 }
 
-/// What a suspended request needs to go on.
+/// The state of a request that waits for the store.
 pub(super) struct Held<S, B> {
     pub(super) service: S,
     pub(super) request: Request<B>,
@@ -103,7 +103,7 @@ where
                 StateProj::Denied { response } => {
                     return match response.take() {
                         Some(response) => Poll::Ready(Ok(response)),
-                        // Polled after it was done: never ready again, and no panic.
+                        // Polled after completion: stays pending instead of panicking.
                         None => Poll::Pending,
                     };
                 }

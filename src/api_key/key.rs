@@ -1,4 +1,4 @@
-//! The key itself: made, read, and reduced to what may be kept.
+//! The text of a key: minted, parsed, and reduced to a digest.
 
 use std::{fmt, sync::Arc};
 
@@ -11,21 +11,21 @@ use crate::{
     token::base62::{base62, checksum, is_base62, strip_checksum},
 };
 
-/// How the keys of one service look: their prefix.
+/// The format of a service's keys: their prefix.
 #[derive(Clone, Debug)]
 pub struct ApiKeyFormat {
     prefix: Arc<str>,
 }
 
 impl ApiKeyFormat {
-    /// Keys that start with `prefix` and an underscore.
+    /// Creates a format of keys that start with `prefix` and an underscore.
     ///
-    /// By custom the prefix names the application and the environment, as in `acme_live`.
+    /// By convention the prefix names the application and the environment, as in `acme_live`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: not 2 to 32 of `a`–`z`, `0`–`9` and `_`, or an underscore at
-    /// either end.
+    /// [`ConfigError::Invalid`]: `prefix` is not 2 to 32 characters of `a`–`z`, `0`–`9` and `_`, or
+    /// starts or ends with an underscore.
     pub fn new(prefix: &str) -> Result<Self, ConfigError> {
         let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
         if !(2..=MAX_PREFIX).contains(&prefix.len())
@@ -43,25 +43,25 @@ impl ApiKeyFormat {
         })
     }
 
-    /// A new key under a new identifier.
+    /// Creates a key with a new identifier.
     ///
     /// # Panics
     ///
-    /// If the operating system has no random bytes.
+    /// Panics if the operating system has no random bytes.
     #[must_use]
     pub fn mint(&self) -> ApiKey {
         self.mint_for(ApiKeyId::random())
     }
 
-    /// A new secret for an identifier that exists: a rolled key.
+    /// Creates a key with a new secret and an existing identifier, to roll a key.
     ///
     /// # Panics
     ///
-    /// If the operating system has no random bytes.
+    /// Panics if the operating system has no random bytes.
     #[must_use]
     pub fn mint_for(&self, id: ApiKeyId) -> ApiKey {
         let secret = Secret::new(base62(random::<32>()));
-        // Never grows: what is left behind by a move would not be wiped.
+        // The buffer never grows: a reallocation would leave a copy that is not wiped.
         let mut text = String::with_capacity(MAX_KEY);
         text.extend([
             &self.prefix,
@@ -80,18 +80,18 @@ impl ApiKeyFormat {
         }
     }
 
-    /// Whether a credential claims to be such a key: it starts with the prefix.
+    /// Returns `true` if a credential starts with the prefix of these keys.
     ///
-    /// This decides whose a credential is, where several kinds share a header.
+    /// The prefix decides which layer handles a credential if several kinds share a header.
     #[must_use]
     pub fn claims(&self, credential: &str) -> bool {
         self.body(credential).is_some()
     }
 
-    /// Reads a key that a caller presents.
+    /// Parses a key that a caller presents.
     ///
-    /// `None` for anything that was never minted in this format, a wrong checksum included: no store
-    /// needs to be asked about it.
+    /// Returns `None` for a text that was never minted in this format, including one with a wrong
+    /// checksum. No query is needed to refuse such a text.
     #[must_use]
     pub fn parse(&self, credential: &str) -> Option<PresentedApiKey> {
         if credential.len() > MAX_KEY {
@@ -112,7 +112,7 @@ impl ApiKeyFormat {
     }
 }
 
-/// A key that was just made. It is shown to its owner once and kept nowhere.
+/// A new key. Show it to its owner once; the text is not stored.
 #[derive(Clone)]
 pub struct ApiKey {
     id: ApiKeyId,
@@ -122,26 +122,26 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
-    /// The whole key, to be shown to its owner now and never again.
+    /// Returns the whole key. Show it to its owner now: it cannot be read again.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose()
     }
 
-    /// Its identifier, which is no secret.
+    /// Returns the key's identifier, which is not secret.
     #[must_use]
     pub fn id(&self) -> &ApiKeyId {
         &self.id
     }
 
-    /// What is kept of its secret.
+    /// Returns the digest of the secret, for the store.
     #[must_use]
     pub fn digest(&self) -> &SecretDigest {
         &self.digest
     }
 
-    /// Prefix, identifier and four characters of the secret: enough for its owner to tell it from
-    /// others.
+    /// Returns the prefix, the identifier and four characters of the secret, by which the owner can
+    /// recognize the key.
     #[must_use]
     pub fn display_start(&self) -> &str {
         self.text.expose().get(..self.start).unwrap_or_default()
@@ -156,7 +156,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// A key of the right form that somebody presented. Nothing is proved yet.
+/// A well-formed key that a caller presented. Its secret is not verified yet.
 #[derive(Clone, Debug)]
 pub struct PresentedApiKey {
     id: ApiKeyId,
@@ -164,37 +164,37 @@ pub struct PresentedApiKey {
 }
 
 impl PresentedApiKey {
-    /// Whose row to look for.
+    /// Returns the key's identifier, under which the store finds it.
     #[must_use]
     pub fn id(&self) -> &ApiKeyId {
         &self.id
     }
 
-    /// What to compare with the row's.
+    /// Returns the digest to compare with the row's.
     #[must_use]
     pub fn digest(&self) -> &SecretDigest {
         &self.digest
     }
 }
 
-/// The identifier of a key: ten base62 characters. It is no secret.
+/// The identifier of a key: ten base62 characters. It is not secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiKeyId(Box<str>);
 
 impl ApiKeyId {
     fn random() -> Self {
         let text = base62(random::<8>());
-        // Of the eleven digits the first is nearly always 0 or 1.
+        // The first of the eleven digits is nearly always 0 or 1, so the last ten are used.
         Self(text.get(text.len() - ID..).unwrap_or_default().into())
     }
 
-    /// Reads an identifier as it was kept.
+    /// Parses an identifier from a store or a request.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         (text.len() == ID && is_base62(text)).then(|| Self(text.into()))
     }
 
-    /// The identifier as text.
+    /// Returns the identifier as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -207,13 +207,13 @@ impl fmt::Debug for ApiKeyId {
     }
 }
 
-/// The SHA-256 of a key's secret: what a store keeps.
+/// The SHA-256 digest of a key's secret, which a store keeps.
 ///
-/// The secret holds 256 random bits, so a slow hash would protect nothing more.
+/// The secret has 256 random bits, so a slow password hash would add no protection.
 ///
 /// # Security
 ///
-/// Compared in constant time, and never printed.
+/// The comparison takes constant time, and `Debug` does not print the digest.
 #[derive(Clone, Copy, Eq)]
 pub struct SecretDigest([u8; 32]);
 
@@ -222,13 +222,13 @@ impl SecretDigest {
         Self(Sha256::digest(secret).into())
     }
 
-    /// From its bytes, as they were kept.
+    /// Creates a digest from the bytes in a store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes, to be kept.
+    /// Returns the bytes for a store.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -251,6 +251,6 @@ const MAX_PREFIX: usize = 32;
 const ID: usize = 10;
 const SECRET: usize = 43;
 const CHECKSUM: usize = 6;
-/// Characters of the secret that are shown in lists; 39 remain, 232 bits.
+/// The number of characters of the secret that lists show. The other 39 have 232 bits.
 const SHOWN: usize = 4;
 const MAX_KEY: usize = MAX_PREFIX + 1 + ID + 1 + SECRET + CHECKSUM;

@@ -1,4 +1,4 @@
-//! The use cases: keys are issued, listed, rolled, revoked and verified.
+//! Issuing, listing, rolling, revoking and verifying keys.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,9 +15,9 @@ use crate::{
     revoke::{LIFETIME, Revocation},
 };
 
-/// The keys of one service. Cheap to clone; all clones are one.
+/// The API keys of one service. Cheap to clone; clones share all state.
 ///
-/// What writes runs in a task of its own: a caller who goes leaves nothing half done.
+/// Writes run in separate tasks, which complete even if the caller's future is dropped.
 pub struct ApiKeys<S> {
     inner: Arc<Inner<S>>,
 }
@@ -31,7 +31,7 @@ struct Inner<S> {
 }
 
 impl<S: ApiKeyStore> ApiKeys<S> {
-    /// Starts to build: keys of this form in this store.
+    /// Creates a builder of keys with this format in this store.
     pub fn builder(format: ApiKeyFormat, store: S) -> ApiKeysBuilder<S> {
         ApiKeysBuilder::new(format, store)
     }
@@ -58,7 +58,7 @@ impl<S: ApiKeyStore> ApiKeys<S> {
         Arc::clone(&self.inner.examiner)
     }
 
-    /// Makes a key. Its text is in the answer, and nowhere else ever again.
+    /// Issues a key. The returned value is the only place where its text exists.
     ///
     /// # Errors
     ///
@@ -69,7 +69,8 @@ impl<S: ApiKeyStore> ApiKeys<S> {
             .await
     }
 
-    /// Returns the keys of an owner, the newest first, the dead ones included; at most 100.
+    /// Returns the keys of an owner, the newest first; at most 100. Revoked and expired keys are
+    /// included.
     ///
     /// # Errors
     ///
@@ -78,12 +79,12 @@ impl<S: ApiKeyStore> ApiKeys<S> {
         Ok(self.inner.store.list(owner).await?)
     }
 
-    /// Gives a live key a new secret; the old one goes on for `overlap`, so that whoever uses it can
-    /// change over. A secret that was being replaced already dies now.
+    /// Gives a live key a new secret. The current secret stays valid for `overlap`, so that clients
+    /// can switch. An older secret that is still valid from an earlier roll is refused from now on.
     ///
-    /// A key that leaked is revoked, or rolled with no overlap. Other processes accept the new
-    /// secret after at most 5 s, and the old one up to a minute longer, as long as they
-    /// [remember](ApiKeysBuilder::remember) keys.
+    /// If a key has leaked, revoke it or roll it without overlap. Other processes accept the new
+    /// secret after at most 5 s. They may accept the old one for up to a minute longer, because
+    /// they [cache](ApiKeysBuilder::remember) keys.
     ///
     /// # Errors
     ///
@@ -102,23 +103,24 @@ impl<S: ApiKeyStore> ApiKeys<S> {
             .await
     }
 
-    /// Revokes a key, at once in this process and wherever a revocation set hears of it.
+    /// Revokes a key, immediately in this process and wherever a revocation set receives the entry.
     ///
     /// # Errors
     ///
-    /// [`ApiKeyError::NotFound`]; [`ApiKeyError::Store`]: the key may or may not be revoked, try
-    /// again.
+    /// - [`ApiKeyError::NotFound`]: the owner has no such key.
+    /// - [`ApiKeyError::Store`]: the key may or may not be revoked. Call again.
     pub async fn revoke(&self, owner: &str, id: &ApiKeyId) -> Result<(), ApiKeyError> {
         let (owner, id) = (owner.to_owned(), id.clone());
         self.write(move |inner| async move { inner.revoke(&owner, &id).await })
             .await
     }
 
-    /// Revokes all keys of an owner, immediately in this process and wherever a revocation set is told,
-    /// and returns how many there were: for an account that is closed or disabled.
+    /// Revokes all keys of an owner, immediately in this process and wherever a revocation set
+    /// receives the entries, and returns the number of keys: for an account that is closed or
+    /// disabled.
     ///
-    /// Keys that were revoked a short while ago count again. A revoked key stays revoked: an owner who is
-    /// only suspended is what [`owners`](ApiKeysBuilder::owners) is for.
+    /// Keys that were revoked a short while ago count again. A revoked key stays revoked: for an
+    /// owner who is only suspended, use [`owners`](ApiKeysBuilder::owners).
     ///
     /// # Errors
     ///
@@ -129,15 +131,16 @@ impl<S: ApiKeyStore> ApiKeys<S> {
             .await
     }
 
-    /// Whom a key stands for: for credentials that no layer sees, as in a WebSocket's first message.
+    /// Verifies a key and returns its principal, for credentials that no layer sees, such as one in
+    /// a WebSocket's first message.
     ///
     /// # Errors
     ///
-    /// Why the key is refused, or that it cannot be decided now.
+    /// The refusal of the key, or the reason why the key cannot be verified now.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing.
+    /// The future may be dropped at any point.
     pub async fn verify(&self, credential: &str) -> Result<Principal, AuthError> {
         let examiner = &self.inner.examiner;
         let row = match examiner.examine(credential.as_bytes()) {
@@ -147,12 +150,13 @@ impl<S: ApiKeyStore> ApiKeys<S> {
         Ok(row.caller.clone())
     }
 
-    /// Forgets what this process remembers of a key, after its row was changed by other means.
+    /// Removes a key from this process's cache, after its row was changed by other means.
     pub fn forget(&self, id: &ApiKeyId) {
         self.inner.examiner.lookups.forget(id);
     }
 
-    /// How many uses were not written down, because the queue was full or the store failed.
+    /// Returns the number of uses that were not recorded because the queue was full or the store
+    /// failed.
     #[must_use]
     pub fn lost_uses(&self) -> u64 {
         self.inner.examiner.uses.lost()
@@ -165,7 +169,7 @@ impl<S: ApiKeyStore> ApiKeys<S> {
     {
         match tokio::spawn(work(Arc::clone(&self.inner))).await {
             Ok(outcome) => outcome,
-            // It panicked, or the runtime shuts down.
+            // The task panicked, or the runtime is shutting down.
             Err(lost) => Err(StoreError::interrupted(lost).into()),
         }
     }
@@ -179,7 +183,7 @@ impl<S: ApiKeyStore> Inner<S> {
             let key = self.examiner.format.mint();
             let record = template.of(&key, now);
             let created = match self.store.create(&record).await {
-                // Whether it was written can be seen: nobody else has this secret.
+                // A read shows whether the row was written: no other key has this secret.
                 Err(error) if error.kind() == StoreErrorKind::Interrupted => {
                     self.holds(&key).await? || self.store.create(&record).await?
                 }
@@ -189,7 +193,7 @@ impl<S: ApiKeyStore> Inner<S> {
                 self.tell(&record.owner, key.id(), "created");
                 return Ok(key);
             }
-            // Ten digits met twice: another identifier.
+            // The identifier is taken: try another one.
         }
         Err(StoreError::invalid("every identifier is taken").into())
     }
@@ -206,7 +210,7 @@ impl<S: ApiKeyStore> Inner<S> {
             self.store.roll(id, owner, secret, start, overlap)
         };
         let rolled = match roll().await {
-            // Rolled twice, the new secret would push out the one that is to go on.
+            // A second roll would replace the old secret that the overlap keeps valid.
             Err(error) if error.kind() == StoreErrorKind::Interrupted => {
                 self.holds(&key).await? || roll().await?
             }
@@ -222,14 +226,14 @@ impl<S: ApiKeyStore> Inner<S> {
 
     async fn revoke(&self, owner: &str, id: &ApiKeyId) -> Result<(), ApiKeyError> {
         let revoked = self.store.revoke(id, owner).await;
-        // Also after an error: it may have been written.
+        // Also after an error, because the row may have been written.
         self.examiner.lookups.forget(id);
         if !revoked? {
             return Err(ApiKeyError::NotFound);
         }
         if let Some(log) = &self.log {
             let now = crate::clock::Timestamp::from(self.examiner.clock.now());
-            // Longer than any process remembers the row.
+            // Longer than any process caches the row.
             log(Revocation::token(id.as_str(), now.plus(LIFETIME))).await?;
         }
         self.tell(owner, id, "revoked");
@@ -255,7 +259,7 @@ impl<S: ApiKeyStore> Inner<S> {
         Ok(revoked.len())
     }
 
-    /// Whether the store has this very secret.
+    /// Returns `true` if the store has this key's secret.
     async fn holds(&self, key: &ApiKey) -> Result<bool, StoreError> {
         let row = self.store.find(key.id()).await?;
         Ok(row.is_some_and(|row| row.secret == *key.digest()))
@@ -288,5 +292,5 @@ impl<S> fmt::Debug for ApiKeys<S> {
     }
 }
 
-/// An identifier holds 59 random bits.
+/// An identifier has 59 random bits.
 const ATTEMPTS: usize = 3;

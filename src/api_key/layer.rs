@@ -1,4 +1,4 @@
-//! The layer: what it is told.
+//! The layer and its settings.
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -12,9 +12,10 @@ use crate::{
     head::RequestHead,
 };
 
-/// A layer that authenticates requests by an API key, in `X-API-Key` or as a `Bearer` credential.
+/// A middleware that authenticates requests by an API key, in `X-API-Key` or as a `Bearer`
+/// credential.
 ///
-/// See the [module](super) for what it does. Its settings lie behind one `Arc`.
+/// See the [module](super) for its behavior. The settings are shared behind one `Arc`.
 #[must_use = "a layer does nothing before it is put around a service"]
 #[derive(Clone)]
 pub struct ApiKeyLayer {
@@ -22,33 +23,34 @@ pub struct ApiKeyLayer {
 }
 
 impl ApiKeyLayer {
-    /// A layer that demands one of these keys.
+    /// Creates a layer that requires one of these keys.
     pub fn new<S: ApiKeyStore>(keys: &ApiKeys<S>) -> Self {
         Self {
             config: Arc::new(Config::new(keys.examiner())),
         }
     }
 
-    /// Lets requests without a key pass: as whom an outer layer found, else as
+    /// Lets requests without a key pass, with the principal of an outer layer or else as
     /// [`Anonymous`](crate::Anonymous).
     ///
-    /// A `Bearer` credential that does not start with the keys' prefix is another layer's, and counts
-    /// as none. Whatever stands in `X-API-Key` is a key, and a bad key is refused.
+    /// A `Bearer` credential without the keys' prefix counts as no key, because another layer
+    /// handles it. Any value in `X-API-Key` is a key, and an invalid key is refused.
     pub fn optional(self) -> Self {
         self.with(|config| config.optional = true)
     }
 
-    /// Who is told what became of each request, also of those that a guard inside refuses.
+    /// Sets the event sink. It receives one event per request, including requests that a guard
+    /// inside this layer refuses.
     pub fn events(self, sink: impl EventSink) -> Self {
         let events = Events::to(sink);
         self.with(|config| config.change_answers(|answers| answers.with_events(events)))
     }
 
-    /// Which network a request comes from: the sink of [`events`](Self::events) is told of a key that is
-    /// used from one from which this process had not seen it, which is how a stolen key shows.
-    /// 20 000 pairs of keys and networks are remembered.
+    /// Sets a function that returns the network of a request. The sink of [`events`](Self::events)
+    /// receives an event if a key is used from a network from which this process has not seen it,
+    /// which is a sign of a stolen key. 20 000 pairs of key and network are cached.
     ///
-    /// With the feature `rate-limit`, `rate_limit::ClientIp` says whom to believe:
+    /// With the feature `rate-limit`, `rate_limit::ClientIp` determines the client behind proxies:
     /// `.networks(move |head| clients.of(head).map(network_of))`.
     pub fn networks<F>(self, network: F) -> Self
     where
@@ -58,47 +60,49 @@ impl ApiKeyLayer {
         self.with(|config| config.networks = Some(networks))
     }
 
-    /// The protection space that challenges name (RFC 9110 §11.5); `api` by default.
+    /// Sets the realm in challenges (RFC 9110 §11.5); `api` by default.
     pub fn realm(self, realm: impl Into<String>) -> Self {
         let realm = realm.into();
         self.with(|config| config.change_answers(|answers| answers.with_realm(realm)))
     }
 
-    /// How refusals are answered, instead of problem details (RFC 9457).
+    /// Sets the responder for refusals; problem details (RFC 9457) by default.
     pub fn respond(self, responder: impl Responder) -> Self {
         let responder = Arc::new(responder);
         self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))
     }
 
-    /// Answers the authentication requests of a gateway: nginx `auth_request`, Caddy `forward_auth`,
-    /// Envoy `ext_authz`, Traefik ForwardAuth.
+    /// Sets gateway mode, for the authentication requests of nginx `auth_request`, Caddy
+    /// `forward_auth`, Envoy `ext_authz` and Traefik ForwardAuth.
     ///
-    /// A gateway reads the status of the answer and nothing else, and its request carries headers that
-    /// the client chose. So no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with the
-    /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
-    /// the status of the refusal. See [the manual](crate::manual::gateways).
+    /// A gateway evaluates only the status of the response, and its request carries headers that
+    /// the client chose. Refusals are therefore never framed as gRPC or gRPC-Web, 400 becomes 401
+    /// with the challenge, and 429 and 500 become 503. If a [`Responder`] returns a 2xx status, the
+    /// body is kept and the status is replaced by that of the refusal. See [the
+    /// manual](crate::manual::gateways).
     ///
-    /// [`optional`](Self::optional) or [`skip`](Self::skip) beside it is a contradiction that
-    /// [`build`](Self::build) reports. A layer that was never built refuses every request then, with 503.
-    /// Set gateway mode on every layer of the stack that can refuse; a guard inside takes it from this
-    /// layer.
+    /// Gateway mode contradicts [`optional`](Self::optional) and [`skip`](Self::skip).
+    /// [`build`](Self::build) reports the contradiction; a layer that was not built answers every
+    /// request with 503 then. Set gateway mode on every layer of the stack that can refuse; a guard
+    /// inside inherits it from this layer.
     pub fn gateway(self) -> Self {
         self.with(|config| config.change_answers(Answers::for_gateway))
     }
 
-    /// Answers refused gRPC and gRPC-Web calls in their own framing, `true` by default; otherwise with
-    /// their HTTP status. It stays off in [gateway mode](Self::gateway).
+    /// Sets whether refused gRPC and gRPC-Web calls are answered in gRPC framing; `true` by
+    /// default. Otherwise they get the HTTP status. Framing is off in [gateway
+    /// mode](Self::gateway).
     pub fn grpc(self, framing: bool) -> Self {
         self.with(|config| config.change_answers(|answers| answers.with_grpc(framing)))
     }
 
-    /// Tells clients the error code and nothing more.
+    /// Omits the human-readable explanation from refusals. The error code stays.
     pub fn no_details(self) -> Self {
         self.with(|config| config.change_answers(Answers::without_details))
     }
 
-    /// Lets requests that the predicate names pass without looking at their key. Said twice, both
-    /// count.
+    /// Skips authentication for requests that match the predicate. May be called repeatedly; a
+    /// request is skipped if any predicate matches.
     pub fn skip<F>(self, names: F) -> Self
     where
         F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
@@ -111,13 +115,13 @@ impl ApiKeyLayer {
         self.with(|config| config.strip = true)
     }
 
-    /// Checks the settings against each other. Without [gateway mode](Self::gateway) there is nothing to
-    /// contradict.
+    /// Checks the settings for contradictions. There are none without [gateway
+    /// mode](Self::gateway).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: gateway mode beside a setting that lets requests without a credential
-    /// pass.
+    /// [`ConfigError::Invalid`]: gateway mode together with a setting that lets requests without a
+    /// credential pass.
     pub fn build(self) -> Result<Self, ConfigError> {
         self.config.answers.validate(&self.config.openings())?;
         Ok(self)

@@ -1,4 +1,4 @@
-//! What this process knows of keys, and one question to the store at a time about each of them.
+//! The cache of keys, with one query per key at a time.
 
 use std::{
     collections::HashMap,
@@ -20,21 +20,21 @@ use crate::{
     principal::{Principal, PrincipalKind},
 };
 
-/// A key as the store had it, and whom it stands for.
+/// A key's row in the store, and its principal.
 pub(super) struct Row {
     pub(super) record: ApiKeyRecord,
     pub(super) caller: Principal,
-    /// Its owner is neither disabled nor gone.
+    /// `true` if the owner is neither disabled nor deleted.
     pub(super) is_active: bool,
 }
 
-/// What the store said: a row, none, or nothing.
+/// The result of a query: a row, no row, or an error.
 pub(super) type Answer = Result<Option<Arc<Row>>, AuthError>;
 
-/// A near-cache of rows, and the questions that are under way.
+/// A cache of rows, and the queries in progress.
 pub(super) struct Lookups {
     known: Cache<ApiKeyId, (Arc<Row>, Instant)>,
-    /// Apart, so that invented identifiers do not push keys out.
+    /// A separate cache, so that invented identifiers do not evict keys.
     unknown: Cache<ApiKeyId, Instant>,
     flights: Mutex<HashMap<ApiKeyId, Arc<Flight>>>,
     fetch: Box<Fetch>,
@@ -45,7 +45,7 @@ pub(super) struct Lookups {
 
 type Fetch = dyn Fn(Landing) + Send + Sync;
 
-/// What is remembered of a key.
+/// A cached answer.
 pub(super) struct Recalled {
     pub(super) row: Option<Arc<Row>>,
     fetched: Instant,
@@ -57,11 +57,12 @@ pub(super) enum Found {
     Wait(RowWait),
 }
 
-/// A question under way, and who waits for its answer.
+/// A query in progress, and its waiters.
 #[derive(Default)]
 struct Flight(Mutex<Vec<oneshot::Sender<Answer>>>);
 
-/// The duty to end a flight; dropped, as by a panic, it ends the flight without an answer.
+/// The obligation to complete a query. Dropping it, as a panic does, completes the query with an
+/// error.
 struct Landing {
     id: ApiKeyId,
     flight: Arc<Flight>,
@@ -69,7 +70,7 @@ struct Landing {
     landed: bool,
 }
 
-/// The answer of the store, which comes from a task of its own.
+/// The answer of the store, which arrives from a separate task.
 pub(super) struct RowWait(oneshot::Receiver<Answer>);
 
 impl Lookups {
@@ -83,7 +84,8 @@ impl Lookups {
     ) -> Self {
         let fetch = move |landing: Landing| {
             let (store, owners) = (Arc::clone(&store), owners.clone());
-            // A task of its own: a client that hangs up must not take the answer of others along.
+            // A separate task, because other requests wait for the answer even if this client
+            // disconnects.
             runtime.spawn(async move {
                 let find = async {
                     let record = store.find(&landing.id).await?;
@@ -110,7 +112,7 @@ impl Lookups {
         }
     }
 
-    /// What is remembered of a key, while it may be believed.
+    /// Returns the cached answer for a key while it is fresh.
     pub(super) fn recall(&self, id: &ApiKeyId) -> Option<Recalled> {
         let now = self.clock.monotonic();
         let recalled = |row, fetched| Recalled {
@@ -126,9 +128,10 @@ impl Lookups {
         recalled.refuses().then_some(recalled)
     }
 
-    /// Asks the store, or joins who asks already.
+    /// Starts a query, or joins the one in progress.
     ///
-    /// `instead` is what was remembered and does not do; what came since then does.
+    /// `instead` is the cached answer that is not sufficient. A newer cached answer is returned
+    /// without a query.
     pub(super) fn ask(
         self: &Arc<Self>,
         id: &ApiKeyId,
@@ -136,7 +139,7 @@ impl Lookups {
     ) -> Result<Found, AuthError> {
         let (sender, receiver) = oneshot::channel();
         let mut flights = lock(&self.flights);
-        // What landed between the look into the cache and this lock lies in the cache.
+        // An answer that arrived between the cache miss and this lock is in the cache.
         if let Some(recalled) = self.recall(id)
             && instead.is_none_or(|old| old.fetched != recalled.fetched)
         {
@@ -161,7 +164,7 @@ impl Lookups {
         Ok(Found::Wait(RowWait(receiver)))
     }
 
-    /// Forgets a key. What is being asked about it now is not remembered either.
+    /// Removes a key from the cache. The answer of a query in progress is not cached either.
     pub(super) fn forget(&self, id: &ApiKeyId) {
         let mut flights = lock(&self.flights);
         flights.remove(id);
@@ -191,7 +194,8 @@ impl Lookups {
 }
 
 impl Recalled {
-    /// Whether a refusal that rests on it stands: a key may have been rolled since.
+    /// Returns `true` if a refusal may rely on this answer. The key may have been rolled since an
+    /// older one.
     pub(super) fn refuses(&self) -> bool {
         self.age < NEGATIVE
     }
@@ -209,7 +213,7 @@ impl Landing {
         self.landed = true;
         let Lookups { known, unknown, .. } = &*self.lookups;
         let mut flights = lock(&self.lookups.flights);
-        // A key that was forgotten meanwhile is not remembered.
+        // The answer is not cached if `forget` ran during the query.
         if flights
             .get(&self.id)
             .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
@@ -229,9 +233,9 @@ impl Landing {
             }
         }
         drop(flights);
-        // Nobody can join a flight that is out of the table.
+        // No request can join a query that was removed from the table.
         for waiter in std::mem::take(&mut *lock(&self.flight.0)) {
-            // Its request may be gone.
+            // The waiting request may have been dropped.
             let _ = waiter.send(answer.clone());
         }
     }
@@ -268,15 +272,15 @@ fn unavailable() -> AuthError {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whoever panicked left nothing half done: every change is a whole.
+    // A panic cannot leave the map inconsistent, because every change is a single operation.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// About 10 MB of keys; a key that is pushed out costs a question to the store.
+/// About 10 MB of keys. An evicted key costs another query.
 const CAPACITY: usize = 10_000;
-/// A store that is this far behind gets no more questions.
+/// The maximum number of concurrent queries. Further requests get a 503.
 const MAX_FLIGHTS: usize = 1024;
-/// A request waits so long for its store; then it is 503.
+/// The time that a request waits for the store before it gets a 503.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long an answer stands that refuses.
+/// The lifetime of a cached answer that refuses a key.
 const NEGATIVE: Duration = Duration::from_secs(5);

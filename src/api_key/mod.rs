@@ -1,18 +1,18 @@
-//! Keys for programs: how they look, who holds them, and the layer that lets them in.
+//! API keys for programs: their format, their store, and the layer that authenticates them.
 //!
 //! ```text
 //! acme_live_7Hq2bLx0Zk_3kTz…43 characters…Vd9fQ1Zx
 //! └ prefix ┘└── id ──┘ └──────── secret ───────┘└crc ┘
 //! ```
 //!
-//! The prefix and the checksum let a secret scanner find a key that was published by mistake, and let
-//! the server drop garbage without asking its store. The identifier is the row's key; of the secret
-//! only a digest is kept.
+//! The prefix and the checksum allow secret scanners to find a published key, and allow the server
+//! to refuse garbage without a query. The identifier is the primary key of the row. The store keeps
+//! only a digest of the secret.
 //!
-//! [`ApiKeys`] issues, lists, rolls and revokes; [`ApiKeyLayer`] reads a request's key from
-//! `X-API-Key` or `Authorization: Bearer` and leaves the same [`Principal`](crate::Principal) as a
-//! token does, so that a [`RoleGuardLayer`](crate::RoleGuardLayer) need not know the difference. A key
-//! has scopes and no roles. Its subject is the owner, its kind is
+//! [`ApiKeys`] issues, lists, rolls and revokes keys. [`ApiKeyLayer`] reads a request's key from
+//! `X-API-Key` or `Authorization: Bearer` and inserts a [`Principal`](crate::Principal) as the
+//! token layer does, so that a [`RoleGuardLayer`](crate::RoleGuardLayer) works with both. A key has
+//! scopes and no roles. Its subject is the owner, and its kind is
 //! [`Service`](crate::principal::PrincipalKind::Service).
 //!
 //! # Examples
@@ -69,11 +69,11 @@
 //! # }
 //! ```
 //!
-//! # Beside tokens
+//! # Keys and tokens together
 //!
-//! Both layers are optional, in either order, and a guard inside demands a caller. Whose a `Bearer`
-//! credential is, is decided by its form and never by trial, so the token's layer has to know the
-//! keys' prefix:
+//! Make both layers optional, in either order, and add a guard inside that requires a caller. The
+//! form of a `Bearer` credential decides which layer handles it, and no layer tries the credential
+//! of another. The token layer therefore needs the keys' prefix:
 //!
 //! ```
 //! # #[cfg(not(feature = "aws-lc-rs"))]
@@ -94,21 +94,21 @@
 //! # }
 //! ```
 //!
-//! | request | answer |
+//! | request | result |
 //! |---|---|
-//! | a token, or a key in either place | its caller |
-//! | a token and a key, whether good or not | refused: 400 where the first of them is good, else as that one is |
-//! | `X-API-Key` and any `Bearer` credential, seen by the key's layer | 400 |
-//! | a bad token or a bad key | 401 |
-//! | neither | nobody: 401 by the guard |
+//! | a token, or a key in either header | the caller of that credential |
+//! | a token and a key | refused: 400 if the outer layer accepts its credential, otherwise the outer layer's refusal |
+//! | `X-API-Key` and any `Bearer` credential, at the key layer | 400 |
+//! | an invalid token or an invalid key | 401 |
+//! | neither | anonymous: 401 by the guard |
 //!
-//! # What is remembered
+//! # Caching
 //!
-//! A key that the store knows is remembered for [30 s](ApiKeysBuilder::remember), a refusal for 5 s;
-//! of many requests that bring one key at once, one asks the store. Expiry is exact all the same. A
-//! revocation is noticed at once in the process that made it, and in all others where they share a
-//! [`RevocationSet`](ApiKeysBuilder::revocation). While the store cannot be asked, a key that is not
-//! remembered is 503.
+//! A key found in the store is cached for [30 s](ApiKeysBuilder::remember), a refusal for 5 s.
+//! Concurrent requests with the same key share one query. The expiry of a key is checked on every
+//! request. A revocation takes effect immediately in the process that made it, and in other
+//! processes when it arrives in a shared [`RevocationSet`](ApiKeysBuilder::revocation). While the
+//! store is unavailable, a request with a key that is not cached gets a 503.
 
 mod builder;
 mod config;

@@ -1,4 +1,4 @@
-//! The networks that keys were used from.
+//! The networks from which keys were used.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 use super::ApiKeyId;
 use crate::head::RequestHead;
 
-/// Notices a key that comes from a network from which this process has not seen it.
+/// Detects a key that is used from a network from which this process has not seen it.
 pub(super) struct Networks {
     of: Box<NetworkOf>,
     seen: Cache<(ApiKeyId, IpAddr), ()>,
@@ -30,7 +30,7 @@ impl Networks {
         (self.of)(head)
     }
 
-    /// Whether the key had not been seen there.
+    /// Records the network. Returns `true` if the key was not seen there before.
     pub(super) fn are_joined_by(&self, id: &ApiKeyId, network: IpAddr) -> bool {
         let pair = (id.clone(), network);
         if self.seen.get(&pair).is_some() {

@@ -1,11 +1,11 @@
-//! A key that is to be made.
+//! The parameters of a new key.
 
 use std::time::Duration;
 
 use super::{ApiKey, ApiKeyError, ApiKeyRecord, builder::Limits};
 use crate::{clock::Timestamp, token::Scope};
 
-/// A key that is to be made: whose, for what, for how long.
+/// A key to issue: its owner, label, scope and lifetime.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is made before it is issued"]
 pub struct NewApiKey {
@@ -22,7 +22,7 @@ enum Lifetime {
 }
 
 impl NewApiKey {
-    /// A key of this subject: without scopes or a name, good for 90 days.
+    /// Creates a key of this owner, without scopes and label, valid for 90 days.
     pub fn new(owner: impl Into<String>) -> Self {
         Self {
             owner: owner.into(),
@@ -32,25 +32,25 @@ impl NewApiKey {
         }
     }
 
-    /// The owner's own name for it, at most 200 bytes.
+    /// Sets the owner's label for the key, at most 200 bytes.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// What it may be used for.
+    /// Sets the scope of the key.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }
 
-    /// How long it is good.
+    /// Sets the lifetime.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Lifetime::For(lifetime);
         self
     }
 
-    /// It never expires, where keys [may be so](super::ApiKeysBuilder::dangerous_unending).
+    /// Makes the key never expire, if that is [allowed](super::ApiKeysBuilder::dangerous_unending).
     pub fn unending(mut self) -> Self {
         self.lifetime = Lifetime::Unending;
         self
@@ -79,7 +79,7 @@ impl NewApiKey {
     }
 }
 
-/// What was asked for, found good.
+/// The validated parameters.
 pub(super) struct Template {
     owner: String,
     label: String,

@@ -1,4 +1,4 @@
-//! What a store keeps of a key, and the verdict on one that is presented.
+//! The row of a key, and the check of a presented key against it.
 
 use crate::{
     api_key::{ApiKey, ApiKeyId, PresentedApiKey, SecretDigest},
@@ -6,46 +6,46 @@ use crate::{
     token::Scope,
 };
 
-/// What a store keeps of a key.
+/// A key as the store keeps it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ApiKeyRecord {
-    /// The row's key.
+    /// The identifier, the primary key of the row.
     pub id: ApiKeyId,
-    /// The live secret.
+    /// The current secret.
     pub secret: SecretDigest,
-    /// The secret before it, while the key is being rolled.
+    /// The previous secret, while its overlap lasts.
     pub previous: Option<PreviousSecret>,
     /// The subject on whose behalf the key acts.
     pub owner: String,
-    /// The owner's own name for the key.
+    /// The owner's label for the key.
     pub label: String,
     /// The start of the key, for lists.
     pub display_start: String,
-    /// What the key may be used for.
+    /// The scope of the key.
     pub scope: Scope,
-    /// When it was made.
+    /// The time at which the key was issued.
     pub created_at: Timestamp,
-    /// From when on it is refused.
+    /// The time from which on the key is refused.
     pub expires_at: Option<Timestamp>,
-    /// Since when it is refused.
+    /// The time at which the key was revoked.
     pub revoked_at: Option<Timestamp>,
-    /// About when it was used last.
+    /// The approximate time of the last use.
     pub last_used_at: Option<Timestamp>,
 }
 
-/// A secret that was replaced and is accepted for a while longer.
+/// A replaced secret that is still accepted.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PreviousSecret {
     /// The secret.
     pub secret: SecretDigest,
-    /// From when on it is refused.
+    /// The time from which on the secret is refused.
     pub until: Timestamp,
 }
 
 impl PreviousSecret {
-    /// A secret that is accepted before `until`.
+    /// Creates a secret that is accepted before `until`.
     #[must_use]
     pub fn new(secret: SecretDigest, until: Timestamp) -> Self {
         Self { secret, until }
@@ -53,7 +53,7 @@ impl PreviousSecret {
 }
 
 impl ApiKeyRecord {
-    /// The row of a key that was just made: it never expires, has no scopes and no name.
+    /// Returns the row of a new key that never expires and has no scopes and no label.
     #[must_use]
     pub fn of(key: &ApiKey, owner: impl Into<String>, created_at: Timestamp) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl ApiKeyRecord {
         }
     }
 
-    /// A row with nothing but what every key has: what a store begins with when it reads one.
+    /// Returns a row with only the mandatory values, from which a store builds a row that it reads.
     #[must_use]
     pub fn new(
         id: ApiKeyId,
@@ -85,15 +85,17 @@ impl ApiKeyRecord {
         }
     }
 
-    /// Whether the presented key opens this row now.
+    /// Checks a presented key against this row.
     ///
-    /// Both secrets are compared, in constant time, before anything else is looked at, so that only
-    /// who holds a secret learns that the key was revoked or expired.
+    /// Both secrets are compared in constant time before any other check, so that only a holder of
+    /// a secret learns that the key was revoked or has expired.
     ///
     /// # Errors
     ///
-    /// - [`ApiKeyRefusal::WrongSecret`]: neither secret, or the replaced one after its time.
-    /// - [`ApiKeyRefusal::Revoked`], [`ApiKeyRefusal::Expired`]: the right one, too late.
+    /// - [`ApiKeyRefusal::WrongSecret`]: the secret matches neither the current one nor a previous
+    ///   one that is still accepted.
+    /// - [`ApiKeyRefusal::Revoked`], [`ApiKeyRefusal::Expired`]: the secret is right, but the key
+    ///   is no longer valid.
     pub fn check(&self, presented: &PresentedApiKey, now: Timestamp) -> Result<(), ApiKeyRefusal> {
         let current = self.secret == *presented.digest();
         let previous = self.previous.is_some_and(|previous| {
@@ -113,13 +115,14 @@ impl ApiKeyRecord {
     }
 }
 
-/// Why a key does not open a row.
+/// The reason why a key is refused.
 ///
-/// A client is told `invalid_token` for each; that a key expired is said only to who holds its secret.
+/// The client receives `invalid_token` for each. Only a client that presented the right secret
+/// learns that the key has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiKeyRefusal {
-    /// The secret is not the row's.
+    /// The secret does not match.
     #[error("the key's secret is wrong")]
     WrongSecret,
     /// The key was revoked.

@@ -1,4 +1,4 @@
-//! The service: one request.
+//! The service.
 
 use std::{
     fmt, mem,
@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{body::ResponseBody, head::RequestHead};
 
-/// A service that authenticates requests by an API key; made by [`ApiKeyLayer`](super::ApiKeyLayer).
+/// A service that authenticates requests by an API key; created by
+/// [`ApiKeyLayer`](super::ApiKeyLayer).
 #[derive(Clone)]
 pub struct ApiKeyService<S> {
     inner: S,
@@ -28,13 +29,13 @@ impl<S> ApiKeyService<S> {
         Self { inner, config }
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner

@@ -1,4 +1,4 @@
-//! The port to where keys are kept.
+//! The store port for API keys.
 
 use std::{future::Future, time::Duration};
 
@@ -8,38 +8,39 @@ use crate::{
     error::StoreError,
 };
 
-/// Where API keys are kept.
+/// A store of API keys.
 ///
-/// Every method but [`revoke_all`](Self::revoke_all) is one atomic operation. What a method gives as `false` is no error: the row was
-/// not there, or was not as it had to be, and nothing was written.
+/// Every method except [`revoke_all`](Self::revoke_all) is one atomic operation. The result `false`
+/// is not an error: the row does not exist or is not in the required state, and nothing was
+/// written.
 ///
 /// # Cancel safety
 ///
-/// A future that is dropped leaves a write either done or not done, never half done.
+/// A dropped future leaves a write either done or not done, never half done.
 pub trait ApiKeyStore: Send + Sync + 'static {
-    /// The key with this identifier, in whatever state it is.
+    /// Returns the key with this identifier, in any state.
     fn find(
         &self,
         id: &ApiKeyId,
     ) -> impl Future<Output = Result<Option<ApiKeyRecord>, StoreError>> + Send;
 
-    /// Returns the keys of a subject, the newest first, in whatever state they are; at most 100.
+    /// Returns the keys of an owner in any state, the newest first; at most 100.
     fn list(
         &self,
         owner: &str,
     ) -> impl Future<Output = Result<Vec<ApiKeyRecord>, StoreError>> + Send;
 
-    /// Keeps a new key; `false` where its identifier is taken. Never overwrites.
+    /// Inserts a new key. Returns `false` if its identifier is taken. Never overwrites.
     fn create(
         &self,
         record: &ApiKeyRecord,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Replaces the secret of a live key of this owner, whose current secret goes on for `overlap`
-    /// of the store's time.
+    /// Replaces the secret of a live key of this owner. The current secret stays valid for
+    /// `overlap`, by the store's clock.
     ///
-    /// A secret that is being replaced already dies now: there are never more than two. `false` for
-    /// a key that is unknown, revoked, expired or somebody else's.
+    /// An older secret that is still valid from an earlier roll is dropped: a key never has more
+    /// than two. Returns `false` if the key is unknown, revoked or expired, or has another owner.
     fn roll(
         &self,
         id: &ApiKeyId,
@@ -49,32 +50,35 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         overlap: Duration,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Revokes a key of this owner. `false` where there is none; a key that was revoked before
-    /// keeps its time and counts as `true`.
+    /// Revokes a key of this owner. Returns `false` if there is none. A key that was revoked before
+    /// keeps its time of revocation, and the result is `true`.
     fn revoke(
         &self,
         id: &ApiKeyId,
         owner: &str,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Revokes all keys of this owner, those that no list shows included, and returns their identifiers.
+    /// Revokes all keys of this owner, including those beyond the limit of [`list`](Self::list),
+    /// and returns their identifiers.
     ///
-    /// A key that was revoked before keeps its time. It is among the identifiers if that was less than
-    /// [`LIFETIME`](crate::revoke::LIFETIME) ago, so that a call whose answer was lost can be repeated.
-    /// A store may work in steps: a call that fails may have revoked some keys.
+    /// A key that was revoked before keeps its time of revocation. Its identifier is returned if
+    /// that was less than [`LIFETIME`](crate::revoke::LIFETIME) ago, so that a call whose answer
+    /// was lost can be repeated. A store may work in steps: a call that fails may have revoked some
+    /// keys.
     fn revoke_all(
         &self,
         owner: &str,
     ) -> impl Future<Output = Result<Vec<ApiKeyId>, StoreError>> + Send;
 
-    /// Notes when keys were used last. Never moves a time back; unknown keys are passed over.
+    /// Records the times at which keys were last used. A time is never moved back; unknown keys are
+    /// ignored.
     ///
-    /// Called in the background, at most once a minute for one key.
+    /// Called in the background, at most once a minute per key.
     fn touch(
         &self,
         used: &[(ApiKeyId, Timestamp)],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// How many keys of an owner are listed.
+/// The maximum number of keys in a list.
 pub(crate) const LISTED: usize = 100;

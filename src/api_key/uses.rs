@@ -1,4 +1,4 @@
-//! When keys were used last, noted off the path of requests.
+//! Records the last use of keys, outside the path of requests.
 
 use std::{
     collections::HashMap,
@@ -20,13 +20,13 @@ use crate::{
     task::{self, Backoff, Task, caught},
 };
 
-/// Notes that keys are in use, each about once a minute.
+/// Records uses of keys, at most one per key and minute.
 ///
-/// A use goes into a bounded queue, and a task of its own writes it down. The task ends with this
-/// value, after it has written what it was told.
+/// A use is put into a bounded queue, which a separate task writes to the store. When this value is
+/// dropped, the task writes the rest of the queue and ends.
 pub(super) struct Uses {
     queue: mpsc::Sender<(ApiKeyId, Timestamp)>,
-    /// When each key was queued last.
+    /// The time at which each key was last queued.
     noted: Cache<ApiKeyId, Instant>,
     clock: Arc<dyn Clock>,
     events: Events,
@@ -59,14 +59,14 @@ impl Uses {
         }
     }
 
-    /// Takes note of a use. It never waits.
+    /// Records a use. It never waits.
     pub(super) fn saw(&self, record: &ApiKeyRecord, now: Timestamp) {
         let moment = self.clock.monotonic();
         let recent = |noted: Instant| moment.saturating_duration_since(noted) < PERIOD;
         if self.noted.get(&record.id).is_some_and(recent) {
             return;
         }
-        // Another node may have noted it.
+        // Another node may have recorded a use.
         if record
             .last_used_at
             .is_some_and(|last| now.since(last) < PERIOD)
@@ -83,7 +83,7 @@ impl Uses {
                     network: None,
                 });
             }
-            // Not noted: the key's next use tries again.
+            // The use is not marked as recorded, so that the key's next use tries again.
             Err(_) => drop(self.lost.fetch_add(1, Ordering::Relaxed)),
         }
     }
@@ -93,7 +93,7 @@ impl Uses {
     }
 }
 
-/// The task that writes uses down.
+/// The task that writes uses to the store.
 struct Writer<S> {
     store: Arc<S>,
     queue: mpsc::Receiver<(ApiKeyId, Timestamp)>,
@@ -116,7 +116,8 @@ impl<S: ApiKeyStore> Task for Writer<S> {
             let write = caught(Self::NAME, async { self.store.touch(&used).await });
             match time::timeout(PATIENCE, write).await {
                 Ok(Ok(Ok(()))) => self.backoff.reset(),
-                // Not tried again: a store that fails is not helped by more, and a minute is not much.
+                // Not retried: retries would add load to a failing store, and a lost minute is
+                // acceptable.
                 _ => {
                     let count = u64::try_from(used.len()).unwrap_or(u64::MAX);
                     self.lost.fetch_add(count, Ordering::Relaxed);
@@ -131,9 +132,9 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 /// About 1 MB.
 const NOTED: usize = 20_000;
-/// A key is written down at most once in this time.
+/// The minimum time between two recorded uses of a key.
 const PERIOD: Duration = Duration::from_secs(60);
-/// A store that hangs must not hold up the writing for good.
+/// Keeps a hanging store from blocking the queue forever.
 const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);

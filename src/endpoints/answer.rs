@@ -106,6 +106,12 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "invalid_password", description)
     }
 
+    /// A caller that never had a password.
+    pub(super) fn no_password() -> Self {
+        let description = "Only users have passwords";
+        Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+    }
+
     /// RFC 6749 §5.2: an unknown client. It is not authenticated, so there is no challenge.
     pub(super) fn invalid_client() -> Self {
         let description = "The client is not known";
@@ -295,8 +301,10 @@ impl From<PasswordError> for Refusal {
 impl From<AuthError> for Refusal {
     /// What an extractor refuses.
     fn from(error: AuthError) -> Self {
-        match error.status() {
-            StatusCode::FORBIDDEN => Self::cross_site(),
+        match error.kind() {
+            AuthErrorKind::CrossSite => Self::cross_site(),
+            // The scheme of a token that is bound to a key.
+            AuthErrorKind::MissingCredential => Self::missing_token(),
             _ => Self::malformed("The credential is malformed"),
         }
     }

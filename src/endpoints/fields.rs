@@ -129,7 +129,9 @@ impl<'de> Visitor<'de> for Object<'_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            if let Some(value) = map.next_value::<Member>()?.0 {
+            // An empty value counts as none, as in a form.
+            let value = map.next_value::<Member>()?.0;
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
                 let added = self.0.add(name, value);
                 added.ok_or_else(|| de::Error::custom("a member is there twice"))?;
             }

@@ -11,7 +11,7 @@
 //! | `POST token` | the form of RFC 6749: `grant_type=password` or `refresh_token` | 200; wrong credentials 400 `invalid_grant` |
 //! | `POST refresh` | `refresh_token`, or the cookie | 200, new tokens; else 400 `invalid_grant` |
 //! | `POST logout` | `scope`: `device` (default), `others`, `all` | 204 |
-//! | `POST password` | `current_password`, `new_password`, with a live access token | 200, new tokens; every other session ends; a wrong current password 400 `invalid_password` |
+//! | `POST password` | `current_password`, `new_password`, with a live access token | 200, new tokens; every other session ends; a wrong current password 400 `invalid_password`; a guest 403 `access_denied` |
 //! | `POST revoke` | `token` (RFC 7009) | 200, also for an unknown token |
 //! | `GET sessions`, `HEAD sessions` | | 200, the caller's sessions |
 //! | `DELETE sessions/{sid}` | | 204; 404 where the caller has no such session |

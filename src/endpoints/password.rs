@@ -13,6 +13,7 @@ use super::{
 use crate::{
     head::RequestHead,
     login::{Password, PasswordChange, PasswordError, ThrottleStore, UserStore},
+    principal::PrincipalKind,
     refresh::SessionStore,
     session::{GrantSource, SessionStart},
 };
@@ -26,6 +27,10 @@ where
 {
     pub(super) async fn password(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         let caller = self.proved_caller(parts).await?;
+        // Sessions have places of their own for hashing, which strangers must not fill as guests.
+        if caller.kind() != PrincipalKind::User {
+            return Err(Refusal::no_password());
+        }
         let old = password(fields, "current_password")?;
         let new = password(fields, "new_password")?;
         // Whoever knew the old password is out; the one who changed it goes on, under a new session.

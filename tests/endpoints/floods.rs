@@ -16,7 +16,7 @@ use tower_jwt_auth::{
     },
     rate_limit::PeerAddr,
     secret::SecretKey,
-    session::KeptGrants,
+    session::{Guests, KeptGrants},
 };
 
 use crate::{
@@ -42,6 +42,10 @@ impl UserStore for Slow {
     }
 
     async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+        if subject.starts_with("gst_") {
+            self.came.add_permits(1);
+            self.go.acquire().await.unwrap().forget();
+        }
         self.users.find_by_subject(subject).await
     }
 
@@ -88,7 +92,9 @@ impl Flooded {
             .hasher(hasher.build().unwrap())
             .clock(server.clock.clone())
             .build();
+        let guests = Guests::builder(server.sessions.clone()).build().unwrap();
         let endpoints = AuthEndpoints::builder(server.sessions.clone(), login, secret)
+            .guests(guests)
             .registration(true)
             .build()
             .unwrap();
@@ -97,6 +103,18 @@ impl Flooded {
             endpoints,
             server,
         }
+    }
+
+    /// So many guests of a network, with the password that they have not.
+    async fn guests(&self, network: &str, count: usize) -> Vec<Request<Full<bytes::Bytes>>> {
+        let mut asks = Vec::new();
+        for _ in 0..count {
+            let guest = self.from(network, post("guest", &json!({}))).await;
+            assert_eq!(guest.status, 200, "{guest:?}");
+            let body = json!({ "current_password": "a guess", "new_password": PASSWORD });
+            asks.push(bearer(post("password", &body), &guest.access()));
+        }
+        asks
     }
 
     async fn from(&self, network: &str, request: Request<Full<bytes::Bytes>>) -> Answer {
@@ -213,4 +231,30 @@ async fn u14_a_flood_leaves_places_to_known_devices_and_sessions() {
     stranger.is(503, "temporarily_unavailable");
     flooded.ebb(flood).await;
     drop(flooded.server);
+}
+
+/// A guest has no password. Its guesses would take the places that are kept for those who have one.
+#[tokio::test]
+async fn u14_guests_take_no_places_of_known_devices_and_sessions() {
+    let flooded = Flooded::new().await;
+    let login = flooded.from("203.0.113.7", post("login", &ada())).await;
+    let mut asks = JoinSet::new();
+    for network in ["198.51.100.1", "198.51.100.2"] {
+        for ask in flooded.guests(network, 8).await {
+            let (endpoints, network) = (flooded.endpoints.clone(), network.to_owned());
+            asks.spawn(send(endpoints, network, ask));
+        }
+    }
+    while asks.try_join_next().is_some() || flooded.users.came.available_permits() < asks.len() {
+        tokio::task::yield_now().await;
+    }
+    let mut body = ada();
+    body["device_token"] = login.text("device_token").into();
+    let known = flooded.from("203.0.113.7", post("login", &body)).await;
+    assert_eq!(known.status, 200, "{known:?}");
+    for ask in flooded.guests("198.51.100.3", 1).await {
+        let refused = flooded.from("198.51.100.3", ask).await;
+        refused.is(403, "access_denied");
+    }
+    flooded.users.go.add_permits(asks.len());
 }

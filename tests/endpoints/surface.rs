@@ -394,3 +394,49 @@ async fn n8_every_endpoint_that_ends_sessions_by_cookie_needs_the_proof() {
     assert_eq!(answer.status, 204);
     assert!(!server.is_alive(&victim).await);
 }
+
+/// A21: a client with a bound token is told that its scheme is not supported, not that it is malformed.
+#[tokio::test]
+async fn a21_a_bound_token_is_answered_with_the_bearer_challenge_at_every_endpoint() {
+    let server = Server::start().await;
+    let change = json!({ "current_password": PASSWORD, "new_password": "another password" });
+    let session = "sessions/1f0953f2e859f2e1f589274be44a2338";
+    let bare = |method: &str, path: &str| request(method, path).body(Full::default()).unwrap();
+    let mut linking = ada();
+    linking["link"] = true.into();
+    for ask in [
+        bare("GET", "sessions"),
+        bare("DELETE", session),
+        post("password", &change),
+        post("logout", &json!({})),
+        post("logout", &json!({ "scope": "all" })),
+        post("guest", &json!({})),
+        post("login", &linking),
+    ] {
+        let mut ask = ask;
+        let value = HeaderValue::from_static("DPoP eyJ.eyJ.AAAA");
+        ask.headers_mut().insert("authorization", value);
+        let path = ask.uri().to_string();
+        let answer = server.send(ask).await;
+        let challenge = answer.headers.get("www-authenticate").cloned();
+        let answer = answer.is(401, "invalid_token");
+        assert_eq!(challenge.unwrap(), "Bearer realm=\"api\"", "{path}");
+        assert!(answer.cookies().is_empty(), "{path}");
+    }
+}
+
+/// RFC 6749 §3.1, for members as for fields.
+#[tokio::test]
+async fn u20_an_empty_member_counts_as_none() {
+    let server = Server::start().await;
+    let mut login = ada();
+    for empty in ["client_id", "device_token", "device", "link"] {
+        login[empty] = "".into();
+    }
+    let tokens = server.post("login", &login).await;
+    assert_eq!(tokens.status, 200, "{tokens:?}");
+    let browser = server.browser().await;
+    let refresh = json!({ "refresh_token": "", "client_id": "" });
+    let answer = server.send(browser.dress(post("refresh", &refresh))).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}

@@ -150,3 +150,35 @@ async fn u3_of_those_who_wait_for_one_name_one_asks_the_store() {
         assert_eq!(waiting.await.unwrap(), "welcome user-1");
     }
 }
+
+/// Whoever waits for others holds no place for hashing, and yet one network must not take all of the room.
+#[tokio::test]
+async fn u18_a_crowd_of_one_network_leaves_room_to_wait_to_the_others() {
+    let fixture = Fixture::new().await;
+    let store = Counted::new(&fixture);
+    let builder = store.builder(&fixture).hasher(fixture.hasher.clone());
+    let login = builder.patience(Duration::from_secs(60)).build();
+    store.pending.store(true, Ordering::Relaxed);
+    let crowd: Vec<_> = (0..2000)
+        .map(|n| {
+            let (login, name) = (login.clone(), format!("crowd-{}", n % 10));
+            tokio::spawn(async move { login.attempt(&attempt(&name, "wrong")).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let others: Vec<_> = (0..4)
+        .map(|_| {
+            let login = login.clone();
+            let attempt = attempt("ada", "right").from(address("203.0.113.7"));
+            tokio::spawn(async move { shown(&login.attempt(&attempt).await) })
+        })
+        .collect();
+    while store.asked.load(Ordering::Relaxed) < 11 {
+        tokio::task::yield_now().await;
+    }
+    store.pending.store(false, Ordering::Relaxed);
+    for other in others {
+        assert_eq!(other.await.unwrap(), "welcome user-1");
+    }
+    crowd.iter().for_each(tokio::task::JoinHandle::abort);
+}

@@ -1,4 +1,5 @@
-//! Lets those of this process who ask about one counter do it one after the other.
+//! Lets those of this process who ask about one counter do it one after the other, and bounds how many
+//! wait for that.
 
 use std::{
     collections::HashMap,
@@ -7,7 +8,8 @@ use std::{
 
 use tokio::sync::{self, Notify};
 
-use super::ThrottleKey;
+use super::{Network, ThrottleKey};
+use crate::login::password::Caller;
 
 /// One lane for each counter that somebody asks about.
 ///
@@ -88,6 +90,92 @@ impl Drop for Lane<'_> {
     }
 }
 
+/// Those who wait for others: of one network at most half, and of strangers at most three quarters, as
+/// in the hashing pool.
+#[derive(Debug, Default)]
+pub(super) struct WaitingRoom {
+    seats: Mutex<Seats>,
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    taken: Taken,
+    of_networks: HashMap<Network, Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    strangers: usize,
+}
+
+impl Taken {
+    fn has_room(&self, caller: Caller, most: usize) -> bool {
+        self.all < most && (caller.is_known || self.strangers < most - most / 4)
+    }
+
+    fn sit(&mut self, caller: Caller) {
+        self.all += 1;
+        self.strangers += usize::from(!caller.is_known);
+    }
+
+    fn rise(&mut self, caller: Caller) {
+        self.all -= 1;
+        self.strangers -= usize::from(!caller.is_known);
+    }
+}
+
+impl WaitingRoom {
+    /// A seat, where one is free.
+    pub(super) fn seat(&self, caller: Caller) -> Option<Seat<'_>> {
+        let mut seats = self.seats();
+        // Without an address there is no share: it would be one for all networks.
+        if !caller.network.is_unknown() {
+            let share = seats.of_networks.get(&caller.network);
+            if share.is_some_and(|share| !share.has_room(caller, SEATS / 2)) {
+                return None;
+            }
+        }
+        if !seats.taken.has_room(caller, SEATS) {
+            return None;
+        }
+        seats.taken.sit(caller);
+        seats
+            .of_networks
+            .entry(caller.network)
+            .or_default()
+            .sit(caller);
+        Some(Seat { room: self, caller })
+    }
+
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A seat of somebody who waits.
+pub(super) struct Seat<'a> {
+    room: &'a WaitingRoom,
+    caller: Caller,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut seats = self.room.seats();
+        seats.taken.rise(self.caller);
+        let network = self.caller.network;
+        if let Some(share) = seats.of_networks.get_mut(&network) {
+            share.rise(self.caller);
+            if share.all == 0 {
+                seats.of_networks.remove(&network);
+            }
+        }
+    }
+}
+
+/// More than that many wait in no honest crowd.
+const SEATS: usize = 1024;
+
 /// More than that many sign in by one name at once in no honest crowd, and other names need the places.
 const LONGEST: usize = 256;
 
@@ -125,6 +213,33 @@ mod tests {
         assert!(gate.lane(&key).is_some());
         lane.clear();
         assert!(gate.lanes().is_empty());
+    }
+
+    fn caller(network: u8, is_known: bool) -> Caller {
+        let network = Network::from(std::net::IpAddr::from([192, 0, 2, network]));
+        Caller { network, is_known }
+    }
+
+    #[test]
+    fn u18_one_network_takes_half_of_the_seats_and_many_leave_a_quarter_to_known_callers() {
+        let room = WaitingRoom::default();
+        let of_one: Vec<_> = std::iter::from_fn(|| room.seat(caller(1, false))).collect();
+        assert_eq!(of_one.len(), SEATS / 2 - SEATS / 8);
+        assert!(room.seat(caller(1, true)).is_some());
+        assert!(room.seat(caller(2, false)).is_some());
+        let many = (0..=255).cycle().take(10_000);
+        let of_many: Vec<_> = many
+            .filter_map(|one| room.seat(caller(one, false)))
+            .collect();
+        assert_eq!(of_one.len() + of_many.len(), SEATS - SEATS / 4);
+        assert!(room.seat(caller(2, true)).is_some());
+        drop((of_one, of_many));
+        let unknown = Caller::UNKNOWN;
+        let of_unknown: Vec<_> = std::iter::from_fn(|| room.seat(unknown)).collect();
+        assert_eq!(of_unknown.len(), SEATS - SEATS / 4);
+        drop(of_unknown);
+        assert!(room.seats().of_networks.is_empty());
+        assert_eq!(room.seats().taken.all, 0);
     }
 
     /// Between the store's answer and the wait for it.

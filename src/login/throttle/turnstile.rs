@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     AttemptOutcome, HardLock, Network, Reservation, Reserve, ThrottleKey, ThrottleKeys,
-    ThrottleRule, ThrottleStore, gate::Gate,
+    ThrottleRule, ThrottleStore,
+    gate::{Gate, WaitingRoom},
 };
 use crate::{
     error::StoreError,
@@ -29,7 +27,7 @@ pub(in crate::login) struct Turnstile<T> {
     hasher: PasswordHasher,
     gate: Gate,
     /// Those who wait for open attempts, or for those before them.
-    waiting: Semaphore,
+    waiting: WaitingRoom,
 }
 
 /// An attempt that was counted and may go on.
@@ -108,7 +106,7 @@ impl<T: ThrottleStore> Turnstile<T> {
             patience,
             hasher,
             gate: Gate::default(),
-            waiting: Semaphore::new(WAITING),
+            waiting: WaitingRoom::default(),
         }
     }
 
@@ -246,7 +244,7 @@ impl<T: ThrottleStore> Turnstile<T> {
             Some(turn) => turn,
             None => {
                 *place = None;
-                waiting = Some(self.waiting.try_acquire().map_err(|_| Denied::Crowded)?);
+                waiting = Some(self.waiting.seat(caller).ok_or(Denied::Crowded)?);
                 let turn = timeout_at(give_up, lane.turn()).await;
                 let turn = turn.map_err(|_| Denied::Crowded)?;
                 // A crowd whose patience is over asks nothing any more.
@@ -267,7 +265,7 @@ impl<T: ThrottleStore> Turnstile<T> {
             };
             *place = None;
             if waiting.is_none() {
-                waiting = self.waiting.try_acquire().ok();
+                waiting = self.waiting.seat(caller);
             }
             let left = give_up.saturating_duration_since(Instant::now());
             if waiting.is_none() || left.is_zero() {
@@ -295,5 +293,3 @@ impl<T: ThrottleStore> Turnstile<T> {
 
 /// How often whoever is first looks for an attempt of another process.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// More than that many wait in no honest crowd.
-const WAITING: usize = 512;

@@ -7,7 +7,7 @@
 //! inside it.
 //!
 //! Two layers around each other: the inner one replaces what the outer one found. With an
-//! [`ApiKeyLayer`](crate::api_key::ApiKeyLayer) it stands [side by side](crate::api_key#beside-tokens).
+//! [`ApiKeyLayer`](crate::api_key::ApiKeyLayer) it stands [side by side](crate::api_key#keys-and-tokens-together).
 //!
 //! # Examples
 //!

@@ -1,24 +1,24 @@
-//! Why a socket is closed.
+//! The reasons to close a socket.
 
 use std::fmt;
 
-/// Why a socket or a stream must end.
+/// The reason why a socket or an event stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The token has expired, and no other one came in time.
+    /// The token has expired and was not renewed in time.
     Expired,
-    /// The token, its session or all of its subject's sessions were revoked.
+    /// The token, its session or all sessions of its subject were revoked.
     Revoked,
-    /// No token came, or none that is good.
+    /// No token was sent, or it is not valid.
     Unauthenticated,
-    /// It cannot be said now whether the token is good.
+    /// The token cannot be verified now.
     Unavailable,
 }
 
 impl CloseReason {
-    /// The status code of the Close frame (RFC 6455 §7.4): 4401, from the range for applications,
-    /// or 1013, "try again later".
+    /// Returns the status code of the Close frame (RFC 6455 §7.4): 4401, from the range for
+    /// applications, or 1013, "try again later".
     #[must_use]
     pub fn code(self) -> u16 {
         match self {
@@ -27,7 +27,7 @@ impl CloseReason {
         }
     }
 
-    /// What the Close frame says besides, for the client's program: `token_expired`,
+    /// Returns the reason in the Close frame, for the client's program: `token_expired`,
     /// `token_revoked`, `unauthenticated` or `temporarily_unavailable`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -1,4 +1,4 @@
-//! What a chat's handler wants to know.
+//! The caller of a chat request, as its handler needs it.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::Owner;
 use crate::principal::{Principal, PrincipalKind};
 
-/// Who takes part in a chat, and what they may do; left by a [`ChatLayer`](super::ChatLayer).
+/// The caller of a chat request and its rights; inserted by a [`ChatLayer`](super::ChatLayer).
 #[derive(Clone)]
 pub struct ChatContext {
     principal: Option<Principal>,
@@ -23,15 +23,14 @@ impl ChatContext {
         }
     }
 
-    /// The context of a request; `None`: no [`ChatLayer`](super::ChatLayer) stands around the
+    /// Returns the context of a request; `None` if no [`ChatLayer`](super::ChatLayer) wraps the
     /// handler.
     #[must_use]
     pub fn of(extensions: &Extensions) -> Option<&Self> {
         extensions.get()
     }
 
-    /// Returns `true` if the caller is a user. A guest has not signed in, and a service and an API key are
-    /// no users.
+    /// Returns `true` if the caller is a user. It is `false` for a guest, a service and an API key.
     #[must_use]
     pub fn is_authenticated(&self) -> bool {
         let person = self.person();
@@ -47,35 +46,37 @@ impl ChatContext {
         }
     }
 
-    /// The subject of the user or of the guest; `None` for a service and an API key.
+    /// Returns the subject of the user or of the guest; `None` for a service and an API key.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.person()?.subject()
     }
 
-    /// Returns the owner of what the user or the guest says here: to be stored with a conversation.
+    /// Returns the owner of the messages that the user or the guest writes, to be stored with a
+    /// conversation.
     ///
-    /// `None` for a service and an API key.
+    /// The result is `None` for a service and an API key.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {
         Owner::of(self.principal.as_ref()?)
     }
 
-    /// The session.
+    /// Returns the session id.
     #[must_use]
     pub fn session_id(&self) -> Option<&str> {
         self.principal.as_ref()?.session_id()
     }
 
-    /// The one conversation that the token is for. `None`: it is for all that are the
-    /// [subject's](Self::subject).
+    /// Returns the only conversation that the token is valid for. `None` means all conversations of
+    /// the [subject](Self::subject).
     #[must_use]
     pub fn conversation(&self) -> Option<&str> {
         self.principal.as_ref()?.conversation()
     }
 
-    /// Returns `true` if the caller may take part in a conversation that belongs to `owner`: the caller is
-    /// the owner, of the same issuer, and the token is not for another conversation only.
+    /// Returns `true` if the caller may take part in a conversation that belongs to `owner`: the
+    /// caller is the owner, of the same issuer, and the token is not restricted to another
+    /// conversation.
     #[must_use]
     pub fn may_enter(&self, conversation: &str, owner: &Owner) -> bool {
         let named = self.conversation();
@@ -83,18 +84,19 @@ impl ChatContext {
         owns && named.is_none_or(|named| named == conversation)
     }
 
-    /// Whether the rule of [`ChatLayer::manage`](super::ChatLayer::manage) is satisfied.
+    /// Returns `true` if the caller satisfies the rule of
+    /// [`ChatLayer::manage`](super::ChatLayer::manage).
     #[must_use]
     pub fn can_manage(&self) -> bool {
         self.can_manage
     }
 
-    /// The token's permissions.
+    /// Returns the token's permissions.
     pub fn permissions(&self) -> impl Iterator<Item = &str> {
         self.principal.iter().flat_map(Principal::permissions)
     }
 
-    /// The caller, also a service or an API key; `None`: an anonymous caller.
+    /// Returns the caller, including a service or an API key; `None` for an anonymous caller.
     #[must_use]
     pub fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
@@ -104,7 +106,7 @@ impl ChatContext {
         self.principal.as_ref().filter(|caller| caller.is_person())
     }
 
-    /// When the token expires, and a socket with it.
+    /// Returns the time at which the token expires. A socket ends at the same time.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
         self.principal.as_ref()?.expires_at()

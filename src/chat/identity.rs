@@ -1,4 +1,4 @@
-//! Callers of one kind, as handlers demand them.
+//! Extractors for callers of one kind.
 
 use std::ops::Deref;
 
@@ -9,29 +9,29 @@ use crate::{
     principal::{Anonymous, Principal, PrincipalKind},
 };
 
-/// A person who has signed in.
+/// A user who has signed in.
 ///
-/// A guest, a service and an API key are refused with 403, an anonymous caller with 401. A token for a
-/// single conversation is refused with 403 as well: it would otherwise let a widget act for its user
-/// everywhere.
+/// A guest, a service and an API key are refused with 403, an anonymous caller with 401. A token
+/// for a single conversation is refused with 403 too, because a chat widget could otherwise act for
+/// its user everywhere.
 ///
 /// # Security
 ///
-/// A service may have the same name as a user (RFC 9700 §4.15), and an API key has its owner's. Neither
-/// is that user, also if the keys were given the kind
-/// [`PrincipalKind::User`](crate::principal::PrincipalKind::User). Routes that serve them take a
-/// [`Principal`].
+/// A service may have the same subject as a user (RFC 9700 §4.15), and an API key has its owner's.
+/// Neither is accepted as that user, even if the keys have the kind
+/// [`PrincipalKind::User`](crate::principal::PrincipalKind::User). Use [`Principal`] in routes for
+/// services and API keys.
 #[derive(Clone, Debug)]
 pub struct User(Principal);
 
-/// A guest, with the token of its session.
+/// A guest, authenticated by the token of its session.
 ///
 /// A user, a service and an API key are refused with 403, an anonymous caller with 401.
 #[derive(Clone, Debug)]
 pub struct Guest(Principal);
 
-/// A user or a guest, also with a token for a single conversation
-/// ([`Principal::conversation`]).
+/// A user or a guest. A token for a single conversation ([`Principal::conversation`]) is accepted
+/// too.
 ///
 /// A service and an API key are refused with 403, an anonymous caller with 401.
 #[derive(Clone, Debug)]
@@ -42,9 +42,10 @@ impl User {
     ///
     /// # Errors
     ///
-    /// [`AuthErrorKind::MissingCredential`]: an anonymous caller. [`AuthErrorKind::Forbidden`]: a
-    /// guest, a service, an API key, or a token for a conversation.
-    /// [`AuthErrorKind::Misconfigured`]: no authenticating layer ran.
+    /// - [`AuthErrorKind::MissingCredential`]: the caller is anonymous.
+    /// - [`AuthErrorKind::Forbidden`]: a guest, a service, an API key, or a token for a
+    ///   conversation.
+    /// - [`AuthErrorKind::Misconfigured`]: no authenticating layer ran.
     pub fn of(extensions: &Extensions) -> Result<Self, AuthError> {
         caller(extensions)?.clone().try_into()
     }
@@ -78,8 +79,9 @@ impl AnyIdentity {
     ///
     /// # Errors
     ///
-    /// [`AuthErrorKind::MissingCredential`]: an anonymous caller. [`AuthErrorKind::Forbidden`]: a
-    /// service or an API key. [`AuthErrorKind::Misconfigured`]: no authenticating layer ran.
+    /// - [`AuthErrorKind::MissingCredential`]: the caller is anonymous.
+    /// - [`AuthErrorKind::Forbidden`]: a service or an API key.
+    /// - [`AuthErrorKind::Misconfigured`]: no authenticating layer ran.
     pub fn of(extensions: &Extensions) -> Result<Self, AuthError> {
         caller(extensions)?.clone().try_into()
     }
@@ -111,8 +113,8 @@ macro_rules! principal {
             }
         }
 
-        /// For callers that are not in a request's extensions: of a socket's first message, of a warp
-        /// filter. The error is [`AuthErrorKind::Forbidden`].
+        /// Converts a caller that is not in a request's extensions, such as one from a socket's
+        /// first message or a warp filter. The error is [`AuthErrorKind::Forbidden`].
         impl TryFrom<Principal> for $identity {
             type Error = AuthError;
 
@@ -136,7 +138,7 @@ fn caller(extensions: &Extensions) -> Result<&Principal, AuthError> {
         Some(_) => AuthErrorKind::MissingCredential.into(),
         None => AuthError::caused_by(
             AuthErrorKind::Misconfigured,
-            "no authenticating layer stands around the handler",
+            "no authenticating layer ran before the handler",
         ),
     })
 }

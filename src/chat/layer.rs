@@ -1,4 +1,4 @@
-//! The layer: who may manage, and whether nobody may come in.
+//! The layer and its settings.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use tower_layer::Layer;
 use super::service::ChatService;
 use crate::role_guard::Rule;
 
-/// Leaves a [`ChatContext`](super::ChatContext) in the extensions of every request.
+/// Inserts a [`ChatContext`](super::ChatContext) into the extensions of every request.
 ///
-/// It stands inside a layer that authenticates, an optional one where a chat begins without a token.
-/// That one refuses bad and revoked tokens; where none ran, the answer is 500. So it is where the
-/// [rule](Self::manage) names what no credential can hold.
+/// Put it inside an authenticating layer, which refuses invalid and revoked tokens. Make that layer
+/// optional if anonymous visitors may chat. Without an authenticating layer every request gets a
+/// 500, and so it does if the [rule](Self::manage) requires a value that no credential can contain.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing before it is put around a service"]
 pub struct ChatLayer {
@@ -25,7 +25,7 @@ pub(super) struct Config {
 }
 
 impl ChatLayer {
-    /// Lets everybody chat, and nobody manage.
+    /// Creates a layer that accepts every caller and lets no caller manage.
     pub fn new() -> Self {
         Self {
             config: Arc::new(Config {
@@ -35,14 +35,15 @@ impl ChatLayer {
         }
     }
 
-    /// Who may manage: [`ChatContext::can_manage`](super::ChatContext::can_manage). It is asked of
-    /// guests as of users; nobody never satisfies it. A token for a single conversation has no roles.
+    /// Sets the rule for [`ChatContext::can_manage`](super::ChatContext::can_manage). It is checked
+    /// for users and guests alike. An anonymous caller never satisfies it. A token for a single
+    /// conversation has no roles.
     pub fn manage(mut self, rule: Rule) -> Self {
         Arc::make_mut(&mut self.config).manage = Some(rule);
         self
     }
 
-    /// Whether requests of nobody pass, `true` by default; otherwise they are answered with 401.
+    /// Sets whether anonymous requests pass; `true` by default. Otherwise they get a 401.
     pub fn anonymous(mut self, pass: bool) -> Self {
         Arc::make_mut(&mut self.config).anonymous = pass;
         self

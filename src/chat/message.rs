@@ -1,4 +1,4 @@
-//! The message that brings a token.
+//! The socket message that carries a token.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use serde::Deserialize;
 
 use crate::secret::Secret;
 
-/// `{"type":"auth","token":"…"}`: how a socket brings its token as its first message, and another
-/// one in time.
+/// The message `{"type":"auth","token":"…"}`, with which a client authenticates a socket in its
+/// first message and renews the token later.
 pub struct AuthMessage {
     token: Secret<String>,
 }
@@ -20,7 +20,7 @@ struct Text {
 }
 
 impl AuthMessage {
-    /// Reads a text message; `None` where it is something else, or longer than 16 KiB.
+    /// Parses a text message. Returns `None` if it is another message, or longer than 16 KiB.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > MAX_LENGTH {
@@ -31,7 +31,7 @@ impl AuthMessage {
         (text.kind == "auth").then_some(Self { token })
     }
 
-    /// The token.
+    /// Returns the token.
     #[must_use]
     pub fn token(&self) -> &Secret<String> {
         &self.token

@@ -1,13 +1,13 @@
-//! Chat: strangers and users on the same routes, and sockets that end with their token.
+//! Chat: guests and users on the same routes, and sockets that end with their token.
 //!
-//! A [`ChatLayer`] stands inside an optional [`JwtAuthLayer`](crate::JwtAuthLayer) and leaves a
-//! [`ChatContext`] in the request's extensions: who is there, in which session and conversation, and
-//! whether they may manage things. A [`SocketGuard`] does for a WebSocket or an event stream what the
-//! layer can do for a request alone: it tells when the token has expired or was revoked.
-//! [`User`], [`Guest`] and [`AnyIdentity`] are what a route demands, and [`Owner`] is to whom a
-//! conversation belongs. A service or an API key is none of them, whatever it is named.
+//! A [`ChatLayer`] inside an optional [`JwtAuthLayer`](crate::JwtAuthLayer) inserts a
+//! [`ChatContext`] into the request's extensions: the caller, the session, the conversation, and
+//! whether the caller may manage. A [`SocketGuard`] covers the lifetime of a WebSocket or an event
+//! stream: it completes when the token has expired or was revoked. Handlers use [`User`], [`Guest`]
+//! and [`AnyIdentity`] to require a kind of caller, and [`Owner`] to store to whom a conversation
+//! belongs. None of them accepts a service or an API key, whatever its subject is.
 //!
-//! Guests themselves are [`session::Guests`](crate::session::Guests); the manual's chapter is
+//! Guests are created by [`session::Guests`](crate::session::Guests). The manual's chapter is
 //! [`crate::manual::guests`].
 //!
 //! # Examples
@@ -40,7 +40,7 @@
 //! # async fn main() -> Result<(), Infallible> {
 //! let chat = ChatLayer::new().manage(Rule::any_of(["editor"]));
 //! let service = chat.layer(service_fn(whoami));
-//! // An authenticating layer does this; here it is done by hand.
+//! The caller would be inserted by an authenticating layer; the example does it by hand.
 //! let answer = |caller: Principal| {
 //!     let mut request = Request::new(());
 //!     request.extensions_mut().insert(caller);

@@ -6,8 +6,9 @@ use crate::principal::Principal;
 
 /// The owner of a conversation: a user or a guest, by subject and issuer.
 ///
-/// A subject is unique within its issuer only (RFC 7519 §4.1.2), so a conversation is stored with both.
-/// A guest that becomes a user by promotion keeps its subject, and with it its conversations.
+/// Store both values with a conversation, because a subject is unique only within its issuer (RFC
+/// 7519 §4.1.2). A guest who is promoted to a user keeps its subject, and with it its
+/// conversations.
 ///
 /// # Examples
 ///
@@ -16,7 +17,7 @@ use crate::principal::Principal;
 ///
 /// let alice = Principal::builder().issuer("https://as.example").subject("alice").build();
 /// let owner = Owner::of(&alice).unwrap();
-/// // As the conversation's row has it.
+/// As stored in the conversation's row.
 /// assert_eq!(owner, Owner::new(Some("https://as.example"), "alice"));
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,7 +27,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Creates an owner from what a conversation was stored with.
+    /// Creates an owner from the stored values of a conversation.
     #[must_use]
     pub fn new(issuer: Option<&str>, subject: &str) -> Self {
         Self {
@@ -35,23 +36,23 @@ impl Owner {
         }
     }
 
-    /// Returns the owner of the conversations of this caller.
+    /// Returns the owner of this caller's conversations.
     ///
-    /// `None`: a service, an API key, or a caller without a subject. None of them is the user of the same
-    /// name.
+    /// The result is `None` for a service, an API key, or a caller without a subject. A service or
+    /// an API key is not the user of the same subject.
     #[must_use]
     pub fn of(caller: &Principal) -> Option<Self> {
         let subject = caller.subject().filter(|_| caller.is_person())?;
         Some(Self::new(caller.issuer(), subject))
     }
 
-    /// The issuer of the subject; `None` if the tokens name none.
+    /// Returns the issuer of the subject; `None` if the tokens name none.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
 
-    /// The subject.
+    /// Returns the subject.
     #[must_use]
     pub fn subject(&self) -> &str {
         &self.subject

@@ -1,4 +1,4 @@
-//! The service: one request.
+//! The service.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,8 @@ use crate::{
     role_guard::Rule,
 };
 
-/// Leaves a [`ChatContext`] in every request; made by [`ChatLayer`](super::ChatLayer).
+/// A service that inserts a [`ChatContext`] into every request; created by
+/// [`ChatLayer`](super::ChatLayer).
 #[derive(Clone, Debug)]
 #[must_use = "services do nothing unless called"]
 pub struct ChatService<S> {
@@ -32,13 +33,13 @@ impl<S> ChatService<S> {
         Self { inner, config }
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
@@ -89,7 +90,7 @@ impl Config {
             Some(_) => Err(AuthErrorKind::MissingCredential.into()),
             None => Err(AuthError::caused_by(
                 AuthErrorKind::Misconfigured,
-                "no authenticating layer stands around the chat",
+                "no authenticating layer ran before the chat layer",
             )),
         }
     }

@@ -22,12 +22,11 @@ use crate::{
     verify::Verifier,
 };
 
-/// How the sockets of a service are authenticated. Cheap to clone.
+/// Authenticates the sockets of a service. Cheap to clone.
 ///
 /// # Examples
 ///
-/// A WebSocket of axum; the socket loops of other frameworks look the same.
-///
+/// A WebSocket with axum. The socket loops of other frameworks look the same.
 /// ```
 /// # #[cfg(all(feature = "axum", feature = "aws-lc-rs"))]
 /// # mod example {
@@ -56,7 +55,7 @@ use crate::{
 /// ) -> Result<(), CloseReason> {
 ///     let mut guard = match caller {
 ///         Some(caller) => auth.guard(caller)?,
-///         // No token in the handshake: it is the first message.
+/// Without a token in the handshake, the first message has to carry one.
 ///         None => auth.first_message(async {
 ///             match socket.recv().await {
 ///                 Some(Ok(Message::Text(text))) => Some(text.to_string()),
@@ -95,7 +94,7 @@ struct Config<C> {
 }
 
 impl<C> SocketAuth<C> {
-    /// Tokens that this verifier accepts.
+    /// Creates the authentication for tokens that this verifier accepts.
     pub fn new(verifier: Verifier<C>) -> Self {
         Self {
             config: Arc::new(Config {
@@ -109,46 +108,47 @@ impl<C> SocketAuth<C> {
         }
     }
 
-    /// Closes sockets whose token is revoked in this set. May be called repeatedly: all sets count,
-    /// each with its own demand of freshness. Without a set a socket ends with its token's expiry
-    /// alone.
+    /// Adds a revocation set: a socket is closed when its token is revoked in it. May be called
+    /// repeatedly: every set is checked, each with its own staleness limit. Without a set, a socket
+    /// ends only when its token expires.
     pub fn revocation(self, revoked: RevocationSet) -> Self {
         self.with(|config| config.revoked.push(revoked))
     }
 
-    /// Sets the confirmations of the sessions whose tokens these sockets take: each token in a
+    /// Adds the confirmations of the sessions whose tokens these sockets accept. Each token in a
     /// handshake, a first message or a renewal proves that its refresh token has arrived.
     ///
-    /// The policy [`balanced`](crate::refresh::RefreshPolicy::balanced) requires them of every consumer
-    /// of the access tokens. May be called repeatedly, for the sessions of several issuers.
+    /// The policy [`balanced`](crate::refresh::RefreshPolicy::balanced) requires them at every
+    /// consumer of the access tokens. May be called repeatedly, for the sessions of several
+    /// issuers.
     pub fn confirmations(self, confirmations: Confirmations) -> Self {
         self.with(|config| config.confirmations.push(confirmations))
     }
 
-    /// How long a socket may wait with its first message; 10 s by default.
+    /// Sets the timeout for the first message; 10 s by default.
     pub fn first_message_within(self, time: Duration) -> Self {
         self.with(|config| config.first_message = time)
     }
 
-    /// How often time is looked at besides, in case the clock was set; 5 s by default. Expiry and
-    /// revocations do not wait for it.
+    /// Sets the interval of additional checks of the clock, in case the clock was set; 5 s by
+    /// default. Expiry and revocations take effect without waiting for it.
     pub fn check_every(self, interval: Duration) -> Self {
         self.with(|config| config.check_every = interval.max(SHORTEST))
     }
 
-    /// By which clock tokens expire.
+    /// Sets the clock by which tokens expire.
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|config| config.clock = Arc::new(clock))
     }
 
-    /// Guards a socket whose caller an authenticating layer let through.
+    /// Guards a socket whose caller passed an authenticating layer.
     ///
     /// # Errors
     ///
-    /// The reason to close it at once: [`CloseReason::Expired`], [`CloseReason::Revoked`],
-    /// [`CloseReason::Unavailable`].
+    /// The reason to close the socket immediately: [`CloseReason::Expired`],
+    /// [`CloseReason::Revoked`], [`CloseReason::Unavailable`].
     pub fn guard(&self, caller: Principal) -> Result<SocketGuard<C>, CloseReason> {
-        // Before the question, so that nothing is missed in between.
+        // Subscribes before the check, so that no change is missed in between.
         let changes = self.config.changes(&caller);
         if let Some(reason) = self.config.end_of(&caller) {
             return Err(reason);
@@ -170,14 +170,16 @@ impl<C> SocketAuth<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> SocketAuth<C> {
-    /// Guards a socket that has no caller yet, by its first message: an [`AuthMessage`].
+    /// Guards a socket without a caller by its first message, an [`AuthMessage`].
     ///
-    /// `message` waits for it; `None`: there is none, or it is no text.
+    /// `message` is a future that waits for this message. It returns `None` if the socket was
+    /// closed or the message is not text.
     ///
     /// # Errors
     ///
-    /// The reason to close it: [`CloseReason::Unauthenticated`] where another message came, a token
-    /// that is no good, or nothing in time; otherwise as [`guard`](Self::guard).
+    /// The reason to close the socket: [`CloseReason::Unauthenticated`] if another message came,
+    /// the token is not valid, or no message came in time. [`CloseReason::Expired`] if the token
+    /// has expired. Otherwise as for [`guard`](Self::guard).
     ///
     /// # Cancel safety
     ///
@@ -196,31 +198,32 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketAuth<C> {
     }
 }
 
-/// One open socket or stream: tells when it has to end.
+/// One open socket or stream, with the time at which it has to end.
 ///
-/// Nothing that the peer sends makes it last longer, a ping least of all, except a token:
-/// [`renew`](Self::renew).
+/// Only a new token extends it ([`renew`](Self::renew)). Other messages of the client, such as
+/// pings, do not.
 pub struct SocketGuard<C = Claims> {
     auth: SocketAuth<C>,
     caller: Principal,
     changes: Vec<Changes>,
-    /// Once closed, always closed.
+    /// Once closed, it stays closed.
     closed: Option<CloseReason>,
 }
 
 impl<C> SocketGuard<C> {
-    /// Who is at the other end, by the newest token.
+    /// Returns the caller, as authenticated by the newest token.
     #[must_use]
     pub fn caller(&self) -> &Principal {
         &self.caller
     }
 
-    /// Waits until the socket has to be closed, and says why: the token has expired (without
-    /// leeway), or it was revoked, of which the set of this process learns within its feed's time.
+    /// Waits until the socket has to be closed, and returns the reason: the token has expired
+    /// (without leeway), or it was revoked. A revocation arrives in this process's set within the
+    /// latency of the feed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: it is made for `select!` in a loop.
+    /// The future may be dropped and created again, as `select!` in a loop does.
     pub async fn closed(&mut self) -> CloseReason {
         let config = Arc::clone(&self.auth.config);
         loop {
@@ -228,17 +231,17 @@ impl<C> SocketGuard<C> {
                 return reason;
             }
             let wait = config.left(&self.caller).min(config.check_every);
-            // The time is looked at again in any case.
+            // A timeout leads to another check of the clock.
             let _ = time::timeout(wait, any_changed(&mut self.changes)).await;
         }
     }
 
-    /// As [`closed`](Self::closed), for a stream of events that runs until then.
+    /// Waits as [`closed`](Self::closed) does, for an event stream that runs until then.
     pub async fn into_closed(mut self) -> CloseReason {
         self.closed().await
     }
 
-    /// Why the socket has to be closed now, where it has to.
+    /// Returns the reason if the socket has to be closed now.
     #[must_use]
     pub fn end(&mut self) -> Option<CloseReason> {
         self.closed = self
@@ -249,24 +252,28 @@ impl<C> SocketGuard<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
-    /// Lets the socket last as long as this token, which must be of the same caller: the same
-    /// issuer, subject and kind, the same session, the same conversation.
+    /// Extends the socket to the lifetime of this token. The token must be of the same caller: the
+    /// same issuer, subject and kind, the same session, the same conversation.
     ///
     /// # Security
     ///
-    /// Another subject's token would carry what was said to one person over to another; a user's
-    /// would make a guest's socket a signed-in one, which a new socket is for.
+    /// A token of another subject would carry one person's messages over to another. A user's token
+    /// would turn a guest's socket into a signed-in one; open a new socket for that.
     ///
     /// # Errors
     ///
-    /// The reason to close the socket: [`CloseReason::Unauthenticated`] where the token is no good
-    /// or another one's, [`CloseReason::Expired`] where the old one had expired already; otherwise
-    /// as [`SocketAuth::guard`]. [`closed`](Self::closed) says the same from then on, except after
-    /// [`CloseReason::Unavailable`], after which the old token counts still.
+    /// The reason to close the socket:
+    ///
+    /// - [`CloseReason::Unauthenticated`]: the token is not valid, or belongs to another caller.
+    /// - [`CloseReason::Expired`]: the new token, or before that the old one, has expired.
+    /// - Otherwise as for [`SocketAuth::guard`].
+    ///
+    /// [`closed`](Self::closed) returns the same reason from then on. The exception is
+    /// [`CloseReason::Unavailable`], after which the old token remains in force.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the old token in place.
+    /// Dropping the future leaves the old token in force.
     pub async fn renew(&mut self, token: &str) -> Result<(), CloseReason> {
         if let Some(reason) = self.end() {
             return Err(reason);
@@ -279,12 +286,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
         if !continues(&self.caller, &renewed) {
             return Err(self.close(CloseReason::Unauthenticated));
         }
-        // Before the question, so that nothing is missed in between.
+        // Subscribes before the check, so that no change is missed in between.
         let changes = config.changes(&renewed);
         if let Some(reason) = config.end_of(&renewed) {
             return Err(self.close(reason));
         }
-        // While the keys were waited for.
+        // The old token may have ended while the verifier waited for keys.
         if let Some(reason) = self.end() {
             return Err(reason);
         }
@@ -303,7 +310,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
 }
 
 impl<C> Config<C> {
-    /// The use of a token proves that the refresh token arrived that came with it.
+    /// Records that the client has received the refresh token that was issued with this token.
     fn confirm(&self, caller: &Principal) {
         for confirmations in &self.confirmations {
             confirmations.saw(caller);
@@ -331,7 +338,7 @@ impl<C> Config<C> {
         self.left(caller).is_zero().then_some(CloseReason::Expired)
     }
 
-    /// How long the caller's token is good. One that never expires is good for ever.
+    /// Returns the remaining lifetime of the caller's token; `Duration::MAX` if it never expires.
     fn left(&self, caller: &Principal) -> Duration {
         let now = Timestamp::from(self.clock.now());
         let expires = caller.expires_at().map(Timestamp::from);
@@ -355,7 +362,7 @@ async fn any_changed(changes: &mut [Changes]) {
     .await;
 }
 
-/// Whether the renewed token is of the same caller.
+/// Returns `true` if the renewed token belongs to the same caller.
 fn continues(old: &Principal, new: &Principal) -> bool {
     old.subject().is_some()
         && old.subject() == new.subject()
@@ -365,7 +372,8 @@ fn continues(old: &Principal, new: &Principal) -> bool {
         && old.conversation() == new.conversation()
 }
 
-/// A token that cannot be judged now is no bad one.
+/// Returns the close reason for a verification error. A token that cannot be verified now is not
+/// refused as invalid.
 fn refusal(error: &AuthError) -> CloseReason {
     match error.kind() {
         AuthErrorKind::Expired => CloseReason::Expired,

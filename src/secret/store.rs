@@ -11,7 +11,7 @@ use crate::error::StoreError;
 /// reader of the store alone cannot forge refresh tokens, because a token also requires a part that
 /// only its client has.
 pub trait SecretStore: Send + Sync + 'static {
-    /// Returns the secret with this name. If there is none, stores `fresh` and returns it.
+    /// Returns the secret with this name. If it does not exist, stores `fresh` and returns it.
     ///
     /// All concurrent callers receive the same secret.
     fn secret_or_insert(

@@ -7,7 +7,7 @@ use crate::error::ConfigError;
 
 /// A JWS signature algorithm.
 ///
-/// There is no `none`. Names are compared with their case (RFC 7515 §4.1.1).
+/// `none` does not exist here. Names are case-sensitive (RFC 7515 §4.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -33,15 +33,16 @@ pub enum Algorithm {
     Es256,
     /// ECDSA on P-384 with SHA-384.
     Es384,
-    /// ECDSA on P-521 with SHA-512; needs the feature `aws-lc-rs`.
+    /// ECDSA on P-521 with SHA-512. Requires the feature `aws-lc-rs`.
     Es512,
-    /// EdDSA (RFC 8037). Only Ed25519 keys are supported, so it is the same as [`Ed25519`](Self::Ed25519).
+    /// EdDSA (RFC 8037). Only Ed25519 keys are supported, so this is the same as
+    /// [`Ed25519`](Self::Ed25519).
     EdDsa,
     /// EdDSA on Ed25519, by its fully specified name (RFC 9864).
     Ed25519,
 }
 
-/// Algorithms that share a kind of key.
+/// The kinds of key, each of which serves one or more algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Hmac,
@@ -75,7 +76,7 @@ impl Algorithm {
         Self::Ed25519,
     ];
 
-    /// The name as it stands in a token's header.
+    /// Returns the name that a token's header contains.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,7 +97,8 @@ impl Algorithm {
         }
     }
 
-    /// Whether the algorithm is a MAC, so that verifier and issuer share a secret.
+    /// Returns `true` if the algorithm is a MAC, so that the verifier and the issuer share a
+    /// secret.
     #[must_use]
     pub fn is_hmac(self) -> bool {
         self.family() == Family::Hmac
@@ -135,7 +137,7 @@ impl Algorithm {
         }
     }
 
-    /// One name for algorithms that are the same: RFC 9864 renames `EdDSA` on Ed25519.
+    /// Returns one name for equivalent algorithms: RFC 9864 renames `EdDSA` on Ed25519.
     pub(crate) fn canonical(self) -> Self {
         match self {
             Self::EdDsa => Self::Ed25519,
@@ -143,7 +145,7 @@ impl Algorithm {
         }
     }
 
-    /// RFC 7518 §3.2: a key of the hash's size or larger.
+    /// Returns the minimum length of a secret, which is the size of the hash (RFC 7518 §3.2).
     pub(crate) fn secret_bytes(self) -> usize {
         match self {
             Self::Hs384 => 48,
@@ -162,15 +164,16 @@ impl fmt::Display for Algorithm {
 impl FromStr for Algorithm {
     type Err = ConfigError;
 
-    /// Reads a name as it stands in a token's header.
+    /// Parses the name of an algorithm, as in a token's header.
     ///
     /// # Errors
     ///
-    /// An unknown name, and `none` in any spelling (RFC 8725 §3.2).
+    /// [`ConfigError::Algorithm`] if the name is unknown, or is `none` in upper or lower case (RFC
+    /// 8725 §3.2).
     fn from_str(name: &str) -> Result<Self, ConfigError> {
         Self::from_name(name).ok_or_else(|| {
             ConfigError::Algorithm(if name.eq_ignore_ascii_case("none") {
-                "`none` is never accepted: it is no signature".into()
+                "`none` is never accepted: it is not a signature algorithm".into()
             } else {
                 format!("`{}`", name.escape_default()).into()
             })

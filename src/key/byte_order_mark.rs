@@ -1,9 +1,9 @@
-//! The mark that editors and shells on Windows write before a text.
+//! The byte order mark that editors and shells on Windows write at the start of a text.
 
-/// Returns the text without a UTF-8 byte order mark before it.
+/// Returns the text without a leading UTF-8 byte order mark.
 ///
-/// RFC 8259 §8.1 lets a parser of JSON ignore the mark. RFC 7468 §2 lets a parser of PEM ignore what
-/// stands before the first boundary.
+/// RFC 8259 §8.1 lets a JSON parser ignore the mark. RFC 7468 §2 lets a PEM parser ignore text
+/// before the first boundary.
 pub(crate) fn without_byte_order_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(MARK).unwrap_or(text)
 }

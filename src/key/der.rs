@@ -1,9 +1,10 @@
-//! The little DER that key loading needs: the integers of an RSA public key, the outside of private
-//! keys. What is inside of those is for the cryptographic library to read.
+//! The small part of DER that key loading needs: the integers of an RSA public key, and the outer
+//! structure of private keys. The cryptographic library parses the rest.
 
 use super::algorithm::{Curve, Family};
 
-/// Modulus and exponent of an `RSAPublicKey` (RFC 8017 appendix A.1.1), without leading zeros.
+/// Returns the modulus and exponent of an `RSAPublicKey` (RFC 8017 appendix A.1.1), without leading
+/// zeros.
 #[cfg(feature = "aws-lc-rs")]
 pub(crate) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (body, rest) = element(der, SEQUENCE)?;
@@ -12,10 +13,11 @@ pub(crate) fn rsa_public_key(der: &[u8]) -> Option<(&[u8], &[u8])> {
     (rest.is_empty() && body.is_empty()).then(|| (unsigned(n), unsigned(e)))
 }
 
-/// Whether the bytes have the outline of an encoded key: one `SEQUENCE` that begins with a
-/// `SEQUENCE` (`SubjectPublicKeyInfo`, a certificate) or an `INTEGER` (PKCS#1, PKCS#8, SEC 1).
+/// Returns `true` if the bytes have the outer structure of an encoded key: a `SEQUENCE` that starts
+/// with a `SEQUENCE` (`SubjectPublicKeyInfo`, a certificate) or an `INTEGER` (PKCS#1, PKCS#8, SEC
+/// 1).
 ///
-/// Two levels are looked at, because random secrets often begin like one.
+/// Two levels are checked, because random secrets often start like one level.
 pub(crate) fn looks_like_a_key(der: &[u8]) -> bool {
     element(der, SEQUENCE).is_some_and(|(body, rest)| {
         let first = element(body, SEQUENCE).or_else(|| element(body, INTEGER));
@@ -24,7 +26,7 @@ pub(crate) fn looks_like_a_key(der: &[u8]) -> bool {
     })
 }
 
-/// What kind of key a PKCS#8 `PrivateKeyInfo` (RFC 5208 §5) says that it holds.
+/// Returns the kind of key that a PKCS#8 `PrivateKeyInfo` (RFC 5208 §5) declares.
 pub(crate) fn family_of_private_key(der: &[u8]) -> Option<Family> {
     let info = PrivateKeyInfo::read(der)?;
     match info.algorithm {
@@ -39,7 +41,7 @@ pub(crate) fn family_of_private_key(der: &[u8]) -> Option<Family> {
     }
 }
 
-/// The `RSAPrivateKey` (RFC 8017 appendix A.1.2) inside a PKCS#8 `PrivateKeyInfo`.
+/// Returns the `RSAPrivateKey` (RFC 8017 appendix A.1.2) of a PKCS#8 `PrivateKeyInfo`.
 #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
 pub(crate) fn rsa_private_key(der: &[u8]) -> Option<&[u8]> {
     let info = PrivateKeyInfo::read(der)?;
@@ -63,7 +65,7 @@ impl<'a> PrivateKeyInfo<'a> {
         let (identifier, body) = element(body, SEQUENCE)?;
         let (algorithm, parameters) = element(identifier, OBJECT_IDENTIFIER)?;
         let (key, _attributes) = element(body, OCTET_STRING)?;
-        // Not every library looks at what follows the key.
+        // Not every library rejects trailing bytes.
         rest.is_empty().then_some(Self {
             algorithm,
             parameters,
@@ -72,7 +74,7 @@ impl<'a> PrivateKeyInfo<'a> {
     }
 }
 
-/// Puts an `RSAPrivateKey` (RFC 8017 appendix A.1.2) into PKCS#8.
+/// Wraps an `RSAPrivateKey` (RFC 8017 appendix A.1.2) in PKCS#8.
 #[cfg(feature = "pem")]
 pub(crate) fn pkcs8_of_pkcs1(der: &[u8]) -> Option<Vec<u8>> {
     const NULL: &[u8] = &[0x05, 0x00];
@@ -82,7 +84,7 @@ pub(crate) fn pkcs8_of_pkcs1(der: &[u8]) -> Option<Vec<u8>> {
         .then(|| pkcs8(&tagged(OBJECT_IDENTIFIER, RSA_ENCRYPTION), NULL, der))
 }
 
-/// Puts an `ECPrivateKey` (RFC 5915 §3) into PKCS#8. It has to name its curve.
+/// Wraps an `ECPrivateKey` (RFC 5915 §3) in PKCS#8. The key must name its curve.
 #[cfg(feature = "pem")]
 pub(crate) fn pkcs8_of_sec1(der: &[u8]) -> Option<Vec<u8>> {
     const PARAMETERS: u8 = 0xA0;
@@ -134,7 +136,7 @@ fn curve(oid: &[u8]) -> Option<Curve> {
     }
 }
 
-/// Big-endian bytes without leading zeros.
+/// Returns big-endian bytes without leading zeros.
 pub(crate) fn unsigned(bytes: &[u8]) -> &[u8] {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     bytes.get(zeros..).unwrap_or_default()
@@ -161,7 +163,7 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 
 /// 1.2.840.113549.1.1.1 (RFC 8017 appendix A.1).
 const RSA_ENCRYPTION: &[u8] = &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01, 0x01];
-/// 1.2.840.10045.2.1 (RFC 5480 §2.1.1), whose parameters name the curve.
+/// 1.2.840.10045.2.1 (RFC 5480 §2.1.1). Its parameters name the curve.
 const EC_PUBLIC_KEY: &[u8] = &[0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01];
 /// 1.3.101.112 (RFC 8410 §3).
 const ED25519: &[u8] = &[0x2B, 0x65, 0x70];

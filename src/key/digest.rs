@@ -1,4 +1,4 @@
-//! Digests under a key that nobody knows: names for what must not be kept itself.
+//! Digests under a secret random key, for values that must not be stored themselves.
 
 #[cfg(feature = "aws-lc-rs")]
 use self::aws_lc::Mac;
@@ -11,9 +11,10 @@ use crate::{
     secret::{Secret, random},
 };
 
-/// Makes digests: HMAC-SHA-256 (RFC 2104) under a random key of its own.
+/// Computes HMAC-SHA-256 digests (RFC 2104) under a random key, which is generated with this value.
 ///
-/// Whoever reads a digest learns nothing of the message, and cannot even test a guess.
+/// A digest reveals nothing about its message. Without the key, a guess cannot be tested against
+/// it.
 pub(crate) struct Digester(Mac);
 
 impl Digester {
@@ -21,13 +22,13 @@ impl Digester {
         Mac::new(Secret::new(random::<DIGEST>()).expose()).map(Self)
     }
 
-    /// The digest, unless the cryptographic library fails.
+    /// Returns the digest, or `None` if the cryptographic library fails.
     pub(crate) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
         self.0.digest(message)
     }
 }
 
-/// How long a digest is, and its key, in bytes.
+/// The length of a digest and of its key, in bytes.
 pub(crate) const DIGEST: usize = 32;
 
 #[cfg(feature = "aws-lc-rs")]
@@ -37,7 +38,7 @@ mod aws_lc {
     use super::DIGEST;
     use crate::error::ConfigError;
 
-    // Boxed: its two prepared hash states take over a kilobyte.
+    // Boxed: its two prepared hash states take more than 1 KiB.
     pub(super) struct Mac(Box<hmac::Key>);
 
     impl Mac {
@@ -58,7 +59,7 @@ mod rust_crypto {
     use super::DIGEST;
     use crate::error::ConfigError;
 
-    // jsonwebtoken's signers are not `Sync`, so each digest makes its own.
+    // The signers of jsonwebtoken are not `Sync`, so each digest creates one.
     pub(super) struct Mac(EncodingKey);
 
     impl Mac {
@@ -78,7 +79,7 @@ mod missing {
     use super::DIGEST;
     use crate::error::ConfigError;
 
-    /// There is nothing to make digests with in a build without cryptography.
+    /// A build without cryptography cannot compute digests.
     pub(super) enum Mac {}
 
     impl Mac {

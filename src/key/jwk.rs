@@ -1,4 +1,4 @@
-//! Reads JSON Web Keys: [RFC 7517 §4](https://www.rfc-editor.org/rfc/rfc7517#section-4) and
+//! Parsing of JSON Web Keys: [RFC 7517 §4](https://www.rfc-editor.org/rfc/rfc7517#section-4) and
 //! RFC 7518 §6.
 
 use base64::{
@@ -18,7 +18,8 @@ use super::{
 };
 use crate::error::ConfigError;
 
-/// The members that matter for verifying. All others are ignored (RFC 7517 §4), private parts too.
+/// The members that verification needs. All others are ignored (RFC 7517 §4), including private
+/// parts.
 #[derive(Deserialize)]
 pub(crate) struct Jwk {
     kty: String,
@@ -33,14 +34,14 @@ pub(crate) struct Jwk {
     x: Option<String>,
     y: Option<String>,
     k: Option<String>,
-    // Read as they are: what identifies a certificate must not spoil the key.
+    // Kept as JSON values, so that a malformed certificate does not make the key unusable.
     x5t: Option<Value>,
     #[serde(rename = "x5t#S256")]
     x5t_s256: Option<Value>,
     x5c: Option<Value>,
 }
 
-/// Decodes a member, with errors from a fixed list.
+/// Decodes a member. Errors come from a fixed list.
 macro_rules! member {
     ($jwk:ident.$name:ident) => {
         member(
@@ -58,7 +59,7 @@ macro_rules! member {
 impl Jwk {
     pub(crate) fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         let json = without_byte_order_mark(json);
-        // Members that nobody reads have to be JSON too: serde skips them without a look inside.
+        // Unused members must be valid JSON too. A struct deserializer would skip them unchecked.
         let document = serde_json::from_slice::<Value>(json);
         let is_object = document.is_ok_and(|value| value.is_object());
         Self::read(is_object, serde_json::from_slice(json))
@@ -68,7 +69,7 @@ impl Jwk {
         Self::read(value.is_object(), serde_json::from_value(value))
     }
 
-    // RFC 7517 §4: an object. serde would take an array of the members' values too.
+    // RFC 7517 §4: a JWK is an object. A struct deserializer would also accept an array.
     fn read(is_object: bool, jwk: serde_json::Result<Self>) -> Result<Self, ConfigError> {
         jwk.ok()
             .filter(|_| is_object)
@@ -80,13 +81,13 @@ impl Jwk {
         Ok(self.into_bare_key()?.with_thumbprints(thumbprints))
     }
 
-    /// The thumbprints of the certificate, stated or computed (RFC 7517 §4.7 to §4.9).
+    /// Returns the thumbprints of the certificate, stated or computed (RFC 7517 §4.7 to §4.9).
     fn thumbprints(&self) -> Thumbprints {
         let text =
             |member: &Option<Value>| member.as_ref().and_then(Value::as_str).map(str::to_owned);
         let (x5t, x5t_s256) = (text(&self.x5t), text(&self.x5t_s256));
         let mut thumbprints = Thumbprints::stated(x5t.as_deref(), x5t_s256.as_deref());
-        // The first certificate is the key's own.
+        // The first certificate contains this key.
         let first = self.x5c.as_ref().and_then(|chain| chain.get(0)?.as_str());
         let der = first.and_then(|first| STANDARD.decode(first).ok());
         if let Some(der) = der.filter(|der| looks_like_a_key(der)) {
@@ -104,13 +105,13 @@ impl Jwk {
         if let Some(operations) = &self.key_ops
             && !operations.iter().any(|operation| operation == "verify")
         {
-            return refuse("`key_ops` does not name `verify`");
+            return refuse("`key_ops` does not contain `verify`");
         }
         let declared = match self.alg.as_deref() {
             None => None,
             Some(name) => match Algorithm::from_name(name) {
                 Some(algorithm) => Some(algorithm),
-                None => return refuse("`alg` is no signature algorithm known here"),
+                None => return refuse("`alg` is not a known signature algorithm"),
             },
         };
         let kid = match &self.kid {
@@ -127,7 +128,7 @@ impl Jwk {
                 VerifyingKey::prepare(kid, declared, &material)
             }
             ("EC", Some(curve)) => {
-                // RFC 7518 §6.2.1.2: the full size of a coordinate, leading zeros included.
+                // RFC 7518 §6.2.1.2: a coordinate has the full size, including leading zeros.
                 let size = match curve {
                     "P-256" => 32,
                     "P-384" => 48,
@@ -155,7 +156,7 @@ impl Jwk {
     }
 }
 
-/// Whether a JSON text is a JWK or a set of them.
+/// Returns `true` if a JSON text is a JWK or a JWK set.
 pub(crate) fn is_key_document(json: &[u8]) -> bool {
     serde_json::from_slice::<Value>(json)
         .is_ok_and(|value| value.get("kty").is_some() || value.get("keys").is_some())

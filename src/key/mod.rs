@@ -1,8 +1,10 @@
-//! Keys that verify and keys that sign, sets of them, and where they come from.
+//! Keys that verify and keys that sign, sets of keys, and sources of keys.
 //!
-//! A [`SigningKey`] signs, and knows its public half; a [`VerifyingKey`] is one key, prepared when it is loaded; a [`KeySet`] finds the one that a
-//! token names; a [`KeySource`] is whatever answers that question, so that keys may come from
-//! elsewhere than memory.
+//! - A [`SigningKey`] signs tokens. It contains its public half.
+//! - A [`VerifyingKey`] is a single key, prepared when it is loaded.
+//! - A [`KeySet`] looks up the key that a token names.
+//! - A [`KeySource`] is the interface for key lookups, so that keys may come from elsewhere than
+//!   memory.
 
 mod algorithm;
 mod byte_order_mark;
@@ -52,48 +54,50 @@ pub(crate) use self::{
 };
 use crate::error::KeyProblem;
 
-/// Answers which key verifies a token.
+/// A source of the keys that verify tokens.
 ///
-/// The answer comes at once. A source that has to ask somebody else says [`KeyLookup::Wait`] and
-/// does its asking in a task of its own; the request waits, and asks exactly once more.
+/// Lookups return immediately. A source that needs a remote query returns [`KeyLookup::Wait`] and
+/// runs the query in a background task. The request waits, and then repeats the lookup once.
 pub trait KeySource: Send + Sync + 'static {
-    /// Looks for the key of a token.
+    /// Looks up the key of a token.
     fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup;
 
-    /// A number that changes whenever a key goes or comes, so that verified tokens may be remembered
-    /// until then.
+    /// Returns a number that changes whenever a key is added or removed. Verified tokens are cached
+    /// until it changes.
     ///
-    /// `None`: nothing is to be remembered, because the source cannot tell, or has no usable keys.
+    /// `None` disables caching. Return it if changes cannot be detected or there are no usable
+    /// keys.
     fn generation(&self) -> Option<u64> {
         None
     }
 
-    /// Whether there are keys that could verify a token now: for readiness probes.
+    /// Returns `true` if there are keys that can verify tokens. For readiness probes.
     fn is_ready(&self) -> bool {
         true
     }
 
-    /// Where there are none, a wait for the attempt to get some; `None` where no attempt is made.
+    /// If there are no keys, returns a wait for the current attempt to fetch some, or `None` if no
+    /// attempt is made.
     fn wait_ready(&self) -> Option<KeyWait> {
         None
     }
 
-    /// Returns `true` if the keys come from a URL. A verifier of such keys must expect an issuer, or
-    /// be told that it accepts any.
+    /// Returns `true` if the keys come from a URL. A verifier with such keys must be configured
+    /// with an issuer, or must accept any issuer explicitly.
     fn is_remote(&self) -> bool {
         false
     }
 
-    /// Returns the reason why there are no keys, for readiness probes: `None` if there are keys or
-    /// the reason is not known.
+    /// Returns the reason why there are no keys, or `None` if there are keys or the reason is
+    /// unknown. For readiness probes.
     fn problem(&self) -> Option<KeyProblem> {
         None
     }
 
-    /// Fetches keys again because the key that a token names does not verify it.
+    /// Starts a new fetch of keys, because the key that a token names does not verify it.
     ///
-    /// Some issuers give each key the same name. After the wait the look-up is repeated once, and
-    /// what it finds decides. `None` if no fetch is made: the token is refused.
+    /// Some issuers reuse one `kid` for every key. After the wait, the lookup is repeated once, and
+    /// its result is final. If this returns `None`, no fetch is made and the token is refused.
     fn refetch(&self, _query: &KeyQuery<'_>) -> Option<KeyWait> {
         None
     }
@@ -129,7 +133,7 @@ impl<T: KeySource + ?Sized> KeySource for Arc<T> {
     }
 }
 
-/// What a token's header says about its key. The algorithm is one that the verifier allows.
+/// The header parameters of a token that select its key. The verifier allows the algorithm.
 #[derive(Clone, Copy)]
 pub struct KeyQuery<'a> {
     pub(crate) algorithm: Algorithm,
@@ -137,18 +141,18 @@ pub struct KeyQuery<'a> {
     pub(crate) x5t: Option<&'a str>,
     pub(crate) x5t_s256: Option<&'a str>,
     pub(crate) listed: bool,
-    /// Whether the token's unverified `iss` is one that is trusted.
+    /// Returns `true` if the token's unverified `iss` is an expected issuer.
     pub(crate) issuer_is_trusted: &'a dyn Fn() -> bool,
 }
 
 impl<'a> KeyQuery<'a> {
-    /// The token's algorithm.
+    /// Returns the token's algorithm.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The token's `kid`: an opaque string that anybody may have written.
+    /// Returns the token's `kid`, an opaque string that is not trusted.
     #[must_use]
     pub fn kid(&self) -> Option<&'a str> {
         self.kid
@@ -156,7 +160,7 @@ impl<'a> KeyQuery<'a> {
 
     /// Returns the token's `x5t` (RFC 7515 §4.1.7): the base64url SHA-1 digest of a certificate.
     ///
-    /// An attacker can write any value. Compare it with the certificates of trusted keys only.
+    /// An attacker can choose any value. Compare it only with the certificates of trusted keys.
     #[must_use]
     pub fn x5t(&self) -> Option<&'a str> {
         self.x5t
@@ -165,17 +169,17 @@ impl<'a> KeyQuery<'a> {
     /// Returns the token's `x5t#S256` (RFC 7515 §4.1.8): the base64url SHA-256 digest of a
     /// certificate.
     ///
-    /// An attacker can write any value. Compare it with the certificates of trusted keys only.
+    /// An attacker can choose any value. Compare it only with the certificates of trusted keys.
     #[must_use]
     pub fn x5t_s256(&self) -> Option<&'a str> {
         self.x5t_s256
     }
 
-    /// Whether the token claims to come from an issuer that the verifier expects; true where it
-    /// expects none.
+    /// Returns `true` if the token's `iss` is an issuer that the verifier expects, or if the
+    /// verifier accepts any issuer.
     ///
-    /// The claim is unverified, and reading it costs a parse of the claims: ask before keys are
-    /// fetched on behalf of this token, and not otherwise.
+    /// The claim is unverified, and reading it requires parsing the claims. Call this only before
+    /// fetching keys for this token.
     #[must_use]
     pub fn issuer_is_trusted(&self) -> bool {
         (self.issuer_is_trusted)()
@@ -193,29 +197,29 @@ impl fmt::Debug for KeyQuery<'_> {
     }
 }
 
-/// A [`KeySource`]'s answer.
+/// The result of a lookup in a [`KeySource`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum KeyLookup {
-    /// The key is here.
+    /// The key was found.
     Found(KeyMatch),
-    /// There is no such key: the token is refused.
+    /// The key does not exist. The token is refused.
     Absent,
-    /// The key that the token names is here, and does not serve the token's algorithm: the token is
+    /// The key that the token names exists, but is not for the token's algorithm. The token is
     /// refused.
     AlgorithmMismatch,
-    /// Several keys fit and nothing says which: the token is refused.
+    /// Several keys match, and the token does not select one. The token is refused.
     Ambiguous,
-    /// The keys are being asked for.
+    /// The keys are being fetched.
     Wait(KeyWait),
-    /// The keys cannot be had now: the request is answered with 503.
+    /// The keys are currently unavailable. The response is 503.
     Unavailable {
-        /// Seconds until a new attempt may succeed.
+        /// The time until a new attempt may succeed, in seconds.
         retry_after: u32,
     },
 }
 
-/// The key that verifies a token, or the few that fit a token which names none.
+/// The key that verifies a token, or a few candidates for a token that names no key.
 #[derive(Clone, Debug)]
 pub struct KeyMatch {
     first: Arc<VerifyingKey>,
@@ -223,15 +227,15 @@ pub struct KeyMatch {
 }
 
 impl KeyMatch {
-    /// Returns `true` if several keys fit.
+    /// Returns `true` if there are several candidates.
     pub(crate) fn is_several(&self) -> bool {
         !self.rest.is_empty()
     }
 
-    /// Whether one of the keys made the signature.
+    /// Returns `true` if one of the keys made the signature.
     ///
-    /// One key, one algorithm (RFC 8725 §3.1) is asked once more, so that no [`KeySource`] of
-    /// somebody else's can get it wrong.
+    /// Each key is checked again to be for the algorithm (RFC 8725 §3.1), so that a custom
+    /// [`KeySource`] cannot break this rule.
     pub(crate) fn verifies(
         &self,
         (algorithm, listed): (Algorithm, bool),
@@ -254,27 +258,27 @@ impl From<Arc<VerifyingKey>> for KeyMatch {
     }
 }
 
-/// Resolves when a [`KeySource`] has news: keys, or the certainty that there are none now.
+/// A future that completes when a [`KeySource`] has fetched keys or the fetch has failed.
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops a place in the queue and nothing else: what the source does goes on.
+/// Dropping the future removes this waiter from the queue. The fetch continues.
 pub struct KeyWait {
     news: oneshot::Receiver<()>,
     limit: Option<Limit>,
 }
 
-/// The end of a wait without news, by the runtime of the request that waits.
+/// The time limit of a wait, measured by the runtime of the waiting request.
 struct Limit {
     timer: Timer,
-    /// Set when the time is over.
+    /// Set after the time has passed.
     passed: Arc<AtomicBool>,
 }
 
 enum Timer {
     #[cfg_attr(
         not(feature = "jwks"),
-        expect(dead_code, reason = "remote keys alone set limits")
+        expect(dead_code, reason = "only remote keys set limits")
     )]
     At(Instant),
     Running(Pin<Box<Sleep>>),
@@ -282,16 +286,17 @@ enum Timer {
 }
 
 impl KeyWait {
-    /// A wait, and the other end that ends it. Dropping the other end ends it too.
+    /// Creates a wait and the handle that ends it. Dropping the handle ends the wait, too.
     #[must_use]
     pub fn new() -> (KeyNews, Self) {
         let (sender, news) = oneshot::channel();
         (KeyNews { sender }, Self { news, limit: None })
     }
 
-    /// Creates a wait that also ends by itself after this time, and sets a flag then.
+    /// Creates a wait that also ends after `limit`. The flag `passed` is then set.
     ///
-    /// The request's own runtime keeps the time: the one that fetches may be gone.
+    /// The timer is that of the request's runtime, because the runtime of the fetch task may have
+    /// ended.
     #[cfg(feature = "jwks")]
     pub(crate) fn within(limit: std::time::Duration, passed: &Arc<AtomicBool>) -> (KeyNews, Self) {
         let (news, mut wait) = Self::new();
@@ -318,7 +323,7 @@ impl Limit {
 }
 
 impl Timer {
-    /// Without a runtime that has timers there is none: the news end the wait.
+    /// Without a runtime that has timers there is no limit, and only the source ends the wait.
     fn started(at: Instant) -> Self {
         if Handle::try_current().is_err() {
             return Self::Missing;
@@ -348,14 +353,14 @@ impl fmt::Debug for KeyWait {
     }
 }
 
-/// The source's end of a [`KeyWait`].
+/// The handle of a [`KeySource`] that ends a [`KeyWait`].
 #[derive(Debug)]
 pub struct KeyNews {
     sender: oneshot::Sender<()>,
 }
 
 impl KeyNews {
-    /// Whether nobody waits any more.
+    /// Returns `true` if the wait was dropped.
     #[cfg(feature = "jwks")]
     pub(crate) fn is_abandoned(&self) -> bool {
         self.sender.is_closed()
@@ -363,7 +368,7 @@ impl KeyNews {
 
     /// Ends the wait.
     pub fn announce(self) {
-        // Nobody waits any more where the request was dropped.
+        // Fails if the request was dropped and no longer waits.
         let _ = self.sender.send(());
     }
 }

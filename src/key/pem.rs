@@ -1,4 +1,4 @@
-//! Public keys in PEM (RFC 7468) and DER: bare keys, and the keys of certificates.
+//! Public keys in PEM (RFC 7468) and DER: bare keys and the keys of certificates.
 
 use pkcs1::{RsaPssParams, RsaPublicKey};
 use spki::{
@@ -18,22 +18,22 @@ use crate::error::ConfigError;
 
 /// Reads all public keys of a PEM.
 ///
-/// Of a certificate chain the first certificate counts. Whatever else is in the text is an error,
-/// so that no key is left out in silence.
+/// Of a certificate chain, only the first certificate's key is used. Any other content is an error,
+/// so that no key is skipped silently.
 pub(super) fn read(text: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
     let text = without_byte_order_mark(text);
     let count = |part: &[u8]| memchr::memmem::find_iter(text, part).count();
     if count(b"PRIVATE KEY-----") != 0 {
         return Err(refusal(
-            "this is a private key; a verifier needs only the public one",
+            "this is a private key; a verifier needs the public key only",
         ));
     }
     let blocks = ::pem::parse_many(text).map_err(|_| refusal(NOT_PEM))?;
     if blocks.len() != count(b"-----BEGIN ") {
-        return Err(refusal("a block of the PEM is broken"));
+        return Err(refusal("a block of the PEM is malformed"));
     }
     let mut keys = Vec::new();
-    // The issuer of the certificate before.
+    // The issuer of the previous certificate.
     let mut issuer: Option<&[u8]> = None;
     for block in &blocks {
         let der = block.contents();
@@ -50,7 +50,7 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
                 issuer = Some(certificate.issuer);
                 continue;
             }
-            // openssl writes it before a key.
+            // openssl writes this block before a key.
             "EC PARAMETERS" => {}
             _ => return Err(refusal(NOT_PEM)),
         }
@@ -70,7 +70,8 @@ pub(super) fn read_der(der: &[u8]) -> Result<VerifyingKey, ConfigError> {
     }
 }
 
-/// The parts of a certificate that matter here. Its dates, its extensions and its signature do not.
+/// The parts of a certificate that key loading needs. Dates, extensions and the signature are not
+/// used.
 struct Certificate<'a> {
     issuer: &'a [u8],
     subject: &'a [u8],
@@ -79,7 +80,7 @@ struct Certificate<'a> {
 
 impl<'a> Certificate<'a> {
     fn read(der: &'a [u8]) -> Result<Self, ConfigError> {
-        Self::decode(der).map_err(|_| refusal("a certificate in the PEM is broken"))
+        Self::decode(der).map_err(|_| refusal("a certificate in the PEM is malformed"))
     }
 
     /// RFC 5280 §4.1.
@@ -158,15 +159,16 @@ fn rsa(der: &[u8], fits: impl Fn(Algorithm) -> bool) -> Result<VerifyingKey, Con
     VerifyingKey::prepare_for(Kid::Any, None, &material, fits)
 }
 
-/// The algorithm that a key limited to RSASSA-PSS is for; `None` stands for all of them.
+/// Returns the algorithm to which an RSASSA-PSS key is limited, or `None` for no such limit.
 ///
-/// RFC 4055 §3.1: absent parameters limit nothing further. RFC 7518 §3.5: the hash is that of the
-/// mask, and the salt has its length. The key names the least length.
+/// RFC 4055 §3.1: absent parameters mean no further limit. RFC 7518 §3.5: the mask uses the same
+/// hash, and the salt has the hash's length. The key states the minimum length of the salt.
 fn pss(algorithm: AlgorithmIdentifierRef<'_>) -> Result<Option<Algorithm>, ConfigError> {
     let Some(parameters) = algorithm.parameters else {
         return Ok(None);
     };
-    let broken = || refusal("the RSASSA-PSS parameters of the key fit none of PS256, PS384, PS512");
+    let broken =
+        || refusal("the RSASSA-PSS parameters of the key match none of PS256, PS384, PS512");
     let parameters: RsaPssParams<'_> = parameters.decode_as().map_err(|_| broken())?;
     let (only, length) = match parameters.hash.oid {
         SHA_256 => (Algorithm::Ps256, 32),

@@ -1,6 +1,6 @@
-//! Who does the cryptography: aws-lc-rs where it is built in, else jsonwebtoken's pure-Rust
-//! provider, named explicitly. The process-global provider is never asked: with both of
-//! jsonwebtoken's features on it panics in the application's own code.
+//! The cryptographic libraries: aws-lc-rs if it is enabled, otherwise jsonwebtoken's pure-Rust
+//! provider, which is selected explicitly. The process-global provider is not used, because it
+//! panics in the application if both features of jsonwebtoken are enabled.
 
 #[cfg(feature = "aws-lc-rs")]
 pub(crate) use self::aws_lc::PreparedKey;
@@ -9,7 +9,7 @@ pub(crate) use self::missing::PreparedKey;
 #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
 pub(crate) use self::rust_crypto::PreparedKey;
 
-/// What a key is made of, before it is prepared for one algorithm.
+/// The parts of a key, before it is prepared for an algorithm.
 pub(crate) enum Material<'a> {
     Secret(&'a [u8]),
     /// Modulus and exponent, big endian, without leading zeros.
@@ -69,7 +69,8 @@ mod aws_lc {
             })
         }
 
-        /// Whether `signature` is one of `message` by this key. MACs are compared in constant time.
+        /// Returns `true` if `signature` is a signature of `message` by this key. MACs are compared
+        /// in constant time.
         pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
             match self {
                 Self::Secret(key) => hmac::verify(key, message, signature).is_ok(),
@@ -125,7 +126,7 @@ mod rust_crypto {
 
     /// A key prepared for one algorithm.
     pub(crate) struct PreparedKey {
-        // jsonwebtoken's verifiers are not `Sync`-bound as trait objects, so one is made per call
+        // The verifiers of jsonwebtoken are trait objects without `Sync`, so each call creates one
         // from the prepared key.
         key: DecodingKey,
         algorithm: Name,
@@ -146,7 +147,7 @@ mod rust_crypto {
                 key,
                 algorithm: name(algorithm)?,
             };
-            // Some of its verifiers parse the key when they are made, some at the first signature.
+            // Some verifiers parse the key when they are created, others at the first signature.
             prepared
                 .verifier()
                 .ok_or_else(|| ConfigError::Key("the public key is not valid".into()))?;
@@ -157,7 +158,8 @@ mod rust_crypto {
             (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key).ok()
         }
 
-        /// Whether `signature` is one of `message` by this key. MACs are compared in constant time.
+        /// Returns `true` if `signature` is a signature of `message` by this key. MACs are compared
+        /// in constant time.
         pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
             self.verifier()
                 .is_some_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
@@ -192,7 +194,7 @@ mod missing {
     use super::Material;
     use crate::{error::ConfigError, key::Algorithm};
 
-    /// No key can be prepared in a build without cryptography.
+    /// A build without cryptography cannot prepare keys.
     pub(crate) enum PreparedKey {}
 
     impl PreparedKey {

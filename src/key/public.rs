@@ -1,4 +1,4 @@
-//! The public half of a key pair, as it is published.
+//! The public half of a key pair, in the form in which it is published.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::provider::Material;
 
-/// A public key by its numbers.
+/// The numbers of a public key.
 #[cfg_attr(
     not(any(test, feature = "aws-lc-rs", feature = "rust-crypto")),
     expect(dead_code, reason = "nothing signs in a build without cryptography")
@@ -29,7 +29,7 @@ impl PublicKey {
         }
     }
 
-    /// The members that make the key (RFC 7518 §6, RFC 8037 §2), in the order of their names.
+    /// Returns the members that define the key (RFC 7518 §6, RFC 8037 §2), sorted by name.
     pub(crate) fn members(&self) -> Map<String, Value> {
         let mut members = Map::new();
         let mut set = |name: &str, value: &str| {
@@ -67,7 +67,8 @@ impl PublicKey {
         members
     }
 
-    /// RFC 7638 §3, with SHA-256: of exactly these members, in this order, without spaces.
+    /// Returns the RFC 7638 §3 thumbprint with SHA-256: the hash of exactly these members, in this
+    /// order, without spaces.
     pub(crate) fn thumbprint(&self) -> String {
         let json = Value::Object(self.members()).to_string();
         URL_SAFE_NO_PAD.encode(Sha256::digest(json))

@@ -1,4 +1,4 @@
-//! Several keys, found by `kid` and algorithm.
+//! A set of keys, with lookup by `kid` and algorithm.
 
 use std::{collections::HashMap, fmt, path::Path, sync::Arc};
 
@@ -12,18 +12,19 @@ use crate::{error::ConfigError, event::Events};
 
 /// A set of verifying keys.
 ///
-/// - A token's `kid` selects its key. Two different keys with one `kid` and one algorithm are
-///   ambiguous, and the token is refused.
-/// - Without `kid`, `x5t` or `x5t#S256` select the key whose certificate has this thumbprint
-///   (RFC 7515 §4.1.7, §4.1.8). The thumbprint is stated by the JWK, computed from its `x5c`, or
-///   equal to its `kid`.
-/// - A token that names no key is verified by the keys that fit its algorithm. Each is tried once, in
-///   the order of the set. If more than four fit, the token is refused.
+/// - A token's `kid` selects its key. If two different keys have the same `kid` and algorithm, the
+///   token is refused as ambiguous.
+/// - Without `kid`, `x5t` or `x5t#S256` selects the key whose certificate has this thumbprint (RFC
+///   7515 §4.1.7, §4.1.8). The thumbprint is stated by the JWK, computed from its `x5c`, or equal
+///   to its `kid`. If no thumbprint matches, the only key for the algorithm is used, unless it is
+///   known to have another certificate.
+/// - A token that names no key is verified with every key for its algorithm, in the order of the
+///   set. If there are more than four such keys, the token is refused.
 ///
-/// Keys that are loaded without `kid` (a secret, a PEM) serve tokens with any `kid`. At most three
-/// such secrets are allowed: enough to replace a secret twice.
+/// Keys loaded without `kid` (from a secret or a PEM) verify tokens with any `kid`. At most three
+/// such secrets are allowed, which is enough to replace a secret twice in a row.
 ///
-/// A key that is listed twice is one key.
+/// Duplicate keys count as one key.
 ///
 /// # Examples
 ///
@@ -54,27 +55,28 @@ struct Inner {
 }
 
 impl KeySet {
-    /// A set of keys that were loaded one by one.
+    /// Creates a set from single keys.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::MixedFamilies`]: secrets and public keys in one set (RFC 8725 §3.1).
-    /// - [`ConfigError::KeySet`]: no key, more than three secrets without `kid`, or more than four
-    ///   other keys without `kid` for one algorithm.
+    /// - [`ConfigError::MixedFamilies`] if the keys include secrets and public keys (RFC 8725
+    ///   §3.1).
+    /// - [`ConfigError::KeySet`] if there are no keys, more than three secrets without `kid`, or
+    ///   more than four other keys without `kid` for one algorithm.
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Result<Self, ConfigError> {
         Self::build(keys.into_iter().collect(), Vec::new(), false)
     }
 
-    /// Reads a JWKS document (RFC 7517 §5).
+    /// Parses a JWKS document (RFC 7517 §5).
     ///
-    /// Keys that cannot be used here are left out and listed by [`skipped`](Self::skipped): an
-    /// unknown `kty`, `crv` or `alg`, another `use`, a weak or broken key (RFC 7517 §5). With the
-    /// feature `tracing` each is a warning in the log.
+    /// Unusable keys are skipped, and [`skipped`](Self::skipped) returns them (RFC 7517 §5): keys
+    /// with an unknown `kty`, `crv` or `alg`, with another `use`, and weak or malformed keys. With
+    /// the feature `tracing` each one is logged as a warning.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::KeySet`]: not a JWKS document, or not one usable key in it.
-    /// - [`ConfigError::MixedFamilies`]: secrets and public keys in one document.
+    /// - [`ConfigError::KeySet`] if the text is not a JWKS document or contains no usable key.
+    /// - [`ConfigError::MixedFamilies`] if the document contains secrets and public keys.
     pub fn from_jwks(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let set = Self::read(json.as_ref(), usize::MAX, |_| true)?;
         for entry in &set.inner.skipped {
@@ -83,16 +85,18 @@ impl KeySet {
         Ok(set)
     }
 
-    /// Reads a document that came from the network: at most `max_keys` entries, and no secrets.
-    /// RFC 8725 §3.1: a smuggled `oct` key would let its author sign tokens.
+    /// Parses a document from the network, with at most `max_keys` entries and without secrets.
+    /// With an injected `oct` key an attacker could sign tokens (RFC 8725 §3.1).
     #[cfg(feature = "jwks")]
     pub(crate) fn from_network(json: &[u8], max_keys: usize) -> Result<Self, ConfigError> {
-        // Half a megabyte of empty objects takes fifty when it is read.
+        // Parsing half a megabyte of empty objects takes 50 MB of memory.
         let parts = json
             .iter()
             .filter(|byte| matches!(byte, b'{' | b'[' | b','));
         if parts.count() > MOST_PARTS.saturating_mul(max_keys.saturating_add(16)) {
-            return Err(ConfigError::KeySet("more in it than keys".into()));
+            return Err(ConfigError::KeySet(
+                "too many values for the number of keys".into(),
+            ));
         }
         Self::read(json, max_keys, |entry| {
             entry.get("kty").and_then(Value::as_str) != Some("oct")
@@ -131,7 +135,7 @@ impl KeySet {
         }
         if keys.is_empty() {
             let mut message = String::from(NO_USABLE_KEY);
-            // Somebody else wrote these, at any length and in any number.
+            // The entries come from the network, with any length and number.
             for entry in skipped.iter().take(MOST_NAMED) {
                 message.push_str(&format!("; {}: {}", entry.shown_kid(), entry.why()));
             }
@@ -140,16 +144,16 @@ impl KeySet {
         Self::build(keys, skipped, true)
     }
 
-    /// Reads the public keys of a PEM: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
+    /// Parses the public keys of a PEM: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
     ///
-    /// Each serves its own algorithm, and tokens with any `kid`. Of a certificate chain the first
-    /// certificate counts.
+    /// The keys verify tokens with any `kid`. Of a certificate chain, only the first certificate's
+    /// key is used.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::Key`] as [`VerifyingKey::from_pem`], and if a second certificate did not issue
-    ///   the first.
-    /// - [`ConfigError::KeySet`]: more than four keys for one algorithm.
+    /// - [`ConfigError::Key`] for the reasons of [`VerifyingKey::from_pem`], or if a certificate
+    ///   follows another one that it did not issue.
+    /// - [`ConfigError::KeySet`] if there are more than four keys for one algorithm.
     #[cfg(feature = "pem")]
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         Self::new(super::pem::read(pem.as_ref())?)
@@ -159,7 +163,8 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::File`], and those of [`from_jwks`](Self::from_jwks).
+    /// [`ConfigError::File`] if the file cannot be read, and the errors of
+    /// [`from_jwks`](Self::from_jwks).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         let json = std::fs::read(path).map_err(|source| ConfigError::File {
@@ -169,19 +174,19 @@ impl KeySet {
         Self::from_jwks(json)
     }
 
-    /// How many usable keys the set holds.
+    /// Returns the number of usable keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.inner.keys.len()
     }
 
-    /// Whether the set holds no key. A set that was built never does.
+    /// Returns `true` if the set contains no key, which is never the case for a set that was built.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.inner.keys.is_empty()
     }
 
-    /// The entries of the document that cannot be used: their `kid` and why.
+    /// Returns the skipped entries of the document: the `kid` and the reason of each.
     pub fn skipped(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
         self.inner
             .skipped
@@ -189,8 +194,8 @@ impl KeySet {
             .map(|entry| (entry.kid(), entry.why()))
     }
 
-    /// Writes the entries that are left out here, and were not in an earlier set, to the log.
-    /// Returns an event for each of them.
+    /// Logs the skipped entries that were not in an earlier set, and returns an event for each of
+    /// them.
     #[cfg(feature = "jwks")]
     pub(crate) fn report_skipped(
         &self,
@@ -205,14 +210,14 @@ impl KeySet {
         new.inspect(|entry| entry.log()).map(Skipped::event)
     }
 
-    /// Sends an event for each entry that is left out.
+    /// Sends an event for each skipped entry.
     pub(crate) fn tell_skipped(&self, events: &Events) {
         for entry in &self.inner.skipped {
             events.tell(|| entry.event());
         }
     }
 
-    /// Whether the set is a published one, whose keys sign for many audiences.
+    /// Returns `true` if the set is a JWKS document, whose keys may sign for many audiences.
     pub(crate) fn is_document(&self) -> bool {
         self.inner.from_document
     }
@@ -229,7 +234,7 @@ impl KeySet {
         let keys = merged(keys);
         let secrets = keys.iter().filter(|key| key.is_secret()).count();
         if keys.is_empty() {
-            return Err(ConfigError::KeySet("it holds no key".into()));
+            return Err(ConfigError::KeySet("it contains no key".into()));
         }
         if secrets != 0 && secrets != keys.len() {
             return Err(ConfigError::MixedFamilies);
@@ -284,11 +289,11 @@ impl KeySet {
         }
     }
 
-    /// Finds the key of a token that names a certificate and no `kid`.
+    /// Looks up the key of a token that names a certificate but no `kid`.
     fn of_certificate(&self, query: &KeyQuery<'_>) -> KeyLookup {
         let keys = || self.inner.keys.iter();
         let has_it = |key: &&Arc<VerifyingKey>| key.thumbprints().fit(query) == Some(true);
-        // AD FS and Azure DevOps publish the thumbprint as `kid` as well.
+        // AD FS and Azure DevOps also publish the thumbprint as `kid`.
         let named_so = |key: &&Arc<VerifyingKey>| {
             let kid = key.kid();
             kid.is_some() && (kid == query.x5t || kid == query.x5t_s256)
@@ -305,7 +310,8 @@ impl KeySet {
         if keys().any(|key| has_it(&key) || named_so(&key)) {
             return KeyLookup::AlgorithmMismatch;
         }
-        // RFC 7515 §6: the only key that fits, unless it is known to have another certificate.
+        // RFC 7515 §6: the only key for the algorithm, unless it is known to have another
+        // certificate.
         match choose(query, keys(), Several::AreAmbiguous) {
             KeyLookup::Found(only) if only.first.thumbprints().fit(query).is_none() => {
                 KeyLookup::Found(only)
@@ -314,7 +320,7 @@ impl KeySet {
         }
     }
 
-    /// Finds the keys that serve tokens with any `kid`.
+    /// Looks up the keys that verify tokens with any `kid`.
     fn open(&self, query: &KeyQuery<'_>) -> KeyLookup {
         let open = |key: &&Arc<VerifyingKey>| *key.kid_rule() == Kid::Any;
         choose(
@@ -325,7 +331,7 @@ impl KeySet {
     }
 }
 
-/// The rule for several different keys that fit a token.
+/// The rule for several different keys that match a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Several {
     AreTried,
@@ -343,7 +349,7 @@ fn choose<'a>(
     };
     let mut rest: Vec<Arc<VerifyingKey>> = Vec::new();
     for key in fitting {
-        // One key under two names is tried once.
+        // A key with two names is tried once.
         if first.has_material_of(key) || rest.iter().any(|other| other.has_material_of(key)) {
             continue;
         }
@@ -358,7 +364,7 @@ fn choose<'a>(
     })
 }
 
-/// Merges the keys that are listed more than once.
+/// Merges duplicate keys.
 fn merged(keys: Vec<VerifyingKey>) -> Vec<VerifyingKey> {
     let mut different: Vec<VerifyingKey> = Vec::with_capacity(keys.len());
     for key in keys {
@@ -379,7 +385,7 @@ impl KeySource for KeySet {
         }
     }
 
-    /// The keys never change.
+    /// The keys of a set never change.
     fn generation(&self) -> Option<u64> {
         Some(0)
     }
@@ -402,24 +408,26 @@ impl fmt::Debug for KeySet {
     }
 }
 
-/// Values in a document from the network, for each key that it may hold: several times what a key
-/// with a certificate chain has.
+/// The maximum number of JSON values per allowed key in a document from the network: several times
+/// the number in a key with a certificate chain.
 #[cfg(feature = "jwks")]
 const MOST_PARTS: usize = 64;
 
-/// The begin of the error of a document in which every entry is left out.
-pub(crate) const NO_USABLE_KEY: &str = "not one usable key in it";
+/// The start of the error message for a document in which every entry was skipped.
+pub(crate) const NO_USABLE_KEY: &str = "it contains no usable key";
 
-/// The entries that an error names.
+/// The maximum number of entries in an error message.
 const MOST_NAMED: usize = 8;
 
-/// The keys that are tried for a token that names none: each costs a signature check.
+/// The maximum number of keys that are tried for a token that names no key. Each one costs a
+/// signature verification.
 const MOST_TRIED: usize = 4;
 
-/// HMAC secrets that are tried in order (decided so that one can be replaced twice in a row).
+/// The maximum number of HMAC secrets that are tried in order. Three allow two replacements in a
+/// row.
 const MAX_SECRETS: usize = 3;
 
-/// The algorithms that a set serves in a verifier without a list of its own.
+/// Returns the algorithms that a set verifies with a verifier that does not list algorithms.
 pub(crate) fn default_algorithms(set: &KeySet) -> Vec<Algorithm> {
     let mut algorithms: Vec<_> = set.keys().map(VerifyingKey::default_algorithm).collect();
     algorithms.sort_unstable();

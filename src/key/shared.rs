@@ -1,4 +1,4 @@
-//! Keys that are replaced while the service runs.
+//! A key set that can be replaced while the service runs.
 
 use std::{fmt, sync::Arc};
 
@@ -6,12 +6,12 @@ use arc_swap::ArcSwap;
 
 use super::{KeyLookup, KeyQuery, KeySet, KeySource};
 
-/// A key set that can be replaced at run time: after a file changed, for example.
+/// A key set that can be replaced at run time, for example after a file changed.
 ///
-/// Look-ups never wait; each sees the old set or the new one, never half of each. A token whose key
-/// is not in the new set is refused from then on.
+/// Lookups never wait. Each one uses either the old set or the new one, never parts of both. A
+/// token whose key is not in the new set is refused from then on.
 ///
-/// As any [`KeySource`] it has no algorithms of its own: for secrets, list them with
+/// Like every [`KeySource`] it does not determine algorithms. For secrets, list them with
 /// [`algorithms`](crate::verify::VerifierBuilder::algorithms).
 ///
 /// # Examples
@@ -49,7 +49,7 @@ struct Version {
 }
 
 impl SharedKeySet {
-    /// Starts with these keys.
+    /// Creates a shared set with these keys.
     #[must_use]
     pub fn new(keys: KeySet) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl SharedKeySet {
     /// Replaces all keys.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "two replacements at once try again, each with keys of its own"
+        reason = "concurrent replacements retry, each with its keys"
     )]
     pub fn replace(&self, keys: KeySet) {
         self.current.rcu(|before| Version {
@@ -72,7 +72,7 @@ impl SharedKeySet {
         });
     }
 
-    /// The keys of this moment.
+    /// Returns the current keys.
     #[must_use]
     pub fn load(&self) -> KeySet {
         self.current.load().keys.clone()

@@ -1,20 +1,20 @@
-//! The entries of a key set that cannot be used.
+//! The unusable entries of a key set.
 
 use std::borrow::Cow;
 
 use crate::{error::ConfigError, event::AuthEvent};
 
-/// An entry of a key set that is left out.
+/// An unusable entry of a key set, which was skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Skipped {
     kid: Option<String>,
     why: String,
-    /// The same from a fixed list, for events.
+    /// The reason from a fixed list, for events.
     reason: &'static str,
 }
 
 impl Skipped {
-    /// A secret in a published set.
+    /// Creates the entry for a secret in a published set.
     pub(super) fn secret(kid: Option<String>) -> Self {
         let reason = "a secret in a published key set";
         Self {
@@ -29,7 +29,7 @@ impl Skipped {
             ConfigError::Key(Cow::Borrowed(reason)) => reason,
             ConfigError::SecretTooShort { .. } => "the secret is too short (RFC 7518 §3.2)",
             ConfigError::SecretIsAKey(_) => "the secret is a public or private key",
-            ConfigError::Algorithm(_) => "the algorithm is not in this build",
+            ConfigError::Algorithm(_) => "this build does not support the algorithm",
             _ => "the key cannot be used",
         };
         Self {
@@ -47,7 +47,8 @@ impl Skipped {
         &self.why
     }
 
-    /// Returns the `kid` for a log line. The publisher wrote it, at any length.
+    /// Returns the `kid` for a log line, escaped and truncated, because the publisher can choose
+    /// any text.
     pub(super) fn shown_kid(&self) -> String {
         let kid = self.kid().unwrap_or("no kid");
         kid.escape_debug().take(LONGEST_NAMED).collect()
@@ -60,16 +61,16 @@ impl Skipped {
         }
     }
 
-    /// Writes one line to the log.
+    /// Writes a log line.
     pub(super) fn log(&self) {
         #[cfg(feature = "tracing")]
         tracing::warn!(
             kid = self.shown_kid(),
             reason = self.reason,
-            "a key of the key set is left out"
+            "skipped an unusable key of a key set"
         );
     }
 }
 
-/// The characters of a `kid` that a message holds.
+/// The maximum number of characters of a `kid` in a message.
 const LONGEST_NAMED: usize = 64;

@@ -1,4 +1,4 @@
-//! The digests of certificates that name a key.
+//! The certificate thumbprints that select a key.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha1::Sha1;
@@ -8,7 +8,8 @@ use super::KeyQuery;
 
 /// The thumbprints of a key's certificate: `x5t` and `x5t#S256` (RFC 7517 §4.8, §4.9).
 ///
-/// They select a key and prove nothing: the signature does. SHA-1 is good enough for that.
+/// A thumbprint selects a key and proves nothing; the signature is the proof. SHA-1 is therefore
+/// sufficient.
 #[derive(Clone, Default)]
 pub(crate) struct Thumbprints {
     sha1: Vec<Box<str>>,
@@ -16,7 +17,7 @@ pub(crate) struct Thumbprints {
 }
 
 impl Thumbprints {
-    /// The thumbprints that a key set states.
+    /// Creates the thumbprints from the values in a key set.
     pub(crate) fn stated(x5t: Option<&str>, x5t_s256: Option<&str>) -> Self {
         let list = |stated: Option<&str>| stated.into_iter().map(Box::from).collect();
         Self {
@@ -25,7 +26,7 @@ impl Thumbprints {
         }
     }
 
-    /// Adds the thumbprints of a certificate in DER.
+    /// Adds the thumbprints of a DER certificate.
     pub(crate) fn add_certificate(&mut self, der: &[u8]) {
         self.add(Self {
             sha1: vec![URL_SAFE_NO_PAD.encode(Sha1::digest(der)).into()],
@@ -44,7 +45,8 @@ impl Thumbprints {
         }
     }
 
-    /// Compares the thumbprints with those that a token names. `None`: nothing can be compared.
+    /// Returns `true` if the thumbprints match those that a token names, or `None` if they cannot
+    /// be compared.
     pub(crate) fn fit(&self, query: &KeyQuery<'_>) -> Option<bool> {
         let compare = |named: Option<&str>, own: &[Box<str>]| {
             let named = named.filter(|_| !own.is_empty())?;

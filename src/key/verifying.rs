@@ -1,4 +1,4 @@
-//! One key that verifies.
+//! A single verifying key.
 
 use std::{fmt, sync::Arc};
 
@@ -16,48 +16,48 @@ use super::{
 };
 use crate::error::ConfigError;
 
-/// A key that verifies signatures, prepared once when it is loaded.
+/// A key that verifies signatures. It is prepared once, when it is loaded.
 ///
-/// One key serves one algorithm (RFC 8725 §3.1). A key that names its algorithm (a secret, a JWK
-/// with `alg`, [`with_algorithm`](Self::with_algorithm)) serves that one. Any other serves the
-/// algorithms that the verifier lists and that fit it; without a list, RS256 for RSA and the
-/// curve's own algorithm otherwise.
+/// Each key verifies one algorithm (RFC 8725 §3.1). A secret, a JWK with `alg` and a key with
+/// [`with_algorithm`](Self::with_algorithm) are bound to that algorithm. Other keys verify those
+/// algorithms of their kind that the verifier lists. Without a list, an RSA key verifies RS256, and
+/// an EC or Ed25519 key the algorithm of its curve.
 ///
 /// # Security
 ///
-/// A key is typed: a public key can never be asked for a MAC, whatever a token's header says.
+/// Keys are typed: a public key never verifies a MAC, whatever the token's header contains.
 #[derive(Clone)]
 pub struct VerifyingKey {
     kid: Kid,
     family: Family,
     declared: Option<Algorithm>,
     prepared: Arc<[(Algorithm, PreparedKey)]>,
-    /// A digest of the key itself, to recognize a key that is listed twice.
+    /// A digest of the key material, to detect duplicate keys.
     material: [u8; 32],
     thumbprints: Thumbprints,
 }
 
-/// Which tokens a key is for, by their `kid`.
+/// The rule for the `kid` of the tokens that a key verifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kid {
-    /// Loaded without one, from a secret or a file: any token.
+    /// Tokens with any `kid`, for a key loaded without one from a secret or a file.
     Any,
-    /// From a JWK without `kid`: tokens without.
+    /// Tokens without `kid`, for a JWK without `kid`.
     Nameless,
-    /// Tokens with this very `kid`.
+    /// Tokens with exactly this `kid`.
     Named(Box<str>),
 }
 
 impl VerifyingKey {
-    /// A key for HMAC from a secret of random bytes.
+    /// Creates an HMAC key from a secret of random bytes.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::SecretTooShort`]: fewer bytes than the hash has (RFC 7518 §3.2): 32 for
-    ///   HS256, 48 for HS384, 64 for HS512.
-    /// - [`ConfigError::SecretIsAKey`]: the bytes are a PEM, a JWK, a DER or an SSH key. Whoever
-    ///   knows a *public* key could then sign tokens.
-    /// - [`ConfigError::Algorithm`]: the algorithm is no HMAC.
+    /// - [`ConfigError::SecretTooShort`] if the secret is shorter than the hash (RFC 7518 §3.2): 32
+    ///   bytes for HS256, 48 for HS384, 64 for HS512.
+    /// - [`ConfigError::SecretIsAKey`] if the bytes are a PEM, JWK, DER or SSH key. With a *public*
+    ///   key as the secret, anyone who has that key could sign tokens.
+    /// - [`ConfigError::Algorithm`] if the algorithm is not an HMAC.
     pub fn from_secret(
         algorithm: Algorithm,
         secret: impl AsRef<[u8]>,
@@ -89,57 +89,59 @@ impl VerifyingKey {
         Self::prepare(kid, declared, &Material::Secret(secret))
     }
 
-    /// Reads the one public key of a PEM: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
+    /// Parses a PEM with a single public key: `PUBLIC KEY`, `RSA PUBLIC KEY` or `CERTIFICATE`.
     ///
-    /// Of a certificate only its key and its thumbprint are used. Its dates and its signature are not
-    /// checked. A certificate may be followed by the chain of its issuers.
+    /// Only the key and the thumbprint of a certificate are used. Its dates and its signature are
+    /// not checked. A chain of issuers may follow the certificate.
     ///
-    /// An RSA key that its certificate or PEM limits to RSASSA-PSS serves PS256, PS384 and PS512
-    /// alone, or the one that its parameters name (RFC 4055 §3.1).
+    /// An RSA key that its certificate or PEM limits to RSASSA-PSS verifies only PS256, PS384 and
+    /// PS512, or the one of them that its parameters name (RFC 4055 §3.1).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`]: a private key, an unknown kind of key, RSA under 2048 or over 8192
-    /// bits, a point that is not on its curve, more than one key: see
-    /// [`KeySet::from_pem`](super::KeySet::from_pem).
+    /// [`ConfigError::Key`] for a private key, an unknown kind of key, an RSA key with fewer than
+    /// 2048 or more than 8192 bits, or a point that is not on its curve. The same error for more
+    /// than one key; use [`KeySet::from_pem`](super::KeySet::from_pem) for several.
     #[cfg(feature = "pem")]
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let mut keys = super::pem::read(pem.as_ref())?.into_iter();
         match keys.next() {
             Some(first) if keys.all(|other| other.is_same(&first)) => Ok(first),
             _ => Err(ConfigError::Key(
-                "more than one public key in the PEM; `KeySet::from_pem` reads them all".into(),
+                "more than one public key in the PEM; use `KeySet::from_pem`".into(),
             )),
         }
     }
 
-    /// A public key from DER: `SubjectPublicKeyInfo` (RFC 5280 §4.1) or `RSAPublicKey` (RFC 8017
-    /// appendix A.1.1).
+    /// Parses a public key in DER: `SubjectPublicKeyInfo` (RFC 5280 §4.1) or `RSAPublicKey` (RFC
+    /// 8017 appendix A.1.1).
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem).
+    /// The errors of [`from_pem`](Self::from_pem).
     #[cfg(feature = "pem")]
     pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         super::pem::read_der(der.as_ref())
     }
 
-    /// A key from a JWK (RFC 7517 §4) in JSON.
+    /// Parses a JWK (RFC 7517 §4) in JSON.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::Key`]: a key that is not for verifying (`use`, `key_ops`), an unknown or
-    ///   unfitting `alg`, `kty` or `crv`, a bad coordinate, RSA under 2048 or over 8192 bits.
-    /// - [`ConfigError::SecretTooShort`] for an `oct` key.
+    /// - [`ConfigError::Key`] if the key is not for verifying (`use`, `key_ops`), has an unknown or
+    ///   mismatched `alg`, `kty` or `crv`, has an invalid coordinate, or is an RSA key with fewer
+    ///   than 2048 or more than 8192 bits.
+    /// - [`ConfigError::SecretTooShort`] for a short `oct` key.
     pub fn from_jwk(json: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         jwk::Jwk::parse(json.as_ref())?.into_key()
     }
 
-    /// Binds the key to one algorithm.
+    /// Binds the key to an algorithm.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`] where the key does not fit it, or is bound to another already.
+    /// [`ConfigError::Key`] if the key is not for this algorithm, or is already bound to another
+    /// one.
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Result<Self, ConfigError> {
         let algorithm = algorithm.canonical();
         if !self.algorithms().any(|own| own == algorithm) {
@@ -151,14 +153,14 @@ impl VerifyingKey {
         Ok(self)
     }
 
-    /// Binds the key to tokens with this very `kid`.
+    /// Binds the key to tokens with exactly this `kid`.
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<Box<str>>) -> Self {
         self.kid = Kid::Named(kid.into());
         self
     }
 
-    /// The `kid` that the key is bound to.
+    /// Returns the `kid` to which the key is bound.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         match &self.kid {
@@ -180,12 +182,12 @@ impl VerifyingKey {
         self
     }
 
-    /// Returns `true` if both are one key, whatever is said about them.
+    /// Returns `true` if both have the same key material, whatever their other members are.
     pub(crate) fn has_material_of(&self, other: &Self) -> bool {
         self.family == other.family && self.material == other.material
     }
 
-    /// Returns `true` if both entries of a set are one key for the same tokens.
+    /// Returns `true` if both entries of a set are the same key for the same tokens.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let one_algorithm = match (self.declared, other.declared) {
             (Some(one), Some(other)) => one == other,
@@ -196,7 +198,7 @@ impl VerifyingKey {
         self.kid == other.kid && one_algorithm && self.has_material_of(other)
     }
 
-    /// Adds what another entry says about the same key. A stated algorithm binds the key.
+    /// Merges another entry for the same key into this one. A stated algorithm binds the key.
     pub(crate) fn merge(&mut self, other: Self) {
         if self.declared.is_none() && other.declared.is_some() {
             self.declared = other.declared;
@@ -209,7 +211,7 @@ impl VerifyingKey {
         self.family == Family::Hmac
     }
 
-    /// The algorithms that the key can be used with, whatever a verifier lists.
+    /// Returns the algorithms that the key can verify, independent of the verifier's list.
     pub(crate) fn algorithms(&self) -> impl Iterator<Item = Algorithm> {
         self.prepared
             .iter()
@@ -217,7 +219,8 @@ impl VerifyingKey {
             .filter(|algorithm| self.declared.is_none_or(|declared| declared == *algorithm))
     }
 
-    /// Whether the key may verify a token with this algorithm; `listed`: the verifier has a list.
+    /// Returns `true` if the key may verify a token with this algorithm. `listed` means that the
+    /// verifier lists algorithms.
     pub(crate) fn serves(&self, algorithm: Algorithm, listed: bool) -> bool {
         let algorithm = algorithm.canonical();
         match self.declared {
@@ -227,12 +230,12 @@ impl VerifyingKey {
         }
     }
 
-    /// The algorithm that the key serves in a verifier without a list.
+    /// Returns the algorithm that the key verifies with a verifier that does not list algorithms.
     pub(crate) fn default_algorithm(&self) -> Algorithm {
         self.declared.unwrap_or_else(|| self.usual_algorithm())
     }
 
-    /// The family's algorithm, unless the key is limited to others.
+    /// Returns the default algorithm of the family, unless the key is limited to others.
     fn usual_algorithm(&self) -> Algorithm {
         let usual = self.family.default_algorithm();
         let mut own = self.prepared.iter().map(|(algorithm, _)| *algorithm);
@@ -266,7 +269,7 @@ impl VerifyingKey {
         Self::prepare_for(kid, declared, material, |_| true)
     }
 
-    /// Prepares a key for those algorithms alone that `fits` names.
+    /// Prepares a key for the algorithms for which `fits` returns `true`.
     pub(crate) fn prepare_for(
         kid: Kid,
         declared: Option<Algorithm>,
@@ -276,7 +279,9 @@ impl VerifyingKey {
         let family = check(material)?;
         let declared = declared.map(Algorithm::canonical);
         if declared.is_some_and(|algorithm| algorithm.family() != family) {
-            return Err(ConfigError::Key("`alg` does not fit the key".into()));
+            return Err(ConfigError::Key(
+                "`alg` does not match the kind of key".into(),
+            ));
         }
         let prepared = Algorithm::ALL
             .into_iter()
@@ -322,13 +327,13 @@ impl Family {
     }
 }
 
-/// Checks what no cryptographic library checks when it loads a key.
+/// Checks the properties that no cryptographic library checks when it loads a key.
 fn check(material: &Material<'_>) -> Result<Family, ConfigError> {
     let refuse = |why: &'static str| Err(ConfigError::Key(why.into()));
     match *material {
         Material::Secret(_) => Ok(Family::Hmac),
         Material::Rsa { n, e } => {
-            // RFC 7518 §3.3: 2048 bits or larger. The upper bound keeps one signature affordable.
+            // RFC 7518 §3.3: 2048 bits or more. The upper bound limits the cost of a verification.
             match bits(n) {
                 2048..=8192 => {}
                 0..2048 => return refuse("the RSA key has fewer than 2048 bits (RFC 7518 §3.3)"),
@@ -354,7 +359,7 @@ fn check(material: &Material<'_>) -> Result<Family, ConfigError> {
     }
 }
 
-/// A digest of the key. The kinds of key are told apart by their family.
+/// Returns a digest of the key material, including the kind of key.
 fn digest(material: &Material<'_>) -> [u8; 32] {
     let mut digest = Sha256::new();
     match *material {
@@ -377,7 +382,7 @@ fn bits(number: &[u8]) -> usize {
     number.len() * 8 - leading
 }
 
-/// With a key of small order one signature verifies for many messages.
+/// Returns `true` for a key of small order, with which one signature verifies for many messages.
 fn has_small_order(mut key: [u8; 32]) -> bool {
     // The sign of x does not change the order.
     key[31] &= 0x7F;
@@ -409,8 +414,8 @@ const ORDER_8_B: [u8; 32] = [
     0x2A, 0x20, 0x53, 0xFA, 0x2C, 0x39, 0xCC, 0xC6, 0x4E, 0xC7, 0xFD, 0x77, 0x92, 0xAC, 0x03, 0x7A,
 ];
 
-/// Names the kind of key that a "secret" really is. Public keys are public: a MAC under one is
-/// forged by anybody who has it.
+/// Returns the kind of key that was passed as a "secret". A public key is not secret, so anyone
+/// could forge a MAC with it.
 fn kind_of_key(secret: &[u8]) -> Option<&'static str> {
     let text = without_byte_order_mark(secret).trim_ascii();
     if memchr::memmem::find(text, b"-----BEGIN ").is_some() {
@@ -431,8 +436,8 @@ fn kind_of_key(secret: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// What a text is in base64, in either alphabet, padded or not, in one line or in several as in a
-/// PEM file; empty where it is none.
+/// Decodes base64 in either alphabet, padded or not, in one or several lines. Returns nothing if
+/// the text is not base64.
 fn decoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let plain = text.iter().filter_map(|byte| match byte {
         b'+' => Some(b'-'),
@@ -441,7 +446,7 @@ fn decoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
         byte if byte.is_ascii_whitespace() => None,
         byte => Some(*byte),
     });
-    // With room for all of it, no copy is left behind by growing.
+    // Allocated at full size, so that no reallocation leaves a copy behind.
     let mut compact = Zeroizing::new(Vec::with_capacity(text.len()));
     compact.extend(plain);
     Zeroizing::new(URL_SAFE_NO_PAD.decode(&*compact).unwrap_or_default())

@@ -194,7 +194,7 @@ fn d51_nothing_in_a_pem_is_left_out_in_silence() {
         (block("PRIVATE KEY"), "private key"),
         (block("X509 CRL"), "not a PEM"),
         (block("PUBLIC KEY"), "not an RSA"),
-        (block("CERTIFICATE"), "certificate in the PEM is broken"),
+        (block("CERTIFICATE"), "certificate in the PEM is malformed"),
     ] {
         for pem in [format!("{key}{more}"), format!("{more}{key}")] {
             let refused = KeySet::from_pem(pem);

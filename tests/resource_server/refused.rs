@@ -135,8 +135,14 @@ fn hmac_beside_public_keys() {
 #[test]
 fn d1_none_and_other_algorithms_that_are_none() {
     for (name, expected) in [
-        ("none", "`none` is never accepted: it is no signature"),
-        ("HS256,nOnE", "`none` is never accepted: it is no signature"),
+        (
+            "none",
+            "`none` is never accepted: it is not a signature algorithm",
+        ),
+        (
+            "HS256,nOnE",
+            "`none` is never accepted: it is not a signature algorithm",
+        ),
         ("hs256", "`hs256`"),
         ("HS1", "`HS1`"),
         ("RSA-OAEP", "`RSA-OAEP`"),
@@ -170,7 +176,7 @@ fn d11_files_without_a_key_that_can_be_used() {
         ("JWT_PUBLIC_KEY_FILE", WEAK_JWKS, "not a PEM"),
         ("JWT_JWKS_FILE", WEAK_PEM, "not JSON"),
         ("JWT_JWKS_FILE", "{}", "no member `keys`"),
-        ("JWT_JWKS_FILE", r#"{"keys":[]}"#, "not one usable key"),
+        ("JWT_JWKS_FILE", r#"{"keys":[]}"#, "no usable key"),
     ] {
         let file = File::new(contents);
         let refused = refusal(&[(name, file.path()), ("JWT_AUDIENCE", AUDIENCE)]);

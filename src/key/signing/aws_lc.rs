@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) enum Signer {
-    // Boxed: its two prepared hash states take over a kilobyte.
+    // Boxed: its two prepared hash states take more than 1 KiB.
     Hmac(Box<hmac::Key>),
     Rsa(RsaKeyPair, &'static dyn RsaEncoding),
     Ec(EcdsaKeyPair),
@@ -50,7 +50,7 @@ impl Signer {
         })
     }
 
-    /// The same key, for another algorithm of its family.
+    /// Returns the same key for another algorithm of its family.
     pub(super) fn with_algorithm(self, algorithm: Algorithm) -> Result<Self, ConfigError> {
         Ok(match (self, kind(algorithm)?) {
             (Self::Rsa(key, _), Kind::Rsa(encoding)) => Self::Rsa(key, encoding),

@@ -1,4 +1,4 @@
-//! A private key or a secret, ready to sign with one algorithm.
+//! A private key or a secret that signs with a single algorithm.
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc;
@@ -31,15 +31,15 @@ use super::{
 };
 use crate::{error::ConfigError, secret};
 
-/// A private key or a secret that signs with one algorithm (RFC 8725 §3.1: one key, one algorithm).
+/// A private key or a secret that signs with a single algorithm (RFC 8725 §3.1).
 ///
-/// A private key is named by its RFC 7638 thumbprint unless [`with_kid`](Self::with_kid) names it
-/// otherwise; a secret has no name, because a thumbprint of it would be a hash of the secret
-/// (RFC 7638 §7).
+/// The `kid` of a private key is its RFC 7638 thumbprint, unless [`with_kid`](Self::with_kid) sets
+/// another one. A secret has no `kid` by default, because its thumbprint would be a hash of the
+/// secret (RFC 7638 §7).
 ///
 /// # Security
 ///
-/// The private part is never printed or serialized, and there is no way to get it out again.
+/// The private part is never printed or serialized, and there is no method that returns it.
 ///
 /// # Examples
 ///
@@ -60,7 +60,7 @@ pub struct SigningKey {
     algorithm: Algorithm,
     signer: Signer,
     verifying: VerifyingKey,
-    /// What a private key publishes; a secret publishes nothing.
+    /// The public part of a private key; `None` for a secret.
     public: Option<Public>,
 }
 
@@ -70,16 +70,17 @@ struct Public {
 }
 
 impl SigningKey {
-    /// A new key from the cryptographic library: RSA with 2048 bits, for HMAC a secret as long as
-    /// the hash.
+    /// Generates a key with the cryptographic library: RSA with 2048 bits, or an HMAC secret as
+    /// long as the hash.
     ///
-    /// It lives as long as the process: nothing can save it. RSA takes some tenths of a second.
+    /// The key cannot be saved and is lost when the process ends. Generating an RSA key takes some
+    /// tenths of a second.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::NoCrypto`].
-    /// - [`ConfigError::Algorithm`]: ES512 needs the feature `aws-lc-rs`.
-    /// - [`ConfigError::Key`]: the library failed.
+    /// - [`ConfigError::NoCrypto`] in a build without cryptography.
+    /// - [`ConfigError::Algorithm`] for ES512 without the feature `aws-lc-rs`.
+    /// - [`ConfigError::Key`] if the library fails.
     pub fn generate(algorithm: Algorithm) -> Result<Self, ConfigError> {
         if algorithm.is_hmac() {
             let bytes = Zeroizing::new(secret::random::<LONGEST_HASH>());
@@ -89,31 +90,32 @@ impl SigningKey {
         Self::of_signer(algorithm, Signer::generate(algorithm)?)
     }
 
-    /// A private key from PEM: PKCS#8 (`PRIVATE KEY`), SEC 1 (`EC PRIVATE KEY`) or PKCS#1
-    /// (`RSA PRIVATE KEY`), not encrypted.
+    /// Parses an unencrypted private key in PEM: PKCS#8 (`PRIVATE KEY`), SEC 1 (`EC PRIVATE KEY`)
+    /// or PKCS#1 (`RSA PRIVATE KEY`).
     ///
-    /// The key decides the algorithm: RS256 for RSA, the curve's own for EC, `EdDSA` for Ed25519.
-    /// [`with_algorithm`](Self::with_algorithm) changes that where a key can do more.
+    /// The kind of key determines the algorithm: RS256 for RSA, the algorithm of the curve for EC,
+    /// and `EdDSA` for Ed25519. If the key supports another one,
+    /// [`with_algorithm`](Self::with_algorithm) selects it.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::Key`]: a public key or a certificate, an encrypted key, several keys, an
-    ///   unknown kind of key, RSA under 2048 or over 8192 bits.
-    /// - [`ConfigError::Algorithm`]: P-521 needs the feature `aws-lc-rs`.
-    /// - [`ConfigError::NoCrypto`].
+    /// - [`ConfigError::Key`] for a public key or a certificate, an encrypted key, several keys, an
+    ///   unknown kind of key, or an RSA key with fewer than 2048 or more than 8192 bits.
+    /// - [`ConfigError::Algorithm`] for P-521 without the feature `aws-lc-rs`.
+    /// - [`ConfigError::NoCrypto`] in a build without cryptography.
     #[cfg(feature = "pem")]
     #[cfg_attr(docsrs, doc(cfg(feature = "pem")))]
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         Self::from_pkcs8_der(pem::pkcs8_der(pem.as_ref())?.as_slice())
     }
 
-    /// A private key from unencrypted PKCS#8 (RFC 5208 §5), DER.
+    /// Parses an unencrypted private key in PKCS#8 DER (RFC 5208 §5).
     ///
-    /// The key decides the algorithm, as in [`from_pem`](Self::from_pem).
+    /// The kind of key determines the algorithm, as in [`from_pem`](Self::from_pem).
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem).
+    /// The errors of [`from_pem`](Self::from_pem).
     pub fn from_pkcs8_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let der = der.as_ref();
         let algorithm = match der::family_of_private_key(der) {
@@ -121,18 +123,18 @@ impl SigningKey {
             Some(Family::Ec(Curve::P256)) => Algorithm::Es256,
             Some(Family::Ec(Curve::P384)) => Algorithm::Es384,
             Some(Family::Ec(Curve::P521)) => Algorithm::Es512,
-            // The name of RFC 9864 is not understood everywhere yet.
+            // Not all verifiers support the name of RFC 9864 yet.
             Some(Family::Ed25519) => Algorithm::EdDsa,
             Some(Family::Hmac) | None => return Err(unknown()),
         };
         Self::of_signer(algorithm, Signer::from_pkcs8_der(algorithm, der)?)
     }
 
-    /// An HMAC secret of random bytes.
+    /// Creates an HMAC key from a secret of random bytes.
     ///
     /// # Errors
     ///
-    /// As [`VerifyingKey::from_secret`].
+    /// The errors of [`VerifyingKey::from_secret`].
     pub fn from_secret(
         algorithm: Algorithm,
         secret: impl AsRef<[u8]>,
@@ -146,12 +148,13 @@ impl SigningKey {
         })
     }
 
-    /// A secret that may be a key of another kind: generated bytes, and the attacks of `test_util`.
+    /// Creates an HMAC key without checking that the secret is not a key of another kind. For
+    /// generated secrets, and for the attacks in `test_util`.
     pub(crate) fn hmac(algorithm: Algorithm, secret: &[u8]) -> Result<Self, ConfigError> {
         if !algorithm.is_hmac() {
             return Err(misfit(algorithm));
         }
-        // RFC 7518 §3.2: a key of the hash's size or larger.
+        // RFC 7518 §3.2: the secret is at least as long as the hash.
         if secret.len() < algorithm.secret_bytes() {
             return Err(ConfigError::SecretTooShort {
                 algorithm: algorithm.as_str(),
@@ -173,7 +176,7 @@ impl SigningKey {
         let thumbprint = key.thumbprint().into_boxed_str();
         let kid = Kid::Named(thumbprint.clone());
         Ok(Self {
-            // Here the sizes and points are checked that no library checks.
+            // Checks the sizes and points that no library checks.
             verifying: VerifyingKey::prepare(kid, Some(algorithm), &key.material())?,
             algorithm,
             signer,
@@ -181,12 +184,12 @@ impl SigningKey {
         })
     }
 
-    /// Signs with another algorithm that the key can do: any of `RS…` and `PS…` for RSA, `Ed25519`
-    /// or `EdDSA` for Ed25519.
+    /// Selects another algorithm that the key supports: any `RS…` or `PS…` for RSA, `Ed25519` or
+    /// `EdDSA` for Ed25519.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Key`] where the key does not fit it.
+    /// [`ConfigError::Key`] if the key does not support the algorithm.
     pub fn with_algorithm(self, algorithm: Algorithm) -> Result<Self, ConfigError> {
         if algorithm == self.algorithm {
             return Ok(self);
@@ -206,26 +209,26 @@ impl SigningKey {
         })
     }
 
-    /// The name under which verifiers find the key, instead of the thumbprint.
+    /// Sets the `kid`, instead of the thumbprint.
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<Box<str>>) -> Self {
         self.verifying = self.verifying.with_kid(kid);
         self
     }
 
-    /// The algorithm that the key signs with.
+    /// Returns the algorithm with which the key signs.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The name that tokens carry in their header (`kid`); none for a secret that nobody named.
+    /// Returns the `kid` in the header of the tokens; `None` for a secret without one.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.verifying.kid()
     }
 
-    /// The [RFC 7638] thumbprint of the public half with SHA-256; none for a secret.
+    /// Returns the [RFC 7638] thumbprint of the public key with SHA-256; `None` for a secret.
     ///
     /// [RFC 7638]: https://www.rfc-editor.org/rfc/rfc7638
     #[must_use]
@@ -233,15 +236,15 @@ impl SigningKey {
         self.public.as_ref().map(|public| &*public.thumbprint)
     }
 
-    /// The half that verifies: the public key, or the secret itself. It is bound to the algorithm,
-    /// and to the `kid` where there is one.
+    /// Returns the key that verifies the tokens: the public key, or the secret itself. It is bound
+    /// to the algorithm, and to the `kid` if there is one.
     #[must_use]
     pub fn verifying_key(&self) -> VerifyingKey {
         self.verifying.clone()
     }
 
-    /// The public half as a JWK (RFC 7517 §4) with `kid`, `alg` and `use`; none for a secret, which
-    /// is never published.
+    /// Returns the public key as a JWK (RFC 7517 §4) with `kid`, `alg` and `use`. Returns `None`
+    /// for a secret, which must not be published.
     #[must_use]
     pub fn public_jwk(&self) -> Option<String> {
         self.jwk().map(|jwk| Value::Object(jwk).to_string())
@@ -257,7 +260,7 @@ impl SigningKey {
         Some(jwk)
     }
 
-    /// The signature of `message`, in the form of RFC 7518 §3.
+    /// Returns the signature of `message`, in the form of RFC 7518 §3.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
         self.signer.sign(message)
     }
@@ -272,7 +275,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// The cryptographic library could not sign. It tells no cause.
+/// The failure of the cryptographic library to sign. The library gives no cause.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("signing failed")]
 pub(crate) struct SigningFailed;
@@ -295,7 +298,7 @@ fn not_generated(algorithm: Algorithm) -> ConfigError {
     ConfigError::Key(format!("no key for {algorithm} could be generated").into())
 }
 
-/// SHA-512's, in bytes.
+/// The length of a SHA-512 hash, in bytes.
 const LONGEST_HASH: usize = 64;
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
@@ -303,7 +306,7 @@ mod missing {
     use super::{PublicKey, SigningFailed};
     use crate::{error::ConfigError, key::Algorithm};
 
-    /// Nothing can sign in a build without cryptography.
+    /// A build without cryptography cannot sign.
     pub(super) enum Signer {}
 
     impl Signer {

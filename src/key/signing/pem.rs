@@ -1,10 +1,10 @@
-//! Private keys in PEM (RFC 7468), brought into the one form that every library reads.
+//! Conversion of PEM private keys (RFC 7468) to PKCS#8, which every library supports.
 
 use zeroize::Zeroizing;
 
 use crate::{error::ConfigError, key::der};
 
-/// The PKCS#8 DER of the one private key in the text.
+/// Returns the PKCS#8 DER of the single private key in the text.
 pub(super) fn pkcs8_der(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
     let refuse = |why: &'static str| Err(ConfigError::Key(why.into()));
     let Ok(blocks) = pem::parse_many(text) else {
@@ -18,7 +18,7 @@ pub(super) fn pkcs8_der(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, ConfigError> 
         let contents = Zeroizing::new(block.into_contents());
         let der = match label.as_str() {
             "ENCRYPTED PRIVATE KEY" => return refuse(ENCRYPTED),
-            // RFC 1421 §4.6: the only headers that private keys are written with.
+            // RFC 1421 §4.6: encrypted private keys are the only ones with headers.
             "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" if encrypted => {
                 return refuse(ENCRYPTED);
             }
@@ -26,7 +26,7 @@ pub(super) fn pkcs8_der(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, ConfigError> 
             "EC PRIVATE KEY" => der::pkcs8_of_sec1(&contents).map(Zeroizing::new),
             "RSA PRIVATE KEY" => der::pkcs8_of_pkcs1(&contents).map(Zeroizing::new),
             "OPENSSH PRIVATE KEY" => {
-                return refuse("a key in OpenSSH's own form; convert it to PKCS#8");
+                return refuse("a key in OpenSSH format; convert it to PKCS#8");
             }
             "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => {
                 public = true;
@@ -36,7 +36,7 @@ pub(super) fn pkcs8_der(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, ConfigError> 
             _ => continue,
         };
         let Some(der) = der else {
-            return refuse("the private key in the PEM is broken, or on a curve unknown here");
+            return refuse("the private key in the PEM is malformed, or on an unsupported curve");
         };
         if found.replace(der).is_some() {
             return refuse("more than one private key");

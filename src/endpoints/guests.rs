@@ -20,7 +20,7 @@ use crate::{
     refresh::SessionStore,
     session::{
         ClaimHook, GrantSource, GuestStart, GuestStore, GuestTokens, Guests, Link, LinkOutcome,
-        Promotion, SessionError, SessionStart, SignedIn, TokenPair,
+        Promotion, Session, SessionError, SessionStart, SignedIn, TokenPair,
     },
 };
 
@@ -85,6 +85,16 @@ where
                 return Err(Refusal::invalid_request("Somebody is signed in"));
             }
         }
+        if transport == Transport::Cookie
+            && let Some((token, session)) = self.refreshable(parts).await?
+        {
+            // A new guest's cookies would take the place of this session's.
+            if session.kind() != PrincipalKind::Guest {
+                return Err(Refusal::invalid_request("Somebody is signed in"));
+            }
+            let tokens = self.sessions.refresh(&token).await?;
+            return Ok(self.hand_over(StatusCode::OK, Given::of(&tokens), transport));
+        }
         self.strangers.take(parts)?;
         let mut start = GuestStart::new();
         if let Some(ip) = self.clients.of(RequestHead::of_parts(parts)) {
@@ -103,6 +113,22 @@ where
             cookies.set(&mut answer, Kind::Guest, device.expose(), guest.lifetime());
         }
         Ok(answer)
+    }
+
+    /// The refresh token in a cookie and its live session, if the request has the proof of it: without
+    /// one the cookie may be a planted one.
+    async fn refreshable(&self, parts: &Parts) -> Result<Option<(String, Session)>, Refusal> {
+        let names = self.cookies.iter();
+        let mut tokens = names.flat_map(|names| names.values(&parts.headers, Kind::Refresh));
+        let proved = tokens.find_map(|token| {
+            let session = self.sessions.session_of(&token)?;
+            self.proves(parts, session).then_some((token, session))
+        });
+        let Some((token, session)) = proved else {
+            return Ok(None);
+        };
+        let session = self.sessions.find(session).await?;
+        Ok(session.map(|session| (token, session)))
     }
 
     /// Starts the session of a user whose credentials were right, and links the guest where the

@@ -1,5 +1,7 @@
 //! Guests over HTTP: asked for twice, linked, planted, promoted.
 
+use std::time::Duration;
+
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tower_jwt_auth::{
@@ -67,6 +69,53 @@ async fn w1_a_guest_that_asks_again_keeps_its_token() {
     gone = server.sign_in().await.access();
     let refused = server.send(bearer(post("guest", &json!({})), &gone)).await;
     refused.is(400, "invalid_request");
+}
+
+/// The refresh token in a cookie outlives the access token beside it.
+#[tokio::test]
+async fn w1_a_guest_request_by_cookie_replaces_no_session_that_is_alive() {
+    let server = Server::start().await;
+    let (mut guest, token) = server.visitor().await;
+    let subject = server.subject(&token);
+    let mut user = server.browser().await;
+    server.advance(Duration::from_secs(11 * 60));
+    for browser in [&mut guest, &mut user] {
+        browser.cookies.remove("__Host-at");
+    }
+
+    let again = server.send(guest.request("guest?transport=cookie")).await;
+    assert_eq!(again.status, StatusCode::OK, "{again:?}");
+    guest.keep(&again);
+    assert_eq!(server.subject(&guest.cookies["__Host-at"]), subject);
+
+    let refused = server.send(user.request("guest?transport=cookie")).await;
+    let refused = refused.is(400, "invalid_request");
+    assert!(refused.cookies().is_empty());
+    let refreshed = server.send(user.request("refresh")).await;
+    assert_eq!(refreshed.status, StatusCode::OK);
+
+    // Without the proof the cookie may be planted, and tells nothing.
+    let mut unproved = guest.request("guest?transport=cookie");
+    unproved.headers_mut().remove("x-csrf-token");
+    let mut cookies = guest.cookies.clone();
+    cookies.remove("__Host-at");
+    let cookies = cookies
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    let cookies = cookies.collect::<Vec<_>>().join("; ");
+    unproved
+        .headers_mut()
+        .insert("cookie", cookies.try_into().unwrap());
+    let mut other = Browser::default();
+    other.keep(&server.send(unproved).await);
+    assert_ne!(server.subject(&other.cookies["__Host-at"]), subject);
+
+    // Nor does the session of a guest who has signed out.
+    guest.cookies.remove("__Host-at");
+    let proof = guest.request("guest?transport=cookie");
+    server.send(guest.request("logout")).await;
+    other.keep(&server.send(proof).await);
+    assert_ne!(server.subject(&other.cookies["__Host-at"]), subject);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod discovery;
 mod documents;
 mod faults;
+mod hanging;
 mod issuers;
 mod life;
 mod lookups;

@@ -1,6 +1,7 @@
 //! The one task that fetches.
 
 use std::{
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use super::{
     discovery::Issuer,
     error::FetchError,
     fetch::{Fetch, etag, freshness, get},
-    loaded::Fetched,
+    loaded::{Fetched, Numbers},
     report::Reports,
     state::Shared,
 };
@@ -144,6 +145,8 @@ impl<F: Fetch> Worker<F> {
     /// the new one has none.
     async fn fetch_of(&mut self, issuer: &Issuer) -> Result<Fetched, FetchError> {
         let before = self.found.clone();
+        let begun = tokio::time::Instant::now();
+        let Numbers { timeout, wait, .. } = self.shared.numbers;
         let now = self.shared.clock.monotonic();
         let fits =
             |found: &Found| found.works && now.saturating_duration_since(found.read) < METADATA_AGE;
@@ -155,51 +158,68 @@ impl<F: Fetch> Worker<F> {
             if !self.shared.lacks_what_was_asked(fetched.set()) {
                 return Ok(fetched);
             }
-            return Ok(match self.discover(issuer).await {
-                Ok(found) if found.url != known.url => self.moved(found, fetched).await,
-                Ok(found) => {
-                    self.found = Some(Found {
-                        works: true,
-                        ..found
-                    });
-                    fetched
-                }
-                Err(error) => {
-                    self.report_metadata(&error);
-                    fetched
-                }
-            });
-        }
-        let found = match (self.discover(issuer).await, before) {
-            (Ok(found), Some(old)) if found.url != old.url => {
-                // What the old place still has is kept for the case that the new one has nothing.
-                return match self.fetch_keys(&found.url).await {
-                    Ok(fetched) => {
+            // Metadata that hang cost neither these keys nor those who wait for them.
+            let until = (tokio::time::Instant::now() + wait / 2).min(begun + timeout.mul_f64(0.9));
+            return Ok(
+                match limited(until, self.look_again(issuer, &known.url)).await {
+                    Ok((found, moved)) => {
                         self.found = Some(Found {
                             works: true,
                             ..found
                         });
-                        Ok(fetched)
+                        moved.unwrap_or(fetched)
                     }
                     Err(error) => {
-                        let fetched = self.fetch_keys(&old.url).await.map_err(|_| error.clone())?;
                         self.report_metadata(&error);
-                        Ok(fetched)
+                        fetched
                     }
-                };
+                },
+            );
+        }
+        let found = match before {
+            None => self.discover(issuer).await?,
+            Some(old) => {
+                // Time is left for the old place.
+                let share = if old.works { 0.5 } else { 0.75 };
+                let until = begun + timeout.mul_f64(share);
+                match limited(until, self.look_again(issuer, &old.url)).await {
+                    Ok((found, Some(fetched))) => {
+                        self.found = Some(Found {
+                            works: true,
+                            ..found
+                        });
+                        return Ok(fetched);
+                    }
+                    Ok((found, None)) => found,
+                    Err(error) => {
+                        self.report_metadata(&error);
+                        old
+                    }
+                }
             }
-            (Ok(found), _) => found,
-            (Err(error), Some(old)) => {
-                self.report_metadata(&error);
-                old
-            }
-            (Err(error), None) => return Err(error),
         };
         let url = found.url.clone();
-        self.found = Some(found);
+        self.found = Some(Found {
+            works: false,
+            ..found
+        });
         let fetched = self.fetch_keys(&url).await?;
         self.works(true);
         Ok(fetched)
+    }
+
+    /// Reads the metadata again, and the keys too if they are at another place than this one.
+    async fn look_again(
+        &self,
+        issuer: &Issuer,
+        known: &Uri,
+    ) -> Result<(Found, Option<Fetched>), FetchError> {
+        let found = self.discover(issuer).await?;
+        if found.url == *known {
+            return Ok((found, None));
+        }
+        let moved = self.fetch_keys(&found.url).await?;
+        Ok((found, Some(moved)))
     }
 
     async fn discover(&self, issuer: &Issuer) -> Result<Found, FetchError> {
@@ -211,23 +231,6 @@ impl<F: Fetch> Worker<F> {
             read: self.shared.clock.monotonic(),
             works: false,
         })
-    }
-
-    /// The key set has moved, and may be there already or not.
-    async fn moved(&mut self, found: Found, old: Fetched) -> Fetched {
-        match self.fetch_keys(&found.url).await {
-            Ok(fetched) => {
-                self.found = Some(Found {
-                    works: true,
-                    ..found
-                });
-                fetched
-            }
-            Err(error) => {
-                self.report_metadata(&error);
-                old
-            }
-        }
     }
 
     fn works(&mut self, works: bool) {
@@ -304,6 +307,15 @@ impl<F: Fetch> Worker<F> {
         let now = self.shared.clock.monotonic();
         self.reports.metadata_failed(&self.origin, error, now);
     }
+}
+
+/// Gives up at this instant.
+async fn limited<T>(
+    until: tokio::time::Instant,
+    work: impl Future<Output = Result<T, FetchError>>,
+) -> Result<T, FetchError> {
+    let outcome = tokio::time::timeout_at(until, work).await;
+    outcome.unwrap_or_else(|_| Err(FetchError::late()))
 }
 
 fn unusable(error: ConfigError) -> FetchError {

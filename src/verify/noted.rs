@@ -44,6 +44,8 @@ pub(crate) struct Noted<'r> {
     map: &'r ClaimMap,
     /// The rank of the claim that the client was read from.
     client_rank: Option<u8>,
+    /// `sub`, if the subject is read from a claim that was chosen: a string or a whole number.
+    own_subject: Option<String>,
     /// A bit for each claim that occurred.
     seen: u64,
     /// Claims that only the application chose, and that occurred.
@@ -84,6 +86,7 @@ impl<'r> Noted<'r> {
             audiences,
             map,
             client_rank: None,
+            own_subject: None,
             seen: 0,
             chosen: SmallVec::new(),
             objects: 0,
@@ -91,9 +94,13 @@ impl<'r> Noted<'r> {
         }
     }
 
-    /// Returns `true` if there is a claim `sub`.
-    pub(super) fn has_sub(&self) -> bool {
-        self.has(Claim::Sub)
+    /// Returns the claim `sub`, whatever claim the subject is read from.
+    pub(super) fn sub(&self) -> Option<&str> {
+        if self.map.chooses_subject() {
+            self.own_subject.as_deref()
+        } else {
+            self.facts.text(Field::Subject)
+        }
     }
 
     /// Returns `true` if there is a claim `client_id`.
@@ -158,7 +165,7 @@ impl<'r> Noted<'r> {
             // Two forms of one claim may be configured, one of which a token has.
             let read_by = |other: &Place| {
                 other != place
-                    && other.overlaps(place)
+                    && other.stands_in_for(place, value)
                     && other.collect(value, &mut Facts::default()) == Found::Read
             };
             if !map.places.iter().any(read_by) {
@@ -204,7 +211,10 @@ impl<'r> Noted<'r> {
             Claim::Nbf => self.not_before = Some(date(value)?),
             Claim::Iat => self.issued = Some(date(value)?),
             Claim::Iss => self.field(Field::Issuer, value)?,
-            Claim::Sub if self.map.chooses_subject() => {}
+            Claim::Sub if self.map.chooses_subject() => {
+                let text = value.as_text().map(str::to_owned);
+                self.own_subject = text.or_else(|| value.as_decimal());
+            }
             Claim::Sub => self.field(Field::Subject, value)?,
             Claim::Jti => self.field(Field::TokenId, value)?,
             // Read where the map says so, and of one type in any case.

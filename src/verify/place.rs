@@ -1,5 +1,7 @@
 //! Places in the claims that lists and names are read from, as configured.
 
+use std::cmp::Ordering;
+
 use serde_json::Value;
 
 use crate::{
@@ -163,10 +165,29 @@ impl Place {
         }
     }
 
-    /// Returns `true` if one of the two places lies within the other, or they are the same.
-    pub(super) fn overlaps(&self, other: &Self) -> bool {
+    /// Returns `true` if a value that does not have the form of the other place may have the form of
+    /// this one instead.
+    ///
+    /// Both name the same value, or one lies within the other: then the value is either walked
+    /// through or read as a whole, and what is read of a part says nothing about the rest.
+    pub(super) fn stands_in_for(&self, other: &Self, value: Seen<'_>) -> bool {
         let mut steps = self.tail.iter().zip(&other.tail);
-        self.list == other.list && self.head == other.head && steps.all(|(one, two)| one == two)
+        if self.list != other.list || self.head != other.head || steps.any(|(one, two)| one != two)
+        {
+            return false;
+        }
+        let (own, others) = (self.tail.len(), other.tail.len());
+        match own.cmp(&others) {
+            Ordering::Equal => true,
+            // The other place reads nothing of an object, and this one does.
+            Ordering::Greater => at(value, &other.tail) == Some(Kind::Object),
+            // The other place cannot get beyond this one.
+            Ordering::Less => match (at(value, &self.tail), other.tail.get(own)) {
+                (Some(Kind::Object), _) | (None, _) => false,
+                (Some(Kind::List), Some(Step::Down(step))) => index(step).is_none(),
+                (Some(_), _) => true,
+            },
+        }
     }
 
     /// Adds what is found in the top-level claim `value`.
@@ -279,6 +300,43 @@ impl Place {
             // An object without the member may hold a role in another one.
             Found::Nothing | Found::Unreadable => Found::Unreadable,
         }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Object,
+    List,
+    Other,
+}
+
+/// The kind of the value at the end of these steps.
+fn at(value: Seen<'_>, steps: &[Step]) -> Option<Kind> {
+    let kind = |value: &Value| match value {
+        Value::Object(_) => Kind::Object,
+        Value::Array(_) => Kind::List,
+        _ => Kind::Other,
+    };
+    let down = |value: &Value, steps: &[Step]| {
+        let mut value = value;
+        for step in steps {
+            value = match (step, value) {
+                (Step::Down(name), Value::Object(members)) => members.get(name)?,
+                (Step::Down(step), Value::Array(items)) => items.get(index(step)??)?,
+                _ => return None,
+            };
+        }
+        Some(kind(value))
+    };
+    match (value, steps.split_first()) {
+        (Seen::Other(value), _) => down(value, steps),
+        (Seen::List(_), None) => Some(Kind::List),
+        (Seen::List(items), Some((Step::Down(step), rest))) => match items.get(index(step)??)? {
+            Item::Other(value) => down(value, rest),
+            Item::Text(_) => rest.is_empty().then_some(Kind::Other),
+        },
+        (_, None) => Some(Kind::Other),
+        _ => None,
     }
 }
 

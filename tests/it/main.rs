@@ -48,4 +48,5 @@ mod several_checks;
 mod support;
 mod times;
 mod token_use;
+mod unreadable_roles;
 mod verdicts;

@@ -214,7 +214,7 @@ fn require_rfc9068(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
         ("iss", noted.facts.text(Field::Issuer).is_none()),
         ("exp", noted.expires.is_none()),
         ("aud", noted.audience == Audience::Missing),
-        ("sub", !noted.has_sub()),
+        ("sub", noted.sub().is_none()),
         ("client_id", !noted.has_client_id()),
         ("iat", noted.issued.is_none()),
         ("jti", noted.facts.text(Field::TokenId).is_none()),
@@ -239,11 +239,13 @@ fn require_client(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
 fn kind(noted: &Noted<'_>, dialect: Dialect) -> PrincipalKind {
     let client = noted.facts.text(Field::ClientId);
     let subject = noted.facts.text(Field::Subject);
-    let for_itself = client.is_some() && (subject.is_none() || subject == client);
+    // Whatever claim names the subject, it is `sub` that names the client.
+    let sub = noted.sub();
+    let for_itself = client.is_some() && (subject.is_none() || subject == client || sub == client);
     let in_dialect = match dialect {
         Dialect::Common => false,
         Dialect::Auth0 => {
-            let own = subject.and_then(|subject| subject.strip_suffix("@clients"));
+            let own = sub.and_then(|sub| sub.strip_suffix("@clients"));
             own.is_some() && own == client
         }
         // Only tokens for users have delegated permissions.

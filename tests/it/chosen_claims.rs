@@ -281,6 +281,14 @@ async fn e27_the_subject_is_read_from_the_chosen_claim() {
             .invalid_token(name)
             .because(AuthErrorKind::MissingClaim(name));
     }
+    for sub in [json!(null), json!({}), json!(1.5)] {
+        let claims = json!({"user_id": 7, "appid": "a", "sub": sub});
+        fixture
+            .judge_by(strict, &with(&fixture, &[], &claims))
+            .await
+            .invalid_token("profile")
+            .because(AuthErrorKind::MissingClaim("sub"));
+    }
     for claim in ["", "/user/id"] {
         assert_eq!(
             invalid(fixture.builder().subject_claim(claim)),
@@ -291,6 +299,49 @@ async fn e27_the_subject_is_read_from_the_chosen_claim() {
             "client_id_claim"
         );
     }
+}
+
+#[tokio::test]
+async fn e27_a_client_that_acts_for_itself_is_no_user_whatever_claim_names_the_subject() {
+    let fixture = Fixture::new();
+    let chosen = |builder: VerifierBuilder| builder.subject_claim("name");
+    // RFC 9068 §2.2: `sub` is the client's identifier if no resource owner is involved.
+    for (claims, kind) in [
+        (
+            json!({"sub": "app", "client_id": "app"}),
+            PrincipalKind::Service,
+        ),
+        (
+            json!({"sub": "bob", "client_id": "app"}),
+            PrincipalKind::User,
+        ),
+        (json!({"sub": 5, "client_id": "app"}), PrincipalKind::User),
+    ] {
+        let token = with(&fixture, &[], &json!({"name": "alice"}));
+        let answer = fixture.judge_by(chosen, &token).await.passes("user");
+        assert_eq!(answer.caller().kind(), PrincipalKind::User);
+        let mut claims = claims;
+        claims["name"] = json!("alice");
+        let token = with(&fixture, &[], &claims);
+        let answer = fixture.judge_by(chosen, &token).await.passes("chosen");
+        assert_eq!(answer.caller().kind(), kind, "{claims}");
+        assert_eq!(answer.caller().subject(), Some("alice"));
+    }
+    // Auth0 says so in `sub` too.
+    let own = with(
+        &fixture,
+        &["client_id"],
+        &json!({"sub": "app@clients", "azp": "app", "name": "alice", "iss": "https://t.auth0.com/"}),
+    );
+    let auth0 = Verifier::key_set(keys())
+        .preset(Preset::auth0("t.auth0.com"))
+        .audience(AUDIENCE)
+        .subject_claim("name")
+        .clock(fixture.clock.clone())
+        .build()
+        .unwrap();
+    let caller = auth0.verify(own).await.unwrap().principal();
+    assert_eq!(caller.kind(), PrincipalKind::Service);
 }
 
 #[derive(Clone, Default)]

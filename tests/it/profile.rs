@@ -109,6 +109,25 @@ async fn f4_a_token_for_one_conversation_is_no_access_token_unless_asked_for() {
 }
 
 #[tokio::test]
+async fn f10_a_token_of_a_required_conversation_is_for_that_conversation_alone() {
+    let fixture = Fixture::new();
+    let maker = fixture.es.clone().typ(Some("conv+jwt"));
+    let named = maker.token(|all| all.insert("conv".to_owned(), json!("c1")));
+    let nameless = maker.token(|_| ());
+    for spelt in ["conv+jwt", "application/Conv+JWT"] {
+        let by = |builder: VerifierBuilder| builder.required_typ(spelt);
+        let answer = fixture.judge_by(by, &named).await.passes(spelt);
+        assert_eq!(answer.caller().conversation(), Some("c1"));
+        let refused = fixture.judge_by(by, &nameless).await.invalid_token(spelt);
+        refused.because(AuthErrorKind::MissingClaim("conv"));
+        let access = fixture.judge_by(by, &fixture.token()).await;
+        access
+            .invalid_token("access")
+            .because(AuthErrorKind::WrongType);
+    }
+}
+
+#[tokio::test]
 async fn f4_types_of_other_tokens_are_an_invalid_token_in_every_mode() {
     let fixture = Fixture::new();
     let modes: [fn(VerifierBuilder) -> VerifierBuilder; 5] = [

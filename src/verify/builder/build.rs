@@ -13,7 +13,7 @@ use super::{
         keys::Keys,
         near::NearMisses,
         place::{ClaimMap, Place, RoleForm},
-        policy::{Typ, is_never_access_token},
+        policy::{CONVERSATION_TOKEN, Typ, is_never_access_token},
         preset::Dialect,
     },
     VerifierBuilder,
@@ -222,6 +222,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                     "a type that no access token has",
                 ));
             }
+            // Of no other use: a token for one conversation opens nothing else.
+            policy.conversations |= media_type(&typ).eq_ignore_ascii_case(CONVERSATION_TOKEN);
             policy.typ = Typ::Exactly(media_type(&typ).to_owned());
         }
         let audience_named = !policy.audiences.is_empty() || policy.any_audience;

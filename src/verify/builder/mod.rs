@@ -241,7 +241,8 @@ impl<C: 'static> VerifierBuilder<C> {
     /// The only `typ` that is accepted, compared without case and without `application/`.
     ///
     /// By default a token may have none, `JWT` or `at+jwt`. The types of other tokens
-    /// (`logout+jwt`, `dpop+jwt`, …) are refused whatever is said here.
+    /// (`logout+jwt`, `dpop+jwt`, …) are refused whatever is said here. `conv+jwt` accepts
+    /// [`conversation_tokens`](Self::conversation_tokens) alone.
     pub fn required_typ(mut self, typ: impl Into<String>) -> Self {
         self.required_typ = Some(typ.into());
         self

@@ -33,8 +33,8 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
         return Err(refusal("a block of the PEM is malformed"));
     }
     let mut keys = Vec::new();
-    // The issuer of the previous certificate.
-    let mut issuer: Option<&[u8]> = None;
+    // Of the previous certificate: whether its key is used and it is self-issued, and its issuer.
+    let mut chain: Option<(bool, &[u8])> = None;
     for block in &blocks {
         let der = block.contents();
         match block.tag() {
@@ -42,19 +42,26 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<VerifyingKey>, ConfigError> {
             "RSA PUBLIC KEY" => keys.push(rsa(der, |_| true)?),
             "CERTIFICATE" => {
                 let certificate = Certificate::read(der)?;
-                match issuer {
+                match chain {
                     None => keys.push(certificate.key(der)?),
-                    Some(issuer) if issuer == certificate.subject => {}
-                    Some(_) => return Err(refusal(NO_CHAIN)),
+                    Some((_, issuer)) if issuer != certificate.subject => {
+                        return Err(refusal(NO_CHAIN));
+                    }
+                    // A self-issued certificate ends its chain. The next one of that name is another
+                    // key, as when a service renews its certificate.
+                    Some((true, _)) => keys.push(certificate.key(der)?),
+                    Some((false, _)) => {}
                 }
-                issuer = Some(certificate.issuer);
+                let used = chain.is_none_or(|(self_issued, _)| self_issued);
+                let self_issued = used && certificate.issuer == certificate.subject;
+                chain = Some((self_issued, certificate.issuer));
                 continue;
             }
             // openssl writes this block before a key.
             "EC PARAMETERS" => {}
             _ => return Err(refusal(NOT_PEM)),
         }
-        issuer = None;
+        chain = None;
     }
     if keys.is_empty() {
         return Err(refusal(NOT_PEM));

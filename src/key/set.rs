@@ -148,6 +148,7 @@ impl KeySet {
     ///
     /// The keys verify tokens with any `kid`. Of a certificate chain, only the first certificate's
     /// key is used.
+    /// Several self-issued certificates of one name are several keys.
     ///
     /// # Errors
     ///

@@ -147,6 +147,26 @@ async fn d51_of_a_certificate_chain_the_first_counts() {
 }
 
 #[tokio::test]
+async fn d51_two_certificates_of_one_name_that_issued_themselves_are_two_keys() {
+    let fixture = Fixture::new();
+    let own = |algorithm| {
+        let own = params(Some("service")).self_signed(&pair(algorithm));
+        own.unwrap().pem()
+    };
+    let two = [Algorithm::Es256, Algorithm::Ed25519];
+    let pem = two.map(own).concat();
+    serves(&fixture, &pem, &two).await;
+    let refused = VerifyingKey::from_pem(&pem).unwrap_err().to_string();
+    assert!(refused.contains("more than one public key"), "{refused}");
+    // The same one again, or renewed for the same key.
+    serves(&fixture, &own(Algorithm::Es256).repeat(2), &two[..1]).await;
+    // Two authorities of one name above a certificate are its chain.
+    let [leaf, authority] = issued(Algorithm::Es256, Algorithm::Rs256, Some("signer"));
+    let chain = [leaf.pem(), authority.pem().repeat(2)].concat();
+    serves(&fixture, &chain, &two[..1]).await;
+}
+
+#[tokio::test]
 async fn d51_every_public_key_of_a_pem_verifies() {
     let fixture = Fixture::new();
     let keys = TestKeys::new();

@@ -150,6 +150,13 @@ impl ClientIp {
         peer.is_some_and(|peer| self.trusts(peer.ip().to_canonical()))
     }
 
+    /// Returns `true` if every address of one kind counts as a proxy.
+    #[cfg(feature = "endpoints")]
+    pub(crate) fn trusts_everyone(&self) -> bool {
+        let mut lengths = self.proxies.iter().map(IpNet::prefix_len);
+        lengths.any(|length| length == 0)
+    }
+
     fn trusts(&self, address: IpAddr) -> bool {
         self.proxies
             .iter()

@@ -192,12 +192,18 @@ fn role_place(entry: &str) -> Result<(String, RoleForm), ConfigError> {
     let Some((path, form)) = entry.split_once('|') else {
         return Ok((entry.to_owned(), RoleForm::Strings));
     };
-    let form = match form.split_once(':') {
-        None if form == "names" => RoleForm::MemberNames,
-        Some(("member", member)) => RoleForm::Member(member.to_owned()),
-        Some(("split", "space")) => RoleForm::Separated(" ".to_owned()),
-        Some(("split", "comma")) => RoleForm::Separated(",".to_owned()),
-        Some(("split", separator)) => RoleForm::Separated(separator.to_owned()),
+    // White space does not count: a claim `roles ` would never be found, and no role be read.
+    let (path, form) = (path.trim_end(), form.trim_start());
+    let (kind, detail) = match form.split_once(':') {
+        Some((kind, detail)) => (kind.trim_end(), Some(detail.trim_start())),
+        None => (form, None),
+    };
+    let form = match (kind, detail) {
+        ("names", None) => RoleForm::MemberNames,
+        ("member", Some(member)) => RoleForm::Member(member.to_owned()),
+        ("split", Some("space")) => RoleForm::Separated(" ".to_owned()),
+        ("split", Some("comma")) => RoleForm::Separated(",".to_owned()),
+        ("split", Some(separator)) => RoleForm::Separated(separator.to_owned()),
         _ => {
             let form = form.escape_debug();
             let problem = format!(

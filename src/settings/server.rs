@@ -379,7 +379,12 @@ fn read_clients(proxies: Option<Vec<String>>) -> Result<ClientIp, ConfigError> {
     let Some(proxies) = proxies else {
         return Ok(ClientIp::peer());
     };
-    if let Some(all) = proxies.iter().find(|network| network.ends_with("/0")) {
+    // Each as it is read: all of IPv4 has a spelling in IPv6.
+    let names_all = |network: &&String| {
+        let alone = ClientIp::behind([network.as_str()]);
+        alone.is_ok_and(|alone| alone.trusts_everyone())
+    };
+    if let Some(all) = proxies.iter().find(names_all) {
         let all = all.escape_debug();
         return Err(refuse(
             PROXIES,

@@ -42,8 +42,7 @@ impl Vars {
                 };
                 continue;
             }
-            let near = |known: &&&str| distance(&name.to_ascii_uppercase(), known) <= 2;
-            match OF_SERVER.iter().find(near) {
+            match resembled(&name, &OF_SERVER, &[]) {
                 // What another server of the same environment reads.
                 _ if KNOWN.contains(&name.as_str()) => ignored.push(name),
                 Some(known) => {
@@ -71,7 +70,7 @@ impl Vars {
                     Entry::Vacant(place) => place.insert(value),
                     Entry::Occupied(first) => return Err(refuse(first.key(), "given twice")),
                 };
-            } else if let Some(known) = resembled(&name) {
+            } else if let Some(known) = resembled(&name, &KNOWN, &FAMILIES) {
                 let problem = format!("unknown variable; did you mean {known}?");
                 return Err(refuse(&name, problem));
             } else {
@@ -172,12 +171,16 @@ fn environment(is_ours: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>, 
 
 #[cfg(feature = "endpoints")]
 fn is_of_server(name: &str) -> bool {
-    is_ours(name) || name.starts_with("AUTH_")
+    is_ours(name) || begins(name, "AUTH_")
 }
 
 fn is_ours(name: &str) -> bool {
-    let prefix = name.get(..PREFIX.len()).unwrap_or_default();
-    name == "HOST" || name == "PORT" || prefix.eq_ignore_ascii_case(PREFIX)
+    name == "HOST" || name == "PORT" || begins(name, "JWT_")
+}
+
+fn begins(name: &str, prefix: &str) -> bool {
+    let own = name.get(..prefix.len()).unwrap_or_default();
+    own.eq_ignore_ascii_case(prefix)
 }
 
 fn is_read(name: &str) -> bool {
@@ -185,17 +188,22 @@ fn is_read(name: &str) -> bool {
 }
 
 /// The known name that this unknown one looks like. Ignoring it would drop a check in silence.
-fn resembled(name: &str) -> Option<&'static str> {
+fn resembled(
+    name: &str,
+    known: &[&'static str],
+    families: &[&'static str],
+) -> Option<&'static str> {
     let name = name.to_ascii_uppercase();
+    let known = || known.iter().copied();
     let extends = |known: &&str| known.starts_with(&name) || name.starts_with(*known);
-    if let Some(known) = KNOWN.into_iter().find(extends) {
+    if let Some(known) = known().find(extends) {
         return Some(known);
     }
-    let nearest = KNOWN
-        .into_iter()
-        .min_by_key(|known| distance(&name, known))?;
-    let family = FAMILIES.iter().any(|family| name.starts_with(family));
-    (family || distance(&name, nearest) <= 2).then_some(nearest)
+    let nearest = known().min_by_key(|known| distance(&name, known))?;
+    let family = families.iter().any(|family| name.starts_with(family));
+    // A plural is three letters from `…_PROXY`.
+    let slip = if nearest.len() < LONG { 2 } else { 3 };
+    (family || distance(&name, nearest) <= slip).then_some(nearest)
 }
 
 /// How many letters must be changed, added or dropped to make `b` of `a` (Levenshtein).
@@ -217,7 +225,8 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-const PREFIX: &str = "JWT_";
+/// From this length on one more letter may be wrong.
+const LONG: usize = 16;
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
 const KNOWN: [&str; 31] = [

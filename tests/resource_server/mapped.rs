@@ -249,6 +249,9 @@ fn l18_every_form_of_roles_has_a_spelling() {
             json!({"r": [{"role": {"name": "a"}}]}),
             &["a"],
         ),
+        ("r | split:;", json!({"r": "a;b"}), &["a", "b"]),
+        ("r |names", json!({"r": {"a": 1}}), &["a"]),
+        ("r| member: name", json!({"r": [{"name": "a"}]}), &["a"]),
         ("r|names, s", json!({"r": {"a": 1}, "s": "b"}), &["a", "b"]),
     ] {
         let chosen = settings(&[("JWT_AUDIENCE", AUDIENCE), ("JWT_ROLES_CLAIM", place)]);
@@ -261,6 +264,8 @@ fn l18_every_form_of_roles_has_a_spelling() {
         "r|",
         "r|keys",
         "r|split:",
+        "r|split: ",
+        " |names",
         "r|member:",
         "r|names:x",
         "|names",

@@ -209,7 +209,7 @@ fn d51_nothing_in_a_pem_is_left_out_in_silence() {
     let other = TestKeys::other().public_pem(Algorithm::Rs256);
     let block = |label: &str| format!("-----BEGIN {label}-----\nMAA=\n-----END {label}-----\n");
     for (more, problem) in [
-        (other.replace("-----END PUBLIC KEY-----", ""), "broken"),
+        (other.replace("-----END PUBLIC KEY-----", ""), "malformed"),
         (other.replace("-----END PUBLIC", "-----END"), "not a PEM"),
         (block("PRIVATE KEY"), "private key"),
         (block("X509 CRL"), "not a PEM"),

@@ -1,4 +1,4 @@
-//! What an administrator does with users.
+//! Administration of users.
 
 use std::future::Future;
 
@@ -8,24 +8,24 @@ use crate::{
     login::{Identifier, PasswordHash, UserStore},
 };
 
-/// A user as lists show them: without a password's hash.
+/// A user in a list, without the password hash.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UserEntry {
-    /// What tokens name them by.
+    /// The subject in the user's tokens.
     pub subject: String,
-    /// What they sign in with.
+    /// The identifier with which the user signs in.
     pub identifier: Identifier,
-    /// Their roles.
+    /// The user's roles.
     pub roles: Vec<String>,
-    /// Whether they may not sign in now.
+    /// `true` if the user may not sign in.
     pub disabled: bool,
-    /// When they were created.
+    /// The time at which the user was created.
     pub created_at: Timestamp,
 }
 
 impl UserEntry {
-    /// Somebody without roles who may sign in.
+    /// Creates an enabled user without roles.
     #[must_use]
     pub fn new(subject: impl Into<String>, identifier: Identifier, created_at: Timestamp) -> Self {
         Self {
@@ -38,42 +38,43 @@ impl UserEntry {
     }
 }
 
-/// What an administrator does with users, where this crate keeps them.
+/// Administration of users, for the stores of this crate.
 ///
-/// A project with a table of its own needs none of it.
+/// A project with a custom user table does not need this trait.
 ///
 /// # Security
 ///
-/// None of these ends a session. Whoever is disabled, or has lost a role, loses it with the next
-/// refresh where the sessions ask [`UserGrants`](crate::login::UserGrants); to end it at once, revoke
-/// all of the subject's sessions after the change, not before it.
+/// No method ends a session. A disabled user, or a user who lost a role, keeps the access until the
+/// next refresh, if the sessions read the roles of their users
+/// ([`UserGrants`](crate::login::UserGrants)). To end it immediately, revoke all sessions of the subject
+/// after the change, not before it.
 pub trait UserAdmin: UserStore {
-    /// Users in the order of their identifiers' bytes, after this one; at most `limit`.
+    /// Returns at most `limit` users with identifiers after `after`, in the byte order of the
+    /// identifiers.
     fn users(
         &self,
         after: Option<&Identifier>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<UserEntry>, StoreError>> + Send;
 
-    /// Sets the roles; `false` where there is no such user.
+    /// Sets the roles. Returns `false` if there is no such user.
     fn set_roles(
         &self,
         subject: &str,
         roles: &[String],
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Sets whether they may not sign in; `false` where there is no such user.
+    /// Disables or enables a user. Returns `false` if there is no such user.
     fn set_disabled(
         &self,
         subject: &str,
         disabled: bool,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Sets the password's hash, whatever it was; `false` where there is no such user.
+    /// Sets the password hash unconditionally. Returns `false` if there is no such user.
     ///
-    /// The method for a user with a password is
-    /// [`Login::set_password`](crate::login::Login::set_password), which also applies the policy, ends the
-    /// sessions and forgets the tokens for a reset.
+    /// To set a user's password, call [`Login::set_password`](crate::login::Login::set_password),
+    /// which also applies the policy, ends the sessions and invalidates the tokens for a reset.
     fn set_password(
         &self,
         subject: &str,

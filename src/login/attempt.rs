@@ -1,4 +1,4 @@
-//! What goes into a login and what comes out.
+//! The input and the result of a login.
 
 use std::{fmt, time::Duration};
 
@@ -18,7 +18,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// An attempt from an unknown network, on a device that is not trusted.
+    /// Creates an attempt from an unknown network, without a trusted device.
     pub fn new(identifier: Identifier, password: Password) -> Self {
         Self {
             identifier,
@@ -28,19 +28,19 @@ impl Attempt {
         }
     }
 
-    /// Says where it comes from.
+    /// Sets the client's network.
     ///
     /// # Security
     ///
-    /// Only an address that can be trusted: of the connection itself, or as one's own proxy saw it. A
-    /// header that the client sends by itself gives it as many attempts as it likes.
+    /// Pass only an address that you can trust: that of the connection, or the one that your proxy
+    /// reports. A client that sets the address with a header gets an unlimited number of attempts.
     pub fn from(mut self, network: impl Into<Network>) -> Self {
         self.network = network.into();
         self
     }
 
-    /// Sets the [device token](crate::login::DeviceTokens) as the client sent it. A token that is not
-    /// valid, or not the user's, counts as none.
+    /// Sets the [device token](crate::login::DeviceTokens) that the client sent. An invalid token,
+    /// or a token of another user, is ignored.
     pub fn device(mut self, token: impl Into<Secret<String>>) -> Self {
         self.device = Some(token.into());
         self
@@ -56,49 +56,51 @@ impl fmt::Debug for Attempt {
     }
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoginOutcome {
-    /// The password is right.
+    /// The password is correct.
     Accepted(Accepted),
-    /// No such user, a wrong password, a disabled or locked account: nobody is told which.
+    /// The user is unknown, disabled or locked, or the password is wrong. The client cannot
+    /// distinguish these cases.
     Refused,
-    /// Too many attempts; the same for names that exist and names that do not. HTTP says 429.
+    /// Too many attempts. The result is the same for existing and unknown names. The HTTP status is
+    /// 429.
     Wait {
-        /// When the next one is looked at; at least 1 s.
+        /// The time until the next attempt is accepted; at least 1 s.
         retry_after: Duration,
     },
-    /// Too many others sign in at this moment. HTTP says 503.
+    /// The queue for password hashing is full. The HTTP status is 503.
     Busy {
-        /// When it may work again; at least 1 s.
+        /// The time after which a new attempt may succeed; at least 1 s.
         retry_after: Duration,
     },
-    /// A store does not answer. HTTP says 503.
+    /// A store failed. The HTTP status is 503.
     Unavailable,
 }
 
-/// Somebody who signed in.
+/// A user who signed in.
 pub struct Accepted {
     pub(super) user: User,
     pub(super) device: Secret<String>,
 }
 
 impl Accepted {
-    /// Who it is.
+    /// Returns the user.
     #[must_use]
     pub fn user(&self) -> &User {
         &self.user
     }
 
-    /// Who it is, to be kept.
+    /// Consumes the result and returns the user.
     #[must_use]
     pub fn into_user(self) -> User {
         self.user
     }
 
-    /// The device token for the next attempt, valid for
-    /// [a year](crate::login::DeviceTokens::MAX_AGE) or until the password changes.
+    /// Returns the device token for the next attempt. It is valid for [a
+    /// year](crate::login::DeviceTokens::MAX_AGE), or until the password changes.
     #[must_use]
     pub fn device_token(&self) -> &Secret<String> {
         &self.device

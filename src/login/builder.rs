@@ -1,4 +1,4 @@
-//! The choices of a login.
+//! The builder of [`Login`].
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     secret::SecretKey,
 };
 
-/// The choices of a [`Login`].
+/// Builds a [`Login`].
 #[must_use]
 pub struct LoginBuilder<U, T> {
     users: U,
@@ -46,44 +46,47 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
         }
     }
 
-    /// Hashes otherwise than [`PasswordHasher::new`].
+    /// Sets the hasher; [`PasswordHasher::new`] by default.
     pub fn hasher(mut self, hasher: PasswordHasher) -> Self {
         self.hasher = Some(hasher);
         self
     }
 
-    /// Sets the rules for new passwords, [`PasswordPolicy::new`] by default.
+    /// Sets the rules for new passwords; [`PasswordPolicy::new`] by default.
     pub fn password_policy(mut self, policy: PasswordPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Sets the store of one-time tokens, which [`Login::reset_token`] and [`Login::reset_password`] need.
+    /// Sets the store of one-time tokens, which [`Login::reset_token`] and
+    /// [`Login::reset_password`] need.
     ///
     /// # Security
     ///
-    /// A project that issues tokens for [resets](crate::login::OneTimePurpose::Reset) sets it: a changed
-    /// or reset password then forgets those of the same user that are still out.
+    /// Set it in every project that issues tokens for
+    /// [resets](crate::login::OneTimePurpose::Reset): a new password then invalidates the
+    /// outstanding tokens of the same user.
     pub fn one_time(mut self, store: impl OneTimeStore) -> Self {
         self.one_time = Some(OneTimeTokens::new(store));
         self
     }
 
-    /// Locks a name after so many failures within a day, until [`Login::unlock`].
+    /// Locks a name after this many failures within a day, until [`Login::unlock`] is called.
     ///
-    /// Off by default: anybody can lock anybody's name. Trusted devices still get in.
+    /// Off by default, because an attacker can lock the name of any user. Trusted devices can still
+    /// sign in.
     pub fn hard_lock(mut self, failures: NonZeroU32, hook: impl UnlockHook) -> Self {
         self.lock = Some(HardLock::new(failures, hook));
         self
     }
 
-    /// How long a login waits for others of the same name that are being looked at: 2 s by default.
+    /// Sets how long an attempt waits for open attempts on the same name; 2 s by default.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Who is told what became of each attempt.
+    /// Sets the event sink. It receives one event per attempt.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);
         self
@@ -95,7 +98,7 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
         self
     }
 
-    /// The login.
+    /// Returns the login.
     #[must_use]
     pub fn build(self) -> Login<U, T> {
         let keys = ThrottleKeys::new(&self.secret);

@@ -1,4 +1,4 @@
-//! Changing a password that is known, and the writes that every new password needs.
+//! The change of a known password, and the writes that every new password needs.
 
 use std::time::Duration;
 
@@ -18,50 +18,53 @@ use crate::{
     session::{GrantSource, SessionError, Sessions},
 };
 
-/// What came of changing a password.
+/// The result of changing, resetting or setting a password.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum PasswordChange {
-    /// The new password is the user's. All of their sessions have ended, their devices are no longer
-    /// trusted, and their tokens for a reset or an unlock are forgotten.
+    /// The new password is set. All sessions of the user have ended, the user's devices are no
+    /// longer trusted, and the user's tokens for a reset or an unlock are invalid.
     Changed {
-        /// The subject's new epoch, under which the session of whoever asked may
-        /// [begin](crate::session::SessionStart::epoch).
+        /// The subject's new epoch, with which the caller's new session
+        /// [starts](crate::session::SessionStart::epoch).
         epoch: u32,
-        /// The [device token](crate::login::DeviceTokens) of the new password. Those of the old one are
-        /// no longer valid.
+        /// The [device token](crate::login::DeviceTokens) for the new password. Tokens for the old
+        /// password are no longer valid.
         device_token: Secret<String>,
     },
-    /// The old one is wrong, there is no such user, or they are disabled. At a reset: the token is not
+    /// The old password is wrong, or the user is unknown or disabled. At a reset: the token is not
     /// valid.
     Refused,
-    /// The new password fails a rule of the [policy](crate::login::LoginBuilder::password_policy). HTTP
-    /// says 400.
+    /// The new password fails a rule of the [policy](crate::login::LoginBuilder::password_policy).
+    /// The HTTP status is 400.
     NotAllowed {
         /// The rule.
         rule: PasswordRule,
     },
-    /// Too many wrong old passwords. HTTP says 429.
+    /// Too many wrong old passwords. The HTTP status is 429.
     Wait {
-        /// When the next one is looked at; at least 1 s.
+        /// The time until the next attempt is accepted; at least 1 s.
         retry_after: Duration,
     },
-    /// Too many others hash passwords now. HTTP says 503.
+    /// The queue for password hashing is full. The HTTP status is 503.
     Busy {
-        /// When it may work again; at least 1 s.
+        /// The time after which a new attempt may succeed; at least 1 s.
         retry_after: Duration,
     },
-    /// A store does not answer. HTTP says 503. If it was lost while it answered, the password may be
-    /// the new one. In that case all sessions end and the tokens are forgotten as well, as soon as their
-    /// stores are back within a minute.
+    /// A store failed. The HTTP status is 503.
+    ///
+    /// If the connection to the store was lost during the write, the new password may be set. In
+    /// that case all sessions are ended and the tokens are invalidated too, as soon as their stores
+    /// are available within a minute.
     Unavailable,
 }
 
 impl<U: UserStore, T: ThrottleStore> Login<U, T> {
-    /// Replaces the password of a user who is signed in and knows the old one.
+    /// Replaces the password of a signed-in user who presents the old one.
     ///
-    /// It ends all of their sessions and the trust in their devices, and forgets their tokens for a
-    /// reset or an unlock where the login [has their store](crate::login::LoginBuilder::one_time).
+    /// All sessions of the user end and the trust in the user's devices is withdrawn. Tokens for a
+    /// reset or an unlock become invalid if the login [has their
+    /// store](crate::login::LoginBuilder::one_time).
     ///
     /// # Examples
     ///
@@ -79,7 +82,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// ) -> Result<TokenPair, Box<dyn std::error::Error>> {
     ///     let subject = caller.subject();
     ///     match login.change_password(sessions, subject, old, new, client).await {
-    ///         // Whoever asked goes on under a new session.
+    /// The caller continues with a new session.
     ///         PasswordChange::Changed { epoch, .. } => {
     ///             Ok(sessions.start(SessionStart::new(subject).epoch(epoch)).await?)
     ///         }
@@ -91,30 +94,31 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// # Security
     ///
-    /// Whoever changes a password that was stolen wants the thief out. The sessions end after the
-    /// password is the new one, so that nobody begins another with the old one in between; they end
-    /// as well where nobody knows whether it was written. Only a process that dies between the two, or a
-    /// session store that is lost just then and for a minute, leaves them: [`Sessions::revoke_others`]
-    /// ends them when the owner has signed in with the new password.
+    /// A user whose password was stolen changes it to remove the thief. The sessions end after the
+    /// new password is written, so that no session can start with the old password in between. They
+    /// also end if the result of the write is unknown. They survive only if the process dies
+    /// between the two writes, or if the session store fails at that moment and for the following
+    /// minute. [`Sessions::revoke_others`] ends them after the owner has signed in with the new
+    /// password.
     ///
-    /// Whoever holds a stolen session must not find out the password by trying: wrong ones are counted
-    /// for each subject, by the same rule as at the login and apart from it, so that this holds up
-    /// nobody who signs in.
+    /// The holder of a stolen session must not be able to guess the password here. Wrong passwords
+    /// are counted per subject, by the same rule as at the login but with separate counters, so
+    /// that these attempts do not delay logins.
     ///
-    /// `network` is the one that the request comes from, under the rule of
-    /// [`Attempt::from`](crate::login::Attempt::from). One network takes at most half of the hashing pool.
+    /// `network` is the client's network, as for [`Attempt::from`](crate::login::Attempt::from).
+    /// One network takes at most half of the hashing pool.
     ///
-    /// Two changes at once do not overwrite each other: the second one's old password is no longer
-    /// the right one.
+    /// Concurrent changes do not overwrite each other: the second change is refused, because its
+    /// old password is no longer the current one.
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with time.
+    /// Panics outside a Tokio runtime with time.
     ///
     /// # Cancel safety
     ///
-    /// From the first write on a task of its own does it: a client that hangs up leaves nothing half
-    /// done. A change that is dropped on its way stays counted.
+    /// The writes run in a separate task, which completes even if the client disconnects. A change
+    /// that is dropped earlier counts as a failed attempt.
     pub async fn change_password<S: SessionStore, G: GrantSource>(
         &self,
         sessions: &Sessions<S, G>,
@@ -196,7 +200,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ) -> Result<Option<PasswordChange>, Stopped> {
         let inner = self.inner();
         let mut replacement = None;
-        // Once more where a login has just upgraded the hash of the same password.
+        // A second round is needed if a login has just upgraded the hash of the same password.
         for _ in 0..2 {
             let user = inner.users.find_by_subject(subject).await?;
             let verified = inner.verify(place.take(), caller, old, user.as_ref());
@@ -211,7 +215,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
                 Some(hash) => hash,
                 None => inner.hasher.hash_for(caller, new).await?,
             };
-            // Whether the sessions can be ended is better known before than after.
+            // Checks the session store before the write, because the sessions must end after it.
             let _ = sessions.epoch(subject).await.map_err(unavailable)?;
             let change = Change {
                 login: self.clone(),
@@ -220,10 +224,10 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
                 old: current,
                 new: hash.clone(),
             };
-            // In a task of its own, which a client that hangs up does not take along.
+            // A separate task, which completes even if the client disconnects.
             let epoch = match tokio::spawn(change.write()).await {
                 Ok(epoch) => epoch?,
-                // The store panicked, or the runtime shuts down.
+                // The store panicked, or the runtime is shutting down.
                 Err(lost) => {
                     end(self, sessions, subject).await?;
                     return Err(StoreError::interrupted(lost).into());
@@ -242,7 +246,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     }
 }
 
-/// The writes of a new password, once the caller has proved that they may set it.
+/// The writes of a new password, after the caller has proved the right to set it.
 pub(super) struct Change<U, T, S, G> {
     pub(super) login: Login<U, T>,
     pub(super) sessions: Sessions<S, G>,
@@ -252,13 +256,13 @@ pub(super) struct Change<U, T, S, G> {
 }
 
 impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource> Change<U, T, S, G> {
-    /// The epoch after it; `None` where the old hash was no longer there.
+    /// Returns the epoch after the change; `None` if the stored hash is no longer `old`.
     pub(super) async fn write(self) -> Result<Option<u32>, StoreError> {
         match self.replace().await {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(error) if error.kind() == StoreErrorKind::Unavailable => return Err(error),
-            // Perhaps it was written: to end the sessions in vain does little harm.
+            // The write may have happened. Ending the sessions unnecessarily does little harm.
             Err(error) => {
                 end(&self.login, &self.sessions, &self.subject).await?;
                 return Err(error);
@@ -276,7 +280,7 @@ impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource> Change<U, 
         let replaced = timeout(ANSWER, replaced).await;
         match replaced.unwrap_or_else(|late| Err(StoreError::interrupted(late))) {
             Err(error) if error.kind() != StoreErrorKind::Unavailable => {
-                // No other hash has this one's salt.
+                // The salt is random: an equal hash proves that the write happened.
                 let found = timeout(ANSWER, users.find_by_subject(&self.subject)).await;
                 let user = found.ok().and_then(Result::ok).flatten();
                 let hash = user.and_then(|user| user.password);
@@ -290,8 +294,8 @@ impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource> Change<U, 
     }
 }
 
-/// Ends all of the subject's sessions and forgets the tokens that the old password protected. What fails
-/// is tried again for a minute, which no caller waits for.
+/// Ends all of the subject's sessions and invalidates the tokens that the old password protected.
+/// Failed steps are retried for a minute in the background.
 async fn end<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource>(
     login: &Login<U, T>,
     sessions: &Sessions<S, G>,
@@ -331,5 +335,5 @@ fn unavailable(error: SessionError) -> StoreError {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How long a store may take for its answer before it counts as lost.
+/// The timeout of a store call, after which its result is unknown.
 const ANSWER: Duration = Duration::from_secs(5);

@@ -13,16 +13,17 @@ use crate::{
     secret::{Secret, SecretKey, random},
 };
 
-/// Mints and reads the tokens of devices that signed in before.
+/// Mints and verifies the tokens of trusted devices, on which a user signed in before.
 ///
-/// Attempts from such a device have a separate counter, so that an attacker cannot keep the owner of an
-/// account out by guessing its password. A browser keeps the token in a cookie, any other client in its
-/// storage. It proves no factor of authentication: without the password it opens nothing.
+/// Attempts from a trusted device have a separate counter, so that an attacker cannot lock out the
+/// owner of an account by guessing its password. A browser keeps the token in a cookie, any other
+/// client in its storage. The token is not an authentication factor: signing in still needs the
+/// password.
 ///
-/// The token is bound to the subject and to the current hash of the password. An attacker who once knew
-/// the password may hold many tokens, and each would give five guesses at the next password. A changed
-/// password ends all of them, and so does a hash that is replaced by one of another cost. Each login on a
-/// device returns a new token.
+/// The token is bound to the subject and to the current password hash. An attacker who once knew
+/// the password may hold many tokens, and each would allow five guesses at the next password. A
+/// change of the password therefore invalidates all tokens, and so does a rehash with another cost.
+/// Each login on a device returns a new token.
 ///
 /// ```text
 /// value = b64url( 0x02 | H(16) | nonce(16) | P(12) | expiry(8) | tag(16) )
@@ -62,7 +63,7 @@ impl DeviceTokens {
     /// The lifetime of a token: a year.
     pub const MAX_AGE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-    /// Derives the keys from the server's secret: the first mints, all of them read.
+    /// Derives the keys from the server's secret. The first key mints, and all of them verify.
     #[must_use]
     pub fn new(secret: &SecretKey) -> Self {
         Self {
@@ -74,7 +75,7 @@ impl DeviceTokens {
     ///
     /// # Panics
     ///
-    /// If the operating system has no random bytes.
+    /// Panics if the operating system has no random bytes.
     #[must_use]
     pub fn mint(&self, user: &User, now: Timestamp) -> Secret<String> {
         let key = self.keys.first().map(|derived| &derived.key);
@@ -92,7 +93,7 @@ impl DeviceTokens {
     /// Reads a token that a client sent. Returns `None` unless this server minted it within a year.
     #[must_use]
     pub fn read(&self, value: &str, now: Timestamp) -> Option<TrustedDevice> {
-        // Before any decoding.
+        // Checked before any decoding.
         if value.len() != ENCODED {
             return None;
         }
@@ -118,13 +119,13 @@ impl DeviceTokens {
     }
 }
 
-/// A device that sent a genuine token.
+/// A device that presented a valid token.
 #[derive(Clone, Debug)]
 pub struct TrustedDevice {
     subject: [u8; 16],
     nonce: [u8; 16],
     password: [u8; MARK],
-    /// The key that minted its token.
+    /// The key that minted the token.
     key: Secret<[u8; 32]>,
 }
 
@@ -137,7 +138,7 @@ impl TrustedDevice {
         password.is_some_and(|password| (subject & password).into())
     }
 
-    /// What tells this device from others.
+    /// Returns the random value that identifies the device.
     pub(super) fn nonce(&self) -> &[u8] {
         &self.nonce
     }
@@ -152,13 +153,15 @@ fn subject_hash(subject: &str) -> [u8; 16] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-/// What tells a user's password from the next one, and tells a client nothing about its hash.
+/// Returns a value that depends on the user's password hash, and from which a client cannot derive
+/// the hash.
 fn mark(key: &Secret<[u8; 32]>, user: &User) -> Option<[u8; MARK]> {
     let hash = user.password.as_ref()?;
     mac(key, &[b"password\0", hash.expose().as_bytes()])
 }
 
-/// HMAC takes a key of any length, so there always is one.
+/// Returns the first `N` bytes of an HMAC. HMAC accepts keys of any length, so the result is never
+/// `None`.
 fn mac<const N: usize>(key: &Secret<[u8; 32]>, parts: &[&[u8]]) -> Option<[u8; N]> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).ok()?;
     parts.iter().for_each(|part| mac.update(part));
@@ -166,7 +169,7 @@ fn mac<const N: usize>(key: &Secret<[u8; 32]>, parts: &[&[u8]]) -> Option<[u8; N
     mac.first_chunk().copied()
 }
 
-// No text that is authenticated begins as "password" does.
+// Separates the domains: no other authenticated text starts with this byte, "password" included.
 const VERSION: u8 = 2;
 const MARK: usize = 12;
 const VALUE: usize = 1 + 16 + 16 + MARK + 8 + 16;

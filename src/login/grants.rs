@@ -1,4 +1,4 @@
-//! The users' roles, asked for at every refresh.
+//! A grant source that reads the users' current roles.
 
 use crate::{
     error::StoreError,
@@ -7,13 +7,14 @@ use crate::{
     session::{GrantSource, Grants, Session},
 };
 
-/// Gives sessions the roles that their users have now, and nothing to users who are disabled or gone.
+/// A grant source that reads a user's current roles at every refresh, and refuses disabled and
+/// deleted users.
 ///
-/// Scope, permissions and claims stay those that the session was started with. Sessions of guests and
-/// services keep all of theirs: they are no users of the store.
+/// Scope, permissions and claims stay those of the start of the session. Sessions of guests and
+/// services keep all their grants, because the user store does not contain them.
 ///
-/// [`AuthEndpoints`](crate::endpoints::AuthEndpoints) do the same by default, with the users of their
-/// [`Login`].
+/// [`AuthEndpoints`](crate::endpoints::AuthEndpoints) do the same by default, with the users of
+/// their [`Login`].
 ///
 /// # Examples
 ///
@@ -46,7 +47,7 @@ pub struct UserGrants<U> {
 }
 
 impl<U: UserStore> UserGrants<U> {
-    /// Over these users.
+    /// Creates a grant source over these users.
     #[must_use]
     pub fn new(users: U) -> Self {
         Self { users }

@@ -1,4 +1,4 @@
-//! What a person calls themselves when they sign in.
+//! The identifier with which a user signs in.
 
 use std::{fmt, sync::Arc};
 
@@ -6,11 +6,11 @@ use precis_core::profile::PrecisFastInvocation as _;
 use precis_profiles::UsernameCaseMapped;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// A name or an e-mail address as a person typed it, brought to one form: NFKC, lower case, no space
-/// around it.
+/// A user name or an e-mail address in normalized form: NFKC, lower case, without surrounding white
+/// space.
 ///
-/// A new name obeys the profile `UsernameCaseMapped` of RFC 8265 §3.3, so that it cannot be mistaken for
-/// another one by characters that are not seen.
+/// A new name must match the profile `UsernameCaseMapped` of RFC 8265 §3.3, so that invisible
+/// characters cannot make it look like another name.
 ///
 /// | part | rule |
 /// |---|---|
@@ -18,22 +18,22 @@ use unicode_normalization::UnicodeNormalization as _;
 /// | the local part of an address | the same, without spaces; `+`, `.` and `_` are ASCII punctuation |
 /// | each label of an address's domain | the same, without spaces |
 ///
-/// Format characters (`Cf`: zero-width, bidirectional, soft hyphen) are refused everywhere, the two joiners
-/// included, which the profile allows in some scripts. Symbols such as emoji and letters newer than
-/// Unicode 6.3, the version of the profile's registry, are refused as well. A part with letters that are
-/// written from right to left obeys the Bidi Rule (RFC 5893 §2).
+/// Format characters (`Cf`: zero-width, bidirectional, soft hyphen) are refused everywhere,
+/// including the two joiners, which the profile allows in some scripts. Symbols such as emoji are
+/// refused too, and so are letters newer than Unicode 6.3, the version of the profile's registry. A
+/// part with right-to-left letters must satisfy the Bidi Rule (RFC 5893 §2).
 ///
-/// Not printed by `Debug`: people type passwords into the wrong field.
+/// `Debug` does not print the text, because users sometimes type a password into the wrong field.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Identifier(Arc<str>);
 
 impl Identifier {
-    /// Normalises a name and checks it as a new one.
+    /// Normalizes a name and validates it as a new one.
     ///
     /// # Errors
     ///
-    /// [`IdentifierError`]: empty, more than 320 bytes, or a character that a new name may not have.
-    /// HTTP says 400.
+    /// [`IdentifierError`]: the name is empty, exceeds 320 bytes, or contains a character that a
+    /// new name must not have. The HTTP status is 400.
     pub fn new(typed: &str) -> Result<Self, IdentifierError> {
         let normalised = Self::existing(typed)?;
         match typed.len() <= MAX_BYTES && is_username(typed.trim()) {
@@ -42,18 +42,19 @@ impl Identifier {
         }
     }
 
-    /// Normalises a name that may have been stored under other rules: for logins and for what a store
-    /// holds. The form is that of [`new`](Self::new).
+    /// Normalizes a name that may have been stored under other rules: for logins, and for
+    /// identifiers in a store. The normalized form is that of [`new`](Self::new).
     ///
     /// # Errors
     ///
-    /// [`IdentifierError`]: empty, more than 320 bytes, or a control character. HTTP says 400.
+    /// [`IdentifierError`]: the name is empty, exceeds 320 bytes, or contains a control character.
+    /// The HTTP status is 400.
     pub fn existing(typed: &str) -> Result<Self, IdentifierError> {
-        // Before the work that grows with the length.
+        // Checked first, because normalization takes time in proportion to the length.
         if typed.len() > MAX_BYTES {
             return Err(IdentifierError);
         }
-        // Lower case may undo the normal form, and the normal form may bring capitals back.
+        // Lower-casing may undo the normal form, and normalizing may bring capitals back.
         let once = |text: &str| text.nfkc().flat_map(char::to_lowercase).collect::<String>();
         let text = once(&once(typed)).nfkc().collect::<String>();
         let text = text.trim();
@@ -63,7 +64,7 @@ impl Identifier {
         Ok(Self(text.into()))
     }
 
-    /// The normalised form.
+    /// Returns the normalized form.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -76,20 +77,22 @@ impl fmt::Debug for Identifier {
     }
 }
 
-/// The text is no identifier: empty, over 320 bytes, or with a character that is not allowed.
+/// The text is not an identifier: it is empty, exceeds 320 bytes, or contains a character that is
+/// not allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an identifier: 1 to 320 bytes of letters, digits and ASCII punctuation are needed")]
 #[non_exhaustive]
 pub struct IdentifierError;
 
-/// The profile for each part, so that a direction is ruled where its letters stand together: not by the
-/// domain that follows them.
+/// Applies the profile to each part, so that the Bidi Rule applies to the letters of one part and
+/// not across the `@`.
 fn is_username(text: &str) -> bool {
     let (name, domain) = match text.rsplit_once('@') {
         Some((local, domain)) if !local.is_empty() && !local.contains(' ') => (local, domain),
         _ => (text, ""),
     };
-    // An empty label is two dots or none: harmless, and what old tables hold.
+    // An empty label comes from two dots or a dot at an end. It is harmless, and old tables contain
+    // such names.
     let labels = domain.split('.').filter(|label| !label.is_empty());
     // RFC 8265 §3.1: `userpart *(1*SP userpart)`.
     let mut parts = name.split(' ').chain(labels);

@@ -1,8 +1,8 @@
-//! Signing in with a password: hashing, throttling, and the ports to users and counters.
+//! Password login: hashing, throttling, and the ports of users and counters.
 //!
-//! [`Login`] is the whole of it below HTTP: it takes what a person typed and says who it is, or to
-//! wait, or no. It asks two ports, a [`UserStore`] and a [`ThrottleStore`], and a [`PasswordHasher`].
-//!
+//! [`Login`] checks an identifier and a password, and returns the user, a retry delay, or a
+//! refusal. It does not depend on HTTP. It uses a [`UserStore`], a [`ThrottleStore`] and a
+//! [`PasswordHasher`].
 //! # Examples
 //!
 //! ```
@@ -17,7 +17,7 @@
 //!     (name, password): (&str, String),
 //!     client: Option<IpAddr>,
 //! ) -> Result<String, Box<dyn std::error::Error>> {
-//!     // What cannot be right is refused before anything is asked or hashed: 400.
+//! Invalid input is refused before any query or hashing: 400.
 //!     let attempt = Attempt::new(Identifier::existing(name)?, Password::new(password)?).from(client);
 //!     Ok(match login.attempt(&attempt).await {
 //!         LoginOutcome::Accepted(accepted) => format!("hello {}", accepted.user().subject),

@@ -1,4 +1,4 @@
-//! Tokens that are good for one use: for a forgotten password, an e-mail address, a locked name.
+//! One-time tokens: for a forgotten password, an e-mail address, a locked name.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -11,23 +11,23 @@ use crate::{
     token::base62::{base62, checksum, is_base62, strip_checksum},
 };
 
-/// What a token that is good for one use is good for.
+/// The purpose of a one-time token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OneTimePurpose {
     /// Setting a new password without the old one.
     Reset,
-    /// Proving that somebody reads the mail of an address.
+    /// Proof that the user receives mail at an address.
     Verification,
-    /// Opening a [hard lock](crate::login::LoginBuilder::hard_lock).
+    /// Removal of a [hard lock](crate::login::LoginBuilder::hard_lock).
     Unlock,
 }
 
 impl OneTimePurpose {
-    /// Those that a new password ends: they replace or guard the old one.
+    /// The purposes whose tokens a new password invalidates.
     pub(super) const UNDER_A_PASSWORD: [Self; 2] = [Self::Reset, Self::Unlock];
 
-    /// A stable name, as stores keep it.
+    /// Returns a stable name, which stores persist.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,12 +38,13 @@ impl OneTimePurpose {
     }
 }
 
-/// A token that was just made: 256 random bits and a checksum, 53 characters that need no escaping
-/// in a URL. It is sent to its owner and kept nowhere.
+/// A new one-time token: 256 random bits and a checksum, as 53 characters that need no escaping in
+/// a URL. It is sent to its owner, and its text is not stored.
 ///
 /// # Security
 ///
-/// A server that takes it from a link must not act on `GET`: mail scanners open links.
+/// A server that takes the token from a link must not act on `GET`, because mail scanners open
+/// links.
 ///
 /// # Examples
 ///
@@ -75,15 +76,15 @@ pub struct OneTimeToken {
 }
 
 impl OneTimeToken {
-    /// A new one.
+    /// Creates a token.
     ///
     /// # Panics
     ///
-    /// If the operating system has no random bytes.
+    /// Panics if the operating system has no random bytes.
     #[must_use]
     pub fn mint() -> Self {
         let secret = Secret::new(base62(random::<32>()));
-        // Never grows: what is left behind by a move would not be wiped.
+        // The buffer never grows: a reallocation would leave a copy that is not wiped.
         let mut text = String::with_capacity(LENGTH);
         text.extend([PREFIX, secret.expose().as_str()]);
         let sum = checksum(&text);
@@ -94,8 +95,10 @@ impl OneTimeToken {
         }
     }
 
-    /// What is looked for of a token that somebody presents; `None` for anything that never was one, a
-    /// wrong checksum included: no store needs to be asked about it.
+    /// Parses a presented token and returns its digest, under which the store finds it.
+    ///
+    /// Returns `None` for a text that cannot be a token, for example because its checksum is wrong.
+    /// No query is needed to refuse such a text.
     #[must_use]
     pub fn read(presented: &str) -> Option<OneTimeDigest> {
         if presented.len() != LENGTH {
@@ -105,13 +108,13 @@ impl OneTimeToken {
         is_base62(secret).then(|| OneTimeDigest::of(presented))
     }
 
-    /// The whole token, to be sent to its owner.
+    /// Returns the whole token, to be sent to its owner.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.text.expose()
     }
 
-    /// What is kept of it.
+    /// Returns the digest, for the store.
     #[must_use]
     pub fn digest(&self) -> &OneTimeDigest {
         &self.digest
@@ -124,7 +127,8 @@ impl fmt::Debug for OneTimeToken {
     }
 }
 
-/// The SHA-256 of a token: what a store keeps. Compared in constant time, never printed.
+/// The SHA-256 digest of a token, which a store keeps. The comparison takes constant time, and
+/// `Debug` does not print the digest.
 #[derive(Clone, Copy, Eq)]
 pub struct OneTimeDigest([u8; 32]);
 
@@ -133,13 +137,13 @@ impl OneTimeDigest {
         Self(Sha256::digest(text).into())
     }
 
-    /// From its bytes, as they were kept.
+    /// Creates a digest from the bytes in a store.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes, to be kept.
+    /// Returns the bytes for a store.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -158,22 +162,22 @@ impl fmt::Debug for OneTimeDigest {
     }
 }
 
-/// A token to be kept.
+/// A token to insert.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewOneTime {
-    /// What is kept of the token.
+    /// The digest of the token.
     pub digest: OneTimeDigest,
-    /// What it is good for.
+    /// The purpose of the token.
     pub purpose: OneTimePurpose,
-    /// Whose it is.
+    /// The subject to whom the token belongs.
     pub subject: String,
-    /// For how long it is good.
+    /// The lifetime of the token.
     pub lifetime: Duration,
 }
 
 impl NewOneTime {
-    /// Of a token that was just made.
+    /// Creates the row of a new token.
     #[must_use]
     pub fn new(
         token: &OneTimeToken,
@@ -190,31 +194,33 @@ impl NewOneTime {
     }
 }
 
-/// Where the tokens are kept that are good for one use. Times are the store's.
+/// A store of one-time tokens. Times are times of the store's clock.
 ///
 /// # Cancel safety
 ///
-/// A future that is dropped leaves a write either done or not done. A token whose redemption was
-/// lost on the way may be spent: its owner asks for another one.
+/// A dropped future leaves a write either done or not done. A token may be spent although the
+/// result of its redemption was lost; its owner then requests another one.
 pub trait OneTimeStore: Send + Sync + 'static {
-    /// Keeps a token. One that is kept already stays as it is.
+    /// Inserts a token. A token that exists is unchanged.
     fn issue(&self, token: NewOneTime) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Whose a token is, which is spent by that: of many who ask at once one is told.
+    /// Redeems a token: spends it and returns its subject. Of concurrent calls one receives the
+    /// subject.
     ///
-    /// `None` for one that is unknown, spent or over, or is good for something else; that last one is
-    /// not spent.
+    /// Returns `None` if the token is unknown, spent or expired, or has another purpose. A token
+    /// with another purpose is not spent.
     fn redeem(
         &self,
         digest: &OneTimeDigest,
         purpose: OneTimePurpose,
     ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
 
-    /// Spends all tokens of a subject that are good for this. Tokens that are issued afterwards are not
+    /// Spends all tokens of a subject with this purpose. Tokens that are issued later are not
     /// affected.
     ///
-    /// A [`Login`](crate::login::Login) with this [store](crate::login::LoginBuilder::one_time) calls it
-    /// after each new password, for resets and unlocks: an older mail must not set the password again.
+    /// A [`Login`](crate::login::Login) with this [store](crate::login::LoginBuilder::one_time)
+    /// calls the method after each new password, for resets and unlocks: an older mail must not be
+    /// able to set the password again.
     fn forget(
         &self,
         subject: &str,

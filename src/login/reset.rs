@@ -1,4 +1,4 @@
-//! Setting a new password without the old one.
+//! New passwords without the old one.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -16,21 +16,21 @@ use crate::{
 };
 
 impl<U: UserStore, T: ThrottleStore> Login<U, T> {
-    /// Issues a token with which its holder sets a new password, to be sent to the user's address.
+    /// Issues a token with which its holder can set a new password. Send it to the user's address.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: it was not kept, or the login has no
-    /// [store of one-time tokens](crate::login::LoginBuilder::one_time).
+    /// [`StoreError`]: the token was not stored, or the login has no [store of one-time
+    /// tokens](crate::login::LoginBuilder::one_time).
     ///
     /// # Security
     ///
-    /// Answer a request for a reset before the user is looked up, and do the rest in the background:
-    /// otherwise the time of the answer shows which accounts exist.
+    /// Answer a request for a reset before the user lookup, and do the rest in the background.
+    /// Otherwise the response time reveals which accounts exist.
     ///
     /// # Panics
     ///
-    /// If the operating system has no random bytes.
+    /// Panics if the operating system has no random bytes.
     pub async fn reset_token(
         &self,
         subject: &str,
@@ -42,17 +42,18 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         Ok(token)
     }
 
-    /// Sets a new password for the holder of a [reset token](Self::reset_token), and spends the token.
+    /// Sets a new password for the holder of a [reset token](Self::reset_token), and spends the
+    /// token.
     ///
-    /// The rest is that of [`change_password`](Self::change_password): the
-    /// [policy](crate::login::LoginBuilder::password_policy), the end of all sessions and of the trust in
-    /// devices, and the end of the user's other tokens. The token is looked at after the policy, and
-    /// spent after the hash is made, so that neither a refused password nor a full pool costs the user
-    /// the token.
+    /// Everything else works as in [`change_password`](Self::change_password): the
+    /// [policy](crate::login::LoginBuilder::password_policy) applies, all sessions end, devices are
+    /// no longer trusted, and the user's other tokens become invalid. The policy is checked before
+    /// the token, and the token is spent after the hash was computed. A password that the policy
+    /// refuses, or a full hashing queue, therefore does not cost the user the token.
     ///
-    /// A token that is unknown, spent, over or for another purpose is
-    /// [`Refused`](PasswordChange::Refused), and so are disabled users and users without a password, for
-    /// whom the port has no method.
+    /// The result is [`Refused`](PasswordChange::Refused) for a token that is unknown, spent,
+    /// expired or has another purpose. It is also `Refused` for disabled users and for users
+    /// without a password, because the port cannot set a first password.
     ///
     /// # Examples
     ///
@@ -79,12 +80,12 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with time.
+    /// Panics outside a Tokio runtime with time.
     ///
     /// # Cancel safety
     ///
-    /// As [`change_password`](Self::change_password): once the token is spent, a separate task does the
-    /// rest.
+    /// As for [`change_password`](Self::change_password): once the token is spent, a separate task
+    /// completes the change.
     pub async fn reset_password<S: SessionStore, G: GrantSource>(
         &self,
         sessions: &Sessions<S, G>,
@@ -100,22 +101,22 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         }
     }
 
-    /// Sets a new password without the old one and without a token, as an administrator does.
+    /// Sets a new password without the old one and without a token, for administrators.
     ///
-    /// The rest is that of [`reset_password`](Self::reset_password). Returns
+    /// Everything else works as in [`reset_password`](Self::reset_password). The result is
     /// [`Refused`](PasswordChange::Refused) for users who are unknown, disabled or without a password.
     ///
     /// # Security
     ///
-    /// Nothing is proved by the caller of this method: guard it.
+    /// The method authenticates nobody. Guard its callers.
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with time.
+    /// Panics outside a Tokio runtime with time.
     ///
     /// # Cancel safety
     ///
-    /// As [`change_password`](Self::change_password).
+    /// As for [`change_password`](Self::change_password).
     pub async fn set_password<S: SessionStore, G: GrantSource>(
         &self,
         sessions: &Sessions<S, G>,
@@ -162,7 +163,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
                 None => Ok(None),
             }
         });
-        // Otherwise the store panicked, or the runtime shuts down.
+        // An error means that the store panicked, or that the runtime is shutting down.
         Ok(reset
             .await
             .unwrap_or_else(|lost| Err(StoreError::interrupted(lost)))?)
@@ -174,7 +175,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         subject: &str,
         hash: PasswordHash,
     ) -> Result<Option<PasswordChange>, StoreError> {
-        // Again where a login has just upgraded the old hash.
+        // Repeated if a login has just upgraded the old hash.
         for _ in 0..3 {
             let user = self.users().find_by_subject(subject).await?;
             let user = user.filter(|user| !user.disabled);
@@ -200,7 +201,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         Ok(None)
     }
 
-    /// Forgets the tokens that the subject's old password protected.
+    /// Invalidates the tokens that the subject's old password protected.
     pub(super) async fn forget_tokens(&self, subject: &str) -> Result<(), StoreError> {
         let Some(tokens) = &self.inner().one_time else {
             return Ok(());
@@ -218,7 +219,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     }
 }
 
-/// The store of one-time tokens, whatever its type is.
+/// The store of one-time tokens, with its type erased.
 #[derive(Clone)]
 pub(super) struct OneTimeTokens(Arc<dyn ErasedStore>);
 
@@ -282,5 +283,5 @@ impl<O: OneTimeStore> ErasedStore for O {
     }
 }
 
-/// The time that the store has for an answer.
+/// The timeout of a store call.
 const ANSWER: Duration = Duration::from_secs(5);

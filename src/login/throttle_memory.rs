@@ -16,14 +16,14 @@ use crate::{
     },
 };
 
-/// Login counters in the memory of one process, bounded.
+/// Login counters in the memory of one process, with a bounded size.
 ///
-/// Clones share their counters. They die with the process, and two processes count apart: a guesser
-/// has as many times the attempts as there are processes.
+/// Clones share their counters. The counters are lost when the process ends, and every process
+/// counts separately: with several processes, an attacker has that many times the attempts.
 ///
-/// When it is full, counters that are forgotten by now go first, then those with the fewest failures.
-/// Whoever wants to push a counter out must therefore make as many failures at each of 100 000 other
-/// names. An attempt that hangs up is one of them, and no more than that.
+/// When the store is full, expired counters are evicted first, then those with the fewest failures.
+/// To evict a counter, an attacker must cause as many failures at each of 100 000 other names. An
+/// attempt whose client disconnects counts as one failure.
 #[derive(Clone)]
 pub struct MemoryThrottle {
     rows: Arc<Mutex<HashMap<ThrottleKey, Kept>>>,
@@ -33,13 +33,13 @@ pub struct MemoryThrottle {
 }
 
 impl MemoryThrottle {
-    /// Up to 100 000 counters, about 10 MB.
+    /// Creates a store of up to 100 000 counters, about 10 MB.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(SystemClock::new())
     }
 
-    /// The same by another clock, of which only the monotonic half is used.
+    /// Creates a store with another clock, of which only the monotonic time is used.
     #[must_use]
     pub fn with_clock(clock: impl Clock) -> Self {
         Self {
@@ -50,26 +50,26 @@ impl MemoryThrottle {
         }
     }
 
-    /// Keeps up to so many counters, at least 16. A name in use takes two.
+    /// Sets the maximum number of counters, at least 16. A name in use takes two.
     #[must_use]
     pub fn capacity(mut self, rows: usize) -> Self {
         self.capacity = rows.max(16);
         self
     }
 
-    /// How many counters are kept now.
+    /// Returns the number of counters.
     #[must_use]
     pub fn len(&self) -> usize {
         self.rows().len()
     }
 
-    /// Whether none is kept.
+    /// Returns `true` if there is no counter.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows().is_empty()
     }
 
-    /// A counter as it stands; the default one where there is none.
+    /// Returns a counter; the default one if it does not exist.
     #[cfg(any(test, feature = "test-util"))]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     #[must_use]
@@ -79,7 +79,7 @@ impl MemoryThrottle {
             .map_or_else(Default::default, |kept| kept.row)
     }
 
-    /// The time by which it counts.
+    /// Returns the current time of the store.
     #[cfg(any(test, feature = "test-util"))]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     #[must_use]
@@ -87,7 +87,7 @@ impl MemoryThrottle {
         self.now()
     }
 
-    /// Makes a counter older: takes this much from all of its times.
+    /// Makes a counter older: subtracts this duration from all of its times.
     #[cfg(any(test, feature = "test-util"))]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub fn age(&self, key: &ThrottleKey, by: std::time::Duration) {
@@ -104,7 +104,7 @@ impl MemoryThrottle {
         }
     }
 
-    /// Forgets what says no more than an absent row; says how many those were.
+    /// Deletes counters that no longer limit anything, and returns their number.
     pub(crate) fn purge(&self) -> u64 {
         let now = self.now();
         let mut rows = self.rows();
@@ -115,7 +115,7 @@ impl MemoryThrottle {
 
     fn now(&self) -> Timestamp {
         let since = self.clock.monotonic().saturating_duration_since(self.start);
-        // Not zero, which is the time of a row that was never used.
+        // Never zero, which is the time of an unused row.
         Timestamp::from_millis(1).plus(since)
     }
 
@@ -139,7 +139,7 @@ impl MemoryThrottle {
     fn settle_now(&self, reservation: &Reservation, outcome: AttemptOutcome) -> Settled {
         let now = self.now();
         let mut rows = self.rows();
-        // A row that was pushed out says nothing any more.
+        // The row was evicted, so there is nothing to settle.
         let Some(kept) = rows.get_mut(reservation.key()) else {
             return Settled::default();
         };
@@ -189,15 +189,15 @@ impl fmt::Debug for MemoryThrottle {
     }
 }
 
-/// A counter, and what becomes of it should nobody settle its open attempts: only the rule of an
-/// attempt says so, and whoever hung up does not come back with it.
+/// A counter and its weight. The weight assumes that the open attempts are never settled. It is
+/// computed when the rule is known, because eviction has no rule.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kept {
     row: ThrottleRow,
     weight: Weight,
 }
 
-/// How much a counter says, and until when: the lightest go first.
+/// The eviction priority of a counter: the lightest counters are evicted first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Weight {
     failures: u32,
@@ -223,7 +223,7 @@ impl Kept {
         settled
     }
 
-    /// An open attempt weighs as much as one that failed, which it is until it is settled.
+    /// Updates the weight. An open attempt weighs as much as a failed one until it is settled.
     fn weigh(&mut self, rule: &ThrottleRule) {
         let mut row = self.row;
         if row.open > 0 {
@@ -240,8 +240,8 @@ impl Kept {
     }
 }
 
-/// Drops what is forgotten by now, or else an eighth of the rows, so that the search pays for many
-/// insertions.
+/// Evicts expired rows, and if these are not enough, further rows down to seven eighths of the
+/// capacity. One search then serves many insertions.
 fn make_room(rows: &mut HashMap<ThrottleKey, Kept>, capacity: usize, now: Timestamp) {
     rows.retain(|_, kept| !kept.is_spent(now));
     let enough = capacity - capacity / 8;
@@ -258,5 +258,5 @@ fn make_room(rows: &mut HashMap<ThrottleKey, Kept>, capacity: usize, now: Timest
 
 const CAPACITY: usize = 100_000;
 
-/// The default capacity's memory, as its doc says.
+/// The memory of the default capacity, as documented.
 const _: () = assert!(CAPACITY * (size_of::<Kept>() + size_of::<ThrottleKey>() + 1) < 10_000_000);

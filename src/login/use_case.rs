@@ -1,4 +1,4 @@
-//! The login itself.
+//! The login.
 
 use std::{
     fmt,
@@ -25,21 +25,21 @@ use crate::{
     secret::{Secret, SecretKey},
 };
 
-/// Signs people in by identifier and password. Clones share everything.
+/// Signs users in by identifier and password. Clones share all state.
 ///
 /// # Order
 ///
-/// 1. The attempt takes its place among those who hash, or is told that there is none: a flood must not
-///    keep the store busy with what goes no further.
-/// 2. The attempt is counted, or told to wait: before anything is asked about the user, so that a
-///    wait is the same for names that exist and names that do not.
-/// 3. The user is looked up. With a genuine device token this comes first, and if the token is this
-///    user's, the device's own counter takes the place of the others.
-/// 4. The password is hashed and compared; for nobody, with a hash that no password has.
-/// 5. Only then it is looked at whether the account is disabled or locked.
-/// 6. What came of it is written down: a right password gives the attempt back.
-/// 7. An outdated hash is replaced, unless the password was changed meanwhile. If that fails, the next
-///    login tries again; this one has succeeded.
+/// 1. The attempt takes a place in the queue for hashing, or gets [`Busy`](LoginOutcome::Busy). A
+///    flood must not cause queries for attempts that cannot be hashed.
+/// 2. The attempt is counted, or gets [`Wait`](LoginOutcome::Wait). This happens before the user
+///    lookup, so that the delay is the same for existing and unknown names.
+/// 3. The user is looked up. If the attempt has a valid device token, the lookup comes first. If
+///    the token belongs to this user, the device's counter replaces the other counters.
+/// 4. The password is hashed and compared. For an unknown user it is compared with a dummy hash.
+/// 5. Only then is the account refused if it is disabled or locked.
+/// 6. The result is recorded. A correct password gives the attempt back.
+/// 7. An outdated hash is replaced, unless the password has changed in the meantime. If the
+///    replacement fails, the login still succeeds and the next login tries again.
 pub struct Login<U, T> {
     inner: Arc<Inner<U, T>>,
 }
@@ -53,13 +53,13 @@ pub(super) struct Inner<U, T> {
     pub(super) devices: DeviceTokens,
     pub(super) events: Events,
     pub(super) clock: Arc<dyn Clock>,
-    /// Whether it was said that no network is known.
+    /// Records that the warning about an unknown network was logged.
     pub(super) warned: AtomicBool,
 }
 
 impl<U: UserStore, T: ThrottleStore> Login<U, T> {
-    /// Over these users and counters. The keys of counters and device tokens are derived from
-    /// `secret`, so that all processes of a service need the same.
+    /// Creates a builder over these users and counters. The keys of counters and device tokens are
+    /// derived from `secret`, which must be the same in all processes of a service.
     pub fn builder(users: U, throttle: T, secret: SecretKey) -> LoginBuilder<U, T> {
         LoginBuilder::new(users, throttle, secret)
     }
@@ -74,15 +74,16 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         &self.inner
     }
 
-    /// Tries to sign somebody in.
+    /// Checks one attempt to sign in.
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with time.
+    /// Panics outside a Tokio runtime with time.
     ///
     /// # Cancel safety
     ///
-    /// An attempt that is dropped on its way stays counted: hanging up is no way to guess for free.
+    /// An attempt that is dropped stays counted, so that disconnecting does not allow uncounted
+    /// guesses.
     pub async fn attempt(&self, attempt: &Attempt) -> LoginOutcome {
         match self.inner.attempt(attempt).await {
             Ok(outcome) => outcome,
@@ -90,21 +91,21 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         }
     }
 
-    /// Opens a [hard lock](LoginBuilder::hard_lock) and forgets the name's failures.
+    /// Removes a [hard lock](LoginBuilder::hard_lock) and clears the name's failures.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the counters' store does not answer.
+    /// [`StoreError`]: the store of the counters failed.
     pub async fn unlock(&self, identifier: &Identifier) -> Result<(), StoreError> {
         self.inner.turnstile.unlock(identifier).await?;
         self.inner.events.tell(|| AuthEvent::LoginUnlocked);
         Ok(())
     }
 
-    /// Looks once more whether what was accepted still holds: that the password was not changed and the
-    /// user not disabled meanwhile. It is not counted.
+    /// Checks again that an accepted attempt is still valid: the password was not changed and the
+    /// user was not disabled in the meantime. The check is not counted.
     ///
-    /// For whoever reads something in between that a change of the password moves, such as the
+    /// Call it after you have read a value that a change of the password changes, such as the
     /// subject's epoch.
     ///
     /// # Panics
@@ -121,31 +122,31 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         }
     }
 
-    /// Returns a [device token](DeviceTokens) for a user whose current password was just set or proved, as
-    /// at a registration.
+    /// Returns a [device token](DeviceTokens) for a user whose current password was just set or
+    /// verified, as at a registration.
     ///
     /// A user without a password gets a token that is never valid.
     ///
     /// # Panics
     ///
-    /// If the operating system has no random bytes.
+    /// Panics if the operating system has no random bytes.
     #[must_use]
     pub fn device_token(&self, user: &User) -> Secret<String> {
         let now = Timestamp::from(self.inner.clock.now());
         self.inner.devices.mint(user, now)
     }
 
-    /// Checks and hashes the password of a new user, in the share that this network has of the hashing
-    /// pool.
+    /// Checks the password of a new user against the policy and hashes it, within this network's
+    /// share of the hashing pool.
     ///
     /// # Errors
     ///
-    /// [`PasswordError::Refused`]: a rule of the [policy](LoginBuilder::password_policy). Otherwise as
-    /// [`PasswordHasher::hash`].
+    /// [`PasswordError::Refused`]: the password fails a rule of the
+    /// [policy](LoginBuilder::password_policy). Otherwise as [`PasswordHasher::hash`].
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with time.
+    /// Panics outside a Tokio runtime with time.
     ///
     /// # Cancel safety
     ///
@@ -165,18 +166,18 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         self.inner.hasher.hash_for(caller, new).await
     }
 
-    /// The rules for new passwords.
+    /// Returns the rules for new passwords.
     pub fn password_policy(&self) -> &PasswordPolicy {
         &self.inner.policy
     }
 
-    /// The users.
+    /// Returns the user store.
     #[must_use]
     pub fn users(&self) -> &U {
         &self.inner.users
     }
 
-    /// The hasher, for passwords that are set.
+    /// Returns the hasher, for passwords that your code sets.
     #[must_use]
     pub fn hasher(&self) -> &PasswordHasher {
         &self.inner.hasher
@@ -200,7 +201,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             Stopped::Busy(wait) => LoginOutcome::Busy {
                 retry_after: wait.max(SECOND),
             },
-            // No password is set at a login.
+            // A login sets no new password.
             Stopped::Rule(_) => LoginOutcome::Refused,
         }
     }
@@ -243,8 +244,8 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
                 return Err(stopped);
             }
         };
-        // Not before the hash, and a right password on a disabled account counts as a wrong one: nothing
-        // tells them apart.
+        // Checked after the hash, and a correct password of a disabled account counts as a failure,
+        // so that a client cannot distinguish the two.
         let mut user = match user {
             Some(user) if verified.matches && !user.disabled && !admission.is_locked() => user,
             user => {
@@ -323,7 +324,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             .await?)
     }
 
-    /// The user first: only their own device counts apart.
+    /// Looks up the user first, because a device token is valid only for its user.
     async fn admit_device(
         &self,
         attempt: &Attempt,
@@ -373,13 +374,13 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
                 self.events.tell(|| AuthEvent::PasswordRehashed { subject });
                 user.password = Some(new);
             }
-            // It was changed meanwhile.
+            // The password was changed in the meantime.
             Ok(false) => {}
             Err(error) => note_store(&error),
         }
     }
 
-    /// Warns once that no network is known.
+    /// Logs a warning once if the network is unknown.
     pub(super) fn note_network(&self, network: Network) {
         if network.is_unknown() && !self.warned.swap(true, Ordering::Relaxed) {
             note_unknown_network();
@@ -415,11 +416,11 @@ pub(super) struct Verified {
     unusable: bool,
 }
 
-/// Why an attempt came to no verdict.
+/// The reason why an attempt has no result.
 pub(super) enum Stopped {
     Wait(Duration),
     Busy(Duration),
-    /// A new password that may not be set.
+    /// The new password is not allowed.
     Rule(PasswordRule),
     Store(StoreError),
 }
@@ -461,11 +462,11 @@ pub(super) fn note_store(error: &StoreError) {
 fn note_unknown_network() {
     #[cfg(feature = "tracing")]
     tracing::warn!(
-        "the network of a login is not known: all networks share one counter for each name, so that \
-         guesses at a name keep its owner waiting on devices that are not known, and one network can \
-         take all of the hashing pool"
+        "the network of a login is unknown: all networks share one counter for each name, so that \
+         guesses at a name delay its owner on untrusted devices, and one network can take the whole \
+         hashing pool"
     );
 }
 
-/// The least that `Retry-After` can say.
+/// The smallest value of `Retry-After`.
 const SECOND: Duration = Duration::from_secs(1);

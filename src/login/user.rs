@@ -1,4 +1,4 @@
-//! Who may sign in, and the port to where they are kept.
+//! Users, and the store port for them.
 
 use std::future::Future;
 
@@ -7,24 +7,25 @@ use crate::{
     login::{Identifier, PasswordHash},
 };
 
-/// Somebody who may sign in, as a store knows them.
+/// A user as the store keeps it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct User {
-    /// What tokens name them by; it never changes and is never given to anybody else.
+    /// The subject in tokens. It never changes and is never reassigned to another user.
     pub subject: String,
-    /// The hash of their password; `None` for those who sign in otherwise.
+    /// The password hash; `None` for a user who signs in by other means.
     pub password: Option<PasswordHash>,
-    /// Their roles.
+    /// The user's roles.
     pub roles: Vec<String>,
-    /// Whether they may not sign in now.
+    /// `true` if the user may not sign in.
     pub disabled: bool,
-    /// Their epoch in the session store, where `find` reads it along; else it is asked for.
+    /// The user's epoch in the session store, if `find` reads it in the same query. Otherwise it is
+    /// read separately.
     pub epoch: Option<u32>,
 }
 
 impl User {
-    /// Somebody without a password and without roles.
+    /// Creates a user without a password and without roles.
     #[must_use]
     pub fn new(subject: impl Into<String>) -> Self {
         Self {
@@ -36,7 +37,7 @@ impl User {
         }
     }
 
-    /// Sets the password's hash.
+    /// Sets the password hash.
     #[must_use]
     pub fn password(mut self, hash: PasswordHash) -> Self {
         self.password = Some(hash);
@@ -50,14 +51,14 @@ impl User {
         self
     }
 
-    /// Sets whether they may not sign in.
+    /// Sets whether the user is disabled.
     #[must_use]
     pub fn disabled(mut self, disabled: bool) -> Self {
         self.disabled = disabled;
         self
     }
 
-    /// Sets the epoch, as the session store has it at the same moment.
+    /// Sets the epoch, as read from the session store in the same query.
     #[must_use]
     pub fn epoch(mut self, epoch: u32) -> Self {
         self.epoch = Some(epoch);
@@ -65,22 +66,22 @@ impl User {
     }
 }
 
-/// Somebody who registers.
+/// A user who registers.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NewUser {
-    /// What tokens will name them by.
+    /// The subject for tokens.
     pub subject: String,
-    /// What they will sign in with.
+    /// The identifier with which the user will sign in.
     pub identifier: Identifier,
-    /// The hash of their password.
+    /// The password hash.
     pub password: PasswordHash,
-    /// Their roles.
+    /// The user's roles.
     pub roles: Vec<String>,
 }
 
 impl NewUser {
-    /// Somebody without roles.
+    /// Creates a new user without roles.
     #[must_use]
     pub fn new(subject: impl Into<String>, identifier: Identifier, password: PasswordHash) -> Self {
         Self {
@@ -99,40 +100,40 @@ impl NewUser {
     }
 }
 
-/// Where users are kept.
+/// A store of users.
 ///
-/// A project with a table of its own implements this on it; `find` and `replace_hash` are enough
-/// for signing in, `find_by_subject` serves refreshes and changes of the password, and a project that
-/// registers people elsewhere answers `false` to `create`. The stores of this crate implement
-/// [`UserAdmin`](crate::login::UserAdmin) as well.
+/// Implement it for your user table, or use a store of this crate, which also implements
+/// [`UserAdmin`](crate::login::UserAdmin). A login needs `find` and `replace_hash`. Refreshes and
+/// password changes need `find_by_subject`. If users register elsewhere, return `false` from
+/// `create`.
 ///
 /// # Security
 ///
-/// - `find` compares byte by byte with identifiers that were brought to the same form
-///   ([`Identifier::new`] for a new one, [`Identifier::existing`] for what was there before) when they
-///   were stored. A collation that finds `ada` under `ÁDA` or under
-///   `ada ` gives a guesser fresh counters for each spelling.
-/// - `find` takes the same way whether there is such a user or not: what only one of the two does (a
-///   second query, a join over many rows) can be measured from outside.
-/// - The text of a hash is written nowhere but into its column.
+/// - `find` compares identifiers byte by byte. Store them in the same normalized form
+///   ([`Identifier::new`] for a new one, [`Identifier::existing`] for imported ones). A collation
+///   that finds `ada` under `ÁDA` or `ada ` gives an attacker a fresh counter for each spelling.
+/// - `find` must do the same work for existing and unknown users. An extra query or a join over
+///   many rows for only one of them can be measured from outside.
+/// - Write the text of a hash only into its column.
 pub trait UserStore: Send + Sync + 'static {
-    /// The user who signs in with this identifier, disabled ones included.
+    /// Returns the user with this identifier, including disabled users.
     fn find(
         &self,
         identifier: &Identifier,
     ) -> impl Future<Output = Result<Option<User>, StoreError>> + Send;
 
-    /// The user of this subject, disabled ones included.
+    /// Returns the user with this subject, including disabled users.
     fn find_by_subject(
         &self,
         subject: &str,
     ) -> impl Future<Output = Result<Option<User>, StoreError>> + Send;
 
-    /// Replaces the hash of a user's password where it still is `old`, byte by byte; `false` where it
-    /// is not, or there is no such user, and nothing was written.
+    /// Replaces a user's password hash if it still equals `old`, byte by byte. Returns `false`,
+    /// without a write, if the hash differs or the user does not exist.
     ///
-    /// One statement: `UPDATE … SET hash = $new WHERE subject = $subject AND hash = $old`. A password
-    /// that is changed at the same time thus wins over the upgrade of the old one's hash.
+    /// One statement: `UPDATE … SET hash = $new WHERE subject = $subject AND hash = $old`. A
+    /// concurrent change of the password therefore takes precedence over an upgrade of the old
+    /// hash.
     fn replace_hash(
         &self,
         subject: &str,
@@ -140,6 +141,7 @@ pub trait UserStore: Send + Sync + 'static {
         new: &PasswordHash,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Keeps a new user; `false` where the subject or the identifier is taken. Never overwrites.
+    /// Inserts a new user. Returns `false` if the subject or the identifier is taken. Never
+    /// overwrites.
     fn create(&self, user: NewUser) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

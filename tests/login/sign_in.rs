@@ -418,7 +418,7 @@ async fn u18_an_unknown_network_is_warned_of_once() {
     let _guard = tracing::subscriber::set_default(subscriber);
     let warnings = || {
         let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        lines.matches("the network of a login is not known").count()
+        lines.matches("the network of a login is unknown").count()
     };
     let known = fixture.login().attempt(&attempt("ada", "right")).await;
     assert_eq!((shown(&known).as_str(), warnings()), ("welcome user-1", 0));

@@ -1,4 +1,4 @@
-//! The choices of a hasher.
+//! The builder of [`PasswordHasher`].
 
 use std::{num::NonZeroUsize, thread, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{error::ConfigError, secret::Secret};
 
-/// The choices of a [`PasswordHasher`].
+/// Builds a [`PasswordHasher`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct PasswordHasherBuilder {
@@ -33,68 +33,71 @@ impl PasswordHasherBuilder {
         }
     }
 
-    /// What a new hash costs. Stored hashes of another cost are replaced when their user signs in.
+    /// Sets the cost of new hashes. A stored hash with another cost is replaced when its user signs
+    /// in.
     pub fn cost(mut self, cost: Argon2Cost) -> Self {
         self.cost = cost;
         self
     }
 
-    /// Mixes a key that is not in the store into new hashes: whoever steals the store alone cannot
-    /// even begin to guess.
+    /// Mixes a key that is not in the store into new hashes. An attacker who steals only the store
+    /// cannot test guesses.
     ///
-    /// `id` (1 to 8 bytes) is written into the hash. To roll a pepper, pass the new one here and the
-    /// old one to [`older_pepper`](Self::older_pepper); each user's hash changes at their next login.
+    /// `id` (1 to 8 bytes) is written into the hash. To rotate a pepper, pass the new one here and
+    /// the old one to [`older_pepper`](Self::older_pepper). Each user's hash is replaced at their
+    /// next login.
     ///
     /// # Security
     ///
-    /// A pepper that is lost makes every hash under it useless.
+    /// If a pepper is lost, no password with a hash under it can be verified any more.
     pub fn pepper(mut self, id: &str, key: impl Into<Secret<Vec<u8>>>) -> Self {
         self.peppers.set_current(pepper(id, key.into()));
         self
     }
 
-    /// A pepper that old hashes name.
+    /// Adds a pepper for the verification of older hashes.
     pub fn older_pepper(mut self, id: &str, key: impl Into<Secret<Vec<u8>>>) -> Self {
         self.peppers.add(pepper(id, key.into()));
         self
     }
 
-    /// How many hashes are computed at once: the number of cores by default. Each takes its
-    /// [cost](Argon2Cost)'s memory, and a stored hash may ask for up to 1 GiB.
+    /// Sets how many hashes are computed concurrently; by default the number of cores. Each takes
+    /// the memory of its [cost](Argon2Cost), and a stored hash may require up to 1 GiB.
     pub fn concurrency(mut self, hashes: NonZeroUsize) -> Self {
         self.concurrency = hashes;
         self
     }
 
-    /// Sets how many may wait for their turn: 64 by default. Further ones are refused immediately.
+    /// Sets the length of the queue; 64 by default. Further callers are refused immediately.
     ///
-    /// Of all places, at work and waiting, one network takes at most half. A quarter is for devices and
-    /// sessions that are known. Neither rule applies to callers whose network is not known.
+    /// One network takes at most half of all places, at work and in the queue. A quarter of the
+    /// places is reserved for trusted devices and live sessions. The first rule does not apply to
+    /// callers from an unknown network.
     pub fn queue(mut self, waiting: usize) -> Self {
         self.queue = waiting;
         self
     }
 
-    /// How long one may wait for its turn: 2 s by default.
+    /// Sets the maximum time in the queue; 2 s by default.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
     }
 
-    /// The hasher.
+    /// Validates the settings and returns the hasher.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: a pepper under 32 bytes, an id that is not 1 to 8 bytes, or two
-    /// peppers with one id.
+    /// [`ConfigError::Invalid`]: a pepper has less than 32 bytes, an id is not 1 to 8 bytes long,
+    /// or two peppers have the same id.
     ///
     /// # Panics
     ///
-    /// If the operating system has no random bytes.
+    /// Panics if the operating system has no random bytes.
     pub fn build(self) -> Result<PasswordHasher, ConfigError> {
         self.peppers.check()?;
         let dummy = ReadHash::dummy(self.cost, self.peppers.current())
-            .map_err(|_| ConfigError::invalid("the cost of Argon2", "it cannot be used"))?;
+            .map_err(|_| ConfigError::invalid("the cost of Argon2", "it is out of range"))?;
         Ok(PasswordHasher::from_inner(Inner {
             cost: self.cost,
             peppers: self.peppers,

@@ -1,10 +1,10 @@
-//! What one hash costs.
+//! The cost of a hash.
 
 use crate::error::ConfigError;
 
-/// What one Argon2id hash costs: memory, passes, lanes.
+/// The cost of an Argon2id hash: memory, passes, lanes.
 ///
-/// All presets are of about the same strength; they trade memory for time.
+/// All presets have about the same strength. They trade memory for time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argon2Cost {
     pub(super) memory_kib: u32,
@@ -13,7 +13,7 @@ pub struct Argon2Cost {
 }
 
 impl Argon2Cost {
-    /// 19 MiB, 2 passes, 1 lane: the default, and the least that [OWASP] recommends.
+    /// 19 MiB, 2 passes, 1 lane: the default, and the minimum that [OWASP] recommends.
     ///
     /// [OWASP]: https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id
     pub const LIGHT: Self = Self::of(19 * 1024, 2, 1);
@@ -26,16 +26,17 @@ impl Argon2Cost {
     /// [RFC 9106 §4]: https://www.rfc-editor.org/rfc/rfc9106#section-4
     pub const HEAVY: Self = Self::of(64 * 1024, 3, 4);
 
-    /// Any other cost. `memory_kib` is in KiB, the memory of all lanes together.
+    /// Creates any other cost. `memory_kib` is the memory of all lanes together, in KiB.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: over 1 GiB, 20 passes or 16 lanes, memory × passes over 4 GiB, no
-    /// pass, no lane, under 8 KiB for a lane.
+    /// [`ConfigError::Invalid`]: more than 1 GiB, 20 passes or 16 lanes, memory × passes above 4
+    /// GiB, no pass, no lane, or less than 8 KiB per lane.
     ///
     /// # Security
     ///
-    /// The presets are the floor. With less, whoever steals the store guesses passwords faster.
+    /// The presets are the minimum. With a lower cost, an attacker who steals the store guesses
+    /// passwords faster.
     pub fn dangerous_custom(memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, ConfigError> {
         let cost = Self::of(memory_kib, passes, lanes);
         if cost.is_bearable() && argon2::Params::new(memory_kib, passes, lanes, None).is_ok() {
@@ -56,7 +57,8 @@ impl Argon2Cost {
         }
     }
 
-    /// Whether anybody would choose that: an imported hash must not stop the server.
+    /// Returns `true` if the cost is within the limits, which keep an imported hash from exhausting
+    /// the server.
     pub(super) fn is_bearable(self) -> bool {
         self.memory_kib <= 1 << 20
             && self.passes <= 20

@@ -1,4 +1,4 @@
-//! Makes and verifies hashes off the async threads.
+//! Hashing and verification, off the async threads.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -9,19 +9,20 @@ use super::{
     stored::{self, ReadHash},
 };
 
-/// Makes and verifies password hashes, off the async threads and only so many at a time.
+/// Hashes and verifies passwords, off the async threads and with a limit on concurrent hashes.
 ///
-/// New hashes are Argon2id. Argon2id, i and d and bcrypt (`2a`, `2b`, `2y`) are verified.
+/// New hashes are Argon2id. Argon2id, Argon2i, Argon2d and bcrypt (`2a`, `2b`, `2y`) are verified.
 /// Clones share one pool.
 ///
 /// # Security
 ///
-/// - A stored hash that asks for more than 1 GiB, 20 passes, 16 lanes, 4 GiB of memory times passes,
-///   or bcrypt's cost over 15 is refused before anything is allocated: imported hashes are input.
-/// - bcrypt looks at 72 bytes only. A longer password is verified as such, by those 72, but its hash
-///   is not replaced: nobody verified the rest.
-/// - Argon2 is given the password in NFKC. An imported Argon2 hash of a password that was not in NFKC
-///   never verifies; bcrypt is given the password as it was typed.
+/// - Imported hashes are untrusted input. A stored hash that requires more than 1 GiB, 20 passes,
+///   16 lanes, 4 GiB of memory times passes, or a bcrypt cost above 15 is refused before any
+///   allocation.
+/// - bcrypt uses only the first 72 bytes. A longer password is verified by these, but its hash is
+///   not replaced, because the remaining bytes were not verified.
+/// - Argon2 receives the password in NFKC. An imported Argon2 hash of a password that was not in
+///   NFKC never verifies. bcrypt receives the password as it was typed.
 ///
 /// # Examples
 ///
@@ -51,11 +52,12 @@ pub(super) struct Inner {
 }
 
 impl PasswordHasher {
-    /// 19 MiB, 2 passes, 1 lane; as many at a time as there are cores, 64 waiting for up to 2 s.
+    /// Creates a hasher with the defaults: 19 MiB, 2 passes, 1 lane, as many concurrent hashes as
+    /// there are cores, and a queue of 64 with a maximum wait of 2 s.
     ///
     /// # Panics
     ///
-    /// If the operating system has no random bytes.
+    /// Panics if the operating system has no random bytes.
     #[must_use]
     #[expect(
         clippy::expect_used,
@@ -65,7 +67,7 @@ impl PasswordHasher {
         Self::builder().build().expect("the defaults are valid")
     }
 
-    /// To choose otherwise.
+    /// Creates a builder with the defaults.
     pub fn builder() -> PasswordHasherBuilder {
         PasswordHasherBuilder::new()
     }
@@ -76,27 +78,30 @@ impl PasswordHasher {
         }
     }
 
-    /// Makes a hash with the current cost and pepper, of any password: the policy for new ones is
-    /// [`Login::hash_new`](crate::login::Login::hash_new)'s.
+    /// Hashes a password with the current cost and pepper.
+    ///
+    /// The policy for new passwords is not applied;
+    /// [`Login::hash_new`](crate::login::Login::hash_new) applies it.
     ///
     /// # Errors
     ///
-    /// - [`PasswordError::Busy`]: too many others; HTTP says 503.
-    /// - [`PasswordError::Failed`]: the operating system has no memory for it.
+    /// - [`PasswordError::Busy`]: the queue is full or the wait was too long. The HTTP status is
+    ///   503.
+    /// - [`PasswordError::Failed`]: memory for the hash could not be allocated.
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with time.
+    /// Panics outside a Tokio runtime with time.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives a place in the queue back at once, and a place at work when the work
-    /// is done.
+    /// Dropping the future frees a place in the queue immediately. A place at work is freed when
+    /// the work is done.
     pub async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordError> {
         self.hash_for(Caller::UNKNOWN, password).await
     }
 
-    /// As [`hash`](Self::hash), in the share of this caller.
+    /// Hashes as [`hash`](Self::hash) does, within the share of this caller.
     pub(in crate::login) async fn hash_for(
         &self,
         caller: Caller,
@@ -108,18 +113,19 @@ impl PasswordHasher {
         self.inner.pool.run(place, work).await?
     }
 
-    /// Compares a password with what is stored; with nothing stored, takes the same time and says no.
+    /// Verifies a password against a stored hash. Without a hash it does the same work and returns
+    /// a mismatch, so that timing does not reveal unknown users.
     ///
     /// # Errors
     ///
-    /// - [`PasswordError::UnusableHash`]: the stored text is no hash that is known here, asks for too
-    ///   much, or names an unknown pepper. This is told at once: a caller who must not tell that the
-    ///   user exists verifies against nothing then.
+    /// - [`PasswordError::UnusableHash`]: the stored text is not a supported hash, exceeds the
+    ///   limits, or names an unknown pepper. The error is returned without hashing. To hide that
+    ///   the user exists, verify again without a hash.
     /// - [`PasswordError::Busy`], [`PasswordError::Failed`]: as for [`hash`](Self::hash).
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with time.
+    /// Panics outside a Tokio runtime with time.
     ///
     /// # Cancel safety
     ///
@@ -136,13 +142,13 @@ impl PasswordHasher {
         self.inner.pool.run(place, work).await?
     }
 
-    /// A place for [`verify_at`](Self::verify_at), where one is free.
+    /// Returns a place for [`verify_at`](Self::verify_at), if one is free.
     pub(in crate::login) fn place(&self, caller: Caller) -> Result<Place, PasswordError> {
         self.inner.pool.enter(caller)
     }
 
-    /// Compares a password at this place; a hash that cannot be used is
-    /// `None`, after as long as any other.
+    /// Verifies a password at this place. An unusable hash gives `None`, after the same time as any
+    /// other.
     pub(in crate::login) async fn verify_at(
         &self,
         place: Place,
@@ -154,7 +160,7 @@ impl PasswordHasher {
         let work = move || {
             let compared = stored.and_then(|stored| inner.compare(&password, stored.as_ref()));
             match compared {
-                // That was refused at once: take the time all the same.
+                // An unusable hash is detected without hashing: do the same work as for others.
                 Err(PasswordError::UnusableHash) => inner.compare(&password, None).map(|_| None),
                 compared => compared.map(Some),
             }
@@ -194,7 +200,7 @@ impl fmt::Debug for PasswordHasher {
     }
 }
 
-/// What came of comparing a password with a hash.
+/// The result of verifying a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Verification {
@@ -203,43 +209,43 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Whether the password is the right one.
+    /// Returns `true` if the password is correct.
     #[must_use]
     pub fn matches(self) -> bool {
         self.matches
     }
 
-    /// Whether the password is right and a new hash of it should replace the stored one: bcrypt,
-    /// another cost, an older pepper.
+    /// Returns `true` if the password is correct and the stored hash should be replaced, because it
+    /// is bcrypt or has another cost or an older pepper.
     #[must_use]
     pub fn is_outdated(self) -> bool {
         self.outdated
     }
 }
 
-/// Why a password could not be taken, hashed or compared.
+/// The reason why a password could not be accepted, hashed or verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordError {
-    /// There is no password.
+    /// The password is empty.
     #[error("the password is empty")]
     Empty,
-    /// More than 1024 bytes.
+    /// The password exceeds 1024 bytes.
     #[error("the password is longer than 1024 bytes")]
     TooLong,
-    /// A new password that fails a rule of the [`PasswordPolicy`](super::PasswordPolicy).
+    /// A new password fails a rule of the [`PasswordPolicy`](super::PasswordPolicy).
     #[error(transparent)]
     Refused(PasswordRule),
-    /// What is stored is no hash that can be used.
+    /// The stored text is not a usable hash.
     #[error("the stored hash cannot be used")]
     UnusableHash,
-    /// Too many others hash passwords now.
+    /// The queue for password hashing is full, or the wait was too long.
     #[error("too many passwords are being hashed")]
     Busy {
-        /// After how long a new attempt may succeed.
+        /// The time after which a new attempt may succeed.
         retry_after: Duration,
     },
-    /// The operating system has no memory for it.
+    /// Memory for the hash could not be allocated, or the computation failed.
     #[error("the password could not be hashed")]
     Failed,
 }

@@ -7,10 +7,11 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfkc_qui
 use super::PasswordError;
 use crate::secret::Secret;
 
-/// A password as it was typed: 1 to 1024 bytes, never trimmed, never cut, never printed.
+/// A password as it was typed: 1 to 1024 bytes, never trimmed, truncated or printed.
 ///
-/// Kept in NFKC as well, as [NIST SP 800-63B §3.1.1.2] asks, so that it does not matter which of two
-/// keyboards composes an accent. Clones share one memory, which is wiped with the last of them.
+/// The NFKC form is kept as well, as [NIST SP 800-63B §3.1.1.2] recommends, so that a password does
+/// not depend on how a keyboard composes an accent. Clones share one allocation, which is wiped
+/// with the last clone.
 ///
 /// [NIST SP 800-63B §3.1.1.2]: https://pages.nist.gov/800-63-4/sp800-63b.html#passwordver
 #[derive(Clone)]
@@ -20,12 +21,14 @@ pub struct Password {
 }
 
 impl Password {
-    /// Takes what was typed.
+    /// Creates a password from the typed text.
     ///
     /// # Errors
     ///
+    /// The HTTP status of both is 400, before any hashing.
+    ///
     /// - [`PasswordError::Empty`]
-    /// - [`PasswordError::TooLong`]: more than 1024 bytes. HTTP says 400 to both, before any hashing.
+    /// - [`PasswordError::TooLong`]: more than 1024 bytes.
     pub fn new(typed: impl Into<Secret<String>>) -> Result<Self, PasswordError> {
         let typed = typed.into();
         match typed.expose().len() {
@@ -37,7 +40,7 @@ impl Password {
         let normalised = match is_nfkc_quick(typed.expose().chars()) {
             IsNormalized::Yes => Arc::clone(&typed),
             _ => {
-                // Never grows: what a move leaves behind would not be wiped.
+                // The buffer never grows: a reallocation would leave a copy that is not wiped.
                 let mut text = String::with_capacity(typed.expose().len() * NFKC_GROWTH);
                 text.extend(typed.expose().nfkc());
                 Arc::new(Secret::new(text))
@@ -46,7 +49,7 @@ impl Password {
         Ok(Self { typed, normalised })
     }
 
-    /// How many characters it has, in the form that is hashed.
+    /// Returns the number of characters in NFKC.
     #[must_use]
     pub fn chars(&self) -> usize {
         self.normalised.expose().chars().count()
@@ -56,12 +59,13 @@ impl Password {
         self.normalised.expose()
     }
 
-    /// What Argon2 is given.
+    /// Returns the input of Argon2.
     pub(super) fn normalised(&self) -> &[u8] {
         self.text().as_bytes()
     }
 
-    /// What bcrypt is given: those hashes come from elsewhere, where it was hashed as it was typed.
+    /// Returns the input of bcrypt. bcrypt hashes are imported from systems that hash the password
+    /// as typed.
     pub(super) fn typed(&self) -> &[u8] {
         self.typed.expose().as_bytes()
     }

@@ -1,4 +1,4 @@
-//! Passwords: what was typed, what is kept, and the work between them.
+//! Passwords: input, stored hashes, hashing and verification.
 
 mod builder;
 mod cost;

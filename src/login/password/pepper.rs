@@ -1,14 +1,14 @@
-//! Keys that are mixed into hashes and live outside the store.
+//! Keys that are mixed into hashes and kept outside the store.
 
 use std::fmt;
 
 use crate::{error::ConfigError, secret::Secret};
 
-/// The peppers of a hasher: the current one first, then those it took over from.
+/// The peppers of a hasher: the current one first, then older ones.
 #[derive(Clone, Default)]
 pub(super) struct Peppers {
     all: Vec<Pepper>,
-    /// Whether the first one is used for new hashes.
+    /// `true` if the first pepper is used for new hashes.
     current: bool,
 }
 
@@ -32,7 +32,7 @@ impl Peppers {
         self.all.first().filter(|_| self.current)
     }
 
-    /// The pepper that a hash names; an empty name is none.
+    /// Returns the pepper with this id.
     pub(super) fn named(&self, id: &[u8]) -> Option<&Pepper> {
         self.all.iter().find(|pepper| *pepper.id == *id)
     }

@@ -5,17 +5,17 @@ use std::{fmt, sync::Arc};
 use super::{Password, PasswordError};
 use crate::error::ConfigError;
 
-/// The rules for a new password: its length, its characters, and rules of the application.
+/// The rules for a new password: its length, its characters, and custom rules.
 ///
-/// [`Login`](crate::login::Login) applies one policy to every password that is set: at a registration, a
-/// change and a reset. Passwords that are set already are not looked at, so a stricter policy keeps
-/// nobody out.
+/// [`Login`](crate::login::Login) applies one policy to every password that is set: at a
+/// registration, a change and a reset. Existing passwords are not checked at a login, so a stricter
+/// policy locks no user out.
 ///
-/// The defaults are those of [NIST SP 800-63B §3.1.1.2]: at least 8 characters, which is the minimum
-/// beside a second factor, and no rule about the kinds of characters. Where the password is the only
-/// factor, the document asks for 15. It also asks for a list of common passwords, which is a
-/// [rule](Self::rule) of the application. Control characters are refused (RFC 8265 §4.2). The
-/// maximum of 1024 bytes is [`Password`]'s.
+/// The defaults are those of [NIST SP 800-63B §3.1.1.2]. The minimum is 8 characters, which the
+/// document requires if the password is used with a second factor. It requires 15 if the password
+/// is the only factor. There is no rule about kinds of characters. The document also requires a
+/// list of common passwords; add it as a custom [rule](Self::rule). Control characters are refused
+/// (RFC 8265 §4.2). The maximum of 1024 bytes is enforced by [`Password`].
 ///
 /// # Examples
 ///
@@ -42,7 +42,7 @@ pub struct PasswordPolicy {
 type Rule = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl PasswordPolicy {
-    /// At least 8 characters, none of them a control character.
+    /// Creates a policy of at least 8 characters without control characters.
     pub const fn new() -> Self {
         Self {
             min_chars: LEAST,
@@ -54,8 +54,8 @@ impl PasswordPolicy {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: less than 8, or more than 64, which a policy must accept
-    /// (NIST SP 800-63B §3.1.1.2).
+    /// [`ConfigError::Invalid`]: less than 8, or more than 64. A policy must accept passwords of 64
+    /// characters (NIST SP 800-63B §3.1.1.2).
     pub fn min_chars(mut self, chars: usize) -> Result<Self, ConfigError> {
         if !(LEAST..=MOST).contains(&chars) {
             let problem = "the minimum length is 8 to 64 characters";
@@ -69,20 +69,21 @@ impl PasswordPolicy {
     ///
     /// # Security
     ///
-    /// Less than 8 characters are guessed within the budgets of the throttle.
+    /// A password of less than 8 characters can be guessed within the limits of the throttle.
     pub fn dangerous_min_chars(mut self, chars: usize) -> Self {
         self.min_chars = chars;
         self
     }
 
-    /// Adds a rule, which returns `true` for passwords that may be set; may be called repeatedly.
+    /// Adds a custom rule: a closure that returns `true` for acceptable passwords. May be called
+    /// repeatedly.
     ///
-    /// The closure gets the password in NFKC. It runs on the threads that serve requests, so it looks
-    /// into a list in memory and does not wait.
+    /// The closure receives the password in NFKC. It runs on the threads that serve requests, so it
+    /// must not block: use a list in memory.
     ///
     /// # Security
     ///
-    /// The closure must not keep or log the password. The name is sent to the client.
+    /// The closure must not store or log the password. The name of the rule is sent to the client.
     pub fn rule(
         mut self,
         name: &'static str,
@@ -131,16 +132,16 @@ impl fmt::Debug for PasswordPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordRule {
-    /// Fewer characters than the minimum.
+    /// The password has fewer characters than the minimum.
     #[error("the password needs at least {min} characters")]
     TooShort {
         /// The minimum, in Unicode code points.
         min: usize,
     },
-    /// A control character.
+    /// The password contains a control character.
     #[error("the password contains a control character")]
     ControlCharacter,
-    /// A [rule](PasswordPolicy::rule) of the application, by its name.
+    /// The password fails the custom [rule](PasswordPolicy::rule) of this name.
     #[error("the password fails the rule {0}")]
     Custom(&'static str),
 }

@@ -1,4 +1,4 @@
-//! Where hashing happens: never on the threads that serve requests, and only so much at a time.
+//! The pool for hashing: separate threads, with limits on concurrency and on the queue.
 
 use std::{
     collections::HashMap,
@@ -16,8 +16,7 @@ use tokio::{
 use super::PasswordError;
 use crate::login::Network;
 
-/// A bound on how much is hashed at once and on how many wait for it, for all callers and for those of
-/// one network.
+/// Limits on concurrent hashes and on the length of the queue, for all callers and per network.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
     all: Arc<Hall>,
@@ -27,12 +26,12 @@ pub(super) struct Pool {
     wait: Duration,
 }
 
-/// The caller that a password is hashed for.
+/// The caller for whom a password is hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::login) struct Caller {
     pub(in crate::login) network: Network,
-    /// A device that signed in before, or a session. Callers without either leave a quarter of the
-    /// places to these, so that no flood keeps them out.
+    /// `true` for a trusted device or a live session. A quarter of the places is reserved for such
+    /// callers, so that a flood cannot keep them out.
     pub(in crate::login) is_known: bool,
 }
 
@@ -43,15 +42,16 @@ impl Caller {
     };
 }
 
-/// Places and the work at them: the whole pool, or the share of a network.
+/// The places and the work slots of the whole pool, or of a network's share.
 #[derive(Debug)]
 struct Hall {
-    /// Those who hash and those who wait.
+    /// The places of all callers, hashing or waiting.
     places: Arc<Semaphore>,
     places_of_strangers: Arc<Semaphore>,
-    /// Those who hash.
+    /// The work slots.
     work: Arc<Semaphore>,
-    /// Strangers who hash or are next, so that few of them stand before a known caller.
+    /// The unknown callers that hash or are next, so that only few of them are ahead of a known
+    /// caller.
     work_of_strangers: Arc<Semaphore>,
 }
 
@@ -80,7 +80,7 @@ impl Hall {
     }
 }
 
-/// The shares of the networks that callers come from. One is there while it is used.
+/// The shares of the networks with callers. A share exists while it is in use.
 #[derive(Debug, Default)]
 struct Networks {
     shares: Mutex<HashMap<Network, (usize, Arc<Hall>)>>,
@@ -92,7 +92,7 @@ impl Networks {
     }
 }
 
-/// The share of a network.
+/// A reference to the share of a network.
 #[derive(Debug)]
 struct Share {
     networks: Arc<Networks>,
@@ -112,7 +112,7 @@ impl Drop for Share {
     }
 }
 
-/// A place among those who hash or wait for it.
+/// A place in the queue or at work.
 #[derive(Debug)]
 pub(in crate::login) struct Place {
     caller: Caller,
@@ -134,7 +134,8 @@ impl Pool {
         }
     }
 
-    /// Takes a place, where one is free: what comes before the work need not be done in vain.
+    /// Takes a place, if one is free. Taking it first avoids work, such as queries, for callers
+    /// that would be refused.
     pub(super) fn enter(&self, caller: Caller) -> Result<Place, PasswordError> {
         let share = self.share(caller.network);
         let mut permits = Vec::with_capacity(4);
@@ -151,8 +152,8 @@ impl Pool {
         })
     }
 
-    /// Half of everything, at least one of each. Without an address there is no share: it would be one
-    /// for all networks.
+    /// Returns the network's share: half of the pool, at least one of each. An unknown network has
+    /// no share, because all unknown networks would have to use the same one.
     fn share(&self, network: Network) -> Option<Share> {
         if network.is_unknown() {
             return None;
@@ -173,7 +174,8 @@ impl Pool {
         })
     }
 
-    /// Waits for its turn: in the network first, so that few of one network stand before the others.
+    /// Waits for a work slot: first in the network's share, so that only few callers of one network
+    /// are ahead of others.
     async fn turn(&self, place: &Place) -> Option<Vec<OwnedSemaphorePermit>> {
         let mut permits = Vec::with_capacity(4);
         let share = place.share.iter().map(|share| &*share.hall);
@@ -185,10 +187,11 @@ impl Pool {
         Some(permits)
     }
 
-    /// Does the work at this place, on a separate thread.
+    /// Runs the work at this place, on a separate thread.
     ///
-    /// A caller who hangs up while waiting frees the place at once; one who hangs up during the work
-    /// frees it when the work is done, not before: the memory is still in use.
+    /// If the caller is dropped while it waits, the place is freed immediately. If it is dropped
+    /// during the work, the place is freed when the work is done, because the memory is in use
+    /// until then.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         place: Place,
@@ -199,20 +202,21 @@ impl Pool {
             return Err(self.busy());
         };
         let (done, result) = oneshot::channel();
-        // Starting a thread takes a thousandth of a hash's time. The runtime's own blocking threads
-        // would be shared with file access and name resolution, which a flood of logins must not stop.
+        // Starting a thread takes a thousandth of the time of a hash. The runtime's blocking
+        // threads are shared with file access and name resolution, which a flood of logins must not
+        // block.
         let thread = thread::Builder::new()
             .name("password-hash".into())
             .spawn(move || {
                 let outcome = work();
                 drop((permits, place));
-                // Nobody may be waiting for it any more.
+                // The caller may have been dropped.
                 let _ = done.send(outcome);
             });
         if thread.is_err() {
             return Err(self.busy());
         }
-        // Without an answer the work panicked; the unwinding gave the places back.
+        // A missing result means that the work panicked; unwinding has freed the places.
         result.await.map_err(|_| PasswordError::Failed)
     }
 
@@ -357,7 +361,7 @@ mod tests {
         assert_eq!(pool.all.places.available_permits(), 16);
     }
 
-    /// The flood stands in a line of its own, not in that of the others.
+    /// The flood has a separate queue, so it does not delay other networks.
     #[tokio::test]
     async fn u18_with_one_thread_the_others_come_after_one_hash_of_the_flood() {
         let pool = pool(1, 15, LONG);

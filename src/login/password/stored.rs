@@ -1,4 +1,4 @@
-//! A hash as a store keeps it: read, judged, and compared with a password.
+//! Stored hashes: parsing, validation and verification.
 
 use std::fmt;
 
@@ -16,22 +16,22 @@ use super::{
 };
 use crate::secret::{Secret, random};
 
-/// A password's hash as a store keeps it: a [PHC string] of Argon2, or bcrypt's own form.
+/// A stored password hash: a [PHC string] of Argon2, or a bcrypt hash.
 ///
-/// Nothing is checked before it is used: whatever a store holds can be put in here.
+/// The text is not validated before use, so any text in a store is accepted here.
 ///
 /// [PHC string]: https://github.com/P-H-C/phc-string-format/blob/master/phc-sf-spec.md
 #[derive(Clone)]
 pub struct PasswordHash(Secret<String>);
 
 impl PasswordHash {
-    /// Takes what a store kept.
+    /// Creates a hash from the text in a store.
     #[must_use]
     pub fn new(stored: impl Into<Secret<String>>) -> Self {
         Self(stored.into())
     }
 
-    /// The text to be stored.
+    /// Returns the text for a store.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose()
@@ -44,7 +44,7 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
-/// A hash that was read and found bearable: what it costs is known and bounded.
+/// A parsed hash whose cost is within the limits.
 pub(super) enum ReadHash {
     Argon2 {
         algorithm: Algorithm,
@@ -57,7 +57,7 @@ pub(super) enum ReadHash {
 }
 
 impl ReadHash {
-    /// Reads a hash. Allocates nothing that depends on what it says.
+    /// Parses a hash. No allocation depends on the cost in the text.
     pub(super) fn parse(stored: &PasswordHash) -> Result<Self, PasswordError> {
         let text = stored.expose();
         if text.len() > MAX_STORED {
@@ -70,7 +70,7 @@ impl ReadHash {
         read.ok_or(PasswordError::UnusableHash)
     }
 
-    /// A hash that no password has, as expensive as those that are made now.
+    /// Creates a hash that matches no password, with the cost of new hashes.
     pub(super) fn dummy(cost: Argon2Cost, pepper: Option<&Pepper>) -> Result<Self, PasswordError> {
         let unusable = |_| PasswordError::Failed;
         Ok(Self::Argon2 {
@@ -82,7 +82,7 @@ impl ReadHash {
         })
     }
 
-    /// Whether this is the password's hash. Takes as long as a hash takes.
+    /// Returns `true` if the password matches. Takes the time of one hash.
     pub(super) fn verifies(
         &self,
         password: &Password,
@@ -107,13 +107,15 @@ impl ReadHash {
                     .map_err(|_| PasswordError::Failed)?;
                 Ok(made.ct_eq(output.as_bytes()).into())
             }
-            // The library compares in constant time and cuts at 72 bytes, as whoever made it did.
+            // The library compares in constant time. It truncates at 72 bytes, as the creator of
+            // the hash did.
             Self::Bcrypt(parts) => bcrypt::verify(password.typed(), &parts.to_string())
                 .map_err(|_| PasswordError::UnusableHash),
         }
     }
 
-    /// Whether a new hash of this password, which it has, should take its place.
+    /// Returns `true` if a new hash of this password, which has been verified, should replace the
+    /// stored one.
     pub(super) fn is_outdated(
         &self,
         password: &Password,
@@ -135,14 +137,14 @@ impl ReadHash {
                     || output.len() < OUTPUT
                     || *used.keyid() != *pepper.map_or(&[][..], |pepper| &pepper.id)
             }
-            // What bcrypt did not look at was never verified: after the 72nd byte, and, as it
-            // repeats its key with a zero in between, after a zero.
+            // bcrypt verifies no bytes after the 72nd. It also repeats its key with a zero byte in
+            // between, so bytes after a zero are not verified either.
             Self::Bcrypt(_) => password.typed().len() <= 72 && !password.typed().contains(&0),
         }
     }
 }
 
-/// Makes a hash. Takes as long as a hash takes.
+/// Creates a hash. Takes the time of one hash.
 pub(super) fn make(
     password: &Password,
     cost: Argon2Cost,
@@ -169,7 +171,7 @@ pub(super) fn make(
 fn argon2_parts(text: &str) -> Option<ReadHash> {
     let hash = phc::PasswordHash::new(text).ok()?;
     let params = Params::try_from(&hash).ok()?;
-    // What is left out would be guessed, and what stands there twice read twice.
+    // Refuses omitted parameters, which would get defaults, and repeated ones.
     let canonical = ParamsString::try_from(&params).ok()?;
     if !cost_of(&params).is_bearable() || canonical.as_str() != hash.params.as_str() {
         return None;
@@ -177,7 +179,7 @@ fn argon2_parts(text: &str) -> Option<ReadHash> {
     Some(ReadHash::Argon2 {
         algorithm: Algorithm::try_from(hash.algorithm.as_str()).ok()?,
         version: match hash.version {
-            // The reference implementation's first strings had none.
+            // The first strings of the reference implementation have no version.
             None => Version::V0x10,
             Some(version) => Version::try_from(version).ok()?,
         },
@@ -215,7 +217,7 @@ fn params(cost: Argon2Cost, pepper: Option<&Pepper>) -> Result<Params, PasswordE
     builder.build().map_err(|_| PasswordError::Failed)
 }
 
-/// The pepper is Argon2's own secret input `K` (RFC 9106 §3.1).
+/// Creates the Argon2 context. The pepper is Argon2's secret input `K` (RFC 9106 §3.1).
 fn context<'a>(
     algorithm: Algorithm,
     version: Version,
@@ -232,5 +234,5 @@ fn context<'a>(
 /// RFC 9106 §4.
 const SALT: usize = 16;
 const OUTPUT: usize = 32;
-/// The longest string that the format's own limits allow is shorter.
+/// Longer than any string within the limits of the format.
 const MAX_STORED: usize = 512;

@@ -1,5 +1,4 @@
-//! Lets those of this process who ask about one counter do it one after the other, and bounds how many
-//! wait for that.
+//! Serializes the attempts at one counter within this process, and limits the number of waiting attempts.
 
 use std::{
     collections::HashMap,
@@ -11,10 +10,10 @@ use tokio::sync::{self, Notify};
 use super::{Network, ThrottleKey};
 use crate::login::password::Caller;
 
-/// One lane for each counter that somebody asks about.
+/// One lane for each counter in use.
 ///
-/// Only whoever is first in a lane asks the store, and asks again while open attempts decide; however
-/// many there are behind them, they cost the store nothing until it is their turn.
+/// Only the first attempt in a lane calls the store, and repeats the call while open attempts are
+/// undecided. The attempts behind it cause no store calls until it is their turn.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     lanes: Mutex<HashMap<ThrottleKey, (usize, Arc<Queue>)>>,
@@ -27,7 +26,7 @@ struct Queue {
 }
 
 impl Gate {
-    /// A place in a counter's lane, unless it is full. The lane is there while somebody is in it.
+    /// Returns a place in a counter's lane, unless the lane is full. A lane exists while it has attempts.
     pub(super) fn lane(&self, key: &ThrottleKey) -> Option<Lane<'_>> {
         let mut lanes = self.lanes();
         let (users, queue) = lanes.entry(*key).or_default();
@@ -42,7 +41,7 @@ impl Gate {
         })
     }
 
-    /// An attempt at this counter was settled. Whoever asks about it just now hears of it as well.
+    /// Wakes the attempt at the head of the lane after an attempt at this counter was settled.
     pub(super) fn wake(&self, key: &ThrottleKey) {
         if let Some((_, queue)) = self.lanes().get(key) {
             queue.settled.notify_one();
@@ -62,17 +61,17 @@ pub(super) struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    /// The turn, where nobody is before us.
+    /// Returns the turn if no other attempt has it.
     pub(super) fn try_turn(&self) -> Option<sync::MutexGuard<'_, ()>> {
         self.queue.turn.try_lock().ok()
     }
 
-    /// Waits for the turn, first come, first served.
+    /// Waits for the turn, in order of arrival.
     pub(super) async fn turn(&self) -> sync::MutexGuard<'_, ()> {
         self.queue.turn.lock().await
     }
 
-    /// Waits for an attempt that is settled by this process.
+    /// Waits until this process settles an attempt at the counter.
     pub(super) async fn settled(&self) {
         self.queue.settled.notified().await;
     }
@@ -90,8 +89,8 @@ impl Drop for Lane<'_> {
     }
 }
 
-/// Those who wait for others: of one network at most half, and of strangers at most three quarters, as
-/// in the hashing pool.
+/// The limit on waiting attempts. As in the hashing pool, one network takes at most half of the seats,
+/// and unknown callers take at most three quarters.
 #[derive(Debug, Default)]
 pub(super) struct WaitingRoom {
     seats: Mutex<Seats>,
@@ -126,10 +125,10 @@ impl Taken {
 }
 
 impl WaitingRoom {
-    /// A seat, where one is free.
+    /// Returns a seat, if one is free.
     pub(super) fn seat(&self, caller: Caller) -> Option<Seat<'_>> {
         let mut seats = self.seats();
-        // Without an address there is no share: it would be one for all networks.
+        // An unknown network has no share, because all unknown networks would have to use the same one.
         if !caller.network.is_unknown() {
             let share = seats.of_networks.get(&caller.network);
             if share.is_some_and(|share| !share.has_room(caller, SEATS / 2)) {
@@ -153,7 +152,7 @@ impl WaitingRoom {
     }
 }
 
-/// A seat of somebody who waits.
+/// The seat of a waiting attempt.
 pub(super) struct Seat<'a> {
     room: &'a WaitingRoom,
     caller: Caller,
@@ -173,10 +172,10 @@ impl Drop for Seat<'_> {
     }
 }
 
-/// More than that many wait in no honest crowd.
+/// No legitimate load has more waiting attempts.
 const SEATS: usize = 1024;
 
-/// More than that many sign in by one name at once in no honest crowd, and other names need the places.
+/// No legitimate load has more concurrent logins with one name, and other names need the places.
 const LONGEST: usize = 256;
 
 #[cfg(test)]

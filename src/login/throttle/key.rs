@@ -1,4 +1,4 @@
-//! Under what a counter is kept: a digest that tells nobody whose it is.
+//! The keys of counters: digests that do not reveal the user or the address.
 
 use std::{fmt, net::IpAddr};
 
@@ -10,18 +10,19 @@ use crate::{
     secret::{Secret, SecretKey},
 };
 
-/// The key of a counter's row: a keyed digest, so that a store holds neither names nor addresses.
+/// The key of a counter's row: a keyed digest, so that a store contains neither names nor
+/// addresses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ThrottleKey([u8; 16]);
 
 impl ThrottleKey {
-    /// From its bytes.
+    /// Creates a key from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the key.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -36,8 +37,8 @@ impl fmt::Debug for ThrottleKey {
     }
 }
 
-/// The network that a request comes from: an IPv4 address, or the /64 of an IPv6 address, which one
-/// subscriber has for themselves.
+/// The network of a client: an IPv4 address, or the /64 of an IPv6 address, which usually belongs
+/// to one subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network(Option<NetworkBytes>);
 
@@ -48,7 +49,7 @@ enum NetworkBytes {
 }
 
 impl Network {
-    /// Nobody knows: all such attempts at a name share one counter.
+    /// An unknown network. All attempts at a name from unknown networks share one counter.
     pub const UNKNOWN: Self = Self(None);
 
     fn as_bytes(&self) -> &[u8] {
@@ -59,7 +60,7 @@ impl Network {
         }
     }
 
-    /// Its first address; `None` where nobody knows.
+    /// Returns the first address of the network; `None` if it is unknown.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         Some(match self.0? {
@@ -77,7 +78,7 @@ impl Network {
 
 impl From<IpAddr> for Network {
     fn from(address: IpAddr) -> Self {
-        // An IPv4 client on a socket of both families looks like IPv6.
+        // A dual-stack socket shows an IPv4 client as an IPv4-mapped IPv6 address.
         Self(Some(match address.to_canonical() {
             IpAddr::V4(address) => NetworkBytes::V4(address.octets()),
             IpAddr::V6(address) => {
@@ -94,14 +95,14 @@ impl From<Option<IpAddr>> for Network {
     }
 }
 
-/// Makes the keys.
+/// Derives the keys of counters.
 #[derive(Clone, Debug)]
 pub(in crate::login) struct ThrottleKeys {
     key: Secret<[u8; 32]>,
 }
 
 impl ThrottleKeys {
-    /// Only the minting secret counts: a new one forgets the counters.
+    /// Uses only the minting secret, so a new secret starts new counters.
     pub(in crate::login) fn new(secret: &SecretKey) -> Self {
         let first = secret.derive("login throttle").into_iter().next();
         Self {
@@ -133,11 +134,12 @@ impl ThrottleKeys {
     }
 
     fn digest(&self, kind: &[u8], parts: &[&[u8]]) -> ThrottleKey {
-        // HMAC takes a key of any length.
+        // HMAC accepts keys of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose()) else {
             return ThrottleKey([0; 16]);
         };
-        // Each part with its length, so that no two lists of parts are the same bytes.
+        // Each part is prefixed with its length, so that different lists of parts never give the
+        // same bytes.
         for part in [kind].iter().chain(parts) {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);

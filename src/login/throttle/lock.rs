@@ -1,22 +1,23 @@
-//! The hard lock, for those who must have one.
+//! The hard lock: a lock that only an unlock removes.
 
 use std::{fmt, future::Future, num::NonZeroU32, pin::Pin, sync::Arc};
 
 use super::ThrottleRule;
 use crate::login::Identifier;
 
-/// Sends the owner of a locked account the way to unlock it.
+/// A hook that sends the owner of a locked account the means to unlock it.
 ///
-/// A lock without one would let anybody shut anybody out, so the lock cannot be had without it.
+/// A hard lock requires a hook, because without one an attacker could lock any user out
+/// permanently.
 pub trait UnlockHook: Send + Sync + 'static {
-    /// The name was just locked; it may belong to nobody.
+    /// Called when a name was just locked. The name may not belong to any user.
     ///
-    /// Awaited by the attempt that brought the lock about, so it should only put the work into a
-    /// queue: how long it takes must not tell whether there is such a user.
+    /// The attempt that caused the lock awaits the call. Only put the work into a queue: the
+    /// duration of the call must not reveal whether the user exists.
     fn locked(&self, identifier: &Identifier) -> impl Future<Output = ()> + Send;
 }
 
-/// After how many failures a name is locked, and whom to tell.
+/// The number of failures that lock a name, and the hook.
 #[derive(Clone)]
 pub(in crate::login) struct HardLock {
     pub(super) rule: ThrottleRule,

@@ -1,19 +1,21 @@
-//! How many passwords may be tried, by whom.
+//! The limits for password attempts.
 //!
-//! Counters, each under a keyed digest, so that a store holds neither names nor addresses:
+//! The counters. Each is stored under a keyed digest, so that a store contains neither names nor
+//! addresses:
 //!
-//! | counter | free | then | forgotten |
+//! | counter | free attempts | after that | reset |
 //! |---|---|---|---|
 //! | name and network | 5 | waits of 1, 2, 4 … s up to 15 min | by a success, or 15 min after the last wait |
-//! | name | 50 in 15 min | one attempt in 30 s | 15 min after the first |
+//! | name | 50 in 15 min | one attempt in 30 s | 15 min after the first failure |
 //! | trusted device, instead of both | 5 | as the first | as the first |
-//! | subject, for changes of the password | 5 | as the first | as the first |
+//! | subject, for password changes | 5 | as the first | as the first |
 //!
-//! An attempt is counted when it has a place to be hashed at, *before* its password is hashed, and given
-//! back if it was right: however many guesses run side by side, no more are checked than were free. While
-//! attempts are open that decide about the next one, that one waits, so that right passwords never stand
-//! in each other's way. What arrives during a wait is refused, and neither counts nor makes the wait
-//! longer.
+//! An attempt is counted when it has a place in the hashing queue, *before* its password is hashed,
+//! and is given back if the password was correct. However many guesses run concurrently, no more
+//! passwords are checked than there are free attempts. If the result of open attempts decides
+//! whether the next one is allowed, that one waits for them, so that concurrent correct passwords
+//! do not block each other. An attempt during a wait is refused. It is not counted and does not
+//! extend the wait.
 
 mod gate;
 mod key;

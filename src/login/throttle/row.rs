@@ -1,38 +1,38 @@
-//! The state of one counter and its transitions: every store does exactly this, atomically.
+//! The state of one counter and its transitions, which every store implements atomically.
 
 use std::time::Duration;
 
 use super::{AttemptOutcome, Reserve, Settled, ThrottleRule};
 use crate::clock::Timestamp;
 
-/// One counter. The absent row is the default one.
+/// One counter. A missing row equals the default one.
 ///
-/// Its two transitions are pure: a store that can compare and set may use them as they are, one that
-/// speaks SQL or Lua writes them down in its own words. All times are the store's.
+/// The two transitions are pure. A store with compare-and-set can call them; a store with SQL or
+/// Lua implements them in that language. All times are times of the store's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleRow {
-    /// Attempts that failed.
+    /// The number of failed attempts.
     pub failures: u32,
-    /// Attempts that were let through and not settled yet.
+    /// The number of attempts that were granted and are not settled yet.
     pub open: u32,
-    /// When `open` last rose from zero: which attempts it counts.
+    /// The time at which `open` last rose from zero. It identifies the attempts that `open` counts.
     pub batch: Timestamp,
-    /// When those that are open count as failed.
+    /// The time from which on the open attempts count as failed.
     pub open_until: Timestamp,
-    /// Until when nothing is let through.
+    /// The time until which every attempt is refused.
     pub blocked_until: Timestamp,
-    /// When the failures are forgotten.
+    /// The time at which the failures are cleared.
     pub forgotten_at: Timestamp,
 }
 
 impl ThrottleRow {
-    /// Lets an attempt through, or says how long to wait.
+    /// Grants an attempt, or returns how long to wait.
     ///
-    /// | first that holds | answer | change |
+    /// | first condition that holds | result | change |
     /// |---|---|---|
-    /// | open, and now ≥ `open_until` | – | the open ones failed, as of `open_until`; go on |
-    /// | failures, and now ≥ `forgotten_at` | – | no failures, no block; go on |
+    /// | open > 0, and now ≥ `open_until` | – | the open attempts failed, as of `open_until`; continue |
+    /// | failures > 0, and now ≥ `forgotten_at` | – | no failures, no block; continue |
     /// | now < `blocked_until` | [`Wait`](Reserve::Wait) | none |
     /// | open ≥ max(1, free − failures) | [`Pending`](Reserve::Pending) | none |
     /// | – | [`Granted`](Reserve::Granted) | one more open, until now + hold |
@@ -42,7 +42,7 @@ impl ThrottleRow {
         if now < self.blocked_until {
             return Reserve::Wait(self.blocked_until.since(now));
         }
-        // While nothing is free one attempt decides about the next.
+        // Without free attempts, only one attempt may be open.
         if self.open >= rule.free.saturating_sub(self.failures).max(1) {
             return Reserve::Pending(self.open_until.since(now));
         }
@@ -54,15 +54,16 @@ impl ThrottleRow {
         Reserve::Granted(self.batch)
     }
 
-    /// Writes down what came of an attempt.
+    /// Records the result of an attempt.
     ///
     /// | outcome | change |
     /// |---|---|
-    /// | failed | one failure more; with it the wait, and when all is forgotten |
-    /// | succeeded | the attempt is given back; failures and block forgotten where the rule says so |
+    /// | failed | one more failure, and with it a new wait and a new time of clearing |
+    /// | succeeded | the attempt is given back; failures and block are cleared if the rule has `success_clears` |
     /// | undecided | the attempt is given back |
     ///
-    /// An attempt that ran out was counted already: failing then changes nothing.
+    /// An attempt whose hold is over has already been counted as failed. A late failure then
+    /// changes nothing.
     pub fn settle(
         &mut self,
         rule: &ThrottleRule,
@@ -86,13 +87,13 @@ impl ThrottleRow {
         }
     }
 
-    /// Whether the row says no more than an absent one.
+    /// Returns `true` if the row can be deleted because it no longer limits anything.
     #[must_use]
     pub fn is_spent(&self, now: Timestamp) -> bool {
         self.open == 0 && (self.failures == 0 || now >= self.forgotten_at)
     }
 
-    /// What time alone has changed: the open attempts failed when their hold was over.
+    /// Applies the changes that depend only on time: open attempts fail when their hold is over.
     pub(crate) fn catch_up(&mut self, rule: &ThrottleRule, now: Timestamp) {
         if self.open > 0 && now >= self.open_until {
             let (lost, then) = (self.open, self.open_until);
@@ -120,7 +121,7 @@ impl ThrottleRow {
         if first || rule.memory_slides {
             self.forgotten_at = now.plus(wait).plus(rule.memory);
         }
-        // Nothing is forgotten during a wait that never ends.
+        // A permanent wait never clears its failures.
         if wait >= ThrottleRule::FOREVER {
             self.forgotten_at = self.blocked_until;
         }

@@ -1,33 +1,33 @@
-//! What a counter allows.
+//! The limits of a counter.
 
 use std::time::Duration;
 
-/// What a counter allows: the numbers that a store's atomic operation is given.
+/// The limits of a counter: the arguments of a store's atomic operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ThrottleRule {
-    /// How many attempts may fail before one has to wait.
+    /// The number of failures without a wait.
     pub free: u32,
-    /// The first wait; each one after it is twice as long.
+    /// The first wait. Each further one is twice as long.
     pub first_wait: Duration,
     /// The longest wait.
     pub longest_wait: Duration,
-    /// After how long the failures are forgotten.
+    /// The time after which the failures are cleared.
     pub memory: Duration,
-    /// Where `memory` begins: with the end of the last wait, or else with the first failure.
+    /// The start of `memory`: if `true`, the end of the last wait, otherwise the first failure.
     pub memory_slides: bool,
-    /// Whether a success forgets the failures. Otherwise it only gives its own attempt back.
+    /// `true` if a success clears the failures. Otherwise it gives back only its own attempt.
     pub success_clears: bool,
-    /// After how long an attempt that was never settled counts as failed.
+    /// The time after which an attempt that was never settled counts as failed.
     pub hold: Duration,
 }
 
 impl ThrottleRule {
-    /// A wait that only [`ThrottleStore::clear`](super::ThrottleStore::clear) ends: a hundred years, so
-    /// that a store can add it to a time.
+    /// A wait that only [`ThrottleStore::clear`](super::ThrottleStore::clear) ends: a hundred
+    /// years, so that a store can add it to a time.
     pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-    /// For one name from one network, or on one trusted device.
+    /// The rule for a name from one network, and for a trusted device.
     pub const PAIR: Self = Self {
         free: 5,
         first_wait: Duration::from_secs(1),
@@ -38,8 +38,8 @@ impl ThrottleRule {
         hold: HOLD,
     };
 
-    /// For one name from everywhere. A success must not clear it: whoever owns the account signs in
-    /// while others guess.
+    /// The rule for a name from all networks. A success does not clear it, because the owner of the
+    /// account signs in while others guess.
     pub const NAME: Self = Self {
         free: 50,
         first_wait: Duration::from_secs(30),
@@ -50,7 +50,8 @@ impl ThrottleRule {
         hold: HOLD,
     };
 
-    /// After so many failures within a day nothing is allowed until somebody unlocks.
+    /// Returns the rule of a hard lock: after this many failures within a day, every attempt is
+    /// refused until the name is unlocked.
     pub(super) fn lock(failures: u32) -> Self {
         Self {
             free: failures,
@@ -63,7 +64,7 @@ impl ThrottleRule {
         }
     }
 
-    /// The wait after so many failures.
+    /// Returns the wait after this many failures.
     pub(super) fn wait(&self, failures: u32) -> Duration {
         let Some(doublings) = failures.checked_sub(self.free) else {
             return Duration::ZERO;
@@ -76,5 +77,6 @@ impl ThrottleRule {
 }
 
 const QUARTER: Duration = Duration::from_secs(15 * 60);
-/// Longer than any wait for a turn and a hash together, and short for who comes after a crash.
+/// Longer than the maximum wait for a turn and a hash together, and short for clients after a crash
+/// of the server.
 const HOLD: Duration = Duration::from_secs(10);

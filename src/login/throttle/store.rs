@@ -1,52 +1,53 @@
-//! The port to where the counters are kept.
+//! The store port for login counters.
 
 use std::{future::Future, time::Duration};
 
 use super::{ThrottleKey, ThrottleRule};
 use crate::{clock::Timestamp, error::StoreError};
 
-/// Where the counters of login attempts are kept, shared by all processes of a service.
+/// A store of login counters, shared by all processes of a service.
 ///
-/// What each method does to a row is [`ThrottleRow`](super::ThrottleRow)'s; the store adds atomicity
-/// and its own clock, so that the clocks of two processes cannot disagree.
+/// [`ThrottleRow`](super::ThrottleRow) specifies the effect of each method on a row. The store adds
+/// atomicity and its clock, so that differing clocks of the processes have no effect.
 ///
 /// # Cancel safety
 ///
-/// An attempt whose reservation or settlement is lost counts as failed when its hold is over: losing
-/// one never lets a guess go uncounted. For the same reason no call is repeated after an unknown
-/// outcome.
+/// An attempt whose reservation or settlement is lost counts as failed when its hold is over, so a
+/// lost call never allows an uncounted guess. For the same reason no call is repeated if its result
+/// is unknown.
 pub trait ThrottleStore: Send + Sync + 'static {
-    /// [`ThrottleRow::reserve`](super::ThrottleRow::reserve) on this key's row, atomically.
+    /// Applies [`ThrottleRow::reserve`](super::ThrottleRow::reserve) to this key's row, atomically.
     fn reserve(
         &self,
         key: &ThrottleKey,
         rule: &ThrottleRule,
     ) -> impl Future<Output = Result<Reserve<Reservation>, StoreError>> + Send;
 
-    /// [`ThrottleRow::settle`](super::ThrottleRow::settle) on the reservation's row, atomically.
+    /// Applies [`ThrottleRow::settle`](super::ThrottleRow::settle) to the reservation's row,
+    /// atomically.
     fn settle(
         &self,
         reservation: Reservation,
         outcome: AttemptOutcome,
     ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
 
-    /// Forgets a row.
+    /// Deletes a row.
     fn clear(&self, key: &ThrottleKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// What a counter says to an attempt.
+/// The result of a reservation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: yes, no, not yet known")]
 pub enum Reserve<T> {
-    /// Go on; settle this afterwards.
+    /// The attempt may proceed. Settle this value afterwards.
     Granted(T),
-    /// Attempts that are open decide; they are settled after this long at the latest.
+    /// The open attempts decide. They are settled after this time at the latest.
     Pending(Duration),
-    /// Refused for so long.
+    /// The attempt is refused for this time.
     Wait(Duration),
 }
 
-/// An attempt that was counted and let through.
+/// An attempt that was counted and granted.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Reservation {
@@ -56,31 +57,31 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// What a store gives for a row that let an attempt through.
+    /// Creates a reservation, for a store that granted an attempt.
     pub fn new(key: ThrottleKey, rule: ThrottleRule, batch: Timestamp) -> Self {
         Self { key, rule, batch }
     }
 
-    /// Which row it belongs to.
+    /// Returns the key of the row.
     #[must_use]
     pub fn key(&self) -> &ThrottleKey {
         &self.key
     }
 
-    /// The rule it was let through by.
+    /// Returns the rule of the reservation.
     #[must_use]
     pub fn rule(&self) -> &ThrottleRule {
         &self.rule
     }
 
-    /// Which batch of the row it belongs to.
+    /// Returns the batch of the row to which the attempt belongs.
     #[must_use]
     pub fn batch(&self) -> Timestamp {
         self.batch
     }
 }
 
-/// What came of an attempt that was let through.
+/// The outcome of a granted attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: yes, no, nobody knows")]
 pub enum AttemptOutcome {
@@ -88,20 +89,20 @@ pub enum AttemptOutcome {
     Failed,
     /// The password was right.
     Succeeded,
-    /// The password was not looked at.
+    /// The password was not checked.
     Undecided,
 }
 
-/// What a settled attempt brought about.
+/// The effect of settling an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settled {
-    /// The wait that begins now; zero for none.
+    /// The wait that begins now; zero if there is none.
     pub wait: Duration,
 }
 
 impl Settled {
-    /// A wait that begins now.
+    /// Creates a result with a wait that begins now.
     #[must_use]
     pub fn wait(wait: Duration) -> Self {
         Self { wait }

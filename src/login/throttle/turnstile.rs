@@ -1,4 +1,4 @@
-//! Takes an attempt through all its counters.
+//! The path of an attempt through all its counters.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-/// Takes attempts through their counters, before and after the password is looked at.
+/// Reserves and settles the counters of an attempt, before and after the password is checked.
 #[derive(Debug)]
 pub(in crate::login) struct Turnstile<T> {
     store: T,
@@ -26,11 +26,11 @@ pub(in crate::login) struct Turnstile<T> {
     patience: Duration,
     hasher: PasswordHasher,
     gate: Gate,
-    /// Those who wait for open attempts, or for those before them.
+    /// The attempts that wait for a turn or for open attempts.
     waiting: WaitingRoom,
 }
 
-/// An attempt that was counted and may go on.
+/// An attempt that was counted and may proceed.
 #[derive(Debug)]
 #[must_use]
 pub(in crate::login) struct Admission {
@@ -52,29 +52,29 @@ impl Admission {
         }
     }
 
-    /// The caller that it was counted for.
+    /// Returns the caller for whom the attempt was counted.
     pub(in crate::login) fn caller(&self) -> Caller {
         self.caller
     }
 
-    /// The place where the password is to be looked at.
+    /// Returns the place for the password check.
     pub(in crate::login) fn take_place(&mut self) -> Option<Place> {
         self.place.take()
     }
 
-    /// Whether the name is locked: the password is looked at all the same, and refused.
+    /// Returns `true` if the name is locked. The password is checked anyway, and the attempt is then refused.
     pub(in crate::login) fn is_locked(&self) -> bool {
         self.locked
     }
 }
 
-/// Why an attempt may not go on.
+/// The reason why an attempt may not proceed.
 #[derive(Debug)]
 pub(in crate::login) enum Denied {
     Wait(Duration),
     /// Open attempts decide, and were not settled in time.
     Crowded,
-    /// There is no place to look at the password.
+    /// The hashing queue is full.
     Busy(PasswordError),
     Store(StoreError),
 }
@@ -154,7 +154,7 @@ impl<T: ThrottleStore> Turnstile<T> {
         Ok(admission)
     }
 
-    /// Counts an attempt from a trusted device, which others' guesses do not hold up.
+    /// Counts an attempt from a trusted device, which guesses from elsewhere do not delay.
     pub(in crate::login) async fn admit_device(
         &self,
         device: &[u8],
@@ -186,7 +186,7 @@ impl<T: ThrottleStore> Turnstile<T> {
         Ok(admission)
     }
 
-    /// Writes down what came of an attempt to change a password.
+    /// Records the result of an attempt to change a password.
     pub(in crate::login) async fn settle_change(
         &self,
         admission: Admission,
@@ -197,10 +197,10 @@ impl<T: ThrottleStore> Turnstile<T> {
         }
     }
 
-    /// Writes down what came of an attempt; whether it locked the name.
+    /// Records the result of an attempt. Returns `true` if it locked the name.
     ///
-    /// A store that fails here changes nothing about the answer: the attempt was counted already, and
-    /// stays so.
+    /// A store failure here does not change the response: the attempt is already counted and stays
+    /// counted.
     pub(in crate::login) async fn settle(
         &self,
         admission: Admission,
@@ -220,16 +220,16 @@ impl<T: ThrottleStore> Turnstile<T> {
         locked_now
     }
 
-    /// Opens a hard lock and forgets the name's failures.
+    /// Removes a hard lock and clears the name's failures.
     pub(in crate::login) async fn unlock(&self, identifier: &Identifier) -> Result<(), StoreError> {
         self.store.clear(&self.keys.name(identifier)).await?;
         self.store.clear(&self.keys.lock(identifier)).await
     }
 
-    /// Lets an attempt through one counter, or waits for the open ones that decide about it.
+    /// Reserves one counter, or waits for the open attempts that decide about it.
     ///
-    /// The store is not asked for whom there is no place to hash. Whoever waits holds none: those who
-    /// try one name must not take them all.
+    /// The store is called only with a place in the hashing queue. An attempt that waits gives its place
+    /// back, so that attempts at one name cannot occupy all places.
     async fn pass(
         &self,
         key: &ThrottleKey,
@@ -247,7 +247,7 @@ impl<T: ThrottleStore> Turnstile<T> {
                 waiting = Some(self.waiting.seat(caller).ok_or(Denied::Crowded)?);
                 let turn = timeout_at(give_up, lane.turn()).await;
                 let turn = turn.map_err(|_| Denied::Crowded)?;
-                // A crowd whose patience is over asks nothing any more.
+                // After the patience is over, the attempt causes no store call.
                 if Instant::now() >= give_up {
                     return Err(Denied::Crowded);
                 }
@@ -272,7 +272,7 @@ impl<T: ThrottleStore> Turnstile<T> {
                 return Err(Denied::Crowded);
             }
             let look_again = left.min(LOOK_AGAIN).min(held.max(Duration::from_millis(1)));
-            // Woken or not, the store knows.
+            // After a wake-up or the timeout, the store is called again.
             let _ = timeout(look_again, lane.settled()).await;
         }
     }
@@ -282,7 +282,7 @@ impl<T: ThrottleStore> Turnstile<T> {
             .await;
     }
 
-    /// Whether a wait began that only unlocking ends.
+    /// Settles a reservation. Returns `true` if a wait began that only an unlock ends.
     async fn settle_one(&self, reservation: Reservation, outcome: AttemptOutcome) -> bool {
         let key = *reservation.key();
         let settled = self.store.settle(reservation, outcome).await;
@@ -291,5 +291,5 @@ impl<T: ThrottleStore> Turnstile<T> {
     }
 }
 
-/// How often whoever is first looks for an attempt of another process.
+/// The interval at which the first attempt in a lane checks for attempts settled by other processes.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);

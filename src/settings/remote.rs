@@ -1,6 +1,6 @@
 //! Keys from the network.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::{keys::read_file, vars::Vars};
 use crate::{
@@ -10,10 +10,22 @@ use crate::{
 };
 
 /// Where a key set is fetched from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Place {
     Url(String),
     Issuer(String),
+}
+
+impl fmt::Debug for Place {
+    // The query of a URL may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, place) = match self {
+            Self::Url(url) => ("Url", url),
+            Self::Issuer(issuer) => ("Issuer", issuer),
+        };
+        let shown = place.split(['?', '#']).next().unwrap_or_default();
+        f.debug_tuple(kind).field(&shown).finish()
+    }
 }
 
 /// By which numbers, and trusting whom.

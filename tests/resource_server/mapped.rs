@@ -56,6 +56,20 @@ fn e25_several_names_of_one_issuer() {
 
 #[cfg(feature = "jwks")]
 #[test]
+fn q3_the_query_of_a_key_server_is_not_printed() {
+    let url = "http://127.0.0.1/jwks?code=hunter2";
+    let settings = read(&[
+        ("JWT_JWKS_URL", url),
+        ("JWT_ISSUER", ISSUER),
+        ("JWT_AUDIENCE", AUDIENCE),
+    ]);
+    let printed = format!("{:?}", settings.unwrap());
+    assert!(printed.contains("http://127.0.0.1/jwks"), "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+}
+
+#[cfg(feature = "jwks")]
+#[test]
 fn e25_one_of_the_names_is_where_the_keys_are_found() {
     let of = |issuers| read(&[("JWT_AUDIENCE", AUDIENCE), ("JWT_ISSUER", issuers)]);
     for issuers in [

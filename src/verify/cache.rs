@@ -1,7 +1,7 @@
-//! Tokens that were verified before.
+//! The cache of verified tokens.
 //!
-//! Clients send the same token hundreds of times. What was verified once stays verified while its
-//! time lasts and its keys stay what they are; both are looked at on every hit.
+//! Clients send the same token hundreds of times. A verified token stays valid until its time ends
+//! or the keys change. Both are checked on every cache hit.
 
 use std::hash::{Hash, Hasher, RandomState};
 
@@ -17,31 +17,31 @@ use crate::{
     token::date::Date,
 };
 
-/// Verified tokens, bounded by number and by bytes.
+/// A cache of verified tokens, limited in the number of entries and in bytes.
 ///
-/// Only verified tokens get in, so that nobody can fill it with others.
+/// Only verified tokens are inserted, so that an attacker cannot fill the cache with invalid ones.
 pub(super) struct Cache<C> {
     entries: sync::Cache<Name, Entry<C>, Weight, RandomState>,
-    /// Makes the names, where tokens must not be kept themselves.
+    /// Computes the cache keys if the tokens themselves must not be stored.
     digester: Option<Digester>,
 }
 
-/// The place of one token, as long as the keys are those of one generation.
+/// The cache entry of one token, for one generation of keys.
 pub(super) struct Slot<'c, C> {
     cache: &'c Cache<C>,
     name: Borrowed<'c>,
     generation: u64,
 }
 
-/// What is remembered of a token.
+/// The cached data of a token.
 struct Entry<C> {
     verified: Verified<C>,
     window: Window,
-    /// The keys that verified it.
+    /// The generation of the keys that verified the token.
     generation: u64,
 }
 
-/// When a token is valid: from the first instant to just before the last, leeway included.
+/// The time span in which a token is valid, leeway included. `until` is exclusive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub(crate) from: Option<Date>,
@@ -77,8 +77,8 @@ impl<C> Cache<C> {
         })
     }
 
-    /// Where the token is, or would be. `generation` must have been asked for before any of these
-    /// keys was: should they change in between, what is put here is old at once.
+    /// Returns the slot of a token, filled or empty. Read `generation` before the lookup of any
+    /// key: if the keys change in between, an entry with the old generation never matches.
     pub(super) fn slot<'c>(&'c self, token: &'c [u8], generation: u64) -> Option<Slot<'c, C>> {
         if token.len() > MAX_TOKEN {
             return None;
@@ -98,7 +98,7 @@ impl<C> Cache<C> {
 impl<C> Slot<'_, C> {
     pub(super) fn get(&self, now: Date) -> Option<Verified<C>> {
         let entry = self.cache.entries.get(&self.name)?;
-        // A key that is gone takes its tokens along, at once.
+        // A change of the keys invalidates the entry immediately.
         if entry.generation == self.generation && entry.window.contains(now) {
             return Some(entry.verified);
         }
@@ -126,10 +126,10 @@ impl<C> Clone for Entry<C> {
     }
 }
 
-/// What a token is found by: itself, or its digest. Only the whole of it is ever compared.
+/// The cache key of a token: the token or its digest. It is always compared as a whole.
 struct Name {
     bytes: Box<[u8]>,
-    /// How long the token is, and so its claims.
+    /// The length of the token, which is an estimate for the size of its claims.
     token_bytes: usize,
 }
 
@@ -157,8 +157,8 @@ impl Borrowed<'_> {
     }
 }
 
-/// The end of a signature is as good as random, and so is a digest's. It alone is hashed, with a
-/// seed.
+/// The last bytes of a signature or of a digest are practically random, so only they are hashed,
+/// with a seed.
 fn hash_end<H: Hasher>(name: &[u8], state: &mut H) {
     state.write(name.last_chunk::<16>().map_or(name, |end| end));
 }
@@ -189,8 +189,9 @@ impl Equivalent<Name> for Borrowed<'_> {
     }
 }
 
-/// What an entry weighs, in bytes: the token, its claims as JSON, as the application's type, and
-/// some for the tables. At least a unit, so that the number of entries is bounded as well.
+/// The weight of an entry in bytes: the token, its claims as JSON, its claims as the application's
+/// type, and the overhead of the tables. The weight is at least one unit, which limits the number
+/// of entries.
 #[derive(Clone)]
 struct Weight;
 
@@ -201,14 +202,13 @@ impl<C> Weighter<Name, Entry<C>> for Weight {
     }
 }
 
-/// The weight that an entry of a usual token (up to 853 bytes) counts for.
+/// The weight of an entry for a token of usual size (up to 853 bytes).
 const UNIT: u64 = 3 * 1024;
-/// Longer tokens are verified anew every time.
+/// Longer tokens are not cached.
 const MAX_TOKEN: usize = 4 * 1024;
-/// The part of the room that tokens which often came keep from newcomers. A token that expired was
-/// such a one, and no longer comes: with more than half of the room theirs, dead tokens keep
-/// living ones out.
+/// The part of the capacity that is reserved for frequently used tokens. Expired tokens stay in
+/// this part although they are no longer used, so above one half they displace valid tokens.
 const HOT: f64 = 0.5;
-/// Tokens that had to leave are known again by a hash, so many for one that is remembered: whoever
-/// comes back soon stays.
+/// The number of hashes of evicted tokens that are kept, per cached token. A token that returns
+/// soon after its eviction is then kept longer.
 const GHOSTS: f64 = 1.0;

@@ -1,4 +1,4 @@
-//! One token against one set of rules, from the first byte to the last check.
+//! The verification of a token against one set of rules.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -24,11 +24,12 @@ use crate::{
     },
 };
 
-/// Keys and rules.
+/// The keys and rules of a verifier.
 pub(super) struct Rules<C> {
     pub(super) keys: Arc<dyn KeySource>,
     pub(super) allowed: Vec<Algorithm>,
-    /// The application listed the algorithms, so that keys which name none serve all of these.
+    /// `true` if the application lists the algorithms. Keys without an algorithm then verify all
+    /// listed ones.
     pub(super) listed: bool,
     pub(super) policy: Policy,
     pub(super) max_bytes: usize,
@@ -41,27 +42,28 @@ pub(super) struct Rules<C> {
 
 pub(super) type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;
 
-/// What became of a token.
+/// The result of examining a token.
 pub(crate) enum Examined<C> {
     Done(Result<Verified<C>, AuthError>),
-    /// It was verified before.
+    /// The token was found in the cache.
     Remembered(Verified<C>),
-    /// Its key is being fetched. The error is the answer if the key does not come.
+    /// The token's key is being fetched. The error is the result if the key does not arrive.
     Wait(KeyWait, AuthError),
 }
 
-/// What became of a token's signature.
+/// The result of checking a token's signature.
 enum Signed<'t> {
-    /// It is good: the payload's segment, not decoded yet.
+    /// The signature is valid. The payload segment is not decoded yet.
     Payload(&'t [u8], Use),
-    /// The token's key is being fetched. The error is the answer if the key does not come.
+    /// The token's key is being fetched. The error is the result if the key does not arrive.
     Wait(KeyWait, AuthError),
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
     pub(super) fn examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
         let now = Date::of(self.clock.now());
-        // Asked before the look-up: should the keys change in between, the entry is old at once.
+        // The generation is read before the lookup. If the keys change in between, the entry never
+        // matches.
         let slot = self
             .cache
             .as_ref()
@@ -81,7 +83,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         Ok(Examined::Done(Ok(verified)))
     }
 
-    /// The part after the signature: nobody but the issuer can have written what is read here.
+    /// Parses and checks the claims, after the signature has proved that the issuer wrote them.
     fn read_claims(
         &self,
         payload: &[u8],
@@ -89,7 +91,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         now: Date,
     ) -> Result<(Verified<C>, Window), AuthError> {
         let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
-        // RFC 8725 §3.7: UTF-8 and nothing else.
+        // RFC 8725 §3.7: UTF-8 only.
         let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
         let mut noted = Noted::new(&json, self.policy.audience_names(), &self.policy.map);
         let claims = parse::parse::<C>(&json, &mut noted)?;
@@ -98,7 +100,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         if let Err(error) = &checked
             && error.kind() == AuthErrorKind::WrongIssuer
         {
-            // For the log alone, if it is almost the expected one.
+            // Logs a warning if the issuer is almost the expected one.
             noted
                 .facts
                 .text(Field::Issuer)
@@ -115,7 +117,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
 }
 
 impl<C> Rules<C> {
-    /// Everything before the claims: size, form, algorithm, type, key, signature.
+    /// Checks everything before the claims: size, form, algorithm, type, key and signature.
     fn check_signature<'t>(&self, token: &'t [u8]) -> Result<Signed<'t>, AuthError> {
         if token.len() > self.max_bytes {
             return Err(AuthErrorKind::OversizedCredential.into());
@@ -126,7 +128,7 @@ impl<C> Rules<C> {
             .decode(parts.header, self.padded)
             .ok_or(AuthErrorKind::MalformedHeader)?;
         let header = Header::parse(header)?;
-        // RFC 8725 §3.1: the algorithm comes from the configuration; the token can only agree.
+        // RFC 8725 §3.1: the configuration determines the algorithms, not the token.
         if !self.allowed.contains(&header.algorithm.canonical()) {
             return Err(AuthErrorKind::AlgorithmNotAllowed.into());
         }
@@ -180,15 +182,15 @@ impl<C> Rules<C> {
         }
     }
 
-    /// The key that the token names does not verify it. The issuer may have another key under the
-    /// same name by now.
+    /// Handles a token that its key does not verify. The issuer may have replaced the key under the
+    /// same `kid`, so the keys may be fetched again.
     #[cold]
     fn refused<'t>(
         &self,
         parts: &Compact<'_>,
         kind: AuthErrorKind,
     ) -> Result<Signed<'t>, AuthError> {
-        // The signature took the header's room.
+        // The buffer of the header was reused for the signature.
         let mut room = Room::<ROOM>::new();
         let header = room
             .decode(parts.header, self.padded)
@@ -201,10 +203,10 @@ impl<C> Rules<C> {
         }
     }
 
-    /// Whether the unverified `iss` is one that is expected. Nothing but a fetch depends on it.
+    /// Returns `true` if the unverified `iss` is expected. Only fetches depend on it.
     fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
         if self.policy.issuers.is_empty() {
-            // Any issuer is: nothing is fetched for what is no payload.
+            // Any issuer is accepted, but an invalid payload must not cause a fetch.
             return self.padded || is_base64url(payload);
         }
         peek_issuer(payload, self.padded, |issuer| {
@@ -212,8 +214,8 @@ impl<C> Rules<C> {
         })
     }
 
-    /// Refuses the token of another issuer before several signatures are computed for it. The
-    /// claim is read again after the signature.
+    /// Refuses a token of another issuer before several signatures are computed for it. The claim
+    /// is checked again after the signature.
     fn check_issuer_early(&self, payload: &[u8]) -> Result<(), AuthErrorKind> {
         if self.policy.issuers.is_empty() {
             return Ok(());
@@ -233,7 +235,7 @@ impl<C> Rules<C> {
         expected
     }
 
-    /// The payload of a token whose claims nobody checked, for `test_util` alone.
+    /// Returns the payload of a token whose claims were not checked, for `test_util` only.
     #[cfg(any(test, feature = "test-util"))]
     pub(super) fn signed_payload(&self, token: &[u8]) -> Result<Vec<u8>, AuthError> {
         let Signed::Payload(payload, _) = self.check_signature(token)? else {
@@ -243,9 +245,9 @@ impl<C> Rules<C> {
     }
 }
 
-/// Hands over the unverified top-level `iss` of a token's claims.
+/// Calls `then` with the unverified top-level `iss` of a token's claims.
 ///
-/// Nothing behind it is read: whoever trusts the token reads all of it, and refuses a second one.
+/// The claims after it are not parsed. The full parse, after the signature, refuses a second `iss`.
 pub(super) fn peek_issuer<T>(
     payload: &[u8],
     padded: bool,
@@ -253,7 +255,7 @@ pub(super) fn peek_issuer<T>(
 ) -> T {
     let json = decode(payload, padded).unwrap_or_default();
     let mut issuer = None;
-    // The error says that the object went on.
+    // The error means that the rest of the object was not read.
     let _ = serde_json::Deserializer::from_slice(&json).deserialize_map(Peek(&mut issuer));
     then(issuer.as_deref())
 }
@@ -279,5 +281,6 @@ impl<'de> Visitor<'de> for Peek<'_, 'de> {
     }
 }
 
-/// Bytes that are decoded without an allocation: any usual header, a signature by RSA-4096.
+/// The size of the stack buffer for decoded segments: enough for a usual header and an RSA-4096
+/// signature.
 pub(super) const ROOM: usize = 515;

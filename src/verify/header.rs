@@ -6,8 +6,8 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visi
 
 use crate::{error::AuthErrorKind, key::Algorithm};
 
-/// The members of a header that decide anything. The others are ignored, the keys that a token
-/// brings along (`jwk`, `jku`, `x5c`, `x5u`) above all.
+/// The header parameters that verification uses. All others are ignored, in particular the keys
+/// that a token contains or links to (`jwk`, `jku`, `x5c`, `x5u`).
 pub(crate) struct Header<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<Cow<'a, str>>,
@@ -18,7 +18,7 @@ pub(crate) struct Header<'a> {
 
 impl<'a> Header<'a> {
     pub(crate) fn parse(json: &'a [u8]) -> Result<Self, AuthErrorKind> {
-        // RFC 7515 §4: UTF-8. serde_json alone would not look inside strings that nobody reads.
+        // RFC 7515 §4: UTF-8. serde_json does not validate the strings that it skips.
         let text = std::str::from_utf8(json).map_err(|_| AuthErrorKind::MalformedHeader)?;
         let mut refusal = AuthErrorKind::MalformedHeader;
         let mut json = serde_json::Deserializer::from_str(text);
@@ -30,14 +30,15 @@ impl<'a> Header<'a> {
         header.map_err(|_| refusal)
     }
 
-    /// The media type that `typ` names: in lower case, and `application/` may be left out
-    /// (RFC 7515 §4.1.9).
+    /// Returns the media type in `typ`, in lower case. `application/` may be omitted (RFC 7515
+    /// §4.1.9).
     pub(crate) fn typ(&self) -> Option<&str> {
         self.typ.as_deref().map(media_type)
     }
 }
 
-/// A media type without the `application/` that RFC 7515 §4.1.9 lets producers leave out.
+/// Returns a media type without the prefix `application/`, which producers may omit (RFC 7515
+/// §4.1.9).
 pub(crate) fn media_type(typ: &str) -> &str {
     const PREFIX: &str = "application/";
     match typ.get(..PREFIX.len()) {
@@ -80,15 +81,15 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
                 Member::X5tS256 => x5t_s256 = Some(map.next_value_seed(Text)?),
                 Member::Typ => typ = Some(map.next_value_seed(Text)?),
                 Member::Cty => {
-                    // RFC 7519 §5.2: a nested token would have to be verified too.
+                    // RFC 7519 §5.2: a nested token would need a second verification.
                     let content = map.next_value_seed(Text)?;
                     if media_type(&content).eq_ignore_ascii_case("JWT") {
                         return Err(self.refuse(AuthErrorKind::UnsupportedHeader));
                     }
                 }
-                // RFC 7515 §4.1.11: whoever does not understand every name must refuse; none is
-                // understood here. RFC 7797 §3 (`b64`) and RFC 7516 §4.1.3 (`zip`) change what
-                // the bytes mean.
+                // RFC 7515 §4.1.11: a recipient must refuse extensions that it does not support;
+                // this crate supports none. RFC 7797 §3 (`b64`) and RFC 7516 §4.1.3 (`zip`) change
+                // the meaning of the bytes.
                 Member::Unsupported => {
                     return Err(self.refuse(AuthErrorKind::UnsupportedHeader));
                 }
@@ -111,7 +112,7 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
     }
 }
 
-/// What a member of the header is to this crate.
+/// The kinds of header parameters.
 #[derive(Clone, Copy)]
 enum Member {
     Alg,
@@ -124,7 +125,8 @@ enum Member {
     Other,
 }
 
-/// The names seen so far. Usual ones cost a bit each, so that usual headers allocate nothing.
+/// The names read so far. The usual ones take a bit each, so that a usual header needs no
+/// allocation.
 #[derive(Default)]
 struct Names {
     usual: u16,
@@ -132,7 +134,7 @@ struct Names {
 }
 
 impl Names {
-    /// Which member it is; `None` if it was there before.
+    /// Returns the parameter with this name, or `None` for a duplicate.
     fn insert(&mut self, name: &str) -> Option<Member> {
         let (bit, member) = match name.as_bytes() {
             b"alg" => (1, Member::Alg),
@@ -158,12 +160,12 @@ impl Names {
             return false;
         }
         self.others.push(name.to_owned());
-        // A header of 16 KiB could name thousands, and this list is searched linearly.
+        // A header of 16 KiB could contain thousands of names, and the search is linear.
         self.others.len() <= MAX_OTHERS
     }
 }
 
-/// Reads a name that must not be among those seen (RFC 7515 §4).
+/// Reads a name that must not be a duplicate (RFC 7515 §4).
 struct NameIn<'s>(&'s mut Names);
 
 impl<'de> DeserializeSeed<'de> for NameIn<'_> {
@@ -178,7 +180,7 @@ impl Visitor<'_> for NameIn<'_> {
     type Value = Member;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name that did not occur yet")
+        f.write_str("a name without duplicates")
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<Member, E> {
@@ -188,7 +190,7 @@ impl Visitor<'_> for NameIn<'_> {
 
 const MAX_OTHERS: usize = 32;
 
-/// Reads a JSON string, borrowed from the input where it holds no escape.
+/// Reads a JSON string, borrowed from the input if it contains no escapes.
 pub(crate) struct Text;
 
 impl<'de> DeserializeSeed<'de> for Text {

@@ -1,4 +1,4 @@
-//! Where a verifier's keys come from.
+//! The source of a verifier's keys.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::key::{KeySet, KeySource};
 pub(crate) enum Keys {
     Set(KeySet),
     Source(Arc<dyn KeySource>),
-    /// Made when the verifier is built, with its clock.
+    /// Built together with the verifier, with its clock.
     #[cfg(feature = "jwks")]
     Remote(Box<RemoteKeySetBuilder>),
 }
@@ -35,7 +35,7 @@ impl Keys {
         }
     }
 
-    /// The set, where it is at hand.
+    /// Returns the key set, if it is known before the verifier is built.
     pub(super) fn set(&self) -> Option<&KeySet> {
         match self {
             Self::Set(set) => Some(set),

@@ -1,7 +1,8 @@
-//! Verifies tokens: a JWT in, a [`Verified`] out.
+//! Verification of tokens: a JWT in, a [`Verified`] out.
 //!
-//! A [`Verifier`] needs no HTTP. A middleware asks it for every request; an application may ask it
-//! for a token that came in a WebSocket message or a GraphQL field.
+//! A [`Verifier`] does not depend on HTTP. The middleware calls it for every request. An
+//! application can call it for tokens from other sources, such as a WebSocket message or a GraphQL
+//! field.
 //!
 //! # Examples
 //!
@@ -67,13 +68,13 @@ use crate::{
     key::{Algorithm, KeySet, KeySource, VerifyingKey},
 };
 
-/// Verifies tokens by fixed rules. Cheap to clone.
+/// A verifier of tokens with fixed rules. Cheap to clone.
 ///
-/// The order of the checks: size, form, algorithm, type, key, signature, and only then the claims,
-/// which nobody can have changed: issuer, times, audience, use, client, binding, the
-/// application's own check.
+/// The checks run in this order: size, form, algorithm, type, key, signature. The claims follow,
+/// which are authentic at that point: issuer, times, audience, use, client, binding, the
+/// application's check.
 ///
-/// A token that was verified is remembered, so that it costs next to nothing when it comes again:
+/// Verified tokens are cached, so that a token that is sent again is not verified again. See
 /// [`cache`](VerifierBuilder::cache).
 pub struct Verifier<C = Claims> {
     kind: Kind<C>,
@@ -85,65 +86,70 @@ enum Kind<C> {
 }
 
 impl Verifier<Claims> {
-    /// Starts a verifier for HS256 with a secret of at least 32 random bytes.
+    /// Creates a builder of a verifier for HS256 with a secret of at least 32 random bytes.
     pub fn hs256(secret: impl AsRef<[u8]>) -> VerifierBuilder {
         Self::secret(Algorithm::Hs256, secret)
     }
 
-    /// Starts a verifier for an HMAC algorithm; see [`VerifyingKey::from_secret`].
+    /// Creates a builder of a verifier for an HMAC algorithm. See [`VerifyingKey::from_secret`].
     pub fn secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> VerifierBuilder {
         Self::from_key(VerifyingKey::from_secret(algorithm, secret))
     }
 
-    /// Starts a verifier for the public keys or the certificate in a PEM; see [`KeySet::from_pem`].
+    /// Creates a builder of a verifier for the public keys or the certificate in a PEM. See
+    /// [`KeySet::from_pem`].
     #[cfg(feature = "pem")]
     pub fn pem(pem: impl AsRef<[u8]>) -> VerifierBuilder {
         VerifierBuilder::new(KeySet::from_pem(pem).map(Keys::Set))
     }
 
-    /// Starts a verifier for one key.
+    /// Creates a builder of a verifier with a single key.
     pub fn key(key: VerifyingKey) -> VerifierBuilder {
         Self::from_key(Ok(key))
     }
 
-    /// Starts a verifier for a set of keys.
+    /// Creates a builder of a verifier with a set of keys.
     pub fn key_set(keys: KeySet) -> VerifierBuilder {
         VerifierBuilder::new(Ok(Keys::Set(keys)))
     }
 
-    /// Starts a verifier for a source of keys of one's own.
+    /// Creates a builder of a verifier with a custom source of keys.
     pub fn key_source(keys: impl KeySource) -> VerifierBuilder {
         VerifierBuilder::new(Ok(Keys::Source(Arc::new(keys))))
     }
 
-    /// Starts a verifier for the keys that a URL publishes; see [`key::remote`](crate::key::remote).
+    /// Creates a builder of a verifier for the key set at a URL. See
+    /// [`key::remote`](crate::key::remote).
     ///
-    /// An audience or a client must be named: such keys sign for many. `build` starts the fetching
-    /// and must be called within a tokio runtime.
+    /// An audience or a client must be set, because such keys sign for many audiences. `build`
+    /// starts the fetch task and must be called within a tokio runtime.
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub fn jwks(url: &str) -> VerifierBuilder {
         Self::remote(RemoteKeySet::jwks(url))
     }
 
-    /// Starts a verifier for the tokens of an issuer whose keys are found through its metadata
-    /// (OpenID Connect Discovery, RFC 8414); as [`jwks`](Self::jwks), with the issuer expected.
+    /// Creates a builder of a verifier for the tokens of an issuer whose keys are found through its
+    /// metadata (OpenID Connect Discovery, RFC 8414). Sets the expected issuer. Otherwise the same
+    /// as [`jwks`](Self::jwks).
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub fn oidc(issuer: &str) -> VerifierBuilder {
         Self::remote(RemoteKeySet::oidc(issuer)).issuer(issuer)
     }
 
-    /// Starts a verifier for a well-known provider: its issuer, keys, scopes and roles.
+    /// Creates a builder of a verifier for a well-known provider: its issuer, keys, scopes and
+    /// roles.
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub fn provider(preset: Preset) -> VerifierBuilder {
         Self::oidc(preset.issuer()).preset(preset)
     }
 
-    /// Starts a verifier for remote keys with numbers, certificates or listeners of one's own.
+    /// Creates a builder of a verifier for remote keys with custom limits, certificates or event
+    /// sinks.
     ///
-    /// The keys take the verifier's clock.
+    /// The keys use the verifier's clock.
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub fn remote(keys: RemoteKeySetBuilder) -> VerifierBuilder {
@@ -156,30 +162,33 @@ impl Verifier<Claims> {
 }
 
 impl<C> Verifier<C> {
-    /// Several issuers, each with its own verifier: its keys, audience, algorithms, roles.
+    /// Combines verifiers for several issuers, each with its own keys, audience, algorithms and
+    /// roles.
     ///
-    /// A token's issuer selects the verifier before any key is looked up, so a key of one issuer
-    /// never verifies a token of another (RFC 8725 §3.8), and an issuer that is not among them
-    /// costs no fetch.
+    /// A token's issuer selects the verifier before any key is looked up. A key of one issuer
+    /// therefore never verifies a token of another (RFC 8725 §3.8), and a token of an unknown
+    /// issuer causes no fetch.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: no verifier, one that expects no issuer, or two for one issuer.
+    /// [`ConfigError::Invalid`] if there is no verifier, a verifier expects no issuer, or two
+    /// verifiers expect the same issuer.
     pub fn any_issuer(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
         Group::of_issuers(verifiers).map(Self::from)
     }
 
-    /// Verifiers for different algorithms side by side, as during a migration: the token's
-    /// algorithm selects the verifier, and each has its own keys.
+    /// Combines verifiers for different algorithms, for example during a migration. A token's
+    /// algorithm selects the verifier, and each verifier has its own keys.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: no verifier, or two that accept one algorithm.
+    /// [`ConfigError::Invalid`] if there is no verifier, or two verifiers accept the same
+    /// algorithm.
     pub fn any_of(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
         Group::of_algorithms(verifiers).map(Self::from)
     }
 
-    /// Issuers that are known at run time only.
+    /// Creates a verifier for issuers that are known only at run time.
     #[must_use]
     pub fn tenants(tenants: Tenants<C>) -> Self {
         Self::from(Group::of_tenants(tenants))
@@ -191,9 +200,10 @@ impl<C> Verifier<C> {
         }
     }
 
-    /// Whether there are keys that could verify a token now: for readiness probes.
+    /// Returns `true` if there are keys that can verify tokens. For readiness probes.
     ///
-    /// Of several verifiers all must be ready; tenants known at run time only do not count.
+    /// Of several verifiers, all must be ready. Tenants that are known only at run time do not
+    /// count.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match &self.kind {
@@ -202,11 +212,11 @@ impl<C> Verifier<C> {
         }
     }
 
-    /// Returns the reason why there are no keys, for readiness probes: `None` if there are keys or
-    /// the reason is not known.
+    /// Returns the reason why there are no keys, or `None` if there are keys or the reason is
+    /// unknown. For readiness probes.
     ///
-    /// Its code is fixed and holds no name, URL or value. Of several verifiers it is the first
-    /// one's that has no keys.
+    /// The reason has a fixed code without names, URLs or values. Of several verifiers, the first
+    /// one without keys gives the reason.
     #[must_use]
     pub fn key_problem(&self) -> Option<KeyProblem> {
         match &self.kind {
@@ -218,21 +228,21 @@ impl<C> Verifier<C> {
         }
     }
 
-    /// Waits until there are keys, or the attempt to get them failed: for those who would rather
-    /// not start than start without.
+    /// Waits until there are keys or the attempt to fetch them has failed. Use it to start a
+    /// service only with keys.
     ///
     /// # Errors
     ///
-    /// [`AuthErrorKind::KeysUnavailable`].
+    /// [`AuthErrorKind::KeysUnavailable`] if the keys could not be fetched.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub async fn ready(&self) -> Result<(), AuthError> {
         let mut sources = Vec::new();
         self.collect_sources(&mut sources);
         for source in sources {
-            // Asked first: a source that is asked for a wait starts a fetch.
+            // Checked first, because `wait_ready` may start a fetch.
             if source.is_ready() {
                 continue;
             }
@@ -271,7 +281,7 @@ impl<C> Verifier<C> {
         }
     }
 
-    /// The issuers that are expected; empty where any is accepted.
+    /// Returns the expected issuers. The list is empty if any issuer is accepted.
     fn issuers(&self) -> Vec<String> {
         match &self.kind {
             Kind::One(rules) => rules.policy.issuers.clone(),
@@ -279,7 +289,7 @@ impl<C> Verifier<C> {
         }
     }
 
-    /// The algorithms that are accepted; empty where that depends on the issuer.
+    /// Returns the accepted algorithms. The list is empty if they depend on the issuer.
     fn algorithms(&self) -> Vec<Algorithm> {
         match &self.kind {
             Kind::One(rules) => rules.allowed.clone(),
@@ -289,16 +299,16 @@ impl<C> Verifier<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
-    /// Verifies a token, waiting for its key where that has to be fetched.
+    /// Verifies a token. Waits for the token's key if it has to be fetched.
     ///
     /// # Errors
     ///
-    /// Why the token is refused, or that it cannot be decided now
-    /// ([`AuthErrorKind::KeysUnavailable`], [`AuthErrorKind::CheckUnavailable`]).
+    /// The reason for which the token is refused. [`AuthErrorKind::KeysUnavailable`] and
+    /// [`AuthErrorKind::CheckUnavailable`] mean that the token could not be checked now.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing; a fetch that it waits for goes on for the others.
+    /// Dropping the future has no effect on others: a fetch for which it waits continues.
     pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Verified<C>, AuthError> {
         let token = token.as_ref();
         match self.examine(token) {
@@ -311,13 +321,13 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         }
     }
 
-    /// Verifies a token with the keys at hand.
+    /// Verifies a token with the keys that are available, without waiting.
     ///
     /// # Errors
     ///
-    /// As [`verify`](Self::verify). A key that would have to be fetched first is
-    /// [`AuthErrorKind::KeysUnavailable`]; a key at hand that does not verify the token is not
-    /// waited for.
+    /// The errors of [`verify`](Self::verify). [`AuthErrorKind::KeysUnavailable`] also if the
+    /// token's key has to be fetched first. If an available key does not verify the token, the
+    /// token is refused immediately.
     pub fn verify_now(&self, token: impl AsRef<[u8]>) -> Result<Verified<C>, AuthError> {
         match self.examine(token.as_ref()) {
             Examined::Done(verdict) => verdict,
@@ -344,7 +354,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
 
 #[cfg(any(test, feature = "test-util"))]
 impl<C> Verifier<C> {
-    /// The payload of a token whose claims nobody checked, for `test_util` alone.
+    /// Returns the payload of a token whose claims were not checked, for `test_util` only.
     pub(crate) fn signed_payload(&self, token: &[u8]) -> Result<Vec<u8>, AuthError> {
         match &self.kind {
             Kind::One(rules) => rules.signed_payload(token),
@@ -373,7 +383,7 @@ impl<C> fmt::Debug for Verifier<C> {
     }
 }
 
-/// Why the application's own check did not pass a token.
+/// The error of the application's custom check.
 #[derive(Debug)]
 pub struct CheckError {
     kind: AuthErrorKind,
@@ -381,7 +391,7 @@ pub struct CheckError {
 }
 
 impl CheckError {
-    /// The token is refused: 401. The reason is for the log; the client does not see it.
+    /// Refuses the token with 401. The reason is logged and not sent to the client.
     #[must_use]
     pub fn rejected(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -390,7 +400,8 @@ impl CheckError {
         }
     }
 
-    /// It cannot be decided now: 503. The reason is for the log; the client does not see it.
+    /// Responds with 503, because the check cannot decide now. The reason is logged and not sent to
+    /// the client.
     #[must_use]
     pub fn unavailable(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {

@@ -1,7 +1,7 @@
-//! Issuers that are almost the expected one.
+//! Detection of issuers that almost match the expected one.
 //!
-//! A slash at the end, a capital letter, or `localhost` for `127.0.0.1`: such a configuration refuses
-//! every token, and the refusal alone does not show why.
+//! The usual causes are a trailing slash, a capital letter, or `localhost` instead of `127.0.0.1`.
+//! Every token is then refused, and the refusal does not show the cause.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,7 +10,7 @@ use std::{
 
 use crate::clock::{Clock, SystemClock};
 
-/// Writes both names to the log, at most once a minute.
+/// Logs both issuers, at most once a minute.
 pub(super) struct NearMisses {
     written: Mutex<Option<Instant>>,
     clock: SystemClock,
@@ -24,7 +24,8 @@ impl NearMisses {
         }
     }
 
-    /// The token's issuer, which anyone may have written, is none of the expected ones.
+    /// Logs a warning if the token's issuer, which an attacker can choose, almost matches an
+    /// expected one.
     #[cold]
     pub(super) fn note<'a>(&self, found: &str, expected: impl IntoIterator<Item = &'a str>) {
         let near = |ours: &&str| is_near(found, ours);
@@ -56,9 +57,10 @@ impl NearMisses {
     }
 }
 
-/// Returns `true` if the two differ by a slash at the end, by case or by the host.
+/// Returns `true` if the two names differ only in a trailing slash, in case or in the host.
 ///
-/// A name with credentials, a query or a fragment is no issuer (RFC 8414 §2), and is not logged.
+/// A name with credentials, a query or a fragment is not a valid issuer (RFC 8414 §2), and is not
+/// logged.
 fn is_near(found: &str, ours: &str) -> bool {
     if found == ours || found.contains(['@', '?', '#']) {
         return false;

@@ -1,4 +1,4 @@
-//! What the rules take note of while the claims are read.
+//! The facts that the rules record while the claims are parsed.
 
 use serde_json::Value;
 use smallvec::SmallVec;
@@ -14,7 +14,7 @@ use crate::{
     token::date::Date,
 };
 
-/// What the rules need to know of the claims.
+/// The facts about the claims that the rules need.
 pub(crate) struct Noted<'r> {
     pub(crate) facts: Facts,
     pub(crate) expires: Option<Date>,
@@ -23,40 +23,40 @@ pub(crate) struct Noted<'r> {
     pub(crate) audience: Audience,
     /// The token is a security event token (RFC 8417 §2.2).
     pub(super) event: Option<Mark>,
-    /// The token carries a hash that only ID tokens have (OpenID Connect Core §3.3.2.11).
+    /// The token contains a hash that only ID tokens have (OpenID Connect Core §3.3.2.11).
     pub(super) id_hash: Option<Mark>,
     /// The token states that it is an ID token.
     pub(super) id_use: Option<Mark>,
-    /// The token states another use.
+    /// The token states another use than access.
     pub(super) other_use: Option<Mark>,
     /// The token is bound to a key (`cnf`, RFC 7800 §3).
     pub(crate) bound: bool,
-    /// The token says that a client acts for itself.
+    /// The token states that a client acts on its own behalf.
     pub(crate) service: bool,
-    /// The token says that its subject is a guest.
+    /// The token states that its subject is a guest.
     pub(crate) guest: bool,
     pub(crate) conversation: Option<String>,
-    /// There is a claim `scp`.
+    /// The token has a claim `scp`.
     pub(crate) scp: bool,
-    /// There is a claim `clientHost`.
+    /// The token has a claim `clientHost`.
     pub(crate) client_host: bool,
     audiences: &'r [String],
     map: &'r ClaimMap,
-    /// The rank of the claim that the client was read from.
+    /// The rank of the claim from which the client was read.
     client_rank: Option<u8>,
-    /// `sub`, if the subject is read from a claim that was chosen: a string or a whole number.
+    /// `sub`, if the subject is read from another claim: a string or a whole number.
     own_subject: Option<String>,
-    /// A bit for each claim that occurred.
+    /// One bit for each claim that was read, to detect duplicates.
     seen: u64,
-    /// Claims that only the application chose, and that occurred.
+    /// The claims read so far that only the application selected.
     chosen: SmallVec<[&'r str; 4]>,
-    /// How many objects were taken for the claims.
+    /// The number of objects that were read as the claims.
     pub(super) objects: u32,
-    /// What a claim was refused for.
+    /// The reason for which a claim was refused.
     pub(super) fault: Option<AuthErrorKind>,
 }
 
-/// What was found in `aud`, compared with what is expected.
+/// The result of comparing `aud` with the expected audiences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
     Missing,
@@ -65,7 +65,7 @@ pub(crate) enum Audience {
 }
 
 impl<'r> Noted<'r> {
-    /// Nothing as yet of these claims.
+    /// Creates a record without any claims.
     pub(crate) fn new(json: &str, audiences: &'r [String], map: &'r ClaimMap) -> Self {
         Self {
             facts: Facts::reading(json),
@@ -94,7 +94,7 @@ impl<'r> Noted<'r> {
         }
     }
 
-    /// Returns the claim `sub`, whatever claim the subject is read from.
+    /// Returns the claim `sub`, even if the subject is read from another claim.
     pub(super) fn sub(&self) -> Option<&str> {
         if self.map.chooses_subject() {
             self.own_subject.as_deref()
@@ -103,7 +103,7 @@ impl<'r> Noted<'r> {
         }
     }
 
-    /// Returns `true` if there is a claim `client_id`.
+    /// Returns `true` if the token has a claim `client_id`.
     pub(super) fn has_client_id(&self) -> bool {
         self.has(Claim::ClientId)
     }
@@ -112,7 +112,7 @@ impl<'r> Noted<'r> {
         self.seen & claim.bit() != 0
     }
 
-    /// What the rules make of a claim.
+    /// Returns the rules that apply to a claim.
     pub(super) fn name(&self, name: &str) -> Name<'r> {
         let places = self.map.places.iter().map(|place| place.head.as_str());
         let names = self.map.names.iter().map(|named| named.claim.as_str());
@@ -122,7 +122,7 @@ impl<'r> Noted<'r> {
         }
     }
 
-    /// Takes note of a value; `false` where it is refused.
+    /// Records a claim's value. Returns `false` if the value is refused.
     pub(super) fn takes(&mut self, name: Name<'r>, value: Seen<'_>) -> bool {
         let noted = match name.claim {
             Some(claim) => self.note(claim, value),
@@ -147,7 +147,7 @@ impl<'r> Noted<'r> {
         claim: Option<Claim>,
         value: Seen<'_>,
     ) -> Result<(), AuthErrorKind> {
-        // The others were counted where they were noted.
+        // Duplicates of all other claims were detected by `note`.
         if claim.is_none() {
             if self.chosen.contains(&chosen) {
                 return Err(AuthErrorKind::MalformedClaims);
@@ -162,7 +162,7 @@ impl<'r> Noted<'r> {
             if place.collect(value, &mut self.facts) != Found::Unreadable {
                 continue;
             }
-            // Two forms of one claim may be configured, one of which a token has.
+            // Two forms may be configured for one claim, and a token has one of them.
             let read_by = |other: &Place| {
                 other != place
                     && other.stands_in_for(place, value)
@@ -200,7 +200,7 @@ impl<'r> Noted<'r> {
 
     fn note(&mut self, claim: Claim, value: Seen<'_>) -> Result<(), AuthErrorKind> {
         let malformed = AuthErrorKind::MalformedClaims;
-        // RFC 7519 §4: names must be unique.
+        // RFC 7519 §4: claim names must be unique.
         if self.has(claim) {
             return Err(malformed);
         }
@@ -217,19 +217,20 @@ impl<'r> Noted<'r> {
             }
             Claim::Sub => self.field(Field::Subject, value)?,
             Claim::Jti => self.field(Field::TokenId, value)?,
-            // Read where the map says so, and of one type in any case.
+            // The claim map decides if the value is used. The type is checked in any case.
             Claim::ClientId | Claim::Azp => drop(value.as_text().ok_or(malformed)?),
             Claim::Sid => self.field(Field::SessionId, value)?,
             Claim::Aud => self.audience = self.compare_audience(value)?,
             Claim::Cnf => self.bound = true,
             Claim::ClientHost => self.client_host = true,
-            // Of anything else than a number nothing is known, which a revocation set takes for old.
+            // Any value that is not a number counts as no epoch, which a revocation set treats as
+            // the oldest.
             Claim::Ep => {
                 let epoch = value.as_unsigned().and_then(|epoch| epoch.try_into().ok());
                 self.facts.epoch = epoch;
             }
             Claim::Rtg => self.facts.refresh_generation = value.as_unsigned(),
-            // Another issuer may call something else so: what does not fit is no conversation.
+            // Another issuer may use the name for something else, so any other type is ignored.
             Claim::Conv => self.conversation = value.as_text().map(str::to_owned),
             Claim::Permissions => {
                 if let Seen::List(permissions) = value {
@@ -295,7 +296,7 @@ impl<'r> Noted<'r> {
         Ok(())
     }
 
-    // RFC 7519 §4.1.3: a string, or an array of strings.
+    // RFC 7519 §4.1.3: a string or an array of strings.
     fn compare_audience(&self, value: Seen<'_>) -> Result<Audience, AuthErrorKind> {
         let expected = |name: &str| self.audiences.iter().any(|ours| ours == name);
         let mut found = Audience::Other;
@@ -316,16 +317,16 @@ impl<'r> Noted<'r> {
     }
 }
 
-/// What the rules make of a claim's name.
+/// The rules that apply to a claim's name.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Name<'r> {
     claim: Option<Claim>,
-    /// The claim that the application chose to have read.
+    /// The name, if the application selected the claim.
     chosen: Option<&'r str>,
 }
 
 impl Name<'_> {
-    /// Whether no rule reads the claim.
+    /// Returns `true` if no rule reads the claim.
     pub(super) fn is_unread(self) -> bool {
         self.claim.is_none() && self.chosen.is_none()
     }
@@ -349,29 +350,29 @@ enum Claim {
     Azp,
     Sid,
     Scope,
-    /// Entra's and Okta's name for the scope.
+    /// The scope in tokens of Entra and Okta.
     Scp,
     Cnf,
-    // What the token says of its own use.
+    // Claims that state the use of the token.
     Typ,
     Type,
     TokenUse,
     TokenType,
     TokenTypeCamel,
     Use,
-    /// What a security event token reports (RFC 8417 §2.2).
+    /// The events of a security event token (RFC 8417 §2.2).
     Events,
-    // Hashes of what an ID token came with (OpenID Connect Core §3.1.3.6, §3.3.2.11; FAPI 1.0 §5.1).
+    // Hashes in ID tokens (OpenID Connect Core §3.1.3.6, §3.3.2.11; FAPI 1.0 §5.1).
     AtHash,
     CHash,
     SHash,
-    /// Entra: `app` where a client acts for itself.
+    /// Entra: `app` if a client acts on its own behalf.
     Idtyp,
     /// Auth0: the grant type.
     Gty,
-    /// Keycloak: where the client called from, written for service accounts alone.
+    /// Keycloak: the client's host, present only in tokens of service accounts.
     ClientHost,
-    // What this crate's own issuer says.
+    // Claims of this crate's issuer.
     Ep,
     Rtg,
     Guest,
@@ -385,7 +386,7 @@ impl Claim {
     }
 
     fn of(name: &str) -> Option<Self> {
-        // Compared as bytes, which the compiler turns into a tree.
+        // The compiler turns a match on bytes into a search tree.
         Some(match name.as_bytes() {
             b"exp" => Self::Exp,
             b"nbf" => Self::Nbf,
@@ -423,7 +424,7 @@ impl Claim {
     }
 }
 
-// RFC 7519 §2: a number of seconds, a fraction allowed.
+// RFC 7519 §2: a number of seconds, possibly with a fraction.
 fn date(value: Seen<'_>) -> Result<Date, AuthErrorKind> {
     match value {
         Seen::Number(Number::Unsigned(seconds)) => Ok(Date::from_u64(seconds)),

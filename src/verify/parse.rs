@@ -1,5 +1,5 @@
-//! One pass over the claims: it builds the application's type and takes note of what the rules
-//! need on the way. Two passes would cost three quarters more.
+//! A single pass over the claims that builds the application's type and records the facts that the
+//! rules need. Two passes would take 75 % longer.
 
 use std::fmt;
 
@@ -11,15 +11,16 @@ use super::{
 };
 use crate::error::AuthErrorKind;
 
-/// Parses the claims into `C`, and takes note of them.
+/// Parses the claims into `C`, and records the facts about them.
 ///
-/// Refused is whatever is not exactly one JSON object, a registered claim that occurs twice or
-/// has the wrong type, and what does not fit `C`.
+/// Returns an error unless the text is exactly one JSON object, each registered claim occurs once
+/// and has the right type, and the claims match `C`.
 pub(crate) fn parse<C>(json: &str, noted: &mut Noted<'_>) -> Result<C, AuthErrorKind>
 where
     C: serde::de::DeserializeOwned,
 {
-    // RFC 7519 §7.2: an object. serde_json may show other values as one (`arbitrary_precision`).
+    // RFC 7519 §7.2: an object. With `arbitrary_precision`, serde_json may present a number as an
+    // object.
     if !json.trim_start().starts_with('{') {
         return Err(AuthErrorKind::MalformedClaims);
     }
@@ -30,14 +31,14 @@ where
     })
     .and_then(|claims| json.end().map(|()| claims));
     match claims {
-        // A type that never looks at the claims, that looks twice, or that goes on after a refusal,
-        // proves nothing.
+        // The checks did not run if the type reads no object, reads two, or continues after a
+        // refusal.
         Ok(claims) if noted.objects == 1 && noted.fault.is_none() => Ok(claims),
         _ => Err(noted.fault.unwrap_or(AuthErrorKind::MalformedClaims)),
     }
 }
 
-/// The claims as a whole.
+/// A deserializer of the claims object.
 struct Top<'n, 'r, D> {
     json: D,
     noted: &'n mut Noted<'r>,
@@ -51,8 +52,8 @@ macro_rules! as_object {
     )*};
 }
 
-/// Kinds of a value that claims never are: serde_json refuses them, and where it does not,
-/// nothing was noted and the token is refused.
+/// Types that the claims never have. serde_json returns an error for them. If it does not, no
+/// object was counted and the token is refused.
 macro_rules! as_it_is {
     ($($method:ident($($argument:ident: $type:ty),*);)*) => {$(
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, D::Error> {
@@ -71,8 +72,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Top<'_, '_, D> {
         deserialize_struct(name: &'static str, fields: &'static [&'static str]);
     }
 
-    /// serde_json knows its own newtypes (`RawValue`) by their name, and would hand those over past
-    /// the checks.
+    /// serde_json recognizes its own newtypes (`RawValue`) by name, and would bypass the checks for
+    /// them.
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -81,7 +82,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Top<'_, '_, D> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// A type that wants no claims still has them checked.
+    /// The claims are checked even if the type ignores them.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
         self.deserialize_any(visitor)
     }
@@ -119,7 +120,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for TopVisitor<'_, '_, V> {
         })
     }
 
-    // `Option<C>` hands the deserializer on: it must stay wrapped.
+    // `Option<C>` passes the deserializer on, which must stay wrapped.
     fn visit_some<D: Deserializer<'de>>(self, json: D) -> Result<V::Value, D::Error> {
         self.visitor.visit_some(Top {
             json,
@@ -128,11 +129,11 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for TopVisitor<'_, '_, V> {
     }
 }
 
-/// The members of the claims, one by one.
+/// The members of the claims object.
 struct Members<'n, 'r, A> {
     map: A,
     noted: &'n mut Noted<'r>,
-    /// What the rules make of the claim whose value comes next.
+    /// The rules that apply to the claim whose value comes next.
     name: Name<'r>,
 }
 
@@ -160,7 +161,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, '_, A> {
             noted: &mut *self.noted,
         });
         if value.is_err() {
-            // Also where the application's type goes on as if nothing had happened.
+            // A fault is kept even if the application's type ignores the error.
             let fault = &mut self.noted.fault;
             fault.get_or_insert(AuthErrorKind::MalformedClaims);
         }
@@ -186,7 +187,7 @@ mod tests {
         ClaimMap::new(Vec::new(), None, &["client_id", "azp"])
     }
 
-    /// Goes on whatever happens to a value.
+    /// A type that ignores errors in values.
     struct Stubborn;
 
     impl<'de> Deserialize<'de> for Stubborn {
@@ -216,7 +217,7 @@ mod tests {
         let parsed =
             |json: &str| parse::<Stubborn>(json, &mut Noted::new(json, &[], &map)).map(drop);
         assert_eq!(parsed(r#"{"exp":1,"sub":"a"}"#), Ok(()));
-        // RFC 7519 §4: names must be unique.
+        // RFC 7519 §4: claim names must be unique.
         let twice = parsed(r#"{"exp":9000000000,"exp":1,"sub":"a"}"#);
         assert_eq!(twice, Err(AuthErrorKind::MalformedClaims));
         let no_date = parsed(r#"{"nbf":"x","sub":"a"}"#);

@@ -1,4 +1,4 @@
-//! Places in the claims that lists and names are read from, as configured.
+//! Configured places in the claims from which lists and names are read.
 
 use std::cmp::Ordering;
 
@@ -33,26 +33,26 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RoleForm {
-    /// A string, which is one role, or a list of strings.
+    /// A string with one role, or a list of strings.
     #[default]
     Strings,
-    /// A string, or a list of strings, in which this separator stands between the roles. Spaces
-    /// around a role are dropped, and so are empty ones.
+    /// A string or a list of strings with several roles, separated by this separator. Spaces around
+    /// a role are removed, and empty roles are ignored.
     Separated(String),
-    /// An object, whose members' names are the roles. A member whose value is `false` or `null` is
-    /// no role.
+    /// An object whose member names are the roles. Members with the value `false` or `null` are
+    /// ignored.
     MemberNames,
-    /// A list of objects, or one object, with the role in this member: a string or a list of
-    /// strings. The name may be a JSON Pointer (RFC 6901) into the object.
+    /// An object or a list of objects with the roles in this member: a string or a list of strings.
+    /// The name may be a JSON Pointer (RFC 6901) into the object.
     Member(String),
 }
 
-/// A place in the claims that roles or scope tokens are read from.
+/// A place in the claims from which roles or scope tokens are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The top-level claim.
     pub(super) head: String,
-    /// The way down from it; empty for a top-level claim.
+    /// The path below the top-level claim; empty for the claim itself.
     tail: Vec<Step>,
     form: Form,
     pub(super) list: List,
@@ -69,7 +69,7 @@ enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
     Strings,
-    /// Scope tokens: a string holds several (RFC 6749 §3.3), an item of a list is one.
+    /// Scope tokens: a string contains several (RFC 6749 §3.3), an item of a list is one.
     Words,
     Separated(String),
     MemberNames,
@@ -79,11 +79,11 @@ enum Form {
 /// The result of reading a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The claim is there, and this place in it is not.
+    /// The claim exists, but this place in it does not.
     Nothing,
-    /// All of it was read.
+    /// Everything was read.
     Read,
-    /// Something there has a form that is not read.
+    /// A value has an unreadable form.
     Unreadable,
 }
 
@@ -98,8 +98,8 @@ impl Found {
 }
 
 impl Place {
-    /// A claim's name, or a JSON Pointer (RFC 6901) if it starts with `/`. So a name that is a
-    /// URL or holds dots stands for itself.
+    /// Creates a place for roles: a claim's name, or a JSON Pointer (RFC 6901) if it starts with
+    /// `/`. A name that is a URL or contains dots is a single name.
     pub(crate) fn of_roles(path: &str, form: &RoleForm) -> Result<Self, ConfigError> {
         let refuse = |problem: &'static str| Err(ConfigError::invalid("roles_at", problem));
         let form = match form {
@@ -118,7 +118,7 @@ impl Place {
         Self::parse("roles_at", path, form, List::Roles)
     }
 
-    /// A further place of scope tokens.
+    /// Creates an additional place for scope tokens.
     pub(crate) fn of_scope(path: &str) -> Result<Self, ConfigError> {
         Self::parse("scope_at", path, Form::Words, List::Scope)
     }
@@ -155,7 +155,7 @@ impl Place {
         }
     }
 
-    /// `/resource_access/*/roles`: the roles of every client.
+    /// Returns `/resource_access/*/roles`: the roles of every client.
     pub(crate) fn all_clients() -> Self {
         Self {
             head: "resource_access".to_owned(),
@@ -165,11 +165,10 @@ impl Place {
         }
     }
 
-    /// Returns `true` if a value that does not have the form of the other place may have the form of
-    /// this one instead.
+    /// Returns `true` if a value without the form of the other place may have the form of this one.
     ///
-    /// Both name the same value, or one lies within the other: then the value is either walked
-    /// through or read as a whole, and what is read of a part says nothing about the rest.
+    /// Both places name the same value, or one contains the other. In the second case the value is
+    /// either traversed or read as a whole. Reading a part does not mean that the rest is readable.
     pub(super) fn stands_in_for(&self, other: &Self, value: Seen<'_>) -> bool {
         let mut steps = self.tail.iter().zip(&other.tail);
         if self.list != other.list || self.head != other.head || steps.any(|(one, two)| one != two)
@@ -179,9 +178,9 @@ impl Place {
         let (own, others) = (self.tail.len(), other.tail.len());
         match own.cmp(&others) {
             Ordering::Equal => true,
-            // The other place reads nothing of an object, and this one does.
+            // The other place cannot read an object, but this one can.
             Ordering::Greater => at(value, &other.tail) == Some(Kind::Object),
-            // The other place cannot get beyond this one.
+            // The other place cannot descend below this one.
             Ordering::Less => match (at(value, &self.tail), other.tail.get(own)) {
                 (Some(Kind::Object), _) | (None, _) => false,
                 (Some(Kind::List), Some(Step::Down(step))) => index(step).is_none(),
@@ -190,7 +189,7 @@ impl Place {
         }
     }
 
-    /// Adds what is found in the top-level claim `value`.
+    /// Adds the items found in the top-level claim `value`.
     pub(super) fn collect(&self, value: Seen<'_>, facts: &mut Facts) -> Found {
         match (value, self.tail.split_first()) {
             (Seen::Text(text), None) => self.text(text, facts),
@@ -259,7 +258,7 @@ impl Place {
         }
     }
 
-    /// A string by itself.
+    /// Adds a string that is not in a list.
     fn text(&self, text: &str, facts: &mut Facts) -> Found {
         if self.form == Form::Words {
             facts.push_words(self.list, text);
@@ -269,7 +268,7 @@ impl Place {
         }
     }
 
-    /// A string in a list.
+    /// Adds a string in a list.
     fn item(&self, text: &str, facts: &mut Facts) -> Found {
         match &self.form {
             Form::Strings | Form::Words => facts.push(self.list, text),
@@ -284,7 +283,7 @@ impl Place {
         Found::Read
     }
 
-    /// An item of a list that is no string.
+    /// Adds an item of a list that is not a string.
     fn odd_item(&self, value: &Value, facts: &mut Facts) -> Found {
         let (Form::Member(steps), Value::Object(_)) = (&self.form, value) else {
             return Found::Unreadable;
@@ -297,7 +296,7 @@ impl Place {
         };
         match within.walk(value, steps, facts) {
             Found::Read => Found::Read,
-            // An object without the member may hold a role in another one.
+            // An object without the member may have a role in another member.
             Found::Nothing | Found::Unreadable => Found::Unreadable,
         }
     }
@@ -310,7 +309,7 @@ enum Kind {
     Other,
 }
 
-/// The kind of the value at the end of these steps.
+/// Returns the kind of the value to which these steps lead.
 fn at(value: Seen<'_>, steps: &[Step]) -> Option<Kind> {
     let kind = |value: &Value| match value {
         Value::Object(_) => Kind::Object,
@@ -340,7 +339,7 @@ fn at(value: Seen<'_>, steps: &[Step]) -> Option<Kind> {
     }
 }
 
-/// The steps of a JSON Pointer after its first `/`.
+/// Returns the steps of a JSON Pointer after its first `/`.
 fn steps(pointer: &str) -> impl Iterator<Item = Step> {
     pointer.split('/').map(|step| {
         // RFC 6901 §4: `~1` first, then `~0`.
@@ -348,8 +347,8 @@ fn steps(pointer: &str) -> impl Iterator<Item = Step> {
     })
 }
 
-/// RFC 6901 §4: digits without a leading zero, or `-` for the item after the last, which is never
-/// there. `None` if the step is no index.
+/// Parses an array index (RFC 6901 §4): digits without a leading zero, or `-` for the item after
+/// the last, which never exists. `None` if the step is not an index.
 fn index(step: &str) -> Option<Option<usize>> {
     let digits = !step.is_empty() && step.bytes().all(|one| one.is_ascii_digit());
     match step {
@@ -360,7 +359,7 @@ fn index(step: &str) -> Option<Option<usize>> {
     }
 }
 
-/// The claims that the application chose to have read.
+/// The claims that the application selected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClaimMap {
     pub(super) places: Vec<Place>,
@@ -368,7 +367,7 @@ pub(crate) struct ClaimMap {
 }
 
 impl ClaimMap {
-    /// Reads the client from a provider's own claim if no other claim names it.
+    /// Reads the client from a provider-specific claim if no other claim names it.
     pub(super) fn with_client_of_provider(mut self, claim: &str) -> Self {
         self.names.push(NamedClaim {
             claim: claim.to_owned(),
@@ -377,8 +376,8 @@ impl ClaimMap {
         self
     }
 
-    /// Reads the subject from a claim, `sub` unless another was chosen, and the client from the
-    /// first of some claims.
+    /// Creates a map. The subject is read from `subject`, by default `sub`. The client is read from
+    /// the first claim of `clients` that is present.
     pub(super) fn new(places: Vec<Place>, subject: Option<&str>, clients: &[&str]) -> Self {
         let named = |claim: &str, holds| NamedClaim {
             claim: claim.to_owned(),
@@ -394,25 +393,25 @@ impl ClaimMap {
         }
     }
 
-    /// Returns `true` if the subject is read from a claim that was chosen.
+    /// Returns `true` if the application selected the claim for the subject.
     pub(super) fn chooses_subject(&self) -> bool {
         self.names.iter().any(|named| named.holds == Holds::Subject)
     }
 }
 
-/// A top-level claim that holds one name.
+/// A top-level claim that contains one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamedClaim {
     pub(super) claim: String,
     pub(super) holds: Holds,
 }
 
-/// The party that a claim names.
+/// The kind of name in a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holds {
     Subject,
-    /// The client, unless a claim of a lower rank names one.
+    /// The client, unless a claim with a lower rank names one.
     Client(u8),
-    /// The client, unless another claim names one. What is no string is another provider's claim.
+    /// The client, unless another claim names one. A value that is not a string is ignored.
     ClientOfProvider,
 }

@@ -1,4 +1,4 @@
-//! The rules that claims must meet.
+//! The rules for claims.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     token::date::Date,
 };
 
-/// What is expected of a token. Expected means required: a missing claim never passes.
+/// The expectations for a token. An expected claim is required: a token without it is refused.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) issuers: Vec<String>,
@@ -36,22 +36,22 @@ pub(crate) struct Policy {
     pub(crate) dialect: Dialect,
 }
 
-/// Which `typ` a token may have.
+/// The accepted values of `typ`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Typ {
-    /// None, `JWT` or `at+jwt`.
+    /// No `typ`, `JWT` or `at+jwt`.
     Usual,
-    /// This one; without `application/`.
+    /// Exactly this value, without `application/`.
     Exactly(String),
-    /// `at+jwt`, and the claims that RFC 9068 §2.2 requires.
+    /// `at+jwt`, with the claims that RFC 9068 §2.2 requires.
     Rfc9068,
 }
 
-/// What a token says by its type that it is for.
+/// The use that a token's type states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     Access,
-    /// One conversation.
+    /// A single conversation.
     Conversation,
 }
 
@@ -74,7 +74,7 @@ impl Policy {
             .ok_or(AuthErrorKind::WrongType)
     }
 
-    /// Checks the claims, and completes what is known of the caller.
+    /// Checks the claims, and completes the facts about the caller.
     pub(crate) fn check(
         &self,
         noted: &mut Noted<'_>,
@@ -92,11 +92,12 @@ impl Policy {
             require_client(noted)?;
         }
         self.check_client(noted)?;
-        // RFC 9449 §7.2: a bound token under the Bearer scheme must be refused, RFC 8705 §3 alike.
+        // RFC 9449 §7.2: a bound token with the Bearer scheme must be refused; RFC 8705 §3 requires
+        // the same.
         if noted.bound {
             return Err(AuthErrorKind::SenderConstrained.into());
         }
-        // A claim of another issuer's that is called so makes no difference to its tokens.
+        // A claim `conv` of another issuer is ignored, because its tokens have another type.
         if used == Use::Conversation {
             let conversation = noted.conversation.take();
             let conversation = conversation.ok_or(AuthErrorKind::MissingClaim("conv"))?;
@@ -108,7 +109,7 @@ impl Policy {
         Ok(())
     }
 
-    // RFC 9068 §4, RFC 8414 §3.3: compared code point by code point.
+    // RFC 9068 §4, RFC 8414 §3.3: issuers are compared code point by code point.
     fn check_issuer(&self, noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
         match noted.facts.text(Field::Issuer) {
             _ if self.issuers.is_empty() => Ok(()),
@@ -127,7 +128,7 @@ impl Policy {
             None if self.require_expiry => return Err(AuthErrorKind::MissingClaim("exp")),
             _ => {}
         }
-        // RFC 7519 §4.1.5: after or equal to the not-before time.
+        // RFC 7519 §4.1.5: the current time must be after or equal to the not-before time.
         let latest = now.plus(self.leeway);
         if self.check_not_before && noted.not_before.is_some_and(|start| start > latest) {
             return Err(AuthErrorKind::NotYetValid);
@@ -144,7 +145,7 @@ impl Policy {
         Ok(())
     }
 
-    /// When [`check`](Self::check) finds nothing wrong with the token's times.
+    /// Returns the time span in which [`check`](Self::check) accepts the token's times.
     pub(crate) fn window(&self, noted: &Noted<'_>) -> Window {
         let start = noted.not_before.filter(|_| self.check_not_before);
         let issued = noted.issued.filter(|_| self.max_age.is_some());
@@ -157,8 +158,8 @@ impl Policy {
         }
     }
 
-    /// The names of which one must be in `aud`. Tokens that are accepted by their client alone may
-    /// name that client.
+    /// Returns the names of which one must be in `aud`. Without an expected audience these are the
+    /// clients.
     pub(super) fn audience_names(&self) -> &[String] {
         if self.audiences.is_empty() {
             &self.clients
@@ -167,12 +168,12 @@ impl Policy {
         }
     }
 
-    /// Tokens are accepted by their client, and no audience is expected.
+    /// Returns `true` if tokens are accepted by their client and no audience is expected.
     fn by_client_alone(&self) -> bool {
         self.audiences.is_empty() && !self.clients.is_empty() && !self.any_audience
     }
 
-    // RFC 7519 §4.1.3: a principal that is not named by `aud` must reject the token.
+    // RFC 7519 §4.1.3: a principal that `aud` does not name must reject the token.
     fn check_audience(&self, noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
         match noted.audience {
             _ if self.any_audience => Ok(()),
@@ -184,9 +185,9 @@ impl Policy {
         }
     }
 
-    /// RFC 8725 §3.12: a token made for one use must not serve another.
+    /// RFC 8725 §3.12: a token for one use must not be accepted for another.
     fn check_use(&self, noted: &mut Noted<'_>) -> Result<(), AuthError> {
-        // An ID token names its client as the audience, as these tokens may.
+        // The audience of an ID token is its client, which is also accepted as the audience here.
         let ids_pass = self.id_tokens || self.any_use && !self.by_client_alone();
         let event = noted.event.take();
         let id_hash = noted.id_hash.take().filter(|_| !self.id_tokens);
@@ -208,7 +209,7 @@ impl Policy {
     }
 }
 
-/// RFC 9068 §2.2.
+/// Requires the claims of RFC 9068 §2.2.
 fn require_rfc9068(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
     let missing = [
         ("iss", noted.facts.text(Field::Issuer).is_none()),
@@ -225,8 +226,8 @@ fn require_rfc9068(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
     }
 }
 
-/// Entra writes `azp` into every access token of version 2.0 and into no ID token, which has the same
-/// audience where an API and its client are one registration.
+/// Requires a client. Entra writes `azp` into every access token of version 2.0 and into no ID
+/// token. Both have the same audience if an API and its client share a registration.
 fn require_client(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
     match noted.facts.text(Field::ClientId) {
         Some(_) => Ok(()),
@@ -234,12 +235,12 @@ fn require_client(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
     }
 }
 
-/// RFC 9068 §2.2, `sub`: where no resource owner is involved, it identifies the client. Providers
-/// that give the client a subject of its own say so elsewhere.
+/// Returns the kind of caller. RFC 9068 §2.2: `sub` identifies the client if no resource owner is
+/// involved. Providers that give a client another subject mark its tokens in other claims.
 fn kind(noted: &Noted<'_>, dialect: Dialect) -> PrincipalKind {
     let client = noted.facts.text(Field::ClientId);
     let subject = noted.facts.text(Field::Subject);
-    // Whatever claim names the subject, it is `sub` that names the client.
+    // `sub` identifies the client, even if the subject is read from another claim.
     let sub = noted.sub();
     let for_itself = client.is_some() && (subject.is_none() || subject == client || sub == client);
     let in_dialect = match dialect {
@@ -248,7 +249,7 @@ fn kind(noted: &Noted<'_>, dialect: Dialect) -> PrincipalKind {
             let own = sub.and_then(|sub| sub.strip_suffix("@clients"));
             own.is_some() && own == client
         }
-        // Only tokens for users have delegated permissions.
+        // Only tokens of users have delegated permissions.
         Dialect::Entra => !noted.scp,
         Dialect::Keycloak => noted.client_host,
         Dialect::Okta => false,
@@ -262,7 +263,7 @@ fn kind(noted: &Noted<'_>, dialect: Dialect) -> PrincipalKind {
     }
 }
 
-/// Whether a `typ` belongs to another kind of token, so that no verifier may expect it.
+/// Returns `true` if a `typ` belongs to another kind of token, which no verifier may expect.
 pub(crate) fn is_never_access_token(typ: &str) -> bool {
     const OTHERS: [&str; 8] = [
         "dpop+jwt",
@@ -280,6 +281,6 @@ pub(crate) fn is_never_access_token(typ: &str) -> bool {
 
 /// RFC 9068 §2.1.
 pub(crate) const ACCESS_TOKEN: &str = "at+jwt";
-/// A type of this crate's own, so that whoever accepts access tokens of any kind, in whichever
-/// language, refuses those for one conversation.
+/// A `typ` specific to this crate, so that verifiers of access tokens in other software refuse
+/// conversation tokens.
 pub(crate) const CONVERSATION_TOKEN: &str = "conv+jwt";

@@ -1,14 +1,14 @@
-//! What is special about the tokens of well-known providers.
+//! Presets for the tokens of well-known providers.
 
-/// What is special about the tokens of a well-known provider: its issuer's form, the places of the
-/// roles, and how it says that a client acts for itself.
+/// The specifics of a well-known provider's tokens: the form of the issuer, the places of the
+/// roles, and the mark of a client that acts on its own behalf.
 ///
-/// A preset names no keys and no audience; those stay decisions of the application. Scopes are
-/// read from `scope` and `scp` with or without a preset.
+/// A preset sets neither keys nor an audience; the application does. Scopes are read from `scope`
+/// and `scp` with or without a preset.
 ///
-/// What cannot be the name of an issuer is refused by
-/// [`build`](super::VerifierBuilder::build), [`ConfigError::Invalid`](crate::ConfigError::Invalid).
-/// A domain may be pasted with `https://` before it and a slash after it.
+/// [`build`](super::VerifierBuilder::build) returns
+/// [`ConfigError::Invalid`](crate::ConfigError::Invalid) if the values do not form a valid issuer.
+/// A domain may have a leading `https://` and a trailing slash.
 ///
 /// # Examples
 ///
@@ -29,11 +29,11 @@ pub struct Preset {
     pub(crate) issuer: String,
     pub(crate) roles: Vec<String>,
     pub(crate) dialect: Dialect,
-    /// Why it is refused.
+    /// The reason for which the preset is invalid.
     pub(crate) problem: Option<&'static str>,
 }
 
-/// Whose claims are read in a way of their own.
+/// The provider whose claims need special rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Common,
@@ -44,10 +44,10 @@ pub(crate) enum Dialect {
 }
 
 impl Preset {
-    /// Auth0: `https://<domain>/` as issuer, with its slash; roles from `permissions`. A subject
-    /// `<client>@clients` is the client itself.
+    /// Auth0. The issuer is `https://<domain>/`, with the slash. Roles are read from `permissions`.
+    /// A subject `<client>@clients` is the client itself.
     ///
-    /// `domain` is `tenant.eu.auth0.com` or a domain of one's own.
+    /// `domain` is `tenant.eu.auth0.com` or your custom domain.
     #[must_use]
     pub fn auth0(domain: &str) -> Self {
         let domain = bare(domain);
@@ -55,10 +55,11 @@ impl Preset {
         Self::new(issuer, ["permissions"], Dialect::Auth0).demand(is_domain(&domain), DOMAIN)
     }
 
-    /// Keycloak: the realm's URL as issuer; roles of the realm, and of this one client. Tokens of
-    /// service accounts are known by `clientHost`, from the client scope `service_account`.
+    /// Keycloak. The issuer is the URL of the realm. Roles are those of the realm and of this
+    /// client. A token with `clientHost`, which the client scope `service_account` adds, is for a
+    /// service account.
     ///
-    /// `realm` is the whole URL, `https://sso.example/realms/shop`.
+    /// `realm` is the complete URL, such as `https://sso.example/realms/shop`.
     #[must_use]
     pub fn keycloak(realm: &str, client: &str) -> Self {
         let realm = realm.trim_end_matches('/');
@@ -72,11 +73,13 @@ impl Preset {
             .demand(!client.is_empty(), "a client is needed")
     }
 
-    /// Microsoft Entra ID, access tokens of version 2.0: roles from `roles`, the client from `azp`,
-    /// which is required because ID tokens do not have it. Without `scp` a client acts for itself.
+    /// Microsoft Entra ID, for access tokens of version 2.0. Roles are read from `roles`, the
+    /// client from `azp`. `azp` is required, because ID tokens do not have it. A token without
+    /// `scp` is for a client that acts on its own behalf.
     ///
-    /// `tenant` is the tenant's identifier, a UUID. Its domain is not: tokens name the UUID. Nor are
-    /// `common`, `organizations` and `consumers`, which are no issuers.
+    /// `tenant` is the identifier of the tenant, a UUID. A domain does not work, because tokens
+    /// contain the UUID. `common`, `organizations` and `consumers` do not work, because they are
+    /// not issuers.
     #[must_use]
     pub fn entra(tenant: &str) -> Self {
         let tenant = tenant.to_ascii_lowercase();
@@ -84,10 +87,11 @@ impl Preset {
         Self::new(issuer, ["roles"], Dialect::Entra).demand(is_uuid(&tenant), TENANT)
     }
 
-    /// Amazon Cognito: roles from `cognito:groups`. Name the app with
-    /// [`client_ids`](super::VerifierBuilder::client_ids): access tokens have no `aud`.
+    /// Amazon Cognito. Roles are read from `cognito:groups`. Set the app with
+    /// [`client_ids`](super::VerifierBuilder::client_ids), because access tokens have no `aud`.
     ///
-    /// `user_pool` is the pool's identifier, which begins with its region: `eu-central-1_AbCdEf`.
+    /// `user_pool` is the identifier of the pool, which starts with the region:
+    /// `eu-central-1_AbCdEf`.
     #[must_use]
     pub fn cognito(region: &str, user_pool: &str) -> Self {
         let issuer = format!("https://cognito-idp.{region}.amazonaws.com/{user_pool}");
@@ -96,10 +100,10 @@ impl Preset {
         Self::new(issuer, ["cognito:groups"], Dialect::Common).demand(fits, POOL)
     }
 
-    /// Okta: roles from `groups`, the client from `cid`.
+    /// Okta. Roles are read from `groups`, the client from `cid`.
     ///
-    /// `authorization_server` is `default`, or the identifier of a custom one. The tokens of the
-    /// organization's own authorization server are for Okta alone.
+    /// `authorization_server` is `default` or the identifier of a custom one. The tokens of the
+    /// organization's authorization server are only for Okta itself.
     #[must_use]
     pub fn okta(domain: &str, authorization_server: &str) -> Self {
         let domain = bare(domain);
@@ -109,7 +113,7 @@ impl Preset {
             .demand(is_name(authorization_server), SERVER)
     }
 
-    /// The issuer that tokens must name.
+    /// Returns the issuer that tokens must name.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
@@ -136,7 +140,8 @@ impl Preset {
     }
 }
 
-/// A domain without what a browser's address bar writes around it, in the case that tokens use.
+/// Returns a domain without a scheme and slash, as copied from a browser, in the case that tokens
+/// use.
 fn bare(domain: &str) -> String {
     let domain = domain.strip_prefix("https://").unwrap_or(domain);
     let domain = domain.strip_suffix('/').unwrap_or(domain);
@@ -159,7 +164,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(plain)
 }
 
-/// Of 36 characters: 8-4-4-4-12 hexadecimal digits.
+/// Returns `true` for 36 characters of the form 8-4-4-4-12 hexadecimal digits.
 fn is_uuid(text: &str) -> bool {
     let digits = |part: &str| part.bytes().all(|one| one.is_ascii_hexdigit());
     text.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && text.split('-').all(digits)

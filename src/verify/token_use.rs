@@ -1,22 +1,23 @@
-//! Claims by which a token states that it is for another use than access
-//! ([RFC 8725 §3.12](https://www.rfc-editor.org/rfc/rfc8725#section-3.12)).
+//! Claims that state another use of a token than access ([RFC 8725
+//! §3.12](https://www.rfc-editor.org/rfc/rfc8725#section-3.12)).
 
-/// The other use that a claim's value names.
+/// The other use that a claim's value states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OtherUse {
     /// An ID token.
     Id,
-    /// Any other: a refresh token, a password reset, a second factor.
+    /// Any other use: a refresh token, a password reset, a second factor.
     Other,
 }
 
 impl OtherUse {
-    /// The use that `value` names; `None` if it is access, or a word without a meaning here.
+    /// Returns the use that `value` states. Returns `None` for access and for words without a
+    /// meaning here.
     pub(super) fn named_by(value: &str) -> Option<Self> {
         if is_id_token(value) {
             return Some(Self::Id);
         }
-        // Keycloak's refresh tokens that outlive the session.
+        // Refresh tokens of Keycloak that outlive the session.
         let offline = value.eq_ignore_ascii_case("offline");
         let named = || {
             value
@@ -27,7 +28,7 @@ impl OtherUse {
     }
 }
 
-/// A claim that marks a token as another than an access token.
+/// A claim that marks a token as other than an access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     claim: &'static str,
@@ -35,12 +36,12 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// A claim that marks the token by being present.
+    /// Creates a mark for a claim whose presence marks the token.
     pub(super) fn present(claim: &'static str) -> Self {
         Self { claim, value: None }
     }
 
-    /// A claim whose value marks the token.
+    /// Creates a mark for a claim whose value marks the token.
     pub(super) fn value(claim: &'static str, value: &str) -> Self {
         let mut shown = String::new();
         for one in value.chars().flat_map(char::escape_debug) {
@@ -80,7 +81,7 @@ fn is_id_token(value: &str) -> bool {
             .any(|id| letters().eq(id.bytes()))
 }
 
-/// Also with `token` right behind it, as in `refreshtoken`.
+/// Returns `true` for a word of the list, also with the suffix `token`, as in `refreshtoken`.
 fn is_other_word(word: &str) -> bool {
     const TOKEN: &str = "token";
     let stem = word.len().checked_sub(TOKEN.len()).and_then(|at| {
@@ -93,7 +94,7 @@ fn is_other_word(word: &str) -> bool {
     })
 }
 
-/// The words of a name in camel case: `pre`, `MFA` and `Token` of `preMFAToken`.
+/// Returns the words of a name in camel case: `pre`, `MFA` and `Token` of `preMFAToken`.
 fn humps(name: &str) -> impl Iterator<Item = &str> {
     let mut rest = name;
     std::iter::from_fn(move || {
@@ -123,7 +124,7 @@ fn humps(name: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Uses that issuers name in the tokens that they sign with the key of their access tokens.
+/// The uses that issuers state in tokens signed with the key of their access tokens.
 const WORDS: [&str; 9] = [
     "refresh",
     "logout",
@@ -135,7 +136,7 @@ const WORDS: [&str; 9] = [
     "mfa",
     "otp",
 ];
-/// Bytes of a claim's value that a log line shows.
+/// The maximum length of a claim's value in a log line, in bytes.
 const LONGEST_SHOWN: usize = 128;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Several verifiers behind one: chosen by issuer, by algorithm, or asked for at run time.
+//! Groups of verifiers, selected by issuer, by algorithm or by a resolver at run time.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -21,7 +21,7 @@ use crate::{
     token::compact::{Compact, Room},
 };
 
-/// Verifiers, and what chooses among them.
+/// A group of verifiers and the rule that selects one.
 pub(super) struct Group<C> {
     choice: Choice<C>,
     near: NearMisses,
@@ -35,14 +35,14 @@ enum Choice<C> {
     Tenants(Tenants<C>),
 }
 
-/// What was chosen.
+/// The result of a selection.
 pub(super) enum Chosen<C> {
     Verifier(Verifier<C>),
     Wait(KeyWait),
 }
 
 impl<C> Group<C> {
-    /// Issuers each with their own verifier.
+    /// Creates a group of verifiers, one for each issuer.
     pub(super) fn of_issuers(
         members: impl IntoIterator<Item = Verifier<C>>,
     ) -> Result<Self, ConfigError> {
@@ -65,7 +65,7 @@ impl<C> Group<C> {
         Ok(Self::new(Choice::Issuers(map)))
     }
 
-    /// Old and new algorithms side by side.
+    /// Creates a group of verifiers for different algorithms.
     pub(super) fn of_algorithms(
         members: impl IntoIterator<Item = Verifier<C>>,
     ) -> Result<Self, ConfigError> {
@@ -111,7 +111,7 @@ impl<C> Group<C> {
         group
     }
 
-    /// The verifiers that are known from the start.
+    /// Returns the verifiers that are known from the start.
     pub(super) fn members(&self) -> Vec<&Verifier<C>> {
         match &self.choice {
             Choice::Issuers(members) => members.values().collect(),
@@ -120,7 +120,8 @@ impl<C> Group<C> {
         }
     }
 
-    /// The issuers that are expected; empty where that is not known, or any is accepted.
+    /// Returns the expected issuers. The list is empty if they are unknown or any issuer is
+    /// accepted.
     pub(super) fn issuers(&self) -> Vec<String> {
         let each: Vec<_> = self.members().iter().map(|one| one.issuers()).collect();
         if each.iter().any(Vec::is_empty) {
@@ -132,7 +133,7 @@ impl<C> Group<C> {
         all
     }
 
-    /// The algorithms that are accepted; empty where that depends on the issuer.
+    /// Returns the accepted algorithms. The list is empty if they depend on the issuer.
     pub(super) fn algorithms(&self) -> Vec<Algorithm> {
         match &self.choice {
             Choice::Algorithms(members) => {
@@ -170,7 +171,7 @@ impl<C: 'static> Group<C> {
                     None => Err(AuthErrorKind::AlgorithmNotAllowed.into()),
                 }
             }
-            // The resolver may ask somewhere else.
+            // The resolver may query a remote service, so a malformed token must not reach it.
             Choice::Tenants(_) if !parts.has_a_signature(self.padded) => {
                 Err(AuthErrorKind::MalformedToken.into())
             }
@@ -180,7 +181,7 @@ impl<C: 'static> Group<C> {
         }
     }
 
-    /// Chooses by the unverified issuer. It selects who verifies; the claims must then say the same.
+    /// Selects a verifier by the unverified issuer. The verifier then checks the same claim.
     fn by_issuer(
         &self,
         payload: &[u8],
@@ -193,41 +194,41 @@ impl<C: 'static> Group<C> {
     }
 }
 
-/// Knows which issuers are trusted, where that is known at run time only: the tenants of a service.
+/// A resolver of trusted issuers that are known only at run time, such as the tenants of a service.
 pub trait IssuerResolver<C>: Send + Sync + 'static {
-    /// The verifier for an issuer.
+    /// Returns the verifier for an issuer.
     ///
-    /// Asked again when a tenant's time is over, so keep the verifiers whose keys come from the
-    /// network: a new one fetches anew.
+    /// Called again after [`max_age`](Tenants::max_age). Keep verifiers with remote keys and return
+    /// clones, because a new verifier fetches its keys again.
     ///
-    /// `issuer` was written by whoever sent the token, so it must be looked up among those known,
-    /// and never be fetched from (RFC 8725 §3.10). The verifier must expect exactly this issuer.
+    /// An attacker can choose `issuer`. Look it up among the known issuers, and never fetch from it
+    /// (RFC 8725 §3.10). The verifier must expect exactly this issuer.
     fn resolve(&self, issuer: &str) -> Resolution<C>;
 }
 
-/// An [`IssuerResolver`]'s answer.
+/// The result of an [`IssuerResolver`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Resolution<C> {
-    /// The issuer is trusted, and this verifies its tokens.
+    /// The issuer is trusted. The verifier is for its tokens.
     Trusted(Verifier<C>),
-    /// The issuer is not trusted: 401.
+    /// The issuer is not trusted. The response is 401.
     Untrusted,
-    /// It is being asked for: the request waits, and asks exactly once more.
+    /// The issuer is being looked up. The request waits, and then repeats the lookup once.
     ///
-    /// Announce the news when the verifier can verify, so after its
-    /// [`ready`](Verifier::ready) where its keys come from the network: a request waits once, and
-    /// what is not there then is 503. Announce them in any case, within about two seconds: the
-    /// request waits for as long as the other end lives.
+    /// Announce the result after the verifier can verify tokens; for remote keys, after its
+    /// [`ready`](Verifier::ready). A request waits once, and the response is 503 if the verifier is
+    /// not available then. Announce or drop the handle within about two seconds in any case,
+    /// because the request waits that long.
     Wait(KeyWait),
-    /// It cannot be known now: 503.
+    /// The result is currently unavailable. The response is 503.
     Unavailable {
-        /// Seconds until a new attempt may succeed.
+        /// The time until a new attempt may succeed, in seconds.
         retry_after: u32,
     },
 }
 
-/// Verifiers of tenants, resolved and remembered: at most so many, at most so long.
+/// A cache of the verifiers of tenants, limited in number and in age.
 pub struct Tenants<C> {
     resolver: Arc<dyn IssuerResolver<C>>,
     capacity: usize,
@@ -243,11 +244,11 @@ struct Known<C> {
 }
 
 impl<C> Tenants<C> {
-    /// Remembers up to 1024 tenants for five minutes.
+    /// Creates a cache of up to 1024 tenants with a maximum age of 5 minutes.
     ///
-    /// To find the issuer, tokens of up to 16 KiB without padding are read, whatever the tenants'
-    /// verifiers allow. Each verifier remembers tokens of its own: with many tenants give each a
-    /// smaller [`cache`](super::VerifierBuilder::cache).
+    /// To find the issuer, tokens of up to 16 KiB without padding are parsed, independent of the
+    /// limits of the tenants' verifiers. Each verifier has its own cache of tokens. With many
+    /// tenants, set a smaller [`cache`](super::VerifierBuilder::cache) for each.
     #[must_use]
     pub fn new(resolver: impl IssuerResolver<C>) -> Self {
         Self {
@@ -262,22 +263,22 @@ impl<C> Tenants<C> {
         }
     }
 
-    /// The most tenants that are remembered. Past it the oldest is forgotten.
+    /// Sets the maximum number of cached tenants. The oldest one is evicted first.
     #[must_use]
     pub fn capacity(mut self, tenants: usize) -> Self {
         self.capacity = tenants;
         self
     }
 
-    /// How long a tenant is remembered before the resolver is asked again: how long one that is no
-    /// longer trusted still gets in.
+    /// Sets the time for which a tenant is cached before the resolver is called again. A tenant
+    /// that is no longer trusted is accepted for up to this long.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = max_age;
         self
     }
 
-    /// The clock for ages; the operating system's by default.
+    /// Sets the clock for ages. The default is the operating system's clock.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -298,17 +299,18 @@ impl<C: 'static> Tenants<C> {
             }
         };
         match self.resolver.resolve(issuer) {
-            // A verifier for another issuer, or for any, would let one tenant speak for another.
+            // A verifier for another issuer or for any issuer would let one tenant issue tokens for
+            // another.
             Resolution::Trusted(verifier) if verifier.issuers() == [issuer] => {
                 self.remember(issuer, &verifier, now);
                 Ok(Chosen::Verifier(verifier))
             }
             Resolution::Trusted(_) => Err(AuthError::caused_by(
                 AuthErrorKind::WrongIssuer,
-                "the resolver's verifier expects other issuers than the one asked for",
+                "the resolver's verifier expects other issuers than the requested one",
             )),
             Resolution::Untrusted => {
-                // Whoever floods with made-up issuers must not hold up those who only read.
+                // A flood of unknown issuers must not take the write lock and block readers.
                 if was_known {
                     self.forget(issuer);
                 }

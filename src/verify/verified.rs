@@ -1,4 +1,4 @@
-//! The proof that a token was verified.
+//! The claims of a verified token.
 
 use std::{fmt, ops::Deref, sync::Arc};
 
@@ -8,9 +8,9 @@ use crate::principal::{Facts, Field, HasFacts, Origin, Principal};
 
 /// The claims of a verified token.
 ///
-/// Only a [`Verifier`](super::Verifier) makes one, so whoever holds a `Verified<C>` holds the
-/// claims of a token that passed every check. It is a request extension and, with the feature
-/// `axum`, an extractor. It dereferences to the claims and is cheap to clone.
+/// Only a [`Verifier`](super::Verifier) creates a `Verified<C>`, so its claims have passed every
+/// check. It is a request extension and, with the feature `axum`, an extractor. It dereferences to
+/// the claims. Cheap to clone.
 pub struct Verified<C> {
     inner: Arc<Inner<C>>,
 }
@@ -27,25 +27,25 @@ impl<C> Verified<C> {
         }
     }
 
-    /// Claims that nobody verified, for `test_util` alone.
+    /// Creates unverified claims, for `test_util` only.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn for_test(claims: C, principal: &Principal) -> Self {
         Self::new(claims, principal.facts().clone())
     }
 
-    /// The claims.
+    /// Returns the claims.
     #[must_use]
     pub fn claims(&self) -> &C {
         &self.inner.claims
     }
 
-    /// The subject (`sub`). Outside RFC 9068 a token may have none.
+    /// Returns the subject (`sub`). Only RFC 9068 requires one, so other tokens may have none.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.inner.facts.text(Field::Subject)
     }
 
-    /// When the token expires (`exp`, without leeway).
+    /// Returns the time at which the token expires (`exp`, without leeway).
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
         self.inner.facts.expires_at()
@@ -53,7 +53,7 @@ impl<C> Verified<C> {
 }
 
 impl<C: Send + Sync + 'static> Verified<C> {
-    /// The caller, without the claims' type.
+    /// Returns the caller, independent of the type of the claims.
     #[must_use]
     pub fn principal(&self) -> Principal {
         self.principal_from(None)
@@ -88,7 +88,7 @@ impl<C> Deref for Verified<C> {
 }
 
 impl<C> fmt::Debug for Verified<C> {
-    // Claims are personal data; whoever wants them in a log prints `claims()`.
+    // Claims are personal data and are not printed. To log them, print `claims()`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verified").finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! Claims that are looked at before the application's type gets them.
+//! Observation of claims before the application's type receives them.
 
 use std::{borrow::Cow, fmt, marker::PhantomData};
 
@@ -18,13 +18,13 @@ use smallvec::SmallVec;
 
 use super::noted::{Name, Noted};
 
-/// A claim's value, as a rule sees it.
+/// A claim's value, in the form that the rules use.
 #[derive(Clone, Copy)]
 pub(crate) enum Seen<'a> {
     Text(&'a str),
     Number(Number),
     List(&'a [Item<'a>]),
-    /// What no rule reads closely: null, a boolean, an object.
+    /// A value that no rule reads in detail: null, a boolean or an object.
     Other(&'a Value),
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Item<'de> {
     Other(Value),
 }
 
-/// The items of an array; those of a usual token (its roles, its scopes) need no allocation.
+/// The items of an array. Those of a usual token (roles, scopes) need no allocation.
 type List<'de> = SmallVec<[Item<'de>; 8]>;
 
 impl<'a> Seen<'a> {
@@ -61,7 +61,7 @@ impl<'a> Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// A whole number, in decimal digits.
+    /// Returns a whole number in decimal digits.
     pub(super) fn as_decimal(&self) -> Option<String> {
         match self {
             Self::Number(Number::Unsigned(number)) => Some(number.to_string()),
@@ -86,10 +86,10 @@ impl Item<'_> {
     }
 }
 
-/// Reads a claim's value, has it noted, and replays it to the application's type.
+/// Reads a claim's value, records it, and replays it to the application's type.
 ///
-/// So both see the same value, whatever route that type takes through serde; and a type that takes
-/// an unusual one cannot make a check miss its claim.
+/// Both thus see the same value, whatever serde methods the type uses. A type with unusual methods
+/// cannot make a check miss its claim.
 pub(super) struct Witness<'n, 'r, S> {
     pub(super) seed: S,
     pub(super) name: Name<'r>,
@@ -121,8 +121,8 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Witness<'_, '_, S> {
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<S::Value, D::Error> {
         if self.name.is_date() {
-            // The application's build may turn on serde_json's `arbitrary_precision`, which changes
-            // how numbers look to those who do not ask for one.
+            // The application's build may enable `arbitrary_precision` of serde_json. Numbers then
+            // look different unless a number is requested.
             json.deserialize_f64(self)
         } else {
             json.deserialize_any(self)
@@ -180,12 +180,12 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Witness<'_, '_, S> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<S::Value, A::Error> {
-        // Also where serde_json, with `arbitrary_precision`, passes a number off as a map.
+        // Also called for a number, which serde_json presents as a map with `arbitrary_precision`.
         self.other(Value::deserialize(MapAccessDeserializer::new(map))?)
     }
 }
 
-/// Reads a claim's name, finds out what the rules make of it, and replays it.
+/// Reads a claim's name, finds the rules that apply to it, and replays it.
 pub(super) struct NameWitness<'n, 'r, S> {
     pub(super) seed: S,
     pub(super) name: &'n mut Name<'r>,
@@ -274,7 +274,7 @@ impl<'de> Visitor<'de> for AnyItem {
     }
 }
 
-/// A value that was read already. Small, because it is moved about; so the list is borrowed.
+/// A value that was already read. The list is borrowed, because large values are slow to move.
 pub(crate) enum Replay<'l, 'de, E> {
     Text(Cow<'de, str>),
     Number(Number),
@@ -344,8 +344,8 @@ impl<'de, E: de::Error> Deserializer<'de> for Replay<'_, 'de, E> {
     }
 }
 
-/// A text that lies in the document: most of what is replayed, and without the detours of
-/// [`Replay`], as which it behaves.
+/// A text that lies in the document, which is the most frequent replayed value. It behaves as
+/// [`Replay`], with fewer steps.
 struct Borrowed<'de, E>(&'de str, PhantomData<fn() -> E>);
 
 impl<'de, E: de::Error> Deserializer<'de> for Borrowed<'de, E> {

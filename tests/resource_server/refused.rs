@@ -160,7 +160,7 @@ fn d1_none_and_other_algorithms_that_are_none() {
         ("JWT_ALGORITHM", "RS256"),
     ]);
     assert!(
-        refused.starts_with("JWT_ALGORITHM: no key fits"),
+        refused.starts_with("JWT_ALGORITHM: no key matches"),
         "{refused}"
     );
 }

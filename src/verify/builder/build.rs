@@ -1,4 +1,4 @@
-//! Checks what was decided, and makes the verifier.
+//! Validation of the configuration, and construction of the verifier.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,25 +24,27 @@ use crate::{
 };
 
 impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
-    /// The verifier.
+    /// Builds the verifier.
     ///
     /// # Errors
     ///
-    /// - What was wrong with a key, a secret or a key set.
-    /// - [`ConfigError::AudienceRequired`]: the keys are a published set and neither an audience nor
-    ///   a client was named.
-    /// - [`ConfigError::IssuerRequired`]: the keys come from a URL, and no issuer was named.
-    /// - [`ConfigError::MixedFamilies`]: HMAC and public-key algorithms side by side.
-    /// - [`ConfigError::Algorithm`]: no algorithm listed, or none that a key fits.
-    /// - [`ConfigError::Invalid`]: a value out of its range.
-    /// - [`ConfigError::NoCrypto`]: [`cache_digests`](Self::cache_digests) without cryptography.
+    /// - The error of an invalid key, secret or key set.
+    /// - [`ConfigError::AudienceRequired`] if the keys are a published set and neither an audience
+    ///   nor a client is set.
+    /// - [`ConfigError::IssuerRequired`] if the keys come from a URL and no issuer is set.
+    /// - [`ConfigError::MixedFamilies`] if HMAC and public-key algorithms are used together.
+    /// - [`ConfigError::Algorithm`] if the list of algorithms is empty, or no key matches any of
+    ///   them.
+    /// - [`ConfigError::Invalid`] if a value is out of range.
+    /// - [`ConfigError::NoCrypto`] for [`cache_digests`](Self::cache_digests) in a build without
+    ///   cryptography.
     pub fn build(mut self) -> Result<Verifier<C>, ConfigError> {
         let (keys, allowed) = self.decide()?;
         #[cfg(feature = "tracing")]
         if self.accepts_any_issuer_unsaid(&keys) {
             tracing::warn!(
-                "no issuer is expected: every issuer whose key is in the set can sign; name one with \
-                 `issuer`, or write `dangerous_any_issuer`"
+                "no issuer is expected: every issuer whose key is in the set can sign; set yours with \
+                 `issuer`, or call `dangerous_any_issuer`"
             );
         }
         let digester = self.digester()?;
@@ -68,7 +70,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         }))
     }
 
-    /// Finds what `build` would find, and starts nothing.
+    /// Validates the configuration as `build` does, without starting background tasks.
     pub(crate) fn validate(mut self) -> Result<(), ConfigError> {
         let (keys, _) = self.decide()?;
         self.digester()?;
@@ -86,7 +88,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         Ok((keys, allowed))
     }
 
-    /// Returns `true` if tokens of any issuer pass without a word about that.
+    /// Returns `true` if tokens of any issuer are accepted without `dangerous_any_issuer`.
     #[cfg(feature = "tracing")]
     fn accepts_any_issuer_unsaid(&self, keys: &Keys) -> bool {
         keys.serve_many() && self.policy.issuers.is_empty() && !self.policy.any_issuer
@@ -101,7 +103,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         let Some(listed) = &self.algorithms else {
             return Ok(match keys.set() {
                 Some(set) => default_algorithms(set),
-                // What the source's keys say of themselves decides. A secret never comes unasked.
+                // The keys of the source determine the algorithms. HMAC must be listed explicitly.
                 None => canonical(Algorithm::ALL.iter())
                     .into_iter()
                     .filter(|algorithm| !algorithm.is_hmac())
@@ -118,7 +120,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         }
         #[cfg(feature = "jwks")]
         if secrets != 0 && matches!(keys, Keys::Remote(_)) {
-            let problem = "secrets are never taken from a published key set";
+            let problem = "a published key set cannot contain secrets";
             return Err(ConfigError::Algorithm(problem.into()));
         }
         if let Some(set) = keys.set() {
@@ -129,7 +131,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             let fits = |one: &Algorithm| set.keys().any(|key| key.serves(*one, true));
             if !listed.iter().any(fits) {
                 return Err(ConfigError::Algorithm(
-                    "no key fits any of the listed algorithms".into(),
+                    "no key matches any of the listed algorithms".into(),
                 ));
             }
         }
@@ -147,7 +149,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             }
             let issuers = &mut self.policy.issuers;
             if !issuers.is_empty() && !issuers.contains(&preset.issuer) {
-                let problem = "its issuer is not the one that is expected besides";
+                let problem = "its issuer is not the configured issuer";
                 return Err(ConfigError::invalid("preset", problem));
             }
             issuers.push(preset.issuer);
@@ -174,7 +176,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         if policy.max_age == Some(Duration::ZERO) {
             return Err(ConfigError::invalid(
                 "max_age",
-                "no token would be young enough",
+                "zero would refuse every token",
             ));
         }
         for (name, values) in [
@@ -189,12 +191,12 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         if self.no_clients {
             return Err(ConfigError::invalid("client_ids", "an empty list"));
         }
-        // OpenID Connect Core §3.1.3.7: an ID token is for the client that its `aud` names.
+        // OpenID Connect Core §3.1.3.7: the `aud` of an ID token names the client.
         if policy.id_tokens && policy.audiences.is_empty() {
             let problem = "needs an audience: the identifier of the client";
             return Err(ConfigError::invalid("dangerous_accept_id_tokens", problem));
         }
-        // A preset and `oidc` may both have named the issuer.
+        // A preset and `oidc` may both have set the issuer.
         policy.issuers.sort_unstable();
         policy.issuers.dedup();
         let named = !policy.audiences.is_empty() || !policy.clients.is_empty();
@@ -206,7 +208,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             return Err(ConfigError::IssuerRequired);
         }
         if policy.any_issuer && !policy.issuers.is_empty() {
-            let problem = "an issuer is named, and not to be checked";
+            let problem = "conflicts with `issuer`: an issuer is set";
             return Err(ConfigError::invalid("dangerous_any_issuer", problem));
         }
         if let Some(typ) = self.required_typ.take() {
@@ -222,7 +224,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
                     "a type that no access token has",
                 ));
             }
-            // Of no other use: a token for one conversation opens nothing else.
+            // A conversation token with a required `typ` still counts as one, with its limits.
             policy.conversations |= media_type(&typ).eq_ignore_ascii_case(CONVERSATION_TOKEN);
             policy.typ = Typ::Exactly(media_type(&typ).to_owned());
         }
@@ -247,7 +249,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             places.push(Place::all_clients());
         }
         for path in &self.scope_paths {
-            // These two are read in any case.
+            // `scope` and `scp` are always read.
             if !matches!(path.as_str(), "scope" | "/scope" | "scp" | "/scp") {
                 places.push(Place::of_scope(path)?);
             }
@@ -272,7 +274,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         let map = ClaimMap::new(places, subject, &clients);
         Ok(match self.policy.dialect {
             Dialect::Okta => map.with_client_of_provider("cid"),
-            // Access tokens of version 1.0, during a migration.
+            // Access tokens of version 1.0, which are in use during a migration.
             Dialect::Entra => map.with_client_of_provider("appid"),
             Dialect::Common | Dialect::Auth0 | Dialect::Keycloak => map,
         })

@@ -1,4 +1,4 @@
-//! Builds a verifier: what is decided, and by default.
+//! The builder of a verifier.
 
 mod build;
 
@@ -19,7 +19,7 @@ use crate::{
     key::Algorithm,
 };
 
-/// Builds a [`Verifier`](super::Verifier). Mistakes in the input are reported by [`build`](Self::build).
+/// A builder of a [`Verifier`](super::Verifier). [`build`](Self::build) reports invalid values.
 #[must_use = "nothing is verified before `build` is called"]
 pub struct VerifierBuilder<C = Claims> {
     keys: Result<Keys, ConfigError>,
@@ -88,42 +88,45 @@ impl VerifierBuilder<Claims> {
 }
 
 impl<C: 'static> VerifierBuilder<C> {
-    /// The algorithms that are accepted (RFC 8725 §3.1); named once, all of them.
+    /// Sets the accepted algorithms (RFC 8725 §3.1). Another call replaces the list.
     ///
-    /// Without a list a key that names its algorithm is used with that one, an RSA key with RS256,
-    /// any other with the algorithm of its curve. `EdDSA` and `Ed25519` are the same algorithm
-    /// under two names (RFC 9864); to accept one is to accept the other.
+    /// Without a list, a key that states its algorithm is used with that one, an RSA key with
+    /// RS256, and any other key with the algorithm of its curve. `EdDSA` and `Ed25519` are two
+    /// names of one algorithm (RFC 9864); accepting one of them accepts both.
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = Some(algorithms.into_iter().collect());
         self
     }
 
-    /// Sets the issuer that is expected and so required (`iss`), compared exactly: a trailing slash or
-    /// another case is another issuer.
+    /// Sets the expected issuer (`iss`), which is then required. The comparison is exact: a
+    /// trailing slash or another case is a different issuer.
     ///
-    /// May be repeated for several names of one issuer: `https://accounts.google.com` and
-    /// `accounts.google.com`. All of them are accepted for all keys of this verifier. Issuers with
-    /// keys of their own belong into [`Verifier::any_issuer`](super::Verifier::any_issuer).
+    /// May be called repeatedly for several names of one issuer, such as
+    /// `https://accounts.google.com` and `accounts.google.com`. Every name is accepted with every
+    /// key of this verifier. For issuers with different keys use
+    /// [`Verifier::any_issuer`](super::Verifier::any_issuer).
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.policy.issuers.push(issuer.into());
         self
     }
 
-    /// Accepts tokens of any issuer, or of none.
+    /// Accepts tokens of any issuer, and tokens without one.
     ///
-    /// Keys from a URL need this or an [`issuer`](Self::issuer): [`build`](Self::build) refuses them
-    /// otherwise. A key set from a file or from code may go without; then a warning is logged.
+    /// For keys from a URL, [`build`](Self::build) requires this setting or an
+    /// [`issuer`](Self::issuer). For a key set from a file or from code both are optional; without
+    /// them a warning is logged.
     ///
     /// # Security
     ///
-    /// Some providers sign for many issuers with one key set, as Entra ID does for every tenant. Each
-    /// of them can then write tokens for any subject of yours (RFC 8725 §3.8).
+    /// Some providers sign for many issuers with one key set, as Entra ID does for every tenant.
+    /// Each of those issuers can then create tokens for any of your subjects (RFC 8725 §3.8).
     pub fn dangerous_any_issuer(mut self) -> Self {
         self.policy.any_issuer = true;
         self
     }
 
-    /// The audience that is expected and so required (`aud`). May be repeated: one must match.
+    /// Adds an expected audience (`aud`), which is then required. If several are set, one must
+    /// match.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.policy.audiences.push(audience.into());
         self
@@ -132,10 +135,11 @@ impl<C: 'static> VerifierBuilder<C> {
     /// Sets the clients whose tokens are accepted: `client_id`, else `azp`, compared exactly. For
     /// other claims see [`client_id_claim`](Self::client_id_claim).
     ///
-    /// Without [`audience`](Self::audience) the client takes the audience's place, because some
-    /// issuers (Amazon Cognito) write no `aud` into access tokens. An `aud` that is present must
-    /// then name one of the clients (RFC 8725 §3.9), and ID tokens are refused whatever else is
-    /// accepted. An empty list is refused by [`build`](Self::build).
+    /// Without [`audience`](Self::audience), the client takes the place of the audience, because
+    /// some issuers (Amazon Cognito) write no `aud` into access tokens. If `aud` is present, it
+    /// must name one of the clients (RFC 8725 §3.9). ID tokens are refused, even with
+    /// [`dangerous_any_token_use`](Self::dangerous_any_token_use). [`build`](Self::build) refuses
+    /// an empty list.
     pub fn client_ids<I>(mut self, clients: I) -> Self
     where
         I: IntoIterator,
@@ -149,12 +153,12 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// Accepts tokens for whatever audience.
+    /// Accepts tokens for any audience.
     ///
     /// # Security
     ///
-    /// Any other service that receives its users' tokens from the same issuer can then present
-    /// them here (RFC 9700 §2.3, RFC 8725 §3.9).
+    /// Any other service that receives tokens of the same issuer can then use its users' tokens
+    /// here (RFC 9700 §2.3, RFC 8725 §3.9).
     pub fn dangerous_any_audience(mut self) -> Self {
         self.policy.any_audience = true;
         self
@@ -170,39 +174,40 @@ impl<C: 'static> VerifierBuilder<C> {
     ///
     /// # Security
     ///
-    /// A token from a password-reset mail, or a refresh token that lives for months, then works as
-    /// an access token (RFC 8725 §3.12).
+    /// A token from a password-reset mail, or a refresh token with a lifetime of months, then works
+    /// as an access token (RFC 8725 §3.12).
     pub fn dangerous_any_token_use(mut self) -> Self {
         self.policy.any_use = true;
         self
     }
 
-    /// Accepts ID tokens (OpenID Connect Core §2), whether they are recognised by `at_hash`,
-    /// `c_hash` or `s_hash`, or by a use such as `token_use: id`.
+    /// Accepts ID tokens (OpenID Connect Core §2): tokens with `at_hash`, `c_hash` or `s_hash`, or
+    /// with a use such as `token_use: id`.
     ///
-    /// An [`audience`](Self::audience) must be named: the client's identifier.
+    /// An [`audience`](Self::audience) must be set: the identifier of the client.
     ///
-    /// By default such tokens are refused whatever their audience. An ID token without any of these
-    /// claims looks like an access token. If an API expects its client's identifier as the audience,
-    /// only [`rfc9068`](Self::rfc9068) or [`required_typ`](Self::required_typ) with `at+jwt` keeps
-    /// ID tokens out.
+    /// By default such tokens are refused, whatever their audience is. An ID token without any of
+    /// these claims cannot be distinguished from an access token. If an API expects its client's
+    /// identifier as the audience, only [`rfc9068`](Self::rfc9068) or
+    /// [`required_typ`](Self::required_typ) with `at+jwt` excludes ID tokens.
     ///
     /// # Security
     ///
-    /// An ID token reports a sign-in to a client, and grants nothing. Clients pass it around with
-    /// less care, and it carries no scope that limits the request (RFC 9068 §5).
+    /// An ID token reports a sign-in to a client and grants no access. Clients handle it with less
+    /// care, and it contains no scope that limits the request (RFC 9068 §5).
     pub fn dangerous_accept_id_tokens(mut self) -> Self {
         self.policy.id_tokens = true;
         self
     }
 
-    /// How far the clocks of issuer and verifier may differ; 60 s by default, at most 300 s.
+    /// Sets the accepted clock difference between issuer and verifier. The default is 60 s, the
+    /// maximum 300 s.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.policy.leeway = leeway;
         self
     }
 
-    /// The greatest time since a token was issued (`iat`, which is then required).
+    /// Sets the maximum time since the token was issued. The claim `iat` is then required.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.policy.max_age = Some(max_age);
         self
@@ -212,7 +217,7 @@ impl<C: 'static> VerifierBuilder<C> {
     ///
     /// # Security
     ///
-    /// A stolen token without `exp` works until its key is withdrawn.
+    /// A stolen token without `exp` works until its key is removed.
     pub fn dangerous_optional_expiry(mut self) -> Self {
         self.policy.require_expiry = false;
         self
@@ -222,7 +227,7 @@ impl<C: 'static> VerifierBuilder<C> {
     ///
     /// # Security
     ///
-    /// Every token ever leaked from a log or a backup works again.
+    /// Every token that ever leaked from a log or a backup works again.
     pub fn dangerous_ignore_expiry(mut self) -> Self {
         self.policy.check_expiry = false;
         self
@@ -232,37 +237,38 @@ impl<C: 'static> VerifierBuilder<C> {
     ///
     /// # Security
     ///
-    /// A token handed out for a later time works at once.
+    /// A token issued for a later time works immediately.
     pub fn dangerous_ignore_not_before(mut self) -> Self {
         self.policy.check_not_before = false;
         self
     }
 
-    /// The only `typ` that is accepted, compared without case and without `application/`.
+    /// Sets the only accepted `typ`, compared without case and without `application/`.
     ///
-    /// By default a token may have none, `JWT` or `at+jwt`. The types of other tokens
-    /// (`logout+jwt`, `dpop+jwt`, …) are refused whatever is said here. `conv+jwt` accepts
-    /// [`conversation_tokens`](Self::conversation_tokens) alone.
+    /// By default a token may have no `typ`, `JWT` or `at+jwt`. The types of other tokens
+    /// (`logout+jwt`, `dpop+jwt`, …) cannot be accepted. With `conv+jwt`, only
+    /// [conversation tokens](Self::conversation_tokens) are accepted.
     pub fn required_typ(mut self, typ: impl Into<String>) -> Self {
         self.required_typ = Some(typ.into());
         self
     }
 
-    /// Accepts tokens for one conversation besides (`conv+jwt`,
-    /// [`Sessions::conversation_token`](crate::session::Sessions::conversation_token)): for a chat's
-    /// routes and sockets. By default they are refused, as other types are.
+    /// Accepts tokens for a single conversation in addition (`conv+jwt`,
+    /// [`Sessions::conversation_token`](crate::session::Sessions::conversation_token)), for the
+    /// routes and sockets of a chat. By default they are refused, as other types are.
     ///
     /// # Security
     ///
-    /// A route that does anything else than chat must not be satisfied with a caller who has a
+    /// Routes for anything other than chat must refuse a caller with a
     /// [conversation](crate::Principal::conversation).
     pub fn conversation_tokens(mut self) -> Self {
         self.policy.conversations = true;
         self
     }
 
-    /// Accepts only access tokens of [RFC 9068]: `typ` is `at+jwt`; `iss`, `exp`, `aud`, `sub`,
-    /// `client_id`, `iat` and `jti` are all required. An issuer and an audience must be named.
+    /// Accepts only access tokens of [RFC 9068]: `typ` is `at+jwt`, and the claims `iss`, `exp`,
+    /// `aud`, `sub`, `client_id`, `iat` and `jti` are required. An issuer and an audience must be
+    /// set.
     ///
     /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
     pub fn rfc9068(mut self) -> Self {
@@ -270,78 +276,79 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// Adds a place that roles are read from: a claim's name, or a JSON Pointer (RFC 6901) if it
-    /// starts with `/`. A step of the pointer may be an index of an array: `/groups/0`.
+    /// Adds a place from which roles are read: a claim's name, or a JSON Pointer (RFC 6901) if it
+    /// starts with `/`. A step of the pointer may be an array index: `/groups/0`.
     ///
-    /// May be repeated; the roles of all places are merged. By default `roles` and `role`. The
-    /// value is a string, one role, or a list of strings; for others see
-    /// [`roles_at_as`](Self::roles_at_as). A value of another form, `null` included, holds no roles
-    /// that are read, and makes the caller one with
-    /// [unreadable roles](crate::Principal::has_unreadable_roles).
+    /// May be called repeatedly; the roles of all places are merged. The default is `roles` and
+    /// `role`. The value is a string with one role, or a list of strings. For other forms see
+    /// [`roles_at_as`](Self::roles_at_as). A value of another form, including `null`, yields no
+    /// roles, and the caller has [unreadable roles](crate::Principal::has_unreadable_roles).
     pub fn roles_at(self, path: impl Into<String>) -> Self {
         self.roles_at_as(path, RoleForm::Strings)
     }
 
-    /// Adds a place that roles are read from, as [`roles_at`](Self::roles_at), and the form in which
-    /// they are there.
+    /// Adds a place from which roles are read, as [`roles_at`](Self::roles_at) does, with the form
+    /// of its value.
     ///
-    /// One place may be named with several forms, if tokens differ.
+    /// If the form differs between tokens, add the same place with several forms.
     pub fn roles_at_as(mut self, path: impl Into<String>, form: RoleForm) -> Self {
         let paths = self.role_paths.get_or_insert_default();
         paths.push((path.into(), form));
         self
     }
 
-    /// Adds a place that scope tokens are read from, in addition to `scope` and `scp`: a claim's
+    /// Adds a place from which scope tokens are read, in addition to `scope` and `scp`: a claim's
     /// name, or a JSON Pointer as in [`roles_at`](Self::roles_at).
     ///
-    /// The value is a string with spaces between the tokens, or a list with one token in each
-    /// string. Laravel Passport writes the list `scopes`.
+    /// The value is a string of tokens separated by spaces, or a list of strings with one token
+    /// each. Laravel Passport writes the list `scopes`.
     pub fn scope_at(mut self, path: impl Into<String>) -> Self {
         self.scope_paths.push(path.into());
         self
     }
 
-    /// Sets the claim that the [subject](crate::Principal::subject) is read from, instead of `sub`.
+    /// Sets the claim from which the [subject](crate::Principal::subject) is read, instead of
+    /// `sub`.
     ///
-    /// The value is a string or a whole number; a number becomes its decimal text. Django REST
-    /// framework's SimpleJWT writes `user_id`. A token without the claim has no subject. A value of
-    /// another type refuses the token.
+    /// The value is a string or a whole number, which is converted to decimal text. Django REST
+    /// framework's SimpleJWT writes `user_id`. A token without the claim has no subject. A token
+    /// with a value of another type is refused.
     pub fn subject_claim(mut self, claim: impl Into<String>) -> Self {
         self.subject_claim = Some(claim.into());
         self
     }
 
-    /// Adds a claim that the [client](crate::Principal::client_id) is read from. The first one that
-    /// is present counts, in the order of the calls; a value that is no string refuses the token.
+    /// Adds a claim from which the [client](crate::Principal::client_id) is read. The first claim
+    /// that is present is used, in the order of the calls. A token with a value that is not a
+    /// string is refused.
     ///
-    /// The named claims replace the default, which is `client_id`, then `azp`. Entra ID's tokens of
-    /// version 1.0 and AD FS write `appid`, Okta writes `cid`.
+    /// These claims replace the default, which is `client_id`, then `azp`. Entra ID's tokens of
+    /// version 1.0 and AD FS use `appid`, Okta uses `cid`.
     pub fn client_id_claim(mut self, claim: impl Into<String>) -> Self {
         let claims = self.client_claims.get_or_insert_default();
         claims.push(claim.into());
         self
     }
 
-    /// Takes the roles of *every* client from Keycloak's `resource_access`, besides the others.
+    /// Adds the roles of *every* client in Keycloak's `resource_access`.
     ///
     /// # Security
     ///
-    /// Whoever may grant `admin` in some other client of the realm makes an `admin` here.
+    /// Anyone who can grant `admin` in another client of the realm can then grant `admin` here.
     pub fn dangerous_roles_of_all_clients(mut self) -> Self {
         self.all_clients = true;
         self
     }
 
-    /// Takes the issuer, the places of the roles and what is special about its tokens from a known
-    /// provider. At most one; an issuer that is named besides must be the same, or be accompanied by
-    /// it.
+    /// Applies the preset of a known provider: its issuer, the places of its roles, and the
+    /// specifics of its tokens. Only one preset is allowed. If [`issuer`](Self::issuer) is also
+    /// called, one of its names must be the preset's issuer.
     pub fn preset(mut self, preset: Preset) -> Self {
         self.presets.push(preset);
         self
     }
 
-    /// The longest token that is looked at, in bytes; 16 KiB by default.
+    /// Sets the maximum length of a token in bytes. The default is 16 KiB.
     pub fn max_token_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
@@ -351,50 +358,53 @@ impl<C: 'static> VerifierBuilder<C> {
     ///
     /// # Security
     ///
-    /// RFC 7515 §2 forbids padding. One token then has several spellings, so nothing may tell
-    /// tokens apart by their text, a deny list of token hashes above all.
+    /// RFC 7515 §2 forbids padding. With it a token has several spellings, so tokens must not be
+    /// identified by their text, for example in a deny list of token hashes.
     pub fn dangerous_allow_padding(mut self) -> Self {
         self.padded = true;
         self
     }
 
-    /// How many verified tokens are remembered; 10 000 by default.
+    /// Sets the number of verified tokens in the cache. The default is 10 000.
     ///
-    /// A token that comes again is found as a whole and not verified again, while its time lasts and
-    /// while its key is one of the source's; requests with one token share one [`Verified`]. Tokens
-    /// over 4 KiB are not remembered, nor are those whose [`KeySource`](crate::key::KeySource) says
-    /// nothing of its [`generation`](crate::key::KeySource::generation). What it takes in memory, and
-    /// what becomes of expired tokens, stands in [the manual](crate::manual::remembered).
+    /// A token that is sent again is looked up as a whole and not verified again, as long as it has
+    /// not expired and the keys of the source have not changed. Requests with the same token share
+    /// one [`Verified`].
+    ///
+    /// Tokens over 4 KiB are not cached. Nothing is cached if
+    /// [`KeySource::generation`](crate::key::KeySource::generation) returns `None`. For memory use
+    /// and expired tokens see [the manual](crate::manual::remembered).
     pub fn cache(mut self, tokens: usize) -> Self {
         self.cache = tokens;
         self
     }
 
-    /// Remembers a digest of each token (HMAC-SHA-256 under a random key of this verifier) instead
-    /// of the token: for those whose memory dumps must not hold what can be presented again.
+    /// Stores a digest of each token in the cache (HMAC-SHA-256 under a random key of this
+    /// verifier) instead of the token. A memory dump then contains no cached token that could be
+    /// used again.
     ///
-    /// The claims are kept as before, the signature is not. The digest is made for every request and
-    /// costs about what the signature of an HS256 token does, so that most of the gain stays for RSA,
-    /// ECDSA and EdDSA, and some of it for HMAC: [figures](crate::manual::remembered).
+    /// The claims are stored as before, the signature is not. The digest is computed for every
+    /// request and costs about as much as an HS256 signature. Most of the speed-up remains for RSA,
+    /// ECDSA and EdDSA, and some of it for HMAC; see the [figures](crate::manual::remembered).
     pub fn cache_digests(mut self) -> Self {
         self.cache_digests = true;
         self
     }
 
-    /// Verifies every token anew, and keeps none in memory.
+    /// Disables the cache: every token is verified again, and none is kept in memory.
     pub fn no_cache(self) -> Self {
         self.cache(0)
     }
 
-    /// The clock; the operating system's by default.
+    /// Sets the clock. The default is the operating system's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// The application's own type for the claims. A token that does not fit it is refused.
+    /// Sets the application's type for the claims. A token that does not match it is refused.
     ///
-    /// Call it before [`check`](Self::check), which sees that type.
+    /// Call this before [`check`](Self::check), which receives that type.
     pub fn claims<T>(self) -> VerifierBuilder<T> {
         VerifierBuilder {
             check_lost: self.check_lost || self.check.is_some(),
@@ -419,11 +429,11 @@ impl<C: 'static> VerifierBuilder<C> {
         }
     }
 
-    /// A check of the application's own, after all others. It may be asked once per token, not
-    /// once per request, so it must depend on nothing but the claims.
+    /// Adds a custom check after all others. With the cache it may be called once per token instead
+    /// of once per request, so it must depend only on the claims.
     ///
-    /// [`CheckError::rejected`] refuses the token (401); [`CheckError::unavailable`] says that it
-    /// cannot be decided now (503).
+    /// [`CheckError::rejected`] refuses the token (401). [`CheckError::unavailable`] means that the
+    /// check cannot decide now (503).
     pub fn check<F>(mut self, check: F) -> Self
     where
         F: Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync + 'static,
@@ -442,9 +452,9 @@ impl<C> fmt::Debug for VerifierBuilder<C> {
     }
 }
 
-/// RFC 7519 §4.1.4 speaks of "no more than a few minutes".
+/// RFC 7519 §4.1.4: "no more than a few minutes".
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
-/// Above any real token, and at the limit that servers put on a header anyway.
+/// Longer than any real token, and the usual limit of servers for a header.
 pub(super) const DEFAULT_MAX_BYTES: usize = 16 * 1024;
-/// More callers than most processes serve within the lifetime of a token, and a few tens of MiB.
+/// More callers than most processes serve within the lifetime of a token, in a few tens of MiB.
 const DEFAULT_CACHE: usize = 10_000;

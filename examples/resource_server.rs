@@ -80,7 +80,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         eprintln!("warning: {line}");
     }
     for name in settings.ignored() {
-        eprintln!("{name} is set, and means nothing here");
+        eprintln!("warning: {name} is not a known variable; ignored");
     }
     axum::serve(listener, app)
         .with_graceful_shutdown(stopped)

@@ -456,7 +456,7 @@ pub enum ConfigError {
         problem: Cow<'static, str>,
     },
     /// A store cannot be opened.
-    #[error("the store cannot be opened")]
+    #[error("the store cannot be opened: {}", .0.causes())]
     Store(#[source] StoreError),
     /// Roles of a hierarchy imply each other in a cycle.
     #[error("the role hierarchy has a cycle: {0}")]

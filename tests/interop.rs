@@ -53,6 +53,19 @@ fn s1_jose_accepts_what_is_issued_here() {
     show("NODE", "node", "tests/interop/verify.mjs");
 }
 
+/// As a resource server checks them that knows RFC 9068 (§4), not only RFC 7519.
+#[test]
+#[ignore = "needs Node with oauth4webapi"]
+fn s10_oauth4webapi_accepts_what_is_issued_here_as_rfc_9068() {
+    show("NODE", "node", "tests/interop/rfc9068.mjs");
+}
+
+#[test]
+#[ignore = "needs Python with Authlib"]
+fn s10_authlib_accepts_what_is_issued_here_as_rfc_9068() {
+    show("PYTHON", "python3", "tests/interop/rfc9068.py");
+}
+
 #[derive(Deserialize)]
 struct Minted {
     jwks: Value,
@@ -90,7 +103,6 @@ fn show(variable: &str, default: &str, script: &str) {
         TokenIssuer::builder(KeyRing::new(key).expect("a ring"))
             .issuer("https://as.example")
             .audience("https://api.example")
-            .client_id("web")
             .build()
             .expect("an issuer")
     };
@@ -106,7 +118,10 @@ fn show(variable: &str, default: &str, script: &str) {
             SigningKey::generate(algorithm)
         };
         let issuer = issuing(key.expect("a key"));
-        let asked = AccessToken::for_subject("alice").roles(["admin"]);
+        let asked = AccessToken::for_subject("alice")
+            .roles(["admin"])
+            .auth_time(std::time::SystemTime::now())
+            .amr(["pwd"]);
         let minted = issuer.access(asked).expect("a token");
         tokens.push(json!({"alg": alg, "token": minted.token().expose()}));
         let set: Value = serde_json::from_str(&issuer.keys().jwks()).expect("JSON");

@@ -91,7 +91,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let settings = settings.listening_on(address.port());
     let (app, _tasks) = app(&settings).await?;
     for name in settings.ignored() {
-        eprintln!("{name} is set, and means nothing here");
+        eprintln!("warning: {name} is not a known variable; ignored");
     }
     println!("listening on http://{address}");
     axum::serve(
@@ -135,7 +135,11 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
     let issuer = settings.issuer()?;
     let verifier = issuer.verifier().build()?;
     let confirmations = Confirmations::new(store.clone())?;
-    let sessions = Sessions::builder(issuer, store.clone())
+    let mut sessions = Sessions::builder(issuer, store.clone());
+    if let Some(acr) = settings.acr_mfa() {
+        sessions = sessions.mfa_acr(acr);
+    }
+    let sessions = sessions
         .secret(secrets.sessions().clone())
         .policy(settings.refresh_policy())
         .idle(settings.refresh_idle())
@@ -162,7 +166,14 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
     });
     // Generous, for a first try; on the internet the default, thirty an hour, is plenty.
     let strangers = RateLimitLayer::per_minute(STRANGERS, clients.clone()).burst(AT_ONCE);
-    let endpoints = AuthEndpoints::builder(sessions, login, secrets.login().clone())
+    let mut endpoints = AuthEndpoints::builder(sessions, login, secrets.login().clone());
+    for origin in settings.trusted_origins() {
+        endpoints = endpoints.trusted_origin(origin);
+    }
+    if let Some(prefix) = settings.cookie_prefix() {
+        endpoints = endpoints.cookie_prefix(prefix);
+    }
+    let endpoints = endpoints
         .base_path(settings.base_path())
         .public_origin(settings.public_url())
         .registration(settings.registration())
@@ -264,7 +275,7 @@ async fn seed(
         let hash = hasher.hash(&password).await?;
         let user = NewUser::new(name, identifier, hash).roles(roles);
         let created = UserStore::create(store, user).await;
-        created.map_err(|error| format!("AUTH_STORE: {error}"))?;
+        created.map_err(|error| format!("AUTH_STORE: {}", error.causes()))?;
     }
     Ok(())
 }

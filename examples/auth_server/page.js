@@ -2,7 +2,7 @@ const $ = (id) => document.getElementById(id);
 // The proof of the session, in the one cookie that pages can read.
 const proof = () =>
   document.cookie.split("; ").map((pair) => pair.split("="))
-    .find(([name]) => name === "__Host-csrf" || name === "csrf")?.[1] ?? "";
+    .find(([name]) => /^(__Host-)?(.*-)?csrf$/.test(name))?.[1] ?? "";
 
 async function call(method, path, body) {
   const response = await fetch(path, {

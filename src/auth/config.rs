@@ -14,7 +14,7 @@ use crate::{
     deny::{self, Answers, Opening, answers_in},
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
-    extract::{Credential, Place, TokenExtractor, is_b64token},
+    extract::{Cleared, Credential, Place, TokenExtractor, is_b64token},
     gate::keep_private,
     head::RequestHead,
     key::KeyWait,
@@ -63,7 +63,7 @@ pub(super) struct Caller<C> {
 pub(super) struct Asked<C> {
     caller: Caller<C>,
     after: After,
-    clear: Option<HeaderValue>,
+    clear: Cleared,
 }
 
 impl<C, R> Config<C, R> {
@@ -170,7 +170,7 @@ where
             StatusCode::UNAUTHORIZED if malformed() => AuthErrorKind::MalformedCredential.into(),
             _ => error,
         };
-        self.refuse(error, credential.clear().cloned())
+        self.refuse(error, credential.clearing())
     }
 
     /// Asks on every request whether a token that verifies was revoked meanwhile.
@@ -183,7 +183,7 @@ where
         let principal = token.principal_from(Some(self.origin.clone()));
         let proof = credential.proof();
         if proof.is_some_and(|proof| !proof.fits(principal.session_id())) {
-            return self.refuse(AuthErrorKind::CrossSite.into(), None);
+            return self.refuse(AuthErrorKind::CrossSite.into(), Cleared::Nothing);
         }
         let check = self.revocation.check(&principal);
         let asked = Asked {
@@ -197,7 +197,7 @@ where
                 Place::Authorization => After::Nothing,
                 _ => After::Private,
             },
-            clear: credential.clear().cloned(),
+            clear: credential.clearing(),
         };
         match check {
             Check::Ready(status) => self.conclude(status, asked),
@@ -243,10 +243,11 @@ where
         response
     }
 
-    fn refuse(&self, error: AuthError, clear: Option<HeaderValue>) -> Decision<C, R::Future> {
+    fn refuse(&self, error: AuthError, clear: Cleared) -> Decision<C, R::Future> {
         match clear {
+            Cleared::Nothing => Decision::Denied(error),
             // That keys are unavailable says nothing about the cookie.
-            Some(clear) if self.optional && error.status().is_client_error() => {
+            clear if self.optional && error.status().is_client_error() => {
                 self.nobody(After::ClearCookie(clear))
             }
             _ => Decision::Denied(error),

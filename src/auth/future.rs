@@ -25,8 +25,8 @@ use tower_service::Service;
 
 use super::config::{Asked, Config, Decision};
 use crate::{
-    body::ResponseBody, error::AuthError, gate::keep_private, head::RequestHead, key::KeyWait,
-    revoke::RevocationCheck,
+    body::ResponseBody, error::AuthError, extract::Cleared, gate::keep_private, head::RequestHead,
+    key::KeyWait, revoke::RevocationCheck,
 };
 
 pin_project! {
@@ -69,7 +69,7 @@ pub(super) struct Held<S, B, C, R> {
 pub(super) enum After {
     Nothing,
     /// Make the browser forget a bad cookie, and keep shared caches away.
-    ClearCookie(HeaderValue),
+    ClearCookie(Cleared),
     /// Keep shared caches away.
     Private,
 }
@@ -211,11 +211,13 @@ impl After {
         match self {
             Self::Nothing => {}
             Self::ClearCookie(clear) => {
-                let name = cookie_name(clear);
-                let mut set = headers.get_all(SET_COOKIE).iter();
-                // Of two values the browser keeps the last one (RFC 6265 §5.3).
-                if !set.any(|set| cookie_name(set) == name) {
-                    headers.append(SET_COOKIE, clear.clone());
+                for clear in clear.values() {
+                    let name = cookie_name(clear);
+                    let mut set = headers.get_all(SET_COOKIE).iter();
+                    // Of two values the browser keeps the last one (RFC 6265 §5.3).
+                    if !set.any(|set| cookie_name(set) == name) {
+                        headers.append(SET_COOKIE, clear.clone());
+                    }
                 }
                 keep_private(headers);
             }

@@ -112,10 +112,14 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "access_denied", description)
     }
 
-    /// RFC 6749 §5.2: an unknown client. It is not authenticated, so there is no challenge.
-    pub(super) fn invalid_client() -> Self {
-        let description = "The client is not known";
-        Self::new(StatusCode::BAD_REQUEST, "invalid_client", description)
+    /// An access token that fits no cookies. The log names its size.
+    pub(super) fn too_large() -> Self {
+        let description = "The access token is too large for cookies";
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            description,
+        )
     }
 
     /// A session that was not started. The client has presented no refresh token, so the error is not

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{AuthEndpoints, CookieNames, guests::GuestDesk, service::Inner, strangers::Strangers};
+use super::{
+    AuthEndpoints, CookieNames, cookies::trusted, guests::GuestDesk, service::Inner,
+    strangers::Strangers,
+};
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
@@ -24,6 +27,7 @@ pub struct AuthEndpointsBuilder<S, G, U, T> {
     nested: bool,
     origin: Option<String>,
     trusted: Vec<String>,
+    prefix: Option<String>,
     clients: ClientIp,
     registration: bool,
     guests: Option<Arc<dyn GuestDesk>>,
@@ -47,6 +51,7 @@ where
             nested: false,
             origin: None,
             trusted: Vec::new(),
+            prefix: None,
             clients: ClientIp::peer(),
             registration: false,
             guests: None,
@@ -88,6 +93,7 @@ where
     /// |---|---|---|
     /// | of one site (`app.shop.example`, `api.shop.example`) | yes | yes; the CSRF proof is the answer's `csrf_token`, because a page cannot read another host's cookie |
     /// | of two sites (`shop.example`, `api.example`) | yes | no: all of them are `SameSite` |
+    /// | an app's or an extension's (`capacitor://localhost`, `http://tauri.localhost`) | yes | no, likewise |
     ///
     /// Answers need CORS headers besides, from a layer outside; for cookies with
     /// `Access-Control-Allow-Credentials`, and the request is made with `credentials: "include"`.
@@ -97,6 +103,13 @@ where
     /// A page there can do what a page of yours can. Name no origin that others publish under.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.trusted.push(origin.into());
+        self
+    }
+
+    /// Sets the prefix of all cookie names: [`CookieNames::prefix`]. Two servers on one host need one
+    /// each.
+    pub fn cookie_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
         self
     }
 
@@ -166,9 +179,12 @@ where
     /// [`ConfigError::Invalid`]: an origin or the path, see [`CookieNames::new`]; or the issuer
     /// has keys that cannot verify.
     pub fn build(self) -> Result<AuthEndpoints<S, G, U, T>, ConfigError> {
-        let cookies = match &self.origin {
-            Some(origin) => Some(CookieNames::new(origin, &self.path)?),
-            None => None,
+        let cookies = match (&self.origin, &self.prefix) {
+            (Some(origin), Some(prefix)) => {
+                Some(CookieNames::new(origin, &self.path)?.prefix(prefix)?)
+            }
+            (Some(origin), None) => Some(CookieNames::new(origin, &self.path)?),
+            (None, _) => None,
         };
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
         let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
@@ -179,10 +195,14 @@ where
         let extractor = match &cookies {
             Some(cookies) => {
                 let cookie = Cookie::new(cookies.access())?.public_origin(cookies.origin())?;
-                let trusting =
-                    |cookie: Cookie, names: &CookieNames| cookie.trusted_origin(names.origin());
-                let cookie = trusted.iter().try_fold(cookie, trusting)?;
-                Some(cookie.csrf_proofs(proofs.clone()))
+                let mut trusted = trusted.iter();
+                let cookie =
+                    trusted.try_fold(cookie, |cookie, origin| cookie.trusted_origin(origin))?;
+                let cookie = match cookies.is_secure() {
+                    true => cookie,
+                    false => cookie.plain_http(),
+                };
+                Some(cookie.split().csrf_proofs(proofs.clone()))
             }
             None => None,
         };
@@ -211,14 +231,6 @@ where
             proofs,
         }))
     }
-}
-
-/// An origin that could have cookies of its own, in the form in which browsers write it.
-fn trusted(origin: &str) -> Result<CookieNames, ConfigError> {
-    CookieNames::new(origin, "/").map_err(|error| match error {
-        ConfigError::Invalid { problem, .. } => ConfigError::invalid("a trusted origin", problem),
-        other => other,
-    })
 }
 
 impl<S, G, U, T> std::fmt::Debug for AuthEndpointsBuilder<S, G, U, T> {

@@ -6,9 +6,13 @@ use cookie::{Cookie, SameSite};
 use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
 
 use super::answer::{Answer, Refusal};
-use crate::{error::ConfigError, extract::cookies, session::TokenPair};
+use crate::{
+    error::ConfigError,
+    extract::{PARTS, cookies, origin_of, part},
+    session::TokenPair,
+};
 
-/// The cookies of one site: their names, where they go, whether over TLS alone.
+/// The cookies of one site: their names, their paths, and the origin that sets them.
 ///
 /// | cookie | over https | over plain http, on a loopback address alone |
 /// |---|---|---|
@@ -17,11 +21,31 @@ use crate::{error::ConfigError, extract::cookies, session::TokenPair};
 /// | CSRF proof | `__Host-csrf`; SameSite=Strict, Path=/, readable by pages | `csrf` |
 /// | guest's device | `__Host-gst`; HttpOnly, SameSite=Strict, Path=/ | `gst` |
 /// | trusted device | `__Host-dvc`; HttpOnly, SameSite=Strict, Path=/ | `dvc` |
+///
+/// A [prefix](Self::prefix) stands before the name and after the browser's prefix: `__Host-shop-at`.
+///
+/// Browsers drop a cookie of more than 4096 bytes. An access token that needs more is split into at most
+/// three cookies: `__Host-at`, `__Host-at-2` and `__Host-at-3`. Every answer that sets or deletes one of
+/// them sets or deletes all of them. Three full parts exceed the header limit of many proxies, such as
+/// the 8 KiB of nginx: raise `large_client_header_buffers` there. A longer token is not set: the login
+/// fails with 500, and a log line names the size.
 #[derive(Clone, Debug)]
 pub struct CookieNames {
     origin: String,
     path: String,
     secure: bool,
+    /// The access token's parts.
+    access: [String; PARTS],
+    refresh: String,
+    csrf: String,
+    device: String,
+    guest: String,
+}
+
+/// An access token that no three cookies hold.
+#[derive(Debug)]
+pub(super) struct TooLarge {
+    bytes: usize,
 }
 
 /// Which of the cookies.
@@ -43,35 +67,65 @@ impl CookieNames {
     /// [`ConfigError::Invalid`]: not an origin (`https://app.example`), plain http elsewhere than
     /// on a loopback address, or not an absolute path.
     pub fn new(origin: &str, path: &str) -> Result<Self, ConfigError> {
-        let refused = |problem| Err(ConfigError::invalid("the public URL", problem));
-        let origin = origin.trim_end_matches('/');
-        let Ok(uri) = origin.parse::<http::Uri>() else {
-            return refused("not a URL");
-        };
-        let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            return refused("a scheme and a host are needed");
-        };
-        if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return refused("no path may follow the host");
-        }
-        let secure = match scheme {
-            "https" => true,
-            "http" if is_loopback(host) => false,
-            _ => return refused("https is needed, except on a loopback address"),
-        };
+        let (origin, secure) = web_origin("the public URL", origin)?;
+        let refused = |problem| Err(ConfigError::invalid("the path", problem));
         let plain = |byte: u8| byte.is_ascii_graphic() && !b";,?#\\\"".contains(&byte);
         if !path.starts_with('/') || !path.bytes().all(plain) {
-            return Err(ConfigError::invalid("the path", "it must be absolute"));
+            return refused("it must be absolute");
+        }
+        // RFC 6265bis §5.6: browsers ignore an attribute of more than 1024 bytes.
+        if path.len() > 1024 {
+            return refused("it is longer than 1024 bytes");
         }
         let path = match path.trim_end_matches('/') {
             "" => "/",
             path => path,
         };
         Ok(Self {
-            origin: origin.to_ascii_lowercase(),
+            origin: origin.into(),
             path: path.to_owned(),
             secure,
-        })
+            access: Default::default(),
+            refresh: String::new(),
+            csrf: String::new(),
+            device: String::new(),
+            guest: String::new(),
+        }
+        .named(""))
+    }
+
+    /// Sets the prefix of all names, so that two servers on one host keep their cookies apart. It stands
+    /// between the browser's prefix and the name: `__Host-shop-at`, and `shop-at` without TLS.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: not 1 to 32 letters, digits, `-`, `_` and `.`, the first of them a letter
+    /// or a digit.
+    pub fn prefix(self, prefix: &str) -> Result<Self, ConfigError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let sound = prefix.starts_with(|first: char| first.is_ascii_alphanumeric());
+        if !sound || prefix.len() > 32 || !prefix.bytes().all(plain) {
+            let problem =
+                "1 to 32 letters, digits, `-`, `_` and `.` are needed, a letter or digit first";
+            return Err(ConfigError::invalid("the cookie prefix", problem));
+        }
+        Ok(self.named(&format!("{prefix}-")))
+    }
+
+    fn named(self, prefix: &str) -> Self {
+        let name = |browser: &str, name: &str| match self.secure {
+            true => format!("{browser}{prefix}{name}"),
+            false => format!("{prefix}{name}"),
+        };
+        let access = name("__Host-", "at");
+        Self {
+            access: std::array::from_fn(|at| part(&access, at + 1)),
+            refresh: name("__Secure-", "rt"),
+            csrf: name("__Host-", "csrf"),
+            device: name("__Host-", "dvc"),
+            guest: name("__Host-", "gst"),
+            ..self
+        }
     }
 
     /// The site's public origin.
@@ -86,24 +140,21 @@ impl CookieNames {
         self.secure
     }
 
-    /// The name of the access token's cookie, for [`extract::Cookie`](crate::extract::Cookie).
+    /// Returns the name of the access token's cookie, or of its first part, for
+    /// [`extract::Cookie`](crate::extract::Cookie).
     #[must_use]
-    pub fn access(&self) -> &'static str {
-        self.name(Kind::Access)
+    pub fn access(&self) -> &str {
+        let [first, ..] = &self.access;
+        first
     }
 
-    pub(super) fn name(&self, kind: Kind) -> &'static str {
-        match (kind, self.secure) {
-            (Kind::Access, true) => "__Host-at",
-            (Kind::Access, false) => "at",
-            (Kind::Refresh, true) => "__Secure-rt",
-            (Kind::Refresh, false) => "rt",
-            (Kind::Csrf, true) => "__Host-csrf",
-            (Kind::Csrf, false) => "csrf",
-            (Kind::Device, true) => "__Host-dvc",
-            (Kind::Device, false) => "dvc",
-            (Kind::Guest, true) => "__Host-gst",
-            (Kind::Guest, false) => "gst",
+    pub(super) fn name(&self, kind: Kind) -> &str {
+        match kind {
+            Kind::Access => self.access(),
+            Kind::Refresh => &self.refresh,
+            Kind::Csrf => &self.csrf,
+            Kind::Device => &self.device,
+            Kind::Guest => &self.guest,
         }
     }
 
@@ -117,32 +168,89 @@ impl CookieNames {
     }
 
     /// The values of a cookie, of which all but one are planted. Empty ones are none.
-    pub(super) fn values(&self, headers: &HeaderMap, kind: Kind) -> impl Iterator<Item = String> {
+    pub(super) fn values<'a>(
+        &'a self,
+        headers: &'a HeaderMap,
+        kind: Kind,
+    ) -> impl Iterator<Item = String> + 'a {
         let values = cookies(headers, self.name(kind)).filter(|value| !value.is_empty());
         // What is not of ASCII is nothing of ours, and is no more so with other characters in it.
         values.map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
-    /// Sets the cookies of a session.
-    pub(super) fn set_session(&self, answer: &mut Answer, tokens: &TokenPair, proof: &str) {
-        let access = tokens.access_token().expose();
-        self.set(answer, Kind::Access, access, tokens.expires_in());
+    /// Sets the cookies of a session; none of them if the access token is too large.
+    pub(super) fn set_session(
+        &self,
+        answer: &mut Answer,
+        tokens: &TokenPair,
+        proof: &str,
+    ) -> Result<(), TooLarge> {
+        self.set_access(answer, tokens.access_token().expose(), tokens.expires_in())?;
+        self.set_refresh(answer, tokens);
+        self.set(answer, Kind::Csrf, proof, tokens.refresh_expires_in());
+        Ok(())
+    }
+
+    pub(super) fn set_refresh(&self, answer: &mut Answer, tokens: &TokenPair) {
         // An old one that is stored last would be a spent one: see `is_new_refresh_token`.
         if tokens.is_new_refresh_token() {
             let refresh = tokens.refresh_token().expose();
             self.set(answer, Kind::Refresh, refresh, tokens.refresh_expires_in());
         }
-        self.set(answer, Kind::Csrf, proof, tokens.refresh_expires_in());
     }
 
     /// Makes the browser forget the session. The device stays a trusted one.
     pub(super) fn clear_session(&self, answer: &mut Answer) {
-        for kind in [Kind::Access, Kind::Refresh, Kind::Csrf] {
+        for name in &self.access {
+            self.add(answer, Kind::Access, name, "", Duration::ZERO);
+        }
+        for kind in [Kind::Refresh, Kind::Csrf] {
             self.set(answer, kind, "", Duration::ZERO);
         }
     }
 
+    /// Sets every part of the access token, and deletes the parts that this one does not need.
+    fn set_access(
+        &self,
+        answer: &mut Answer,
+        token: &str,
+        max_age: Duration,
+    ) -> Result<(), TooLarge> {
+        let (mut rest, mut parts) = (token, Vec::new());
+        for name in &self.access {
+            let around = self.line(Kind::Access, name, "", max_age).len();
+            // A token is of ASCII.
+            let room = MAX_COOKIE.saturating_sub(around).min(rest.len());
+            let (value, after) = rest.split_at_checked(room).unwrap_or_default();
+            parts.push((name, value));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err(TooLarge { bytes: token.len() });
+        }
+        for (name, value) in parts {
+            let max_age = match value {
+                "" => Duration::ZERO,
+                _ => max_age,
+            };
+            self.add(answer, Kind::Access, name, value, max_age);
+        }
+        Ok(())
+    }
+
     pub(super) fn set(&self, answer: &mut Answer, kind: Kind, value: &str, max_age: Duration) {
+        self.add(answer, kind, self.name(kind), value, max_age);
+    }
+
+    fn add(&self, answer: &mut Answer, kind: Kind, name: &str, value: &str, max_age: Duration) {
+        let line = self.line(kind, name, value, max_age);
+        // Tokens and proofs are of characters that may stand in a header.
+        if let Ok(value) = HeaderValue::try_from(line) {
+            answer.headers_mut().append(SET_COOKIE, value);
+        }
+    }
+
+    fn line(&self, kind: Kind, name: &str, value: &str, max_age: Duration) -> String {
         let (http_only, same_site, path) = match kind {
             Kind::Access => (true, SameSite::Lax, "/"),
             Kind::Refresh => (true, SameSite::Strict, &*self.path),
@@ -150,21 +258,67 @@ impl CookieNames {
             Kind::Device | Kind::Guest => (true, SameSite::Strict, "/"),
         };
         let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
-        let cookie = Cookie::build((self.name(kind), value))
+        let cookie = Cookie::build((name, value))
             .path(path)
             .http_only(http_only)
             .secure(self.secure)
             .same_site(same_site)
             .max_age(time::Duration::seconds(seconds));
-        // Tokens and proofs are of characters that may stand in a header.
-        if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
-            answer.headers_mut().append(SET_COOKIE, value);
+        cookie.to_string()
+    }
+}
+
+impl TooLarge {
+    pub(super) fn log(&self) {
+        #[cfg(feature = "tracing")]
+        tracing::error!(
+            bytes = self.bytes,
+            "an access token of {} bytes does not fit into three cookies of 4096 bytes: give it fewer \
+             claims, or use tokens in bodies",
+            self.bytes
+        );
+        #[cfg(not(feature = "tracing"))]
+        let _ = self.bytes;
+    }
+}
+
+/// A web origin in the form that browsers write, and whether it is reached over TLS.
+fn web_origin(name: &'static str, text: &str) -> Result<(Box<str>, bool), ConfigError> {
+    let origin = origin_of(name, text)?;
+    let host = origin.parse::<http::Uri>();
+    let loopback = host.is_ok_and(|uri| uri.host().is_some_and(is_loopback));
+    match origin.split_once("://") {
+        Some(("https", _)) => Ok((origin, true)),
+        Some(("http", _)) if loopback => Ok((origin, false)),
+        _ => {
+            let problem = "https is needed, except on a loopback address";
+            Err(ConfigError::invalid(name, problem))
         }
+    }
+}
+
+/// A trusted origin in the form that browsers write: a web origin, or one of an app or an extension, such
+/// as `capacitor://localhost`.
+pub(crate) fn trusted(text: &str) -> Result<Box<str>, ConfigError> {
+    const NAME: &str = "a trusted origin";
+    let origin = origin_of(NAME, text)?;
+    match origin.split_once("://") {
+        Some(("http" | "https", _)) => web_origin(NAME, text).map(|(origin, _)| origin),
+        // Their pages are of anybody.
+        Some(("file" | "data" | "blob" | "about" | "javascript" | "ws" | "wss", _)) => Err(
+            ConfigError::invalid(NAME, "its scheme is not that of a web page or an app"),
+        ),
+        _ => Ok(origin),
     }
 }
 
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let address = bare.parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    // RFC 6761 §6.3
+    let local = bare == "localhost" || bare.ends_with(".localhost");
+    local || address.is_ok_and(|address| address.is_loopback())
 }
+
+/// What browsers keep at least (RFC 6265 §6.1), the attributes included.
+const MAX_COOKIE: usize = 4096;

@@ -76,7 +76,7 @@ where
         let guests = self.guests.as_deref().ok_or_else(Refusal::not_found)?;
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
-        let client_id = self.client(fields)?;
+        let client_id = self.client(fields);
         if let Some(caller) = self.presented(parts, &self.verifier)? {
             if guests.is_alive(&caller).await? {
                 return self.as_it_is(parts, &caller);
@@ -93,7 +93,8 @@ where
                 return Err(Refusal::invalid_request("Somebody is signed in"));
             }
             let tokens = self.sessions.refresh(&token).await?;
-            return Ok(self.hand_over(StatusCode::OK, Given::of(&tokens), transport));
+            let given = Given::of(&tokens).refreshed();
+            return self.hand_over(StatusCode::OK, given, transport).await;
         }
         self.strangers.take(parts)?;
         let mut start = GuestStart::new();
@@ -108,7 +109,7 @@ where
         }
         let guest = guests.start(start).await.map_err(Refusal::of_start)?;
         let given = Given::of(guest.tokens());
-        let mut answer = self.hand_over(StatusCode::OK, given, transport);
+        let mut answer = self.hand_over(StatusCode::OK, given, transport).await?;
         if let (Some(cookies), Some(device)) = (&self.cookies, guest.device()) {
             cookies.set(&mut answer, Kind::Guest, device.expose(), guest.lifetime());
         }

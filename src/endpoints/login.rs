@@ -18,7 +18,7 @@ use crate::{
         Accepted, Attempt, DeviceTokens, Identifier, IdentifierError, LoginOutcome, Password,
         PasswordError, ThrottleStore, User, UserStore,
     },
-    refresh::SessionStore,
+    refresh::{RevokeReason, SessionStore},
     secret::Secret,
     session::{
         GrantSource, Grants, LinkOutcome, SessionErrorKind, SessionStart, TokenAnswer, TokenPair,
@@ -37,6 +37,7 @@ pub(super) struct Given<'t> {
     tokens: &'t TokenPair,
     device: Option<&'t Secret<String>>,
     link: Option<LinkAnswer>,
+    refreshed: bool,
 }
 
 impl<'t> Given<'t> {
@@ -45,7 +46,14 @@ impl<'t> Given<'t> {
             tokens,
             device: None,
             link: None,
+            refreshed: false,
         }
+    }
+
+    /// The session was there before.
+    pub(super) fn refreshed(mut self) -> Self {
+        self.refreshed = true;
+        self
     }
 
     /// A refresh gives none.
@@ -127,7 +135,7 @@ where
             Some("refresh_token") => {
                 let token = fields.get("refresh_token");
                 let token = token.ok_or(Refusal::invalid_request("A refresh token is needed"))?;
-                let client = self.client(fields)?;
+                let client = self.client(fields);
                 let tokens = self.sessions.refresh_for(token, client).await?;
                 Ok(json(StatusCode::OK, &tokens.expose()))
             }
@@ -151,7 +159,7 @@ where
     pub(super) async fn register(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
-        let client_id = self.client(fields)?;
+        let client_id = self.client(fields);
         let (identifier, password) = credentials(fields, &["username", "email"], Identifier::new)?;
         let policy = self.login.password_policy();
         policy.check(&password).map_err(PasswordError::from)?;
@@ -172,7 +180,7 @@ where
         let user = User::new(account.subject).password(hash);
         let device = self.login.device_token(&user);
         let given = Given::of(&tokens).device(&device).link(account.link);
-        Ok(self.hand_over(StatusCode::CREATED, given, transport))
+        self.hand_over(StatusCode::CREATED, given, transport).await
     }
 
     /// The user whose credentials these are; `None` where they are nobody's.
@@ -230,7 +238,7 @@ where
         credentials: (Identifier, Password),
         transport: Transport,
     ) -> Result<Option<Answer>, Refusal> {
-        let client_id = self.client(fields)?;
+        let client_id = self.client(fields);
         let Some(mut signed_in) = self.attempt(parts, fields, credentials).await? else {
             return Ok(None);
         };
@@ -249,7 +257,8 @@ where
                 Ok((tokens, link)) => {
                     let device = signed_in.accepted.device_token();
                     let given = Given::of(&tokens).device(device).link(link);
-                    return Ok(Some(self.hand_over(StatusCode::OK, given, transport)));
+                    let answer = self.hand_over(StatusCode::OK, given, transport);
+                    return answer.await.map(Some);
                 }
                 // A logout everywhere came between. It ends what was before it, not this login.
                 Err(error) if error.kind() == SessionErrorKind::Superseded => {
@@ -264,13 +273,11 @@ where
         Err(Refusal::unavailable(Duration::from_secs(1)))
     }
 
-    /// The client that a request names (RFC 6749 §2.2), of those that the issuer knows.
-    pub(super) fn client<'f>(&self, fields: &'f Fields) -> Result<Option<&'f str>, Refusal> {
-        match fields.get("client_id") {
-            Some(client) if self.sessions.issuer().knows_client(client) => Ok(Some(client)),
-            Some(_) => Err(Refusal::invalid_client()),
-            None => Ok(None),
-        }
+    /// The client that a request names, if the issuer knows it. Clients are not authenticated, so that
+    /// an unknown name is as good as none.
+    pub(super) fn client<'f>(&self, fields: &'f Fields) -> Option<&'f str> {
+        let known = |client: &&str| self.sessions.issuer().knows_client(client);
+        fields.get("client_id").filter(known)
     }
 
     pub(super) fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> SessionStart {
@@ -307,12 +314,14 @@ where
 
     /// The answer with the tokens, in its body or in cookies. The token of the device goes with them
     /// where a password was proved or set.
-    pub(super) fn hand_over(
+    ///
+    /// A session whose access token fits no cookie is ended, unless it went on before.
+    pub(super) async fn hand_over(
         &self,
         status: StatusCode,
         given: Given<'_>,
         transport: Transport,
-    ) -> Answer {
+    ) -> Result<Answer, Refusal> {
         let tokens = given.tokens;
         match (transport, &self.cookies) {
             (Transport::Cookie, Some(cookies)) => {
@@ -324,12 +333,23 @@ where
                     link: given.link,
                 };
                 let mut answer = json(status, &body);
-                cookies.set_session(&mut answer, tokens, &proof);
+                if let Err(too_large) = cookies.set_session(&mut answer, tokens, &proof) {
+                    too_large.log();
+                    if !given.refreshed {
+                        let reason = RevokeReason::Logout;
+                        self.sessions.revoke(tokens.session_id(), reason).await?;
+                        return Err(Refusal::too_large());
+                    }
+                    // The session goes on, for when its tokens are smaller.
+                    let mut answer = Refusal::too_large().answer();
+                    cookies.set_refresh(&mut answer, tokens);
+                    return Ok(answer);
+                }
                 if let Some(device) = given.device {
                     let age = DeviceTokens::MAX_AGE;
                     cookies.set(&mut answer, Kind::Device, device.expose(), age);
                 }
-                answer
+                Ok(answer)
             }
             _ => {
                 let body = InBody {
@@ -337,7 +357,7 @@ where
                     device_token: given.device.map(|device| &**device.expose()),
                     link: given.link,
                 };
-                json(status, &body)
+                Ok(json(status, &body))
             }
         }
     }

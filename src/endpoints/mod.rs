@@ -28,8 +28,8 @@
 //! `device_token` ([`DeviceTokens`](crate::login::DeviceTokens)), which the next login sends back.
 //!
 //! `login`, `register`, `token` and `guest` take a `client_id`, one of those of the
-//! [issuer](crate::issue::TokenIssuerBuilder::client_id); another is `invalid_client`. A refresh that names
-//! a client must name that of the session.
+//! [issuer](crate::issue::TokenIssuerBuilder::client_id); an unknown one counts as none. A refresh that
+//! names a known client must name that of the session.
 //!
 //! Errors are those of RFC 6749 §5.2. An account that the grant source refuses at login is
 //! `access_denied`. A client signs its user out on `invalid_grant` alone; a 429
@@ -144,6 +144,7 @@ mod service;
 mod strangers;
 mod well_known;
 
+pub(crate) use self::cookies::trusted;
 pub use self::{
     builder::AuthEndpointsBuilder, cookies::CookieNames, service::AuthEndpoints,
     well_known::WellKnown,

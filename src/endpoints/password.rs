@@ -61,11 +61,8 @@ where
             Some(_) => Transport::Body,
             None => Transport::Cookie,
         };
-        Ok(self.hand_over(
-            StatusCode::OK,
-            Given::of(&tokens).device(&device),
-            transport,
-        ))
+        let given = Given::of(&tokens).device(&device);
+        self.hand_over(StatusCode::OK, given, transport).await
     }
 }
 

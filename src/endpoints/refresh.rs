@@ -28,9 +28,10 @@ where
         let presented = self.refresh_token(parts, fields)?;
         let missing = || Refusal::invalid_request("A refresh token is needed");
         let (token, transport) = presented.ok_or_else(missing)?;
-        let client = self.client(fields)?;
+        let client = self.client(fields);
         let tokens = self.sessions.refresh_for(&token, client).await?;
-        Ok(self.hand_over(StatusCode::OK, Given::of(&tokens), transport))
+        let given = Given::of(&tokens).refreshed();
+        self.hand_over(StatusCode::OK, given, transport).await
     }
 
     /// The refresh token of a request, and where it was: in the body or in a cookie, not in both.

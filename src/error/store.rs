@@ -38,6 +38,29 @@ impl StoreError {
         }
     }
 
+    /// Returns the error and its causes in one line, for an operator.
+    ///
+    /// # Security
+    ///
+    /// It holds what the database said: names of tables, users and hosts. Never return it to a client.
+    #[must_use]
+    pub fn causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = Error::source(self);
+        while let Some(error) = cause {
+            let said = error.to_string();
+            // Many errors repeat their cause.
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
+            cause = error.source();
+        }
+        // Whatever the database said cannot break the line.
+        let breaks = |character: char| character.is_control();
+        text.replace(breaks, " ")
+    }
+
     /// Returns the cause, on which the decision to retry depends.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {

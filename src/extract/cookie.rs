@@ -1,5 +1,7 @@
 //! A token in a cookie, and what must then be checked.
 
+use std::{borrow::Cow, sync::Arc};
+
 use http::{HeaderMap, HeaderValue, Method, Uri, header::COOKIE};
 
 use crate::{
@@ -59,7 +61,10 @@ pub struct Cookie {
     name: Box<str>,
     site: Option<Site>,
     proofs: Option<CsrfProofs>,
-    clear: HeaderValue,
+    /// The names of the parts after the first, if there may be some.
+    parts: Vec<Box<str>>,
+    /// One for each name.
+    clear: Arc<[HeaderValue]>,
 }
 
 impl Cookie {
@@ -71,7 +76,8 @@ impl Cookie {
     /// send it.
     pub fn new(name: &str) -> Result<Self, ConfigError> {
         Ok(Self {
-            clear: clear(name, true)?,
+            clear: [clear(name, true)?].into(),
+            parts: Vec::new(),
             name: name.into(),
             site: Some(Site::default()),
             proofs: None,
@@ -123,12 +129,61 @@ impl Cookie {
     ///
     /// A name that starts with `__Host-` or `__Secure-` keeps `Secure`: without it no browser
     /// accepts the name.
-    pub fn plain_http(mut self) -> Self {
+    pub fn plain_http(self) -> Self {
+        self.cleared(false)
+    }
+
+    /// Also reads a token that is split into two or three cookies, because browsers drop a cookie of
+    /// more than 4096 bytes: `NAME`, `NAME-2` and `NAME-3`.
+    ///
+    /// [`AuthEndpoints`](crate::endpoints::AuthEndpoints) set such cookies. A part that is there without
+    /// the one before it makes the token a bad one.
+    pub fn split(mut self) -> Self {
+        self.parts = (2..=PARTS).map(|at| part(&self.name, at).into()).collect();
+        // No part is set without `Secure` under a name that needs it.
+        let secure = self.clear.first().is_none_or(is_secure);
+        self.cleared(secure)
+    }
+
+    fn cleared(mut self, secure: bool) -> Self {
         // The name was good before.
-        if let Ok(clear) = clear(&self.name, false) {
-            self.clear = clear;
+        let values = self.names().map(|name| clear(name, secure));
+        if let Ok(values) = values.collect() {
+            self.clear = values;
         }
         self
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let parts = self.parts.iter().map(|name| &**name);
+        std::iter::once(&*self.name).chain(parts)
+    }
+
+    /// The token, in as many parts as there are.
+    fn token<'a>(&'a self, headers: &'a HeaderMap) -> Result<Option<Cow<'a, [u8]>>, AuthError> {
+        let (mut token, mut ended, mut gap) = (None::<Cow<'a, [u8]>>, false, false);
+        for name in self.names() {
+            let mut values = cookies(headers, name);
+            let value = match (values.next(), values.next()) {
+                // One of them is planted (cookie tossing).
+                (_, Some(_)) => return Err(AuthErrorKind::MultipleCredentials.into()),
+                (value, None) => value.filter(|value| !value.is_empty()),
+            };
+            let Some(value) = value else {
+                ended = true;
+                continue;
+            };
+            gap |= ended;
+            token = Some(match token {
+                None => value.into(),
+                Some(before) => [&*before, value].concat().into(),
+            });
+        }
+        // What remains of a token must not be taken for one.
+        Ok(match gap {
+            true => Some(GAP.into()),
+            false => token,
+        })
     }
 
     /// Accepts the cookie with every request, whichever site caused it.
@@ -177,22 +232,16 @@ impl Cookie {
 
 impl TokenExtractor for Cookie {
     fn extract<'a>(&'a self, head: RequestHead<'a>) -> Result<Option<Credential<'a>>, AuthError> {
-        let mut values = cookies(head.headers(), &self.name);
-        match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            // One of them is planted (cookie tossing).
-            (_, Some(_)) => Err(AuthErrorKind::MultipleCredentials.into()),
-            (Some([]), None) => Ok(None),
-            (Some(token), None) => {
-                let proof = self.suspicion(head)?;
-                let credential = Credential::new(token, Place::Cookie).cleared_by(&self.clear);
-                Ok(Some(credential.with_proof(proof)))
-            }
-        }
+        let Some(token) = self.token(head.headers())? else {
+            return Ok(None);
+        };
+        let proof = self.suspicion(head)?;
+        let credential = Credential::new(token, Place::Cookie).cleared_by_all(&self.clear);
+        Ok(Some(credential.with_proof(proof)))
     }
 
     fn strip(&self, headers: &mut HeaderMap, _: &mut Uri) {
-        let ours = |pair: &&[u8]| value_of(pair, &self.name).is_some();
+        let ours = |pair: &&[u8]| self.names().any(|name| value_of(pair, name).is_some());
         let mut lines = headers.get_all(COOKIE).iter();
         if !lines.any(|line| pairs(line.as_bytes()).any(|pair| ours(&pair))) {
             return;
@@ -243,6 +292,23 @@ fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
         [b'"', unquoted @ .., b'"'] => unquoted,
         _ => value,
     })
+}
+
+/// The name of a part of a cookie, counted from 1.
+pub(crate) fn part(name: &str, at: usize) -> String {
+    match at {
+        1 => name.to_owned(),
+        at => format!("{name}-{at}"),
+    }
+}
+
+/// The parts that a token may have. Four of them exceed the header limit of most servers.
+pub(crate) const PARTS: usize = 3;
+/// No token, so that it is refused as a bad one.
+const GAP: &[u8] = b"-";
+
+fn is_secure(set_cookie: &HeaderValue) -> bool {
+    set_cookie.as_bytes().ends_with(b"; Secure")
 }
 
 /// The `Set-Cookie` value that removes the cookie.

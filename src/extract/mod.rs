@@ -67,7 +67,10 @@ pub use self::{
     websocket::WebSocketProtocol,
 };
 #[cfg(feature = "endpoints")]
-pub(crate) use self::{cookie::cookies, site::Sender};
+pub(crate) use self::{
+    cookie::{PARTS, cookies, part},
+    site::{Sender, origin_of},
+};
 
 /// Finds the credential of a request.
 ///
@@ -96,9 +99,35 @@ pub trait TokenExtractor: Send + Sync + 'static {
 pub struct Credential<'a> {
     token: Cow<'a, [u8]>,
     place: Place,
-    clear: Option<&'a HeaderValue>,
+    clear: Clear<'a>,
     proof: Option<Proof<'a>>,
     foreign: bool,
+}
+
+/// The `Set-Cookie` values that remove a cookie, or all of its parts.
+#[derive(Clone, Copy)]
+enum Clear<'a> {
+    Nothing,
+    One(&'a HeaderValue),
+    All(&'a Arc<[HeaderValue]>),
+}
+
+/// The same, kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cleared {
+    Nothing,
+    One(HeaderValue),
+    All(Arc<[HeaderValue]>),
+}
+
+impl Cleared {
+    pub(crate) fn values(&self) -> &[HeaderValue] {
+        match self {
+            Self::Nothing => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::All(all) => all,
+        }
+    }
 }
 
 /// A proof that is still to be compared with the session of the credential.
@@ -121,7 +150,7 @@ impl<'a> Credential<'a> {
         Self {
             token: token.into(),
             place,
-            clear: None,
+            clear: Clear::Nothing,
             proof: None,
             foreign: false,
         }
@@ -130,8 +159,24 @@ impl<'a> Credential<'a> {
     /// The `Set-Cookie` value that makes a browser forget the credential, should it be bad.
     #[must_use]
     pub fn cleared_by(mut self, set_cookie: &'a HeaderValue) -> Self {
-        self.clear = Some(set_cookie);
+        self.clear = Clear::One(set_cookie);
         self
+    }
+
+    /// All parts of a cookie.
+    #[must_use]
+    fn cleared_by_all(mut self, set_cookies: &'a Arc<[HeaderValue]>) -> Self {
+        self.clear = Clear::All(set_cookies);
+        self
+    }
+
+    /// The `Set-Cookie` values that make a browser forget the credential, for later.
+    pub(crate) fn clearing(&self) -> Cleared {
+        match self.clear {
+            Clear::Nothing => Cleared::Nothing,
+            Clear::One(one) => Cleared::One(one.clone()),
+            Clear::All(all) => Cleared::All(Arc::clone(all)),
+        }
     }
 
     #[must_use]
@@ -170,7 +215,11 @@ impl<'a> Credential<'a> {
     /// The `Set-Cookie` value that makes a browser forget the credential, where there is one.
     #[must_use]
     pub fn clear(&self) -> Option<&'a HeaderValue> {
-        self.clear
+        match self.clear {
+            Clear::Nothing => None,
+            Clear::One(one) => Some(one),
+            Clear::All(all) => all.first(),
+        }
     }
 }
 

@@ -93,12 +93,16 @@
 //! [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
+#[cfg(feature = "endpoints")]
+mod browsers;
 mod keys;
 mod policy;
 #[cfg(feature = "jwks")]
 mod remote;
 #[cfg(feature = "endpoints")]
 mod secrets;
+#[cfg(feature = "endpoints")]
+mod seeds;
 #[cfg(feature = "endpoints")]
 mod server;
 mod vars;
@@ -121,10 +125,7 @@ use crate::{
 
 #[cfg(feature = "endpoints")]
 #[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
-pub use self::{
-    secrets::AuthSecrets,
-    server::{AuthSettings, SeedUser},
-};
+pub use self::{secrets::AuthSecrets, seeds::SeedUser, server::AuthSettings};
 
 /// The `JWT_*` environment, read and checked. See the [module](self) for the variables.
 ///

@@ -89,7 +89,7 @@ impl AuthSettings {
         }
         let fresh = SecretKey::generate_bytes();
         let kept = store.secret_or_insert("refresh", fresh.expose()).await;
-        let kept = kept.map_err(|error| refuse(STORE, error.to_string()))?;
+        let kept = kept.map_err(|error| refuse(STORE, error.causes()))?;
         let short = |_| refuse(STORE, "its secret of refresh tokens is too short");
         Ok(AuthSecrets {
             sessions: SecretKey::from_bytes(kept.expose()).map_err(short)?,

@@ -3,11 +3,12 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use super::{
+    browsers::{read_prefix, read_public_url, read_trusted},
     keys::read_file,
+    seeds::{SeedUser, read_seeds},
     vars::{Vars, refuse},
 };
 use crate::{
-    endpoints::CookieNames,
     error::ConfigError,
     issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
@@ -21,7 +22,11 @@ use crate::{
 /// | variable | meaning | default |
 /// |---|---|---|
 /// | `HOST`, `PORT` | where it listens | 127.0.0.1, 3000 |
-/// | `AUTH_PUBLIC_URL` | the origin under which browsers reach it: decides the names of cookies and the origin check | `http://HOST:PORT` |
+/// | `AUTH_PUBLIC_URL` | the origin under which browsers reach it: decides the names of cookies and the origin check; its default port is dropped, user information is refused | `http://HOST:PORT` |
+/// | `AUTH_TRUSTED_ORIGINS` | comma list of further origins whose pages may sign in; those of apps and extensions too, such as `capacitor://localhost` | |
+/// | `AUTH_COOKIE_PREFIX` | a prefix for the name of every cookie, see [`CookieNames::prefix`] | |
+/// | `AUTH_ACR_MFA` | the claim `acr` of sessions with a second factor, see [`SessionsBuilder::mfa_acr`](crate::session::SessionsBuilder::mfa_acr) | none |
+/// | `JWT_CLIENT_ID` | comma list of clients: the first is the `client_id` of tokens that name none, and a request may name any of them | `first-party` |
 /// | `JWT_PRIVATE_KEY_FILE` | PEM to sign with | |
 /// | `JWT_SECRET_KEY` | an HMAC secret to sign with, instead | |
 /// | `JWT_ALGORITHM` | to sign with; what the key allows by default, HS256 with a secret | |
@@ -45,6 +50,10 @@ pub struct AuthSettings {
     host: String,
     port: u16,
     public_url: Option<String>,
+    trusted_origins: Vec<String>,
+    cookie_prefix: Option<String>,
+    acr_mfa: Option<String>,
+    client_ids: Vec<String>,
     key: Key,
     issuer: Option<String>,
     audiences: Option<Vec<String>>,
@@ -66,61 +75,6 @@ enum Key {
     Pem(Vec<u8>, Option<Algorithm>),
     Secret(Secret<String>, Algorithm),
     Fresh(Algorithm),
-}
-
-/// A user who is there from the start.
-#[derive(Clone)]
-pub struct SeedUser {
-    name: String,
-    password: Secret<String>,
-    roles: Vec<String>,
-}
-
-impl SeedUser {
-    /// What they sign in with.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Their password.
-    #[must_use]
-    pub fn password(&self) -> &Secret<String> {
-        &self.password
-    }
-
-    /// Their roles.
-    #[must_use]
-    pub fn roles(&self) -> &[String] {
-        &self.roles
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(3, ':');
-        let (name, password) = (parts.next()?.trim(), parts.next()?);
-        let roles = parts.next().unwrap_or_default().trim();
-        // A colon in the password would end it early, and nobody would know.
-        if name.is_empty() || password.is_empty() || roles.contains(':') {
-            return None;
-        }
-        Some(Self {
-            name: name.to_owned(),
-            password: Secret::new(password.to_owned()),
-            roles: roles
-                .split('+')
-                .filter(|role| !role.is_empty())
-                .map(str::to_owned)
-                .collect(),
-        })
-    }
-}
-
-impl fmt::Debug for SeedUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SeedUser")
-            .field("roles", &self.roles)
-            .finish_non_exhaustive()
-    }
 }
 
 impl AuthSettings {
@@ -147,7 +101,7 @@ impl AuthSettings {
 
     fn read(mut vars: Vars) -> Result<Self, ConfigError> {
         let (host, port) = super::read_address(&mut vars)?;
-        let public_url = vars.text(PUBLIC_URL)?;
+        let public_url = read_public_url(&mut vars)?;
         let issuer = vars.text("JWT_ISSUER")?;
         // A server that verifies takes a list, and a token that is issued has one.
         if issuer.as_deref().is_some_and(|one| one.contains(',')) {
@@ -178,16 +132,17 @@ impl AuthSettings {
             refresh_idle: Duration::from_secs(u64::from(days) * 24 * 3600),
             host,
             port,
-            public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
+            public_url,
+            trusted_origins: read_trusted(&mut vars)?,
+            cookie_prefix: read_prefix(&mut vars)?,
+            acr_mfa: vars.text("AUTH_ACR_MFA")?,
+            client_ids: vars.list("JWT_CLIENT_ID")?.unwrap_or_default(),
             issuer,
             audiences,
             ignored: vars.into_ignored(),
         };
         // So that what is bad is reported here and not later.
         settings.issuer()?;
-        if let Some(url) = &settings.public_url {
-            CookieNames::new(url, "/").map_err(|error| refuse(PUBLIC_URL, error.to_string()))?;
-        }
         Ok(settings)
     }
 
@@ -209,6 +164,23 @@ impl AuthSettings {
     pub fn public_url(&self) -> String {
         let own = || format!("http://{}:{}", bracketed(&self.host), self.port);
         self.public_url.clone().unwrap_or_else(own)
+    }
+
+    /// Returns the further origins whose pages may sign in.
+    pub fn trusted_origins(&self) -> impl Iterator<Item = &str> {
+        self.trusted_origins.iter().map(String::as_str)
+    }
+
+    /// Returns the prefix of cookie names, if one is set.
+    #[must_use]
+    pub fn cookie_prefix(&self) -> Option<&str> {
+        self.cookie_prefix.as_deref()
+    }
+
+    /// Returns the `acr` of sessions with a second factor, if one is set.
+    #[must_use]
+    pub fn acr_mfa(&self) -> Option<&str> {
+        self.acr_mfa.as_deref()
     }
 
     /// Which client a request comes from: whom `AUTH_TRUSTED_PROXIES` name in `X-Forwarded-For`; the
@@ -275,6 +247,9 @@ impl AuthSettings {
         let mut builder = TokenIssuer::builder(KeyRing::new(key)?)
             .issuer(&name)
             .access_lifetime(self.access_lifetime);
+        for client in &self.client_ids {
+            builder = builder.client_id(client);
+        }
         for audience in self.audiences.as_deref().unwrap_or(&[name]) {
             builder = builder.audience(audience);
         }
@@ -434,15 +409,6 @@ fn read_mount(vars: &mut Vars) -> Result<String, ConfigError> {
     }
 }
 
-fn read_seeds(vars: &mut Vars) -> Result<Vec<SeedUser>, ConfigError> {
-    let Some(text) = vars.secret(SEED)? else {
-        return Ok(Vec::new());
-    };
-    let seeds = text.expose().split(',').map(SeedUser::parse);
-    let seeds = seeds.collect::<Option<_>>();
-    seeds.ok_or_else(|| refuse(SEED, "name:password:role+role is needed"))
-}
-
 /// An IPv6 address stands in brackets where a port follows.
 fn bracketed(host: &str) -> String {
     match host.contains(':') {
@@ -451,14 +417,12 @@ fn bracketed(host: &str) -> String {
     }
 }
 
-const PUBLIC_URL: &str = "AUTH_PUBLIC_URL";
 const PROXIES: &str = "AUTH_TRUSTED_PROXIES";
 const SECRET: &str = "AUTH_SECRET_KEY";
 const POLICY: &str = "AUTH_REFRESH_POLICY";
 const GRACE: &str = "AUTH_REFRESH_GRACE_SECONDS";
 const TOKEN_TYPE: &str = "JWT_TOKEN_TYPE";
 const TOKEN_URL: &str = "JWT_TOKEN_URL";
-const SEED: &str = "AUTH_SEED_USER";
 const ALGORITHM: &str = "JWT_ALGORITHM";
 const PEM: &str = "JWT_PRIVATE_KEY_FILE";
 const HMAC: &str = "JWT_SECRET_KEY";

@@ -276,10 +276,14 @@ const OF_ISSUERS: [&str; 5] = [
 ];
 
 #[cfg(feature = "endpoints")]
-const OF_SERVER: [&str; 19] = [
+const OF_SERVER: [&str; 23] = [
     "HOST",
     "PORT",
     "AUTH_PUBLIC_URL",
+    "AUTH_TRUSTED_ORIGINS",
+    "AUTH_COOKIE_PREFIX",
+    "AUTH_ACR_MFA",
+    "JWT_CLIENT_ID",
     "AUTH_SECRET_KEY",
     "AUTH_TRUSTED_PROXIES",
     "AUTH_REFRESH_POLICY",
@@ -346,7 +350,13 @@ mod tests {
     fn what_a_login_server_knows_it_documents_and_reads() {
         let known: Names = OF_SERVER.into_iter().collect();
         assert_eq!(documented(SERVER), known);
-        assert_eq!(unread(&known, &[SETTINGS, SERVER]), Names::new());
+        let modules = [
+            SETTINGS,
+            SERVER,
+            include_str!("browsers.rs"),
+            include_str!("seeds.rs"),
+        ];
+        assert_eq!(unread(&known, &modules), Names::new());
         // What a resource server passes over in silence is what a login server reads.
         for name in OF_ISSUERS {
             assert!(known.contains(name) && !KNOWN.contains(&name), "{name}");

@@ -21,3 +21,27 @@ fn requests_and_authlib_sign_in_refresh_verify_and_revoke() {
     assert!(output.status.success(), "{complaint}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "done");
 }
+
+#[tokio::test]
+async fn s10_our_resource_server_in_rfc_9068_mode_accepts_our_tokens() {
+    let server = Server::start(&[SEEDS, ("JWT_CLIENT_ID", "web, spa")]);
+    let keys = format!("{}/.well-known/jwks.json", server.address());
+    let api = Server::start_example(
+        "resource_server",
+        &[
+            ("JWT_JWKS_URL", &keys),
+            ("JWT_ISSUER", server.address()),
+            ("JWT_AUDIENCE", server.address()),
+            ("JWT_REQUIRED_TYP", "at+jwt"),
+        ],
+    );
+    let named = serde_json::json!({ "email": USER, "password": PASSWORD, "client_id": "spa" });
+    let named = server.post("/api/auth/login", named.to_string()).await;
+    for tokens in [server.login(USER).await, named.tokens()] {
+        let answer = api.get("/protected", Some(&tokens.access)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let fresh = server.refresh(&tokens).await.tokens();
+        let answer = api.get("/protected", Some(&fresh.access)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}

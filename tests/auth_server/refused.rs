@@ -32,6 +32,21 @@ fn a_bad_value_is_one_line_that_names_it_and_exit_code_2() {
             &[("AUTH_PUBLIC_URL", "https://app.example/x")],
             "AUTH_PUBLIC_URL",
         ),
+        (
+            &[(
+                "AUTH_PUBLIC_URL",
+                "https://ops:pa55-of-the-store@app.example",
+            )],
+            "AUTH_PUBLIC_URL",
+        ),
+        (
+            &[("AUTH_TRUSTED_ORIGINS", "http://app.example")],
+            "AUTH_TRUSTED_ORIGINS",
+        ),
+        (&[("AUTH_COOKIE_PREFIX", "a b")], "AUTH_COOKIE_PREFIX"),
+        (&[("AUTH_ACR_MFA", "")], "AUTH_ACR_MFA"),
+        (&[("JWT_CLIENT_ID", "web,")], "JWT_CLIENT_ID"),
+        (&[("AUTH_STORE_URL", "memory:")], "AUTH_STORE_URL"),
         // Its own address is no origin that browsers may send cookies to.
         (&[("HOST", "0.0.0.0")], "AUTH_PUBLIC_URL"),
         (&[("AUTH_REGISTRATION", "yes")], "AUTH_REGISTRATION"),
@@ -127,6 +142,33 @@ fn a_bad_value_is_one_line_that_names_it_and_exit_code_2() {
         ] {
             assert!(!said.contains(secret), "{variable}: {said}");
         }
+    }
+}
+
+/// Fault 46: an operator must see what to change.
+#[test]
+fn a_store_that_cannot_be_opened_is_named_with_its_cause() {
+    let folder = Folder::new();
+    let broken = format!(
+        "sqlite:{}",
+        folder.file("broken.db", "this is no database at all")
+    );
+    for (store, cause) in [
+        (
+            "sqlite:/no/such/folder/auth.db",
+            "unable to open database file",
+        ),
+        (&*broken, "not a database"),
+        ("postgres://ops:pa55-of-the-store@127.0.0.1:1/x", "refused"),
+        ("redis://ops:pa55-of-the-store@127.0.0.1:1", "refused"),
+    ] {
+        let (status, said, complaint) = refused(&[("AUTH_STORE", store)]);
+        assert_eq!(status.code(), Some(2), "{store}: {complaint}");
+        assert_eq!(complaint.lines().count(), 1, "{complaint}");
+        let lower = complaint.to_ascii_lowercase();
+        assert!(complaint.starts_with("AUTH_STORE: "), "{complaint}");
+        assert!(lower.contains(cause), "{complaint}");
+        assert!(!said.contains("pa55-of-the-store"), "{said}");
     }
 }
 

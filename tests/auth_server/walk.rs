@@ -56,7 +56,10 @@ async fn a_session_from_login_to_logout() {
         (wrong.status, &*wrong.text("error")),
         (401, "invalid_grant")
     );
-    assert_eq!(wrong.header("www-authenticate"), Some("Bearer"));
+    assert_eq!(
+        wrong.header("www-authenticate"),
+        Some("Bearer realm=\"api\"")
+    );
     let nobody = server.try_login("nobody@example.org", PASSWORD).await;
     assert_eq!((nobody.status, nobody.body), (401, wrong.body));
 

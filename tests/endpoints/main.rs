@@ -19,6 +19,7 @@ mod floods;
 mod generations;
 mod guests;
 mod logout;
+mod names;
 mod origins;
 mod passwords;
 mod register;

@@ -1,10 +1,12 @@
 //! Pages of other origins that were named, and of those that were not.
 
-use http::HeaderValue;
+use http::{HeaderValue, Request};
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     ConfigError,
     endpoints::AuthEndpoints,
+    extract::TokenExtractor,
+    head::RequestHead,
     login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
     secret::SecretKey,
 };
@@ -90,6 +92,63 @@ async fn n4_a_page_of_a_trusted_origin_signs_in_and_refreshes() {
 }
 
 #[tokio::test]
+async fn n13_origins_of_apps_and_extensions_pass_where_they_were_named() {
+    const APPS: [&str; 6] = [
+        "capacitor://localhost",
+        "tauri://localhost",
+        "http://tauri.localhost",
+        "ionic://localhost",
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        "moz-extension://1b6f2cbe-9a70-4b3c-8d3a-0a3c1f4e5d6f",
+    ];
+    let nothing = json!({});
+    let (named, unnamed) = (server(&APPS).await.unwrap(), server(&[]).await.unwrap());
+    for origin in APPS {
+        let sender = (origin, "cross-site");
+        let nobody = Browser::default();
+        let refused = send(&unnamed, "login", &ada(), sender, (&nobody, "")).await;
+        refused.is(403, "access_denied");
+
+        let path = "login?transport=cookie";
+        let answer = send(&named, path, &ada(), sender, (&nobody, "")).await;
+        assert_eq!(answer.status, 200, "{origin}: {answer:?}");
+        let mut browser = Browser::default();
+        browser.keep(&answer);
+        let proof = answer.text("csrf_token");
+        // Decision 38: the proof is still required.
+        for path in ["refresh", "logout"] {
+            let refused = send(&named, path, &nothing, sender, (&browser, "")).await;
+            refused.is(403, "access_denied");
+            let other = ("capacitor://elsewhere", "cross-site");
+            let refused = send(&named, path, &nothing, other, (&browser, &proof)).await;
+            refused.is(403, "access_denied");
+        }
+        let fresh = send(&named, "refresh", &nothing, sender, (&browser, &proof)).await;
+        assert_eq!(fresh.status, 200, "{origin}: {fresh:?}");
+        browser.keep(&fresh);
+        // A WebSocket that the app's page opens.
+        let cookie = named.endpoints.cookie().unwrap();
+        for (origin, passes) in [(origin, true), ("capacitor://elsewhere", false)] {
+            let upgrade = Request::get("/chat/ws")
+                .header("connection", "upgrade")
+                .header("upgrade", "websocket")
+                .header("origin", origin)
+                .header("sec-fetch-site", "cross-site")
+                .header(
+                    "cookie",
+                    format!("__Host-at={}", browser.cookies["__Host-at"]),
+                )
+                .body(())
+                .unwrap();
+            let found = cookie.extract(RequestHead::of(&upgrade));
+            assert_eq!(found.is_ok_and(|found| found.is_some()), passes, "{origin}");
+        }
+        let ended = send(&named, "logout", &nothing, sender, (&browser, &proof)).await;
+        assert_eq!(ended.status, 204, "{origin}: {ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_origin_that_no_browser_writes_is_refused() {
     for origin in [
         "www.app.example",
@@ -98,8 +157,13 @@ async fn an_origin_that_no_browser_writes_is_refused() {
         "null",
         "*",
         "",
+        "file:///",
+        "file://localhost",
+        "capacitor://localhost/page",
+        "https://user:pw@www.app.example",
     ] {
         let error = server(&[origin]).await.map(drop).unwrap_err().to_string();
         assert!(error.starts_with("a trusted origin: "), "{origin}: {error}");
+        assert!(!error.contains("pw"), "{error}");
     }
 }

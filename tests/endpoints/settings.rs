@@ -117,6 +117,21 @@ fn every_bad_value_names_its_variable_and_shows_no_secret() {
         ("AUTH_PUBLIC_URL", "app.example"),
         ("AUTH_PUBLIC_URL", "http://app.example"),
         ("AUTH_PUBLIC_URL", "https://app.example/below"),
+        ("AUTH_PUBLIC_URL", "https://user:s3cret-pw@app.example"),
+        ("AUTH_TRUSTED_ORIGINS", "app.example"),
+        ("AUTH_TRUSTED_ORIGINS", "http://app.example"),
+        (
+            "AUTH_TRUSTED_ORIGINS",
+            "https://a.example,,https://b.example",
+        ),
+        ("AUTH_TRUSTED_ORIGINS", "https://user:s3cret-pw@app.example"),
+        ("AUTH_COOKIE_PREFIX", "__Host-shop"),
+        ("AUTH_COOKIE_PREFIX", "shop;x"),
+        ("AUTH_ACR_MFA", " "),
+        ("JWT_CLIENT_ID", "web,,spa"),
+        ("AUTH_STORE_URL", "memory:"),
+        ("AUTH_TRUSTED_ORIGIN", "https://app.example"),
+        ("JWT_CLIENT_IDS", "web"),
         ("JWT_TOKEN_TYPE", "MAC"),
         ("JWT_TOKEN_URL", "/token"),
         ("JWT_TOKEN_URL", "/api/auth/tokens"),
@@ -181,4 +196,50 @@ fn every_bad_value_names_its_variable_and_shows_no_secret() {
     let mixed = [("JWT_SECRET_KEY", SECRET), ("JWT_ALGORITHM", "RS256")];
     assert!(read(&mixed).unwrap_err().contains("RFC 8725"));
     assert!(!format!("{:?}", read(&[("JWT_SECRET_KEY", SECRET)]).unwrap()).contains(SECRET));
+}
+
+#[test]
+fn a_public_url_is_the_origin_that_browsers_write() {
+    for (url, origin) in [
+        ("https://app.example:443", "https://app.example"),
+        ("https://APP.example/", "https://app.example"),
+        ("https://app.example:8443", "https://app.example:8443"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://[::1]:3000/", "http://[::1]:3000"),
+    ] {
+        let settings = read(&[("AUTH_PUBLIC_URL", url)]).unwrap();
+        assert_eq!(settings.public_url(), origin);
+        assert_eq!(settings.issuer().unwrap().issuer(), origin);
+        let names = tower_jwt_auth::endpoints::CookieNames::new(url, "/api/auth").unwrap();
+        assert_eq!(names.origin(), origin);
+    }
+}
+
+#[test]
+fn n13_s7_s10_further_settings_are_used() {
+    let settings = read(&[
+        (
+            "AUTH_TRUSTED_ORIGINS",
+            "https://WWW.app.example:443/, capacitor://localhost",
+        ),
+        ("AUTH_COOKIE_PREFIX", "shop"),
+        ("AUTH_ACR_MFA", "urn:example:mfa"),
+        ("JWT_CLIENT_ID", "web, spa"),
+        ("AUTH_SOMETHING_ELSE", "1"),
+    ])
+    .unwrap();
+    let origins: Vec<_> = settings.trusted_origins().collect();
+    assert_eq!(
+        origins,
+        ["https://www.app.example", "capacitor://localhost"]
+    );
+    assert_eq!(settings.cookie_prefix(), Some("shop"));
+    assert_eq!(settings.acr_mfa(), Some("urn:example:mfa"));
+    let issuer = settings.issuer().unwrap();
+    assert_eq!(issuer.client_id(), "web");
+    assert!(issuer.knows_client("spa") && !issuer.knows_client("first-party"));
+    let ignored: Vec<_> = settings.ignored().collect();
+    assert_eq!(ignored, ["AUTH_SOMETHING_ELSE"]);
+    let settings = read(&[]).unwrap();
+    assert_eq!(settings.issuer().unwrap().client_id(), "first-party");
 }

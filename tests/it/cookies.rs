@@ -358,3 +358,40 @@ async fn n_without_the_check_other_sites_pass_and_nothing_else_does() {
     twice.headers_mut().append("cookie", value);
     send(layer(), twice).await.invalid_request("two cookies");
 }
+
+#[tokio::test]
+async fn n11_a_gap_between_parts_is_a_bad_cookie_and_clears_all_of_them() {
+    let fixture = Fixture::new();
+    let cookie = || Cookie::new("__Host-at").unwrap().split();
+    let token = fixture.token();
+    let (first, rest) = token.split_at(20);
+    let (second, third) = rest.split_at(20);
+    let asked = |parts: &[(&str, &str)]| {
+        let parts = parts
+            .iter()
+            .map(|(name, value)| format!("__Host-at{name}={value}"));
+        let line = parts.collect::<Vec<_>>().join("; ");
+        let mut request = Request::new(String::new());
+        let value = HeaderValue::from_str(&line).unwrap();
+        request.headers_mut().insert("cookie", value);
+        request
+    };
+    let whole = asked(&[("", first), ("-2", second), ("-3", third)]);
+    let layer = fixture.layer().extract(cookie());
+    send(layer.clone(), whole).await.passes("three parts");
+    for gap in [
+        asked(&[("", first), ("-3", third)]),
+        asked(&[("-2", &token)]),
+        asked(&[("-3", &token)]),
+    ] {
+        let refused = send(layer.clone(), gap.clone()).await;
+        assert!(refused.status.is_client_error() && !refused.ran());
+        let optional = fixture.layer().extract(cookie()).optional();
+        let answer = send(optional, gap).await.passes("anonymous");
+        let cleared = answer.headers.get_all("set-cookie").iter();
+        let cleared: Vec<_> = cleared
+            .map(|value| value.to_str().unwrap().split('=').next().unwrap())
+            .collect();
+        assert_eq!(cleared, ["__Host-at", "__Host-at-2", "__Host-at-3"]);
+    }
+}

@@ -92,13 +92,19 @@ impl AnyStore {
     /// # Errors
     ///
     /// [`ConfigError::Invalid`]: the URL names no store, cannot be used, or names one whose feature
-    /// is off. [`ConfigError::Store`]: the store could not be opened. The URL, which may hold a
-    /// password, is in neither.
+    /// is off. [`ConfigError::Store`]: the store could not be opened; the message names the cause. The
+    /// password of the URL is in neither.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves a store that can be opened again.
     pub async fn open(url: &str) -> Result<Self, ConfigError> {
+        Self::open_any(url)
+            .await
+            .map_err(|error| without_password(url, error))
+    }
+
+    async fn open_any(url: &str) -> Result<Self, ConfigError> {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         match scheme {
             "memory" => Ok(Self::Memory(MemoryStore::new())),
@@ -148,6 +154,20 @@ impl AnyStore {
     /// [`ConfigError::Invalid`]: called outside a tokio runtime.
     pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
+    }
+}
+
+/// The error without the password of the URL, should a driver repeat it.
+fn without_password(url: &str, error: ConfigError) -> ConfigError {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
+    let password = user.split_once(':').map_or("", |(_, password)| password);
+    match error {
+        ConfigError::Store(cause) if !password.is_empty() && cause.causes().contains(password) => {
+            let said = cause.causes().replace(password, "***");
+            ConfigError::Store(StoreError::unavailable(said))
+        }
+        other => other,
     }
 }
 

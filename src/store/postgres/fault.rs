@@ -35,6 +35,12 @@ pub(super) fn store_error(error: Error) -> StoreError {
     }
 }
 
+/// Returns `true` if a pool waited for a connection in vain.
+pub(super) fn is_waiting(error: &StoreError) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(Error::PoolTimedOut))
+}
+
 pub(super) fn is_undefined_table(error: &Error) -> bool {
     code(error).as_deref() == Some("42P01")
 }

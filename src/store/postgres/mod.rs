@@ -76,7 +76,7 @@ mod users;
 use std::{fmt, str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection, PgPool, Postgres,
+    ConnectOptions, Connection, PgPool, Postgres,
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     query::Query,
 };
@@ -134,10 +134,20 @@ impl PostgresStore {
                     Ok(true)
                 })
             })
-            .connect_lazy_with(options);
+            .connect_lazy_with(options.clone());
         let store = Self { pool };
-        store.migrate().await?;
-        Ok(store)
+        match store.migrate().await {
+            Ok(()) => Ok(store),
+            Err(error) if fault::is_waiting(&error) => {
+                // The pool tries again until its time is over, and forgets why.
+                let attempt = time::timeout(ACQUIRE, options.connect()).await;
+                Err(match attempt {
+                    Ok(Err(cause)) => StoreError::unavailable(cause),
+                    _ => error,
+                })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A store over a pool that somebody else owns. Its tables must be there:

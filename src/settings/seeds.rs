@@ -1,0 +1,72 @@
+//! Users who are there from the start.
+
+use std::fmt;
+
+use super::vars::{Vars, refuse};
+use crate::{error::ConfigError, secret::Secret};
+
+/// A user who is there from the start.
+#[derive(Clone)]
+pub struct SeedUser {
+    name: String,
+    password: Secret<String>,
+    roles: Vec<String>,
+}
+
+impl SeedUser {
+    /// What they sign in with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Their password.
+    #[must_use]
+    pub fn password(&self) -> &Secret<String> {
+        &self.password
+    }
+
+    /// Their roles.
+    #[must_use]
+    pub fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ':');
+        let (name, password) = (parts.next()?.trim(), parts.next()?);
+        let roles = parts.next().unwrap_or_default().trim();
+        // A colon in the password would end it early, and nobody would know.
+        if name.is_empty() || password.is_empty() || roles.contains(':') {
+            return None;
+        }
+        Some(Self {
+            name: name.to_owned(),
+            password: Secret::new(password.to_owned()),
+            roles: roles
+                .split('+')
+                .filter(|role| !role.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+}
+
+impl fmt::Debug for SeedUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SeedUser")
+            .field("roles", &self.roles)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) fn read_seeds(vars: &mut Vars) -> Result<Vec<SeedUser>, ConfigError> {
+    let Some(text) = vars.secret(SEED)? else {
+        return Ok(Vec::new());
+    };
+    let seeds = text.expose().split(',').map(SeedUser::parse);
+    let seeds = seeds.collect::<Option<_>>();
+    seeds.ok_or_else(|| refuse(SEED, "name:password:role+role is needed"))
+}
+
+const SEED: &str = "AUTH_SEED_USER";

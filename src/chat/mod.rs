@@ -40,7 +40,7 @@
 //! # async fn main() -> Result<(), Infallible> {
 //! let chat = ChatLayer::new().manage(Rule::any_of(["editor"]));
 //! let service = chat.layer(service_fn(whoami));
-//! The caller would be inserted by an authenticating layer; the example does it by hand.
+//! // The caller would be inserted by an authenticating layer; the example does it by hand.
 //! let answer = |caller: Principal| {
 //!     let mut request = Request::new(());
 //!     request.extensions_mut().insert(caller);

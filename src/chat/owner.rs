@@ -17,7 +17,7 @@ use crate::principal::Principal;
 ///
 /// let alice = Principal::builder().issuer("https://as.example").subject("alice").build();
 /// let owner = Owner::of(&alice).unwrap();
-/// As stored in the conversation's row.
+/// // As stored in the conversation's row.
 /// assert_eq!(owner, Owner::new(Some("https://as.example"), "alice"));
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -55,7 +55,7 @@ use crate::{
 /// ) -> Result<(), CloseReason> {
 ///     let mut guard = match caller {
 ///         Some(caller) => auth.guard(caller)?,
-/// Without a token in the handshake, the first message has to carry one.
+///         // Without a token in the handshake, the first message has to carry one.
 ///         None => auth.first_message(async {
 ///             match socket.recv().await {
 ///                 Some(Ok(Message::Text(text))) => Some(text.to_string()),

@@ -82,7 +82,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// ) -> Result<TokenPair, Box<dyn std::error::Error>> {
     ///     let subject = caller.subject();
     ///     match login.change_password(sessions, subject, old, new, client).await {
-    /// The caller continues with a new session.
+    ///         // The caller continues with a new session.
     ///         PasswordChange::Changed { epoch, .. } => {
     ///             Ok(sessions.start(SessionStart::new(subject).epoch(epoch)).await?)
     ///         }

@@ -17,7 +17,7 @@
 //!     (name, password): (&str, String),
 //!     client: Option<IpAddr>,
 //! ) -> Result<String, Box<dyn std::error::Error>> {
-//! Invalid input is refused before any query or hashing: 400.
+//!     // Invalid input is refused before any query or hashing: 400.
 //!     let attempt = Attempt::new(Identifier::existing(name)?, Password::new(password)?).from(client);
 //!     Ok(match login.attempt(&attempt).await {
 //!         LoginOutcome::Accepted(accepted) => format!("hello {}", accepted.user().subject),

@@ -33,7 +33,7 @@
 //! let first = sessions.start(start).await?;
 //! let second = sessions.refresh(first.refresh_token().expose()).await?;
 //!
-//! A second tab that presents the same token at the same time receives the same successor.
+//! // A second tab that presents the same token at the same time receives the same successor.
 //! let again = sessions.refresh(first.refresh_token().expose()).await?;
 //! assert_eq!(again.refresh_token().expose(), second.refresh_token().expose());
 //!

@@ -77,7 +77,7 @@ use crate::{
 /// let guest = guests.start(GuestStart::new()).await?;
 /// let caller = verifier.verify_now(guest.tokens().access_token().expose())?.principal();
 ///
-/// Alice's password was right, and she asked to keep her conversation.
+/// // Alice's password was right, and she asked to keep her conversation.
 /// let signed_in = guests.sign_in(SessionStart::new("alice"), Link::from_body(caller)).await?;
 /// assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
 /// # Ok(())

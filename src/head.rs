@@ -59,10 +59,14 @@ impl<'a> RequestHead<'a> {
 
     /// Returns the segments of the target's path with their percent-encoding undone (RFC 3986 §2.1,
     /// §3.3), as routers hand them to a handler; `None` if one of them is not UTF-8 or holds a broken
-    /// escape.
+    /// escape, and for a path with a dot segment.
     ///
     /// Compare these, and not the path itself, with a subject or a resource: `/users/b%6Fb` and
     /// `/users/bob` are the same. An encoded slash is part of its segment.
+    ///
+    /// A server behind a proxy removes dot segments (RFC 3986 §5.2.4): `/users/alice/../bob` is
+    /// `/users/bob` there. Some servers undo the encoding first, and some take `\` for a slash, so `..` and
+    /// `.` count in every such spelling.
     ///
     /// # Examples
     ///
@@ -73,15 +77,23 @@ impl<'a> RequestHead<'a> {
     /// let request = Request::get("/users/b%6Fb/a%2Fb").body(())?;
     /// let segments = RequestHead::of(&request).path_segments().unwrap_or_default();
     /// assert_eq!(segments, ["users", "bob", "a/b"]);
+    ///
+    /// let request = Request::get("/users/alice/%2E%2E/bob").body(())?;
+    /// assert_eq!(RequestHead::of(&request).path_segments(), None);
     /// # Ok::<(), http::Error>(())
     /// ```
     #[must_use]
     pub fn path_segments(&self) -> Option<Vec<Cow<'a, str>>> {
         let path = self.uri.path();
         let segments = path.strip_prefix('/').unwrap_or(path).split('/');
-        let decoded = segments.map(|segment| match percent_decoded(segment)? {
-            Cow::Borrowed(_) => Some(Cow::Borrowed(segment)),
-            Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+        let decoded = segments.map(|segment| {
+            let segment = match percent_decoded(segment)? {
+                Cow::Borrowed(_) => Cow::Borrowed(segment),
+                Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).ok()?),
+            };
+            let mut parts = segment.split(['/', '\\']);
+            let moves = parts.any(|part| matches!(part, "." | ".."));
+            (!moves).then_some(segment)
         });
         decoded.collect()
     }

@@ -103,6 +103,11 @@ impl ApiKeyLayer {
 
     /// Skips authentication for requests that match the predicate. May be called repeatedly; a
     /// request is skipped if any predicate matches.
+    ///
+    /// # Security
+    ///
+    /// As [`JwtAuthLayer::skip`](crate::JwtAuthLayer::skip): a path is compared as a whole, or by its
+    /// [segments](RequestHead::path_segments).
     pub fn skip<F>(self, names: F) -> Self
     where
         F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,

@@ -152,6 +152,11 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     /// Lets requests that the predicate names pass as [`Anonymous`](crate::Anonymous) without
     /// looking at their credential: health checks and reflection under a layer around a whole
     /// server. Said twice, both count.
+    ///
+    /// # Security
+    ///
+    /// Compare the whole path, or its [segments](RequestHead::path_segments). A server behind a proxy
+    /// takes `/public/../admin` for `/admin`, which starts with `/public/` here.
     pub fn skip<F>(self, names: F) -> Self
     where
         F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,

@@ -389,19 +389,30 @@ async fn l2_the_guard_answers_as_the_layer_around_it() {
     assert_eq!(own.get("realm"), Some("own"));
 }
 
+/// As in the documentation of `Rule`.
+fn own_resource() -> Rule {
+    Rule::kind(PrincipalKind::User).and(Rule::check(|caller, head| {
+        let segments = head.path_segments().unwrap_or_default();
+        match segments.as_slice() {
+            [users, owner, ..] => users == "users" && caller.subject() == Some(owner),
+            _ => false,
+        }
+    }))
+}
+
+async fn owns(fixture: &Fixture, subject: &str, path: &str) -> bool {
+    let mut request = bearer(fixture.with("sub", subject.into()));
+    *request.uri_mut() = path.parse().unwrap();
+    let answer = ask(fixture, RoleGuardLayer::new(own_resource()), request).await;
+    match answer.status {
+        StatusCode::OK => answer.passes(path).ran(),
+        _ => answer.insufficient_scope(path).ran(),
+    }
+}
+
 #[tokio::test]
 async fn l20_the_documented_own_resource_rule_compares_decoded_path_segments() {
     let fixture = Fixture::new();
-    // As in the documentation of `Rule`.
-    let own = || {
-        Rule::kind(PrincipalKind::User).and(Rule::check(|caller, head| {
-            let segments = head.path_segments().unwrap_or_default();
-            match segments.as_slice() {
-                [users, owner, ..] => users == "users" && caller.subject() == Some(owner),
-                _ => false,
-            }
-        }))
-    };
     for (subject, path, passes) in [
         ("bob", "/users/bob", true),
         ("bob", "/users/b%6Fb", true),
@@ -417,12 +428,27 @@ async fn l20_the_documented_own_resource_rule_compares_decoded_path_segments() {
         ("\u{fffd}", "/users/%FF", false),
         ("bob", "/users", false),
     ] {
-        let layers = ServiceBuilder::new()
-            .layer(fixture.layer())
-            .layer(RoleGuardLayer::new(own()));
-        let mut request = bearer(fixture.with("sub", subject.into()));
-        *request.uri_mut() = path.parse().unwrap();
-        let answer = send(layers, request).await;
-        assert_eq!(answer.ran(), passes, "{subject} at {path}");
+        let owned = owns(&fixture, subject, path).await;
+        assert_eq!(owned, passes, "{subject} at {path}");
+    }
+}
+
+#[tokio::test]
+async fn l20_a_path_that_a_server_behind_may_rewrite_is_nobodys_own() {
+    let fixture = Fixture::new();
+    for (path, passes) in [
+        ("/users/alice/a%2Fb", true),
+        ("/users/alice/.well-known/..x", true),
+        // RFC 3986 §5.2.4: for a server behind that removes dot segments, these are bob's.
+        ("/users/alice/../bob", false),
+        ("/users/alice/%2e%2E/bob", false),
+        ("/users/alice/.%2e/bob", false),
+        ("/users/alice/..%2Fbob", false),
+        ("/users/alice/x%2f..%2f..%2fbob", false),
+        ("/users/alice/..%5cbob", false),
+        ("/users/alice/./notes", false),
+        ("/users/alice/..", false),
+    ] {
+        assert_eq!(owns(&fixture, "alice", path).await, passes, "{path}");
     }
 }

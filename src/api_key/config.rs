@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     body::ResponseBody,
-    deny::{self, Answers, Opening},
+    deny::{self, Answers, Opening, forget_derived},
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
     extract::{Bearer, Header, TokenExtractor, is_b64token, is_dpop},
@@ -234,6 +234,7 @@ impl Config {
         let extensions = request.extensions_mut();
         if let Some(Caller { principal, .. }) = caller {
             extensions.remove::<Anonymous>();
+            forget_derived(extensions);
             extensions.insert(principal);
         } else if extensions.get::<Principal>().is_none() {
             extensions.insert(Anonymous::new(Some(self.origin.clone())));

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{forward::Forward, future::After};
 use crate::{
     body::ResponseBody,
-    deny::{self, Answers, Opening, answers_in},
+    deny::{self, Answers, Opening, answers_in, forget_derived},
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
     extract::{Cleared, Credential, Place, TokenExtractor, is_b64token},
@@ -283,6 +283,7 @@ where
                 outer.forget(extensions);
             }
             extensions.remove::<Verified<C>>();
+                forget_derived(extensions);
             extensions.remove::<Anonymous>();
             // Keys and tokens stand side by side: whom a key proved, no token replaces.
             if !extensions.get().is_some_and(Principal::is_by_key) {

@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::{ChatContext, layer::Config};
 use crate::{
     body::ResponseBody,
-    deny::answers_in,
+    deny::{Derived, answers_in},
     error::{AuthError, AuthErrorKind},
     gate::GateFuture,
     head::RequestHead,
@@ -61,7 +61,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.config.context(RequestHead::of(&request)) {
             Ok(context) => {
-                request.extensions_mut().insert(context);
+                let extensions = request.extensions_mut();
+                extensions.insert(context);
+                extensions.insert(Derived::leaving::<ChatContext>());
                 GateFuture::inner(self.inner.call(request))
             }
             Err(error) => {

@@ -20,6 +20,24 @@ pub(crate) fn answers_in(extensions: &Extensions) -> Option<Arc<Answers>> {
     origin.and_then(answers_of)
 }
 
+/// Removes what a layer inside made of a request's caller, and left beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct Derived(fn(&mut Extensions));
+
+impl Derived {
+    /// The layer leaves a `T`.
+    pub(crate) fn leaving<T: Clone + Send + Sync + 'static>() -> Self {
+        Self(|extensions| drop(extensions.remove::<T>()))
+    }
+}
+
+/// Removes what was made of a caller who is about to be replaced.
+pub(crate) fn forget_derived(extensions: &mut Extensions) {
+    if let Some(Derived(forget)) = extensions.remove() {
+        forget(extensions);
+    }
+}
+
 /// The caller as a `T`, a [`Principal`] or a `Verified`; `None` where nobody is signed in.
 ///
 /// The error is a mistake in how the layers are put together, or 403 for a caller who is known and

@@ -70,11 +70,11 @@ use crate::{
 #[cfg(all(any(feature = "tonic", feature = "endpoints"), feature = "tracing"))]
 pub(crate) use self::answers::record;
 pub(crate) use self::answers::{Answers, origin};
-pub(crate) use self::caller::answers_in;
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) use self::caller::caller_in;
 pub(crate) use self::form::Opening;
 #[cfg(feature = "tonic")]
+pub(crate) use self::caller::{Derived, answers_in, forget_derived};
 pub(crate) use self::grpc::outcome;
 pub(crate) use self::inner::InnerAnswers;
 pub use self::{oauth::OAuthJson, problem::Problem};

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{
-    Principal,
+    JwtAuthLayer, Principal,
     chat::{AnyIdentity, ChatContext, ChatLayer, Guest, User},
     principal::PrincipalKind,
     role_guard::Rule,
@@ -114,4 +114,37 @@ async fn w7_an_option_of_a_kind_is_none_for_everybody_else() {
     }
     let bare = routes().oneshot(Request::new(Body::empty())).await.unwrap();
     assert_eq!(bare.status(), StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+#[tokio::test]
+async fn w7_a_context_goes_with_the_caller_that_it_was_made_of() {
+    let chat = Chat::start().await;
+    let inner = |optional: bool| {
+        let layer = JwtAuthLayer::new(chat.verifier.clone());
+        let read = service_fn(async |request: Request<String>| {
+            let extensions = request.extensions();
+            assert!(extensions.get::<ChatContext>().is_none());
+            let caller = extensions.get::<Principal>().and_then(Principal::subject);
+            let caller = caller.unwrap_or("nobody").to_owned();
+            Ok::<_, ()>(http::Response::new(caller))
+        });
+        ServiceBuilder::new()
+            .layer(signed_in(Principal::builder().subject("mallory").build()))
+            .layer(ChatLayer::new().manage(Rule::authenticated()))
+            .layer(if optional { layer.optional() } else { layer })
+            .service(read)
+    };
+    // An inner layer replaces what an outer one found.
+    let answer = inner(true).oneshot(Request::new(String::new())).await;
+    let body = answer.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "nobody");
+
+    let alice = chat.user("alice").await;
+    let token = format!("Bearer {}", alice.access_token().expose());
+    let request = Request::get("/").header("authorization", token);
+    let answer = inner(false)
+        .oneshot(request.body(String::new()).unwrap())
+        .await;
+    let body = answer.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "alice");
 }

@@ -16,7 +16,6 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
     extract::{Bearer, Header, TokenExtractor, is_b64token, is_dpop},
-    gate::keep_private,
     head::RequestHead,
     principal::{Anonymous, Origin, Principal},
 };
@@ -220,10 +219,7 @@ impl Config {
         error: AuthError,
         head: RequestHead<'_>,
     ) -> Response<ResponseBody<T>> {
-        let mut response = self.answers.deny(error, head);
-        // Overrides the responder, because HTTP caches do not treat `X-API-Key` as a credential.
-        keep_private(response.headers_mut());
-        response
+        self.answers.deny(error, head)
     }
 
     /// Prepares an accepted request for the inner service.

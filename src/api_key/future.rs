@@ -25,7 +25,7 @@ use super::{
     config::{Asked, Caller, Config, KeyPlace},
     lookup::RowWait,
 };
-use crate::{body::ResponseBody, error::AuthError, gate::keep_private, head::RequestHead};
+use crate::{body::ResponseBody, deny::keep_private, error::AuthError, head::RequestHead};
 
 pin_project! {
     /// The response future of an [`ApiKeyService`](super::ApiKeyService).

@@ -15,7 +15,6 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
     extract::{Cleared, Credential, Place, TokenExtractor, is_b64token},
-    gate::keep_private,
     head::RequestHead,
     key::KeyWait,
     principal::{Anonymous, Origin, Principal},
@@ -237,10 +236,7 @@ where
         error: AuthError,
         head: RequestHead<'_>,
     ) -> Response<ResponseBody<T>> {
-        let mut response = self.answers.deny(error, head);
-        // Whatever the responder said: the next request may carry a good credential.
-        keep_private(response.headers_mut());
-        response
+        self.answers.deny(error, head)
     }
 
     fn refuse(&self, error: AuthError, clear: Cleared) -> Decision<C, R::Future> {
@@ -283,11 +279,11 @@ where
                 outer.forget(extensions);
             }
             extensions.remove::<Verified<C>>();
-                forget_derived(extensions);
             extensions.remove::<Anonymous>();
             // Keys and tokens stand side by side: whom a key proved, no token replaces.
             if !extensions.get().is_some_and(Principal::is_by_key) {
                 extensions.remove::<Principal>();
+                forget_derived(extensions);
             }
         }
         self.forward.clean(request.headers_mut());

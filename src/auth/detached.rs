@@ -7,7 +7,6 @@ use serde::de::DeserializeOwned;
 use super::{JwtAuthLayer, config::Decision};
 use crate::{
     error::{AuthError, AuthErrorKind},
-    gate::keep_private,
     head::RequestHead,
     revoke::RevocationCheck,
     verify::Verified,
@@ -29,8 +28,7 @@ where
     ) -> Result<Option<Verified<C>>, Box<Response<Bytes>>> {
         let config = self.config();
         let refuse = |error| {
-            let mut response = config.answers.refuse(error, head);
-            keep_private(response.headers_mut());
+            let response = config.answers.refuse(error, head);
             Err(Box::new(response))
         };
         if config.strip {
@@ -61,8 +59,6 @@ where
     /// The response to a request that needs a caller and has none.
     pub(crate) fn refuse_nobody(&self, head: RequestHead<'_>) -> Box<Response<Bytes>> {
         let error = AuthErrorKind::MissingCredential.into();
-        let mut response = self.config().answers.refuse(error, head);
-        keep_private(response.headers_mut());
-        Box::new(response)
+        Box::new(self.config().answers.refuse(error, head))
     }
 }

@@ -25,7 +25,7 @@ use tower_service::Service;
 
 use super::config::{Asked, Config, Decision};
 use crate::{
-    body::ResponseBody, error::AuthError, extract::Cleared, gate::keep_private, head::RequestHead,
+    body::ResponseBody, deny::keep_private, error::AuthError, extract::Cleared, head::RequestHead,
     key::KeyWait, revoke::RevocationCheck,
 };
 

@@ -15,7 +15,7 @@ use crate::{
         challenge::Challenges,
         form::{self, Form, Opening},
         grpc::Protocol,
-        is_temporary,
+        is_temporary, keep_private,
     },
     error::{AuthError, AuthErrorKind, ConfigError},
     event::{AuthEvent, Events},
@@ -141,11 +141,13 @@ impl Answers {
             Some(protocol) => protocol.answer(&denial),
             None => self.respond(&denial),
         };
-        // Not even a gRPC answer, which is a 200, may be kept for others by a cache.
-        response
-            .headers_mut()
+        // Not even a gRPC answer, which is a 200, may be kept for others by a cache: the next request
+        // may carry a good credential, whatever the responder says.
+        let headers = response.headers_mut();
+        headers
             .entry(CACHE_CONTROL)
             .or_insert(const { HeaderValue::from_static("no-store") });
+        keep_private(headers);
         // RFC 9110 §9.3.2: the headers of a GET, and no content.
         if head.method() == Method::HEAD {
             *response.body_mut() = Bytes::new();

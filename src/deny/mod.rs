@@ -26,7 +26,8 @@
 //!
 //! Whatever a responder leaves out, the layer adds: a `WWW-Authenticate` on every 401
 //! ([RFC 9110 §15.5.2]), a `Retry-After` on every 503, `Cache-Control: no-store`, and a
-//! `Content-Length`. An answer to `HEAD` keeps its headers and loses its content
+//! `Content-Length`. No shared cache may store a refusal: what a responder says of caching becomes
+//! `private`. An answer to `HEAD` keeps its headers and loses its content
 //! ([RFC 9110 §9.3.2]). The [`AuthError`] is put into the response's extensions.
 //!
 //! gRPC and gRPC-Web calls are answered in their own framing: HTTP 200 and a `grpc-status`. A call is a
@@ -50,6 +51,7 @@ mod inner;
 mod oauth;
 #[cfg(feature = "tracing")]
 mod once;
+mod private;
 mod problem;
 mod reason;
 mod table;
@@ -72,11 +74,12 @@ pub(crate) use self::answers::record;
 pub(crate) use self::answers::{Answers, origin};
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) use self::caller::caller_in;
+pub(crate) use self::caller::{Derived, answers_in, forget_derived};
 pub(crate) use self::form::Opening;
 #[cfg(feature = "tonic")]
-pub(crate) use self::caller::{Derived, answers_in, forget_derived};
 pub(crate) use self::grpc::outcome;
 pub(crate) use self::inner::InnerAnswers;
+pub(crate) use self::private::keep_private;
 pub use self::{oauth::OAuthJson, problem::Problem};
 
 /// Turns a refusal into a response.

@@ -1,9 +1,11 @@
 //! Q14, N14: what shared caches must not keep, and which cookies survive.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use tower::ServiceBuilder;
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
+    chat::ChatLayer,
     deny::Denial,
     extract::{Bearer, Cookie, Header, Query, WebSocketProtocol},
 };
@@ -114,7 +116,7 @@ async fn q14_so_is_its_refusal_whatever_the_responder_says() {
     }
     // A guard inside, and two credentials at once.
     for (place, request) in elsewhere(&fixture.token()) {
-        let guarded = tower::ServiceBuilder::new()
+        let guarded = ServiceBuilder::new()
             .layer(everywhere(&fixture).respond(cacheable))
             .layer(RoleGuardLayer::any_of(["admin"]));
         is_private(&send(guarded, request.clone()).await, place);
@@ -124,6 +126,69 @@ async fn q14_so_is_its_refusal_whatever_the_responder_says() {
         let layer = everywhere(&fixture).respond(cacheable);
         is_private(&send(layer, twice).await, place);
     }
+}
+
+#[tokio::test]
+async fn q14_a_stranger_cannot_fill_a_shared_cache_with_a_refusal() {
+    let fixture = Fixture::new();
+    // Each inside an optional layer, and refuses a request without a credential.
+    let guard = ServiceBuilder::new()
+        .layer(fixture.layer().optional())
+        .layer(RoleGuardLayer::any_of(["admin"]).respond(cacheable));
+    let inherited = ServiceBuilder::new()
+        .layer(fixture.layer().optional().respond(cacheable))
+        .layer(RoleGuardLayer::any_of(["admin"]));
+    let chat = ServiceBuilder::new()
+        .layer(fixture.layer().optional().respond(cacheable))
+        .layer(ChatLayer::new().anonymous(false));
+    let nobody = || Request::new(String::new());
+    for (case, answer) in [
+        ("guard", send(guard, nobody()).await),
+        ("inherited", send(inherited, nobody()).await),
+        ("chat", send(chat, nobody()).await),
+    ] {
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{case}");
+        let expected = Some("private, max-age=60");
+        assert_eq!(answer.header("cache-control"), expected, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn q14_no_field_of_one_cache_overrides_it() {
+    let fixture = Fixture::new();
+    let fields = || {
+        let fields = [
+            ("cache-control", "public, max-age=60"),
+            // RFC 9213 §2.1: where they stand, `Cache-Control` is not looked at.
+            ("cdn-cache-control", "max-age=600"),
+            ("cloudflare-cdn-cache-control", "max-age=600"),
+            ("surrogate-control", "max-age=600"),
+            ("x-accel-expires", "600"),
+            ("x-cache", "miss"),
+        ];
+        let field = |(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        };
+        HeaderMap::from_iter(fields.map(field))
+    };
+    for (place, request) in elsewhere(&fixture.token()) {
+        let answer = send_to(fields(), everywhere(&fixture), request).await;
+        let answer = answer.passes(place);
+        assert_eq!(answer.header("cache-control"), Some("private, max-age=60"));
+        for name in fields().keys().map(HeaderName::as_str) {
+            let kept = ["cache-control", "x-cache"].contains(&name);
+            assert_eq!(answer.header(name).is_some(), kept, "{place}: {name}");
+        }
+    }
+    // Whoever wants more than `private` keeps it for all caches.
+    let mut never = fields();
+    never.insert("cache-control", HeaderValue::from_static("no-store"));
+    let (place, request) = elsewhere(&fixture.token())[0].clone();
+    let answer = send_to(never, everywhere(&fixture), request).await;
+    let answer = answer.passes(place);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("cdn-cache-control"), None);
 }
 
 fn bad_cookie() -> Request<String> {

@@ -18,6 +18,7 @@ use crate::{
     clock::Clock,
     error::{AuthError, AuthErrorKind, StoreError},
     principal::{Principal, PrincipalKind},
+    task::caught,
 };
 
 /// A key's row in the store, and its principal.
@@ -84,9 +85,11 @@ impl Lookups {
     ) -> Self {
         let fetch = move |landing: Landing| {
             let (store, owners) = (Arc::clone(&store), owners.clone());
+            // The runtime of the request, because the one that `build` ran on may be idle or gone.
+            let current = runtime::Handle::try_current();
             // A separate task, because other requests wait for the answer even if this client
             // disconnects.
-            runtime.spawn(async move {
+            current.as_ref().unwrap_or(&runtime).spawn(async move {
                 let find = async {
                     let record = store.find(&landing.id).await?;
                     Ok(match (record, owners) {
@@ -97,8 +100,12 @@ impl Lookups {
                         (record, _) => record.map(|record| (record, true)),
                     })
                 };
-                let found = timeout(PATIENCE, find).await;
-                landing.land(found.unwrap_or_else(|late| Err(StoreError::unavailable(late))));
+                let found = match timeout(PATIENCE, caught("API keys", find)).await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(panicked)) => Err(StoreError::interrupted(panicked)),
+                    Err(late) => Err(StoreError::unavailable(late)),
+                };
+                landing.land(found);
             });
         };
         Self {

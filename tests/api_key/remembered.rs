@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::{runtime::Builder, task::JoinSet, time::timeout};
 use tower::Layer;
 use tower_jwt_auth::{
     api_key::{ApiKeyLayer, ApiKeys},
@@ -232,4 +232,26 @@ async fn a_row_that_was_read_before_its_revocation_is_not_remembered() {
     let answer = ask(&keys, key.expose()).await.is("401/it", "after");
     answer.because(AuthErrorKind::Revoked);
     assert_eq!(fixture.store.finds(), 2);
+}
+
+#[test]
+fn q19_no_request_waits_for_the_runtime_that_the_keys_were_built_on() {
+    let runtime = || Builder::new_current_thread().enable_all().build().unwrap();
+    let fixture = Fixture::new();
+    // One that nobody drives after the start.
+    let first = runtime();
+    let (keys, key) = first.block_on(async {
+        let keys = fixture.keys();
+        let key = issue(&keys).await;
+        (keys, key)
+    });
+    keys.forget(key.id());
+    let asked = || async {
+        let answer = ask(&keys, key.expose());
+        timeout(Duration::from_secs(60), answer).await.unwrap()
+    };
+    runtime().block_on(asked()).passes("idle");
+    keys.forget(key.id());
+    drop(first);
+    runtime().block_on(asked()).passes("gone");
 }

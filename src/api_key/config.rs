@@ -137,8 +137,8 @@ impl Config {
             (None, Some(bearer)) => return Err(self.no_key(bearer.token())),
             (None, None) => return Err(AuthErrorKind::MissingCredential.into()),
         };
-        // An outer layer accepted a token, and the request has a key too.
-        if found.is_some() {
+        // The outer layer found a token. A key that it found is this one.
+        if found.is_some_and(|found| !found.is_by_key()) {
             return Err(AuthErrorKind::MultipleCredentials.into());
         }
         match self.examiner.examine(credential) {

@@ -19,33 +19,35 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Bearer {
-    /// How the credentials of another layer start.
-    except: Option<Arc<str>>,
+    /// How the credentials of other layers start.
+    except: Vec<Arc<str>>,
 }
 
 impl Bearer {
     /// The default extractor.
     #[must_use]
     pub const fn new() -> Self {
-        Self { except: None }
+        Self { except: Vec::new() }
     }
 
     /// Leaves values that start like this to another layer: the API keys on a route that takes both.
     ///
     /// A layer that is [optional](crate::JwtAuthLayer::optional) passes a request with such a value
     /// on as if it carried none; any other layer refuses it. Whose a value is, is decided by its
-    /// form and never by trial. A prefix with a dot in it could name a JWT, so it excepts nothing.
+    /// form and never by trial. A prefix with a dot in it could name a JWT, so it excepts nothing. May be
+    /// called repeatedly.
     #[must_use]
     pub fn except_prefix(mut self, prefix: &str) -> Self {
-        let names_keys = !prefix.is_empty() && !prefix.contains('.');
-        self.except = names_keys.then(|| prefix.into());
+        if !prefix.is_empty() && !prefix.contains('.') {
+            self.except.push(prefix.into());
+        }
         self
     }
 
     fn excepts(&self, token: &[u8]) -> bool {
-        let except = self.except.as_ref();
+        let mut except = self.except.iter();
         // Three segments are a JWT, whatever its first one starts with.
-        except.is_some_and(|prefix| token.starts_with(prefix.as_bytes()) && !token.contains(&b'.'))
+        except.any(|prefix| token.starts_with(prefix.as_bytes())) && !token.contains(&b'.')
     }
 }
 
@@ -94,6 +96,7 @@ enum Scheme<'a> {
 
 impl<'a> Scheme<'a> {
     fn of(value: &'a [u8]) -> Self {
+        let value = trim_start(value);
         match after(b"bearer", value) {
             Some(token) => Self::Bearer(token),
             None if after(b"dpop", value).is_some() => Self::Dpop,
@@ -106,6 +109,15 @@ impl<'a> Scheme<'a> {
 pub(crate) fn is_dpop(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     values.any(|value| matches!(Scheme::of(value.as_bytes()), Scheme::Dpop))
+}
+
+/// Without the white space before it, which is no part of a field's value (RFC 9110 §5.5): HTTP/2
+/// carries it along, and whoever hands the request on over HTTP/1.1 drops it.
+fn trim_start(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    value
 }
 
 /// What follows the scheme and `1*SP`, empty if that is nothing well-formed; `None` with another

@@ -106,7 +106,12 @@ fn requested_host(head: RequestHead<'_>) -> Option<&[u8]> {
 
 /// An origin in the form in which browsers write it (RFC 6454 §6.2).
 pub(crate) fn origin_of(name: &'static str, text: &str) -> Result<Box<str>, ConfigError> {
-    let refused = |problem| ConfigError::invalid(name, format!("{text:?} {problem}"));
+    // The text before an `@` may hold a password.
+    let shown = match text.rsplit_once('@') {
+        Some((_, host)) => format!("{:?}", format!("…@{host}")),
+        None => format!("{text:?}"),
+    };
+    let refused = |problem| ConfigError::invalid(name, format!("{shown} {problem}"));
     let no_origin = || refused("is not an origin such as `https://app.example`");
     let (scheme, rest) = text.split_once("://").ok_or_else(no_origin)?;
     let authority = rest.strip_suffix('/').unwrap_or(rest);
@@ -116,9 +121,7 @@ pub(crate) fn origin_of(name: &'static str, text: &str) -> Result<Box<str>, Conf
         ));
     }
     if authority.contains('@') {
-        // It may hold a password.
-        let problem = "it has user information: name the origin alone";
-        return Err(ConfigError::invalid(name, problem));
+        return Err(refused("has user information: name the origin alone"));
     }
     let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let sound = scheme.starts_with(|first: char| first.is_ascii_alphabetic());

@@ -268,3 +268,54 @@ async fn a21_a_bound_token_beside_keys_is_refused_while_dpop_is_off() {
         .layer(layer.optional());
     send(stripping, dpop).await.is("401/bare", "stripped");
 }
+
+#[tokio::test]
+async fn one_key_before_two_layers_for_it_is_one_credential() {
+    let fixture = Fixture::new();
+    let keys = fixture.keys();
+    let key = issue(&keys).await;
+    let layer = || ApiKeyLayer::new(&keys);
+    let twice = || ServiceBuilder::new().layer(layer()).layer(layer());
+    for request in [x_api_key(key.expose()), bearer(key.expose())] {
+        let answer = send(twice(), request.clone())
+            .await
+            .passes("both demand it");
+        assert_eq!(answer.caller().subject(), Some("alice"));
+        let stripped = ServiceBuilder::new()
+            .layer(layer().strip_credential())
+            .layer(layer().optional());
+        let answer = send(stripped, request).await.passes("stripped outside");
+        assert_eq!(answer.caller().subject(), Some("alice"));
+    }
+    let both = with(
+        x_api_key(key.expose()),
+        "authorization",
+        &format!("Bearer {}", key.expose()),
+    );
+    let answer = send(twice(), both).await;
+    assert_eq!(answer.kind(), Some(AuthErrorKind::MultipleCredentials));
+    // The inner layer decides by its own keys.
+    let other = Fixture::new();
+    let stacked = ServiceBuilder::new()
+        .layer(layer())
+        .layer(ApiKeyLayer::new(&other.keys()));
+    let answer = send(stacked, x_api_key(key.expose())).await;
+    assert_eq!(answer.kind(), Some(AuthErrorKind::InvalidApiKey));
+}
+
+#[tokio::test]
+async fn a_token_layer_may_leave_the_keys_of_several_services_alone() {
+    let fixture = Fixture::new();
+    let keys = fixture.keys();
+    let key = issue(&keys).await;
+    let (_, layer) = tokens(&fixture);
+    let except = Bearer::new()
+        .except_prefix("acme_live_")
+        .except_prefix("acme_test_");
+    let layers = ServiceBuilder::new()
+        .layer(layer.extract(except).optional())
+        .layer(ApiKeyLayer::new(&keys).optional());
+    send(layers, bearer(key.expose()))
+        .await
+        .passes("the first prefix");
+}

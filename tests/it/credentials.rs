@@ -445,3 +445,23 @@ async fn a20_a_preflight_request_is_refused_by_default() {
     let fixture = Fixture::new();
     send(fixture.layer(), preflight()).await.bare("default");
 }
+
+#[tokio::test]
+async fn a9_white_space_before_the_scheme_is_no_part_of_the_field() {
+    let fixture = Fixture::new();
+    let token = fixture.token();
+    // RFC 9110 §5.5. HTTP/2 carries it along, and a server behind over HTTP/1.1 drops it.
+    for space in [" ", "\t", "  "] {
+        let good = authorization(format!("{space}Bearer {token}"));
+        send(fixture.layer(), good.clone()).await.passes(space);
+        let optional = || fixture.layer().optional().strip_credential();
+        let answer = send(optional(), good).await;
+        let answer = answer.passes(space);
+        assert_eq!(answer.caller().subject(), Some("alice"));
+        assert!(answer.seen().headers.is_empty(), "{space:?}");
+        let bad = authorization(format!("{space}Bearer {token}x"));
+        send(optional(), bad).await.invalid_token(space);
+        let bound = authorization(format!("{space}DPoP {token}"));
+        send(optional(), bound).await.bare(space);
+    }
+}

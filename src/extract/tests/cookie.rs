@@ -121,12 +121,19 @@ fn n3_what_is_no_origin_is_refused() {
         "https://é.example",
         "https://www.example, https://app.example",
         "1https://www.example",
+        "https://user:pw@www.example/app",
+        "https//user:pw@www.example",
     ] {
         let cookie = || Cookie::new("at").unwrap();
         let refused = cookie().public_origin(written).map(drop).unwrap_err();
         assert!(
             refused.to_string().starts_with("a public origin"),
             "{written}"
+        );
+        // It may be a password.
+        assert!(
+            !format!("{refused} {refused:?}").contains("pw"),
+            "{refused}"
         );
         let refused = cookie().trusted_origin(written).map(drop).unwrap_err();
         assert!(

@@ -37,7 +37,15 @@ use tower_jwt_auth::{
 };
 
 /// RFC 9110 §7.6.1: what concerns one connection only, besides what `Connection` names.
-const HOP_BY_HOP: [HeaderName; 5] = [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+const HOP_BY_HOP: [HeaderName; 7] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
 
 type Body = Either<Incoming, Empty<Bytes>>;
 

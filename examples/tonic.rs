@@ -41,7 +41,7 @@ impl Health for Service {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         // Any error of the extension is a `Status` already.
         let user = request.verified::<Claims>()?;
-        println!("check by {}", user.subject().unwrap_or("nobody"));
+        println!("check by {:?}", user.subject().unwrap_or("nobody"));
         Ok(Response::new(serving()))
     }
 

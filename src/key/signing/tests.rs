@@ -245,7 +245,9 @@ mod pem {
         assert!(refusal(&armored("OPENSSH PRIVATE KEY", b"0")).contains("OpenSSH"));
         assert!(refusal("hello").contains("not a PEM"));
         // secp256k1, which no JWT algorithm of this crate signs with.
-        assert!(refusal(include_str!("test-only/secp256k1.sec1.pem")).contains("unknown"));
+        assert!(
+            refusal(include_str!("test-only/secp256k1.sec1.pem")).contains("unsupported curve")
+        );
         assert!(refusal(include_str!("test-only/rsa1024.pkcs8.pem")).contains("RS"));
 
         let key = armored(

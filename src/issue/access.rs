@@ -1,4 +1,4 @@
-//! What an access token shall say.
+//! The contents of an access token.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use super::{IssueError, builder::is_allowed};
 use crate::token::{Scope, SessionId};
 
-/// What an access token shall say; [`TokenIssuer::access`](super::TokenIssuer::access) mints it.
+/// The contents of an access token, which [`TokenIssuer::access`](super::TokenIssuer::access)
+/// mints.
 ///
-/// A mistake in what is given here is reported there, and nothing is minted.
+/// Invalid contents are reported by that method, and no token is minted.
 #[derive(Clone, Serialize)]
 #[must_use = "nothing is minted before it is given to an issuer"]
 pub struct AccessToken {
@@ -37,7 +38,7 @@ pub struct AccessToken {
     guest: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     conv: Option<String>,
-    /// None of these has a name that stands above or in [`Payload`].
+    /// Names of these claims differ from the fields above and from those of [`Payload`].
     #[serde(flatten)]
     others: Map<String, Value>,
     #[serde(skip)]
@@ -50,7 +51,7 @@ pub struct AccessToken {
     mistake: Option<Mistake>,
 }
 
-/// The first mistake.
+/// The first error in the contents.
 #[derive(Clone)]
 enum Mistake {
     Reserved(String),
@@ -58,7 +59,7 @@ enum Mistake {
 }
 
 impl AccessToken {
-    /// A token for a user or a service: the claim `sub`.
+    /// Creates the contents of a token for a user or a service. Sets the claim `sub`.
     pub fn for_subject(subject: impl Into<String>) -> Self {
         let token = Self {
             sub: subject.into(),
@@ -85,7 +86,8 @@ impl AccessToken {
         }
     }
 
-    /// A token for a guest, who never signed in: the claims `sub` and `guest`.
+    /// Creates the contents of a token for a guest, who has not signed in. Sets the claims `sub`
+    /// and `guest`.
     pub fn for_guest(subject: impl Into<String>) -> Self {
         Self {
             guest: true,
@@ -93,13 +95,13 @@ impl AccessToken {
         }
     }
 
-    /// The session that the token belongs to: the claim `sid`.
+    /// Sets the session of the token: the claim `sid`.
     pub fn session(mut self, session: SessionId) -> Self {
         self.sid = Some(session.to_string());
         self
     }
 
-    /// The client that the token is issued to, instead of the issuer's: the claim `client_id`.
+    /// Sets the client of the token, instead of the issuer's default: the claim `client_id`.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         let client_id = client_id.into();
         if client_id.is_empty() {
@@ -119,14 +121,17 @@ impl AccessToken {
         self
     }
 
-    /// The scope, space separated (RFC 6749 §3.3): the claim `scope`.
+    /// Sets the scope, separated by spaces (RFC 6749 §3.3): the claim `scope`.
     pub fn scope(mut self, scope: &str) -> Self {
         match scope.parse() {
             Ok(scope) => {
                 self.scope = scope;
                 self
             }
-            Err(_) => self.or_mistake("scope", "a character outside RFC 6749 §3.3"),
+            Err(_) => self.or_mistake(
+                "scope",
+                "contains a character that RFC 6749 §3.3 does not allow",
+            ),
         }
     }
 
@@ -141,22 +146,22 @@ impl AccessToken {
         self
     }
 
-    /// The subject's epoch, which rises when all its tokens are revoked: the claim `ep`.
+    /// Sets the subject's epoch, which is incremented to revoke all its tokens: the claim `ep`.
     pub fn epoch(mut self, epoch: u32) -> Self {
         self.ep = Some(epoch);
         self
     }
 
-    /// The generation of the refresh token that came with this one: the claim `rtg`.
+    /// Sets the generation of the refresh token that is issued with this token: the claim `rtg`.
     pub fn refresh_generation(mut self, generation: u64) -> Self {
         self.rtg = Some(generation);
         self
     }
 
-    /// The one conversation that the token is for: the claim `conv`. 1 to 255 bytes.
+    /// Limits the token to a single conversation, of 1 to 255 bytes: the claim `conv`.
     ///
-    /// Such a token is of another type (`typ`), `conv+jwt`, so that it is no access token to anybody
-    /// but [who asks for it](crate::verify::VerifierBuilder::conversation_tokens).
+    /// Such a token has the type (`typ`) `conv+jwt`. Verifiers refuse it unless they [accept
+    /// conversation tokens](crate::verify::VerifierBuilder::conversation_tokens).
     pub fn conversation(mut self, conversation: impl Into<String>) -> Self {
         let conversation = conversation.into();
         if !(1..=MAX_CONVERSATION).contains(&conversation.len()) {
@@ -166,13 +171,14 @@ impl AccessToken {
         self
     }
 
-    /// When the user signed in (OpenID Connect Core §2): the claim `auth_time`.
+    /// Sets the time at which the user signed in (OpenID Connect Core §2): the claim `auth_time`.
     pub fn auth_time(mut self, time: SystemTime) -> Self {
         self.auth_time = Some(super::seconds(time));
         self
     }
 
-    /// How the user signed in, by the names of RFC 8176 §2: the claim `amr`.
+    /// Sets the methods by which the user signed in, with the names of RFC 8176 §2: the claim
+    /// `amr`.
     pub fn amr<I>(mut self, methods: I) -> Self
     where
         I: IntoIterator,
@@ -182,19 +188,19 @@ impl AccessToken {
         self
     }
 
-    /// How sure that is (OpenID Connect Core §2): the claim `acr`.
+    /// Sets the authentication context class (OpenID Connect Core §2): the claim `acr`.
     pub fn acr(mut self, class: impl Into<String>) -> Self {
         self.acr = Some(class.into());
         self
     }
 
-    /// The end of the session, which the token never outlives.
+    /// Sets the end of the session. The token expires at that time at the latest.
     pub fn not_after(mut self, end: SystemTime) -> Self {
         self.not_after = Some(end);
         self
     }
 
-    /// Another lifetime than the issuer's, in whole seconds; at most 30 minutes.
+    /// Sets the lifetime in whole seconds, instead of the issuer's. The maximum is 30 minutes.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         if !is_allowed(lifetime) {
             return self.or_mistake("exp", "a lifetime not between 1 second and 30 minutes");
@@ -203,28 +209,28 @@ impl AccessToken {
         self
     }
 
-    /// A claim of the application's own.
+    /// Adds a custom claim.
     ///
-    /// No claim can be set twice, and none that has a meaning to this crate or to a standard that
-    /// it follows: `iss`, `exp`, `roles`, `scope`, `sid`, `cnf`, … in whatever case, because there
-    /// are readers that ignore it.
+    /// Each claim can be set once. Names with a meaning in this crate or in a standard that it
+    /// follows are reserved: `iss`, `exp`, `roles`, `scope`, `sid`, `cnf`, …. They are reserved in
+    /// any case, because some readers ignore case.
     pub fn claim(self, name: impl Into<String>, value: impl Serialize) -> Self {
         let name = name.into();
         match serde_json::to_value(value) {
             Ok(value) => self.insert(name, value),
-            Err(_) => self.or_mistake(&name, "no JSON value"),
+            Err(_) => self.or_mistake(&name, "cannot be written as JSON"),
         }
     }
 
-    /// Claims of the application's own: a map, or a struct whose fields are claims.
+    /// Adds custom claims: a map, or a struct whose fields are claims.
     ///
-    /// The rules are those of [`claim`](Self::claim).
+    /// The rules of [`claim`](Self::claim) apply.
     pub fn claims(self, claims: impl Serialize) -> Self {
         match serde_json::to_value(claims) {
             Ok(Value::Object(claims)) => claims
                 .into_iter()
                 .fold(self, |token, (name, value)| token.insert(name, value)),
-            _ => self.or_mistake("claims", "no JSON object"),
+            _ => self.or_mistake("claims", "not a JSON object"),
         }
     }
 
@@ -260,7 +266,7 @@ impl AccessToken {
 }
 
 impl std::fmt::Debug for AccessToken {
-    // Claims are personal data: their values are not shown.
+    // Claims are personal data: their values are not printed.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AccessToken")
             .field("guest", &self.guest)
@@ -287,7 +293,7 @@ fn spaced<S: Serializer>(scope: &Scope, serializer: S) -> Result<S::Ok, S::Error
     serializer.collect_str(scope)
 }
 
-// RFC 7519 §4.1.3: one audience may be a string, which more readers understand.
+// RFC 7519 §4.1.3: a single audience may be a string, which more readers support.
 fn one_or_many<S: Serializer>(names: &&[String], serializer: S) -> Result<S::Ok, S::Error> {
     match names {
         [one] => serializer.serialize_str(one),
@@ -295,8 +301,8 @@ fn one_or_many<S: Serializer>(names: &&[String], serializer: S) -> Result<S::Ok,
     }
 }
 
-/// Go's `encoding/json` matches names without case, by Unicode's folding (`ſ` is `s`, `K` is `k`);
-/// so a claim `ROLES` would replace `roles` there.
+/// Go's `encoding/json` matches names by Unicode case folding (`ſ` is `s`, `K` is `k`), so a claim
+/// `ROLES` would replace `roles` there.
 fn is_reserved(name: &str) -> bool {
     let folded = name.to_uppercase().to_lowercase();
     RESERVED.contains(&folded.as_str())
@@ -304,7 +310,7 @@ fn is_reserved(name: &str) -> bool {
 
 const MAX_CONVERSATION: usize = 255;
 
-/// Claims that have a meaning, in lower case.
+/// Reserved names of claims, in lower case.
 const RESERVED: &[&str] = &[
     // RFC 7519 §4.1
     "iss",
@@ -323,7 +329,7 @@ const RESERVED: &[&str] = &[
     "act",
     "may_act",
     "cnf",
-    // OpenID Connect Core §2, Back-Channel Logout §2.4: what other kinds of tokens are known by.
+    // OpenID Connect Core §2, Back-Channel Logout §2.4: claims that mark other kinds of tokens.
     "azp",
     "nonce",
     "at_hash",
@@ -331,14 +337,14 @@ const RESERVED: &[&str] = &[
     "s_hash",
     "sid",
     "events",
-    // What this crate writes.
+    // Claims that this crate writes.
     "roles",
     "permissions",
     "ep",
     "rtg",
     "guest",
     "conv",
-    // What verifiers read, this crate's among them.
+    // Claims that verifiers read, including this crate's.
     "role",
     "scp",
     "cid",

@@ -1,11 +1,11 @@
-//! Builds an issuer.
+//! The builder of an issuer.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{Inner, KeyRing, MAX_TOKEN_LIFETIME, TokenIssuer};
 use crate::error::ConfigError;
 
-/// Builds a [`TokenIssuer`]. Mistakes in the input are reported by [`build`](Self::build).
+/// A builder of a [`TokenIssuer`]. [`build`](Self::build) reports invalid values.
 #[must_use = "nothing is issued before `build` is called"]
 pub struct TokenIssuerBuilder {
     keys: KeyRing,
@@ -26,13 +26,14 @@ impl TokenIssuerBuilder {
         }
     }
 
-    /// The claim `iss`: the URL under which the issuer is known. Required.
+    /// Sets the claim `iss`: the URL of the issuer. Required.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = issuer.into();
         self
     }
 
-    /// The claim `aud`: for which service the tokens are. Required; may be repeated.
+    /// Adds a value of the claim `aud`: a service for which the tokens are. At least one is
+    /// required.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audiences.push(audience.into());
         self
@@ -40,27 +41,29 @@ impl TokenIssuerBuilder {
 
     /// Adds a client of this server (RFC 6749 §2.2).
     ///
-    /// The first is the claim `client_id` of tokens that name no client, `first-party` by default. A
-    /// request to the endpoints may name any of them.
+    /// The first one is the `client_id` of tokens without an explicit client. The default is
+    /// `first-party`. A request to the endpoints may name any of the clients.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_ids.push(client_id.into());
         self
     }
 
-    /// How long an access token lives, in whole seconds: 10 minutes by default, at most 30.
+    /// Sets the lifetime of access tokens, in whole seconds. The default is 10 minutes, the maximum
+    /// 30 minutes.
     ///
-    /// So long does a stolen token work at most, and so long does a verifier that hears nothing of
-    /// revocations go on accepting a signed-out user.
+    /// A stolen token works at most this long. A verifier without a revocation feed accepts the
+    /// tokens of a signed-out user for at most this long.
     pub fn access_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_lifetime = lifetime;
         self
     }
 
-    /// The issuer.
+    /// Builds the issuer.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: no issuer, no audience, an empty name, a lifetime out of its range.
+    /// [`ConfigError::Invalid`] if there is no issuer or no audience, a name is empty, or the
+    /// lifetime is out of range.
     pub fn build(self) -> Result<TokenIssuer, ConfigError> {
         if self.issuer.is_empty() {
             return Err(ConfigError::invalid("issuer", "an issuer is required"));
@@ -103,5 +106,5 @@ pub(super) fn is_allowed(lifetime: Duration) -> bool {
     (Duration::from_secs(1)..=MAX_TOKEN_LIFETIME).contains(&lifetime)
 }
 
-/// Short enough for nodes that hear of revocations, long enough for a refresh to be rare.
+/// Short enough for nodes that receive revocations, long enough for refreshes to be rare.
 const DEFAULT_ACCESS_LIFETIME: Duration = Duration::from_secs(600);

@@ -1,28 +1,28 @@
-//! Why a token was not minted, why a key was not changed.
+//! The errors of minting tokens and of changing keys.
 
 use std::{borrow::Cow, time::Duration};
 
 use crate::error::ConfigError;
 
-/// Why a token was not minted. It names claims, never their values.
+/// The reason for which a token was not minted. It contains names of claims, never their values.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IssueError {
-    /// A claim of the application's own has a name that is spoken for.
+    /// A custom claim has a reserved name.
     #[error("the claim `{0}` is reserved")]
     ReservedClaim(String),
-    /// A claim cannot be written as it was given.
+    /// A claim has an invalid value.
     #[error("the claim `{name}`: {problem}")]
     InvalidClaim {
-        /// The claim.
+        /// The name of the claim.
         name: Cow<'static, str>,
-        /// What is wrong with it.
+        /// The problem with the value.
         problem: Cow<'static, str>,
     },
-    /// The session is over, or has not even a second left.
+    /// The session has ended, or ends within a second.
     #[error("the session has ended")]
     SessionEnded,
-    /// The cryptographic library could not sign. It tells no cause.
+    /// The cryptographic library failed to sign. It gives no cause.
     #[error("signing failed")]
     SigningFailed,
 }
@@ -39,29 +39,29 @@ impl IssueError {
     }
 }
 
-/// Why the keys of a ring stayed as they were.
+/// The reason for which the keys of a ring were not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RotationError {
-    /// There is a next key already; withdraw it first.
-    #[error("there is a next key already")]
+    /// A next key already exists. Withdraw it first.
+    #[error("a next key already exists")]
     NextPresent,
-    /// No key was published that could be activated.
+    /// There is no next key to activate.
     #[error("there is no next key")]
     NoNext,
-    /// The next key has not been published for long enough: verifiers may not know it yet.
+    /// The next key has not been published for long enough, so verifiers may not have it yet.
     #[error("the next key must stay published for another {} s", .ready_in.as_secs())]
     TooEarly {
-        /// The time that is missing.
+        /// The remaining time.
         ready_in: Duration,
     },
-    /// The ring has no such key.
-    #[error("no such key")]
+    /// The ring does not contain this key.
+    #[error("the ring does not contain this key")]
     UnknownKey,
-    /// The active key cannot be withdrawn: nothing would sign.
-    #[error("the key is the active one; activate another first")]
+    /// The active key cannot be withdrawn, because it signs the tokens.
+    #[error("the active key cannot be withdrawn; activate another key first")]
     Active,
-    /// The key does not fit those of the ring.
+    /// The key is not compatible with the other keys of the ring.
     #[error(transparent)]
     Key(#[from] ConfigError),
 }

@@ -1,4 +1,4 @@
-//! Publishes a ring's public keys over HTTP.
+//! Publication of a ring's public keys over HTTP.
 
 use std::{
     convert::Infallible,
@@ -16,12 +16,13 @@ use tower_service::Service;
 use super::{KeyRing, key_ring::Document};
 use crate::body::Whole;
 
-/// A tower service that answers every path with the ring's JWK Set (RFC 7517 §5).
+/// A tower service that responds to every path with the ring's JWK Set (RFC 7517 §5).
 ///
-/// `GET` and `HEAD`; `If-None-Match` is answered with 304, any other method with 405. Nobody needs
-/// a credential to read public keys, so it belongs outside of every authenticating layer.
+/// `GET` and `HEAD` are supported; the response to other methods is 405. If `If-None-Match`
+/// matches, the response is 304. Public keys need no authentication, so route the service outside
+/// of every authenticating layer.
 ///
-/// A secret is never part of the set; a ring of secrets publishes an empty one.
+/// The set never contains a secret. For a ring of secrets it is empty.
 ///
 /// # Examples
 ///
@@ -52,7 +53,7 @@ pub struct JwksService {
 }
 
 impl JwksService {
-    /// Publishes the public keys of this ring.
+    /// Creates a service for the public keys of this ring.
     #[must_use]
     pub fn new(keys: KeyRing) -> Self {
         Self { keys }
@@ -71,7 +72,8 @@ impl JwksService {
             etag,
             cache_control,
         } = self.keys.document();
-        // RFC 9110 §15.4.5: a 304 carries what a 200 would, except for what describes the content.
+        // RFC 9110 §15.4.5: a 304 has the headers of the 200, except those that describe the
+        // content.
         let known = names(headers, &etag);
         let body = match known || method == Method::HEAD {
             true => Bytes::new(),
@@ -105,7 +107,7 @@ impl<B> Service<Request<B>> for JwksService {
     }
 }
 
-/// Whether `If-None-Match` names the tag, by weak comparison (RFC 9110 §13.1.2).
+/// Returns `true` if `If-None-Match` contains the tag, by weak comparison (RFC 9110 §13.1.2).
 fn names(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     headers
         .get_all(IF_NONE_MATCH)

@@ -1,10 +1,10 @@
-//! What an issuer hands out.
+//! A minted token.
 
 use std::time::{Duration, SystemTime};
 
 use crate::secret::Secret;
 
-/// A token that was just made.
+/// A token that was just minted.
 #[derive(Clone, Debug)]
 pub struct Minted {
     pub(super) token: Secret<String>,
@@ -14,25 +14,25 @@ pub struct Minted {
 }
 
 impl Minted {
-    /// The token in compact serialization (RFC 7515 §7.1).
+    /// Returns the token in compact serialization (RFC 7515 §7.1).
     #[must_use]
     pub fn token(&self) -> &Secret<String> {
         &self.token
     }
 
-    /// The claim `exp`.
+    /// Returns the expiry: the claim `exp`.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
         self.expires_at
     }
 
-    /// From `iat` to `exp`: what an OAuth answer calls `expires_in`, in whole seconds.
+    /// Returns the time from `iat` to `exp`, in whole seconds: `expires_in` in an OAuth response.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
         self.lifetime
     }
 
-    /// The claim `jti`: 128 random bits in base64url.
+    /// Returns the claim `jti`: 128 random bits in base64url.
     #[must_use]
     pub fn token_id(&self) -> &str {
         &self.token_id

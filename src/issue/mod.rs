@@ -1,8 +1,11 @@
-//! Issues access tokens, rotates the keys that sign them, publishes the public halves.
+//! Issuing of access tokens, rotation of their signing keys, and publication of the public keys.
 //!
-//! A [`KeyRing`] holds the keys, a [`TokenIssuer`] mints tokens with the active one, a
-//! [`JwksService`] publishes all of them. [`TokenIssuer::verifier`] gives the verifier that accepts
-//! what the issuer mints, and follows the ring. The manual's chapter is [`crate::manual::issuing`].
+//! - A [`KeyRing`] holds the keys.
+//! - A [`TokenIssuer`] mints tokens with the active key.
+//! - A [`JwksService`] publishes all public keys.
+//! - [`TokenIssuer::verifier`] creates a verifier of the issuer's tokens, which follows the ring.
+//!
+//! See the chapter of the manual: [`crate::manual::issuing`].
 //!
 //! # Examples
 //!
@@ -70,7 +73,7 @@ use crate::{
     verify::{Verifier, VerifierBuilder},
 };
 
-/// Mints access tokens after [RFC 9068]. Cheap to clone.
+/// An issuer of access tokens as defined in [RFC 9068]. Cheap to clone.
 ///
 /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 #[derive(Clone)]
@@ -82,32 +85,33 @@ struct Inner {
     keys: KeyRing,
     issuer: String,
     audiences: Vec<String>,
-    /// The first is the default.
+    /// The first one is the default.
     client_ids: Vec<String>,
     access_lifetime: Duration,
 }
 
 impl TokenIssuer {
-    /// Starts an issuer that signs with the active key of this ring, by the ring's clock.
+    /// Creates a builder of an issuer that signs with the active key of this ring and uses its
+    /// clock.
     pub fn builder(keys: KeyRing) -> TokenIssuerBuilder {
         TokenIssuerBuilder::new(keys)
     }
 
     /// Mints an access token.
     ///
-    /// It lives as long as the issuer says or [`AccessToken::lifetime`] asks, less up to a
-    /// twentieth at random, so that clients that came together do not refresh together; and never
-    /// beyond [`AccessToken::not_after`].
+    /// The lifetime is that of [`AccessToken::lifetime`] or of the issuer, shortened at random by
+    /// up to 5 %, so that clients that started together do not refresh together. The token expires
+    /// at [`AccessToken::not_after`] at the latest.
     ///
     /// # Errors
     ///
-    /// - [`IssueError::ReservedClaim`], [`IssueError::InvalidClaim`]: what was asked for.
-    /// - [`IssueError::SessionEnded`]: there is no time left until `not_after`.
-    /// - [`IssueError::SigningFailed`].
+    /// - [`IssueError::ReservedClaim`] or [`IssueError::InvalidClaim`] if the contents are invalid.
+    /// - [`IssueError::SessionEnded`] if no time is left until `not_after`.
+    /// - [`IssueError::SigningFailed`] if the cryptographic library fails.
     pub fn access(&self, token: AccessToken) -> Result<Minted, IssueError> {
         let inner = &*self.inner;
         let asked = token.checked()?;
-        // Read before the key: a key that a rotation replaces meanwhile verifies long enough then.
+        // Read before the key: a key that is replaced in between still verifies long enough.
         let now = seconds(inner.keys.clock().now());
         let lifetime = shortened(asked.lifetime.unwrap_or(inner.access_lifetime));
         let mut expires = now.saturating_add(lifetime);
@@ -139,11 +143,11 @@ impl TokenIssuer {
         })
     }
 
-    /// Starts the verifier of this issuer's tokens: its issuer, its audiences (one must match), the
-    /// ring's keys of every moment, the ring's clock. Tokens for one conversation are refused
-    /// unless [asked for](VerifierBuilder::conversation_tokens).
+    /// Creates a builder of a verifier of this issuer's tokens. It expects the issuer and one of
+    /// its audiences, and uses the ring's current keys and its clock. Conversation tokens are
+    /// refused unless [`conversation_tokens`](VerifierBuilder::conversation_tokens) is called.
     ///
-    /// Tokens must satisfy RFC 9068: the type `at+jwt`, and all claims that §2.2 requires.
+    /// Tokens must satisfy RFC 9068: the type `at+jwt` and all claims that §2.2 requires.
     pub fn verifier(&self) -> VerifierBuilder {
         let inner = &*self.inner;
         let builder = Verifier::key_source(inner.keys.clone())
@@ -154,32 +158,32 @@ impl TokenIssuer {
             .iter()
             .fold(builder, |builder, audience| builder.audience(audience));
         let builder = match inner.keys.secrets() {
-            // A secret never comes unasked.
+            // HMAC must be listed explicitly.
             true => builder.algorithms(key_ring::HMAC),
             false => builder,
         };
         builder.rfc9068()
     }
 
-    /// The service that publishes the ring's public keys.
+    /// Returns the service that publishes the ring's public keys.
     #[must_use]
     pub fn jwks(&self) -> JwksService {
         JwksService::new(self.inner.keys.clone())
     }
 
-    /// The keys.
+    /// Returns the key ring.
     #[must_use]
     pub fn keys(&self) -> &KeyRing {
         &self.inner.keys
     }
 
-    /// The claim `iss`.
+    /// Returns the claim `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.inner.issuer
     }
 
-    /// Returns the `client_id` of tokens that name no client.
+    /// Returns the `client_id` of tokens without an explicit client.
     #[must_use]
     pub fn client_id(&self) -> &str {
         let first = self.inner.client_ids.first();
@@ -193,7 +197,7 @@ impl TokenIssuer {
         client_id == self.client_id() || known.any(|known| known == client_id)
     }
 
-    /// How long access tokens live that do not ask for less.
+    /// Returns the lifetime of access tokens without an explicit one.
     #[must_use]
     pub fn access_lifetime(&self) -> Duration {
         self.inner.access_lifetime
@@ -210,13 +214,14 @@ impl fmt::Debug for TokenIssuer {
     }
 }
 
-/// Whole seconds since 1970, rounded down. A clock before 1970 mints what has expired.
+/// Returns whole seconds since 1970, rounded down; 0 for times before 1970, so that tokens are
+/// expired.
 fn seconds(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Less up to a twentieth, in seconds.
+/// Returns the lifetime in seconds, shortened at random by up to 5 %.
 fn shortened(lifetime: Duration) -> u64 {
     let seconds = lifetime.as_secs();
     let most = u32::try_from(seconds / 20).unwrap_or(u32::MAX - 1);
@@ -224,12 +229,12 @@ fn shortened(lifetime: Duration) -> u64 {
     seconds - u64::from(chance)
 }
 
-/// RFC 9068 §2.2 requires a client also in the tokens of a server that has only its own.
+/// RFC 9068 §2.2 requires a client even if the server has only its own.
 const DEFAULT_CLIENT: &str = "first-party";
 
-/// 128 random bits: no two tokens share an identifier (RFC 7519 §4.1.7).
+/// 128 random bits, so that identifiers are unique (RFC 7519 §4.1.7).
 const TOKEN_ID_BYTES: usize = 16;
 
-/// The longest life of any token: what is remembered about revoked sessions, and for how long a
-/// replaced key verifies, is measured by it.
+/// The maximum lifetime of any token. It determines how long revocations are kept and how long a
+/// replaced key verifies.
 pub(crate) const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 60);

@@ -1,4 +1,4 @@
-//! What must hold with either cryptographic library. The rest is in `tests/issuing`.
+//! Tests for both cryptographic libraries. The others are in `tests/issuing`.
 
 use serde_json::Value;
 
@@ -52,8 +52,8 @@ fn s5_no_private_member_is_published_by_either_library() {
     }
 }
 
-/// A revocation is remembered for as long as a token can live; `issue` is below `revoke` and cannot
-/// take its constant.
+/// Revocations are kept for the lifetime of a token. `issue` is below `revoke` and cannot use its
+/// constant.
 #[test]
 fn no_token_outlives_the_memory_of_its_revocation() {
     assert_eq!(MAX_TOKEN_LIFETIME, revoke::MAX_TOKEN_LIFETIME);

@@ -1,4 +1,4 @@
-//! Builds a key ring.
+//! The builder of a key ring.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     key::SigningKey,
 };
 
-/// Builds a [`KeyRing`]. Mistakes in the input are reported by [`build`](Self::build).
+/// A builder of a [`KeyRing`]. [`build`](Self::build) reports invalid values.
 #[must_use = "there is no ring before `build` is called"]
 pub struct KeyRingBuilder {
     active: SigningKey,
@@ -37,72 +37,78 @@ impl KeyRingBuilder {
         }
     }
 
-    /// A key that is published already and will sign next.
+    /// Sets a key that is already published and will sign next.
     pub fn next(mut self, key: SigningKey) -> Self {
         self.next = Some(key);
         self
     }
 
-    /// A key that signed before. May be repeated. Its private half is dropped.
+    /// Adds a key that signed tokens before. May be called repeatedly. The private part is dropped.
     ///
-    /// It verifies until it is [withdrawn](KeyRing::withdraw): when it signed last, and whether
-    /// another process still does, is not known here.
+    /// The key verifies until it is [withdrawn](KeyRing::withdraw), because the ring does not know
+    /// if another process still signs with it.
     pub fn retiring(mut self, key: SigningKey) -> Self {
         self.retiring.push(key);
         self
     }
 
-    /// Replaces the active key by a generated one of its algorithm whenever it has signed for this
-    /// long; at least an hour, and at least [`publish_ahead`](Self::publish_ahead). Not for secrets.
+    /// Sets the rotation period, after which the active key is replaced by a generated key of the
+    /// same algorithm. The minimum is an hour or [`publish_ahead`](Self::publish_ahead), whichever
+    /// is longer. Not available for secrets.
     ///
-    /// Time passes when the ring is used. The call that finds a key due generates it: under a
-    /// millisecond, but some tenths of a second for RSA.
+    /// Rotation happens when the ring is used. The call that finds a new key due generates it,
+    /// which takes less than a millisecond, or some tenths of a second for RSA.
     ///
-    /// Generated keys live in this process: where several share the keys, rotate by hand.
+    /// Generated keys exist only in this process. If several processes share the keys, rotate
+    /// manually.
     pub fn rotate_every(mut self, period: Duration) -> Self {
         self.timing.rotate_every = Some(period);
         self
     }
 
-    /// How long a key is published before it signs: an hour by default, never less than
-    /// [`max_age`](Self::max_age), so that every verifier has fetched it.
+    /// Sets the time for which a key is published before it signs, so that every verifier has
+    /// fetched it. The default is an hour, the minimum is [`max_age`](Self::max_age).
     pub fn publish_ahead(mut self, span: Duration) -> Self {
         self.timing.publish_ahead = span;
         self
     }
 
-    /// How long verifiers may keep the published set (`Cache-Control: max-age`): 10 minutes by
-    /// default, a minute to a day.
+    /// Sets the time for which verifiers may cache the published set (`Cache-Control: max-age`).
+    /// The default is 10 minutes, the range a minute to a day.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.timing.max_age = max_age;
         self
     }
 
-    /// The clock, of the ring and of every issuer that uses it; the operating system's by default.
+    /// Sets the clock of the ring and of every issuer that uses it. The default is the operating
+    /// system's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Who is told when another key signs. It must not use the ring.
+    /// Sets the event sink. It receives an event when another key becomes active. The sink must not
+    /// use the ring.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);
         self
     }
 
-    /// The ring.
+    /// Builds the ring.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError::MixedFamilies`]: secrets and key pairs in one ring (RFC 8725 §3.1).
-    /// - [`ConfigError::KeySet`]: two keys of one `kid`, more than three secrets.
-    /// - [`ConfigError::Invalid`]: a time out of its range, or rotation of secrets by time.
+    /// - [`ConfigError::MixedFamilies`] if the ring has secrets and key pairs (RFC 8725 §3.1).
+    /// - [`ConfigError::KeySet`] if two keys have the same `kid`, or there are more than three
+    ///   secrets.
+    /// - [`ConfigError::Invalid`] if a time is out of range, or a rotation period is set for
+    ///   secrets.
     pub fn build(self) -> Result<KeyRing, ConfigError> {
         self.timing.check()?;
         if self.timing.rotate_every.is_some() && self.active.algorithm().is_hmac() {
             return Err(ConfigError::invalid(
                 "rotate_every",
-                "a generated secret would be known to no verifier; rotate secrets by hand",
+                "no verifier would have a generated secret; rotate secrets manually",
             ));
         }
         let now = self.clock.monotonic();
@@ -136,10 +142,10 @@ impl fmt::Debug for KeyRingBuilder {
     }
 }
 
-/// The longest that this crate's own remote key sets, and most others, keep a set.
+/// The longest time for which this crate's remote key sets, and most others, cache a set.
 const DEFAULT_PUBLISH_AHEAD: Duration = Duration::from_secs(3600);
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(600);
 const MIN_MAX_AGE: Duration = Duration::from_secs(60);
 const MAX_MAX_AGE: Duration = Duration::from_secs(24 * 3600);
-/// Keeps the number of retiring keys small.
+/// Limits the number of retiring keys.
 const MIN_PERIOD: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! The keys of an issuer, through their lives.
+//! The signing keys of an issuer and their rotation.
 //!
 //! ```text
 //! next ──activate──> active ──activate of another──> retiring ──35 min──> gone
@@ -32,16 +32,17 @@ use crate::{
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, SigningKey},
 };
 
-/// The keys of an issuer: one signs, one may be about to, some only verify what they signed.
+/// The signing keys of an issuer: the active key, the next one, and retiring keys that only verify.
 ///
-/// Keys are rotated by hand ([`publish`](Self::publish), then [`activate`](Self::activate)), or by
-/// time ([`KeyRingBuilder::rotate_every`]). Either way a key is published for a while before its
-/// first use, and verifies until the last token that it signed has expired, so that nobody is
-/// refused on the way.
+/// Rotate keys manually ([`publish`](Self::publish), then [`activate`](Self::activate)) or by time
+/// ([`KeyRingBuilder::rotate_every`]). In both cases a key is published before its first use, and
+/// verifies until the last token that it signed has expired. No valid token is refused during the
+/// rotation.
 ///
-/// Cheap to clone; clones share their keys. As a [`KeySource`] it verifies with all of them.
+/// Cheap to clone; clones share their keys. As a [`KeySource`] the ring verifies with all of its
+/// keys.
 ///
-/// A ring of secrets works alike, but publishes nothing, and holds three at most.
+/// A ring of secrets works the same way, but publishes no keys and has at most three.
 ///
 /// # Examples
 ///
@@ -72,7 +73,7 @@ pub struct KeyRing {
 
 struct Inner {
     current: ArcSwap<Snapshot>,
-    /// What `current` is made from. Locked while it changes, never while it is only read.
+    /// The source of `current`. Locked for changes, not for reads.
     phases: Mutex<Phases>,
     timing: Timing,
     clock: Arc<dyn Clock>,
@@ -80,7 +81,7 @@ struct Inner {
     events: Events,
 }
 
-/// When keys change.
+/// The times that control the rotation.
 #[derive(Clone, Copy, Debug)]
 struct Timing {
     rotate_every: Option<Duration>,
@@ -89,16 +90,16 @@ struct Timing {
 }
 
 impl KeyRing {
-    /// A ring of one key, which is rotated by hand if at all.
+    /// Creates a ring with a single key, without rotation by time.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoCrypto`].
+    /// [`ConfigError::NoCrypto`] in a build without cryptography.
     pub fn new(active: SigningKey) -> Result<Self, ConfigError> {
         Self::builder(active).build()
     }
 
-    /// Starts a ring whose tokens are signed with this key.
+    /// Creates a builder of a ring with this active key.
     pub fn builder(active: SigningKey) -> KeyRingBuilder {
         KeyRingBuilder::new(active)
     }
@@ -107,20 +108,20 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// - [`RotationError::NextPresent`].
-    /// - [`RotationError::Key`]: a secret among key pairs or the reverse, a `kid` that another key
-    ///   of the ring has, a fourth secret.
+    /// - [`RotationError::NextPresent`] if a next key already exists.
+    /// - [`RotationError::Key`] for a secret in a ring of key pairs or the reverse, for a `kid`
+    ///   that another key of the ring has, and for a fourth secret.
     pub fn publish(&self, next: SigningKey) -> Result<(), RotationError> {
         self.change(|phases, ring| phases.publish(next, ring.clock.monotonic()))
     }
 
-    /// Signs with the next key from now on. The one before verifies for another 35 minutes: as
-    /// long as a token can live, and the greatest leeway that a verifier may have.
+    /// Activates the next key, which then signs all tokens. The previous key verifies for another
+    /// 35 minutes: the maximum lifetime of a token plus the maximum leeway of a verifier.
     ///
     /// # Errors
     ///
-    /// - [`RotationError::NoNext`].
-    /// - [`RotationError::TooEarly`]: it was published for less than
+    /// - [`RotationError::NoNext`] if there is no next key.
+    /// - [`RotationError::TooEarly`] if it was published for less than
     ///   [`publish_ahead`](KeyRingBuilder::publish_ahead).
     pub fn activate(&self) -> Result<(), RotationError> {
         self.change(|phases, ring| {
@@ -128,45 +129,46 @@ impl KeyRing {
         })
     }
 
-    /// As [`activate`](Self::activate), however short the key was published: for the day on which
-    /// the active key is known to be stolen. [`withdraw`](Self::withdraw) that one next.
+    /// Activates the next key without waiting for [`publish_ahead`](KeyRingBuilder::publish_ahead).
+    /// Use it if the active key was stolen, and then [`withdraw`](Self::withdraw) the stolen key.
     ///
-    /// Verifiers elsewhere refuse the new tokens until they fetch the key set again.
+    /// Other verifiers refuse the new tokens until they fetch the key set again.
     ///
     /// # Errors
     ///
-    /// [`RotationError::NoNext`].
+    /// [`RotationError::NoNext`] if there is no next key.
     pub fn activate_now(&self) -> Result<(), RotationError> {
         self.change(|phases, ring| phases.activate(ring.clock.monotonic(), Duration::ZERO))
     }
 
-    /// Takes a next or retiring key away at once. Here its tokens are refused from now on,
-    /// elsewhere after the next fetch of the key set.
+    /// Removes a next or retiring key immediately. This process then refuses the key's tokens.
+    /// Other verifiers refuse them after their next fetch of the key set.
     ///
     /// # Errors
     ///
-    /// - [`RotationError::Active`]: it is the one that signs.
-    /// - [`RotationError::UnknownKey`].
+    /// - [`RotationError::Active`] if the key is the active one.
+    /// - [`RotationError::UnknownKey`] if the ring does not contain the key.
     pub fn withdraw(&self, kid: &str) -> Result<(), RotationError> {
         self.change(|phases, _| phases.withdraw(kid))
     }
 
-    /// Takes every key but the active one away at once: for secrets, which have no `kid`.
+    /// Removes every key except the active one immediately. Use it for secrets, which have no
+    /// `kid`.
     pub fn withdraw_others(&self) {
-        // Fewer keys always make a ring.
+        // Cannot fail: a ring with fewer keys is valid.
         let _ = self.change(|phases, _| {
             phases.withdraw_others();
             Ok(())
         });
     }
 
-    /// The keys and their states of this moment, the active one first.
+    /// Returns the current keys with their states, the active one first.
     #[must_use]
     pub fn statuses(&self) -> Vec<KeyStatus> {
         self.settled().statuses.clone()
     }
 
-    /// The JWK Set (RFC 7517 §5) of this moment: every key's public half, no secret.
+    /// Returns the current JWK Set (RFC 7517 §5): the public part of every key, without secrets.
     #[must_use]
     pub fn jwks(&self) -> String {
         String::from_utf8_lossy(&self.settled().document.json).into_owned()
@@ -176,7 +178,7 @@ impl KeyRing {
         self.settled().document.clone()
     }
 
-    /// Signs the claims of an access token, or of one for a conversation, with the active key.
+    /// Signs the claims of an access token or a conversation token with the active key.
     pub(super) fn sign(&self, conversation: bool, claims: &[u8]) -> Result<String, IssueError> {
         let snapshot = self.settled();
         let header = match conversation {
@@ -198,7 +200,7 @@ impl KeyRing {
         &self.inner.clock
     }
 
-    /// Whether the keys are secrets.
+    /// Returns `true` if the keys are secrets.
     pub(super) fn secrets(&self) -> bool {
         self.inner.secrets
     }
@@ -222,14 +224,14 @@ impl KeyRing {
         })
     }
 
-    /// The keys, after what time has done to them.
+    /// Returns the current keys, after any rotation that is due.
     fn settled(&self) -> Guard<Arc<Snapshot>> {
         let current = self.inner.current.load();
         let is_due = |due| self.inner.clock.monotonic() >= due;
         if !current.due.is_some_and(is_due) {
             return current;
         }
-        // Whoever comes second goes on with the keys of before, which are still good.
+        // A concurrent caller uses the previous keys, which are still valid.
         let mut phases = match self.inner.phases.try_lock() {
             Ok(phases) => phases,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -266,8 +268,8 @@ impl Inner {
             return;
         }
         phases.pass_time(now, &self.timing);
-        // Shown before the next key is made, which may take a while: until then the old one signs,
-        // and its time to verify is running.
+        // Stored before the next key is generated, which may take a while. Until then requests use
+        // this state, in which the retirement of the old key has started.
         self.show_or_keep(phases);
         if phases.lacks_next(now, &self.timing) {
             phases.generate_next(&*self.clock);
@@ -288,8 +290,8 @@ impl Inner {
     }
 
     fn show_or_keep(&self, phases: &Phases) {
-        // The keys were fit for a ring before; with fewer of them, or one more of the same kind and
-        // another thumbprint, they are again.
+        // Cannot fail: the previous keys were valid for a ring. With fewer keys, or a new key of
+        // the same kind with another thumbprint, they still are.
         let shown = self.show(phases);
         debug_assert!(shown.is_ok(), "{shown:?}");
     }
@@ -317,7 +319,7 @@ impl fmt::Debug for KeyRing {
 
 pub(super) const HMAC: [Algorithm; 3] = [Algorithm::Hs256, Algorithm::Hs384, Algorithm::Hs512];
 
-/// How long a key verifies after it signed for the last time: the longest life of a token, and the
-/// greatest leeway that a verifier may have.
+/// The time for which a replaced key verifies: the maximum lifetime of a token plus the maximum
+/// leeway of a verifier.
 const RETIREMENT: Duration = Duration::from_secs(MAX_TOKEN_LIFETIME.as_secs() + GREATEST_LEEWAY);
 const GREATEST_LEEWAY: u64 = 300;

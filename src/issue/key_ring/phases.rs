@@ -1,4 +1,4 @@
-//! Which key is in which phase of its life, and since when.
+//! The phases of the keys of a ring.
 
 use std::{
     sync::Arc,
@@ -14,31 +14,33 @@ use crate::{
     key::{Algorithm, SigningKey, VerifyingKey},
 };
 
-/// Ages are measured by the monotonic clock: a wall clock that is set forward must neither use a key
-/// that nobody fetched yet, nor drop one whose tokens are alive.
+/// The keys of a ring in their phases. Ages are measured by the monotonic clock. If the wall clock
+/// is set forward, the ring must neither activate a key before verifiers have it, nor remove a key
+/// with valid tokens.
 #[derive(Clone)]
 pub(super) struct Phases {
     pub(super) next: Option<Signing>,
     pub(super) active: Signing,
     pub(super) retiring: Vec<Retiring>,
-    /// Not before this is another attempt made to generate a key, after one failed.
+    /// The earliest time of the next attempt to generate a key, after a failure.
     pause: Option<Instant>,
 }
 
-/// A key that signs or will sign.
+/// The active or the next key.
 #[derive(Clone)]
 pub(super) struct Signing {
     pub(super) key: Arc<SigningKey>,
     since: Instant,
 }
 
-/// What is left of a key that signs no more.
+/// The public part of a key that no longer signs.
 #[derive(Clone)]
 pub(super) struct Retiring {
     pub(super) verifying: VerifyingKey,
     pub(super) jwk: Option<Map<String, Value>>,
     pub(super) algorithm: Algorithm,
-    /// Until it is withdrawn, where nobody knows when it signed last.
+    /// The end of the retirement. `None` if it is unknown when the key last signed: the key then
+    /// verifies until it is withdrawn.
     until: Option<Instant>,
 }
 
@@ -109,13 +111,13 @@ impl Phases {
         self.retiring.clear();
     }
 
-    /// Activates and drops what is due. Nothing is generated here.
+    /// Activates and removes the keys that are due. Generates no key.
     pub(super) fn pass_time(&mut self, now: Instant, timing: &Timing) {
         self.retiring
             .retain(|one| one.until.is_none_or(|until| now < until));
         let due = self.activation(timing).is_some_and(|due| now >= due);
         if due {
-            // It was published for long enough, or it would not be due.
+            // Cannot fail: a key that is due was published for long enough.
             let _ = self.activate(now, timing.publish_ahead);
         }
     }
@@ -127,7 +129,7 @@ impl Phases {
     /// Generates the next key.
     pub(super) fn generate_next(&mut self, clock: &dyn Clock) {
         match SigningKey::generate(self.active.key.algorithm()) {
-            // It is published from now on, however long the generating took.
+            // The publication starts after the generation, which may take a while.
             Ok(key) => {
                 self.next = Some(Signing::since(key, clock.monotonic()));
                 self.pause = None;
@@ -136,7 +138,7 @@ impl Phases {
         }
     }
 
-    /// When something has to be done next.
+    /// Returns the time of the next change.
     pub(super) fn due(&self, timing: &Timing) -> Option<Instant> {
         let retired = self.retiring.iter().filter_map(|one| one.until);
         let own = [self.activation(timing), self.publication(timing)];
@@ -179,5 +181,5 @@ impl Retiring {
     }
 }
 
-/// Between two attempts to generate a key.
+/// The pause between two attempts to generate a key.
 const PAUSE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! What is made from the keys once, so that no request has to make it.
+//! Data derived from the keys of a ring, computed once per change instead of once per request.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -15,22 +15,22 @@ use crate::{
     verify::{ACCESS_TOKEN, CONVERSATION_TOKEN},
 };
 
-/// The keys of a moment.
+/// The keys of a ring at one moment.
 pub(super) struct Snapshot {
     pub(super) active: Arc<SigningKey>,
-    /// The JOSE header of access tokens by the active key, in base64url.
+    /// The base64url JOSE header of access tokens signed with the active key.
     pub(super) header: String,
-    /// That of tokens for one conversation.
+    /// The base64url JOSE header of conversation tokens.
     pub(super) conversation_header: String,
     pub(super) set: KeySet,
     pub(super) generation: u64,
     pub(super) document: Document,
     pub(super) statuses: Vec<KeyStatus>,
-    /// When time changes the keys.
+    /// The time of the next change.
     pub(super) due: Option<Instant>,
 }
 
-/// The published set, and what HTTP says of it.
+/// The published key set with its HTTP headers.
 #[derive(Clone)]
 pub(in crate::issue) struct Document {
     pub(in crate::issue) json: Bytes,
@@ -85,7 +85,7 @@ impl Document {
     fn of(json: String, timing: &Timing) -> Result<Self, ConfigError> {
         let header = |text: String| {
             HeaderValue::try_from(text)
-                .map_err(|_| ConfigError::KeySet("no header can be made of it".into()))
+                .map_err(|_| ConfigError::KeySet("cannot create an HTTP header".into()))
         };
         let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(&json));
         Ok(Self {
@@ -96,13 +96,14 @@ impl Document {
     }
 }
 
-/// RFC 7517 §4.5: keys of one set should have distinct names; here nothing else tells them apart.
+/// RFC 7517 §4.5: keys of a set should have distinct `kid` values. Verifiers of this ring's tokens
+/// need them to select the key.
 fn one_key_per_name(keys: &[Shown]) -> Result<(), ConfigError> {
     let mut names = HashSet::new();
     let named = keys.iter().filter_map(|key| key.status.kid());
     for kid in named {
         if !names.insert(kid) {
-            return Err(ConfigError::KeySet("two keys of one `kid`".into()));
+            return Err(ConfigError::KeySet("two keys have the same `kid`".into()));
         }
     }
     Ok(())
@@ -135,33 +136,33 @@ impl KeyStatus {
         }
     }
 
-    /// The key's name; none for a secret that nobody named.
+    /// Returns the key's `kid`; `None` for a secret without one.
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// What it signs with.
+    /// Returns the algorithm with which the key signs.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// What it does.
+    /// Returns the state of the key.
     #[must_use]
     pub fn state(&self) -> KeyState {
         self.state
     }
 }
 
-/// What a key of a [`KeyRing`](super::KeyRing) does.
+/// The state of a key in a [`KeyRing`](super::KeyRing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyState {
-    /// Published, not used yet.
+    /// The key is published, but does not sign yet.
     Next,
-    /// It signs.
+    /// The key signs.
     Active,
-    /// It verifies what it signed.
+    /// The key verifies the tokens that it signed before.
     Retiring,
 }

@@ -250,12 +250,15 @@ impl<S: ApiKeyStore> Inner<S> {
             self.examiner.lookups.forget(id);
         }
         let until = crate::clock::Timestamp::from(self.examiner.clock.now()).plus(LIFETIME);
+        // A write to the log that fails must not keep the other keys out of it.
+        let mut logged = Ok(());
         for id in &revoked {
             if let Some(log) = &self.log {
-                log(Revocation::token(id.as_str(), until)).await?;
+                logged = logged.and(log(Revocation::token(id.as_str(), until)).await);
             }
             self.tell(owner, id, "revoked");
         }
+        logged?;
         Ok(revoked.len())
     }
 

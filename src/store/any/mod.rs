@@ -157,18 +157,30 @@ impl AnyStore {
     }
 }
 
-/// The error without the password of the URL, should a driver repeat it.
+/// Removes the URL's passwords from an error whose driver repeats them: the one before the host, and
+/// those of parameters such as `password` and `sslpassword`.
 fn without_password(url: &str, error: ConfigError) -> ConfigError {
+    let ConfigError::Store(cause) = error else {
+        return error;
+    };
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
-    let password = user.split_once(':').map_or("", |(_, password)| password);
-    match error {
-        ConfigError::Store(cause) if !password.is_empty() && cause.causes().contains(password) => {
-            let said = cause.causes().replace(password, "***");
-            ConfigError::Store(StoreError::unavailable(said))
-        }
-        other => other,
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let user = place.rsplit_once('@').map_or("", |(user, _)| user);
+    let before_host = user.split_once(':').map(|(_, password)| password);
+    let parameters = query.split('&').filter_map(|pair| pair.split_once('='));
+    let passwords = parameters
+        .filter(|(name, _)| name.to_ascii_lowercase().contains("password"))
+        .map(|(_, value)| value);
+    let said = cause.causes();
+    let shown = before_host
+        .into_iter()
+        .chain(passwords)
+        .filter(|password| !password.is_empty())
+        .fold(said.clone(), |text, password| text.replace(password, "***"));
+    if shown == said {
+        return ConfigError::Store(cause);
     }
+    ConfigError::Store(StoreError::unavailable(shown))
 }
 
 #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "redis")))]
@@ -288,5 +300,32 @@ impl Feed for AnyFeed {
 
     async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
         each!(self, Self, feed => feed.next(set).await)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u13_no_password_of_a_url_is_repeated_in_an_error() {
+        for url in [
+            "postgres://ada:hunter22@127.0.0.1/db",
+            "postgres://127.0.0.1/db?user=ada&password=hunter22",
+            "postgres://127.0.0.1/db?sslpassword=hunter22&user=ada",
+            "postgres://ada:hunter22@127.0.0.1/db?Password=hunter22",
+        ] {
+            let told = StoreError::unavailable(format!("cannot connect to {url}"));
+            let error = without_password(url, ConfigError::Store(told));
+            let ConfigError::Store(cause) = error else {
+                panic!("{url}: another error");
+            };
+            assert!(
+                !cause.causes().contains("hunter22"),
+                "{url}: {}",
+                cause.causes()
+            );
+            assert!(cause.causes().contains("cannot connect"), "{url}");
+        }
     }
 }

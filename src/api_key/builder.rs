@@ -115,9 +115,9 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
     ///
     /// # Security
     ///
-    /// With the kind `User`, a handler that accepts any
-    /// [`Principal`](crate::Principal) of that kind accepts a key as its owner. [`chat::User`](crate::chat::User) and the chat's contexts refuse keys of every
-    /// kind.
+    /// With the kind `User`, a handler that accepts any [`Principal`](crate::Principal) of that kind
+    /// accepts a key as its owner. [`chat::User`](crate::chat::User) and the chat's contexts refuse
+    /// keys of every kind.
     pub fn kind(mut self, kind: PrincipalKind) -> Self {
         self.kind = kind;
         self
@@ -208,19 +208,19 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
             ConfigError::invalid("API keys", "must be built within a tokio runtime")
         })?;
         if !(Duration::from_secs(1)..=Duration::from_secs(60)).contains(&self.keep) {
-            return Err(ConfigError::invalid("remember", "1 to 60 s are allowed"));
+            return Err(ConfigError::invalid(
+                "remember",
+                "must be between 1 and 60 s",
+            ));
         }
         if self.limits.overlap > 90 * DAY {
             return Err(ConfigError::invalid(
                 "max_overlap",
-                "at most 90 days are allowed",
+                "must be at most 90 days",
             ));
         }
         if self.limits.lifetime < SECOND {
-            return Err(ConfigError::invalid(
-                "max_lifetime",
-                "at least a second is needed",
-            ));
+            return Err(ConfigError::invalid("max_lifetime", "must be at least 1 s"));
         }
         let store = Arc::new(self.store);
         let lookups = Lookups::new(

@@ -35,7 +35,7 @@ impl ApiKeyFormat {
         {
             return Err(ConfigError::invalid(
                 "the prefix of API keys",
-                "2 to 32 of a-z, 0-9 and _ are needed, with no _ at the ends",
+                "must be 2 to 32 characters of a-z, 0-9 and _, without _ at either end",
             ));
         }
         Ok(Self {

@@ -75,7 +75,7 @@ impl RefreshPolicy {
         if self.grace.is_zero() || !range.contains(&window) {
             return Err(ConfigError::invalid(
                 "the grace window",
-                "1 to 300 seconds, and none for the strict policy",
+                "must be 1 to 300 seconds; the strict policy has none",
             ));
         }
         Ok(Self {

@@ -153,7 +153,7 @@ impl RefreshToken {
         SessionId::from_bytes(id)
     }
 
-    /// Returns the number of tokens of this session before this one.
+    /// Returns the generation: 0 for the first token of a session, and higher for each successor.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation

@@ -195,7 +195,8 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
-    /// Sets the event sink. It receives one event for every change of a session.
+    /// Sets the event sink. It receives the events of sessions: starts, refreshes, reuse, expiry and
+    /// revocations.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);
         self
@@ -236,10 +237,13 @@ impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
         check("guest_idle", "guest_lifetime", self.guests)?;
         in_range("grants_timeout", self.grants_timeout, GRANTS_TIMEOUTS)?;
         if self.most.is_some_and(|most| !(1..LISTED).contains(&most)) {
-            return Err(ConfigError::invalid("max_sessions", "not between 1 and 99"));
+            return Err(ConfigError::invalid(
+                "max_sessions",
+                "must be between 1 and 99",
+            ));
         }
         if self.mfa_acr.as_ref().is_some_and(String::is_empty) {
-            return Err(ConfigError::invalid("mfa_acr", "an empty string"));
+            return Err(ConfigError::invalid("mfa_acr", "must not be empty"));
         }
         Ok(Sessions {
             inner: Arc::new(Inner {
@@ -292,10 +296,10 @@ fn check(
     in_range(lifetime, lifetimes.lifetime, LIFETIMES)?;
     // Stores keep whole seconds.
     if lifetimes.idle.subsec_nanos() != 0 || lifetimes.lifetime.subsec_nanos() != 0 {
-        return Err(ConfigError::invalid(lifetime, "whole seconds are needed"));
+        return Err(ConfigError::invalid(lifetime, "must be in whole seconds"));
     }
     if lifetimes.idle > lifetimes.lifetime {
-        return Err(ConfigError::invalid(idle, "longer than the whole lifetime"));
+        return Err(ConfigError::invalid(idle, "must not exceed the lifetime"));
     }
     Ok(())
 }
@@ -308,7 +312,7 @@ fn in_range(
     if range.contains(&value) {
         return Ok(());
     }
-    let problem = format!("not between {:?} and {:?}", range.start(), range.end());
+    let problem = format!("must be between {:?} and {:?}", range.start(), range.end());
     Err(ConfigError::invalid(name, problem))
 }
 

@@ -268,9 +268,10 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     /// Confirms that the client has received the refresh token that was issued with this caller's
     /// access token.
     ///
-    /// For a custom endpoint that verifies access tokens itself: the layers, sockets and endpoints
-    /// of this crate confirm automatically. The call never waits. It has no effect for a caller of
-    /// another issuer, or without [confirmations](SessionsBuilder::confirmations).
+    /// For a custom endpoint that verifies access tokens itself. The layers and sockets of this crate
+    /// confirm if they were given the confirmations, and the endpoints confirm through the sessions.
+    /// The call never waits. It has no effect for a caller of another issuer, or without
+    /// [confirmations](SessionsBuilder::confirmations).
     pub fn confirm(&self, caller: &Principal) {
         if caller.issuer() == Some(self.inner.issuer.issuer())
             && let Some(confirmations) = &self.inner.confirmations

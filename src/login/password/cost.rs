@@ -44,7 +44,7 @@ impl Argon2Cost {
         } else {
             Err(ConfigError::invalid(
                 "the cost of Argon2",
-                "8 KiB for a lane to 1 GiB, 1 to 20 passes, 1 to 16 lanes, memory times passes up to 4 GiB",
+                "must be 8 KiB per lane to 1 GiB, 1 to 20 passes, 1 to 16 lanes, memory times passes up to 4 GiB",
             ))
         }
     }

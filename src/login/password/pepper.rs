@@ -41,10 +41,10 @@ impl Peppers {
         let refused = |problem: &'static str| Err(ConfigError::invalid("pepper", problem));
         for (at, pepper) in self.all.iter().enumerate() {
             if !(1..=argon2::KeyId::MAX_LEN).contains(&pepper.id.len()) {
-                return refused("its id needs 1 to 8 bytes");
+                return refused("the id must be 1 to 8 bytes");
             }
             if pepper.key.expose().len() < 32 {
-                return refused("at least 32 random bytes are needed");
+                return refused("the key must be at least 32 random bytes");
             }
             if self
                 .all
@@ -52,7 +52,7 @@ impl Peppers {
                 .skip(at + 1)
                 .any(|other| other.id == pepper.id)
             {
-                return refused("two have the same id");
+                return refused("two peppers have the same id");
             }
         }
         Ok(())

@@ -58,7 +58,7 @@ impl PasswordPolicy {
     /// characters (NIST SP 800-63B §3.1.1.2).
     pub fn min_chars(mut self, chars: usize) -> Result<Self, ConfigError> {
         if !(LEAST..=MOST).contains(&chars) {
-            let problem = "the minimum length is 8 to 64 characters";
+            let problem = "the minimum length must be 8 to 64 characters";
             return Err(ConfigError::invalid("the password policy", problem));
         }
         self.min_chars = chars;

@@ -119,7 +119,7 @@ fn in_range(
     if range.contains(&value) {
         return Ok(());
     }
-    let problem = format!("not between {:?} and {:?}", range.start(), range.end());
+    let problem = format!("must be between {:?} and {:?}", range.start(), range.end());
     Err(ConfigError::invalid(name, problem))
 }
 

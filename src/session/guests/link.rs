@@ -76,8 +76,8 @@ impl fmt::Debug for Link {
 pub enum LinkOutcome {
     /// The guest belongs to the user, and the [hook](ClaimHook) has succeeded.
     Linked,
-    /// The guest belongs to the user. The [hook](ClaimHook) has not finished and will be called
-    /// again if it fails.
+    /// The guest belongs to the user. The [hook](ClaimHook) is still running, or it failed and will be
+    /// called again.
     Pending,
     /// Another user has claimed the guest, or it became another account.
     AlreadyClaimed,

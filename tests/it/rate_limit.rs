@@ -280,7 +280,7 @@ async fn q21_each_limit_warns_once_of_requests_that_it_cannot_tell_apart() {
     let _guard = tracing::subscriber::set_default(subscriber);
     let warnings = || {
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        let warned = |line: &&str| line.contains("cannot tell apart");
+        let warned = |line: &&str| line.contains("without a rate limit key");
         text.lines()
             .filter(warned)
             .map(str::to_owned)

@@ -40,9 +40,9 @@ pub enum KeyProblem {
     Redirect,
     /// The response is compressed, although the request accepts only `identity` (RFC 9110 §12.5.3).
     ContentCoding,
-    /// The issuer's metadata is not a metadata document (RFC 8414 §3.2).
+    /// The issuer's metadata are not a metadata document (RFC 8414 §3.2).
     Metadata,
-    /// The metadata names an issuer other than the configured one (RFC 8414 §3.3).
+    /// The metadata name an issuer other than the configured one (RFC 8414 §3.3).
     IssuerMismatch,
     /// The `jwks_uri` of the metadata is not an https URL (RFC 8414 §2).
     JwksUri,

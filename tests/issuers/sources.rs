@@ -128,5 +128,5 @@ async fn discovery_tells_the_failure_that_helps() {
 
     let keys = RemoteKeySet::oidc("https://login.example").fetch(Memory::default());
     let error = keys.build().unwrap().ready().await.unwrap_err();
-    assert_eq!(error.to_string(), "the server answered with status 404");
+    assert_eq!(error.to_string(), "the server responded with status 404");
 }

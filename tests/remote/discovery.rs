@@ -136,7 +136,7 @@ async fn k4_an_issuer_of_https_cannot_lead_to_plain_http_on_loopback() {
             .unwrap();
         let error = keys.ready().await.unwrap_err().to_string();
         // The metadata served as a key set: it was asked for.
-        let asked = error == "the answer is no usable key set";
+        let asked = error == "the response is not a usable key set";
         assert_eq!(asked, jwks_uri.starts_with("https"), "{error}");
         assert_eq!(client.calls(), calls, "{jwks_uri}");
     }

@@ -328,7 +328,7 @@ async fn every_fetch_and_every_failure_is_an_event() {
         [
             "10 true",
             "10 false",
-            "the answer is no usable key set",
+            "the response is not a usable key set",
             "1 true"
         ]
     );

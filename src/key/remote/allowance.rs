@@ -1,16 +1,16 @@
-//! The fetches that unknown kids may cause.
+//! The rate limit of fetches for unknown `kid` values.
 
 use std::time::{Duration, Instant};
 
-/// A burst of two, then one per cooldown.
+/// A rate limit: a burst of two, then one per cooldown.
 #[derive(Default)]
 pub(super) struct Allowance {
-    /// What is left, and since when.
+    /// The remaining permits, and the time of the last refill.
     state: Option<(u32, Instant)>,
 }
 
 impl Allowance {
-    /// Takes one, if one is left.
+    /// Takes a permit. Returns `false` if none is left.
     pub(super) fn take(&mut self, now: Instant, cooldown: Duration) -> bool {
         let (left, since) = self.state.unwrap_or((BURST, now));
         let passed = now.saturating_duration_since(since);

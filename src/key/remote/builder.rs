@@ -1,4 +1,4 @@
-//! Builds a remote key set.
+//! The builder of a remote key set.
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     event::{EventSink, Events},
 };
 
-/// Builds a [`RemoteKeySet`]. Every number is checked by [`build`](Self::build).
+/// A builder of a [`RemoteKeySet`]. [`build`](Self::build) validates all values.
 #[must_use = "nothing is fetched before `build` is called"]
 pub struct RemoteKeySetBuilder<F = Standard> {
     place: Place,
@@ -33,13 +33,13 @@ pub struct RemoteKeySetBuilder<F = Standard> {
     client: F,
 }
 
-/// The place of the keys, which is not checked yet.
+/// The location of the keys, which is not validated yet.
 enum Place {
     Jwks(String),
     Issuer(String),
 }
 
-/// Stands for the crate's own HTTP client, which is made when the set is built.
+/// A marker for the HTTP client of this crate, which is created when the set is built.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Standard;
@@ -73,10 +73,10 @@ impl RemoteKeySetBuilder {
         }
     }
 
-    /// Fetches with a custom client.
+    /// Sets a custom HTTP client.
     ///
-    /// [`root_certificate`](Self::root_certificate), [`max_bytes`](Self::max_bytes) and the proxy of
-    /// the environment are for the crate's client. They have no effect on another one.
+    /// [`root_certificate`](Self::root_certificate), [`max_bytes`](Self::max_bytes) and the proxy
+    /// from the environment apply only to this crate's client.
     pub fn fetch<F: Fetch>(self, client: F) -> RemoteKeySetBuilder<F> {
         RemoteKeySetBuilder {
             place: self.place,
@@ -90,45 +90,48 @@ impl RemoteKeySetBuilder {
         }
     }
 
-    /// Trusts these certificates, in PEM, *instead of* the platform's: a private CA. May be
-    /// repeated.
+    /// Adds a trusted root certificate in PEM, for example of a private CA. These certificates
+    /// *replace* those of the platform. May be called repeatedly.
     ///
-    /// A platform that has none, as a minimal container, is an error of [`build`](Self::build)
-    /// where the URL is https and none are named here.
+    /// If the URL is https and no certificate is set, [`build`](Self::build) returns an error on a
+    /// platform without certificates, such as a minimal container.
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
         self
     }
 
-    /// The largest document that is read, in bytes; 512 KiB by default. One that is larger is a
+    /// Sets the maximum size of a document in bytes. The default is 512 KiB. A larger document is a
     /// failed fetch.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// The key set, with its first fetch under way in a task on the current runtime.
+    /// Builds the key set and starts the first fetch in a task on the current runtime.
     ///
-    /// A provider that is down is no error: requests are answered with 503 until it is back. To
-    /// fail at start instead, await [`RemoteKeySet::ready`].
+    /// An unreachable provider is not an error: the response to requests is 503 until the provider
+    /// is available. To fail at start instead, await [`RemoteKeySet::ready`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: a bad URL, number or certificate, no platform certificates where
-    /// some are needed, or no tokio runtime to fetch on.
+    /// [`ConfigError::Invalid`] if the URL, a number or a certificate is invalid, if platform
+    /// certificates are
+    /// required but missing, or if there is no tokio runtime.
     pub fn build(self) -> Result<RemoteKeySet, ConfigError> {
         self.standard()?.build()
     }
 
-    /// The key set, and the future that fetches for it, to be run wherever one likes within tokio.
+    /// Builds the key set and the future that fetches its keys, which you can run on any tokio
+    /// runtime.
     ///
-    /// Run it at once: requests that need keys wait for as long as it exists and does not run. It
-    /// ends with the last clone of the set. Dropped earlier, it ends the fetching: the keys at hand
-    /// serve until they are too old.
+    /// Run the future immediately. Until it runs, a request that needs keys waits for
+    /// [`wait`](Self::wait), and the response is 503. The future completes when the last clone of
+    /// the set is dropped. If the future is dropped earlier, no more fetches are made, and the
+    /// fetched keys are used until they are too old.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), but for the runtime.
+    /// The errors of [`build`](Self::build), except for a missing runtime.
     pub fn build_pair(
         self,
     ) -> Result<(RemoteKeySet, impl Future<Output = ()> + Send + use<>), ConfigError> {
@@ -143,80 +146,83 @@ impl RemoteKeySetBuilder {
 }
 
 impl<F> RemoteKeySetBuilder<F> {
-    /// Accepts plain http from any host: for the key set, the issuer, its metadata and the
-    /// `jwks_uri` that they name. A warning is logged when the fetching starts.
+    /// Accepts plain http from any host, for the key set, the issuer, its metadata and the
+    /// `jwks_uri` in the metadata. A warning is logged when the fetch task starts.
     ///
     /// # Security
     ///
-    /// Anyone on the way to the key server can then replace the keys, and sign in as any user. Use it
-    /// only where the network itself is trusted: a service mesh that encrypts, a private network of
-    /// containers. Without it http is accepted from a loopback address only.
+    /// An attacker on the path to the key server can then replace the keys, and sign in as any
+    /// user. Use it only in a trusted network, such as an encrypting service mesh or a private
+    /// container network. Without it, http is accepted only from a loopback address.
     pub fn dangerous_allow_http(mut self) -> Self {
         self.allow_http = true;
         self
     }
 
-    /// How long keys count as fresh, exactly: 1 s to 24 h. They are refreshed in the background at
-    /// about 80 % of it, whether requests come or not.
+    /// Sets the exact time for which keys are fresh: 1 s to 24 h. The keys are refreshed in the
+    /// background after about 80 % of this time, even without requests.
     ///
-    /// By default ten minutes, or what `Cache-Control` says within 60 s to one hour.
+    /// By default the time is `max-age` of `Cache-Control`, limited to 60 s to 1 h, or 10 minutes
+    /// without that header.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.numbers.max_age = Some(max_age);
         self
     }
 
-    /// The least time between fetches that unknown kids cause, after a burst of two: 1 s to 24 h,
-    /// 10 s by default.
+    /// Sets the minimum time between fetches for unknown `kid` values, after a burst of two. The
+    /// range is 1 s to 24 h, the default 10 s.
     ///
-    /// It is also how long a kid that was not found is taken for unknown without asking again.
+    /// For the same time, a `kid` that a fetch did not find counts as unknown without another
+    /// fetch.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.numbers.cooldown = cooldown;
         self
     }
 
-    /// The limit on one whole fetch, discovery and redirects included: at most 60 s, 5 s by
-    /// default.
+    /// Sets the timeout of a complete fetch, including discovery and redirects. The maximum is 60
+    /// s, the default 5 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.numbers.timeout = timeout;
         self
     }
 
-    /// How long a request waits for keys before it is answered with 503: at most 60 s and no longer
-    /// than `timeout`, 2 s by default. The fetch goes on.
+    /// Sets the time for which a request waits for keys before the response is 503. The maximum is
+    /// 60 s or `timeout`, whichever is shorter; the default is 2 s. The fetch continues.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.numbers.wait = wait;
         self
     }
 
-    /// How long old keys serve while the provider cannot be reached, counted from the end of their
-    /// `max_age`: up to seven days, one hour by default. 0 gives up stale keys altogether.
+    /// Sets the time for which stale keys are used while the provider is unreachable, counted from
+    /// the end of `max_age`. The maximum is 7 days, the default 1 h. With 0, stale keys are not
+    /// used.
     ///
-    /// Keys do not grow old for want of traffic: an idle node refreshes like a busy one, and only
-    /// failed fetches bring it here. A key that its issuer withdraws during an outage is accepted
-    /// until the outage ends or `max_age` and this have passed.
+    /// Keys become stale only if fetches fail, because an idle node refreshes its keys, too. A key
+    /// that the issuer withdraws during an outage is accepted until the outage ends or `max_age`
+    /// plus this time has passed.
     pub fn stale(mut self, stale: Duration) -> Self {
         self.numbers.stale = stale;
         self
     }
 
-    /// The most keys in a document; 100 by default.
+    /// Sets the maximum number of keys in a document. The default is 100.
     pub fn max_keys(mut self, keys: usize) -> Self {
         self.numbers.max_keys = keys;
         self
     }
 
-    /// The clock for ages; the operating system's by default. A verifier that builds the set
-    /// ([`Verifier::remote`](crate::Verifier::remote)) puts its own in its place.
+    /// Sets the clock for ages. The default is the operating system's clock. If a verifier builds
+    /// the set ([`Verifier::remote`](crate::Verifier::remote)), the verifier's clock replaces it.
     ///
-    /// The task that fetches sleeps by tokio's clock and asks this one when it wakes: where a test
-    /// moves it ahead, the next look-up starts the fetch that is due.
+    /// The fetch task sleeps by tokio's clock, and reads this clock when it wakes up. If a test
+    /// moves this clock forward, the next lookup starts the fetch that is due.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Who is told of every fetch, for counters and alarms; it is called in the fetching task. The
-    /// last sink counts.
+    /// Sets the event sink, which receives an event for every fetch. It is called in the fetch
+    /// task. Another call replaces the sink.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);
         self
@@ -233,7 +239,7 @@ impl<F> RemoteKeySetBuilder<F> {
             Place::Jwks(url) => match url.parse::<Uri>() {
                 Ok(url) if is_safe(&url, self.allow_http) => Ok(Origin::Jwks(url)),
                 Ok(_) => Err(refuse(
-                    "not an https URL without credentials (http is for loopback alone)",
+                    "not an https URL without credentials (http is accepted from loopback only)",
                 )),
                 Err(_) => Err(refuse("not a URL")),
             },
@@ -245,7 +251,7 @@ impl<F> RemoteKeySetBuilder<F> {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         let range = |name: &'static str, value: Duration, least: Duration, most: Duration| {
             if value < least || value > most {
-                let problem = format!("not within {least:?} to {most:?}");
+                let problem = format!("not between {least:?} and {most:?}");
                 return Err(ConfigError::invalid(name, problem));
             }
             Ok(())
@@ -261,18 +267,21 @@ impl<F> RemoteKeySetBuilder<F> {
         range("wait", numbers.wait, instant, Duration::from_secs(60))?;
         range("stale", numbers.stale, Duration::ZERO, 7 * DAY)?;
         if numbers.max_keys == 0 || self.max_bytes == 0 {
-            return Err(ConfigError::invalid("limits", "no document would fit"));
+            return Err(ConfigError::invalid(
+                "limits",
+                "zero would refuse every document",
+            ));
         }
         Ok(())
     }
 }
 
 impl<F: Fetch> RemoteKeySetBuilder<F> {
-    /// The key set, with its first fetch under way in a task on the current runtime.
+    /// Builds the key set and starts the first fetch in a task on the current runtime.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: a bad URL or number, or no tokio runtime to fetch on.
+    /// [`ConfigError::Invalid`] if the URL or a number is invalid, or if there is no tokio runtime.
     pub fn build(self) -> Result<RemoteKeySet, ConfigError> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| ConfigError::invalid("build", "must be called within a tokio runtime"))?;
@@ -281,22 +290,24 @@ impl<F: Fetch> RemoteKeySetBuilder<F> {
         Ok(keys)
     }
 
-    /// The key set, and the future that fetches for it, to be run wherever one likes within tokio.
+    /// Builds the key set and the future that fetches its keys, which you can run on any tokio
+    /// runtime.
     ///
-    /// Run it at once: requests that need keys wait for as long as it exists and does not run. It
-    /// ends with the last clone of the set. Dropped earlier, it ends the fetching: the keys at hand
-    /// serve until they are too old.
+    /// Run the future immediately. Until it runs, a request that needs keys waits for
+    /// [`wait`](Self::wait), and the response is 503. The future completes when the last clone of
+    /// the set is dropped. If the future is dropped earlier, no more fetches are made, and the
+    /// fetched keys are used until they are too old.
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build), but for the runtime.
+    /// The errors of [`build`](Self::build), except for a missing runtime.
     pub fn build_pair(
         self,
     ) -> Result<(RemoteKeySet, impl Future<Output = ()> + Send + use<F>), ConfigError> {
         self.check()?;
         let origin = self.origin()?;
         let mut numbers = self.numbers;
-        // Nobody waits longer than the fetch itself may take.
+        // A request never waits longer than the fetch may take.
         numbers.wait = numbers.wait.min(numbers.timeout);
         let shared = Arc::new(Shared::new(numbers, self.clock));
         let worker = Worker {

@@ -1,4 +1,4 @@
-//! The crate's own HTTP client.
+//! The HTTP client of this crate.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{
     key::without_byte_order_mark,
 };
 
-/// The crate's own client: hyper and rustls.
+/// The HTTP client of this crate, built on hyper and rustls.
 #[derive(Clone)]
 pub(super) struct HttpFetch {
     client: Client<HttpsConnector<Route>, Empty<Bytes>>,
@@ -37,9 +37,10 @@ pub(super) struct HttpFetch {
 }
 
 impl HttpFetch {
-    /// Creates a client that trusts these certificates, in PEM, or the platform's if there are none.
+    /// Creates a client that trusts these PEM certificates, or those of the platform if there are
+    /// none.
     ///
-    /// With `needs_roots`, a platform without any (a minimal container) is an error.
+    /// With `needs_roots`, a platform without certificates (a minimal container) is an error.
     pub(super) fn new(
         roots: &[Vec<u8>],
         needs_roots: bool,
@@ -48,11 +49,13 @@ impl HttpFetch {
         let refuse = |problem: &'static str| ConfigError::invalid("root_certificate", problem);
         let mut store = RootCertStore::empty();
         if roots.is_empty() {
-            // Certificates that cannot be read are left out, as in every TLS client.
+            // Unreadable certificates are skipped, as other TLS clients do.
             let native = rustls_native_certs::load_native_certs();
             let (usable, _) = store.add_parsable_certificates(native.certs);
             if needs_roots && usable == 0 {
-                return Err(refuse("the platform has none; install or name some"));
+                return Err(refuse(
+                    "the platform has no certificates; install some, or set one",
+                ));
             }
         }
         for pem in roots {
@@ -68,7 +71,7 @@ impl HttpFetch {
                 return Err(refuse("no certificate in the PEM"));
             }
         }
-        // Named, because the process-wide default may be missing or another one.
+        // Set explicitly, because the process-wide default may be missing or different.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -120,10 +123,12 @@ impl Fetch for HttpFetch {
             .collect()
             .await
             .map_err(|error| match error.is::<LengthLimitError>() {
-                true => FetchError::plain(KeyProblem::TooLarge, "the answer is too large"),
-                false => {
-                    FetchError::because(KeyProblem::ConnectionFailed, "the answer broke off", error)
-                }
+                true => FetchError::plain(KeyProblem::TooLarge, "the response is too large"),
+                false => FetchError::because(
+                    KeyProblem::ConnectionFailed,
+                    "the response ended early",
+                    error,
+                ),
             })?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     }

@@ -1,5 +1,6 @@
-//! Finding an issuer's key set: [OpenID Connect Discovery §4](https://openid.net/specs/openid-connect-discovery-1_0.html)
-//! and [RFC 8414 §3](https://www.rfc-editor.org/rfc/rfc8414#section-3).
+//! Discovery of an issuer's key set: [OpenID Connect Discovery
+//! §4](https://openid.net/specs/openid-connect-discovery-1_0.html) and [RFC 8414
+//! §3](https://www.rfc-editor.org/rfc/rfc8414#section-3).
 
 use http::Uri;
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use crate::{
     key::without_byte_order_mark,
 };
 
-/// An issuer, and the places where its metadata may be.
+/// An issuer and the possible URLs of its metadata.
 #[derive(Clone, Debug)]
 pub(super) struct Issuer {
     name: String,
@@ -22,7 +23,7 @@ pub(super) struct Issuer {
     allow_http: bool,
 }
 
-/// An issuer's key set, and the place of the metadata that name it.
+/// The URL of an issuer's key set, and the place of the metadata that contain it.
 #[derive(Clone, Debug)]
 pub(super) struct Discovered {
     pub(super) url: Uri,
@@ -43,7 +44,7 @@ impl Issuer {
     pub(super) fn new(name: &str, allow_http: bool) -> Result<Self, ConfigError> {
         let refuse = |problem: &'static str| ConfigError::invalid("issuer", problem);
         let url: Uri = name.parse().map_err(|_| refuse("not a URL"))?;
-        // RFC 8414 §2: https, no query, no fragment.
+        // RFC 8414 §2: https, without a query or a fragment.
         if !is_safe(&url, allow_http) {
             return Err(refuse("not an https URL without credentials"));
         }
@@ -55,8 +56,8 @@ impl Issuer {
         };
         let origin = format!("{scheme}://{authority}");
         let path = url.path().trim_end_matches('/');
-        // OpenID Connect appends the well-known part. RFC 8414 §3.1 inserts it after the host, and
-        // §5 allows that for OpenID Connect too. Servers exist that append OAuth's.
+        // OpenID Connect appends the well-known path. RFC 8414 §3.1 inserts it after the host, and
+        // §5 allows the same for OpenID Connect. Some servers append the path of RFC 8414.
         let mut places = vec![
             format!("{origin}{path}/.well-known/openid-configuration"),
             format!("{origin}/.well-known/oauth-authorization-server{path}"),
@@ -87,7 +88,8 @@ impl Issuer {
         &self.url
     }
 
-    /// Asks the issuer for the URL of its key set, first where its metadata were `last` found.
+    /// Reads the URL of the key set from the issuer's metadata. The place where the metadata were
+    /// found `last` is tried first.
     pub(super) async fn discover<F: Fetch>(
         &self,
         client: &F,
@@ -110,7 +112,7 @@ impl Issuer {
                     {
                         failure = Some(error);
                     }
-                    // All places are of one server.
+                    // All places are on the same server, so the connection would fail again.
                     if ends {
                         break;
                     }
@@ -125,10 +127,10 @@ impl Issuer {
         let response = get(client, place, None).await?;
         let metadata: Metadata = serde_json::from_slice(without_byte_order_mark(response.body()))
             .map_err(|_| {
-            let what = "the metadata are not an issuer's metadata";
+            let what = "the response is not an issuer's metadata";
             FetchError::plain(KeyProblem::Metadata, what)
         })?;
-        // RFC 8414 §3.3: identical, or the metadata must not be used.
+        // RFC 8414 §3.3: the issuers must be identical, or the metadata must not be used.
         if metadata.issuer != self.name {
             return Err(FetchError::because(
                 KeyProblem::IssuerMismatch,
@@ -141,7 +143,7 @@ impl Issuer {
             ));
         }
         match metadata.jwks_uri.as_deref().map(str::parse::<Uri>) {
-            // Plain http from an issuer of https would be a downgrade, on loopback too.
+            // A link from https to http would be a downgrade, even on loopback.
             Some(Ok(url)) if self.may_lead(place, &url) => Ok(url),
             None => Err(FetchError::plain(
                 KeyProblem::JwksUri,
@@ -159,8 +161,9 @@ impl Issuer {
     }
 }
 
-/// Most issuers have one of the places: a status from another one says nothing. Metadata that
-/// are there and cannot be used say most.
+/// Returns `true` if an error is more informative than another. Most issuers use one of the places,
+/// so a status from the others is expected. The most informative error is that of metadata that
+/// cannot be used.
 fn tells_more(error: &FetchError, than: &FetchError) -> bool {
     let weight = |error: &FetchError| match error.problem() {
         KeyProblem::Status => 0,
@@ -171,7 +174,7 @@ fn tells_more(error: &FetchError, than: &FetchError) -> bool {
     weight(error) > weight(than)
 }
 
-/// An issuer as it is logged: no control characters, no credentials, not at any length.
+/// Returns an issuer for the log: without control characters and credentials, and truncated.
 fn shown(issuer: &str) -> String {
     let end = issuer.find(['?', '#']).unwrap_or(issuer.len());
     let (plain, rest) = issuer.split_at(end);

@@ -1,4 +1,4 @@
-//! The failures of a fetch.
+//! The error of a fetch.
 
 use std::{error::Error, fmt, io, sync::Arc};
 
@@ -9,10 +9,11 @@ use rustls::CertificateError;
 use super::proxy::ProxyError;
 use crate::error::KeyProblem;
 
-/// The reason why keys could not be fetched.
+/// The reason for which keys could not be fetched.
 ///
-/// The text is for logs. It names the kind of failure and holds no part of the answer, except for
-/// the issuer that metadata name. The cause is in the chain of [`source`](Error::source)s.
+/// The text is for logs. It names the kind of failure, and contains nothing from the response
+/// except the issuer that the metadata name. The chain of [`source`](Error::source)s contains the
+/// cause.
 #[derive(Clone, Debug)]
 pub struct FetchError {
     problem: KeyProblem,
@@ -22,13 +23,13 @@ pub struct FetchError {
 }
 
 impl FetchError {
-    /// Creates the failure of a custom [`Fetch`](super::Fetch).
+    /// Creates an error for a custom [`Fetch`](super::Fetch).
     #[must_use]
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::because(KeyProblem::Client, "the request failed", source)
     }
 
-    /// Returns the kind of failure, with a fixed code.
+    /// Returns the kind of failure, which has a fixed code.
     #[must_use]
     pub fn problem(&self) -> KeyProblem {
         self.problem
@@ -57,11 +58,11 @@ impl FetchError {
     pub(super) fn of_status(status: u16) -> Self {
         Self {
             status: Some(status),
-            ..Self::plain(KeyProblem::Status, "the server answered with status")
+            ..Self::plain(KeyProblem::Status, "the server responded with status")
         }
     }
 
-    /// The failure of a connection or of the exchange on it.
+    /// Creates an error for a failed connection, or for a failure during the exchange.
     pub(super) fn of_connection(error: hyper_util::client::legacy::Error) -> Self {
         Self::because(problem_of(&error), "the connection failed", error)
     }
@@ -71,10 +72,10 @@ impl FetchError {
     }
 
     pub(super) fn late() -> Self {
-        Self::plain(KeyProblem::Timeout, "no answer in time")
+        Self::plain(KeyProblem::Timeout, "no response in time")
     }
 
-    /// Returns `true` if no other URL of the same server could fare better.
+    /// Returns `true` if a request to any other URL of the server would fail for the same reason.
     pub(super) fn is_of_connection(&self) -> bool {
         matches!(
             self.problem,
@@ -87,9 +88,11 @@ impl FetchError {
         )
     }
 
-    /// The causes, outermost first: a TLS or a system error lies three deep in the client's.
+    /// Returns the chain of causes, outermost first. A TLS or system error is three levels deep in
+    /// the client's error.
     ///
-    /// A client may put the whole URL into its error. The query of `url` may be a secret.
+    /// The client's error may contain the complete URL. The query of `url` may be secret and is
+    /// removed.
     #[cfg(feature = "tracing")]
     pub(super) fn causes(&self, url: &Uri) -> Option<String> {
         let first = self.source()?;
@@ -120,7 +123,7 @@ impl Error for FetchError {
     }
 }
 
-/// Finds the first cause that says what is wrong.
+/// Returns the problem of the first specific cause.
 fn problem_of(error: &(dyn Error + 'static)) -> KeyProblem {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -136,12 +139,12 @@ fn problem_of(error: &(dyn Error + 'static)) -> KeyProblem {
                 io::ErrorKind::TimedOut => return KeyProblem::Timeout,
                 _ => {}
             }
-            // An `io::Error` passes over the error inside it when it is asked for its source.
+            // `source` of an `io::Error` skips the error inside it.
             if let Some(inner) = error.get_ref() {
                 return problem_of(inner);
             }
         }
-        // The type is private to hyper-util.
+        // The error type is private to hyper-util.
         if error.to_string() == "dns error" {
             return KeyProblem::NameNotResolved;
         }
@@ -152,7 +155,7 @@ fn problem_of(error: &(dyn Error + 'static)) -> KeyProblem {
 
 fn problem_of_tls(error: &rustls::Error) -> KeyProblem {
     match error {
-        // The type within is webpki's, which is not a dependency.
+        // The inner type is that of webpki, which is not a dependency.
         rustls::Error::InvalidCertificate(CertificateError::Other(other))
             if other.0.to_string() == "CaUsedAsEndEntity" =>
         {

@@ -1,4 +1,4 @@
-//! Getting a document over HTTP.
+//! Fetching of a document over HTTP.
 
 use std::{future::Future, time::Duration};
 
@@ -15,21 +15,21 @@ use iri_string::types::{UriAbsoluteStr, UriReferenceStr};
 use super::error::FetchError;
 use crate::error::KeyProblem;
 
-/// The port for a custom HTTP client.
+/// An HTTP client, which can be replaced with a custom one.
 ///
-/// One call sends one request and follows no redirect. It returns the answer whatever its status.
-/// The caller keeps the time limit. The size limit is the implementation's duty.
+/// Each call sends one request, follows no redirect, and returns the response with any status. The
+/// caller enforces the timeout. The implementation must enforce a size limit.
 pub trait Fetch: Send + Sync + 'static {
-    /// Sends a `GET` request and collects the answer.
+    /// Sends a `GET` request and returns the complete response.
     fn fetch(
         &self,
         request: Request<()>,
     ) -> impl Future<Output = Result<Response<Bytes>, FetchError>> + Send;
 }
 
-/// Gets a document, following a few redirects within its origin.
+/// Fetches a document and follows a few redirects within its origin.
 ///
-/// A redirect to another origin is never followed (RFC 8725bis on server-side request forgery).
+/// Redirects to another origin are not followed (RFC 8725bis on server-side request forgery).
 pub(super) async fn get<F: Fetch>(
     client: &F,
     url: &Uri,
@@ -41,7 +41,7 @@ pub(super) async fn get<F: Fetch>(
         *request.uri_mut() = target.clone();
         let headers = request.headers_mut();
         headers.insert(ACCEPT, const { HeaderValue::from_static(ACCEPTED) });
-        // RFC 9110 §12.5.3: without this header any coding is acceptable.
+        // RFC 9110 §12.5.3: without this header any content coding is acceptable.
         headers.insert(
             ACCEPT_ENCODING,
             const { HeaderValue::from_static(IDENTITY) },
@@ -53,7 +53,7 @@ pub(super) async fn get<F: Fetch>(
         let response = client.fetch(request).await?;
         match response.status().as_u16() {
             200 if is_coded(response.headers()) => {
-                let what = "the answer is compressed, although only `identity` is accepted";
+                let what = "the response is compressed, although only `identity` is accepted";
                 return Err(FetchError::plain(KeyProblem::ContentCoding, what));
             }
             200 => return Ok(response),
@@ -65,7 +65,7 @@ pub(super) async fn get<F: Fetch>(
     Err(refused_redirect("too many redirects"))
 }
 
-/// Returns `true` if the body is not the document itself (RFC 9110 §8.4).
+/// Returns `true` if a content coding is applied to the body (RFC 9110 §8.4).
 fn is_coded(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().any(|value| {
         !value
@@ -75,7 +75,7 @@ fn is_coded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Resolves a `Location` against the URL that was asked for (RFC 9110 §10.2.2, RFC 3986 §5).
+/// Resolves a `Location` against the requested URL (RFC 9110 §10.2.2, RFC 3986 §5).
 fn redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, FetchError> {
     let location = headers
         .get(LOCATION)
@@ -98,7 +98,7 @@ fn resolve(from: &Uri, location: &str) -> Option<Uri> {
     target.parse().ok()
 }
 
-/// The scheme, the host and the port. `None` if there are credentials, which have no place here.
+/// Returns the scheme, host and port. Returns `None` for a URL with credentials.
 fn origin(url: &Uri) -> Option<(&str, String, u16)> {
     let authority = url.authority().filter(|one| !one.as_str().contains('@'))?;
     let scheme = url.scheme_str()?;
@@ -114,10 +114,10 @@ fn refused_redirect(what: &'static str) -> FetchError {
     FetchError::plain(KeyProblem::Redirect, what)
 }
 
-/// Returns `true` if documents may be fetched from this URL: by https, or by http from this very
-/// machine, from elsewhere only with `allow_http`.
+/// Returns `true` if documents may be fetched from this URL: with https, with http from a loopback
+/// host, or with http from any host if `allow_http` is set.
 ///
-/// Credentials in a URL would not be sent, and would be logged.
+/// URLs with credentials are refused, because the credentials would not be sent, but logged.
 pub(super) fn is_safe(url: &Uri, allow_http: bool) -> bool {
     let Some(authority) = url.authority() else {
         return false;
@@ -132,7 +132,7 @@ pub(super) fn is_safe(url: &Uri, allow_http: bool) -> bool {
     }
 }
 
-/// Returns `true` if the URL's host is this very machine.
+/// Returns `true` if the host of the URL is a loopback address or `localhost`.
 pub(super) fn is_loopback(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -142,8 +142,8 @@ pub(super) fn is_loopback(url: &Uri) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// Returns the time for which the answer is still fresh: `max-age` (RFC 9111 §5.2.2.1), less the
-/// `Age` that it has already (§4.2.3). `None` if it has no such directive.
+/// Returns the time for which the response is still fresh: `max-age` (RFC 9111 §5.2.2.1) minus
+/// `Age` (§4.2.3). Returns `None` without a `max-age` directive.
 pub(super) fn freshness(headers: &HeaderMap) -> Option<Duration> {
     let age = headers.get(AGE).and_then(|age| age.to_str().ok());
     let age = age.and_then(|age| age.trim().parse().ok());
@@ -158,7 +158,7 @@ fn lifetime(headers: &HeaderMap) -> Option<Duration> {
             let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
             let name = name.trim();
             if name.eq_ignore_ascii_case("no-store") || name.eq_ignore_ascii_case("no-cache") {
-                // Not a fetch per request: the caller's lower bound still holds.
+                // The caller's minimum still applies, so this does not cause a fetch per request.
                 return Some(Duration::ZERO);
             }
             if name.eq_ignore_ascii_case("max-age") {

@@ -1,4 +1,4 @@
-//! A key set as it was fetched.
+//! A fetched key set.
 
 use std::{
     sync::Arc,
@@ -10,10 +10,10 @@ use http::{HeaderValue, Uri};
 
 use crate::key::KeySet;
 
-/// The numbers of a remote key set.
+/// The limits and times of a remote key set.
 #[derive(Clone, Debug)]
 pub(super) struct Numbers {
-    /// `None`: ten minutes, moved by `Cache-Control`.
+    /// `None`: determined by `Cache-Control`, 10 minutes without it.
     pub(super) max_age: Option<Duration>,
     pub(super) cooldown: Duration,
     pub(super) timeout: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// The time for which keys are fresh, if their answer says this or nothing about it.
+    /// Returns the time for which keys are fresh. `fresh` is the time that their response states.
     pub(super) fn max_age(&self, fresh: Option<Duration>) -> Duration {
         self.max_age.unwrap_or_else(|| {
             let fresh = fresh.unwrap_or(DEFAULT_MAX_AGE);
@@ -32,32 +32,32 @@ impl Numbers {
     }
 }
 
-/// A key set as it was fetched.
+/// A fetched key set with its age and cache data.
 pub(super) struct Loaded {
     pub(super) set: KeySet,
-    /// The document itself: the same bytes are not read again.
+    /// The document. An identical document is not parsed again.
     pub(super) document: Bytes,
-    /// The tag, and whose it is: another URL may use the same one.
+    /// The entity tag and the URL to which it belongs. Another URL may use the same tag.
     pub(super) etag: Option<(Uri, HeaderValue)>,
     pub(super) fetched: Instant,
     pub(super) max_age: Duration,
-    /// When a look-up starts a refresh in the background.
+    /// The age at which a refresh in the background is started.
     pub(super) refresh: Duration,
-    /// Counts how often the keys have changed.
+    /// The number of times that the keys have changed.
     pub(super) generation: u64,
 }
 
-/// What the age of a key set asks for.
+/// The age of a key set, as far as it matters for an unknown `kid`.
 pub(super) struct Age {
-    /// Nothing: what was not found a moment ago need not be asked for again.
+    /// The set is so new that no fetch is needed for a `kid` that it does not contain.
     pub(super) young: bool,
-    /// A refresh.
+    /// A refresh is due.
     pub(super) due: bool,
-    /// A refresh that should have come already.
+    /// The set is older than `max_age`.
     pub(super) stale: bool,
 }
 
-/// What came of a fetch.
+/// The result of a successful fetch.
 pub(super) enum Fetched {
     Document {
         set: KeySet,

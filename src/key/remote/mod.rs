@@ -1,7 +1,7 @@
-//! Keys from the network.
+//! Key sets that are fetched over the network.
 //!
-//! A [`RemoteKeySet`] holds the keys that an issuer publishes and keeps them fresh. Requests whose
-//! key is known read an atomic pointer and never wait; one task does all fetching.
+//! A [`RemoteKeySet`] holds the keys that an issuer publishes and keeps them fresh. Lookups of
+//! known keys read an atomic pointer and never wait. A single background task makes all fetches.
 //!
 //! ```text
 //!              first fetch ok                     80 % of max_age
@@ -20,27 +20,29 @@
 //!                                                                         └────────────────┘
 //! ```
 //!
-//! | number | default |
+//! | setting | default |
 //! |---|---|
-//! | `max_age` | 10 min, moved by `Cache-Control: max-age` within 60 s to 1 h; an explicit one is exact |
-//! | refresh in the background | at 80 % ± 5 % of `max_age`, whether requests come or not |
-//! | `wait`, of a request for keys | 2 s, then 503; the fetch goes on |
-//! | `timeout`, of a whole fetch | 5 s; 2 s to connect |
-//! | unknown kid | one shared fetch; a burst of 2, then one per `cooldown` of 10 s; past that 401. A kid that was not found is asked for again after the cooldown |
-//! | backoff | 1 s doubling to 60 s while old keys serve, to 5 s while none do |
-//! | signature that fails under a known kid | one shared fetch a minute; then 401 |
-//! | metadata | read again when a kid stays unknown after a fetch, and at least once in 24 h |
+//! | `max_age` | `Cache-Control: max-age`, limited to 60 s to 1 h; 10 min without it; an explicit value is used as is |
+//! | refresh in the background | at 80 % ± 5 % of `max_age`, even without requests |
+//! | `wait` of a request for keys | 2 s, then 503; the fetch continues |
+//! | `timeout` of a complete fetch | 5 s; 2 s to connect |
+//! | unknown `kid` | one shared fetch; a burst of 2, then one per `cooldown` of 10 s; 401 beyond that. A `kid` that was not found may cause another fetch after the cooldown |
+//! | backoff | 1 s, doubled up to 60 s while old keys are in use, up to 5 s without keys |
+//! | invalid signature with a known `kid` | at most one shared fetch a minute; then 401 |
+//! | metadata | read again if a `kid` is unknown after a fetch, and at least once in 24 h |
 //! | `stale` | 1 h past `max_age`, then 503 with `Retry-After` |
-//! | document | 512 KiB, 100 keys, https (http for loopback alone, see [`dangerous_allow_http`](RemoteKeySetBuilder::dangerous_allow_http)), redirects within the origin only |
-//! | proxies | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`; never for loopback |
+//! | document | 512 KiB, 100 keys, https (http from loopback only, see [`dangerous_allow_http`](RemoteKeySetBuilder::dangerous_allow_http)), redirects within the origin only |
+//! | proxies | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`; not for loopback |
 //!
 //! # Security
 //!
-//! - `oct` keys are never taken from the network: whoever smuggled one in could sign.
-//! - A token of an issuer that is not expected causes no fetch (RFC 8725 §3.10), and neither does one
-//!   whose algorithm is not allowed.
-//! - A failed, empty or odd answer keeps the old keys; one odd key never spoils a set.
-//! - A key that is no longer published dies with the next successful fetch.
+//! - `oct` keys from the network are skipped, because an attacker who injects one could sign
+//!   tokens.
+//! - A token of an unexpected issuer causes no fetch (RFC 8725 §3.10), and neither does a token
+//!   with an algorithm that is not allowed.
+//! - After a failed fetch or an invalid document the previous keys stay in use. An invalid key does
+//!   not affect the other keys of its set.
+//! - A key that is no longer published is removed by the next successful fetch.
 //!
 //! # Examples
 //!
@@ -88,35 +90,38 @@ pub use self::{
 use super::{KeyLookup, KeyQuery, KeySet, KeySource, KeyWait};
 use crate::error::KeyProblem;
 
-/// A key set that is fetched and kept fresh. Cheap to clone; fetching ends with the last clone.
+/// A key set that is fetched and kept fresh. Cheap to clone. The fetch task ends when the last
+/// clone is dropped.
 #[derive(Clone)]
 pub struct RemoteKeySet {
     handle: Arc<Handle>,
 }
 
 impl RemoteKeySet {
-    /// Keys from a JWKS URL.
+    /// Creates a builder of a key set from a JWKS URL.
     pub fn jwks(url: &str) -> RemoteKeySetBuilder {
         RemoteKeySetBuilder::jwks(url)
     }
 
-    /// Keys of an issuer, found through its metadata: OpenID Connect Discovery or RFC 8414.
+    /// Creates a builder of a key set of an issuer, which is found through the issuer's metadata
+    /// (OpenID Connect Discovery or RFC 8414).
     ///
-    /// The metadata must name exactly this issuer. They are looked for in four places; see
-    /// [the manual](crate::manual::keys).
+    /// The metadata must name exactly this issuer. Up to four URLs are tried; see [the
+    /// manual](crate::manual::keys).
     pub fn oidc(issuer: &str) -> RemoteKeySetBuilder {
         RemoteKeySetBuilder::oidc(issuer)
     }
 
-    /// Waits until keys are there, or the attempt to get them failed: no longer than `timeout`.
+    /// Waits until keys are available or the current attempt to fetch them has failed. The wait
+    /// ends after `timeout` plus `wait` at the latest.
     ///
     /// # Errors
     ///
-    /// The last failure, where there are no usable keys.
+    /// The last failure, if there are no usable keys.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub async fn ready(&self) -> Result<(), FetchError> {
         let shared = &self.handle.shared;
         if shared.is_usable() {
@@ -132,42 +137,43 @@ impl RemoteKeySet {
         Err(failure.unwrap_or_else(FetchError::late))
     }
 
-    /// Whether keys are at hand that could verify a token: fresh ones, or old ones in the stale
-    /// window. For readiness probes.
+    /// Returns `true` if there are keys that can verify tokens: fresh keys, or stale keys within
+    /// the `stale` time. For readiness probes.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         self.handle.shared.is_usable()
     }
 
-    /// Whether the keys are younger than their maximum age.
+    /// Returns `true` if the keys are younger than their maximum age.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         self.handle.shared.is_fresh()
     }
 
-    /// Returns the keys that were fetched last, or `None` before the first successful fetch.
+    /// Returns the most recently fetched keys, or `None` before the first successful fetch.
     ///
-    /// [`KeySet::skipped`] lists the entries of the document that cannot be used.
+    /// [`KeySet::skipped`] returns the unusable entries of the document.
     #[must_use]
     pub fn key_set(&self) -> Option<KeySet> {
         Some(self.handle.shared.loaded()?.set.clone())
     }
 
-    /// Returns the reason why no keys are usable, or `None` if some are.
+    /// Returns the reason why no keys are usable, or `None` if there are usable keys.
     ///
-    /// Its code is fixed and holds no name, URL or value. A readiness endpoint may show it.
+    /// The reason has a fixed code without names, URLs or values, which a readiness endpoint may
+    /// show.
     #[must_use]
     pub fn problem(&self) -> Option<KeyProblem> {
         self.handle.shared.problem()
     }
 
-    /// When keys were last fetched, or confirmed to be the same.
+    /// Returns the time of the last successful fetch, including those that found the same keys.
     #[must_use]
     pub fn last_success(&self) -> Option<OffsetDateTime> {
         self.handle.shared.last_success()
     }
 
-    /// Why the last fetch failed; `None` after a success.
+    /// Returns the error of the last fetch, or `None` if it succeeded.
     #[must_use]
     pub fn last_error(&self) -> Option<FetchError> {
         self.handle.shared.last_error()
@@ -212,7 +218,7 @@ impl fmt::Debug for RemoteKeySet {
     }
 }
 
-/// Owns the fetching task.
+/// The owner of the fetch task.
 struct Handle {
     shared: Arc<Shared>,
     task: OnceLock<AbortHandle>,

@@ -1,4 +1,4 @@
-//! The way to a server: directly, or through the proxy that the environment names.
+//! Connections to a server, directly or through the proxy from the environment variables.
 
 use std::{
     error::Error,
@@ -25,22 +25,22 @@ use tower_service::Service;
 
 use super::fetch::is_loopback;
 
-/// Connects to a server, or to the proxy on the way to it.
+/// A connector to a server, or to the proxy in front of it.
 ///
-/// An https server is reached through a tunnel (RFC 9110 §9.3.6), so that the proxy sees its name
-/// and nothing else. A request to an http server is sent to the proxy as a whole.
+/// An https server is reached through a tunnel (RFC 9110 §9.3.6), so that the proxy sees only the
+/// host name. Requests to an http server are sent to the proxy.
 ///
-/// A loopback address is never reached through a proxy, as in Go's client: plain http is trusted
-/// there because it does not leave the machine.
+/// Loopback addresses are never reached through a proxy, as in Go's client. Plain http is trusted
+/// there because the request does not leave the machine.
 #[derive(Clone)]
 pub(super) struct Route {
     direct: HttpConnector,
-    /// The way to a proxy, which may itself be reached by TLS.
+    /// The connector to a proxy, which may itself use TLS.
     to_proxy: HttpsConnector<HttpConnector>,
     proxies: Arc<Matcher>,
 }
 
-/// The connection to a proxy, before and after it was asked for a tunnel.
+/// The connection to a proxy, before and after the tunnel is established.
 type Wire = MaybeHttpsStream<TokioIo<TcpStream>>;
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -58,7 +58,7 @@ impl Route {
     }
 }
 
-/// The proxy for this URL, if there is one.
+/// Returns the proxy for this URL, if there is one.
 fn proxy_for(proxies: &Matcher, url: &Uri) -> Option<Intercept> {
     if is_loopback(url) {
         return None;
@@ -66,9 +66,10 @@ fn proxy_for(proxies: &Matcher, url: &Uri) -> Option<Intercept> {
     proxies.intercept(url)
 }
 
-/// The credentials for a proxy that takes requests for http servers as a whole.
+/// Returns the credentials for a proxy that receives complete requests to http servers.
 ///
-/// For an https server they are in the request for the tunnel, and must not get any further.
+/// For an https server the credentials are in the request for the tunnel, and must not be sent to
+/// the server.
 pub(super) fn authorization(proxies: &Matcher, url: &Uri) -> Option<HeaderValue> {
     if url.scheme_str() != Some("http") {
         return None;
@@ -82,7 +83,7 @@ impl Service<Uri> for Route {
     type Future = Pin<Box<dyn Future<Output = Result<Channel, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        // Both connectors are always ready: each call looks a name up by itself.
+        // Both connectors are always ready, because each call resolves the name itself.
         Poll::Ready(Ok(()))
     }
 
@@ -124,7 +125,7 @@ async fn through(
     }
 }
 
-/// A connection that knows whether it ends at a proxy which expects whole URLs.
+/// A connection, with a flag for a proxy that expects complete URLs.
 pub(super) struct Channel {
     wire: Wire,
     forwarded: bool,
@@ -182,7 +183,8 @@ impl Write for Channel {
     }
 }
 
-/// The failure of the way to or through a proxy. No text of it names the proxy or its credentials.
+/// The failure of a connection to or through a proxy. Its text contains neither the proxy nor its
+/// credentials.
 #[derive(Debug)]
 pub(super) struct ProxyError(BoxError);
 

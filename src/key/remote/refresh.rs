@@ -1,4 +1,4 @@
-//! The one task that fetches.
+//! The background task that makes all fetches.
 
 use std::{
     future::Future,
@@ -23,7 +23,7 @@ use crate::{
     task::{Panicked, caught},
 };
 
-/// The place of the keys.
+/// The location of the keys.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
     Jwks(Uri),
@@ -35,7 +35,7 @@ impl Origin {
         self.url().scheme_str() == Some("https")
     }
 
-    /// The URL, or the first place of the metadata.
+    /// Returns the URL, or the issuer's URL.
     pub(super) fn url(&self) -> &Uri {
         match self {
             Self::Jwks(url) => url,
@@ -43,7 +43,7 @@ impl Origin {
         }
     }
 
-    /// The URL or the issuer, as it is logged: without a query, which may be a secret.
+    /// Returns the URL or the issuer for the log, without a query, which may be secret.
     #[cfg(feature = "tracing")]
     pub(super) fn shown(&self) -> String {
         match self {
@@ -56,15 +56,15 @@ impl Origin {
     }
 }
 
-/// The key set of an issuer, as its metadata named it.
+/// The key set of an issuer, as found in its metadata.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     url: Uri,
     /// The place of the metadata.
     place: usize,
-    /// When the metadata were read.
+    /// The time at which the metadata were read.
     read: Instant,
-    /// The keys were fetched from there the last time.
+    /// `true` if the last fetch of keys from there succeeded.
     works: bool,
 }
 
@@ -76,15 +76,15 @@ pub(super) struct Worker<F> {
     pub(super) events: Events,
     pub(super) found: Option<Found>,
     pub(super) reports: Reports,
-    /// A part of the worker, so that it does its duty also where the worker never ran.
+    /// A field, so that it is dropped with the worker even if the worker never ran.
     pub(super) _closing: Closing,
 }
 
 impl<F: Fetch> Worker<F> {
-    /// Fetches whenever a look-up asks for it or the keys are due, one fetch at a time, until the
-    /// set is dropped.
+    /// Fetches keys when a lookup requests it or the keys are due, until the set is dropped. Only
+    /// one fetch runs at a time.
     ///
-    /// So an answer that comes late can never overwrite a newer one.
+    /// A late response therefore never replaces a newer one.
     pub(super) async fn run(mut self) {
         if self.allow_http {
             self.reports.http_allowed(&self.origin);
@@ -96,20 +96,20 @@ impl<F: Fetch> Worker<F> {
                         self.conclude(outcome);
                     }
                 }
-                // The set's own clock decides: it may go slower than the runtime's.
+                // The clock of the set decides, which may be slower than that of the runtime.
                 () = tokio::time::sleep(self.shared.until_due()) => self.shared.start_due(),
             }
         }
     }
 
-    /// `None` where the set was dropped in the meantime.
+    /// Fetches with the timeout. Returns `None` if the set was dropped in the meantime.
     async fn fetch_in_time(&mut self) -> Option<Result<Fetched, FetchError>> {
         let shared = Arc::clone(&self.shared);
         if shared.is_closed() {
             return None;
         }
         shared.begun();
-        // A client's panic is a failure like any other: it must not end the fetching.
+        // A panic of the client counts as a failure and must not end the task.
         let fetch = caught("key fetch", self.fetch());
         let limited = tokio::time::timeout(shared.numbers.timeout, fetch);
         tokio::pin!(limited);
@@ -138,11 +138,11 @@ impl<F: Fetch> Worker<F> {
         }
     }
 
-    /// Fetches an issuer's keys from the place that it named last, or names now.
+    /// Fetches an issuer's keys from the URL in the known metadata, or reads the metadata again.
     ///
-    /// The metadata are read again when the keys cannot be had from there, when a kid that tokens
-    /// name stays unknown, and twice a day. Keys that can still be had from the old place serve if
-    /// the new one has none.
+    /// The metadata are read again if the keys are not available at that URL, if a requested `kid`
+    /// is still unknown, and twice a day. If the new URL has no keys, the keys from the old URL are
+    /// used.
     async fn fetch_of(&mut self, issuer: &Issuer) -> Result<Fetched, FetchError> {
         let before = self.found.clone();
         let begun = tokio::time::Instant::now();
@@ -151,14 +151,15 @@ impl<F: Fetch> Worker<F> {
         let fits =
             |found: &Found| found.works && now.saturating_duration_since(found.read) < METADATA_AGE;
         if let Some(known) = before.clone().filter(fits) {
-            // Until it has worked again, also if this fetch is given up in the middle.
+            // Reset before the fetch, in case the fetch is cancelled.
             self.works(false);
             let fetched = self.fetch_keys(&known.url).await?;
             self.works(true);
             if !self.shared.lacks_what_was_asked(fetched.set()) {
                 return Ok(fetched);
             }
-            // Metadata that hang cost neither these keys nor those who wait for them.
+            // A metadata server that hangs must neither lose the fetched keys nor delay the
+            // requests that wait for them.
             let until = (tokio::time::Instant::now() + wait / 2).min(begun + timeout.mul_f64(0.9));
             return Ok(
                 match limited(until, self.look_again(issuer, &known.url)).await {
@@ -179,7 +180,7 @@ impl<F: Fetch> Worker<F> {
         let found = match before {
             None => self.discover(issuer).await?,
             Some(old) => {
-                // Time is left for the old place.
+                // Leave time for a fetch from the old URL.
                 let share = if old.works { 0.5 } else { 0.75 };
                 let until = begun + timeout.mul_f64(share);
                 match limited(until, self.look_again(issuer, &old.url)).await {
@@ -208,7 +209,7 @@ impl<F: Fetch> Worker<F> {
         Ok(fetched)
     }
 
-    /// Reads the metadata again, and the keys too if they are at another place than this one.
+    /// Reads the metadata again, and fetches the keys if their URL differs from `known`.
     async fn look_again(
         &self,
         issuer: &Issuer,
@@ -253,7 +254,7 @@ impl<F: Fetch> Worker<F> {
         };
         let etag = etag(response.headers()).map(|tag| (url.clone(), tag));
         let document = response.into_body();
-        // The same bytes are the same keys: nothing is prepared again.
+        // An identical document has the same keys, which need not be prepared again.
         let set = match before.filter(|before| before.document == document) {
             Some(before) => before.set.clone(),
             None => {
@@ -302,14 +303,14 @@ impl<F: Fetch> Worker<F> {
         }
     }
 
-    /// The keys are there, and the issuer's metadata are not what they should be.
+    /// Logs that the keys were fetched, but the issuer's metadata cannot be used.
     fn report_metadata(&mut self, error: &FetchError) {
         let now = self.shared.clock.monotonic();
         self.reports.metadata_failed(&self.origin, error, now);
     }
 }
 
-/// Gives up at this instant.
+/// Runs a fetch with a deadline.
 async fn limited<T>(
     until: tokio::time::Instant,
     work: impl Future<Output = Result<T, FetchError>>,
@@ -323,10 +324,10 @@ fn unusable(error: ConfigError) -> FetchError {
         ConfigError::KeySet(why) if why.starts_with(NO_USABLE_KEY) => KeyProblem::NoUsableKey,
         _ => KeyProblem::NotAKeySet,
     };
-    FetchError::because(problem, "the answer is no usable key set", error)
+    FetchError::because(problem, "the response is not a usable key set", error)
 }
 
-/// Closes the set when the worker ends, also where it is aborted: nobody waits in vain.
+/// Closes the set when the worker ends or is aborted, so that no request waits in vain.
 pub(super) struct Closing(pub(super) Arc<Shared>);
 
 impl Drop for Closing {
@@ -335,6 +336,6 @@ impl Drop for Closing {
     }
 }
 
-/// The age from which metadata are read again by the next fetch. Keys are fetched at the latest after
-/// 85 % of a day, so that no metadata get older than a day.
+/// The age from which the next fetch reads the metadata again. Scheduled fetches are at most 85 % of a
+/// day apart, so with these fetches alone metadata are less than a day old.
 const METADATA_AGE: Duration = Duration::from_secs(12 * 3600);

@@ -1,23 +1,23 @@
-//! The log lines about keys that cannot be had.
+//! Log lines about failed fetches of keys.
 
 use std::time::{Duration, Instant};
 
 use super::{error::FetchError, refresh::Origin};
 use crate::error::KeyProblem;
 
-/// Writes one line a minute for each kind of failure.
+/// Limits the log to one line a minute for each kind of failure.
 #[derive(Default)]
 pub(super) struct Reports {
     written: Vec<(KeyProblem, Instant)>,
 }
 
 impl Reports {
-    /// The operator accepts plain http from any host.
+    /// Logs that plain http is accepted from any host.
     pub(super) fn http_allowed(&self, origin: &Origin) {
         #[cfg(feature = "tracing")]
         tracing::warn!(
             of = origin.shown(),
-            "verification keys may be fetched over plain http: whoever is on the way to the key \
+            "verification keys may be fetched over plain http: an attacker on the path to the key \
              server can replace them"
         );
         #[cfg(not(feature = "tracing"))]
@@ -47,7 +47,7 @@ impl Reports {
         let _ = (origin, retry_in);
     }
 
-    /// The keys were fetched from the place that the metadata named earlier.
+    /// Logs that the metadata cannot be used, and that the keys are fetched from the previous URL.
     pub(super) fn metadata_failed(&mut self, origin: &Origin, error: &FetchError, now: Instant) {
         if !self.is_due(error.problem(), now) {
             return;
@@ -58,8 +58,8 @@ impl Reports {
             of = origin.shown(),
             %error,
             cause = error.causes(origin.url()),
-            "the issuer's metadata, or the keys that they name now, cannot be used; the keys are \
-             fetched from where they were"
+            "the issuer's metadata, or the keys at their new URL, cannot be used; the keys were \
+             fetched from the previous URL"
         );
         #[cfg(not(feature = "tracing"))]
         let _ = origin;
@@ -80,13 +80,13 @@ impl Reports {
     }
 }
 
-/// The set was not dropped, and nothing fetches for it.
+/// Logs that the fetch task has ended or does not run, although the set is in use.
 pub(super) fn log_stopped() {
     #[cfg(feature = "tracing")]
     tracing::error!(
         reason = KeyProblem::Stopped.as_str(),
-        "verification keys are no longer fetched: the task that fetches them has ended, or its \
-         runtime does not run; requests that need new keys are answered with 503"
+        "verification keys are no longer fetched: the fetch task has ended, or its runtime does \
+         not run; requests that need new keys are refused with 503"
     );
 }
 

@@ -1,4 +1,4 @@
-//! What is known of a remote key set, and what a look-up makes of it. No I/O.
+//! The state of a remote key set and the decisions of its lookups, without I/O.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,42 +27,45 @@ use crate::{
     key::{KeyLookup, KeyNews, KeyQuery, KeySet, KeySource, KeyWait, VerifyingKey},
 };
 
-/// Shared by the look-ups and the worker.
+/// The state that lookups and the worker share.
 pub(super) struct Shared {
     pub(super) numbers: Numbers,
     pub(super) clock: Arc<dyn Clock>,
-    /// The keys. Look-ups that find their key read this and nothing else.
+    /// The current keys. A lookup that finds its key reads nothing else.
     current: ArcSwapOption<Loaded>,
     state: Mutex<State>,
     hasher: RandomState,
-    /// A fetch is wanted, or the set is no longer used.
+    /// Notifies the worker that a fetch is requested or the set was dropped.
     pub(super) wanted: Notify,
-    /// A request has waited as long as it may since the fetch was asked for, or began.
+    /// `true` if a request has waited for its full time since the fetch was requested or started.
     overdue: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
 struct State {
     in_flight: bool,
-    /// When the task began with it. By the runtime's clock, because the task may stand.
+    /// The time at which the task started the fetch. Measured by the runtime's clock, because the
+    /// task may be blocked.
     begun_at: Option<tokio::time::Instant>,
     closed: bool,
-    /// The operator knows that nothing fetches any more.
+    /// `true` if the log already has the line that no more fetches are made.
     reported: bool,
     waiters: Vec<KeyNews>,
-    /// How many waiters make it worth looking for those whose request is gone.
+    /// The number of waiters at which those of dropped requests are removed.
     prune_at: usize,
-    /// Unknown kids that the running fetch is to decide about, and those that were decided. Only
-    /// hashes, keyed at random: kids are of any length, and anybody may write them. The first
-    /// covers the algorithm as well, the second the kid alone.
+    /// The unknown `kid` values about which the running fetch decides (`asked`), and those that the
+    /// last fetch did not find (`unknown`). An attacker can choose any `kid` of any length, so only
+    /// hashes with a random key are stored. The key of the map covers the algorithm and the names,
+    /// its value only the `kid`.
     asked: HashMap<u64, Option<u64>>,
     unknown: HashSet<u64>,
-    /// More kids than are remembered were asked for, and so decided: all that are unknown count.
+    /// `true` if more values were requested than are stored. Every unknown `kid` then counts as
+    /// decided.
     asked_more: bool,
     all_unknown: bool,
-    /// Fetches that unknown kids may still cause.
+    /// The rate limit of fetches for unknown `kid` values.
     allowance: Allowance,
-    /// When a key that did not verify its token last caused a fetch.
+    /// The time of the last fetch caused by a key that did not verify its token.
     refetched: Option<Instant>,
     failures: u32,
     retry_at: Option<Instant>,
@@ -106,9 +109,9 @@ impl Shared {
         self.nothing_usable(query, now)
     }
 
-    /// A kid that the keys at hand do not have: the set may have changed since.
+    /// Handles a `kid` that the current keys do not contain. The published set may have changed.
     fn unknown_kid(&self, query: &KeyQuery<'_>, now: Instant, age: &Age) -> KeyLookup {
-        // RFC 8725 §3.10: nothing is fetched on behalf of an issuer that is not trusted.
+        // RFC 8725 §3.10: an issuer that is not trusted must not cause a fetch.
         if !query.issuer_is_trusted() {
             return KeyLookup::Absent;
         }
@@ -121,15 +124,15 @@ impl Shared {
         if let Some(retry_at) = state.backing_off(now)
             && !state.in_flight
         {
-            // Asked and not answered: certain only while the set is young.
+            // The last fetch failed, so "unknown" is certain only while the set is not stale.
             return if age.stale {
                 unavailable(retry_at, now)
             } else {
                 KeyLookup::Absent
             };
         }
-        // A fetch that is due anyway is nobody's expense. And past the cooldown it is worth asking
-        // again: issuers sign with keys that not every cache in front of their key set has seen.
+        // A fetch that is due anyway needs no permit. After the cooldown another fetch is useful,
+        // because some issuers sign with a key before all caches of their key set contain it.
         let decided = state.all_unknown || state.unknown.contains(&named);
         if decided && age.young && !age.due {
             return KeyLookup::Absent;
@@ -168,8 +171,9 @@ impl Shared {
         self.join(&mut state)
     }
 
-    /// Fetches keys for a token whose kid is known and whose key does not verify it: issuers exist
-    /// that give every key the same name. Once a minute, so that forged tokens cause no more.
+    /// Starts a fetch for a token whose `kid` is known, but whose key does not verify it, because
+    /// some issuers reuse one `kid` for every key. The limit is one fetch a minute, so that forged
+    /// tokens cause no more.
     pub(super) fn refetch(&self, query: &KeyQuery<'_>) -> Option<KeyWait> {
         let names_a_key = query.kid.is_some() || query.x5t.is_some() || query.x5t_s256.is_some();
         if !names_a_key || !query.issuer_is_trusted() {
@@ -191,8 +195,7 @@ impl Shared {
         Some(self.wait(&mut state, self.numbers.wait))
     }
 
-    /// Starts a refresh that nobody waits for. Requests whose key is known never wait, not even
-    /// for a lock.
+    /// Starts a refresh without waiting. Lookups of known keys never wait, not even for a lock.
     fn refresh(&self, now: Instant) {
         let Ok(mut state) = self.state.try_lock() else {
             return;
@@ -204,15 +207,15 @@ impl Shared {
         }
     }
 
-    /// Returns `true` if a fetch that is asked for will not come: its task has ended, or its runtime
-    /// does not run it. A request whose own runtime ran has found that out.
+    /// Returns `true` if no fetch will run: the task has ended, or its runtime is not running it.
+    /// The second is detected by a request whose wait has timed out.
     fn stands(&self, state: &State) -> bool {
         let overdue = state.in_flight && self.overdue.load(Ordering::Relaxed);
         let most = self.numbers.timeout + self.numbers.wait;
         state.closed || (overdue && state.begun_at.is_none_or(|begun| begun.elapsed() >= most))
     }
 
-    /// The task begins with the fetch that was asked for.
+    /// Records that the task has started the requested fetch.
     pub(super) fn begun(&self) {
         let mut state = self.lock();
         state.begun_at = Some(tokio::time::Instant::now());
@@ -220,8 +223,8 @@ impl Shared {
         self.overdue.store(false, Ordering::Relaxed);
     }
 
-    /// How long it is until a fetch is due though nobody asks for it: keys must not grow old, nor
-    /// stay away, because no request comes.
+    /// Returns the time until the next fetch is due without a request. Keys are refreshed and
+    /// failed fetches retried even if no requests arrive.
     pub(super) fn until_due(&self) -> Duration {
         let now = self.clock.monotonic();
         let retry_at = self.lock().backing_off(now);
@@ -235,14 +238,14 @@ impl Shared {
         }
     }
 
-    /// Starts the fetch that is due.
+    /// Starts the fetch if it is due.
     pub(super) fn start_due(&self) {
         if self.until_due().is_zero() {
             self.refresh(self.clock.monotonic());
         }
     }
 
-    /// Asks for a first fetch.
+    /// Requests the first fetch.
     pub(super) fn begin(&self) {
         let mut state = self.lock();
         self.start(&mut state);
@@ -269,7 +272,7 @@ impl Shared {
         wait
     }
 
-    /// Whether keys are at hand that could verify a token.
+    /// Returns `true` if there are keys that can verify tokens.
     pub(super) fn is_usable(&self) -> bool {
         let now = self.clock.monotonic();
         self.current.load().as_ref().is_some_and(|loaded| {
@@ -278,8 +281,8 @@ impl Shared {
         })
     }
 
-    /// Which keys these are, while they are usable. A token that is remembered asks for nothing else,
-    /// so that a refresh which is due is started here as well.
+    /// Returns the generation of the keys, or `None` if they are not usable. A token in the cache
+    /// needs no lookup, so a refresh that is due is started here, too.
     pub(super) fn generation(&self) -> Option<u64> {
         let now = self.clock.monotonic();
         let current = self.current.load();
@@ -302,7 +305,7 @@ impl Shared {
             .is_some_and(|loaded| now.saturating_duration_since(loaded.fetched) < loaded.max_age)
     }
 
-    /// A wait for the end of the running fetch, or of one that is started for it.
+    /// Returns a wait for the end of the running fetch, which is started if necessary.
     pub(super) fn wait_usable(&self) -> Option<KeyWait> {
         if self.is_usable() {
             return None;
@@ -319,12 +322,12 @@ impl Shared {
             }
             self.start(&mut state);
         }
-        // The task keeps its own time limit. This one is for a task that does not run.
+        // The task enforces its own timeout. This limit is for a task that does not run.
         let limit = self.numbers.timeout + self.numbers.wait;
         Some(self.wait(&mut state, limit))
     }
 
-    /// The reason why no keys are usable.
+    /// Returns the reason why no keys are usable.
     pub(super) fn problem(&self) -> Option<KeyProblem> {
         if self.is_usable() {
             return None;
@@ -337,7 +340,7 @@ impl Shared {
         Some(failure.unwrap_or(KeyProblem::Pending))
     }
 
-    /// Returns `true` if a kid that somebody asked for is not in this set either.
+    /// Returns `true` if the set does not contain every requested `kid`.
     pub(super) fn lacks_what_was_asked(&self, set: &KeySet) -> bool {
         let state = self.lock();
         if state.asked_more {
@@ -361,7 +364,7 @@ impl Shared {
         self.current.load_full()
     }
 
-    /// A fetch ended well. Whether the keys are others than before.
+    /// Records a successful fetch. Returns `true` if the keys have changed.
     pub(super) fn succeeded(&self, fetched: Fetched) -> bool {
         let before = self.loaded();
         let (fresh, mut next) = match fetched {
@@ -380,7 +383,7 @@ impl Shared {
         next.generation = generation.wrapping_add(u64::from(changed));
         next.fetched = self.clock.monotonic();
         next.max_age = self.numbers.max_age(fresh);
-        // 80 % ± 5 %, so that the nodes of a service do not all ask at once.
+        // 80 % ± 5 %, so that the nodes of a service do not all fetch at the same time.
         next.refresh = next.max_age.mul_f64(0.75 + 0.1 * self.chance());
         self.current.store(Some(Arc::new(next)));
         let mut state = self.lock();
@@ -394,7 +397,8 @@ impl Shared {
         changed
     }
 
-    /// A fetch failed: the old keys stay. Gives the wait until the next attempt is allowed.
+    /// Records a failed fetch. The previous keys stay in use. Returns the time until the next
+    /// attempt.
     pub(super) fn failed(&self, error: FetchError) -> Duration {
         let most = if self.is_usable() {
             MOST_BACKOFF
@@ -413,17 +417,17 @@ impl Shared {
         wait
     }
 
-    /// No fetch will ever run again, because the set is dropped.
+    /// Ends all fetches, because the set was dropped.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        // The operator wanted it.
+        // Intended, so nothing is logged.
         state.reported = true;
         release(state);
         self.wanted.notify_one();
     }
 
-    /// No fetch will ever run again, because the task that fetches has ended.
+    /// Ends all fetches, because the fetch task has ended.
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -438,20 +442,20 @@ impl Shared {
         self.lock().closed
     }
 
-    /// A number from 0 to 1; nothing secret hangs on it.
+    /// Returns a random number from 0 to 1, which need not be secret.
     fn chance(&self) -> f64 {
         let random = RandomState::new().hash_one(());
         f64::from((random >> 32) as u32) / f64::from(u32::MAX)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Whoever panicked left nothing half done: every change is a whole.
+        // Poisoning is ignored, because a panic cannot leave a change incomplete.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Ends a fetch: whoever waited looks up again. No lock is held while they are woken, because a
-/// waker may run its task in place.
+/// Ends a fetch and wakes all waiters, which repeat their lookups. The lock is released first,
+/// because a waker may run its task in place.
 fn release(mut state: MutexGuard<'_, State>) {
     state.in_flight = false;
     state.prune_at = 0;
@@ -462,7 +466,7 @@ fn release(mut state: MutexGuard<'_, State>) {
     }
 }
 
-/// Tells the operator, once, that nothing fetches.
+/// Logs, once, that no fetch will run.
 fn report(mut state: MutexGuard<'_, State>) -> KeyLookup {
     let reported = mem::replace(&mut state.reported, true);
     drop(state);
@@ -488,9 +492,10 @@ fn unavailable(retry_at: Instant, now: Instant) -> KeyLookup {
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const MOST_BACKOFF: Duration = Duration::from_secs(60);
 const MOST_BACKOFF_WITHOUT_KEYS: Duration = Duration::from_secs(5);
-/// The least time between fetches for keys that do not verify their tokens.
+/// The minimum time between fetches for keys that do not verify their tokens.
 const REFETCH: Duration = Duration::from_secs(60);
-/// Unknown kids that are remembered, at eight bytes each. Past that the cooldown alone protects.
+/// The maximum number of unknown `kid` values that are stored. Beyond it, only the cooldown limits
+/// fetches.
 const MAX_REMEMBERED: usize = 4096;
-/// Fewer waiters than this are not worth looking through.
+/// The minimum number of waiters before those of dropped requests are removed.
 const LEAST_PRUNED: usize = 1024;

@@ -111,8 +111,8 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
-    /// Sets the idle timeout of a session, in whole seconds; 14 days by default. Every refresh
-    /// restarts it.
+    /// Sets the idle timeout of a session, in whole seconds; 14 days by default. Every
+    /// rotation of the refresh token restarts it; a repeat within the grace window does not.
     pub fn idle(mut self, idle: Duration) -> Self {
         self.users.idle = idle;
         self

@@ -115,7 +115,7 @@ impl Session {
         self.created_at
     }
 
-    /// Returns the time of the last refresh, or of the start.
+    /// Returns the time at which the refresh token was last rotated, or the start of the session.
     #[must_use]
     pub fn used_at(&self) -> Timestamp {
         self.used_at

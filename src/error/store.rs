@@ -42,21 +42,22 @@ impl StoreError {
     ///
     /// # Security
     ///
-    /// It holds what the database said: names of tables, users and hosts. Never return it to a client.
+    /// The line may contain names of tables, users and hosts from the database. Never send it to a
+    /// client.
     #[must_use]
     pub fn causes(&self) -> String {
         let mut text = self.to_string();
         let mut cause = Error::source(self);
         while let Some(error) = cause {
-            let said = error.to_string();
-            // Many errors repeat their cause.
-            if !text.contains(&said) {
+            let text_of_cause = error.to_string();
+            // Many errors contain the text of their cause.
+            if !text.contains(&text_of_cause) {
                 text.push_str(": ");
-                text.push_str(&said);
+                text.push_str(&text_of_cause);
             }
             cause = error.source();
         }
-        // Whatever the database said cannot break the line.
+        // Control characters in the text of the database must not break the line.
         let breaks = |character: char| character.is_control();
         text.replace(breaks, " ")
     }

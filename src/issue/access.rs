@@ -286,7 +286,7 @@ pub(super) struct Payload<'a> {
     pub(super) jti: &'a str,
     pub(super) client_id: &'a str,
     #[serde(flatten)]
-    pub(super) asked: &'a AccessToken,
+    pub(super) contents: &'a AccessToken,
 }
 
 fn spaced<S: Serializer>(scope: &Scope, serializer: S) -> Result<S::Ok, S::Error> {

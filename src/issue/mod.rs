@@ -110,12 +110,12 @@ impl TokenIssuer {
     /// - [`IssueError::SigningFailed`] if the cryptographic library fails.
     pub fn access(&self, token: AccessToken) -> Result<Minted, IssueError> {
         let inner = &*self.inner;
-        let asked = token.checked()?;
+        let contents = token.checked()?;
         // Read before the key: a key that is replaced in between still verifies long enough.
         let now = seconds(inner.keys.clock().now());
-        let lifetime = shortened(asked.lifetime.unwrap_or(inner.access_lifetime));
+        let lifetime = shortened(contents.lifetime.unwrap_or(inner.access_lifetime));
         let mut expires = now.saturating_add(lifetime);
-        if let Some(end) = asked.not_after {
+        if let Some(end) = contents.not_after {
             expires = expires.min(seconds(end));
         }
         if expires <= now {
@@ -128,14 +128,14 @@ impl TokenIssuer {
             exp: expires,
             iat: now,
             jti: &token_id,
-            client_id: asked.client_id.as_deref().unwrap_or(self.client_id()),
-            asked: &asked,
+            client_id: contents.client_id.as_deref().unwrap_or(self.client_id()),
+            contents: &contents,
         });
         let payload = payload.map_err(|_| IssueError::SigningFailed)?;
         Ok(Minted {
             token: inner
                 .keys
-                .sign(asked.is_for_conversation(), &payload)?
+                .sign(contents.is_for_conversation(), &payload)?
                 .into(),
             token_id,
             expires_at: UNIX_EPOCH + Duration::from_secs(expires),

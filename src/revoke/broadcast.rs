@@ -35,18 +35,18 @@ struct Shared {
 
 #[derive(Default)]
 struct Live {
-    told: HashMap<Target, Told>,
+    kept: HashMap<Target, Kept>,
     sweep_at: usize,
 }
 
 /// The lifetime of a revocation. Like an entry of a set, it ends when it has ended by both clocks.
 #[derive(Clone, Copy)]
-struct Told {
+struct Kept {
     until: Timestamp,
     at: Instant,
 }
 
-impl Told {
+impl Kept {
     fn lives(self, clock: &dyn Clock) -> bool {
         self.until > Timestamp::from(clock.now())
             || clock.monotonic().saturating_duration_since(self.at) < LIFETIME
@@ -84,17 +84,17 @@ impl Broadcast {
     pub fn send(&self, revocation: Revocation) {
         let shared = &self.shared;
         let mut live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if live.told.len() >= live.sweep_at {
+        if live.kept.len() >= live.sweep_at {
             live.sweep(&*shared.clock);
         }
-        let now = Told {
+        let now = Kept {
             until: revocation.until(),
             at: shared.clock.monotonic(),
         };
-        let told = live.told.entry(revocation.target().clone());
-        told.and_modify(|told| {
-            told.until = told.until.max(now.until);
-            told.at = now.at;
+        let kept = live.kept.entry(revocation.target().clone());
+        kept.and_modify(|kept| {
+            kept.until = kept.until.max(now.until);
+            kept.at = now.at;
         })
         .or_insert(now);
         // Sent under the lock, so that a concurrent `load` misses nothing. The error means that
@@ -105,7 +105,7 @@ impl Broadcast {
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn len(&self) -> usize {
         let live = self.shared.live.lock();
-        live.unwrap_or_else(PoisonError::into_inner).told.len()
+        live.unwrap_or_else(PoisonError::into_inner).kept.len()
     }
 
     /// Removes the revocations that have ended, and returns their number.
@@ -118,10 +118,10 @@ impl Broadcast {
 
 impl Live {
     fn sweep(&mut self, clock: &dyn Clock) -> u64 {
-        let before = self.told.len();
-        self.told.retain(|_, told| told.lives(clock));
-        self.sweep_at = 2 * self.told.len().max(BACKLOG);
-        (before - self.told.len()) as u64
+        let before = self.kept.len();
+        self.kept.retain(|_, kept| kept.lives(clock));
+        self.sweep_at = 2 * self.kept.len().max(BACKLOG);
+        (before - self.kept.len()) as u64
     }
 }
 
@@ -156,11 +156,11 @@ impl Feed for BroadcastFeed {
         let live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
         self.news = shared.sender.subscribe();
         let alive = live
-            .told
+            .kept
             .iter()
-            .filter(|(_, told)| told.lives(&*shared.clock));
-        for (target, told) in alive {
-            set.insert(&Revocation::of(target.clone(), told.until));
+            .filter(|(_, kept)| kept.lives(&*shared.clock));
+        for (target, kept) in alive {
+            set.insert(&Revocation::of(target.clone(), kept.until));
         }
         Ok(())
     }

@@ -155,7 +155,7 @@ impl<F: Fetch> Worker<F> {
             self.works(false);
             let fetched = self.fetch_keys(&known.url).await?;
             self.works(true);
-            if !self.shared.lacks_what_was_asked(fetched.set()) {
+            if !self.shared.lacks_requested(fetched.set()) {
                 return Ok(fetched);
             }
             // A metadata server that hangs must neither lose the fetched keys nor delay the

@@ -53,15 +53,15 @@ struct State {
     waiters: Vec<KeyNews>,
     /// The number of waiters at which those of dropped requests are removed.
     prune_at: usize,
-    /// The unknown `kid` values about which the running fetch decides (`asked`), and those that the
+    /// The unknown `kid` values about which the running fetch decides (`requested`), and those that the
     /// last fetch did not find (`unknown`). An attacker can choose any `kid` of any length, so only
     /// hashes with a random key are stored. The key of the map covers the algorithm and the names,
     /// its value only the `kid`.
-    asked: HashMap<u64, Option<u64>>,
+    requested: HashMap<u64, Option<u64>>,
     unknown: HashSet<u64>,
     /// `true` if more values were requested than are stored. Every unknown `kid` then counts as
     /// decided.
-    asked_more: bool,
+    requested_more: bool,
     all_unknown: bool,
     /// The rate limit of fetches for unknown `kid` values.
     allowance: Allowance,
@@ -145,11 +145,11 @@ impl Shared {
         if !state.in_flight {
             self.start(&mut state);
         }
-        if state.asked.len() < MAX_REMEMBERED {
+        if state.requested.len() < MAX_REMEMBERED {
             let kid = query.kid.map(|kid| self.hasher.hash_one(kid));
-            state.asked.insert(named, kid);
+            state.requested.insert(named, kid);
         } else {
-            state.asked_more = true;
+            state.requested_more = true;
         }
         self.join(&mut state)
     }
@@ -341,15 +341,15 @@ impl Shared {
     }
 
     /// Returns `true` if the set does not contain every requested `kid`.
-    pub(super) fn lacks_what_was_asked(&self, set: &KeySet) -> bool {
+    pub(super) fn lacks_requested(&self, set: &KeySet) -> bool {
         let state = self.lock();
-        if state.asked_more {
+        if state.requested_more {
             return true;
         }
         let kids = set.keys().filter_map(VerifyingKey::kid);
         let kids: HashSet<u64> = kids.map(|kid| self.hasher.hash_one(kid)).collect();
-        let mut asked = state.asked.values().flatten();
-        asked.any(|kid| !kids.contains(kid))
+        let mut requested = state.requested.values().flatten();
+        requested.any(|kid| !kids.contains(kid))
     }
 
     pub(super) fn last_success(&self) -> Option<OffsetDateTime> {
@@ -391,8 +391,8 @@ impl Shared {
         state.retry_at = None;
         state.last_error = None;
         state.last_success = Some(self.clock.now().into());
-        state.unknown = mem::take(&mut state.asked).into_keys().collect();
-        state.all_unknown = mem::take(&mut state.asked_more);
+        state.unknown = mem::take(&mut state.requested).into_keys().collect();
+        state.all_unknown = mem::take(&mut state.requested_more);
         release(state);
         changed
     }
@@ -411,8 +411,8 @@ impl Shared {
         state.failures = state.failures.saturating_add(1);
         state.retry_at = Some(self.clock.monotonic() + wait);
         state.last_error = Some(error);
-        state.asked.clear();
-        state.asked_more = false;
+        state.requested.clear();
+        state.requested_more = false;
         release(state);
         wait
     }

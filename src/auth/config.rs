@@ -1,4 +1,4 @@
-//! The decision about one request, and what the request gets from it.
+//! Decides about one request, and changes the request accordingly.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(super) struct Config<C, R> {
     pub(super) confirmations: Vec<Confirmations>,
     pub(super) extractor: Arc<dyn TokenExtractor>,
     pub(super) answers: Arc<Answers>,
-    /// `answers`, for the guards inside.
+    /// A reference to `answers`, which guards inside this layer read from the principal.
     origin: Origin,
     pub(super) optional: bool,
     pub(super) skips: Vec<Arc<Predicate>>,
@@ -40,25 +40,25 @@ pub(super) struct Config<C, R> {
 
 pub(super) type Predicate = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
 
-/// What is to be done with a request.
+/// The decision about a request.
 pub(super) enum Decision<C, F> {
     Authenticated(Caller<C>, After),
     Anonymous(After),
     Denied(AuthError),
-    /// For keys. The error is the answer if they do not come.
+    /// Keys are being fetched. The error is the response if the keys stay unavailable.
     Wait(KeyWait, AuthError),
-    /// Whether the token was revoked has to be asked first.
+    /// The revocation check has to query its source first.
     Ask(F, Asked<C>),
 }
 
-/// Whom a token that verifies speaks for.
+/// A verified token and its caller.
 pub(super) struct Caller<C> {
     token: Verified<C>,
     principal: Principal,
     remembered: bool,
 }
 
-/// What is to be known when the answer about the revocation comes.
+/// The state that is kept while a revocation check is pending.
 pub(super) struct Asked<C> {
     caller: Caller<C>,
     after: After,
@@ -90,7 +90,7 @@ impl<C, R> Config<C, R> {
         }
     }
 
-    /// The same with one more check.
+    /// Returns this configuration with an additional revocation check.
     pub(super) fn with_revocation<T>(self, revocation: T) -> Config<C, Both<R, T>> {
         Config {
             verifier: self.verifier,
@@ -113,7 +113,7 @@ impl<C, R> Config<C, R> {
         self.origin = deny::origin(&self.answers);
     }
 
-    /// The settings that let requests without a credential pass.
+    /// Returns the settings that let requests without a credential pass.
     pub(super) fn openings(&self) -> [Opening; 3] {
         [
             ("optional", self.optional),
@@ -142,7 +142,7 @@ where
                 true => self.nobody(After::Nothing),
                 false => self.judge(&credential),
             },
-            // RFC 6750 §2: a key and a token are two credentials, whichever is looked at first.
+            // RFC 6750 §2: an API key and a token are two credentials, in any order of the layers.
             Ok(Some(_)) if found.is_some_and(Principal::is_by_key) => {
                 Decision::Denied(AuthErrorKind::MultipleCredentials.into())
             }
@@ -158,13 +158,13 @@ where
         let error = match self.verifier.examine(credential.token()) {
             Examined::Done(Ok(token)) => return self.check(token, false, credential),
             Examined::Remembered(token) => return self.check(token, true, credential),
-            // Nothing is fetched for what cannot be a token.
+            // A value that cannot be a token causes no fetch.
             Examined::Wait(wait, error) if !malformed() => return Decision::Wait(wait, error),
             Examined::Wait(..) => AuthErrorKind::MalformedCredential.into(),
             Examined::Done(Err(error)) => error,
         };
-        // RFC 6750 §2.1, §3.1: looked at only now, because a scan of every token would cost more
-        // than the rest of the layer.
+        // RFC 6750 §2.1, §3.1: the syntax is checked only after a failure, because a scan of every
+        // token would cost more than the rest of the layer.
         let error = match error.status() {
             StatusCode::UNAUTHORIZED if malformed() => AuthErrorKind::MalformedCredential.into(),
             _ => error,
@@ -172,7 +172,7 @@ where
         self.refuse(error, credential.clearing())
     }
 
-    /// Asks on every request whether a token that verifies was revoked meanwhile.
+    /// Runs the revocation check, on every request, for a token that verifies.
     fn check(
         &self,
         token: Verified<C>,
@@ -192,7 +192,7 @@ where
                 remembered,
             },
             after: match credential.place() {
-                // The one place that caches know for a credential (RFC 9111 §3.5).
+                // Caches treat only the `Authorization` header as a credential (RFC 9111 §3.5).
                 Place::Authorization => After::Nothing,
                 _ => After::Private,
             },
@@ -204,7 +204,7 @@ where
         }
     }
 
-    /// Decides by what is known about the token's revocation.
+    /// Decides by the status that the revocation check returned.
     pub(super) fn conclude(
         &self,
         status: RevocationStatus,
@@ -230,7 +230,7 @@ where
         }
     }
 
-    /// The response to a request that is refused.
+    /// Returns the response to a refused request.
     pub(super) fn deny<T>(
         &self,
         error: AuthError,
@@ -242,7 +242,7 @@ where
     fn refuse(&self, error: AuthError, clear: Cleared) -> Decision<C, R::Future> {
         match clear {
             Cleared::Nothing => Decision::Denied(error),
-            // That keys are unavailable says nothing about the cookie.
+            // Unavailable keys do not make the cookie a bad one.
             clear if self.optional && error.status().is_client_error() => {
                 self.nobody(After::ClearCookie(clear))
             }
@@ -255,7 +255,8 @@ where
         Decision::Anonymous(after)
     }
 
-    /// RFC 6750 §2.1. Where padding is allowed, every segment may end with it.
+    /// Returns `true` if the value has the syntax of a bearer token (RFC 6750 §2.1). With padding
+    /// allowed, every segment may end with it.
     fn may_be_a_token(&self, value: &[u8]) -> bool {
         let mut segments = value.split(|byte| *byte == b'.');
         is_b64token(value) || (self.verifier.allows_padding() && segments.all(is_b64token))
@@ -269,8 +270,8 @@ where
         skipped.then_some(AuthEvent::Skipped)
     }
 
-    /// Removes from the request what only this layer may say. What the client sent, and what an
-    /// outer layer said, must not be taken for this layer's word.
+    /// Removes from the request everything that only this layer may set. Values from the client or from
+    /// an outer layer must not pass for values of this layer.
     pub(super) fn clean<B>(&self, request: &mut Request<B>) {
         if !request.extensions().is_empty() {
             let extensions = request.extensions_mut();
@@ -280,7 +281,7 @@ where
             }
             extensions.remove::<Verified<C>>();
             extensions.remove::<Anonymous>();
-            // Keys and tokens stand side by side: whom a key proved, no token replaces.
+            // An API key and a token are independent: no token replaces the principal of a key.
             if !extensions.get().is_some_and(Principal::is_by_key) {
                 extensions.remove::<Principal>();
                 forget_derived(extensions);

@@ -1,4 +1,4 @@
-//! The layer's decision about a request that it does not stand around.
+//! Authenticates requests for a host that is no tower service.
 
 use bytes::Bytes;
 use http::Response;
@@ -17,11 +17,12 @@ where
     C: DeserializeOwned + Send + Sync + 'static,
     R: RevocationCheck,
 {
-    /// Who is calling, or the response that refuses the request.
+    /// Returns the verified token, `None` for an anonymous request, or the response that refuses the
+    /// request.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing; a fetch that it waits for goes on for the others.
+    /// Dropping the future is safe. A key fetch that it waits for continues for other requests.
     pub(crate) async fn authenticate(
         &self,
         head: RequestHead<'_>,
@@ -32,7 +33,7 @@ where
             Err(Box::new(response))
         };
         if config.strip {
-            // Whoever relies on the change would believe what the client wrote.
+            // The request is only borrowed here, so that the credential would stay in it.
             return refuse(AuthError::caused_by(
                 AuthErrorKind::Misconfigured,
                 "`strip_credential` needs the layer around a service",
@@ -51,12 +52,12 @@ where
             Decision::Anonymous(_) => Ok(None),
             Decision::Denied(error) => refuse(error),
             Decision::Wait(_, error) => refuse(error),
-            // It does not come a second time.
+            // A revocation check is pending at most once.
             Decision::Ask(..) => refuse(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1)),
         }
     }
 
-    /// The response to a request that needs a caller and has none.
+    /// Returns the response to an anonymous request for which a caller is required.
     pub(crate) fn refuse_nobody(&self, head: RequestHead<'_>) -> Box<Response<Bytes>> {
         let error = AuthErrorKind::MissingCredential.into();
         Box::new(self.config().answers.refuse(error, head))

@@ -1,4 +1,4 @@
-//! Headers that carry the caller to a service behind a proxy.
+//! Headers that pass claims of the caller to a service behind a proxy.
 
 use std::{
     fmt,
@@ -13,11 +13,11 @@ use pin_project_lite::pin_project;
 
 use crate::principal::Principal;
 
-/// What [`forward_as`](super::JwtAuthLayer::forward_as) writes into a header.
+/// A claim that [`forward_as`](super::JwtAuthLayer::forward_as) writes into a header.
 ///
-/// A value that would not survive the hop exactly is left out, and with it the header: an empty
-/// value, one that starts or ends with a space (RFC 9110 §5.5), and one with a character outside
-/// printable ASCII. In a list this holds for each item. A list without items has no header.
+/// A value that a recipient could read differently is left out, and the header with it: an empty value,
+/// a value that starts or ends with a space (RFC 9110 §5.5), and a value with a character outside
+/// printable ASCII. In a list this applies to each item. An empty list has no header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Claim {
@@ -25,23 +25,23 @@ pub enum Claim {
     Subject,
     /// The issuer (`iss`).
     Issuer,
-    /// The OAuth client (`client_id`, else `azp`).
+    /// The OAuth client (`client_id`, or `azp` if `client_id` is absent).
     ClientId,
     /// The session (`sid`).
     SessionId,
-    /// The roles, separated by commas. A role that holds a comma is left out.
+    /// The roles, separated by commas. A role that contains a comma is left out.
     Roles,
     /// The scope, separated by spaces.
     Scope,
 }
 
-/// The mode of a layer that does not forward claims: the inner service gets the body as it came.
+/// The mode of a layer that forwards no claims: the inner service receives the body unchanged.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Plain;
 
 /// The mode of a layer that [forwards claims](super::JwtAuthLayer::forward_as): the inner service
-/// gets a [`ForwardedBody`].
+/// receives a [`ForwardedBody`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Forwarding;
@@ -56,7 +56,7 @@ impl Forward {
         self.headers.push((header, claim));
     }
 
-    /// RFC 9700 §4.13: a proxy must remove such headers from what clients send.
+    /// Removes these headers from a request, as RFC 9700 §4.13 demands of a proxy.
     pub(super) fn clean(&self, headers: &mut HeaderMap) {
         if self.headers.is_empty() {
             return;
@@ -65,7 +65,7 @@ impl Forward {
         self.keep_from_being_dropped(headers);
     }
 
-    /// Removes every spelling of the names, from headers or from trailers.
+    /// Removes every spelling of the names from headers or trailers.
     fn remove(&self, fields: &mut HeaderMap) {
         let forged: Vec<HeaderName> = fields
             .keys()
@@ -77,8 +77,8 @@ impl Forward {
         }
     }
 
-    /// RFC 9110 §7.6.1: a proxy drops what `Connection` names, so that a client could have it drop
-    /// what this layer writes.
+    /// Removes the names from `Connection`. A proxy drops the headers that `Connection` names (RFC 9110
+    /// §7.6.1), so that a client could have this layer's headers dropped.
     fn keep_from_being_dropped(&self, headers: &mut HeaderMap) {
         let options = || {
             let lines = headers.get_all(CONNECTION).iter();
@@ -132,14 +132,15 @@ fn join<'a>(items: impl Iterator<Item = &'a str>, separator: &str) -> String {
     items.filter(plain).collect::<Vec<_>>().join(separator)
 }
 
-/// Returns `true` if a recipient reads exactly this text: it trims spaces (RFC 9110 §5.5), takes an
-/// empty value for none, and servers disagree about everything outside printable ASCII.
+/// Returns `true` if a recipient reads exactly this text. Recipients trim spaces (RFC 9110 §5.5), treat
+/// an empty value as absent, and differ in characters outside printable ASCII.
 fn survives(text: &str) -> bool {
     let printable = text.bytes().all(|byte| (0x20..0x7F).contains(&byte));
     printable && !text.is_empty() && !text.starts_with(' ') && !text.ends_with(' ')
 }
 
-/// CGI and WSGI servers read `x_user`, some `x.user` too, as the name `x-user`.
+/// Compares two header names as CGI and WSGI servers do: `x_user`, and in some servers `x.user`, equals
+/// `x-user`.
 fn alike(ours: &[u8], theirs: &[u8]) -> bool {
     let plain = |byte: &u8| match byte.is_ascii_alphanumeric() {
         true => byte.to_ascii_lowercase(),
@@ -149,8 +150,9 @@ fn alike(ours: &[u8], theirs: &[u8]) -> bool {
 }
 
 pin_project! {
-    /// The body of a request whose layer [forwards claims](super::JwtAuthLayer::forward_as): the
-    /// body that the client sent, without trailers that a server could take for such a header.
+    /// The body of a request whose layer [forwards claims](super::JwtAuthLayer::forward_as). It is the
+    /// body that the client sent, without trailers whose names a server could confuse with a forwarded
+    /// header.
     pub struct ForwardedBody<B> {
         #[pin]
         body: B,

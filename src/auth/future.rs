@@ -1,4 +1,4 @@
-//! The way of one request through the layer.
+//! The states of one request in the layer.
 //!
 //! ```text
 //!             call()
@@ -30,12 +30,12 @@ use crate::{
 };
 
 pin_project! {
-    /// The response of a [`JwtAuthService`](super::JwtAuthService).
+    /// The response future of a [`JwtAuthService`](super::JwtAuthService).
     ///
     /// # Cancel safety
     ///
-    /// Dropped while it waits for a key or asks about a revocation, the request was never handed to
-    /// the inner service. Dropped later, it drops the inner service's future.
+    /// Dropping the future while it waits for a key or a revocation check is safe: the inner service
+    /// has not been called. Dropping it later drops the inner service's future.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, B, T, C, R>
     where
@@ -57,20 +57,20 @@ pin_project! {
     }
 }
 
-/// What a suspended request needs to go on.
+/// A suspended request, with the service and the configuration that continue it.
 pub(super) struct Held<S, B, C, R> {
     pub(super) service: S,
     pub(super) request: Request<B>,
     pub(super) config: Arc<Config<C, R>>,
 }
 
-/// What the response needs, besides what the inner service says.
+/// The change to the inner service's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum After {
     Nothing,
-    /// Make the browser forget a bad cookie, and keep shared caches away.
+    /// Deletes a bad cookie, and makes the response `private`.
     ClearCookie(Cleared),
-    /// Keep shared caches away.
+    /// Makes the response `private`, so that shared caches do not store it.
     Private,
 }
 
@@ -127,7 +127,7 @@ where
                 StateProj::Denied { response } => {
                     return match response.take() {
                         Some(response) => Poll::Ready(Ok(response)),
-                        // Polled after it was done: never ready again, and no panic.
+                        // Polled after completion: stays pending instead of panicking.
                         None => Poll::Pending,
                     };
                 }
@@ -142,7 +142,7 @@ where
                         Some(held) => {
                             let head = RequestHead::of(&held.request);
                             match held.config.decide(head) {
-                                // A source that still wants to wait has had its time.
+                                // A key source is waited for once per request.
                                 Decision::Wait(_, error) => held.deny(error),
                                 decision => held.proceed(decision),
                             }
@@ -214,7 +214,7 @@ impl After {
                 for clear in clear.values() {
                     let name = cookie_name(clear);
                     let mut set = headers.get_all(SET_COOKIE).iter();
-                    // Of two values the browser keeps the last one (RFC 6265 §5.3).
+                    // Of two cookies of one name a browser keeps the last one (RFC 6265 §5.3).
                     if !set.any(|set| cookie_name(set) == name) {
                         headers.append(SET_COOKIE, clear.clone());
                     }
@@ -228,7 +228,7 @@ impl After {
     }
 }
 
-/// The name in a `Set-Cookie` value (RFC 6265 §5.2), empty if there is none.
+/// Returns the cookie name in a `Set-Cookie` value (RFC 6265 §5.2), empty if there is none.
 fn cookie_name(set_cookie: &HeaderValue) -> &[u8] {
     let mut attributes = set_cookie.as_bytes().split(|byte| *byte == b';');
     let pair = attributes.next().unwrap_or_default();

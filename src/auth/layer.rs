@@ -1,4 +1,4 @@
-//! The layer: what it is told.
+//! The layer and its settings.
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -24,10 +24,10 @@ use crate::{
 
 /// A layer that authenticates requests by a JWT.
 ///
-/// See the [module](super) for what it does. All of its settings lie behind one `Arc`, so that
-/// frameworks may clone it for every request.
+/// See the [module](super) for the rules. All settings are behind one `Arc`, so that a clone for every
+/// request is cheap.
 ///
-/// Its type holds the claims' type, the revocation checks, and the mode: [`Plain`], or
+/// The type parameters are the claims' type, the revocation checks, and the mode: [`Plain`], or
 /// [`Forwarding`] after [`forward_as`](Self::forward_as).
 #[must_use = "a layer does nothing before it is put around a service"]
 pub struct JwtAuthLayer<C = Claims, R = NoRevocation, M = Plain> {
@@ -36,7 +36,7 @@ pub struct JwtAuthLayer<C = Claims, R = NoRevocation, M = Plain> {
 }
 
 impl<C: Send + Sync + 'static> JwtAuthLayer<C> {
-    /// A layer that demands a token which this verifier accepts, in the `Authorization` header.
+    /// Creates a layer that requires a token in the `Authorization` header which this verifier accepts.
     pub fn new(verifier: Verifier<C>) -> Self {
         Self {
             config: Arc::new(Config::new(verifier, NoRevocation, Arc::new(Bearer::new()))),
@@ -46,11 +46,12 @@ impl<C: Send + Sync + 'static> JwtAuthLayer<C> {
 }
 
 impl<C, R, M> JwtAuthLayer<C, R, M> {
-    /// Checks on every request if its token was revoked, by a
+    /// Adds a revocation check that runs on every request: a
     /// [`RevocationSet`](crate::revoke::RevocationSet) or a custom check.
     ///
-    /// Revoked is 401 `invalid_token`, unknown is 503. May be called repeatedly: all checks count,
-    /// in any order, each with its own demand of freshness. See [`Both`].
+    /// A revoked token is refused with 401 `invalid_token`. An unavailable check is 503. May be called
+    /// repeatedly, in any order: a token must pass all checks, each with its own requirement of
+    /// freshness. See [`Both`].
     pub fn revocation<T: RevocationCheck>(self, check: T) -> JwtAuthLayer<C, Both<R, T>, M> {
         let config = Arc::unwrap_or_clone(self.config);
         JwtAuthLayer {
@@ -59,14 +60,16 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         }
     }
 
-    /// Lets the use of an access token prove that its refresh token has arrived: for a server whose
-    /// sessions are refreshed by [`RefreshPolicy::balanced`](crate::refresh::RefreshPolicy::balanced).
-    /// May be called repeatedly, for the sessions of several issuers.
+    /// Records that an access token was used, which confirms that its client received the refresh token
+    /// issued with it. Needed on servers whose sessions are refreshed by
+    /// [`RefreshPolicy::balanced`](crate::refresh::RefreshPolicy::balanced). May be called repeatedly,
+    /// for the sessions of several issuers.
     pub fn confirmations(self, confirmations: Confirmations) -> Self {
         self.with(|config| config.confirmations.push(confirmations))
     }
 
-    /// Who is told what became of each request, also of those that a guard inside refuses.
+    /// Sets the event sink. It receives one event per request, including requests that a guard inside
+    /// this layer refuses.
     pub fn events(self, sink: impl EventSink) -> Self {
         let events = Events::to(sink);
         self.with(|config| config.change_answers(|answers| answers.with_events(events)))
@@ -74,16 +77,17 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
 
     /// Lets requests without a credential pass as [`Anonymous`](crate::Anonymous).
     ///
-    /// A credential that is present and bad is still refused. One exception: a bad *cookie* counts
-    /// as absent and is cleared, because a browser cannot help sending it. The deletion is left out
-    /// where the inner service sets a cookie of that name, and the response is
-    /// `Cache-Control: private`. While the keys are unavailable a request with a token is answered
-    /// with 503; it never passes as anonymous.
+    /// A bad credential is still refused, with one exception: a bad *cookie* counts as absent and is
+    /// deleted, because a browser always sends it. The response is then `Cache-Control: private`. The
+    /// deletion is left out if the inner service sets a cookie of that name.
+    ///
+    /// While the keys are unavailable, a request with a token is answered with 503. It never passes as
+    /// anonymous.
     pub fn optional(self) -> Self {
         self.with(|config| config.optional = true)
     }
 
-    /// The protection space that challenges name (RFC 9110 §11.5); `api` by default.
+    /// Sets the realm in challenges (RFC 9110 §11.5). The default is `api`.
     ///
     /// Characters outside printable ASCII are replaced by spaces.
     pub fn realm(self, realm: impl Into<String>) -> Self {
@@ -91,33 +95,32 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         self.with(|config| config.change_answers(|answers| answers.with_realm(realm)))
     }
 
-    /// Where the credential is looked for, instead of the `Authorization` header: one extractor,
-    /// or a tuple of them.
+    /// Sets where the credential is read from: one extractor, or a tuple of extractors. The default is
+    /// the `Authorization` header.
     pub fn extract(self, extractor: impl TokenExtractor) -> Self {
         self.with(|config| config.extractor = Arc::new(extractor))
     }
 
-    /// How refusals are answered, instead of problem details (RFC 9457).
+    /// Sets the responder for refusals. The default is problem details (RFC 9457).
     ///
-    /// gRPC and gRPC-Web calls are answered in their own framing instead: see [`deny`](crate::deny).
+    /// gRPC and gRPC-Web calls are answered in their own framing: see [`deny`](crate::deny).
     pub fn respond(self, responder: impl Responder) -> Self {
         let responder = Arc::new(responder);
         self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))
     }
 
-    /// Answers the authentication requests of a gateway: nginx `auth_request`, Caddy `forward_auth`,
-    /// Envoy `ext_authz`, Traefik ForwardAuth.
+    /// Enables gateway mode, for the authentication requests of nginx `auth_request`, Caddy
+    /// `forward_auth`, Envoy `ext_authz` and Traefik ForwardAuth.
     ///
-    /// A gateway reads the status of the answer and nothing else, and its request carries headers that
-    /// the client chose. So no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with the
-    /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
-    /// the status of the refusal. See [the manual](crate::manual::gateways).
+    /// A gateway reads only the status of the response, and its request carries headers that the client
+    /// chose. In gateway mode, no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with
+    /// the challenge, and 429 and 500 become 503. If a [`Responder`] returns 2xx, its body is kept and
+    /// the status is replaced by the status of the refusal. See [the manual](crate::manual::gateways).
     ///
-    /// [`optional`](Self::optional), [`skip`](Self::skip) or
-    /// [`allow_preflight`](Self::allow_preflight) beside it is a contradiction that
-    /// [`build`](Self::build) reports. A layer that was never built refuses every request then, with 503.
-    /// Set gateway mode on every layer of the stack that can refuse; a guard inside takes it from this
-    /// layer.
+    /// Gateway mode contradicts [`optional`](Self::optional), [`skip`](Self::skip) and
+    /// [`allow_preflight`](Self::allow_preflight): [`build`](Self::build) returns an error, and a layer
+    /// that was not built refuses every request with 503. Enable gateway mode on every layer of the
+    /// stack that can refuse. A guard inside this layer inherits it.
     ///
     /// # Examples
     ///
@@ -138,25 +141,26 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         self.with(|config| config.change_answers(Answers::for_gateway))
     }
 
-    /// Answers refused gRPC and gRPC-Web calls in their own framing, `true` by default; otherwise with
-    /// their HTTP status. It stays off in [gateway mode](Self::gateway).
+    /// Sets whether refused gRPC and gRPC-Web calls are answered in their own framing, `true` by
+    /// default. With `false` they get the HTTP status. In [gateway mode](Self::gateway) the framing
+    /// stays off.
     pub fn grpc(self, framing: bool) -> Self {
         self.with(|config| config.change_answers(|answers| answers.with_grpc(framing)))
     }
 
-    /// Tells clients the error code and nothing more.
+    /// Removes the explanation from refusals. The error code stays.
     pub fn no_details(self) -> Self {
         self.with(|config| config.change_answers(Answers::without_details))
     }
 
-    /// Lets requests that the predicate names pass as [`Anonymous`](crate::Anonymous) without
-    /// looking at their credential: health checks and reflection under a layer around a whole
-    /// server. Said twice, both count.
+    /// Skips authentication for requests that match the predicate, and lets them pass as
+    /// [`Anonymous`](crate::Anonymous). Use it for health checks and reflection if the layer is around
+    /// a whole server. May be called repeatedly: a request is skipped if any predicate matches.
     ///
     /// # Security
     ///
     /// Compare the whole path, or its [segments](RequestHead::path_segments). A server behind a proxy
-    /// takes `/public/../admin` for `/admin`, which starts with `/public/` here.
+    /// may resolve `/public/../admin` to `/admin`, although the path starts with `/public/` here.
     pub fn skip<F>(self, names: F) -> Self
     where
         F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
@@ -164,29 +168,29 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         self.with(|config| config.skips.push(Arc::new(names)))
     }
 
-    /// Lets CORS preflight requests pass as [`Anonymous`](crate::Anonymous): `OPTIONS` with
-    /// `Origin` and `Access-Control-Request-Method`, which browsers send without credentials.
+    /// Lets CORS preflight requests pass as [`Anonymous`](crate::Anonymous): `OPTIONS` with `Origin`
+    /// and `Access-Control-Request-Method`. Browsers send them without credentials.
     ///
-    /// Off by default. A CORS layer outside this one answers them before they get here.
+    /// Off by default. A CORS layer outside this one answers preflight requests itself.
     pub fn allow_preflight(self) -> Self {
         self.with(|config| config.preflight = true)
     }
 
-    /// Removes the credential from the request before the inner service sees it: for proxies.
+    /// Removes the credential from the request before the inner service is called, for proxies.
     pub fn strip_credential(self) -> Self {
         self.with(|config| config.strip = true)
     }
 
-    /// Writes a claim of the caller into a header for the inner service: for proxies.
+    /// Writes a claim of the caller into a header for the inner service, for proxies.
     ///
-    /// The header is always removed from what the client sent, also from requests that pass without
-    /// a token. So are other spellings of the name, which some servers take for the same: case does
-    /// not count, and any character that is neither a letter nor a digit counts as `-`. `Connection`
-    /// cannot name it, so that no proxy drops it again (RFC 9110 §7.6.1), and no trailer of the
-    /// request carries it: the inner service gets the body as a
+    /// The header is always removed from the client's request, also if the request passes without a
+    /// token. Other spellings of the name are removed too, because some servers treat them as the same
+    /// header: case is ignored, and any character that is neither a letter nor a digit equals `-`. The
+    /// name is removed from `Connection`, so that no proxy drops the header (RFC 9110 §7.6.1). It is
+    /// removed from the request's trailers too: the inner service receives the body as a
     /// [`ForwardedBody`](super::ForwardedBody).
     ///
-    /// A value that would not survive the hop exactly is left out: see [`Claim`].
+    /// A value that a recipient could read differently is left out: see [`Claim`].
     pub fn forward_as(self, header: HeaderName, claim: Claim) -> JwtAuthLayer<C, R, Forwarding> {
         let layer = self.with(|config| Arc::make_mut(&mut config.forward).add(header, claim));
         JwtAuthLayer {
@@ -195,19 +199,19 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         }
     }
 
-    /// Checks the settings against each other. Without [gateway mode](Self::gateway) there is nothing to
-    /// contradict.
+    /// Validates the settings against each other. Only [gateway mode](Self::gateway) can contradict
+    /// other settings.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: gateway mode beside a setting that lets requests without a credential
-    /// pass.
+    /// [`ConfigError::Invalid`] if gateway mode is combined with a setting that lets requests without a
+    /// credential pass.
     pub fn build(self) -> Result<Self, ConfigError> {
         self.config.answers.validate(&self.config.openings())?;
         Ok(self)
     }
 
-    /// Whether there are keys, and knowledge of what is revoked: for readiness probes.
+    /// Returns `true` if the keys and the revocation data are available, for readiness probes.
     #[must_use]
     pub fn is_ready(&self) -> bool
     where
@@ -216,7 +220,7 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         self.config.verifier.is_ready() && self.config.revocation.is_ready()
     }
 
-    /// Returns the reason why there are no keys, for readiness probes: see
+    /// Returns the reason why no keys are available, for readiness probes: see
     /// [`Verifier::key_problem`].
     #[must_use]
     pub fn key_problem(&self) -> Option<KeyProblem> {

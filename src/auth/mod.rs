@@ -1,13 +1,14 @@
-//! The layer that authenticates.
+//! The layer that authenticates requests by a JWT.
 //!
-//! [`JwtAuthLayer`] finds a request's token, has it verified, and puts two things into the
+//! [`JwtAuthLayer`] reads the token of a request, verifies it, and inserts two values into the
 //! request's extensions: [`Verified<C>`](crate::Verified), the claims, and
-//! [`Principal`](crate::Principal), the caller without the claims' type. What it refuses never
-//! reaches the inner service. Put it around a service, a router or a whole server; put guards
-//! inside it.
+//! [`Principal`](crate::Principal), the caller without the claims' type. A refused request never
+//! reaches the inner service. Put the layer around a service, a router or a whole server, and put
+//! guards inside it.
 //!
-//! Two layers around each other: the inner one replaces what the outer one found. With an
-//! [`ApiKeyLayer`](crate::api_key::ApiKeyLayer) it stands [side by side](crate::api_key#keys-and-tokens-together).
+//! If two of these layers are nested, the inner layer replaces the outer layer's caller. For the
+//! combination with an [`ApiKeyLayer`](crate::api_key::ApiKeyLayer), see [keys and tokens
+//! together](crate::api_key#keys-and-tokens-together).
 //!
 //! # Examples
 //!

@@ -1,4 +1,4 @@
-//! The service: one request.
+//! The service that handles one request.
 
 use std::{
     fmt,
@@ -24,7 +24,7 @@ use crate::{
     revoke::{NoRevocation, RevocationCheck},
 };
 
-/// A service that authenticates requests by a JWT; made by [`JwtAuthLayer`](super::JwtAuthLayer).
+/// A service that authenticates requests by a JWT, created by [`JwtAuthLayer`](super::JwtAuthLayer).
 pub struct JwtAuthService<S, C = Claims, R = NoRevocation, M = Plain> {
     inner: S,
     config: Arc<Config<C, R>>,
@@ -40,13 +40,13 @@ impl<S, C, R, M> JwtAuthService<S, C, R, M> {
         }
     }
 
-    /// The inner service.
+    /// Returns a reference to the inner service.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
@@ -124,7 +124,7 @@ where
 
 impl<S: Clone, C, R, M> JwtAuthService<S, C, R, M> {
     fn hold<B>(&mut self, request: Request<B>) -> Held<S, B, C, R> {
-        // The instance that was polled ready must be the one that is called.
+        // The instance that returned ready must be the one that is called.
         let fresh = self.inner.clone();
         Held {
             service: mem::replace(&mut self.inner, fresh),

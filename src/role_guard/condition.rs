@@ -1,4 +1,4 @@
-//! The tree behind a rule, and how it is evaluated.
+//! The expression tree of a rule, and its evaluation.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -21,7 +21,8 @@ pub(super) enum Condition {
 }
 
 impl Condition {
-    // Chains are kept flat, so that a rule folded from a long list does not nest as deeply.
+    // Chains are kept flat, so that a rule folded from a long list is not nested as deeply as the list
+    // is long.
     pub(super) fn and(self, other: Self) -> Self {
         let mut parts = Vec::new();
         for side in [self, other] {
@@ -64,8 +65,8 @@ impl Condition {
         }
     }
 
-    /// All scope tokens of the unsatisfied scope rules that stand in the caller's way, sorted and
-    /// separated by spaces.
+    /// Returns the scope tokens of the scope rules that must hold for the caller to pass and do not,
+    /// sorted and separated by spaces.
     pub(super) fn missing_scope(&self, caller: &Principal, head: RequestHead<'_>) -> String {
         let mut needed = Vec::new();
         self.explain(true, caller, head, &mut needed);
@@ -74,8 +75,8 @@ impl Condition {
         needed.join(" ")
     }
 
-    /// Whether the condition holds. Where that is not what is `wanted`, the scope tokens that
-    /// would change it stay in `needed`; nothing of a part that is as wanted does.
+    /// Returns `true` if the condition holds. If the result is not the `wanted` one, the scope tokens
+    /// that would change it are added to `needed`. A part with the wanted result adds nothing.
     fn explain<'a>(
         &'a self,
         wanted: bool,
@@ -88,7 +89,7 @@ impl Condition {
             Self::Not(inner) => {
                 !inner.explain(!wanted, caller, head, needed) && inner.is_decidable(caller)
             }
-            // Not short-circuited: one answer names the scopes of all parts.
+            // Not short-circuited: one refusal names the scopes of all parts.
             Self::And(parts) => parts.iter().fold(true, |holds, part| {
                 holds & part.explain(wanted, caller, head, needed)
             }),
@@ -96,7 +97,8 @@ impl Condition {
                 holds | part.explain(wanted, caller, head, needed)
             }),
             Self::Scope(tokens) => {
-                // Inverted, a scope is in the way by being held, and none that is named helps.
+                // Under `!`, the caller fails by holding the scope, so that no further scope would
+                // help.
                 if wanted {
                     needed.extend(tokens.iter().map(AsRef::as_ref));
                 }
@@ -112,8 +114,8 @@ impl Condition {
         holds
     }
 
-    /// Returns `false` if the caller may hold what the condition looks for in a form that could not
-    /// be read, so that its inversion must not hold.
+    /// Returns `false` if the caller may hold what the condition tests in a form that could not be
+    /// read. An inverted condition must not hold then.
     fn is_decidable(&self, caller: &Principal) -> bool {
         let unknown =
             caller.has_unreadable_roles() || (caller.has_unreadable_scope() && self.reads_scope());
@@ -143,8 +145,8 @@ impl Condition {
     }
 }
 
-/// Adds a part to a conjunction. Scopes become one set, so that a refusal for one of them names
-/// all that are needed together.
+/// Adds a part to a conjunction. Scopes are merged into one set, so that a refusal for one of them
+/// names all that are required together.
 fn conjoin(parts: &mut Vec<Condition>, part: Condition) {
     let Condition::Scope(more) = part else {
         parts.push(part);
@@ -159,11 +161,11 @@ fn conjoin(parts: &mut Vec<Condition>, part: Condition) {
     parts.push(Condition::Scope(more));
 }
 
-/// A role that a rule names, and those that count as it.
+/// A role that a rule names, and the roles that imply it.
 #[derive(Clone, Debug)]
 pub(super) struct Role {
     name: Box<str>,
-    // Sorted: a token may bring hundreds of roles, and each is looked up here.
+    // Sorted: a token may carry hundreds of roles, and each is looked up here.
     granted_by: Vec<Box<str>>,
 }
 
@@ -194,7 +196,7 @@ impl Role {
     }
 }
 
-/// A predicate of the application's own.
+/// A predicate of the application.
 #[derive(Clone)]
 pub(super) struct Check(Arc<Predicate>);
 

@@ -7,10 +7,10 @@ use std::{
 
 use crate::error::ConfigError;
 
-/// Which role implies which others: an `admin` is an `editor`, an `editor` is a `viewer`.
+/// A hierarchy of roles: an `admin` is an `editor`, an `editor` is a `viewer`.
 ///
-/// Implication is transitive. It holds wherever a guard's rule names a role: a rule that refuses
-/// viewers refuses an `admin` too. It never adds a role to the [`Principal`] itself.
+/// Implication is transitive. It applies to every role that a guard's rule names: a rule that refuses
+/// viewers refuses an `admin` too. The roles of the [`Principal`] do not change.
 ///
 /// [`Principal`]: crate::principal::Principal
 ///
@@ -29,17 +29,17 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone, Default)]
 pub struct RoleHierarchy {
-    // The transitive closure: what each role implies, itself left out.
+    // The transitive closure: the roles that each role implies, without the role itself.
     implied: BTreeMap<Box<str>, BTreeSet<Box<str>>>,
 }
 
 impl RoleHierarchy {
-    /// Starts a hierarchy in which no role implies another.
+    /// Creates a builder for a hierarchy, at first without any implication.
     pub fn builder() -> RoleHierarchyBuilder {
         RoleHierarchyBuilder::default()
     }
 
-    /// Whether whoever holds `role` counts as a holder of `other`, directly or through others.
+    /// Returns `true` if `role` implies `other`, directly or through other roles.
     ///
     /// Every role implies itself.
     #[must_use]
@@ -51,7 +51,7 @@ impl RoleHierarchy {
                 .is_some_and(|implied| implied.contains(other))
     }
 
-    /// The other roles whose holders count as holders of `role`, sorted.
+    /// Returns the other roles that imply `role`, sorted.
     pub(super) fn granting<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a str> {
         self.implied
             .iter()
@@ -66,7 +66,7 @@ impl fmt::Debug for RoleHierarchy {
     }
 }
 
-/// Builds a [`RoleHierarchy`].
+/// A builder for a [`RoleHierarchy`].
 #[derive(Clone, Debug, Default)]
 #[must_use = "nothing is built before `build` is called"]
 pub struct RoleHierarchyBuilder {
@@ -74,7 +74,7 @@ pub struct RoleHierarchyBuilder {
 }
 
 impl RoleHierarchyBuilder {
-    /// Holders of `role` count as holders of `others` too, in addition to what was said before.
+    /// Makes `role` imply `others`. May be called repeatedly: the implications are added.
     pub fn implies<I>(mut self, role: &str, others: I) -> Self
     where
         I: IntoIterator,
@@ -85,12 +85,12 @@ impl RoleHierarchyBuilder {
         self
     }
 
-    /// The hierarchy, its transitive closure computed.
+    /// Builds the hierarchy and computes its transitive closure.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::RoleCycle`] where a role implies itself, naming the circle (`a > b > a`);
-    /// [`ConfigError::Invalid`] where a role's name is empty.
+    /// - [`ConfigError::RoleCycle`] if a role implies itself. The error names the cycle (`a > b > a`).
+    /// - [`ConfigError::Invalid`] if a role's name is empty.
     pub fn build(self) -> Result<RoleHierarchy, ConfigError> {
         let mut names = self
             .direct
@@ -127,9 +127,9 @@ impl RoleHierarchyBuilder {
     }
 }
 
-/// The way from `start` to `last` and back to `start`: `a > b > a`.
+/// Returns the cycle from `start` to `last` and back to `start`, as in `a > b > a`.
 fn circle<'a>(start: &'a str, last: &'a str, found_by: &BTreeMap<&'a str, &'a str>) -> String {
-    // Walked backwards: `start` itself was found by nobody.
+    // Walked backwards: `start` has no predecessor.
     let mut steps = vec![start, last];
     let mut step = last;
     while let Some(previous) = found_by.get(step) {

@@ -1,4 +1,4 @@
-//! The layer: a rule, and how its refusals are answered.
+//! The layer: a rule, and the response to refused requests.
 
 use std::{borrow::Borrow, sync::Arc};
 
@@ -11,16 +11,15 @@ use crate::{
     event::EventSink,
 };
 
-/// Lets only callers through who satisfy a [`Rule`].
+/// A layer that lets only callers through who satisfy a [`Rule`].
 ///
-/// It reads the [`Principal`] that an authenticating layer around it left in the request's
-/// extensions, whatever the credential was, and never a header. Whoever is signed in and not
-/// allowed is answered 403; where nobody is signed in, 401; where no authenticating layer ran, 500.
-/// Guards that are stacked must all agree.
+/// The guard reads the [`Principal`] in the request's extensions, which an authenticating layer around
+/// it inserts for any kind of credential. It never reads a header. A caller who does not satisfy the
+/// rule gets 403. An anonymous request gets 401. Without an authenticating layer the response is 500.
+/// If guards are stacked, a request must pass all of them.
 ///
-/// Refusals are answered as the authenticating layer answers its own, unless the guard was told
-/// otherwise: after [`realm`](Self::realm), [`respond`](Self::respond) or
-/// [`no_details`](Self::no_details) it uses its own answers only.
+/// By default, refusals look like those of the authenticating layer. After [`realm`](Self::realm),
+/// [`respond`](Self::respond) or [`no_details`](Self::no_details) the guard uses only its own settings.
 ///
 /// A layer is cheap to clone, and one value may be used for many services.
 ///
@@ -43,7 +42,7 @@ pub struct RoleGuardLayer {
 }
 
 impl RoleGuardLayer {
-    /// A guard with this rule.
+    /// Creates a guard with this rule.
     pub fn new(rule: Rule) -> Self {
         Self {
             config: Arc::new(Config {
@@ -53,14 +52,14 @@ impl RoleGuardLayer {
         }
     }
 
-    /// Demands that somebody is signed in, a guest included: [`Rule::authenticated`].
+    /// Requires a signed-in caller. A guest counts as one: [`Rule::authenticated`].
     pub fn authenticated() -> Self {
         Self::new(Rule::authenticated())
     }
 
-    /// Demands at least one of these roles: [`Rule::any_of`].
+    /// Requires at least one of these roles: [`Rule::any_of`].
     ///
-    /// No roles at all is a mistake, and does not compile:
+    /// An empty list is an error at compile time:
     ///
     /// ```compile_fail,E0080
     /// use tower_jwt_auth::role_guard::RoleGuardLayer;
@@ -72,22 +71,23 @@ impl RoleGuardLayer {
         Self::new(Rule::any_of(roles))
     }
 
-    /// Demands every one of these roles: [`Rule::all_of`].
+    /// Requires every one of these roles: [`Rule::all_of`].
     pub fn all_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
         Self::new(Rule::all_of(roles))
     }
 
-    /// Refuses whoever holds one of these roles: [`Rule::none_of`].
+    /// Refuses callers who hold one of these roles: [`Rule::none_of`].
     pub fn none_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
         Self::new(Rule::none_of(roles))
     }
 
-    /// Demands every one of these scope tokens: [`Rule::scope`].
+    /// Requires every one of these scope tokens: [`Rule::scope`].
     pub fn scope<T: AsRef<str>, const N: usize>(tokens: [T; N]) -> Self {
         Self::new(Rule::scope(tokens))
     }
 
-    /// [`any_of`](Self::any_of) for roles known at run time only.
+    /// Requires at least one of these roles, as [`any_of`](Self::any_of) does, for roles known only at
+    /// run time.
     ///
     /// # Errors
     ///
@@ -100,7 +100,8 @@ impl RoleGuardLayer {
         Rule::try_any_of(roles).map(Self::new)
     }
 
-    /// [`all_of`](Self::all_of) for roles known at run time only.
+    /// Requires every one of these roles, as [`all_of`](Self::all_of) does, for roles known only at run
+    /// time.
     ///
     /// # Errors
     ///
@@ -113,7 +114,8 @@ impl RoleGuardLayer {
         Rule::try_all_of(roles).map(Self::new)
     }
 
-    /// [`none_of`](Self::none_of) for roles known at run time only.
+    /// Refuses callers who hold one of these roles, as [`none_of`](Self::none_of) does, for roles known
+    /// only at run time.
     ///
     /// # Errors
     ///
@@ -126,7 +128,8 @@ impl RoleGuardLayer {
         Rule::try_none_of(roles).map(Self::new)
     }
 
-    /// [`scope`](Self::scope) for scope tokens known at run time only, separated by spaces.
+    /// Requires every one of these scope tokens, as [`scope`](Self::scope) does, for tokens known only
+    /// at run time. They are separated by spaces.
     ///
     /// # Errors
     ///
@@ -135,55 +138,57 @@ impl RoleGuardLayer {
         Rule::try_scope(scope).map(Self::new)
     }
 
-    /// Lets roles count as those that they imply, wherever the rule names one.
+    /// Sets the role hierarchy. Each role that the rule names is then satisfied by the roles that imply
+    /// it.
     ///
-    /// The hierarchy set last counts; it may be given by value or by reference.
+    /// A second call replaces the hierarchy. It may be passed by value or by reference.
     pub fn hierarchy(mut self, hierarchy: impl Borrow<RoleHierarchy>) -> Self {
         self.config_mut().rule.apply(hierarchy.borrow());
         self
     }
 
-    /// The realm named in challenges (RFC 9110 §11.5).
+    /// Sets the realm in challenges (RFC 9110 §11.5).
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.config_mut().answers.realm(realm.into());
         self
     }
 
-    /// Answers refusals with `responder`.
+    /// Sets the responder for refusals.
     pub fn respond(mut self, responder: impl Responder) -> Self {
         self.config_mut().answers.responder(responder);
         self
     }
 
-    /// Answers the authentication requests of a gateway: nginx `auth_request`, Caddy `forward_auth`,
-    /// Envoy `ext_authz`, Traefik ForwardAuth.
+    /// Enables gateway mode, for the authentication requests of nginx `auth_request`, Caddy
+    /// `forward_auth`, Envoy `ext_authz` and Traefik ForwardAuth.
     ///
-    /// A gateway reads the status of the answer and nothing else, and its request carries headers that
-    /// the client chose. So no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with the
-    /// challenge, and 429 and 500 become 503. A [`Responder`] that answers 2xx keeps its body, and gets
-    /// the status of the refusal. See [the manual](crate::manual::gateways).
+    /// A gateway reads only the status of the response, and its request carries headers that the client
+    /// chose. In gateway mode, no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with
+    /// the challenge, and 429 and 500 become 503. If a [`Responder`] returns 2xx, its body is kept and
+    /// the status is replaced by the status of the refusal. See [the manual](crate::manual::gateways).
     ///
-    /// Inside a layer in gateway mode it is on already, also beside a custom realm or responder.
+    /// Inside a layer in gateway mode the guard is in gateway mode too, even with a custom realm or
+    /// responder.
     pub fn gateway(mut self) -> Self {
         self.config_mut().answers.gateway();
         self
     }
 
-    /// Answers refused gRPC and gRPC-Web calls in their own framing, `true` by default; otherwise with
-    /// their HTTP status. It stays off inside a layer that has it off, and in
-    /// [gateway mode](Self::gateway).
+    /// Sets whether refused gRPC and gRPC-Web calls are answered in their own framing, `true` by
+    /// default. With `false` they get the HTTP status. The framing stays off inside a layer that has it
+    /// off, and in [gateway mode](Self::gateway).
     pub fn grpc(mut self, framing: bool) -> Self {
         self.config_mut().answers.grpc(framing);
         self
     }
 
-    /// Leaves the human-readable explanation out of refusals; the error code stays.
+    /// Removes the explanation from refusals. The error code stays.
     pub fn no_details(mut self) -> Self {
         self.config_mut().answers.no_details();
         self
     }
 
-    /// Who is told of refusals; by default whom the authenticating layer tells.
+    /// Sets the event sink for refusals. The default is the sink of the authenticating layer.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.config_mut().answers.events(sink);
         self
@@ -202,7 +207,7 @@ impl<S> Layer<S> for RoleGuardLayer {
     }
 }
 
-/// All that a guard was told, shared by its services and their clones.
+/// The guard's settings, shared by its services and their clones.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     pub(super) rule: Rule,

@@ -1,19 +1,19 @@
-//! Guards: who may call a service, by role, by scope or by a condition of one's own.
+//! Guards that restrict a service by role, by scope or by a custom condition.
 //!
-//! A [`RoleGuardLayer`] stands inside a layer that authenticates and decides on the [`Principal`]
-//! which that layer left in the request's extensions. It has no claims type, so that it serves
-//! every kind of credential.
+//! A [`RoleGuardLayer`] belongs inside a layer that authenticates. It decides on the [`Principal`] that
+//! the authenticating layer inserts into the request's extensions. The guard has no claims type, so
+//! that it works with every kind of credential.
 //!
-//! | the request's extensions hold | answer |
+//! | the request's extensions hold | response |
 //! |---|---|
 //! | a [`Principal`] that satisfies the rule | the inner service's |
-//! | a [`Principal`] that lacks a scope | 403 `insufficient_scope`, `scope` naming all that are needed |
+//! | a [`Principal`] that lacks a scope | 403 `insufficient_scope`; `scope` names all that are required |
 //! | a [`Principal`] that lacks a role, or fails a condition | 403 `insufficient_scope` |
 //! | [`Anonymous`] | 401 without an error code (RFC 6750 §3.1) |
-//! | neither: no authenticating layer ran | 500 |
+//! | neither, because no authenticating layer ran | 500 |
 //!
-//! A caller who lacks both a role and a scope is told of the scope: that is what a new token may
-//! cure. Of a rule with alternatives, the scopes of all of them are named.
+//! If the caller lacks both a role and a scope, the refusal names the scope, because a new token can
+//! add it. For a rule with alternatives, the refusal names the scopes of all alternatives.
 //!
 //! # Examples
 //!

@@ -1,4 +1,4 @@
-//! What a guard demands of a caller.
+//! The conditions that a guard sets for a caller.
 
 use std::{collections::BTreeSet, ops::Not};
 
@@ -13,17 +13,17 @@ use crate::{
     token::Scope,
 };
 
-/// A condition on a caller, and on the request where need be.
+/// A condition on a caller, and optionally on the request.
 ///
-/// Rules are joined with [`and`](Self::and) and [`or`](Self::or) and inverted with `!`. Names are
-/// compared as wholes, byte for byte. A scope never counts as the role of the same name, nor the
-/// reverse. A rule is only ever asked about a [`Principal`]: where nobody is signed in, the guard
-/// refuses whatever the rule says, `!rule` included.
+/// Rules are combined with [`and`](Self::and) and [`or`](Self::or) and inverted with `!`. Names are
+/// compared as a whole, byte for byte. A scope never counts as the role of the same name, nor a role as
+/// a scope. A rule is evaluated only for a [`Principal`]: the guard refuses anonymous requests under
+/// every rule, including `!rule`.
 ///
-/// A constructor that takes an array refuses an empty one at compile time; its `try_` twin takes
-/// what is only known at run time. A name that no credential can hold (an empty one, or a scope
-/// outside RFC 6749 §3.3) is a mistake that a constructor without `Result` cannot report, so that
-/// a guard with such a rule answers every request with 500.
+/// A constructor that takes an array rejects an empty one at compile time. Its `try_` variant takes
+/// names known only at run time. A name that no credential can hold (an empty name, or a scope outside
+/// RFC 6749 §3.3) is a configuration error. A constructor that returns no `Result` cannot report it, so
+/// that a guard with such a rule answers every request with 500.
 ///
 /// # Examples
 ///
@@ -49,12 +49,12 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Any caller who is signed in, a guest included.
+    /// Creates a rule that accepts any signed-in caller, including a guest.
     pub fn authenticated() -> Self {
         Self::of(Condition::And(Vec::new()))
     }
 
-    /// A caller who holds at least one of these roles.
+    /// Creates a rule for callers who hold at least one of these roles.
     ///
     /// # Examples
     ///
@@ -65,7 +65,7 @@ impl Rule {
     /// # let _ = rule;
     /// ```
     ///
-    /// No roles at all is a mistake, and does not compile:
+    /// An empty list is an error at compile time:
     ///
     /// ```compile_fail,E0080
     /// use tower_jwt_auth::role_guard::Rule;
@@ -78,7 +78,7 @@ impl Rule {
         Self::of_roles(roles, Condition::AnyOf)
     }
 
-    /// A caller who holds every one of these roles.
+    /// Creates a rule for callers who hold every one of these roles.
     ///
     /// # Examples
     ///
@@ -89,7 +89,7 @@ impl Rule {
     /// # let _ = rule;
     /// ```
     ///
-    /// No roles at all would let everybody pass, and does not compile:
+    /// An empty list would accept every caller, and is an error at compile time:
     ///
     /// ```compile_fail,E0080
     /// use tower_jwt_auth::role_guard::Rule;
@@ -102,8 +102,8 @@ impl Rule {
         Self::of_roles(roles, Condition::AllOf)
     }
 
-    /// A caller who holds none of these roles, all of whose roles could be read
-    /// ([`Principal::has_unreadable_roles`]).
+    /// Creates a rule for callers who hold none of these roles. A caller with roles that could not be
+    /// read is refused ([`Principal::has_unreadable_roles`]).
     ///
     /// # Examples
     ///
@@ -114,7 +114,7 @@ impl Rule {
     /// # let _ = rule;
     /// ```
     ///
-    /// No roles at all would let everybody pass, and does not compile:
+    /// An empty list would accept every caller, and is an error at compile time:
     ///
     /// ```compile_fail,E0080
     /// use tower_jwt_auth::role_guard::Rule;
@@ -127,7 +127,8 @@ impl Rule {
         !Self::of_roles(roles, Condition::AnyOf)
     }
 
-    /// A caller whose credential grants every one of these scope tokens (RFC 6749 §3.3).
+    /// Creates a rule for callers whose credential grants every one of these scope tokens (RFC 6749
+    /// §3.3).
     ///
     /// An element may hold several tokens, separated by spaces.
     ///
@@ -140,7 +141,7 @@ impl Rule {
     /// # let _ = rule;
     /// ```
     ///
-    /// No scope at all would let everybody pass, and does not compile:
+    /// An empty list would accept every caller, and is an error at compile time:
     ///
     /// ```compile_fail,E0080
     /// use tower_jwt_auth::role_guard::Rule;
@@ -164,11 +165,11 @@ impl Rule {
         }
     }
 
-    /// [`any_of`](Self::any_of) for roles known at run time only.
+    /// Creates the rule of [`any_of`](Self::any_of) for roles known only at run time.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] where no role is named, or one whose name is empty.
+    /// [`ConfigError::Invalid`] if the list is empty or a role's name is empty.
     pub fn try_any_of<I>(roles: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
@@ -177,11 +178,11 @@ impl Rule {
         Self::of_some_roles("any_of", roles, Condition::AnyOf)
     }
 
-    /// [`all_of`](Self::all_of) for roles known at run time only.
+    /// Creates the rule of [`all_of`](Self::all_of) for roles known only at run time.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] where no role is named, or one whose name is empty.
+    /// [`ConfigError::Invalid`] if the list is empty or a role's name is empty.
     pub fn try_all_of<I>(roles: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
@@ -190,11 +191,11 @@ impl Rule {
         Self::of_some_roles("all_of", roles, Condition::AllOf)
     }
 
-    /// [`none_of`](Self::none_of) for roles known at run time only.
+    /// Creates the rule of [`none_of`](Self::none_of) for roles known only at run time.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] where no role is named, or one whose name is empty.
+    /// [`ConfigError::Invalid`] if the list is empty or a role's name is empty.
     pub fn try_none_of<I>(roles: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
@@ -203,28 +204,29 @@ impl Rule {
         Self::of_some_roles("none_of", roles, Condition::AnyOf).map(Not::not)
     }
 
-    /// [`scope`](Self::scope) for scope tokens known at run time only, separated by spaces.
+    /// Creates the rule of [`scope`](Self::scope) for scope tokens known only at run time, separated by
+    /// spaces.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] where no scope is named, or one outside RFC 6749 §3.3.
+    /// [`ConfigError::Invalid`] if there is no token, or a token is outside RFC 6749 §3.3.
     pub fn try_scope(scope: &str) -> Result<Self, ConfigError> {
         Self::scope([scope]).sound("scope")
     }
 
-    /// A caller of this kind.
+    /// Creates a rule for callers of this kind.
     pub fn kind(kind: PrincipalKind) -> Self {
         Self::of(Condition::Kind(kind))
     }
 
-    /// A caller and a request for which `predicate` answers `true`: an own-resource check, say.
+    /// Creates a rule from a predicate on the caller and the request, such as an own-resource check.
     ///
     /// An own-resource check compares decoded [path segments](RequestHead::path_segments), as routers
-    /// do; [`Rule`] has an example.
+    /// do. [`Rule`] has an example.
     ///
-    /// The predicate sees the credential's own roles: a [`RoleHierarchy`] is not applied to what
-    /// [`Principal::has_role`] answers. Where the guard refuses, it may be asked a second time for
-    /// the same request, so that it must not count or change anything.
+    /// The predicate sees the credential's roles without the [`RoleHierarchy`]: [`Principal::has_role`]
+    /// does not apply it. For a refused request the predicate may be called twice, so it must not count
+    /// or change anything.
     pub fn check<F>(predicate: F) -> Self
     where
         F: Fn(&Principal, RequestHead<'_>) -> bool + Send + Sync + 'static,
@@ -232,7 +234,7 @@ impl Rule {
         Self::of(Condition::Check(Check::new(predicate)))
     }
 
-    /// Both this rule and the other.
+    /// Combines two rules: both must hold.
     pub fn and(self, other: Self) -> Self {
         Self {
             condition: self.condition.and(other.condition),
@@ -240,7 +242,7 @@ impl Rule {
         }
     }
 
-    /// This rule, or the other, or both.
+    /// Combines two rules: at least one must hold.
     pub fn or(self, other: Self) -> Self {
         Self {
             condition: self.condition.or(other.condition),
@@ -248,17 +250,17 @@ impl Rule {
         }
     }
 
-    /// Why no request may be decided by this rule, where it was written wrongly.
+    /// Returns the configuration error in this rule, if it has one.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         self.fault
     }
 
-    /// Whether the caller may pass. Allocates nothing.
+    /// Returns `true` if the caller satisfies the rule. Allocates nothing.
     pub(crate) fn admits(&self, caller: &Principal, head: RequestHead<'_>) -> bool {
         self.fault.is_none() && self.condition.holds(caller, head)
     }
 
-    /// What a caller who may not pass is told.
+    /// Returns the refusal for a caller who does not satisfy the rule.
     pub(super) fn refusal(&self, caller: &Principal, head: RequestHead<'_>) -> AuthError {
         let needed = self.condition.missing_scope(caller, head);
         if needed.is_empty() {
@@ -268,7 +270,8 @@ impl Rule {
         }
     }
 
-    /// Lets the roles that imply a named one count as it, and no others.
+    /// Applies a hierarchy: each named role is also satisfied by the roles that imply it. Replaces an
+    /// earlier hierarchy.
     pub(super) fn apply(&mut self, hierarchy: &RoleHierarchy) {
         self.condition.apply(hierarchy);
     }
@@ -323,11 +326,11 @@ impl Rule {
 impl Not for Rule {
     type Output = Self;
 
-    /// Returns a rule for callers who are signed in and whom this rule would refuse.
+    /// Returns a rule that accepts signed-in callers whom this rule refuses.
     ///
-    /// It does not hold for a caller whose roles could not be read
-    /// ([`Principal::has_unreadable_roles`]), nor, if the rule looks at scopes or is a
-    /// [`check`](Rule::check), for one whose scope could not be read.
+    /// The inverted rule refuses a caller whose roles could not be read
+    /// ([`Principal::has_unreadable_roles`]). If the rule tests scopes or is a [`check`](Rule::check),
+    /// it also refuses a caller whose scope could not be read.
     fn not(self) -> Self {
         Self {
             condition: self.condition.inverted(),
@@ -336,7 +339,7 @@ impl Not for Rule {
     }
 }
 
-const NO_ROLE: &str = "no role is named";
+const NO_ROLE: &str = "the list of roles is empty";
 const EMPTY_ROLE: &str = "a role's name is empty";
 const BAD_SCOPE: &str = "no scope token, or one that holds a character outside RFC 6749 §3.3";
 

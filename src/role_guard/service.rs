@@ -1,4 +1,4 @@
-//! The service: decides, then answers or passes the request on.
+//! The service, which decides about one request.
 
 use std::{
     sync::Arc,
@@ -17,10 +17,10 @@ use crate::{
     principal::{Anonymous, Principal},
 };
 
-/// Lets only callers through to the inner service who satisfy a [`Rule`](super::Rule).
+/// A service that lets only callers through who satisfy a [`Rule`](super::Rule).
 ///
-/// Made by [`RoleGuardLayer`](super::RoleGuardLayer), which says how requests are decided. The
-/// inner service is not called for a request that is refused.
+/// Created by [`RoleGuardLayer`](super::RoleGuardLayer), which documents the decisions. The inner
+/// service is not called for a refused request.
 #[derive(Clone, Debug)]
 #[must_use = "services do nothing unless called"]
 pub struct RoleGuardService<S> {
@@ -33,13 +33,13 @@ impl<S> RoleGuardService<S> {
         Self { inner, config }
     }
 
-    /// The inner service.
+    /// Returns a reference to the inner service.
     #[must_use]
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner
@@ -83,7 +83,7 @@ impl Config {
             return Err(AuthErrorKind::MissingCredential.into());
         }
         Err(misconfigured(
-            "no authenticating layer stands around the guard",
+            "the guard needs an authenticating layer around it",
         ))
     }
 }

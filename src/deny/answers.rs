@@ -1,4 +1,4 @@
-//! The settings of a layer's answers, and the last word on every refusal.
+//! The response settings of a layer, and the final form of every refusal.
 
 use std::{fmt, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{
     principal::Origin,
 };
 
-/// How a layer answers what it refuses.
+/// The settings for a layer's refusals.
 #[derive(Clone)]
 pub(crate) struct Answers {
     pub(super) realm: String,
@@ -31,14 +31,15 @@ pub(crate) struct Answers {
     pub(super) challenges: Challenges,
     responder: Arc<dyn Responder>,
     pub(super) form: Form,
-    /// Who listens, here so that the guards inside a layer tell the same one.
+    /// The event sink, kept here so that guards inside the layer report to the same sink.
     pub(crate) events: Events,
-    /// Removes what the layer leaves in a request's extensions besides the caller.
+    /// Removes what the layer inserts into a request's extensions in addition to the caller.
     forget: fn(&mut Extensions),
 }
 
 impl Answers {
-    /// The answers of a layer that leaves a `T` in a request's extensions besides the caller.
+    /// Creates the settings of a layer that inserts a `T` into a request's extensions in addition to
+    /// the caller.
     pub(crate) fn leaving<T: Clone + Send + Sync + 'static>() -> Self {
         Self {
             forget: |extensions| drop(extensions.remove::<T>()),
@@ -46,12 +47,12 @@ impl Answers {
         }
     }
 
-    /// Removes what the layer left in the extensions besides the caller.
+    /// Removes what the layer inserted into the extensions in addition to the caller.
     pub(crate) fn forget(&self, extensions: &mut Extensions) {
         (self.forget)(extensions);
     }
 
-    /// The protection space that challenges name (RFC 9110 §11.5).
+    /// Sets the realm in challenges (RFC 9110 §11.5).
     ///
     /// In a challenge, characters outside printable ASCII are replaced by spaces.
     pub(crate) fn with_realm(mut self, realm: String) -> Self {
@@ -60,7 +61,7 @@ impl Answers {
         self
     }
 
-    /// Leaves every explaining text out; codes stay.
+    /// Removes all explanations from refusals. Error codes stay.
     pub(crate) fn without_details(mut self) -> Self {
         self.challenges = Challenges::new(&self.realm, false);
         self.details = false;
@@ -72,19 +73,20 @@ impl Answers {
         self
     }
 
-    /// Turns the framing of gRPC on or off.
+    /// Sets whether gRPC calls are answered in gRPC framing.
     pub(crate) fn with_grpc(mut self, framing: bool) -> Self {
         self.form.grpc = framing;
         self
     }
 
-    /// Answers as a gateway understands it.
+    /// Enables gateway mode.
     pub(crate) fn for_gateway(mut self) -> Self {
         self.form.gateway = true;
         self
     }
 
-    /// Refuses settings that let requests without a credential pass in gateway mode.
+    /// Returns an error if gateway mode is combined with a setting that lets requests without a
+    /// credential pass.
     pub(crate) fn validate(&self, openings: &[Opening]) -> Result<(), ConfigError> {
         match self.form.gateway {
             true => form::contradiction(openings),
@@ -92,7 +94,7 @@ impl Answers {
         }
     }
 
-    /// The same for a layer in use, which passes nothing then.
+    /// Checks the same for a request: with this contradiction, a layer refuses every request.
     pub(crate) fn check_openings(&self, openings: &[Opening]) -> Result<(), AuthError> {
         self.validate(openings)
             .map_err(|error| AuthError::caused_by(AuthErrorKind::Misconfigured, error))
@@ -103,7 +105,7 @@ impl Answers {
         self
     }
 
-    /// The response to a request that is refused, as the response of a layer.
+    /// Returns the response to a refused request, with the body type of a layer.
     pub(crate) fn deny<B>(
         &self,
         error: AuthError,
@@ -112,13 +114,13 @@ impl Answers {
         self.refuse(error, head).map(ResponseBody::denied)
     }
 
-    /// The response to a request that is refused.
+    /// Returns the response to a refused request.
     pub(crate) fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes> {
         self.refuse_telling(error, head, &self.events, self.form)
     }
 
-    /// The response to a request that is refused. Where nobody listens to `events`, the layer around
-    /// this one is told.
+    /// Returns the response to a refused request, and reports the refusal to `events`, or to the sink
+    /// of the authenticating layer if `events` is empty.
     pub(super) fn refuse_telling(
         &self,
         error: AuthError,
@@ -141,14 +143,14 @@ impl Answers {
             Some(protocol) => protocol.answer(&denial),
             None => self.respond(&denial),
         };
-        // Not even a gRPC answer, which is a 200, may be kept for others by a cache: the next request
-        // may carry a good credential, whatever the responder says.
+        // Caches must store no refusal, not even a gRPC response with HTTP 200: the next request may
+        // carry a good credential. A responder cannot change that.
         let headers = response.headers_mut();
         headers
             .entry(CACHE_CONTROL)
             .or_insert(const { HeaderValue::from_static("no-store") });
         keep_private(headers);
-        // RFC 9110 §9.3.2: the headers of a GET, and no content.
+        // RFC 9110 §9.3.2: the headers of a GET, without content.
         if head.method() == Method::HEAD {
             *response.body_mut() = Bytes::new();
         }
@@ -156,7 +158,7 @@ impl Answers {
         response
     }
 
-    /// The responder's answer, with what it left out.
+    /// Returns the responder's response, with the missing headers added.
     fn respond(&self, denial: &Denial<'_>) -> Response<Bytes> {
         let mut response = self.responder.respond(denial);
         let refusal = denial.error.status();
@@ -164,7 +166,7 @@ impl Answers {
         let (status, length) = (response.status(), response.body().len());
         let headers = response.headers_mut();
 
-        // RFC 9110 §15.5.2: a 401 without a challenge is not allowed.
+        // RFC 9110 §15.5.2: a 401 requires a challenge.
         if status == StatusCode::UNAUTHORIZED && !headers.contains_key(WWW_AUTHENTICATE) {
             let challenge = denial.challenge();
             headers.insert(
@@ -175,7 +177,7 @@ impl Answers {
         if is_temporary(status) && !headers.contains_key(RETRY_AFTER) {
             headers.insert(RETRY_AFTER, denial.retry_after().unwrap_or(1).into());
         }
-        // RFC 9110 §8.6: none on 1xx and 204.
+        // RFC 9110 §8.6: no `Content-Length` on 1xx and 204.
         let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
         if bodiless {
             headers.remove(CONTENT_LENGTH);
@@ -211,12 +213,12 @@ impl fmt::Debug for Answers {
     }
 }
 
-/// Makes a layer's answers travel with the principal, for the guards inside it.
+/// Attaches a layer's settings to the principal, for the guards inside the layer.
 pub(crate) fn origin(answers: &Arc<Answers>) -> Origin {
     Origin(Arc::<Answers>::clone(answers))
 }
 
-/// The answers that travelled with a principal.
+/// Returns the settings that are attached to a principal.
 pub(crate) fn answers_of(origin: &Origin) -> Option<Arc<Answers>> {
     Arc::clone(&origin.0).downcast().ok()
 }
@@ -230,7 +232,7 @@ fn tell(error: &AuthError, head: RequestHead<'_>, events: &Events) {
     }
 }
 
-/// Whether the `Content-Length` that a responder set is there once and true.
+/// Returns `true` if the headers hold exactly one `Content-Length`, and it is this length.
 fn declares(headers: &HeaderMap, length: usize) -> bool {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let declared = values
@@ -252,7 +254,7 @@ pub(crate) fn record(error: &AuthError) {
     };
     if error.kind() == AuthErrorKind::Misconfigured {
         let cause = cause();
-        // Every request would repeat it. Two mistakes are two lines.
+        // Every request would repeat the line. Two different mistakes are two lines.
         if super::once::is_new(cause.as_deref().unwrap_or_default()) {
             tracing::error!(reason = error.as_str(), cause, "{error}");
         }

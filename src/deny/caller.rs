@@ -1,4 +1,4 @@
-//! What an authenticating layer left in a request's extensions.
+//! The values that an authenticating layer inserts into a request's extensions.
 
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use crate::{
     principal::{Anonymous, Principal},
 };
 
-/// The answers of the layer that authenticated, where one of this crate did.
+/// Returns the settings of the authenticating layer, if a layer of this crate authenticated the
+/// request.
 pub(crate) fn answers_in(extensions: &Extensions) -> Option<Arc<Answers>> {
     let origin = match extensions.get::<Principal>() {
         Some(caller) => caller.origin(),
@@ -20,28 +21,31 @@ pub(crate) fn answers_in(extensions: &Extensions) -> Option<Arc<Answers>> {
     origin.and_then(answers_of)
 }
 
-/// Removes what a layer inside made of a request's caller, and left beside it.
+/// Removes a value that an inner layer derived from the caller and inserted into the extensions.
 #[derive(Clone, Copy)]
 pub(crate) struct Derived(fn(&mut Extensions));
 
 impl Derived {
-    /// The layer leaves a `T`.
+    /// Creates the marker for a layer that inserts a `T`.
     pub(crate) fn leaving<T: Clone + Send + Sync + 'static>() -> Self {
         Self(|extensions| drop(extensions.remove::<T>()))
     }
 }
 
-/// Removes what was made of a caller who is about to be replaced.
+/// Removes the values derived from a caller who is about to be replaced.
 pub(crate) fn forget_derived(extensions: &mut Extensions) {
     if let Some(Derived(forget)) = extensions.remove() {
         forget(extensions);
     }
 }
 
-/// The caller as a `T`, a [`Principal`] or a `Verified`; `None` where nobody is signed in.
+/// Returns the caller as a `T`, which is a [`Principal`] or a `Verified`, or `None` for an anonymous
+/// request.
 ///
-/// The error is a mistake in how the layers are put together, or 403 for a caller who is known and
-/// has no claims: an API key has none.
+/// # Errors
+///
+/// - `Misconfigured` if no authenticating layer ran, or its claims type is another one.
+/// - `Forbidden` (403) if claims are requested for a caller with an API key, which has none.
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) fn caller_in<T>(extensions: &Extensions) -> Result<Option<T>, AuthError>
 where
@@ -55,14 +59,15 @@ where
     }
     let problem = match extensions.get::<Principal>() {
         Some(caller) if caller.is_by_key() => {
-            let problem = "the caller has an API key, and claims are asked for";
+            let problem =
+                "the handler requires claims, and the caller has an API key, which has none";
             return Err(AuthError::caused_by(AuthErrorKind::Forbidden, problem));
         }
         Some(_) => format!(
-            "the authenticating layer leaves no {}: is its claims type another one?",
+            "the authenticating layer provides no {}; check that its claims type is the same",
             std::any::type_name::<T>()
         ),
-        None => "no authenticating layer stands around the handler".to_owned(),
+        None => "the handler needs an authenticating layer around it".to_owned(),
     };
     Err(AuthError::caused_by(AuthErrorKind::Misconfigured, problem))
 }

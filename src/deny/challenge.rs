@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use crate::{deny::reason::Reason, error::AuthErrorKind};
 
-/// The challenges of one realm, made once so that a refusal only clones one.
+/// The challenges of one realm, built once so that a refusal only clones one.
 #[derive(Clone, Debug)]
 pub(super) struct Challenges {
     bare: HeaderValue,
@@ -41,17 +41,17 @@ impl Challenges {
             invalid: make(Reason::Invalid, AuthErrorKind::InvalidSignature),
             role: make(Reason::Role, AuthErrorKind::Forbidden),
             scope: make(Reason::Scope, AuthErrorKind::MissingScope),
-            // RFC 6750 §3.1: no error information where the request lacks a credential.
+            // RFC 6750 §3.1: no error information if the request lacks a credential.
             bare: value(bare),
         }
     }
 
-    /// The challenge without an error: what every 401 has at least (RFC 9110 §15.5.2).
+    /// Returns the challenge without an error, which every 401 needs at least (RFC 9110 §15.5.2).
     pub(super) fn bare(&self) -> HeaderValue {
         self.bare.clone()
     }
 
-    /// The challenge for a refusal, where one belongs to it.
+    /// Returns the challenge for a refusal, if the refusal needs one.
     pub(super) fn of(&self, reason: Reason, required_scope: Option<&str>) -> Option<HeaderValue> {
         let challenge = match reason {
             Reason::Missing => &self.bare,
@@ -104,11 +104,11 @@ fn with_scope(challenge: &HeaderValue, scope: &str) -> HeaderValue {
 }
 
 fn value(text: Vec<u8>) -> HeaderValue {
-    // Everything above is printable ASCII; were it not, a bare challenge is still a challenge.
+    // Everything above is printable ASCII. The fallback is a bare challenge.
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer realm=\"\""))
 }
 
-/// RFC 6749 §3.3: `scope-token *( SP scope-token )`.
+/// Returns `true` if the text is a scope: `scope-token *( SP scope-token )` (RFC 6749 §3.3).
 fn is_scope(text: &str) -> bool {
     text.split(' ').all(|token| {
         !token.is_empty()

@@ -1,10 +1,10 @@
-//! The form of a layer's refusals: with the framing of gRPC, plain HTTP, or for a gateway.
+//! The form of a layer's refusals: gRPC framing, plain HTTP, or gateway mode.
 
 use http::StatusCode;
 
 use crate::error::ConfigError;
 
-/// The settings that choose between the forms.
+/// The settings that determine the form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Form {
     pub(super) grpc: bool,
@@ -12,8 +12,7 @@ pub(crate) struct Form {
 }
 
 impl Form {
-    /// The form that satisfies both settings: no framing if one excludes it, for a gateway if one
-    /// is for a gateway.
+    /// Combines two forms: framing needs both to allow it, and gateway mode applies if either has it.
     pub(super) fn and(self, other: Self) -> Self {
         Self {
             grpc: self.grpc && other.grpc,
@@ -25,10 +24,10 @@ impl Form {
         self.grpc && !self.gateway
     }
 
-    /// The status of a refusal in this form.
+    /// Returns the HTTP status of a refusal in this form.
     ///
-    /// nginx takes every status of an authentication request but 2xx, 401 and 403 for a failure, and
-    /// 429 and 500 are failures of the authentication service, which the client did not cause.
+    /// nginx treats every status of an authentication request except 2xx, 401 and 403 as a failure. 429
+    /// and 500 are failures of the authentication service, which the client did not cause.
     pub(super) fn status(self, status: StatusCode) -> StatusCode {
         match status {
             _ if !self.gateway => status,
@@ -40,7 +39,7 @@ impl Form {
         }
     }
 
-    /// The status of a responder's answer to a refusal of this status.
+    /// Returns the status of a responder's response to a refusal with the status `refusal`.
     pub(super) fn status_of_answer(self, answer: StatusCode, refusal: StatusCode) -> StatusCode {
         match self.gateway && (answer.is_success() || answer.is_informational()) {
             true => self.status(refusal),
@@ -58,10 +57,10 @@ impl Default for Form {
     }
 }
 
-/// A setting of a layer that lets requests without a credential pass, and whether it is on.
+/// The name of a setting that lets requests without a credential pass, and its value.
 pub(crate) type Opening = (&'static str, bool);
 
-/// Finds a setting that is on. Behind a gateway it would open everything.
+/// Returns an error if one of the settings is on. Behind a gateway it would let every request pass.
 pub(super) fn contradiction(openings: &[Opening]) -> Result<(), ConfigError> {
     match openings.iter().find(|(_, is_on)| *is_on) {
         None => Ok(()),

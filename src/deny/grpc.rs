@@ -1,7 +1,7 @@
 //! Refusals of gRPC and gRPC-Web calls, each in its own framing.
 //!
-//! A gRPC server answers HTTP 200 and says the outcome in `grpc-status`; only proxies that know
-//! nothing of gRPC are read by their HTTP status
+//! A gRPC server answers with HTTP 200 and reports the outcome in `grpc-status`. The HTTP status is for
+//! proxies that do not support gRPC
 //! ([PROTOCOL-HTTP2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md)).
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -22,7 +22,7 @@ use crate::{
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// Which of the gRPC protocols a request speaks.
+/// The gRPC protocol of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Grpc,
@@ -34,10 +34,10 @@ pub(super) enum Protocol {
 }
 
 impl Protocol {
-    /// The protocol of a request, or `None` if it is not a gRPC call.
+    /// Returns the protocol of a request, or `None` if it is not a gRPC call.
     ///
-    /// A call is a `POST`, and native gRPC runs over HTTP/2. A gateway in front of the server may ask
-    /// about any other request with the same `Content-Type`, and lets it pass on HTTP 200.
+    /// A call is a `POST`, and native gRPC requires HTTP/2. A gateway may send an authentication
+    /// request for any other request with the same `Content-Type`, and treats HTTP 200 as permission.
     pub(super) fn of(head: RequestHead<'_>) -> Option<Self> {
         let protocol = Self::named(head.content_type()?)?;
         let is_call = match protocol {
@@ -67,7 +67,7 @@ impl Protocol {
             .find(|protocol| base.eq_ignore_ascii_case(protocol.content_type().as_bytes()))
     }
 
-    /// The base type, never the request's own bytes.
+    /// Returns the base type, and never bytes of the request.
     fn content_type(self) -> &'static str {
         match self {
             Self::Grpc => "application/grpc",
@@ -78,14 +78,14 @@ impl Protocol {
 
     pub(super) fn answer(self, denial: &Denial<'_>) -> Response<Bytes> {
         let status = status(denial.error());
-        // `grpc-message` is percent-encoded ASCII; our texts hold nothing that needs encoding.
+        // `grpc-message` is percent-encoded ASCII. The fixed texts need no encoding.
         let message = denial.detail();
 
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
         if self == Self::Grpc {
-            // Trailers-Only: the status among the headers, and no body.
+            // Trailers-Only: the status is among the headers, and there is no body.
             headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
             if let Some(message) = message {
                 headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
@@ -103,7 +103,7 @@ impl Protocol {
     }
 }
 
-/// What a call's own answer says of a refusal: status code and message.
+/// Returns the status code and the message for the refusal of a call.
 #[cfg(feature = "tonic")]
 pub(crate) fn outcome(
     error: &AuthError,
@@ -114,7 +114,8 @@ pub(crate) fn outcome(
     (status(error), message.unwrap_or_default())
 }
 
-/// The status code of a refusal ([statuscodes](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).
+/// Returns the status code of a refusal
+/// ([statuscodes](https://github.com/grpc/grpc/blob/master/doc/statuscodes.md)).
 fn status(error: &AuthError) -> &'static str {
     const INVALID_ARGUMENT: &str = "3";
     const PERMISSION_DENIED: &str = "7";
@@ -124,7 +125,7 @@ fn status(error: &AuthError) -> &'static str {
     const UNAUTHENTICATED: &str = "16";
 
     match error.status() {
-        // PERMISSION_DENIED is for callers that are identified, and such a one is not.
+        // PERMISSION_DENIED is for identified callers, and this caller is not identified.
         _ if error.kind() == AuthErrorKind::CrossSite => UNAUTHENTICATED,
         StatusCode::BAD_REQUEST => INVALID_ARGUMENT,
         StatusCode::UNAUTHORIZED => UNAUTHENTICATED,
@@ -135,7 +136,7 @@ fn status(error: &AuthError) -> &'static str {
     }
 }
 
-/// The trailers as the last frame of a gRPC-Web body: a flag byte, the length, an HTTP/1 block.
+/// Encodes the trailers as the last frame of a gRPC-Web body: a flag byte, the length, an HTTP/1 block.
 fn trailers_frame(status: &str, message: Option<&str>) -> Vec<u8> {
     const TRAILERS: u8 = 0x80;
 

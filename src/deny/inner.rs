@@ -1,4 +1,4 @@
-//! The answers of a layer that stands inside an authenticating one.
+//! The response settings of a layer inside an authenticating layer.
 
 use std::{mem, sync::Arc};
 
@@ -12,14 +12,14 @@ use crate::{
     head::RequestHead,
 };
 
-/// Those of the layer around it, until it is told otherwise.
+/// Response settings that default to those of the authenticating layer until one of them is set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InnerAnswers {
     own: Answers,
-    /// Whether `own` also stand where the caller brings the authenticating layer's.
+    /// If `true`, `own` applies even if the caller carries the authenticating layer's settings.
     is_own: bool,
     events: Events,
-    /// Counts together with the form of the layer around this one, also if `own` is used.
+    /// Combined with the form of the authenticating layer, even if `own` applies.
     form: Form,
 }
 
@@ -36,7 +36,7 @@ impl InnerAnswers {
         self.change(Answers::without_details);
     }
 
-    /// Whom it tells, whosever the answers are.
+    /// Sets the event sink, independently of the response settings.
     pub(crate) fn events(&mut self, sink: impl EventSink) {
         self.events = Events::to(sink);
     }
@@ -49,7 +49,7 @@ impl InnerAnswers {
         self.form.gateway = true;
     }
 
-    /// The response to a request that is refused.
+    /// Returns the response to a refused request.
     pub(crate) fn deny<R>(
         &self,
         error: AuthError,

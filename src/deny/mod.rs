@@ -1,9 +1,8 @@
-//! How a refusal becomes a response.
+//! Responses to refused requests.
 //!
-//! A layer never answers with an error: it answers with a response that says 401, 403, 400 or 503;
-//! 500 where the application put its layers together wrongly.
-//! What that response looks like is a [`Responder`]'s choice. [`Problem`] is the default,
-//! [`OAuthJson`] the other one built in, and any closure is one too:
+//! A layer never returns an error. It returns a response with 401, 403, 400 or 503, or with 500 if the
+//! application's layers are misconfigured. A [`Responder`] builds that response. [`Problem`] is the
+//! default, [`OAuthJson`] is built in too, and any closure is a responder:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -24,20 +23,20 @@
 //! # is_responder(responder);
 //! ```
 //!
-//! Whatever a responder leaves out, the layer adds: a `WWW-Authenticate` on every 401
-//! ([RFC 9110 §15.5.2]), a `Retry-After` on every 503, `Cache-Control: no-store`, and a
-//! `Content-Length`. No shared cache may store a refusal: what a responder says of caching becomes
-//! `private`. An answer to `HEAD` keeps its headers and loses its content
-//! ([RFC 9110 §9.3.2]). The [`AuthError`] is put into the response's extensions.
+//! The layer adds the headers that a responder leaves out: `WWW-Authenticate` on every 401 ([RFC 9110
+//! §15.5.2]), `Retry-After` on every 503, `Cache-Control: no-store`, and `Content-Length`. Shared
+//! caches must not store a refusal: a responder's own cache directives are changed to `private`. The
+//! response to a `HEAD` request keeps its headers and loses its content ([RFC 9110 §9.3.2]). The
+//! [`AuthError`] is inserted into the response's extensions.
 //!
 //! gRPC and gRPC-Web calls are answered in their own framing: HTTP 200 and a `grpc-status`. A call is a
-//! `POST` with the `Content-Type` of its protocol; `application/grpc` also needs HTTP/2. Every other
-//! request with such a `Content-Type` is answered with its HTTP status. The layers' `.grpc(false)` turns
-//! the framing off.
+//! `POST` with the `Content-Type` of its protocol; `application/grpc` also requires HTTP/2. Every other
+//! request with such a `Content-Type` is answered with its HTTP status. The layers' `.grpc(false)`
+//! turns the framing off.
 //!
 //! A layer that answers the authentication requests of a gateway (nginx, Caddy, Envoy, Traefik) needs
-//! `.gateway()`: no framing, and only statuses that every gateway takes for a refusal. See
-//! [the manual](crate::manual::gateways).
+//! `.gateway()`: no framing, and only statuses that every gateway treats as a refusal. See [the
+//! manual](crate::manual::gateways).
 //!
 //! [RFC 9110 §9.3.2]: https://www.rfc-editor.org/rfc/rfc9110#section-9.3.2
 //! [RFC 9110 §15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
@@ -82,13 +81,13 @@ pub(crate) use self::inner::InnerAnswers;
 pub(crate) use self::private::keep_private;
 pub use self::{oauth::OAuthJson, problem::Problem};
 
-/// Turns a refusal into a response.
+/// Builds the response to a refused request.
 pub trait Responder: Send + Sync + 'static {
-    /// The response to a request that was refused.
+    /// Returns the response to a refused request.
     ///
     /// # Security
     ///
-    /// Say no more than the [`Denial`] offers. Nothing of the request belongs into the answer: an
+    /// Use only what the [`Denial`] offers. Do not copy anything from the request into the response: an
     /// echoed token, claim or key identifier ends up in logs, caches and pages.
     fn respond(&self, denial: &Denial<'_>) -> Response<Bytes>;
 }
@@ -102,7 +101,7 @@ where
     }
 }
 
-/// A request that was refused, and what may be said about it.
+/// A refused request, and the details that a response may contain.
 #[derive(Clone, Copy)]
 pub struct Denial<'a> {
     error: &'a AuthError,
@@ -112,42 +111,43 @@ pub struct Denial<'a> {
 }
 
 impl<'a> Denial<'a> {
-    /// The cause, which is for logs and decisions rather than for the client.
+    /// Returns the cause, which is meant for logs and decisions, not for the client.
     #[must_use]
     pub fn error(&self) -> &'a AuthError {
         self.error
     }
 
-    /// The HTTP status that fits the refusal. In gateway mode 400 is 401, and 429 and 500 are 503.
+    /// Returns the HTTP status of the refusal. In gateway mode 400 becomes 401, and 429 and 500 become
+    /// 503.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.form.status(self.error.status())
     }
 
-    /// The error code of [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1), where
-    /// one applies.
+    /// Returns the error code of [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1),
+    /// if one applies.
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         self.error.code()
     }
 
-    /// The realm, as the layer was given it.
+    /// Returns the realm, as it was passed to the layer.
     #[must_use]
     pub fn realm(&self) -> &'a str {
         &self.answers.realm
     }
 
-    /// A short fixed text for the client; `None` where details are switched off or none would help.
+    /// Returns a short fixed text for the client, or `None` if details are off or no text would help.
     #[must_use]
     pub fn detail(&self) -> Option<&'static str> {
         self.reason().text().filter(|_| self.details())
     }
 
-    /// The value for `WWW-Authenticate`, ready to be set.
+    /// Returns the value for `WWW-Authenticate`.
     ///
-    /// There is one for every refusal with an error code and for a missing credential. There is
-    /// none for a request of another site (403) nor for a server that cannot decide (503, 500): no
-    /// other credential would change those.
+    /// There is a value for every refusal with an error code and for a missing credential. There is
+    /// none for a cross-site request (403) or for a server that cannot decide (503, 500), because no
+    /// other credential would change the result.
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
         self.answers
@@ -155,7 +155,8 @@ impl<'a> Denial<'a> {
             .of(self.reason(), self.error.required_scope())
     }
 
-    /// Seconds for `Retry-After`, where a new attempt may succeed; always there with a 503 and a 429.
+    /// Returns the seconds for `Retry-After`, if a later attempt may succeed. A 503 and a 429 always
+    /// have a value.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
         const DEFAULT: u32 = 1;
@@ -165,7 +166,7 @@ impl<'a> Denial<'a> {
             .or_else(|| is_temporary(self.status()).then_some(DEFAULT))
     }
 
-    /// The request that was refused, without its body.
+    /// Returns the head of the refused request.
     #[must_use]
     pub fn head(&self) -> RequestHead<'a> {
         self.head
@@ -180,7 +181,7 @@ impl<'a> Denial<'a> {
     }
 }
 
-/// Whether the client is told when to come again.
+/// Returns `true` if the response needs a `Retry-After`.
 fn is_temporary(status: StatusCode) -> bool {
     matches!(
         status,

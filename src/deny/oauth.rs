@@ -14,14 +14,14 @@ use crate::deny::{
     table::{Body, Table, answer},
 };
 
-/// Answers with `application/json` as OAuth clients expect it.
+/// A responder that answers with `application/json`, as OAuth clients expect it.
 ///
-/// The members are `error`, `error_description` (a fixed text, unless details are switched off) and
-/// `scope`, where scopes were what the request lacked.
+/// The members are `error`, `error_description` (a fixed text, unless details are off) and, if the
+/// request lacks scopes, `scope`.
 ///
-/// `error` is the code of RFC 6750 §3.1. Where that has none, it is the fitting one of
-/// [RFC 6749 §4.1.2.1]: `access_denied` on another 403, `temporarily_unavailable` on 503,
-/// `server_error` on 500. A request without a credential is told no code at all (RFC 6750 §3.1).
+/// `error` is the code of RFC 6750 §3.1. If RFC 6750 has no code for the refusal, `error` is the code
+/// of [RFC 6749 §4.1.2.1]: `access_denied` on other 403 responses, `temporarily_unavailable` on 503,
+/// `server_error` on 500. The response to a request without a credential has no code (RFC 6750 §3.1).
 ///
 /// ```json
 /// {"error":"invalid_token","error_description":"The access token expired"}
@@ -33,7 +33,7 @@ use crate::deny::{
 pub struct OAuthJson;
 
 impl OAuthJson {
-    /// The OAuth responder.
+    /// Creates the OAuth responder.
     #[must_use]
     pub fn new() -> Self {
         Self

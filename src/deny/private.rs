@@ -1,10 +1,10 @@
-//! Responses that shared caches do not keep for others.
+//! Responses that shared caches must not store.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::CACHE_CONTROL};
 
-/// Makes a response one that shared caches do not store: RFC 9111 §3.5 protects the `Authorization`
-/// header alone. `no-store` and `private` stay as they are. Fields for one kind of cache are removed,
-/// because they count instead of `Cache-Control` where they are known.
+/// Makes a response one that shared caches do not store. RFC 9111 §3.5 protects only responses to
+/// requests with an `Authorization` header. `no-store` and `private` are kept. Fields for one kind of
+/// cache are removed, because caches that support them ignore `Cache-Control`.
 pub(crate) fn keep_private(headers: &mut HeaderMap) {
     let targeted = headers.keys().filter(|name| is_targeted(name));
     for name in targeted.cloned().collect::<Vec<_>>() {
@@ -16,7 +16,7 @@ pub(crate) fn keep_private(headers: &mut HeaderMap) {
             let name = directive.split(|byte| *byte == b'=').next();
             let name = name.unwrap_or_default().trim_ascii();
             let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-            // `private="set-cookie"` protects that field alone (RFC 9111 §5.2.2.7).
+            // `private="set-cookie"` protects only that field (RFC 9111 §5.2.2.7).
             if is(b"no-store") || (is(b"private") && name.len() == directive.len()) {
                 return;
             }
@@ -33,14 +33,14 @@ pub(crate) fn keep_private(headers: &mut HeaderMap) {
     );
 }
 
-/// Returns `true` for a field by which one kind of shared cache is told what to store: RFC 9213 §2,
-/// and those of Edge Architecture and nginx before it.
+/// Returns `true` for a field with cache directives for one kind of shared cache: RFC 9213 §2, and the
+/// older fields of Edge Architecture and nginx.
 fn is_targeted(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.ends_with("-cache-control") || matches!(name, "surrogate-control" | "x-accel-expires")
 }
 
-/// The directives of one line, which commas separate outside of quoted strings (RFC 9110 §5.6.4).
+/// Splits a line into its directives at commas outside of quoted strings (RFC 9110 §5.6.4).
 fn directives(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     let split = line.split(move |byte| {

@@ -12,11 +12,11 @@ use crate::deny::{
     table::{Table, answer},
 };
 
-/// Answers with `application/problem+json`: the default.
+/// The default responder, which answers with `application/problem+json`.
 ///
 /// The members are `type` (`about:blank`), `title` (the status phrase), `status`, `detail` (a fixed
-/// text, unless details are switched off) and, as an extension member (RFC 9457 §3.2), `error`:
-/// the code of RFC 6750 §3.1, where one applies.
+/// text, unless details are off) and, as an extension member (RFC 9457 §3.2), `error`: the code of RFC
+/// 6750 §3.1, if one applies.
 ///
 /// ```json
 /// {"type":"about:blank","title":"Unauthorized","status":401,"detail":"The access token expired","error":"invalid_token"}
@@ -26,7 +26,7 @@ use crate::deny::{
 pub struct Problem;
 
 impl Problem {
-    /// The default responder.
+    /// Creates the default responder.
     #[must_use]
     pub fn new() -> Self {
         Self

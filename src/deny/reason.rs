@@ -1,8 +1,9 @@
-//! The few groups of causes that a client can tell apart, and what each is told.
+//! The groups of causes that a client can distinguish, and the text for each.
 
 use crate::error::{AuthErrorKind, ErrorCode};
 
-/// What a client is told about a refusal: coarser than the cause, and never a word of the request.
+/// The reason that a client receives for a refusal. It is coarser than the cause and contains nothing
+/// of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
     Missing,
@@ -59,7 +60,7 @@ impl Reason {
         }
     }
 
-    /// A fixed text in the characters that RFC 6750 §3 allows for `error_description`.
+    /// Returns a fixed text in the characters that RFC 6750 §3 allows for `error_description`.
     pub(super) fn text(self) -> Option<&'static str> {
         Some(match self {
             Self::Missing => "The request carries no credential",
@@ -73,7 +74,7 @@ impl Reason {
             Self::CrossSite => "The request comes from another site",
             Self::Throttled => "Too many requests",
             Self::Unavailable => "The credential cannot be checked now",
-            // The client can do nothing about it, and it would only describe the server.
+            // The client cannot correct the mistake, and a text would only describe the server.
             Self::Misconfigured => return None,
         })
     }

@@ -1,4 +1,4 @@
-//! Bodies made once, so that an ordinary refusal only clones one.
+//! Response bodies that are built once, so that an ordinary refusal only clones one.
 
 use bytes::Bytes;
 use http::{
@@ -11,7 +11,7 @@ use crate::{
     error::ErrorCode,
 };
 
-/// The bodies of every reason, with details and without.
+/// The bodies of every reason, with and without details.
 pub(super) struct Table(Vec<Row>);
 
 struct Row {
@@ -70,7 +70,7 @@ impl Body {
     }
 }
 
-/// The answer of a built-in responder.
+/// Returns the response of a built-in responder.
 pub(super) fn answer(
     denial: &Denial<'_>,
     body: Option<&Body>,
@@ -79,7 +79,7 @@ pub(super) fn answer(
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = denial.status();
     let headers = response.headers_mut();
-    // RFC 6750 §3 asks for a challenge on a 400 and a 403 of its own, too.
+    // RFC 6750 §3 requires a challenge on 400 and 403 too.
     if let Some(challenge) = denial.challenge() {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }

@@ -10,32 +10,31 @@ use crate::{
     head::RequestHead,
 };
 
-/// Reads the token from `Authorization: Bearer <token>`: the default.
+/// Reads the token from `Authorization: Bearer <token>`. This is the default.
 ///
-/// The scheme is compared without case (RFC 9110 §11.1). Another scheme counts as no credential.
-/// Two exceptions are refused: two `Authorization` lines, whatever they hold, and the scheme `DPoP`
-/// (RFC 9449), which carries a token that this extractor cannot accept. `Proxy-Authorization` is
-/// never read.
+/// The scheme is compared without case (RFC 9110 §11.1). Another scheme counts as no credential, with
+/// two exceptions that are refused: two `Authorization` lines of any kind, and the scheme `DPoP` (RFC
+/// 9449), whose tokens this extractor cannot accept. `Proxy-Authorization` is never read.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Bearer {
-    /// How the credentials of other layers start.
+    /// The prefixes of other layers' credentials.
     except: Vec<Arc<str>>,
 }
 
 impl Bearer {
-    /// The default extractor.
+    /// Creates the default extractor.
     #[must_use]
     pub const fn new() -> Self {
         Self { except: Vec::new() }
     }
 
-    /// Leaves values that start like this to another layer: the API keys on a route that takes both.
+    /// Leaves values with this prefix to another layer, such as API keys on a route that accepts both.
     ///
-    /// A layer that is [optional](crate::JwtAuthLayer::optional) passes a request with such a value
-    /// on as if it carried none; any other layer refuses it. Whose a value is, is decided by its
-    /// form and never by trial. A prefix with a dot in it could name a JWT, so it excepts nothing. May be
-    /// called repeatedly.
+    /// An [optional](crate::JwtAuthLayer::optional) layer treats a request with such a value as one
+    /// without a credential. Any other layer refuses it. The form of a value alone decides which layer
+    /// it is for; no verification is tried. A prefix that contains a dot has no effect, because it
+    /// could be the start of a JWT. May be called repeatedly.
     #[must_use]
     pub fn except_prefix(mut self, prefix: &str) -> Self {
         if !prefix.is_empty() && !prefix.contains('.') {
@@ -46,7 +45,7 @@ impl Bearer {
 
     fn excepts(&self, token: &[u8]) -> bool {
         let mut except = self.except.iter();
-        // Three segments are a JWT, whatever its first one starts with.
+        // A value with dots is a JWT, whatever its first segment starts with.
         except.any(|prefix| token.starts_with(prefix.as_bytes())) && !token.contains(&b'.')
     }
 }
@@ -58,8 +57,8 @@ impl TokenExtractor for Bearer {
         };
         match Scheme::of(value.as_bytes()) {
             Scheme::Other => Ok(None),
-            // A client with a bound token must not become an anonymous user unnoticed. RFC 6750
-            // §3.1: no error code for a scheme that is not supported.
+            // A client with a bound token must not silently become an anonymous user. RFC 6750 §3.1: no
+            // error code for an unsupported scheme.
             Scheme::Dpop => Err(AuthError::caused_by(
                 AuthErrorKind::MissingCredential,
                 "the scheme `DPoP` is not accepted here",
@@ -86,9 +85,9 @@ impl TokenExtractor for Bearer {
     }
 }
 
-/// The scheme of an `Authorization` value, and what follows it.
+/// The scheme of an `Authorization` value, with the credential after it.
 enum Scheme<'a> {
-    /// What follows `Bearer` and `1*SP`, empty if that is nothing well-formed.
+    /// The credential after `Bearer` and `1*SP`, empty if it is not well-formed.
     Bearer(&'a [u8]),
     Dpop,
     Other,
@@ -111,8 +110,8 @@ pub(crate) fn is_dpop(headers: &HeaderMap) -> bool {
     values.any(|value| matches!(Scheme::of(value.as_bytes()), Scheme::Dpop))
 }
 
-/// Without the white space before it, which is no part of a field's value (RFC 9110 §5.5): HTTP/2
-/// carries it along, and whoever hands the request on over HTTP/1.1 drops it.
+/// Removes leading white space, which is not part of a field's value (RFC 9110 §5.5). HTTP/2 transports
+/// it, and a proxy that forwards the request over HTTP/1.1 drops it.
 fn trim_start(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = value {
         value = rest;
@@ -120,8 +119,8 @@ fn trim_start(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// What follows the scheme and `1*SP`, empty if that is nothing well-formed; `None` with another
-/// scheme.
+/// Returns the credential after the scheme and `1*SP`, empty if it is not well-formed. Returns `None`
+/// for another scheme.
 fn after<'a>(name: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
     let (scheme, rest) = value.split_at_checked(name.len())?;
     if !scheme.eq_ignore_ascii_case(name) {
@@ -132,19 +131,19 @@ fn after<'a>(name: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
             let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
             rest.get(spaces..)
         }
-        // `Bearerabc` is the name of another scheme, `Bearer:abc` and `Bearer` are broken.
+        // `Bearerabc` is the name of another scheme; `Bearer:abc` and `Bearer` are malformed.
         [next, ..] if is_token_byte(*next) => None,
         _ => Some(&[]),
     }
 }
 
-/// Whether a value is a `b64token`: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
-/// (RFC 6750 §2.1).
+/// Returns `true` if a value is a `b64token`: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" )
+/// *"="` (RFC 6750 §2.1).
 pub(crate) fn is_b64token(value: &[u8]) -> bool {
     let padding = value.iter().rev().take_while(|byte| **byte == b'=').count();
     let (body, _) = value.split_at(value.len() - padding);
-    // Every byte is looked at, without a branch: refused tokens are mostly well-formed, and so the
-    // compiler can take many at a time.
+    // Every byte is tested, without a branch: most refused tokens are well-formed, and the compiler can
+    // then test many bytes at a time.
     !body.is_empty() && body.iter().fold(true, |all, byte| all & is_b64_byte(*byte))
 }
 

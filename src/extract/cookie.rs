@@ -1,4 +1,4 @@
-//! A token in a cookie, and what must then be checked.
+//! Reads a token from a cookie, with the check for cross-site requests.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -15,32 +15,32 @@ use crate::{
     head::RequestHead,
 };
 
-/// Reads the token from a cookie, and refuses it where another site may have sent the request.
+/// Reads the token from a cookie, and refuses the request if another site may have sent it.
 ///
-/// Prefer a name that starts with `__Host-`: browsers accept such a cookie only with `Secure`, with
-/// `Path=/` and from the very host, so that no sister domain can plant it ([RFC 6265bis §4.1.3]).
+/// Prefer a name that starts with `__Host-`. Browsers accept such a cookie only with `Secure`, with
+/// `Path=/` and from the same host, so that no sibling domain can plant it ([RFC 6265bis §4.1.3]).
 /// Never serve such a cookie over plain http (RFC 6750 §5.3).
 ///
-/// The name is compared byte for byte. Two cookies of the name are refused, over several `Cookie`
-/// lines too: one of them is planted, and nobody can tell which. An empty one counts as absent.
+/// The name is compared byte for byte. Two cookies of the name are refused, also across several
+/// `Cookie` lines: one of them is planted, and the server cannot tell which. An empty cookie counts as
+/// absent.
 ///
 /// # Cross-site requests
 ///
-/// A browser attaches a cookie to requests that other sites cause. So a request that carries the
-/// cookie and may change something (any method but `GET`, `HEAD`, `OPTIONS` and `TRACE`, or a
-/// WebSocket handshake) must show where it comes from:
+/// A browser attaches a cookie to requests that other sites cause. A request is checked if it carries
+/// the cookie and may change something: any method except `GET`, `HEAD`, `OPTIONS` and `TRACE`, or a
+/// WebSocket handshake. A checked request must meet one of these conditions:
 ///
 /// 1. `Sec-Fetch-Site` is `same-origin` or `none`, or the `Origin` is a [trusted](Self::trusted_origin)
 ///    one.
-/// 2. Without `Sec-Fetch-Site`: the `Origin` is the [public](Self::public_origin) or a trusted one.
-///    Where no public origin was named, its host and port must be those that the request asks for.
-/// 3. With neither header: `X-CSRF-Token` is the [proof](CsrfProofs) of the token's session (`sid`),
-///    where such proofs were [switched on](Self::csrf_proofs). Otherwise the request is refused: no
-///    current browser sends such a one, and a client that is no browser can use the `Authorization`
-///    header.
+/// 2. There is no `Sec-Fetch-Site`, and the `Origin` is the [public](Self::public_origin) or a trusted
+///    one. Without a configured public origin, the host and port of `Origin` must be those of the request.
+/// 3. There is neither header, [CSRF proofs](Self::csrf_proofs) are enabled, and `X-CSRF-Token` is the
+///    [proof](CsrfProofs) of the token's session (`sid`). All current browsers send one of the two
+///    headers. A client that is not a browser can use the `Authorization` header instead.
 ///
-/// Everything else is answered 403. `GET` must not change anything (RFC 9110 §9.2.1); where yours
-/// does, this check does not help.
+/// Every other checked request is answered with 403. `GET` must not change anything (RFC 9110 §9.2.1).
+/// If a `GET` of your service does, this check does not protect it.
 ///
 /// [RFC 6265bis §4.1.3]: https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#section-4.1.3
 ///
@@ -61,18 +61,18 @@ pub struct Cookie {
     name: Box<str>,
     site: Option<Site>,
     proofs: Option<CsrfProofs>,
-    /// The names of the parts after the first, if there may be some.
+    /// The cookie names of the parts after the first, if the token may be split.
     parts: Vec<Box<str>>,
-    /// One for each name.
+    /// One deleting `Set-Cookie` value per name.
     clear: Arc<[HeaderValue]>,
 }
 
 impl Cookie {
-    /// The cookie of this name.
+    /// Creates an extractor for the cookie of this name.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: the name is not a token (RFC 6265 §4.1.1), so that no browser could
+    /// [`ConfigError::Invalid`] if the name is not a token (RFC 6265 §4.1.1), so that no browser could
     /// send it.
     pub fn new(name: &str) -> Result<Self, ConfigError> {
         Ok(Self {
@@ -84,16 +84,18 @@ impl Cookie {
         })
     }
 
-    /// The origin under which browsers reach this server: scheme, host, and the port unless it is the
-    /// scheme's own. Capitals, the scheme's own port and a slash at the end are brought into the form
+    /// Sets the origin under which browsers reach this server: scheme, host, and the port unless it is
+    /// the scheme's default. Upper case, a default port and a trailing slash are normalized to the form
     /// that browsers write in `Origin` (RFC 6454 §6.2).
     ///
-    /// Name it where you can, and always where a proxy changes the host of the request: without it
-    /// only host and port are compared, and an attacker on the network may speak for `http://`.
+    /// Set it whenever the origin is known, and always if a proxy changes the host of the request.
+    /// Without it only host and port are compared, so that an attacker on the network can send requests
+    /// from the `http://` origin.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: not an origin, or one with a path, a query or user information.
+    /// [`ConfigError::Invalid`] if the text is not an origin, or has a path, a query or user
+    /// information.
     pub fn public_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
         let origin = origin_of("a public origin", origin)?;
         if let Some(site) = &mut self.site {
@@ -102,9 +104,9 @@ impl Cookie {
         Ok(self)
     }
 
-    /// An origin of another site whose requests are wanted, written as in
-    /// [`public_origin`](Self::public_origin); may be called repeatedly. The scheme may be an app's,
-    /// as in `capacitor://localhost`.
+    /// Adds an origin of another site whose requests are accepted, in the form of
+    /// [`public_origin`](Self::public_origin). The scheme may be that of an app, as in
+    /// `capacitor://localhost`. May be called repeatedly.
     ///
     /// # Errors
     ///
@@ -117,36 +119,36 @@ impl Cookie {
         Ok(self)
     }
 
-    /// Lets requests of old browsers pass, which say nothing of where they come from, where
+    /// Accepts requests of old browsers, which send neither `Sec-Fetch-Site` nor `Origin`, if
     /// `X-CSRF-Token` proves that they come from this site.
     pub fn csrf_proofs(mut self, proofs: CsrfProofs) -> Self {
         self.proofs = Some(proofs);
         self
     }
 
-    /// The cookie is set over plain http, as on a developer's own machine: the value that clears it
-    /// goes without `Secure`, which some browsers refuse there.
+    /// Declares that the cookie is set over plain http, as on a developer's machine. The `Set-Cookie`
+    /// value that deletes it then has no `Secure`, which some browsers refuse over plain http.
     ///
-    /// A name that starts with `__Host-` or `__Secure-` keeps `Secure`: without it no browser
-    /// accepts the name.
+    /// A name that starts with `__Host-` or `__Secure-` keeps `Secure`: browsers accept such a name
+    /// only with it.
     pub fn plain_http(self) -> Self {
         self.cleared(false)
     }
 
-    /// Also reads a token that is split into two or three cookies, because browsers drop a cookie of
-    /// more than 4096 bytes: `NAME`, `NAME-2` and `NAME-3`.
+    /// Also reads a token that is split into two or three cookies: `NAME`, `NAME-2` and `NAME-3`.
+    /// Browsers drop a cookie of more than 4096 bytes.
     ///
-    /// [`AuthEndpoints`](crate::endpoints::AuthEndpoints) set such cookies. A part that is there without
-    /// the one before it makes the token a bad one.
+    /// [`AuthEndpoints`](crate::endpoints::AuthEndpoints) set such cookies. A part without the part
+    /// before it makes the token a bad one.
     pub fn split(mut self) -> Self {
         self.parts = (2..=PARTS).map(|at| part(&self.name, at).into()).collect();
-        // No part is set without `Secure` under a name that needs it.
+        // Parts are set with `Secure` if the name requires it.
         let secure = self.clear.first().is_none_or(is_secure);
         self.cleared(secure)
     }
 
     fn cleared(mut self, secure: bool) -> Self {
-        // The name was good before.
+        // The name was validated before.
         let values = self.names().map(|name| clear(name, secure));
         if let Ok(values) = values.collect() {
             self.clear = values;
@@ -159,7 +161,7 @@ impl Cookie {
         std::iter::once(&*self.name).chain(parts)
     }
 
-    /// The token, in as many parts as there are.
+    /// Returns the token, joined from its parts.
     fn token<'a>(&'a self, headers: &'a HeaderMap) -> Result<Option<Cow<'a, [u8]>>, AuthError> {
         let (mut token, mut ended, mut gap) = (None::<Cow<'a, [u8]>>, false, false);
         for name in self.names() {
@@ -179,26 +181,26 @@ impl Cookie {
                 Some(before) => [&*before, value].concat().into(),
             });
         }
-        // What remains of a token must not be taken for one.
+        // The rest of a token must not pass for a token.
         Ok(match gap {
             true => Some(GAP.into()),
             false => token,
         })
     }
 
-    /// Accepts the cookie with every request, whichever site caused it.
+    /// Accepts the cookie with every request, also if another site caused the request.
     ///
     /// # Security
     ///
-    /// The attack is cross-site request forgery: any page that a signed-in user visits can send
-    /// requests in the user's name, and open WebSockets and read them. Only for services that check
-    /// by other means, such as a token of their own in every form.
+    /// This allows cross-site request forgery: any page that a signed-in user visits can send requests
+    /// as the user, and can open WebSockets and read them. Use it only for services with another
+    /// protection, such as a token in every form.
     pub fn dangerous_without_csrf_check(mut self) -> Self {
         self.site = None;
         self
     }
 
-    /// Where a request comes from, as far as its headers tell.
+    /// Returns the origin class of a request, by its headers.
     #[cfg(feature = "endpoints")]
     pub(crate) fn sender(&self, head: RequestHead<'_>) -> Sender {
         match &self.site {
@@ -207,9 +209,11 @@ impl Cookie {
         }
     }
 
-    /// RFC 6750 §5.3: a token in a cookie asks for precautions against cross-site requests.
+    /// Checks the request's origin, because a token in a cookie requires protection against cross-site
+    /// requests (RFC 6750 §5.3).
     ///
-    /// What is still to be proved, if anything; an error where nothing can prove it.
+    /// Returns the proof that must still be compared with the session, if one is needed, or an error if
+    /// the request cannot prove its origin.
     fn suspicion<'a>(&'a self, head: RequestHead<'a>) -> Result<Option<Proof<'a>>, AuthError> {
         let safe = [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE];
         let checked = !safe.contains(head.method()) || is_websocket(head);
@@ -267,10 +271,10 @@ impl TokenExtractor for Cookie {
     }
 }
 
-/// The values of all cookies of this name, over all `Cookie` lines.
+/// Returns the values of all cookies of this name, over all `Cookie` lines.
 ///
-/// They are read as bytes: what another host of the domain has set may be of any, and must not hide
-/// ours, which stand on the same line.
+/// Lines are read as bytes: another host of the domain can set a cookie with any bytes, which must not
+/// hide the cookies on the same line.
 pub(crate) fn cookies<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
     let lines = headers.get_all(COOKIE).iter();
     lines
@@ -282,19 +286,19 @@ fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(|byte| *byte == b';')
 }
 
-/// The value of a `name=value` pair, where the name is this one.
+/// Returns the value of a `name=value` pair, if the name matches.
 fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    // Servers differ on white space around the name; none may see another cookie than this.
+    // Servers differ on white space around the name, and all must read the same cookie.
     let value = trim(pair).strip_prefix(name.as_bytes())?;
     let value = trim(trim(value).strip_prefix(b"=")?);
-    // RFC 6265 §4.1.1: the value may stand in quotes.
+    // RFC 6265 §4.1.1: the value may be quoted.
     Some(match value {
         [b'"', unquoted @ .., b'"'] => unquoted,
         _ => value,
     })
 }
 
-/// The name of a part of a cookie, counted from 1.
+/// Returns the cookie name of a part, counted from 1.
 pub(crate) fn part(name: &str, at: usize) -> String {
     match at {
         1 => name.to_owned(),
@@ -302,16 +306,16 @@ pub(crate) fn part(name: &str, at: usize) -> String {
     }
 }
 
-/// The parts that a token may have. Four of them exceed the header limit of most servers.
+/// The maximum number of parts of a token. Four parts exceed the header limit of most servers.
 pub(crate) const PARTS: usize = 3;
-/// No token, so that it is refused as a bad one.
+/// A value that is no token, so that it is refused as a bad one.
 const GAP: &[u8] = b"-";
 
 fn is_secure(set_cookie: &HeaderValue) -> bool {
     set_cookie.as_bytes().ends_with(b"; Secure")
 }
 
-/// The `Set-Cookie` value that removes the cookie.
+/// Returns the `Set-Cookie` value that deletes the cookie.
 fn clear(name: &str, secure: bool) -> Result<HeaderValue, ConfigError> {
     let refused = || ConfigError::invalid("a cookie's name", format!("{name:?} is not a token"));
     if name.is_empty() || !name.bytes().all(is_token_byte) {

@@ -1,4 +1,4 @@
-//! The proof that a request was made by a page which can read this site's cookies.
+//! Proofs that a request was made by a page which can read this site's cookies.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, Mac};
@@ -6,12 +6,12 @@ use sha2::Sha256;
 
 use crate::secret::{DerivedKey, SecretKey};
 
-/// Makes and checks the signed double-submit proofs of sessions.
+/// Creates and verifies the signed double-submit proofs of sessions.
 ///
-/// The proof of a session is a MAC of its name. It is put into a cookie that pages of the site can
-/// read, and comes back in the header [`X-CSRF-Token`](CSRF_HEADER), which no other site can make a
-/// browser send. Being bound to the session, a proof that somebody planted fits no other's
-/// ([OWASP, signed double-submit cookie]).
+/// The proof of a session is a MAC of the session's identifier. It is set as a cookie that pages of the
+/// site can read, and returns in the header [`X-CSRF-Token`](CSRF_HEADER), which no other site can make
+/// a browser send. The proof is bound to the session, so that a planted proof of another session is
+/// refused ([OWASP, signed double-submit cookie]).
 ///
 /// [OWASP, signed double-submit cookie]: https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
 ///
@@ -27,7 +27,7 @@ use crate::secret::{DerivedKey, SecretKey};
 /// ```
 #[derive(Clone, Debug)]
 pub struct CsrfProofs {
-    // Never empty; the first makes the proofs.
+    // Never empty. The first key creates the proofs.
     keys: Vec<DerivedKey>,
 }
 
@@ -35,7 +35,8 @@ pub struct CsrfProofs {
 pub const CSRF_HEADER: http::HeaderName = http::HeaderName::from_static("x-csrf-token");
 
 impl CsrfProofs {
-    /// Proofs by a key derived from the server's secret; older secrets verify as well.
+    /// Creates proofs by a key that is derived from the server's secret. Proofs by older secrets still
+    /// verify.
     #[must_use]
     pub fn new(secret: &SecretKey) -> Self {
         Self {
@@ -43,7 +44,7 @@ impl CsrfProofs {
         }
     }
 
-    /// The proof of a session: 43 characters that may stand in a cookie and in a header.
+    /// Returns the proof of a session: 43 characters that are valid in a cookie and in a header.
     #[must_use]
     pub fn of(&self, session: &str) -> String {
         let mac = self.keys.first().and_then(|key| mac(key, session));
@@ -52,7 +53,7 @@ impl CsrfProofs {
             .unwrap_or_default()
     }
 
-    /// Whether this is the proof of the session; compared in constant time.
+    /// Returns `true` if this is the proof of the session. The comparison takes constant time.
     #[must_use]
     pub fn proves(&self, session: &str, proof: &[u8]) -> bool {
         let Ok(tag) = URL_SAFE_NO_PAD.decode(proof) else {
@@ -64,7 +65,7 @@ impl CsrfProofs {
 }
 
 fn mac(key: &DerivedKey, session: &str) -> Option<Hmac<Sha256>> {
-    // Every length of a key is good for HMAC, so there is always one.
+    // HMAC accepts keys of any length, so that the MAC always exists.
     let mac = Hmac::<Sha256>::new_from_slice(key.key.expose()).ok()?;
     Some(mac.chain_update(session))
 }

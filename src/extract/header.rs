@@ -1,4 +1,4 @@
-//! A header whose whole value is the token.
+//! Reads a token from a header whose whole value is the token.
 
 use http::{HeaderMap, HeaderName, Uri};
 
@@ -8,15 +8,15 @@ use crate::{
     head::RequestHead,
 };
 
-/// Reads the token from a header of its own, whose whole value it is.
+/// Reads the token from a separate header, whose whole value is the token.
 ///
-/// Gateways hand on what they verified in such a header: `Cf-Access-Jwt-Assertion`,
-/// `x-amzn-oidc-data`, `x-goog-iap-jwt-assertion`.
+/// Gateways forward a verified token in such a header: `Cf-Access-Jwt-Assertion`, `x-amzn-oidc-data`,
+/// `x-goog-iap-jwt-assertion`.
 ///
 /// # Security
 ///
-/// Anyone who reaches the server past the gateway can send the header too. The token in it is
-/// verified like any other; never read a gateway's *plain* identity headers.
+/// A client that can bypass the gateway can send the header too. The token in it is verified like any
+/// other. Never trust a gateway's *plain* identity headers.
 ///
 /// # Examples
 ///
@@ -33,7 +33,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of this name.
+    /// Creates an extractor for the header of this name.
     #[must_use]
     pub fn new(name: HeaderName) -> Self {
         Self { name }

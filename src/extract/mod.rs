@@ -1,13 +1,12 @@
-//! Where in a request a credential is looked for.
+//! Places in a request from which a credential is read.
 //!
-//! [`Bearer`] is the default and the only place that needs no thought. Everything else is off until
-//! it is named, because each place has a weakness of its own: a [`Cookie`] is sent by the browser
-//! without being asked (cross-site request forgery), a token in a [`Query`] ends up in logs and
-//! histories.
+//! [`Bearer`] is the default and safe without further settings. Every other place is off by default,
+//! because each has a weakness: browsers send a [`Cookie`] with requests that other sites cause
+//! (cross-site request forgery), and a token in a [`Query`] ends up in logs and histories.
 //!
-//! A tuple of extractors reads several places. Exactly one of them may hold a credential: two are
-//! refused even when they are equal, so that no service behind the layer can read another one than
-//! the layer verified ([RFC 6750 §2]: clients must not use more than one method).
+//! A tuple of extractors reads several places. Exactly one of them may hold a credential. Two
+//! credentials are refused even if they are equal, so that no service behind the layer can read another
+//! one than the layer verified ([RFC 6750 §2]: clients must not use more than one method).
 //!
 //! ```
 //! use http::Request;
@@ -33,8 +32,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A token in the body of a form (RFC 6750 §2.2) is not read: a layer would have to hold back the
-//! body for it.
+//! A token in a form body (RFC 6750 §2.2) is not read, because the layer would have to buffer the body.
 //!
 //! [RFC 6750 §2]: https://www.rfc-editor.org/rfc/rfc6750#section-2
 
@@ -72,15 +70,15 @@ pub(crate) use self::{
     site::{Sender, origin_of},
 };
 
-/// Finds the credential of a request.
+/// Reads the credential of a request.
 ///
-/// What is found is not looked at: its length, its form and its truth are the layer's business.
+/// An extractor does not verify: the layer checks the length, the syntax and the signature.
 pub trait TokenExtractor: Send + Sync + 'static {
-    /// The credential that the request carries in this place, if any.
+    /// Returns the credential that the request carries in this place, or `None` if there is none.
     ///
     /// # Errors
     ///
-    /// Whatever the place holds but is no single well-formed credential: the kinds are
+    /// An error if the place holds something other than one well-formed credential. The kinds are
     /// [`MalformedCredential`], [`MultipleCredentials`] and [`CrossSite`].
     ///
     /// [`MalformedCredential`]: AuthErrorKind::MalformedCredential
@@ -88,13 +86,13 @@ pub trait TokenExtractor: Send + Sync + 'static {
     /// [`CrossSite`]: AuthErrorKind::CrossSite
     fn extract<'a>(&'a self, head: RequestHead<'a>) -> Result<Option<Credential<'a>>, AuthError>;
 
-    /// Removes from the request whatever this extractor would read, and nothing else.
+    /// Removes from the request everything that this extractor would read, and nothing else.
     ///
-    /// For proxies, which must not hand a caller's credential on.
+    /// For proxies, which must not forward a caller's credential.
     fn strip(&self, headers: &mut HeaderMap, uri: &mut Uri);
 }
 
-/// A credential as it stood in the request, unverified.
+/// A credential as read from the request, unverified.
 #[derive(Clone)]
 pub struct Credential<'a> {
     token: Cow<'a, [u8]>,
@@ -104,7 +102,7 @@ pub struct Credential<'a> {
     foreign: bool,
 }
 
-/// The `Set-Cookie` values that remove a cookie, or all of its parts.
+/// The `Set-Cookie` values that delete a cookie, or all of its parts.
 #[derive(Clone, Copy)]
 enum Clear<'a> {
     Nothing,
@@ -112,7 +110,7 @@ enum Clear<'a> {
     All(&'a Arc<[HeaderValue]>),
 }
 
-/// The same, kept.
+/// An owned [`Clear`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cleared {
     Nothing,
@@ -130,7 +128,7 @@ impl Cleared {
     }
 }
 
-/// A proof that is still to be compared with the session of the credential.
+/// A proof that must still be compared with the session of the credential.
 #[derive(Clone, Copy)]
 pub(crate) struct Proof<'a> {
     proofs: &'a CsrfProofs,
@@ -144,7 +142,7 @@ impl Proof<'_> {
 }
 
 impl<'a> Credential<'a> {
-    /// A credential found in a place.
+    /// Creates a credential that was read from a place.
     #[must_use]
     pub fn new(token: impl Into<Cow<'a, [u8]>>, place: Place) -> Self {
         Self {
@@ -156,21 +154,22 @@ impl<'a> Credential<'a> {
         }
     }
 
-    /// The `Set-Cookie` value that makes a browser forget the credential, should it be bad.
+    /// Sets the `Set-Cookie` value that deletes the credential in the browser if the credential is bad.
     #[must_use]
     pub fn cleared_by(mut self, set_cookie: &'a HeaderValue) -> Self {
         self.clear = Clear::One(set_cookie);
         self
     }
 
-    /// All parts of a cookie.
+    /// Sets the `Set-Cookie` values that delete all parts of a cookie.
     #[must_use]
     fn cleared_by_all(mut self, set_cookies: &'a Arc<[HeaderValue]>) -> Self {
         self.clear = Clear::All(set_cookies);
         self
     }
 
-    /// The `Set-Cookie` values that make a browser forget the credential, for later.
+    /// Returns the `Set-Cookie` values that delete the credential in the browser, independent of the
+    /// request's lifetime.
     pub(crate) fn clearing(&self) -> Cleared {
         match self.clear {
             Clear::Nothing => Cleared::Nothing,
@@ -191,7 +190,7 @@ impl<'a> Credential<'a> {
         self
     }
 
-    /// Whether its form says that it is for another layer.
+    /// Returns `true` if the form of the credential shows that it is for another layer.
     pub(crate) fn is_foreign(&self) -> bool {
         self.foreign
     }
@@ -200,19 +199,19 @@ impl<'a> Credential<'a> {
         self.proof
     }
 
-    /// The bytes of the token, exactly as the client sent them (percent-decoded in a query).
+    /// Returns the bytes of the token, exactly as the client sent them (percent-decoded in a query).
     #[must_use]
     pub fn token(&self) -> &[u8] {
         &self.token
     }
 
-    /// Where the credential was found.
+    /// Returns the place from which the credential was read.
     #[must_use]
     pub fn place(&self) -> Place {
         self.place
     }
 
-    /// The `Set-Cookie` value that makes a browser forget the credential, where there is one.
+    /// Returns the `Set-Cookie` value that deletes the credential in the browser, if there is one.
     #[must_use]
     pub fn clear(&self) -> Option<&'a HeaderValue> {
         match self.clear {
@@ -232,15 +231,16 @@ impl fmt::Debug for Credential<'_> {
     }
 }
 
-/// Where in a request a credential was found.
+/// The place in a request from which a credential was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Place {
-    /// The `Authorization` header field, the one place that caches know (RFC 9111 §3.5).
+    /// The `Authorization` header field, the only place that caches treat as a credential (RFC 9111
+    /// §3.5).
     Authorization,
     /// Another header field.
     Header,
-    /// A cookie, which a browser sends without being asked.
+    /// A cookie, which a browser sends automatically.
     Cookie,
     /// A parameter of the query.
     Query,
@@ -283,7 +283,8 @@ tuple!(A, B);
 tuple!(A, B, C);
 tuple!(A, B, C, D);
 
-/// RFC 6750 §2: one method in each request. Equal tokens are no excuse.
+/// Returns the only credential, because RFC 6750 §2 allows one method in each request. Equal tokens are
+/// refused too.
 fn only<'a, const N: usize>(
     found: [Option<Credential<'a>>; N],
 ) -> Result<Option<Credential<'a>>, AuthError> {
@@ -294,7 +295,7 @@ fn only<'a, const N: usize>(
     }
 }
 
-/// The value of a header that may stand in a request once.
+/// Returns the value of a header that a request may contain once.
 fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -306,20 +307,21 @@ fn single<'a>(
     }
 }
 
-/// Whether the request opens a WebSocket.
+/// Returns `true` if the request opens a WebSocket.
 ///
 /// Over HTTP/2 the handshake is a `CONNECT` with a pseudo-header (RFC 8441 §4) that is not visible
-/// here; a plain `CONNECT` is counted as one too, because it is just as little to be trusted.
+/// here. Every `CONNECT` therefore counts as a handshake.
 fn is_websocket(head: RequestHead<'_>) -> bool {
     if head.method() == Method::CONNECT {
         return true;
     }
-    // RFC 6455 §4.2.1: a GET whose Upgrade names `websocket` in any case.
+    // RFC 6455 §4.2.1: a GET whose `Upgrade` contains `websocket` in any case.
     head.method() == Method::GET
         && list(head.headers(), &UPGRADE).any(|item| item.eq_ignore_ascii_case(b"websocket"))
 }
 
-/// The items of a comma-separated header over all its lines, without empty ones (RFC 9110 §5.6.1).
+/// Returns the items of a comma-separated header over all its lines, without empty ones (RFC 9110
+/// §5.6.1).
 fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(name)
@@ -329,7 +331,7 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
         .filter(|item| !item.is_empty())
 }
 
-/// Without the optional whitespace around it (RFC 9110 §5.6.3).
+/// Removes optional white space at both ends (RFC 9110 §5.6.3).
 fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -337,7 +339,7 @@ fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// RFC 9110 §5.6.2: `tchar`.
+/// Returns `true` for a `tchar` (RFC 9110 §5.6.2).
 fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

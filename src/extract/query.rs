@@ -1,4 +1,4 @@
-//! A token in the query of the target.
+//! Reads a token from the query of the request's target.
 
 use std::mem;
 
@@ -13,18 +13,18 @@ use crate::{
     head::{RequestHead, percent_decoded},
 };
 
-/// Reads the token from a parameter of the query, `?access_token=…`: a last resort.
+/// Reads the token from a query parameter, `?access_token=…`: a last resort.
 ///
-/// Only for clients that can set neither a header nor a WebSocket subprotocol. The layer marks the
-/// answers to such requests `Cache-Control: private` (RFC 6750 §2.3).
+/// Use it only for clients that can set neither a header nor a WebSocket subprotocol. The layer marks
+/// the responses to such requests `Cache-Control: private` (RFC 6750 §2.3).
 ///
-/// Names and values are percent-decoded; a `+` stays a `+`, since no token holds a space.
+/// Names and values are percent-decoded. A `+` is not decoded, since no token contains a space.
 ///
 /// # Security
 ///
-/// A target is written to access logs, histories, bookmarks and `Referer` headers, and whoever reads
-/// them has the token ([RFC 9700 §4.3.2], [RFC 6750 §2.3]: should not be used). OAuth 2.1 forbids
-/// it. Use tokens that live for seconds, and keep the query out of your own logs.
+/// A target is written to access logs, histories, bookmarks and `Referer` headers, and any reader of
+/// them has the token ([RFC 9700 §4.3.2], [RFC 6750 §2.3]: should not be used). OAuth 2.1 forbids it.
+/// Use tokens that live for seconds, and keep the query out of your logs.
 ///
 /// [RFC 6750 §2.3]: https://www.rfc-editor.org/rfc/rfc6750#section-2.3
 /// [RFC 9700 §4.3.2]: https://www.rfc-editor.org/rfc/rfc9700#section-4.3.2
@@ -34,15 +34,16 @@ pub struct Query {
 }
 
 impl Query {
-    /// The parameter of this name.
+    /// Creates an extractor for the parameter of this name.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.into() }
     }
 
-    /// The raw value of a parameter, where its name is ours.
+    /// Returns the raw value of a parameter, if its name matches.
     ///
-    /// The name is decoded too: what the service behind would read must not be overlooked here.
+    /// The name is decoded before the comparison, so that every parameter which the inner service would
+    /// read is found.
     fn value_of<'a>(&self, parameter: &'a str) -> Option<&'a str> {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         (percent_decoded(name)?.as_ref() == self.name.as_bytes()).then_some(value)
@@ -78,7 +79,7 @@ impl TokenExtractor for Query {
             [] => uri.path().to_owned(),
             kept => format!("{}?{}", uri.path(), kept.join("&")),
         };
-        // Parts of a valid target make a valid target; were it not so, nothing may stay.
+        // Parts of a valid target form a valid target. The fallback drops the whole query.
         let target = PathAndQuery::try_from(target).unwrap_or(PathAndQuery::from_static("/"));
         let mut parts = Parts::from(mem::take(uri));
         parts.path_and_query = Some(target);

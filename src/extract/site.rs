@@ -1,4 +1,4 @@
-//! Which site a request came from, as far as the browser tells.
+//! Determines from the browser's headers if a request comes from this site.
 
 use http::{
     HeaderMap, HeaderName,
@@ -10,21 +10,21 @@ use crate::{error::ConfigError, head::RequestHead};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The origins whose requests count as our own.
+/// The origins whose requests count as requests of this site.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Site {
     public: Option<Box<str>>,
     trusted: Vec<Box<str>>,
 }
 
-/// What the headers say about a request's origin.
+/// The origin class of a request, by its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sender {
-    /// Our own site, a trusted one, or the user (an address typed in, a bookmark).
+    /// This site, a trusted site, or the user (a typed address, a bookmark).
     Own,
     /// Another site.
     Foreign,
-    /// No header says: an old browser, or no browser.
+    /// Unknown, because neither header is present: an old browser, or no browser.
     Unknown,
 }
 
@@ -37,7 +37,7 @@ impl Site {
         self.trusted.push(origin);
     }
 
-    /// Reads `Sec-Fetch-Site`, else `Origin`.
+    /// Reads `Sec-Fetch-Site`, or `Origin` if `Sec-Fetch-Site` is absent.
     pub(crate) fn sender(&self, head: RequestHead<'_>) -> Sender {
         let (site, origin) = (
             only(head.headers(), &SEC_FETCH_SITE),
@@ -46,7 +46,7 @@ impl Site {
         let own = match (site, origin) {
             (Field::Absent, Field::Absent) => return Sender::Unknown,
             (Field::One(b"same-origin" | b"none"), _) => true,
-            // `same-site` is foreign too: a sister domain may be anybody's.
+            // `same-site` is foreign too: a sibling domain may belong to an attacker.
             (Field::One(_), Field::One(origin)) => self.trusts(origin),
             (Field::Absent, Field::One(origin)) => {
                 self.trusts(origin) || self.is_public(origin, head)
@@ -57,7 +57,7 @@ impl Site {
     }
 
     fn trusts(&self, origin: &[u8]) -> bool {
-        // A sandboxed page of anybody says `null`.
+        // Any site's sandboxed page sends `null`.
         origin != b"null" && self.trusted.iter().any(|own| own.as_bytes() == origin)
     }
 
@@ -84,7 +84,7 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Field<'a> {
     }
 }
 
-/// Host and port of a serialized origin (RFC 6454 §6.2).
+/// Returns the host and port of a serialized origin (RFC 6454 §6.2).
 fn authority_of(origin: &[u8]) -> Option<&[u8]> {
     let authority = origin
         .strip_prefix(b"https://")
@@ -93,7 +93,8 @@ fn authority_of(origin: &[u8]) -> Option<&[u8]> {
     (!authority.is_empty() && authority.iter().all(plain)).then_some(authority)
 }
 
-/// The host that the request asks for: the target's (RFC 9112 §3.2.2, RFC 9113 §8.3.1), else `Host`.
+/// Returns the host of the request: the target's (RFC 9112 §3.2.2, RFC 9113 §8.3.1), or `Host` if the
+/// target has none.
 fn requested_host(head: RequestHead<'_>) -> Option<&[u8]> {
     match head.uri().authority() {
         Some(authority) => Some(authority.as_str().as_bytes()),
@@ -104,9 +105,9 @@ fn requested_host(head: RequestHead<'_>) -> Option<&[u8]> {
     }
 }
 
-/// An origin in the form in which browsers write it (RFC 6454 §6.2).
+/// Normalizes an origin to the form that browsers write (RFC 6454 §6.2).
 pub(crate) fn origin_of(name: &'static str, text: &str) -> Result<Box<str>, ConfigError> {
-    // The text before an `@` may hold a password.
+    // The text before an `@` may contain a password.
     let shown = match text.rsplit_once('@') {
         Some((_, host)) => format!("{:?}", format!("…@{host}")),
         None => format!("{text:?}"),
@@ -126,7 +127,7 @@ pub(crate) fn origin_of(name: &'static str, text: &str) -> Result<Box<str>, Conf
     let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     let sound = scheme.starts_with(|first: char| first.is_ascii_alphabetic());
     let parsed: Authority = authority.parse().map_err(|_| no_origin())?;
-    // Outside of brackets a colon comes before a port, which is a number.
+    // Outside of brackets, a colon starts the port, which is a number.
     let has_port = parsed.host().len() < authority.len();
     if !sound
         || !scheme.bytes().all(is_scheme)

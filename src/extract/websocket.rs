@@ -1,4 +1,4 @@
-//! A token among the subprotocols of a WebSocket handshake.
+//! Reads a token from the subprotocols of a WebSocket handshake.
 
 use http::{HeaderMap, HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL};
 
@@ -8,12 +8,11 @@ use crate::{
     head::RequestHead,
 };
 
-/// Reads the token from the `Sec-WebSocket-Protocol` of a WebSocket handshake, the one header that
-/// a browser's script can set there: `new WebSocket(url, ["bearer", token])`.
+/// Reads the token from the `Sec-WebSocket-Protocol` header of a WebSocket handshake, the only header
+/// that a browser script can set there: `new WebSocket(url, ["bearer", token])`.
 ///
-/// The item right after the marker is the token. The server must answer with one of the offered
-/// protocols (RFC 6455 §4.2.2): with the marker, never with the token. In any other request the
-/// header is not read.
+/// The item right after the marker is the token. The server must select one of the offered protocols
+/// (RFC 6455 §4.2.2): the marker, and never the token. Outside of a handshake the header is not read.
 ///
 /// The marker is compared byte for byte.
 ///
@@ -31,7 +30,7 @@ pub struct WebSocketProtocol {
 }
 
 impl WebSocketProtocol {
-    /// The item after this marker.
+    /// Creates an extractor for the item after this marker.
     #[must_use]
     pub fn new(marker: &str) -> Self {
         Self {
@@ -66,7 +65,7 @@ impl TokenExtractor for WebSocketProtocol {
     }
 
     fn strip(&self, headers: &mut HeaderMap, _: &mut Uri) {
-        // The marker stays: the server behind has to choose it.
+        // The marker stays, because the inner service has to select it.
         let mut after_marker = false;
         let mut stripped = false;
         let mut kept: Vec<&[u8]> = Vec::new();
@@ -82,7 +81,7 @@ impl TokenExtractor for WebSocketProtocol {
         if !stripped {
             return;
         }
-        // Items of valid values make a valid value; were it not so, nothing may stay.
+        // Items of valid values form a valid value. The fallback drops the whole header.
         match HeaderValue::try_from(kept.join(&b", "[..])) {
             Ok(value) => headers.insert(SEC_WEBSOCKET_PROTOCOL, value),
             Err(_) => headers.remove(SEC_WEBSOCKET_PROTOCOL),

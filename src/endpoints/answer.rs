@@ -1,4 +1,4 @@
-//! What a client is answered (RFC 6749 §5).
+//! The responses of the endpoints (RFC 6749 §5).
 
 use std::{borrow::Cow, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
 
 pub(super) type Answer = Response<Whole>;
 
-/// Why a request to an endpoint is refused (RFC 6749 §5.2).
+/// The refusal of a request to an endpoint (RFC 6749 §5.2).
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
@@ -33,7 +33,7 @@ pub(super) struct Refusal {
     retry_after: Option<u64>,
     challenge: Option<Challenge>,
     allow: Option<&'static str>,
-    /// What the operator is told, where somebody may have tried something.
+    /// The kind that is reported to the event sink, if the request may be an attack.
     denied: Option<AuthErrorKind>,
 }
 
@@ -46,13 +46,13 @@ enum Challenge {
 }
 
 impl Challenge {
-    /// Each has at least one attribute.
+    /// Returns the challenge's text, which has at least one attribute.
     fn text(self) -> &'static str {
         match self {
             Self::Missing => "Bearer realm=\"api\"",
             Self::Invalid => {
                 "Bearer realm=\"api\", error=\"invalid_token\", \
-                 error_description=\"A valid access token is needed\""
+                 error_description=\"A valid access token is required\""
             }
             Self::Malformed => {
                 "Bearer realm=\"api\", error=\"invalid_request\", \
@@ -91,28 +91,29 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
     }
 
-    /// Two cookies of one name, of which only one can be ours (cookie tossing).
+    /// Refuses two cookies of one name, of which at most one was set by this server (cookie tossing).
     pub(super) fn planted() -> Self {
-        Self::invalid_request("A cookie is there twice")
+        Self::invalid_request("The request contains a cookie twice")
     }
 
     pub(super) fn invalid_grant(description: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_grant", description)
     }
 
-    /// A wrong current password. It is not `invalid_grant`, on which clients sign their user out.
+    /// Refuses a wrong current password. The error is not `invalid_grant`, because clients sign their
+    /// user out on that error.
     pub(super) fn invalid_password() -> Self {
-        let description = "The current password is not right";
+        let description = "The current password is wrong";
         Self::new(StatusCode::BAD_REQUEST, "invalid_password", description)
     }
 
-    /// A caller that never had a password.
+    /// Refuses a caller that has no password.
     pub(super) fn no_password() -> Self {
         let description = "Only users have passwords";
         Self::new(StatusCode::FORBIDDEN, "access_denied", description)
     }
 
-    /// An access token that fits no cookies. The log names its size.
+    /// Refuses an access token that is too large for cookies. The log names its size.
     pub(super) fn too_large() -> Self {
         let description = "The access token is too large for cookies";
         Self::new(
@@ -122,8 +123,8 @@ impl Refusal {
         )
     }
 
-    /// A session that was not started. The client has presented no refresh token, so the error is not
-    /// that of one.
+    /// Refuses a session that could not be started. The client has presented no refresh token, so the
+    /// error is not `invalid_grant`.
     pub(super) fn of_start(error: SessionError) -> Self {
         match error.kind() {
             SessionErrorKind::Disabled => {
@@ -135,7 +136,7 @@ impl Refusal {
         }
     }
 
-    /// RFC 6749 §5.2: 400 for every refusal of a grant.
+    /// Changes the status to 400, which RFC 6749 §5.2 requires for every refusal of a grant.
     pub(super) fn at_token_endpoint(self) -> Self {
         match (self.status, self.denied) {
             (StatusCode::FORBIDDEN, None) => self.with_status(StatusCode::BAD_REQUEST),
@@ -143,7 +144,7 @@ impl Refusal {
         }
     }
 
-    /// Wrong credentials at the login, which is no OAuth endpoint: 401.
+    /// Refuses wrong credentials at the login with 401, because the login is no OAuth endpoint.
     pub(super) fn unauthorized(description: &'static str) -> Self {
         Self {
             challenge: Some(Challenge::Missing),
@@ -151,7 +152,7 @@ impl Refusal {
         }
     }
 
-    /// No access token (RFC 6750 §3.1: without an error in the challenge).
+    /// Refuses a request without an access token. The challenge has no error (RFC 6750 §3.1).
     pub(super) fn missing_token() -> Self {
         Self {
             challenge: Some(Challenge::Missing),
@@ -159,16 +160,16 @@ impl Refusal {
         }
     }
 
-    /// An access token that is not valid, or whose session has ended (RFC 6750 §3.1).
+    /// Refuses an access token that is not valid, or whose session has ended (RFC 6750 §3.1).
     pub(super) fn invalid_token() -> Self {
-        let description = "A valid access token is needed";
+        let description = "A valid access token is required";
         Self {
             challenge: Some(Challenge::Invalid),
             ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", description)
         }
     }
 
-    /// A credential in a form that no client may send (RFC 6750 §3.1).
+    /// Refuses a malformed credential (RFC 6750 §3.1).
     pub(super) fn malformed(description: &'static str) -> Self {
         Self {
             challenge: Some(Challenge::Malformed),
@@ -189,7 +190,7 @@ impl Refusal {
         Self::new(status, "slow_down", "Too many attempts").after(wait)
     }
 
-    /// A mistake in how the server is put together.
+    /// Refuses a request because the server is misconfigured.
     pub(super) fn misconfigured(kind: AuthErrorKind) -> Self {
         Self {
             denied: Some(kind),
@@ -214,7 +215,11 @@ impl Refusal {
         let status = StatusCode::METHOD_NOT_ALLOWED;
         Self {
             allow: Some(allow),
-            ..Self::new(status, "invalid_request", "Another method is needed")
+            ..Self::new(
+                status,
+                "invalid_request",
+                "The endpoint does not support this method",
+            )
         }
     }
 
@@ -224,13 +229,13 @@ impl Refusal {
     }
 
     fn after(mut self, wait: Duration) -> Self {
-        // Rounded up, so that whoever comes then is let in.
+        // Rounded up, so that a retry at that time is accepted.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         self.retry_after = Some(seconds.max(1));
         self
     }
 
-    /// Tells whoever listens, as a layer tells what it refuses.
+    /// Reports the refusal to the event sink, as a layer does.
     pub(super) fn tell(&self, events: &Events) {
         let Some(kind) = self.denied else {
             return;
@@ -303,7 +308,7 @@ impl From<PasswordError> for Refusal {
 }
 
 impl From<AuthError> for Refusal {
-    /// What an extractor refuses.
+    /// Converts the refusal of an extractor.
     fn from(error: AuthError) -> Self {
         match error.kind() {
             AuthErrorKind::CrossSite => Self::cross_site(),
@@ -320,7 +325,7 @@ impl From<StoreError> for Refusal {
     }
 }
 
-/// An answer in JSON.
+/// Creates a JSON response.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     let bytes = serde_json::to_vec(body).unwrap_or_default();
     let mut answer = Response::new(Whole::new(Bytes::from(bytes)));
@@ -330,14 +335,14 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     guarded(answer)
 }
 
-/// An answer without content.
+/// Creates a response without content.
 pub(super) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Whole::default());
     *answer.status_mut() = status;
     guarded(answer)
 }
 
-/// Leaves the head of an answer to `HEAD` (RFC 9110 §9.3.2).
+/// Removes the content from the response to a `HEAD` request (RFC 9110 §9.3.2).
 pub(super) fn without_content(answer: &mut Answer) {
     let length = answer.body().size_hint().exact();
     if let Some(length) = length {
@@ -346,7 +351,7 @@ pub(super) fn without_content(answer: &mut Answer) {
     *answer.body_mut() = Whole::default();
 }
 
-/// RFC 6749 §5.1: nobody may keep it. Nor may a browser take it for anything else.
+/// Adds the headers that forbid storing (RFC 6749 §5.1) and content sniffing.
 fn guarded(mut answer: Answer) -> Answer {
     let headers: &mut HeaderMap = answer.headers_mut();
     for (name, value) in GUARDS {

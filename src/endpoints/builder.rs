@@ -1,4 +1,4 @@
-//! Builds the endpoints.
+//! The builder of the endpoints.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
     session::{ClaimHook, GrantSource, GuestStore, Guests, Sessions},
 };
 
-/// Builds [`AuthEndpoints`].
+/// A builder for [`AuthEndpoints`].
 #[must_use = "nothing is served before `build`"]
 pub struct AuthEndpointsBuilder<S, G, U, T> {
     sessions: Sessions<S, G>,
@@ -60,8 +60,8 @@ where
         }
     }
 
-    /// Sets the public path of the endpoints, `/api/auth` by default. It is also the path of the
-    /// refresh cookie. Requests elsewhere are answered with 404.
+    /// Sets the public path of the endpoints, `/api/auth` by default. The refresh cookie has the same
+    /// path. Requests to other paths are answered with 404.
     pub fn base_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
@@ -70,76 +70,78 @@ where
     /// Expects request paths without the [base path](Self::base_path), as `axum::Router::nest_service`
     /// passes them. Requests with the base path are then answered with 404.
     ///
-    /// Each endpoint has one path, so that a proxy which limits or guards it by its path misses no
-    /// second one. Prefer `Router::route_service("/api/auth/{*endpoint}", …)`, which passes the path as
-    /// the client sent it.
+    /// Each endpoint has exactly one path, so that a proxy which limits or guards an endpoint by its
+    /// path covers every request to it. Prefer `Router::route_service("/api/auth/{*endpoint}", …)`,
+    /// which passes the path as the client sent it.
     pub fn nested(mut self) -> Self {
         self.nested = true;
         self
     }
 
-    /// The origin under which browsers reach this server. Without one there are no cookies: asking
-    /// for them is 400.
+    /// Sets the origin under which browsers reach this server. Without it there are no cookies: a
+    /// request for tokens in cookies is answered with 400.
     pub fn public_origin(mut self, origin: impl Into<String>) -> Self {
         self.origin = Some(origin.into());
         self
     }
 
-    /// Another origin whose pages may sign in here, as `https://www.app.example`; may be called
-    /// repeatedly. It counts beside a [public origin](Self::public_origin) only: without one nobody is
-    /// asked where he comes from.
+    /// Adds another origin whose pages may sign in here, such as `https://www.app.example`. May be
+    /// called repeatedly. Has no effect without a [public origin](Self::public_origin), because origins
+    /// are not checked then.
     ///
     /// | the page and this server are | tokens in bodies | in cookies |
     /// |---|---|---|
-    /// | of one site (`app.shop.example`, `api.shop.example`) | yes | yes; the CSRF proof is the answer's `csrf_token`, because a page cannot read another host's cookie |
-    /// | of two sites (`shop.example`, `api.example`) | yes | no: all of them are `SameSite` |
-    /// | an app's or an extension's (`capacitor://localhost`, `http://tauri.localhost`) | yes | no, likewise |
+    /// | of one site (`app.shop.example`, `api.shop.example`) | yes | yes; the CSRF proof is the response's `csrf_token`, because a page cannot read another host's cookie |
+    /// | of two sites (`shop.example`, `api.example`) | yes | no, because all cookies are `SameSite` |
+    /// | an app's or an extension's (`capacitor://localhost`, `http://tauri.localhost`) | yes | no, for the same reason |
     ///
-    /// Answers need CORS headers besides, from a layer outside; for cookies with
-    /// `Access-Control-Allow-Credentials`, and the request is made with `credentials: "include"`.
+    /// The responses also need CORS headers from a layer outside. With cookies, the CORS layer must
+    /// send `Access-Control-Allow-Credentials`, and the page must use `credentials: "include"`.
     ///
     /// # Security
     ///
-    /// A page there can do what a page of yours can. Name no origin that others publish under.
+    /// A page of this origin can do everything that a page of your own can do. Do not add an origin
+    /// under which others publish pages.
     pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
         self.trusted.push(origin.into());
         self
     }
 
-    /// Sets the prefix of all cookie names: [`CookieNames::prefix`]. Two servers on one host need one
-    /// each.
+    /// Sets the prefix of all cookie names: [`CookieNames::prefix`]. Two servers on one host need
+    /// different prefixes.
     pub fn cookie_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
         self
     }
 
-    /// Which client a request comes from; the peer of its connection by default.
+    /// Sets the source of a request's client address. The default is the peer of the connection.
     pub fn clients(mut self, clients: ClientIp) -> Self {
         self.clients = clients;
         self
     }
 
-    /// Lets anybody register; off by default.
+    /// Enables registration. Off by default.
     ///
     /// # Security
     ///
-    /// - Each registration costs a hash of the password and a row, and no counter of guesses holds it
-    ///   up: [`limit_strangers`](Self::limit_strangers) does, where it can tell networks apart.
-    /// - 409 tells whoever asks that somebody has an account under that name, which a login never does.
-    ///   Where that must not be known, leave this off, and let people register by a letter to their
-    ///   address that says the same in both cases.
-    /// - Nobody proves that the address is theirs. Do not take a name for one until they did.
+    /// - Each registration hashes a password and adds a row, and the login throttle does not limit it.
+    ///   [`limit_strangers`](Self::limit_strangers) does, if client addresses are known.
+    /// - The response 409 reveals that an account with the name exists, which a login never does. If
+    ///   that must stay secret, leave registration off, and register users by an e-mail to their
+    ///   address, with the same response in both cases.
+    /// - Registration does not verify that the address belongs to the user. Do not trust a name as an
+    ///   address before your application has verified it.
     pub fn registration(mut self, open: bool) -> Self {
         self.registration = open;
         self
     }
 
-    /// Lets strangers be guests, and guests be linked; off by default. The guests are those of the
-    /// same sessions.
+    /// Enables guests, and the linking of guests to accounts. Off by default. The guests must belong to
+    /// the same sessions.
     ///
     /// # Security
     ///
-    /// Whoever asks gets one: as many as [`limit_strangers`](Self::limit_strangers) allows.
+    /// Any client can become a guest, as often as [`limit_strangers`](Self::limit_strangers) allows.
     pub fn guests<H: ClaimHook>(mut self, guests: Guests<S, G, H>) -> Self
     where
         S: GuestStore,
@@ -148,36 +150,36 @@ where
         self
     }
 
-    /// How many guests and accounts there are for one client, counted together; a guest who asks once
-    /// more does not count. By default thirty an hour for each network of [`clients`](Self::clients),
-    /// all of them at once if need be, and no limit where that cannot tell where requests come
-    /// from. Beyond it the answer is 429.
+    /// Limits how many guests and accounts one client may create. Both count together. Requesting a
+    /// guest again does not count. The default is 30 per hour for each network of
+    /// [`clients`](Self::clients), all of which may be created in a burst. If the client address is
+    /// unknown, the default has no limit. Above the limit the response is 429.
     ///
-    /// The layer's key and counts are used; what it would answer and whom it would tell are not.
+    /// Only the layer's key and counts are used. Its responder and its event sink are not.
     pub fn limit_strangers(mut self, limit: RateLimitLayer) -> Self {
         self.strangers = Some(limit);
         self
     }
 
-    /// Who is told of requests that were refused because another site may have sent them:
-    /// [`AuthEvent::Denied`](crate::event::AuthEvent::Denied) with
-    /// [`CrossSite`](crate::error::AuthErrorKind::CrossSite), as a layer tells it. One is a client
-    /// without its proof; many are somebody's attempt to sign others in or out.
+    /// Sets the event sink for requests that were refused because another site may have sent them. It
+    /// receives [`AuthEvent::Denied`](crate::event::AuthEvent::Denied) with
+    /// [`CrossSite`](crate::error::AuthErrorKind::CrossSite), as from a layer. A single event is
+    /// typically a client without its CSRF proof. Many events indicate an attempt to sign users in or
+    /// out.
     ///
-    /// What becomes of logins and of sessions is told to the sinks of
-    /// [`Login`](crate::login::LoginBuilder::events) and
+    /// Logins and sessions report to the sinks of [`Login`](crate::login::LoginBuilder::events) and
     /// [`Sessions`](crate::session::SessionsBuilder::events).
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);
         self
     }
 
-    /// The service.
+    /// Builds the service.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: an origin or the path, see [`CookieNames::new`]; or the issuer
-    /// has keys that cannot verify.
+    /// [`ConfigError::Invalid`] if an origin or the path is invalid (see [`CookieNames::new`]), or if
+    /// the issuer has keys that cannot verify.
     pub fn build(self) -> Result<AuthEndpoints<S, G, U, T>, ConfigError> {
         let cookies = match (&self.origin, &self.prefix) {
             (Some(origin), Some(prefix)) => {
@@ -188,7 +190,7 @@ where
         };
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
         let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
-        // Also in the sessions that the application holds: roles come from the user store.
+        // Applies also to the sessions that the application holds: roles come from the user store.
         self.sessions.default_grants(Arc::new(self.login.clone()));
         let issuer = self.sessions.issuer();
         let proofs = CsrfProofs::new(&self.secret);

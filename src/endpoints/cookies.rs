@@ -14,7 +14,7 @@ use crate::{
 
 /// The cookies of one site: their names, their paths, and the origin that sets them.
 ///
-/// | cookie | over https | over plain http, on a loopback address alone |
+/// | cookie | over https | over plain http, only on a loopback address |
 /// |---|---|---|
 /// | access token | `__Host-at`; HttpOnly, SameSite=Lax, Path=/ | `at` |
 /// | refresh token | `__Secure-rt`; HttpOnly, SameSite=Strict, Path of the endpoints | `rt` |
@@ -22,19 +22,20 @@ use crate::{
 /// | guest's device | `__Host-gst`; HttpOnly, SameSite=Strict, Path=/ | `gst` |
 /// | trusted device | `__Host-dvc`; HttpOnly, SameSite=Strict, Path=/ | `dvc` |
 ///
-/// A [prefix](Self::prefix) stands before the name and after the browser's prefix: `__Host-shop-at`.
+/// A [prefix](Self::prefix) comes between the browser's prefix and the name: `__Host-shop-at`.
 ///
-/// Browsers drop a cookie of more than 4096 bytes. An access token that needs more is split into at most
-/// three cookies: `__Host-at`, `__Host-at-2` and `__Host-at-3`. Every answer that sets or deletes one of
+/// Browsers drop a cookie of more than 4096 bytes. A larger access token is split into up to three
+/// cookies: `__Host-at`, `__Host-at-2` and `__Host-at-3`. Every response that sets or deletes one of
 /// them sets or deletes all of them. Three full parts exceed the header limit of many proxies, such as
-/// the 8 KiB of nginx: raise `large_client_header_buffers` there. A longer token is not set: the login
+/// the 8 KiB of nginx: raise `large_client_header_buffers` there. A token that does not fit into three
+/// cookies is not set: the login fails with 500, and a log line names the size.
 /// fails with 500, and a log line names the size.
 #[derive(Clone, Debug)]
 pub struct CookieNames {
     origin: String,
     path: String,
     secure: bool,
-    /// The access token's parts.
+    /// The names of the access token's parts.
     access: [String; PARTS],
     refresh: String,
     csrf: String,
@@ -42,30 +43,31 @@ pub struct CookieNames {
     guest: String,
 }
 
-/// An access token that no three cookies hold.
+/// An access token that does not fit into three cookies.
 #[derive(Debug)]
 pub(super) struct TooLarge {
     bytes: usize,
 }
 
-/// Which of the cookies.
+/// The kind of a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Access,
     Refresh,
     Csrf,
     Device,
-    /// What the guest's device proves itself with.
+    /// The proof of the guest's device.
     Guest,
 }
 
 impl CookieNames {
-    /// The cookies of the site with this public origin, whose endpoints are mounted at this path.
+    /// Creates the names for the site with this public origin, whose endpoints are mounted at this
+    /// path.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: not an origin (`https://app.example`), plain http elsewhere than
-    /// on a loopback address, or not an absolute path.
+    /// [`ConfigError::Invalid`] if the origin is not an origin (`https://app.example`), if it is plain
+    /// http and not on a loopback address, or if the path is not absolute.
     pub fn new(origin: &str, path: &str) -> Result<Self, ConfigError> {
         let (origin, secure) = web_origin("the public URL", origin)?;
         let refused = |problem| Err(ConfigError::invalid("the path", problem));
@@ -94,13 +96,14 @@ impl CookieNames {
         .named(""))
     }
 
-    /// Sets the prefix of all names, so that two servers on one host keep their cookies apart. It stands
-    /// between the browser's prefix and the name: `__Host-shop-at`, and `shop-at` without TLS.
+    /// Sets the prefix of all names, so that two servers on one host keep their cookies apart. The
+    /// prefix comes between the browser's prefix and the name: `__Host-shop-at`, and `shop-at` without
+    /// TLS.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: not 1 to 32 letters, digits, `-`, `_` and `.`, the first of them a letter
-    /// or a digit.
+    /// [`ConfigError::Invalid`] unless the prefix is 1 to 32 letters, digits, `-`, `_` and `.`, and
+    /// starts with a letter or a digit.
     pub fn prefix(self, prefix: &str) -> Result<Self, ConfigError> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let sound = prefix.starts_with(|first: char| first.is_ascii_alphanumeric());
@@ -128,13 +131,13 @@ impl CookieNames {
         }
     }
 
-    /// The site's public origin.
+    /// Returns the site's public origin.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Whether the cookies go over TLS alone.
+    /// Returns `true` if the cookies are sent only over TLS.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.secure
@@ -158,7 +161,8 @@ impl CookieNames {
         }
     }
 
-    /// The value of a cookie; an error where there are two of the name, because one is planted.
+    /// Returns the value of a cookie, or an error if two cookies have the name, because one of them is
+    /// planted.
     pub(super) fn value(&self, headers: &HeaderMap, kind: Kind) -> Result<Option<String>, Refusal> {
         let mut values = self.values(headers, kind);
         match (values.next(), values.next()) {
@@ -167,18 +171,19 @@ impl CookieNames {
         }
     }
 
-    /// The values of a cookie, of which all but one are planted. Empty ones are none.
+    /// Returns all non-empty values of a cookie. If there are several, at most one of them was set by
+    /// this server.
     pub(super) fn values<'a>(
         &'a self,
         headers: &'a HeaderMap,
         kind: Kind,
     ) -> impl Iterator<Item = String> + 'a {
         let values = cookies(headers, self.name(kind)).filter(|value| !value.is_empty());
-        // What is not of ASCII is nothing of ours, and is no more so with other characters in it.
+        // Cookies of this server are ASCII. A value that is not stays foreign after the conversion.
         values.map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
-    /// Sets the cookies of a session; none of them if the access token is too large.
+    /// Sets the cookies of a session, or none of them if the access token is too large.
     pub(super) fn set_session(
         &self,
         answer: &mut Answer,
@@ -192,14 +197,15 @@ impl CookieNames {
     }
 
     pub(super) fn set_refresh(&self, answer: &mut Answer, tokens: &TokenPair) {
-        // An old one that is stored last would be a spent one: see `is_new_refresh_token`.
+        // If an older refresh token were stored last, it would be a spent one: see
+        // `is_new_refresh_token`.
         if tokens.is_new_refresh_token() {
             let refresh = tokens.refresh_token().expose();
             self.set(answer, Kind::Refresh, refresh, tokens.refresh_expires_in());
         }
     }
 
-    /// Makes the browser forget the session. The device stays a trusted one.
+    /// Deletes the cookies of the session. The device stays trusted.
     pub(super) fn clear_session(&self, answer: &mut Answer) {
         for name in &self.access {
             self.add(answer, Kind::Access, name, "", Duration::ZERO);
@@ -209,7 +215,7 @@ impl CookieNames {
         }
     }
 
-    /// Sets every part of the access token, and deletes the parts that this one does not need.
+    /// Sets every part of the access token, and deletes the parts that it does not need.
     fn set_access(
         &self,
         answer: &mut Answer,
@@ -219,7 +225,7 @@ impl CookieNames {
         let (mut rest, mut parts) = (token, Vec::new());
         for name in &self.access {
             let around = self.line(Kind::Access, name, "", max_age).len();
-            // A token is of ASCII.
+            // Tokens are ASCII.
             let room = MAX_COOKIE.saturating_sub(around).min(rest.len());
             let (value, after) = rest.split_at_checked(room).unwrap_or_default();
             parts.push((name, value));
@@ -244,7 +250,7 @@ impl CookieNames {
 
     fn add(&self, answer: &mut Answer, kind: Kind, name: &str, value: &str, max_age: Duration) {
         let line = self.line(kind, name, value, max_age);
-        // Tokens and proofs are of characters that may stand in a header.
+        // Tokens and proofs consist of characters that are valid in a header.
         if let Ok(value) = HeaderValue::try_from(line) {
             answer.headers_mut().append(SET_COOKIE, value);
         }
@@ -282,7 +288,8 @@ impl TooLarge {
     }
 }
 
-/// A web origin in the form that browsers write, and whether it is reached over TLS.
+/// Normalizes a web origin to the form that browsers write. Also returns `true` if it is reached over
+/// TLS.
 fn web_origin(name: &'static str, text: &str) -> Result<(Box<str>, bool), ConfigError> {
     let origin = origin_of(name, text)?;
     let host = origin.parse::<http::Uri>();
@@ -297,14 +304,14 @@ fn web_origin(name: &'static str, text: &str) -> Result<(Box<str>, bool), Config
     }
 }
 
-/// A trusted origin in the form that browsers write: a web origin, or one of an app or an extension, such
-/// as `capacitor://localhost`.
+/// Normalizes a trusted origin to the form that browsers write: a web origin, or one of an app or an
+/// extension, such as `capacitor://localhost`.
 pub(crate) fn trusted(text: &str) -> Result<Box<str>, ConfigError> {
     const NAME: &str = "a trusted origin";
     let origin = origin_of(NAME, text)?;
     match origin.split_once("://") {
         Some(("http" | "https", _)) => web_origin(NAME, text).map(|(origin, _)| origin),
-        // Their pages are of anybody.
+        // Any site's pages can have these schemes.
         Some(("file" | "data" | "blob" | "about" | "javascript" | "ws" | "wss", _)) => Err(
             ConfigError::invalid(NAME, "its scheme is not that of a web page or an app"),
         ),
@@ -320,5 +327,5 @@ fn is_loopback(host: &str) -> bool {
     local || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// What browsers keep at least (RFC 6265 §6.1), the attributes included.
+/// The size that browsers support at least for a cookie, including its attributes (RFC 6265 §6.1).
 const MAX_COOKIE: usize = 4096;

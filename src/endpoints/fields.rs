@@ -1,4 +1,4 @@
-//! What a client sends: JSON or a form, read once, with a limit.
+//! Reads the request's body: JSON or a form, once, with a size limit.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use zeroize::Zeroize;
 
 use super::answer::Refusal;
 
-/// The members of a JSON object or the fields of a form that an endpoint reads; each at most once.
+/// The members of a JSON object or the fields of a form that an endpoint reads, each at most once.
 /// Others are ignored (RFC 6749 §3.2).
 ///
-/// Passwords and tokens are among them, so they are wiped when they are dropped.
+/// Passwords and tokens are among them, so the values are wiped when they are dropped.
 pub(super) struct Fields {
     known: &'static [&'static str],
     values: Vec<(&'static str, String)>,
 }
 
 impl Fields {
-    /// Reads the fields of these names. No body at all is as good as an empty one.
+    /// Reads the fields with these names. A missing body counts as an empty one.
     pub(super) async fn read<B>(
         known: &'static [&'static str],
         headers: &HeaderMap,
@@ -38,7 +38,7 @@ impl Fields {
                 let status = StatusCode::PAYLOAD_TOO_LARGE;
                 return Err(Refusal::invalid_request("The body is too long").with_status(status));
             }
-            Err(_) => return Err(Refusal::invalid_request("The body broke off")),
+            Err(_) => return Err(Refusal::invalid_request("The body is incomplete")),
         };
         let mut fields = Self {
             known,
@@ -52,7 +52,7 @@ impl Fields {
             Some(kind) if kind.eq_ignore_ascii_case(FORM) => fields.read_form(&bytes),
             _ => {
                 let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                let refusal = Refusal::invalid_request("JSON or a form is needed");
+                let refusal = Refusal::invalid_request("The body must be JSON or a form");
                 return Err(refusal.with_status(status));
             }
         };
@@ -69,11 +69,11 @@ impl Fields {
     }
 
     fn read_form(&mut self, bytes: &[u8]) -> Option<()> {
-        // The parser replaces what is not UTF-8, so that different passwords become one. Between two
-        // fields stands ASCII: no sequence crosses it.
+        // The parser replaces bytes that are not UTF-8, so that different passwords could become equal.
+        // The separators between fields are ASCII: no sequence crosses them.
         percent_decode(bytes).decode_utf8().ok()?;
         for (name, value) in form_urlencoded::parse(bytes) {
-            // RFC 6749 §3.1: an empty value counts as none.
+            // RFC 6749 §3.1: an empty value counts as absent.
             if let (Some(name), false) = (self.known(&name), value.is_empty()) {
                 self.add(name, value.into_owned())?;
             }
@@ -81,7 +81,7 @@ impl Fields {
         Some(())
     }
 
-    /// The name as the endpoint writes it, if the endpoint reads such a field.
+    /// Returns the name as the endpoint writes it, if the endpoint reads such a field.
     fn known(&self, name: &str) -> Option<&'static str> {
         self.known.iter().copied().find(|known| *known == name)
     }
@@ -94,7 +94,7 @@ impl Fields {
         Some(())
     }
 
-    /// The value of a field, of those that the endpoint names in `FIELDS`.
+    /// Returns the value of a field that the endpoint lists in `FIELDS`.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         debug_assert!(self.known(name).is_some(), "{name} is never read");
         let mut fields = self.values.iter();
@@ -103,17 +103,19 @@ impl Fields {
             .map(|(_, value)| &**value)
     }
 
-    /// The value under whichever of these names there is one; an error where there are two.
+    /// Returns the value of the only field with one of these names, or an error if there are two.
     pub(super) fn one_of(&self, names: &[&str]) -> Result<Option<&str>, Refusal> {
         let mut values = names.iter().filter_map(|name| self.get(name));
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Refusal::invalid_request("A field is there twice")),
+            (_, Some(_)) => Err(Refusal::invalid_request(
+                "The request contains a field twice",
+            )),
             (value, None) => Ok(value),
         }
     }
 }
 
-/// Reads the members that are known.
+/// Reads the known members of a JSON object.
 struct Object<'f>(&'f mut Fields);
 
 impl<'de> Visitor<'de> for Object<'_> {
@@ -129,18 +131,18 @@ impl<'de> Visitor<'de> for Object<'_> {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
-            // An empty value counts as none, as in a form.
+            // An empty value counts as absent, as in a form.
             let value = map.next_value::<Member>()?.0;
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 let added = self.0.add(name, value);
-                added.ok_or_else(|| de::Error::custom("a member is there twice"))?;
+                added.ok_or_else(|| de::Error::custom("the object contains a member twice"))?;
             }
         }
         Ok(())
     }
 }
 
-/// A string, a boolean as one, or null, which counts as none.
+/// A string, a boolean as a string, or null, which counts as absent.
 struct Member(Option<String>);
 
 impl<'de> Deserialize<'de> for Member {

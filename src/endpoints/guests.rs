@@ -1,4 +1,4 @@
-//! Guests: started, and linked when they sign in or register.
+//! Guests: starting a guest, and linking a guest at login or registration.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// The guests, whatever their hook is.
+/// The guests, independent of the type of their hook.
 pub(super) trait GuestDesk: Send + Sync {
     fn is_alive<'a>(&'a self, caller: &'a Principal) -> Waiting<'a, bool>;
     fn start(&self, start: GuestStart) -> Waiting<'_, GuestTokens>;
@@ -32,7 +32,7 @@ pub(super) trait GuestDesk: Send + Sync {
     fn promote<'a>(&'a self, link: &'a Link) -> Waiting<'a, Promotion>;
 }
 
-/// A guest to be linked.
+/// A request to link a guest.
 pub(super) enum Wish {
     Link(Arc<dyn GuestDesk>, Link),
     /// The token cannot be linked, for this reason.
@@ -71,7 +71,7 @@ where
     U: UserStore,
     T: ThrottleStore,
 {
-    /// A guest's tokens; whoever is a guest already keeps them.
+    /// Returns the tokens of a new guest. A caller who is a guest already keeps the existing tokens.
     pub(super) async fn guest(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         let guests = self.guests.as_deref().ok_or_else(Refusal::not_found)?;
         self.refuse_foreign(parts)?;
@@ -82,15 +82,15 @@ where
                 return self.as_it_is(parts, &caller);
             }
             if self.session(&caller).await?.is_some() {
-                return Err(Refusal::invalid_request("Somebody is signed in"));
+                return Err(Refusal::invalid_request("The caller is already signed in"));
             }
         }
         if transport == Transport::Cookie
             && let Some((token, session)) = self.refreshable(parts).await?
         {
-            // A new guest's cookies would take the place of this session's.
+            // A new guest's cookies would replace those of this session.
             if session.kind() != PrincipalKind::Guest {
-                return Err(Refusal::invalid_request("Somebody is signed in"));
+                return Err(Refusal::invalid_request("The caller is already signed in"));
             }
             let tokens = self.sessions.refresh(&token).await?;
             let given = Given::of(&tokens).refreshed();
@@ -116,8 +116,8 @@ where
         Ok(answer)
     }
 
-    /// The refresh token in a cookie and its live session, if the request has the proof of it: without
-    /// one the cookie may be a planted one.
+    /// Returns the refresh token in a cookie and its live session, if the request has the session's
+    /// CSRF proof. A cookie without the proof may be planted.
     async fn refreshable(&self, parts: &Parts) -> Result<Option<(String, Session)>, Refusal> {
         let names = self.cookies.iter();
         let mut tokens = names.flat_map(|names| names.values(&parts.headers, Kind::Refresh));
@@ -132,8 +132,8 @@ where
         Ok(session.map(|session| (token, session)))
     }
 
-    /// Starts the session of a user whose credentials were right, and links the guest where the
-    /// person asked for it.
+    /// Starts the session of a user whose credentials were correct, and links the guest if the request
+    /// contains `link`.
     pub(super) async fn start_linked(
         &self,
         start: SessionStart,
@@ -149,7 +149,8 @@ where
         })
     }
 
-    /// The guest to be linked. Without the flag no token is looked at: it may be a planted one.
+    /// Returns the guest to be linked. Without the `link` flag no token is read, because it may be a
+    /// planted one.
     pub(super) fn link(&self, parts: &Parts, fields: &Fields) -> Result<Option<Wish>, Refusal> {
         let (Some(guests), Some("true")) = (&self.guests, fields.get("link")) else {
             return Ok(None);
@@ -175,7 +176,7 @@ where
         Ok(Some(Wish::Link(Arc::clone(guests), link)))
     }
 
-    /// The answer to a guest who asks once more: the token that it has, and no other.
+    /// Returns the response to a guest who requests a guest again: the existing token.
     fn as_it_is(&self, parts: &Parts, caller: &Principal) -> Result<Answer, Refusal> {
         let now = Timestamp::from(self.sessions.issuer().keys().clock().now());
         let expires = caller.expires_at().map(Timestamp::from);
@@ -195,7 +196,7 @@ where
         Ok(json(StatusCode::OK, &body))
     }
 
-    /// The token in the header, where it is there and not in a cookie.
+    /// Returns the token in the `Authorization` header. Cookies are not read.
     pub(super) fn bearer(&self, parts: &Parts) -> Result<Option<String>, Refusal> {
         let found = BEARER.extract(RequestHead::of_parts(parts))?;
         let text = found.map(|found| String::from_utf8(found.token().to_vec()));

@@ -1,4 +1,4 @@
-//! Signing in and registering.
+//! Login and the token endpoint.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ use crate::{
     },
 };
 
-/// Where the tokens go.
+/// The place for the tokens in the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
     Body,
     Cookie,
 }
 
-/// What an answer holds, wherever the tokens go.
+/// The content of a response with tokens, independent of their place.
 pub(super) struct Given<'t> {
     tokens: &'t TokenPair,
     device: Option<&'t Secret<String>>,
@@ -50,13 +50,13 @@ impl<'t> Given<'t> {
         }
     }
 
-    /// The session was there before.
+    /// Marks the session as one that existed before this request.
     pub(super) fn refreshed(mut self) -> Self {
         self.refreshed = true;
         self
     }
 
-    /// A refresh gives none.
+    /// Adds the device token. A refresh returns none.
     pub(super) fn device(mut self, token: &'t Secret<String>) -> Self {
         self.device = Some(token);
         self
@@ -105,11 +105,11 @@ impl LinkAnswer {
     }
 }
 
-/// A user whose password was right.
+/// A user whose password was correct.
 struct SignedIn {
     attempt: Attempt,
     accepted: Accepted,
-    /// Read before the password was last compared.
+    /// The epoch, read before the last comparison of the password.
     epoch: u32,
 }
 
@@ -121,7 +121,7 @@ where
     T: ThrottleStore,
 {
     pub(super) async fn login(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
-        // A page of another site must not sign its visitors in as somebody else (login CSRF).
+        // A page of another site must not sign its visitors in to another account (login CSRF).
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
         let credentials = credentials(fields, &["username", "email"], Identifier::existing)?;
@@ -129,17 +129,17 @@ where
         answer.ok_or_else(|| Refusal::unauthorized("Invalid credentials"))
     }
 
-    /// RFC 6749 §4.3 and §6, for first-party clients that were built for it.
+    /// Serves the grants of RFC 6749 §4.3 and §6, for first-party clients that were built for them.
     pub(super) async fn token(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         match fields.get("grant_type") {
             Some("refresh_token") => {
                 let token = fields.get("refresh_token");
-                let token = token.ok_or(Refusal::invalid_request("A refresh token is needed"))?;
+                let token = token.ok_or(Refusal::invalid_request("A refresh token is required"))?;
                 let client = self.client(fields);
                 let tokens = self.sessions.refresh_for(token, client).await?;
                 Ok(json(StatusCode::OK, &tokens.expose()))
             }
-            // FastAPI's clients leave it out.
+            // FastAPI's clients omit it.
             Some("password") | None => {
                 self.refuse_foreign(parts)?;
                 let credentials = credentials(fields, &["username"], Identifier::existing)?;
@@ -183,7 +183,7 @@ where
         self.hand_over(StatusCode::CREATED, given, transport).await
     }
 
-    /// The user whose credentials these are; `None` where they are nobody's.
+    /// Returns the user with these credentials, or `None` if they are wrong.
     async fn attempt(
         &self,
         parts: &Parts,
@@ -198,9 +198,9 @@ where
         let Some(accepted) = decided(self.login.attempt(&attempt).await)? else {
             return Ok(None);
         };
-        // A login with the old password must not outlive a change of it, which ends all sessions by
-        // raising the epoch. An epoch that was read after the password counts only if the password is
-        // still the same then: a change that comes later moves the epoch, and nothing is started.
+        // A login with the old password must not outlive a password change, which ends all sessions by
+        // raising the epoch. If the epoch is read after the password, the password is compared again. A
+        // later change raises the epoch, so that no session starts.
         let (accepted, epoch) = match accepted.user().epoch {
             Some(epoch) => (accepted, epoch),
             None => {
@@ -218,8 +218,8 @@ where
         }))
     }
 
-    /// The same once more, after all sessions of the user were ended in between: the password and the
-    /// account are looked at again, under the new epoch.
+    /// Repeats the check after all sessions of the user ended during the login: compares the password
+    /// and the account again, under the new epoch.
     async fn again(&self, before: SignedIn) -> Result<Option<SignedIn>, Refusal> {
         let epoch = self.sessions.epoch(&before.accepted.user().subject).await?;
         let confirmed = self.login.confirm(&before.attempt, before.accepted).await;
@@ -230,7 +230,7 @@ where
         }))
     }
 
-    /// The answer to these credentials; `None` if they are not valid.
+    /// Returns the response to these credentials, or `None` if they are wrong.
     async fn sign_in(
         &self,
         parts: &Parts,
@@ -260,7 +260,8 @@ where
                     let answer = self.hand_over(StatusCode::OK, given, transport);
                     return answer.await.map(Some);
                 }
-                // A logout everywhere came between. It ends what was before it, not this login.
+                // A logout of all sessions ran during this login. It ends earlier sessions, not this
+                // login.
                 Err(error) if error.kind() == SessionErrorKind::Superseded => {
                     match self.again(signed_in).await? {
                         Some(confirmed) => signed_in = confirmed,
@@ -273,8 +274,8 @@ where
         Err(Refusal::unavailable(Duration::from_secs(1)))
     }
 
-    /// The client that a request names, if the issuer knows it. Clients are not authenticated, so that
-    /// an unknown name is as good as none.
+    /// Returns the request's client, if the issuer knows it. Clients are not authenticated, so that an
+    /// unknown name counts as absent.
     pub(super) fn client<'f>(&self, fields: &'f Fields) -> Option<&'f str> {
         let known = |client: &&str| self.sessions.issuer().knows_client(client);
         fields.get("client_id").filter(known)
@@ -284,7 +285,7 @@ where
         self.at(parts, fields, SessionStart::new(subject))
     }
 
-    /// Where a session starts, and what the client calls the device.
+    /// Adds the client address, the user agent and the client's name for the device to a session start.
     pub(super) fn at(
         &self,
         parts: &Parts,
@@ -303,7 +304,7 @@ where
         start
     }
 
-    /// The device token of a request: in its body, or else in its cookie.
+    /// Returns the request's device token, from the body or, if it is absent there, from the cookie.
     fn device(&self, parts: &Parts, fields: &Fields) -> Result<Option<Secret<String>>, Refusal> {
         if let Some(token) = fields.get("device_token") {
             return Ok(Some(token.to_owned().into()));
@@ -312,10 +313,11 @@ where
         Ok(cookie.map(Secret::new))
     }
 
-    /// The answer with the tokens, in its body or in cookies. The token of the device goes with them
-    /// where a password was proved or set.
+    /// Returns the response with the tokens, in its body or in cookies. It includes the device token if
+    /// a password was verified or set.
     ///
-    /// A session whose access token fits no cookie is ended, unless it went on before.
+    /// If the access token is too large for cookies, a new session is ended. A session that existed
+    /// before continues.
     pub(super) async fn hand_over(
         &self,
         status: StatusCode,
@@ -340,7 +342,7 @@ where
                         self.sessions.revoke(tokens.session_id(), reason).await?;
                         return Err(Refusal::too_large());
                     }
-                    // The session goes on, for when its tokens are smaller.
+                    // The session continues, for when its tokens are smaller.
                     let mut answer = Refusal::too_large().answer();
                     cookies.set_refresh(&mut answer, tokens);
                     return Ok(answer);
@@ -394,7 +396,7 @@ where
     }
 }
 
-/// Who was accepted; `None` where the credentials are nobody's.
+/// Returns the accepted user, or `None` if the credentials are wrong.
 fn decided(outcome: LoginOutcome) -> Result<Option<Accepted>, Refusal> {
     match outcome {
         LoginOutcome::Accepted(accepted) => Ok(Some(accepted)),
@@ -410,10 +412,10 @@ fn credentials(
     names: &[&str],
     read: fn(&str) -> Result<Identifier, IdentifierError>,
 ) -> Result<(Identifier, Password), Refusal> {
-    let missing = || Refusal::invalid_request("A name and a password are needed");
+    let missing = || Refusal::invalid_request("A name and a password are required");
     let name = fields.one_of(names)?.ok_or_else(missing)?;
     let password = fields.get("password").ok_or_else(missing)?;
-    let name = read(name).map_err(|_| Refusal::invalid_request("Not a name"))?;
+    let name = read(name).map_err(|_| Refusal::invalid_request("The name is not valid"))?;
     let password = Password::new(password.to_owned())
         .map_err(|_| Refusal::invalid_request("The password is empty or too long"))?;
     Ok((name, password))
@@ -423,5 +425,6 @@ fn text(headers: &HeaderMap) -> Option<&str> {
     headers.get(USER_AGENT)?.to_str().ok()
 }
 
-/// How often a session is started beside logouts everywhere, before the client has to wait.
+/// How often a login starts its session while logouts of all sessions interrupt it. After that the
+/// client has to wait.
 const STARTS: usize = 3;

@@ -1,4 +1,4 @@
-//! Signing out, revoking, and the list of devices.
+//! Logout, revocation, and the list of sessions.
 
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
@@ -39,22 +39,26 @@ where
                 let reason = RevokeReason::Logout;
                 self.sessions.revoke_all(caller.subject(), reason).await?;
             }
-            Some(_) => return Err(Refusal::invalid_request("device, others or all")),
+            Some(_) => {
+                return Err(Refusal::invalid_request(
+                    "The scope must be device, others or all",
+                ));
+            }
         }
         let mut answer = empty(StatusCode::NO_CONTENT);
-        // The form of another site's page comes without our cookies, which is no error here; yet the
-        // browser would obey an answer that deletes them (logout CSRF).
+        // A cross-site form arrives without this site's cookies, which is no error here. The browser
+        // would still apply a response that deletes the cookies (logout CSRF).
         if let (Some(cookies), Ok(())) = (&self.cookies, self.refuse_foreign(parts)) {
             cookies.clear_session(&mut answer);
         }
         Ok(answer)
     }
 
-    /// Ends the session of the refresh token, else of the access token, expired or not. None and
-    /// unknown ones are fine: whoever signs out wants to be out.
+    /// Ends the session of the refresh token, or else of the access token, expired or not. A missing or
+    /// unknown token is no error, because the caller is signed out already.
     async fn end_this(&self, parts: &Parts, fields: &Fields) -> Result<(), Refusal> {
         if let Some((token, _)) = self.refresh_token(parts, fields)? {
-            // A planted one must not stand in the way of the access token.
+            // A planted refresh token must not hide the access token.
             if self.sessions.session_of(&token).is_some() {
                 return Ok(self.sessions.revoke_token(&token).await?);
             }
@@ -68,15 +72,15 @@ where
         Ok(())
     }
 
-    /// The caller of an endpoint that ends sessions.
+    /// Returns the caller of an endpoint that ends sessions.
     pub(super) async fn proved_caller(&self, parts: &Parts) -> Result<Session, Refusal> {
         let caller = self.caller(parts).await?;
         self.refuse_unproved(parts, caller.id())?;
         Ok(caller)
     }
 
-    /// An access token in a cookie proves as little as a refresh token there: what ends sessions
-    /// needs the proof besides, wherever the request comes from.
+    /// Returns an error unless the token is in the header or the request has the session's CSRF proof.
+    /// A cookie alone proves nothing, from whichever site the request comes.
     fn refuse_unproved(&self, parts: &Parts, session: SessionId) -> Result<(), Refusal> {
         match self.bearer(parts)?.is_some() || self.proves(parts, session) {
             true => Ok(()),
@@ -84,17 +88,18 @@ where
         }
     }
 
-    /// RFC 7009. Either token of a session ends the session, and with it the other (§2.1).
+    /// Revokes a token (RFC 7009). Either token of a session ends the session, and with it the other
+    /// token (§2.1).
     pub(super) async fn revoke(&self, fields: &Fields) -> Result<Answer, Refusal> {
-        let missing = || Refusal::invalid_request("A token is needed");
+        let missing = || Refusal::invalid_request("A token is required");
         let token = fields.get("token").ok_or_else(missing)?;
         if self.sessions.session_of(token).is_some() {
             self.sessions.revoke_token(token).await?;
         } else if let Ok(access) = self.expired.verify_now(token) {
             let caller = access.principal();
             self.sessions.confirm(&caller);
-            // Whoever was handed a token for one conversation must not end its owner's session by
-            // it, and it cannot be ended by itself.
+            // A service that received a token for one conversation must not end its owner's session
+            // with it. The token cannot be revoked separately.
             if caller.conversation().is_some() {
                 let status = StatusCode::BAD_REQUEST;
                 let description = "A token for a conversation ends with its session";
@@ -105,7 +110,7 @@ where
                 self.sessions.revoke(session, RevokeReason::Logout).await?;
             }
         }
-        // §2.2: a token that is not known is as good as revoked.
+        // §2.2: an unknown token counts as revoked.
         Ok(empty(StatusCode::OK))
     }
 
@@ -134,7 +139,7 @@ where
     }
 }
 
-/// A session in the list of devices.
+/// A session in the list of sessions.
 #[derive(Serialize)]
 struct Listed<'s> {
     id: String,

@@ -1,45 +1,46 @@
-//! The endpoints of a login server: sign in, refresh, sign out, and what goes with them.
+//! The endpoints of a login server: login, refresh, logout, and related endpoints.
 //!
-//! [`AuthEndpoints`] is a tower service. Route all paths below its
-//! [base path](AuthEndpointsBuilder::base_path) to it. It needs no authenticating layer
-//! around it, and must not have one.
+//! [`AuthEndpoints`] is a tower service. Route all paths below its [base
+//! path](AuthEndpointsBuilder::base_path) to it. Do not put an authenticating layer around it: it reads
+//! tokens itself.
 //!
-//! | route below the base path | body | answer |
+//! | route below the base path | body | response |
 //! |---|---|---|
-//! | `POST login` | `username` or `email`, `password`, and `device_token` where there is one | 200, the tokens; wrong credentials 401 |
-//! | `POST guest` | nothing; where there are guests | 200, the tokens of a new guest; a guest is answered with the token that it has |
+//! | `POST login` | `username` or `email`, `password`, and `device_token` if the client has one | 200, the tokens; wrong credentials 401 |
+//! | `POST guest` (if guests are enabled) | nothing | 200, the tokens of a new guest; a guest gets the existing token |
 //! | `POST token` | the form of RFC 6749: `grant_type=password` or `refresh_token` | 200; wrong credentials 400 `invalid_grant` |
-//! | `POST refresh` | `refresh_token`, or the cookie | 200, new tokens; else 400 `invalid_grant` |
+//! | `POST refresh` | `refresh_token`, or the cookie | 200, new tokens; otherwise 400 `invalid_grant` |
 //! | `POST logout` | `scope`: `device` (default), `others`, `all` | 204 |
 //! | `POST password` | `current_password`, `new_password`, with a live access token | 200, new tokens; every other session ends; a wrong current password 400 `invalid_password`; a guest 403 `access_denied` |
 //! | `POST revoke` | `token` (RFC 7009) | 200, also for an unknown token |
 //! | `GET sessions`, `HEAD sessions` | | 200, the caller's sessions |
-//! | `DELETE sessions/{sid}` | | 204; 404 where the caller has no such session |
-//! | `POST register` | as `login`; where it was switched on | 201, the tokens; 409 where the name is taken, or the guest is an account's |
+//! | `DELETE sessions/{sid}` | | 204; 404 if the caller has no such session |
+//! | `POST register` (if registration is enabled) | as `login` | 201, the tokens; 409 if the name is taken, or the guest belongs to an account |
 //!
-//! A login and a registration with `"link": true` and the token of a guest, in the header or the cookie,
-//! keep what the guest had: [`session::Guests`](crate::session::Guests). Ask the person first.
+//! A login or a registration with `"link": true` and a guest's token, in the header or the cookie,
+//! keeps the guest's data: [`session::Guests`](crate::session::Guests). Ask the user for consent first.
 //!
-//! Bodies are JSON or forms in UTF-8, of at most 16 KiB. Fields that an endpoint does not read are ignored. With `transport=cookie`, in the query or
-//! the body, the tokens go into cookies ([`CookieNames`]) instead of the answer; a refresh by cookie
-//! answers by cookie.
+//! Bodies are JSON or forms in UTF-8, of at most 16 KiB. Fields that an endpoint does not read are
+//! ignored. With `transport=cookie`, in the query or the body, the tokens are set as cookies
+//! ([`CookieNames`]) instead of returned in the body. A refresh by cookie responds with cookies.
 //!
-//! The answers to a login, a registration and a change of the password that are not by cookie hold a
-//! `device_token` ([`DeviceTokens`](crate::login::DeviceTokens)), which the next login sends back.
+//! Without cookies, the responses to a login, a registration and a password change contain a
+//! `device_token` ([`DeviceTokens`](crate::login::DeviceTokens)), which the client sends with the next
+//! login.
 //!
-//! `login`, `register`, `token` and `guest` take a `client_id`, one of those of the
-//! [issuer](crate::issue::TokenIssuerBuilder::client_id); an unknown one counts as none. A refresh that
-//! names a known client must name that of the session.
+//! `login`, `register`, `token` and `guest` accept a `client_id`, one of those of the
+//! [issuer](crate::issue::TokenIssuerBuilder::client_id). An unknown one counts as absent. A refresh
+//! that names a known client must name the client of the session.
 //!
-//! Errors are those of RFC 6749 §5.2. An account that the grant source refuses at login is
-//! `access_denied`. A client signs its user out on `invalid_grant` alone; a 429
-//! and a 503 say when to try again, and leave tokens and cookies as they are.
+//! Errors are those of RFC 6749 §5.2. If the grant source refuses an account at login, the error is
+//! `access_denied`. A client should sign its user out only on `invalid_grant`. A 429 and a 503 name the
+//! time of the next attempt, and leave tokens and cookies unchanged.
 //!
 //! # Examples
 //!
-//! A login server and an API beside it, in memory. A database is another
-//! [store](crate::store); [`AuthSettings`](crate::settings::AuthSettings) reads from the environment what
-//! is made up here, and the example `auth_server` is such a server in full.
+//! A login server and an API next to it, in memory. For a database, use another [store](crate::store).
+//! [`AuthSettings`](crate::settings::AuthSettings) reads the values that are fixed here from the
+//! environment. The example `auth_server` is a complete server.
 //!
 //! ```
 //! # #[cfg(not(all(feature = "aws-lc-rs", feature = "axum")))]
@@ -113,22 +114,24 @@
 //! # }
 //! ```
 //!
-//! At every refresh, roles and disabled accounts come from the user store of the [`Login`]:
-//! [`SessionsBuilder::grant_source`](crate::session::SessionsBuilder::grant_source) sets another source.
+//! At every refresh, roles and disabled accounts are read from the user store of the [`Login`].
+//! [`SessionsBuilder::grant_source`](crate::session::SessionsBuilder::grant_source) sets another
+//! source.
 //!
 //! [`Login`]: crate::login::Login
 //!
-//! In front of real clients it also has to know which network an attempt comes from:
+//! In production the server also needs the client address of each attempt:
 //! [`AuthEndpointsBuilder::clients`].
 //!
 //! # Security
 //!
-//! - Every answer is `no-store`.
-//! - A cookie counts only with the CSRF rules of [`extract::Cookie`](crate::extract::Cookie). By cookie,
-//!   `refresh`, `logout`, `password` and `DELETE sessions/{sid}` also need the session's proof in
-//!   `X-CSRF-Token`. Of several
-//!   refresh cookies the one that is proved counts: another host of the domain can set more.
-//! - A failed refresh never deletes a cookie: of two tabs the loser would throw away the winner's.
+//! - Every response is `no-store`.
+//! - A cookie is accepted only under the CSRF rules of [`extract::Cookie`](crate::extract::Cookie). By
+//!   cookie, `refresh`, `logout`, `password` and `DELETE sessions/{sid}` also require the session's
+//!   CSRF proof in `X-CSRF-Token`. Of several refresh cookies, the one whose session is proved is used,
+//!   because another host of the domain can set more.
+//! - A failed refresh never deletes a cookie: if two tabs refresh at the same time, the losing one
+//!   would delete the cookie of the other.
 
 mod answer;
 mod builder;

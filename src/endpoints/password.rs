@@ -1,4 +1,4 @@
-//! A new password, and the end of all sessions that the old one began.
+//! Password change, which ends all sessions that the old password started.
 
 use std::time::Duration;
 
@@ -27,13 +27,13 @@ where
 {
     pub(super) async fn password(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         let caller = self.proved_caller(parts).await?;
-        // Sessions have places of their own for hashing, which strangers must not fill as guests.
+        // Hashing for sessions has separate capacity, which guests must not use up.
         if caller.kind() != PrincipalKind::User {
             return Err(Refusal::no_password());
         }
         let old = password(fields, "current_password")?;
         let new = password(fields, "new_password")?;
-        // Whoever knew the old password is out; the one who changed it goes on, under a new session.
+        // Everyone who knew the old password is signed out. The caller continues with a new session.
         let client = self.clients.of(RequestHead::of_parts(parts));
         let (epoch, device) = match self
             .login
@@ -52,7 +52,8 @@ where
             PasswordChange::Busy { retry_after } => return Err(Refusal::unavailable(retry_after)),
             _ => return Err(Refusal::unavailable(Duration::from_secs(1))),
         };
-        // Whatever the session had proved, it keeps: a policy may ask for a second factor.
+        // The new session keeps the authentication methods of the old one: a policy may require a
+        // second factor.
         let start = SessionStart::continuing(&caller).epoch(epoch);
         let start = self.at(parts, fields, start);
         let tokens = self.sessions.start(start).await;
@@ -67,7 +68,7 @@ where
 }
 
 fn password(fields: &Fields, name: &str) -> Result<Password, Refusal> {
-    let missing = "The current and the new password are needed";
+    let missing = "The current and the new password are required";
     let text = fields.get(name).ok_or(Refusal::invalid_request(missing))?;
     Ok(Password::new(text.to_owned())?)
 }

@@ -26,7 +26,7 @@ where
 {
     pub(super) async fn refresh(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         let presented = self.refresh_token(parts, fields)?;
-        let missing = || Refusal::invalid_request("A refresh token is needed");
+        let missing = || Refusal::invalid_request("A refresh token is required");
         let (token, transport) = presented.ok_or_else(missing)?;
         let client = self.client(fields);
         let tokens = self.sessions.refresh_for(&token, client).await?;
@@ -34,7 +34,7 @@ where
         self.hand_over(StatusCode::OK, given, transport).await
     }
 
-    /// The refresh token of a request, and where it was: in the body or in a cookie, not in both.
+    /// Returns the request's refresh token and its place: the body or a cookie, but not both.
     pub(super) fn refresh_token(
         &self,
         parts: &Parts,
@@ -46,7 +46,9 @@ where
         let cookies = names.flat_map(|names| names.values(&parts.headers, Kind::Refresh));
         let cookies: Vec<String> = cookies.collect();
         match (body, cookies.is_empty()) {
-            (Some(_), false) => Err(Refusal::invalid_request("Two refresh tokens")),
+            (Some(_), false) => Err(Refusal::invalid_request(
+                "The request contains two refresh tokens",
+            )),
             (Some(token), true) => Ok(Some((token.to_owned(), Transport::Body))),
             (None, false) => {
                 let token = self.own(parts, cookies)?;
@@ -56,8 +58,9 @@ where
         }
     }
 
-    /// A cookie counts where the request comes from this site *and* proves that it knows the
-    /// session of the very cookie, so that a tossed one fails, and hides no other.
+    /// Selects the refresh cookie. A cookie is accepted if the request comes from this site *and* has
+    /// the CSRF proof of that cookie's session. A planted cookie fails, and does not hide the genuine
+    /// one.
     fn own(&self, parts: &Parts, mut cookies: Vec<String>) -> Result<String, Refusal> {
         self.refuse_foreign(parts)?;
         cookies.sort_unstable();
@@ -65,7 +68,7 @@ where
         let single = cookies.len() == 1;
         let counts = |token: &String| match self.sessions.session_of(token) {
             Some(session) => self.proves(parts, session),
-            // What is no token of this server is refused as such, with nothing to protect.
+            // A value that is no token of this server is refused later. There is no session to protect.
             None => single,
         };
         let mut proved = cookies.into_iter().filter(counts);
@@ -76,7 +79,7 @@ where
         }
     }
 
-    /// Whether the request knows the proof of this session.
+    /// Returns `true` if the request has the CSRF proof of this session.
     pub(super) fn proves(&self, parts: &Parts, session: SessionId) -> bool {
         let proof = only(&parts.headers);
         proof.is_some_and(|proof| self.proofs.proves(&session.to_string(), proof))

@@ -1,4 +1,4 @@
-//! An account is kept: of somebody new, or of the guest that they were.
+//! Registration of a new account, or of an account for an existing guest.
 
 use http::{StatusCode, request::Parts};
 
@@ -17,12 +17,12 @@ use crate::{
     token::base62::base62,
 };
 
-/// An account that is to be kept.
+/// An account to be created.
 pub(super) struct Account {
     pub(super) subject: String,
     /// The epoch of its first session, if it is known.
     pub(super) epoch: Option<u32>,
-    /// The result of linking a guest, if the person asked for it.
+    /// The result of linking a guest, if linking was requested.
     pub(super) link: Option<LinkOutcome>,
 }
 
@@ -33,11 +33,11 @@ where
     U: UserStore,
     T: ThrottleStore,
 {
-    /// Keeps the account of somebody who registers, and with it the guest that they were, where
-    /// they asked for that.
+    /// Creates the account of a registration. Promotes the guest to this account if linking was
+    /// requested.
     ///
-    /// In a task of its own: a client that hangs up after the guest was promoted and before its
-    /// account is kept would lose the conversation.
+    /// Runs in a separate task: if the client disconnects after the guest was promoted and before its
+    /// account exists, the guest's conversation would be lost.
     pub(super) async fn keep_account(
         &self,
         parts: &Parts,
@@ -64,22 +64,26 @@ where
     }
 }
 
-/// The account that the guest becomes; one of its own where the guest is not to be had, and none
-/// where the guest is an account already: of the same person, who has clicked twice, or signed in.
+/// Returns the account for a guest: the guest's own subject, or a new account if the guest cannot be
+/// promoted.
+///
+/// # Errors
+///
+/// A conflict if the guest already belongs to an account, for example after a double click or a login.
 async fn promoted<U: UserStore>(
     users: &U,
     guests: &dyn GuestDesk,
     link: &Link,
     name: &Identifier,
 ) -> Result<Account, Refusal> {
-    // A name that is taken must not cost the guest its conversation.
+    // A taken name must not cost the guest its conversation.
     if users.find(name).await?.is_some() {
         return Err(conflict("The name is taken"));
     }
     let somebodys = || conflict("The guest has an account");
     match guests.promote(link).await? {
         Promotion::Promoted { subject, epoch } => Ok(kept(subject, epoch)),
-        // The account was not kept, or is being kept now: then the store takes one of the two.
+        // The account does not exist yet, or is being created: the store accepts one of the two.
         Promotion::Before { subject, epoch } => match users.find_by_subject(&subject).await? {
             None => Ok(kept(subject, epoch)),
             Some(_) => Err(somebodys()),
@@ -90,7 +94,7 @@ async fn promoted<U: UserStore>(
     }
 }
 
-/// The account that keeps the guest's subject.
+/// Returns the account that keeps the guest's subject.
 fn kept(subject: String, epoch: u32) -> Account {
     Account {
         subject,
@@ -107,7 +111,7 @@ fn new_account(link: Option<LinkOutcome>) -> Account {
     }
 }
 
-/// Keeps a user, and asks once more where the store was lost while it answered.
+/// Creates a user, and tries again if the connection to the store was lost before the result arrived.
 async fn create<U: UserStore>(users: &U, user: NewUser) -> Result<bool, StoreError> {
     match users.create(user.clone()).await {
         Err(error) if error.kind() == StoreErrorKind::Interrupted => {}
@@ -116,7 +120,7 @@ async fn create<U: UserStore>(users: &U, user: NewUser) -> Result<bool, StoreErr
     if users.create(user.clone()).await? {
         return Ok(true);
     }
-    // It was written the first time, unless somebody else was first: no two hashes are equal.
+    // The first attempt wrote the user if the stored hash is the same, because no two hashes are equal.
     let found = users.find(&user.identifier).await?;
     Ok(found.is_some_and(|found| {
         let hash = found.password.as_ref().map(PasswordHash::expose);

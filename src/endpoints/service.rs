@@ -1,4 +1,4 @@
-//! The service: which endpoint a request is for.
+//! The service, which routes requests to the endpoints.
 
 use std::{
     convert::Infallible,
@@ -46,12 +46,12 @@ pub struct AuthEndpoints<S, G, U, T> {
 pub(super) struct Inner<S, G, U, T> {
     pub(super) sessions: Sessions<S, G>,
     pub(super) login: Login<U, T>,
-    /// Accepts live access tokens.
+    /// Accepts only live access tokens.
     pub(super) verifier: Verifier<Claims>,
-    /// Accepts expired ones too: whoever signs out may come late.
+    /// Also accepts expired access tokens, for a logout after expiry.
     pub(super) expired: Verifier<Claims>,
     pub(super) path: String,
-    /// The host takes the base path off.
+    /// If `true`, the host removes the base path.
     pub(super) nested: bool,
     pub(super) cookies: Option<CookieNames>,
     pub(super) extractor: Option<Cookie>,
@@ -70,8 +70,8 @@ where
     U: UserStore,
     T: ThrottleStore,
 {
-    /// Starts to build the endpoints of these sessions and this login. The secret is the server's:
-    /// the CSRF proofs rest on it.
+    /// Creates a builder for the endpoints of these sessions and this login. The CSRF proofs are
+    /// derived from the server's secret.
     pub fn builder(
         sessions: Sessions<S, G>,
         login: Login<U, T>,
@@ -80,20 +80,21 @@ where
         AuthEndpointsBuilder::new(sessions, login, secret)
     }
 
-    /// The documents that belong at the root of the site: the key set and the metadata.
+    /// Returns the service for the documents at the root of the site: the key set and the metadata.
     #[must_use]
     pub fn well_known(&self) -> WellKnown {
         let origin = self.inner.cookies.as_ref().map(CookieNames::origin);
         WellKnown::new(self.inner.sessions.issuer(), origin, &self.inner.path)
     }
 
-    /// The names of the cookies, where there are any.
+    /// Returns the names of the cookies, if a public origin is set.
     #[must_use]
     pub fn cookies(&self) -> Option<&CookieNames> {
         self.inner.cookies.as_ref()
     }
 
-    /// What an API that accepts these cookies reads its tokens with.
+    /// Returns the extractor with which an API reads the tokens of these cookies, if a public origin is
+    /// set.
     #[must_use]
     pub fn cookie(&self) -> Option<Cookie> {
         self.inner.extractor.clone()
@@ -130,8 +131,8 @@ where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        // One path for each: a proxy that limits or guards an endpoint by its path must not miss a
-        // second one.
+        // Each endpoint has one path, so that a proxy which limits or guards an endpoint by its path
+        // covers every request to it.
         let path = match self.nested {
             true => Some(parts.uri.path()),
             false => parts.uri.path().strip_prefix(&*self.path),
@@ -168,10 +169,10 @@ where
         }
     }
 
-    /// Whose session is calling, by a live access token in the header or the cookie.
+    /// Returns the session of the caller, by a live access token in the header or the cookie.
     ///
-    /// The session is asked for: a token that was stolen must not outlive it here, where it could
-    /// end others.
+    /// The session is looked up in the store: a stolen token must not work here after its session
+    /// ended, because it could end other sessions.
     pub(super) async fn caller(&self, parts: &Parts) -> Result<Session, Refusal> {
         let credential = self.credential(parts)?.ok_or_else(Refusal::missing_token)?;
         let caller = self.bearer_of(&credential, &self.verifier)?;
@@ -180,7 +181,7 @@ where
         session.ok_or_else(Refusal::invalid_token)
     }
 
-    /// The live session of a caller; an error where the store cannot say.
+    /// Returns the live session of a caller, or an error if the store is unavailable.
     pub(super) async fn session(&self, caller: &Principal) -> Result<Option<Session>, Refusal> {
         let Some(id) = session_of(caller) else {
             return Ok(None);
@@ -189,7 +190,7 @@ where
         Ok(session.filter(|session| Some(session.subject()) == caller.subject()))
     }
 
-    /// The caller by this verifier; `None` where there is no token that it accepts.
+    /// Returns the caller, or `None` if the request has no token that this verifier accepts.
     pub(super) fn presented(
         &self,
         parts: &Parts,
@@ -201,7 +202,7 @@ where
         }
     }
 
-    /// The access token of a request, unverified.
+    /// Returns the access token of a request, unverified.
     pub(super) fn credential<'p>(
         &'p self,
         parts: &'p Parts,
@@ -218,7 +219,7 @@ where
         }
     }
 
-    /// The caller by this verifier; `None` if it does not accept the token.
+    /// Returns the caller, or `None` if this verifier does not accept the token.
     pub(super) fn bearer_of(
         &self,
         credential: &Credential<'_>,
@@ -237,7 +238,7 @@ where
     }
 }
 
-/// The session of a caller, where its token names one of ours.
+/// Returns the session of a caller, if the token names a session of this server.
 pub(super) fn session_of(caller: &Principal) -> Option<SessionId> {
     caller.session_id()?.parse().ok()
 }
@@ -294,7 +295,7 @@ impl<S, G, U, T> fmt::Debug for AuthEndpoints<S, G, U, T> {
 /// Reads the access token in the header.
 pub(super) static BEARER: Bearer = Bearer::new();
 
-/// The endpoints that take a body, with the fields that each reads.
+/// The endpoints that read a body, with the fields of each.
 const FIELDS: &[(&str, &[&str])] = &[
     (
         "login",

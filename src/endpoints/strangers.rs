@@ -1,4 +1,4 @@
-//! What somebody without a password is given, and how often.
+//! The limit on guests and accounts that a client without a password may create.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -11,10 +11,11 @@ use crate::{
     rate_limit::{ClientIp, RateLimitLayer},
 };
 
-/// A budget of guests and accounts.
+/// The budget of guests and accounts.
 pub(super) enum Strangers {
     Limited(RateLimitLayer),
-    /// Where a network is known. All who come from nowhere would share one budget.
+    /// The default, which applies only if the network is known. Otherwise all unknown clients would
+    /// share one budget.
     ByNetwork(ClientIp, RateLimitLayer),
 }
 
@@ -24,7 +25,7 @@ impl Strangers {
         Self::ByNetwork(clients.clone(), limit)
     }
 
-    /// Takes one from the budget of whoever asks.
+    /// Takes one from the budget of the client.
     pub(super) fn take(&self, parts: &Parts) -> Result<(), Refusal> {
         let head = RequestHead::of_parts(parts);
         let limit = match self {

@@ -20,16 +20,17 @@ use crate::{
     issue::{JwksService, TokenIssuer},
 };
 
-/// Serves `/.well-known/jwks.json` and the authorization server metadata of RFC 8414, as a tower
-/// service.
+/// A tower service that serves `/.well-known/jwks.json` and the authorization server metadata of RFC
+/// 8414.
 ///
 /// Route `/.well-known/jwks.json` and `/.well-known/oauth-authorization-server` at the root of the site
 /// to it. For an issuer with a path, such as `https://auth.example/tenant`, the metadata is at
-/// `/.well-known/oauth-authorization-server/tenant` ([RFC 8414 §3.1]). An issuer that is no http URL has
-/// no metadata.
+/// `/.well-known/oauth-authorization-server/tenant` ([RFC 8414 §3.1]). An issuer that is not an http
+/// URL has no metadata.
 ///
-/// The URLs in the metadata are those of the
-/// [public origin](crate::endpoints::AuthEndpointsBuilder::public_origin), else of the issuer's origin.
+/// The URLs in the metadata are based on the [public
+/// origin](crate::endpoints::AuthEndpointsBuilder::public_origin), or on the issuer's origin if no
+/// public origin is set.
 ///
 /// [RFC 8414 §3.1]: https://www.rfc-editor.org/rfc/rfc8414#section-3.1
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ pub struct WellKnown {
     metadata: Option<Metadata>,
 }
 
-/// The metadata, and the path that the issuer's name gives it.
+/// The metadata, and its path, which the issuer's name determines.
 #[derive(Clone, Debug)]
 struct Metadata {
     path: String,
@@ -65,7 +66,8 @@ impl Metadata {
         }
         let own = format!("{scheme}://{}", uri.authority()?);
         let base = origin.unwrap_or(&own);
-        // No authorization endpoint and no `password` grant: first-party clients know both.
+        // First-party clients need neither an authorization endpoint nor the `password` grant in the
+        // document.
         let document = json!({
             "issuer": issuer,
             "jwks_uri": format!("{base}{JWKS}"),

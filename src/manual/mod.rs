@@ -1,4 +1,4 @@
-//! The manual: how to use the crate well, chapter by chapter. There is no code in it.
+//! The manual: one chapter per topic. These modules contain no items.
 
 #[doc = include_str!("getting_started.md")]
 pub mod getting_started {}

@@ -1,4 +1,4 @@
-//! The settings that concern browsers: origins and cookies.
+//! The settings for browsers: origins and cookies.
 
 use super::vars::{Vars, refuse};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     error::ConfigError,
 };
 
-/// The public origin, as browsers write it.
+/// Reads the public origin, in the form that browsers write.
 pub(super) fn read_public_url(vars: &mut Vars) -> Result<Option<String>, ConfigError> {
     let Some(url) = vars.text(PUBLIC_URL)? else {
         return Ok(None);
@@ -32,7 +32,7 @@ pub(super) fn read_prefix(vars: &mut Vars) -> Result<Option<String>, ConfigError
     Ok(Some(prefix))
 }
 
-/// What is wrong with a variable, without the name that the problem has elsewhere.
+/// Replaces the name in an error by that of a variable.
 fn blame(variable: &'static str) -> impl Fn(ConfigError) -> ConfigError {
     move |error| match error {
         ConfigError::Invalid { problem, .. } => refuse(variable, problem),

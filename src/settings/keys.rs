@@ -1,4 +1,4 @@
-//! Where the keys come from, and for which algorithms.
+//! The source of the keys, and their algorithms.
 
 #[cfg(feature = "jwks")]
 use super::remote;
@@ -12,7 +12,7 @@ use crate::{
 };
 use std::fs;
 
-/// The keys, loaded or yet to be fetched, and the algorithms that were listed for them.
+/// The keys, loaded or still to be fetched, and the algorithms that were listed for them.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     variable: &'static str,
@@ -27,7 +27,7 @@ enum Place {
     Network(remote::Place, remote::Fetching),
 }
 
-/// What one variable says about the keys.
+/// The source of the keys in one variable.
 enum Source {
     Secret(Secret<String>),
     PemFile(String),
@@ -112,7 +112,7 @@ impl Keys {
         self.variable == JWKS_FILE || self.variable == JWKS_URL
     }
 
-    /// The variable that the keys come from.
+    /// Returns the variable that names the source of the keys.
     pub(super) fn variable(&self) -> &'static str {
         self.variable
     }
@@ -156,7 +156,7 @@ fn read_algorithms(vars: &mut Vars) -> Result<Option<Vec<Algorithm>>, ConfigErro
     Ok(Some(algorithms))
 }
 
-/// The one variable that names the keys. Two would leave open which of them is to be believed.
+/// Reads the only variable that names a source of keys. Two would leave open which of them applies.
 fn read_source(vars: &mut Vars, issuers: &[String]) -> Result<(&'static str, Source), ConfigError> {
     let mut sources = [
         (SECRET, vars.secret(SECRET)?.map(Source::Secret)),
@@ -180,7 +180,7 @@ fn read_source(vars: &mut Vars, issuers: &[String]) -> Result<(&'static str, Sou
     }
 }
 
-/// The issuer whose metadata name the keys: OpenID Connect Discovery §4, RFC 8414 §3.
+/// Returns the issuer whose metadata names the keys: OpenID Connect Discovery §4, RFC 8414 §3.
 fn discovered(issuers: &[String]) -> Result<&str, ConfigError> {
     if let [one] = issuers {
         return Ok(one);
@@ -191,11 +191,13 @@ fn discovered(issuers: &[String]) -> Result<&str, ConfigError> {
         (Some(one), None) => Ok(one),
         (None, _) => Err(refuse(
             ISSUER,
-            format!("none of them is a URL that the keys could be found by; set {JWKS_URL}"),
+            format!("none of them is a URL from which the keys can be discovered; set {JWKS_URL}"),
         )),
         (Some(_), Some(_)) => Err(refuse(
             ISSUER,
-            format!("several of them are URLs that the keys could be found by; set {JWKS_URL}"),
+            format!(
+                "several of them are URLs from which the keys can be discovered; set {JWKS_URL}"
+            ),
         )),
     }
 }
@@ -218,7 +220,7 @@ fn refuse_fetching(vars: &mut Vars) -> Result<(), ConfigError> {
 }
 
 pub(super) fn read_file(variable: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {
-    // A key that stands where its path should is not repeated: it may be a private one.
+    // A key in place of a path is not printed, because it may be a private one.
     if path.contains("-----BEGIN ") || path.starts_with('{') {
         return Err(refuse(
             variable,

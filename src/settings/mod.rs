@@ -1,60 +1,59 @@
-//! The `JWT_*` environment, checked as a whole and turned into a verifier.
+//! The settings of the `JWT_*` environment, checked as a whole and turned into a verifier.
 //!
-//! [`JwtSettings`] reads the variables below, loads the keys, and refuses every value that is bad
-//! or contradicts another one before a port is opened. A refusal is one line that names the
-//! variable; a secret is never in it.
+//! [`JwtSettings`] reads the variables below and loads the keys. It refuses every value that is invalid
+//! or contradicts another one, before a port is opened. An error is one line that names the variable
+//! and never contains a secret.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
-//! | `HOST`, `PORT` | where a server listens; port 0 lets the system choose | `127.0.0.1`, `3000` |
+//! | `HOST`, `PORT` | the address to listen on; with port 0 the system chooses one | `127.0.0.1`, `3000` |
 //! | `JWT_SECRET_KEY` | the HMAC secret, taken as its bytes: at least 32, 48 for HS384, 64 for HS512 | |
 //! | `JWT_PUBLIC_KEY_FILE` | path of a PEM with public keys or a certificate | |
 //! | `JWT_JWKS_FILE` | path of a JWK Set ([RFC 7517 §5]) | |
-//! | `JWT_JWKS_URL` | where a JWK Set is published: https, or http on loopback | |
-//! | `JWT_JWKS_CACHE_SECONDS` | how long fetched keys are fresh, exactly: 1 to 86400 | 600, moved by `Cache-Control` |
-//! | `JWT_JWKS_COOLDOWN_SECONDS` | least time between fetches that unknown kids cause: 1 to 86400 | 10 |
-//! | `JWT_JWKS_TIMEOUT_SECONDS` | for one whole fetch: 1 to 60 | 5 |
-//! | `JWT_JWKS_STALE_SECONDS` | how long old keys serve on in an outage, past their time: 0 to 604800 | 3600 |
+//! | `JWT_JWKS_URL` | URL of a JWK Set: https, or http on loopback | |
+//! | `JWT_JWKS_CACHE_SECONDS` | exact time for which fetched keys are fresh: 1 to 86400 | 600, adjusted by `Cache-Control` |
+//! | `JWT_JWKS_COOLDOWN_SECONDS` | minimum time between fetches that unknown kids cause: 1 to 86400 | 10 |
+//! | `JWT_JWKS_TIMEOUT_SECONDS` | timeout for one whole fetch: 1 to 60 | 5 |
+//! | `JWT_JWKS_STALE_SECONDS` | time for which expired keys remain in use during an outage: 0 to 604800 | 3600 |
 //! | `JWT_JWKS_CA_FILE` | path of a PEM with the private CA of the key server | the platform's roots |
 //! | `JWT_JWKS_ALLOW_HTTP` | `true` accepts plain http from any host for the key set, the issuer and its metadata | `false` |
-//! | `JWT_ALGORITHM` | comma list; HMAC never together with the others ([RFC 8725 §3.1]) | HS256 with a secret, else what the keys allow |
-//! | `JWT_ISSUER` | comma list of names of one issuer; one of them is required in the token; without a key the one that is a URL says where the keys are | |
-//! | `JWT_AUDIENCE` | comma list; one of them is required in the token | |
-//! | `JWT_CLIENT_ID` | comma list; one of them is required as the client; without `JWT_AUDIENCE` an `aud` that is present must name one of them, too | |
+//! | `JWT_ALGORITHM` | comma list; HMAC cannot be combined with other algorithms ([RFC 8725 §3.1]) | HS256 with a secret, otherwise the algorithms that the keys allow |
+//! | `JWT_ISSUER` | comma list of names of one issuer; the token must contain one of them; without a key variable, the keys are discovered from the entry that is a URL | |
+//! | `JWT_AUDIENCE` | comma list; the token must contain one of them | |
+//! | `JWT_CLIENT_ID` | comma list; the token's client must be one of them; without `JWT_AUDIENCE`, an `aud` in the token must contain one of them too | |
 //! | `JWT_VERIFY_ISS` | `false` accepts tokens of any issuer; contradicts `JWT_ISSUER` | `true` |
 //! | `JWT_VERIFY_AUD` | `false` accepts tokens for any audience | `true` |
 //! | `JWT_ACCEPT_ID_TOKENS` | `true` accepts ID tokens; needs `JWT_AUDIENCE` | `false` |
-//! | `JWT_LEEWAY_SECONDS` | 0 to 300 | 60 |
-//! | `JWT_REQUIRED_TYP` | the only `typ` accepted; `at+jwt` demands all of [RFC 9068], hence an issuer and an audience | `at+jwt`, `JWT` or none |
-//! | `JWT_ROLES_CLAIM` | comma list of claim names and JSON Pointers (they start with `/`), merged; each with a [form](#roles) behind a `\|` | `roles` and `role` |
+//! | `JWT_LEEWAY_SECONDS` | leeway for clock differences: 0 to 300 | 60 |
+//! | `JWT_REQUIRED_TYP` | the only accepted `typ`; `at+jwt` enables all of [RFC 9068] and requires an issuer and an audience | `at+jwt`, `JWT` or none |
+//! | `JWT_ROLES_CLAIM` | comma list of claim names and JSON Pointers (they start with `/`), merged; each optionally with a [form](#roles) after a `\|` | `roles` and `role` |
 //! | `JWT_SCOPE_CLAIM` | comma list of further claims with scopes: names or JSON Pointers | |
 //! | `JWT_SUBJECT_CLAIM` | the claim that holds the subject, a string or a whole number | `sub` |
-//! | `JWT_CLIENT_ID_CLAIM` | comma list of claims that hold the client; the first one present counts | `client_id`, `azp` |
-//! | `JWT_VERIFY_EXP`, `JWT_VERIFY_NBF`, `JWT_REQUIRE_EXP` | whether `exp` and `nbf` are looked at, and whether `exp` must be there | `true` |
+//! | `JWT_CLIENT_ID_CLAIM` | comma list of claims that hold the client; the first one present is used | `client_id`, `azp` |
+//! | `JWT_VERIFY_EXP`, `JWT_VERIFY_NBF`, `JWT_REQUIRE_EXP` | `false` does not check `exp`, does not check `nbf`, accepts tokens without `exp` | `true` |
 //! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
 //! | `JWT_GATEWAY` | `true`: the server answers the authentication requests of a gateway ([gateway mode](crate::manual::gateways)) | `false` |
-//! | `JWT_MAX_TOKEN_BYTES` | longest token that is read: 1024 to 1048576 | 16384 |
-//! | `JWT_CACHE_ENTRIES` | how many verified tokens are remembered, up to 1000000; 0 is none | 10000 |
+//! | `JWT_MAX_TOKEN_BYTES` | maximum length of a token: 1024 to 1048576 | 16384 |
+//! | `JWT_CACHE_ENTRIES` | size of the cache of verified tokens, up to 1000000; 0 disables it | 10000 |
 //!
-//! Exactly one of the four keys is given, or none and `JWT_ISSUER`: its keys are then found through
-//! its metadata (OpenID Connect Discovery, [RFC 8414]). A key set serves many audiences, so that it
-//! needs `JWT_AUDIENCE`, `JWT_CLIENT_ID` or `JWT_VERIFY_AUD=false` beside it (RFC 8725 §3.9). It may
-//! serve many issuers, too: a set from a URL needs `JWT_ISSUER` or `JWT_VERIFY_ISS=false` (RFC 8725
-//! §3.8), and a set from a file without either is one of the [`warnings`](JwtSettings::warnings).
-//! Fetching needs the feature `jwks`; [the manual](crate::manual::keys) tells the life of such keys.
-//! A file is read once, at start.
-//!
-//! **Forms.** A switch is `true` or `1`, `false` or `0`, in any case. White space around a value
-//! does not count, except in the secret. An entry of a list cannot hold a comma; use the builder
-//! for an audience that does. A value that is empty is refused, because it is most often a variable
-//! of a template that was never filled in, and the check that it stands for would be gone.
+//! Exactly one of the four key variables is required. Without any of them, `JWT_ISSUER` is required,
+//! and the keys are discovered from its metadata (OpenID Connect Discovery, [RFC 8414]). A key set may
+//! serve many audiences, so it also needs `JWT_AUDIENCE`, `JWT_CLIENT_ID` or `JWT_VERIFY_AUD=false`
+//! (RFC 8725 §3.9). It may serve many issuers too: a set from a URL needs `JWT_ISSUER` or
+//! `JWT_VERIFY_ISS=false` (RFC 8725 §3.8), and a set from a file without either causes one of the
+//! [`warnings`](JwtSettings::warnings). Fetching needs the feature `jwks`. [The
+//! manual](crate::manual::keys) describes rotation and outages. A file is read once, at start.
+//! **Forms.** A switch is `true` or `1`, `false` or `0`, in any case. White space around a value is
+//! ignored, except in the secret. An entry of a list cannot contain a comma; use the builder for an
+//! audience that does. An empty value is refused: it is usually an unfilled variable of a template, and
+//! ignoring it would drop the check.
 //!
 //! # Roles
 //!
-//! An entry of `JWT_ROLES_CLAIM` is a place: a claim's name, or a JSON Pointer ([RFC 6901]) whose
-//! steps may be indices of arrays. A `|` behind it starts the form in which the roles are there:
+//! An entry of `JWT_ROLES_CLAIM` is a place: a claim's name, or a JSON Pointer ([RFC 6901]) whose steps
+//! may be array indices. An optional `|` starts the form of the roles in that place:
 //!
-//! | read | entry |
+//! | roles are read from | entry |
 //! |---|---|
 //! | a string, which is one role, or a list of strings | `roles` |
 //! | the first item of a list | `/groups/0` |
@@ -62,30 +61,33 @@
 //! | the names of an object's members, except those with `false` or `null` | `urn:zitadel:iam:org:project:roles\|names` |
 //! | a member of each object in a list; a name, or a JSON Pointer | `authorities\|member:authority` |
 //!
-//! A claim whose name holds a `|` needs the builder
-//! ([`roles_at`](VerifierBuilder::roles_at), [`RoleForm`](crate::verify::RoleForm)).
+//! A claim whose name contains a `|` needs the builder ([`roles_at`](VerifierBuilder::roles_at),
+//! [`RoleForm`](crate::verify::RoleForm)).
 //!
 //! # Other names
 //!
-//! A name that is almost one of these, or that starts like one, is refused:
-//! `JWT_AUDIANCE`, `JWT_AUD` and `JWT_SECRET` would otherwise be checks that silently do not
-//! happen. So is every other `JWT_VERIFY_…`, `JWT_REQUIRE…` and `JWT_JWKS_…`. What is left may
-//! belong to another program in the same environment, and is listed by [`JwtSettings::ignored`].
+//! A name that resembles one of these or extends one is refused. `JWT_AUDIANCE`, `JWT_AUD` and
+//! `JWT_SECRET` would otherwise silently disable a check. Every other `JWT_VERIFY_…`, `JWT_REQUIRE…`
+//! and `JWT_JWKS_…` is refused too. Remaining names may belong to another program in the same
+//! environment. [`JwtSettings::ignored`] lists them.
 //!
 //! # Security
 //!
-//! Seven switches take a check away; each is the builder's method that says which
-//! attack becomes possible: `JWT_VERIFY_ISS=false`
-//! ([`dangerous_any_issuer`](VerifierBuilder::dangerous_any_issuer)), `JWT_VERIFY_AUD=false`
-//! ([`dangerous_any_audience`](VerifierBuilder::dangerous_any_audience)), `JWT_ACCEPT_ID_TOKENS=true`
-//! ([`dangerous_accept_id_tokens`](VerifierBuilder::dangerous_accept_id_tokens)), `JWT_VERIFY_EXP=false`
-//! ([`dangerous_ignore_expiry`](VerifierBuilder::dangerous_ignore_expiry)), `JWT_REQUIRE_EXP=false`
-//! ([`dangerous_optional_expiry`](VerifierBuilder::dangerous_optional_expiry)),
-//! `JWT_VERIFY_NBF=false`
-//! ([`dangerous_ignore_not_before`](VerifierBuilder::dangerous_ignore_not_before)) and
-//! `JWT_JWKS_ALLOW_HTTP=true` (`dangerous_allow_http` of
-//! `RemoteKeySetBuilder`, with a warning in the log).
-//! With [RFC 9068] mode the switches for issuer, audience and expiry are refused.
+//! Seven switches disable a check. The builder method of each documents the attack that becomes
+//! possible:
+//!
+//! - `JWT_VERIFY_ISS=false`: [`dangerous_any_issuer`](VerifierBuilder::dangerous_any_issuer)
+//! - `JWT_VERIFY_AUD=false`: [`dangerous_any_audience`](VerifierBuilder::dangerous_any_audience)
+//! - `JWT_ACCEPT_ID_TOKENS=true`:
+//!   [`dangerous_accept_id_tokens`](VerifierBuilder::dangerous_accept_id_tokens)
+//! - `JWT_VERIFY_EXP=false`: [`dangerous_ignore_expiry`](VerifierBuilder::dangerous_ignore_expiry)
+//! - `JWT_REQUIRE_EXP=false`: [`dangerous_optional_expiry`](VerifierBuilder::dangerous_optional_expiry)
+//! - `JWT_VERIFY_NBF=false`:
+//!   [`dangerous_ignore_not_before`](VerifierBuilder::dangerous_ignore_not_before)
+//! - `JWT_JWKS_ALLOW_HTTP=true`: `dangerous_allow_http` of `RemoteKeySetBuilder`, with a warning in the
+//!   log
+//!
+//! In [RFC 9068] mode the switches for issuer, audience and expiry are refused.
 //!
 //! [RFC 6901]: https://www.rfc-editor.org/rfc/rfc6901
 //! [RFC 7517 §5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
@@ -127,7 +129,7 @@ use crate::{
 #[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
 pub use self::{secrets::AuthSecrets, seeds::SeedUser, server::AuthSettings};
 
-/// The `JWT_*` environment, read and checked. See the [module](self) for the variables.
+/// The settings of the `JWT_*` environment, read and checked. See the [module](self) for the variables.
 ///
 /// # Examples
 ///
@@ -167,35 +169,38 @@ pub struct JwtSettings {
 }
 
 impl JwtSettings {
-    /// Reads the process's environment, and the files that it names.
+    /// Reads the environment of the process, and the files that it names.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] with the variable as its name, for the first value that is bad,
-    /// missing or in contradiction to another one; [`ConfigError::NoCrypto`].
+    /// - [`ConfigError::Invalid`] with the variable as its name, for the first value that is invalid,
+    ///   missing, or contradicts another one.
+    /// - [`ConfigError::NoCrypto`] without a cryptography feature.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::read(Vars::from_env()?)
     }
 
-    /// Reads variables from elsewhere than the environment: a configuration file, a test.
+    /// Reads variables from a source other than the environment, such as a configuration file or a
+    /// test.
     ///
-    /// Names that are neither `HOST`, `PORT` nor start with `JWT_` are passed over.
+    /// Names other than `HOST`, `PORT` and those that start with `JWT_` are ignored.
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env); also a variable that is given twice.
+    /// As [`from_env`](Self::from_env), and if a variable occurs twice.
     pub fn from_vars(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         Self::read(Vars::new(vars)?)
     }
 
-    /// A verifier by these settings. Where keys come from the network it starts to fetch them, and
-    /// must be called within a tokio runtime; call it once, and clone the verifier.
+    /// Builds a verifier from these settings. Call it once, and clone the verifier. If the keys come
+    /// from the network, it starts to fetch them and must be called within a tokio runtime.
     ///
     /// # Errors
     ///
-    /// None that [`from_env`](Self::from_env) did not report already, but for a missing runtime.
+    /// An error if the keys come from the network and there is no tokio runtime.
+    /// [`from_env`](Self::from_env) reports all others.
     pub fn verifier<C>(&self) -> Result<Verifier<C>, ConfigError>
     where
         C: DeserializeOwned + Send + Sync + 'static,
@@ -205,8 +210,8 @@ impl JwtSettings {
             .map_err(|error| self.blame(error))
     }
 
-    /// A verifier by these settings that is yet to be built, so that the application may add what
-    /// has no variable: a check of its own, a greatest age.
+    /// Returns a builder with these settings, so that the application can add options that have no
+    /// variable, such as a custom check or a maximum age.
     pub fn verifier_builder<C: 'static>(&self) -> VerifierBuilder<C> {
         let builder = self.keys.start().claims::<C>();
         self.policy.apply(builder)
@@ -220,38 +225,38 @@ impl JwtSettings {
         self
     }
 
-    /// The address or the name of the interface to listen on.
+    /// Returns the address or the name of the interface to listen on.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port to listen on; 0 lets the system choose one.
+    /// Returns the port to listen on. With 0 the system chooses one.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Host and port, as a listener takes them.
+    /// Returns host and port, as a listener expects them.
     #[must_use]
     pub fn address(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
 
-    /// Returns `true` if the server is to answer the authentication requests of a gateway, by
+    /// Returns `true` if the server answers the authentication requests of a gateway. Pass it to
     /// [`JwtAuthLayer::gateway`](crate::JwtAuthLayer::gateway).
     #[must_use]
     pub fn gateway(&self) -> bool {
         self.gateway
     }
 
-    /// Returns one line for each setting that is accepted and leaves something open: for the log.
+    /// Returns one line for the log for each accepted setting that leaves a check open.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         let any_issuer = self.keys.serve_many() && self.policy.leaves_issuer_open();
         any_issuer.then_some(ANY_ISSUER).into_iter()
     }
 
-    /// The variables that start with `JWT_` and that this crate does not know: for the log.
+    /// Returns the variables that start with `JWT_` and are unknown, for the log.
     pub fn ignored(&self) -> impl Iterator<Item = &str> {
         self.ignored.iter().map(String::as_str)
     }
@@ -268,14 +273,14 @@ impl JwtSettings {
             gateway,
             ignored: vars.into_ignored(),
         };
-        // The builder has the last word, and before the port opens. Nothing is fetched yet.
+        // Runs the builder's checks before the port opens. Nothing is fetched yet.
         match settings.verifier_builder::<Claims>().validate() {
             Ok(()) => Ok(settings),
             Err(error) => Err(settings.blame(error)),
         }
     }
 
-    /// Names the variable that a complaint of the builder is about.
+    /// Replaces an option's name in an error of the builder by that of the variable.
     fn blame(&self, error: ConfigError) -> ConfigError {
         let source = self.keys.variable();
         match error {
@@ -325,13 +330,13 @@ fn read_host(vars: &mut Vars) -> Result<String, ConfigError> {
     let Some(text) = vars.text("HOST")? else {
         return Ok("127.0.0.1".to_owned());
     };
-    // `[::1]`, as it stands in a URL.
+    // `[::1]`, as in a URL.
     let host = text.trim_start_matches('[').trim_end_matches(']');
     let last = host.rsplit('.').next().unwrap_or_default();
     let is_name = host
         .chars()
         .all(|one| one.is_ascii_alphanumeric() || "-._".contains(one))
-        // Numbers at the end are an address, or meant to be one.
+        // A name that ends in a number is an invalid IPv4 address.
         && !last.chars().all(|one| one.is_ascii_digit());
     if is_name || host.parse::<IpAddr>().is_ok() {
         Ok(host.to_owned())

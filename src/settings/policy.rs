@@ -1,4 +1,4 @@
-//! What is expected of a token.
+//! The requirements for a token.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -74,7 +74,7 @@ impl Policy {
         &self.issuers
     }
 
-    /// Returns `true` if nothing was said about issuers.
+    /// Returns `true` if no setting restricts the issuer.
     pub(super) fn leaves_issuer_open(&self) -> bool {
         self.issuers.is_empty() && !self.any_issuer
     }
@@ -141,7 +141,7 @@ impl Policy {
         if self.any_issuer && !self.issuers.is_empty() {
             return Err(refuse(
                 &format!("{ISSUER}, {VERIFY_ISS}"),
-                "an issuer is named, and not to be checked; drop one of the two",
+                "contradicts JWT_ISSUER; remove one of the two",
             ));
         }
         if self.id_tokens && self.audiences.is_empty() {
@@ -153,7 +153,7 @@ impl Policy {
         if self.any_audience && !self.audiences.is_empty() {
             return Err(refuse(
                 &format!("{AUDIENCE}, {VERIFY_AUD}"),
-                "an audience is named, and not to be checked; drop one of the two",
+                "contradicts JWT_AUDIENCE; remove one of the two",
             ));
         }
         if self.typ != Typ::Rfc9068 {
@@ -187,12 +187,12 @@ impl From<String> for Typ {
     }
 }
 
-/// A place of roles: a claim's name or a JSON Pointer, and behind a `|` the form.
+/// Parses a place of roles: a claim's name or a JSON Pointer, optionally with a form after a `|`.
 fn role_place(entry: &str) -> Result<(String, RoleForm), ConfigError> {
     let Some((path, form)) = entry.split_once('|') else {
         return Ok((entry.to_owned(), RoleForm::Strings));
     };
-    // White space does not count: a claim `roles ` would never be found, and no role be read.
+    // White space is ignored: a claim `roles ` would never match, so that no role would be read.
     let (path, form) = (path.trim_end(), form.trim_start());
     let (kind, detail) = match form.split_once(':') {
         Some((kind, detail)) => (kind.trim_end(), Some(detail.trim_start())),
@@ -207,7 +207,7 @@ fn role_place(entry: &str) -> Result<(String, RoleForm), ConfigError> {
         _ => {
             let form = form.escape_debug();
             let problem = format!(
-                "`{form}` is no form of roles; write names, member:NAME or split:SEPARATOR after the `|`"
+                "`{form}` is not a form of roles; write names, member:NAME or split:SEPARATOR after the `|`"
             );
             return Err(refuse(ROLES_CLAIM, problem));
         }
@@ -215,7 +215,7 @@ fn role_place(entry: &str) -> Result<(String, RoleForm), ConfigError> {
     Ok((path.to_owned(), form))
 }
 
-/// The variable behind an option of the verifier's builder.
+/// Returns the variable of an option of the verifier's builder.
 pub(super) fn variable(option: &str) -> Option<&'static str> {
     match option {
         "roles_at" => Some(ROLES_CLAIM),
@@ -243,19 +243,19 @@ const CLIENT_ID_CLAIM: &str = "JWT_CLIENT_ID_CLAIM";
 const VERIFY_EXP: &str = "JWT_VERIFY_EXP";
 const REQUIRE_EXP: &str = "JWT_REQUIRE_EXP";
 
-/// RFC 7519 §4.1.4 speaks of "no more than a few minutes".
+/// RFC 7519 §4.1.4: "usually no more than a few minutes".
 const MAX_LEEWAY: u32 = 300;
 
 /// Servers accept headers of 8 KiB to 1 MiB.
 const TOKEN_BYTES: RangeInclusive<u32> = 1024..=1024 * 1024;
 
-/// Some 3 GB of tokens: more is a slip of the keyboard.
+/// About 3 GB of tokens: a larger number is probably a typing error.
 const MAX_CACHE: u32 = 1_000_000;
 
 const ALWAYS: [(&str, &str); 2] = [
     (
         "JWT_VERIFY_SIGNATURE",
-        "anybody can write a token that nobody checks",
+        "without this check anyone can forge a token",
     ),
     ("JWT_VERIFY_IAT", "the type of `iat` is always checked"),
 ];

@@ -1,4 +1,4 @@
-//! Keys from the network.
+//! The settings for keys from the network.
 
 use std::{fmt, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{
     key::remote::{RemoteKeySet, RemoteKeySetBuilder},
 };
 
-/// Where a key set is fetched from.
+/// The source from which a key set is fetched.
 #[derive(Clone)]
 pub(super) enum Place {
     Url(String),
@@ -17,7 +17,7 @@ pub(super) enum Place {
 }
 
 impl fmt::Debug for Place {
-    // The query of a URL may be a secret.
+    // The query of a URL may contain a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, place) = match self {
             Self::Url(url) => ("Url", url),
@@ -28,9 +28,9 @@ impl fmt::Debug for Place {
     }
 }
 
-/// By which numbers, and trusting whom.
+/// The limits for fetches, and the trusted root.
 ///
-/// They are checked even where no keys are fetched, so that a value is never wrong unnoticed.
+/// They are checked even if no keys are fetched, so that an invalid value is always reported.
 #[derive(Clone, Debug)]
 pub(super) struct Fetching {
     max_age: Option<Duration>,

@@ -1,4 +1,4 @@
-//! Which secrets a server works with, and which of them last.
+//! The secrets of a login server.
 
 use super::{AuthSettings, vars::refuse};
 use crate::{
@@ -15,14 +15,14 @@ pub struct AuthSecrets {
 }
 
 impl AuthSecrets {
-    /// What refresh tokens rest on, for
+    /// Returns the secret of refresh tokens, for
     /// [`SessionsBuilder::secret`](crate::session::SessionsBuilder::secret).
     #[must_use]
     pub fn sessions(&self) -> &SecretKey {
         &self.sessions
     }
 
-    /// What trusted devices, the counters of guesses and CSRF proofs rest on, for
+    /// Returns the secret of trusted devices, login throttling and CSRF proofs, for
     /// [`Login::builder`](crate::login::Login::builder) and
     /// [`AuthEndpoints::builder`](crate::endpoints::AuthEndpoints::builder).
     #[must_use]
@@ -30,8 +30,8 @@ impl AuthSecrets {
         &self.login
     }
 
-    /// Whether all of them outlive the process and are the same in every other one: whether
-    /// `AUTH_SECRET_KEY` was given. Otherwise [`login`](Self::login) is this process's own.
+    /// Returns `true` if `AUTH_SECRET_KEY` is set, so that all secrets survive a restart and are the
+    /// same in every process. Otherwise [`login`](Self::login) is random in each process.
     #[must_use]
     pub fn are_lasting(&self) -> bool {
         self.lasting
@@ -39,28 +39,30 @@ impl AuthSecrets {
 }
 
 impl AuthSettings {
-    /// The secrets of this server: `AUTH_SECRET_KEY` for everything, where it was given.
+    /// Returns the secrets of this server. If `AUTH_SECRET_KEY` is set, all of them are derived from
+    /// it.
     ///
-    /// Where it was not, refresh tokens alone go on to work after a restart and on other nodes: their
-    /// secret is made once and kept in the store, under the name `refresh`. A copy of the store still
-    /// forges no token, because the other half of each is with its client. What the rest stands on
-    /// would be worth something in such a copy, so it is random, and this process's own.
+    /// Without it, only refresh tokens survive a restart and work on other nodes. Their secret is
+    /// created once and stored in the store, under the name `refresh`. A copy of the store still cannot
+    /// forge a refresh token, because the client holds the other half of each token. The secret for
+    /// everything else would be useful to an attacker with such a copy, so it is random in each process
+    /// and never stored.
     ///
     /// | without `AUTH_SECRET_KEY` | after a restart | with two processes on one store |
     /// |---|---|---|
     /// | refresh tokens | work | work on both |
-    /// | CSRF proofs | are refused: refresh and logout by cookie are 403 until the next login | are refused by the other one |
-    /// | trusted devices | are strangers again | are trusted by one of the two |
-    /// | counters of guesses | begin anew | count apart: twice the guesses |
+    /// | CSRF proofs | are refused: refresh and logout by cookie are 403 until the next login | are refused by the other process |
+    /// | trusted devices | are no longer trusted | are trusted by one of the two |
+    /// | counters of the login throttle | restart at zero | are counted separately: twice the attempts |
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] with `AUTH_STORE` as its name: the store did not answer, or what it
-    /// holds is no secret. It is asked only where `AUTH_SECRET_KEY` was not given.
+    /// [`ConfigError::Invalid`] with `AUTH_STORE` as its name, if the store is unavailable or its entry
+    /// is not a secret. The store is queried only if `AUTH_SECRET_KEY` is not set.
     ///
     /// # Cancel safety
     ///
-    /// May be dropped. At most the secret was kept, and the next call finds it.
+    /// Dropping the future is safe. The secret may have been stored, and the next call finds it.
     ///
     /// # Examples
     ///
@@ -116,7 +118,7 @@ mod tests {
         AuthSettings::from_vars(vars).unwrap()
     }
 
-    /// What tells two secrets apart.
+    /// Returns bytes that distinguish two secrets.
     fn of(secret: &SecretKey) -> [u8; 32] {
         *secret.derive("a test")[0].key.expose()
     }

@@ -1,11 +1,11 @@
-//! Users who are there from the start.
+//! Users that exist from the start.
 
 use std::fmt;
 
 use super::vars::{Vars, refuse};
 use crate::{error::ConfigError, secret::Secret};
 
-/// A user who is there from the start.
+/// A user that is created at the start of the server.
 #[derive(Clone)]
 pub struct SeedUser {
     name: String,
@@ -14,19 +14,19 @@ pub struct SeedUser {
 }
 
 impl SeedUser {
-    /// What they sign in with.
+    /// Returns the name with which the user signs in.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Their password.
+    /// Returns the user's password.
     #[must_use]
     pub fn password(&self) -> &Secret<String> {
         &self.password
     }
 
-    /// Their roles.
+    /// Returns the user's roles.
     #[must_use]
     pub fn roles(&self) -> &[String] {
         &self.roles
@@ -36,7 +36,7 @@ impl SeedUser {
         let mut parts = text.splitn(3, ':');
         let (name, password) = (parts.next()?.trim(), parts.next()?);
         let roles = parts.next().unwrap_or_default().trim();
-        // A colon in the password would end it early, and nobody would know.
+        // A colon in the password would end the password early without an error.
         if name.is_empty() || password.is_empty() || roles.contains(':') {
             return None;
         }
@@ -66,7 +66,7 @@ pub(super) fn read_seeds(vars: &mut Vars) -> Result<Vec<SeedUser>, ConfigError> 
     };
     let seeds = text.expose().split(',').map(SeedUser::parse);
     let seeds = seeds.collect::<Option<_>>();
-    seeds.ok_or_else(|| refuse(SEED, "name:password:role+role is needed"))
+    seeds.ok_or_else(|| refuse(SEED, "each entry must be name:password:role+role"))
 }
 
 const SEED: &str = "AUTH_SEED_USER";

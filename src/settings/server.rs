@@ -17,34 +17,35 @@ use crate::{
     secret::{Secret, SecretKey},
 };
 
-/// The environment of a login server, read and checked.
+/// The settings of a login server, read from the environment and checked.
 ///
 /// | variable | meaning | default |
 /// |---|---|---|
-/// | `HOST`, `PORT` | where it listens | 127.0.0.1, 3000 |
-/// | `AUTH_PUBLIC_URL` | the origin under which browsers reach it: decides the names of cookies and the origin check; its default port is dropped, user information is refused | `http://HOST:PORT` |
-/// | `AUTH_TRUSTED_ORIGINS` | comma list of further origins whose pages may sign in; those of apps and extensions too, such as `capacitor://localhost` | |
+/// | `HOST`, `PORT` | the address to listen on | 127.0.0.1, 3000 |
+/// | `AUTH_PUBLIC_URL` | the origin under which browsers reach the server; determines the names of cookies and the origin check; a default port is dropped, user information is refused | `http://HOST:PORT` |
+/// | `AUTH_TRUSTED_ORIGINS` | comma list of further origins whose pages may sign in, including those of apps and extensions, such as `capacitor://localhost` | |
 /// | `AUTH_COOKIE_PREFIX` | a prefix for the name of every cookie, see [`CookieNames::prefix`] | |
 /// | `AUTH_ACR_MFA` | the claim `acr` of sessions with a second factor, see [`SessionsBuilder::mfa_acr`](crate::session::SessionsBuilder::mfa_acr) | none |
-/// | `JWT_CLIENT_ID` | comma list of clients: the first is the `client_id` of tokens that name none, and a request may name any of them | `first-party` |
-/// | `JWT_PRIVATE_KEY_FILE` | PEM to sign with | |
-/// | `JWT_SECRET_KEY` | an HMAC secret to sign with, instead | |
-/// | `JWT_ALGORITHM` | to sign with; what the key allows by default, HS256 with a secret | |
+/// | `JWT_CLIENT_ID` | comma list of clients: the first is the `client_id` of tokens whose request names none, and a request may name any of them | `first-party` |
+/// | `JWT_PRIVATE_KEY_FILE` | path of a PEM with the signing key | |
+/// | `JWT_SECRET_KEY` | an HMAC secret that signs instead of a private key | |
+/// | `JWT_ALGORITHM` | the signing algorithm | the algorithm that the key allows, HS256 with a secret |
 /// | `JWT_ISSUER` | the tokens' `iss` | the public URL |
 /// | `JWT_AUDIENCE` | comma list, the tokens' `aud` | the issuer |
-/// | `JWT_ACCESS_TOKEN_EXPIRE_MINUTES` | 1 to 30 | 10 |
-/// | `JWT_REFRESH_TOKEN_EXPIRE_DAYS` | 1 to 90: how long a session lives unused | 14 |
-/// | `AUTH_TRUSTED_PROXIES` | comma list of addresses and networks: the proxies that say which client it is, see [`client_ip`](Self::client_ip) | none: the peer is the client |
-/// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`] and [`secrets`](Self::secrets) | that of refresh tokens is kept in the store; the others are random, and each process's own |
+/// | `JWT_ACCESS_TOKEN_EXPIRE_MINUTES` | lifetime of access tokens: 1 to 30 | 10 |
+/// | `JWT_REFRESH_TOKEN_EXPIRE_DAYS` | idle timeout of a session: 1 to 90 | 14 |
+/// | `AUTH_TRUSTED_PROXIES` | comma list of addresses and networks of proxies that report the client address, see [`client_ip`](Self::client_ip) | none: the peer is the client |
+/// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`] and [`secrets`](Self::secrets) | the secret of refresh tokens is stored in the store; the others are random in each process |
 /// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced`; with `balanced` every server that accepts the access tokens has to confirm them | browser |
-/// | `AUTH_REFRESH_GRACE_SECONDS` | 1 to 300 | 30 |
+/// | `AUTH_REFRESH_GRACE_SECONDS` | grace period for a used refresh token: 1 to 300 | 30 |
 /// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | the application's choice |
-/// | `AUTH_REGISTRATION` | `true` lets anybody register | false |
-/// | `JWT_TOKEN_URL` | the path of the token endpoint; the others lie beside it | `/api/auth/token` |
+/// | `AUTH_REGISTRATION` | `true` enables registration | false |
+/// | `JWT_TOKEN_URL` | the path of the token endpoint; the other endpoints have the same parent | `/api/auth/token` |
 /// | `JWT_TOKEN_TYPE` | only `Bearer` | Bearer |
-/// | `AUTH_SEED_USER` | `name:password:role+role`, several separated by commas; so neither colons nor commas in any of them | |
+/// | `AUTH_SEED_USER` | `name:password:role+role`, several separated by commas; none of them may contain a colon or a comma | |
 ///
-/// Without a key and without a secret a fresh Ed25519 key is made, which dies with the process.
+/// Without a key and without a secret, each process creates an Ed25519 key, and its tokens end with the
+/// process.
 #[derive(Clone)]
 pub struct AuthSettings {
     host: String,
@@ -78,21 +79,21 @@ enum Key {
 }
 
 impl AuthSettings {
-    /// Reads the process's environment, and the file that it names.
+    /// Reads the environment of the process, and the file that it names.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] with the variable as its name, for the first value that is bad or in
-    /// contradiction to another one.
+    /// [`ConfigError::Invalid`] with the variable as its name, for the first value that is invalid or
+    /// contradicts another one.
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::read(Vars::of_server_from_env()?)
     }
 
-    /// Reads variables from elsewhere than the environment.
+    /// Reads variables from a source other than the environment.
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env); also a variable that is given twice.
+    /// As [`from_env`](Self::from_env), and if a variable occurs twice.
     pub fn from_vars(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
@@ -103,7 +104,7 @@ impl AuthSettings {
         let (host, port) = super::read_address(&mut vars)?;
         let public_url = read_public_url(&mut vars)?;
         let issuer = vars.text("JWT_ISSUER")?;
-        // A server that verifies takes a list, and a token that is issued has one.
+        // A verifying server accepts a list, but a token has one issuer.
         if issuer.as_deref().is_some_and(|one| one.contains(',')) {
             return Err(refuse("JWT_ISSUER", "tokens have one issuer, not a list"));
         }
@@ -141,25 +142,25 @@ impl AuthSettings {
             audiences,
             ignored: vars.into_ignored(),
         };
-        // So that what is bad is reported here and not later.
+        // Reports an invalid key or issuer here and not later.
         settings.issuer()?;
         Ok(settings)
     }
 
-    /// Host and port, as a listener takes them.
+    /// Returns host and port, as a listener expects them.
     #[must_use]
     pub fn address(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
 
-    /// The same, where the system chose the port: `PORT` was 0.
+    /// Replaces the port, for a server with `PORT` 0 whose port the system chose.
     #[must_use]
     pub fn listening_on(mut self, port: u16) -> Self {
         self.port = port;
         self
     }
 
-    /// The origin under which browsers reach the server.
+    /// Returns the origin under which browsers reach the server.
     #[must_use]
     pub fn public_url(&self) -> String {
         let own = || format!("http://{}:{}", bracketed(&self.host), self.port);
@@ -183,30 +184,30 @@ impl AuthSettings {
         self.acr_mfa.as_deref()
     }
 
-    /// Which client a request comes from: whom `AUTH_TRUSTED_PROXIES` name in `X-Forwarded-For`; the
-    /// peer of the connection, where none is named. Where the host keeps the peer's address is for it
-    /// to say, with [`ClientIp::peer_from`].
+    /// Returns the source of a request's client address: the `X-Forwarded-For` of the proxies in
+    /// `AUTH_TRUSTED_PROXIES`, or the peer of the connection if there are none. If the host keeps the
+    /// peer's address elsewhere, set that place with [`ClientIp::peer_from`].
     ///
     /// # Security
     ///
-    /// Name the proxies and nobody else: whoever connects from a named address can claim to be any
-    /// client, and guess passwords as a thousand of them.
+    /// List only the proxies: a client that connects from a listed address can claim any address, and
+    /// evade the login throttle that way.
     #[must_use]
     pub fn client_ip(&self) -> ClientIp {
         self.clients.clone()
     }
 
-    /// Whether the server seems to stand behind a proxy that nobody named: browsers reach it over
-    /// https, which something else must then terminate. To it all clients are one, and share the
-    /// budget of guesses of one network.
+    /// Returns `true` if the server seems to be behind a proxy that is not listed: browsers reach it
+    /// over https, which a proxy must then terminate. Without `AUTH_TRUSTED_PROXIES` all clients appear
+    /// as one network and share its limit of login attempts.
     #[must_use]
     pub fn is_behind_an_unnamed_proxy(&self) -> bool {
         let secure = |url: &String| url.starts_with("https:");
         !self.proxied && self.public_url.as_ref().is_some_and(secure)
     }
 
-    /// Whether nothing was said about the store, the users and the address that browsers use, and
-    /// nobody but this machine can reach the server: a first try.
+    /// Returns `true` if neither a store, nor users, nor a public URL is configured and only this
+    /// machine can reach the server, as in a first trial.
     #[must_use]
     pub fn is_a_first_try(&self) -> bool {
         let loopback = self
@@ -217,12 +218,13 @@ impl AuthSettings {
         nothing && (loopback || self.host == "localhost")
     }
 
-    /// An issuer by these settings. Call it once and clone it: without a key in the settings each
-    /// has a fresh one.
+    /// Creates an issuer from these settings. Call it once and clone the issuer: without a configured
+    /// key, each call generates a new one.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::NoCrypto`], and none that [`from_env`](Self::from_env) did not report.
+    /// [`ConfigError::NoCrypto`] without a cryptography feature. [`from_env`](Self::from_env) reports
+    /// all other errors.
     pub fn issuer(&self) -> Result<TokenIssuer, ConfigError> {
         let blame = |name: &'static str| {
             move |error: ConfigError| match error {
@@ -256,62 +258,64 @@ impl AuthSettings {
         builder.build()
     }
 
-    /// Whether the signing key is made anew by every process, so that its tokens die with it.
+    /// Returns `true` if each process generates its signing key, so that its tokens end with the
+    /// process.
     #[must_use]
     pub fn key_is_fresh(&self) -> bool {
         matches!(self.key, Key::Fresh(_))
     }
 
-    /// The server's secret, where it was given.
+    /// Returns the server's secret, if it is set.
     #[must_use]
     pub fn secret(&self) -> Option<&SecretKey> {
         self.secret.as_ref()
     }
 
-    /// How lenient a refresh is.
+    /// Returns the refresh policy.
     #[must_use]
     pub fn refresh_policy(&self) -> RefreshPolicy {
         self.policy
     }
 
-    /// How long a session lives unused.
+    /// Returns the idle timeout of a session.
     #[must_use]
     pub fn refresh_idle(&self) -> Duration {
         self.refresh_idle
     }
 
-    /// Where sessions and users are kept, if it was said.
+    /// Returns the URL of the store for sessions and users, if it is set.
     #[must_use]
     pub fn store(&self) -> Option<&str> {
         self.store.as_deref()
     }
 
-    /// Whether anybody may register.
+    /// Returns `true` if registration is enabled.
     #[must_use]
     pub fn registration(&self) -> bool {
         self.registration
     }
 
-    /// Returns the public path of the endpoints, the parent of `JWT_TOKEN_URL`; `/api/auth` by default.
+    /// Returns the public path of the endpoints, the parent of `JWT_TOKEN_URL`. The default is
+    /// `/api/auth`.
     #[must_use]
     pub fn base_path(&self) -> &str {
         &self.mount
     }
 
-    /// The users who are there from the start.
+    /// Returns the users that are created at the start of the server.
     #[must_use]
     pub fn seed_users(&self) -> &[SeedUser] {
         &self.seeds
     }
 
-    /// The names of variables that were set and mean nothing here.
+    /// Returns the names of variables that are set and have no effect here.
     pub fn ignored(&self) -> impl Iterator<Item = &str> {
         self.ignored.iter().map(String::as_str)
     }
 }
 
 impl fmt::Debug for AuthSettings {
-    // The store's URL may hold a password.
+    // The store's URL may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthSettings")
             .field("public_url", &self.public_url())
@@ -333,7 +337,7 @@ fn read_key(vars: &mut Vars) -> Result<Key, ConfigError> {
     match (vars.text(PEM)?, vars.secret(HMAC)?) {
         (Some(_), Some(_)) => Err(refuse(
             &format!("{PEM}, {HMAC}"),
-            "one of them signs; name only one",
+            "both are signing keys; set one of them",
         )),
         (Some(path), None) => Ok(Key::Pem(read_file(PEM, &path)?, algorithm)),
         (None, Some(secret)) => match algorithm.unwrap_or(Algorithm::Hs256) {
@@ -354,7 +358,7 @@ fn read_clients(proxies: Option<Vec<String>>) -> Result<ClientIp, ConfigError> {
     let Some(proxies) = proxies else {
         return Ok(ClientIp::peer());
     };
-    // Each as it is read: all of IPv4 has a spelling in IPv6.
+    // Compared in the form in which it is read: all of IPv4 has a spelling in IPv6.
     let names_all = |network: &&String| {
         let alone = ClientIp::behind([network.as_str()]);
         alone.is_ok_and(|alone| alone.trusts_everyone())
@@ -363,7 +367,7 @@ fn read_clients(proxies: Option<Vec<String>>) -> Result<ClientIp, ConfigError> {
         let all = all.escape_debug();
         return Err(refuse(
             PROXIES,
-            format!("`{all}` lets everybody say who they are"),
+            format!("`{all}` lets every client choose its own address"),
         ));
     }
     let clients = ClientIp::behind(proxies.iter().map(String::as_str));
@@ -378,7 +382,7 @@ fn read_policy(vars: &mut Vars) -> Result<RefreshPolicy, ConfigError> {
         Some("strict") => RefreshPolicy::strict(),
         None | Some("browser") => RefreshPolicy::browser(),
         Some("balanced") => RefreshPolicy::balanced(),
-        Some(_) => return Err(refuse(POLICY, "strict, browser or balanced")),
+        Some(_) => return Err(refuse(POLICY, "must be strict, browser or balanced")),
     };
     match vars.number(GRACE, 1..=300)? {
         Some(seconds) => policy
@@ -388,11 +392,11 @@ fn read_policy(vars: &mut Vars) -> Result<RefreshPolicy, ConfigError> {
     }
 }
 
-/// What the token endpoint's path leaves of it.
+/// Reads the base path from the path of the token endpoint.
 fn read_mount(vars: &mut Vars) -> Result<String, ConfigError> {
     let kind = vars.text(TOKEN_TYPE)?;
     if kind.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
-        return Err(refuse(TOKEN_TYPE, "only Bearer is issued"));
+        return Err(refuse(TOKEN_TYPE, "must be Bearer"));
     }
     let Some(path) = vars.text(TOKEN_URL)? else {
         return Ok("/api/auth".to_owned());
@@ -404,12 +408,12 @@ fn read_mount(vars: &mut Vars) -> Result<String, ConfigError> {
         }
         _ => Err(refuse(
             TOKEN_URL,
-            "a path is needed that ends in /token, such as /api/auth/token",
+            "must be a path that ends in /token, such as /api/auth/token",
         )),
     }
 }
 
-/// An IPv6 address stands in brackets where a port follows.
+/// Puts an IPv6 address into brackets, because a port follows.
 fn bracketed(host: &str) -> String {
     match host.contains(':') {
         true => format!("[{host}]"),

@@ -1,4 +1,4 @@
-//! The variables as they were given.
+//! The variables and their values.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{error::ConfigError, secret::Secret};
 
-/// The variables that are ours. Each is taken out where it is read.
+/// The variables of this crate. Each is removed when it is read.
 pub(super) struct Vars {
     values: BTreeMap<String, Secret<String>>,
     ignored: Vec<String>,
@@ -19,7 +19,7 @@ impl Vars {
         Self::new(environment(is_ours)?)
     }
 
-    /// Those of a server that issues tokens.
+    /// Returns the variables of a login server.
     #[cfg(feature = "endpoints")]
     pub(super) fn of_server_from_env() -> Result<Self, ConfigError> {
         Self::of_server(environment(is_of_server)?)
@@ -43,7 +43,7 @@ impl Vars {
                 continue;
             }
             match resembled(&name, &OF_SERVER, &[]) {
-                // What another server of the same environment reads.
+                // Variables that another server in the same environment reads.
                 _ if KNOWN.contains(&name.as_str()) => ignored.push(name),
                 Some(known) => {
                     let problem = format!("unknown variable; did you mean {known}?");
@@ -84,7 +84,7 @@ impl Vars {
         self.ignored
     }
 
-    /// The value as it is, white space and all.
+    /// Returns the value unchanged, including white space.
     pub(super) fn secret(
         &mut self,
         name: &'static str,
@@ -146,14 +146,14 @@ impl Vars {
     }
 }
 
-/// A refusal of what a variable says. A name from outside cannot break the line.
+/// Creates the error for a variable's value. A name from outside cannot break the line.
 pub(super) fn refuse(name: &str, problem: impl Into<String>) -> ConfigError {
     ConfigError::invalid(name.escape_debug().to_string(), problem.into())
 }
 
-/// The variables of the process that are ours.
+/// Returns the variables of the process that are selected by `is_ours`.
 fn environment(is_ours: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>, ConfigError> {
-    // `env::vars` panics at what is not UTF-8, in variables of others too.
+    // `env::vars` panics on values that are not UTF-8, also in unrelated variables.
     let mut ours = Vec::new();
     for (name, value) in env::vars_os() {
         let Ok(name) = name.into_string() else {
@@ -187,7 +187,7 @@ fn is_read(name: &str) -> bool {
     name == "HOST" || name == "PORT" || KNOWN.contains(&name)
 }
 
-/// The known name that this unknown one looks like. Ignoring it would drop a check in silence.
+/// Returns the known name that an unknown name resembles. Ignoring it would silently drop a check.
 fn resembled(
     name: &str,
     known: &[&'static str],
@@ -201,12 +201,12 @@ fn resembled(
     }
     let nearest = known().min_by_key(|known| distance(&name, known))?;
     let family = families.iter().any(|family| name.starts_with(family));
-    // A plural is three letters from `…_PROXY`.
+    // The plural of `…_PROXY` differs in three letters.
     let slip = if nearest.len() < LONG { 2 } else { 3 };
     (family || distance(&name, nearest) <= slip).then_some(nearest)
 }
 
-/// How many letters must be changed, added or dropped to make `b` of `a` (Levenshtein).
+/// Returns the number of letters to change, add or remove to turn `a` into `b` (Levenshtein distance).
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<_> = (0..=b.len()).collect();
     for (done, from) in a.bytes().enumerate() {
@@ -225,7 +225,7 @@ fn distance(a: &str, b: &str) -> usize {
     row.last().copied().unwrap_or_default()
 }
 
-/// From this length on one more letter may be wrong.
+/// A name of this length or longer may differ in one more letter.
 const LONG: usize = 16;
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
@@ -263,10 +263,10 @@ const KNOWN: [&str; 31] = [
     "JWT_GATEWAY",
 ];
 
-/// Whatever starts so asks for a check.
+/// Every name with such a prefix is meant to configure a check.
 const FAMILIES: [&str; 3] = ["JWT_VERIFY_", "JWT_REQUIRE", "JWT_JWKS_"];
 
-/// What only a server that issues tokens reads; the two often share an environment.
+/// Variables that only a login server reads. It often shares an environment with a verifying server.
 const OF_ISSUERS: [&str; 5] = [
     "JWT_PRIVATE_KEY_FILE",
     "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",

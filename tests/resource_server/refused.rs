@@ -267,7 +267,7 @@ fn e20_values_out_of_their_range() {
         (
             "JWT_VERIFY_SIGNATURE",
             "false",
-            "only true is accepted: anybody can write a token that nobody checks",
+            "only true is accepted: without this check anyone can forge a token",
         ),
         (
             "JWT_VERIFY_IAT",

@@ -71,7 +71,7 @@ fn sent<S: Layered>(client: &Client<S>) -> Vec<Case> {
             "served",
             served(lower_case(client)),
         ),
-        ("any bad token", "4xx", not_broken(client)),
+        ("any invalid token", "4xx", not_broken(client)),
         (
             "no token, an expired token (RFC 6750 §3)",
             "401 with a challenge",

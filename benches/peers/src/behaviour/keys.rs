@@ -32,7 +32,7 @@ pub(super) fn cases<P: Peer>() -> Vec<Case> {
         ),
         (
             "key server hangs, keys known",
-            "served at once",
+            "served without waiting",
             or_absent(hung::<P>()),
         ),
         ("new key, first request with it", "served", at_once),

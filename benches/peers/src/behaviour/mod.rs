@@ -119,7 +119,7 @@ impl Report {
 
     fn print(&self) {
         println!("## Behaviour\n");
-        println!("| | should be | {} |", self.peers.join(" | "));
+        println!("| | expected | {} |", self.peers.join(" | "));
         println!("|---|---|{}", "---|".repeat(self.peers.len()));
         for row in &self.rows {
             let cells = row.outcomes.iter().map(|outcome| match outcome {
@@ -168,4 +168,4 @@ fn allocations<P: Peer>() -> Outcome {
     }
 }
 
-const ALLOCATIONS: &str = "allocations for a request that is served (RS256)";
+const ALLOCATIONS: &str = "allocations per accepted request (RS256)";

@@ -99,5 +99,5 @@ const ALGORITHMS: [Algorithm; 4] = [
 ];
 pub(crate) const NO_LAYER: &str = "no layer";
 pub(crate) const FLOOR: &str = "floor";
-pub(crate) const FIRST: &str = "**this crate**, the first time";
-pub(crate) const REPEATED: &str = "**this crate**, a token again";
+pub(crate) const FIRST: &str = "**this crate**, first request";
+pub(crate) const REPEATED: &str = "**this crate**, cached token";

@@ -1,4 +1,4 @@
-//! axum: a public route, one for whoever is signed in, one for admins.
+//! axum: a public route, a route for authenticated callers, a route for admins.
 //!
 //! ```sh
 //! export JWT_SECRET_KEY=$(openssl rand -hex 32)
@@ -24,7 +24,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tower_jwt_auth::{JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier};
 
-/// The claims that this service needs. A token without them is refused.
+/// The claims of this service. A token without them is refused.
 #[derive(Deserialize)]
 pub(crate) struct User {
     name: String,
@@ -33,7 +33,7 @@ pub(crate) struct User {
 pub(crate) fn app(verifier: Verifier<User>) -> Router {
     let auth = JwtAuthLayer::new(verifier).realm("example");
 
-    // Guards stand inside the layer that authenticates.
+    // A guard has to be inside the layer that authenticates.
     let private = Router::new()
         .route(
             "/admin",
@@ -42,7 +42,7 @@ pub(crate) fn app(verifier: Verifier<User>) -> Router {
         .route("/me", get(me))
         .route_layer(auth.clone());
 
-    // Anybody may come here; who sends a token must send a good one.
+    // A token is optional here, but an invalid one is refused.
     let public = Router::new()
         .route("/", get(greet))
         .route_layer(auth.optional());
@@ -61,7 +61,7 @@ async fn me(user: Verified<User>) -> String {
     format!("you are {}", user.name)
 }
 
-/// The caller without the claims' type, for code that serves several kinds of credentials.
+/// Takes a `Principal`, which has no claims type and works with every kind of credential.
 async fn admin(caller: Principal) -> String {
     format!("at your service, {}", caller.subject().unwrap_or("admin"))
 }

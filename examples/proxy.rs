@@ -1,7 +1,7 @@
-//! A reverse proxy that verifies tokens for a server which cannot.
+//! A reverse proxy that verifies tokens for an upstream that cannot.
 //!
-//! The upstream never sees the token; it is told the caller in `X-User` and `X-Roles`, which no
-//! client can forge.
+//! The token is removed. The upstream receives the caller in `X-User` and `X-Roles`, which a client
+//! cannot forge.
 //!
 //! ```sh
 //! export JWT_SECRET_KEY=$(openssl rand -hex 32)
@@ -36,7 +36,7 @@ use tower_jwt_auth::{
     auth::{Claim, ForwardedBody},
 };
 
-/// RFC 9110 §7.6.1: what concerns one connection only, besides what `Connection` names.
+/// The hop-by-hop headers of RFC 9110 §7.6.1, in addition to those that `Connection` lists.
 const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -59,7 +59,7 @@ async fn forward(
     target.authority = Some(upstream);
     *request.uri_mut() = Uri::from_parts(target).unwrap_or_default();
     *request.version_mut() = Version::HTTP_11;
-    // The client writes the upstream's own.
+    // The HTTP client sets the upstream's own.
     request.headers_mut().remove(HOST);
     end_hop(request.headers_mut());
 
@@ -104,7 +104,7 @@ pub(crate) async fn serve(
         let service = service.clone();
         tokio::spawn(async move {
             let connection = Builder::new(TokioExecutor::new());
-            // A client that goes away is no news.
+            // A disconnected client is not worth a log line.
             let _ = connection
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

@@ -1,4 +1,4 @@
-//! Verifies somebody's tokens. Settings come from the environment: see `tower_jwt_auth::settings`.
+//! A resource server, configured by environment variables: see `tower_jwt_auth::settings`.
 //!
 //! ```sh
 //! # A secret, a token made by PyJWT (pip install pyjwt), a server:
@@ -13,21 +13,21 @@
 //! curl -i localhost:3000/public                                      # 200 {"authenticated":false}
 //! curl localhost:3000/metrics
 //!
-//! # Instead of the secret, the public key of whoever signs:
+//! # A public key instead of the secret:
 //! openssl genpkey -algorithm ed25519 -out private.pem
 //! openssl pkey -in private.pem -pubout -out public.pem
 //! unset JWT_SECRET_KEY; export JWT_PUBLIC_KEY_FILE=public.pem
 //! # … and jwt.encode(…, open("private.pem").read(), algorithm="EdDSA")
 //!
-//! # Or the keys of an identity provider, found by its name; JWT_JWKS_URL names their URL instead:
+//! # The keys of an identity provider, discovered by its issuer; or set JWT_JWKS_URL:
 //! unset JWT_PUBLIC_KEY_FILE; export JWT_ISSUER=https://sso.example/realms/shop
-//! curl -i localhost:3000/ready                                       # 503 and a reason while there are no keys
+//! curl -i localhost:3000/ready                                       # 503 and a reason without keys
 //!
-//! # Behind nginx, Caddy, Envoy or Traefik, which ask it about every request: see the manual.
-//! export JWT_GATEWAY=true                                            # asked at /protected or /admin
+//! # As the authentication server of nginx, Caddy, Envoy or Traefik: see the manual.
+//! export JWT_GATEWAY=true                                            # at /protected or /admin
 //! ```
 //!
-//! A bad value is one line that names the variable, and exit code 2.
+//! For an invalid value, the server prints one line with the variable's name, and exits with code 2.
 
 use std::{
     error::Error,
@@ -89,13 +89,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
-    // Everything that happens is counted by the `metrics` facade, and shown by `/metrics`.
+    // Events are counted through the `metrics` facade and served at `/metrics`.
     let metrics = PrometheusBuilder::new().install_recorder()?;
     let settings = settings.clone().events(Counters::new());
     let verifier = settings.verifier::<Claims>()?;
     let auth = JwtAuthLayer::new(verifier).events(Counters::new());
     let (auth, public) = match settings.gateway() {
-        // Who has no token is refused everywhere, or a gateway would let in everybody.
+        // Without a token every route refuses. Otherwise the gateway would allow every request.
         true => {
             let auth = auth.gateway().build()?;
             (auth.clone(), any(greet).layer(auth))
@@ -120,7 +120,7 @@ fn guarded(gateway: bool) -> Router {
             .route("/admin", admin)
             .route("/protected", get(me));
     }
-    // A gateway may ask by the method of its client's request, and append the path of that.
+    // A gateway may use the method of its client's request, and append that request's path.
     let below = ["", "/", "/{*path}"];
     below.iter().fold(Router::new(), |router, below| {
         let admin = any(me).layer(admins.clone());
@@ -132,7 +132,7 @@ fn guarded(gateway: bool) -> Router {
 fn ready(auth: &JwtAuthLayer) -> (StatusCode, &'static str) {
     match auth.is_ready() {
         true => (StatusCode::OK, "ready"),
-        // A fixed code, such as `name_not_resolved`; the log says more.
+        // A fixed code, such as `name_not_resolved`. The log has the cause.
         false => {
             let reason = auth.key_problem().map_or("not ready", KeyProblem::as_str);
             (StatusCode::SERVICE_UNAVAILABLE, reason)
@@ -162,8 +162,8 @@ fn show(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
     ([kind], metrics.render())
 }
 
-/// Ends with Ctrl-C or SIGTERM, for which it listens from now on; the server then finishes the
-/// requests that it has begun.
+/// Installs handlers for Ctrl-C and SIGTERM, and returns a future that completes at the first signal. The
+/// server then finishes the requests in progress.
 #[cfg(unix)]
 fn stopped() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};

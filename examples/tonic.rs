@@ -1,6 +1,6 @@
 //! tonic: the caller in a unary and in a streaming call.
 //!
-//! The service is gRPC's own health service, because it needs no `protoc`; yours is used alike.
+//! The service is gRPC's health service, because it needs no `protoc`. Use the layer with yours in the same way.
 //!
 //! ```sh
 //! export JWT_SECRET_KEY=$(openssl rand -hex 32)
@@ -39,7 +39,7 @@ impl Health for Service {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        // Any error of the extension is a `Status` already.
+        // The error of the extension is a `Status`.
         let user = request.verified::<Claims>()?;
         println!("check by {:?}", user.subject().unwrap_or("nobody"));
         Ok(Response::new(serving()))
@@ -55,7 +55,7 @@ impl Health for Service {
         if !caller.has_role("admin") {
             return Err(Status::permission_denied("watching is for admins"));
         }
-        // A stream outlives its request: a real one ends at `caller.expires_at()`.
+        // A stream outlives its request. A real one ends at `caller.expires_at()`.
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(serving())))))
     }
 }
@@ -70,7 +70,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     auth: JwtAuthLayer,
 ) -> Result<(), transport::Error> {
-    // Around one service only: `.add_service(auth.layer(HealthServer::new(Service)))`.
+    // For one service only: `.add_service(auth.layer(HealthServer::new(Service)))`.
     Server::builder()
         .layer(auth)
         .add_service(HealthServer::new(Service))

@@ -1,4 +1,4 @@
-//! warp, in both ways: the layer around all routes, and a filter on some.
+//! warp: the layer around all routes, and a filter on some routes.
 //!
 //! ```sh
 //! export JWT_SECRET_KEY=$(openssl rand -hex 32)
@@ -29,7 +29,7 @@ use tower_jwt_auth::{
 };
 use warp::{Filter, Rejection, Reply, path};
 
-/// Some routes ask for a caller.
+/// Routes of which some require a caller, by a filter.
 pub(crate) fn filters(
     auth: JwtAuthLayer,
 ) -> impl Filter<Extract = (impl Reply,), Error = Rejection> + Clone + Send + Sync + 'static {
@@ -42,11 +42,11 @@ pub(crate) fn filters(
     let me = warp::path!("me")
         .and(authenticated(auth))
         .map(|user: Verified<Claims>| format!("{}\n", user.subject().unwrap_or("nobody")));
-    // Without `recover` a rejection is a 500.
+    // Without `recover`, warp answers a rejection with 500.
     greet.or(me).recover(recover)
 }
 
-/// All routes stand behind the layer; it knows the caller before warp chooses a route.
+/// Routes inside the layer, which authenticates before warp chooses a route.
 pub(crate) async fn serve_routes(listener: TcpListener, auth: JwtAuthLayer) -> std::io::Result<()> {
     let routes = warp::path!("admin")
         .and(warp::ext::get::<Principal>())

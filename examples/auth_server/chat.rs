@@ -1,7 +1,7 @@
-//! The chat of the login server: strangers begin it as guests, users go on with it.
+//! The chat of the login server: guests begin a conversation, users continue it.
 //!
-//! The bot repeats what it hears. Conversations are in this process's memory, and not many of them;
-//! yours belong into the database, where every node finds them.
+//! The bot repeats messages. A limited number of conversations is kept in this process's memory. Store yours
+//! in the database, where every node finds them.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -42,7 +42,7 @@ pub(crate) struct Chat {
     pub(crate) sockets: SocketAuth,
 }
 
-/// The routes, to stand inside an optional authenticating layer.
+/// Returns the routes. They need an optional authenticating layer outside.
 pub(crate) fn routes(chat: Chat) -> Router {
     Router::new()
         .route("/chat/messages", get(history).post(say))
@@ -89,13 +89,13 @@ async fn say(State(chat): State<Chat>, caller: AnyIdentity, Json(said): Json<Sai
     }
 }
 
-/// The layer has looked at a token in the handshake. Where there is none, the first message has it.
+/// The layer has verified a token in the handshake. Without one there, the first message has the token.
 async fn upgrade(
     State(chat): State<Chat>,
     caller: Option<Principal>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    // A frame is held in memory before anybody looks at the message.
+    // A frame is held in memory before the message is checked.
     let upgrade = upgrade
         .max_frame_size(LONGEST)
         .max_message_size(LONGEST)
@@ -108,7 +108,7 @@ async fn upgrade(
         let goodbye = async {
             let close = Message::Close(Some(CloseFrame { code, reason }));
             let _ = socket.send(close).await;
-            // What the client is still sending would keep it from reading this.
+            // Unread data would reset the connection before the client reads the close frame.
             while let Some(Ok(_)) = socket.recv().await {}
         };
         let _ = timeout(GOODBYE, goodbye).await;
@@ -148,12 +148,12 @@ impl Chat {
                 guard.renew(renewal.token().expose()).await?;
                 continue;
             }
-            // What `POST /chat/messages` takes, or the bare text.
+            // The JSON of `POST /chat/messages`, or plain text.
             let said = serde_json::from_str(&text).map(|said: Said| said.text);
             let said = said.as_deref().unwrap_or(&text);
             let reply = self.hear(guard.caller(), said).await?.to_string();
             tokio::select! {
-                // Whoever does not read must not outlive the token.
+                // A client that does not read must not outlive its token.
                 reason = guard.closed() => return Err(reason),
                 sent = socket.send(Message::Text(reply.into())) => if sent.is_err() {
                     return Ok(());
@@ -162,14 +162,14 @@ impl Chat {
         }
     }
 
-    /// Hears a message, and says what to answer.
+    /// Takes a message and returns the answer.
     async fn hear(&self, caller: &Principal, text: &str) -> Result<Value, CloseReason> {
-        // The tokens are of one issuer, so the subject names the owner. A service is none.
+        // All tokens are of one issuer, so the subject identifies the owner. A service cannot be an owner.
         let owner = Owner::of(caller).ok_or(CloseReason::Unauthenticated)?;
         let owner = owner.subject();
         let is_guest = caller.kind() == PrincipalKind::Guest;
-        // A guest who writes can be linked for another hour. One who was linked on another node a
-        // moment ago writes no more.
+        // Writing keeps the guest linkable for another hour. A guest that was just linked on another node
+        // cannot write any more.
         if is_guest {
             match self.guests.touch(owner).await {
                 Ok(true) => {}
@@ -183,20 +183,20 @@ impl Chat {
     }
 }
 
-/// All conversations, each under the subject that it belongs to.
+/// All conversations, by the subject that owns them.
 #[derive(Clone, Default)]
 pub(crate) struct Conversations(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
     all: HashMap<String, Conversation>,
-    /// Guests that were claimed, and by whom, the last ones. A message that is on its way while its
-    /// guest is claimed goes on with the user.
+    /// The most recently claimed guests and their users. A message that is in progress while its guest is
+    /// claimed is added to the user's conversation.
     claimed: VecDeque<(String, String)>,
 }
 
 struct Conversation {
-    /// The subject that began it. It stays when the conversation becomes a user's.
+    /// The subject that began the conversation. It is kept when a user takes the conversation over.
     name: String,
     lines: VecDeque<Line>,
     used: Instant,
@@ -206,7 +206,7 @@ struct Conversation {
 struct Line {
     from: &'static str,
     text: String,
-    /// Said before the user signed in, by whoever that was.
+    /// `true` if a guest wrote the message, before the user signed in.
     from_guest: bool,
 }
 
@@ -223,7 +223,7 @@ impl Conversations {
         lines.into_iter().flatten().collect()
     }
 
-    /// Adds what was said and what was answered; says to which conversation.
+    /// Adds a message and its answer, and returns the conversation's identifier.
     fn add(&self, owner: &str, from_guest: bool, [said, answered]: [&str; 2]) -> String {
         let mut kept = self.kept();
         let Kept { all, claimed } = &mut *kept;
@@ -251,8 +251,7 @@ impl Conversations {
 }
 
 impl ClaimHook for Conversations {
-    /// The guest's conversation goes on as the user's, after what the user had said before. Called
-    /// again, it finds nothing to move.
+    /// Appends the guest's conversation to the user's. A second call finds nothing to move.
     async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
         let mut kept = self.kept();
         let Kept { all, claimed } = &mut *kept;
@@ -292,7 +291,7 @@ impl Conversation {
     }
 }
 
-/// Forgets the conversation that was silent for longest, where there are too many for a new one.
+/// Removes the least recently used conversation if there is no room for a new one.
 fn make_room(all: &mut HashMap<String, Conversation>, owner: &str) {
     if all.len() < CONVERSATIONS || all.contains_key(owner) {
         return;
@@ -303,13 +302,13 @@ fn make_room(all: &mut HashMap<String, Conversation>, owner: &str) {
     }
 }
 
-/// Bytes of a message, a token's included.
+/// The maximum size of a message, including its token, in bytes.
 const LONGEST: usize = 8 * 1024;
 const LINES: usize = 20;
 const CONVERSATIONS: usize = 1000;
 const GOODBYE: Duration = Duration::from_secs(5);
 
-// Run as a part of tests/auth_server.rs.
+// These tests run as part of tests/auth_server.rs.
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,7 +318,7 @@ mod tests {
         let conversations = Conversations::default();
         let name = conversations.add("gst_1", true, ["before", "ok"]);
         conversations.on_claim("gst_1", "alice").await.unwrap();
-        // It was let in before the claim.
+        // The request passed the layer before the claim.
         assert_eq!(conversations.add("gst_1", true, ["late", "ok"]), name);
         let texts = |owner| {
             let lines = conversations.lines(owner);
@@ -327,7 +326,7 @@ mod tests {
         };
         assert_eq!(texts("alice"), ["before", "ok", "late", "ok"]);
         assert!(texts("gst_1").is_empty());
-        // The hook may be called again.
+        // The hook may be called twice.
         conversations.on_claim("gst_1", "alice").await.unwrap();
         assert_eq!(texts("alice").len(), 4);
     }

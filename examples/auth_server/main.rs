@@ -1,7 +1,7 @@
 //! A login server: sign in, refresh, sign out, on SQLite, PostgreSQL, Redis or memory.
 //!
 //! ```sh
-//! cargo run --example auth_server --all-features   # nothing set: SQLite, and a demo user
+//! cargo run --example auth_server --all-features   # by default: SQLite, and a demo user
 //!
 //! LOGIN='{"email":"demo@example.org","password":"demo-password"}'
 //! JSON='content-type: application/json'
@@ -17,7 +17,7 @@
 //! curl -i $A/refresh -d "refresh_token=$(field refresh_token)"                            # 400
 //! curl localhost:3000/.well-known/jwks.json
 //!
-//! # A stranger begins a conversation, signs in, and goes on with it:
+//! # An anonymous user begins a conversation, signs in, and continues it:
 //! C=localhost:3000/chat
 //! TOKENS=$(curl -s -X POST $A/guest); GUEST=$(field access_token)
 //! curl -s $C/messages -H "Authorization: Bearer $GUEST" -H "$JSON" -d '{"text":"hello"}'
@@ -26,14 +26,14 @@
 //! curl -s $C/messages -H "Authorization: Bearer $(field access_token)"                    # hello
 //! curl -i $C/context -H "Authorization: Bearer $GUEST"                                    # 401
 //!
-//! # With a database, users and keys of your own; see tower_jwt_auth::settings::AuthSettings:
+//! # With your database, users and keys; see tower_jwt_auth::settings::AuthSettings:
 //! export AUTH_STORE=postgres://localhost/app AUTH_SEED_USER=me@example.org:a-long-password:admin
 //! export AUTH_SECRET_KEY=$(openssl rand 32 | basenc --base64url | tr -d '=')
 //! openssl genpkey -algorithm ed25519 -out key.pem; export JWT_PRIVATE_KEY_FILE=key.pem
 //! ```
 //!
-//! <http://localhost:3000/> is a page that signs in with cookies. A bad value of a variable is one
-//! line that names it, and exit code 2.
+//! The page <http://localhost:3000/> signs in with cookies. For an invalid value, the server prints one line
+//! with the variable's name, and exits with code 2.
 
 mod chat;
 mod page;
@@ -103,7 +103,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What goes on beside the requests, for as long as these are kept.
+/// The handles of the background tasks. Dropping them ends the tasks.
 type Tasks = (ClaimWorker, Housekeeper);
 
 async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>> {
@@ -130,7 +130,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
     }
 
     let revocations = store.revocations()?;
-    // Until they are there, every token is answered 503; see /ready.
+    // Until the revocations are loaded, requests with a token are answered with 503; see /ready.
     revocations.loaded(Duration::from_secs(5)).await;
     let issuer = settings.issuer()?;
     let verifier = issuer.verifier().build()?;
@@ -153,18 +153,18 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .one_time(store.clone())
         .events(Counters::new())
         .build();
-    // Whoever signs in keeps the conversation that they began as a guest.
+    // A user who signs in keeps the conversation of the guest.
     let conversations = Conversations::default();
     let guests = Guests::builder(sessions.clone())
         .on_claim(conversations.clone())
         .build()?;
-    // One tries again what the hook could not do at once, the other deletes what ended long ago.
+    // The claim worker retries failed hooks. Housekeeping deletes expired rows.
     let tasks = (guests.spawn_claim_worker(), guests.housekeeping().spawn());
     let clients = settings.client_ip().peer_from(|extensions: &Extensions| {
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
     });
-    // Generous, for a first try; on the internet the default, thirty an hour, is plenty.
+    // Generous for local tests. On the internet use the default of 30 per hour.
     let strangers = RateLimitLayer::per_minute(STRANGERS, clients.clone()).burst(AT_ONCE);
     let mut endpoints = AuthEndpoints::builder(sessions, login, secrets.login().clone());
     for origin in settings.trusted_origins() {
@@ -246,7 +246,7 @@ async fn open(settings: &AuthSettings) -> Result<AnyStore, Box<dyn Error>> {
     Ok(store.map_err(|error| format!("AUTH_STORE: {error}"))?)
 }
 
-/// Makes the users who are there from the start. Those who are there already stay as they are.
+/// Creates the seed users. Existing users are not changed.
 async fn seed(
     settings: &AuthSettings,
     store: &AnyStore,
@@ -280,7 +280,7 @@ async fn seed(
     Ok(())
 }
 
-/// Only for users: a guest is answered with 403.
+/// For users only: a guest is refused with 403.
 async fn my(user: User) -> Json<Value> {
     me(user.into()).await
 }
@@ -333,8 +333,8 @@ fn show(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
     ([kind], metrics.render())
 }
 
-/// Ends with Ctrl-C or SIGTERM, for which it listens from now on; the server then finishes the
-/// requests that it has begun.
+/// Installs handlers for Ctrl-C and SIGTERM, and returns a future that completes at the first signal. The
+/// server then finishes the requests in progress.
 #[cfg(unix)]
 fn stopped() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};

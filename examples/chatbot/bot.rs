@@ -1,4 +1,4 @@
-//! The bot: it repeats what it hears, and keeps a list of tasks for each conversation.
+//! The bot, which repeats messages and keeps a list of tasks for each conversation.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,15 +8,15 @@ use std::{
 use serde::Serialize;
 use tower_jwt_auth::{error::StoreError, session::ClaimHook};
 
-/// All conversations, each under the subject that it belongs to.
+/// All conversations, by the subject that owns them.
 #[derive(Clone, Default)]
 pub(crate) struct Bot(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
     all: HashMap<String, Conversation>,
-    /// Guests that were claimed, and by whom, the last ones. What is on its way while its guest is
-    /// claimed goes on with the user.
+    /// The most recently claimed guests and their users. A message that is in progress while its guest is
+    /// claimed is added to the user's conversation.
     claimed: VecDeque<(String, String)>,
 }
 
@@ -30,7 +30,7 @@ struct Conversation {
 pub(crate) struct Message {
     from: &'static str,
     text: String,
-    /// It was said before the user signed in, by whoever that was.
+    /// `true` if a guest wrote the message, before the user signed in.
     from_guest: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Task {
 }
 
 impl Bot {
-    /// Hears a message, and says what to answer.
+    /// Takes a message and returns the answer.
     pub(crate) fn hear(&self, owner: &str, user: bool, text: &str) -> String {
         let reply = match text.trim().split_once(' ').unwrap_or((text.trim(), "")) {
             ("tasks", "") => self.list(owner),
@@ -92,7 +92,7 @@ impl Bot {
         one.trim();
     }
 
-    /// Finishes a task by its number, from 1; `false` where there is none of it.
+    /// Completes the task with this number, starting at 1. Returns `false` if there is no such task.
     pub(crate) fn finish(&self, owner: &str, number: usize) -> bool {
         let mut kept = self.kept();
         let task = kept
@@ -121,8 +121,7 @@ impl Bot {
 }
 
 impl Kept {
-    /// The conversation that this subject writes to. Where there are too many for a new one, another
-    /// one is forgotten.
+    /// Returns the subject's conversation. If there is no room for a new one, another one is removed.
     fn of(&mut self, owner: &str) -> &mut Conversation {
         let user = self.claimed.iter().find(|(guest, _)| guest == owner);
         let owner = user.map_or_else(|| owner.to_owned(), |(_, user)| user.clone());
@@ -145,7 +144,7 @@ impl Conversation {
 }
 
 impl ClaimHook for Bot {
-    /// What the guest had goes before what the user has. Called again, it finds nothing to move.
+    /// Puts the guest's messages before the user's. A second call finds nothing to move.
     async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
         let mut kept = self.kept();
         if !kept.claimed.iter().any(|(known, _)| known == guest) {

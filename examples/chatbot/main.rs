@@ -1,4 +1,4 @@
-//! A chat that strangers begin and users go on with: guests, login, one conversation.
+//! A chat for anonymous users, who keep their conversation when they sign in.
 //!
 //! ```sh
 //! cargo run --example chatbot --all-features   # then open http://localhost:3000
@@ -10,14 +10,15 @@
 //! LOGIN='{"email":"demo@example.org","password":"demo-password","link":true}'
 //! USER=$(curl -s $A/api/auth/login -H "Authorization: Bearer $GUEST" -H "$JSON" -d "$LOGIN" |
 //!   sed 's/.*"access_token":"\([^"]*\)".*/\1/')
-//! curl -s $A/chat/messages -H "Authorization: Bearer $USER"                              # still there
+//! curl -s $A/chat/messages -H "Authorization: Bearer $USER"                              # the same conversation
 //! curl -i $A/chat/context -H "Authorization: Bearer $GUEST"                              # 401
 //! ```
 //!
-//! The bot repeats what it hears, and keeps a list of tasks: `tasks`, `add milk`, `done 1`.
-//! So does a WebSocket: `new WebSocket("ws://localhost:3000/chat/ws", ["bearer", token])`.
-//! Everything is in memory, the last twenty messages of a conversation. `HOST`, a loopback address, and
-//! `PORT` say where it listens. It reads no other variable and refuses those of `auth_server`.
+//! The bot repeats messages and keeps a list of tasks: `tasks`, `add milk`, `done 1`. A WebSocket does the
+//! same: `new WebSocket("ws://localhost:3000/chat/ws", ["bearer", token])`.
+//!
+//! All data are in memory, with the last twenty messages of each conversation. `HOST`, a loopback address, and
+//! `PORT` set the listening address. Variables of `auth_server` are refused, and no others are read.
 
 mod bot;
 mod page;
@@ -111,7 +112,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
     let login = Login::builder(store.clone(), store.clone(), secret.clone())
         .hasher(hasher)
         .build();
-    // Whoever signs in keeps the conversation that they began as a guest.
+    // A user who signs in keeps the conversation of the guest.
     let guests = Guests::builder(sessions.clone())
         .on_claim(bot.clone())
         .build()?;
@@ -119,7 +120,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         let info = extensions.get::<ConnectInfo<SocketAddr>>();
         info.map(|info| info.0)
     });
-    // Generous, for a first try; on the internet the default, thirty an hour, is plenty.
+    // Generous for local tests. On the internet use the default of 30 per hour.
     let strangers = RateLimitLayer::per_minute(STRANGERS, clients.clone()).burst(AT_ONCE);
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
         .public_origin(settings.public_url())
@@ -174,7 +175,7 @@ struct Said {
     text: String,
 }
 
-/// Answers in JSON, or word by word to whoever accepts an event stream.
+/// Answers in JSON, or word by word if the client accepts an event stream.
 async fn say(
     State(chat): State<Chat>,
     who: AnyIdentity,
@@ -220,7 +221,7 @@ struct NewTask {
     title: String,
 }
 
-/// Only for users: a guest is answered with 403.
+/// For users only: a guest is refused with 403.
 async fn add(State(bot): State<Bot>, user: User, Json(task): Json<NewTask>) -> StatusCode {
     bot.add(user.subject().unwrap_or_default(), &task.title);
     StatusCode::CREATED
@@ -233,8 +234,8 @@ async fn finish(State(bot): State<Bot>, user: User, Path(number): Path<usize>) -
     }
 }
 
-/// Ends with Ctrl-C or SIGTERM, for which it listens from now on; the server then finishes the
-/// requests that it has begun.
+/// Installs handlers for Ctrl-C and SIGTERM, and returns a future that completes at the first signal. The
+/// server then finishes the requests in progress.
 #[cfg(unix)]
 fn stopped() -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};

@@ -1,4 +1,4 @@
-//! The page. Its style and its script are files of their own, so that its policy allows nothing inline.
+//! The page. Style and script are separate files, so that its Content-Security-Policy allows nothing inline.
 
 use axum::{
     Router,
@@ -20,7 +20,7 @@ fn file(kind: &str, text: &'static str) -> MethodRouter {
     let headers = [
         (CONTENT_TYPE, format!("text/{kind}; charset=utf-8")),
         (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
-        // For browsers that do not know `frame-ancestors`.
+        // For browsers without `frame-ancestors`.
         (X_FRAME_OPTIONS, "DENY".to_owned()),
         (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (REFERRER_POLICY, "no-referrer".to_owned()),
@@ -28,6 +28,6 @@ fn file(kind: &str, text: &'static str) -> MethodRouter {
     get(async move || (headers, text))
 }
 
-/// Without the script a form must not put the password into the page's address: `form-action`.
+/// `form-action` keeps a form from putting the password into the page's address if the script is not loaded.
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";

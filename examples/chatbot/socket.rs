@@ -1,4 +1,4 @@
-//! The chat as a WebSocket, which ends with its token.
+//! The chat over a WebSocket, which closes when its token expires or is revoked.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use tower_jwt_auth::{
 
 use crate::bot::Bot;
 
-/// What the routes of the chat share.
+/// The state of the chat's routes.
 #[derive(Clone)]
 pub(crate) struct Chat {
     pub(crate) bot: Bot,
@@ -35,13 +35,13 @@ impl FromRef<Chat> for Bot {
     }
 }
 
-/// The layer has looked at a token in the handshake. Where there is none, the first message has it.
+/// The layer has verified a token in the handshake. Without one there, the first message has the token.
 pub(crate) async fn upgrade(
     State(chat): State<Chat>,
     caller: Option<Principal>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    // A frame is held in memory before anybody looks at the message.
+    // A frame is held in memory before the message is checked.
     let upgrade = upgrade
         .max_frame_size(LONGEST)
         .max_message_size(LONGEST)
@@ -54,7 +54,7 @@ pub(crate) async fn upgrade(
         let goodbye = async {
             let close = Message::Close(Some(CloseFrame { code, reason }));
             let _ = socket.send(close).await;
-            // What the client is still sending would keep it from reading this.
+            // Unread data would reset the connection before the client reads the close frame.
             while let Some(Ok(_)) = socket.recv().await {}
         };
         let _ = timeout(GOODBYE, goodbye).await;
@@ -62,12 +62,12 @@ pub(crate) async fn upgrade(
 }
 
 impl Chat {
-    /// Hears a message, and says what to answer.
+    /// Takes a message and returns the answer.
     pub(crate) async fn hear(&self, who: &Principal, text: &str) -> Result<String, CloseReason> {
         let owner = Owner::of(who).ok_or(CloseReason::Unauthenticated)?;
         let owner = owner.subject();
         let is_guest = who.kind() == PrincipalKind::Guest;
-        // A guest who writes can be linked for another hour.
+        // Writing keeps the guest linkable for another hour.
         if is_guest {
             match self.guests.touch(owner).await {
                 Ok(true) => {}
@@ -114,7 +114,7 @@ impl Chat {
             let conversation = guard.caller().subject();
             let reply = json!({ "reply": reply, "conversation": conversation }).to_string();
             tokio::select! {
-                // Whoever does not read must not outlive the token.
+                // A client that does not read must not outlive its token.
                 reason = guard.closed() => return Err(reason),
                 sent = socket.send(Message::Text(reply.into())) => if sent.is_err() {
                     return Ok(());
@@ -124,6 +124,6 @@ impl Chat {
     }
 }
 
-/// Bytes of a message, a token's included.
+/// The maximum size of a message, including its token, in bytes.
 pub(crate) const LONGEST: usize = 8 * 1024;
 const GOODBYE: Duration = Duration::from_secs(5);

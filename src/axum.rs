@@ -1,22 +1,22 @@
 //! Extractors and a rejection for axum.
 //!
-//! [`JwtAuthLayer`](crate::JwtAuthLayer) and [`RoleGuardLayer`](crate::RoleGuardLayer) go into
-//! `Router::layer`, `Router::route_layer` and `MethodRouter::layer` as they are. This module lets
-//! handlers name what they left as arguments:
+//! [`JwtAuthLayer`](crate::JwtAuthLayer) and [`RoleGuardLayer`](crate::RoleGuardLayer) work unchanged
+//! in `Router::layer`, `Router::route_layer` and `MethodRouter::layer`. With this module, handlers take
+//! the values that the layers insert as arguments:
 //!
-//! | argument | nobody is signed in | no layer ran |
+//! | argument | anonymous request | no layer ran |
 //! |---|---|---|
-//! | [`Verified<C>`](Verified): the claims; a caller with an API key, which has none, is 403 | 401 | 500 |
-//! | [`Principal`]: the caller, whatever the credential | 401 | 500 |
-//! | [`User`], [`Guest`](crate::chat::Guest): a caller of that kind, another is 403 | 401 | 500 |
-//! | [`AnyIdentity`](crate::chat::AnyIdentity): a user or a guest, another is 403 | 401 | 500 |
-//! | `Option` of one of these; `None` too where the argument itself would be 403 | `None` | 500 |
-//! | [`ChatContext`](crate::chat::ChatContext): left by a [`ChatLayer`](crate::chat::ChatLayer) | as there | 500 |
+//! | [`Verified<C>`](Verified): the claims; a caller with an API key has none and gets 403 | 401 | 500 |
+//! | [`Principal`]: the caller, for any kind of credential | 401 | 500 |
+//! | [`User`], [`Guest`](crate::chat::Guest): a caller of that kind; any other kind gets 403 | 401 | 500 |
+//! | [`AnyIdentity`](crate::chat::AnyIdentity): a user or a guest; any other kind gets 403 | 401 | 500 |
+//! | `Option` of one of these; also `None` if the argument itself would be 403 | `None` | 500 |
+//! | [`ChatContext`](crate::chat::ChatContext): inserted by a [`ChatLayer`](crate::chat::ChatLayer) | as documented there | 500 |
 //!
 //! [`User`]: crate::chat::User
 //!
-//! A 401 is answered as the layer around the handler answers its own. A [`Verified`] of another
-//! claims type than the layer's is a mistake in the program, and answered with 500.
+//! A 401 looks like the refusals of the authenticating layer. A [`Verified`] with another claims type
+//! than the layer's is a mistake in the program, and is answered with 500.
 //!
 //! # Examples
 //!
@@ -125,11 +125,11 @@ impl<S: Send + Sync> OptionalFromRequestParts<S> for Principal {
     }
 }
 
-/// Why a handler's argument could not be had: nobody is signed in (401), the caller is not of the
-/// kind that the handler asks for (403), or the layers are put together wrongly (500).
+/// The rejection of a handler's argument: the request is anonymous (401), the caller is of another kind
+/// than the handler requires (403), or the layers are misconfigured (500).
 ///
-/// As a response it is what the layer around the handler answers. Like every refusal, the response
-/// carries the [`AuthError`] in its extensions.
+/// The response looks like the refusals of the authenticating layer. Like every refusal, it carries the
+/// [`AuthError`] in its extensions.
 pub struct AuthRejection {
     error: AuthError,
     // Boxed so that a handler's `Result` stays small.
@@ -146,13 +146,13 @@ impl AuthRejection {
         }
     }
 
-    /// The cause.
+    /// Returns the cause.
     #[must_use]
     pub fn error(&self) -> &AuthError {
         &self.error
     }
 
-    /// The status of the response, which a responder may have chosen.
+    /// Returns the status of the response. A responder may have changed it.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.response.status()

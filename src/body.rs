@@ -1,4 +1,4 @@
-//! The bodies of responses: the inner service's, that of a refusal, or one that is there as a whole.
+//! Response bodies: the inner service's, that of a refusal, and one that is complete from the start.
 
 use std::{
     convert::Infallible,
@@ -12,10 +12,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response that either came from the inner service or refuses the request.
+    /// The body of a response that comes from the inner service or refuses the request.
     ///
-    /// It asks nothing of the inner body but `Data = Bytes`, and its error is the inner body's, so
-    /// that it fits wherever the inner body fitted.
+    /// The inner body only needs `Data = Bytes`. The error type is that of the inner body, so that the
+    /// type fits in every place in which the inner body fits.
     pub struct ResponseBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -31,18 +31,18 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
-    /// The inner service's body, passed through as it is.
+    /// Creates a body that passes the inner service's body through.
     pub(crate) fn inner(body: B) -> Self {
         Self {
             kind: Kind::Inner { body },
         }
     }
 
-    /// The body of a refusal.
+    /// Creates the body of a refusal.
     pub(crate) fn denied(bytes: Bytes) -> Self {
         Self {
             kind: Kind::Denied {
-                // An empty body is at its end from the start: no empty frame is ever sent.
+                // An empty body has ended from the start: no empty frame is sent.
                 bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
             },
         }
@@ -95,7 +95,7 @@ impl<B> fmt::Debug for ResponseBody<B> {
     }
 }
 
-/// A body that is there as a whole: that of an answer which no inner service gave.
+/// A body that is complete from the start, of a response that no inner service created.
 #[derive(Default)]
 pub struct Whole {
     bytes: Option<Bytes>,

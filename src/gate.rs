@@ -1,4 +1,4 @@
-//! The future of the layers that decide at once.
+//! The future of the layers that decide without waiting.
 
 use std::{
     fmt,
@@ -13,11 +13,12 @@ use pin_project_lite::pin_project;
 use crate::body::ResponseBody;
 
 pin_project! {
-    /// Answers a refusal at once, or waits for the inner service's response.
+    /// The response future of a layer that decides without waiting: it returns the refusal immediately,
+    /// or the inner service's response.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it drops the inner service's future and nothing else.
+    /// Dropping the future drops the inner service's future.
     #[must_use = "futures do nothing unless polled"]
     pub struct GateFuture<F, R> {
         #[pin]
@@ -57,7 +58,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            // Polled again after its answer, it has nothing more to say, and does not panic.
+            // Polled after completion: stays pending instead of panicking.
             StateProj::Denied { response } => match response.take() {
                 Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,

@@ -1,4 +1,4 @@
-//! The part of a request that a decision may look at.
+//! The part of a request on which a decision is based.
 
 use std::{borrow::Cow, fmt};
 
@@ -15,7 +15,7 @@ pub struct RequestHead<'a> {
 }
 
 impl<'a> RequestHead<'a> {
-    /// The head of a request.
+    /// Creates a view of a request's head.
     #[must_use]
     pub fn of<B>(request: &'a Request<B>) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// The head of a request that was taken apart.
+    /// Creates a view of the head of a request that was split into parts.
     #[must_use]
     pub fn of_parts(parts: &'a http::request::Parts) -> Self {
         Self {
@@ -39,34 +39,34 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// The request's method.
+    /// Returns the request's method.
     #[must_use]
     pub fn method(&self) -> &'a Method {
         self.method
     }
 
-    /// The request's target.
+    /// Returns the request's target.
     #[must_use]
     pub fn uri(&self) -> &'a Uri {
         self.uri
     }
 
-    /// The HTTP version that the request came by.
+    /// Returns the HTTP version of the request.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// Returns the segments of the target's path with their percent-encoding undone (RFC 3986 §2.1,
-    /// §3.3), as routers hand them to a handler; `None` if one of them is not UTF-8 or holds a broken
-    /// escape, and for a path with a dot segment.
+    /// Returns the segments of the target's path, percent-decoded (RFC 3986 §2.1, §3.3), as routers
+    /// pass them to a handler. Returns `None` if a segment is not UTF-8 or contains a malformed escape,
+    /// and for a path with a dot segment.
     ///
-    /// Compare these, and not the path itself, with a subject or a resource: `/users/b%6Fb` and
-    /// `/users/bob` are the same. An encoded slash is part of its segment.
+    /// Compare these segments, and not the path itself, with a subject or a resource: `/users/b%6Fb`
+    /// and `/users/bob` are the same. An encoded slash is part of its segment.
     ///
-    /// A server behind a proxy removes dot segments (RFC 3986 §5.2.4): `/users/alice/../bob` is
-    /// `/users/bob` there. Some servers undo the encoding first, and some take `\` for a slash, so `..` and
-    /// `.` count in every such spelling.
+    /// A path with a dot segment has no segments here, because a server behind a proxy removes dot
+    /// segments (RFC 3986 §5.2.4) and reads `/users/alice/../bob` as `/users/bob`. Some servers decode
+    /// the path first, and some treat `\` as a slash, so `..` and `.` count in every such spelling.
     ///
     /// # Examples
     ///
@@ -98,19 +98,19 @@ impl<'a> RequestHead<'a> {
         decoded.collect()
     }
 
-    /// The request's header fields.
+    /// Returns the request's header fields.
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
         self.headers
     }
 
-    /// The request's extensions.
+    /// Returns the request's extensions.
     #[must_use]
     pub fn extensions(&self) -> &'a Extensions {
         self.extensions
     }
 
-    /// The bytes of the request's `Content-Type`; `None` unless it stands there exactly once.
+    /// Returns the bytes of the request's `Content-Type`, or `None` unless there is exactly one.
     pub(crate) fn content_type(&self) -> Option<&'a [u8]> {
         let mut values = self.headers.get_all(CONTENT_TYPE).iter();
         let value = values.next()?;
@@ -119,7 +119,7 @@ impl<'a> RequestHead<'a> {
 }
 
 impl fmt::Debug for RequestHead<'_> {
-    // Neither the target (a query token) nor the headers (the credential) may be printed.
+    // Neither the target (a token in the query) nor the headers (the credential) may be printed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
             .field("method", self.method)
@@ -127,7 +127,7 @@ impl fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// Undoes percent-encoding (RFC 3986 §2.1); `None` where an escape is broken.
+/// Percent-decodes a text (RFC 3986 §2.1). Returns `None` if an escape is malformed.
 pub(crate) fn percent_decoded(text: &str) -> Option<Cow<'_, [u8]>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text.as_bytes()));

@@ -2,22 +2,24 @@
 //!
 //! There are two ways to use the layer with warp.
 //!
-//! **Around the routes**, as everywhere else: `layer.layer(warp::service(routes))`. It is the
+//! **Around the routes**, as in other frameworks: `layer.layer(warp::service(routes))`. This is the
 //! faster way, and the only one in which the layer can change the request or the response. Handlers
-//! take the caller from `warp::ext::get::<Principal>()`, and from `warp::ext::optional` under an
-//! optional layer. They take the claims from [`verified`]: `warp::ext::get::<Verified<C>>()` would
-//! answer 500 to a caller who has none.
+//! take the caller from `warp::ext::get::<Principal>()`, or from `warp::ext::optional` under an
+//! optional layer. They take the claims from [`verified`], because `warp::ext::get::<Verified<C>>()`
+//! answers 500 to a caller without claims.
 //!
-//! **As a filter**, on some routes: [`authenticated`] and [`maybe_authenticated`]. Filters refuse by
+//! **As a filter**, on some routes: [`authenticated`] and [`maybe_authenticated`]. Filters refuse with
 //! a rejection, so that the routes need `.recover(tower_jwt_auth::warp::recover)`; without it warp
-//! answers 500. A filter sees no more than warp shows it, and changes nothing:
+//! answers 500. A filter reads only the parts of a request that warp provides, and cannot change the
+//! request or the response:
 //!
-//! - A layer with `strip_credential` answers 500 here; one with `forward_as` does not compile.
-//! - A bad cookie on an optional route counts as absent and is not cleared.
-//! - The answer to a token outside `Authorization` gets no `Cache-Control: private` (RFC 9111 §3.5):
-//!   set it on the reply, or put the layer around the routes.
-//! - Predicates of `skip` and extractors see no extensions.
-//! - A filter sees no HTTP version. Refusals of `application/grpc` requests keep their HTTP status.
+//! - A layer with `strip_credential` answers 500 here. A layer with `forward_as` does not compile.
+//! - A bad cookie on an optional route counts as absent and is not deleted.
+//! - The response to a request with a token outside `Authorization` gets no `Cache-Control: private`
+//!   (RFC 9111 §3.5): set it on the reply, or put the layer around the routes.
+//! - Predicates of `skip` and extractors get no extensions.
+//! - A filter has no access to the HTTP version. Refusals of `application/grpc` requests keep their
+//!   HTTP status.
 //!
 //! ```compile_fail,E0308
 //! use tower_jwt_auth::{JwtAuthLayer, Verifier, auth::Claim, warp::authenticated};
@@ -91,11 +93,11 @@ use crate::{
     verify::Verified,
 };
 
-/// Extracts the claims of the verified token, and rejects every request without one, also where the
+/// Extracts the claims of the verified token, and rejects every request without a token, even if the
 /// layer is optional.
 ///
-/// Put it after the filters that choose the route: a rejection by an earlier route is remembered,
-/// and answered where no other route fits.
+/// Put it after the filters that select the route. warp remembers the rejection of an earlier route,
+/// and answers with it if no other route matches.
 #[must_use]
 pub fn authenticated<C, R>(
     layer: JwtAuthLayer<C, R>,
@@ -117,8 +119,8 @@ where
     })
 }
 
-/// Extracts the claims of the verified token, or `None` where the layer lets the request pass
-/// without one: see [`JwtAuthLayer::optional`]. A bad token is rejected all the same.
+/// Extracts the claims of the verified token, or `None` if the layer lets the request pass without one:
+/// see [`JwtAuthLayer::optional`]. A bad token is rejected.
 #[must_use]
 pub fn maybe_authenticated<C, R>(
     layer: JwtAuthLayer<C, R>,
@@ -136,9 +138,9 @@ where
     })
 }
 
-/// Extracts the claims that a layer around the routes left, and rejects every request without them:
-/// an anonymous one with 401, a caller with an API key, which has no claims, with 403. Where no layer
-/// ran, or one with another claims type, the answer is 500.
+/// Extracts the claims that a layer around the routes inserted, and rejects every request without them:
+/// an anonymous request with 401, and a caller with an API key, which has no claims, with 403. If no
+/// layer ran, or its claims type is another one, the response is 500.
 #[must_use]
 pub fn verified<C>() -> impl Filter<Extract = (Verified<C>,), Error = Rejection> + Clone
 where
@@ -169,12 +171,12 @@ where
         )
 }
 
-/// Answers the rejections of this module's filters as their layer answers, and hands all others on:
-/// for `Filter::recover`.
+/// Answers the rejections of this module's filters as their layer does, and returns all others. Pass it
+/// to `Filter::recover`.
 ///
 /// # Errors
 ///
-/// Every rejection that is not of this module, unchanged.
+/// Every rejection of another origin, unchanged.
 pub async fn recover(rejection: Rejection) -> Result<Response, Rejection> {
     match rejection.find::<AuthRejected>() {
         Some(AuthRejected { response }) => Ok(http::Response::clone(response).into_response()),
@@ -184,21 +186,21 @@ pub async fn recover(rejection: Rejection) -> Result<Response, Rejection> {
 
 /// A rejection by [`authenticated`], [`maybe_authenticated`] or [`verified`].
 ///
-/// For a `recover` of one's own: `rejection.find::<AuthRejected>()`.
+/// In a custom `recover`, get it with `rejection.find::<AuthRejected>()`.
 pub struct AuthRejected {
     // Boxed so that a rejection stays small.
     response: Box<http::Response<Bytes>>,
 }
 
 impl AuthRejected {
-    /// The cause.
+    /// Returns the cause.
     #[must_use]
     pub fn error(&self) -> AuthError {
         let error = self.response.extensions().get::<AuthError>().cloned();
         error.unwrap_or_else(|| AuthErrorKind::MissingCredential.into())
     }
 
-    /// The layer's answer.
+    /// Returns the layer's response.
     #[must_use]
     pub fn to_response(&self) -> http::Response<Bytes> {
         http::Response::clone(&self.response)
@@ -208,7 +210,7 @@ impl AuthRejected {
 impl Reject for AuthRejected {}
 
 impl fmt::Debug for AuthRejected {
-    // warp sends this text to the client where the rejection is not recovered.
+    // warp sends this text to the client if the rejection is not recovered.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuthRejected")
     }
@@ -218,7 +220,7 @@ fn refused(response: Box<http::Response<Bytes>>) -> Rejection {
     reject::custom(AuthRejected { response })
 }
 
-/// The request without its body, put together from what warp lets a filter see.
+/// Builds the request without its body from the parts that warp provides.
 fn request() -> impl Filter<Extract = (Request<()>,), Error = Rejection> + Clone {
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
     warp::method()
@@ -231,7 +233,7 @@ fn request() -> impl Filter<Extract = (Request<()>,), Error = Rejection> + Clone
                 if !query.is_empty() {
                     target.extend(["?", &query]);
                 }
-                // It was one before warp took it apart.
+                // The path and the query were a valid target in the original request.
                 let target: Uri = target.parse().map_err(|_| warp::reject())?;
                 let mut request = Request::new(());
                 *request.method_mut() = method;

@@ -1,4 +1,4 @@
-//! Extractors of who is in a chat.
+//! Extractors of the caller and the conversation of a chat.
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use http::request::Parts;
@@ -31,7 +31,7 @@ macro_rules! extract {
                     Err(error) => error,
                 };
                 match error.kind() {
-                    // Nobody, or somebody of another kind.
+                    // An anonymous request, or a caller of another kind.
                     AuthErrorKind::MissingCredential | AuthErrorKind::Forbidden => Ok(None),
                     _ => Err(AuthRejection::new(error, parts)),
                 }
@@ -47,7 +47,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ChatContext {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthRejection> {
         Self::of(&parts.extensions).cloned().ok_or_else(|| {
-            let problem = "no ChatLayer stands around the handler";
+            let problem = "the handler needs a ChatLayer around it";
             let error = AuthError::caused_by(AuthErrorKind::Misconfigured, problem);
             AuthRejection::new(error, parts)
         })

@@ -141,7 +141,7 @@ impl Policy {
         if self.any_issuer && !self.issuers.is_empty() {
             return Err(refuse(
                 &format!("{ISSUER}, {VERIFY_ISS}"),
-                "contradicts JWT_ISSUER; remove one of the two",
+                "an issuer is set, but issuers are not checked; remove one of the two",
             ));
         }
         if self.id_tokens && self.audiences.is_empty() {
@@ -153,7 +153,7 @@ impl Policy {
         if self.any_audience && !self.audiences.is_empty() {
             return Err(refuse(
                 &format!("{AUDIENCE}, {VERIFY_AUD}"),
-                "contradicts JWT_AUDIENCE; remove one of the two",
+                "an audience is set, but audiences are not checked; remove one of the two",
             ));
         }
         if self.typ != Typ::Rfc9068 {

@@ -39,8 +39,7 @@ impl AuthSecrets {
 }
 
 impl AuthSettings {
-    /// Returns the secrets of this server. If `AUTH_SECRET_KEY` is set, all of them are derived from
-    /// it.
+    /// Returns the secrets of this server. If `AUTH_SECRET_KEY` is set, it is used for all of them.
     ///
     /// Without it, only refresh tokens survive a restart and work on other nodes. Their secret is
     /// created once and stored in the store, under the name `refresh`. A copy of the store still cannot

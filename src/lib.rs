@@ -1,9 +1,9 @@
-//! Tower middleware that verifies JWT bearer tokens, puts the claims into request extensions and
-//! guards roles; and, on the issuing side, logs users in, issues and rotates tokens and revokes them.
+//! Tower middleware that verifies JWT bearer tokens, inserts the claims into request extensions and
+//! guards roles. The issuing side signs users in, and issues, rotates and revokes tokens.
 //!
-//! It works in any tower or hyper stack: axum, tonic, warp, plain hyper, a proxy. Keys are prepared once, a
-//! token that came before is found again as a whole, and no future is boxed on the way of a request
-//! through [`JwtAuthLayer`] and [`RoleGuardLayer`].
+//! It works in any tower or hyper stack: axum, tonic, warp, plain hyper, a proxy. Keys are prepared
+//! once, a repeated token is found in the cache of verified tokens, and [`JwtAuthLayer`] and
+//! [`RoleGuardLayer`] box no futures.
 //!
 //! ```
 //! # #[cfg(not(feature = "aws-lc-rs"))]
@@ -22,14 +22,13 @@
 //! # }
 //! ```
 //!
-//! Start with [the manual](manual::getting_started); [`verify`] tells which keys and rules there are,
-//! [`auth`] what the layer does with a request, [`role_guard`] what a guard can demand, [`settings`]
-//! how all of it is read from the environment. On the issuing side, [`session`] is where to begin;
-//! [`issue`] mints tokens, `login` asks who somebody is, [`store`] keeps it, and `endpoints` puts it
-//! behind HTTP.
+//! Start with [the manual](manual::getting_started). [`verify`] documents keys and rules, [`auth`] the
+//! layer, [`role_guard`] the conditions of a guard, and [`settings`] the environment variables. On the
+//! issuing side, start with [`session`]. [`issue`] issues tokens, `login` verifies passwords, [`store`]
+//! keeps sessions and users, and `endpoints` serves all of it over HTTP.
 //!
-//! For a glob import there is the [`prelude`]: the names of this crate's own modules (`axum`,
-//! `tonic`, `warp`) would hide those of the frameworks.
+//! For glob imports use the [`prelude`], because this crate's modules `axum`, `tonic` and `warp` would
+//! shadow the frameworks.
 //!
 //! # Features
 //!
@@ -37,20 +36,20 @@
 //! |---|---|
 //! | `aws-lc-rs` *(default)* | cryptography by aws-lc-rs, every key prepared once |
 //! | `pem` *(default)* | keys from PEM and DER |
-//! | `rust-crypto` | pure-Rust cryptography through jsonwebtoken; with both on, aws-lc-rs is used |
-//! | `jwks` | keys from the network: JWKS URLs and discovery; brings aws-lc-rs through TLS |
+//! | `rust-crypto` | pure-Rust cryptography through jsonwebtoken; if both are enabled, aws-lc-rs is used |
+//! | `jwks` | keys from the network: JWKS URLs and discovery; includes aws-lc-rs through TLS |
 //! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
 //! | `password` | login: Argon2id, bcrypt verified and upgraded, throttling |
-//! | `endpoints` | login, refresh, logout and the rest as a tower service; the settings of a login server |
+//! | `endpoints` | login, refresh, logout and related endpoints as a tower service; the settings of a login server |
 //! | `tracing` | causes of refusals as `tracing` events |
-//! | `rate-limit` | limits on how often a client may ask |
-//! | `metrics` | what happened, as counters of the `metrics` facade |
-//! | `sqlite`, `postgres` | stores for sessions, users, API keys, guests, revocations, over sqlx; needs Rust 1.94 |
+//! | `rate-limit` | limits on the requests of a client |
+//! | `metrics` | counters of events, through the `metrics` facade |
+//! | `sqlite`, `postgres` | stores for sessions, users, API keys, guests, revocations, over sqlx; requires Rust 1.94 |
 //! | `redis` | the same in Redis |
 //! | `test-util` | clock, keys, tokens and callers for tests |
 //! | `full` | all but `rust-crypto` and `test-util` |
 //!
-//! Without a cryptography feature everything compiles and every key is refused with
+//! Without a cryptography feature everything compiles, and every key is refused with
 //! [`ConfigError::NoCrypto`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -114,7 +113,7 @@ pub use crate::role_guard::RoleGuardLayer;
 pub use crate::settings::JwtSettings;
 pub use crate::verify::{Verified, Verifier};
 
-/// The README's code blocks are tests.
+/// Compiles the README's code blocks as tests.
 #[cfg(all(doctest, feature = "full", feature = "test-util"))]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -1,4 +1,4 @@
-//! A caller without a token.
+//! A layer that inserts a caller without a token.
 
 use std::{
     fmt,
@@ -14,10 +14,10 @@ use crate::{
     verify::Verified,
 };
 
-/// A layer that signs every request in as this caller, whatever the request carries.
+/// Returns a layer that signs in every request as this caller, whatever the request carries.
 ///
-/// It takes the place of the authenticating layer in a handler's tests. Guards inside it answer
-/// refusals as they do under a layer with default settings.
+/// It replaces the authenticating layer in a handler's tests. Guards inside it answer refusals as under
+/// an authenticating layer with default settings.
 #[must_use]
 pub fn signed_in(principal: Principal) -> CallerLayer {
     let mut extensions = Extensions::new();
@@ -25,10 +25,10 @@ pub fn signed_in(principal: Principal) -> CallerLayer {
     CallerLayer { extensions }
 }
 
-/// As [`signed_in`], with the claims that a handler reads as [`Verified<C>`].
+/// Returns a layer as [`signed_in`] does, with the claims that a handler reads as [`Verified<C>`].
 ///
-/// Subject, roles and scope are the principal's: nothing is read from the claims, so a test names
-/// on each side what its handler asks for there.
+/// Subject, roles and scope come only from the principal, not from the claims. A test sets on each side
+/// the values that its handler reads there.
 ///
 /// # Examples
 ///
@@ -73,7 +73,8 @@ where
     CallerLayer { extensions }
 }
 
-/// A layer that leaves in every request what an optional layer leaves where nobody is signed in.
+/// Returns a layer that marks every request as anonymous, as an optional layer does for a request
+/// without a credential.
 #[must_use]
 pub fn anonymous() -> CallerLayer {
     let mut extensions = Extensions::new();
@@ -81,7 +82,8 @@ pub fn anonymous() -> CallerLayer {
     CallerLayer { extensions }
 }
 
-/// Puts a caller into every request: made by [`signed_in`], [`signed_in_with`] and [`anonymous`].
+/// A layer that inserts a caller into every request, created by [`signed_in`], [`signed_in_with`] and
+/// [`anonymous`].
 #[derive(Clone)]
 pub struct CallerLayer {
     extensions: Extensions,
@@ -125,7 +127,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let extensions = request.extensions_mut();
-        // The innermost layer that authenticates decides who is calling.
+        // The innermost authenticating layer determines the caller.
         extensions.remove::<Principal>();
         extensions.remove::<Anonymous>();
         extensions.extend(self.extensions.clone());

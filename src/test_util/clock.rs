@@ -1,4 +1,4 @@
-//! A clock that moves only when it is told to.
+//! A clock that a test moves.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,9 +7,9 @@ use std::{
 
 use crate::clock::Clock;
 
-/// A clock that moves only when it is told to.
+/// A clock that moves only when the test moves it.
 ///
-/// Clones share their time, so a test keeps one and gives the other away.
+/// Clones share their time: a test keeps one and passes the other on.
 ///
 /// # Examples
 ///
@@ -41,13 +41,13 @@ struct Time {
 }
 
 impl TestClock {
-    /// A clock that stands at 2026-01-01 00:00:00 UTC.
+    /// Creates a clock that is stopped at 2026-01-01 00:00:00 UTC.
     #[must_use]
     pub fn new() -> Self {
         Self::at(UNIX_EPOCH + START)
     }
 
-    /// A clock that stands at this time.
+    /// Creates a clock that is stopped at this time.
     #[must_use]
     pub fn at(wall: SystemTime) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl TestClock {
         }
     }
 
-    /// Moves both clocks forward.
+    /// Moves the wall clock and the monotonic clock forward.
     ///
     /// # Panics
     ///
@@ -74,9 +74,10 @@ impl TestClock {
         self.lock().wall = wall;
     }
 
-    /// The wall clock in seconds since 1970, as a claim's `NumericDate` (RFC 7519 §2) is written.
+    /// Returns the wall clock in seconds since 1970, in the form of a claim's `NumericDate` (RFC 7519
+    /// §2).
     ///
-    /// Negative before 1970.
+    /// The value is negative before 1970.
     #[must_use]
     pub fn timestamp(&self) -> i64 {
         timestamp(self.now())
@@ -103,7 +104,7 @@ impl Clock for TestClock {
     }
 }
 
-/// Whole seconds since 1970, rounded towards it.
+/// Returns whole seconds since 1970, rounded towards 1970.
 pub(super) fn timestamp(time: SystemTime) -> i64 {
     let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     match time.duration_since(UNIX_EPOCH) {

@@ -1,4 +1,4 @@
-//! An authorization server in one value.
+//! An issuer of test tokens.
 
 use std::{
     fmt,
@@ -17,10 +17,11 @@ use crate::{
     key::{Algorithm, SigningKey},
 };
 
-/// Makes access tokens (RFC 9068 §2), good ones and bad ones.
+/// An issuer of valid and invalid access tokens (RFC 9068 §2) for tests.
 ///
-/// By default a token is one of `https://as.example` for `https://api.example`, issued now by the
-/// system's clock to `alice` through `client`, valid for ten minutes, with the `typ` `at+jwt`.
+/// By default a token has the issuer `https://as.example`, the audience `https://api.example`, the
+/// subject `alice`, the client `client` and the `typ` `at+jwt`. It is issued at the current time of the
+/// system's clock and valid for ten minutes.
 ///
 /// # Examples
 ///
@@ -60,18 +61,18 @@ pub struct TestIssuer {
 }
 
 impl TestIssuer {
-    /// An issuer that signs with the first set of [`TestKeys`].
+    /// Creates an issuer that signs with the first set of [`TestKeys`].
     ///
     /// # Panics
     ///
-    /// If this build cannot sign with the algorithm: ES512 needs the feature `aws-lc-rs`, the
-    /// others that or `rust-crypto`.
+    /// If this build cannot sign with the algorithm. ES512 needs the feature `aws-lc-rs`; the others
+    /// need `aws-lc-rs` or `rust-crypto`.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Self::with_keys(algorithm, TestKeys::new())
     }
 
-    /// An issuer that signs with these keys.
+    /// Creates an issuer that signs with these keys.
     ///
     /// # Panics
     ///
@@ -81,11 +82,12 @@ impl TestIssuer {
         Self::with_key(keys.signing_key(algorithm).expect(NOT_IN_THIS_BUILD))
     }
 
-    /// An issuer that signs with a secret of the test's own, and names no `kid`.
+    /// Creates an issuer that signs with a custom secret, and sets no `kid`.
     ///
     /// # Panics
     ///
-    /// As [`new`](Self::new), and if the algorithm is no HMAC or the secret shorter than its hash.
+    /// As [`new`](Self::new), and if the algorithm is not an HMAC or the secret is shorter than its
+    /// hash.
     #[must_use]
     pub fn with_secret(algorithm: Algorithm, secret: &[u8]) -> Self {
         Self::with_key(SigningKey::hmac(algorithm, secret).expect("the secret fits the algorithm"))
@@ -102,45 +104,46 @@ impl TestIssuer {
         }
     }
 
-    /// The claim `iss`.
+    /// Sets the claim `iss`.
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = issuer.into();
         self
     }
 
-    /// The claim `aud`.
+    /// Sets the claim `aud`.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = audience.into();
         self
     }
 
-    /// Where the time comes from that `iat` and `exp` are set by.
+    /// Sets the clock from which `iat` and `exp` are computed.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// The header's `kid`, whichever key signs.
+    /// Sets the header's `kid`, independently of the signing key.
     #[must_use]
     pub fn kid(mut self, kid: Option<&str>) -> Self {
         self.kid = kid.map(str::to_owned);
         self
     }
 
-    /// The header's `typ`.
+    /// Sets the header's `typ`.
     #[must_use]
     pub fn typ(mut self, typ: Option<&str>) -> Self {
         self.typ = typ.map(str::to_owned);
         self
     }
 
-    /// A signed token, its claims edited first. What the closure returns is dropped.
+    /// Returns a signed token, after the closure has edited its claims. The closure's return value is
+    /// dropped.
     ///
-    /// Without an edit the claims are `iss`, `aud`, `sub`, `client_id`, `iat`, `exp` and a `jti`
-    /// that no other token of this process has.
+    /// Without an edit the claims are `iss`, `aud`, `sub`, `client_id`, `iat`, `exp` and a `jti` that
+    /// is unique in this process.
     pub fn token<R>(&self, edit: impl FnOnce(&mut Map<String, Value>) -> R) -> String {
         let mut header = Map::new();
         header.insert("alg".into(), self.key.algorithm().as_str().into());
@@ -158,7 +161,7 @@ impl TestIssuer {
         )
     }
 
-    /// A token of exactly this header and these claims, which need not be JSON.
+    /// Returns a signed token with exactly this header and these claims, which need not be JSON.
     #[must_use]
     pub fn raw(&self, header_json: &str, claims_json: &[u8]) -> String {
         self.raw_parts(
@@ -167,12 +170,12 @@ impl TestIssuer {
         )
     }
 
-    /// A token of exactly these two segments, which need not be base64url. The signature over
-    /// them is good.
+    /// Returns a signed token with exactly these two segments, which need not be base64url. The
+    /// signature over them is valid.
     ///
     /// # Panics
     ///
-    /// If the cryptographic library fails, which no input makes it do.
+    /// If the cryptographic library fails, which no input causes.
     #[must_use]
     pub fn raw_parts(&self, header_segment: &str, payload_segment: &str) -> String {
         let message = format!("{header_segment}.{payload_segment}");
@@ -212,7 +215,7 @@ impl fmt::Debug for TestIssuer {
     }
 }
 
-/// Seconds from `iat` to `exp`.
+/// The seconds from `iat` to `exp`.
 const LIFETIME: i64 = 600;
 
 const NOT_IN_THIS_BUILD: &str = "this build signs with the algorithm";

@@ -1,4 +1,4 @@
-//! A key server that misbehaves on demand.
+//! A key server with configurable faults.
 
 use std::{
     collections::HashMap,
@@ -14,11 +14,11 @@ use serde_json::json;
 
 use super::{Answer, TestKeys, jwks_answer::Body};
 
-/// A key server on a private port of the loopback interface, which can be told to misbehave.
+/// A key server on a free port of the loopback interface, with configurable faults.
 ///
-/// It publishes [`TestKeys::jwks`] at [`url`](Self::url), and metadata (OpenID Connect Discovery,
-/// RFC 8414) for [`issuer`](Self::issuer). What it answers can be changed while it runs, and it
-/// counts who asks. It needs no runtime, and stops when it is dropped.
+/// It publishes [`TestKeys::jwks`] at [`url`](Self::url), and metadata (OpenID Connect Discovery, RFC
+/// 8414) for [`issuer`](Self::issuer). Its responses can be changed while it runs, and it counts
+/// requests. It needs no async runtime, and stops when it is dropped.
 ///
 /// # Examples
 ///
@@ -59,7 +59,7 @@ pub struct JwksFixture {
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Shared by the test and the server's threads.
+/// The state that the test and the server's threads share.
 #[derive(Default)]
 struct Board {
     state: Mutex<State>,
@@ -70,7 +70,7 @@ struct Board {
 struct State {
     down: bool,
     stopped: bool,
-    /// How often held answers were let go.
+    /// The number of releases of held responses.
     released: u64,
     answers: HashMap<String, Answer>,
     hits: HashMap<String, usize>,
@@ -84,7 +84,7 @@ impl JwksFixture {
     ///
     /// # Panics
     ///
-    /// If the operating system gives no port.
+    /// If the operating system provides no port.
     #[must_use]
     pub fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -103,19 +103,19 @@ impl JwksFixture {
         fixture
     }
 
-    /// The URL of the key set.
+    /// Returns the URL of the key set.
     #[must_use]
     pub fn url(&self) -> String {
         self.url_of(KEYS)
     }
 
-    /// The issuer that the metadata names: the server's origin.
+    /// Returns the issuer that the metadata names: the server's origin.
     #[must_use]
     pub fn issuer(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The URL of another path, which starts with `/`.
+    /// Returns the URL of another path, which starts with `/`.
     #[must_use]
     pub fn url_of(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
@@ -126,12 +126,12 @@ impl JwksFixture {
         self.answer(Answer::json(jwks));
     }
 
-    /// Answers requests for the key set so from now on.
+    /// Sets the response to requests for the key set from now on.
     pub fn answer(&self, answer: Answer) {
         self.answer_at(KEYS, answer);
     }
 
-    /// Answers requests for this path, which starts with `/`, so from now on.
+    /// Sets the response to requests for this path, which starts with `/`, from now on.
     pub fn answer_at(&self, path: &str, answer: Answer) {
         self.board.lock().answers.insert(path.to_owned(), answer);
     }
@@ -145,13 +145,13 @@ impl JwksFixture {
     ///
     /// # Panics
     ///
-    /// Never: a thread of the server does not panic.
+    /// Never, because a thread of the server does not panic.
     pub fn down(&self) {
         self.board.change(|state| state.down = true);
         self.join();
     }
 
-    /// Opens the port again, the same one.
+    /// Opens the same port again.
     ///
     /// # Panics
     ///
@@ -162,18 +162,18 @@ impl JwksFixture {
         }
     }
 
-    /// Lets go all answers that are [held](Answer::held) now.
+    /// Sends all responses that are [held](Answer::held) now.
     pub fn release(&self) {
         self.board.change(|state| state.released += 1);
     }
 
-    /// How often the key set was asked for.
+    /// Returns the number of requests for the key set.
     #[must_use]
     pub fn hits(&self) -> usize {
         self.hits_at(KEYS)
     }
 
-    /// How often this path was asked for.
+    /// Returns the number of requests for this path.
     #[must_use]
     pub fn hits_at(&self, path: &str) -> usize {
         self.board.lock().hits.get(path).copied().unwrap_or(0)
@@ -190,13 +190,13 @@ impl JwksFixture {
         found.map(|(_, value)| value.clone())
     }
 
-    /// How often anything was asked for.
+    /// Returns the number of all requests.
     #[must_use]
     pub fn all_hits(&self) -> usize {
         self.board.lock().hits.values().sum()
     }
 
-    /// How often the answer was 304, not modified.
+    /// Returns the number of responses with 304 (not modified).
     #[must_use]
     pub fn confirmed(&self) -> usize {
         self.board.lock().confirmed
@@ -210,7 +210,7 @@ impl JwksFixture {
                     return;
                 }
                 let board = Arc::clone(&board);
-                // A connection that breaks is what half of these tests are about.
+                // Broken connections are the purpose of many of these tests.
                 thread::spawn(move || connection.and_then(|stream| board.serve(stream)));
             }
         });
@@ -222,7 +222,7 @@ impl JwksFixture {
     fn join(&self) {
         let mut slot = self.acceptor.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(acceptor) = slot.take() {
-            // Wakes it up, so that it sees what changed.
+            // Wakes the thread, so that it reads the changed state.
             let _ = TcpStream::connect(self.address);
             let _ = acceptor.join();
         }
@@ -254,7 +254,7 @@ impl Board {
         self.changed.notify_all();
     }
 
-    /// Waits, at most so long, until this holds; gives up when the server closes.
+    /// Waits until the condition holds, for at most `limit`. Returns early if the server closes.
     fn wait(&self, limit: Duration, done: impl Fn(&State) -> bool) -> std::io::Result<()> {
         let (state, _) = self
             .changed
@@ -280,7 +280,7 @@ impl Board {
         };
         let answer = answer.unwrap_or_else(|| Answer::status(404));
         if matches!(answer.body, Body::Reset) {
-            // Closed with bytes unread: the operating system resets the connection.
+            // Closed with unread bytes, so that the operating system resets the connection.
             return Ok(());
         }
         let mut headers = Vec::new();
@@ -372,7 +372,7 @@ impl State {
     }
 }
 
-/// Byte by byte, so that nothing after the line is taken from the socket.
+/// Reads byte by byte, so that nothing after the line is taken from the socket.
 fn read_line(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut line = Vec::new();
     let mut byte = [0];
@@ -390,7 +390,7 @@ fn read_line(stream: &mut TcpStream) -> std::io::Result<String> {
 const KEYS: &str = "/jwks";
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
-/// How long a client may neither send nor read.
+/// The timeout for a client to send or to read.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_LINE: usize = 16 * 1024;
 const BLANKS: &[u8] = &[b' '; 64 * 1024];

@@ -1,9 +1,8 @@
-//! What a key server answers.
+//! The responses of a key server.
 
 use std::{fmt::Write, time::Duration};
 
-/// What a [`JwksFixture`](super::JwksFixture) answers: a document, or one of the faults of a key
-/// server.
+/// A response of a [`JwksFixture`](super::JwksFixture): a document, or a fault of a key server.
 ///
 /// # Examples
 ///
@@ -34,106 +33,107 @@ pub struct Answer {
 #[derive(Clone, Debug)]
 pub(super) enum Body {
     Whole(Vec<u8>),
-    /// The connection ends one byte early.
+    /// A body whose connection ends one byte early.
     Truncated(Vec<u8>),
-    /// So many blanks.
+    /// A body of this many spaces.
     Huge(usize),
     Endless,
-    /// One byte per interval.
+    /// A body that is sent one byte per interval.
     Trickle(Vec<u8>, Duration),
-    /// Sent as it stands, instead of an HTTP response.
+    /// Bytes that are sent instead of an HTTP response.
     Raw(Vec<u8>),
     Reset,
 }
 
 impl Answer {
-    /// 200 with this body, as `application/json`. Whether it is JSON is the test's affair.
+    /// Returns 200 with this body, as `application/json`. The body need not be JSON.
     pub fn json(body: impl Into<String>) -> Self {
         Self::bytes(body.into()).header("Content-Type", "application/json")
     }
 
-    /// 200 with these bytes and no `Content-Type`.
+    /// Returns 200 with these bytes and no `Content-Type`.
     pub fn bytes(body: impl Into<Vec<u8>>) -> Self {
         Self::new(200, Body::Whole(body.into()))
     }
 
-    /// This status, with an empty body.
+    /// Returns this status, with an empty body.
     pub fn status(status: u16) -> Self {
         Self::new(status, Body::Whole(Vec::new()))
     }
 
-    /// 302 to this location.
+    /// Returns 302 to this location.
     pub fn redirect(location: impl Into<String>) -> Self {
         Self::status(302).header("Location", location)
     }
 
-    /// No answer: the connection stays open until the server stops.
+    /// Sends no response: the connection stays open until the server stops.
     pub fn hang() -> Self {
         Self::new(200, Body::Raw(Vec::new())).held()
     }
 
-    /// 200 with all but the last byte that was promised.
+    /// Returns 200 with all but the last byte of the declared length.
     pub fn truncated(body: impl Into<Vec<u8>>) -> Self {
         Self::new(200, Body::Truncated(body.into()))
     }
 
-    /// 200 with so many blanks, which are generated while they are sent.
+    /// Returns 200 with this many spaces, which are generated while they are sent.
     pub fn huge(bytes: usize) -> Self {
         Self::new(200, Body::Huge(bytes))
     }
 
-    /// 200 with chunks that never end.
+    /// Returns 200 with chunks that never end.
     pub fn endless() -> Self {
         Self::new(200, Body::Endless)
     }
 
-    /// 200 with this body, one byte per interval.
+    /// Returns 200 with this body, one byte per interval.
     pub fn trickle(body: impl Into<Vec<u8>>, interval: Duration) -> Self {
         Self::new(200, Body::Trickle(body.into(), interval))
     }
 
-    /// 200 with JSON arrays nested so deep.
+    /// Returns 200 with JSON arrays nested to this depth.
     pub fn nested(depth: usize) -> Self {
         let (open, close) = ("[".repeat(depth), "]".repeat(depth));
         Self::json(format!("{{\"keys\":{open}{close}}}"))
     }
 
-    /// These bytes, instead of an HTTP response.
+    /// Sends these bytes instead of an HTTP response.
     pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self::new(200, Body::Raw(bytes.into()))
     }
 
-    /// A reset connection.
+    /// Resets the connection.
     pub fn reset() -> Self {
         Self::new(200, Body::Reset)
     }
 
-    /// With this header, besides the others.
+    /// Adds this header.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// With this `ETag`, quotes included, and 304 to who knows it already (RFC 9110 §13.1.2).
+    /// Adds this `ETag`, quotes included, and answers 304 to a client that has it already (RFC 9110
+    /// §13.1.2).
     pub fn etag(mut self, etag: impl Into<String>) -> Self {
         self.etag = Some(etag.into());
         self
     }
 
-    /// So late. The server decides what to answer when the request comes, not when it is answered.
+    /// Delays the response by `delay`. The server chooses the response when the request arrives, before
+    /// the delay.
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = Some(delay);
         self
     }
 
-    /// Not before [`release`](super::JwksFixture::release).
+    /// Holds the response until [`release`](super::JwksFixture::release).
     pub fn held(mut self) -> Self {
         self.held = true;
         self
     }
 
-    /// Sends these bytes instead, as an HTTP response, to a request that does not say
-    /// `Accept-Encoding: identity`.
+    /// Sends these bytes, as an HTTP response, to a request without `Accept-Encoding: identity`.
     pub fn unless_identity(mut self, response: impl Into<Vec<u8>>) -> Self {
         self.unless_identity = Some(response.into());
         self

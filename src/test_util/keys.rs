@@ -1,4 +1,4 @@
-//! Published keys to sign test tokens with.
+//! Published keys that sign test tokens.
 
 use serde_json::{Map, Value, json};
 
@@ -9,13 +9,13 @@ use crate::{
 
 /// A fixed key for every algorithm, published with this crate.
 ///
-/// There are two sets, [`new`](Self::new) and [`other`](Self::other); a token of one never verifies
-/// with the other. RSA and Ed25519 algorithms share their key, but each is named by a `kid` of its
-/// own, so that a key set can bind one key to one algorithm (RFC 8725 §3.1).
+/// There are two sets, [`new`](Self::new) and [`other`](Self::other). A token of one never verifies
+/// with the other. RSA and Ed25519 algorithms share their key, but each has a separate `kid`, so that a
+/// key set can bind one key to one algorithm (RFC 8725 §3.1).
 ///
 /// # Security
 ///
-/// **Never for production**: the private halves are in the crate's source.
+/// **Never for production**: the private keys are in the crate's source.
 ///
 /// # Examples
 ///
@@ -37,19 +37,19 @@ pub struct TestKeys {
 }
 
 impl TestKeys {
-    /// The set that a [`TestIssuer`](super::TestIssuer) signs with.
+    /// Returns the set with which a [`TestIssuer`](super::TestIssuer) signs.
     #[must_use]
     pub fn new() -> Self {
         Self { set: &FIRST }
     }
 
-    /// Another set: for rotation, and for keys that must not verify.
+    /// Returns another set, for rotation and for keys that must not verify.
     #[must_use]
     pub fn other() -> Self {
         Self { set: &OTHER }
     }
 
-    /// The algorithm's `kid`: `first-rs256`, `other-eddsa`. `EdDSA` and `Ed25519` have one.
+    /// Returns the algorithm's `kid`: `first-rs256`, `other-eddsa`. `EdDSA` and `Ed25519` share one.
     #[must_use]
     pub fn kid(&self, algorithm: Algorithm) -> String {
         let name = match algorithm {
@@ -59,13 +59,14 @@ impl TestKeys {
         format!("{}-{}", self.set.name, name.as_str().to_lowercase())
     }
 
-    /// A JWK Set (RFC 7517 §5) of the public keys: one per algorithm, bound to it by `alg`.
+    /// Returns a JWK Set (RFC 7517 §5) of the public keys: one per algorithm, bound to it by `alg`.
     ///
-    /// Ed25519 is in it once, as `EdDSA`. Secrets are not: a published set never holds one.
+    /// Ed25519 occurs once, as `EdDSA`. Secrets are left out, because a published set never contains
+    /// one.
     ///
     /// # Panics
     ///
-    /// Never: the keys are part of the crate.
+    /// Never, because the keys are part of the crate.
     #[must_use]
     pub fn jwks(&self) -> String {
         let keys: Vec<_> = Algorithm::ALL
@@ -76,7 +77,7 @@ impl TestKeys {
         json!({ "keys": keys }).to_string()
     }
 
-    /// The public key as a JWK (RFC 7517 §4) with `kid`, `alg` and `use`.
+    /// Returns the public key as a JWK (RFC 7517 §4) with `kid`, `alg` and `use`.
     ///
     /// # Panics
     ///
@@ -86,7 +87,7 @@ impl TestKeys {
         Value::Object(self.jwk_members(algorithm)).to_string()
     }
 
-    /// The public key as PEM, `SubjectPublicKeyInfo`.
+    /// Returns the public key as PEM, `SubjectPublicKeyInfo`.
     ///
     /// # Panics
     ///
@@ -96,11 +97,11 @@ impl TestKeys {
         self.pair(algorithm).public_pem
     }
 
-    /// The HMAC secret: as many bytes as the algorithm's hash has, 32, 48 or 64.
+    /// Returns the HMAC secret. It is as long as the algorithm's hash: 32, 48 or 64 bytes.
     ///
     /// # Panics
     ///
-    /// For an algorithm that is no HMAC.
+    /// If the algorithm is not an HMAC.
     #[must_use]
     pub fn secret(&self, algorithm: Algorithm) -> &'static [u8] {
         match algorithm {
@@ -111,8 +112,8 @@ impl TestKeys {
         }
     }
 
-    /// The key that verifies the algorithm's tokens: bound to the algorithm and, unless it is a
-    /// secret, to tokens with its [`kid`](Self::kid).
+    /// Returns the key that verifies the algorithm's tokens. It is bound to the algorithm and, unless
+    /// it is a secret, to tokens with its [`kid`](Self::kid).
     ///
     /// # Panics
     ///
@@ -122,7 +123,7 @@ impl TestKeys {
         let key = if algorithm.is_hmac() {
             VerifyingKey::from_secret(algorithm, self.secret(algorithm))
         } else {
-            // PEM needs a feature of its own.
+            // PEM needs a separate feature.
             VerifyingKey::from_jwk(self.jwk(algorithm))
         };
         key.expect("this build verifies with the algorithm")

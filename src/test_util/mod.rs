@@ -1,14 +1,14 @@
 //! Tokens, keys, a clock and a signed-in caller for tests.
 //!
-//! Handler tests need no cryptography: [`signed_in`] puts a caller into every request, as an
-//! authenticating layer would. Tests that do send tokens get them from a [`TestIssuer`], which
-//! signs with the published [`TestKeys`] and, where the time matters, reads a [`TestClock`]. With
-//! the feature `jwks`, a `JwksFixture` publishes keys, and misbehaves where a test wants that.
+//! Handler tests need no cryptography: [`signed_in`] inserts a caller into every request, as an
+//! authenticating layer does. Tests that send tokens get them from a [`TestIssuer`], which signs with
+//! the published [`TestKeys`] and, for tests of time, reads a [`TestClock`]. With the feature `jwks`, a
+//! `JwksFixture` publishes keys, with faults on request.
 //!
 //! # Security
 //!
-//! The keys are public. Keep the feature `test-util` in `dev-dependencies`: nothing in this module
-//! belongs into a server.
+//! The keys are public. Keep the feature `test-util` in `dev-dependencies`, because nothing in this
+//! module is safe in a server.
 //!
 //! # Examples
 //!
@@ -38,7 +38,7 @@
 //! # }
 //! ```
 
-// Helpers of tests fail by panicking; each says when.
+// Test helpers fail by panicking. Each documents its panics.
 #![allow(clippy::expect_used)]
 
 mod caller;

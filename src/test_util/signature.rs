@@ -1,4 +1,4 @@
-//! The signature path by itself, for test vectors whose payload is no set of claims.
+//! Signature verification alone, for test vectors whose payload is not a set of claims.
 
 use crate::{
     error::AuthError,
@@ -6,14 +6,13 @@ use crate::{
     verify::Verifier,
 };
 
-/// The payload of a token whose size, form, header, key and signature this verifier accepts.
+/// Returns the payload of a token whose size, form, header, key and signature this verifier accepts.
 ///
-/// The same code as in [`Verifier::verify_now`], which then reads the payload as claims; **nobody
-/// reads it here**.
+/// Runs the same code as [`Verifier::verify_now`] up to the payload. **The claims are not checked.**
 ///
 /// # Errors
 ///
-/// Why the token is refused.
+/// The reason for which the token is refused.
 pub fn verify_signature<C>(
     verifier: &Verifier<C>,
     token: impl AsRef<[u8]>,
@@ -21,7 +20,7 @@ pub fn verify_signature<C>(
     verifier.signed_payload(token.as_ref())
 }
 
-/// Whether the key serves the algorithm and `signature` is one of `message` by it.
+/// Returns `true` if the key supports the algorithm and `signature` is its signature of `message`.
 #[must_use]
 pub fn verify_primitive(
     key: &VerifyingKey,

@@ -425,6 +425,6 @@ fn text(headers: &HeaderMap) -> Option<&str> {
     headers.get(USER_AGENT)?.to_str().ok()
 }
 
-/// How often a login starts its session while logouts of all sessions interrupt it. After that the
-/// client has to wait.
+/// The number of session starts that one login tries if logouts of all sessions interrupt it. After that
+/// the client has to wait.
 const STARTS: usize = 3;

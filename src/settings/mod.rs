@@ -43,6 +43,7 @@
 //! `JWT_VERIFY_ISS=false` (RFC 8725 §3.8), and a set from a file without either causes one of the
 //! [`warnings`](JwtSettings::warnings). Fetching needs the feature `jwks`. [The
 //! manual](crate::manual::keys) describes rotation and outages. A file is read once, at start.
+//!
 //! **Forms.** A switch is `true` or `1`, `false` or `0`, in any case. White space around a value is
 //! ignored, except in the secret. An entry of a list cannot contain a comma; use the builder for an
 //! audience that does. An empty value is refused: it is usually an unfilled variable of a template, and

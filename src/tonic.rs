@@ -26,7 +26,7 @@
 //! request.extensions_mut().insert(Principal::builder().subject("alice").build());
 //! assert_eq!(say_hello(request).await?.into_inner(), "hello from alice");
 //!
-//! // No layer ran: the server is put together wrongly.
+//! // No authenticating layer ran: the server is misconfigured.
 //! let status = say_hello(Request::new("hello".to_owned())).await.unwrap_err();
 //! assert_eq!(status.code(), Code::Internal);
 //! # Ok(())

@@ -106,6 +106,8 @@ async fn l17_the_same_goes_for_a_place_below_a_claim_and_for_a_scope() {
     assert!(allows(&fixture, limited(), &json!({"scope": "a"})).await);
 }
 
+type Settings = fn(VerifierBuilder) -> VerifierBuilder;
+
 #[tokio::test]
 async fn l17_what_is_read_of_a_part_does_not_hide_the_rest() {
     let fixture = Fixture::new();
@@ -116,7 +118,7 @@ async fn l17_what_is_read_of_a_part_does_not_hide_the_rest() {
             .roles_at_as("groups", RoleForm::MemberNames)
     };
     let both = |builder: VerifierBuilder| builder.roles_at("groups").roles_at("/groups/web");
-    let places: [(fn(VerifierBuilder) -> VerifierBuilder, _, _); 8] = [
+    let places: [(Settings, _, _); 8] = [
         (first, json!(["a", "b"]), false),
         (first, json!(["a", {"name": "suspended"}]), true),
         (inner, json!({"web": {"roles": ["a"]}}), false),

@@ -44,8 +44,8 @@ use crate::{
 /// | `JWT_TOKEN_TYPE` | only `Bearer` | Bearer |
 /// | `AUTH_SEED_USER` | `name:password:role+role`, several separated by commas; none of them may contain a colon or a comma | |
 ///
-/// Without a key and without a secret, each process creates an Ed25519 key, and its tokens end with the
-/// process.
+/// Without a key and without a secret, each process generates a key for `JWT_ALGORITHM`, or an Ed25519 key
+/// by default. Its tokens end with the process.
 #[derive(Clone)]
 pub struct AuthSettings {
     host: String,

@@ -494,8 +494,7 @@ const MOST_BACKOFF: Duration = Duration::from_secs(60);
 const MOST_BACKOFF_WITHOUT_KEYS: Duration = Duration::from_secs(5);
 /// The minimum time between fetches for keys that do not verify their tokens.
 const REFETCH: Duration = Duration::from_secs(60);
-/// The maximum number of unknown `kid` values that are stored. Beyond it, only the cooldown limits
-/// fetches.
+/// The maximum number of unknown `kid` values that are stored. Beyond it, the cooldown limits fetches.
 const MAX_REMEMBERED: usize = 4096;
 /// The minimum number of waiters before those of dropped requests are removed.
 const LEAST_PRUNED: usize = 1024;

@@ -114,7 +114,7 @@ async fn d49_a_kid_that_the_fetch_brings_costs_no_metadata() {
 
 #[tokio::test]
 async fn d49_metadata_are_read_again_within_a_day_though_no_kid_is_unknown() {
-    for (max_age, rounds) in [(24, 1), (11, 2)] {
+    for (max_age, rounds) in [(24, 1), (2, 2)] {
         let set = Discovered::start(|keys| keys.max_age(seconds(max_age * 3600))).await;
         set.move_to("/new");
         set.server
@@ -129,6 +129,22 @@ async fn d49_metadata_are_read_again_within_a_day_though_no_kid_is_unknown() {
         assert_eq!(set.server.hits_at(OIDC), 2, "{max_age} h");
         assert_eq!(set.server.hits_at("/new"), 1, "{max_age} h");
     }
+}
+
+#[tokio::test]
+async fn d49_a_fetch_for_a_kid_does_not_put_off_the_metadata() {
+    let set = Discovered::start(|keys| keys.max_age(seconds(24 * 3600))).await;
+    // A fetch that brings its key restarts the age of the keys, not that of the metadata.
+    set.clock.advance(seconds(11 * 3600));
+    set.server.serve(TestKeys::other().jwks());
+    set.move_to("/new");
+    set.server
+        .answer_at("/new", Answer::json(TestKeys::other().jwks()));
+    assert_eq!(set.verify(TestKeys::other()).await, Ok(()));
+    set.clock.advance(seconds(12 * 3600));
+    assert_eq!(set.verify(TestKeys::other()).await, Ok(()));
+    eventually(|| set.server.hits_at("/new") > 0).await;
+    assert_eq!(set.verify(TestKeys::other()).await, Ok(()));
 }
 
 #[tokio::test]

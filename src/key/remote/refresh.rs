@@ -141,7 +141,7 @@ impl<F: Fetch> Worker<F> {
     /// Fetches an issuer's keys from the URL in the known metadata, or reads the metadata again.
     ///
     /// The metadata are read again if the keys are not available at that URL, if a requested `kid`
-    /// is still unknown, and twice a day. If the new URL has no keys, the keys from the old URL are
+    /// is still unknown, and if they are older than 3.5 h. If the new URL has no keys, the keys from the old URL are
     /// used.
     async fn fetch_of(&mut self, issuer: &Issuer) -> Result<Fetched, FetchError> {
         let before = self.found.clone();
@@ -336,6 +336,6 @@ impl Drop for Closing {
     }
 }
 
-/// The age from which the next fetch reads the metadata again. Scheduled fetches are at most 85 % of a
-/// day apart, so with these fetches alone metadata are less than a day old.
-const METADATA_AGE: Duration = Duration::from_secs(12 * 3600);
+/// The age from which the next fetch reads the metadata again. Fetches are at most 85 % of a day apart,
+/// so the metadata are less than a day old even if the last fetch came just before this age.
+const METADATA_AGE: Duration = Duration::from_secs(210 * 60);

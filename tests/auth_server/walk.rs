@@ -18,7 +18,7 @@ fn the_curl_lines_of_the_example_answer_as_they_say() {
     let lines = HEAD
         .lines()
         .skip_while(|line| !line.starts_with("//! LOGIN="));
-    let lines = lines.take_while(|line| !line.contains("# With a database"));
+    let lines = lines.take_while(|line| !line.contains("# With your database"));
     let lines: Vec<_> = lines.map(|line| line.trim_start_matches("//!")).collect();
     let promised = |line: &&str| line.rsplit_once("# ")?.1.parse::<u16>().ok();
     let promised: Vec<_> = lines.iter().filter_map(promised).collect();

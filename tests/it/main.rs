@@ -43,6 +43,7 @@ mod require_https;
 mod revocation;
 mod role_claims;
 mod roles;
+mod rules;
 mod secrecy;
 mod several_checks;
 mod support;

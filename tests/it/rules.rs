@@ -2,7 +2,8 @@
 //!
 //! The name of a proof starts with one or more ids: `a8_two_…`, `b2_b3_b4_…`. Every function with such a name
 //! counts, with or without a test attribute, because the contracts of the stores are plain functions that the tests of each
-//! store call. A function that lost its attribute and its callers fails the build as dead code.
+//! store call. A private function that lost its attribute and its callers fails the build as dead code; a public
+//! contract that no test calls any more is not noticed here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -222,7 +222,7 @@ impl JwtSettings {
     /// out, and, if keys are fetched, for each fetch.
     #[must_use]
     pub fn events(mut self, sink: impl EventSink) -> Self {
-        self.keys.tell(Events::to(sink));
+        self.keys.tell(&Events::to(sink));
         self
     }
 

@@ -1,8 +1,10 @@
 //! Background tasks that survive a panic in application code.
 //!
-//! Every long-lived task of the crate is a [`Task`], started by [`spawn`]. A task calls application
-//! code (a feed, a store, a hook) through [`caught`] or [`caught_now`], which turn a panic into an
-//! error. A panic elsewhere in the task ends one run of it. The next run begins after a pause.
+//! Every long-lived task of the crate, except the one that fetches keys, is a [`Task`], started by
+//! [`spawn`]. A task calls application code (a feed, a store, a hook) through [`caught`] or
+//! [`caught_now`], which turn a panic into an error. A panic elsewhere in a [`Task`] ends one run of it.
+//! The next run begins after a pause. The task that fetches keys calls the fetcher through [`caught`] as
+//! well. If it ends, requests get 503 and an error is logged.
 //!
 //! The task reports a panic with its usual event or counter, and with one log line at error level.
 //! The log line contains the name of the task, but no text from the panic, which may contain a

@@ -61,7 +61,7 @@ fn digests() -> Vec<Group> {
         Group::new(format!("{algorithm}, digest"))
             .candidate(
                 "by digest",
-                finds(&token, built(token.rules(1).cache_digests())),
+                finds(&token, built(token.rules(1).cache_by_digest())),
             )
             .candidate("hit", finds(&token, token.remembering()))
             .candidate("no cache", finds(&token, token.verifier()))
@@ -80,7 +80,7 @@ fn misses() -> Vec<Group> {
         let with = |cache: usize| {
             let mut rules = tokens[0].rules(1).cache(cache);
             if cache == 0 {
-                rules = rules.no_cache();
+                rules = rules.without_cache();
             }
             each(&tokens, built(rules))
         };
@@ -129,7 +129,7 @@ fn memory() {
     for algorithm in [Algorithm::Hs256, Algorithm::Rs256] {
         let tokens = Token::many(algorithm, count);
         let rules = || tokens[0].rules(1);
-        let digests = || rules().cache_digests();
+        let digests = || rules().cache_by_digest();
         fill(&tokens, "`Claims`", "token", rules().claims::<Claims>());
         fill(&tokens, "`Claims`", "digest", digests().claims::<Claims>());
         fill(&tokens, "ten fields", "token", rules());

@@ -29,7 +29,7 @@ use tower_jwt_auth::{
     clock::Clock,
     key::{
         Algorithm, KeySet, VerifyingKey,
-        remote::{Fetch, FetchError, RemoteKeySet},
+        remote::{Fetcher, FetchError, RemoteKeySet},
     },
     test_util::{TestIssuer, TestKeys},
     verify::{IssuerResolver, Resolution, Tenants, VerifierBuilder},
@@ -65,7 +65,7 @@ fn issuers() -> Vec<Group> {
         let one = |issuer: &str| rules(Verifier::key(key(algorithm, "key-0")), issuer);
         let among = |issuers: usize| {
             let others = (1..issuers).map(|number| one(&format!("https://{number}.example.com/")));
-            Verifier::any_issuer(others.chain([one(ISSUER)])).expect("a group")
+            Verifier::by_issuer(others.chain([one(ISSUER)])).expect("a group")
         };
         let tenant = Verifier::tenants(Tenants::new(Only(one(ISSUER))));
         let token = token(algorithm, "key-0");
@@ -128,7 +128,7 @@ fn key(algorithm: Algorithm, kid: &str) -> VerifyingKey {
 }
 
 fn rules(builder: VerifierBuilder, issuer: &str) -> Verifier {
-    let builder = builder.issuer(issuer).audience(AUDIENCE).no_cache();
+    let builder = builder.issuer(issuer).audience(AUDIENCE).without_cache();
     builder.build().expect("the settings fit together")
 }
 
@@ -184,7 +184,7 @@ impl Server {
     }
 }
 
-impl Fetch for Server {
+impl Fetcher for Server {
     async fn fetch(&self, _request: Request<()>) -> Result<Response<Bytes>, FetchError> {
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;

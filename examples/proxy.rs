@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 use tower_jwt_auth::{
     JwtAuthLayer, Verifier,
-    auth::{Claim, ForwardedBody},
+    auth::{ForwardedClaim, ForwardedBody},
 };
 
 /// The hop-by-hop headers of RFC 9110 §7.6.1, in addition to those that `Connection` lists.
@@ -92,8 +92,8 @@ pub(crate) async fn serve(
 ) -> std::io::Result<()> {
     let auth = auth
         .strip_credential()
-        .forward_as(HeaderName::from_static("x-user"), Claim::Subject)
-        .forward_as(HeaderName::from_static("x-roles"), Claim::Roles);
+        .forward_as(HeaderName::from_static("x-user"), ForwardedClaim::Subject)
+        .forward_as(HeaderName::from_static("x-roles"), ForwardedClaim::Roles);
     let client = Client::builder(TokioExecutor::new()).build_http();
     let service = auth.layer(service_fn(move |request| {
         forward(client.clone(), upstream.clone(), request)

@@ -46,7 +46,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
     Claims, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, error::KeyProblem,
-    event::Counters,
+    event::MetricsSink,
 };
 use tracing_subscriber::filter::LevelFilter;
 
@@ -91,9 +91,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
 fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
     // Events are counted through the `metrics` facade and served at `/metrics`.
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let settings = settings.clone().events(Counters::new());
+    let settings = settings.clone().events(MetricsSink::new());
     let verifier = settings.verifier::<Claims>()?;
-    let auth = JwtAuthLayer::new(verifier).events(Counters::new());
+    let auth = JwtAuthLayer::new(verifier).events(MetricsSink::new());
     let (auth, public) = match settings.gateway() {
         // Without a token every route refuses. Otherwise the gateway would allow every request.
         true => {

@@ -8,12 +8,12 @@
 //! |---|---|---|
 //! | [`Verified<C>`](Verified): the claims; a caller with an API key has none and gets 403 | 401 | 500 |
 //! | [`Principal`]: the caller, for any kind of credential | 401 | 500 |
-//! | [`User`], [`Guest`](crate::chat::Guest): a caller of that kind; any other kind gets 403 | 401 | 500 |
-//! | [`AnyIdentity`](crate::chat::AnyIdentity): a user or a guest; any other kind gets 403 | 401 | 500 |
+//! | [`UserPrincipal`], [`GuestPrincipal`](crate::chat::GuestPrincipal): a caller of that kind; any other kind gets 403 | 401 | 500 |
+//! | [`AnyPrincipal`](crate::chat::AnyPrincipal): a user or a guest; any other kind gets 403 | 401 | 500 |
 //! | `Option` of one of these; also `None` if the argument itself would be 403 | `None` | 500 |
 //! | [`ChatContext`](crate::chat::ChatContext): inserted by a [`ChatLayer`](crate::chat::ChatLayer) | as documented there | 500 |
 //!
-//! [`User`]: crate::chat::User
+//! [`UserPrincipal`]: crate::chat::UserPrincipal
 //!
 //! A 401 looks like the refusals of the authenticating layer. A [`Verified`] with another claims type
 //! than the layer's is a mistake in the program, and is answered with 500.

@@ -63,8 +63,8 @@ pub mod chat;
 pub mod claims;
 pub mod clock;
 pub mod deny;
-#[cfg(feature = "endpoints")]
-#[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod endpoints;
 pub mod error;
 pub mod event;
@@ -73,8 +73,8 @@ pub mod gate;
 pub mod head;
 pub mod issue;
 pub mod key;
-#[cfg(feature = "password")]
-#[cfg_attr(docsrs, doc(cfg(feature = "password")))]
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod login;
 pub mod manual;
 pub mod prelude;

@@ -153,7 +153,7 @@ impl Principal {
     /// Returns the only conversation for which the credential is valid (`conv`, a claim of this
     /// crate's tokens), or `None` for a credential without that limit. By default a verifier
     /// refuses tokens with this claim; see
-    /// [`conversation_tokens`](crate::verify::VerifierBuilder::conversation_tokens).
+    /// [`allow_conversation_tokens`](crate::verify::VerifierBuilder::allow_conversation_tokens).
     #[must_use]
     pub fn conversation(&self) -> Option<&str> {
         self.facts().text(Field::Conversation)

@@ -112,7 +112,7 @@ where
             let head = RequestHead::of(&request);
             match layer.authenticate(head).await {
                 Ok(Some(token)) => Ok(token),
-                Ok(None) => Err(refused(layer.refuse_nobody(head))),
+                Ok(None) => Err(refused(layer.refuse_anonymous(head))),
                 Err(response) => Err(refused(response)),
             }
         }

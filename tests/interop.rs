@@ -25,7 +25,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     Verifier,
-    issue::{AccessToken, KeyRing, TokenIssuer},
+    issue::{AccessTokenClaims, KeyRing, TokenIssuer},
     key::{Algorithm, KeySet, SigningKey},
 };
 
@@ -67,7 +67,7 @@ fn s10_authlib_accepts_what_is_issued_here_as_rfc_9068() {
 }
 
 #[derive(Deserialize)]
-struct Minted {
+struct AccessToken {
     jwks: Value,
     secret: String,
     cases: Vec<Case>,
@@ -83,7 +83,7 @@ struct Case {
     scope: Option<String>,
 }
 
-fn mint(variable: &str, default: &str, script: &str) -> Minted {
+fn mint(variable: &str, default: &str, script: &str) -> AccessToken {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = env::var(variable).unwrap_or_else(|_| default.to_owned());
     let output = Command::new(&program)
@@ -118,7 +118,7 @@ fn show(variable: &str, default: &str, script: &str) {
             SigningKey::generate(algorithm)
         };
         let issuer = issuing(key.expect("a key"));
-        let asked = AccessToken::for_subject("alice")
+        let asked = AccessTokenClaims::for_subject("alice")
             .roles(["admin"])
             .auth_time(std::time::SystemTime::now())
             .amr(["pwd"]);
@@ -152,7 +152,7 @@ fn show(variable: &str, default: &str, script: &str) {
     assert_eq!(accepted.trim(), count.to_string());
 }
 
-fn judge(minted: &Minted) {
+fn judge(minted: &AccessToken) {
     let public = verifier_of_key_set(minted);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
@@ -191,7 +191,7 @@ fn judge(minted: &Minted) {
     assert!(seen.values().all(|cases| *cases == 11), "{seen:?}");
 }
 
-fn verifier_of_key_set(minted: &Minted) -> Verifier {
+fn verifier_of_key_set(minted: &AccessToken) -> Verifier {
     let keys = KeySet::from_jwks(minted.jwks.to_string()).expect("a usable key set");
     assert_eq!(keys.len(), 10);
     Verifier::key_set(keys)
@@ -201,7 +201,7 @@ fn verifier_of_key_set(minted: &Minted) -> Verifier {
         .expect("a verifier")
 }
 
-fn verifier_of_secret(algorithm: Algorithm, minted: &Minted) -> Verifier {
+fn verifier_of_secret(algorithm: Algorithm, minted: &AccessToken) -> Verifier {
     Verifier::secret(algorithm, &minted.secret)
         .issuer("https://as.example")
         .audience("https://api.example")

@@ -116,7 +116,7 @@ impl Token {
     /// The same with more keys in the set, of which one verifies the token.
     pub(crate) fn verifier_of(&self, keys: usize) -> Verifier<User> {
         self.rules(keys)
-            .no_cache()
+            .without_cache()
             .build()
             .expect("the settings fit together")
     }

@@ -35,11 +35,11 @@ use std::{
 use sqlx::{postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
-    issue::{AccessToken, KeyRing, TokenIssuer},
+    issue::{AccessTokenClaims, KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
     refresh::RefreshPolicy,
     secret::SecretKey,
-    session::{SessionStart, Sessions},
+    session::{StartSession, Sessions},
     store::{AnyStore, MemoryStore, PostgresStore, RedisStore, SqliteStore},
 };
 
@@ -61,7 +61,7 @@ impl Client {
             }
             Self::ByHand(store, issuer, held) => {
                 *held = store.refresh(held).await;
-                issuer.access(AccessToken::for_subject("alice")).unwrap();
+                issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
             }
         }
     }
@@ -124,7 +124,7 @@ async fn measure(pair: &Pair, clients: usize, quick: bool) {
         .unwrap();
     let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
     for _ in 0..clients {
-        let started = sessions.start(SessionStart::new("alice")).await.unwrap();
+        let started = sessions.start(StartSession::new("alice")).await.unwrap();
         let token = started.refresh_token().expose().clone();
         ours.push(Client::Ours(sessions.clone(), token));
         if let Some(store) = &pair.by_hand {

@@ -27,9 +27,9 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower_jwt_auth::{
     Principal,
-    chat::{AnyIdentity, AuthMessage, ChatContext, ChatLayer, CloseReason, Owner, SocketAuth},
+    chat::{AnyPrincipal, AuthMessage, ChatContext, ChatLayer, CloseReason, Owner, SocketAuth},
     error::StoreError,
-    login::UserGrants,
+    login::UserClaims,
     principal::PrincipalKind,
     session::{ClaimHook, Guests},
     store::AnyStore,
@@ -38,7 +38,7 @@ use tower_jwt_auth::{
 #[derive(Clone)]
 pub(crate) struct Chat {
     pub(crate) conversations: Conversations,
-    pub(crate) guests: Guests<AnyStore, UserGrants<AnyStore>, Conversations>,
+    pub(crate) guests: Guests<AnyStore, UserClaims<AnyStore>, Conversations>,
     pub(crate) sockets: SocketAuth,
 }
 
@@ -66,7 +66,7 @@ async fn context(State(chat): State<Chat>, caller: ChatContext) -> Json<Value> {
     }))
 }
 
-async fn history(State(chat): State<Chat>, caller: AnyIdentity) -> Json<Value> {
+async fn history(State(chat): State<Chat>, caller: AnyPrincipal) -> Json<Value> {
     let owner = caller.subject().unwrap_or_default();
     Json(json!({ "messages": chat.conversations.lines(owner) }))
 }
@@ -76,7 +76,7 @@ struct Said {
     text: String,
 }
 
-async fn say(State(chat): State<Chat>, caller: AnyIdentity, Json(said): Json<Said>) -> Response {
+async fn say(State(chat): State<Chat>, caller: AnyPrincipal, Json(said): Json<Said>) -> Response {
     match chat.hear(&caller, &said.text).await {
         Ok(reply) => Json(reply).into_response(),
         Err(CloseReason::Unavailable) => {

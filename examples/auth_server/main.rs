@@ -53,12 +53,12 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, RoleGuardLayer,
-    chat::{SocketAuth, User},
+    chat::{SocketAuth, UserPrincipal},
     endpoints::AuthEndpoints,
-    event::Counters,
+    event::MetricsSink,
     extract::{Bearer, WebSocketProtocol},
     login::{
-        Identifier, Login, NewUser, Password, PasswordHasher, UserAdmin, UserGrants, UserStore,
+        Identifier, Login, NewUser, Password, PasswordHasher, UserAdmin, UserClaims, UserStore,
     },
     rate_limit::RateLimitLayer,
     refresh::Confirmations,
@@ -145,13 +145,13 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .idle(settings.refresh_idle())
         .revocation(revocations.clone())
         .confirmations(confirmations.clone())
-        .grant_source(UserGrants::new(store.clone()))
-        .events(Counters::new())
+        .claims_source(UserClaims::new(store.clone()))
+        .events(MetricsSink::new())
         .build()?;
     let login = Login::builder(store.clone(), store.clone(), secrets.login().clone())
         .hasher(hasher)
         .one_time(store.clone())
-        .events(Counters::new())
+        .events(MetricsSink::new())
         .build();
     // A user who signs in keeps the conversation of the guest.
     let conversations = Conversations::default();
@@ -165,7 +165,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         info.map(|info| info.0)
     });
     // Generous for local tests. On the internet use the default of 30 per hour.
-    let strangers = RateLimitLayer::per_minute(STRANGERS, clients.clone()).burst(AT_ONCE);
+    let signup_limit = RateLimitLayer::per_minute(SIGNUPS_PER_MINUTE, clients.clone()).burst(AT_ONCE);
     let mut endpoints = AuthEndpoints::builder(sessions, login, secrets.login().clone());
     for origin in settings.trusted_origins() {
         endpoints = endpoints.trusted_origin(origin);
@@ -179,8 +179,8 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .registration(settings.registration())
         .clients(clients)
         .guests(guests.clone())
-        .limit_strangers(strangers)
-        .events(Counters::new())
+        .signup_rate_limit(signup_limit)
+        .events(MetricsSink::new())
         .build()
         .map_err(|error| format!("AUTH_PUBLIC_URL: {error}"))?;
 
@@ -196,7 +196,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .extract((Bearer::new(), cookie.clone()))
         .revocation(revocations)
         .confirmations(confirmations)
-        .events(Counters::new());
+        .events(MetricsSink::new());
     let ready = auth.clone();
     let auth_of_chat =
         auth.clone()
@@ -281,7 +281,7 @@ async fn seed(
 }
 
 /// For users only: a guest is refused with 403.
-async fn my(user: User) -> Json<Value> {
+async fn my(user: UserPrincipal) -> Json<Value> {
     me(user.into()).await
 }
 
@@ -353,5 +353,5 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-const STRANGERS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const SIGNUPS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();

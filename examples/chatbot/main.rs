@@ -43,7 +43,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 use tower_jwt_auth::{
     JwtAuthLayer,
-    chat::{AnyIdentity, ChatContext, ChatLayer, CloseReason, SocketAuth, User},
+    chat::{AnyPrincipal, ChatContext, ChatLayer, CloseReason, SocketAuth, UserPrincipal},
     endpoints::AuthEndpoints,
     extract::{Bearer, WebSocketProtocol},
     login::{Identifier, Login, NewUser, Password, PasswordHasher, UserStore},
@@ -121,12 +121,12 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         info.map(|info| info.0)
     });
     // Generous for local tests. On the internet use the default of 30 per hour.
-    let strangers = RateLimitLayer::per_minute(STRANGERS, clients.clone()).burst(AT_ONCE);
+    let signup_limit = RateLimitLayer::per_minute(SIGNUPS_PER_MINUTE, clients.clone()).burst(AT_ONCE);
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
         .public_origin(settings.public_url())
         .clients(clients)
         .guests(guests.clone())
-        .limit_strangers(strangers)
+        .signup_rate_limit(signup_limit)
         .build()?;
     let cookie = endpoints.cookie().ok_or("no public origin")?;
     let sockets = SocketAuth::new(verifier.clone()).revocation(revocations.clone());
@@ -166,7 +166,7 @@ async fn context(chat: ChatContext) -> Json<Value> {
     }))
 }
 
-async fn history(State(bot): State<Bot>, who: AnyIdentity) -> Json<Value> {
+async fn history(State(bot): State<Bot>, who: AnyPrincipal) -> Json<Value> {
     Json(json!({ "messages": bot.history(who.subject().unwrap_or_default()) }))
 }
 
@@ -178,7 +178,7 @@ struct Said {
 /// Answers in JSON, or word by word if the client accepts an event stream.
 async fn say(
     State(chat): State<Chat>,
-    who: AnyIdentity,
+    who: AnyPrincipal,
     headers: HeaderMap,
     Json(said): Json<Said>,
 ) -> Response {
@@ -212,7 +212,7 @@ async fn say(
     (kind, Body::new(body)).into_response()
 }
 
-async fn tasks(State(bot): State<Bot>, who: AnyIdentity) -> Json<Value> {
+async fn tasks(State(bot): State<Bot>, who: AnyPrincipal) -> Json<Value> {
     Json(json!({ "tasks": bot.tasks(who.subject().unwrap_or_default()) }))
 }
 
@@ -222,12 +222,12 @@ struct NewTask {
 }
 
 /// For users only: a guest is refused with 403.
-async fn add(State(bot): State<Bot>, user: User, Json(task): Json<NewTask>) -> StatusCode {
+async fn add(State(bot): State<Bot>, user: UserPrincipal, Json(task): Json<NewTask>) -> StatusCode {
     bot.add(user.subject().unwrap_or_default(), &task.title);
     StatusCode::CREATED
 }
 
-async fn finish(State(bot): State<Bot>, user: User, Path(number): Path<usize>) -> StatusCode {
+async fn finish(State(bot): State<Bot>, user: UserPrincipal, Path(number): Path<usize>) -> StatusCode {
     match bot.finish(user.subject().unwrap_or_default(), number) {
         true => StatusCode::NO_CONTENT,
         false => StatusCode::NOT_FOUND,
@@ -254,5 +254,5 @@ fn stopped() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-const STRANGERS: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const SIGNUPS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();

@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     Principal,
     chat::{AuthMessage, CloseReason, Owner, SocketAuth},
     principal::PrincipalKind,
-    session::{Guests, KeptGrants},
+    session::{Guests, StaticClaims},
     store::MemoryStore,
 };
 
@@ -25,7 +25,7 @@ use crate::bot::Bot;
 #[derive(Clone)]
 pub(crate) struct Chat {
     pub(crate) bot: Bot,
-    pub(crate) guests: Guests<MemoryStore, KeptGrants, Bot>,
+    pub(crate) guests: Guests<MemoryStore, StaticClaims, Bot>,
     pub(crate) sockets: SocketAuth,
 }
 

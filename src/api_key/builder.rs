@@ -156,7 +156,7 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(feature = "password")]
+    /// # #[cfg(feature = "server")]
     /// # async fn build() -> Result<(), Box<dyn std::error::Error>> {
     /// use tower_jwt_auth::api_key::{ApiKeyFormat, ApiKeys};
     /// use tower_jwt_auth::{login::UserStore, store::MemoryStore};

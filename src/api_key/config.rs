@@ -99,7 +99,7 @@ impl Config {
             return Decision::Denied(error);
         }
         if self.skips.iter().any(|names| names(head)) {
-            self.answers.events.tell(|| AuthEvent::Skipped);
+            self.answers.events.emit(|| AuthEvent::Skipped);
             return Decision::Passes(None);
         }
         self.look(head).unwrap_or_else(Decision::Denied)
@@ -130,7 +130,7 @@ impl Config {
             // A credential without the keys' prefix belongs to another layer.
             (None, _) if self.optional => {
                 if found.is_none() {
-                    self.answers.events.tell(|| AuthEvent::Anonymous);
+                    self.answers.events.emit(|| AuthEvent::Anonymous);
                 }
                 return Ok(Decision::Passes(None));
             }
@@ -151,7 +151,7 @@ impl Config {
                 },
             )),
             Examined::Done(Ok(row)) => {
-                self.tell_of_network(&row, self.network(head));
+                self.emit_network(&row, self.network(head));
                 Ok(Decision::Passes(Some(self.caller(&row, place, true))))
             }
             Examined::Done(Err(error)) if error.kind() == AuthErrorKind::InvalidApiKey => {
@@ -164,24 +164,24 @@ impl Config {
     /// Decides with the row from the store.
     pub(super) fn conclude(&self, answer: Answer, asked: &Asked) -> Result<Caller, AuthError> {
         let row = self.examiner.conclude(answer, &asked.presented)?;
-        self.tell_of_network(&row, asked.network);
+        self.emit_network(&row, asked.network);
         Ok(self.caller(&row, asked.place, false))
     }
 
     /// Returns the client's network, if an event sink is set.
     fn network(&self, head: RequestHead<'_>) -> Option<IpAddr> {
         let networks = self.networks.as_ref();
-        let networks = networks.filter(|_| self.answers.events.is_heard());
+        let networks = networks.filter(|_| self.answers.events.is_enabled());
         networks.and_then(|networks| networks.of(head))
     }
 
-    fn tell_of_network(&self, row: &Row, network: Option<IpAddr>) {
+    fn emit_network(&self, row: &Row, network: Option<IpAddr>) {
         let id = &row.record.id;
         let (Some(networks), Some(address)) = (&self.networks, network) else {
             return;
         };
         if networks.are_joined_by(id, address) {
-            self.answers.events.tell(|| AuthEvent::ApiKey {
+            self.answers.events.emit(|| AuthEvent::ApiKey {
                 owner: &row.record.owner,
                 id: id.as_str(),
                 event: "new_network",
@@ -192,7 +192,7 @@ impl Config {
 
     fn caller(&self, row: &Row, place: KeyPlace, remembered: bool) -> Caller {
         let principal = row.caller.with_origin(Some(self.origin.clone()));
-        self.answers.events.tell(|| AuthEvent::Allowed {
+        self.answers.events.emit(|| AuthEvent::Allowed {
             caller: &principal,
             remembered,
         });

@@ -12,7 +12,7 @@ use crate::{
     error::{AuthError, StoreError, StoreErrorKind},
     event::{AuthEvent, Events},
     principal::Principal,
-    revoke::{LIFETIME, Revocation},
+    revoke::{RETENTION, Revocation},
 };
 
 /// The API keys of one service. Cheap to clone; clones share all state.
@@ -190,7 +190,7 @@ impl<S: ApiKeyStore> Inner<S> {
                 created => created?,
             };
             if created {
-                self.tell(&record.owner, key.id(), "created");
+                self.emit(&record.owner, key.id(), "created");
                 return Ok(key);
             }
             // The identifier is taken: try another one.
@@ -220,7 +220,7 @@ impl<S: ApiKeyStore> Inner<S> {
         if !rolled {
             return Err(ApiKeyError::NotFound);
         }
-        self.tell(owner, key.id(), "rolled");
+        self.emit(owner, key.id(), "rolled");
         Ok(key)
     }
 
@@ -234,9 +234,9 @@ impl<S: ApiKeyStore> Inner<S> {
         if let Some(log) = &self.log {
             let now = crate::clock::Timestamp::from(self.examiner.clock.now());
             // Longer than any process caches the row.
-            log(Revocation::token(id.as_str(), now.plus(LIFETIME))).await?;
+            log(Revocation::token(id.as_str(), now.plus(RETENTION))).await?;
         }
-        self.tell(owner, id, "revoked");
+        self.emit(owner, id, "revoked");
         Ok(())
     }
 
@@ -249,14 +249,14 @@ impl<S: ApiKeyStore> Inner<S> {
         for id in &revoked {
             self.examiner.lookups.forget(id);
         }
-        let until = crate::clock::Timestamp::from(self.examiner.clock.now()).plus(LIFETIME);
+        let until = crate::clock::Timestamp::from(self.examiner.clock.now()).plus(RETENTION);
         // A write to the log that fails must not keep the other keys out of it.
         let mut logged = Ok(());
         for id in &revoked {
             if let Some(log) = &self.log {
                 logged = logged.and(log(Revocation::token(id.as_str(), until)).await);
             }
-            self.tell(owner, id, "revoked");
+            self.emit(owner, id, "revoked");
         }
         logged?;
         Ok(revoked.len())
@@ -268,8 +268,8 @@ impl<S: ApiKeyStore> Inner<S> {
         Ok(row.is_some_and(|row| row.secret == *key.digest()))
     }
 
-    fn tell(&self, owner: &str, id: &ApiKeyId, event: &'static str) {
-        self.events.tell(|| AuthEvent::ApiKey {
+    fn emit(&self, owner: &str, id: &ApiKeyId, event: &'static str) {
+        self.events.emit(|| AuthEvent::ApiKey {
             owner,
             id: id.as_str(),
             event,

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 
 use super::{ApiKeyService, ApiKeyStore, ApiKeys, config::Config, networks::Networks};
 use crate::{
-    deny::{Answers, Responder},
+    deny::{Answers, ErrorResponder},
     error::ConfigError,
     event::{EventSink, Events},
     head::RequestHead,
@@ -51,7 +51,7 @@ impl ApiKeyLayer {
     /// which is a sign of a stolen key. 20 000 pairs of key and network are cached.
     ///
     /// With the feature `rate-limit`, `rate_limit::ClientIp` determines the client behind proxies:
-    /// `.networks(move |head| clients.of(head).map(network_of))`.
+    /// `.networks(move |head| clients.client_ip(head).map(network_of))`.
     pub fn networks<F>(self, network: F) -> Self
     where
         F: Fn(RequestHead<'_>) -> Option<IpAddr> + Send + Sync + 'static,
@@ -67,7 +67,7 @@ impl ApiKeyLayer {
     }
 
     /// Sets the responder for refusals; problem details (RFC 9457) by default.
-    pub fn respond(self, responder: impl Responder) -> Self {
+    pub fn responder(self, responder: impl ErrorResponder) -> Self {
         let responder = Arc::new(responder);
         self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))
     }
@@ -77,7 +77,7 @@ impl ApiKeyLayer {
     ///
     /// A gateway evaluates only the status of the response, and its request carries headers that
     /// the client chose. Refusals are therefore never framed as gRPC or gRPC-Web, 400 becomes 401
-    /// with the challenge, and 429 and 500 become 503. If a [`Responder`] returns a 2xx status, the
+    /// with the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns a 2xx status, the
     /// body is kept and the status is replaced by that of the refusal. See [the
     /// manual](crate::manual::gateways).
     ///
@@ -97,7 +97,7 @@ impl ApiKeyLayer {
     }
 
     /// Omits the human-readable explanation from refusals. The error code stays.
-    pub fn no_details(self) -> Self {
+    pub fn terse(self) -> Self {
         self.with(|config| config.change_answers(Answers::without_details))
     }
 
@@ -108,7 +108,7 @@ impl ApiKeyLayer {
     ///
     /// As [`JwtAuthLayer::skip`](crate::JwtAuthLayer::skip): a path is compared as a whole, or by its
     /// [segments](RequestHead::path_segments).
-    pub fn skip<F>(self, names: F) -> Self
+    pub fn skip_if<F>(self, names: F) -> Self
     where
         F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
     {

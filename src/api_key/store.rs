@@ -62,7 +62,7 @@ pub trait ApiKeyStore: Send + Sync + 'static {
     /// and returns their identifiers.
     ///
     /// A key that was revoked before keeps its time of revocation. Its identifier is returned if
-    /// that was less than [`LIFETIME`](crate::revoke::LIFETIME) ago, so that a call whose answer
+    /// that was less than [`RETENTION`](crate::revoke::RETENTION) ago, so that a call whose answer
     /// was lost can be repeated. A store may work in steps: a call that fails may have revoked some
     /// keys.
     fn revoke_all(

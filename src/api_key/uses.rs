@@ -76,7 +76,7 @@ impl Uses {
         match self.queue.try_send((record.id.clone(), now)) {
             Ok(()) => {
                 self.noted.insert(record.id.clone(), moment);
-                self.events.tell(|| AuthEvent::ApiKey {
+                self.events.emit(|| AuthEvent::ApiKey {
                     owner: &record.owner,
                     id: record.id.as_str(),
                     event: "used",

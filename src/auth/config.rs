@@ -19,7 +19,7 @@ use crate::{
     key::KeyWait,
     principal::{Anonymous, Origin, Principal},
     refresh::Confirmations,
-    revoke::{Both, Check, RevocationCheck, RevocationStatus},
+    revoke::{Both, CheckResult, RevocationCheck, RevocationStatus},
     verify::{Examined, Verified, Verifier},
 };
 
@@ -133,7 +133,7 @@ where
             return Decision::Denied(error);
         }
         if let Some(event) = self.passes_unseen(head) {
-            self.answers.events.tell(|| event);
+            self.answers.events.emit(|| event);
             return Decision::Anonymous(After::Nothing);
         }
         let found = head.extensions().get::<Principal>();
@@ -199,8 +199,8 @@ where
             clear: credential.clearing(),
         };
         match check {
-            Check::Ready(status) => self.conclude(status, asked),
-            Check::Pending(future) => Decision::Ask(future, asked),
+            CheckResult::Ready(status) => self.conclude(status, asked),
+            CheckResult::Pending(future) => Decision::Ask(future, asked),
         }
     }
 
@@ -216,7 +216,7 @@ where
                 for confirmations in &self.confirmations {
                     confirmations.saw(&caller.principal);
                 }
-                self.answers.events.tell(|| AuthEvent::Allowed {
+                self.answers.events.emit(|| AuthEvent::Allowed {
                     caller: &caller.principal,
                     remembered: caller.remembered,
                 });
@@ -251,7 +251,7 @@ where
     }
 
     fn nobody(&self, after: After) -> Decision<C, R::Future> {
-        self.answers.events.tell(|| AuthEvent::Anonymous);
+        self.answers.events.emit(|| AuthEvent::Anonymous);
         Decision::Anonymous(after)
     }
 

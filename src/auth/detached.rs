@@ -58,7 +58,7 @@ where
     }
 
     /// Returns the response to an anonymous request for which a caller is required.
-    pub(crate) fn refuse_nobody(&self, head: RequestHead<'_>) -> Box<Response<Bytes>> {
+    pub(crate) fn refuse_anonymous(&self, head: RequestHead<'_>) -> Box<Response<Bytes>> {
         let error = AuthErrorKind::MissingCredential.into();
         Box::new(self.config().answers.refuse(error, head))
     }

@@ -20,7 +20,7 @@ use crate::principal::Principal;
 /// printable ASCII. In a list this applies to each item. An empty list has no header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Claim {
+pub enum ForwardedClaim {
     /// The subject (`sub`).
     Subject,
     /// The issuer (`iss`).
@@ -48,11 +48,11 @@ pub struct Forwarding;
 
 #[derive(Clone, Default)]
 pub(super) struct Forward {
-    headers: Vec<(HeaderName, Claim)>,
+    headers: Vec<(HeaderName, ForwardedClaim)>,
 }
 
 impl Forward {
-    pub(super) fn add(&mut self, header: HeaderName, claim: Claim) {
+    pub(super) fn add(&mut self, header: HeaderName, claim: ForwardedClaim) {
         self.headers.push((header, claim));
     }
 
@@ -110,7 +110,7 @@ impl Forward {
     }
 }
 
-impl Claim {
+impl ForwardedClaim {
     fn of(self, caller: &Principal) -> Option<HeaderValue> {
         let value = |text: &str| {
             let survives = survives(text);

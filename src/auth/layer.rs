@@ -8,11 +8,11 @@ use tower_layer::Layer;
 use super::{
     JwtAuthService,
     config::Config,
-    forward::{Claim, Forwarding, Plain},
+    forward::{ForwardedClaim, Forwarding, Plain},
 };
 use crate::{
     claims::Claims,
-    deny::{Answers, Responder},
+    deny::{Answers, ErrorResponder},
     error::{ConfigError, KeyProblem},
     event::{EventSink, Events},
     extract::{Bearer, TokenExtractor},
@@ -97,14 +97,14 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
 
     /// Sets where the credential is read from: one extractor, or a tuple of extractors. The default is
     /// the `Authorization` header.
-    pub fn extract(self, extractor: impl TokenExtractor) -> Self {
+    pub fn extractor(self, extractor: impl TokenExtractor) -> Self {
         self.with(|config| config.extractor = Arc::new(extractor))
     }
 
     /// Sets the responder for refusals. The default is problem details (RFC 9457).
     ///
     /// gRPC and gRPC-Web calls are answered in their own framing: see [`deny`](crate::deny).
-    pub fn respond(self, responder: impl Responder) -> Self {
+    pub fn responder(self, responder: impl ErrorResponder) -> Self {
         let responder = Arc::new(responder);
         self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))
     }
@@ -114,7 +114,7 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     ///
     /// A gateway reads only the status of the response, and its request carries headers that the client
     /// chose. In gateway mode, no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with
-    /// the challenge, and 429 and 500 become 503. If a [`Responder`] returns 2xx, its body is kept and
+    /// the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns 2xx, its body is kept and
     /// the status is replaced by the status of the refusal. See [the manual](crate::manual::gateways).
     ///
     /// Gateway mode contradicts [`optional`](Self::optional), [`skip`](Self::skip) and
@@ -149,7 +149,7 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     }
 
     /// Removes the explanation from refusals. The error code stays.
-    pub fn no_details(self) -> Self {
+    pub fn terse(self) -> Self {
         self.with(|config| config.change_answers(Answers::without_details))
     }
 
@@ -161,7 +161,7 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     ///
     /// Compare the whole path, or its [segments](RequestHead::path_segments). A server behind a proxy
     /// may resolve `/public/../admin` to `/admin`, although the path starts with `/public/` here.
-    pub fn skip<F>(self, names: F) -> Self
+    pub fn skip_if<F>(self, names: F) -> Self
     where
         F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
@@ -190,8 +190,8 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     /// removed from the request's trailers too: the inner service receives the body as a
     /// [`ForwardedBody`](super::ForwardedBody).
     ///
-    /// A value that a recipient could read differently is left out: see [`Claim`].
-    pub fn forward_as(self, header: HeaderName, claim: Claim) -> JwtAuthLayer<C, R, Forwarding> {
+    /// A value that a recipient could read differently is left out: see [`ForwardedClaim`].
+    pub fn forward_as(self, header: HeaderName, claim: ForwardedClaim) -> JwtAuthLayer<C, R, Forwarding> {
         let layer = self.with(|config| Arc::make_mut(&mut config.forward).add(header, claim));
         JwtAuthLayer {
             config: layer.config,

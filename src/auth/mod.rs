@@ -49,7 +49,7 @@ mod layer;
 mod service;
 
 pub use self::{
-    forward::{Claim, ForwardedBody, Forwarding, Plain},
+    forward::{ForwardedClaim, ForwardedBody, Forwarding, Plain},
     future::ResponseFuture,
     layer::JwtAuthLayer,
     service::JwtAuthService,

@@ -5,7 +5,7 @@ use http::request::Parts;
 
 use super::AuthRejection;
 use crate::{
-    chat::{AnyIdentity, ChatContext, Guest, User},
+    chat::{AnyPrincipal, ChatContext, GuestPrincipal, UserPrincipal},
     error::{AuthError, AuthErrorKind},
 };
 
@@ -15,7 +15,7 @@ macro_rules! extract {
             type Rejection = AuthRejection;
 
             async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthRejection> {
-                $identity::of(&parts.extensions).map_err(|error| AuthRejection::new(error, parts))
+                $identity::from_extensions(&parts.extensions).map_err(|error| AuthRejection::new(error, parts))
             }
         }
 
@@ -26,7 +26,7 @@ macro_rules! extract {
                 parts: &mut Parts,
                 _: &S,
             ) -> Result<Option<Self>, AuthRejection> {
-                let error = match $identity::of(&parts.extensions) {
+                let error = match $identity::from_extensions(&parts.extensions) {
                     Ok(identity) => return Ok(Some(identity)),
                     Err(error) => error,
                 };
@@ -40,13 +40,13 @@ macro_rules! extract {
     )*};
 }
 
-extract! { User Guest AnyIdentity }
+extract! { UserPrincipal GuestPrincipal AnyPrincipal }
 
 impl<S: Send + Sync> FromRequestParts<S> for ChatContext {
     type Rejection = AuthRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthRejection> {
-        Self::of(&parts.extensions).cloned().ok_or_else(|| {
+        Self::from_extensions(&parts.extensions).cloned().ok_or_else(|| {
             let problem = "the handler needs a ChatLayer around it";
             let error = AuthError::caused_by(AuthErrorKind::Misconfigured, problem);
             AuthRejection::new(error, parts)

@@ -26,7 +26,7 @@ impl ChatContext {
     /// Returns the context of a request; `None` if no [`ChatLayer`](super::ChatLayer) wraps the
     /// handler.
     #[must_use]
-    pub fn of(extensions: &Extensions) -> Option<&Self> {
+    pub fn from_extensions(extensions: &Extensions) -> Option<&Self> {
         extensions.get()
     }
 

@@ -22,22 +22,22 @@ use crate::{
 /// [`PrincipalKind::User`](crate::principal::PrincipalKind::User). Use [`Principal`] in routes for
 /// services and API keys.
 #[derive(Clone, Debug)]
-pub struct User(Principal);
+pub struct UserPrincipal(Principal);
 
 /// A guest, authenticated by the token of its session.
 ///
 /// A user, a service and an API key are refused with 403, an anonymous caller with 401.
 #[derive(Clone, Debug)]
-pub struct Guest(Principal);
+pub struct GuestPrincipal(Principal);
 
 /// A user or a guest. A token for a single conversation ([`Principal::conversation`]) is accepted
 /// too.
 ///
 /// A service and an API key are refused with 403, an anonymous caller with 401.
 #[derive(Clone, Debug)]
-pub struct AnyIdentity(Principal);
+pub struct AnyPrincipal(Principal);
 
-impl User {
+impl UserPrincipal {
     /// Returns the user of a request, from its extensions.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl User {
     /// - [`AuthErrorKind::Forbidden`]: a guest, a service, an API key, or a token for a
     ///   conversation.
     /// - [`AuthErrorKind::Misconfigured`]: no authenticating layer ran.
-    pub fn of(extensions: &Extensions) -> Result<Self, AuthError> {
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, AuthError> {
         caller(extensions)?.clone().try_into()
     }
 
@@ -57,13 +57,13 @@ impl User {
     }
 }
 
-impl Guest {
+impl GuestPrincipal {
     /// Returns the guest of a request, from its extensions.
     ///
     /// # Errors
     ///
-    /// As [`User::of`]; [`AuthErrorKind::Forbidden`] for a user.
-    pub fn of(extensions: &Extensions) -> Result<Self, AuthError> {
+    /// As [`UserPrincipal::from_extensions`]; [`AuthErrorKind::Forbidden`] for a user.
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, AuthError> {
         caller(extensions)?.clone().try_into()
     }
 
@@ -74,7 +74,7 @@ impl Guest {
     }
 }
 
-impl AnyIdentity {
+impl AnyPrincipal {
     /// Returns the user or the guest of a request, from its extensions.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl AnyIdentity {
     /// - [`AuthErrorKind::MissingCredential`]: the caller is anonymous.
     /// - [`AuthErrorKind::Forbidden`]: a service or an API key.
     /// - [`AuthErrorKind::Misconfigured`]: no authenticating layer ran.
-    pub fn of(extensions: &Extensions) -> Result<Self, AuthError> {
+    pub fn from_extensions(extensions: &Extensions) -> Result<Self, AuthError> {
         caller(extensions)?.clone().try_into()
     }
 
@@ -128,7 +128,7 @@ macro_rules! principal {
     )*};
 }
 
-principal! { User Guest AnyIdentity }
+principal! { UserPrincipal GuestPrincipal AnyPrincipal }
 
 fn caller(extensions: &Extensions) -> Result<&Principal, AuthError> {
     if let Some(caller) = extensions.get() {

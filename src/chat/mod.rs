@@ -3,8 +3,8 @@
 //! A [`ChatLayer`] inside an optional [`JwtAuthLayer`](crate::JwtAuthLayer) inserts a
 //! [`ChatContext`] into the request's extensions: the caller, the session, the conversation, and
 //! whether the caller may manage. A [`SocketGuard`] covers the lifetime of a WebSocket or an event
-//! stream: it completes when the token has expired or was revoked. Handlers use [`User`], [`Guest`]
-//! and [`AnyIdentity`] to require a kind of caller, and [`Owner`] to store to whom a conversation
+//! stream: it completes when the token has expired or was revoked. Handlers use [`UserPrincipal`], [`GuestPrincipal`]
+//! and [`AnyPrincipal`] to require a kind of caller, and [`Owner`] to store to whom a conversation
 //! belongs. None of them accepts a service or an API key, whatever its subject is.
 //!
 //! Guests are created by [`session::Guests`](crate::session::Guests). The manual's chapter is
@@ -26,7 +26,7 @@
 //!
 //! async fn whoami(request: Request<()>) -> Result<Response<String>, Infallible> {
 //!     let mut response = Response::new(String::new());
-//!     let chat = ChatContext::of(request.extensions());
+//!     let chat = ChatContext::from_extensions(request.extensions());
 //!     let who = match chat {
 //!         Some(chat) if chat.can_manage() => "manager",
 //!         Some(chat) if chat.is_authenticated() => "user",
@@ -68,7 +68,7 @@ mod socket;
 pub use self::{
     close::CloseReason,
     context::ChatContext,
-    identity::{AnyIdentity, Guest, User},
+    identity::{AnyPrincipal, GuestPrincipal, UserPrincipal},
     layer::ChatLayer,
     message::AuthMessage,
     owner::Owner,

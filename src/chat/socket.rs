@@ -18,7 +18,7 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     principal::Principal,
     refresh::Confirmations,
-    revoke::{Changes, Check, RevocationCheck, RevocationSet, RevocationStatus},
+    revoke::{Changes, CheckResult, RevocationCheck, RevocationSet, RevocationStatus},
     verify::Verifier,
 };
 
@@ -326,8 +326,8 @@ impl<C> Config<C> {
         let sets = self.revoked.iter();
         let status = sets.fold(RevocationStatus::Valid, |status, set| {
             status.and(match set.check(caller) {
-                Check::Ready(status) => status,
-                Check::Pending(_) => RevocationStatus::unavailable(1),
+                CheckResult::Ready(status) => status,
+                CheckResult::Pending(_) => RevocationStatus::unavailable(1),
             })
         });
         match status {

@@ -11,7 +11,7 @@ use http::{
 use crate::{
     body::ResponseBody,
     deny::{
-        Denial, Problem, Responder, answers_in,
+        Refusal, Problem, ErrorResponder, answers_in,
         challenge::Challenges,
         form::{self, Form, Opening},
         grpc::Protocol,
@@ -29,7 +29,7 @@ pub(crate) struct Answers {
     pub(super) realm: String,
     pub(super) details: bool,
     pub(super) challenges: Challenges,
-    responder: Arc<dyn Responder>,
+    responder: Arc<dyn ErrorResponder>,
     pub(super) form: Form,
     /// The event sink, kept here so that guards inside the layer report to the same sink.
     pub(crate) events: Events,
@@ -68,7 +68,7 @@ impl Answers {
         self
     }
 
-    pub(crate) fn with_responder(mut self, responder: Arc<dyn Responder>) -> Self {
+    pub(crate) fn with_responder(mut self, responder: Arc<dyn ErrorResponder>) -> Self {
         self.responder = responder;
         self
     }
@@ -130,9 +130,9 @@ impl Answers {
     ) -> Response<Bytes> {
         #[cfg(feature = "tracing")]
         record(&error);
-        tell(&error, head, events);
+        emit(&error, head, events);
 
-        let denial = Denial {
+        let denial = Refusal {
             error: &error,
             answers: self,
             head,
@@ -159,7 +159,7 @@ impl Answers {
     }
 
     /// Returns the responder's response, with the missing headers added.
-    fn respond(&self, denial: &Denial<'_>) -> Response<Bytes> {
+    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
         let mut response = self.responder.respond(denial);
         let refusal = denial.error.status();
         *response.status_mut() = denial.form.status_of_answer(response.status(), refusal);
@@ -223,12 +223,12 @@ pub(crate) fn answers_of(origin: &Origin) -> Option<Arc<Answers>> {
     Arc::clone(&origin.0).downcast().ok()
 }
 
-fn tell(error: &AuthError, head: RequestHead<'_>, events: &Events) {
+fn emit(error: &AuthError, head: RequestHead<'_>, events: &Events) {
     let event = || AuthEvent::Denied { error };
-    if events.is_heard() {
-        events.tell(event);
+    if events.is_enabled() {
+        events.emit(event);
     } else if let Some(carried) = answers_in(head.extensions()) {
-        carried.events.tell(event);
+        carried.events.emit(event);
     }
 }
 

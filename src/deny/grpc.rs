@@ -14,7 +14,7 @@ use http::{
 #[cfg(feature = "tonic")]
 use crate::deny::{Answers, reason::Reason};
 use crate::{
-    deny::Denial,
+    deny::Refusal,
     error::{AuthError, AuthErrorKind},
     head::RequestHead,
 };
@@ -76,7 +76,7 @@ impl Protocol {
         }
     }
 
-    pub(super) fn answer(self, denial: &Denial<'_>) -> Response<Bytes> {
+    pub(super) fn answer(self, denial: &Refusal<'_>) -> Response<Bytes> {
         let status = status(denial.error());
         // `grpc-message` is percent-encoded ASCII. The fixed texts need no encoding.
         let message = denial.detail();

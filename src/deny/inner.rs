@@ -4,7 +4,7 @@ use std::{mem, sync::Arc};
 
 use http::Response;
 
-use super::{Answers, Responder, answers_in, form::Form};
+use super::{Answers, ErrorResponder, answers_in, form::Form};
 use crate::{
     body::ResponseBody,
     error::AuthError,
@@ -28,11 +28,11 @@ impl InnerAnswers {
         self.change(|answers| answers.with_realm(realm));
     }
 
-    pub(crate) fn responder(&mut self, responder: impl Responder) {
+    pub(crate) fn responder(&mut self, responder: impl ErrorResponder) {
         self.change(|answers| answers.with_responder(Arc::new(responder)));
     }
 
-    pub(crate) fn no_details(&mut self) {
+    pub(crate) fn terse(&mut self) {
         self.change(Answers::without_details);
     }
 

@@ -1,16 +1,16 @@
 //! Responses to refused requests.
 //!
 //! A layer never returns an error. It returns a response with 401, 403, 400 or 503, or with 500 if the
-//! application's layers are misconfigured. A [`Responder`] builds that response. [`Problem`] is the
+//! application's layers are misconfigured. A [`ErrorResponder`] builds that response. [`Problem`] is the
 //! default, [`OAuthJson`] is built in too, and any closure is a responder:
 //!
 //! ```
 //! use bytes::Bytes;
 //! use http::{Response, StatusCode, header::LOCATION};
-//! use tower_jwt_auth::deny::{Denial, Problem, Responder};
+//! use tower_jwt_auth::deny::{Refusal, Problem, ErrorResponder};
 //!
 //! // Browsers are sent to the login page, everything else gets problem details.
-//! let responder = |denial: &Denial<'_>| {
+//! let responder = |denial: &Refusal<'_>| {
 //!     if denial.status() != StatusCode::UNAUTHORIZED {
 //!         return Problem::new().respond(denial);
 //!     }
@@ -19,7 +19,7 @@
 //!     response.headers_mut().insert(LOCATION, http::HeaderValue::from_static("/login"));
 //!     response
 //! };
-//! # fn is_responder(_: impl Responder) {}
+//! # fn is_responder(_: impl ErrorResponder) {}
 //! # is_responder(responder);
 //! ```
 //!
@@ -68,7 +68,7 @@ use crate::{
     head::RequestHead,
 };
 
-#[cfg(all(any(feature = "tonic", feature = "endpoints"), feature = "tracing"))]
+#[cfg(all(any(feature = "tonic", feature = "server"), feature = "tracing"))]
 pub(crate) use self::answers::record;
 pub(crate) use self::answers::{Answers, origin};
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
@@ -82,35 +82,35 @@ pub(crate) use self::private::keep_private;
 pub use self::{oauth::OAuthJson, problem::Problem};
 
 /// Builds the response to a refused request.
-pub trait Responder: Send + Sync + 'static {
+pub trait ErrorResponder: Send + Sync + 'static {
     /// Returns the response to a refused request.
     ///
     /// # Security
     ///
-    /// Use only what the [`Denial`] offers. Do not copy anything from the request into the response: an
+    /// Use only what the [`Refusal`] offers. Do not copy anything from the request into the response: an
     /// echoed token, claim or key identifier ends up in logs, caches and pages.
-    fn respond(&self, denial: &Denial<'_>) -> Response<Bytes>;
+    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes>;
 }
 
-impl<F> Responder for F
+impl<F> ErrorResponder for F
 where
-    F: Fn(&Denial<'_>) -> Response<Bytes> + Send + Sync + 'static,
+    F: Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync + 'static,
 {
-    fn respond(&self, denial: &Denial<'_>) -> Response<Bytes> {
+    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
         self(denial)
     }
 }
 
 /// A refused request, and the details that a response may contain.
 #[derive(Clone, Copy)]
-pub struct Denial<'a> {
+pub struct Refusal<'a> {
     error: &'a AuthError,
     answers: &'a Answers,
     head: RequestHead<'a>,
     form: Form,
 }
 
-impl<'a> Denial<'a> {
+impl<'a> Refusal<'a> {
     /// Returns the cause, which is meant for logs and decisions, not for the client.
     #[must_use]
     pub fn error(&self) -> &'a AuthError {
@@ -189,9 +189,9 @@ fn is_temporary(status: StatusCode) -> bool {
     )
 }
 
-impl fmt::Debug for Denial<'_> {
+impl fmt::Debug for Refusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Denial")
+        f.debug_struct("Refusal")
             .field("error", self.error)
             .field("head", &self.head)
             .finish_non_exhaustive()

@@ -9,7 +9,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::deny::{
-    Denial, Responder,
+    Refusal, ErrorResponder,
     reason::Reason,
     table::{Body, Table, answer},
 };
@@ -40,8 +40,8 @@ impl OAuthJson {
     }
 }
 
-impl Responder for OAuthJson {
-    fn respond(&self, denial: &Denial<'_>) -> Response<Bytes> {
+impl ErrorResponder for OAuthJson {
+    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
         static BODIES: LazyLock<Table> = LazyLock::new(|| {
             Table::new(|reason, status, error, details| body(reason, status, error, details, None))
         });

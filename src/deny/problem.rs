@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::deny::{
-    Denial, Responder,
+    Refusal, ErrorResponder,
     reason::Reason,
     table::{Table, answer},
 };
@@ -33,8 +33,8 @@ impl Problem {
     }
 }
 
-impl Responder for Problem {
-    fn respond(&self, denial: &Denial<'_>) -> Response<Bytes> {
+impl ErrorResponder for Problem {
+    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
         static BODIES: LazyLock<Table> = LazyLock::new(|| Table::new(body));
 
         answer(

@@ -7,7 +7,7 @@ use http::{
 };
 
 use crate::{
-    deny::{Denial, form::Form, reason::Reason},
+    deny::{Refusal, form::Form, reason::Reason},
     error::ErrorCode,
 };
 
@@ -52,7 +52,7 @@ impl Table {
         Self(rows.collect())
     }
 
-    pub(super) fn get(&self, denial: &Denial<'_>) -> Option<&Body> {
+    pub(super) fn get(&self, denial: &Refusal<'_>) -> Option<&Body> {
         let (reason, status, details) = (denial.reason(), denial.status(), denial.details());
         self.0
             .iter()
@@ -72,7 +72,7 @@ impl Body {
 
 /// Returns the response of a built-in responder.
 pub(super) fn answer(
-    denial: &Denial<'_>,
+    denial: &Refusal<'_>,
     body: Option<&Body>,
     content_type: HeaderValue,
 ) -> Response<Bytes> {

@@ -236,14 +236,14 @@ impl Refusal {
     }
 
     /// Reports the refusal to the event sink, as a layer does.
-    pub(super) fn tell(&self, events: &Events) {
+    pub(super) fn emit(&self, events: &Events) {
         let Some(kind) = self.denied else {
             return;
         };
         let error = AuthError::from(kind);
         #[cfg(feature = "tracing")]
         crate::deny::record(&error);
-        events.tell(|| AuthEvent::Denied { error: &error });
+        events.emit(|| AuthEvent::Denied { error: &error });
     }
 
     pub(super) fn answer(&self) -> Answer {

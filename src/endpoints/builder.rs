@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    AuthEndpoints, CookieNames, cookies::trusted, guests::GuestDesk, service::Inner,
-    strangers::Strangers,
+    AuthEndpoints, CookieNames, cookies::trusted, guests::GuestEndpoints, service::Inner,
+    signup_limit::SignupLimit,
 };
 use crate::{
     error::ConfigError,
@@ -14,7 +14,7 @@ use crate::{
     rate_limit::{ClientIp, RateLimitLayer},
     refresh::SessionStore,
     secret::SecretKey,
-    session::{ClaimHook, GrantSource, GuestStore, Guests, Sessions},
+    session::{ClaimHook, ClaimsSource, GuestStore, Guests, Sessions},
 };
 
 /// A builder for [`AuthEndpoints`].
@@ -30,15 +30,15 @@ pub struct AuthEndpointsBuilder<S, G, U, T> {
     prefix: Option<String>,
     clients: ClientIp,
     registration: bool,
-    guests: Option<Arc<dyn GuestDesk>>,
-    strangers: Option<RateLimitLayer>,
+    guests: Option<Arc<dyn GuestEndpoints>>,
+    signup_limit: Option<RateLimitLayer>,
     events: Events,
 }
 
 impl<S, G, U, T> AuthEndpointsBuilder<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
 {
@@ -55,7 +55,7 @@ where
             clients: ClientIp::peer(),
             registration: false,
             guests: None,
-            strangers: None,
+            signup_limit: None,
             events: Events::default(),
         }
     }
@@ -115,7 +115,7 @@ where
     }
 
     /// Sets the source of a request's client address. The default is the peer of the connection.
-    pub fn clients(mut self, clients: ClientIp) -> Self {
+    pub fn client_ip(mut self, clients: ClientIp) -> Self {
         self.clients = clients;
         self
     }
@@ -125,7 +125,7 @@ where
     /// # Security
     ///
     /// - Each registration hashes a password and adds a row, and the login throttle does not limit it.
-    ///   [`limit_strangers`](Self::limit_strangers) does, if client addresses are known.
+    ///   [`signup_rate_limit`](Self::signup_rate_limit) does, if client addresses are known.
     /// - The response 409 reveals that an account with the name exists, which a login never does. If
     ///   that must stay secret, leave registration off, and register users by an e-mail to their
     ///   address, with the same response in both cases.
@@ -141,7 +141,7 @@ where
     ///
     /// # Security
     ///
-    /// Any client can become a guest, as often as [`limit_strangers`](Self::limit_strangers) allows.
+    /// Any client can become a guest, as often as [`signup_rate_limit`](Self::signup_rate_limit) allows.
     pub fn guests<H: ClaimHook>(mut self, guests: Guests<S, G, H>) -> Self
     where
         S: GuestStore,
@@ -156,8 +156,8 @@ where
     /// unknown, the default has no limit. Above the limit the response is 429.
     ///
     /// Only the layer's key and counts are used. Its responder and its event sink are not.
-    pub fn limit_strangers(mut self, limit: RateLimitLayer) -> Self {
-        self.strangers = Some(limit);
+    pub fn signup_rate_limit(mut self, limit: RateLimitLayer) -> Self {
+        self.signup_limit = Some(limit);
         self
     }
 
@@ -209,11 +209,11 @@ where
             None => None,
         };
         Ok(AuthEndpoints::from(Inner {
-            verifier: issuer.verifier().no_cache().build()?,
+            verifier: issuer.verifier().without_cache().build()?,
             expired: issuer
                 .verifier()
-                .no_cache()
-                .conversation_tokens()
+                .without_cache()
+                .allow_conversation_tokens()
                 .dangerous_ignore_expiry()
                 .build()?,
             path: self.path.trim_end_matches('/').to_owned(),
@@ -222,9 +222,9 @@ where
             login: self.login,
             registration: self.registration,
             guests: self.guests,
-            strangers: match self.strangers {
-                Some(limit) => Strangers::Limited(limit),
-                None => Strangers::by_network(&self.clients),
+            signup_limit: match self.signup_limit {
+                Some(limit) => SignupLimit::Limited(limit),
+                None => SignupLimit::by_network(&self.clients),
             },
             clients: self.clients,
             events: self.events,

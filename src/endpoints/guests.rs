@@ -19,32 +19,32 @@ use crate::{
     principal::{Principal, PrincipalKind},
     refresh::SessionStore,
     session::{
-        ClaimHook, GrantSource, GuestStart, GuestStore, GuestTokens, Guests, Link, LinkOutcome,
-        Promotion, Session, SessionError, SessionStart, SignedIn, TokenPair,
+        ClaimHook, ClaimsSource, GuestStart, GuestStore, GuestTokens, Guests, LinkRequest, LinkOutcome,
+        Promotion, Session, SessionError, StartSession, SignInOutcome, TokenPair,
     },
 };
 
 /// The guests, independent of the type of their hook.
-pub(super) trait GuestDesk: Send + Sync {
+pub(super) trait GuestEndpoints: Send + Sync {
     fn is_alive<'a>(&'a self, caller: &'a Principal) -> Waiting<'a, bool>;
     fn start(&self, start: GuestStart) -> Waiting<'_, GuestTokens>;
-    fn sign_in(&self, start: SessionStart, link: Link) -> Waiting<'_, SignedIn>;
-    fn promote<'a>(&'a self, link: &'a Link) -> Waiting<'a, Promotion>;
+    fn sign_in(&self, start: StartSession, link: LinkRequest) -> Waiting<'_, SignInOutcome>;
+    fn promote<'a>(&'a self, link: &'a LinkRequest) -> Waiting<'a, Promotion>;
 }
 
 /// A request to link a guest.
-pub(super) enum Wish {
-    Link(Arc<dyn GuestDesk>, Link),
+pub(super) enum LinkIntent {
+    Accepted(Arc<dyn GuestEndpoints>, LinkRequest),
     /// The token cannot be linked, for this reason.
-    Vain(LinkOutcome),
+    Declined(LinkOutcome),
 }
 
 type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send + 'a>>;
 
-impl<S, G, H> GuestDesk for Guests<S, G, H>
+impl<S, G, H> GuestEndpoints for Guests<S, G, H>
 where
     S: SessionStore + GuestStore,
-    G: GrantSource,
+    G: ClaimsSource,
     H: ClaimHook,
 {
     fn is_alive<'a>(&'a self, caller: &'a Principal) -> Waiting<'a, bool> {
@@ -55,11 +55,11 @@ where
         Box::pin(Self::start(self, start))
     }
 
-    fn sign_in(&self, start: SessionStart, link: Link) -> Waiting<'_, SignedIn> {
+    fn sign_in(&self, start: StartSession, link: LinkRequest) -> Waiting<'_, SignInOutcome> {
         Box::pin(Self::sign_in(self, start, link))
     }
 
-    fn promote<'a>(&'a self, link: &'a Link) -> Waiting<'a, Promotion> {
+    fn promote<'a>(&'a self, link: &'a LinkRequest) -> Waiting<'a, Promotion> {
         Box::pin(Self::promote(self, link))
     }
 }
@@ -67,7 +67,7 @@ where
 impl<S, G, U, T> Inner<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
 {
@@ -96,9 +96,9 @@ where
             let given = Given::of(&tokens).refreshed();
             return self.hand_over(StatusCode::OK, given, transport).await;
         }
-        self.strangers.take(parts)?;
+        self.signup_limit.take(parts)?;
         let mut start = GuestStart::new();
-        if let Some(ip) = self.clients.of(RequestHead::of_parts(parts)) {
+        if let Some(ip) = self.clients.client_ip(RequestHead::of_parts(parts)) {
             start = start.ip(ip);
         }
         if let Some(client_id) = client_id {
@@ -136,22 +136,22 @@ where
     /// contains `link`.
     pub(super) async fn start_linked(
         &self,
-        start: SessionStart,
-        link: Option<&Wish>,
+        start: StartSession,
+        link: Option<&LinkIntent>,
     ) -> Result<(TokenPair, Option<LinkOutcome>), SessionError> {
         Ok(match link {
-            Some(Wish::Link(guests, link)) => {
+            Some(LinkIntent::Accepted(guests, link)) => {
                 let signed_in = guests.sign_in(start, link.clone()).await?;
                 (signed_in.tokens().clone(), Some(signed_in.outcome()))
             }
-            Some(Wish::Vain(outcome)) => (self.sessions.start(start).await?, Some(*outcome)),
+            Some(LinkIntent::Declined(outcome)) => (self.sessions.start(start).await?, Some(*outcome)),
             None => (self.sessions.start(start).await?, None),
         })
     }
 
     /// Returns the guest to be linked. Without the `link` flag no token is read, because it may be a
     /// planted one.
-    pub(super) fn link(&self, parts: &Parts, fields: &Fields) -> Result<Option<Wish>, Refusal> {
+    pub(super) fn link(&self, parts: &Parts, fields: &Fields) -> Result<Option<LinkIntent>, Refusal> {
         let (Some(guests), Some("true")) = (&self.guests, fields.get("link")) else {
             return Ok(None);
         };
@@ -161,19 +161,19 @@ where
         let Some(guest) = self.bearer_of(&credential, &self.verifier)? else {
             let late = self.bearer_of(&credential, &self.expired)?;
             let late = late.is_some_and(|late| late.kind() == PrincipalKind::Guest);
-            return Ok(Some(Wish::Vain(match late {
+            return Ok(Some(LinkIntent::Declined(match late {
                 true => LinkOutcome::Expired,
                 false => LinkOutcome::NotFound,
             })));
         };
         let link = match self.bearer(parts)? {
-            Some(_) => Link::from_body(guest),
+            Some(_) => LinkRequest::from_body(guest),
             None => {
                 let device = self.cookie_value(&parts.headers, Kind::Guest)?;
-                Link::from_cookie(guest, device.as_deref())
+                LinkRequest::from_cookie(guest, device.as_deref())
             }
         };
-        Ok(Some(Wish::Link(Arc::clone(guests), link)))
+        Ok(Some(LinkIntent::Accepted(Arc::clone(guests), link)))
     }
 
     /// Returns the response to a guest who requests a guest again: the existing token.

@@ -15,13 +15,13 @@ use crate::{
     extract::Sender,
     head::RequestHead,
     login::{
-        Accepted, Attempt, DeviceTokens, Identifier, IdentifierError, LoginOutcome, Password,
-        PasswordError, ThrottleStore, User, UserStore,
+        LoginSuccess, LoginAttempt, DeviceTokens, Identifier, IdentifierError, LoginOutcome, Password,
+        PasswordError, ThrottleStore, UserRecord, UserStore,
     },
     refresh::{RevokeReason, SessionStore},
     secret::Secret,
     session::{
-        GrantSource, Grants, LinkOutcome, SessionErrorKind, SessionStart, TokenAnswer, TokenPair,
+        ClaimsSource, SessionClaims, LinkOutcome, SessionErrorKind, StartSession, TokenResponse, TokenPair,
     },
 };
 
@@ -71,7 +71,7 @@ impl<'t> Given<'t> {
 #[derive(Serialize)]
 struct InBody<'a> {
     #[serde(flatten)]
-    tokens: TokenAnswer<'a>,
+    tokens: TokenResponse<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,8 +107,8 @@ impl LinkAnswer {
 
 /// A user whose password was correct.
 struct SignedIn {
-    attempt: Attempt,
-    accepted: Accepted,
+    attempt: LoginAttempt,
+    accepted: LoginSuccess,
     /// The epoch, read before the last comparison of the password.
     epoch: u32,
 }
@@ -116,7 +116,7 @@ struct SignedIn {
 impl<S, G, U, T> Inner<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
 {
@@ -163,8 +163,8 @@ where
         let (identifier, password) = credentials(fields, &["username", "email"], Identifier::new)?;
         let policy = self.login.password_policy();
         policy.check(&password).map_err(PasswordError::from)?;
-        self.strangers.take(parts)?;
-        let client = self.clients.of(RequestHead::of_parts(parts));
+        self.signup_limit.take(parts)?;
+        let client = self.clients.client_ip(RequestHead::of_parts(parts));
         let hash = self.login.hash_new(&password, client).await?;
         let account = self.keep_account(parts, fields, identifier, hash.clone());
         let account = account.await?;
@@ -177,7 +177,7 @@ where
         }
         let tokens = self.sessions.start(start).await;
         let tokens = tokens.map_err(Refusal::of_start)?;
-        let user = User::new(account.subject).password(hash);
+        let user = UserRecord::new(account.subject).password(hash);
         let device = self.login.device_token(&user);
         let given = Given::of(&tokens).device(&device).link(account.link);
         self.hand_over(StatusCode::CREATED, given, transport).await
@@ -190,8 +190,8 @@ where
         fields: &Fields,
         (identifier, password): (Identifier, Password),
     ) -> Result<Option<SignedIn>, Refusal> {
-        let client = self.clients.of(RequestHead::of_parts(parts));
-        let mut attempt = Attempt::new(identifier, password).from(client);
+        let client = self.clients.client_ip(RequestHead::of_parts(parts));
+        let mut attempt = LoginAttempt::new(identifier, password).from(client);
         if let Some(device) = self.device(parts, fields)? {
             attempt = attempt.device(device);
         }
@@ -249,7 +249,7 @@ where
                 .start(parts, fields, &user.subject)
                 .amr(["pwd"])
                 .epoch(signed_in.epoch)
-                .grants(Grants::new().roles(&user.roles));
+                .grants(SessionClaims::new().roles(&user.roles));
             if let Some(client_id) = client_id {
                 start = start.client_id(client_id);
             }
@@ -281,8 +281,8 @@ where
         fields.get("client_id").filter(known)
     }
 
-    pub(super) fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> SessionStart {
-        self.at(parts, fields, SessionStart::new(subject))
+    pub(super) fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> StartSession {
+        self.at(parts, fields, StartSession::new(subject))
     }
 
     /// Adds the client address, the user agent and the client's name for the device to a session start.
@@ -290,9 +290,9 @@ where
         &self,
         parts: &Parts,
         fields: &Fields,
-        mut start: SessionStart,
-    ) -> SessionStart {
-        if let Some(ip) = self.clients.of(RequestHead::of_parts(parts)) {
+        mut start: StartSession,
+    ) -> StartSession {
+        if let Some(ip) = self.clients.client_ip(RequestHead::of_parts(parts)) {
             start = start.ip(ip);
         }
         if let Some(agent) = text(&parts.headers) {
@@ -397,12 +397,12 @@ where
 }
 
 /// Returns the accepted user, or `None` if the credentials are wrong.
-fn decided(outcome: LoginOutcome) -> Result<Option<Accepted>, Refusal> {
+fn decided(outcome: LoginOutcome) -> Result<Option<LoginSuccess>, Refusal> {
     match outcome {
-        LoginOutcome::Accepted(accepted) => Ok(Some(accepted)),
-        LoginOutcome::Refused => Ok(None),
-        LoginOutcome::Wait { retry_after } => Err(Refusal::slow_down(retry_after)),
-        LoginOutcome::Busy { retry_after } => Err(Refusal::unavailable(retry_after)),
+        LoginOutcome::Success(accepted) => Ok(Some(accepted)),
+        LoginOutcome::InvalidCredentials => Ok(None),
+        LoginOutcome::Throttled { retry_after } => Err(Refusal::slow_down(retry_after)),
+        LoginOutcome::Overloaded { retry_after } => Err(Refusal::unavailable(retry_after)),
         _ => Err(Refusal::unavailable(Duration::from_secs(1))),
     }
 }

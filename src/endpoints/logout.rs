@@ -12,14 +12,14 @@ use crate::{
     clock::Timestamp,
     login::{ThrottleStore, UserStore},
     refresh::{RevokeReason, SessionStore},
-    session::{GrantSource, Session},
+    session::{ClaimsSource, Session},
     token::SessionId,
 };
 
 impl<S, G, U, T> Inner<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
 {

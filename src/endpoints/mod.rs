@@ -115,7 +115,7 @@
 //! ```
 //!
 //! At every refresh, roles and disabled accounts are read from the user store of the [`Login`].
-//! [`SessionsBuilder::grant_source`](crate::session::SessionsBuilder::grant_source) sets another
+//! [`SessionsBuilder::claims_source`](crate::session::SessionsBuilder::claims_source) sets another
 //! source.
 //!
 //! [`Login`]: crate::login::Login
@@ -144,7 +144,7 @@ mod password;
 mod refresh;
 mod register;
 mod service;
-mod strangers;
+mod signup_limit;
 mod well_known;
 
 pub(crate) use self::cookies::trusted;

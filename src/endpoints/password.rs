@@ -12,16 +12,16 @@ use super::{
 };
 use crate::{
     head::RequestHead,
-    login::{Password, PasswordChange, PasswordError, ThrottleStore, UserStore},
+    login::{Password, ChangePasswordOutcome, PasswordError, ThrottleStore, UserStore},
     principal::PrincipalKind,
     refresh::SessionStore,
-    session::{GrantSource, SessionStart},
+    session::{ClaimsSource, StartSession},
 };
 
 impl<S, G, U, T> Inner<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
 {
@@ -34,27 +34,27 @@ where
         let old = password(fields, "current_password")?;
         let new = password(fields, "new_password")?;
         // Everyone who knew the old password is signed out. The caller continues with a new session.
-        let client = self.clients.of(RequestHead::of_parts(parts));
+        let client = self.clients.client_ip(RequestHead::of_parts(parts));
         let (epoch, device) = match self
             .login
             .change_password(&self.sessions, caller.subject(), &old, &new, client)
             .await
         {
-            PasswordChange::Changed {
+            ChangePasswordOutcome::Changed {
                 epoch,
                 device_token,
             } => (epoch, device_token),
-            PasswordChange::Refused => {
+            ChangePasswordOutcome::Refused => {
                 return Err(Refusal::invalid_password());
             }
-            PasswordChange::NotAllowed { rule } => return Err(PasswordError::from(rule).into()),
-            PasswordChange::Wait { retry_after } => return Err(Refusal::slow_down(retry_after)),
-            PasswordChange::Busy { retry_after } => return Err(Refusal::unavailable(retry_after)),
+            ChangePasswordOutcome::NotAllowed { rule } => return Err(PasswordError::from(rule).into()),
+            ChangePasswordOutcome::Wait { retry_after } => return Err(Refusal::slow_down(retry_after)),
+            ChangePasswordOutcome::Busy { retry_after } => return Err(Refusal::unavailable(retry_after)),
             _ => return Err(Refusal::unavailable(Duration::from_secs(1))),
         };
         // The new session keeps the authentication methods of the old one: a policy may require a
         // second factor.
-        let start = SessionStart::continuing(&caller).epoch(epoch);
+        let start = StartSession::continuing(&caller).epoch(epoch);
         let start = self.at(parts, fields, start);
         let tokens = self.sessions.start(start).await;
         let tokens = tokens.map_err(Refusal::of_start)?;

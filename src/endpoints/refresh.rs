@@ -13,14 +13,14 @@ use crate::{
     extract::CSRF_HEADER,
     login::{ThrottleStore, UserStore},
     refresh::SessionStore,
-    session::GrantSource,
+    session::ClaimsSource,
     token::SessionId,
 };
 
 impl<S, G, U, T> Inner<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
 {

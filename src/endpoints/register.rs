@@ -5,7 +5,7 @@ use http::{StatusCode, request::Parts};
 use super::{
     answer::Refusal,
     fields::Fields,
-    guests::{GuestDesk, Wish},
+    guests::{GuestEndpoints, LinkIntent},
     service::Inner,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     login::{Identifier, NewUser, PasswordHash, ThrottleStore, UserStore},
     refresh::SessionStore,
     secret::random,
-    session::{GrantSource, Link, LinkOutcome, Promotion},
+    session::{ClaimsSource, LinkRequest, LinkOutcome, Promotion},
     token::base62::base62,
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Account {
 impl<S, G, U, T> Inner<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
 {
@@ -50,8 +50,8 @@ where
         let kept = tokio::spawn(async move {
             let users = login.users();
             let account = match link {
-                Some(Wish::Link(guests, link)) => promoted(users, &*guests, &link, &name).await?,
-                Some(Wish::Vain(outcome)) => new_account(Some(outcome)),
+                Some(LinkIntent::Accepted(guests, link)) => promoted(users, &*guests, &link, &name).await?,
+                Some(LinkIntent::Declined(outcome)) => new_account(Some(outcome)),
                 None => new_account(None),
             };
             match create(users, NewUser::new(&account.subject, name, hash)).await? {
@@ -72,8 +72,8 @@ where
 /// A conflict if the guest already belongs to an account, for example after a double click or a login.
 async fn promoted<U: UserStore>(
     users: &U,
-    guests: &dyn GuestDesk,
-    link: &Link,
+    guests: &dyn GuestEndpoints,
+    link: &LinkRequest,
     name: &Identifier,
 ) -> Result<Account, Refusal> {
     // A taken name must not cost the guest its conversation.

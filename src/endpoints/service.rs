@@ -17,8 +17,8 @@ use super::{
     AuthEndpointsBuilder, CookieNames, WellKnown,
     answer::{Answer, Refusal, without_content},
     fields::Fields,
-    guests::GuestDesk,
-    strangers::Strangers,
+    guests::GuestEndpoints,
+    signup_limit::SignupLimit,
 };
 use crate::{
     body::Whole,
@@ -31,7 +31,7 @@ use crate::{
     rate_limit::ClientIp,
     refresh::SessionStore,
     secret::SecretKey,
-    session::{GrantSource, Session, Sessions},
+    session::{ClaimsSource, Session, Sessions},
     token::SessionId,
     verify::Verifier,
 };
@@ -58,15 +58,15 @@ pub(super) struct Inner<S, G, U, T> {
     pub(super) proofs: CsrfProofs,
     pub(super) clients: ClientIp,
     pub(super) registration: bool,
-    pub(super) guests: Option<Arc<dyn GuestDesk>>,
-    pub(super) strangers: Strangers,
+    pub(super) guests: Option<Arc<dyn GuestEndpoints>>,
+    pub(super) signup_limit: SignupLimit,
     pub(super) events: Events,
 }
 
 impl<S, G, U, T> AuthEndpoints<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
 {
@@ -104,7 +104,7 @@ where
 impl<S, G, U, T> Inner<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
 {
@@ -116,7 +116,7 @@ where
         let mut answer = match self.route(&parts, body).await {
             Ok(answer) => answer,
             Err(refusal) => {
-                refusal.tell(&self.events);
+                refusal.emit(&self.events);
                 refusal.answer()
             }
         };
@@ -246,7 +246,7 @@ pub(super) fn session_of(caller: &Principal) -> Option<SessionId> {
 impl<S, G, U, T, B> Service<Request<B>> for AuthEndpoints<S, G, U, T>
 where
     S: SessionStore,
-    G: GrantSource,
+    G: ClaimsSource,
     U: UserStore,
     T: ThrottleStore,
     B: Body + Send + 'static,

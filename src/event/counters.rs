@@ -26,9 +26,9 @@ use crate::principal::PrincipalKind;
 /// `denied`. All label values come from fixed lists. No label contains input from a client.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct Counters;
+pub struct MetricsSink;
 
-impl Counters {
+impl MetricsSink {
     /// Creates the sink.
     #[must_use]
     pub fn new() -> Self {
@@ -36,7 +36,7 @@ impl Counters {
     }
 }
 
-impl EventSink for Counters {
+impl EventSink for MetricsSink {
     fn record(&self, event: &AuthEvent<'_>) {
         match event {
             AuthEvent::Allowed { remembered, .. } => {

@@ -3,8 +3,8 @@
 //! Layers, key sets and sessions report to an [`EventSink`]. Without one, no event is constructed.
 //! [`sink_fn`] makes a sink from a closure. [`and`](EventSink::and) combines two sinks.
 //!
-//! - With the feature `metrics`, `event::Counters` counts events.
-//! - With the feature `tracing`, `event::Traced` writes audit events to the log.
+//! - With the feature `metrics`, `event::MetricsSink` counts events.
+//! - With the feature `tracing`, `event::TracingSink` writes audit events to the log.
 //! - A [`channel`] queues events for a custom task.
 //!
 //! No event contains a token, a secret, a password or a hash of one. Subjects are personal data,
@@ -376,20 +376,20 @@ impl Events {
     ///
     /// A sink that panics changes neither the response to a request nor the state of a task.
     #[inline]
-    pub(crate) fn tell<'e>(&self, event: impl FnOnce() -> AuthEvent<'e>) {
+    pub(crate) fn emit<'e>(&self, event: impl FnOnce() -> AuthEvent<'e>) {
         if let Some(sink) = &self.0 {
             let _ = caught_now(SINK, || sink.record(&event()));
         }
     }
 
-    pub(crate) fn is_heard(&self) -> bool {
+    pub(crate) fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
 }
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Events").field(&self.is_heard()).finish()
+        f.debug_tuple("Events").field(&self.is_enabled()).finish()
     }
 }
 
@@ -400,8 +400,8 @@ const SINK: &str = "event sink";
 mod counters;
 mod record;
 #[cfg(feature = "metrics")]
-pub use self::counters::Counters;
+pub use self::counters::MetricsSink;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
-pub use self::record::Traced;
+pub use self::record::TracingSink;
 pub use self::record::{ChannelSink, EventReceiver, EventRecord, channel};

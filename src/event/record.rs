@@ -195,10 +195,10 @@ impl EventReceiver {
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct Traced;
+pub struct TracingSink;
 
 #[cfg(feature = "tracing")]
-impl Traced {
+impl TracingSink {
     /// Creates the sink.
     #[must_use]
     pub fn new() -> Self {
@@ -207,7 +207,7 @@ impl Traced {
 }
 
 #[cfg(feature = "tracing")]
-impl EventSink for Traced {
+impl EventSink for TracingSink {
     fn record(&self, event: &AuthEvent<'_>) {
         if is_of_every_request(event) {
             return;

@@ -201,7 +201,7 @@ impl Cookie {
     }
 
     /// Returns the origin class of a request, by its headers.
-    #[cfg(feature = "endpoints")]
+    #[cfg(feature = "server")]
     pub(crate) fn sender(&self, head: RequestHead<'_>) -> Sender {
         match &self.site {
             Some(site) => site.sender(head),

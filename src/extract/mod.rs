@@ -64,7 +64,7 @@ pub use self::{
     query::Query,
     websocket::WebSocketProtocol,
 };
-#[cfg(feature = "endpoints")]
+#[cfg(feature = "server")]
 pub(crate) use self::{
     cookie::{PARTS, cookies, part},
     site::{Sender, origin_of},

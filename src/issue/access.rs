@@ -14,7 +14,7 @@ use crate::token::{Scope, SessionId};
 /// Invalid contents are reported by that method, and no token is minted.
 #[derive(Clone, Serialize)]
 #[must_use = "nothing is minted before it is given to an issuer"]
-pub struct AccessToken {
+pub struct AccessTokenClaims {
     sub: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sid: Option<String>,
@@ -58,7 +58,7 @@ enum Mistake {
     Invalid(String, &'static str),
 }
 
-impl AccessToken {
+impl AccessTokenClaims {
     /// Creates the contents of a token for a user or a service. Sets the claim `sub`.
     pub fn for_subject(subject: impl Into<String>) -> Self {
         let token = Self {
@@ -161,7 +161,7 @@ impl AccessToken {
     /// Limits the token to a single conversation, of 1 to 255 bytes: the claim `conv`.
     ///
     /// Such a token has the type (`typ`) `conv+jwt`. Verifiers refuse it unless they [accept
-    /// conversation tokens](crate::verify::VerifierBuilder::conversation_tokens).
+    /// conversation tokens](crate::verify::VerifierBuilder::allow_conversation_tokens).
     pub fn conversation(mut self, conversation: impl Into<String>) -> Self {
         let conversation = conversation.into();
         if !(1..=MAX_CONVERSATION).contains(&conversation.len()) {
@@ -265,10 +265,10 @@ impl AccessToken {
     }
 }
 
-impl std::fmt::Debug for AccessToken {
+impl std::fmt::Debug for AccessTokenClaims {
     // Claims are personal data: their values are not printed.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AccessToken")
+        f.debug_struct("AccessTokenClaims")
             .field("guest", &self.guest)
             .field("others", &self.others.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
@@ -286,7 +286,7 @@ pub(super) struct Payload<'a> {
     pub(super) jti: &'a str,
     pub(super) client_id: &'a str,
     #[serde(flatten)]
-    pub(super) contents: &'a AccessToken,
+    pub(super) contents: &'a AccessTokenClaims,
 }
 
 fn spaced<S: Serializer>(scope: &Scope, serializer: S) -> Result<S::Ok, S::Error> {

@@ -6,14 +6,14 @@ use crate::secret::Secret;
 
 /// A token that was just minted.
 #[derive(Clone, Debug)]
-pub struct Minted {
+pub struct AccessToken {
     pub(super) token: Secret<String>,
     pub(super) token_id: String,
     pub(super) expires_at: SystemTime,
     pub(super) lifetime: Duration,
 }
 
-impl Minted {
+impl AccessToken {
     /// Returns the token in compact serialization (RFC 7515 §7.1).
     #[must_use]
     pub fn token(&self) -> &Secret<String> {

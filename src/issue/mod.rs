@@ -15,7 +15,7 @@
 //! # #[cfg(feature = "aws-lc-rs")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use tower_jwt_auth::{
-//!     issue::{AccessToken, KeyRing, TokenIssuer},
+//!     issue::{AccessTokenClaims, KeyRing, TokenIssuer},
 //!     key::{Algorithm, SigningKey},
 //! };
 //!
@@ -27,7 +27,7 @@
 //!     .build()?;
 //!
 //! let minted = issuer.access(
-//!     AccessToken::for_subject("alice")
+//!     AccessTokenClaims::for_subject("alice")
 //!         .roles(["admin"])
 //!         .scope("orders:read")
 //!         .claim("tenant", 7),
@@ -61,12 +61,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use self::access::Payload;
 pub use self::{
-    access::AccessToken,
+    access::AccessTokenClaims,
     builder::TokenIssuerBuilder,
     error::{IssueError, RotationError},
     jwks::JwksService,
     key_ring::{KeyRing, KeyRingBuilder, KeyState, KeyStatus},
-    minted::Minted,
+    minted::AccessToken,
 };
 use crate::{
     secret,
@@ -99,16 +99,16 @@ impl TokenIssuer {
 
     /// Mints an access token.
     ///
-    /// The lifetime is that of [`AccessToken::lifetime`] or of the issuer, shortened at random by
+    /// The lifetime is that of [`AccessTokenClaims::lifetime`] or of the issuer, shortened at random by
     /// up to 5 %, so that clients that started together do not refresh together. The token expires
-    /// at [`AccessToken::not_after`] at the latest.
+    /// at [`AccessTokenClaims::not_after`] at the latest.
     ///
     /// # Errors
     ///
     /// - [`IssueError::ReservedClaim`] or [`IssueError::InvalidClaim`] if the contents are invalid.
     /// - [`IssueError::SessionEnded`] if no time is left until `not_after`.
     /// - [`IssueError::SigningFailed`] if the cryptographic library fails.
-    pub fn access(&self, token: AccessToken) -> Result<Minted, IssueError> {
+    pub fn issue_access_token(&self, token: AccessTokenClaims) -> Result<AccessToken, IssueError> {
         let inner = &*self.inner;
         let contents = token.checked()?;
         // Read before the key: a key that is replaced in between still verifies long enough.
@@ -132,7 +132,7 @@ impl TokenIssuer {
             contents: &contents,
         });
         let payload = payload.map_err(|_| IssueError::SigningFailed)?;
-        Ok(Minted {
+        Ok(AccessToken {
             token: inner
                 .keys
                 .sign(contents.is_for_conversation(), &payload)?
@@ -145,7 +145,7 @@ impl TokenIssuer {
 
     /// Creates a builder of a verifier of this issuer's tokens. It expects the issuer and one of
     /// its audiences, and uses the ring's current keys and its clock. Conversation tokens are
-    /// refused unless [`conversation_tokens`](VerifierBuilder::conversation_tokens) is called.
+    /// refused unless [`allow_conversation_tokens`](VerifierBuilder::allow_conversation_tokens) is called.
     ///
     /// Tokens must satisfy RFC 9068: the type `at+jwt` and all claims that §2.2 requires.
     pub fn verifier(&self) -> VerifierBuilder {

@@ -27,7 +27,7 @@ fn s1_every_algorithm_mints_what_its_own_verifier_accepts() {
             .client_id("web")
             .build()
             .unwrap();
-        let minted = issuer.access(AccessToken::for_subject("alice")).unwrap();
+        let minted = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
         let verifier = issuer.verifier().build().unwrap();
         let verified = verifier.verify_now(minted.token().expose()).unwrap();
         assert_eq!(verified.subject(), Some("alice"), "{algorithm}");

@@ -288,9 +288,9 @@ enum Timer {
 impl KeyWait {
     /// Creates a wait and the handle that ends it. Dropping the handle ends the wait, too.
     #[must_use]
-    pub fn new() -> (KeyNews, Self) {
+    pub fn new() -> (KeyNotifier, Self) {
         let (sender, news) = oneshot::channel();
-        (KeyNews { sender }, Self { news, limit: None })
+        (KeyNotifier { sender }, Self { news, limit: None })
     }
 
     /// Creates a wait that also ends after `limit`. The flag `passed` is then set.
@@ -298,7 +298,7 @@ impl KeyWait {
     /// The timer is that of the request's runtime, because the runtime of the fetch task may have
     /// ended.
     #[cfg(feature = "jwks")]
-    pub(crate) fn within(limit: std::time::Duration, passed: &Arc<AtomicBool>) -> (KeyNews, Self) {
+    pub(crate) fn within(limit: std::time::Duration, passed: &Arc<AtomicBool>) -> (KeyNotifier, Self) {
         let (news, mut wait) = Self::new();
         wait.limit = Some(Limit {
             timer: Timer::At(Instant::now() + limit),
@@ -355,11 +355,11 @@ impl fmt::Debug for KeyWait {
 
 /// The handle of a [`KeySource`] that ends a [`KeyWait`].
 #[derive(Debug)]
-pub struct KeyNews {
+pub struct KeyNotifier {
     sender: oneshot::Sender<()>,
 }
 
-impl KeyNews {
+impl KeyNotifier {
     /// Returns `true` if the wait was dropped.
     #[cfg(feature = "jwks")]
     pub(crate) fn is_abandoned(&self) -> bool {
@@ -367,7 +367,7 @@ impl KeyNews {
     }
 
     /// Ends the wait.
-    pub fn announce(self) {
+    pub fn notify(self) {
         // Fails if the request was dropped and no longer waits.
         let _ = self.sender.send(());
     }

@@ -212,9 +212,9 @@ impl KeySet {
     }
 
     /// Sends an event for each skipped entry.
-    pub(crate) fn tell_skipped(&self, events: &Events) {
+    pub(crate) fn emit_skipped(&self, events: &Events) {
         for entry in &self.inner.skipped {
-            events.tell(|| entry.event());
+            events.emit(|| entry.event());
         }
     }
 

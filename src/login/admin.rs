@@ -46,7 +46,7 @@ impl UserEntry {
 ///
 /// No method ends a session. A disabled user, or a user who lost a role, keeps the access until the
 /// next refresh, if the sessions read the roles of their users
-/// ([`UserGrants`](crate::login::UserGrants)). To end it immediately, revoke all sessions of the subject
+/// ([`UserClaims`](crate::login::UserClaims)). To end it immediately, revoke all sessions of the subject
 /// after the change, not before it.
 pub trait UserAdmin: UserStore {
     /// Returns at most `limit` users with identifiers after `after`, in the byte order of the

@@ -3,21 +3,21 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    login::{Identifier, Network, Password, User},
+    login::{Identifier, Network, Password, UserRecord},
     secret::Secret,
 };
 
 /// One attempt to sign in.
 #[derive(Clone)]
 #[must_use]
-pub struct Attempt {
+pub struct LoginAttempt {
     pub(super) identifier: Identifier,
     pub(super) password: Password,
     pub(super) network: Network,
     pub(super) device: Option<Secret<String>>,
 }
 
-impl Attempt {
+impl LoginAttempt {
     /// Creates an attempt from an unknown network, without a trusted device.
     pub fn new(identifier: Identifier, password: Password) -> Self {
         Self {
@@ -47,9 +47,9 @@ impl Attempt {
     }
 }
 
-impl fmt::Debug for Attempt {
+impl fmt::Debug for LoginAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt")
+        f.debug_struct("LoginAttempt")
             .field("network", &self.network)
             .field("has_device", &self.device.is_some())
             .finish_non_exhaustive()
@@ -61,18 +61,18 @@ impl fmt::Debug for Attempt {
 #[non_exhaustive]
 pub enum LoginOutcome {
     /// The password is correct.
-    Accepted(Accepted),
+    Success(LoginSuccess),
     /// The user is unknown, disabled or locked, or the password is wrong. The client cannot
     /// distinguish these cases.
-    Refused,
+    InvalidCredentials,
     /// Too many attempts. The result is the same for existing and unknown names. The HTTP status is
     /// 429.
-    Wait {
+    Throttled {
         /// The time until the next attempt is accepted; at least 1 s.
         retry_after: Duration,
     },
     /// The queue for password hashing is full. The HTTP status is 503.
-    Busy {
+    Overloaded {
         /// The time after which a new attempt may succeed; at least 1 s.
         retry_after: Duration,
     },
@@ -81,21 +81,21 @@ pub enum LoginOutcome {
 }
 
 /// A user who signed in.
-pub struct Accepted {
-    pub(super) user: User,
+pub struct LoginSuccess {
+    pub(super) user: UserRecord,
     pub(super) device: Secret<String>,
 }
 
-impl Accepted {
+impl LoginSuccess {
     /// Returns the user.
     #[must_use]
-    pub fn user(&self) -> &User {
+    pub fn user(&self) -> &UserRecord {
         &self.user
     }
 
     /// Consumes the result and returns the user.
     #[must_use]
-    pub fn into_user(self) -> User {
+    pub fn into_user(self) -> UserRecord {
         self.user
     }
 
@@ -107,9 +107,9 @@ impl Accepted {
     }
 }
 
-impl fmt::Debug for Accepted {
+impl fmt::Debug for LoginSuccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepted")
+        f.debug_struct("LoginSuccess")
             .field("user", &self.user)
             .finish_non_exhaustive()
     }

@@ -8,25 +8,25 @@ use crate::{
     error::{StoreError, StoreErrorKind},
     event::AuthEvent,
     login::{
-        AttemptOutcome, Login, Network, Password, PasswordHash, PasswordRule, ThrottleStore, User,
+        AttemptOutcome, Login, Network, Password, PasswordHash, PasswordRule, ThrottleStore, UserRecord,
         UserStore,
         password::{Caller, Place},
         use_case::{Stopped, note_store},
     },
     refresh::{RevokeReason, SessionStore},
     secret::Secret,
-    session::{GrantSource, SessionError, Sessions},
+    session::{ClaimsSource, SessionError, Sessions},
 };
 
 /// The result of changing, resetting or setting a password.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum PasswordChange {
+pub enum ChangePasswordOutcome {
     /// The new password is set. All sessions of the user have ended, the user's devices are no
     /// longer trusted, and the user's tokens for a reset or an unlock are invalid.
     Changed {
         /// The subject's new epoch, with which the caller's new session
-        /// [starts](crate::session::SessionStart::epoch).
+        /// [starts](crate::session::StartSession::epoch).
         epoch: u32,
         /// The [device token](crate::login::DeviceTokens) for the new password. Tokens for the old
         /// password are no longer valid.
@@ -71,9 +71,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// ```
     /// # use std::net::IpAddr;
     /// # use tower_jwt_auth::{
-    /// #     login::{Login, MemoryThrottle, Password, PasswordChange, UserStore},
+    /// #     login::{Login, MemoryThrottle, Password, ChangePasswordOutcome, UserStore},
     /// #     refresh::SessionStore,
-    /// #     session::{Session, SessionStart, Sessions, TokenPair},
+    /// #     session::{Session, StartSession, Sessions, TokenPair},
     /// # };
     /// async fn change<U: UserStore, S: SessionStore>(
     ///     (login, sessions): (&Login<U, MemoryThrottle>, &Sessions<S>),
@@ -83,10 +83,10 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///     let subject = caller.subject();
     ///     match login.change_password(sessions, subject, old, new, client).await {
     ///         // The caller continues with a new session.
-    ///         PasswordChange::Changed { epoch, .. } => {
-    ///             Ok(sessions.start(SessionStart::new(subject).epoch(epoch)).await?)
+    ///         ChangePasswordOutcome::Changed { epoch, .. } => {
+    ///             Ok(sessions.start(StartSession::new(subject).epoch(epoch)).await?)
     ///         }
-    ///         PasswordChange::Refused => Err("this is not the old password".into()),
+    ///         ChangePasswordOutcome::Refused => Err("this is not the old password".into()),
     ///         _ => Err("come back later".into()),
     ///     }
     /// }
@@ -105,7 +105,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// are counted per subject, by the same rule as at the login but with separate counters, so
     /// that these attempts do not delay logins.
     ///
-    /// `network` is the client's network, as for [`Attempt::from`](crate::login::Attempt::from).
+    /// `network` is the client's network, as for [`LoginAttempt::from`](crate::login::LoginAttempt::from).
     /// One network takes at most half of the hashing pool.
     ///
     /// Concurrent changes do not overwrite each other: the second change is refused, because its
@@ -119,26 +119,26 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// The writes run in a separate task, which completes even if the client disconnects. A change
     /// that is dropped earlier counts as a failed attempt.
-    pub async fn change_password<S: SessionStore, G: GrantSource>(
+    pub async fn change_password<S: SessionStore, G: ClaimsSource>(
         &self,
         sessions: &Sessions<S, G>,
         subject: &str,
         old: &Password,
         new: &Password,
         network: impl Into<Network>,
-    ) -> PasswordChange {
+    ) -> ChangePasswordOutcome {
         let network = network.into();
         let change = self.try_change(sessions, subject, old, new, network);
         match change.await {
             Ok(Some(changed)) => changed,
-            Ok(None) => PasswordChange::Refused,
+            Ok(None) => ChangePasswordOutcome::Refused,
             Err(stopped) => self.not_changed(stopped, network),
         }
     }
 
-    pub(super) fn not_changed(&self, stopped: Stopped, network: Network) -> PasswordChange {
+    pub(super) fn not_changed(&self, stopped: Stopped, network: Network) -> ChangePasswordOutcome {
         match stopped {
-            Stopped::Rule(rule) => PasswordChange::NotAllowed { rule },
+            Stopped::Rule(rule) => ChangePasswordOutcome::NotAllowed { rule },
             Stopped::Wait(wait) => {
                 let retry_after = wait.max(SECOND);
                 let network = network.address();
@@ -146,27 +146,27 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
                     retry_after,
                     network,
                 };
-                self.inner().events.tell(throttled);
-                PasswordChange::Wait { retry_after }
+                self.inner().events.emit(throttled);
+                ChangePasswordOutcome::Wait { retry_after }
             }
-            Stopped::Busy(wait) => PasswordChange::Busy {
+            Stopped::Busy(wait) => ChangePasswordOutcome::Busy {
                 retry_after: wait.max(SECOND),
             },
             Stopped::Store(error) => {
                 note_store(&error);
-                PasswordChange::Unavailable
+                ChangePasswordOutcome::Unavailable
             }
         }
     }
 
-    async fn try_change<S: SessionStore, G: GrantSource>(
+    async fn try_change<S: SessionStore, G: ClaimsSource>(
         &self,
         sessions: &Sessions<S, G>,
         subject: &str,
         old: &Password,
         new: &Password,
         network: Network,
-    ) -> Result<Option<PasswordChange>, Stopped> {
+    ) -> Result<Option<ChangePasswordOutcome>, Stopped> {
         let inner = self.inner();
         inner.policy.check(new).map_err(Stopped::Rule)?;
         inner.note_network(network);
@@ -181,7 +181,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         };
         inner.turnstile.settle_change(admission, outcome).await;
         if let Ok(None) = changed {
-            inner.events.tell(|| AuthEvent::LoginFailed {
+            inner.events.emit(|| AuthEvent::LoginFailed {
                 subject: Some(subject),
                 reason: "wrong_password",
                 network: network.address(),
@@ -190,14 +190,14 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         changed
     }
 
-    async fn replace<S: SessionStore, G: GrantSource>(
+    async fn replace<S: SessionStore, G: ClaimsSource>(
         &self,
         sessions: &Sessions<S, G>,
         (caller, mut place): (Caller, Option<Place>),
         subject: &str,
         old: &Password,
         new: &Password,
-    ) -> Result<Option<PasswordChange>, Stopped> {
+    ) -> Result<Option<ChangePasswordOutcome>, Stopped> {
         let inner = self.inner();
         let mut replacement = None;
         // A second round is needed if a login has just upgraded the hash of the same password.
@@ -234,8 +234,8 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
                 }
             };
             if let Some(epoch) = epoch {
-                let user = User::new(subject).password(hash);
-                return Ok(Some(PasswordChange::Changed {
+                let user = UserRecord::new(subject).password(hash);
+                return Ok(Some(ChangePasswordOutcome::Changed {
                     epoch,
                     device_token: self.device_token(&user),
                 }));
@@ -255,7 +255,7 @@ pub(super) struct Change<U, T, S, G> {
     pub(super) new: PasswordHash,
 }
 
-impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource> Change<U, T, S, G> {
+impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: ClaimsSource> Change<U, T, S, G> {
     /// Returns the epoch after the change; `None` if the stored hash is no longer `old`.
     pub(super) async fn write(self) -> Result<Option<u32>, StoreError> {
         match self.replace().await {
@@ -270,7 +270,7 @@ impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource> Change<U, 
         }
         let subject = &*self.subject;
         let events = &self.login.inner().events;
-        events.tell(|| AuthEvent::PasswordChanged { subject });
+        events.emit(|| AuthEvent::PasswordChanged { subject });
         end(&self.login, &self.sessions, subject).await.map(Some)
     }
 
@@ -296,7 +296,7 @@ impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource> Change<U, 
 
 /// Ends all of the subject's sessions and invalidates the tokens that the old password protected.
 /// Failed steps are retried for a minute in the background.
-async fn end<U: UserStore, T: ThrottleStore, S: SessionStore, G: GrantSource>(
+async fn end<U: UserStore, T: ThrottleStore, S: SessionStore, G: ClaimsSource>(
     login: &Login<U, T>,
     sessions: &Sessions<S, G>,
     subject: &str,

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     clock::Timestamp,
-    login::User,
+    login::UserRecord,
     secret::{Secret, SecretKey, random},
 };
 
@@ -38,17 +38,17 @@ use crate::{
 /// use std::time::SystemTime;
 ///
 /// use tower_jwt_auth::{
-///     login::{DeviceTokens, PasswordHash, User},
+///     login::{DeviceTokens, PasswordHash, UserRecord},
 ///     secret::SecretKey,
 /// };
 ///
 /// let tokens = DeviceTokens::new(&SecretKey::generate());
 /// let now = SystemTime::now().into();
-/// let user = User::new("user-1").password(PasswordHash::new("$argon2id$old".to_owned()));
+/// let user = UserRecord::new("user-1").password(PasswordHash::new("$argon2id$old".to_owned()));
 /// let token = tokens.mint(&user, now);
 /// let device = tokens.read(token.expose(), now).ok_or("not valid")?;
 /// assert!(device.belongs_to(&user));
-/// assert!(!device.belongs_to(&User::new("user-2")));
+/// assert!(!device.belongs_to(&UserRecord::new("user-2")));
 /// let changed = user.password(PasswordHash::new("$argon2id$new".to_owned()));
 /// assert!(!device.belongs_to(&changed));
 /// assert!(tokens.read("something else", now).is_none());
@@ -77,7 +77,7 @@ impl DeviceTokens {
     ///
     /// Panics if the operating system has no random bytes.
     #[must_use]
-    pub fn mint(&self, user: &User, now: Timestamp) -> Secret<String> {
+    pub fn mint(&self, user: &UserRecord, now: Timestamp) -> Secret<String> {
         let key = self.keys.first().map(|derived| &derived.key);
         let mut value = Vec::with_capacity(VALUE);
         value.push(VERSION);
@@ -132,7 +132,7 @@ pub struct TrustedDevice {
 impl TrustedDevice {
     /// Returns `true` if this user signed in on the device with their current password.
     #[must_use]
-    pub fn belongs_to(&self, user: &User) -> bool {
+    pub fn belongs_to(&self, user: &UserRecord) -> bool {
         let subject = self.subject.ct_eq(&subject_hash(&user.subject));
         let password = mark(&self.key, user).map(|mark| self.password.ct_eq(&mark));
         password.is_some_and(|password| (subject & password).into())
@@ -155,7 +155,7 @@ fn subject_hash(subject: &str) -> [u8; 16] {
 
 /// Returns a value that depends on the user's password hash, and from which a client cannot derive
 /// the hash.
-fn mark(key: &Secret<[u8; 32]>, user: &User) -> Option<[u8; MARK]> {
+fn mark(key: &Secret<[u8; 32]>, user: &UserRecord) -> Option<[u8; MARK]> {
     let hash = user.password.as_ref()?;
     mac(key, &[b"password\0", hash.expose().as_bytes()])
 }

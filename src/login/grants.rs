@@ -4,7 +4,7 @@ use crate::{
     error::StoreError,
     login::{Login, ThrottleStore, UserStore},
     principal::PrincipalKind,
-    session::{GrantSource, Grants, Session},
+    session::{ClaimsSource, SessionClaims, Session},
 };
 
 /// A grant source that reads a user's current roles at every refresh, and refuses disabled and
@@ -24,7 +24,7 @@ use crate::{
 /// use tower_jwt_auth::{
 ///     issue::{KeyRing, TokenIssuer},
 ///     key::{Algorithm, SigningKey},
-///     login::UserGrants,
+///     login::UserClaims,
 ///     session::Sessions,
 ///     store::MemoryStore,
 /// };
@@ -35,18 +35,18 @@ use crate::{
 ///     .audience("api")
 ///     .build()?;
 /// let sessions = Sessions::builder(issuer, store.clone())
-///     .grant_source(UserGrants::new(store))
+///     .claims_source(UserClaims::new(store))
 ///     .build()?;
 /// # let _ = sessions;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct UserGrants<U> {
+pub struct UserClaims<U> {
     users: U,
 }
 
-impl<U: UserStore> UserGrants<U> {
+impl<U: UserStore> UserClaims<U> {
     /// Creates a grant source over these users.
     #[must_use]
     pub fn new(users: U) -> Self {
@@ -54,19 +54,19 @@ impl<U: UserStore> UserGrants<U> {
     }
 }
 
-impl<U: UserStore> GrantSource for UserGrants<U> {
-    async fn grants(&self, session: &Session) -> Result<Option<Grants>, StoreError> {
+impl<U: UserStore> ClaimsSource for UserClaims<U> {
+    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         of_users(&self.users, session).await
     }
 }
 
-impl<U: UserStore, T: ThrottleStore> GrantSource for Login<U, T> {
-    async fn grants(&self, session: &Session) -> Result<Option<Grants>, StoreError> {
+impl<U: UserStore, T: ThrottleStore> ClaimsSource for Login<U, T> {
+    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         of_users(self.users(), session).await
     }
 }
 
-async fn of_users(users: &impl UserStore, session: &Session) -> Result<Option<Grants>, StoreError> {
+async fn of_users(users: &impl UserStore, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
     let kept = session.grants().clone();
     if session.kind() != PrincipalKind::User {
         return Ok(Some(kept));

@@ -9,7 +9,7 @@
 //! use std::net::IpAddr;
 //!
 //! use tower_jwt_auth::login::{
-//!     Attempt, Identifier, Login, LoginOutcome, MemoryThrottle, Password, UserStore,
+//!     LoginAttempt, Identifier, Login, LoginOutcome, MemoryThrottle, Password, UserStore,
 //! };
 //!
 //! async fn sign_in<U: UserStore>(
@@ -18,11 +18,11 @@
 //!     client: Option<IpAddr>,
 //! ) -> Result<String, Box<dyn std::error::Error>> {
 //!     // Invalid input is refused before any query or hashing: 400.
-//!     let attempt = Attempt::new(Identifier::existing(name)?, Password::new(password)?).from(client);
+//!     let attempt = LoginAttempt::new(Identifier::existing(name)?, Password::new(password)?).from(client);
 //!     Ok(match login.attempt(&attempt).await {
-//!         LoginOutcome::Accepted(accepted) => format!("hello {}", accepted.user().subject),
-//!         LoginOutcome::Wait { retry_after } => format!("wait {} s", retry_after.as_secs()),
-//!         LoginOutcome::Refused => "no".to_owned(),
+//!         LoginOutcome::Success(accepted) => format!("hello {}", accepted.user().subject),
+//!         LoginOutcome::Throttled { retry_after } => format!("wait {} s", retry_after.as_secs()),
+//!         LoginOutcome::InvalidCredentials => "no".to_owned(),
 //!         _ => "come back later".to_owned(),
 //!     })
 //! }
@@ -45,11 +45,11 @@ mod user;
 
 pub use self::{
     admin::{UserAdmin, UserEntry},
-    attempt::{Accepted, Attempt, LoginOutcome},
+    attempt::{LoginSuccess, LoginAttempt, LoginOutcome},
     builder::LoginBuilder,
-    change::PasswordChange,
+    change::ChangePasswordOutcome,
     device::{DeviceTokens, TrustedDevice},
-    grants::UserGrants,
+    grants::UserClaims,
     identifier::{Identifier, IdentifierError},
     one_time::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken},
     password::{
@@ -62,5 +62,5 @@ pub use self::{
     },
     throttle_memory::MemoryThrottle,
     use_case::Login,
-    user::{NewUser, User, UserStore},
+    user::{NewUser, UserRecord, UserStore},
 };

@@ -8,11 +8,11 @@ use crate::{
     error::StoreError,
     login::{
         Login, Network, NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken,
-        Password, PasswordChange, PasswordHash, ThrottleStore, User, UserStore, change::Change,
+        Password, ChangePasswordOutcome, PasswordHash, ThrottleStore, UserRecord, UserStore, change::Change,
         use_case::Stopped,
     },
     refresh::SessionStore,
-    session::{GrantSource, Sessions},
+    session::{ClaimsSource, Sessions},
 };
 
 impl<U: UserStore, T: ThrottleStore> Login<U, T> {
@@ -51,7 +51,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// the token, and the token is spent after the hash was computed. A password that the policy
     /// refuses, or a full hashing queue, therefore does not cost the user the token.
     ///
-    /// The result is [`Refused`](PasswordChange::Refused) for a token that is unknown, spent,
+    /// The result is [`Refused`](ChangePasswordOutcome::Refused) for a token that is unknown, spent,
     /// expired or has another purpose. It is also `Refused` for disabled users and for users
     /// without a password, because the port cannot set a first password.
     ///
@@ -60,7 +60,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// ```
     /// # use std::{net::IpAddr, time::Duration};
     /// # use tower_jwt_auth::{
-    /// #     login::{Login, MemoryThrottle, Password, PasswordChange, UserStore},
+    /// #     login::{Login, MemoryThrottle, Password, ChangePasswordOutcome, UserStore},
     /// #     refresh::SessionStore,
     /// #     session::Sessions,
     /// # };
@@ -70,9 +70,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///     client: Option<IpAddr>,
     /// ) -> &'static str {
     ///     match login.reset_password(sessions, token, new, client).await {
-    ///         PasswordChange::Changed { .. } => "sign in with the new password",
-    ///         PasswordChange::NotAllowed { .. } => "choose another password",
-    ///         PasswordChange::Refused => "ask for another link",
+    ///         ChangePasswordOutcome::Changed { .. } => "sign in with the new password",
+    ///         ChangePasswordOutcome::NotAllowed { .. } => "choose another password",
+    ///         ChangePasswordOutcome::Refused => "ask for another link",
     ///         _ => "try again later",
     ///     }
     /// }
@@ -86,17 +86,17 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// As for [`change_password`](Self::change_password): once the token is spent, a separate task
     /// completes the change.
-    pub async fn reset_password<S: SessionStore, G: GrantSource>(
+    pub async fn reset_password<S: SessionStore, G: ClaimsSource>(
         &self,
         sessions: &Sessions<S, G>,
         token: &str,
         new: &Password,
         network: impl Into<Network>,
-    ) -> PasswordChange {
+    ) -> ChangePasswordOutcome {
         let network = network.into();
         match self.try_reset(sessions, token, new, network).await {
             Ok(Some(changed)) => changed,
-            Ok(None) => PasswordChange::Refused,
+            Ok(None) => ChangePasswordOutcome::Refused,
             Err(stopped) => self.not_changed(stopped, network),
         }
     }
@@ -104,7 +104,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// Sets a new password without the old one and without a token, for administrators.
     ///
     /// Everything else works as in [`reset_password`](Self::reset_password). The result is
-    /// [`Refused`](PasswordChange::Refused) for users who are unknown, disabled or without a password.
+    /// [`Refused`](ChangePasswordOutcome::Refused) for users who are unknown, disabled or without a password.
     ///
     /// # Security
     ///
@@ -117,13 +117,13 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// # Cancel safety
     ///
     /// As for [`change_password`](Self::change_password).
-    pub async fn set_password<S: SessionStore, G: GrantSource>(
+    pub async fn set_password<S: SessionStore, G: ClaimsSource>(
         &self,
         sessions: &Sessions<S, G>,
         subject: &str,
         new: &Password,
         network: impl Into<Network>,
-    ) -> PasswordChange {
+    ) -> ChangePasswordOutcome {
         let network = network.into();
         let hash = match self.hash_new(new, network).await {
             Ok(hash) => hash,
@@ -137,18 +137,18 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             .unwrap_or_else(|lost| Err(StoreError::interrupted(lost)))
         {
             Ok(Some(changed)) => changed,
-            Ok(None) => PasswordChange::Refused,
+            Ok(None) => ChangePasswordOutcome::Refused,
             Err(error) => self.not_changed(error.into(), network),
         }
     }
 
-    async fn try_reset<S: SessionStore, G: GrantSource>(
+    async fn try_reset<S: SessionStore, G: ClaimsSource>(
         &self,
         sessions: &Sessions<S, G>,
         token: &str,
         new: &Password,
         network: Network,
-    ) -> Result<Option<PasswordChange>, Stopped> {
+    ) -> Result<Option<ChangePasswordOutcome>, Stopped> {
         let tokens = self.one_time()?.clone();
         self.password_policy().check(new).map_err(Stopped::Rule)?;
         let Some(digest) = OneTimeToken::read(token) else {
@@ -169,12 +169,12 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             .unwrap_or_else(|lost| Err(StoreError::interrupted(lost)))?)
     }
 
-    async fn set<S: SessionStore, G: GrantSource>(
+    async fn set<S: SessionStore, G: ClaimsSource>(
         &self,
         sessions: &Sessions<S, G>,
         subject: &str,
         hash: PasswordHash,
-    ) -> Result<Option<PasswordChange>, StoreError> {
+    ) -> Result<Option<ChangePasswordOutcome>, StoreError> {
         // Repeated if a login has just upgraded the old hash.
         for _ in 0..3 {
             let user = self.users().find_by_subject(subject).await?;
@@ -190,9 +190,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
                 new: hash.clone(),
             };
             if let Some(epoch) = change.write().await? {
-                let user = User::new(subject).password(hash);
+                let user = UserRecord::new(subject).password(hash);
                 let device_token = self.device_token(&user);
-                return Ok(Some(PasswordChange::Changed {
+                return Ok(Some(ChangePasswordOutcome::Changed {
                     epoch,
                     device_token,
                 }));

@@ -14,9 +14,9 @@ use crate::{
     error::StoreError,
     event::{AuthEvent, Events},
     login::{
-        Accepted, Attempt, AttemptOutcome, DeviceTokens, Identifier, LoginBuilder, LoginOutcome,
+        LoginSuccess, LoginAttempt, AttemptOutcome, DeviceTokens, Identifier, LoginBuilder, LoginOutcome,
         Network, Password, PasswordError, PasswordHash, PasswordHasher, PasswordPolicy,
-        PasswordRule, ThrottleStore, User, UserStore, Verification,
+        PasswordRule, ThrottleStore, UserRecord, UserStore, Verification,
         device::TrustedDevice,
         password::{Caller, Place},
         reset::OneTimeTokens,
@@ -29,9 +29,9 @@ use crate::{
 ///
 /// # Order
 ///
-/// 1. The attempt takes a place in the queue for hashing, or gets [`Busy`](LoginOutcome::Busy). A
+/// 1. The attempt takes a place in the queue for hashing, or gets [`Busy`](LoginOutcome::Overloaded). A
 ///    flood must not cause queries for attempts that cannot be hashed.
-/// 2. The attempt is counted, or gets [`Wait`](LoginOutcome::Wait). This happens before the user
+/// 2. The attempt is counted, or gets [`Wait`](LoginOutcome::Throttled). This happens before the user
 ///    lookup, so that the delay is the same for existing and unknown names.
 /// 3. The user is looked up. If the attempt has a valid device token, the lookup comes first. If
 ///    the token belongs to this user, the device's counter replaces the other counters.
@@ -84,7 +84,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// An attempt that is dropped stays counted, so that disconnecting does not allow uncounted
     /// guesses.
-    pub async fn attempt(&self, attempt: &Attempt) -> LoginOutcome {
+    pub async fn attempt(&self, attempt: &LoginAttempt) -> LoginOutcome {
         match self.inner.attempt(attempt).await {
             Ok(outcome) => outcome,
             Err(stopped) => self.stopped(attempt, stopped),
@@ -98,7 +98,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// [`StoreError`]: the store of the counters failed.
     pub async fn unlock(&self, identifier: &Identifier) -> Result<(), StoreError> {
         self.inner.turnstile.unlock(identifier).await?;
-        self.inner.events.tell(|| AuthEvent::LoginUnlocked);
+        self.inner.events.emit(|| AuthEvent::LoginUnlocked);
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// # Cancel safety
     ///
     /// Nothing is written.
-    pub async fn confirm(&self, attempt: &Attempt, accepted: Accepted) -> LoginOutcome {
+    pub async fn confirm(&self, attempt: &LoginAttempt, accepted: LoginSuccess) -> LoginOutcome {
         match self.inner.confirm(attempt, accepted).await {
             Ok(outcome) => outcome,
             Err(stopped) => self.stopped(attempt, stopped),
@@ -131,7 +131,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// Panics if the operating system has no random bytes.
     #[must_use]
-    pub fn device_token(&self, user: &User) -> Secret<String> {
+    pub fn device_token(&self, user: &UserRecord) -> Secret<String> {
         let now = Timestamp::from(self.inner.clock.now());
         self.inner.devices.mint(user, now)
     }
@@ -183,7 +183,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         &self.inner.hasher
     }
 
-    fn stopped(&self, attempt: &Attempt, stopped: Stopped) -> LoginOutcome {
+    fn stopped(&self, attempt: &LoginAttempt, stopped: Stopped) -> LoginOutcome {
         match stopped {
             Stopped::Store(error) => {
                 note_store(&error);
@@ -192,27 +192,27 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             Stopped::Wait(wait) => {
                 let retry_after = wait.max(SECOND);
                 let events = &self.inner.events;
-                events.tell(|| AuthEvent::LoginThrottled {
+                events.emit(|| AuthEvent::LoginThrottled {
                     retry_after,
                     network: attempt.network.address(),
                 });
-                LoginOutcome::Wait { retry_after }
+                LoginOutcome::Throttled { retry_after }
             }
-            Stopped::Busy(wait) => LoginOutcome::Busy {
+            Stopped::Busy(wait) => LoginOutcome::Overloaded {
                 retry_after: wait.max(SECOND),
             },
             // A login sets no new password.
-            Stopped::Rule(_) => LoginOutcome::Refused,
+            Stopped::Rule(_) => LoginOutcome::InvalidCredentials,
         }
     }
 }
 
 impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
-    async fn attempt(&self, attempt: &Attempt) -> Result<LoginOutcome, Stopped> {
+    async fn attempt(&self, attempt: &LoginAttempt) -> Result<LoginOutcome, Stopped> {
         let now = Timestamp::from(self.clock.now());
         let network = attempt.network.address();
         self.note_network(attempt.network);
-        let Attempt {
+        let LoginAttempt {
             identifier,
             password,
             ..
@@ -259,15 +259,15 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
                 };
                 let failed = AttemptOutcome::Failed;
                 let locked_now = self.turnstile.settle(admission, identifier, failed).await;
-                self.events.tell(|| AuthEvent::LoginFailed {
+                self.events.emit(|| AuthEvent::LoginFailed {
                     subject,
                     reason: reason(),
                     network,
                 });
                 if locked_now {
-                    self.events.tell(|| AuthEvent::LoginLocked { subject });
+                    self.events.emit(|| AuthEvent::LoginLocked { subject });
                 }
-                return Ok(LoginOutcome::Refused);
+                return Ok(LoginOutcome::InvalidCredentials);
             }
         };
         let succeeded = AttemptOutcome::Succeeded;
@@ -276,11 +276,11 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             .await;
         let subject = &*user.subject;
         self.events
-            .tell(|| AuthEvent::LoginSucceeded { subject, network });
+            .emit(|| AuthEvent::LoginSucceeded { subject, network });
         if verified.outdated {
             self.upgrade(&mut user, password, caller).await;
         }
-        Ok(LoginOutcome::Accepted(Accepted {
+        Ok(LoginOutcome::Success(LoginSuccess {
             device: self.devices.mint(&user, now),
             user,
         }))
@@ -288,15 +288,15 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
 
     async fn confirm(
         &self,
-        attempt: &Attempt,
-        accepted: Accepted,
+        attempt: &LoginAttempt,
+        accepted: LoginSuccess,
     ) -> Result<LoginOutcome, Stopped> {
         let found = self.users.find(&attempt.identifier).await?;
         let same = found.filter(|found| !found.disabled && found.subject == accepted.user.subject);
         let Some(found) = same else {
-            return Ok(LoginOutcome::Refused);
+            return Ok(LoginOutcome::InvalidCredentials);
         };
-        let hash = |user: &User| user.password.as_ref().map(|hash| hash.expose().to_owned());
+        let hash = |user: &UserRecord| user.password.as_ref().map(|hash| hash.expose().to_owned());
         // Another login may have upgraded the hash of the same password.
         let caller = Caller {
             network: attempt.network,
@@ -309,15 +309,15 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
                 .matches;
         let now = Timestamp::from(self.clock.now());
         Ok(match unchanged {
-            true => LoginOutcome::Accepted(Accepted {
+            true => LoginOutcome::Success(LoginSuccess {
                 device: self.devices.mint(&found, now),
                 user: found,
             }),
-            false => LoginOutcome::Refused,
+            false => LoginOutcome::InvalidCredentials,
         })
     }
 
-    async fn admit(&self, attempt: &Attempt) -> Result<Admission, Stopped> {
+    async fn admit(&self, attempt: &LoginAttempt) -> Result<Admission, Stopped> {
         Ok(self
             .turnstile
             .admit(&attempt.identifier, attempt.network)
@@ -327,9 +327,9 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
     /// Looks up the user first, because a device token is valid only for its user.
     async fn admit_device(
         &self,
-        attempt: &Attempt,
+        attempt: &LoginAttempt,
         device: &TrustedDevice,
-    ) -> Result<(Admission, Option<User>), Stopped> {
+    ) -> Result<(Admission, Option<UserRecord>), Stopped> {
         let user = self.users.find(&attempt.identifier).await?;
         let theirs = user.as_ref().is_some_and(|user| device.belongs_to(user));
         let admission = if theirs {
@@ -346,7 +346,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         place: Option<Place>,
         caller: Caller,
         password: &Password,
-        user: Option<&User>,
+        user: Option<&UserRecord>,
     ) -> Result<Verified, Stopped> {
         let place = match place {
             Some(place) => place,
@@ -361,7 +361,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         })
     }
 
-    async fn upgrade(&self, user: &mut User, password: &Password, caller: Caller) {
+    async fn upgrade(&self, user: &mut UserRecord, password: &Password, caller: Caller) {
         let Some(old) = &user.password else {
             return;
         };
@@ -371,7 +371,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         let subject = &*user.subject;
         match self.users.replace_hash(subject, old, &new).await {
             Ok(true) => {
-                self.events.tell(|| AuthEvent::PasswordRehashed { subject });
+                self.events.emit(|| AuthEvent::PasswordRehashed { subject });
                 user.password = Some(new);
             }
             // The password was changed in the meantime.

@@ -10,7 +10,7 @@ use crate::{
 /// A user as the store keeps it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct User {
+pub struct UserRecord {
     /// The subject in tokens. It never changes and is never reassigned to another user.
     pub subject: String,
     /// The password hash; `None` for a user who signs in by other means.
@@ -24,7 +24,7 @@ pub struct User {
     pub epoch: Option<u32>,
 }
 
-impl User {
+impl UserRecord {
     /// Creates a user without a password and without roles.
     #[must_use]
     pub fn new(subject: impl Into<String>) -> Self {
@@ -120,13 +120,13 @@ pub trait UserStore: Send + Sync + 'static {
     fn find(
         &self,
         identifier: &Identifier,
-    ) -> impl Future<Output = Result<Option<User>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<UserRecord>, StoreError>> + Send;
 
     /// Returns the user with this subject, including disabled users.
     fn find_by_subject(
         &self,
         subject: &str,
-    ) -> impl Future<Output = Result<Option<User>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<UserRecord>, StoreError>> + Send;
 
     /// Replaces a user's password hash if it still equals `old`, byte by byte. Returns `false`,
     /// without a write, if the hash differs or the user does not exist.

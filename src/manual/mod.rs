@@ -42,6 +42,6 @@ pub mod rules {}
 #[doc = include_str!("limits.md")]
 pub mod limits {}
 
-#[cfg(feature = "endpoints")]
+#[cfg(feature = "server")]
 #[doc = include_str!("login.md")]
 pub mod login {}

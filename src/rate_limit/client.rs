@@ -38,7 +38,7 @@ use crate::{
 ///     .header("x-forwarded-for", "6.6.6.6, 203.0.113.9, 10.0.0.3")
 ///     .extension(PeerAddr(peer))
 ///     .body(())?;
-/// let client = clients.of(RequestHead::of(&request));
+/// let client = clients.client_ip(RequestHead::of(&request));
 /// assert_eq!(client, Some("203.0.113.9".parse()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -119,7 +119,7 @@ impl ClientIp {
 
     /// Returns the client's address; `None` if it is unknown.
     #[must_use]
-    pub fn of(&self, head: RequestHead<'_>) -> Option<IpAddr> {
+    pub fn client_ip(&self, head: RequestHead<'_>) -> Option<IpAddr> {
         let peer = (self.peer)(head.extensions())?;
         self.of_peer(peer, head)
     }
@@ -151,7 +151,7 @@ impl ClientIp {
     }
 
     /// Returns `true` if every address of one kind counts as a proxy.
-    #[cfg(feature = "endpoints")]
+    #[cfg(feature = "server")]
     pub(crate) fn trusts_everyone(&self) -> bool {
         let mut lengths = self.proxies.iter().map(IpNet::prefix_len);
         lengths.any(|length| length == 0)

@@ -8,10 +8,10 @@ use tower_layer::Layer;
 use super::{RateKey, RateLimitService, buckets::Buckets};
 use crate::{
     clock::{Clock, SystemClock},
-    deny::{InnerAnswers, Responder},
+    deny::{InnerAnswers, ErrorResponder},
     event::EventSink,
 };
-#[cfg(feature = "endpoints")]
+#[cfg(feature = "server")]
 use crate::{error::AuthError, head::RequestHead};
 
 /// A rate limit middleware. It allows every client a number of requests in a time, and answers
@@ -93,7 +93,7 @@ impl RateLimitLayer {
 
     /// Sets the responder for refusals. By default the responder of the layer around this one is
     /// used, and without such a layer problem details (RFC 9457).
-    pub fn respond(self, responder: impl Responder) -> Self {
+    pub fn responder(self, responder: impl ErrorResponder) -> Self {
         self.with(|config| config.answers.responder(responder))
     }
 
@@ -107,7 +107,7 @@ impl RateLimitLayer {
     ///
     /// A gateway evaluates only the status of the response, and its request carries headers that
     /// the client chose. Refusals are therefore never framed as gRPC or gRPC-Web, 400 becomes 401
-    /// with the challenge, and 429 and 500 become 503. If a [`Responder`] returns a 2xx status, the
+    /// with the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns a 2xx status, the
     /// body is kept and the status is replaced by that of the refusal. See [the
     /// manual](crate::manual::gateways).
     ///
@@ -125,8 +125,8 @@ impl RateLimitLayer {
     }
 
     /// Omits the human-readable explanation from refusals. The error code stays.
-    pub fn no_details(self) -> Self {
-        self.with(|config| config.answers.no_details())
+    pub fn terse(self) -> Self {
+        self.with(|config| config.answers.terse())
     }
 
     /// Sets the event sink for refusals; by default the sink of the layer around this one.
@@ -136,7 +136,7 @@ impl RateLimitLayer {
 
     /// Takes one request from its budget. The error contains the time until the next request is
     /// allowed.
-    #[cfg(feature = "endpoints")]
+    #[cfg(feature = "server")]
     pub(crate) fn take(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
         self.config.decide(head)
     }

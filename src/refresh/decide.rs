@@ -42,7 +42,7 @@ pub struct Family {
 /// The decision about a presented generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum RefreshOutcome {
     /// The live generation within the grace window, for example from a second tab. The answer
     /// contains the same refresh token.
     Fresh,
@@ -64,13 +64,13 @@ pub enum Outcome {
     /// The session has reached its idle timeout.
     Idle,
     /// A spent token. The session is revoked.
-    Reused(Reuse),
+    Reused(ReuseKind),
 }
 
 /// The kind of a spent token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Reuse {
+pub enum ReuseKind {
     /// The parent, later than the policy allows.
     LateParent,
     /// A child that a reissue replaced.
@@ -79,7 +79,7 @@ pub enum Reuse {
     StaleLineage,
 }
 
-impl Reuse {
+impl ReuseKind {
     /// Returns a stable name, in snake case.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -91,7 +91,7 @@ impl Reuse {
     }
 }
 
-impl Outcome {
+impl RefreshOutcome {
     /// Returns `true` if the outcome changes the family, so that the store has to write.
     #[must_use]
     pub fn writes(self) -> bool {
@@ -138,9 +138,9 @@ impl Outcome {
             "revoked" => Self::Revoked,
             "expired" => Self::Expired,
             "idle" => Self::Idle,
-            "late_parent" => Self::Reused(Reuse::LateParent),
-            "displaced_child" => Self::Reused(Reuse::DisplacedChild),
-            "stale_lineage" => Self::Reused(Reuse::StaleLineage),
+            "late_parent" => Self::Reused(ReuseKind::LateParent),
+            "displaced_child" => Self::Reused(ReuseKind::DisplacedChild),
+            "stale_lineage" => Self::Reused(ReuseKind::StaleLineage),
             _ => return None,
         })
     }
@@ -150,7 +150,7 @@ impl Outcome {
 ///
 /// Every store implements exactly this decision, in its query language and in one atomic step.
 #[must_use]
-pub fn decide(family: &Family, presented: u64, policy: &RefreshPolicy, now: Timestamp) -> Outcome {
+pub fn decide(family: &Family, presented: u64, policy: &RefreshPolicy, now: Timestamp) -> RefreshOutcome {
     // A clock that was set back a little leaves the window open. A clock that was an hour ahead
     // when the parent was used must not keep the window open for an hour.
     let since_rotation = |window: Duration| {
@@ -166,59 +166,59 @@ pub fn decide(family: &Family, presented: u64, policy: &RefreshPolicy, now: Time
         .is_none_or(|confirmed| confirmed < family.generation);
     let parent = family.parent;
     if family.revoked {
-        Outcome::Revoked
+        RefreshOutcome::Revoked
     } else if now >= family.expires_at {
-        Outcome::Expired
+        RefreshOutcome::Expired
     } else if now >= family.used_at.plus(family.idle) {
-        Outcome::Idle
+        RefreshOutcome::Idle
     } else if presented == family.generation {
         if in_grace {
-            Outcome::Fresh
+            RefreshOutcome::Fresh
         } else {
-            Outcome::Rotated
+            RefreshOutcome::Rotated
         }
     } else if presented > family.generation {
-        Outcome::Ahead
+        RefreshOutcome::Ahead
     } else if parent == Some(presented) {
         if in_grace {
-            Outcome::Retried
+            RefreshOutcome::Retried
         } else if !late.is_zero()
             && since_rotation(late)
             && unconfirmed
             && family.reissues < policy.max_reissues()
         {
-            Outcome::Reissued
+            RefreshOutcome::Reissued
         } else {
-            Outcome::Reused(Reuse::LateParent)
+            RefreshOutcome::Reused(ReuseKind::LateParent)
         }
     } else if parent.is_some_and(|parent| presented > parent) {
-        Outcome::Reused(Reuse::DisplacedChild)
+        RefreshOutcome::Reused(ReuseKind::DisplacedChild)
     } else {
-        Outcome::Reused(Reuse::StaleLineage)
+        RefreshOutcome::Reused(ReuseKind::StaleLineage)
     }
 }
 
 /// Returns the family after an outcome.
 #[must_use]
-pub fn apply(family: &Family, presented: u64, outcome: Outcome, now: Timestamp) -> Family {
+pub fn apply(family: &Family, presented: u64, outcome: RefreshOutcome, now: Timestamp) -> Family {
     let moved = Family {
         rotated_at: Some(now),
         used_at: now,
         ..family.clone()
     };
     match outcome {
-        Outcome::Rotated | Outcome::Ahead => Family {
+        RefreshOutcome::Rotated | RefreshOutcome::Ahead => Family {
             generation: presented.saturating_add(1),
             parent: Some(presented),
             // `reissues` keeps counting until a confirmation proves that an answer arrived.
             ..moved
         },
-        Outcome::Reissued => Family {
+        RefreshOutcome::Reissued => Family {
             generation: family.generation.saturating_add(1),
             reissues: family.reissues.saturating_add(1),
             ..moved
         },
-        Outcome::Reused(_) => Family {
+        RefreshOutcome::Reused(_) => Family {
             revoked: true,
             ..family.clone()
         },

@@ -14,8 +14,8 @@ mod token;
 pub(crate) use self::store::LISTED;
 pub use self::{
     confirm::Confirmations,
-    decide::{Family, Outcome, Reuse, apply, confirm, decide},
+    decide::{Family, RefreshOutcome, ReuseKind, apply, confirm, decide},
     policy::RefreshPolicy,
-    store::{Creation, NewSession, Peek, RevokeReason, Rotation, SessionRecord, SessionStore},
+    store::{CreateOutcome, NewSessionRecord, LoadedSession, RevokeReason, Rotation, SessionRecord, SessionStore},
     token::{RefreshToken, RefreshTokens},
 };

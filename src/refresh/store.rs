@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use super::{
-    decide::{Family, Outcome},
+    decide::{Family, RefreshOutcome},
     policy::RefreshPolicy,
 };
 use crate::{clock::Timestamp, error::StoreError, principal::PrincipalKind, token::SessionId};
@@ -19,7 +19,7 @@ use crate::{clock::Timestamp, error::StoreError, principal::PrincipalKind, token
 /// - A session is revoked if its row says so, or if its [`epoch`](SessionRecord::epoch) is older
 ///   than its subject's. An unknown subject has the epoch 0.
 /// - A method that ends sessions writes the [`Revocation`](crate::revoke::Revocation)s in the same
-///   step, each until now plus [`LIFETIME`](crate::revoke::LIFETIME), so that every node receives
+///   step, each until now plus [`RETENTION`](crate::revoke::RETENTION), so that every node receives
 ///   them.
 /// - No argument is a secret, and no content of the store lets a reader sign in.
 /// - A dropped future must not leave a change half done.
@@ -30,11 +30,11 @@ pub trait SessionStore: Send + Sync + 'static {
     /// overwrites.
     fn create(
         &self,
-        session: NewSession,
-    ) -> impl Future<Output = Result<Creation, StoreError>> + Send;
+        session: NewSessionRecord,
+    ) -> impl Future<Output = Result<CreateOutcome, StoreError>> + Send;
 
     /// Reads a session without a write.
-    fn peek(&self, id: SessionId) -> impl Future<Output = Result<Option<Peek>, StoreError>> + Send;
+    fn peek(&self, id: SessionId) -> impl Future<Output = Result<Option<LoadedSession>, StoreError>> + Send;
 
     /// Decides about a presented generation, which is below 2⁵³, and writes the result, as
     /// [`decide`](super::decide) and [`apply`](super::apply) specify, in one step. Returns `None`
@@ -86,7 +86,7 @@ pub trait SessionStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<u32, StoreError>> + Send;
 
     /// Returns the subject's epoch. It is read before the password is verified, for
-    /// [`NewSession::epoch`].
+    /// [`NewSessionRecord::epoch`].
     fn epoch(&self, subject: &str) -> impl Future<Output = Result<u32, StoreError>> + Send;
 
     /// Returns the subject's live sessions, the most recently used first; 100 at most.
@@ -113,7 +113,7 @@ pub trait SessionStore: Send + Sync + 'static {
     clippy::exhaustive_structs,
     reason = "a store must be able to write all of it"
 )]
-pub struct NewSession {
+pub struct NewSessionRecord {
     /// The session id.
     pub id: SessionId,
     /// The subject.
@@ -134,7 +134,7 @@ pub struct NewSession {
 /// The result of [`SessionStore::create`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Creation {
+pub enum CreateOutcome {
     /// The session was created.
     Created(SessionRecord),
     /// The subject's epoch has changed: all its sessions were revoked, including this one.
@@ -149,7 +149,7 @@ pub enum Creation {
     clippy::exhaustive_structs,
     reason = "a store must be able to write all of it"
 )]
-pub struct Peek {
+pub struct LoadedSession {
     /// The session.
     pub session: SessionRecord,
     /// The store's time.
@@ -164,7 +164,7 @@ pub struct Peek {
 )]
 pub struct Rotation {
     /// The decision.
-    pub outcome: Outcome,
+    pub outcome: RefreshOutcome,
     /// The session after the decision.
     pub session: SessionRecord,
     /// The store's time.
@@ -203,7 +203,7 @@ pub enum RevokeReason {
     /// The user logged out.
     Logout,
     /// A spent refresh token was presented.
-    Reuse,
+    ReuseKind,
     /// The user's credentials changed.
     CredentialsChanged,
     /// An operator revoked it.
@@ -220,7 +220,7 @@ impl RevokeReason {
     pub fn code(self) -> i16 {
         match self {
             Self::Logout => 1,
-            Self::Reuse => 2,
+            Self::ReuseKind => 2,
             Self::CredentialsChanged => 3,
             Self::Administrative => 4,
             Self::Claimed => 5,
@@ -233,7 +233,7 @@ impl RevokeReason {
     pub fn from_code(code: i16) -> Option<Self> {
         Some(match code {
             1 => Self::Logout,
-            2 => Self::Reuse,
+            2 => Self::ReuseKind,
             3 => Self::CredentialsChanged,
             4 => Self::Administrative,
             5 => Self::Claimed,

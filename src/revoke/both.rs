@@ -9,7 +9,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::check::{Check, RevocationCheck, RevocationStatus};
+use super::check::{CheckResult, RevocationCheck, RevocationStatus};
 use crate::principal::Principal;
 
 /// Two revocation checks that both apply; created by
@@ -35,10 +35,10 @@ impl<A, B> Both<A, B> {
 impl<A: RevocationCheck, B: RevocationCheck> RevocationCheck for Both<A, B> {
     type Future = BothFuture<A::Future, B::Future>;
 
-    fn check(&self, caller: &Principal) -> Check<Self::Future> {
+    fn check(&self, caller: &Principal) -> CheckResult<Self::Future> {
         let first = self.first.check(caller);
-        if let Check::Ready(RevocationStatus::Revoked) = first {
-            return Check::Ready(RevocationStatus::Revoked);
+        if let CheckResult::Ready(RevocationStatus::Revoked) = first {
+            return CheckResult::Ready(RevocationStatus::Revoked);
         }
         let second = self.second.check(caller);
         let mut pending = BothFuture {
@@ -47,17 +47,17 @@ impl<A: RevocationCheck, B: RevocationCheck> RevocationCheck for Both<A, B> {
             status: RevocationStatus::Valid,
         };
         match first {
-            Check::Ready(status) => pending.status = status,
-            Check::Pending(future) => pending.first = Some(future),
+            CheckResult::Ready(status) => pending.status = status,
+            CheckResult::Pending(future) => pending.first = Some(future),
         }
         match second {
-            Check::Ready(status) => pending.status = pending.status.and(status),
-            Check::Pending(future) => pending.second = Some(future),
+            CheckResult::Ready(status) => pending.status = pending.status.and(status),
+            CheckResult::Pending(future) => pending.second = Some(future),
         }
         let is_decided = pending.status == RevocationStatus::Revoked;
         match is_decided || (pending.first.is_none() && pending.second.is_none()) {
-            true => Check::Ready(pending.status),
-            false => Check::Pending(pending),
+            true => CheckResult::Ready(pending.status),
+            false => CheckResult::Pending(pending),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::{
     time,
 };
 
-use super::{Feed, LIFETIME, Revocation, RevocationLog, RevocationSet, Target};
+use super::{Feed, RETENTION, Revocation, RevocationLog, RevocationSet, RevocationTarget};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::StoreError,
@@ -20,7 +20,7 @@ use crate::{
 
 /// Sends revocations to every revocation set in this process, without a delay. Cheap to clone.
 ///
-/// A revocation is kept until its `until`, and for at least [`LIFETIME`], so that sets that
+/// A revocation is kept until its `until`, and for at least [`RETENTION`], so that sets that
 /// subscribe later load it.
 #[derive(Clone)]
 pub struct Broadcast {
@@ -35,7 +35,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Live {
-    kept: HashMap<Target, Kept>,
+    kept: HashMap<RevocationTarget, Kept>,
     sweep_at: usize,
 }
 
@@ -49,7 +49,7 @@ struct Kept {
 impl Kept {
     fn lives(self, clock: &dyn Clock) -> bool {
         self.until > Timestamp::from(clock.now())
-            || clock.monotonic().saturating_duration_since(self.at) < LIFETIME
+            || clock.monotonic().saturating_duration_since(self.at) < RETENTION
     }
 }
 

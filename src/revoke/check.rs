@@ -10,7 +10,7 @@ use crate::principal::Principal;
 /// A check that determines if a verified token was revoked.
 ///
 /// The check runs on every request, also if the token is in the verifier's cache. A result that is
-/// [`Ready`](Check::Ready) adds no wait. A [`Pending`](Check::Pending) one suspends the request
+/// [`Ready`](CheckResult::Ready) adds no wait. A [`Pending`](CheckResult::Pending) one suspends the request
 /// until its future completes. The future is an associated type, so that no request allocates a box
 /// for it.
 ///
@@ -22,7 +22,7 @@ pub trait RevocationCheck: Send + Sync + 'static {
     type Future: Future<Output = RevocationStatus> + Send + 'static;
 
     /// Returns the revocation status of the caller's token. It must not block.
-    fn check(&self, caller: &Principal) -> Check<Self::Future>;
+    fn check(&self, caller: &Principal) -> CheckResult<Self::Future>;
 
     /// Returns `true` if the check is currently able to answer. For readiness probes.
     fn is_ready(&self) -> bool {
@@ -33,7 +33,7 @@ pub trait RevocationCheck: Send + Sync + 'static {
 /// A result that is available now or later.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "complete by nature")]
-pub enum Check<F> {
+pub enum CheckResult<F> {
     /// The result is available immediately.
     Ready(RevocationStatus),
     /// The result is the output of this future.
@@ -84,15 +84,15 @@ pub struct NoRevocation;
 impl RevocationCheck for NoRevocation {
     type Future = Ready<RevocationStatus>;
 
-    fn check(&self, _: &Principal) -> Check<Self::Future> {
-        Check::Ready(RevocationStatus::Valid)
+    fn check(&self, _: &Principal) -> CheckResult<Self::Future> {
+        CheckResult::Ready(RevocationStatus::Valid)
     }
 }
 
 impl<T: RevocationCheck + ?Sized> RevocationCheck for Arc<T> {
     type Future = T::Future;
 
-    fn check(&self, caller: &Principal) -> Check<Self::Future> {
+    fn check(&self, caller: &Principal) -> CheckResult<Self::Future> {
         (**self).check(caller)
     }
 
@@ -151,7 +151,7 @@ where
 {
     type Future = A;
 
-    fn check(&self, caller: &Principal) -> Check<A> {
-        Check::Pending((self.0)(caller))
+    fn check(&self, caller: &Principal) -> CheckResult<A> {
+        CheckResult::Pending((self.0)(caller))
     }
 }

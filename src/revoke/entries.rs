@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::entry::{LIFETIME, Revocation, Target};
+use super::entry::{RETENTION, Revocation, RevocationTarget};
 use crate::clock::Timestamp;
 
 /// Revocations by kind and fingerprint.
@@ -20,7 +20,7 @@ use crate::clock::Timestamp;
 /// revoked one.
 ///
 /// An entry ends when it has ended by both clocks: the wall clock has passed its `until`, and the
-/// monotonic clock has counted [`LIFETIME`] since the insertion. A wall clock that is temporarily
+/// monotonic clock has counted [`RETENTION`] since the insertion. A wall clock that is temporarily
 /// wrong can neither reject a new entry nor remove an existing one too early.
 pub(super) struct Entries {
     seeds: [RandomState; 2],
@@ -129,13 +129,13 @@ impl Entries {
     /// Adds an entry and returns its name. Returns `None` for an entry that concerns every caller.
     pub(super) fn insert(&self, revocation: &Revocation, now: Moment) -> Option<Name> {
         let (kind, name, epoch) = match revocation.target() {
-            Target::IssuedBefore(time) => {
+            RevocationTarget::IssuedBefore(time) => {
                 self.issued_before.raise(*time, revocation.until(), now);
                 return None;
             }
-            Target::Session(id) => (Kind::Session, id, 0),
-            Target::Token(id) => (Kind::Token, id, 0),
-            Target::Subject { subject, epoch } => (Kind::Subject, subject, *epoch),
+            RevocationTarget::Session(id) => (Kind::Session, id, 0),
+            RevocationTarget::Token(id) => (Kind::Token, id, 0),
+            RevocationTarget::Subject { subject, epoch } => (Kind::Subject, subject, *epoch),
         };
         let entry = Entry {
             until: seconds_up(revocation.until()),
@@ -268,7 +268,7 @@ fn is_kept(kept: u32, now: &impl Now) -> bool {
 /// The wall clock may be wrong, so the remaining life of a token is unknown. The full lifetime is
 /// safe.
 fn kept_from(now: Moment) -> u32 {
-    let kept = now.elapsed.saturating_add(LIFETIME).as_secs();
+    let kept = now.elapsed.saturating_add(RETENTION).as_secs();
     u32::try_from(kept).map_or(u32::MAX, |kept| kept.saturating_add(1))
 }
 

@@ -13,22 +13,22 @@ use crate::clock::Timestamp;
 /// # Examples
 ///
 /// ```
-/// use tower_jwt_auth::{clock::Timestamp, revoke::{Revocation, Target}};
+/// use tower_jwt_auth::{clock::Timestamp, revoke::{Revocation, RevocationTarget}};
 ///
 /// let until = Timestamp::from_millis(1_800_000_000_000);
 /// let revocation = Revocation::token("3f1c", until);
-/// assert_eq!(revocation.target(), &Target::Token("3f1c".into()));
+/// assert_eq!(revocation.target(), &RevocationTarget::Token("3f1c".into()));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revocation {
-    target: Target,
+    target: RevocationTarget,
     until: Timestamp,
 }
 
 /// The target of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Target {
+pub enum RevocationTarget {
     /// All tokens of a session (`sid`).
     Session(String),
     /// A single token (`jti`).
@@ -50,7 +50,7 @@ impl Revocation {
     #[must_use]
     pub fn session(id: impl Into<String>, until: Timestamp) -> Self {
         Self {
-            target: Target::Session(id.into()),
+            target: RevocationTarget::Session(id.into()),
             until,
         }
     }
@@ -59,7 +59,7 @@ impl Revocation {
     #[must_use]
     pub fn token(id: impl Into<String>, until: Timestamp) -> Self {
         Self {
-            target: Target::Token(id.into()),
+            target: RevocationTarget::Token(id.into()),
             until,
         }
     }
@@ -69,7 +69,7 @@ impl Revocation {
     #[must_use]
     pub fn subject(subject: impl Into<String>, epoch: u32, until: Timestamp) -> Self {
         Self {
-            target: Target::Subject {
+            target: RevocationTarget::Subject {
                 subject: subject.into(),
                 epoch,
             },
@@ -82,20 +82,20 @@ impl Revocation {
     #[must_use]
     pub fn issued_before(time: Timestamp, until: Timestamp) -> Self {
         Self {
-            target: Target::IssuedBefore(time),
+            target: RevocationTarget::IssuedBefore(time),
             until,
         }
     }
 
     /// Creates a revocation of this target that ends at `until`.
     #[must_use]
-    pub fn of(target: Target, until: Timestamp) -> Self {
+    pub fn of(target: RevocationTarget, until: Timestamp) -> Self {
         Self { target, until }
     }
 
     /// Returns the target.
     #[must_use]
-    pub fn target(&self) -> &Target {
+    pub fn target(&self) -> &RevocationTarget {
         &self.target
     }
 
@@ -112,4 +112,4 @@ pub const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// The time for which a revocation is kept: [`MAX_TOKEN_LIFETIME`] plus 300 seconds for leeway and
 /// clock skew.
-pub const LIFETIME: Duration = Duration::from_secs(30 * 60 + 300);
+pub const RETENTION: Duration = Duration::from_secs(30 * 60 + 300);

@@ -15,7 +15,7 @@ pub trait Feed: Send + 'static {
     /// continues.
     ///
     /// Leave out the revocations that have ended by the store's clock. The local clock may be
-    /// wrong, so the set keeps everything inserted for at least [`LIFETIME`](super::LIFETIME).
+    /// wrong, so the set keeps everything inserted for at least [`RETENTION`](super::RETENTION).
     ///
     /// # Errors
     ///

@@ -128,14 +128,14 @@ impl Stale {
     fn lost(&mut self, set: &RevocationSet, error: &StoreError) {
         if self.0.is_none() {
             self.0 = Some(set.elapsed());
-            set.tell(|| AuthEvent::RevocationsStale { error });
+            set.emit(|| AuthEvent::RevocationsStale { error });
         }
     }
 
     fn recovered(&mut self, set: &RevocationSet) {
         if let Some(since) = self.0.take() {
             let after = set.elapsed().saturating_sub(since);
-            set.tell(|| AuthEvent::RevocationsRecovered { after });
+            set.emit(|| AuthEvent::RevocationsRecovered { after });
         }
     }
 }

@@ -35,7 +35,7 @@
 //! let everywhere = JwtAuthLayer::new(verifier.clone()).revocation(revoked.clone());
 //! let payments = JwtAuthLayer::new(verifier).revocation(revoked.require_fresh());
 //!
-//! let until = Timestamp::from(std::time::SystemTime::now()).plus(tower_jwt_auth::revoke::LIFETIME);
+//! let until = Timestamp::from(std::time::SystemTime::now()).plus(tower_jwt_auth::revoke::RETENTION);
 //! news.append(Revocation::session("1f0953f2e859f2e1f589274be44a2338", until)).await?;
 //! # Ok(())
 //! # }
@@ -56,8 +56,8 @@ pub use self::{
     both::{Both, BothFuture},
     broadcast::{Broadcast, BroadcastFeed},
     changes::Changes,
-    check::{Check, CheckFn, NoRevocation, RevocationCheck, RevocationStatus, check_fn},
-    entry::{LIFETIME, MAX_TOKEN_LIFETIME, Revocation, Target},
+    check::{CheckResult, CheckFn, NoRevocation, RevocationCheck, RevocationStatus, check_fn},
+    entry::{RETENTION, MAX_TOKEN_LIFETIME, Revocation, RevocationTarget},
     feed::Feed,
     log::RevocationLog,
     set::RevocationSet,

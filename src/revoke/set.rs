@@ -13,9 +13,9 @@ use tokio::sync::watch;
 
 use super::{
     changes::{Changes, Listeners, Names},
-    check::{Check, RevocationCheck, RevocationStatus},
+    check::{CheckResult, RevocationCheck, RevocationStatus},
     entries::{Entries, Kind, Moment, Now},
-    entry::{LIFETIME, MAX_TOKEN_LIFETIME, Revocation, Target},
+    entry::{RETENTION, MAX_TOKEN_LIFETIME, Revocation, RevocationTarget},
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
@@ -29,7 +29,7 @@ use crate::{
 /// The process fills the set itself ([`local`](Self::local)), or the set follows a store
 /// ([`follow`](Self::follow)).
 ///
-/// An entry is removed after its end, but no sooner than [`LIFETIME`] after its insertion by the
+/// An entry is removed after its end, but no sooner than [`RETENTION`] after its insertion by the
 /// monotonic clock. A million entries take about 50 MB.
 ///
 /// Cheap to clone. All clones share their entries. The settings [`max_age`](Self::max_age),
@@ -156,9 +156,9 @@ impl RevocationSet {
         self.shared.listeners.notify(name);
     }
 
-    /// Adds a revocation that starts now and lasts for `LIFETIME`.
-    pub(crate) fn insert_from_now(&self, target: Target) {
-        let until = self.shared.wall().plus(LIFETIME);
+    /// Adds a revocation that starts now and lasts for `RETENTION`.
+    pub(crate) fn insert_from_now(&self, target: RevocationTarget) {
+        let until = self.shared.wall().plus(RETENTION);
         self.insert(&Revocation::of(target, until));
     }
 
@@ -275,9 +275,9 @@ impl RevocationSet {
         synced.store(millis.min(ALWAYS - 1), Ordering::Release);
     }
 
-    pub(super) fn tell<'e>(&self, event: impl FnOnce() -> AuthEvent<'e>) {
+    pub(super) fn emit<'e>(&self, event: impl FnOnce() -> AuthEvent<'e>) {
         if let Some(events) = self.shared.events.get() {
-            events.tell(event);
+            events.emit(event);
         }
     }
 
@@ -325,9 +325,9 @@ impl Shared {
 impl RevocationCheck for RevocationSet {
     type Future = std::future::Ready<RevocationStatus>;
 
-    fn check(&self, caller: &Principal) -> Check<Self::Future> {
+    fn check(&self, caller: &Principal) -> CheckResult<Self::Future> {
         // Neither the entries nor the age of the set concern another issuer's tokens.
-        Check::Ready(match self.judges(caller) {
+        CheckResult::Ready(match self.judges(caller) {
             true => self.status(self.contains(caller)),
             false => RevocationStatus::Valid,
         })

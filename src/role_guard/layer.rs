@@ -6,7 +6,7 @@ use tower_layer::Layer;
 
 use super::{hierarchy::RoleHierarchy, rule::Rule, service::RoleGuardService};
 use crate::{
-    deny::{InnerAnswers, Responder},
+    deny::{InnerAnswers, ErrorResponder},
     error::ConfigError,
     event::EventSink,
 };
@@ -19,7 +19,7 @@ use crate::{
 /// If guards are stacked, a request must pass all of them.
 ///
 /// By default, refusals look like those of the authenticating layer. After [`realm`](Self::realm),
-/// [`respond`](Self::respond) or [`no_details`](Self::no_details) the guard uses only its own settings.
+/// [`respond`](Self::respond) or [`terse`](Self::terse) the guard uses only its own settings.
 ///
 /// A layer is cheap to clone, and one value may be used for many services.
 ///
@@ -154,7 +154,7 @@ impl RoleGuardLayer {
     }
 
     /// Sets the responder for refusals.
-    pub fn respond(mut self, responder: impl Responder) -> Self {
+    pub fn responder(mut self, responder: impl ErrorResponder) -> Self {
         self.config_mut().answers.responder(responder);
         self
     }
@@ -164,7 +164,7 @@ impl RoleGuardLayer {
     ///
     /// A gateway reads only the status of the response, and its request carries headers that the client
     /// chose. In gateway mode, no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with
-    /// the challenge, and 429 and 500 become 503. If a [`Responder`] returns 2xx, its body is kept and
+    /// the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns 2xx, its body is kept and
     /// the status is replaced by the status of the refusal. See [the manual](crate::manual::gateways).
     ///
     /// Inside a layer in gateway mode the guard is in gateway mode too, even with a custom realm or
@@ -183,8 +183,8 @@ impl RoleGuardLayer {
     }
 
     /// Removes the explanation from refusals. The error code stays.
-    pub fn no_details(mut self) -> Self {
-        self.config_mut().answers.no_details();
+    pub fn terse(mut self) -> Self {
+        self.config_mut().answers.terse();
         self
     }
 

@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        deny::{self, Answers, Denial},
+        deny::{self, Answers, Refusal},
         principal::{Facts, List, Origin},
         role_guard::{RoleGuardLayer, RoleHierarchy, Rule},
     };
@@ -396,12 +396,12 @@ mod tests {
         let layer = RoleGuardLayer::any_of(["admin"]);
         let challenge = ask(&layer, with(&[], "")).await.challenge.unwrap();
         assert!(challenge.contains("error_description="), "{challenge}");
-        let terse = layer.clone().no_details();
+        let terse = layer.clone().terse();
         let challenge = ask(&terse, with(&[], "")).await.challenge.unwrap();
         assert!(challenge.contains("error="), "{challenge}");
         assert!(!challenge.contains("error_description="), "{challenge}");
 
-        let hidden = layer.respond(|_: &Denial<'_>| {
+        let hidden = layer.respond(|_: &Refusal<'_>| {
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::NOT_FOUND;
             response

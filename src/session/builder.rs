@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{GrantSource, Inner, KeptGrants, SessionEvent, Sessions};
+use super::{ClaimsSource, Inner, StaticClaims, SessionEvent, Sessions};
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
@@ -20,7 +20,7 @@ use crate::{
 
 /// Builds [`Sessions`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
-pub struct SessionsBuilder<S, G = KeptGrants> {
+pub struct SessionsBuilder<S, G = StaticClaims> {
     issuer: TokenIssuer,
     store: S,
     secret: Option<SecretKey>,
@@ -64,7 +64,7 @@ impl<S> SessionsBuilder<S> {
             },
             most: None,
             confirmations: None,
-            grants: KeptGrants,
+            grants: StaticClaims,
             grants_chosen: false,
             grants_timeout: Duration::from_secs(2),
             mfa_acr: None,
@@ -158,8 +158,8 @@ impl<S, G> SessionsBuilder<S, G> {
     /// every refresh. Without endpoints a session keeps the grants that it was started with.
     ///
     /// A subject that is not in the user store, such as one that another service authenticated,
-    /// needs a custom source. [`KeptGrants`] is the source that reads nothing.
-    pub fn grant_source<H: GrantSource>(self, grants: H) -> SessionsBuilder<S, H> {
+    /// needs a custom source. [`StaticClaims`] is the source that reads nothing.
+    pub fn claims_source<H: ClaimsSource>(self, grants: H) -> SessionsBuilder<S, H> {
         SessionsBuilder {
             issuer: self.issuer,
             store: self.store,
@@ -182,7 +182,7 @@ impl<S, G> SessionsBuilder<S, G> {
     /// Sets the claim `acr` of sessions that start with a second factor: with `mfa` among their
     /// methods, or with methods of two kinds (knowledge, possession, inherence; RFC 8176 §2).
     ///
-    /// There is no default. An `acr` that a session is [started with](super::SessionStart::acr) takes
+    /// There is no default. An `acr` that a session is [started with](super::StartSession::acr) takes
     /// precedence. A refresh never changes it.
     pub fn mfa_acr(mut self, class: impl Into<String>) -> Self {
         self.mfa_acr = Some(class.into());
@@ -210,7 +210,7 @@ impl<S, G> SessionsBuilder<S, G> {
     }
 }
 
-impl<S: SessionStore, G: GrantSource> SessionsBuilder<S, G> {
+impl<S: SessionStore, G: ClaimsSource> SessionsBuilder<S, G> {
     /// Validates the settings and returns the sessions.
     ///
     /// # Errors

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::{GrantSource, Session, SessionError, SessionErrorKind, Sessions, is_interrupted};
+use super::{ClaimsSource, Session, SessionError, SessionErrorKind, Sessions, is_interrupted};
 use crate::{
-    issue::{AccessToken, Minted},
+    issue::{AccessTokenClaims, AccessToken},
     principal::{Principal, PrincipalKind},
     refresh::SessionStore,
     revoke::MAX_TOKEN_LIFETIME,
     token::SessionId,
 };
 
-impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
+impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     /// Returns a token for one conversation, for a chat widget or a socket.
     ///
     /// The token belongs to the caller's session. It has the claim `conv` and the scope `chat`, and
@@ -23,7 +23,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     ///
     /// Check before the call that the caller may enter the conversation. The token's type differs
     /// from that of access tokens: only verifiers that [opt
-    /// in](crate::verify::VerifierBuilder::conversation_tokens) accept it.
+    /// in](crate::verify::VerifierBuilder::allow_conversation_tokens) accept it.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         &self,
         caller: &Principal,
         conversation: &str,
-    ) -> Result<Minted, SessionError> {
+    ) -> Result<AccessToken, SessionError> {
         if caller.conversation().is_some() {
             return Err(SessionError::new(SessionErrorKind::Invalid));
         }
@@ -44,8 +44,8 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         // The grants are not used: the call refuses disabled subjects.
         let _ = self.inner.grants_of(&session).await?;
         let token = match session.kind() {
-            PrincipalKind::Guest => AccessToken::for_guest(session.subject()),
-            _ => AccessToken::for_subject(session.subject()),
+            PrincipalKind::Guest => AccessTokenClaims::for_guest(session.subject()),
+            _ => AccessTokenClaims::for_subject(session.subject()),
         };
         let mut token = token
             .session(session.id())

@@ -3,15 +3,15 @@
 //! Revoking is idempotent, so a write that was interrupted is repeated.
 
 use super::{
-    GrantSource, Inner, RevokedScope, SessionError, SessionEvent, Sessions, is_interrupted,
+    ClaimsSource, Inner, RevokedScope, SessionError, SessionEvent, Sessions, is_interrupted,
 };
 use crate::{
     refresh::{RevokeReason, SessionStore},
-    revoke::Target,
+    revoke::RevocationTarget,
     token::SessionId,
 };
 
-impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
+impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     /// Ends the session of a refresh token: a logout on this device.
     ///
     /// A token that this server did not issue, or whose session has ended, is not an error (RFC
@@ -131,19 +131,19 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     }
 }
 
-impl<S: SessionStore, G: GrantSource> Inner<S, G> {
+impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
     pub(super) fn revoked(&self, scope: RevokedScope, reason: RevokeReason) {
-        self.tell(&SessionEvent::Revoked { scope, reason });
+        self.emit(&SessionEvent::Revoked { scope, reason });
     }
 
     /// Makes this process refuse the session's access tokens from now on.
     pub(super) fn refuse_session(&self, id: SessionId) {
-        self.refuse(|| Target::Session(id.to_string()));
+        self.refuse(|| RevocationTarget::Session(id.to_string()));
     }
 
     /// Makes this process refuse the subject's access tokens of older epochs from now on.
     pub(super) fn refuse_older(&self, subject: &str, epoch: u32) {
-        self.refuse(|| Target::Subject {
+        self.refuse(|| RevocationTarget::Subject {
             subject: subject.to_owned(),
             epoch,
         });
@@ -151,7 +151,7 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
 
     /// Adds the target to this process's revocation sets. The store's feed notifies all nodes too,
     /// but only after the caller has its result.
-    fn refuse(&self, target: impl Fn() -> Target) {
+    fn refuse(&self, target: impl Fn() -> RevocationTarget) {
         for set in &self.revocations {
             set.insert_from_now(target());
         }

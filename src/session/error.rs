@@ -7,7 +7,7 @@ use http::StatusCode;
 use crate::{
     error::StoreError,
     issue::IssueError,
-    refresh::{Outcome, Reuse},
+    refresh::{RefreshOutcome, ReuseKind},
 };
 
 /// The reason why no new tokens are issued.
@@ -31,7 +31,7 @@ pub enum SessionErrorKind {
     /// The session was revoked.
     Revoked,
     /// A spent refresh token was presented. The session is revoked.
-    Reused(Reuse),
+    Reused(ReuseKind),
     /// The subject is disabled or deleted.
     Disabled,
     /// All sessions of the subject were revoked while this one was being started. A new attempt
@@ -61,10 +61,10 @@ impl SessionError {
     }
 
     /// Returns the error of a refresh that was decided as `outcome`.
-    pub(super) fn refused(outcome: Outcome) -> Self {
+    pub(super) fn refused(outcome: RefreshOutcome) -> Self {
         Self::new(match outcome {
-            Outcome::Expired | Outcome::Idle => SessionErrorKind::Expired,
-            Outcome::Reused(reuse) => SessionErrorKind::Reused(reuse),
+            RefreshOutcome::Expired | RefreshOutcome::Idle => SessionErrorKind::Expired,
+            RefreshOutcome::Reused(reuse) => SessionErrorKind::Reused(reuse),
             // The store's answer contradicts its earlier one: a failover between two calls.
             answered if answered.answers() => SessionErrorKind::StoreUnavailable,
             _ => SessionErrorKind::Revoked,

@@ -6,7 +6,7 @@ use crate::{
     error::StoreErrorKind,
     event::AuthEvent,
     principal::PrincipalKind,
-    refresh::{Outcome, Reuse, RevokeReason},
+    refresh::{RefreshOutcome, ReuseKind, RevokeReason},
     token::SessionId,
 };
 
@@ -30,7 +30,7 @@ pub enum SessionEvent {
         /// The session.
         session: SessionId,
         /// The decision about the refresh token.
-        outcome: Outcome,
+        outcome: RefreshOutcome,
     },
     /// A spent refresh token was presented, and the session was revoked. Emitted once per session.
     #[non_exhaustive]
@@ -40,7 +40,7 @@ pub enum SessionEvent {
         /// The subject of the session.
         subject: String,
         /// The way in which the spent token was recognized as reused.
-        reuse: Reuse,
+        reuse: ReuseKind,
         /// The time since the session was last refreshed.
         age: Duration,
     },

@@ -13,9 +13,9 @@ use crate::error::StoreError;
 /// # Examples
 ///
 /// ```
-/// use tower_jwt_auth::session::Grants;
+/// use tower_jwt_auth::session::SessionClaims;
 ///
-/// let grants = Grants::new()
+/// let grants = SessionClaims::new()
 ///     .roles(["editor"])
 ///     .scope("orders:read orders:write")
 ///     .claim("tenant", 7);
@@ -23,7 +23,7 @@ use crate::error::StoreError;
 /// ```
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[must_use = "grants do nothing before a session is started with them"]
-pub struct Grants {
+pub struct SessionClaims {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     roles: Vec<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -34,7 +34,7 @@ pub struct Grants {
     claims: BTreeMap<String, Value>,
 }
 
-impl Grants {
+impl SessionClaims {
     /// Creates empty grants.
     pub fn new() -> Self {
         Self::default()
@@ -92,7 +92,7 @@ impl Grants {
         &self.scope
     }
 
-    pub(super) fn apply_to(&self, token: crate::issue::AccessToken) -> crate::issue::AccessToken {
+    pub(super) fn apply_to(&self, token: crate::issue::AccessTokenClaims) -> crate::issue::AccessTokenClaims {
         token
             .roles(&self.roles)
             .scope(&self.scope)
@@ -101,10 +101,10 @@ impl Grants {
     }
 }
 
-impl fmt::Debug for Grants {
+impl fmt::Debug for SessionClaims {
     // Claims are personal data: their names are shown, their values are not.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grants")
+        f.debug_struct("SessionClaims")
             .field("roles", &self.roles)
             .field("scope", &self.scope)
             .field("permissions", &self.permissions)
@@ -122,20 +122,20 @@ impl fmt::Debug for Grants {
 /// # Examples
 ///
 /// ```
-/// use tower_jwt_auth::{error::StoreError, session::{GrantSource, Grants, Session}};
+/// use tower_jwt_auth::{error::StoreError, session::{ClaimsSource, SessionClaims, Session}};
 ///
 /// struct Staff;
 ///
-/// impl GrantSource for Staff {
-///     async fn grants(&self, session: &Session) -> Result<Option<Grants>, StoreError> {
+/// impl ClaimsSource for Staff {
+///     async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
 ///         Ok(match session.subject() {
-///             "alice" => Some(Grants::new().roles(["editor"])),
+///             "alice" => Some(SessionClaims::new().roles(["editor"])),
 ///             _ => None,
 ///         })
 ///     }
 /// }
 /// ```
-pub trait GrantSource: Send + Sync + 'static {
+pub trait ClaimsSource: Send + Sync + 'static {
     /// Returns the subject's current grants; `None` if the subject is disabled or deleted.
     ///
     /// `None` uses no refresh token up: if the subject is enabled again, its session continues.
@@ -147,7 +147,7 @@ pub trait GrantSource: Send + Sync + 'static {
     fn grants(
         &self,
         session: &Session,
-    ) -> impl Future<Output = Result<Option<Grants>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<SessionClaims>, StoreError>> + Send;
 }
 
 /// A grant source with a boxed future, so that its type needs no name.
@@ -155,9 +155,9 @@ pub(crate) trait AnyGrantSource: Send + Sync {
     fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a>;
 }
 
-type Asked<'a> = Pin<Box<dyn Future<Output = Result<Option<Grants>, StoreError>> + Send + 'a>>;
+type Asked<'a> = Pin<Box<dyn Future<Output = Result<Option<SessionClaims>, StoreError>> + Send + 'a>>;
 
-impl<G: GrantSource> AnyGrantSource for G {
+impl<G: ClaimsSource> AnyGrantSource for G {
     fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a> {
         Box::pin(self.grants(session))
     }
@@ -166,7 +166,7 @@ impl<G: GrantSource> AnyGrantSource for G {
 /// The source that returns the grants with which the session was started.
 ///
 /// [`Sessions`](super::Sessions) use it if they have neither a grant source nor endpoints. Pass it
-/// to [`SessionsBuilder::grant_source`](super::SessionsBuilder::grant_source) to keep the grants of
+/// to [`SessionsBuilder::claims_source`](super::SessionsBuilder::claims_source) to keep the grants of
 /// the login with [`AuthEndpoints`](crate::endpoints::AuthEndpoints) too.
 ///
 /// # Security
@@ -175,10 +175,10 @@ impl<G: GrantSource> AnyGrantSource for G {
 /// default.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::exhaustive_structs, reason = "complete by nature")]
-pub struct KeptGrants;
+pub struct StaticClaims;
 
-impl GrantSource for KeptGrants {
-    async fn grants(&self, session: &Session) -> Result<Option<Grants>, StoreError> {
+impl ClaimsSource for StaticClaims {
+    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         Ok(Some(session.grants().clone()))
     }
 }

@@ -46,16 +46,16 @@ pub trait GuestStore: Send + Sync + 'static {
     /// The claim is then pending, and due after [`FIRST_RETRY`].
     fn claim_guest(
         &self,
-        link: GuestLink,
+        link: LinkCondition,
         user: &str,
-    ) -> impl Future<Output = Result<Linking, StoreError>> + Send;
+    ) -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
 
     /// Promotes a guest to an account, as [`judge`] decides. Start the account's first session with
-    /// the epoch in [`Linking::Done`].
+    /// the epoch in [`ClaimOutcome::Done`].
     fn promote_guest(
         &self,
-        link: GuestLink,
-    ) -> impl Future<Output = Result<Linking, StoreError>> + Send;
+        link: LinkCondition,
+    ) -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
 
     /// Returns at most `limit` pending claims that are due, oldest first. Each becomes due again
     /// after its [`retry_after`], so that only one of several workers gets it.
@@ -111,7 +111,7 @@ pub struct GuestRecord {
     /// The time at which the guest became an account.
     pub promoted_at: Option<Timestamp>,
     /// The claim of a user.
-    pub claim: Option<Claim>,
+    pub claim: Option<GuestClaim>,
 }
 
 /// A user's claim of a guest.
@@ -120,7 +120,7 @@ pub struct GuestRecord {
     clippy::exhaustive_structs,
     reason = "a store must be able to write all of it"
 )]
-pub struct Claim {
+pub struct GuestClaim {
     /// The user.
     pub user: String,
     /// The time of the claim.
@@ -148,7 +148,7 @@ pub struct GuestPeek {
     clippy::exhaustive_structs,
     reason = "a store must be able to read all of it"
 )]
-pub struct GuestLink {
+pub struct LinkCondition {
     /// The guest.
     pub guest: String,
     /// The requesting device. It must equal the guest's device, or be absent if the guest has none.
@@ -160,7 +160,7 @@ pub struct GuestLink {
 /// The result of a claim or a promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Linking {
+pub enum ClaimOutcome {
     /// The guest was claimed or promoted by this call.
     Done {
         /// The subject's new epoch.
@@ -200,23 +200,23 @@ pub struct PendingClaim {
 #[must_use]
 pub fn judge(
     guest: &GuestRecord,
-    link: &GuestLink,
+    link: &LinkCondition,
     user: Option<&str>,
     now: Timestamp,
-) -> Option<Linking> {
+) -> Option<ClaimOutcome> {
     match &guest.claim {
-        Some(claim) if Some(claim.user.as_str()) == user => return Some(Linking::Before),
-        Some(_) => return Some(Linking::Taken),
+        Some(claim) if Some(claim.user.as_str()) == user => return Some(ClaimOutcome::Before),
+        Some(_) => return Some(ClaimOutcome::Taken),
         None => {}
     }
     if guest.promoted_at.is_some() {
-        Some(Linking::Taken)
+        Some(ClaimOutcome::Taken)
     } else if now >= guest.expires_at {
-        Some(Linking::Unknown)
+        Some(ClaimOutcome::Unknown)
     } else if guest.device != link.device {
-        Some(Linking::OtherDevice)
+        Some(ClaimOutcome::OtherDevice)
     } else if now > guest.written_at.plus(link.within) {
-        Some(Linking::Stale)
+        Some(ClaimOutcome::Stale)
     } else {
         None
     }

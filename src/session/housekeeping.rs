@@ -4,7 +4,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, task::AbortHandle, time};
 
-use super::{ClaimHook, GrantSource, GuestStore, Guests, SessionEvent, Sessions};
+use super::{ClaimHook, ClaimsSource, GuestStore, Guests, SessionEvent, Sessions};
 use crate::{
     error::StoreError,
     refresh::SessionStore,
@@ -50,7 +50,7 @@ pub struct Housekeeping {
 type Job = Box<dyn Fn(u32) -> Deleted + Send + Sync>;
 type Deleted = Pin<Box<dyn Future<Output = Result<u64, StoreError>> + Send>>;
 
-impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
+impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     /// Returns a housekeeping that deletes sessions and revocations that ended long ago.
     ///
     /// With this crate's stores it also deletes everything else in the store that expires, except
@@ -62,7 +62,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
             jobs: Vec::new(),
             every: EVERY,
             batch: BATCH,
-            tell: Arc::new(move |event| told.inner.tell(event)),
+            tell: Arc::new(move |event| told.inner.emit(event)),
         };
         housekeeping.also(move |limit| {
             let sessions = sessions.clone();
@@ -74,7 +74,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
 impl<S, G, H> Guests<S, G, H>
 where
     S: SessionStore + GuestStore,
-    G: GrantSource,
+    G: ClaimsSource,
     H: ClaimHook,
 {
     /// Returns the housekeeping of [`Sessions::housekeeping`], extended by guests that expired at

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use tokio::time;
 
-use super::{GrantSource, Grants, Inner, Session, SessionError, SessionErrorKind, TokenPair};
+use super::{ClaimsSource, SessionClaims, Inner, Session, SessionError, SessionErrorKind, TokenPair};
 use crate::{
-    issue::{AccessToken, Minted},
+    issue::{AccessTokenClaims, AccessToken},
     principal::PrincipalKind,
     refresh::RefreshToken,
     token::SessionId,
 };
 
-impl<S, G: GrantSource> Inner<S, G> {
+impl<S, G: ClaimsSource> Inner<S, G> {
     /// Calls the grant source and returns the subject's current grants.
-    pub(super) async fn grants_of(&self, session: &Session) -> Result<Grants, SessionError> {
+    pub(super) async fn grants_of(&self, session: &Session) -> Result<SessionClaims, SessionError> {
         let asked = async {
             match self.users_grants.get() {
                 Some(users) if !self.grants_chosen => users.ask(session).await,
@@ -33,17 +33,17 @@ impl<S, G: GrantSource> Inner<S, G> {
     pub(super) fn mint(
         &self,
         session: &Session,
-        grants: &Grants,
+        grants: &SessionClaims,
         generation: u64,
         left: Duration,
-    ) -> Result<Minted, SessionError> {
+    ) -> Result<AccessToken, SessionError> {
         let left = Duration::from_secs(left.as_secs());
         if left.is_zero() {
             return Err(SessionError::new(SessionErrorKind::Expired));
         }
         let token = match session.kind() {
-            PrincipalKind::Guest => AccessToken::for_guest(session.subject()),
-            _ => AccessToken::for_subject(session.subject()),
+            PrincipalKind::Guest => AccessTokenClaims::for_guest(session.subject()),
+            _ => AccessTokenClaims::for_subject(session.subject()),
         };
         let mut token = token
             .session(session.id())
@@ -63,9 +63,9 @@ impl<S, G: GrantSource> Inner<S, G> {
 
     pub(super) fn pair(
         &self,
-        access: Minted,
+        access: AccessToken,
         refresh: &RefreshToken,
-        grants: &Grants,
+        grants: &SessionClaims,
         session_id: SessionId,
         left: Duration,
     ) -> TokenPair {

@@ -17,7 +17,7 @@
 //!     issue::{KeyRing, TokenIssuer},
 //!     key::{Algorithm, SigningKey},
 //!     secret::SecretKey,
-//!     session::{Grants, SessionStart, Sessions},
+//!     session::{SessionClaims, StartSession, Sessions},
 //!     store::MemoryStore,
 //! };
 //!
@@ -29,7 +29,7 @@
 //!     .secret(SecretKey::generate())
 //!     .build()?;
 //!
-//! let start = SessionStart::new("alice").amr(["pwd"]).grants(Grants::new().roles(["editor"]));
+//! let start = StartSession::new("alice").amr(["pwd"]).grants(SessionClaims::new().roles(["editor"]));
 //! let first = sessions.start(start).await?;
 //! let second = sessions.refresh(first.refresh_token().expose()).await?;
 //!
@@ -72,18 +72,18 @@ pub use self::{
     builder::SessionsBuilder,
     error::{SessionError, SessionErrorKind},
     event::{RevokedScope, SessionEvent},
-    grants::{GrantSource, Grants, KeptGrants},
+    grants::{ClaimsSource, SessionClaims, StaticClaims},
     guest_store::{
-        Claim, DeviceDigest, FIRST_RETRY, GuestLink, GuestPeek, GuestRecord, GuestStore, Linking,
+        GuestClaim, DeviceDigest, FIRST_RETRY, LinkCondition, GuestPeek, GuestRecord, GuestStore, ClaimOutcome,
         NewGuest, PendingClaim, judge, retry_after,
     },
     guests::{
-        ClaimHook, ClaimWorker, GuestStart, GuestTokens, Guests, GuestsBuilder, Link, LinkOutcome,
-        NoClaimHook, Promotion, Retried, SignedIn,
+        ClaimHook, ClaimWorker, GuestStart, GuestTokens, Guests, GuestsBuilder, LinkRequest, LinkOutcome,
+        NoClaimHook, Promotion, ClaimRun, SignInOutcome,
     },
     housekeeping::{Housekeeper, Housekeeping},
-    pair::{TokenAnswer, TokenPair},
-    start::SessionStart,
+    pair::{TokenResponse, TokenPair},
+    start::StartSession,
     view::Session,
 };
 use crate::{
@@ -92,7 +92,7 @@ use crate::{
     issue::TokenIssuer,
     principal::{Principal, PrincipalKind},
     refresh::{
-        Confirmations, Creation, NewSession, RefreshPolicy, RefreshTokens, RevokeReason,
+        Confirmations, CreateOutcome, NewSessionRecord, RefreshPolicy, RefreshTokens, RevokeReason,
         SessionRecord, SessionStore,
     },
     revoke::RevocationSet,
@@ -110,7 +110,7 @@ use crate::{
 /// # Panics
 ///
 /// The methods panic outside a tokio runtime.
-pub struct Sessions<S, G = KeptGrants> {
+pub struct Sessions<S, G = StaticClaims> {
     inner: Arc<Inner<S, G>>,
 }
 
@@ -145,7 +145,7 @@ impl<S: SessionStore> Sessions<S> {
     }
 }
 
-impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
+impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     /// Starts a session for a subject that your code has authenticated.
     ///
     /// The session is always new: tokens that the client held before are not upgraded (no session
@@ -158,7 +158,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     /// - [`SessionErrorKind::Disabled`]: the grant source returned `None` for the subject.
     /// - [`SessionErrorKind::StoreUnavailable`], [`SessionErrorKind::GrantsUnavailable`],
     ///   [`SessionErrorKind::NotMinted`].
-    pub async fn start(&self, mut start: SessionStart) -> Result<TokenPair, SessionError> {
+    pub async fn start(&self, mut start: StartSession) -> Result<TokenPair, SessionError> {
         let inner = &self.inner;
         let now = inner.issuer.keys().clock().now().into();
         start.settle(now, inner.mfa_acr.as_deref());
@@ -168,7 +168,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         };
         let token = inner.tokens.start();
         let lifetimes = inner.lifetimes(start.kind);
-        let new = NewSession {
+        let new = NewSessionRecord {
             id: token.session_id(),
             subject: start.subject,
             kind: start.kind,
@@ -199,14 +199,14 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     /// # Errors
     ///
     /// As [`start`](Self::start). The old sessions may already be revoked; the user signs in again.
-    pub async fn restart(&self, start: SessionStart) -> Result<TokenPair, SessionError> {
+    pub async fn restart(&self, start: StartSession) -> Result<TokenPair, SessionError> {
         let reason = RevokeReason::CredentialsChanged;
         let epoch = self.revoke_all(&start.subject, reason).await?;
         self.start(start.epoch(epoch)).await
     }
 
     /// Returns the subject's epoch. Read it before you verify the password, and pass it to
-    /// [`SessionStart::epoch`].
+    /// [`StartSession::epoch`].
     ///
     /// # Errors
     ///
@@ -281,7 +281,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     }
 
     /// Sets the grant source of these sessions and their clones, unless the builder was given one.
-    #[cfg(feature = "endpoints")]
+    #[cfg(feature = "server")]
     pub(crate) fn default_grants(&self, source: Arc<dyn AnyGrantSource>) {
         // The first endpoints win; other endpoints of the same sessions have the same users.
         let _ = self.inner.users_grants.set(source);
@@ -308,31 +308,31 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
     }
 }
 
-impl<S: SessionStore, G: GrantSource> Inner<S, G> {
-    async fn create(&self, new: NewSession) -> Result<SessionRecord, SessionError> {
+impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
+    async fn create(&self, new: NewSessionRecord) -> Result<SessionRecord, SessionError> {
         let id = new.id;
         let mut created = self.store.create(new.clone()).await;
         if is_interrupted(&created) {
             created = match self.store.create(new).await? {
                 // The first write succeeded: ids are random, so no other session has this one.
-                Creation::Exists => {
+                CreateOutcome::Exists => {
                     let peek = self.store.peek(id).await?;
-                    Ok(peek.map_or(Creation::EpochMoved, |peek| Creation::Created(peek.session)))
+                    Ok(peek.map_or(CreateOutcome::EpochMoved, |peek| CreateOutcome::Created(peek.session)))
                 }
                 other => Ok(other),
             };
         }
         match created? {
-            Creation::Created(record) => {
-                self.tell(&SessionEvent::Created {
+            CreateOutcome::Created(record) => {
+                self.emit(&SessionEvent::Created {
                     session: record.id,
                     subject: record.subject.clone(),
                     kind: record.kind,
                 });
                 Ok(record)
             }
-            Creation::EpochMoved => Err(SessionError::new(SessionErrorKind::Superseded)),
-            Creation::Exists => Err(StoreError::invalid("a session of this name exists").into()),
+            CreateOutcome::EpochMoved => Err(SessionError::new(SessionErrorKind::Superseded)),
+            CreateOutcome::Exists => Err(StoreError::invalid("a session of this name exists").into()),
         }
     }
 
@@ -355,9 +355,9 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
         }
     }
 
-    fn tell(&self, event: &SessionEvent) {
+    fn emit(&self, event: &SessionEvent) {
         if let Some(event) = event.for_sinks() {
-            self.events.tell(|| event);
+            self.events.emit(|| event);
         }
         if let Some(hook) = &self.on_event {
             let _ = caught_now("session event hook", || hook(event));

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::{issue::Minted, secret::Secret, token::SessionId};
+use crate::{issue::AccessToken, secret::Secret, token::SessionId};
 
 /// An access token and the refresh token that goes with it.
 ///
@@ -12,7 +12,7 @@ use crate::{issue::Minted, secret::Secret, token::SessionId};
 /// [`expose`](Self::expose).
 #[derive(Clone)]
 pub struct TokenPair {
-    pub(super) access: Minted,
+    pub(super) access: AccessToken,
     pub(super) refresh_token: Secret<String>,
     pub(super) refresh_expires_in: Duration,
     pub(super) scope: String,
@@ -73,8 +73,8 @@ impl TokenPair {
     ///
     /// The response needs `Cache-Control: no-store`.
     #[must_use]
-    pub fn expose(&self) -> TokenAnswer<'_> {
-        TokenAnswer {
+    pub fn to_response(&self) -> TokenResponse<'_> {
+        TokenResponse {
             access_token: self.access_token().expose(),
             token_type: "Bearer",
             expires_in: self.expires_in().as_secs(),
@@ -97,7 +97,7 @@ impl fmt::Debug for TokenPair {
 
 /// The response of a token endpoint (RFC 6749 §5.1).
 #[derive(Clone, Copy, Serialize)]
-pub struct TokenAnswer<'a> {
+pub struct TokenResponse<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: u64,
@@ -107,8 +107,8 @@ pub struct TokenAnswer<'a> {
     scope: &'a str,
 }
 
-impl fmt::Debug for TokenAnswer<'_> {
+impl fmt::Debug for TokenResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenAnswer(..)")
+        f.write_str("TokenResponse(..)")
     }
 }

@@ -1,21 +1,21 @@
 //! The refresh: one read, one call of the grant source, one write.
 
 use super::{
-    GrantSource, Inner, Session, SessionError, SessionErrorKind, SessionEvent, Sessions, TokenPair,
+    ClaimsSource, Inner, Session, SessionError, SessionErrorKind, SessionEvent, Sessions, TokenPair,
     is_interrupted,
 };
 use crate::{
     clock::Timestamp,
-    refresh::{Outcome, Rotation, SessionRecord, SessionStore, apply, decide},
+    refresh::{RefreshOutcome, Rotation, SessionRecord, SessionStore, apply, decide},
     token::SessionId,
 };
 
-impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
+impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     /// Exchanges a refresh token for a new access token and the next refresh token.
     ///
     /// A token that this server did not issue is refused without a query. Otherwise the session is
     /// read. If the token needs no change of the session (a repeat within the grace window, for
-    /// example), no write follows. The [grant source](GrantSource) is called and the access token
+    /// example), no write follows. The [grant source](ClaimsSource) is called and the access token
     /// is minted before the write. The write is one atomic operation, which makes the final
     /// decision.
     ///
@@ -72,8 +72,8 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
             {
                 return Err(SessionError::refused(rotation.outcome));
             }
-            if matches!(expected, Outcome::Expired | Outcome::Idle) {
-                inner.tell(&SessionEvent::Expired {
+            if matches!(expected, RefreshOutcome::Expired | RefreshOutcome::Idle) {
+                inner.emit(&SessionEvent::Expired {
                     session: id,
                     subject: seen.session.subject,
                 });
@@ -97,7 +97,7 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         };
         let pair = mint(&seen.session, seen.now)?;
         if !expected.writes() {
-            inner.tell(&SessionEvent::Refreshed {
+            inner.emit(&SessionEvent::Refreshed {
                 session: id,
                 outcome: expected,
             });
@@ -119,22 +119,22 @@ impl<S: SessionStore, G: GrantSource> Sessions<S, G> {
         &self,
         id: SessionId,
         presented: u64,
-        expected: Outcome,
+        expected: RefreshOutcome,
     ) -> Result<Option<Rotation>, SessionError> {
         self.write(move |inner| async move { inner.rotate(id, presented, expected).await })
             .await
     }
 }
 
-impl<S: SessionStore, G: GrantSource> Inner<S, G> {
+impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
     /// Performs the write of a refresh and emits its events.
     async fn rotate(
         &self,
         id: SessionId,
         presented: u64,
-        expected: Outcome,
+        expected: RefreshOutcome,
     ) -> Result<Option<Rotation>, SessionError> {
-        let reuse = matches!(expected, Outcome::Reused(_));
+        let reuse = matches!(expected, RefreshOutcome::Reused(_));
         let mut done = self.store.rotate(id, presented, self.policy).await;
         let mut again = false;
         // The result of the first write is unknown. A second write sees the first one's parent and
@@ -147,22 +147,22 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
         let Some(mut rotation) = done? else {
             return Ok(None);
         };
-        if again && reuse && rotation.outcome == Outcome::Revoked {
+        if again && reuse && rotation.outcome == RefreshOutcome::Revoked {
             // The first write revoked the session.
             rotation.outcome = expected;
         }
-        self.tell_of(&rotation);
+        self.emit_outcome(&rotation);
         Ok(Some(rotation))
     }
 
-    fn tell_of(&self, rotation: &Rotation) {
+    fn emit_outcome(&self, rotation: &Rotation) {
         let session = rotation.session.id;
         match rotation.outcome {
-            Outcome::Reused(reuse) => {
+            RefreshOutcome::Reused(reuse) => {
                 self.refuse_session(session);
                 let family = &rotation.session.family;
                 let refreshed = family.rotated_at.unwrap_or(rotation.session.created_at);
-                self.tell(&SessionEvent::ReuseDetected {
+                self.emit(&SessionEvent::ReuseDetected {
                     session,
                     subject: rotation.session.subject.clone(),
                     reuse,
@@ -170,10 +170,10 @@ impl<S: SessionStore, G: GrantSource> Inner<S, G> {
                 });
             }
             outcome if outcome.answers() => {
-                if outcome == Outcome::Ahead {
-                    self.tell(&SessionEvent::StoreLostWrite { session });
+                if outcome == RefreshOutcome::Ahead {
+                    self.emit(&SessionEvent::StoreLostWrite { session });
                 }
-                self.tell(&SessionEvent::Refreshed { session, outcome });
+                self.emit(&SessionEvent::Refreshed { session, outcome });
             }
             _ => {}
         }

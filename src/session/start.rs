@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::SystemTime};
 
-use super::{Grants, Session, view::Details};
+use super::{SessionClaims, Session, view::Details};
 use crate::{clock::Timestamp, principal::PrincipalKind};
 
 /// An authenticated subject, and the circumstances of its login.
@@ -10,24 +10,24 @@ use crate::{clock::Timestamp, principal::PrincipalKind};
 /// # Examples
 ///
 /// ```
-/// use tower_jwt_auth::session::{Grants, SessionStart};
+/// use tower_jwt_auth::session::{SessionClaims, StartSession};
 ///
-/// let start = SessionStart::new("alice")
+/// let start = StartSession::new("alice")
 ///     .amr(["pwd", "otp"])
 ///     .label("Firefox on Linux")
 ///     .client_id("web")
-///     .grants(Grants::new().roles(["editor"]));
+///     .grants(SessionClaims::new().roles(["editor"]));
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started before `Sessions::start`"]
-pub struct SessionStart {
+pub struct StartSession {
     pub(super) subject: String,
     pub(super) kind: PrincipalKind,
     pub(super) epoch: Option<u32>,
     pub(super) details: Details,
 }
 
-impl SessionStart {
+impl StartSession {
     /// Creates the start of a session for this subject, a user unless [`kind`](Self::kind) is set.
     pub fn new(subject: impl Into<String>) -> Self {
         Self {
@@ -136,8 +136,8 @@ impl SessionStart {
     }
 
     /// Sets the grants of the session's tokens. Without endpoints and a
-    /// [`GrantSource`](super::GrantSource), a session keeps them.
-    pub fn grants(mut self, grants: Grants) -> Self {
+    /// [`ClaimsSource`](super::ClaimsSource), a session keeps them.
+    pub fn grants(mut self, grants: SessionClaims) -> Self {
         self.details.grants = grants;
         self
     }

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Grants;
+use super::SessionClaims;
 use crate::{
     clock::Timestamp,
     error::StoreError,
     principal::PrincipalKind,
-    refresh::{NewSession, SessionRecord},
+    refresh::{NewSessionRecord, SessionRecord},
     token::SessionId,
 };
 
@@ -46,7 +46,7 @@ pub(super) struct Details {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) auth_time: Option<i64>,
     #[serde(default)]
-    pub(super) grants: Grants,
+    pub(super) grants: SessionClaims,
 }
 
 impl Session {
@@ -66,7 +66,7 @@ impl Session {
     }
 
     /// Returns the session as the store will have it after the write.
-    pub(super) fn to_be(new: &NewSession, epoch: u32, details: Details, now: Timestamp) -> Self {
+    pub(super) fn to_be(new: &NewSessionRecord, epoch: u32, details: Details, now: Timestamp) -> Self {
         Self {
             id: new.id,
             subject: new.subject.clone(),
@@ -170,7 +170,7 @@ impl Session {
     }
 
     /// Returns the grants that the session was started with.
-    pub fn grants(&self) -> &Grants {
+    pub fn grants(&self) -> &SessionClaims {
         &self.details.grants
     }
 }

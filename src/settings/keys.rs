@@ -117,11 +117,11 @@ impl Keys {
         self.variable
     }
 
-    pub(super) fn tell(&mut self, events: &Events) {
+    pub(super) fn emit(&mut self, events: &Events) {
         match &mut self.place {
-            Place::Here(set) => set.tell_skipped(events),
+            Place::Here(set) => set.emit_skipped(events),
             #[cfg(feature = "jwks")]
-            Place::Network(_, fetching) => fetching.tell(events.clone()),
+            Place::Network(_, fetching) => fetching.emit(events.clone()),
         }
     }
 

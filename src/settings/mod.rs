@@ -96,17 +96,17 @@
 //! [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
-#[cfg(feature = "endpoints")]
+#[cfg(feature = "server")]
 mod browsers;
 mod keys;
 mod policy;
 #[cfg(feature = "jwks")]
 mod remote;
-#[cfg(feature = "endpoints")]
+#[cfg(feature = "server")]
 mod secrets;
-#[cfg(feature = "endpoints")]
+#[cfg(feature = "server")]
 mod seeds;
-#[cfg(feature = "endpoints")]
+#[cfg(feature = "server")]
 mod server;
 mod vars;
 
@@ -126,8 +126,8 @@ use crate::{
     verify::{Verifier, VerifierBuilder},
 };
 
-#[cfg(feature = "endpoints")]
-#[cfg_attr(docsrs, doc(cfg(feature = "endpoints")))]
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use self::{secrets::AuthSecrets, seeds::SeedUser, server::AuthSettings};
 
 /// The settings of the `JWT_*` environment, read and checked. See the [module](self) for the variables.
@@ -222,7 +222,7 @@ impl JwtSettings {
     /// out, and, if keys are fetched, for each fetch.
     #[must_use]
     pub fn events(mut self, sink: impl EventSink) -> Self {
-        self.keys.tell(&Events::to(sink));
+        self.keys.emit(&Events::to(sink));
         self
     }
 
@@ -253,8 +253,8 @@ impl JwtSettings {
 
     /// Returns one line for the log for each accepted setting that leaves a check open.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
-        let any_issuer = self.keys.serve_many() && self.policy.leaves_issuer_open();
-        any_issuer.then_some(ANY_ISSUER).into_iter()
+        let by_issuer = self.keys.serve_many() && self.policy.leaves_issuer_open();
+        by_issuer.then_some(ANY_ISSUER).into_iter()
     }
 
     /// Returns the variables that start with `JWT_` and are unknown, for the log.

@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Policy {
     issuers: Vec<String>,
-    any_issuer: bool,
+    by_issuer: bool,
     audiences: Vec<String>,
     clients: Vec<String>,
     any_audience: bool,
@@ -50,7 +50,7 @@ impl Policy {
         let roles = roles.iter().map(|entry| role_place(entry));
         let policy = Self {
             issuers: vars.list(ISSUER)?.unwrap_or_default(),
-            any_issuer: vars.switch(VERIFY_ISS)? == Some(false),
+            by_issuer: vars.switch(VERIFY_ISS)? == Some(false),
             audiences: vars.list(AUDIENCE)?.unwrap_or_default(),
             clients: vars.list("JWT_CLIENT_ID")?.unwrap_or_default(),
             any_audience: vars.switch(VERIFY_AUD)? == Some(false),
@@ -76,7 +76,7 @@ impl Policy {
 
     /// Returns `true` if no setting restricts the issuer.
     pub(super) fn leaves_issuer_open(&self) -> bool {
-        self.issuers.is_empty() && !self.any_issuer
+        self.issuers.is_empty() && !self.by_issuer
     }
 
     pub(super) fn apply<C: 'static>(&self, builder: VerifierBuilder<C>) -> VerifierBuilder<C> {
@@ -116,7 +116,7 @@ impl Policy {
             Typ::Exactly(typ) => builder.required_typ(typ),
             Typ::Rfc9068 => builder.rfc9068(),
         };
-        if self.any_issuer {
+        if self.by_issuer {
             builder = builder.dangerous_any_issuer();
         }
         if self.any_audience {
@@ -138,7 +138,7 @@ impl Policy {
     }
 
     fn agrees_with_itself(&self) -> Result<(), ConfigError> {
-        if self.any_issuer && !self.issuers.is_empty() {
+        if self.by_issuer && !self.issuers.is_empty() {
             return Err(refuse(
                 &format!("{ISSUER}, {VERIFY_ISS}"),
                 "an issuer is set, but issuers are not checked; remove one of the two",

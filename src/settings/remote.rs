@@ -62,7 +62,7 @@ impl Fetching {
         })
     }
 
-    pub(super) fn tell(&mut self, events: Events) {
+    pub(super) fn emit(&mut self, events: Events) {
         self.events = events;
     }
 
@@ -86,7 +86,7 @@ impl Fetching {
         if self.allow_http {
             keys = keys.dangerous_allow_http();
         }
-        keys = keys.telling(self.events.clone());
+        keys = keys.with_events(self.events.clone());
         match &self.root {
             Some(root) => keys.root_certificate(root.clone()),
             None => keys,

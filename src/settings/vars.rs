@@ -20,12 +20,12 @@ impl Vars {
     }
 
     /// Returns the variables of a login server.
-    #[cfg(feature = "endpoints")]
+    #[cfg(feature = "server")]
     pub(super) fn of_server_from_env() -> Result<Self, ConfigError> {
         Self::of_server(environment(is_of_server)?)
     }
 
-    #[cfg(feature = "endpoints")]
+    #[cfg(feature = "server")]
     pub(super) fn of_server(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
@@ -169,7 +169,7 @@ fn environment(is_ours: impl Fn(&str) -> bool) -> Result<Vec<(String, String)>, 
     Ok(ours)
 }
 
-#[cfg(feature = "endpoints")]
+#[cfg(feature = "server")]
 fn is_of_server(name: &str) -> bool {
     is_ours(name) || begins(name, "AUTH_")
 }
@@ -275,7 +275,7 @@ const OF_ISSUERS: [&str; 5] = [
     "JWT_TOKEN_URL",
 ];
 
-#[cfg(feature = "endpoints")]
+#[cfg(feature = "server")]
 const OF_SERVER: [&str; 23] = [
     "HOST",
     "PORT",
@@ -311,7 +311,7 @@ mod tests {
     type Names = BTreeSet<&'static str>;
 
     const SETTINGS: &str = include_str!("mod.rs");
-    #[cfg(feature = "endpoints")]
+    #[cfg(feature = "server")]
     const SERVER: &str = include_str!("server.rs");
 
     /// The variables in the first column of a table in a module's docs.
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(unread(&known, &modules), Names::new());
     }
 
-    #[cfg(feature = "endpoints")]
+    #[cfg(feature = "server")]
     #[test]
     fn what_a_login_server_knows_it_documents_and_reads() {
         let known: Names = OF_SERVER.into_iter().collect();

@@ -47,7 +47,7 @@ pub use self::sqlite::SqliteStore;
 use std::time::Duration;
 
 #[cfg(all(
-    feature = "password",
+    feature = "server",
     any(feature = "sqlite", feature = "postgres", feature = "redis")
 ))]
 use crate::error::StoreError;
@@ -59,7 +59,7 @@ pub(crate) const REVOKED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Roles as SQL and Redis keep them: a JSON array.
 #[cfg(all(
-    feature = "password",
+    feature = "server",
     any(feature = "sqlite", feature = "postgres", feature = "redis")
 ))]
 fn roles_of(text: &str) -> Result<Vec<String>, StoreError> {
@@ -67,7 +67,7 @@ fn roles_of(text: &str) -> Result<Vec<String>, StoreError> {
 }
 
 #[cfg(all(
-    feature = "password",
+    feature = "server",
     any(feature = "sqlite", feature = "postgres", feature = "redis")
 ))]
 fn roles_text(roles: &[String]) -> Result<String, StoreError> {

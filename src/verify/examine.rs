@@ -9,7 +9,7 @@ use super::{
     cache::{Cache, Window},
     header::{Header, Text},
     near::NearMisses,
-    noted::Noted,
+    registered::Registered,
     parse,
     policy::{Policy, Use},
 };
@@ -93,22 +93,22 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
         // RFC 8725 §3.7: UTF-8 only.
         let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
-        let mut noted = Noted::new(&json, self.policy.audience_names(), &self.policy.map);
-        let claims = parse::parse::<C>(&json, &mut noted)?;
-        noted.facts.adopt(json);
-        let checked = self.policy.check(&mut noted, used, now);
+        let mut registered = Registered::new(&json, self.policy.audience_names(), &self.policy.map);
+        let claims = parse::parse::<C>(&json, &mut registered)?;
+        registered.facts.adopt(json);
+        let checked = self.policy.check(&mut registered, used, now);
         if let Err(error) = &checked
             && error.kind() == AuthErrorKind::WrongIssuer
         {
             // Logs a warning if the issuer is almost the expected one.
-            noted
+            registered
                 .facts
                 .text(Field::Issuer)
                 .map(|found| self.expects(found));
         }
         checked?;
-        let window = self.policy.window(&noted);
-        let token = Verified::new(claims, noted.facts);
+        let window = self.policy.window(&registered);
+        let token = Verified::new(claims, registered.facts);
         if let Some(check) = &self.check {
             check(&token).map_err(CheckError::into_error)?;
         }

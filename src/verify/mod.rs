@@ -29,7 +29,7 @@ mod examine;
 mod header;
 mod keys;
 mod near;
-mod noted;
+mod registered;
 mod parse;
 mod place;
 mod policy;
@@ -37,7 +37,7 @@ mod preset;
 mod token_use;
 mod trust;
 mod verified;
-mod witness;
+mod tee;
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -46,7 +46,7 @@ use serde::de::DeserializeOwned;
 pub use self::{
     builder::VerifierBuilder,
     place::RoleForm,
-    preset::Preset,
+    preset::Provider,
     trust::{IssuerResolver, Resolution, Tenants},
     verified::Verified,
 };
@@ -142,8 +142,8 @@ impl Verifier<Claims> {
     /// roles.
     #[cfg(feature = "jwks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
-    pub fn provider(preset: Preset) -> VerifierBuilder {
-        Self::oidc(preset.issuer()).preset(preset)
+    pub fn provider(preset: Provider) -> VerifierBuilder {
+        Self::oidc(preset.issuer()).provider(preset)
     }
 
     /// Creates a builder of a verifier for remote keys with custom limits, certificates or event
@@ -173,7 +173,7 @@ impl<C> Verifier<C> {
     ///
     /// [`ConfigError::Invalid`] if there is no verifier, a verifier expects no issuer, or two
     /// verifiers expect the same issuer.
-    pub fn any_issuer(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
+    pub fn by_issuer(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
         Group::of_issuers(verifiers).map(Self::from)
     }
 
@@ -184,7 +184,7 @@ impl<C> Verifier<C> {
     ///
     /// [`ConfigError::Invalid`] if there is no verifier, or two verifiers accept the same
     /// algorithm.
-    pub fn any_of(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
+    pub fn by_algorithm(verifiers: impl IntoIterator<Item = Self>) -> Result<Self, ConfigError> {
         Group::of_algorithms(verifiers).map(Self::from)
     }
 

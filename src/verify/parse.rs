@@ -6,8 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use super::{
-    noted::{Name, Noted},
-    witness::{NameWitness, Witness},
+    registered::{Name, Registered},
+    tee::{NameWitness, Tee},
 };
 use crate::error::AuthErrorKind;
 
@@ -15,7 +15,7 @@ use crate::error::AuthErrorKind;
 ///
 /// Returns an error unless the text is exactly one JSON object, each registered claim occurs once
 /// and has the right type, and the claims match `C`.
-pub(crate) fn parse<C>(json: &str, noted: &mut Noted<'_>) -> Result<C, AuthErrorKind>
+pub(crate) fn parse<C>(json: &str, registered: &mut Registered<'_>) -> Result<C, AuthErrorKind>
 where
     C: serde::de::DeserializeOwned,
 {
@@ -27,27 +27,27 @@ where
     let mut json = serde_json::Deserializer::from_str(json);
     let claims = C::deserialize(Top {
         json: &mut json,
-        noted: &mut *noted,
+        registered: &mut *registered,
     })
     .and_then(|claims| json.end().map(|()| claims));
     match claims {
         // The checks did not run if the type reads no object, reads two, or continues after a
         // refusal.
-        Ok(claims) if noted.objects == 1 && noted.fault.is_none() => Ok(claims),
-        _ => Err(noted.fault.unwrap_or(AuthErrorKind::MalformedClaims)),
+        Ok(claims) if registered.objects == 1 && registered.fault.is_none() => Ok(claims),
+        _ => Err(registered.fault.unwrap_or(AuthErrorKind::MalformedClaims)),
     }
 }
 
 /// A deserializer of the claims object.
 struct Top<'n, 'r, D> {
     json: D,
-    noted: &'n mut Noted<'r>,
+    registered: &'n mut Registered<'r>,
 }
 
 macro_rules! as_object {
     ($($method:ident($($argument:ident: $type:ty),*);)*) => {$(
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, D::Error> {
-            self.json.$method($($argument,)* TopVisitor { visitor, noted: self.noted })
+            self.json.$method($($argument,)* TopVisitor { visitor, registered: self.registered })
         }
     )*};
 }
@@ -101,7 +101,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Top<'_, '_, D> {
 
 struct TopVisitor<'n, 'r, V> {
     visitor: V,
-    noted: &'n mut Noted<'r>,
+    registered: &'n mut Registered<'r>,
 }
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for TopVisitor<'_, '_, V> {
@@ -112,10 +112,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for TopVisitor<'_, '_, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
-        self.noted.objects += 1;
+        self.registered.objects += 1;
         self.visitor.visit_map(Members {
             map,
-            noted: self.noted,
+            registered: self.registered,
             name: Name::default(),
         })
     }
@@ -124,7 +124,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for TopVisitor<'_, '_, V> {
     fn visit_some<D: Deserializer<'de>>(self, json: D) -> Result<V::Value, D::Error> {
         self.visitor.visit_some(Top {
             json,
-            noted: self.noted,
+            registered: self.registered,
         })
     }
 }
@@ -132,7 +132,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for TopVisitor<'_, '_, V> {
 /// The members of the claims object.
 struct Members<'n, 'r, A> {
     map: A,
-    noted: &'n mut Noted<'r>,
+    registered: &'n mut Registered<'r>,
     /// The rules that apply to the claim whose value comes next.
     name: Name<'r>,
 }
@@ -147,7 +147,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, '_, A> {
         self.map.next_key_seed(NameWitness {
             seed,
             name: &mut self.name,
-            noted: self.noted,
+            registered: self.registered,
         })
     }
 
@@ -155,14 +155,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, '_, A> {
         if self.name.is_unread() {
             return self.map.next_value_seed(seed);
         }
-        let value = self.map.next_value_seed(Witness {
+        let value = self.map.next_value_seed(Tee {
             seed,
             name: self.name,
-            noted: &mut *self.noted,
+            registered: &mut *self.registered,
         });
         if value.is_err() {
             // A fault is kept even if the application's type ignores the error.
-            let fault = &mut self.noted.fault;
+            let fault = &mut self.registered.fault;
             fault.get_or_insert(AuthErrorKind::MalformedClaims);
         }
         value
@@ -215,7 +215,7 @@ mod tests {
     fn a_type_that_swallows_a_refusal_is_refused() {
         let map = default_map();
         let parsed =
-            |json: &str| parse::<Stubborn>(json, &mut Noted::new(json, &[], &map)).map(drop);
+            |json: &str| parse::<Stubborn>(json, &mut Registered::new(json, &[], &map)).map(drop);
         assert_eq!(parsed(r#"{"exp":1,"sub":"a"}"#), Ok(()));
         // RFC 7519 §4: claim names must be unique.
         let twice = parsed(r#"{"exp":9000000000,"exp":1,"sub":"a"}"#);
@@ -228,8 +228,8 @@ mod tests {
     fn a_type_that_serde_json_treats_specially_is_refused() {
         let json = r#"{"exp":1,"aud":"other"}"#;
         let map = default_map();
-        let mut noted = Noted::new(json, &[], &map);
-        let parsed = parse::<Box<serde_json::value::RawValue>>(json, &mut noted);
+        let mut registered = Registered::new(json, &[], &map);
+        let parsed = parse::<Box<serde_json::value::RawValue>>(json, &mut registered);
         assert_eq!(parsed.map(drop), Err(AuthErrorKind::MalformedClaims));
     }
 
@@ -237,8 +237,8 @@ mod tests {
     fn c13_nothing_but_an_object_is_taken_for_claims() {
         for json in ["5", "\"{}\"", "[{}]", "null", "", " ", "\u{feff}{}"] {
             let map = default_map();
-            let mut noted = Noted::new(json, &[], &map);
-            let parsed = parse::<IgnoredAny>(json, &mut noted).map(drop);
+            let mut registered = Registered::new(json, &[], &map);
+            let parsed = parse::<IgnoredAny>(json, &mut registered).map(drop);
             assert_eq!(parsed, Err(AuthErrorKind::MalformedClaims), "{json}");
         }
     }
@@ -248,18 +248,18 @@ mod tests {
         let json = r#"{"sub":"al\u0069ce","iss":"x","scope":" a  b ","roles":["r\n","","s"]}"#;
         let mut map = default_map();
         map.places = vec![Place::of_roles("roles", &RoleForm::Strings).unwrap()];
-        let mut noted = Noted::new(json, &[], &map);
-        parse::<IgnoredAny>(json, &mut noted).unwrap();
-        noted.facts.adopt(json.to_owned());
-        assert_eq!(noted.facts.text(Field::Subject), Some("alice"));
-        assert_eq!(noted.facts.text(Field::Issuer), Some("x"));
-        assert_eq!(noted.facts.text(Field::SessionId), None);
+        let mut registered = Registered::new(json, &[], &map);
+        parse::<IgnoredAny>(json, &mut registered).unwrap();
+        registered.facts.adopt(json.to_owned());
+        assert_eq!(registered.facts.text(Field::Subject), Some("alice"));
+        assert_eq!(registered.facts.text(Field::Issuer), Some("x"));
+        assert_eq!(registered.facts.text(Field::SessionId), None);
         assert_eq!(
-            noted.facts.list(List::Scope).collect::<Vec<_>>(),
+            registered.facts.list(List::Scope).collect::<Vec<_>>(),
             ["a", "b"]
         );
         assert_eq!(
-            noted.facts.list(List::Roles).collect::<Vec<_>>(),
+            registered.facts.list(List::Roles).collect::<Vec<_>>(),
             ["r\n", "", "s"]
         );
     }

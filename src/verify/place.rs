@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     error::ConfigError,
     principal::{Facts, List},
-    verify::witness::{Item, Seen},
+    verify::tee::{Item, Seen},
 };
 
 /// The form in which a claim holds roles.

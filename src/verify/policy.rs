@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     cache::Window,
     header::{Header, media_type},
-    noted::{Audience, Noted},
+    registered::{Audience, Registered},
     place::ClaimMap,
     preset::Dialect,
 };
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) issuers: Vec<String>,
-    pub(crate) any_issuer: bool,
+    pub(crate) by_issuer: bool,
     pub(crate) audiences: Vec<String>,
     pub(crate) any_audience: bool,
     pub(crate) clients: Vec<String>,
@@ -77,41 +77,41 @@ impl Policy {
     /// Checks the claims, and completes the facts about the caller.
     pub(crate) fn check(
         &self,
-        noted: &mut Noted<'_>,
+        registered: &mut Registered<'_>,
         used: Use,
         now: Date,
     ) -> Result<(), AuthError> {
-        self.check_issuer(noted)?;
-        self.check_times(noted, now)?;
-        self.check_audience(noted)?;
-        self.check_use(noted)?;
+        self.check_issuer(registered)?;
+        self.check_times(registered, now)?;
+        self.check_audience(registered)?;
+        self.check_use(registered)?;
         if self.typ == Typ::Rfc9068 {
-            require_rfc9068(noted)?;
+            require_rfc9068(registered)?;
         }
         if self.dialect == Dialect::Entra && !self.id_tokens {
-            require_client(noted)?;
+            require_client(registered)?;
         }
-        self.check_client(noted)?;
+        self.check_client(registered)?;
         // RFC 9449 §7.2: a bound token with the Bearer scheme must be refused; RFC 8705 §3 requires
         // the same.
-        if noted.bound {
+        if registered.bound {
             return Err(AuthErrorKind::SenderConstrained.into());
         }
         // A claim `conv` of another issuer is ignored, because its tokens have another type.
         if used == Use::Conversation {
-            let conversation = noted.conversation.take();
+            let conversation = registered.conversation.take();
             let conversation = conversation.ok_or(AuthErrorKind::MissingClaim("conv"))?;
-            noted.facts.set(Field::Conversation, &conversation);
+            registered.facts.set(Field::Conversation, &conversation);
         }
-        noted.facts.expires = noted.expires;
-        noted.facts.issued = noted.issued;
-        noted.facts.kind = kind(noted, self.dialect);
+        registered.facts.expires = registered.expires;
+        registered.facts.issued = registered.issued;
+        registered.facts.kind = kind(registered, self.dialect);
         Ok(())
     }
 
     // RFC 9068 §4, RFC 8414 §3.3: issuers are compared code point by code point.
-    fn check_issuer(&self, noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
-        match noted.facts.text(Field::Issuer) {
+    fn check_issuer(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
+        match registered.facts.text(Field::Issuer) {
             _ if self.issuers.is_empty() => Ok(()),
             Some(issuer) if self.issuers.iter().any(|ours| ours == issuer) => Ok(()),
             Some(_) => Err(AuthErrorKind::WrongIssuer),
@@ -119,8 +119,8 @@ impl Policy {
         }
     }
 
-    fn check_times(&self, noted: &Noted<'_>, now: Date) -> Result<(), AuthErrorKind> {
-        match noted.expires {
+    fn check_times(&self, registered: &Registered<'_>, now: Date) -> Result<(), AuthErrorKind> {
+        match registered.expires {
             // RFC 7519 §4.1.4: the current time must be *before* the expiration time.
             Some(expires) if self.check_expiry && now >= expires.plus(self.leeway) => {
                 return Err(AuthErrorKind::Expired);
@@ -130,11 +130,11 @@ impl Policy {
         }
         // RFC 7519 §4.1.5: the current time must be after or equal to the not-before time.
         let latest = now.plus(self.leeway);
-        if self.check_not_before && noted.not_before.is_some_and(|start| start > latest) {
+        if self.check_not_before && registered.not_before.is_some_and(|start| start > latest) {
             return Err(AuthErrorKind::NotYetValid);
         }
         if let Some(max_age) = self.max_age {
-            let issued = noted.issued.ok_or(AuthErrorKind::MissingClaim("iat"))?;
+            let issued = registered.issued.ok_or(AuthErrorKind::MissingClaim("iat"))?;
             if issued > latest {
                 return Err(AuthErrorKind::NotYetValid);
             }
@@ -146,11 +146,11 @@ impl Policy {
     }
 
     /// Returns the time span in which [`check`](Self::check) accepts the token's times.
-    pub(crate) fn window(&self, noted: &Noted<'_>) -> Window {
-        let start = noted.not_before.filter(|_| self.check_not_before);
-        let issued = noted.issued.filter(|_| self.max_age.is_some());
-        let end = noted.expires.filter(|_| self.check_expiry);
-        let too_old = self.max_age.and_then(|age| Some(noted.issued?.plus(age)));
+    pub(crate) fn window(&self, registered: &Registered<'_>) -> Window {
+        let start = registered.not_before.filter(|_| self.check_not_before);
+        let issued = registered.issued.filter(|_| self.max_age.is_some());
+        let end = registered.expires.filter(|_| self.check_expiry);
+        let too_old = self.max_age.and_then(|age| Some(registered.issued?.plus(age)));
         let earliest = [end, too_old].into_iter().flatten().min();
         Window {
             from: start.max(issued).map(|start| start.minus(self.leeway)),
@@ -174,8 +174,8 @@ impl Policy {
     }
 
     // RFC 7519 §4.1.3: a principal that `aud` does not name must reject the token.
-    fn check_audience(&self, noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
-        match noted.audience {
+    fn check_audience(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
+        match registered.audience {
             _ if self.any_audience => Ok(()),
             Audience::Expected => Ok(()),
             // Access tokens of Amazon Cognito have no `aud`.
@@ -186,21 +186,21 @@ impl Policy {
     }
 
     /// RFC 8725 §3.12: a token for one use must not be accepted for another.
-    fn check_use(&self, noted: &mut Noted<'_>) -> Result<(), AuthError> {
+    fn check_use(&self, registered: &mut Registered<'_>) -> Result<(), AuthError> {
         // The audience of an ID token is its client, which is also accepted as the audience here.
         let ids_pass = self.id_tokens || self.any_use && !self.by_client_alone();
-        let event = noted.event.take();
-        let id_hash = noted.id_hash.take().filter(|_| !self.id_tokens);
-        let other = noted.other_use.take().filter(|_| !self.any_use);
-        let id = noted.id_use.take().filter(|_| !ids_pass);
+        let event = registered.event.take();
+        let id_hash = registered.id_hash.take().filter(|_| !self.id_tokens);
+        let other = registered.other_use.take().filter(|_| !self.any_use);
+        let id = registered.id_use.take().filter(|_| !ids_pass);
         match event.or(id_hash).or(other).or(id) {
             Some(mark) => Err(AuthError::caused_by(AuthErrorKind::WrongUse, mark)),
             None => Ok(()),
         }
     }
 
-    fn check_client(&self, noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
-        match noted.facts.text(Field::ClientId) {
+    fn check_client(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
+        match registered.facts.text(Field::ClientId) {
             _ if self.clients.is_empty() => Ok(()),
             Some(client) if self.clients.iter().any(|ours| ours == client) => Ok(()),
             Some(_) => Err(AuthErrorKind::WrongClient),
@@ -210,15 +210,15 @@ impl Policy {
 }
 
 /// Requires the claims of RFC 9068 §2.2.
-fn require_rfc9068(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
+fn require_rfc9068(registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
     let missing = [
-        ("iss", noted.facts.text(Field::Issuer).is_none()),
-        ("exp", noted.expires.is_none()),
-        ("aud", noted.audience == Audience::Missing),
-        ("sub", noted.sub().is_none()),
-        ("client_id", !noted.has_client_id()),
-        ("iat", noted.issued.is_none()),
-        ("jti", noted.facts.text(Field::TokenId).is_none()),
+        ("iss", registered.facts.text(Field::Issuer).is_none()),
+        ("exp", registered.expires.is_none()),
+        ("aud", registered.audience == Audience::Missing),
+        ("sub", registered.sub().is_none()),
+        ("client_id", !registered.has_client_id()),
+        ("iat", registered.issued.is_none()),
+        ("jti", registered.facts.text(Field::TokenId).is_none()),
     ];
     match missing.into_iter().find(|(_, missing)| *missing) {
         Some((claim, _)) => Err(AuthErrorKind::MissingClaim(claim)),
@@ -228,8 +228,8 @@ fn require_rfc9068(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
 
 /// Requires a client. Entra writes `azp` into every access token of version 2.0 and into no ID
 /// token. Both have the same audience if an API and its client share a registration.
-fn require_client(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
-    match noted.facts.text(Field::ClientId) {
+fn require_client(registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
+    match registered.facts.text(Field::ClientId) {
         Some(_) => Ok(()),
         None => Err(AuthErrorKind::MissingClaim("azp")),
     }
@@ -237,11 +237,11 @@ fn require_client(noted: &Noted<'_>) -> Result<(), AuthErrorKind> {
 
 /// Returns the kind of caller. RFC 9068 §2.2: `sub` identifies the client if no resource owner is
 /// involved. Providers that give a client another subject mark its tokens in other claims.
-fn kind(noted: &Noted<'_>, dialect: Dialect) -> PrincipalKind {
-    let client = noted.facts.text(Field::ClientId);
-    let subject = noted.facts.text(Field::Subject);
+fn kind(registered: &Registered<'_>, dialect: Dialect) -> PrincipalKind {
+    let client = registered.facts.text(Field::ClientId);
+    let subject = registered.facts.text(Field::Subject);
     // `sub` identifies the client, even if the subject is read from another claim.
-    let sub = noted.sub();
+    let sub = registered.sub();
     let for_itself = client.is_some() && (subject.is_none() || subject == client || sub == client);
     let in_dialect = match dialect {
         Dialect::Common => false,
@@ -250,13 +250,13 @@ fn kind(noted: &Noted<'_>, dialect: Dialect) -> PrincipalKind {
             own.is_some() && own == client
         }
         // Only tokens of users have delegated permissions.
-        Dialect::Entra => !noted.scp,
-        Dialect::Keycloak => noted.client_host,
+        Dialect::Entra => !registered.scp,
+        Dialect::Keycloak => registered.client_host,
         Dialect::Okta => false,
     };
-    if noted.guest {
+    if registered.guest {
         PrincipalKind::Guest
-    } else if noted.service || for_itself || in_dialect {
+    } else if registered.service || for_itself || in_dialect {
         PrincipalKind::Service
     } else {
         PrincipalKind::User

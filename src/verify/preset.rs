@@ -16,16 +16,16 @@
 /// # #[cfg(feature = "aws-lc-rs")] {
 /// # use tower_jwt_auth::{ConfigError, key::KeySet};
 /// # fn example(keys: KeySet) -> Result<(), ConfigError> {
-/// use tower_jwt_auth::verify::{Preset, Verifier};
+/// use tower_jwt_auth::verify::{Provider, Verifier};
 ///
 /// let verifier = Verifier::key_set(keys)
-///     .preset(Preset::keycloak("https://sso.example/realms/shop", "orders"))
+///     .provider(Provider::keycloak("https://sso.example/realms/shop", "orders"))
 ///     .audience("orders")
 ///     .build()?;
 /// # Ok(()) } }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Preset {
+pub struct Provider {
     pub(crate) issuer: String,
     pub(crate) roles: Vec<String>,
     pub(crate) dialect: Dialect,
@@ -43,7 +43,7 @@ pub(crate) enum Dialect {
     Okta,
 }
 
-impl Preset {
+impl Provider {
     /// Auth0. The issuer is `https://<domain>/`, with the slash. Roles are read from `permissions`.
     /// A subject `<client>@clients` is the client itself.
     ///

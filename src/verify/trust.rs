@@ -46,7 +46,7 @@ impl<C> Group<C> {
     pub(super) fn of_issuers(
         members: impl IntoIterator<Item = Verifier<C>>,
     ) -> Result<Self, ConfigError> {
-        let refuse = |problem: String| Err(ConfigError::invalid("any_issuer", problem));
+        let refuse = |problem: String| Err(ConfigError::invalid("by_issuer", problem));
         let mut map = HashMap::new();
         for member in members {
             let issuers = member.issuers();

@@ -9,8 +9,8 @@ use tower_jwt_auth::{
     revoke::RevocationSet,
     secret::SecretKey,
     session::{
-        GuestStart, GuestStore, Guests, Link, LinkOutcome, Promotion, SessionErrorKind,
-        SessionStart, Sessions,
+        GuestStart, GuestStore, Guests, LinkRequest, LinkOutcome, Promotion, SessionErrorKind,
+        StartSession, Sessions,
     },
 };
 
@@ -54,7 +54,7 @@ async fn w1_a_guest_is_a_subject_of_its_own_and_asked_for_twice_the_same() {
         .await
         .unwrap();
     assert!(!chat.guests.is_alive(&other).await.unwrap());
-    let link = Link::from_body(other);
+    let link = LinkRequest::from_body(other);
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Expired);
 }
@@ -75,12 +75,12 @@ async fn t11_the_node_of_a_claim_or_a_promotion_refuses_the_guest_at_once() {
 
     let [claimed, promoted] = [chat.guest().await, chat.guest().await];
     let [claimed, promoted] = [&claimed, &promoted].map(|pair| chat.caller_of(pair));
-    let link = Link::from_body(claimed.clone());
+    let link = LinkRequest::from_body(claimed.clone());
     let signed_in = guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
     assert!(own.contains(&claimed) && !own.contains(&promoted));
 
-    let link = Link::from_body(promoted.clone());
+    let link = LinkRequest::from_body(promoted.clone());
     let promotion = guests.promote(&link).await.unwrap();
     assert!(matches!(promotion, Promotion::Promoted { .. }));
     assert!(own.contains(&promoted));
@@ -108,7 +108,7 @@ async fn w2_signing_in_mints_a_new_family_and_revokes_the_guests() {
     let chat = Chat::start().await;
     let guest = chat.guest().await;
     let caller = chat.caller_of(&guest);
-    let link = Link::from_body(caller.clone());
+    let link = LinkRequest::from_body(caller.clone());
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
 
@@ -133,7 +133,7 @@ async fn w3_of_two_users_who_claim_one_guest_at_once_one_wins() {
         let chat = Chat::start().await;
         let caller = chat.caller_of(&chat.guest().await);
         let sign_in = |name: &str| {
-            let link = Link::from_body(caller.clone());
+            let link = LinkRequest::from_body(caller.clone());
             chat.guests.sign_in(user(name), link)
         };
         let (alice, bob) = tokio::join!(sign_in("alice"), sign_in("bob"));
@@ -153,7 +153,7 @@ async fn w4_a_planted_guest_cookie_without_the_link_flag_is_ignored() {
     let chat = Chat::start().await;
     let planted = chat.guest().await;
     let caller = chat.caller_of(&planted);
-    // Without the flag there is no `Link`, and a login knows no guest.
+    // Without the flag there is no `LinkRequest`, and a login knows no guest.
     chat.sessions().start(user("alice")).await.unwrap();
     let kept = chat
         .store
@@ -177,20 +177,20 @@ async fn w4_a_planted_guest_cookie_is_refused_without_its_device_also_where_the_
     let unbound = chat.caller_of(&chat.guest().await);
     let device = own.device().unwrap().expose().as_str();
     for link in [
-        Link::from_cookie(planted.clone(), None),
-        Link::from_cookie(planted.clone(), Some(device)),
-        Link::from_cookie(planted.clone(), Some("")),
-        Link::from_body(planted.clone()),
+        LinkRequest::from_cookie(planted.clone(), None),
+        LinkRequest::from_cookie(planted.clone(), Some(device)),
+        LinkRequest::from_cookie(planted.clone(), Some("")),
+        LinkRequest::from_body(planted.clone()),
         // Started where no cookies were, to be planted where they are.
-        Link::from_cookie(unbound.clone(), None),
-        Link::from_cookie(unbound, Some(device)),
+        LinkRequest::from_cookie(unbound.clone(), None),
+        LinkRequest::from_cookie(unbound, Some(device)),
     ] {
         let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
         assert_eq!(signed_in.outcome(), LinkOutcome::NotFound);
     }
     assert!(chat.hook.moved.lock().unwrap().is_empty());
 
-    let link = Link::from_cookie(chat.caller_of(own.tokens()), Some(device));
+    let link = LinkRequest::from_cookie(chat.caller_of(own.tokens()), Some(device));
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
 }
@@ -199,7 +199,7 @@ async fn w4_a_planted_guest_cookie_is_refused_without_its_device_also_where_the_
 async fn w4_who_is_a_user_or_did_not_write_for_an_hour_is_not_linked() {
     let chat = Chat::start().await;
     let bob = chat.user("bob").await;
-    let link = Link::from_body(chat.caller_of(&bob));
+    let link = LinkRequest::from_body(chat.caller_of(&bob));
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::NotFound);
     chat.refresh(&bob).await;
@@ -208,11 +208,11 @@ async fn w4_who_is_a_user_or_did_not_write_for_an_hour_is_not_linked() {
     let subject = chat.caller_of(&guest).subject().unwrap().to_owned();
     chat.clock.advance(Duration::from_secs(3601));
     let caller = chat.caller_of(&chat.refresh(&guest).await);
-    let link = Link::from_body(caller.clone());
+    let link = LinkRequest::from_body(caller.clone());
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Expired);
     assert!(chat.guests.touch(&subject).await.unwrap());
-    let link = Link::from_body(caller);
+    let link = LinkRequest::from_body(caller);
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
     assert!(!chat.guests.touch(&subject).await.unwrap());
@@ -231,7 +231,7 @@ async fn w5_the_guests_token_is_dead_on_all_nodes_after_the_claim() {
     for node in &chat.nodes {
         assert!(!node.contains(&caller));
     }
-    let link = Link::from_body(caller.clone());
+    let link = LinkRequest::from_body(caller.clone());
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     chat.all_nodes_refuse(&caller).await;
     chat.all_nodes_refuse(&of_conversation).await;
@@ -249,7 +249,7 @@ async fn a_promoted_guest_keeps_its_subject_and_none_of_its_tokens() {
     let chat = Chat::start().await;
     let guest = chat.guest().await;
     let caller = chat.caller_of(&guest);
-    let link = Link::from_body(caller.clone());
+    let link = LinkRequest::from_body(caller.clone());
     let promoted = chat.guests.promote(&link).await.unwrap();
     let Promotion::Promoted { subject, epoch, .. } = promoted else {
         panic!("{promoted:?}");
@@ -294,7 +294,7 @@ async fn a_claimed_guest_is_not_promoted_and_one_that_went_is_nobodys() {
     let chat = Chat::start().await;
     let [claimed, gone] = [chat.guest().await, chat.guest().await];
     let [claimed, gone] = [&claimed, &gone].map(|pair| chat.caller_of(pair));
-    let link = Link::from_body(claimed);
+    let link = LinkRequest::from_body(claimed);
     let signed_in = chat.guests.sign_in(user("alice"), link.clone()).await;
     assert_eq!(signed_in.unwrap().outcome(), LinkOutcome::Linked);
     assert_eq!(chat.guests.promote(&link).await.unwrap(), Promotion::Taken);
@@ -302,7 +302,7 @@ async fn a_claimed_guest_is_not_promoted_and_one_that_went_is_nobodys() {
     let session = gone.session_id().unwrap().parse().unwrap();
     let ended = chat.sessions().revoke(session, RevokeReason::Logout).await;
     ended.unwrap();
-    let link = Link::from_body(gone);
+    let link = LinkRequest::from_body(gone);
     assert_eq!(
         chat.guests.promote(&link).await.unwrap(),
         Promotion::Expired
@@ -314,7 +314,7 @@ async fn a_hook_that_fails_signs_in_all_the_same_and_is_called_again() {
     let chat = Chat::start().await;
     let caller = chat.caller_of(&chat.guest().await);
     chat.hook.down.store(true, Ordering::SeqCst);
-    let link = Link::from_body(caller.clone());
+    let link = LinkRequest::from_body(caller.clone());
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Pending);
     chat.all_nodes_refuse(&caller).await;
@@ -343,7 +343,7 @@ async fn the_servers_own_late_writes_follow_a_claim_for_30_seconds() {
     let guest = caller.subject().unwrap().to_owned();
     let owner = async || chat.guests.owner(&guest).await.unwrap();
     assert_eq!(owner().await.as_ref(), Some(&guest));
-    let link = Link::from_body(caller);
+    let link = LinkRequest::from_body(caller);
     chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(owner().await.as_deref(), Some("alice"));
     chat.clock.advance(Duration::from_millis(29_999));
@@ -362,10 +362,10 @@ async fn a_login_that_fails_claims_nothing() {
         .await
         .unwrap();
     // All of Alice's sessions were ended while her password was looked at.
-    let late = SessionStart::new("alice").epoch(0);
+    let late = StartSession::new("alice").epoch(0);
     let refused = chat
         .guests
-        .sign_in(late, Link::from_body(caller.clone()))
+        .sign_in(late, LinkRequest::from_body(caller.clone()))
         .await;
     assert_eq!(refused.unwrap_err().kind(), SessionErrorKind::Superseded);
     assert!(chat.guests.is_alive(&caller).await.unwrap());
@@ -375,7 +375,7 @@ async fn a_login_that_fails_claims_nothing() {
 async fn q11_pending_claims_go_on_after_a_hook_that_panicked() {
     let chat = Chat::start().await;
     chat.hook.panics.store(true, Ordering::SeqCst);
-    let link = Link::from_body(chat.caller_of(&chat.guest().await));
+    let link = LinkRequest::from_body(chat.caller_of(&chat.guest().await));
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Pending);
     let worker = chat.guests.spawn_claim_worker();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{
     JwtAuthLayer, Principal,
-    chat::{AnyIdentity, ChatContext, ChatLayer, Guest, User},
+    chat::{AnyPrincipal, ChatContext, ChatLayer, GuestPrincipal, UserPrincipal},
     principal::PrincipalKind,
     role_guard::Rule,
     test_util::{anonymous, signed_in},
@@ -75,7 +75,7 @@ async fn w7_without_the_layers_a_handler_runs_for_nobody() {
 async fn w7_a_client_cannot_bring_a_context_of_its_own() {
     // One from an outer layer is replaced.
     let inner = service_fn(async |request: Request<()>| {
-        let chat = ChatContext::of(request.extensions()).unwrap();
+        let chat = ChatContext::from_extensions(request.extensions()).unwrap();
         Ok::<_, ()>(http::Response::new(chat.can_manage().to_string()))
     });
     let outer = ChatLayer::new().manage(Rule::authenticated());
@@ -91,7 +91,7 @@ async fn w7_a_client_cannot_bring_a_context_of_its_own() {
 
 #[tokio::test]
 async fn w7_an_option_of_a_kind_is_none_for_everybody_else() {
-    async fn who(user: Option<User>, guest: Option<Guest>, any: Option<AnyIdentity>) -> String {
+    async fn who(user: Option<UserPrincipal>, guest: Option<GuestPrincipal>, any: Option<AnyPrincipal>) -> String {
         format!("{} {} {}", user.is_some(), guest.is_some(), any.is_some())
     }
     let routes = || Router::new().route("/", get(who));

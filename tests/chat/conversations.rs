@@ -122,7 +122,7 @@ async fn context_of(caller: tower_jwt_auth::Principal) -> ChatContext {
     use tower::{ServiceBuilder, ServiceExt, service_fn};
 
     let inner = service_fn(async |request: http::Request<()>| {
-        let context = ChatContext::of(request.extensions()).unwrap().clone();
+        let context = ChatContext::from_extensions(request.extensions()).unwrap().clone();
         let mut response = http::Response::new(String::new());
         response.extensions_mut().insert(context);
         Ok::<_, ()>(response)

@@ -9,7 +9,7 @@ use tower::ServiceExt;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, Verifier,
     api_key::{ApiKeyFormat, ApiKeyLayer, ApiKeys, NewApiKey},
-    chat::{AnyIdentity, ChatContext, ChatLayer, Guest, Owner, SocketAuth, User},
+    chat::{AnyPrincipal, ChatContext, ChatLayer, GuestPrincipal, Owner, SocketAuth, UserPrincipal},
     error::AuthErrorKind,
     key::Algorithm,
     principal::PrincipalKind,
@@ -20,7 +20,7 @@ use tower_jwt_auth::{
 const ISSUER: &str = "https://as.example";
 
 fn routes() -> Router {
-    async fn options(user: Option<User>, guest: Option<Guest>, any: Option<AnyIdentity>) -> String {
+    async fn options(user: Option<UserPrincipal>, guest: Option<GuestPrincipal>, any: Option<AnyPrincipal>) -> String {
         format!("{} {} {}", user.is_some(), guest.is_some(), any.is_some())
     }
     async fn context(chat: ChatContext) -> String {
@@ -37,9 +37,9 @@ fn routes() -> Router {
         .to_string()
     }
     Router::new()
-        .route("/user", get(async |_: User| "in"))
-        .route("/guest", get(async |_: Guest| "in"))
-        .route("/any", get(async |_: AnyIdentity| "in"))
+        .route("/user", get(async |_: UserPrincipal| "in"))
+        .route("/guest", get(async |_: GuestPrincipal| "in"))
+        .route("/any", get(async |_: AnyPrincipal| "in"))
         .route("/options", get(options))
         .route("/context", get(context))
         .layer(ChatLayer::new())
@@ -134,10 +134,10 @@ async fn r6_a_socket_of_a_service_has_no_user() {
     let guard = auth.first_message(async { Some(first) }).await.unwrap();
     let caller = guard.caller().clone();
     assert_eq!(Owner::of(&caller), None);
-    let refused = User::try_from(caller.clone()).unwrap_err();
+    let refused = UserPrincipal::try_from(caller.clone()).unwrap_err();
     assert_eq!(refused.kind(), AuthErrorKind::Forbidden);
-    assert!(Guest::try_from(caller.clone()).is_err());
-    assert!(AnyIdentity::try_from(caller).is_err());
+    assert!(GuestPrincipal::try_from(caller.clone()).is_err());
+    assert!(AnyPrincipal::try_from(caller).is_err());
 }
 
 #[cfg(feature = "tonic")]
@@ -149,7 +149,7 @@ async fn r6_a_grpc_handler_finds_no_user_in_a_service() {
         .build();
     let mut request = tonic::Request::new(());
     request.extensions_mut().insert(service);
-    let status = tonic::Status::from(User::of(request.extensions()).unwrap_err());
+    let status = tonic::Status::from(UserPrincipal::from_extensions(request.extensions()).unwrap_err());
     assert_eq!(status.code(), tonic::Code::PermissionDenied);
 }
 

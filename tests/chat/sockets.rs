@@ -9,7 +9,7 @@ use tower_jwt_auth::{
     clock::{Clock, Timestamp},
     refresh::RevokeReason,
     revoke::{LIFETIME, Revocation, RevocationSet},
-    session::{Link, LinkOutcome},
+    session::{LinkRequest, LinkOutcome},
     test_util::TestClock,
 };
 
@@ -169,7 +169,7 @@ async fn w5_w6_a_guests_socket_closes_when_the_guest_is_claimed() {
     let chat = Chat::start().await;
     let guest = chat.guest().await;
     let mut socket = chat.socket(Some(guest.access_token().expose())).await;
-    let link = Link::from_body(chat.caller_of(&guest));
+    let link = LinkRequest::from_body(chat.caller_of(&guest));
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
     assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
     assert_eq!(socket.closed().await, revoked());

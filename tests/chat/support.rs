@@ -33,7 +33,7 @@ use tower::ServiceExt;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, Verifier,
     chat::{
-        AnyIdentity, AuthMessage, ChatContext, ChatLayer, CloseReason, Guest, SocketAuth, User,
+        AnyPrincipal, AuthMessage, ChatContext, ChatLayer, CloseReason, GuestPrincipal, SocketAuth, UserPrincipal,
     },
     error::StoreError,
     extract::{Bearer, WebSocketProtocol},
@@ -43,7 +43,7 @@ use tower_jwt_auth::{
     role_guard::Rule,
     secret::SecretKey,
     session::{
-        ClaimHook, Grants, GuestStart, Guests, KeptGrants, SessionStart, Sessions, TokenPair,
+        ClaimHook, SessionClaims, GuestStart, Guests, StaticClaims, StartSession, Sessions, TokenPair,
     },
     store::MemoryStore,
     test_util::TestClock,
@@ -54,7 +54,7 @@ pub(crate) type Store = MemoryStore;
 pub(crate) struct Chat {
     pub(crate) clock: TestClock,
     pub(crate) store: Store,
-    pub(crate) guests: Guests<Store, KeptGrants, Arc<Hook>>,
+    pub(crate) guests: Guests<Store, StaticClaims, Arc<Hook>>,
     pub(crate) hook: Arc<Hook>,
     pub(crate) verifier: Verifier,
     /// What each of two nodes knows to be revoked.
@@ -110,7 +110,7 @@ impl Chat {
             .audience("chat")
             .build()
             .unwrap();
-        let verifier = issuer.verifier().conversation_tokens().build().unwrap();
+        let verifier = issuer.verifier().allow_conversation_tokens().build().unwrap();
         let store = MemoryStore::with_clock(clock.clone());
         let sessions = Sessions::builder(issuer, store.clone())
             .secret(SecretKey::generate())
@@ -138,15 +138,15 @@ impl Chat {
         let app = Router::new()
             .route(
                 "/user",
-                get(async |user: User| user.subject().unwrap().to_owned()),
+                get(async |user: UserPrincipal| user.subject().unwrap().to_owned()),
             )
             .route(
                 "/guest",
-                get(async |guest: Guest| guest.subject().unwrap().to_owned()),
+                get(async |guest: GuestPrincipal| guest.subject().unwrap().to_owned()),
             )
             .route(
                 "/any",
-                get(async |any: AnyIdentity| any.is_guest().to_string()),
+                get(async |any: AnyPrincipal| any.is_guest().to_string()),
             )
             .route("/chat/context", get(context))
             .route("/chat/ws", any(upgrade))
@@ -265,9 +265,9 @@ impl Chat {
     }
 }
 
-pub(crate) fn user(name: &str) -> SessionStart {
-    let grants = Grants::new().roles(["editor"]).permissions(["tasks:add"]);
-    SessionStart::new(name).amr(["pwd"]).grants(grants)
+pub(crate) fn user(name: &str) -> StartSession {
+    let grants = SessionClaims::new().roles(["editor"]).permissions(["tasks:add"]);
+    StartSession::new(name).amr(["pwd"]).grants(grants)
 }
 
 /// The client's end of a WebSocket.
@@ -390,7 +390,7 @@ async fn talk(
 }
 
 /// A stream of events that tells why it ends.
-async fn events(State(auth): State<SocketAuth>, caller: AnyIdentity) -> Response {
+async fn events(State(auth): State<SocketAuth>, caller: AnyPrincipal) -> Response {
     let (mut sender, body) = Channel::<bytes::Bytes>::new(4);
     tokio::spawn(async move {
         let _ = sender.send_data("data: hello\n\n".into()).await;

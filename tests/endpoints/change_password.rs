@@ -20,11 +20,11 @@ use tower_jwt_auth::{
     endpoints::AuthEndpoints,
     error::StoreError,
     login::{
-        Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, PasswordHash, PasswordHasher, User,
+        Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, PasswordHash, PasswordHasher, UserRecord,
         UserStore,
     },
     secret::SecretKey,
-    session::KeptGrants,
+    session::StaticClaims,
 };
 
 use crate::{
@@ -57,11 +57,11 @@ struct Faulty {
 }
 
 impl UserStore for Faulty {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         self.users.find(identifier).await
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         let lost = self.fault.load(Ordering::Relaxed) == LOST;
         match lost && self.written.available_permits() > 0 {
             true => Err(StoreError::unavailable("unplugged")),
@@ -101,7 +101,7 @@ impl UserStore for Faulty {
 struct Robbed {
     server: Server,
     users: Faulty,
-    endpoints: AuthEndpoints<Flaky, KeptGrants, Faulty, MemoryThrottle>,
+    endpoints: AuthEndpoints<Flaky, StaticClaims, Faulty, MemoryThrottle>,
     thief: Answer,
     owner: Answer,
 }

@@ -8,10 +8,10 @@ use std::sync::{
 use tower_jwt_auth::{
     error::StoreError,
     refresh::{
-        Creation, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
         SessionStore,
     },
-    session::{GuestLink, GuestPeek, GuestStore, Linking, NewGuest, PendingClaim},
+    session::{LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim},
     store::MemoryStore,
     token::SessionId,
 };
@@ -28,7 +28,7 @@ pub(crate) struct Flaky {
 }
 
 impl SessionStore for Flaky {
-    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+    async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
         let left = |left: usize| left.checked_sub(1);
         let order = Ordering::Relaxed;
         if self.crossed.fetch_update(order, order, left).is_ok() {
@@ -38,7 +38,7 @@ impl SessionStore for Flaky {
         self.store.create(session).await
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         match self.blind.load(Ordering::Relaxed) {
             true => Err(StoreError::unavailable("unplugged")),
             false => self.store.peek(id).await,
@@ -101,11 +101,11 @@ impl GuestStore for Flaky {
         self.store.touch_guest(subject).await
     }
 
-    async fn claim_guest(&self, link: GuestLink, user: &str) -> Result<Linking, StoreError> {
+    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
         self.store.claim_guest(link, user).await
     }
 
-    async fn promote_guest(&self, link: GuestLink) -> Result<Linking, StoreError> {
+    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
         let done = self.store.promote_guest(link).await;
         match self.loses.swap(false, Ordering::Relaxed) {
             true => Err(StoreError::interrupted("cut")),

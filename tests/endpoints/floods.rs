@@ -11,12 +11,12 @@ use tower_jwt_auth::{
     endpoints::AuthEndpoints,
     error::StoreError,
     login::{
-        Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, PasswordHash, PasswordHasher, User,
+        Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, PasswordHash, PasswordHasher, UserRecord,
         UserStore,
     },
     rate_limit::PeerAddr,
     secret::SecretKey,
-    session::{Guests, KeptGrants},
+    session::{Guests, StaticClaims},
 };
 
 use crate::{
@@ -33,7 +33,7 @@ struct Slow {
 }
 
 impl UserStore for Slow {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         if identifier.as_str().starts_with("flood") {
             self.came.add_permits(1);
             self.go.acquire().await.unwrap().forget();
@@ -41,7 +41,7 @@ impl UserStore for Slow {
         self.users.find(identifier).await
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         if subject.starts_with("gst_") {
             self.came.add_permits(1);
             self.go.acquire().await.unwrap().forget();
@@ -63,7 +63,7 @@ impl UserStore for Slow {
     }
 }
 
-type Endpoints = AuthEndpoints<Flaky, KeptGrants, Slow, MemoryThrottle>;
+type Endpoints = AuthEndpoints<Flaky, StaticClaims, Slow, MemoryThrottle>;
 
 /// A server with sixteen places to hash.
 struct Flooded {

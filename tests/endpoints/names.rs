@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     head::RequestHead,
     login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
     secret::SecretKey,
-    session::{GrantSource, Grants, Session, Sessions},
+    session::{ClaimsSource, SessionClaims, Session, Sessions},
     store::MemoryStore,
     test_util::TestClock,
 };
@@ -24,8 +24,8 @@ use crate::support::{Answer, Browser, ORIGIN, Server, Users, ada, json as post};
 #[derive(Clone, Default)]
 struct Weight(Arc<Mutex<usize>>);
 
-impl GrantSource for Weight {
-    async fn grants(&self, session: &Session) -> Result<Option<Grants>, StoreError> {
+impl ClaimsSource for Weight {
+    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         let bytes = *self.0.lock().unwrap();
         Ok(Some(
             session.grants().clone().claim("weight", "x".repeat(bytes)),
@@ -48,7 +48,7 @@ impl Site {
         let (weight, secret) = (Weight::default(), SecretKey::generate());
         let sessions = Sessions::builder(server.sessions.issuer().clone(), server.store.clone())
             .secret(secret.clone())
-            .grant_source(weight.clone())
+            .claims_source(weight.clone())
             .build()
             .unwrap();
         let cheap = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();

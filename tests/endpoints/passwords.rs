@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tower_jwt_auth::{
     login::{Argon2Cost, Identifier, NewUser, Password, PasswordHash, PasswordHasher, UserStore},
-    session::{Grants, SessionStart},
+    session::{SessionClaims, StartSession},
 };
 
 use crate::support::{PASSWORD, Server, bearer, json as post};
@@ -80,15 +80,15 @@ async fn u23_a_refused_password_is_answered_with_the_rule_that_it_fails() {
 async fn u22_a_changed_password_keeps_what_the_session_had_proved() {
     let server = Server::start().await;
     let proved = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
-    let start = SessionStart::new("u-ada")
+    let start = StartSession::new("u-ada")
         .amr(["pwd", "otp"])
         .acr("urn:example:silver")
         .auth_time(proved)
         .label("Ada's phone")
         .client_id("app")
-        .grants(Grants::new().roles(["admin"]));
+        .grants(SessionClaims::new().roles(["admin"]));
     let old = server.sessions.start(start).await.unwrap();
-    let plain = server.sessions.start(SessionStart::new("u-ada")).await;
+    let plain = server.sessions.start(StartSession::new("u-ada")).await;
     let body = json!({ "current_password": PASSWORD, "new_password": "another long password" });
     let answer = bearer(post("password", &body), old.access_token().expose());
     let answer = server.send(answer).await;

@@ -62,7 +62,7 @@ fn what_is_set_is_used() {
     assert_eq!(issuer.issuer(), "https://app.example");
     assert_eq!(issuer.access_lifetime().as_secs(), 300);
     let minted = issuer
-        .access(tower_jwt_auth::issue::AccessToken::for_subject("ada"))
+        .access(tower_jwt_auth::issue::AccessTokenClaims::for_subject("ada"))
         .unwrap();
     let verifier = issuer.verifier().claims::<Claims>().build().unwrap();
     assert!(verifier.verify_now(minted.token().expose()).is_ok());

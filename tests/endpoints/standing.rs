@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     key::{Algorithm, SigningKey},
     login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
     secret::SecretKey,
-    session::{GrantSource, Grants, KeptGrants, Session, SessionStart, Sessions},
+    session::{ClaimsSource, SessionClaims, StaticClaims, Session, StartSession, Sessions},
     store::MemoryStore,
 };
 
@@ -28,7 +28,7 @@ fn claims(token: &str) -> Value {
 }
 
 /// Endpoints over the server's users and these grants.
-async fn with_grants<G: GrantSource>(
+async fn with_grants<G: ClaimsSource>(
     server: &Server,
     grants: G,
     request: Request<Full<bytes::Bytes>>,
@@ -36,7 +36,7 @@ async fn with_grants<G: GrantSource>(
     let secret = SecretKey::generate();
     let sessions = Sessions::builder(server.sessions.issuer().clone(), server.store.clone())
         .secret(secret.clone())
-        .grant_source(grants)
+        .claims_source(grants)
         .build()
         .unwrap();
     let cheap = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();
@@ -54,8 +54,8 @@ async fn with_grants<G: GrantSource>(
 /// Refuses everybody.
 struct Nobody;
 
-impl GrantSource for Nobody {
-    async fn grants(&self, _: &Session) -> Result<Option<Grants>, StoreError> {
+impl ClaimsSource for Nobody {
+    async fn grants(&self, _: &Session) -> Result<Option<SessionClaims>, StoreError> {
         Ok(None)
     }
 }
@@ -179,14 +179,14 @@ async fn u17_a_source_that_was_chosen_is_kept() {
     let secret = SecretKey::generate();
     let sessions = Sessions::builder(server.sessions.issuer().clone(), server.store.clone())
         .secret(secret.clone())
-        .grant_source(KeptGrants)
+        .claims_source(StaticClaims)
         .build()
         .unwrap();
     let login = Login::builder(server.users.clone(), MemoryThrottle::new(), secret.clone());
     let _endpoints = AuthEndpoints::builder(sessions.clone(), login.build(), secret)
         .build()
         .unwrap();
-    let start = SessionStart::new("somebody elsewhere").grants(Grants::new().roles(["admin"]));
+    let start = StartSession::new("somebody elsewhere").grants(SessionClaims::new().roles(["admin"]));
     let first = sessions.start(start).await.unwrap();
     let second = sessions.refresh(first.refresh_token().expose()).await;
     let token = second.unwrap().access_token().expose().clone();
@@ -223,7 +223,7 @@ async fn s7_a_refresh_never_changes_auth_time_amr_and_acr() {
         (&["otp", "sms"], None),
         (&[], None),
     ] {
-        let start = || SessionStart::new("ada").amr(amr.iter().copied());
+        let start = || StartSession::new("ada").amr(amr.iter().copied());
         let first = mapped.start(start()).await.unwrap();
         let begun = claims(first.access_token().expose());
         assert_eq!(begun.get("acr").and_then(Value::as_str), acr, "{amr:?}");

@@ -26,12 +26,12 @@ use tower_jwt_auth::{
     key::{Algorithm, SigningKey},
     login::{
         Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, Password, PasswordHash,
-        PasswordHasher, User, UserStore,
+        PasswordHasher, UserRecord, UserStore,
     },
     rate_limit::PeerAddr,
     refresh::{Confirmations, RefreshPolicy, SessionStore},
     secret::SecretKey,
-    session::{Guests, KeptGrants, Sessions},
+    session::{Guests, StaticClaims, Sessions},
     store::MemoryStore,
     test_util::TestClock,
 };
@@ -45,7 +45,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 /// Users in memory.
 #[derive(Clone, Default)]
 pub(crate) struct Users {
-    rows: Arc<Mutex<HashMap<String, User>>>,
+    rows: Arc<Mutex<HashMap<String, UserRecord>>>,
     down: Arc<AtomicBool>,
     fault: Arc<Mutex<Option<Fault>>>,
 }
@@ -73,7 +73,7 @@ impl Users {
     }
 
     /// Changes what is kept of a user.
-    pub(crate) fn change(&self, name: &str, change: impl FnOnce(User) -> User) {
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(UserRecord) -> UserRecord) {
         let mut rows = self.rows.lock().unwrap();
         let user = rows.remove(name).unwrap();
         rows.insert(name.to_owned(), change(user));
@@ -90,7 +90,7 @@ impl Users {
         if taken || rows.contains_key(&name) {
             return false;
         }
-        let user = User::new(new.subject)
+        let user = UserRecord::new(new.subject)
             .password(new.password)
             .roles(new.roles);
         rows.insert(name, user);
@@ -99,14 +99,14 @@ impl Users {
 }
 
 impl UserStore for Users {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         match self.down.load(Ordering::Relaxed) {
             true => Err(StoreError::unavailable("unplugged")),
             false => Ok(self.rows.lock().unwrap().get(identifier.as_str()).cloned()),
         }
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         let rows = self.rows.lock().unwrap();
         Ok(rows.values().find(|user| user.subject == subject).cloned())
     }
@@ -118,7 +118,7 @@ impl UserStore for Users {
         new: &PasswordHash,
     ) -> Result<bool, StoreError> {
         let mut rows = self.rows.lock().unwrap();
-        let same = |user: &&mut User| {
+        let same = |user: &&mut UserRecord| {
             let hash = user.password.as_ref().map(PasswordHash::expose);
             user.subject == subject && hash == Some(old.expose())
         };
@@ -150,7 +150,7 @@ impl UserStore for Users {
     }
 }
 
-type Endpoints = AuthEndpoints<Flaky, KeptGrants, Users, MemoryThrottle>;
+type Endpoints = AuthEndpoints<Flaky, StaticClaims, Users, MemoryThrottle>;
 
 /// The server.
 pub(crate) struct Server {
@@ -208,8 +208,8 @@ impl Server {
             .await
             .unwrap();
         for (name, user) in [
-            ("ada@example.org", User::new("u-ada").roles(["admin"])),
-            ("bob@example.org", User::new("u-bob").disabled(true)),
+            ("ada@example.org", UserRecord::new("u-ada").roles(["admin"])),
+            ("bob@example.org", UserRecord::new("u-bob").disabled(true)),
         ] {
             let user = user.password(hash.clone());
             users.rows.lock().unwrap().insert(name.to_owned(), user);

@@ -22,7 +22,7 @@ fn endpoints(
     issuer: &str,
     origin: Option<&str>,
     nested: bool,
-) -> AuthEndpoints<MemoryStore, tower_jwt_auth::session::KeptGrants, MemoryStore, MemoryThrottle> {
+) -> AuthEndpoints<MemoryStore, tower_jwt_auth::session::StaticClaims, MemoryStore, MemoryThrottle> {
     let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
     let issuer = TokenIssuer::builder(KeyRing::new(key).unwrap())
         .issuer(issuer)

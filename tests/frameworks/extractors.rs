@@ -10,9 +10,9 @@ use http::{StatusCode, request::Parts};
 use serde::Deserialize;
 use tower_jwt_auth::{
     AuthError, Claims, JwtAuthLayer, Principal, RoleGuardLayer, Verified,
-    auth::Claim,
+    auth::ForwardedClaim,
     axum::AuthRejection,
-    deny::Denial,
+    deny::Refusal,
     error::AuthErrorKind,
     test_util::{anonymous, signed_in, signed_in_with},
 };
@@ -20,16 +20,16 @@ use tower_jwt_auth::{
 use crate::support::{Server, forged, get, good, issuer, layer, raw, verifier};
 
 #[derive(Deserialize)]
-struct User {
+struct UserPrincipal {
     sub: String,
     tenant: u32,
 }
 
-async fn claims(user: Verified<User>) -> String {
+async fn claims(user: Verified<UserPrincipal>) -> String {
     format!("{} of {}", user.sub, user.tenant)
 }
 
-async fn maybe_claims(user: Option<Verified<User>>) -> String {
+async fn maybe_claims(user: Option<Verified<UserPrincipal>>) -> String {
     user.map_or_else(|| "nobody".to_owned(), |user| user.sub.clone())
 }
 
@@ -53,7 +53,7 @@ fn routes() -> Router {
         .route("/maybe_caller", route(maybe_caller))
 }
 
-fn users() -> JwtAuthLayer<User> {
+fn users() -> JwtAuthLayer<UserPrincipal> {
     JwtAuthLayer::new(verifier().claims().build().unwrap())
 }
 
@@ -119,7 +119,7 @@ async fn a1_an_extractor_that_needs_a_caller_answers_as_the_layer() {
     }
 }
 
-fn teapot_for_nobody(denial: &Denial<'_>) -> http::Response<Bytes> {
+fn teapot_for_nobody(denial: &Refusal<'_>) -> http::Response<Bytes> {
     let mut response = http::Response::new(Bytes::from_static(b"the layer's own words"));
     *response.status_mut() = denial.status();
     response
@@ -164,11 +164,11 @@ async fn claims_of_another_type_are_a_server_error() {
 async fn q2_a_client_cannot_name_its_caller() {
     let auth = users()
         .optional()
-        .forward_as("x-user".parse().unwrap(), Claim::Subject);
+        .forward_as("x-user".parse().unwrap(), ForwardedClaim::Subject);
     let headers = async |parts: Parts| format!("{:?}", parts.headers.get_all("x-user"));
     let app = routes().route("/x-user", route(headers)).layer(auth);
     let server = Server::axum(app).await;
-    let head = "Host: localhost\r\nConnection: close\r\nX-User: root\r\nX_User: root";
+    let head = "Host: localhost\r\nConnection: close\r\nX-UserPrincipal: root\r\nX_User: root";
     let answer = raw(
         server.addr,
         &format!("GET /maybe_caller HTTP/1.1\r\n{head}\r\n\r\n"),
@@ -210,7 +210,7 @@ async fn a_handlers_test_needs_no_token() {
     let server = Server::axum(routes().layer(signed_in(bob()))).await;
     assert_eq!(get(server.addr, "/caller", None).await.text(), "bob");
 
-    let user = User {
+    let user = UserPrincipal {
         sub: "bob".to_owned(),
         tenant: 9,
     };

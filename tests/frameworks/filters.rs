@@ -5,7 +5,7 @@ use http::{Response, StatusCode, header::HOST};
 use http_body_util::Full;
 use tower_jwt_auth::{
     AuthError, Claims, JwtAuthLayer, Verified, Verifier,
-    deny::Denial,
+    deny::Refusal,
     error::AuthErrorKind,
     extract::{Bearer, Query},
     warp::{AuthRejected, authenticated, maybe_authenticated, recover},
@@ -210,7 +210,7 @@ async fn a_recover_of_ones_own_finds_cause_and_answer() {
         Ok(response)
     }
 
-    let words = |denial: &Denial<'_>| {
+    let words = |denial: &Refusal<'_>| {
         let mut response = Response::new(Bytes::from_static(b"the layer's own words"));
         *response.status_mut() = denial.status();
         response

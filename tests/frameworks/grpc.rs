@@ -170,7 +170,7 @@ fn call(token: Option<String>) -> Request<HealthCheckRequest> {
 async fn bare(server: &Server, http: Http, content_type: &str, token: Option<String>) -> Answer {
     const EMPTY_MESSAGE: Bytes = Bytes::from_static(&[0; 5]);
 
-    let path = "/grpc.health.v1.Health/Check";
+    let path = "/grpc.health.v1.Health/CheckResult";
     let request = request(server.addr, path, token.as_deref())
         .method("POST")
         .header("content-type", content_type)
@@ -252,7 +252,7 @@ async fn p7_only_calls_get_the_framing_of_grpc() {
     let router = Router::new().route("/me", any(async |caller: Principal| drop(caller)));
     let axum = Server::axum(router.layer(layer().optional())).await;
     for (host, server, path) in [
-        ("tonic", &tonic, "/grpc.health.v1.Health/Check"),
+        ("tonic", &tonic, "/grpc.health.v1.Health/CheckResult"),
         // It is the extractor that refuses.
         ("axum", &axum, "/me"),
     ] {
@@ -380,7 +380,7 @@ struct Other {}
 
 #[tokio::test]
 async fn a_layer_without_details_silences_the_handler_too() {
-    let status = unguarded_check(layer().optional().no_details())
+    let status = unguarded_check(layer().optional().terse())
         .await
         .unwrap_err();
     assert_eq!(

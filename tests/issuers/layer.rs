@@ -55,7 +55,7 @@ async fn ask(verifier: &Verifier, token: &str) -> Answer {
 #[tokio::test]
 async fn e13_an_issuer_is_answered_by_its_own_rules() {
     let clock = TestClock::new();
-    let verifier = Verifier::any_issuer([
+    let verifier = Verifier::by_issuer([
         rules(A, TestKeys::new(), Algorithm::Rs256, &clock)
             .build()
             .unwrap(),

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
-use tower_jwt_auth::key::remote::{Fetch, FetchError};
+use tower_jwt_auth::key::remote::{Fetcher, FetchError};
 
 #[derive(Clone, Default)]
 pub(crate) struct Memory {
@@ -40,7 +40,7 @@ impl Memory {
     }
 }
 
-impl Fetch for Memory {
+impl Fetcher for Memory {
     async fn fetch(&self, request: Request<()>) -> Result<Response<Bytes>, FetchError> {
         let url = request.uri().to_string();
         self.asked.lock().unwrap().push(url.clone());

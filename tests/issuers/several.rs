@@ -8,7 +8,7 @@ use tower_jwt_auth::{
     error::AuthErrorKind,
     key::{Algorithm, remote::RemoteKeySet},
     test_util::{TestClock, TestIssuer, TestKeys},
-    verify::{CheckError, Preset},
+    verify::{CheckError, Provider},
 };
 
 use super::{A, AUDIENCE, B, memory::Memory, published, refusal, rules, signer};
@@ -18,7 +18,7 @@ fn both(algorithm: Algorithm, clock: &TestClock) -> Verifier {
     let b = rules(B, TestKeys::other(), algorithm, clock)
         .build()
         .unwrap();
-    Verifier::any_issuer([a, b]).unwrap()
+    Verifier::by_issuer([a, b]).unwrap()
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn e13_each_issuer_has_rules_of_its_own() {
         .leeway(Duration::from_secs(120))
         .build()
         .unwrap();
-    let verifier = Verifier::any_issuer([a, b]).unwrap();
+    let verifier = Verifier::by_issuer([a, b]).unwrap();
     let of = |issuer, algorithm| signer(issuer, TestKeys::new(), algorithm, &clock);
     let (a, b) = (of(A, Algorithm::Rs256), of(B, Algorithm::Es256));
 
@@ -217,7 +217,7 @@ fn e13_the_longest_limit_lets_no_longer_token_through_the_shorter() {
     let clock = TestClock::new();
     let a = rules(A, TestKeys::new(), Algorithm::Es256, &clock).max_token_bytes(1024);
     let b = rules(B, TestKeys::other(), Algorithm::Es256, &clock).max_token_bytes(4096);
-    let verifier = Verifier::any_issuer([a.build().unwrap(), b.build().unwrap()]).unwrap();
+    let verifier = Verifier::by_issuer([a.build().unwrap(), b.build().unwrap()]).unwrap();
     let long = |issuer, keys| {
         let filling = json!("x".repeat(1000));
         signer(issuer, keys, Algorithm::Es256, &clock)
@@ -257,7 +257,7 @@ async fn e14_an_untrusted_issuer_costs_no_fetch() {
     let fixed = rules(A, TestKeys::new(), Algorithm::Rs256, &clock)
         .build()
         .unwrap();
-    let group = Verifier::any_issuer([fixed, remote.clone()]).unwrap();
+    let group = Verifier::by_issuer([fixed, remote.clone()]).unwrap();
     assert_eq!(memory.asked().len(), 1);
 
     for number in 0..50 {
@@ -300,7 +300,7 @@ async fn e14_a_token_of_a_static_issuer_passes_while_the_remote_one_is_down() {
     let fixed = rules(A, TestKeys::new(), Algorithm::Rs256, &clock)
         .build()
         .unwrap();
-    let group = Verifier::any_issuer([fixed, remote]).unwrap();
+    let group = Verifier::by_issuer([fixed, remote]).unwrap();
     assert!(!group.is_ready());
     assert!(group.ready().await.is_err());
 
@@ -344,8 +344,8 @@ fn e13_groups_can_stand_in_groups() {
     let other = rules(B, TestKeys::other(), Algorithm::Es256, &clock)
         .build()
         .unwrap();
-    let migrating = Verifier::any_of([old, new]).unwrap();
-    let verifier = Verifier::any_issuer([migrating, other]).unwrap();
+    let migrating = Verifier::by_algorithm([old, new]).unwrap();
+    let verifier = Verifier::by_issuer([migrating, other]).unwrap();
 
     let token = |issuer, keys, algorithm| signer(issuer, keys, algorithm, &clock).token(|_| ());
     for good in [
@@ -375,8 +375,8 @@ fn a_group_of_algorithms_with_an_issuer_each_mixes_no_issuers() {
     let b = rules(B, TestKeys::new(), Algorithm::Es256, &clock)
         .build()
         .unwrap();
-    let inner = Verifier::any_of([a, b]).unwrap();
-    let verifier = Verifier::any_issuer([inner]).unwrap();
+    let inner = Verifier::by_algorithm([a, b]).unwrap();
+    let verifier = Verifier::by_issuer([inner]).unwrap();
     let token =
         |issuer, algorithm| signer(issuer, TestKeys::new(), algorithm, &clock).token(|_| ());
     assert!(verifier.verify_now(token(A, Algorithm::Rs256)).is_ok());
@@ -399,28 +399,28 @@ fn groups_that_cannot_tell_their_members_apart_are_refused() {
     let refused =
         |group: Result<Verifier, tower_jwt_auth::ConfigError>| group.unwrap_err().to_string();
 
-    let text = refused(Verifier::any_issuer(Vec::<Verifier>::new()));
+    let text = refused(Verifier::by_issuer(Vec::<Verifier>::new()));
     assert!(
-        text.contains("any_issuer") && text.contains("no verifier"),
+        text.contains("by_issuer") && text.contains("no verifier"),
         "{text}"
     );
-    let text = refused(Verifier::any_issuer([of(A), anybody()]));
+    let text = refused(Verifier::by_issuer([of(A), anybody()]));
     assert!(text.contains("no issuer"), "{text}");
-    let text = refused(Verifier::any_issuer([of(A), of(B), of(A)]));
+    let text = refused(Verifier::by_issuer([of(A), of(B), of(A)]));
     assert!(text.contains("two verifiers") && text.contains(A), "{text}");
-    let mixed = Verifier::any_of([of(A), anybody()]).unwrap();
-    let text = refused(Verifier::any_issuer([mixed]));
+    let mixed = Verifier::by_algorithm([of(A), anybody()]).unwrap();
+    let text = refused(Verifier::by_issuer([mixed]));
     assert!(text.contains("no issuer"), "{text}");
 
-    let text = refused(Verifier::any_of(Vec::<Verifier>::new()));
+    let text = refused(Verifier::by_algorithm(Vec::<Verifier>::new()));
     assert!(
         text.contains("any_of") && text.contains("no verifier"),
         "{text}"
     );
-    let text = refused(Verifier::any_of([of(A), of(B)]));
+    let text = refused(Verifier::by_algorithm([of(A), of(B)]));
     assert!(text.contains("RS256"), "{text}");
-    let by_issuer = Verifier::any_issuer([of(A), of(B)]).unwrap();
-    let text = refused(Verifier::any_of([by_issuer, anybody()]));
+    let by_issuer = Verifier::by_issuer([of(A), of(B)]).unwrap();
+    let text = refused(Verifier::by_algorithm([by_issuer, anybody()]));
     assert!(text.contains("chosen by issuer"), "{text}");
 }
 
@@ -428,13 +428,13 @@ fn groups_that_cannot_tell_their_members_apart_are_refused() {
 fn an_issuer_that_is_named_twice_is_one_issuer() {
     let clock = TestClock::new();
     // As `Verifier::oidc(…)` with a preset does.
-    let preset = Preset::okta("shop.okta.com", "default");
+    let preset = Provider::okta("shop.okta.com", "default");
     let issuer = preset.issuer().to_owned();
     let verifier = rules(&issuer, TestKeys::new(), Algorithm::Rs256, &clock)
-        .preset(preset)
+        .provider(preset)
         .build()
         .unwrap();
-    let verifier = Verifier::any_issuer([verifier]).unwrap();
+    let verifier = Verifier::by_issuer([verifier]).unwrap();
     let token = signer(&issuer, TestKeys::new(), Algorithm::Rs256, &clock).token(|_| ());
     assert!(verifier.verify_now(token).is_ok());
 }
@@ -454,7 +454,7 @@ fn one_issuer_under_two_names_is_found_by_both() {
     let other = rules(B, TestKeys::other(), Algorithm::Rs256, &clock)
         .build()
         .unwrap();
-    let verifier = Verifier::any_issuer([google, other]).unwrap();
+    let verifier = Verifier::by_issuer([google, other]).unwrap();
     for issuer in ["https://accounts.google.com", "accounts.google.com"] {
         let token = signer(issuer, TestKeys::new(), Algorithm::Rs256, &clock).token(|_| ());
         assert!(verifier.verify_now(token).is_ok(), "{issuer}");
@@ -467,7 +467,7 @@ fn d4_algorithms_side_by_side_have_keys_of_their_own() {
     let keys = TestKeys::new();
     let old = rules(A, keys, Algorithm::Hs256, &clock).build().unwrap();
     let new = rules(A, keys, Algorithm::Rs256, &clock).build().unwrap();
-    let verifier = Verifier::any_of([old, new]).unwrap();
+    let verifier = Verifier::by_algorithm([old, new]).unwrap();
     for algorithm in [Algorithm::Hs256, Algorithm::Rs256] {
         let token = signer(A, keys, algorithm, &clock).token(|_| ());
         assert!(verifier.verify_now(token).is_ok(), "{algorithm}");

@@ -23,7 +23,7 @@ fn a_replaced_key_set_counts_at_once_in_every_clone() {
         .clock(clock.clone())
         .build()
         .unwrap();
-    let group = Verifier::any_issuer([verifier.clone()]).unwrap();
+    let group = Verifier::by_issuer([verifier.clone()]).unwrap();
     let old = signer(B, TestKeys::new(), Algorithm::Es256, &clock).token(|_| ());
     let new = signer(B, TestKeys::other(), Algorithm::Es256, &clock).token(|_| ());
 

@@ -14,7 +14,7 @@ use serde_json::json;
 use tower_jwt_auth::{
     Claims, Verifier,
     error::AuthErrorKind,
-    key::{Algorithm, KeyNews, KeyWait, remote::RemoteKeySet},
+    key::{Algorithm, KeyNotifier, KeyWait, remote::RemoteKeySet},
     test_util::{TestClock, TestKeys},
     verify::{IssuerResolver, Resolution, Tenants},
 };
@@ -25,7 +25,7 @@ use super::{AUDIENCE, B, memory::Memory, published, refusal, rules, signer};
 #[derive(Clone, Default)]
 pub(crate) struct Register {
     tenants: Arc<Mutex<HashMap<String, Verifier>>>,
-    asking: Arc<Mutex<Vec<KeyNews>>>,
+    asking: Arc<Mutex<Vec<KeyNotifier>>>,
     mode: Arc<Mutex<Mode>>,
     asked: Arc<AtomicUsize>,
 }
@@ -54,7 +54,7 @@ impl Register {
     /// Tells everybody who waits that there are news.
     pub(crate) fn answer(&self) -> usize {
         let waiting = std::mem::take(&mut *self.asking.lock().unwrap());
-        waiting.into_iter().map(KeyNews::announce).count()
+        waiting.into_iter().map(KeyNotifier::announce).count()
     }
 
     pub(crate) fn asked(&self) -> usize {
@@ -227,7 +227,7 @@ fn e13_a_verifier_for_another_issuer_is_refused() {
             .clock(clock.clone())
             .build()
             .unwrap(),
-        Verifier::any_issuer([of(&ours).build().unwrap(), of(&other).build().unwrap()]).unwrap(),
+        Verifier::by_issuer([of(&ours).build().unwrap(), of(&other).build().unwrap()]).unwrap(),
     ] {
         register.add(&ours, wrong);
         for issuer in [&ours, &other] {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tower_jwt_auth::{
     ConfigError,
     clock::Clock,
-    issue::{AccessToken, IssueError, KeyRing, TokenIssuer},
+    issue::{AccessTokenClaims, IssueError, KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
     principal::PrincipalKind,
     test_util::{TestClock, TestKeys},
@@ -24,7 +24,7 @@ fn s1_an_access_token_says_what_rfc_9068_asks_and_what_was_given() {
     let issuer = plain(&clock);
     let minted = issuer
         .access(
-            AccessToken::for_subject("alice")
+            AccessTokenClaims::for_subject("alice")
                 .session(SessionId::from_bytes([0x5E; 16]))
                 .roles(["admin", "ops"])
                 .scope("orders:write orders:read")
@@ -93,7 +93,7 @@ fn s1_nothing_is_said_that_was_not_given() {
 #[test]
 fn s1_a_guest_says_so_and_a_token_may_name_its_client() {
     let issuer = plain(&TestClock::new());
-    let token = AccessToken::for_guest("gst_1").client_id("widget");
+    let token = AccessTokenClaims::for_guest("gst_1").client_id("widget");
     let minted = issuer.access(token).unwrap();
     let verifier = issuer.verifier().build().unwrap();
     let caller = verifier.verify_now(minted.token().expose()).unwrap();
@@ -109,7 +109,7 @@ fn s1_every_jti_is_another_one_of_128_bits() {
     let issuer = plain(&TestClock::new());
     let mut seen = HashSet::new();
     for _ in 0..100 {
-        let minted = issuer.access(AccessToken::for_subject("alice")).unwrap();
+        let minted = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
         assert_eq!(minted.token_id().len(), 22);
         assert!(seen.insert(minted.token_id().to_owned()));
     }
@@ -144,7 +144,7 @@ fn s2_the_lifetime_is_ten_minutes_less_a_twentieth_at_most() {
     let issuer = plain(&TestClock::new());
     let mut seen = HashSet::new();
     for _ in 0..400 {
-        let minted = issuer.access(AccessToken::for_subject("alice")).unwrap();
+        let minted = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
         let lifetime = minted.lifetime().as_secs();
         assert!((570..=600).contains(&lifetime), "{lifetime}");
         seen.insert(lifetime);
@@ -166,7 +166,7 @@ fn s2_the_lifetime_is_settable_up_to_half_an_hour() {
     for (seconds, least) in [(1, 1), (19, 19), (60, 57), (1800, 1710)] {
         let minted = with(seconds)
             .unwrap()
-            .access(AccessToken::for_subject("alice"));
+            .access(AccessTokenClaims::for_subject("alice"));
         let lifetime = minted.unwrap().lifetime().as_secs();
         assert!((least..=seconds).contains(&lifetime), "{lifetime}");
     }
@@ -178,7 +178,7 @@ fn s2_the_lifetime_is_settable_up_to_half_an_hour() {
 
     let issuer = plain(&clock);
     let asking = |seconds| {
-        issuer.access(AccessToken::for_subject("alice").lifetime(Duration::from_secs(seconds)))
+        issuer.access(AccessTokenClaims::for_subject("alice").lifetime(Duration::from_secs(seconds)))
     };
     assert!((1710..=1800).contains(&asking(1800).unwrap().lifetime().as_secs()));
     assert!(matches!(asking(1801), Err(IssueError::InvalidClaim { name, .. }) if name == "exp"));
@@ -189,7 +189,7 @@ fn s2_the_lifetime_is_settable_up_to_half_an_hour() {
 fn s2_no_token_outlives_its_session() {
     let clock = TestClock::new();
     let issuer = plain(&clock);
-    let until = |end| issuer.access(AccessToken::for_subject("alice").not_after(end));
+    let until = |end| issuer.access(AccessTokenClaims::for_subject("alice").not_after(end));
 
     let end = clock.now() + Duration::from_millis(90_900);
     let minted = until(end).unwrap();
@@ -228,10 +228,10 @@ fn s4_the_kid_in_the_header_is_the_thumbprint_unless_named() {
 #[test]
 fn what_a_token_cannot_say_is_reported_and_nothing_is_minted() {
     let issuer = plain(&TestClock::new());
-    let alice = || AccessToken::for_subject("alice");
+    let alice = || AccessTokenClaims::for_subject("alice");
     let unspeakable = std::collections::BTreeMap::from([((1, 2), 3)]);
     for (name, token) in [
-        ("sub", AccessToken::for_subject("")),
+        ("sub", AccessTokenClaims::for_subject("")),
         ("scope", alice().scope("a\"b")),
         ("client_id", alice().client_id("")),
         ("tenant", alice().claim("tenant", 1).claim("tenant", 2)),
@@ -298,7 +298,7 @@ fn q3_debug_prints_no_token_no_claim_and_no_key() {
     let secret = "p01s0n p01s0n p01s0n p01s0n p01s0n p01s0n";
     let key = SigningKey::from_secret(Algorithm::Hs256, secret).unwrap();
     let issuer = issuer(KeyRing::builder(key).clock(clock).build().unwrap());
-    let asked = AccessToken::for_subject("p01s0n").claim("tenant", "p01s0n");
+    let asked = AccessTokenClaims::for_subject("p01s0n").claim("tenant", "p01s0n");
     let asking = format!("{asked:?}");
     let minted = issuer.access(asked).unwrap();
     let signature = minted
@@ -318,7 +318,7 @@ fn q3_debug_prints_no_token_no_claim_and_no_key() {
         "{text}"
     );
     assert!(!text.contains("112, 48, 49"), "{text}");
-    let refused = issuer.access(AccessToken::for_subject("a").claim("sub", "p01s0n"));
+    let refused = issuer.access(AccessTokenClaims::for_subject("a").claim("sub", "p01s0n"));
     assert!(!format!("{0:?} {0}", refused.unwrap_err()).contains("p01s0n"));
 }
 
@@ -334,7 +334,7 @@ fn the_claims_of_a_struct_are_claims_of_the_token() {
         tenant: 7,
         plan: None,
     };
-    let token = AccessToken::for_subject("alice").claims(own);
+    let token = AccessTokenClaims::for_subject("alice").claims(own);
     let claims = claims(&issuer.access(token).unwrap());
     assert_eq!(
         (&claims["tenant"], &claims["plan"]),

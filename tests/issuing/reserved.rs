@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
-    issue::{AccessToken, IssueError},
+    issue::{AccessTokenClaims, IssueError},
     test_util::TestClock,
     token::SessionId,
 };
@@ -56,8 +56,8 @@ const SPOKEN_FOR: &[&str] = &[
     "conv",
 ];
 
-fn full() -> AccessToken {
-    AccessToken::for_guest("alice")
+fn full() -> AccessTokenClaims {
+    AccessTokenClaims::for_guest("alice")
         .session(SessionId::from_bytes([0x5E; 16]))
         .roles(["user"])
         .scope("read")
@@ -82,8 +82,8 @@ fn s6_no_claim_that_has_a_meaning_can_be_set_by_hand() {
         ] {
             let map = BTreeMap::from([("tenant", "x"), (spelling.as_str(), "admin")]);
             for token in [
-                AccessToken::for_subject("alice").claim(spelling.as_str(), json!("admin")),
-                AccessToken::for_subject("alice").claims(&map),
+                AccessTokenClaims::for_subject("alice").claim(spelling.as_str(), json!("admin")),
+                AccessTokenClaims::for_subject("alice").claims(&map),
                 full().claim(spelling.as_str(), json!(["admin"])),
             ] {
                 match issuer.access(token) {

@@ -14,7 +14,7 @@ use tower_jwt_auth::{
     ConfigError, Verifier,
     clock::Clock,
     event::{AuthEvent, sink_fn},
-    issue::{AccessToken, KeyRing, KeyState, RotationError, TokenIssuer},
+    issue::{AccessTokenClaims, KeyRing, KeyState, RotationError, TokenIssuer},
     key::{Algorithm, KeySet, SigningKey, VerifyingKey},
     test_util::TestClock,
 };
@@ -71,7 +71,7 @@ impl Laggard {
             .audience(AUDIENCE)
             .leeway(Duration::ZERO)
             .clock(self.clock.clone())
-            .no_cache()
+            .without_cache()
             .build()
             .unwrap();
         let age = Duration::from_secs(age) * self.stretch;
@@ -94,7 +94,7 @@ async fn half_a_day(stretch: u32) -> (usize, usize) {
         if minute % 3 == 0 && minute < 10 {
             far.push(Laggard::new(&clock, &issuer, stretch));
         }
-        let minted = issuer.access(AccessToken::for_subject("alice")).unwrap();
+        let minted = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
         let token = minted.token().expose().clone();
         kids.insert(read(&token).0["kid"].as_str().unwrap().to_owned());
         alive.push((minted.expires_at(), token));
@@ -132,7 +132,7 @@ fn s3_a_key_is_published_before_its_first_use_and_verifies_until_its_last_token_
     let verifier = issuer
         .verifier()
         .leeway(5 * MINUTE)
-        .no_cache()
+        .without_cache()
         .build()
         .unwrap();
     let first = kids(&keys, KeyState::Active);
@@ -147,7 +147,7 @@ fn s3_a_key_is_published_before_its_first_use_and_verifies_until_its_last_token_
     clock.advance(HOUR - Duration::from_secs(1));
     assert_eq!(kids(&keys, KeyState::Active), first);
     let last = (0..200)
-        .map(|_| issuer.access(AccessToken::for_subject("alice")).unwrap())
+        .map(|_| issuer.access(AccessTokenClaims::for_subject("alice")).unwrap())
         .max_by_key(|minted| minted.expires_at())
         .unwrap();
 

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use tower_jwt_auth::{
-    issue::{AccessToken, KeyRing, KeyRingBuilder, KeyState, Minted, TokenIssuer},
+    issue::{AccessTokenClaims, KeyRing, KeyRingBuilder, KeyState, AccessToken, TokenIssuer},
     key::{Algorithm, SigningKey},
     test_util::TestClock,
 };
@@ -49,7 +49,7 @@ pub(crate) fn plain(clock: &TestClock) -> TokenIssuer {
 }
 
 pub(crate) fn alice(issuer: &TokenIssuer) -> String {
-    let minted = issuer.access(AccessToken::for_subject("alice")).unwrap();
+    let minted = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
     minted.token().expose().clone()
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn read(token: &str) -> (Value, Value) {
     (parts.next().unwrap(), parts.next().unwrap())
 }
 
-pub(crate) fn claims(minted: &Minted) -> Value {
+pub(crate) fn claims(minted: &AccessToken) -> Value {
     read(minted.token().expose()).1
 }
 

@@ -9,7 +9,7 @@ use tower_jwt_auth::{
     error::AuthErrorKind,
     key::{Algorithm, KeySet},
     test_util::TestKeys,
-    verify::{Preset, VerifierBuilder},
+    verify::{Provider, VerifierBuilder},
 };
 
 use crate::support::{AUDIENCE, Counting, Fixture, ISSUER, bearer, judge, keys};
@@ -25,17 +25,17 @@ async fn l10_presets_know_their_issuer_and_the_place_of_the_roles() {
     let fixture = Fixture::new();
     for (preset, issuer, roles) in [
         (
-            Preset::auth0("tenant.eu.auth0.com"),
+            Provider::auth0("tenant.eu.auth0.com"),
             "https://tenant.eu.auth0.com/",
             json!({"permissions": ["admin"]}),
         ),
         (
-            Preset::keycloak("https://sso.example/realms/shop", "orders"),
+            Provider::keycloak("https://sso.example/realms/shop", "orders"),
             "https://sso.example/realms/shop",
             json!({"realm_access": {"roles": ["admin"]}}),
         ),
         (
-            Preset::keycloak("https://sso.example/realms/shop/", "orders"),
+            Provider::keycloak("https://sso.example/realms/shop/", "orders"),
             "https://sso.example/realms/shop",
             json!({
                 "realm_access": {"roles": []},
@@ -43,22 +43,22 @@ async fn l10_presets_know_their_issuer_and_the_place_of_the_roles() {
             }),
         ),
         (
-            Preset::keycloak("https://sso.example/realms/shop", "a/b~c"),
+            Provider::keycloak("https://sso.example/realms/shop", "a/b~c"),
             "https://sso.example/realms/shop",
             json!({"resource_access": {"a/b~c": {"roles": ["admin"]}}}),
         ),
         (
-            Preset::entra("72f988bf-86f1-41af-91ab-2d7cd011db47"),
+            Provider::entra("72f988bf-86f1-41af-91ab-2d7cd011db47"),
             "https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0",
             json!({"roles": ["admin"]}),
         ),
         (
-            Preset::cognito("eu-central-1", "eu-central-1_AbCdEf"),
+            Provider::cognito("eu-central-1", "eu-central-1_AbCdEf"),
             "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbCdEf",
             json!({"cognito:groups": ["admin"]}),
         ),
         (
-            Preset::okta("dev-1.okta.com", "default"),
+            Provider::okta("dev-1.okta.com", "default"),
             "https://dev-1.okta.com/oauth2/default",
             json!({"groups": ["admin"]}),
         ),
@@ -70,7 +70,7 @@ async fn l10_presets_know_their_issuer_and_the_place_of_the_roles() {
                 .algorithms([Algorithm::Es256])
                 .audience(AUDIENCE)
                 .clock(clock.clone())
-                .preset(preset.clone())
+                .provider(preset.clone())
         };
         let own = |name: &str| {
             let mut claims = roles.clone();

@@ -6,7 +6,7 @@ use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
     Anonymous, JwtAuthLayer, RoleGuardLayer, Verifier,
-    deny::{Denial, OAuthJson},
+    deny::{Refusal, OAuthJson},
     error::ErrorCode,
     extract::{Bearer, Query},
     key::Algorithm,
@@ -125,7 +125,7 @@ async fn b1_every_401_carries_a_challenge() {
     }
 
     // A responder that forgets it does not get away with it.
-    let forgetful = fixture.layer().respond(|_: &Denial<'_>| {
+    let forgetful = fixture.layer().respond(|_: &Refusal<'_>| {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         response
@@ -142,7 +142,7 @@ async fn b1_every_401_carries_a_challenge() {
 async fn b2_the_challenge_has_a_parameter_for_every_realm() {
     let fixture = Fixture::new();
     for realm in ["", "api", "a b"] {
-        let layer = fixture.layer().realm(realm).no_details();
+        let layer = fixture.layer().realm(realm).terse();
         let answer = send(layer, Request::new(String::new())).await;
         assert_eq!(answer.bare(realm).challenge().get("realm"), Some(realm));
     }
@@ -339,9 +339,9 @@ async fn b15_without_details_the_description_goes_and_the_code_stays() {
         assert!(full.json().get("detail").is_some());
 
         for layer in [
-            fixture.layer().no_details(),
-            fixture.layer().no_details().realm("other"),
-            fixture.layer().no_details().respond(OAuthJson::new()),
+            fixture.layer().terse(),
+            fixture.layer().terse().realm("other"),
+            fixture.layer().terse().respond(OAuthJson::new()),
         ] {
             let terse = send(layer, bearer(&token)).await;
             let challenge = terse.challenge();
@@ -373,7 +373,7 @@ async fn b16_on_an_optional_route_nobody_passes_and_a_bad_token_does_not() {
 #[tokio::test]
 async fn b1_a_responder_may_answer_with_a_challenge_of_its_own() {
     let fixture = Fixture::new();
-    let own = fixture.layer().respond(|_: &Denial<'_>| {
+    let own = fixture.layer().respond(|_: &Refusal<'_>| {
         let mut response = Response::new(Bytes::from_static(b"own"));
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         let value = HeaderValue::from_static("Custom x=\"1\"");

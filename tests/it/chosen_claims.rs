@@ -12,7 +12,7 @@ use tower_jwt_auth::{
     key::{Algorithm, KeySource},
     principal::PrincipalKind,
     test_util::TestKeys,
-    verify::{Preset, VerifierBuilder},
+    verify::{Provider, VerifierBuilder},
 };
 
 use crate::support::{AUDIENCE, Answer, Counting, Fixture, ISSUER, bearer, judge, keys};
@@ -117,7 +117,7 @@ async fn e23_the_chosen_client_decides_whether_a_client_acts_for_itself() {
 async fn e23_entra_tokens_of_both_versions_name_their_client() {
     const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
     let older = format!("https://sts.windows.net/{TENANT}/");
-    let preset = Preset::entra(TENANT);
+    let preset = Provider::entra(TENANT);
     let newer = preset.issuer().to_owned();
     let fixture = Fixture::new();
     let builder = || {
@@ -125,7 +125,7 @@ async fn e23_entra_tokens_of_both_versions_name_their_client() {
             .algorithms([Algorithm::Es256])
             .audience(AUDIENCE)
             .clock(fixture.clock.clone())
-            .preset(preset.clone())
+            .provider(preset.clone())
             .issuer(&newer)
             .issuer(&older)
     };
@@ -334,7 +334,7 @@ async fn e27_a_client_that_acts_for_itself_is_no_user_whatever_claim_names_the_s
         &json!({"sub": "app@clients", "azp": "app", "name": "alice", "iss": "https://t.auth0.com/"}),
     );
     let auth0 = Verifier::key_set(keys())
-        .preset(Preset::auth0("t.auth0.com"))
+        .provider(Provider::auth0("t.auth0.com"))
         .audience(AUDIENCE)
         .subject_claim("name")
         .clock(fixture.clock.clone())
@@ -418,6 +418,6 @@ async fn d50_any_issuer_accepts_every_issuer_and_none() {
     judge(builder, bearer(other)).await.invalid_token("aud");
     // Among several, it would take the tokens of all the others.
     let any = builder().claims::<Claims>().build().unwrap();
-    let refused = Verifier::any_issuer([any]);
+    let refused = Verifier::by_issuer([any]);
     assert!(matches!(refused, Err(ConfigError::Invalid { .. })));
 }

@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
-    ConfigError, JwtAuthLayer, RoleGuardLayer, Verifier, chat::ChatLayer, deny::Denial,
+    ConfigError, JwtAuthLayer, RoleGuardLayer, Verifier, chat::ChatLayer, deny::Refusal,
     deny::OAuthJson, error::AuthErrorKind,
 };
 
@@ -88,7 +88,7 @@ async fn p8_guards_inside_take_the_mode_from_the_layer() {
         is_refused(&send(carried, request.clone()).await, 403, &name);
         for own in [
             guard().realm("own"),
-            guard().no_details(),
+            guard().terse(),
             guard().realm("own").grpc(true),
         ] {
             let own = ServiceBuilder::new().layer(around()).layer(own);
@@ -195,7 +195,7 @@ async fn p8_what_lets_strangers_pass_is_a_contradiction() {
 async fn p8_a_responder_cannot_answer_with_an_allowance() {
     let fixture = Fixture::new();
     let answering = |status: u16| {
-        fixture.layer().gateway().respond(move |_: &Denial<'_>| {
+        fixture.layer().gateway().respond(move |_: &Refusal<'_>| {
             let mut response = Response::new(Bytes::from_static(b"{}"));
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             response

@@ -148,7 +148,7 @@ async fn p5_the_message_is_percent_encoded_ascii() {
                 .all(|byte| (0x20..0x7F).contains(&byte) && byte != b'%')
         );
         seen += 1;
-        let answer = send(fixture.layer().no_details(), request).await;
+        let answer = send(fixture.layer().terse(), request).await;
         assert_eq!(answer.header("grpc-message"), None);
     }
     assert_eq!(seen, 4);

@@ -9,10 +9,10 @@ use http::{HeaderName, HeaderValue, Request};
 use tower::{Service, ServiceBuilder, ServiceExt, layer::layer_fn};
 use tower_jwt_auth::{
     Anonymous, AuthError, JwtAuthLayer, Principal, RoleGuardLayer, Verifier,
-    auth::Claim,
+    auth::ForwardedClaim,
     error::AuthErrorKind,
     extract::{Bearer, Cookie, Header, Query, WebSocketProtocol},
-    key::{KeyLookup, KeyNews, KeyQuery, KeySource, KeyWait},
+    key::{KeyLookup, KeyNotifier, KeyQuery, KeySource, KeyWait},
 };
 
 use crate::support::{Answer, Fixture, Inner, bearer, keys, send};
@@ -148,7 +148,7 @@ async fn strip_and_forward_go_together() {
     let layer = fixture
         .layer()
         .strip_credential()
-        .forward_as(HeaderName::from_static("x-user"), Claim::Subject)
+        .forward_as(HeaderName::from_static("x-user"), ForwardedClaim::Subject)
         .skip(|head| head.uri().path() == "/health");
     let forged = |path| with(with(target(path), "x_user", "root"), "x-user", "root");
     let request = with(
@@ -195,7 +195,7 @@ async fn a_refusal_carries_its_error_for_the_layers_outside() {
 /// A source whose keys come later, or never.
 struct Later {
     lookups: Arc<AtomicUsize>,
-    news: Arc<std::sync::Mutex<Vec<KeyNews>>>,
+    news: Arc<std::sync::Mutex<Vec<KeyNotifier>>>,
     arrive: bool,
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
     Anonymous, Claims, JwtAuthLayer, Principal, Verified, Verifier,
-    auth::{Claim, Forwarding},
+    auth::{ForwardedClaim, Forwarding},
     error::AuthErrorKind,
     extract::Header,
     revoke::NoRevocation,
@@ -38,7 +38,7 @@ fn forge(mut request: Request<String>) -> Request<String> {
 
 fn forwarding(layer: JwtAuthLayer) -> JwtAuthLayer<Claims, NoRevocation, Forwarding> {
     let name = HeaderName::from_static("x-user-id");
-    layer.forward_as(name, Claim::Subject)
+    layer.forward_as(name, ForwardedClaim::Subject)
 }
 
 /// The values under every spelling of the header that the layer emits.
@@ -113,12 +113,12 @@ async fn q1_every_claim_has_its_form_in_a_header() {
         claims.insert("roles".into(), json!(["a", "b,c", "d e", "é"]));
     });
     let table = [
-        ("x-sub", Claim::Subject, "alice"),
-        ("x-iss", Claim::Issuer, ISSUER),
-        ("x-client", Claim::ClientId, "client"),
-        ("x-sid", Claim::SessionId, "s-1"),
-        ("x-roles", Claim::Roles, "a,d e"),
-        ("x-scope", Claim::Scope, "read write"),
+        ("x-sub", ForwardedClaim::Subject, "alice"),
+        ("x-iss", ForwardedClaim::Issuer, ISSUER),
+        ("x-client", ForwardedClaim::ClientId, "client"),
+        ("x-sid", ForwardedClaim::SessionId, "s-1"),
+        ("x-roles", ForwardedClaim::Roles, "a,d e"),
+        ("x-scope", ForwardedClaim::Scope, "read write"),
     ];
     let (name, claim, _) = table[0];
     let first = fixture

@@ -3,41 +3,41 @@
 use tower_jwt_auth::{
     ConfigError, Verifier,
     key::Algorithm,
-    verify::{Preset, VerifierBuilder},
+    verify::{Provider, VerifierBuilder},
 };
 
 use crate::support::{AUDIENCE, keys};
 
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 
-fn builder(preset: Preset) -> VerifierBuilder {
+fn builder(preset: Provider) -> VerifierBuilder {
     Verifier::key_set(keys())
         .algorithms([Algorithm::Es256])
         .audience(AUDIENCE)
-        .preset(preset)
+        .provider(preset)
 }
 
 #[test]
 fn l10_what_people_paste_is_the_same_issuer() {
     for (pasted, issuer) in [
         (
-            Preset::auth0("https://tenant.eu.auth0.com/"),
+            Provider::auth0("https://tenant.eu.auth0.com/"),
             "https://tenant.eu.auth0.com/",
         ),
         (
-            Preset::auth0("Tenant.eu.auth0.com"),
+            Provider::auth0("Tenant.eu.auth0.com"),
             "https://tenant.eu.auth0.com/",
         ),
         (
-            Preset::okta("https://dev-1.okta.com", "aus1_x-Y"),
+            Provider::okta("https://dev-1.okta.com", "aus1_x-Y"),
             "https://dev-1.okta.com/oauth2/aus1_x-Y",
         ),
         (
-            Preset::keycloak("http://localhost:8080/auth/realms/shop/", "orders"),
+            Provider::keycloak("http://localhost:8080/auth/realms/shop/", "orders"),
             "http://localhost:8080/auth/realms/shop",
         ),
         (
-            Preset::entra(&TENANT.to_ascii_uppercase()),
+            Provider::entra(&TENANT.to_ascii_uppercase()),
             "https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0",
         ),
     ] {
@@ -63,11 +63,11 @@ fn l10_what_is_no_issuer_is_refused_at_start() {
     ];
     let mut refused = Vec::new();
     for domain in domains {
-        refused.push(Preset::auth0(domain));
-        refused.push(Preset::okta(domain, "default"));
+        refused.push(Provider::auth0(domain));
+        refused.push(Provider::okta(domain, "default"));
     }
     for server in ["", "default/", "oauth2/default"] {
-        refused.push(Preset::okta("dev-1.okta.com", server));
+        refused.push(Provider::okta("dev-1.okta.com", server));
     }
     for tenant in [
         "common",
@@ -79,7 +79,7 @@ fn l10_what_is_no_issuer_is_refused_at_start() {
         "72f988bf-86f1-41af-91ab-2d7cd011dbxx",
         "72f988bf-86f1-41af-91ab-2d7cd011db47/",
     ] {
-        refused.push(Preset::entra(tenant));
+        refused.push(Provider::entra(tenant));
     }
     for (region, pool) in [
         ("", "_x"),
@@ -90,7 +90,7 @@ fn l10_what_is_no_issuer_is_refused_at_start() {
         ("eu-central-1_AbCdEf", "eu-central-1"),
         ("evil.example/", "evil.example/_x"),
     ] {
-        refused.push(Preset::cognito(region, pool));
+        refused.push(Provider::cognito(region, pool));
     }
     for realm in [
         "https://sso.example",
@@ -101,9 +101,9 @@ fn l10_what_is_no_issuer_is_refused_at_start() {
         "https://sso.example/realms/shop/.well-known/openid-configuration",
         "https://sso.example/realms/shop?x",
     ] {
-        refused.push(Preset::keycloak(realm, "orders"));
+        refused.push(Provider::keycloak(realm, "orders"));
     }
-    refused.push(Preset::keycloak("https://sso.example/realms/shop", ""));
+    refused.push(Provider::keycloak("https://sso.example/realms/shop", ""));
     for preset in refused {
         let error = builder(preset.clone()).build().map(drop).unwrap_err();
         let named = matches!(&error, ConfigError::Invalid { name, .. } if name == "preset");

@@ -6,7 +6,7 @@ use tower::ServiceBuilder;
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
     chat::ChatLayer,
-    deny::Denial,
+    deny::Refusal,
     extract::{Bearer, Cookie, Header, Query, WebSocketProtocol},
 };
 
@@ -92,7 +92,7 @@ async fn q14_the_answer_to_a_credential_outside_authorization_is_private() {
     assert_eq!(answer.passes("header").header("cache-control"), None);
 }
 
-fn cacheable(denial: &Denial<'_>) -> Response<Bytes> {
+fn cacheable(denial: &Refusal<'_>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = denial.status();
     let value = HeaderValue::from_static("public, max-age=60");

@@ -6,7 +6,7 @@ use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer, Verifier,
-    deny::{Denial, OAuthJson, Problem, Responder},
+    deny::{Refusal, OAuthJson, Problem, ErrorResponder},
     error::AuthErrorKind,
     extract::Cookie,
 };
@@ -197,7 +197,7 @@ async fn o_the_oauth_responder_answers_as_oauth_clients_expect() {
 #[tokio::test]
 async fn o_a_responder_of_ones_own_sees_the_refusal_and_decides() {
     let fixture = Fixture::new();
-    let login = |denial: &Denial<'_>| {
+    let login = |denial: &Refusal<'_>| {
         assert_eq!(denial.realm(), "shop");
         assert_eq!(denial.status(), denial.error().status());
         assert_eq!(denial.code(), denial.error().code());

@@ -137,18 +137,18 @@ fn only_named_proxies_are_believed() {
         request.headers_mut().append("x-forwarded-for", value);
     }
     let named = "203.0.113.9".parse().unwrap();
-    assert_eq!(clients.of(RequestHead::of(&request)), Some(named));
+    assert_eq!(clients.client_ip(RequestHead::of(&request)), Some(named));
     // A proxy's address may be written as IPv6 sees it.
     let mapped = ClientIp::behind(["::ffff:10.0.0.1"]).unwrap();
     assert_eq!(
-        mapped.of(RequestHead::of(&request)),
+        mapped.client_ip(RequestHead::of(&request)),
         Some("10.0.0.2".parse().unwrap())
     );
     // Without a peer nobody knows, whatever the header says.
     let mut request = Request::new(String::new());
     let value = HeaderValue::from_static("203.0.113.9");
     request.headers_mut().insert("x-forwarded-for", value);
-    assert_eq!(clients.of(RequestHead::of(&request)), None);
+    assert_eq!(clients.client_ip(RequestHead::of(&request)), None);
     for bad in [
         "",
         "10.0.0.0/33",
@@ -333,7 +333,7 @@ fn a_trusted_network_may_be_written_as_ipv6_sees_it() {
         let value = HeaderValue::from_static("203.0.113.9");
         request.headers_mut().insert("x-forwarded-for", value);
         let named: std::net::IpAddr = "203.0.113.9".parse().unwrap();
-        let client = clients.of(RequestHead::of(&request)).unwrap();
+        let client = clients.client_ip(RequestHead::of(&request)).unwrap();
         assert_eq!(client == named, trusted, "{network}, {peer}");
     }
 }

@@ -17,7 +17,7 @@ const BACKWARDS: &str = "I5UvUdtEJ5IUaYyfKGfuUmhrV5D6yUdfMAUvGx3dNTT.\
 fn remains(digests: bool) -> bool {
     let builder = Verifier::hs256("a secret of at least thirty-two bytes");
     let builder = if digests {
-        builder.cache_digests()
+        builder.cache_by_digest()
     } else {
         builder
     };

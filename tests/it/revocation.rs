@@ -22,7 +22,7 @@ use tower_jwt_auth::{
     event::sink_fn,
     extract::Cookie,
     revoke::{
-        Broadcast, Check, Feed, LIFETIME, Revocation, RevocationCheck, RevocationSet,
+        Broadcast, CheckResult, Feed, LIFETIME, Revocation, RevocationCheck, RevocationSet,
         RevocationStatus, check_fn,
     },
     test_util::{TestClock, TestIssuer},
@@ -76,7 +76,7 @@ async fn e22_a_token_is_revoked_by_its_issuer_and_jti_whatever_its_text() {
         let builder = Verifier::key_set(keys()).clock(fixture.clock.clone());
         builder.issuer(issuer).audience(AUDIENCE).build().unwrap()
     };
-    let both = Verifier::any_issuer([of(ISSUER), of(other)]).unwrap();
+    let both = Verifier::by_issuer([of(ISSUER), of(other)]).unwrap();
     let revoked = revoked.of_issuer(ISSUER);
     let layer = JwtAuthLayer::new(both).revocation(revoked.clone());
     send(layer.clone(), bearer(&foreign))
@@ -493,11 +493,11 @@ impl Later {
 impl RevocationCheck for Later {
     type Future = std::pin::Pin<Box<dyn Future<Output = RevocationStatus> + Send>>;
 
-    fn check(&self, caller: &Principal) -> Check<Self::Future> {
+    fn check(&self, caller: &Principal) -> CheckResult<Self::Future> {
         assert_eq!(caller.subject(), Some("alice"));
         self.asked.fetch_add(1, Ordering::Relaxed);
         let answer = self.answer.lock().unwrap().take().unwrap();
-        Check::Pending(Box::pin(async move { answer.await.unwrap() }))
+        CheckResult::Pending(Box::pin(async move { answer.await.unwrap() }))
     }
 }
 

@@ -374,7 +374,7 @@ async fn l16_roles_come_from_the_token_only() {
 #[tokio::test]
 async fn l2_the_guard_answers_as_the_layer_around_it() {
     let fixture = Fixture::new();
-    let outer: JwtAuthLayer = fixture.layer().realm("outer").no_details();
+    let outer: JwtAuthLayer = fixture.layer().realm("outer").terse();
     let ask = async |guard: RoleGuardLayer| {
         let layers = ServiceBuilder::new().layer(outer.clone()).layer(guard);
         let answer = send(layers, bearer(fixture.token()))

@@ -36,7 +36,7 @@ async fn q12_two_revocation_checks_both_count() {
         let builder = Verifier::key_set(keys()).clock(fixture.clock.clone());
         builder.issuer(issuer).audience(AUDIENCE).build().unwrap()
     };
-    let layer = || JwtAuthLayer::new(Verifier::any_issuer([of(ISSUER), of(OTHER)]).unwrap());
+    let layer = || JwtAuthLayer::new(Verifier::by_issuer([of(ISSUER), of(OTHER)]).unwrap());
     let set = || RevocationSet::local_with_clock(fixture.clock.clone());
     let (ours, theirs) = (set(), set());
     for set in [&ours, &theirs] {

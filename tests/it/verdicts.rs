@@ -27,7 +27,7 @@ fn kind<T>(verdict: Result<T, tower_jwt_auth::AuthError>) -> Result<(), AuthErro
 
 /// The same rules hold whatever is remembered of a token: itself, or its digest.
 const MODES: [fn(VerifierBuilder) -> VerifierBuilder; 2] =
-    [|builder| builder, |builder| builder.cache_digests()];
+    [|builder| builder, |builder| builder.cache_by_digest()];
 
 #[test]
 fn q4_a_verdict_ends_with_the_tokens_time() {
@@ -150,7 +150,7 @@ fn q4_a_token_is_looked_up_once_while_its_keys_stay() {
     }
 
     let keys = Asked::new(0);
-    let verifier = asking(&keys).no_cache().build().unwrap();
+    let verifier = asking(&keys).without_cache().build().unwrap();
     let verify = || kind(verifier.verify_now(&token));
     assert_eq!([verify(), verify(), verify()], [Ok(()); 3]);
     assert_eq!(keys.lookups(), 3);
@@ -349,7 +349,7 @@ proptest! {
             let builder = Verifier::key_source(keys.clone()).audience(AUDIENCE).clock(clock.clone());
             builder.leeway(Duration::from_secs(10)).max_age(Duration::from_secs(300))
         };
-        let fresh = builder().no_cache().build().unwrap();
+        let fresh = builder().without_cache().build().unwrap();
         let cached = MODES.map(|remembering| remembering(builder().cache(3)).build().unwrap());
         let tokens: Vec<_> = (0..6)
             .map(|number| {

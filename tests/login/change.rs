@@ -7,11 +7,11 @@ use tower_jwt_auth::{
     issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
     login::{
-        Identifier, Login, LoginOutcome, MemoryThrottle, NewUser, PasswordChange, PasswordHash,
-        User, UserAdmin, UserStore,
+        Identifier, Login, LoginOutcome, MemoryThrottle, NewUser, ChangePasswordOutcome, PasswordHash,
+        UserRecord, UserAdmin, UserStore,
     },
     secret::SecretKey,
-    session::{SessionStart, Sessions},
+    session::{StartSession, Sessions},
     store::MemoryStore,
     test_util::TestClock,
 };
@@ -29,8 +29,8 @@ pub(crate) fn sessions() -> Sessions<MemoryStore> {
     builder.secret(SecretKey::generate()).build().unwrap()
 }
 
-fn is_changed(change: &PasswordChange) -> bool {
-    matches!(change, PasswordChange::Changed { .. })
+fn is_changed(change: &ChangePasswordOutcome) -> bool {
+    matches!(change, ChangePasswordOutcome::Changed { .. })
 }
 
 #[tokio::test]
@@ -43,18 +43,18 @@ async fn the_new_password_signs_in_and_the_old_one_does_not() {
         .await;
     assert!(is_changed(&changed), "{changed:?}");
     let outcome = login.attempt(&attempt("ada", "newer")).await;
-    assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+    assert!(matches!(outcome, LoginOutcome::Success(_)));
     let outcome = login.attempt(&attempt("ada", "right")).await;
-    assert!(matches!(outcome, LoginOutcome::Refused));
+    assert!(matches!(outcome, LoginOutcome::InvalidCredentials));
     let outcome = login.attempt(&attempt("bob", "right")).await;
     assert!(
-        matches!(outcome, LoginOutcome::Accepted(_)),
+        matches!(outcome, LoginOutcome::Success(_)),
         "nobody else's"
     );
     let again = login
         .change_password(&sessions, "user-1", &old, &password("third"), None)
         .await;
-    assert!(matches!(again, PasswordChange::Refused), "{again:?}");
+    assert!(matches!(again, ChangePasswordOutcome::Refused), "{again:?}");
 }
 
 /// Whoever holds a stolen session has as many guesses as at the login, and takes none of the owner's.
@@ -67,18 +67,18 @@ async fn u5_guessing_the_old_password_is_throttled_apart_from_the_login() {
         let guess = login
             .change_password(&sessions, "user-1", &password("wrong"), &new, None)
             .await;
-        assert!(matches!(guess, PasswordChange::Refused), "{guess:?}");
+        assert!(matches!(guess, ChangePasswordOutcome::Refused), "{guess:?}");
     }
     let right = password("right");
     let waiting = login
         .change_password(&sessions, "user-1", &right, &new, None)
         .await;
-    let PasswordChange::Wait { retry_after } = waiting else {
+    let ChangePasswordOutcome::Wait { retry_after } = waiting else {
         panic!("{waiting:?}");
     };
     assert_eq!(retry_after, Duration::from_secs(1));
     let outcome = login.attempt(&attempt("ada", "right")).await;
-    assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+    assert!(matches!(outcome, LoginOutcome::Success(_)));
     let other = login
         .change_password(&sessions, "user-2", &right, &new, None)
         .await;
@@ -96,15 +96,15 @@ async fn nobody_and_the_disabled_change_nothing() {
     let (login, sessions) = (fixture.login(), sessions());
     let (old, new) = (password("right"), password("newer"));
     let hash = fixture.hasher.hash(&old).await.unwrap();
-    let disabled = User::new("user-3").password(hash).disabled(true);
+    let disabled = UserRecord::new("user-3").password(hash).disabled(true);
     fixture.users.put("eve", disabled);
-    fixture.users.put("key", User::new("user-4"));
+    fixture.users.put("key", UserRecord::new("user-4"));
     for subject in ["user-3", "user-4", "nobody"] {
         let changed = login
             .change_password(&sessions, subject, &old, &new, None)
             .await;
         assert!(
-            matches!(changed, PasswordChange::Refused),
+            matches!(changed, ChangePasswordOutcome::Refused),
             "{subject} {changed:?}"
         );
     }
@@ -113,7 +113,7 @@ async fn nobody_and_the_disabled_change_nothing() {
         .change_password(&sessions, "user-1", &old, &new, None)
         .await;
     assert!(
-        matches!(changed, PasswordChange::Unavailable),
+        matches!(changed, ChangePasswordOutcome::Unavailable),
         "{changed:?}"
     );
 }
@@ -137,12 +137,12 @@ async fn one_of_two_changes_at_once_wins() {
             login.change_password(&sessions, "user-1", &right, &two, None),
         );
         let winner = match changes {
-            (PasswordChange::Changed { .. }, PasswordChange::Refused) => "one",
-            (PasswordChange::Refused, PasswordChange::Changed { .. }) => "two",
+            (ChangePasswordOutcome::Changed { .. }, ChangePasswordOutcome::Refused) => "one",
+            (ChangePasswordOutcome::Refused, ChangePasswordOutcome::Changed { .. }) => "two",
             other => panic!("{other:?}"),
         };
         let outcome = login.attempt(&attempt("ada", winner)).await;
-        assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+        assert!(matches!(outcome, LoginOutcome::Success(_)));
     }
 }
 
@@ -151,14 +151,14 @@ async fn one_of_two_changes_at_once_wins() {
 async fn every_session_ends_with_the_old_password() {
     let fixture = Fixture::new().await;
     let (login, sessions) = (fixture.login(), sessions());
-    let start = || SessionStart::new("user-1");
+    let start = || StartSession::new("user-1");
     let old = sessions.start(start()).await.unwrap();
-    let bob = sessions.start(SessionStart::new("user-2")).await.unwrap();
+    let bob = sessions.start(StartSession::new("user-2")).await.unwrap();
     let (right, new) = (password("right"), password("newer"));
     let refused = login
         .change_password(&sessions, "user-1", &new, &new, None)
         .await;
-    assert!(matches!(refused, PasswordChange::Refused), "{refused:?}");
+    assert!(matches!(refused, ChangePasswordOutcome::Refused), "{refused:?}");
     let old = sessions
         .refresh(old.refresh_token().expose())
         .await
@@ -166,7 +166,7 @@ async fn every_session_ends_with_the_old_password() {
     let changed = login
         .change_password(&sessions, "user-1", &right, &new, None)
         .await;
-    let PasswordChange::Changed { epoch, .. } = changed else {
+    let ChangePasswordOutcome::Changed { epoch, .. } = changed else {
         panic!("{changed:?}");
     };
     let ended = sessions.refresh(old.refresh_token().expose()).await;
@@ -187,11 +187,11 @@ async fn every_session_ends_with_the_old_password() {
 struct Upgrading(MemoryStore, PasswordHash);
 
 impl UserStore for Upgrading {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         self.0.find(identifier).await
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         let found = self.0.find_by_subject(subject).await;
         self.0.set_password(subject, &self.1).await?;
         found
@@ -231,7 +231,7 @@ async fn a_hash_that_is_upgraded_meanwhile_is_no_wrong_password() {
         .await;
     assert!(is_changed(&changed), "{changed:?}");
     let outcome = login.attempt(&attempt("ada", "newer")).await;
-    assert!(matches!(outcome, LoginOutcome::Accepted(_)));
+    assert!(matches!(outcome, LoginOutcome::Success(_)));
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn u14_the_device_token_of_a_changed_password_is_printed_nowhere() {
         .change_password(&sessions, "user-1", &old, &new, None)
         .await;
     let printed = format!("{changed:?}");
-    let PasswordChange::Changed { device_token, .. } = changed else {
+    let ChangePasswordOutcome::Changed { device_token, .. } = changed else {
         panic!("{printed}");
     };
     assert!(!printed.contains(device_token.expose()), "{printed}");
@@ -252,5 +252,5 @@ async fn u14_the_device_token_of_a_changed_password_is_printed_nowhere() {
     }
     let known = attempt("ada", "newer").device(device_token);
     let outcome = login.attempt(&known).await;
-    assert!(matches!(outcome, LoginOutcome::Accepted(_)), "{outcome:?}");
+    assert!(matches!(outcome, LoginOutcome::Success(_)), "{outcome:?}");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_jwt_auth::{
     clock::Timestamp,
-    login::{DeviceTokens, PasswordHash, User},
+    login::{DeviceTokens, PasswordHash, UserRecord},
     secret::SecretKey,
 };
 
@@ -12,8 +12,8 @@ fn tokens(byte: u8) -> DeviceTokens {
     DeviceTokens::new(&SecretKey::from_bytes([byte; 32]).unwrap())
 }
 
-fn user(subject: &str) -> User {
-    User::new(subject).password(PasswordHash::new("$argon2id$right".to_owned()))
+fn user(subject: &str) -> UserRecord {
+    UserRecord::new(subject).password(PasswordHash::new("$argon2id$right".to_owned()))
 }
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -44,7 +44,7 @@ fn a_device_is_trusted_for_one_password() {
     let device = tokens(1).read(value.expose(), NOW).unwrap();
     let changed = user("user-1").password(PasswordHash::new("$argon2id$left".to_owned()));
     assert!(!device.belongs_to(&changed));
-    let without = User::new("user-1");
+    let without = UserRecord::new("user-1");
     assert!(!device.belongs_to(&without));
     let value = tokens(1).mint(&without, NOW);
     let device = tokens(1).read(value.expose(), NOW).unwrap();

@@ -4,13 +4,13 @@ use serde_json::Value;
 use tower_jwt_auth::{
     issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    login::{Identifier, NewUser, PasswordHash, UserAdmin, UserGrants, UserStore},
+    login::{Identifier, NewUser, PasswordHash, UserAdmin, UserClaims, UserStore},
     principal::PrincipalKind,
-    session::{Grants, SessionErrorKind, SessionStart, Sessions, TokenPair},
+    session::{SessionClaims, SessionErrorKind, StartSession, Sessions, TokenPair},
     store::MemoryStore,
 };
 
-async fn sessions() -> (MemoryStore, Sessions<MemoryStore, UserGrants<MemoryStore>>) {
+async fn sessions() -> (MemoryStore, Sessions<MemoryStore, UserClaims<MemoryStore>>) {
     let store = MemoryStore::new();
     let ada = Identifier::new("ada").unwrap();
     let user = NewUser::new("user-1", ada, PasswordHash::new("$hash".to_owned()));
@@ -24,7 +24,7 @@ async fn sessions() -> (MemoryStore, Sessions<MemoryStore, UserGrants<MemoryStor
         .unwrap();
     let sessions = Sessions::builder(issuer, store.clone())
         .secret(tower_jwt_auth::secret::SecretKey::generate())
-        .grant_source(UserGrants::new(store.clone()))
+        .claims_source(UserClaims::new(store.clone()))
         .build()
         .unwrap();
     (store, sessions)
@@ -41,11 +41,11 @@ fn claims(pair: &TokenPair) -> Value {
 async fn roles_are_those_of_the_user_at_each_refresh() {
     let (store, sessions) = sessions().await;
     // What the login read is not trusted further than the store.
-    let grants = Grants::new()
+    let grants = SessionClaims::new()
         .roles(["admin"])
         .scope("orders:read")
         .claim("tenant", 7);
-    let start = SessionStart::new("user-1").grants(grants);
+    let start = StartSession::new("user-1").grants(grants);
     let mut pair = sessions.start(start).await.unwrap();
     for roles in [vec!["editor"], vec!["admin", "x"], vec![]] {
         let now: Vec<String> = roles.iter().map(ToString::to_string).collect();
@@ -70,13 +70,13 @@ async fn roles_are_those_of_the_user_at_each_refresh() {
 #[tokio::test]
 async fn a_disabled_user_is_refused_and_goes_on_when_enabled_again() {
     let (store, sessions) = sessions().await;
-    let first = sessions.start(SessionStart::new("user-1")).await.unwrap();
+    let first = sessions.start(StartSession::new("user-1")).await.unwrap();
     assert!(store.set_disabled("user-1", true).await.unwrap());
     for _ in 0..3 {
         let refused = sessions.refresh(first.refresh_token().expose()).await;
         assert_eq!(refused.unwrap_err().kind(), SessionErrorKind::Disabled);
     }
-    let refused = sessions.start(SessionStart::new("user-1")).await;
+    let refused = sessions.start(StartSession::new("user-1")).await;
     assert_eq!(refused.unwrap_err().kind(), SessionErrorKind::Disabled);
     // Nothing was used up: the same token still is the live one.
     assert!(store.set_disabled("user-1", false).await.unwrap());
@@ -93,10 +93,10 @@ async fn a_disabled_user_is_refused_and_goes_on_when_enabled_again() {
 #[tokio::test]
 async fn whoever_is_no_user_gets_nothing_and_guests_keep_theirs() {
     let (_, sessions) = sessions().await;
-    let refused = sessions.start(SessionStart::new("user-2")).await;
+    let refused = sessions.start(StartSession::new("user-2")).await;
     assert_eq!(refused.unwrap_err().kind(), SessionErrorKind::Disabled);
-    let guest = SessionStart::new("guest-1").kind(PrincipalKind::Guest);
-    let guest = guest.grants(Grants::new().roles(["guest"]));
+    let guest = StartSession::new("guest-1").kind(PrincipalKind::Guest);
+    let guest = guest.grants(SessionClaims::new().roles(["guest"]));
     let pair = sessions.start(guest).await.unwrap();
     assert_eq!(claims(&pair)["roles"], serde_json::json!(["guest"]));
 }

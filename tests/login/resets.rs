@@ -13,9 +13,9 @@ use tower_jwt_auth::{
     error::StoreError,
     login::{
         Login, LoginOutcome, MemoryThrottle, NewOneTime, OneTimeDigest, OneTimePurpose,
-        OneTimeStore, OneTimeToken, PasswordChange, PasswordPolicy, PasswordRule, User,
+        OneTimeStore, OneTimeToken, ChangePasswordOutcome, PasswordPolicy, PasswordRule, UserRecord,
     },
-    session::SessionStart,
+    session::StartSession,
     store::MemoryStore,
 };
 
@@ -85,8 +85,8 @@ impl Tokens {
     }
 }
 
-fn is_changed(change: &PasswordChange) -> bool {
-    matches!(change, PasswordChange::Changed { .. })
+fn is_changed(change: &ChangePasswordOutcome) -> bool {
+    matches!(change, ChangePasswordOutcome::Changed { .. })
 }
 
 /// Fault 34: the owner asked for a mail, and changed the password by hand.
@@ -105,7 +105,7 @@ async fn u19_a_changed_password_forgets_the_tokens_that_it_protects() {
     let refused = login
         .change_password(&sessions, "user-1", &new, &new, None)
         .await;
-    assert!(matches!(refused, PasswordChange::Refused), "{refused:?}");
+    assert!(matches!(refused, ChangePasswordOutcome::Refused), "{refused:?}");
     let changed = login
         .change_password(&sessions, "user-1", &right, &new, None)
         .await;
@@ -114,7 +114,7 @@ async fn u19_a_changed_password_forgets_the_tokens_that_it_protects() {
     let late = login
         .reset_password(&sessions, older.expose(), &third, None)
         .await;
-    assert!(matches!(late, PasswordChange::Refused), "{late:?}");
+    assert!(matches!(late, ChangePasswordOutcome::Refused), "{late:?}");
     assert!(!tokens.is_good(&opens, unlock).await);
     assert!(tokens.is_good(&verifies, mail).await);
     assert!(tokens.is_good(&bobs, reset).await);
@@ -129,17 +129,17 @@ async fn u19_a_reset_ends_sessions_devices_and_the_other_tokens() {
     let fixture = Fixture::new().await;
     let tokens = Tokens::new();
     let (login, sessions) = (tokens.login(&fixture), sessions());
-    let LoginOutcome::Accepted(device) = login.attempt(&attempt("ada", "right")).await else {
+    let LoginOutcome::Success(device) = login.attempt(&attempt("ada", "right")).await else {
         panic!();
     };
-    let session = sessions.start(SessionStart::new("user-1")).await.unwrap();
+    let session = sessions.start(StartSession::new("user-1")).await.unwrap();
     let other = login.reset_token("user-1", HOUR).await.unwrap();
     let token = login.reset_token("user-1", HOUR).await.unwrap();
     let new = password("newer");
     let changed = login
         .reset_password(&sessions, token.expose(), &new, None)
         .await;
-    let PasswordChange::Changed {
+    let ChangePasswordOutcome::Changed {
         epoch,
         device_token,
         ..
@@ -149,13 +149,13 @@ async fn u19_a_reset_ends_sessions_devices_and_the_other_tokens() {
     };
     let ended = sessions.refresh(session.refresh_token().expose()).await;
     assert_eq!(ended.unwrap_err().code(), Some("session_revoked"));
-    let start = SessionStart::new("user-1").epoch(epoch);
+    let start = StartSession::new("user-1").epoch(epoch);
     assert!(sessions.start(start).await.is_ok());
     for spent in [&token, &other] {
         let again = login
             .reset_password(&sessions, spent.expose(), &new, None)
             .await;
-        assert!(matches!(again, PasswordChange::Refused), "{again:?}");
+        assert!(matches!(again, ChangePasswordOutcome::Refused), "{again:?}");
     }
     for _ in 0..5 {
         assert_eq!(shown(&login.attempt(&attempt("ada", "right")).await), "no");
@@ -170,7 +170,7 @@ async fn u19_a_reset_ends_sessions_devices_and_the_other_tokens() {
 async fn u19_a_reset_takes_a_good_token_of_a_user_who_may_sign_in_alone() {
     let fixture = Fixture::new().await;
     let hash = fixture.hasher.hash(&password("right")).await.unwrap();
-    let disabled = User::new("user-3").password(hash).disabled(true);
+    let disabled = UserRecord::new("user-3").password(hash).disabled(true);
     fixture.users.put("eve", disabled);
     let tokens = Tokens::new();
     let (login, sessions) = (tokens.login(&fixture), sessions());
@@ -190,7 +190,7 @@ async fn u19_a_reset_takes_a_good_token_of_a_user_who_may_sign_in_alone() {
         of_nobody.expose(),
     ] {
         let refused = login.reset_password(&sessions, token, &new, None).await;
-        assert!(matches!(refused, PasswordChange::Refused), "{token}");
+        assert!(matches!(refused, ChangePasswordOutcome::Refused), "{token}");
     }
     // Without a store there are no resets, and nothing that could be forgotten.
     let login = fixture.login();
@@ -199,7 +199,7 @@ async fn u19_a_reset_takes_a_good_token_of_a_user_who_may_sign_in_alone() {
     let refused = login
         .reset_password(&sessions, token.expose(), &new, None)
         .await;
-    assert!(matches!(refused, PasswordChange::Unavailable));
+    assert!(matches!(refused, ChangePasswordOutcome::Unavailable));
 }
 
 #[tokio::test]
@@ -209,16 +209,16 @@ async fn u19_tokens_that_cannot_be_forgotten_are_forgotten_when_their_store_is_b
     let (login, sessions) = (tokens.login(&fixture), sessions());
     let older = login.reset_token("user-1", HOUR).await.unwrap();
     tokens.forgets_nothing.store(true, Ordering::Relaxed);
-    let session = sessions.start(SessionStart::new("user-1")).await.unwrap();
+    let session = sessions.start(StartSession::new("user-1")).await.unwrap();
     let (right, new) = (password("right"), password("newer"));
     let changed = login
         .change_password(&sessions, "user-1", &right, &new, None)
         .await;
-    assert!(matches!(changed, PasswordChange::Unavailable));
+    assert!(matches!(changed, ChangePasswordOutcome::Unavailable));
     let ended = sessions.refresh(session.refresh_token().expose()).await;
     assert_eq!(ended.unwrap_err().code(), Some("session_revoked"));
     tokens.forgets_nothing.store(false, Ordering::Relaxed);
-    let next = sessions.start(SessionStart::new("user-1")).await.unwrap();
+    let next = sessions.start(StartSession::new("user-1")).await.unwrap();
     let forgot = tokens.forgot.acquire_many(2);
     let forgot = tokio::time::timeout(Duration::from_secs(120), forgot).await;
     forgot.expect("it is tried again").unwrap().forget();
@@ -233,7 +233,7 @@ async fn u19_a_password_that_an_administrator_sets_ends_the_same() {
     let fixture = Fixture::new().await;
     let tokens = Tokens::new();
     let (login, sessions) = (tokens.login(&fixture), sessions());
-    let session = sessions.start(SessionStart::new("user-1")).await.unwrap();
+    let session = sessions.start(StartSession::new("user-1")).await.unwrap();
     let older = login.reset_token("user-1", HOUR).await.unwrap();
     let new = password("newer");
     let changed = login.set_password(&sessions, "user-1", &new, None).await;
@@ -244,7 +244,7 @@ async fn u19_a_password_that_an_administrator_sets_ends_the_same() {
     let outcome = login.attempt(&attempt("ada", "newer")).await;
     assert_eq!(shown(&outcome), "welcome user-1");
     let refused = login.set_password(&sessions, "nobody", &new, None).await;
-    assert!(matches!(refused, PasswordChange::Refused), "{refused:?}");
+    assert!(matches!(refused, ChangePasswordOutcome::Refused), "{refused:?}");
 }
 
 /// Fault 59: a reset that the application writes itself goes through the same rules.
@@ -278,7 +278,7 @@ async fn u23_one_policy_rules_registrations_changes_and_resets() {
             .await;
         let set = login.set_password(&sessions, "user-1", &new, None).await;
         for change in [changed, reset, set] {
-            let PasswordChange::NotAllowed { rule: failed } = change else {
+            let ChangePasswordOutcome::NotAllowed { rule: failed } = change else {
                 panic!("{change:?}");
             };
             assert_eq!(failed, rule);

@@ -7,7 +7,7 @@ use std::{
 
 use tower_jwt_auth::{
     event::sink_fn,
-    login::{Identifier, LoginOutcome, PasswordHash, UnlockHook, User},
+    login::{Identifier, LoginOutcome, PasswordHash, UnlockHook, UserRecord},
 };
 
 use crate::support::*;
@@ -16,7 +16,7 @@ use crate::support::*;
 async fn who_knows_the_password_gets_in_whatever_the_name_is_spelled_like() {
     let fixture = Fixture::new().await;
     let outcome = fixture.login().attempt(&attempt(" ADA ", "right")).await;
-    let LoginOutcome::Accepted(accepted) = outcome else {
+    let LoginOutcome::Success(accepted) = outcome else {
         panic!("{outcome:?}");
     };
     assert_eq!(accepted.user().subject, "user-1");
@@ -34,20 +34,20 @@ async fn u1_nobody_is_told_why_they_were_refused() {
     let right = fixture.hasher.hash(&password("right")).await.unwrap();
     fixture.users.put(
         "disabled",
-        User::new("user-3").password(right.clone()).disabled(true),
+        UserRecord::new("user-3").password(right.clone()).disabled(true),
     );
-    fixture.users.put("no-password", User::new("user-4"));
+    fixture.users.put("no-password", UserRecord::new("user-4"));
     fixture.users.put(
         "broken",
-        User::new("user-5").password(PasswordHash::new("$argon2id$broken".to_owned())),
+        UserRecord::new("user-5").password(PasswordHash::new("$argon2id$broken".to_owned())),
     );
     let peppered = cheap().pepper("gone", b"p01s0n-p01s0n-p01s0n-p01s0n-p01s0n".to_vec());
     let peppered = peppered.build().unwrap().hash(&password("right")).await;
-    let peppered = User::new("user-7").password(peppered.unwrap());
+    let peppered = UserRecord::new("user-7").password(peppered.unwrap());
     fixture.users.put("peppered", peppered);
     fixture
         .users
-        .put("locked", User::new("user-6").password(right));
+        .put("locked", UserRecord::new("user-6").password(right));
     let hook = Told::default();
     let login = fixture
         .builder()
@@ -112,10 +112,10 @@ async fn u1_nobody_is_told_why_they_were_refused() {
 async fn a_sink_hears_what_became_of_each_attempt_and_nothing_secret() {
     const OLD: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
     let fixture = Fixture::new().await;
-    let old = User::new("user-9").password(PasswordHash::new(OLD.to_owned()));
+    let old = UserRecord::new("user-9").password(PasswordHash::new(OLD.to_owned()));
     fixture.users.put("old", old);
     let right = fixture.hasher.hash(&password("right")).await.unwrap();
-    let off = User::new("user-3").password(right).disabled(true);
+    let off = UserRecord::new("user-3").password(right).disabled(true);
     fixture.users.put("disabled", off);
     let heard = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&heard);
@@ -191,7 +191,7 @@ async fn a_lock_tells_its_hook_once_and_leaves_trusted_devices_alone() {
         .builder()
         .hard_lock(NonZeroU32::new(4).unwrap(), hook.clone())
         .build();
-    let LoginOutcome::Accepted(first) = login.attempt(&attempt("ada", "right")).await else {
+    let LoginOutcome::Success(first) = login.attempt(&attempt("ada", "right")).await else {
         panic!();
     };
     for from in 0..6 {
@@ -212,7 +212,7 @@ async fn u6_a_bcrypt_hash_is_replaced_by_argon2id() {
     // Openwall's crypt_blowfish, wrapper.c.
     const OLD: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
     let fixture = Fixture::new().await;
-    let bcrypt = |text: &str| User::new("user-9").password(PasswordHash::new(text.to_owned()));
+    let bcrypt = |text: &str| UserRecord::new("user-9").password(PasswordHash::new(text.to_owned()));
     fixture.users.put("old", bcrypt(OLD));
     let login = fixture.login();
 
@@ -247,7 +247,7 @@ async fn u6_a_password_that_is_changed_meanwhile_wins_over_the_upgrade() {
     let fixture = Fixture::new().await;
     fixture.users.put(
         "old",
-        User::new("user-9").password(PasswordHash::new(OLD.to_owned())),
+        UserRecord::new("user-9").password(PasswordHash::new(OLD.to_owned())),
     );
     let login = fixture.login();
     // Many logins upgrade side by side: one replaces the hash, and the others leave it alone.
@@ -294,10 +294,10 @@ async fn u13_nothing_secret_is_printed() {
         .verify(&password("p01s0n"), Some(&hash))
         .await
         .unwrap_err();
-    let LoginOutcome::Accepted(accepted) = login.attempt(&attempt("ada", "right")).await else {
+    let LoginOutcome::Success(accepted) = login.attempt(&attempt("ada", "right")).await else {
         panic!();
     };
-    let user = User::new("user-1").password(hash.clone());
+    let user = UserRecord::new("user-1").password(hash.clone());
     let long = tower_jwt_auth::login::Password::new("p01s0n".repeat(200)).unwrap_err();
     let printed = [
         format!("{:?}", attempt("ada", "p01s0n").device("p01s0n".to_owned())),
@@ -339,7 +339,7 @@ async fn u2_an_unknown_user_costs_the_same_time() {
     let hash = hasher.hash(&password("right")).await.unwrap();
     fixture
         .users
-        .put("known", User::new("user-7").password(hash));
+        .put("known", UserRecord::new("user-7").password(hash));
     let login = fixture.builder().hasher(hasher).build();
     let mut known = Vec::new();
     let mut unknown = Vec::new();

@@ -14,9 +14,9 @@ use std::{
 use tower_jwt_auth::{
     error::StoreError,
     login::{
-        Argon2Cost, Attempt, Identifier, Login, LoginBuilder, LoginOutcome, MemoryThrottle,
+        Argon2Cost, LoginAttempt, Identifier, Login, LoginBuilder, LoginOutcome, MemoryThrottle,
         NewUser, Password, PasswordHash, PasswordHasher, PasswordHasherBuilder, PasswordPolicy,
-        User, UserStore,
+        UserRecord, UserStore,
     },
     secret::SecretKey,
     test_util::TestClock,
@@ -24,7 +24,7 @@ use tower_jwt_auth::{
 
 #[derive(Clone, Default)]
 pub(crate) struct Users {
-    rows: Arc<Mutex<HashMap<String, User>>>,
+    rows: Arc<Mutex<HashMap<String, UserRecord>>>,
     pub(crate) found: Arc<AtomicUsize>,
     pub(crate) replaced: Arc<AtomicUsize>,
     pub(crate) down: Arc<AtomicBool>,
@@ -32,7 +32,7 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    pub(crate) fn put(&self, name: &str, user: User) {
+    pub(crate) fn put(&self, name: &str, user: UserRecord) {
         let name = Identifier::new(name).unwrap().as_str().to_owned();
         self.rows.lock().unwrap().insert(name, user);
     }
@@ -55,13 +55,13 @@ impl Users {
 }
 
 impl UserStore for Users {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         self.up()?;
         self.found.fetch_add(1, Ordering::Relaxed);
         Ok(self.rows.lock().unwrap().get(identifier.as_str()).cloned())
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         self.up()?;
         let rows = self.rows.lock().unwrap();
         Ok(rows.values().find(|user| user.subject == subject).cloned())
@@ -95,7 +95,7 @@ impl UserStore for Users {
         if rows.contains_key(new.identifier.as_str()) {
             return Ok(false);
         }
-        let user = User::new(new.subject)
+        let user = UserRecord::new(new.subject)
             .password(new.password)
             .roles(new.roles);
         rows.insert(new.identifier.as_str().to_owned(), user);
@@ -133,7 +133,7 @@ impl Fixture {
             let hash = fixture.hasher.hash(&password("right")).await.unwrap();
             fixture
                 .users
-                .put(name, User::new(subject).password(hash).roles(["admin"]));
+                .put(name, UserRecord::new(subject).password(hash).roles(["admin"]));
         }
         fixture
     }
@@ -165,8 +165,8 @@ pub(crate) fn password(text: &str) -> Password {
     Password::new(text.to_owned()).unwrap()
 }
 
-pub(crate) fn attempt(name: &str, text: &str) -> Attempt {
-    Attempt::new(Identifier::new(name).unwrap(), password(text)).from(address("192.0.2.1"))
+pub(crate) fn attempt(name: &str, text: &str) -> LoginAttempt {
+    LoginAttempt::new(Identifier::new(name).unwrap(), password(text)).from(address("192.0.2.1"))
 }
 
 pub(crate) fn address(text: &str) -> IpAddr {
@@ -176,10 +176,10 @@ pub(crate) fn address(text: &str) -> IpAddr {
 /// What an HTTP answer could show of an outcome.
 pub(crate) fn shown(outcome: &LoginOutcome) -> String {
     match outcome {
-        LoginOutcome::Accepted(accepted) => format!("welcome {}", accepted.user().subject),
-        LoginOutcome::Refused => "no".to_owned(),
-        LoginOutcome::Wait { retry_after } => format!("wait {}", retry_after.as_secs_f64()),
-        LoginOutcome::Busy { .. } => "busy".to_owned(),
+        LoginOutcome::Success(accepted) => format!("welcome {}", accepted.user().subject),
+        LoginOutcome::InvalidCredentials => "no".to_owned(),
+        LoginOutcome::Throttled { retry_after } => format!("wait {}", retry_after.as_secs_f64()),
+        LoginOutcome::Overloaded { .. } => "busy".to_owned(),
         LoginOutcome::Unavailable => "unavailable".to_owned(),
         other => panic!("{other:?}"),
     }

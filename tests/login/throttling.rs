@@ -9,7 +9,7 @@ use std::{
 
 use tower_jwt_auth::login::{
     AttemptOutcome, LoginOutcome, PasswordHasher, Reserve, ThrottleKey, ThrottleRule,
-    ThrottleStore, User,
+    ThrottleStore, UserRecord,
 };
 
 use crate::support::*;
@@ -117,7 +117,7 @@ async fn u5_attempts_during_a_wait_neither_count_nor_extend_it() {
 async fn u5_a_trusted_device_gets_in_during_a_wait_and_has_its_own_counter() {
     let fixture = Fixture::new().await;
     let login = fixture.login();
-    let LoginOutcome::Accepted(first) = login.attempt(&attempt("ada", "right")).await else {
+    let LoginOutcome::Success(first) = login.attempt(&attempt("ada", "right")).await else {
         panic!();
     };
     for _ in 0..5 {
@@ -183,13 +183,13 @@ async fn u5_a_device_is_trusted_no_longer_than_its_password_is_good() {
     let login = fixture.login();
     let mut gathered = Vec::new();
     for _ in 0..10 {
-        let LoginOutcome::Accepted(one) = login.attempt(&attempt("ada", "right")).await else {
+        let LoginOutcome::Success(one) = login.attempt(&attempt("ada", "right")).await else {
             panic!();
         };
         gathered.push(one.device_token().clone());
     }
     let hash = fixture.hasher.hash(&password("newer")).await.unwrap();
-    fixture.users.put("ada", User::new("user-1").password(hash));
+    fixture.users.put("ada", UserRecord::new("user-1").password(hash));
     let mut looked_at = 0;
     for device in &gathered {
         for _ in 0..5 {
@@ -199,7 +199,7 @@ async fn u5_a_device_is_trusted_no_longer_than_its_password_is_good() {
     }
     assert_eq!(looked_at, 5, "as many as without a cookie");
     fixture.advance(1);
-    let LoginOutcome::Accepted(one) = login.attempt(&attempt("ada", "newer")).await else {
+    let LoginOutcome::Success(one) = login.attempt(&attempt("ada", "newer")).await else {
         panic!();
     };
     for _ in 0..5 {

@@ -2,7 +2,7 @@
 
 use tower_jwt_auth::{
     Principal,
-    refresh::{Confirmations, Outcome, RefreshPolicy, SessionStore},
+    refresh::{Confirmations, RefreshOutcome, RefreshPolicy, SessionStore},
     session::{SessionEvent, TokenPair},
     token::SessionId,
 };
@@ -52,7 +52,7 @@ async fn an_answer_that_was_lost_for_hours_is_given_anew() {
     let [SessionEvent::Refreshed { outcome, .. }] = &events[..] else {
         panic!("{events:?}")
     };
-    assert_eq!(*outcome, Outcome::Reissued);
+    assert_eq!(*outcome, RefreshOutcome::Reissued);
     used(&service, &confirmations, &second).await;
     service.pass(HOUR);
     service.refresh(&second).await;

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tower_jwt_auth::{
     clock::Timestamp,
-    refresh::{Family, Outcome, RefreshPolicy, Reuse, apply, confirm, decide},
+    refresh::{Family, RefreshOutcome, RefreshPolicy, ReuseKind, apply, confirm, decide},
 };
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000 + 1000 * seconds)
 }
 
-fn present(family: &mut Family, generation: u64, policy: &RefreshPolicy, second: i64) -> Outcome {
+fn present(family: &mut Family, generation: u64, policy: &RefreshPolicy, second: i64) -> RefreshOutcome {
     let outcome = decide(family, generation, policy, at(second));
     *family = apply(family, generation, outcome, at(second));
     outcome
@@ -31,8 +31,8 @@ fn one_of_two_repetitions_arrived(policy: &RefreshPolicy) -> Family {
         expires_at: at(90 * 24 * 3600),
         revoked: false,
     };
-    assert_eq!(present(&mut family, 0, policy, 0), Outcome::Rotated);
-    assert_eq!(present(&mut family, 0, policy, 25), Outcome::Retried);
+    assert_eq!(present(&mut family, 0, policy, 0), RefreshOutcome::Rotated);
+    assert_eq!(present(&mut family, 0, policy, 25), RefreshOutcome::Retried);
     family
 }
 
@@ -47,12 +47,12 @@ fn a_repetition_that_is_under_way_when_its_window_closes_is_theft() {
         let family = one_of_two_repetitions_arrived(&policy);
         // The successor was used by its access token …
         let mut used = confirm(&family, 1);
-        let late = Outcome::Reused(Reuse::LateParent);
+        let late = RefreshOutcome::Reused(ReuseKind::LateParent);
         assert_eq!(present(&mut used, 0, &policy, 31), late);
         // … or for the next refresh.
         let mut refreshed = family;
-        assert_eq!(present(&mut refreshed, 1, &policy, 31), Outcome::Rotated);
-        let stale = Outcome::Reused(Reuse::StaleLineage);
+        assert_eq!(present(&mut refreshed, 1, &policy, 31), RefreshOutcome::Rotated);
+        let stale = RefreshOutcome::Reused(ReuseKind::StaleLineage);
         assert_eq!(present(&mut refreshed, 0, &policy, 31), stale);
     }
 }
@@ -62,12 +62,12 @@ fn a_repetition_that_is_under_way_when_its_window_closes_is_theft() {
 fn a_repetition_that_arrives_on_one_side_of_the_end_is_answered() {
     for policy in [RefreshPolicy::browser(), RefreshPolicy::balanced()] {
         let mut family = confirm(&one_of_two_repetitions_arrived(&policy), 1);
-        assert_eq!(present(&mut family, 0, &policy, 30), Outcome::Retried);
+        assert_eq!(present(&mut family, 0, &policy, 30), RefreshOutcome::Retried);
     }
     let policy = RefreshPolicy::balanced();
     let mut family = one_of_two_repetitions_arrived(&policy);
     // Nobody got the answer of second 25 either. Both tabs come back later.
-    assert_eq!(present(&mut family, 0, &policy, 3600), Outcome::Reissued);
+    assert_eq!(present(&mut family, 0, &policy, 3600), RefreshOutcome::Reissued);
     family = confirm(&family, 2);
-    assert_eq!(present(&mut family, 0, &policy, 3620), Outcome::Retried);
+    assert_eq!(present(&mut family, 0, &policy, 3620), RefreshOutcome::Retried);
 }

@@ -6,7 +6,7 @@ use tower_jwt_auth::{
     refresh::RevokeReason::{Administrative, CredentialsChanged, Displaced, Logout},
     revoke::RevocationSet,
     session::{
-        RevokedScope, SessionErrorKind, SessionEvent, SessionStart, Sessions, SessionsBuilder,
+        RevokedScope, SessionErrorKind, SessionEvent, StartSession, Sessions, SessionsBuilder,
         TokenPair,
     },
 };
@@ -46,7 +46,7 @@ async fn t10_signing_out_the_others_keeps_this_one() {
     let (here, there) = (service.sign_in().await, service.sign_in().await);
     let mallory = service
         .sessions
-        .start(SessionStart::new("mallory"))
+        .start(StartSession::new("mallory"))
         .await
         .unwrap();
     for ended in [1, 0] {

@@ -8,7 +8,7 @@ use std::{
 
 use tower_jwt_auth::{
     error::StoreError,
-    session::{GrantSource, Grants, Session, SessionErrorKind, Sessions},
+    session::{ClaimsSource, SessionClaims, Session, SessionErrorKind, Sessions},
 };
 
 use crate::support::{Service, Watched, alice, issuer, service};
@@ -25,13 +25,13 @@ enum Mood {
 #[derive(Clone)]
 struct Directory(Arc<Mutex<Mood>>);
 
-impl GrantSource for Directory {
-    async fn grants(&self, session: &Session) -> Result<Option<Grants>, StoreError> {
+impl ClaimsSource for Directory {
+    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         assert_eq!(session.subject(), "alice");
         let mood = *self.0.lock().unwrap();
         match mood {
             Mood::Role(role) => Ok(Some(session.grants().clone().roles([role]))),
-            Mood::Reserved => Ok(Some(Grants::new().claim("sub", "mallory"))),
+            Mood::Reserved => Ok(Some(SessionClaims::new().claim("sub", "mallory"))),
             Mood::Disabled => Ok(None),
             Mood::Broken => Err(StoreError::unavailable("the directory is down")),
             Mood::Hanging => future::pending().await,
@@ -45,7 +45,7 @@ fn with_directory() -> (Service, Sessions<Watched, Directory>, Directory) {
     let keys = service.sessions.issuer().keys().clone();
     let sessions = Sessions::builder(issuer(keys), service.store.clone())
         .secret(service.secret.clone())
-        .grant_source(directory.clone())
+        .claims_source(directory.clone())
         .grants_timeout(Duration::from_millis(100))
         .build()
         .unwrap();

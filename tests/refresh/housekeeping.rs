@@ -11,7 +11,7 @@ use std::{
 use tower_jwt_auth::{
     error::{StoreError, StoreErrorKind},
     refresh::SessionStore,
-    session::{SessionEvent, SessionStart},
+    session::{SessionEvent, StartSession},
 };
 
 use crate::support::{Fault, Service, service};
@@ -21,7 +21,7 @@ const YEAR: u64 = 365 * 24 * 3600;
 
 async fn sign_in(service: &Service, count: usize) {
     for number in 0..count {
-        let start = SessionStart::new(format!("user {number}"));
+        let start = StartSession::new(format!("user {number}"));
         service.sessions.start(start).await.unwrap();
     }
 }

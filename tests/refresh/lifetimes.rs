@@ -6,7 +6,7 @@ use tower_jwt_auth::{
     principal::PrincipalKind,
     refresh::RefreshPolicy,
     secret::SecretKey,
-    session::{SessionEvent, SessionStart, Sessions},
+    session::{SessionEvent, StartSession, Sessions},
     store::MemoryStore,
 };
 
@@ -74,7 +74,7 @@ async fn t6_the_clock_of_the_store_is_the_only_one() {
 #[tokio::test]
 async fn guests_have_lifetimes_of_their_own() {
     let service = service_with(|builder, _| builder.guest_idle(Duration::from_secs(3 * DAY)));
-    let guest = SessionStart::new("gst_1").kind(PrincipalKind::Guest);
+    let guest = StartSession::new("gst_1").kind(PrincipalKind::Guest);
     let pair = service.sessions.start(guest).await.unwrap();
     assert_eq!(pair.refresh_expires_in().as_secs(), 3 * DAY);
     assert_eq!(service.caller(&pair).kind(), PrincipalKind::Guest);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use stateright::{Model, Property};
 use tower_jwt_auth::{
     clock::Timestamp,
-    refresh::{Family, Outcome, RefreshPolicy, apply, confirm, decide},
+    refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
 };
 
 #[derive(Clone, Debug)]
@@ -149,8 +149,8 @@ impl World {
         let before = state.family.clone();
         let outcome = decide(&before, generation, &self.policy, state.now);
         let after = apply(&before, generation, outcome, state.now);
-        state.seen.retried |= outcome == Outcome::Retried;
-        state.seen.reissued |= outcome == Outcome::Reissued;
+        state.seen.retried |= outcome == RefreshOutcome::Retried;
+        state.seen.reissued |= outcome == RefreshOutcome::Reissued;
         state.seen.broken |= after.expires_at != before.expires_at
             || before.revoked && !after.revoked
             || !outcome.writes() && after != before
@@ -400,7 +400,7 @@ impl Model for World {
 fn one_is_live(world: &World, state: &State) -> bool {
     let live = |generation: &u64| {
         let outcome = decide(&state.family, *generation, &world.policy, state.now);
-        matches!(outcome, Outcome::Fresh | Outcome::Rotated)
+        matches!(outcome, RefreshOutcome::Fresh | RefreshOutcome::Rotated)
     };
     let live: Vec<_> = (0..=state.family.generation).filter(live).collect();
     state.family.revoked || live == [state.family.generation]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
-    refresh::{Outcome, RefreshPolicy, RefreshTokens, Reuse},
+    refresh::{RefreshOutcome, RefreshPolicy, RefreshTokens, ReuseKind},
     revoke::RevocationSet,
     session::SessionEvent,
 };
@@ -37,14 +37,14 @@ async fn t1_hundred_refreshes_are_one_rotation() {
 
     let outcomes: Vec<_> = service.events.take().into_iter().map(outcome).collect();
     let of = |which| outcomes.iter().filter(|outcome| **outcome == which).count();
-    assert_eq!((of(Outcome::Rotated), of(Outcome::Retried)), (1, 99));
+    assert_eq!((of(RefreshOutcome::Rotated), of(RefreshOutcome::Retried)), (1, 99));
     let (reads, writes) = service.store.take_counts();
     assert_eq!(reads, 100);
     assert!((1..=100).contains(&writes));
     service.refresh(&pairs[7]).await;
 }
 
-fn outcome(event: SessionEvent) -> Outcome {
+fn outcome(event: SessionEvent) -> RefreshOutcome {
     match event {
         SessionEvent::Refreshed { outcome, .. } => outcome,
         other => panic!("{other:?}"),
@@ -181,7 +181,7 @@ async fn t3_an_ancestor_ends_the_session_on_all_nodes() {
         panic!("one event")
     };
     assert_eq!(*session, first.session_id());
-    assert_eq!((*reuse, age.as_secs()), (Reuse::StaleLineage, 5));
+    assert_eq!((*reuse, age.as_secs()), (ReuseKind::StaleLineage, 5));
 
     for pair in [&first, &second, &third] {
         assert_eq!(service.refused(pair).await, "session_revoked");
@@ -230,6 +230,6 @@ async fn t13_a_store_that_lost_a_rotation_is_rolled_forward() {
         matches!(events[0], SessionEvent::StoreLostWrite { .. }),
         "{events:?}"
     );
-    assert_eq!(outcome(events[1].clone()), Outcome::Ahead);
+    assert_eq!(outcome(events[1].clone()), RefreshOutcome::Ahead);
     service.refresh(&next).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_jwt_auth::{
     clock::Timestamp,
-    refresh::{Family, Outcome, RefreshPolicy, Reuse, apply, confirm, decide},
+    refresh::{Family, RefreshOutcome, RefreshPolicy, ReuseKind, apply, confirm, decide},
 };
 
 const T: i64 = 1_000_000_000;
@@ -43,7 +43,7 @@ fn revoked_comes_before_everything() {
     };
     for presented in 0..8 {
         let outcome = decide(&family, presented, &BALANCED, at(0));
-        assert_eq!(outcome, Outcome::Revoked);
+        assert_eq!(outcome, RefreshOutcome::Revoked);
         assert_eq!(apply(&family, presented, outcome, at(1)), family);
     }
 }
@@ -52,29 +52,29 @@ fn revoked_comes_before_everything() {
 fn the_ends_are_exclusive() {
     let idle = 14 * 24 * 3_600_000;
     let outcome = |family: &Family, millis| decide(family, 5, &BROWSER, at(millis));
-    assert_eq!(outcome(&family(), idle - 1), Outcome::Rotated);
-    assert_eq!(outcome(&family(), idle), Outcome::Idle);
+    assert_eq!(outcome(&family(), idle - 1), RefreshOutcome::Rotated);
+    assert_eq!(outcome(&family(), idle), RefreshOutcome::Idle);
     let short = Family {
         expires_at: at(60_000),
         ..family()
     };
-    assert_eq!(outcome(&short, 59_999), Outcome::Rotated);
-    assert_eq!(outcome(&short, 60_000), Outcome::Expired);
+    assert_eq!(outcome(&short, 59_999), RefreshOutcome::Rotated);
+    assert_eq!(outcome(&short, 60_000), RefreshOutcome::Expired);
 }
 
 #[test]
 fn the_live_generation_rotates_outside_the_window() {
     for (policy, now, expected) in [
-        (STRICT, 0, Outcome::Rotated),
-        (BROWSER, 0, Outcome::Fresh),
-        (BROWSER, WINDOW, Outcome::Fresh),
-        (BROWSER, WINDOW + 1, Outcome::Rotated),
-        (BALANCED, WINDOW + 1, Outcome::Rotated),
+        (STRICT, 0, RefreshOutcome::Rotated),
+        (BROWSER, 0, RefreshOutcome::Fresh),
+        (BROWSER, WINDOW, RefreshOutcome::Fresh),
+        (BROWSER, WINDOW + 1, RefreshOutcome::Rotated),
+        (BALANCED, WINDOW + 1, RefreshOutcome::Rotated),
         // The clock was set back: the window is open, but it is no longer than a window.
-        (BROWSER, -5_000, Outcome::Fresh),
-        (BROWSER, -WINDOW, Outcome::Fresh),
-        (BROWSER, -WINDOW - 1, Outcome::Rotated),
-        (STRICT, -1, Outcome::Rotated),
+        (BROWSER, -5_000, RefreshOutcome::Fresh),
+        (BROWSER, -WINDOW, RefreshOutcome::Fresh),
+        (BROWSER, -WINDOW - 1, RefreshOutcome::Rotated),
+        (STRICT, -1, RefreshOutcome::Rotated),
     ] {
         assert_eq!(decide(&family(), 5, &policy, at(now)), expected);
     }
@@ -84,8 +84,8 @@ fn the_live_generation_rotates_outside_the_window() {
         rotated_at: None,
         ..family()
     };
-    assert_eq!(decide(&first, 0, &BROWSER, at(0)), Outcome::Rotated);
-    let next = apply(&first, 0, Outcome::Rotated, at(7));
+    assert_eq!(decide(&first, 0, &BROWSER, at(0)), RefreshOutcome::Rotated);
+    let next = apply(&first, 0, RefreshOutcome::Rotated, at(7));
     assert_eq!((next.generation, next.parent), (1, Some(0)));
     assert_eq!((next.rotated_at, next.used_at), (Some(at(7)), at(7)));
     assert_eq!(next.expires_at, first.expires_at);
@@ -95,7 +95,7 @@ fn the_live_generation_rotates_outside_the_window() {
 fn a_newer_generation_than_known_rolls_forward() {
     for policy in [STRICT, BROWSER, BALANCED] {
         let outcome = decide(&family(), 9, &policy, at(0));
-        assert_eq!(outcome, Outcome::Ahead);
+        assert_eq!(outcome, RefreshOutcome::Ahead);
         let next = apply(&family(), 9, outcome, at(1));
         assert_eq!((next.generation, next.parent), (10, Some(9)));
     }
@@ -106,11 +106,11 @@ fn the_parent_is_answered_inside_the_window_and_changes_nothing() {
     for policy in [BROWSER, BALANCED] {
         for now in [0, WINDOW] {
             let outcome = decide(&family(), 4, &policy, at(now));
-            assert_eq!(outcome, Outcome::Retried);
+            assert_eq!(outcome, RefreshOutcome::Retried);
             assert_eq!(apply(&family(), 4, outcome, at(now)), family());
         }
     }
-    let theft = Outcome::Reused(Reuse::LateParent);
+    let theft = RefreshOutcome::Reused(ReuseKind::LateParent);
     assert_eq!(decide(&family(), 4, &STRICT, at(0)), theft);
     assert_eq!(decide(&family(), 4, &BROWSER, at(WINDOW + 1)), theft);
 }
@@ -118,35 +118,35 @@ fn the_parent_is_answered_inside_the_window_and_changes_nothing() {
 #[test]
 fn a_clock_that_was_an_hour_ahead_opens_no_window_of_an_hour() {
     let hour = 3_600_000;
-    let theft = Outcome::Reused(Reuse::LateParent);
+    let theft = RefreshOutcome::Reused(ReuseKind::LateParent);
     for (policy, now, expected) in [
-        (BROWSER, -WINDOW, Outcome::Retried),
+        (BROWSER, -WINDOW, RefreshOutcome::Retried),
         (BROWSER, -WINDOW - 1, theft),
         (BROWSER, -hour, theft),
-        (BALANCED, -hour, Outcome::Reissued),
-        (BALANCED, -LATE, Outcome::Reissued),
+        (BALANCED, -hour, RefreshOutcome::Reissued),
+        (BALANCED, -LATE, RefreshOutcome::Reissued),
         (BALANCED, -LATE - 1, theft),
     ] {
         assert_eq!(decide(&family(), 4, &policy, at(now)), expected, "{now}");
     }
     // The next rotation is by the clock as it is.
-    let next = apply(&family(), 5, Outcome::Rotated, at(-hour));
-    assert_eq!(decide(&next, 5, &BROWSER, at(-hour)), Outcome::Retried);
+    let next = apply(&family(), 5, RefreshOutcome::Rotated, at(-hour));
+    assert_eq!(decide(&next, 5, &BROWSER, at(-hour)), RefreshOutcome::Retried);
 }
 
 #[test]
 fn a_late_parent_is_reissued_while_nobody_used_its_child() {
     let outcome = |family: &Family, millis| decide(family, 4, &BALANCED, at(millis));
-    let theft = Outcome::Reused(Reuse::LateParent);
-    assert_eq!(outcome(&family(), WINDOW + 1), Outcome::Reissued);
-    assert_eq!(outcome(&family(), LATE), Outcome::Reissued);
+    let theft = RefreshOutcome::Reused(ReuseKind::LateParent);
+    assert_eq!(outcome(&family(), WINDOW + 1), RefreshOutcome::Reissued);
+    assert_eq!(outcome(&family(), LATE), RefreshOutcome::Reissued);
     assert_eq!(outcome(&family(), LATE + 1), theft);
     assert_eq!(outcome(&confirm(&family(), 5), WINDOW + 1), theft);
     // Of another generation it proves nothing.
     for other in [0, 4, 6] {
         assert_eq!(confirm(&family(), other), family());
     }
-    let next = apply(&family(), 4, Outcome::Reissued, at(LATE));
+    let next = apply(&family(), 4, RefreshOutcome::Reissued, at(LATE));
     assert_eq!(
         (next.generation, next.parent, next.reissues),
         (6, Some(4), 1)
@@ -158,17 +158,17 @@ fn a_late_parent_is_reissued_while_nobody_used_its_child() {
     };
     assert_eq!(outcome(&often, WINDOW + 1), theft);
     // A rotation does not wipe the count: only a proof of receipt does.
-    assert_eq!(apply(&often, 5, Outcome::Rotated, at(LATE)).reissues, 3);
+    assert_eq!(apply(&often, 5, RefreshOutcome::Rotated, at(LATE)).reissues, 3);
     assert_eq!(confirm(&often, 5).reissues, 0);
 }
 
 #[test]
 fn whatever_else_is_spent_is_theft_at_any_time() {
-    let reissued = apply(&family(), 4, Outcome::Reissued, at(WINDOW + 1));
+    let reissued = apply(&family(), 4, RefreshOutcome::Reissued, at(WINDOW + 1));
     for policy in [STRICT, BROWSER, BALANCED] {
         for now in [0, WINDOW + 1, LATE] {
             let outcome = decide(&family(), 3, &policy, at(now));
-            assert_eq!(outcome, Outcome::Reused(Reuse::StaleLineage));
+            assert_eq!(outcome, RefreshOutcome::Reused(ReuseKind::StaleLineage));
             let ended = apply(&family(), 3, outcome, at(now));
             assert!(ended.revoked);
             assert_eq!(
@@ -179,7 +179,7 @@ fn whatever_else_is_spent_is_theft_at_any_time() {
                 family()
             );
             let outcome = decide(&reissued, 5, &policy, at(now));
-            assert_eq!(outcome, Outcome::Reused(Reuse::DisplacedChild));
+            assert_eq!(outcome, RefreshOutcome::Reused(ReuseKind::DisplacedChild));
         }
     }
 }
@@ -187,18 +187,18 @@ fn whatever_else_is_spent_is_theft_at_any_time() {
 #[test]
 fn an_outcome_writes_exactly_where_it_changes_something() {
     for outcome in [
-        Outcome::Fresh,
-        Outcome::Rotated,
-        Outcome::Ahead,
-        Outcome::Retried,
-        Outcome::Reissued,
-        Outcome::Revoked,
-        Outcome::Expired,
-        Outcome::Idle,
-        Outcome::Reused(Reuse::LateParent),
+        RefreshOutcome::Fresh,
+        RefreshOutcome::Rotated,
+        RefreshOutcome::Ahead,
+        RefreshOutcome::Retried,
+        RefreshOutcome::Reissued,
+        RefreshOutcome::Revoked,
+        RefreshOutcome::Expired,
+        RefreshOutcome::Idle,
+        RefreshOutcome::Reused(ReuseKind::LateParent),
     ] {
         let changed = apply(&family(), 5, outcome, at(1)) != family();
         assert_eq!(changed, outcome.writes(), "{outcome:?}");
-        assert_eq!(Outcome::from_name(outcome.as_str()), Some(outcome));
+        assert_eq!(RefreshOutcome::from_name(outcome.as_str()), Some(outcome));
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use tower_jwt_auth::{
     Verifier,
     error::AuthErrorKind,
-    key::remote::{Fetch, FetchError, RemoteKeySet, RemoteKeySetBuilder},
+    key::remote::{Fetcher, FetchError, RemoteKeySet, RemoteKeySetBuilder},
     test_util::{TestClock, TestKeys},
 };
 
@@ -40,7 +40,7 @@ impl Paths {
     }
 }
 
-impl Fetch for Paths {
+impl Fetcher for Paths {
     fn fetch(
         &self,
         request: Request<()>,

@@ -48,7 +48,7 @@ async fn e13_a_key_of_one_issuer_never_verifies_a_token_of_another() {
         of_client(&a, "https://a.example").await,
         of_client(&b, "https://b.example").await,
     ];
-    let verifier = Verifier::any_issuer(members).unwrap();
+    let verifier = Verifier::by_issuer(members).unwrap();
     for (name, own, foreign) in [
         ("https://a.example", TestKeys::new(), TestKeys::other()),
         ("https://b.example", TestKeys::other(), TestKeys::new()),
@@ -76,7 +76,7 @@ async fn e14_an_issuer_that_is_not_among_several_costs_no_fetch() {
     let servers = [JwksFixture::start(), JwksFixture::start()];
     let clock = TestClock::new();
     let members = servers.each_ref().map(|server| member(server, &clock));
-    let verifier = Verifier::any_issuer(members).unwrap();
+    let verifier = Verifier::by_issuer(members).unwrap();
     verifier.ready().await.unwrap();
     let hits = || servers.iter().map(JwksFixture::all_hits).sum::<usize>();
     let before = hits();
@@ -103,7 +103,7 @@ async fn e14_an_unknown_kid_of_one_issuer_asks_that_issuer_alone() {
     let servers = [JwksFixture::start(), JwksFixture::start()];
     let clock = TestClock::new();
     let members = servers.each_ref().map(|server| member(server, &clock));
-    let verifier = Verifier::any_issuer(members).unwrap();
+    let verifier = Verifier::by_issuer(members).unwrap();
     verifier.ready().await.unwrap();
     servers[1].serve(TestKeys::other().jwks());
     let token = of(&servers[1].issuer(), TestKeys::other(), &clock).token(|_| ());
@@ -123,7 +123,7 @@ async fn an_outage_of_one_issuer_does_not_touch_the_other() {
         .build()
         .unwrap();
     let remote = [&up, &down].map(|server| member(server, &clock));
-    let verifier = Verifier::any_issuer(remote.into_iter().chain([static_key])).unwrap();
+    let verifier = Verifier::by_issuer(remote.into_iter().chain([static_key])).unwrap();
     eventually(|| up.hits() == 1).await;
     let unready = verifier.ready().await.unwrap_err();
     assert_eq!(unready.kind(), AuthErrorKind::KeysUnavailable);
@@ -154,7 +154,7 @@ async fn old_and_new_algorithms_stand_side_by_side_static_and_remote() {
         .clock(clock.clone())
         .build()
         .unwrap();
-    let verifier = Verifier::any_of([old, new]).unwrap();
+    let verifier = Verifier::by_algorithm([old, new]).unwrap();
     for algorithm in [tower_jwt_auth::key::Algorithm::Hs256, ALGORITHM] {
         let token = TestIssuer::new(algorithm)
             .clock(clock.clone())

@@ -17,10 +17,10 @@ use tower_jwt_auth::{
     event::{AuthEvent, sink_fn},
     key::{
         Algorithm, KeySet, KeySource, SharedKeySet,
-        remote::{Fetch, FetchError, RemoteKeySet},
+        remote::{Fetcher, FetchError, RemoteKeySet},
     },
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
-    verify::Preset,
+    verify::Provider,
 };
 
 use crate::support::{
@@ -70,8 +70,8 @@ async fn d50_keys_from_a_url_need_an_issuer_or_the_word_that_any_will_do() {
     // The name that the keys were found by counts.
     let discovered = || Verifier::oidc("https://as.example").audience("api");
     assert!(discovered().build().is_ok());
-    let preset = Preset::auth0("tenant.eu.auth0.com");
-    assert!(url().preset(preset).build().is_ok());
+    let preset = Provider::auth0("tenant.eu.auth0.com");
+    assert!(url().provider(preset).build().is_ok());
     let contradiction = discovered().dangerous_any_issuer().build();
     assert!(matches!(contradiction, Err(ConfigError::Invalid { .. })));
     drop(worker);
@@ -176,7 +176,7 @@ impl Drop for Guarded {
     }
 }
 
-impl Fetch for Guarded {
+impl Fetcher for Guarded {
     fn fetch(
         &self,
         _: Request<()>,
@@ -224,7 +224,7 @@ struct Panicking {
     calls: Arc<AtomicUsize>,
 }
 
-impl Fetch for Panicking {
+impl Fetcher for Panicking {
     async fn fetch(&self, _: Request<()>) -> Result<Response<Bytes>, FetchError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;

@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     JwtAuthLayer, Verifier,
     error::KeyProblem,
     event::{AuthEvent, EventRecord, sink_fn},
-    key::remote::{Fetch, FetchError, RemoteKeySet, RemoteKeySetBuilder},
+    key::remote::{Fetcher, FetchError, RemoteKeySet, RemoteKeySetBuilder},
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
@@ -217,7 +217,7 @@ mod logged {
     /// A client that names the whole URL in its error, as many do.
     struct Talkative;
 
-    impl Fetch for Talkative {
+    impl Fetcher for Talkative {
         async fn fetch(&self, request: Request<()>) -> Result<Response<bytes::Bytes>, FetchError> {
             Err(FetchError::new(format!("error for {}", request.uri())))
         }
@@ -298,7 +298,7 @@ mod logged {
         let (server, clock) = (JwksFixture::start(), TestClock::new());
         let keys = remote(&server, &clock).build().unwrap();
         let one = verifier_of("https://as.example", &keys, &clock);
-        let verifier = Verifier::any_issuer([one]).unwrap();
+        let verifier = Verifier::by_issuer([one]).unwrap();
         for (issuer, lines) in [("https://other.example/a", 0), ("https://as.example/", 1)] {
             let token = issuer_of(TestKeys::new(), &clock)
                 .issuer(issuer)

@@ -130,7 +130,7 @@ async fn d53_of_several_issuers_the_one_that_the_token_names_is_asked() {
         keys.ready().await.unwrap();
         members.push(verifier_of(&server.issuer(), &keys, &clock));
     }
-    let verifier = Verifier::any_issuer(members).unwrap();
+    let verifier = Verifier::by_issuer(members).unwrap();
     one.serve(renamed_keys());
     let token = issuer_of(TestKeys::other(), &clock)
         .issuer(one.issuer())

@@ -18,7 +18,7 @@ use tower_jwt_auth::{
     error::AuthErrorKind,
     key::{
         Algorithm,
-        remote::{Fetch, FetchError, RemoteKeySet, RemoteKeySetBuilder},
+        remote::{Fetcher, FetchError, RemoteKeySet, RemoteKeySetBuilder},
     },
     test_util::{JwksFixture, TestClock, TestIssuer, TestKeys},
 };
@@ -227,7 +227,7 @@ impl Scripted {
     }
 }
 
-impl Fetch for Scripted {
+impl Fetcher for Scripted {
     fn fetch(&self, _: Request<()>) -> impl Future<Output = Reply> + Send {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let reply = self.reply.lock().unwrap().clone();

@@ -42,13 +42,13 @@ async fn d26_a_thousand_random_kids_are_two_fetches_and_valid_tokens_pass() {
 #[tokio::test]
 async fn q10_what_has_no_form_of_a_token_causes_no_fetch() {
     let setup = Setup::ready().await;
-    let any_issuer = tower_jwt_auth::Verifier::key_source(setup.keys.clone())
+    let by_issuer = tower_jwt_auth::Verifier::key_source(setup.keys.clone())
         .dangerous_any_audience()
         .dangerous_any_issuer()
         .clock(setup.clock.clone())
         .build()
         .unwrap();
-    for verifier in [&setup.verifier, &any_issuer] {
+    for verifier in [&setup.verifier, &by_issuer] {
         for number in 0..6 {
             let token = token_with_kid(&format!("no-form-{number}"), &setup.clock);
             let (message, signature) = token.rsplit_once('.').unwrap();

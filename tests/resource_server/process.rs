@@ -449,7 +449,7 @@ fn example() -> PathBuf {
 }
 
 #[derive(Deserialize)]
-struct Minted {
+struct AccessToken {
     jwks: Value,
     secret: String,
     cases: Vec<Case>,
@@ -464,7 +464,7 @@ struct Case {
     roles: Option<Vec<String>>,
 }
 
-fn mint(variable: &str, default: &str, script: &str) -> Minted {
+fn mint(variable: &str, default: &str, script: &str) -> AccessToken {
     let program = env::var(variable).unwrap_or_else(|_| default.to_owned());
     let output = Command::new(&program)
         .arg(script)

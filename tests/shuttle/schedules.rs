@@ -170,7 +170,7 @@ fn build(keys: &SharedKeySet, digests: bool, clock: TestClock) -> Verifier {
         .clock(clock)
         .cache(4);
     let builder = if digests {
-        builder.cache_digests()
+        builder.cache_by_digest()
     } else {
         builder
     };

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
-    refresh::{Outcome, RefreshPolicy, SessionStore},
+    refresh::{RefreshOutcome, RefreshPolicy, SessionStore},
     token::SessionId,
 };
 
@@ -96,8 +96,8 @@ async fn rotate(store: impl SessionStore + Clone, id: SessionId) {
 
 /// What the two must have met.
 pub(crate) fn one_rotation() -> BTreeMap<String, u32> {
-    let met = |outcome: Outcome| format!("{} 1", outcome.as_str());
-    BTreeMap::from([(met(Outcome::Rotated), 1), (met(Outcome::Retried), 99)])
+    let met = |outcome: RefreshOutcome| format!("{} 1", outcome.as_str());
+    BTreeMap::from([(met(RefreshOutcome::Rotated), 1), (met(RefreshOutcome::Retried), 99)])
 }
 
 /// Lets a process refresh over and over, kills it after so many answers and a moment, and says the

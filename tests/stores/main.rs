@@ -11,7 +11,7 @@ mod any;
 mod child;
 #[cfg(feature = "full")]
 mod housekeeping;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod login;
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]

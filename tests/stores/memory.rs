@@ -6,7 +6,7 @@ use tower_jwt_auth::{
     Principal,
     error::StoreErrorKind,
     principal::PrincipalKind,
-    refresh::{Creation, NewSession, Outcome, RefreshPolicy, Reuse, RevokeReason, SessionStore},
+    refresh::{CreateOutcome, NewSessionRecord, RefreshOutcome, RefreshPolicy, ReuseKind, RevokeReason, SessionStore},
     revoke::{BroadcastFeed, RevocationSet},
     session::{GuestStore, NewGuest},
     store::{
@@ -58,8 +58,8 @@ mod contract_while_time_stands {
     tower_jwt_auth::session_store_contract!(Memory(MemoryStore::with_clock(TestClock::new())));
 }
 
-fn session(number: u8) -> NewSession {
-    NewSession {
+fn session(number: u8) -> NewSessionRecord {
+    NewSessionRecord {
         id: SessionId::from_bytes([number; 16]),
         subject: format!("subject {}", number % 2),
         kind: PrincipalKind::Guest,
@@ -75,8 +75,8 @@ async fn the_windows_are_exact_to_the_millisecond() {
     let millisecond = Duration::from_millis(1);
     let browser = RefreshPolicy::browser();
     for (presented, inside, outside) in [
-        (1, Outcome::Fresh, Outcome::Rotated),
-        (0, Outcome::Retried, Outcome::Reused(Reuse::LateParent)),
+        (1, RefreshOutcome::Fresh, RefreshOutcome::Rotated),
+        (0, RefreshOutcome::Retried, RefreshOutcome::Reused(ReuseKind::LateParent)),
     ] {
         let clock = TestClock::new();
         let store = MemoryStore::with_clock(clock.clone());
@@ -105,7 +105,7 @@ async fn a_full_store_refuses_and_signs_nobody_out() {
     let store = MemoryStore::with_clock(clock.clone()).max_sessions(4);
     for number in 0..4 {
         let created = store.create(session(number)).await.unwrap();
-        assert!(matches!(created, Creation::Created(_)));
+        assert!(matches!(created, CreateOutcome::Created(_)));
     }
     let refused = store.create(session(4)).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
@@ -118,14 +118,14 @@ async fn a_full_store_refuses_and_signs_nobody_out() {
     store.revoke(ended, RevokeReason::Logout).await.unwrap();
     clock.advance(Duration::from_secs(1));
     let created = store.create(session(4)).await.unwrap();
-    assert!(matches!(created, Creation::Created(_)));
+    assert!(matches!(created, CreateOutcome::Created(_)));
     assert_eq!(store.peek(ended).await.unwrap(), None);
     assert!(store.create(session(5)).await.is_err());
     // All of them end by themselves.
     clock.advance(Duration::from_secs(3600));
     for number in 5..9 {
         let created = store.create(session(number)).await.unwrap();
-        assert!(matches!(created, Creation::Created(_)), "{number}");
+        assert!(matches!(created, CreateOutcome::Created(_)), "{number}");
     }
 }
 
@@ -166,7 +166,7 @@ async fn a_store_full_of_guests_looks_for_room_once_a_second() {
 async fn an_epoch_is_forgotten_only_with_the_last_session_and_a_day_later() {
     let clock = TestClock::new();
     let store = MemoryStore::with_clock(clock.clone());
-    let long = NewSession {
+    let long = NewSessionRecord {
         idle: Duration::from_secs(30 * 86_400),
         lifetime: Duration::from_secs(30 * 86_400),
         ..session(1)
@@ -213,7 +213,7 @@ async fn an_epoch_never_goes_back_while_its_revocation_lives() {
         let other = SessionId::from_bytes([0; 16]);
         store.revoke(other, RevokeReason::Logout).await.unwrap();
         clock.advance(Duration::from_secs(60));
-        let Creation::Created(login) = store.create(session(1)).await.unwrap() else {
+        let CreateOutcome::Created(login) = store.create(session(1)).await.unwrap() else {
             panic!("minute {minute}")
         };
         assert!(!set.contains(&of(login.epoch)), "minute {minute}");
@@ -229,7 +229,7 @@ async fn an_epoch_never_goes_back_while_its_revocation_lives() {
 async fn a_revoked_session_is_kept_for_a_week() {
     let clock = TestClock::new();
     let store = MemoryStore::with_clock(clock.clone());
-    let long = NewSession {
+    let long = NewSessionRecord {
         lifetime: Duration::from_secs(90 * 86_400),
         ..session(1)
     };

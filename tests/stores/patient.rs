@@ -7,12 +7,12 @@ use tower_jwt_auth::{
     clock::Timestamp,
     error::{StoreError, StoreErrorKind},
     refresh::{
-        Creation, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
         SessionStore,
     },
     revoke::{Revocation, RevocationLog},
     secret::{Secret, SecretStore},
-    session::{GuestLink, GuestPeek, GuestStore, Linking, NewGuest, PendingClaim},
+    session::{LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim},
     token::SessionId,
 };
 
@@ -47,8 +47,8 @@ macro_rules! repeat {
 
 repeat! {
     SessionStore {
-        fn create(session: NewSession) -> Creation;
-        fn peek(id: SessionId) -> Option<Peek>;
+        fn create(session: NewSessionRecord) -> CreateOutcome;
+        fn peek(id: SessionId) -> Option<LoadedSession>;
         fn rotate(id: SessionId, presented: u64, policy: RefreshPolicy) -> Option<Rotation>;
         fn confirm(id: SessionId, generation: u64) -> ();
         fn revoke(id: SessionId, reason: RevokeReason) -> bool;
@@ -68,8 +68,8 @@ repeat! {
         fn create_guest(guest: NewGuest) -> bool;
         fn find_guest(subject: &str) -> Option<GuestPeek>;
         fn touch_guest(subject: &str) -> bool;
-        fn claim_guest(link: GuestLink, user: &str) -> Linking;
-        fn promote_guest(link: GuestLink) -> Linking;
+        fn claim_guest(link: LinkCondition, user: &str) -> ClaimOutcome;
+        fn promote_guest(link: LinkCondition) -> ClaimOutcome;
         fn due_claims(limit: u32) -> Vec<PendingClaim>;
         fn settle_claim(guest: &str, user: &str) -> bool;
         fn purge_guests(limit: u32) -> u64;
@@ -87,12 +87,12 @@ repeat! {
     }
 }
 
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod login {
     use tower_jwt_auth::login::{
         AttemptOutcome, Identifier, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose,
         OneTimeStore, PasswordHash, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule,
-        ThrottleStore, User, UserAdmin, UserEntry, UserStore,
+        ThrottleStore, UserRecord, UserAdmin, UserEntry, UserStore,
     };
 
     use super::*;
@@ -104,8 +104,8 @@ mod login {
             fn clear(key: &ThrottleKey) -> ();
         }
         UserStore {
-            fn find(identifier: &Identifier) -> Option<User>;
-            fn find_by_subject(subject: &str) -> Option<User>;
+            fn find(identifier: &Identifier) -> Option<UserRecord>;
+            fn find_by_subject(subject: &str) -> Option<UserRecord>;
             fn replace_hash(subject: &str, old: &PasswordHash, new: &PasswordHash) -> bool;
             fn create(user: NewUser) -> bool;
         }

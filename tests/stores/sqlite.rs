@@ -13,7 +13,7 @@ use sqlx::{
 };
 use tower_jwt_auth::{
     error::StoreErrorKind,
-    refresh::{Outcome, RefreshPolicy, RevokeReason, SessionStore},
+    refresh::{RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
     store::{
         contract::{Fixture, GuestFixture},
         sqlite::{SqliteFeed, SqliteStore},
@@ -204,7 +204,7 @@ async fn a_refresh_that_is_dropped_is_done_or_not() {
         let again = store.rotate(id, generation, policy).await.unwrap().unwrap();
         let outcome = again.outcome;
         assert!(
-            matches!(outcome, Outcome::Rotated | Outcome::Retried),
+            matches!(outcome, RefreshOutcome::Rotated | RefreshOutcome::Retried),
             "{outcome:?}"
         );
         generation += 1;
@@ -251,7 +251,7 @@ async fn t9_a_locked_file_is_unavailable() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!(rotation.outcome, Outcome::Rotated);
+    assert_eq!(rotation.outcome, RefreshOutcome::Rotated);
 }
 
 #[tokio::test]

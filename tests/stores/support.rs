@@ -8,12 +8,12 @@ use std::{
 use tower_jwt_auth::{
     Principal,
     principal::PrincipalKind,
-    refresh::{Creation, NewSession, SessionStore},
+    refresh::{CreateOutcome, NewSessionRecord, SessionStore},
     token::SessionId,
 };
 
-pub(crate) fn session(subject: &str) -> NewSession {
-    NewSession {
+pub(crate) fn session(subject: &str) -> NewSessionRecord {
+    NewSessionRecord {
         id: new_id(),
         subject: subject.to_owned(),
         kind: PrincipalKind::User,
@@ -35,7 +35,7 @@ fn new_id() -> SessionId {
 
 pub(crate) async fn start(store: &impl SessionStore, subject: &str) -> SessionId {
     match store.create(session(subject)).await.unwrap() {
-        Creation::Created(record) => record.id,
+        CreateOutcome::Created(record) => record.id,
         other => panic!("{other:?}"),
     }
 }

@@ -8,7 +8,7 @@ use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 
 use super::{answer, answer_to, oauth, refusals, request};
 use crate::{
-    deny::{Answers, Denial},
+    deny::{Answers, Refusal},
     error::{AuthError, AuthErrorKind},
 };
 
@@ -60,7 +60,7 @@ pub(super) fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, St
 
 #[test]
 fn b1_every_401_carries_a_challenge_whatever_the_responder_does() {
-    let forgetful = Answers::default().with_responder(Arc::new(|denial: &Denial<'_>| {
+    let forgetful = Answers::default().with_responder(Arc::new(|denial: &Refusal<'_>| {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = denial.status();
         response
@@ -77,7 +77,7 @@ fn b1_every_401_carries_a_challenge_whatever_the_responder_does() {
 
 #[test]
 fn b1_a_responder_that_makes_a_401_of_something_else_still_sends_a_challenge() {
-    let strange = Answers::default().with_responder(Arc::new(|_: &Denial<'_>| {
+    let strange = Answers::default().with_responder(Arc::new(|_: &Refusal<'_>| {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         response
@@ -88,7 +88,7 @@ fn b1_a_responder_that_makes_a_401_of_something_else_still_sends_a_challenge() {
 
 #[test]
 fn b1_the_responders_own_challenge_stays_alone() {
-    let own = Answers::default().with_responder(Arc::new(|_: &Denial<'_>| {
+    let own = Answers::default().with_responder(Arc::new(|_: &Refusal<'_>| {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         let basic = HeaderValue::from_static("Basic realm=\"x\"");

@@ -354,7 +354,7 @@ fn every_answer_forbids_caching_unless_the_responder_decided() {
         );
         assert_eq!(answer.header(CACHE_CONTROL), Some("no-store"));
     }
-    let own = Answers::default().with_responder(Arc::new(|_: &Denial<'_>| {
+    let own = Answers::default().with_responder(Arc::new(|_: &Refusal<'_>| {
         let mut response = Response::new(Bytes::new());
         let private = HeaderValue::from_static("private");
         response.headers_mut().insert(CACHE_CONTROL, private);
@@ -366,7 +366,7 @@ fn every_answer_forbids_caching_unless_the_responder_decided() {
 
 #[test]
 fn the_content_length_is_true_whatever_the_responder_declared() {
-    let lying = Answers::default().with_responder(Arc::new(|_: &Denial<'_>| {
+    let lying = Answers::default().with_responder(Arc::new(|_: &Refusal<'_>| {
         let mut response = Response::new(Bytes::from_static(b"four"));
         response.headers_mut().insert(CONTENT_LENGTH, 4.into());
         response.headers_mut().append(CONTENT_LENGTH, 400.into());
@@ -379,7 +379,7 @@ fn the_content_length_is_true_whatever_the_responder_declared() {
 
 #[test]
 fn a_closure_answers_in_its_own_way_and_sees_the_denial() {
-    let redirect = Answers::default().with_responder(Arc::new(|denial: &Denial<'_>| {
+    let redirect = Answers::default().with_responder(Arc::new(|denial: &Refusal<'_>| {
         assert_eq!(denial.realm(), "api");
         assert_eq!(denial.code(), Some(ErrorCode::InvalidToken));
         assert_eq!(denial.detail(), Some("The access token expired"));
@@ -410,7 +410,7 @@ fn the_error_is_in_the_extensions_of_every_answer() {
 
 #[test]
 fn q3_debug_of_a_denial_shows_nothing_of_the_request() {
-    let answers = Answers::default().with_responder(Arc::new(|denial: &Denial<'_>| {
+    let answers = Answers::default().with_responder(Arc::new(|denial: &Refusal<'_>| {
         Response::new(format!("{denial:?}").into())
     }));
     let answer = answer_to(&request("GET", ""), &answers, AuthErrorKind::Expired);

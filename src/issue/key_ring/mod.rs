@@ -284,7 +284,7 @@ impl Inner {
         self.current.store(Arc::clone(&snapshot));
         if !Arc::ptr_eq(&before.active, &snapshot.active) {
             let kid = snapshot.active.kid();
-            self.events.tell(|| AuthEvent::KeyRotated { kid });
+            self.events.emit(|| AuthEvent::KeyRotated { kid });
         }
         Ok(())
     }

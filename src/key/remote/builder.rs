@@ -8,7 +8,7 @@ use super::{
     Handle, RemoteKeySet,
     client::HttpFetch,
     discovery::Issuer,
-    fetch::{Fetch, is_safe},
+    fetch::{Fetcher, is_safe},
     loaded::Numbers,
     refresh::{Closing, Origin, Worker},
     report::Reports,
@@ -22,7 +22,7 @@ use crate::{
 
 /// A builder of a [`RemoteKeySet`]. [`build`](Self::build) validates all values.
 #[must_use = "nothing is fetched before `build` is called"]
-pub struct RemoteKeySetBuilder<F = Standard> {
+pub struct RemoteKeySetBuilder<F = HyperFetcher> {
     place: Place,
     allow_http: bool,
     numbers: Numbers,
@@ -42,7 +42,7 @@ enum Place {
 /// A marker for the HTTP client of this crate, which is created when the set is built.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct Standard;
+pub struct HyperFetcher;
 
 impl RemoteKeySetBuilder {
     pub(super) fn jwks(url: &str) -> Self {
@@ -69,7 +69,7 @@ impl RemoteKeySetBuilder {
             roots: Vec::new(),
             clock: Arc::new(SystemClock::new()),
             events: Events::default(),
-            client: Standard,
+            client: HyperFetcher,
         }
     }
 
@@ -77,7 +77,7 @@ impl RemoteKeySetBuilder {
     ///
     /// [`root_certificate`](Self::root_certificate), [`max_bytes`](Self::max_bytes) and the proxy
     /// from the environment apply only to this crate's client.
-    pub fn fetch<F: Fetch>(self, client: F) -> RemoteKeySetBuilder<F> {
+    pub fn fetch<F: Fetcher>(self, client: F) -> RemoteKeySetBuilder<F> {
         RemoteKeySetBuilder {
             place: self.place,
             allow_http: self.allow_http,
@@ -228,7 +228,7 @@ impl<F> RemoteKeySetBuilder<F> {
         self
     }
 
-    pub(crate) fn telling(mut self, events: Events) -> Self {
+    pub(crate) fn with_events(mut self, events: Events) -> Self {
         self.events = events;
         self
     }
@@ -276,7 +276,7 @@ impl<F> RemoteKeySetBuilder<F> {
     }
 }
 
-impl<F: Fetch> RemoteKeySetBuilder<F> {
+impl<F: Fetcher> RemoteKeySetBuilder<F> {
     /// Builds the key set and starts the first fetch in a task on the current runtime.
     ///
     /// # Errors

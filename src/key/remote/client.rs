@@ -20,7 +20,7 @@ use rustls::{
 
 use super::{
     error::FetchError,
-    fetch::Fetch,
+    fetch::Fetcher,
     proxy::{Route, authorization},
 };
 use crate::{
@@ -105,7 +105,7 @@ impl HttpFetch {
     }
 }
 
-impl Fetch for HttpFetch {
+impl Fetcher for HttpFetch {
     async fn fetch(&self, request: Request<()>) -> Result<Response<Bytes>, FetchError> {
         let mut request = request.map(|()| Empty::new());
         if let Some(credentials) = authorization(&self.proxies, request.uri()) {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{
     error::FetchError,
-    fetch::{Fetch, get, is_safe},
+    fetch::{Fetcher, get, is_safe},
 };
 use crate::{
     error::{ConfigError, KeyProblem},
@@ -90,7 +90,7 @@ impl Issuer {
 
     /// Reads the URL of the key set from the issuer's metadata. The place where the metadata were
     /// found `last` is tried first.
-    pub(super) async fn discover<F: Fetch>(
+    pub(super) async fn discover<F: Fetcher>(
         &self,
         client: &F,
         last: Option<usize>,
@@ -108,7 +108,7 @@ impl Issuer {
                     let ends = error.is_of_connection();
                     if failure
                         .as_ref()
-                        .is_none_or(|first| tells_more(&error, first))
+                        .is_none_or(|first| is_more_specific(&error, first))
                     {
                         failure = Some(error);
                     }
@@ -123,7 +123,7 @@ impl Issuer {
         Err(failure.unwrap_or_else(none))
     }
 
-    async fn read<F: Fetch>(&self, client: &F, place: &Uri) -> Result<Uri, FetchError> {
+    async fn read<F: Fetcher>(&self, client: &F, place: &Uri) -> Result<Uri, FetchError> {
         let response = get(client, place, None).await?;
         let metadata: Metadata = serde_json::from_slice(without_byte_order_mark(response.body()))
             .map_err(|_| {
@@ -164,7 +164,7 @@ impl Issuer {
 /// Returns `true` if an error is more informative than another. Most issuers use one of the places,
 /// so a status from the others is expected. The most informative error is that of metadata that
 /// cannot be used.
-fn tells_more(error: &FetchError, than: &FetchError) -> bool {
+fn is_more_specific(error: &FetchError, than: &FetchError) -> bool {
     let weight = |error: &FetchError| match error.problem() {
         KeyProblem::Status => 0,
         KeyProblem::Metadata | KeyProblem::Redirect => 1,

@@ -23,7 +23,7 @@ pub struct FetchError {
 }
 
 impl FetchError {
-    /// Creates an error for a custom [`Fetch`](super::Fetch).
+    /// Creates an error for a custom [`Fetcher`](super::Fetcher).
     #[must_use]
     pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::because(KeyProblem::Client, "the request failed", source)

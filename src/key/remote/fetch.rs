@@ -19,7 +19,7 @@ use crate::error::KeyProblem;
 ///
 /// Each call sends one request, follows no redirect, and returns the response with any status. The
 /// caller enforces the timeout. The implementation must enforce a size limit.
-pub trait Fetch: Send + Sync + 'static {
+pub trait Fetcher: Send + Sync + 'static {
     /// Sends a `GET` request and returns the complete response.
     fn fetch(
         &self,
@@ -30,7 +30,7 @@ pub trait Fetch: Send + Sync + 'static {
 /// Fetches a document and follows a few redirects within its origin.
 ///
 /// Redirects to another origin are not followed (RFC 8725bis on server-side request forgery).
-pub(super) async fn get<F: Fetch>(
+pub(super) async fn get<F: Fetcher>(
     client: &F,
     url: &Uri,
     etag: Option<&HeaderValue>,

@@ -83,9 +83,9 @@ use tokio::task::AbortHandle;
 
 use self::state::Shared;
 pub use self::{
-    builder::{RemoteKeySetBuilder, Standard},
+    builder::{RemoteKeySetBuilder, HyperFetcher},
     error::FetchError,
-    fetch::Fetch,
+    fetch::Fetcher,
 };
 use super::{KeyLookup, KeyQuery, KeySet, KeySource, KeyWait};
 use crate::error::KeyProblem;

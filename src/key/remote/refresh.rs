@@ -11,7 +11,7 @@ use http::{StatusCode, Uri};
 use super::{
     discovery::Issuer,
     error::FetchError,
-    fetch::{Fetch, etag, freshness, get},
+    fetch::{Fetcher, etag, freshness, get},
     loaded::{Fetched, Numbers},
     report::Reports,
     state::Shared,
@@ -80,7 +80,7 @@ pub(super) struct Worker<F> {
     pub(super) _closing: Closing,
 }
 
-impl<F: Fetch> Worker<F> {
+impl<F: Fetcher> Worker<F> {
     /// Fetches keys when a lookup requests it or the keys are due, until the set is dropped. Only
     /// one fetch runs at a time.
     ///
@@ -279,11 +279,11 @@ impl<F: Fetch> Worker<F> {
                 #[cfg(feature = "tracing")]
                 tracing::debug!(keys, changed, "verification keys fetched");
                 self.events
-                    .tell(|| AuthEvent::KeysFetched { keys, changed });
+                    .emit(|| AuthEvent::KeysFetched { keys, changed });
                 if let Some(loaded) = loaded.filter(|_| changed) {
                     let before = before.as_ref().map(|before| &before.set);
                     for event in loaded.set.report_skipped(before) {
-                        self.events.tell(|| event);
+                        self.events.emit(|| event);
                     }
                 }
             }
@@ -294,7 +294,7 @@ impl<F: Fetch> Worker<F> {
                     .fetch_failed(&self.origin, &error, retry_in, now);
                 let problem = error.problem();
                 let error = &error;
-                self.events.tell(|| AuthEvent::KeyFetchFailed {
+                self.events.emit(|| AuthEvent::KeyFetchFailed {
                     error,
                     problem,
                     retry_in,

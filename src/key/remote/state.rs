@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Clock,
     error::KeyProblem,
-    key::{KeyLookup, KeyNews, KeyQuery, KeySet, KeySource, KeyWait, VerifyingKey},
+    key::{KeyLookup, KeyNotifier, KeyQuery, KeySet, KeySource, KeyWait, VerifyingKey},
 };
 
 /// The state that lookups and the worker share.
@@ -50,7 +50,7 @@ struct State {
     closed: bool,
     /// `true` if the log already has the line that no more fetches are made.
     reported: bool,
-    waiters: Vec<KeyNews>,
+    waiters: Vec<KeyNotifier>,
     /// The number of waiters at which those of dropped requests are removed.
     prune_at: usize,
     /// The unknown `kid` values about which the running fetch decides (`requested`), and those that the

@@ -32,7 +32,7 @@ impl HardLock {
         }
     }
 
-    pub(super) async fn tell(&self, identifier: &Identifier) {
+    pub(super) async fn emit(&self, identifier: &Identifier) {
         self.hook.locked(identifier).await;
     }
 }

@@ -27,7 +27,7 @@ pub struct ThrottleRow {
 }
 
 impl ThrottleRow {
-    /// Grants an attempt, or returns how long to wait.
+    /// SessionClaims an attempt, or returns how long to wait.
     ///
     /// | first condition that holds | result | change |
     /// |---|---|---|

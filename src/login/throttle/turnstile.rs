@@ -215,7 +215,7 @@ impl<T: ThrottleStore> Turnstile<T> {
         };
         let locked_now = self.settle_one(reservation, outcome).await;
         if locked_now {
-            lock.tell(identifier).await;
+            lock.emit(identifier).await;
         }
         locked_now
     }

@@ -5,12 +5,12 @@ use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 use super::{ClaimHook, Guests, Inner, NoClaimHook};
 use crate::{
     error::ConfigError,
-    session::{KeptGrants, Sessions},
+    session::{StaticClaims, Sessions},
 };
 
 /// Builds [`Guests`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
-pub struct GuestsBuilder<S, G = KeptGrants, H = NoClaimHook> {
+pub struct GuestsBuilder<S, G = StaticClaims, H = NoClaimHook> {
     sessions: Sessions<S, G>,
     hook: H,
     patience: Duration,

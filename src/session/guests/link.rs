@@ -1,15 +1,15 @@
-//! Linking of a guest to the account of a user.
+//! ClaimOutcome of a guest to the account of a user.
 
 use std::fmt;
 
 use tokio::time;
 
-use super::{ClaimHook, DeviceDigest, GrantSource, GuestStore, Guests, SessionError};
+use super::{ClaimHook, DeviceDigest, ClaimsSource, GuestStore, Guests, SessionError};
 use crate::{
     principal::Principal,
     refresh::SessionStore,
     session::{
-        GuestLink, GuestPeek, Linking, SessionEvent, SessionStart, TokenPair, is_interrupted,
+        LinkCondition, GuestPeek, ClaimOutcome, SessionEvent, StartSession, TokenPair, is_interrupted,
     },
 };
 
@@ -23,14 +23,14 @@ use crate::{
 /// model.
 #[derive(Clone)]
 #[must_use = "nothing is linked before `Guests::sign_in`"]
-pub struct Link {
+pub struct LinkRequest {
     guest: Principal,
     device: Option<DeviceDigest>,
     /// `true` if the token came from a cookie, which another party may have planted.
     from_cookie: bool,
 }
 
-impl Link {
+impl LinkRequest {
     /// Links a guest whose token the client sent explicitly, in a header or in the body.
     pub fn from_body(guest: Principal) -> Self {
         Self {
@@ -62,9 +62,9 @@ impl Link {
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for LinkRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
+        f.debug_struct("LinkRequest")
             .field("from_cookie", &self.from_cookie)
             .finish_non_exhaustive()
     }
@@ -91,12 +91,12 @@ pub enum LinkOutcome {
 
 /// A user who signed in, and the result of linking the guest.
 #[derive(Clone, Debug)]
-pub struct SignedIn {
+pub struct SignInOutcome {
     tokens: TokenPair,
     outcome: LinkOutcome,
 }
 
-impl SignedIn {
+impl SignInOutcome {
     /// Returns the user's tokens. They belong to a new session.
     #[must_use]
     pub fn tokens(&self) -> &TokenPair {
@@ -119,7 +119,7 @@ pub enum Promotion {
     Promoted {
         /// The subject. The account keeps it, and with it everything that the guest wrote.
         subject: String,
-        /// The epoch for [`SessionStart::epoch`].
+        /// The epoch for [`StartSession::epoch`].
         epoch: u32,
     },
     /// The guest was promoted earlier, within [`link_within`](super::GuestsBuilder::link_within).
@@ -129,7 +129,7 @@ pub enum Promotion {
     Before {
         /// The subject, for an account if none has it.
         subject: String,
-        /// The epoch for [`SessionStart::epoch`].
+        /// The epoch for [`StartSession::epoch`].
         epoch: u32,
     },
     /// A user has claimed the guest, or it became an account longer ago.
@@ -144,7 +144,7 @@ pub enum Promotion {
 impl<S, G, H> Guests<S, G, H>
 where
     S: SessionStore + GuestStore,
-    G: GrantSource,
+    G: ClaimsSource,
     H: ClaimHook,
 {
     /// Signs in a user whom your code has authenticated, and links the guest to the user.
@@ -156,14 +156,14 @@ where
     /// # Errors
     ///
     /// Those of [`Sessions::start`](crate::session::Sessions::start), with the guest unchanged. A
-    /// failed link is not an error: the user is signed in, and [`outcome`](SignedIn::outcome)
+    /// failed link is not an error: the user is signed in, and [`outcome`](SignInOutcome::outcome)
     /// returns the result.
-    pub async fn sign_in(&self, start: SessionStart, link: Link) -> Result<SignedIn, SessionError> {
+    pub async fn sign_in(&self, start: StartSession, link: LinkRequest) -> Result<SignInOutcome, SessionError> {
         let user = start.subject.clone();
         let tokens = self.inner.sessions.start(start).await?;
         let outcome = self.claim(&link, user).await;
         let outcome = outcome.unwrap_or(LinkOutcome::Unavailable);
-        Ok(SignedIn { tokens, outcome })
+        Ok(SignInOutcome { tokens, outcome })
     }
 
     /// Ends the guest so that its subject can become an account: for a registration.
@@ -181,7 +181,7 @@ where
     ///
     /// [`StoreUnavailable`](crate::session::SessionErrorKind::StoreUnavailable): do not write the
     /// account.
-    pub async fn promote(&self, link: &Link) -> Result<Promotion, SessionError> {
+    pub async fn promote(&self, link: &LinkRequest) -> Result<Promotion, SessionError> {
         let Some(wanted) = self.wanted(link).await? else {
             return self.past(link).await;
         };
@@ -194,23 +194,23 @@ where
                 // `Promotion::Before`.
                 done = inner.store.promote_guest(wanted.clone()).await;
             }
-            if let Ok(Linking::Done { epoch }) = done {
+            if let Ok(ClaimOutcome::Done { epoch }) = done {
                 let subject = wanted.guest;
                 inner.refuse_older(&subject, epoch);
-                inner.tell(&SessionEvent::GuestPromoted { subject });
+                inner.emit(&SessionEvent::GuestPromoted { subject });
             }
             Ok(done?)
         });
         match done.await? {
-            Linking::Done { epoch } => Ok(Promotion::Promoted { subject, epoch }),
-            Linking::Taken => self.past(link).await,
-            Linking::Stale | Linking::Unknown => Ok(Promotion::Expired),
+            ClaimOutcome::Done { epoch } => Ok(Promotion::Promoted { subject, epoch }),
+            ClaimOutcome::Taken => self.past(link).await,
+            ClaimOutcome::Stale | ClaimOutcome::Unknown => Ok(Promotion::Expired),
             _ => Ok(Promotion::Refused),
         }
     }
 
     /// Returns the result for a guest that cannot be promoted now.
-    async fn past(&self, link: &Link) -> Result<Promotion, SessionError> {
+    async fn past(&self, link: &LinkRequest) -> Result<Promotion, SessionError> {
         let Some(subject) = self.named(&link.guest).filter(|_| link.is_whole()) else {
             return Ok(Promotion::Refused);
         };
@@ -235,7 +235,7 @@ where
         }
     }
 
-    async fn claim(&self, link: &Link, user: String) -> Result<LinkOutcome, SessionError> {
+    async fn claim(&self, link: &LinkRequest, user: String) -> Result<LinkOutcome, SessionError> {
         let Some(wanted) = self.wanted(link).await? else {
             return self.lost(link, &user).await;
         };
@@ -249,15 +249,15 @@ where
                 done = inner.store.claim_guest(wanted, &user).await;
             }
             match done? {
-                Linking::Done { epoch } => inner.refuse_older(&guest, epoch),
+                ClaimOutcome::Done { epoch } => inner.refuse_older(&guest, epoch),
                 // The write whose answer was lost has made the claim.
-                Linking::Before if again => {}
-                Linking::Before => return Ok(Err(LinkOutcome::Linked)),
-                Linking::Taken => return Ok(Err(LinkOutcome::AlreadyClaimed)),
-                Linking::Stale | Linking::Unknown => return Ok(Err(LinkOutcome::Expired)),
-                Linking::OtherDevice => return Ok(Err(LinkOutcome::NotFound)),
+                ClaimOutcome::Before if again => {}
+                ClaimOutcome::Before => return Ok(Err(LinkOutcome::Linked)),
+                ClaimOutcome::Taken => return Ok(Err(LinkOutcome::AlreadyClaimed)),
+                ClaimOutcome::Stale | ClaimOutcome::Unknown => return Ok(Err(LinkOutcome::Expired)),
+                ClaimOutcome::OtherDevice => return Ok(Err(LinkOutcome::NotFound)),
             }
-            inner.tell(&SessionEvent::GuestClaimed {
+            inner.emit(&SessionEvent::GuestClaimed {
                 guest: guest.clone(),
                 user: user.clone(),
             });
@@ -276,7 +276,7 @@ where
     }
 
     /// Returns the outcome for a token that does not belong to a live guest.
-    async fn lost(&self, link: &Link, user: &str) -> Result<LinkOutcome, SessionError> {
+    async fn lost(&self, link: &LinkRequest, user: &str) -> Result<LinkOutcome, SessionError> {
         let Some(subject) = self.named(&link.guest).filter(|_| link.is_whole()) else {
             return Ok(LinkOutcome::NotFound);
         };
@@ -294,12 +294,12 @@ where
     }
 
     /// Returns the arguments for the store; `None` if the link cannot succeed.
-    async fn wanted(&self, link: &Link) -> Result<Option<GuestLink>, SessionError> {
+    async fn wanted(&self, link: &LinkRequest) -> Result<Option<LinkCondition>, SessionError> {
         if !link.is_whole() {
             return Ok(None);
         }
         let guest = self.subject_of(&link.guest).await?;
-        Ok(guest.map(|guest| GuestLink {
+        Ok(guest.map(|guest| LinkCondition {
             guest,
             device: link.device,
             within: self.inner.link_within,

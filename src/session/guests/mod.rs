@@ -11,12 +11,12 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use self::{
     builder::GuestsBuilder,
     hook::{ClaimHook, NoClaimHook},
-    link::{Link, LinkOutcome, Promotion, SignedIn},
-    pending::{ClaimWorker, Retried},
+    link::{LinkRequest, LinkOutcome, Promotion, SignInOutcome},
+    pending::{ClaimWorker, ClaimRun},
     start::{GuestStart, GuestTokens},
 };
 use super::{
-    DeviceDigest, GrantSource, GuestPeek, GuestStore, KeptGrants, SessionError, SessionErrorKind,
+    DeviceDigest, ClaimsSource, GuestPeek, GuestStore, StaticClaims, SessionError, SessionErrorKind,
     Sessions,
 };
 use crate::{
@@ -50,7 +50,7 @@ use crate::{
 ///     issue::{KeyRing, TokenIssuer},
 ///     key::{Algorithm, SigningKey},
 ///     secret::SecretKey,
-///     session::{ClaimHook, GuestStart, Guests, Link, LinkOutcome, SessionStart, Sessions},
+///     session::{ClaimHook, GuestStart, Guests, LinkRequest, LinkOutcome, StartSession, Sessions},
 ///     store::MemoryStore,
 /// };
 ///
@@ -78,12 +78,12 @@ use crate::{
 /// let caller = verifier.verify_now(guest.tokens().access_token().expose())?.principal();
 ///
 /// // Alice's password was right, and she asked to keep her conversation.
-/// let signed_in = guests.sign_in(SessionStart::new("alice"), Link::from_body(caller)).await?;
+/// let signed_in = guests.sign_in(StartSession::new("alice"), LinkRequest::from_body(caller)).await?;
 /// assert_eq!(signed_in.outcome(), LinkOutcome::Linked);
 /// # Ok(())
 /// # }
 /// ```
-pub struct Guests<S, G = KeptGrants, H = NoClaimHook> {
+pub struct Guests<S, G = StaticClaims, H = NoClaimHook> {
     inner: Arc<Inner<S, G, H>>,
 }
 
@@ -101,7 +101,7 @@ struct Inner<S, G, H> {
 impl<S, G> Guests<S, G>
 where
     S: SessionStore + GuestStore,
-    G: GrantSource,
+    G: ClaimsSource,
 {
     /// Creates a builder for the guests of these sessions.
     pub fn builder(sessions: Sessions<S, G>) -> GuestsBuilder<S, G> {
@@ -112,7 +112,7 @@ where
 impl<S, G, H> Guests<S, G, H>
 where
     S: SessionStore + GuestStore,
-    G: GrantSource,
+    G: ClaimsSource,
     H: ClaimHook,
 {
     /// Returns `true` if the caller is a guest whose session is alive.

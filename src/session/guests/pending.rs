@@ -6,7 +6,7 @@ use tokio::{
     time,
 };
 
-use super::{ClaimHook, GrantSource, GuestStore, Guests, SessionError};
+use super::{ClaimHook, ClaimsSource, GuestStore, Guests, SessionError};
 use crate::{
     error::StoreError,
     refresh::SessionStore,
@@ -16,7 +16,7 @@ use crate::{
 /// The result of one run of the pending claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Retried {
+pub struct ClaimRun {
     /// The number of claims that the hook accepted.
     pub settled: u32,
     /// The number of claims that failed. They become due again later.
@@ -37,7 +37,7 @@ impl Drop for ClaimWorker {
 impl<S, G, H> Guests<S, G, H>
 where
     S: SessionStore + GuestStore,
-    G: GrantSource,
+    G: ClaimsSource,
     H: ClaimHook,
 {
     /// Calls the hook for the claims that are due, 100 at most. Several nodes may run it
@@ -46,14 +46,14 @@ where
     /// # Errors
     ///
     /// [`StoreUnavailable`](crate::session::SessionErrorKind::StoreUnavailable).
-    pub async fn run_pending_claims(&self) -> Result<Retried, SessionError> {
+    pub async fn run_pending_claims(&self) -> Result<ClaimRun, SessionError> {
         let due = self.store().due_claims(AT_ONCE).await?;
         let mut told = JoinSet::new();
         for claim in due {
             let guests = self.clone();
             told.spawn(async move { guests.settle(&claim.guest, &claim.user).await });
         }
-        let mut retried = Retried::default();
+        let mut retried = ClaimRun::default();
         while let Some(settled) = told.join_next().await {
             match settled {
                 Ok(true) => retried.settled += 1,
@@ -104,7 +104,7 @@ struct Worker<S, G, H>(Guests<S, G, H>);
 impl<S, G, H> Task for Worker<S, G, H>
 where
     S: SessionStore + GuestStore,
-    G: GrantSource,
+    G: ClaimsSource,
     H: ClaimHook,
 {
     const NAME: &'static str = "pending claims";

@@ -4,13 +4,13 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{ClaimHook, DeviceDigest, GrantSource, GuestStore, Guests, SessionError};
+use super::{ClaimHook, DeviceDigest, ClaimsSource, GuestStore, Guests, SessionError};
 use crate::{
     error::StoreError,
     principal::PrincipalKind,
     refresh::SessionStore,
     secret::{Secret, random},
-    session::{Grants, NewGuest, SessionStart, TokenPair},
+    session::{SessionClaims, NewGuest, StartSession, TokenPair},
     token::base62::base62,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[must_use = "no guest is created before `Guests::start`"]
 pub struct GuestStart {
-    start: SessionStart,
+    start: StartSession,
     bound: bool,
 }
 
@@ -26,7 +26,7 @@ impl GuestStart {
     /// Creates the start of a guest whose tokens the client keeps itself.
     pub fn new() -> Self {
         Self {
-            start: SessionStart::new("").kind(PrincipalKind::Guest),
+            start: StartSession::new("").kind(PrincipalKind::Guest),
             bound: false,
         }
     }
@@ -59,13 +59,13 @@ impl GuestStart {
         self.with(|start| start.client_id(client_id))
     }
 
-    /// Sets the grants of the guest's tokens, unless a [`GrantSource`](crate::session::GrantSource)
+    /// Sets the grants of the guest's tokens, unless a [`ClaimsSource`](crate::session::ClaimsSource)
     /// is set.
-    pub fn grants(self, grants: Grants) -> Self {
+    pub fn grants(self, grants: SessionClaims) -> Self {
         self.with(|start| start.grants(grants))
     }
 
-    fn with(mut self, change: impl FnOnce(SessionStart) -> SessionStart) -> Self {
+    fn with(mut self, change: impl FnOnce(StartSession) -> StartSession) -> Self {
         self.start = change(self.start);
         self
     }
@@ -126,7 +126,7 @@ impl fmt::Debug for GuestTokens {
 impl<S, G, H> Guests<S, G, H>
 where
     S: SessionStore + GuestStore,
-    G: GrantSource,
+    G: ClaimsSource,
     H: ClaimHook,
 {
     /// Creates a guest and starts its session.

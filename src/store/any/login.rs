@@ -6,16 +6,16 @@ use crate::{
     login::{
         AttemptOutcome, Identifier, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose,
         OneTimeStore, PasswordHash, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule,
-        ThrottleStore, User, UserAdmin, UserEntry, UserStore,
+        ThrottleStore, UserRecord, UserAdmin, UserEntry, UserStore,
     },
 };
 
 impl UserStore for AnyStore {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         each!(self, Self, store => store.find(identifier).await)
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         each!(self, Self, store => store.find_by_subject(subject).await)
     }
 

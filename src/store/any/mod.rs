@@ -3,12 +3,12 @@
 use crate::{
     error::{ConfigError, StoreError},
     refresh::{
-        Creation, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
         SessionStore,
     },
     revoke::{BroadcastFeed, Feed, Revocation, RevocationLog, RevocationSet},
     secret::{Secret, SecretStore},
-    session::{GuestLink, GuestPeek, GuestStore, Linking, NewGuest, PendingClaim},
+    session::{LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim},
     store::MemoryStore,
     token::SessionId,
 };
@@ -76,7 +76,7 @@ macro_rules! each {
 
 // After the macro that they use.
 mod api_keys;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod login;
 
 impl AnyStore {
@@ -192,11 +192,11 @@ fn without(feature: &str) -> ConfigError {
 const STORE: &str = "the URL of the store";
 
 impl SessionStore for AnyStore {
-    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+    async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
         each!(self, Self, store => store.create(session).await)
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         each!(self, Self, store => store.peek(id).await)
     }
 
@@ -256,11 +256,11 @@ impl GuestStore for AnyStore {
         each!(self, Self, store => store.touch_guest(subject).await)
     }
 
-    async fn claim_guest(&self, link: GuestLink, user: &str) -> Result<Linking, StoreError> {
+    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
         each!(self, Self, store => store.claim_guest(link, user).await)
     }
 
-    async fn promote_guest(&self, link: GuestLink) -> Result<Linking, StoreError> {
+    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
         each!(self, Self, store => store.promote_guest(link).await)
     }
 

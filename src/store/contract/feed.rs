@@ -13,7 +13,7 @@ use crate::{
     clock::{Clock, Timestamp},
     principal::Principal,
     refresh::{RefreshPolicy, RevokeReason, SessionStore},
-    revoke::{LIFETIME, Revocation, RevocationLog, RevocationSet},
+    revoke::{RETENTION, Revocation, RevocationLog, RevocationSet},
     token::SessionId,
 };
 
@@ -49,14 +49,14 @@ pub async fn t11_a_revocation_ends(fixture: &impl Fixture) {
     let told = revoke_everything(fixture).await;
     let clock = Moved::at(told.now);
     let set = load_by(fixture, &clock).await;
-    clock.advance(LIFETIME - 60 * SECOND);
+    clock.advance(RETENTION - 60 * SECOND);
     told.is_known_to(&set);
     // A feed may tell twice what is still alive by the store's clock, also just now.
     let mut tries = 0;
     while told.of_sessions.iter().any(|caller| set.contains(caller)) {
         assert!(tries < 100, "a revocation that has ended");
         tries += 1;
-        clock.advance(LIFETIME + SECOND);
+        clock.advance(RETENTION + SECOND);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
@@ -68,7 +68,7 @@ pub async fn t11_a_revocation_ends(fixture: &impl Fixture) {
     }
     let clock = Moved::at(told.now);
     let set = load_by(fixture, &clock).await;
-    clock.advance(LIFETIME + 600 * SECOND);
+    clock.advance(RETENTION + 600 * SECOND);
     assert!(set.contains(&token(&twice)));
     while store.purge(1000).await.expect("purge") > 0 {}
     let set = load(fixture, told.now).await;
@@ -79,7 +79,7 @@ pub async fn t11_a_revocation_ends(fixture: &impl Fixture) {
 /// What the store says counts also on a node whose wall clock is wrong.
 pub async fn a_node_whose_clock_is_ahead_knows_what_was_revoked(fixture: &impl Fixture) {
     let told = revoke_everything(fixture).await;
-    let ahead = load(fixture, told.now.plus(24 * LIFETIME)).await;
+    let ahead = load(fixture, told.now.plus(24 * RETENTION)).await;
     told.is_known_to(&ahead);
 }
 
@@ -140,7 +140,7 @@ async fn revoke_everything(fixture: &impl Fixture) -> Told {
 
     let name = new_name("a token's \u{1F511}");
     let now = peek(&store, new.id).await.now;
-    let revocation = Revocation::token(name.clone(), now.plus(LIFETIME));
+    let revocation = Revocation::token(name.clone(), now.plus(RETENTION));
     store.append(revocation.clone()).await.expect("append");
     store.append(revocation).await.expect("append twice");
 

@@ -7,10 +7,10 @@ use tokio::task::JoinSet;
 use super::{Fixture, SECOND, new_id, new_name, outcome, peek, start};
 use crate::{
     principal::{Principal, PrincipalKind},
-    refresh::{NewSession, Outcome, RefreshPolicy, SessionStore},
+    refresh::{NewSessionRecord, RefreshOutcome, RefreshPolicy, SessionStore},
     revoke::{Feed, RevocationSet},
     session::{
-        DeviceDigest, GuestLink, GuestRecord, GuestStore, Linking, NewGuest, PendingClaim,
+        DeviceDigest, LinkCondition, GuestRecord, GuestStore, ClaimOutcome, NewGuest, PendingClaim,
         retry_after,
     },
     token::SessionId,
@@ -98,8 +98,8 @@ pub async fn w3_of_many_users_one_claims_a_guest(fixture: &impl GuestFixture) {
         let mut winners = Vec::new();
         while let Some(done) = tasks.join_next().await {
             match done.expect("the store does not panic") {
-                (user, Linking::Done { epoch: 1 }) => winners.push(user),
-                (user, other) => assert_eq!(other, Linking::Taken, "{user}"),
+                (user, ClaimOutcome::Done { epoch: 1 }) => winners.push(user),
+                (user, other) => assert_eq!(other, ClaimOutcome::Taken, "{user}"),
             }
         }
         let [winner] = winners.as_slice() else {
@@ -111,9 +111,9 @@ pub async fn w3_of_many_users_one_claims_a_guest(fixture: &impl GuestFixture) {
         // Whoever has it is told so, and nobody else gets it later.
         let store = fixture.store();
         let again = store.claim_guest(link(&guest, None), winner).await;
-        assert_eq!(again.expect("claim_guest"), Linking::Before);
+        assert_eq!(again.expect("claim_guest"), ClaimOutcome::Before);
         let later = store.claim_guest(link(&guest, None), "late").await;
-        assert_eq!(later.expect("claim_guest"), Linking::Taken);
+        assert_eq!(later.expect("claim_guest"), ClaimOutcome::Taken);
     }
 }
 
@@ -129,9 +129,9 @@ pub async fn w3_a_claim_and_a_promotion_exclude_each_other(fixture: &impl GuestF
         let pair = [one.expect("claim_guest"), other.expect("promote_guest")];
         let done = pair
             .iter()
-            .filter(|one| **one == Linking::Done { epoch: 1 });
+            .filter(|one| **one == ClaimOutcome::Done { epoch: 1 });
         assert_eq!(done.count(), 1, "{pair:?}");
-        assert!(pair.contains(&Linking::Taken), "{pair:?}");
+        assert!(pair.contains(&ClaimOutcome::Taken), "{pair:?}");
         let kept = find(&claiming, &guest).await;
         assert_ne!(kept.claim.is_some(), kept.promoted_at.is_some());
     }
@@ -148,10 +148,10 @@ pub async fn w5_a_claim_ends_the_guests_sessions_in_the_same_step(fixture: &impl
     assert!(!elsewhere.contains(&holder(&guest, session)));
 
     let claimed = store.claim_guest(link(&guest, None), "alice").await;
-    assert_eq!(claimed.expect("claim_guest"), Linking::Done { epoch: 1 });
+    assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
     assert!(peek(&fixture.store(), session).await.session.family.revoked);
     let refreshed = outcome(&fixture.store(), session, 0, RefreshPolicy::browser()).await;
-    assert_eq!(refreshed, (Outcome::Revoked, 0));
+    assert_eq!(refreshed, (RefreshOutcome::Revoked, 0));
     for _ in 0..100 {
         if elsewhere.contains(&holder(&guest, session)) {
             break;
@@ -171,19 +171,19 @@ pub async fn a_promotion_raises_the_epoch_and_keeps_the_subject(fixture: &impl G
     let guest = new_guest(fixture, None).await;
     let session = start_session(&store, &guest).await;
     let promoted = store.promote_guest(link(&guest, None)).await;
-    assert_eq!(promoted.expect("promote_guest"), Linking::Done { epoch: 1 });
+    assert_eq!(promoted.expect("promote_guest"), ClaimOutcome::Done { epoch: 1 });
     assert_eq!(store.epoch(&guest).await.expect("epoch"), 1);
     assert!(peek(&store, session).await.session.family.revoked);
     assert!(find(&store, &guest).await.promoted_at.is_some());
 
-    let account = NewSession {
+    let account = NewSessionRecord {
         subject: guest.clone(),
         epoch: Some(1),
         ..super::new_session()
     };
     assert_eq!(start(&store, account).await.epoch, 1);
     let again = store.promote_guest(link(&guest, None)).await;
-    assert_eq!(again.expect("promote_guest"), Linking::Taken);
+    assert_eq!(again.expect("promote_guest"), ClaimOutcome::Taken);
     assert_eq!(store.epoch(&guest).await.expect("epoch"), 1);
 }
 
@@ -194,12 +194,12 @@ pub async fn another_device_links_nothing(fixture: &impl GuestFixture) {
     for (kept, presented) in [(own, other), (own, None), (None, own)] {
         let guest = new_guest(fixture, kept).await;
         let claimed = store.claim_guest(link(&guest, presented), "alice").await;
-        assert_eq!(claimed.expect("claim_guest"), Linking::OtherDevice);
+        assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::OtherDevice);
         let promoted = store.promote_guest(link(&guest, presented)).await;
-        assert_eq!(promoted.expect("promote_guest"), Linking::OtherDevice);
+        assert_eq!(promoted.expect("promote_guest"), ClaimOutcome::OtherDevice);
         assert_eq!(store.epoch(&guest).await.expect("epoch"), 0);
         let claimed = store.claim_guest(link(&guest, kept), "alice").await;
-        assert_eq!(claimed.expect("claim_guest"), Linking::Done { epoch: 1 });
+        assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
     }
 }
 
@@ -212,7 +212,7 @@ pub async fn an_hour_without_a_word_is_too_long(fixture: &impl GuestFixture) {
         store.claim_guest(link(&guest, None), "alice").await,
         store.promote_guest(link(&guest, None)).await,
     ] {
-        assert_eq!(linking.expect("a link"), Linking::Stale);
+        assert_eq!(linking.expect("a link"), ClaimOutcome::Stale);
     }
     let before = find(&store, &guest).await;
     assert!(store.touch_guest(&guest).await.expect("touch_guest"));
@@ -221,7 +221,7 @@ pub async fn an_hour_without_a_word_is_too_long(fixture: &impl GuestFixture) {
     assert_eq!(after.expires_at, before.expires_at, "nothing moves its end");
     fixture.age_guest(&guest, HOUR - SECOND * 60).await;
     let claimed = store.claim_guest(link(&guest, None), "alice").await;
-    assert_eq!(claimed.expect("claim_guest"), Linking::Done { epoch: 1 });
+    assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
 }
 
 /// After its end a guest is noted to have written nothing.
@@ -233,16 +233,16 @@ pub async fn what_is_claimed_promoted_or_expired_writes_no_more(fixture: &impl G
         new_guest(fixture, None).await,
     ];
     let done = store.claim_guest(link(&claimed, None), "alice").await;
-    assert_eq!(done.expect("claim_guest"), Linking::Done { epoch: 1 });
+    assert_eq!(done.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
     let done = store.promote_guest(link(&promoted, None)).await;
-    assert_eq!(done.expect("promote_guest"), Linking::Done { epoch: 1 });
+    assert_eq!(done.expect("promote_guest"), ClaimOutcome::Done { epoch: 1 });
     fixture.age_guest(&expired, MONTH).await;
     for guest in [claimed, promoted] {
         assert!(!store.touch_guest(&guest).await.expect("touch_guest"));
     }
     assert!(!store.touch_guest(&expired).await.expect("touch_guest"));
     let late = store.claim_guest(link(&expired, None), "alice").await;
-    assert_eq!(late.expect("claim_guest"), Linking::Unknown);
+    assert_eq!(late.expect("claim_guest"), ClaimOutcome::Unknown);
 }
 
 /// At least once: it comes again, later and later, until somebody settles it, once.
@@ -251,7 +251,7 @@ pub async fn a_pending_claim_is_due_until_it_is_settled(fixture: &impl GuestFixt
     let guest = new_guest(fixture, None).await;
     let user = new_name("user");
     let claimed = store.claim_guest(link(&guest, None), &user).await;
-    assert_eq!(claimed.expect("claim_guest"), Linking::Done { epoch: 1 });
+    assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
     assert_eq!(
         due(&store, &guest).await,
         None,
@@ -295,7 +295,7 @@ pub async fn of_many_workers_one_gets_a_claim(fixture: &impl GuestFixture) {
             .store()
             .claim_guest(link(&guest, None), "alice")
             .await;
-        assert_eq!(claimed.expect("claim_guest"), Linking::Done { epoch: 1 });
+        assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
         fixture.age_guest(&guest, SECOND * 31).await;
         guests.insert(guest, 0);
     }
@@ -323,7 +323,7 @@ pub async fn guests_that_expired_long_ago_are_purged(fixture: &impl GuestFixture
         new_guest(fixture, None).await,
     ];
     let claimed = store.claim_guest(link(&pending, None), "alice").await;
-    assert_eq!(claimed.expect("claim_guest"), Linking::Done { epoch: 1 });
+    assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
     for guest in [&gone, &pending] {
         fixture.age_guest(guest, MONTH + DAY + SECOND).await;
     }
@@ -348,7 +348,7 @@ async fn new_guest(fixture: &impl GuestFixture, device: Option<DeviceDigest>) ->
 }
 
 async fn start_session(store: &impl SessionStore, guest: &str) -> SessionId {
-    let session = NewSession {
+    let session = NewSessionRecord {
         id: new_id(),
         subject: guest.to_owned(),
         kind: PrincipalKind::Guest,
@@ -357,8 +357,8 @@ async fn start_session(store: &impl SessionStore, guest: &str) -> SessionId {
     start(store, session).await.id
 }
 
-fn link(guest: &str, device: Option<DeviceDigest>) -> GuestLink {
-    GuestLink {
+fn link(guest: &str, device: Option<DeviceDigest>) -> LinkCondition {
+    LinkCondition {
         guest: guest.to_owned(),
         device,
         within: HOUR,

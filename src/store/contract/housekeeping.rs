@@ -10,10 +10,10 @@ use crate::{
         AttemptOutcome, NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken, Reserve,
         ThrottleKey, ThrottleRule, ThrottleStore,
     },
-    refresh::{NewSession, RefreshPolicy, RevokeReason, SessionStore},
+    refresh::{NewSessionRecord, RefreshPolicy, RevokeReason, SessionStore},
     revoke::{self, Revocation, RevocationLog},
     secret,
-    session::{GuestLink, GuestStore, NewGuest},
+    session::{LinkCondition, GuestStore, NewGuest},
 };
 
 /// A store under test that holds nothing yet, and that nobody else uses.
@@ -64,7 +64,7 @@ pub async fn what_fills_a_store_is_emptied(fixture: &impl HousekeepingFixture) {
         store.issue(new).await.expect("issue");
     }
     let kept = start(&store, new_session()).await;
-    let until = peek(&store, kept.id).await.now.plus(revoke::LIFETIME);
+    let until = peek(&store, kept.id).await.now.plus(revoke::RETENTION);
     let revocation = Revocation::token(new_name("token"), until);
     store.append(revocation).await.expect("append");
     let filled = fixture.left().await;
@@ -104,7 +104,7 @@ pub async fn an_accounts_epoch_outlives_its_sessions(fixture: &impl Housekeeping
 
     // Of a guest who was claimed as well, whose session somebody started with a longer life.
     let guest = new_guest(&store).await;
-    let long = NewSession {
+    let long = NewSessionRecord {
         lifetime: 3 * LIFETIME,
         idle: 3 * LIFETIME,
         ..session_of(&guest)
@@ -135,7 +135,7 @@ async fn sessions(store: &impl SessionStore) {
     rotate(store, reused, 0, RefreshPolicy::strict()).await;
     let ended = start(store, new_session()).await.id;
     assert!(store.revoke(ended, reason).await.expect("revoke"));
-    let unused = NewSession {
+    let unused = NewSessionRecord {
         idle: IDLE,
         ..new_session()
     };
@@ -172,7 +172,7 @@ async fn new_guest(store: &impl GuestStore) -> String {
 }
 
 async fn claim(store: &impl GuestStore, guest: &str) {
-    let link = GuestLink {
+    let link = LinkCondition {
         guest: guest.to_owned(),
         device: None,
         within: 3600 * SECOND,

@@ -44,28 +44,28 @@
 mod api_keys;
 mod feed;
 mod guests;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod housekeeping;
 mod model;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod one_time;
 mod race;
 mod rotate;
 mod sessions;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod users;
 
 use std::{future::Future, time::Duration};
 
 pub use self::{api_keys::*, feed::*, guests::*, model::*, race::*, rotate::*, sessions::*};
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 pub use self::{housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{
     principal::PrincipalKind,
     refresh::{
-        Creation, NewSession, Outcome, Peek, RefreshPolicy, Rotation, SessionRecord, SessionStore,
+        CreateOutcome, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, Rotation, SessionRecord, SessionStore,
     },
     revoke::{Feed, RevocationLog},
     secret::{self, SecretStore},
@@ -205,8 +205,8 @@ macro_rules! __session_store_rule {
 }
 
 /// A session of its own, for a subject of its own.
-fn new_session() -> NewSession {
-    NewSession {
+fn new_session() -> NewSessionRecord {
+    NewSessionRecord {
         id: new_id(),
         subject: new_name("subject"),
         kind: PrincipalKind::User,
@@ -217,8 +217,8 @@ fn new_session() -> NewSession {
     }
 }
 
-fn session_of(subject: &str) -> NewSession {
-    NewSession {
+fn session_of(subject: &str) -> NewSessionRecord {
+    NewSessionRecord {
         subject: subject.to_owned(),
         ..new_session()
     }
@@ -232,9 +232,9 @@ fn new_name(what: &str) -> String {
     format!("{what}-{}", new_id())
 }
 
-async fn start(store: &impl SessionStore, session: NewSession) -> SessionRecord {
+async fn start(store: &impl SessionStore, session: NewSessionRecord) -> SessionRecord {
     match store.create(session).await.expect("create") {
-        Creation::Created(record) => record,
+        CreateOutcome::Created(record) => record,
         other => panic!("a new session was not started: {other:?}"),
     }
 }
@@ -257,12 +257,12 @@ async fn outcome(
     id: SessionId,
     presented: u64,
     policy: RefreshPolicy,
-) -> (Outcome, u64) {
+) -> (RefreshOutcome, u64) {
     let rotation = rotate(store, id, presented, policy).await;
     (rotation.outcome, rotation.session.family.generation)
 }
 
-async fn peek(store: &impl SessionStore, id: SessionId) -> Peek {
+async fn peek(store: &impl SessionStore, id: SessionId) -> LoadedSession {
     let peek = store.peek(id).await.expect("peek");
     peek.expect("peek finds the session that was started")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Fixture, SECOND, new_session, peek, session_of, start};
 use crate::{
     refresh::{RefreshPolicy, RevokeReason, SessionRecord, SessionStore, apply, confirm, decide},
-    revoke::LIFETIME,
+    revoke::RETENTION,
 };
 
 /// After every step of a random walk, the whole session is what [`decide`], [`apply`] and
@@ -86,7 +86,7 @@ async fn rotate(
     let was_revoked = model.family.revoked;
     model.family = apply(&model.family, presented, expected, rotation.now);
     if model.family.revoked && !was_revoked {
-        model.revoked = Some(RevokeReason::Reuse);
+        model.revoked = Some(RevokeReason::ReuseKind);
     }
     assert_eq!(
         rotation.session, *model,
@@ -175,8 +175,8 @@ fn set_back(model: &mut SessionRecord, by: Duration) {
 }
 
 /// Long enough to see every window, short enough to see its end.
-fn short_session() -> crate::refresh::NewSession {
-    crate::refresh::NewSession {
+fn short_session() -> crate::refresh::NewSessionRecord {
+    crate::refresh::NewSessionRecord {
         idle: Duration::from_secs(30 * 3600),
         lifetime: Duration::from_secs(10 * 24 * 3600),
         ..session_of(&super::new_name("walker"))
@@ -232,7 +232,7 @@ impl Random {
             3 => 300 * SECOND,
             4 => Duration::from_secs(24 * 3600),
             5 => Duration::from_secs(30 * 3600),
-            6 => LIFETIME,
+            6 => RETENTION,
             _ => SECOND,
         };
         // Up to 30 ms to either side, where the next step may be on either side of the edge.

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use super::{Fixture, new_name, new_session, outcome, peek, session_of, start};
 use crate::{
-    refresh::{Creation, NewSession, Outcome, RefreshPolicy, RevokeReason, SessionStore},
+    refresh::{CreateOutcome, NewSessionRecord, RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
     secret::{self, SecretStore},
     token::SessionId,
 };
@@ -96,7 +96,7 @@ pub async fn t10_no_refresh_survives_the_end(fixture: &impl Fixture) {
         assert!(session.family.revoked, "round {round}: {session:?}");
         let live = session.family.generation;
         let after = outcome(&store, id, live, RefreshPolicy::browser()).await;
-        assert_eq!(after, (Outcome::Revoked, live), "round {round}");
+        assert_eq!(after, (RefreshOutcome::Revoked, live), "round {round}");
     }
 }
 
@@ -109,7 +109,7 @@ pub async fn t10_no_login_survives_the_end_of_all(fixture: &impl Fixture) {
         let mut logins = JoinSet::new();
         for _ in 0..4 {
             let store = fixture.store();
-            let login = NewSession {
+            let login = NewSessionRecord {
                 epoch: Some(read),
                 ..session_of(&subject)
             };
@@ -124,8 +124,8 @@ pub async fn t10_no_login_survives_the_end_of_all(fixture: &impl Fixture) {
         while let Some(login) = logins.join_next().await {
             let (id, creation) = login.expect("the store does not panic");
             match creation {
-                Creation::Created(record) => assert_eq!((record.id, record.epoch), (id, read)),
-                other => assert_eq!(other, Creation::EpochMoved),
+                CreateOutcome::Created(record) => assert_eq!((record.id, record.epoch), (id, read)),
+                other => assert_eq!(other, CreateOutcome::EpochMoved),
             }
         }
         assert_eq!(end.await.expect("the store does not panic"), read + 1);

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use super::{Fixture, IDLE, LIFETIME, SECOND, new_session, outcome, peek, rotate, start};
-use crate::refresh::{NewSession, Outcome, RefreshPolicy, Reuse, RevokeReason, SessionStore};
+use crate::refresh::{NewSessionRecord, RefreshOutcome, RefreshPolicy, ReuseKind, RevokeReason, SessionStore};
 
 /// The answer that got lost is given again, for the spent token and for its successor.
 pub async fn t2_a_lost_answer_is_given_again(fixture: &impl Fixture) {
     let store = fixture.store();
     let browser = RefreshPolicy::browser();
     let id = start(&store, new_session()).await.id;
-    assert_eq!(outcome(&store, id, 0, browser).await, (Outcome::Rotated, 1));
+    assert_eq!(outcome(&store, id, 0, browser).await, (RefreshOutcome::Rotated, 1));
     for _ in 0..3 {
-        assert_eq!(outcome(&store, id, 0, browser).await, (Outcome::Retried, 1));
-        assert_eq!(outcome(&store, id, 1, browser).await, (Outcome::Fresh, 1));
+        assert_eq!(outcome(&store, id, 0, browser).await, (RefreshOutcome::Retried, 1));
+        assert_eq!(outcome(&store, id, 1, browser).await, (RefreshOutcome::Fresh, 1));
     }
 }
 
@@ -24,8 +24,8 @@ pub async fn t3_an_ancestor_ends_the_session(fixture: &impl Fixture) {
     let id = start(&store, new_session()).await.id;
     rotate(&store, id, 0, browser).await;
     fixture.age(id, 31 * SECOND).await;
-    assert_eq!(outcome(&store, id, 1, browser).await, (Outcome::Rotated, 2));
-    let reused = Outcome::Reused(Reuse::StaleLineage);
+    assert_eq!(outcome(&store, id, 1, browser).await, (RefreshOutcome::Rotated, 2));
+    let reused = RefreshOutcome::Reused(ReuseKind::StaleLineage);
     assert_eq!(outcome(&store, id, 0, browser).await, (reused, 2));
     is_over(&store, id).await;
 }
@@ -37,7 +37,7 @@ pub async fn t3_a_late_parent_ends_the_session(fixture: &impl Fixture) {
     let id = start(&store, new_session()).await.id;
     rotate(&store, id, 0, browser).await;
     fixture.age(id, 31 * SECOND).await;
-    let reused = Outcome::Reused(Reuse::LateParent);
+    let reused = RefreshOutcome::Reused(ReuseKind::LateParent);
     assert_eq!(outcome(&store, id, 0, browser).await, (reused, 1));
     is_over(&store, id).await;
 }
@@ -50,8 +50,8 @@ pub async fn t4_a_displaced_child_ends_the_session(fixture: &impl Fixture) {
     rotate(&store, id, 0, balanced).await;
     fixture.age(id, 31 * SECOND).await;
     let reissued = outcome(&store, id, 0, balanced).await;
-    assert_eq!(reissued, (Outcome::Reissued, 2));
-    let reused = Outcome::Reused(Reuse::DisplacedChild);
+    assert_eq!(reissued, (RefreshOutcome::Reissued, 2));
+    let reused = RefreshOutcome::Reused(ReuseKind::DisplacedChild);
     assert_eq!(outcome(&store, id, 1, balanced).await, (reused, 2));
     is_over(&store, id).await;
 }
@@ -59,11 +59,11 @@ pub async fn t4_a_displaced_child_ends_the_session(fixture: &impl Fixture) {
 async fn is_over(store: &impl SessionStore, id: crate::token::SessionId) {
     let session = peek(store, id).await.session;
     assert!(session.family.revoked, "a reuse must end the session");
-    assert_eq!(session.revoked, Some(RevokeReason::Reuse));
+    assert_eq!(session.revoked, Some(RevokeReason::ReuseKind));
     let generation = session.family.generation;
     for presented in 0..=generation + 1 {
         let after = outcome(store, id, presented, RefreshPolicy::balanced()).await;
-        assert_eq!(after, (Outcome::Revoked, generation));
+        assert_eq!(after, (RefreshOutcome::Revoked, generation));
     }
 }
 
@@ -76,16 +76,16 @@ pub async fn a_late_parent_is_forgiven_three_times(fixture: &impl Fixture) {
     for generation in 2..=3 {
         fixture.age(id, 31 * SECOND).await;
         let reissued = outcome(&store, id, 0, balanced).await;
-        assert_eq!(reissued, (Outcome::Reissued, generation));
+        assert_eq!(reissued, (RefreshOutcome::Reissued, generation));
     }
     fixture.age(id, 31 * SECOND).await;
     assert_eq!(
         outcome(&store, id, 3, balanced).await,
-        (Outcome::Rotated, 4)
+        (RefreshOutcome::Rotated, 4)
     );
     fixture.age(id, 31 * SECOND).await;
     let third = outcome(&store, id, 3, balanced).await;
-    assert_eq!(third, (Outcome::Reissued, 5));
+    assert_eq!(third, (RefreshOutcome::Reissued, 5));
     assert_eq!(peek(&store, id).await.session.family.reissues, 3);
 
     store.confirm(id, 5).await.expect("confirm");
@@ -93,15 +93,15 @@ pub async fn a_late_parent_is_forgiven_three_times(fixture: &impl Fixture) {
     fixture.age(id, 31 * SECOND).await;
     assert_eq!(
         outcome(&store, id, 5, balanced).await,
-        (Outcome::Rotated, 6)
+        (RefreshOutcome::Rotated, 6)
     );
     for generation in 7..=9 {
         fixture.age(id, 31 * SECOND).await;
         let reissued = outcome(&store, id, 5, balanced).await;
-        assert_eq!(reissued, (Outcome::Reissued, generation));
+        assert_eq!(reissued, (RefreshOutcome::Reissued, generation));
     }
     fixture.age(id, 31 * SECOND).await;
-    let reused = Outcome::Reused(Reuse::LateParent);
+    let reused = RefreshOutcome::Reused(ReuseKind::LateParent);
     assert_eq!(outcome(&store, id, 5, balanced).await, (reused, 9));
 }
 
@@ -114,7 +114,7 @@ pub async fn a_confirmed_child_makes_a_late_parent_theft(fixture: &impl Fixture)
     store.confirm(id, 1).await.expect("confirm");
     store.confirm(id, 1).await.expect("confirm twice");
     fixture.age(id, 31 * SECOND).await;
-    let reused = Outcome::Reused(Reuse::LateParent);
+    let reused = RefreshOutcome::Reused(ReuseKind::LateParent);
     assert_eq!(outcome(&store, id, 0, balanced).await, (reused, 1));
 }
 
@@ -138,7 +138,7 @@ pub async fn only_the_live_generation_is_confirmed(fixture: &impl Fixture) {
 pub async fn t6_the_end_never_moves(fixture: &impl Fixture) {
     let store = fixture.store();
     let browser = RefreshPolicy::browser();
-    let session = NewSession {
+    let session = NewSessionRecord {
         lifetime: 4 * IDLE,
         ..new_session()
     };
@@ -148,13 +148,13 @@ pub async fn t6_the_end_never_moves(fixture: &impl Fixture) {
     let step = IDLE - Duration::from_secs(3600);
     for generation in 0..4 {
         let rotation = rotate(&store, id, generation, browser).await;
-        assert_eq!(rotation.outcome, Outcome::Rotated);
+        assert_eq!(rotation.outcome, RefreshOutcome::Rotated);
         let aged = step * u32::try_from(generation).unwrap_or_default();
         assert_eq!(rotation.session.family.expires_at, end.minus(aged));
         fixture.age(id, step).await;
     }
     fixture.age(id, Duration::from_secs(4 * 3600)).await;
-    assert_eq!(outcome(&store, id, 4, browser).await, (Outcome::Expired, 4));
+    assert_eq!(outcome(&store, id, 4, browser).await, (RefreshOutcome::Expired, 4));
 }
 
 /// A session that was not used for too long ends, and retries are no use.
@@ -169,7 +169,7 @@ pub async fn t6_an_unused_session_ends(fixture: &impl Fixture) {
     fixture.age(id, IDLE).await;
     for presented in 0..3 {
         let after = outcome(&store, id, presented, browser).await;
-        assert_eq!(after, (Outcome::Idle, 1));
+        assert_eq!(after, (RefreshOutcome::Idle, 1));
     }
     let family = peek(&store, id).await.session.family;
     assert!(!family.revoked, "an end by itself is no theft");
@@ -181,14 +181,14 @@ pub async fn t13_a_lost_rotation_is_rolled_forward(fixture: &impl Fixture) {
     let store = fixture.store();
     let browser = RefreshPolicy::browser();
     let id = start(&store, new_session()).await.id;
-    assert_eq!(outcome(&store, id, 7, browser).await, (Outcome::Ahead, 8));
-    assert_eq!(outcome(&store, id, 7, browser).await, (Outcome::Retried, 8));
-    assert_eq!(outcome(&store, id, 8, browser).await, (Outcome::Fresh, 8));
+    assert_eq!(outcome(&store, id, 7, browser).await, (RefreshOutcome::Ahead, 8));
+    assert_eq!(outcome(&store, id, 7, browser).await, (RefreshOutcome::Retried, 8));
+    assert_eq!(outcome(&store, id, 8, browser).await, (RefreshOutcome::Fresh, 8));
     let far = 1 << 52;
     assert_eq!(
         outcome(&store, id, far, browser).await,
-        (Outcome::Ahead, far + 1)
+        (RefreshOutcome::Ahead, far + 1)
     );
-    let reused = Outcome::Reused(Reuse::StaleLineage);
+    let reused = RefreshOutcome::Reused(ReuseKind::StaleLineage);
     assert_eq!(outcome(&store, id, 8, browser).await, (reused, far + 1));
 }

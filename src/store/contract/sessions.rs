@@ -7,7 +7,7 @@ use super::{rotate, session_of, start};
 use crate::{
     error::StoreErrorKind,
     principal::PrincipalKind,
-    refresh::{Creation, NewSession, Outcome, RefreshPolicy, RevokeReason, SessionStore},
+    refresh::{CreateOutcome, NewSessionRecord, RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
     token::SessionId,
 };
 
@@ -18,15 +18,15 @@ pub async fn starting_never_overwrites(fixture: &impl Fixture) {
     start(&store, session.clone()).await;
     rotate(&store, session.id, 0, RefreshPolicy::browser()).await;
     let before = peek(&store, session.id).await.session;
-    let thief = NewSession {
+    let thief = NewSessionRecord {
         id: session.id,
         ..new_session()
     };
     let thief_subject = thief.subject.clone();
-    assert_eq!(store.create(thief).await.expect("create"), Creation::Exists);
+    assert_eq!(store.create(thief).await.expect("create"), CreateOutcome::Exists);
     assert_eq!(
         store.create(session).await.expect("create"),
-        Creation::Exists
+        CreateOutcome::Exists
     );
     assert_eq!(peek(&store, before.id).await.session, before);
     let listed = store.list(&thief_subject).await.expect("list");
@@ -39,7 +39,7 @@ pub async fn one_of_many_starts_succeeds(fixture: &impl Fixture) {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let store = fixture.store();
-        let session = NewSession {
+        let session = NewSessionRecord {
             id,
             ..new_session()
         };
@@ -48,8 +48,8 @@ pub async fn one_of_many_starts_succeeds(fixture: &impl Fixture) {
     let mut created = 0;
     while let Some(creation) = tasks.join_next().await {
         match creation.expect("the store does not panic") {
-            Creation::Created(_) => created += 1,
-            other => assert_eq!(other, Creation::Exists),
+            CreateOutcome::Created(_) => created += 1,
+            other => assert_eq!(other, CreateOutcome::Exists),
         }
     }
     assert_eq!(created, 1, "exactly one starts the session");
@@ -96,7 +96,7 @@ pub async fn all_text_is_kept(fixture: &impl Fixture) {
         ("Zoë 👩‍👩‍👧 \u{202e}\u{7f}\r\n\t", "{\"é\":\"\\u00e9\"}"),
         (long.as_str(), long_details.as_str()),
     ] {
-        let session = NewSession {
+        let session = NewSessionRecord {
             kind: *kinds.next().unwrap_or(&PrincipalKind::User),
             details: details.to_owned(),
             ..session_of(&format!("{subject}{tail}"))
@@ -116,7 +116,7 @@ pub async fn all_text_is_kept(fixture: &impl Fixture) {
     }
     let nul = session_of(&format!("a\0b{tail}"));
     match store.create(nul.clone()).await {
-        Ok(Creation::Created(record)) => assert_eq!(record.subject, nul.subject),
+        Ok(CreateOutcome::Created(record)) => assert_eq!(record.subject, nul.subject),
         Ok(other) => panic!("a subject with a NUL was answered with {other:?}"),
         Err(error) => assert_eq!(error.kind(), StoreErrorKind::Invalid),
     }
@@ -171,10 +171,10 @@ pub async fn t10_one_session_ends(fixture: &impl Fixture) {
         "the first reason stays"
     );
     let browser = RefreshPolicy::browser();
-    assert_eq!(outcome(&store, id, 0, browser).await, (Outcome::Revoked, 0));
+    assert_eq!(outcome(&store, id, 0, browser).await, (RefreshOutcome::Revoked, 0));
     assert_eq!(
         outcome(&store, other, 0, browser).await,
-        (Outcome::Rotated, 1)
+        (RefreshOutcome::Rotated, 1)
     );
 
     let unused = start(&store, session_of(&subject)).await.id;
@@ -240,7 +240,7 @@ pub async fn t10_all_sessions_end(fixture: &impl Fixture) {
         assert_eq!(session.epoch, 0);
         assert!(peek(&store, session.id).await.session.family.revoked);
         let after = outcome(&store, session.id, 0, browser).await;
-        assert_eq!(after, (Outcome::Revoked, 0));
+        assert_eq!(after, (RefreshOutcome::Revoked, 0));
         let revoked = store.revoke(session.id, RevokeReason::Logout).await;
         assert!(!revoked.expect("revoke"), "it has ended before");
     }
@@ -254,11 +254,11 @@ pub async fn t10_all_sessions_end(fixture: &impl Fixture) {
     let session = start(&store, session_of(&subject)).await;
     assert_eq!(session.epoch, 1);
     let alive = outcome(&store, session.id, 0, browser).await;
-    assert_eq!(alive, (Outcome::Rotated, 1));
+    assert_eq!(alive, (RefreshOutcome::Rotated, 1));
     assert_eq!(store.list(&subject).await.expect("list").len(), 1);
     assert_eq!(revoke_all(&store, &subject).await, 2);
     let after = outcome(&store, session.id, 1, browser).await;
-    assert_eq!(after, (Outcome::Revoked, 1));
+    assert_eq!(after, (RefreshOutcome::Revoked, 1));
 }
 
 async fn revoke_all(store: &impl SessionStore, subject: &str) -> u32 {
@@ -270,7 +270,7 @@ async fn revoke_all(store: &impl SessionStore, subject: &str) -> u32 {
 pub async fn t10_a_login_that_read_the_old_epoch_starts_nothing(fixture: &impl Fixture) {
     let store = fixture.store();
     let subject = new_name("subject");
-    let login = |epoch| NewSession {
+    let login = |epoch| NewSessionRecord {
         epoch: Some(epoch),
         ..session_of(&subject)
     };
@@ -281,7 +281,7 @@ pub async fn t10_a_login_that_read_the_old_epoch_starts_nothing(fixture: &impl F
     for epoch in [read, raised + 1] {
         let late = login(epoch);
         let creation = store.create(late.clone()).await.expect("create");
-        assert_eq!(creation, Creation::EpochMoved);
+        assert_eq!(creation, CreateOutcome::EpochMoved);
         assert_eq!(store.peek(late.id).await.expect("peek"), None);
     }
     let session = start(&store, login(raised)).await;
@@ -298,7 +298,7 @@ pub async fn what_ended_long_ago_is_purged(fixture: &impl Fixture) {
         ended.push(id);
     }
     let alive = start(&store, session_of(&subject)).await.id;
-    let used = NewSession {
+    let used = NewSessionRecord {
         idle: LIFETIME,
         ..session_of(&subject)
     };

@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 
 use super::{Handles, new_name};
 use crate::{
-    login::{Identifier, NewUser, PasswordHash, User, UserAdmin, UserStore},
+    login::{Identifier, NewUser, PasswordHash, UserRecord, UserAdmin, UserStore},
     refresh::{RevokeReason, SessionStore},
 };
 
@@ -413,6 +413,6 @@ fn somebody() -> NewUser {
     NewUser::new(name, identifier, hash).roles(["member"])
 }
 
-fn hash_of(user: &User) -> &str {
+fn hash_of(user: &UserRecord) -> &str {
     user.password.as_ref().map_or("", PasswordHash::expose)
 }

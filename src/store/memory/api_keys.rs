@@ -12,7 +12,7 @@ use crate::{
     api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},
     clock::Timestamp,
     error::StoreError,
-    revoke::LIFETIME,
+    revoke::RETENTION,
 };
 
 impl MemoryStore {
@@ -84,7 +84,7 @@ impl ApiKeyStore for MemoryStore {
         let theirs = keys.values_mut().filter(|record| record.owner == owner);
         let revoked = theirs.filter_map(|record| {
             let at = *record.revoked_at.get_or_insert(now);
-            (at > now.minus(LIFETIME)).then(|| record.id.clone())
+            (at > now.minus(RETENTION)).then(|| record.id.clone())
         });
         Ok(revoked.collect())
     }

@@ -10,7 +10,7 @@ use crate::{
     error::StoreError,
     refresh::RevokeReason,
     session::{
-        Claim, FIRST_RETRY, GuestLink, GuestPeek, GuestRecord, GuestStore, Linking, NewGuest,
+        GuestClaim, FIRST_RETRY, LinkCondition, GuestPeek, GuestRecord, GuestStore, ClaimOutcome, NewGuest,
         PendingClaim, judge, retry_after,
     },
     store::ENDED_FOR,
@@ -96,9 +96,9 @@ impl GuestStore for MemoryStore {
         })
     }
 
-    async fn claim_guest(&self, link: GuestLink, user: &str) -> Result<Linking, StoreError> {
+    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
         self.link(&link, Some(user), |row, now| {
-            row.record.claim = Some(Claim {
+            row.record.claim = Some(GuestClaim {
                 user: user.to_owned(),
                 at: now,
                 settled: false,
@@ -107,7 +107,7 @@ impl GuestStore for MemoryStore {
         })
     }
 
-    async fn promote_guest(&self, link: GuestLink) -> Result<Linking, StoreError> {
+    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
         self.link(&link, None, |row, now| row.record.promoted_at = Some(now))
     }
 
@@ -158,21 +158,21 @@ impl MemoryStore {
     /// Decides, changes the row, and ends the guest's sessions, under one lock.
     fn link(
         &self,
-        link: &GuestLink,
+        link: &LinkCondition,
         user: Option<&str>,
         change: impl FnOnce(&mut Row, Timestamp),
-    ) -> Result<Linking, StoreError> {
+    ) -> Result<ClaimOutcome, StoreError> {
         let mut state = self.lock();
         let now = self.now();
         let Some(row) = state.guests.get_mut(&link.guest) else {
-            return Ok(Linking::Unknown);
+            return Ok(ClaimOutcome::Unknown);
         };
         if let Some(refused) = judge(&row.record, link, user, now) {
             return Ok(refused);
         }
         change(row, now);
         let epoch = self.end_all(&mut state, &link.guest, RevokeReason::Claimed, now);
-        Ok(Linking::Done { epoch })
+        Ok(ClaimOutcome::Done { epoch })
     }
 }
 

@@ -2,12 +2,12 @@
 
 mod api_keys;
 mod guests;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod one_time;
 mod sessions;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod users;
 
 use std::{
@@ -18,14 +18,14 @@ use std::{
 };
 
 use super::{ENDED_FOR, REVOKED_FOR};
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 use crate::login::MemoryThrottle;
 use crate::{
     api_key::{ApiKeyId, ApiKeyRecord},
     clock::{Clock, SystemClock, Timestamp},
     error::{ConfigError, StoreError},
     refresh::{RevokeReason, SessionRecord},
-    revoke::{Broadcast, BroadcastFeed, LIFETIME, Revocation, RevocationLog, RevocationSet},
+    revoke::{Broadcast, BroadcastFeed, RETENTION, Revocation, RevocationLog, RevocationSet},
     secret::{Secret, SecretStore},
     token::SessionId,
 };
@@ -46,13 +46,13 @@ use crate::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
 /// use tower_jwt_auth::principal::PrincipalKind;
-/// use tower_jwt_auth::refresh::{NewSession, Outcome, RefreshPolicy, SessionStore};
+/// use tower_jwt_auth::refresh::{NewSessionRecord, RefreshOutcome, RefreshPolicy, SessionStore};
 /// use tower_jwt_auth::{store::MemoryStore, token::SessionId};
 ///
 /// let store = MemoryStore::new();
 /// let id = SessionId::from_bytes([7; 16]);
 /// store
-///     .create(NewSession {
+///     .create(NewSessionRecord {
 ///         id,
 ///         subject: "alice".into(),
 ///         kind: PrincipalKind::User,
@@ -64,9 +64,9 @@ use crate::{
 ///     .await?;
 ///
 /// let first = store.rotate(id, 0, RefreshPolicy::browser()).await?.ok_or("no session")?;
-/// assert_eq!(first.outcome, Outcome::Rotated);
+/// assert_eq!(first.outcome, RefreshOutcome::Rotated);
 /// let again = store.rotate(id, 0, RefreshPolicy::browser()).await?.ok_or("no session")?;
-/// assert_eq!(again.outcome, Outcome::Retried);
+/// assert_eq!(again.outcome, RefreshOutcome::Retried);
 /// assert_eq!(again.session.family.generation, 1);
 /// # Ok(())
 /// # }
@@ -81,11 +81,11 @@ struct Shared {
     news: Broadcast,
     state: Mutex<State>,
     api_keys: Mutex<HashMap<ApiKeyId, ApiKeyRecord>>,
-    #[cfg(feature = "password")]
+    #[cfg(feature = "server")]
     users: Mutex<users::Users>,
-    #[cfg(feature = "password")]
+    #[cfg(feature = "server")]
     throttle: MemoryThrottle,
-    #[cfg(feature = "password")]
+    #[cfg(feature = "server")]
     one_time: Mutex<one_time::Tokens>,
 }
 
@@ -144,11 +144,11 @@ impl MemoryStore {
             shared: Arc::new(Shared {
                 news: Broadcast::with_clock(Arc::clone(&clock)),
                 api_keys: Mutex::default(),
-                #[cfg(feature = "password")]
+                #[cfg(feature = "server")]
                 users: Mutex::default(),
-                #[cfg(feature = "password")]
+                #[cfg(feature = "server")]
                 throttle: MemoryThrottle::with_clock(Arc::clone(&clock)),
-                #[cfg(feature = "password")]
+                #[cfg(feature = "server")]
                 one_time: Mutex::default(),
                 clock,
                 state: Mutex::new(State {
@@ -213,7 +213,7 @@ impl MemoryStore {
             + state.epochs.len()
             + state.guests.len()
             + self.shared.news.len();
-        #[cfg(feature = "password")]
+        #[cfg(feature = "server")]
         let rows = rows + self.one_time_len() + self.shared.throttle.len();
         rows
     }
@@ -261,13 +261,13 @@ impl MemoryStore {
                 row.revoke(reason, now);
             }
         }
-        let revocation = Revocation::subject(subject, number, now.plus(LIFETIME));
+        let revocation = Revocation::subject(subject, number, now.plus(RETENTION));
         self.shared.news.send(revocation);
         number
     }
 
-    fn tell(&self, id: SessionId, now: Timestamp) {
-        let revocation = Revocation::session(id.to_string(), now.plus(LIFETIME));
+    fn emit(&self, id: SessionId, now: Timestamp) {
+        let revocation = Revocation::session(id.to_string(), now.plus(RETENTION));
         self.shared.news.send(revocation);
     }
 }
@@ -399,5 +399,5 @@ impl fmt::Debug for MemoryStore {
 
 const MAX_SESSIONS: usize = 100_000;
 /// An epoch that began again at 0 while an entry revokes older ones would refuse new logins.
-const _: () = assert!(ENDED_FOR.as_secs() > 2 * LIFETIME.as_secs());
+const _: () = assert!(ENDED_FOR.as_secs() > 2 * RETENTION.as_secs());
 const SEARCH_EVERY: Duration = Duration::from_secs(1);

@@ -6,22 +6,22 @@ use super::MemoryStore;
 use crate::{
     error::StoreError,
     refresh::{
-        Creation, Family, LISTED, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation,
+        CreateOutcome, Family, LISTED, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation,
         SessionRecord, SessionStore, apply, confirm, decide,
     },
     token::SessionId,
 };
 
 impl SessionStore for MemoryStore {
-    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+    async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
         let mut state = self.lock();
         let now = self.now();
         let epoch = state.epoch(&session.subject);
         if session.epoch.is_some_and(|read| read != epoch) {
-            return Ok(Creation::EpochMoved);
+            return Ok(CreateOutcome::EpochMoved);
         }
         if state.sessions.contains_key(&session.id) {
-            return Ok(Creation::Exists);
+            return Ok(CreateOutcome::Exists);
         }
         state.make_room(now)?;
         let record = SessionRecord {
@@ -45,14 +45,14 @@ impl SessionStore for MemoryStore {
             details: session.details,
         };
         state.insert(record.clone());
-        Ok(Creation::Created(record))
+        Ok(CreateOutcome::Created(record))
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         let state = self.lock();
         let now = self.now();
         let session = state.sessions.get(&id).map(|row| row.record.clone());
-        Ok(session.map(|session| Peek { session, now }))
+        Ok(session.map(|session| LoadedSession { session, now }))
     }
 
     async fn rotate(
@@ -68,9 +68,9 @@ impl SessionStore for MemoryStore {
         };
         let outcome = decide(&row.record.family, presented, &policy, now);
         row.record.family = apply(&row.record.family, presented, outcome, now);
-        if let Outcome::Reused(_) = outcome {
-            row.revoke(RevokeReason::Reuse, now);
-            self.tell(id, now);
+        if let RefreshOutcome::Reused(_) = outcome {
+            row.revoke(RevokeReason::ReuseKind, now);
+            self.emit(id, now);
         }
         Ok(Some(Rotation {
             outcome,
@@ -94,7 +94,7 @@ impl SessionStore for MemoryStore {
         };
         let alive = row.is_alive(now);
         if row.revoke(reason, now) {
-            self.tell(id, now);
+            self.emit(id, now);
         }
         Ok(alive)
     }
@@ -114,7 +114,7 @@ impl SessionStore for MemoryStore {
                     ended.push(id);
                 }
                 if row.revoke(reason, now) {
-                    self.tell(id, now);
+                    self.emit(id, now);
                 }
             }
         }
@@ -157,7 +157,7 @@ impl SessionStore for MemoryStore {
         let sessions = state.remove(&ids);
         drop(state);
         let purged = sessions + self.shared.news.purge();
-        #[cfg(feature = "password")]
+        #[cfg(feature = "server")]
         let purged = purged + self.purge_one_time(limit) + self.shared.throttle.purge();
         Ok(purged)
     }

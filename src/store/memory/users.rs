@@ -10,7 +10,7 @@ use super::MemoryStore;
 use crate::{
     clock::Timestamp,
     error::StoreError,
-    login::{Identifier, NewUser, PasswordHash, User, UserAdmin, UserEntry, UserStore},
+    login::{Identifier, NewUser, PasswordHash, UserRecord, UserAdmin, UserEntry, UserStore},
 };
 
 /// Users by their subjects, and their names. Nobody is ever pushed out.
@@ -35,9 +35,9 @@ impl MemoryStore {
         users.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn user(&self, users: &Users, subject: &str) -> Option<User> {
+    fn user(&self, users: &Users, subject: &str) -> Option<UserRecord> {
         let row = users.rows.get(subject)?;
-        Some(User {
+        Some(UserRecord {
             subject: subject.to_owned(),
             password: row.password.clone(),
             roles: row.roles.clone(),
@@ -56,13 +56,13 @@ impl MemoryStore {
 }
 
 impl UserStore for MemoryStore {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         let users = self.lock_users();
         let subject = users.subjects.get(identifier.as_str());
         Ok(subject.and_then(|subject| self.user(&users, subject)))
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         Ok(self.user(&self.lock_users(), subject))
     }
 

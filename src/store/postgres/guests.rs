@@ -3,9 +3,9 @@
 use super::{PostgresStore, sessions::now};
 use crate::{
     error::StoreError,
-    revoke::LIFETIME,
+    revoke::RETENTION,
     session::{
-        FIRST_RETRY, GuestLink, GuestPeek, GuestStore, Linking, NewGuest, PendingClaim, judge,
+        FIRST_RETRY, LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim, judge,
     },
     store::{
         ENDED_FOR,
@@ -135,7 +135,7 @@ impl GuestStore for PostgresStore {
         Ok(row.is_some())
     }
 
-    async fn claim_guest(&self, link: GuestLink, user: &str) -> Result<Linking, StoreError> {
+    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
         let device = link
             .device
             .as_ref()
@@ -146,20 +146,20 @@ impl GuestStore for PostgresStore {
                     .bind(&link.guest)
                     .bind(device)
                     .bind(millis(link.within))
-                    .bind(millis(LIFETIME))
+                    .bind(millis(RETENTION))
                     .bind(user)
                     .bind(millis(FIRST_RETRY))
             })
             .await?;
         match won {
-            Some(row) => Ok(Linking::Done {
+            Some(row) => Ok(ClaimOutcome::Done {
                 epoch: Columns(&row).epoch("epoch")?,
             }),
             None => self.reason(&link, Some(user)).await,
         }
     }
 
-    async fn promote_guest(&self, link: GuestLink) -> Result<Linking, StoreError> {
+    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
         let device = link
             .device
             .as_ref()
@@ -170,11 +170,11 @@ impl GuestStore for PostgresStore {
                     .bind(&link.guest)
                     .bind(device)
                     .bind(millis(link.within))
-                    .bind(millis(LIFETIME))
+                    .bind(millis(RETENTION))
             })
             .await?;
         match won {
-            Some(row) => Ok(Linking::Done {
+            Some(row) => Ok(ClaimOutcome::Done {
                 epoch: Columns(&row).epoch("epoch")?,
             }),
             None => self.reason(&link, None).await,
@@ -211,11 +211,11 @@ impl GuestStore for PostgresStore {
 
 impl PostgresStore {
     /// Why nothing was written, which decides nothing any more.
-    async fn reason(&self, link: &GuestLink, user: Option<&str>) -> Result<Linking, StoreError> {
+    async fn reason(&self, link: &LinkCondition, user: Option<&str>) -> Result<ClaimOutcome, StoreError> {
         let peek = self.find_guest(&link.guest).await?;
         Ok(match peek {
-            Some(peek) => judge(&peek.guest, link, user, peek.now).unwrap_or(Linking::Stale),
-            None => Linking::Unknown,
+            Some(peek) => judge(&peek.guest, link, user, peek.now).unwrap_or(ClaimOutcome::Stale),
+            None => ClaimOutcome::Unknown,
         })
     }
 }

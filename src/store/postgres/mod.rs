@@ -50,7 +50,7 @@
 //!
 //! What the server's `synchronous_commit` promises. Nothing is lost with `on`, its default. With
 //! `off`, or after failing over to a replica that lags, the last moments may be: a lost refresh is
-//! made up for ([`Outcome::Ahead`](crate::refresh::Outcome::Ahead)), a lost revocation is not.
+//! made up for ([`RefreshOutcome::Ahead`](crate::refresh::RefreshOutcome::Ahead)), a lost revocation is not.
 //!
 //! The isolation level is meant to be `read committed`, PostgreSQL's default. Under a stricter one
 //! it stays correct, but refreshes of one session at once are refused as serialization failures.
@@ -65,12 +65,12 @@ mod fault;
 mod feed;
 mod guests;
 mod migrate;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod one_time;
 mod sessions;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod users;
 
 use std::{fmt, str::FromStr, time::Duration};

@@ -4,10 +4,10 @@ use super::PostgresStore;
 use crate::{
     error::StoreError,
     refresh::{
-        Creation, LISTED, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        CreateOutcome, LISTED, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
         SessionStore,
     },
-    revoke::{LIFETIME, Revocation, RevocationLog},
+    revoke::{RETENTION, Revocation, RevocationLog},
     store::{
         ENDED_FOR, REVOKED_FOR,
         sql::{Columns, columns, ended, kind_code, millis, rotate, rule, target},
@@ -218,7 +218,7 @@ const PURGE_ONE_TIME: &str = concat!(
 );
 
 impl SessionStore for PostgresStore {
-    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+    async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
         let expected = session.epoch.map(i64::from);
         let row = self
             .only_row(|| {
@@ -235,15 +235,15 @@ impl SessionStore for PostgresStore {
         let row = Columns(&row);
         let epoch = row.number("epoch")?;
         Ok(if row.maybe("created_at")?.is_some() {
-            Creation::Created(row.record()?)
+            CreateOutcome::Created(row.record()?)
         } else if expected.is_some_and(|expected| expected != epoch) {
-            Creation::EpochMoved
+            CreateOutcome::EpochMoved
         } else {
-            Creation::Exists
+            CreateOutcome::Exists
         })
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         let row = self
             .row(|| sqlx::query(PEEK).bind(id.as_bytes().as_slice()))
             .await?;
@@ -265,7 +265,7 @@ impl SessionStore for PostgresStore {
                     .bind(grace)
                     .bind(late)
                     .bind(max_reissues)
-                    .bind(millis(LIFETIME))
+                    .bind(millis(RETENTION))
             })
             .await?;
         row.map(|row| Columns(&row).rotation()).transpose()
@@ -291,7 +291,7 @@ impl SessionStore for PostgresStore {
                 sqlx::query(REVOKE)
                     .bind(id.as_bytes().as_slice())
                     .bind(reason.code())
-                    .bind(millis(LIFETIME))
+                    .bind(millis(RETENTION))
             })
             .await?;
         Ok(row.is_some())
@@ -308,7 +308,7 @@ impl SessionStore for PostgresStore {
                 sqlx::query(REVOKE_OTHERS)
                     .bind(subject)
                     .bind(reason.code())
-                    .bind(millis(LIFETIME))
+                    .bind(millis(RETENTION))
                     .bind(keep.as_bytes().as_slice())
             })
             .await?;
@@ -317,7 +317,7 @@ impl SessionStore for PostgresStore {
 
     async fn revoke_all(&self, subject: &str, reason: RevokeReason) -> Result<u32, StoreError> {
         let row = self
-            .only_row(|| sqlx::query(REVOKE_ALL).bind(subject).bind(millis(LIFETIME)))
+            .only_row(|| sqlx::query(REVOKE_ALL).bind(subject).bind(millis(RETENTION)))
             .await?;
         let epoch = Columns(&row).epoch("epoch")?;
         // All of them have ended by now, whatever becomes of this.

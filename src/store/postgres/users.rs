@@ -3,7 +3,7 @@
 use super::{PostgresStore, sessions::now};
 use crate::{
     error::StoreError,
-    login::{Identifier, NewUser, PasswordHash, User, UserAdmin, UserEntry, UserStore},
+    login::{Identifier, NewUser, PasswordHash, UserRecord, UserAdmin, UserEntry, UserStore},
     store::{
         roles_text,
         sql::{
@@ -20,14 +20,14 @@ const CREATE: &str = concat!(
 );
 
 impl UserStore for PostgresStore {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         let row = self
             .row(|| sqlx::query(find_user!("identifier")).bind(identifier.as_str()))
             .await?;
         row.map(|row| Columns(&row).user()).transpose()
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         let row = self
             .row(|| sqlx::query(find_user!("sub")).bind(subject))
             .await?;

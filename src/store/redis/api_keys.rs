@@ -7,7 +7,7 @@ use crate::{
     api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},
     clock::Timestamp,
     error::StoreError,
-    revoke::LIFETIME,
+    revoke::RETENTION,
 };
 
 impl ApiKeyStore for RedisStore {
@@ -94,7 +94,7 @@ impl ApiKeyStore for RedisStore {
             call.arg(self.keys.of("k", ""))
                 .arg(from)
                 .arg(LISTED)
-                .arg(millis(LIFETIME));
+                .arg(millis(RETENTION));
             let (seen, ids): (usize, Vec<String>) = self.link.run(&call, Repeat::Harmless).await?;
             for id in ids {
                 revoked.push(ApiKeyId::parse(&id).ok_or_else(broken)?);

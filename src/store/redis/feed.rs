@@ -14,7 +14,7 @@ use super::{Keys, fault, link::Link};
 use crate::{
     clock::Timestamp,
     error::StoreError,
-    revoke::{Feed, LIFETIME, Revocation, RevocationSet, Target},
+    revoke::{Feed, RETENTION, Revocation, RevocationSet, RevocationTarget},
 };
 
 /// What a [`RedisStore`](super::RedisStore) tells: at once, by a stream.
@@ -94,8 +94,8 @@ impl Feed for RedisFeed {
         let since = self.known_since(&mut connection).await?;
         // What ended may be there until it is purged, and the set would keep what it is told.
         let now = self.time(&mut connection).await?;
-        if since.plus(LIFETIME) > now {
-            set.insert(&Revocation::issued_before(since, since.plus(LIFETIME)));
+        if since.plus(RETENTION) > now {
+            set.insert(&Revocation::issued_before(since, since.plus(RETENTION)));
         }
         // Before the rest, so that what comes meanwhile is read again rather than missed.
         let mut newest = cmd("XREVRANGE");
@@ -162,24 +162,24 @@ impl Feed for RedisFeed {
 }
 
 /// As the scripts write it, too.
-pub(super) fn encode(target: &Target) -> String {
+pub(super) fn encode(target: &RevocationTarget) -> String {
     match target {
-        Target::Session(id) => format!("s{id}"),
-        Target::Token(id) => format!("t{id}"),
-        Target::Subject { subject, epoch } => format!("u{epoch}:{subject}"),
-        Target::IssuedBefore(time) => format!("b{}", time.as_millis()),
+        RevocationTarget::Session(id) => format!("s{id}"),
+        RevocationTarget::Token(id) => format!("t{id}"),
+        RevocationTarget::Subject { subject, epoch } => format!("u{epoch}:{subject}"),
+        RevocationTarget::IssuedBefore(time) => format!("b{}", time.as_millis()),
     }
 }
 
-fn decode(text: &[u8]) -> Option<Target> {
+fn decode(text: &[u8]) -> Option<RevocationTarget> {
     let (kind, rest) = std::str::from_utf8(text).ok()?.split_at_checked(1)?;
     Some(match kind {
-        "s" => Target::Session(rest.to_owned()),
-        "t" => Target::Token(rest.to_owned()),
-        "b" => Target::IssuedBefore(Timestamp::from_millis(rest.parse().ok()?)),
+        "s" => RevocationTarget::Session(rest.to_owned()),
+        "t" => RevocationTarget::Token(rest.to_owned()),
+        "b" => RevocationTarget::IssuedBefore(Timestamp::from_millis(rest.parse().ok()?)),
         "u" => {
             let (epoch, subject) = rest.split_once(':')?;
-            Target::Subject {
+            RevocationTarget::Subject {
                 subject: subject.to_owned(),
                 epoch: epoch.parse().ok()?,
             }

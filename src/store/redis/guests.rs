@@ -8,9 +8,9 @@ use super::{
 use crate::{
     clock::Timestamp,
     error::StoreError,
-    revoke::LIFETIME,
+    revoke::RETENTION,
     session::{
-        Claim, DeviceDigest, FIRST_RETRY, GuestLink, GuestPeek, GuestRecord, GuestStore, Linking,
+        GuestClaim, DeviceDigest, FIRST_RETRY, LinkCondition, GuestPeek, GuestRecord, GuestStore, ClaimOutcome,
         NewGuest, PendingClaim,
     },
 };
@@ -58,7 +58,7 @@ impl GuestStore for RedisStore {
         }
         let at = |field| number(field).map(Timestamp::from_millis);
         let claim = match user {
-            Some(user) => Some(Claim {
+            Some(user) => Some(GuestClaim {
                 user: user.clone(),
                 at: at(claimed)?,
                 settled: due.is_none(),
@@ -84,11 +84,11 @@ impl GuestStore for RedisStore {
         self.link.run(&call, Repeat::Harmless).await
     }
 
-    async fn claim_guest(&self, link: GuestLink, user: &str) -> Result<Linking, StoreError> {
+    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
         self.give(&link, Some(user)).await
     }
 
-    async fn promote_guest(&self, link: GuestLink) -> Result<Linking, StoreError> {
+    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
         self.give(&link, None).await
     }
 
@@ -120,7 +120,7 @@ impl GuestStore for RedisStore {
 }
 
 impl RedisStore {
-    async fn give(&self, link: &GuestLink, user: Option<&str>) -> Result<Linking, StoreError> {
+    async fn give(&self, link: &LinkCondition, user: Option<&str>) -> Result<ClaimOutcome, StoreError> {
         let mut call = scripts::LINK.key(self.keys.guest(&link.guest));
         call.key(&self.keys.epochs)
             .key(&self.keys.news)
@@ -130,18 +130,18 @@ impl RedisStore {
             .arg(&link.guest)
             .arg(hex(link.device))
             .arg(millis(link.within))
-            .arg(millis(LIFETIME));
+            .arg(millis(RETENTION));
         if let Some(user) = user {
             call.arg(user).arg(millis(FIRST_RETRY));
         }
         let (what, epoch): (String, u32) = self.link.run(&call, Repeat::Never).await?;
         Ok(match what.as_str() {
-            "done" => Linking::Done { epoch },
-            "before" => Linking::Before,
-            "taken" => Linking::Taken,
-            "other_device" => Linking::OtherDevice,
-            "stale" => Linking::Stale,
-            _ => Linking::Unknown,
+            "done" => ClaimOutcome::Done { epoch },
+            "before" => ClaimOutcome::Before,
+            "taken" => ClaimOutcome::Taken,
+            "other_device" => ClaimOutcome::OtherDevice,
+            "stale" => ClaimOutcome::Stale,
+            _ => ClaimOutcome::Unknown,
         })
     }
 }

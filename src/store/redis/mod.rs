@@ -46,7 +46,7 @@
 //!   refused then, and a client that refreshes has a new one. Sessions that were ended meanwhile are
 //!   alive again.
 //! - With `appendfsync everysec`, a crash of the machine loses the last second. A refresh that was
-//!   lost is rolled forward ([`Ahead`](crate::refresh::Outcome::Ahead)); a revocation, or a raised
+//!   lost is rolled forward ([`Ahead`](crate::refresh::RefreshOutcome::Ahead)); a revocation, or a raised
 //!   epoch, that was lost is gone, and the session is alive again. `appendfsync always` loses nothing.
 //! - A failover to a replica loses what it had not received. `min-replicas-to-write 1` narrows the
 //!   gap and keeps a primary that is cut off from accepting writes.
@@ -64,13 +64,13 @@ mod fault;
 mod feed;
 mod guests;
 mod link;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod one_time;
 mod scripts;
 mod sessions;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod users;
 
 use std::{fmt, sync::Arc};
@@ -111,9 +111,9 @@ struct Keys {
     revoked: String,
     news: String,
     secrets: String,
-    #[cfg(feature = "password")]
+    #[cfg(feature = "server")]
     names: String,
-    #[cfg(feature = "password")]
+    #[cfg(feature = "server")]
     subjects: String,
     since: String,
 }
@@ -153,9 +153,9 @@ impl RedisStore {
                 revoked: name("revoked"),
                 news: name("news"),
                 secrets: name("secrets"),
-                #[cfg(feature = "password")]
+                #[cfg(feature = "server")]
                 names: name("names"),
-                #[cfg(feature = "password")]
+                #[cfg(feature = "server")]
                 subjects: name("subjects"),
                 since: name("since"),
             }),
@@ -228,7 +228,7 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,15 +8,15 @@ use crate::{
     error::StoreError,
     principal::PrincipalKind,
     refresh::{
-        Creation, Family, LISTED, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation,
+        CreateOutcome, Family, LISTED, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation,
         SessionRecord, SessionStore,
     },
-    revoke::LIFETIME,
+    revoke::RETENTION,
     token::SessionId,
 };
 
 impl SessionStore for RedisStore {
-    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+    async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
         let epoch = session.epoch.map(|epoch| epoch.to_string());
         let mut call = scripts::CREATE.key(self.keys.session(session.id));
         call.key(&self.keys.epochs)
@@ -31,18 +31,18 @@ impl SessionStore for RedisStore {
             .arg(session.id.to_string());
         let (what, _, over, fields): Answer = self.link.run(&call, Repeat::Never).await?;
         Ok(match what.as_str() {
-            "moved" => Creation::EpochMoved,
-            "exists" => Creation::Exists,
-            _ => Creation::Created(record(session.id, &fields, over)?),
+            "moved" => CreateOutcome::EpochMoved,
+            "exists" => CreateOutcome::Exists,
+            _ => CreateOutcome::Created(record(session.id, &fields, over)?),
         })
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         let mut call = scripts::PEEK.key(self.keys.session(id));
         call.key(&self.keys.epochs);
         let answer: Option<Answer> = self.link.run(&call, Repeat::Harmless).await?;
         let peek = |(_, now, over, fields): Answer| {
-            Ok(Peek {
+            Ok(LoadedSession {
                 session: record(id, &fields, over)?,
                 now: Timestamp::from_millis(now),
             })
@@ -68,13 +68,13 @@ impl SessionStore for RedisStore {
             .arg(millis(policy.grace_window()))
             .arg(millis(policy.late_parent_window()))
             .arg(policy.max_reissues())
-            .arg(millis(LIFETIME))
+            .arg(millis(RETENTION))
             .arg(id.to_string())
-            .arg(RevokeReason::Reuse.code());
+            .arg(RevokeReason::ReuseKind.code());
         // Whether it may be repeated depends on the policy, and is for the caller to say.
         let answer: Option<Answer> = self.link.run(&call, Repeat::Never).await?;
         let rotation = |(what, now, over, fields): Answer| {
-            let outcome = Outcome::from_name(&what);
+            let outcome = RefreshOutcome::from_name(&what);
             Ok(Rotation {
                 outcome: outcome.ok_or_else(|| StoreError::invalid("an unknown outcome"))?,
                 session: record(id, &fields, over)?,
@@ -96,7 +96,7 @@ impl SessionStore for RedisStore {
             .key(&self.keys.news)
             .key(&self.keys.revoked)
             .arg(reason.code())
-            .arg(millis(LIFETIME))
+            .arg(millis(RETENTION))
             .arg(id.to_string());
         self.link.run(&call, Repeat::Never).await
     }
@@ -113,7 +113,7 @@ impl SessionStore for RedisStore {
             .key(&self.keys.revoked)
             .arg(keep.to_string())
             .arg(reason.code())
-            .arg(millis(LIFETIME))
+            .arg(millis(RETENTION))
             .arg(self.keys.sessions());
         let ended: Vec<String> = self.link.run(&call, Repeat::Never).await?;
         let names = ended.iter().map(|id| id.parse());
@@ -126,7 +126,7 @@ impl SessionStore for RedisStore {
         call.key(&self.keys.news)
             .key(&self.keys.revoked)
             .arg(subject)
-            .arg(millis(LIFETIME));
+            .arg(millis(RETENTION));
         self.link.run(&call, Repeat::Never).await
     }
 

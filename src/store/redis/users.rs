@@ -4,19 +4,19 @@ use super::{RedisStore, link::Repeat, scripts};
 use crate::{
     clock::Timestamp,
     error::StoreError,
-    login::{Identifier, NewUser, PasswordHash, User, UserAdmin, UserEntry, UserStore},
+    login::{Identifier, NewUser, PasswordHash, UserRecord, UserAdmin, UserEntry, UserStore},
     store::{roles_of, roles_text},
 };
 
 impl UserStore for RedisStore {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         let mut call = scripts::USER_FIND.key(self.keys.of("u", identifier.as_str()));
         call.key(&self.keys.epochs);
         let row: Option<Row> = self.link.run(&call, Repeat::Harmless).await?;
         row.map(user).transpose()
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         let mut call = scripts::USER_FIND_BY_SUBJECT.key(&self.keys.subjects);
         call.key(&self.keys.epochs)
             .arg(subject)
@@ -94,8 +94,8 @@ impl RedisStore {
 /// Subject, hash, roles, whether disabled, epoch.
 type Row = (String, Option<String>, String, u8, u32);
 
-fn user((subject, hash, roles, disabled, epoch): Row) -> Result<User, StoreError> {
-    Ok(User {
+fn user((subject, hash, roles, disabled, epoch): Row) -> Result<UserRecord, StoreError> {
+    Ok(UserRecord {
         subject,
         password: hash.map(PasswordHash::new),
         roles: roles_of(&roles)?,

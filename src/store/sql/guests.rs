@@ -6,7 +6,7 @@ use super::{Columns, narrow};
 use crate::{
     clock::Timestamp,
     error::StoreError,
-    session::{Claim, DeviceDigest, GuestPeek, GuestRecord, PendingClaim},
+    session::{GuestClaim, DeviceDigest, GuestPeek, GuestRecord, PendingClaim},
 };
 
 /// What [`Columns::guest`] reads, besides `now`. What must be told no more is settled.
@@ -65,7 +65,7 @@ where
     pub(in crate::store) fn guest(&self) -> Result<GuestPeek, StoreError> {
         let claimed_at = self.maybe("claimed_at")?.map(Timestamp::from_millis);
         let claim = match claimed_at {
-            Some(at) => Some(Claim {
+            Some(at) => Some(GuestClaim {
                 user: self.text("claimed_by")?,
                 at,
                 settled: self.maybe("due_at")?.is_none(),

@@ -5,7 +5,7 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 use super::Columns;
 use crate::{
     error::StoreError,
-    login::{Identifier, PasswordHash, User, UserEntry},
+    login::{Identifier, PasswordHash, UserRecord, UserEntry},
     store::roles_of,
 };
 
@@ -52,8 +52,8 @@ where
     Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
 {
     /// A user, from [`find_user`].
-    pub(in crate::store) fn user(&self) -> Result<User, StoreError> {
-        Ok(User {
+    pub(in crate::store) fn user(&self) -> Result<UserRecord, StoreError> {
+        Ok(UserRecord {
             subject: self.text("sub")?,
             password: self.maybe_text("hash")?.map(PasswordHash::new),
             roles: roles_of(&self.text("roles")?)?,

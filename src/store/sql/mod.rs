@@ -6,9 +6,9 @@
 
 pub(super) mod api_key;
 mod guests;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 pub(super) mod login;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 pub(super) mod throttle;
 
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::{
     clock::Timestamp,
     error::StoreError,
     principal::PrincipalKind,
-    refresh::{Family, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord},
-    revoke::{Revocation, Target},
+    refresh::{Family, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord},
+    revoke::{Revocation, RevocationTarget},
     token::SessionId,
 };
 
@@ -79,7 +79,7 @@ where
         self.0.try_get(name).map_err(StoreError::invalid)
     }
 
-    #[cfg(feature = "password")]
+    #[cfg(feature = "server")]
     pub(super) fn maybe_text(&self, name: &'static str) -> Result<Option<String>, StoreError> {
         self.0.try_get(name).map_err(StoreError::invalid)
     }
@@ -139,8 +139,8 @@ where
         })
     }
 
-    pub(super) fn peek(&self) -> Result<Peek, StoreError> {
-        Ok(Peek {
+    pub(super) fn peek(&self) -> Result<LoadedSession, StoreError> {
+        Ok(LoadedSession {
             session: self.record()?,
             now: self.time("now")?,
         })
@@ -148,7 +148,7 @@ where
 
     /// A rotation, from [`columns`], `now` and `outcome`.
     pub(super) fn rotation(&self) -> Result<Rotation, StoreError> {
-        let outcome = Outcome::from_name(&self.text("outcome")?)
+        let outcome = RefreshOutcome::from_name(&self.text("outcome")?)
             .ok_or_else(|| StoreError::invalid("an outcome that is none"))?;
         Ok(Rotation {
             outcome,
@@ -162,15 +162,15 @@ where
     pub(super) fn revocation(&self) -> Result<Option<Revocation>, StoreError> {
         let key = self.text("key")?;
         let target = match self.number("kind")? {
-            SESSION => Target::Session(key),
-            TOKEN => Target::Token(key),
-            SUBJECT => Target::Subject {
+            SESSION => RevocationTarget::Session(key),
+            TOKEN => RevocationTarget::Token(key),
+            SUBJECT => RevocationTarget::Subject {
                 subject: key,
                 epoch: self.epoch("epoch")?,
             },
             EVERYTHING => {
                 let millis = key.parse().map_err(StoreError::invalid)?;
-                Target::IssuedBefore(Timestamp::from_millis(millis))
+                RevocationTarget::IssuedBefore(Timestamp::from_millis(millis))
             }
             _ => return Ok(None),
         };
@@ -187,10 +187,10 @@ const EVERYTHING: i64 = 4;
 /// A revocation's `kind`, `key` and `epoch`.
 pub(super) fn target(revocation: &Revocation) -> (i64, String, i64) {
     match revocation.target() {
-        Target::Session(id) => (SESSION, id.clone(), 0),
-        Target::Token(id) => (TOKEN, id.clone(), 0),
-        Target::Subject { subject, epoch } => (SUBJECT, subject.clone(), i64::from(*epoch)),
-        Target::IssuedBefore(time) => (EVERYTHING, time.as_millis().to_string(), 0),
+        RevocationTarget::Session(id) => (SESSION, id.clone(), 0),
+        RevocationTarget::Token(id) => (TOKEN, id.clone(), 0),
+        RevocationTarget::Subject { subject, epoch } => (SUBJECT, subject.clone(), i64::from(*epoch)),
+        RevocationTarget::IssuedBefore(time) => (EVERYTHING, time.as_millis().to_string(), 0),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, SecretDigest},
     clock::Timestamp,
     error::StoreError,
-    revoke::LIFETIME,
+    revoke::RETENTION,
     store::sql::{
         Columns,
         api_key::{CREATE_API_KEY, api_keys, revoke_api_key, revoke_api_keys, roll_api_key},
@@ -83,7 +83,7 @@ impl ApiKeyStore for SqliteStore {
     async fn revoke_all(&self, owner: &str) -> Result<Vec<ApiKeyId>, StoreError> {
         let revoke = sqlx::query(revoke_api_keys!(now!()))
             .bind(owner)
-            .bind(millis(LIFETIME));
+            .bind(millis(RETENTION));
         let rows = self.write(revoke).await?;
         rows.iter().map(|row| Columns(row).api_key_id()).collect()
     }

@@ -7,7 +7,7 @@ use crate::{
     error::StoreError,
     refresh::SessionStore,
     session::{
-        FIRST_RETRY, GuestLink, GuestPeek, GuestStore, Linking, NewGuest, PendingClaim, judge,
+        FIRST_RETRY, LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim, judge,
     },
     store::{
         ENDED_FOR,
@@ -119,7 +119,7 @@ impl GuestStore for SqliteStore {
         Ok(!rows.is_empty())
     }
 
-    async fn claim_guest(&self, link: GuestLink, user: &str) -> Result<Linking, StoreError> {
+    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
         let device = link.device.map(|digest| digest.as_bytes().to_vec());
         let claim = sqlx::query(CLAIM)
             .bind(&link.guest)
@@ -131,7 +131,7 @@ impl GuestStore for SqliteStore {
         self.linked(&rows, &link, Some(user)).await
     }
 
-    async fn promote_guest(&self, link: GuestLink) -> Result<Linking, StoreError> {
+    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
         let device = link.device.map(|digest| digest.as_bytes().to_vec());
         let promote = sqlx::query(PROMOTE)
             .bind(&link.guest)
@@ -169,17 +169,17 @@ impl SqliteStore {
     async fn linked(
         &self,
         rows: &[SqliteRow],
-        link: &GuestLink,
+        link: &LinkCondition,
         user: Option<&str>,
-    ) -> Result<Linking, StoreError> {
+    ) -> Result<ClaimOutcome, StoreError> {
         if !rows.is_empty() {
             let epoch = self.epoch(&link.guest).await?;
-            return Ok(Linking::Done { epoch });
+            return Ok(ClaimOutcome::Done { epoch });
         }
         let peek = self.find_guest(&link.guest).await?;
         Ok(match peek {
-            Some(peek) => judge(&peek.guest, link, user, peek.now).unwrap_or(Linking::Stale),
-            None => Linking::Unknown,
+            Some(peek) => judge(&peek.guest, link, user, peek.now).unwrap_or(ClaimOutcome::Stale),
+            None => ClaimOutcome::Unknown,
         })
     }
 }

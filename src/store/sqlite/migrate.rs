@@ -86,15 +86,15 @@ const WAL_WAIT: Duration = Duration::from_millis(50);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{refresh::RevokeReason, revoke::LIFETIME};
+    use crate::{refresh::RevokeReason, revoke::RETENTION};
 
     #[test]
     fn the_triggers_use_the_constants_of_the_code() {
         let [sql, _, _] = MIGRATIONS else {
             panic!("look at the newest triggers");
         };
-        let lifetime = format!("+ {}", LIFETIME.as_millis());
+        let lifetime = format!("+ {}", RETENTION.as_millis());
         assert_eq!(sql.matches(&lifetime).count(), 3);
-        assert_eq!(RevokeReason::Reuse.code(), 2);
+        assert_eq!(RevokeReason::ReuseKind.code(), 2);
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! `synchronous` is FULL: what was answered has reached the disk, at the price of one `fsync` a
 //! refresh. With NORMAL, a power cut would undo the last moments: a lost refresh is made up for
-//! ([`Outcome::Ahead`](crate::refresh::Outcome::Ahead)), but whoever signed out would be signed in
+//! ([`RefreshOutcome::Ahead`](crate::refresh::RefreshOutcome::Ahead)), but whoever signed out would be signed in
 //! again.
 //!
 //! # Schema
@@ -53,12 +53,12 @@ mod fault;
 mod feed;
 mod guests;
 mod migrate;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod one_time;
 mod sessions;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "password")]
+#[cfg(feature = "server")]
 mod users;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};

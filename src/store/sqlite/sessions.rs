@@ -6,7 +6,7 @@ use super::SqliteStore;
 use crate::{
     error::StoreError,
     refresh::{
-        Creation, LISTED, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation,
+        CreateOutcome, LISTED, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation,
         SessionRecord, SessionStore,
     },
     revoke::{Revocation, RevocationLog},
@@ -182,7 +182,7 @@ const PURGE_ONE_TIME: &str = concat!(
 );
 
 impl SessionStore for SqliteStore {
-    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+    async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
         let expected = session.epoch.map(i64::from);
         let insert = sqlx::query(CREATE)
             .bind(session.id.as_bytes().to_vec())
@@ -193,17 +193,17 @@ impl SessionStore for SqliteStore {
             .bind(millis(session.lifetime))
             .bind(session.details);
         if let Some(row) = self.write(insert).await?.first() {
-            return Ok(Creation::Created(Columns(row).record()?));
+            return Ok(CreateOutcome::Created(Columns(row).record()?));
         }
         // Nothing was written; this only tells why. An epoch never comes back to what it was.
         let epoch = self.epoch(&session.subject).await?;
         Ok(match session.epoch {
-            Some(expected) if expected != epoch => Creation::EpochMoved,
-            _ => Creation::Exists,
+            Some(expected) if expected != epoch => CreateOutcome::EpochMoved,
+            _ => CreateOutcome::Exists,
         })
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         let rows = self
             .read(sqlx::query(PEEK).bind(id.as_bytes().as_slice()))
             .await?;
@@ -236,7 +236,7 @@ impl SessionStore for SqliteStore {
             .first()
             .map(|row| Columns(row).rotation())
             .transpose()?;
-        if let Some(Outcome::Reused(_)) = rotation.as_ref().map(|rotation| rotation.outcome) {
+        if let Some(RefreshOutcome::Reused(_)) = rotation.as_ref().map(|rotation| rotation.outcome) {
             self.news.notify_waiters();
         }
         Ok(rotation)

@@ -3,7 +3,7 @@
 use super::{SqliteStore, sessions::now};
 use crate::{
     error::StoreError,
-    login::{Identifier, NewUser, PasswordHash, User, UserAdmin, UserEntry, UserStore},
+    login::{Identifier, NewUser, PasswordHash, UserRecord, UserAdmin, UserEntry, UserStore},
     store::{
         roles_text,
         sql::{
@@ -20,13 +20,13 @@ const CREATE: &str = concat!(
 );
 
 impl UserStore for SqliteStore {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         let find = sqlx::query(find_user!("identifier")).bind(identifier.as_str());
         let rows = self.read(find).await?;
         rows.first().map(|row| Columns(row).user()).transpose()
     }
 
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
         let rows = self
             .read(sqlx::query(find_user!("sub")).bind(subject))
             .await?;

@@ -36,7 +36,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
     /// - [`ConfigError::Algorithm`] if the list of algorithms is empty, or no key matches any of
     ///   them.
     /// - [`ConfigError::Invalid`] if a value is out of range.
-    /// - [`ConfigError::NoCrypto`] for [`cache_digests`](Self::cache_digests) in a build without
+    /// - [`ConfigError::NoCrypto`] for [`cache_by_digest`](Self::cache_by_digest) in a build without
     ///   cryptography.
     pub fn build(mut self) -> Result<Verifier<C>, ConfigError> {
         let (keys, allowed) = self.decide()?;
@@ -91,11 +91,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
     /// Returns `true` if tokens of any issuer are accepted without `dangerous_any_issuer`.
     #[cfg(feature = "tracing")]
     fn accepts_any_issuer_unsaid(&self, keys: &Keys) -> bool {
-        keys.serve_many() && self.policy.issuers.is_empty() && !self.policy.any_issuer
+        keys.serve_many() && self.policy.issuers.is_empty() && !self.policy.by_issuer
     }
 
     fn digester(&self) -> Result<Option<Digester>, ConfigError> {
-        let wanted = self.cache > 0 && self.cache_digests;
+        let wanted = self.cache > 0 && self.cache_by_digest;
         wanted.then(Digester::new).transpose()
     }
 
@@ -204,10 +204,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             return Err(ConfigError::AudienceRequired);
         }
         // RFC 8725 §3.8: the keys of one URL may sign for many issuers.
-        if keys.are_remote() && policy.issuers.is_empty() && !policy.any_issuer {
+        if keys.are_remote() && policy.issuers.is_empty() && !policy.by_issuer {
             return Err(ConfigError::IssuerRequired);
         }
-        if policy.any_issuer && !policy.issuers.is_empty() {
+        if policy.by_issuer && !policy.issuers.is_empty() {
             let problem = "conflicts with `issuer`: an issuer is set";
             return Err(ConfigError::invalid("dangerous_any_issuer", problem));
         }

@@ -5,7 +5,7 @@ mod build;
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use super::{
-    CheckError, Preset, Verified,
+    CheckError, Provider, Verified,
     examine::Check,
     keys::Keys,
     place::{ClaimMap, RoleForm},
@@ -29,14 +29,14 @@ pub struct VerifierBuilder<C = Claims> {
     scope_paths: Vec<String>,
     subject_claim: Option<String>,
     client_claims: Option<Vec<String>>,
-    presets: Vec<Preset>,
+    presets: Vec<Provider>,
     all_clients: bool,
     /// `client_ids` was called without a client.
     no_clients: bool,
     required_typ: Option<String>,
     max_bytes: usize,
     cache: usize,
-    cache_digests: bool,
+    cache_by_digest: bool,
     padded: bool,
     clock: Arc<dyn Clock>,
     check: Option<Arc<Check<C>>>,
@@ -51,7 +51,7 @@ impl VerifierBuilder<Claims> {
             algorithms: None,
             policy: Policy {
                 issuers: Vec::new(),
-                any_issuer: false,
+                by_issuer: false,
                 audiences: Vec::new(),
                 any_audience: false,
                 clients: Vec::new(),
@@ -77,7 +77,7 @@ impl VerifierBuilder<Claims> {
             required_typ: None,
             max_bytes: DEFAULT_MAX_BYTES,
             cache: DEFAULT_CACHE,
-            cache_digests: false,
+            cache_by_digest: false,
             padded: false,
             clock: Arc::new(SystemClock::new()),
             check: None,
@@ -104,7 +104,7 @@ impl<C: 'static> VerifierBuilder<C> {
     /// May be called repeatedly for several names of one issuer, such as
     /// `https://accounts.google.com` and `accounts.google.com`. Every name is accepted with every
     /// key of this verifier. For issuers with different keys use
-    /// [`Verifier::any_issuer`](super::Verifier::any_issuer).
+    /// [`Verifier::by_issuer`](super::Verifier::by_issuer).
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.policy.issuers.push(issuer.into());
         self
@@ -121,7 +121,7 @@ impl<C: 'static> VerifierBuilder<C> {
     /// Some providers sign for many issuers with one key set, as Entra ID does for every tenant.
     /// Each of those issuers can then create tokens for any of your subjects (RFC 8725 §3.8).
     pub fn dangerous_any_issuer(mut self) -> Self {
-        self.policy.any_issuer = true;
+        self.policy.by_issuer = true;
         self
     }
 
@@ -247,7 +247,7 @@ impl<C: 'static> VerifierBuilder<C> {
     ///
     /// By default a token may have no `typ`, `JWT` or `at+jwt`. The types of other tokens
     /// (`logout+jwt`, `dpop+jwt`, …) cannot be accepted. With `conv+jwt`, only
-    /// [conversation tokens](Self::conversation_tokens) are accepted.
+    /// [conversation tokens](Self::allow_conversation_tokens) are accepted.
     pub fn required_typ(mut self, typ: impl Into<String>) -> Self {
         self.required_typ = Some(typ.into());
         self
@@ -261,7 +261,7 @@ impl<C: 'static> VerifierBuilder<C> {
     ///
     /// Routes for anything other than chat must refuse a caller with a
     /// [conversation](crate::Principal::conversation).
-    pub fn conversation_tokens(mut self) -> Self {
+    pub fn allow_conversation_tokens(mut self) -> Self {
         self.policy.conversations = true;
         self
     }
@@ -343,7 +343,7 @@ impl<C: 'static> VerifierBuilder<C> {
     /// Applies the preset of a known provider: its issuer, the places of its roles, and the
     /// specifics of its tokens. Only one preset is allowed. If [`issuer`](Self::issuer) is also
     /// called, one of its names must be the preset's issuer.
-    pub fn preset(mut self, preset: Preset) -> Self {
+    pub fn provider(mut self, preset: Provider) -> Self {
         self.presets.push(preset);
         self
     }
@@ -374,7 +374,7 @@ impl<C: 'static> VerifierBuilder<C> {
     /// Tokens over 4 KiB are not cached. Nothing is cached if
     /// [`KeySource::generation`](crate::key::KeySource::generation) returns `None`. For memory use
     /// and expired tokens see [the manual](crate::manual::remembered).
-    pub fn cache(mut self, tokens: usize) -> Self {
+    pub fn cache_capacity(mut self, tokens: usize) -> Self {
         self.cache = tokens;
         self
     }
@@ -386,13 +386,13 @@ impl<C: 'static> VerifierBuilder<C> {
     /// The claims are stored as before, the signature is not. The digest is computed for every
     /// request and costs about as much as an HS256 signature. Most of the speed-up remains for RSA,
     /// ECDSA and EdDSA, and some of it for HMAC; see the [figures](crate::manual::remembered).
-    pub fn cache_digests(mut self) -> Self {
-        self.cache_digests = true;
+    pub fn cache_by_digest(mut self) -> Self {
+        self.cache_by_digest = true;
         self
     }
 
     /// Disables the cache: every token is verified again, and none is kept in memory.
-    pub fn no_cache(self) -> Self {
+    pub fn without_cache(self) -> Self {
         self.cache(0)
     }
 
@@ -421,7 +421,7 @@ impl<C: 'static> VerifierBuilder<C> {
             required_typ: self.required_typ,
             max_bytes: self.max_bytes,
             cache: self.cache,
-            cache_digests: self.cache_digests,
+            cache_by_digest: self.cache_by_digest,
             padded: self.padded,
             clock: self.clock,
             check: None,
@@ -434,7 +434,7 @@ impl<C: 'static> VerifierBuilder<C> {
     ///
     /// [`CheckError::rejected`] refuses the token (401). [`CheckError::unavailable`] means that the
     /// check cannot decide now (503).
-    pub fn check<F>(mut self, check: F) -> Self
+    pub fn validate_with<F>(mut self, check: F) -> Self
     where
         F: Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync + 'static,
     {

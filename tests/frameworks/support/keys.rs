@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use tower_jwt_auth::{
-    key::{KeyLookup, KeyMatch, KeyNews, KeyQuery, KeySource, KeyWait, VerifyingKey},
+    key::{KeyLookup, KeyMatch, KeyNotifier, KeyQuery, KeySource, KeyWait, VerifyingKey},
     test_util::TestKeys,
 };
 
@@ -25,7 +25,7 @@ struct State {
 #[derive(Default)]
 struct Keys {
     key: Option<Arc<VerifyingKey>>,
-    waiting: Vec<KeyNews>,
+    waiting: Vec<KeyNotifier>,
 }
 
 impl LateKeys {
@@ -38,7 +38,7 @@ impl LateKeys {
     pub(crate) fn arrive(&self) {
         let mut keys = self.state.keys.lock().unwrap();
         keys.key = Some(Arc::new(TestKeys::new().verifying_key(ALGORITHM)));
-        keys.waiting.drain(..).for_each(KeyNews::announce);
+        keys.waiting.drain(..).for_each(KeyNotifier::announce);
     }
 
     /// Whoever waits goes on without a key.

@@ -1,12 +1,12 @@
 //! Auth0.
 
 use serde_json::json;
-use tower_jwt_auth::{error::AuthErrorKind, principal::PrincipalKind, verify::Preset};
+use tower_jwt_auth::{error::AuthErrorKind, principal::PrincipalKind, verify::Provider};
 
-use super::{Provider, jwt, roles, rsa, scope};
+use super::{Realm, jwt, roles, rsa, scope};
 use crate::memory::Memory;
 
-async fn auth0() -> Provider {
+async fn auth0() -> Realm {
     let memory = Memory::default()
         .with(
             "https://shop.eu.auth0.com/.well-known/openid-configuration",
@@ -30,10 +30,10 @@ async fn auth0() -> Provider {
                 rsa(json!({"use": "sig", "alg": "RS256", "kid": "next", "x5t": "bmV4dA", "x5c": ["MIID"]}))
             ]}),
         );
-    let preset = Preset::auth0("shop.eu.auth0.com");
+    let preset = Provider::auth0("shop.eu.auth0.com");
     assert_eq!(preset.issuer(), "https://shop.eu.auth0.com/");
-    Provider::discover("https://shop.eu.auth0.com/", "now", memory, |rules| {
-        rules.preset(preset).audience("https://orders.example")
+    Realm::discover("https://shop.eu.auth0.com/", "now", memory, |rules| {
+        rules.provider(preset).audience("https://orders.example")
     })
     .await
 }

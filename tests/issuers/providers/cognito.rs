@@ -1,14 +1,14 @@
 //! Amazon Cognito.
 
 use serde_json::{Value, json};
-use tower_jwt_auth::{error::AuthErrorKind, principal::PrincipalKind, verify::Preset};
+use tower_jwt_auth::{error::AuthErrorKind, principal::PrincipalKind, verify::Provider};
 
-use super::{Provider, bare, roles, rsa, scope};
+use super::{Realm, bare, roles, rsa, scope};
 use crate::memory::Memory;
 
 const POOL: &str = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_EXAMPLE";
 
-async fn cognito() -> Provider {
+async fn cognito() -> Realm {
     let key = |kid: &str| rsa(json!({"alg": "RS256", "kid": kid, "use": "sig"}));
     let memory = Memory::default()
         .with(
@@ -26,11 +26,11 @@ async fn cognito() -> Provider {
             // One for ID tokens, one for access tokens.
             json!({"keys": [key("1234example="), key("5678example=")]}),
         );
-    let preset = Preset::cognito("eu-central-1", "eu-central-1_EXAMPLE");
+    let preset = Provider::cognito("eu-central-1", "eu-central-1_EXAMPLE");
     assert_eq!(preset.issuer(), POOL);
-    Provider::discover(POOL, "5678example=", memory, |rules| {
+    Realm::discover(POOL, "5678example=", memory, |rules| {
         rules
-            .preset(preset)
+            .provider(preset)
             .client_ids(["57cbishk4j24pabc1234567890"])
     })
     .await

@@ -2,16 +2,16 @@
 
 use serde_json::{Value, json};
 use tower_jwt_auth::{
-    error::AuthErrorKind, key::remote::RemoteKeySet, principal::PrincipalKind, verify::Preset,
+    error::AuthErrorKind, key::remote::RemoteKeySet, principal::PrincipalKind, verify::Provider,
 };
 
-use super::{Provider, jwt, roles, rsa, scope};
+use super::{Realm, jwt, roles, rsa, scope};
 use crate::memory::Memory;
 
 const TENANT: &str = "aaaabbbb-0000-cccc-1111-dddd2222eeee";
 const API: &str = "00001111-aaaa-2222-bbbb-3333cccc4444";
 
-async fn entra() -> Provider {
+async fn entra() -> Realm {
     let origin = "https://login.microsoftonline.com";
     let issuer = format!("{origin}/{TENANT}/v2.0");
     // No `alg`; an issuer of its own in each key.
@@ -35,10 +35,10 @@ async fn entra() -> Provider {
             &format!("{origin}/{TENANT}/discovery/v2.0/keys"),
             json!({"keys": [key("XRvko8P7A3UaWSnU7bM9nT0MjhA"), key("A1bC2dE3fH4iJ5kL6mN7oP8qR9s")]}),
         );
-    let preset = Preset::entra(TENANT);
+    let preset = Provider::entra(TENANT);
     assert_eq!(preset.issuer(), issuer);
-    Provider::discover(&issuer, "XRvko8P7A3UaWSnU7bM9nT0MjhA", memory, |rules| {
-        rules.preset(preset).audience(API)
+    Realm::discover(&issuer, "XRvko8P7A3UaWSnU7bM9nT0MjhA", memory, |rules| {
+        rules.provider(preset).audience(API)
     })
     .await
 }

@@ -3,12 +3,12 @@
 use serde_json::json;
 use tower_jwt_auth::{error::AuthErrorKind, principal::PrincipalKind, verify::VerifierBuilder};
 
-use super::{Provider, jwt, rsa};
+use super::{Realm, jwt, rsa};
 use crate::memory::Memory;
 
 const GOOGLE: &str = "https://accounts.google.com";
 
-async fn google(rules: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Provider {
+async fn google(rules: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Realm {
     let key = |kid: &str| rsa(json!({"use": "sig", "alg": "RS256", "kid": kid}));
     let memory = Memory::default()
         .with(
@@ -27,7 +27,7 @@ async fn google(rules: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Provi
             "https://www.googleapis.com/oauth2/v3/certs",
             json!({"keys": [key("e197bf2e87bd1905"), key("6adc101cc7498c09")]}),
         );
-    Provider::discover(GOOGLE, "6adc101cc7498c09", memory, rules).await
+    Realm::discover(GOOGLE, "6adc101cc7498c09", memory, rules).await
 }
 
 #[tokio::test]

@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     error::AuthErrorKind, key::Algorithm, principal::PrincipalKind, test_util::TestIssuer,
-    verify::Preset,
+    verify::Provider,
 };
 
-use super::{Provider, jwt, roles, rsa, scope};
+use super::{Realm, jwt, roles, rsa, scope};
 use crate::{memory::Memory, timed};
 
 const REALM: &str = "https://sso.example/realms/shop";
 
-async fn keycloak() -> Provider {
+async fn keycloak() -> Realm {
     let memory = Memory::default()
         .with(
             &format!("{REALM}/.well-known/openid-configuration"),
@@ -34,9 +34,9 @@ async fn keycloak() -> Provider {
                 rsa(json!({"kid": "sig", "use": "sig", "alg": "RS256", "x5c": ["MIIC"], "x5t": "dA", "x5t#S256": "dA"}))
             ]}),
         );
-    Provider::discover(REALM, "sig", memory, |rules| {
+    Realm::discover(REALM, "sig", memory, |rules| {
         rules
-            .preset(Preset::keycloak(REALM, "orders"))
+            .provider(Provider::keycloak(REALM, "orders"))
             .audience("orders")
     })
     .await

@@ -20,14 +20,14 @@ use tower_jwt_auth::{
 use super::{memory::Memory, published, timed};
 
 /// A provider as it is seen over the network, and what signs for it.
-struct Provider {
+struct Realm {
     verifier: Verifier,
     memory: Memory,
     clock: TestClock,
     kid: &'static str,
 }
 
-impl Provider {
+impl Realm {
     /// Finds the keys from the issuer's name alone.
     async fn discover(
         issuer: &str,

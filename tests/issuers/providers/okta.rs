@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 use tower_jwt_auth::{
     error::AuthErrorKind,
     principal::PrincipalKind,
-    verify::{Preset, VerifierBuilder},
+    verify::{Provider, VerifierBuilder},
 };
 
-use super::{Provider, bare, roles, rsa, scope};
+use super::{Realm, bare, roles, rsa, scope};
 use crate::memory::Memory;
 
 const OKTA: &str = "https://shop.okta.com/oauth2/default";
 
-async fn okta(rules: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Provider {
+async fn okta(rules: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Realm {
     let memory = Memory::default()
         .with(
             &format!("{OKTA}/.well-known/openid-configuration"),
@@ -30,10 +30,10 @@ async fn okta(rules: impl FnOnce(VerifierBuilder) -> VerifierBuilder) -> Provide
                 "alg": "RS256", "use": "sig", "kid": "ZkvelLN_seik7w4pc"
             }))]}),
         );
-    let preset = Preset::okta("shop.okta.com", "default");
+    let preset = Provider::okta("shop.okta.com", "default");
     assert_eq!(preset.issuer(), OKTA);
-    Provider::discover(OKTA, "ZkvelLN_seik7w4pc", memory, |builder| {
-        rules(builder.preset(preset))
+    Realm::discover(OKTA, "ZkvelLN_seik7w4pc", memory, |builder| {
+        rules(builder.provider(preset))
     })
     .await
 }

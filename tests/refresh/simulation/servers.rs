@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use tower_jwt_auth::{
     clock::Timestamp,
-    refresh::{Family, Outcome, RefreshPolicy, apply, confirm, decide},
+    refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
 };
 
 /// One session. The first token is 0.
@@ -47,7 +47,7 @@ impl Ours {
 impl Server for Ours {
     fn refresh(&mut self, token: u64, now: i64) -> Option<u64> {
         let now = Timestamp::from_millis(now);
-        let outcome: Outcome = decide(&self.family, token, &self.policy, now);
+        let outcome: RefreshOutcome = decide(&self.family, token, &self.policy, now);
         self.family = apply(&self.family, token, outcome, now);
         outcome.answers().then_some(self.family.generation)
     }

@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     refresh::{RefreshPolicy, RefreshTokens},
     revoke::RevocationSet,
     secret::SecretKey,
-    session::{Grants, SessionEvent, SessionStart, Sessions, SessionsBuilder, TokenPair},
+    session::{SessionClaims, SessionEvent, StartSession, Sessions, SessionsBuilder, TokenPair},
     store::MemoryStore,
     test_util::TestClock,
 };
@@ -140,9 +140,9 @@ impl Service {
     }
 }
 
-pub(crate) fn alice() -> SessionStart {
-    SessionStart::new("alice")
+pub(crate) fn alice() -> StartSession {
+    StartSession::new("alice")
         .amr(["pwd"])
         .label("a browser")
-        .grants(Grants::new().roles(["editor"]).scope("orders:read"))
+        .grants(SessionClaims::new().roles(["editor"]).scope("orders:read"))
 }

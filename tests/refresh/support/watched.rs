@@ -13,7 +13,7 @@ use tokio::task;
 use tower_jwt_auth::{
     error::StoreError,
     refresh::{
-        Creation, NewSession, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
         SessionStore,
     },
     store::MemoryStore,
@@ -136,11 +136,11 @@ impl Drop for End<'_> {
 }
 
 impl SessionStore for Watched {
-    async fn create(&self, session: NewSession) -> Result<Creation, StoreError> {
+    async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
         self.write(self.store.create(session)).await
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         self.read(self.store.peek(id)).await
     }
 

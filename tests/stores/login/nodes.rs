@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Instant};
 
 use tower_jwt_auth::{
     login::{
-        Argon2Cost, Attempt, Identifier, Login, LoginOutcome, NewUser, Password, PasswordHasher,
+        Argon2Cost, LoginAttempt, Identifier, Login, LoginOutcome, NewUser, Password, PasswordHasher,
         ThrottleRule, ThrottleStore, UserStore,
     },
     secret::SecretKey,
@@ -32,21 +32,21 @@ where
     let network: IpAddr = "192.0.2.1".parse().unwrap();
     let guess = |name: &str, password: &str| {
         let name = Identifier::new(name).unwrap();
-        Attempt::new(name, Password::new(password.to_owned()).unwrap()).from(network)
+        LoginAttempt::new(name, Password::new(password.to_owned()).unwrap()).from(network)
     };
     for name in ["ada@example.org", "nobody@example.org"] {
         let mut asked = Instant::now();
         for round in 0..5 {
             asked = Instant::now();
             let outcome = nodes[round % 2].attempt(&guess(name, "wrong")).await;
-            assert!(matches!(outcome, LoginOutcome::Refused), "{outcome:?}");
+            assert!(matches!(outcome, LoginOutcome::InvalidCredentials), "{outcome:?}");
         }
         for node in &nodes {
             // The right password as well, within the second that the first wait lasts. A machine that
             // takes longer finds the next wait, which is twice as long.
             let (wrong, right) = (guess(name, "wrong"), guess(name, "right"));
             let outcome = wait_of(node, asked, &wrong, &right).await;
-            assert!(matches!(outcome, LoginOutcome::Wait { .. }), "{outcome:?}");
+            assert!(matches!(outcome, LoginOutcome::Throttled { .. }), "{outcome:?}");
         }
     }
     let elsewhere: IpAddr = "198.51.100.1".parse().unwrap();
@@ -54,7 +54,7 @@ where
         .attempt(&guess("ada@example.org", "right").from(elsewhere))
         .await;
     assert!(
-        matches!(outcome, LoginOutcome::Accepted(_)),
+        matches!(outcome, LoginOutcome::Success(_)),
         "nobody else has to wait: {outcome:?}"
     );
 }
@@ -64,22 +64,22 @@ where
 async fn wait_of<S>(
     node: &Login<S, S>,
     mut asked: Instant,
-    wrong: &Attempt,
-    right: &Attempt,
+    wrong: &LoginAttempt,
+    right: &LoginAttempt,
 ) -> LoginOutcome
 where
     S: UserStore + ThrottleStore,
 {
     for _ in 0..1000 {
         let now = Instant::now();
-        if !matches!(node.attempt(wrong).await, LoginOutcome::Wait { .. }) {
+        if !matches!(node.attempt(wrong).await, LoginOutcome::Throttled { .. }) {
             asked = now;
             continue;
         }
         let outcome = node.attempt(right).await;
         // What comes when the wait may be over proves nothing.
         let in_time = asked.elapsed() < ThrottleRule::PAIR.first_wait;
-        if in_time || matches!(outcome, LoginOutcome::Wait { .. }) {
+        if in_time || matches!(outcome, LoginOutcome::Throttled { .. }) {
             return outcome;
         }
     }

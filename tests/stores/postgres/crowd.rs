@@ -16,7 +16,7 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
     error::StoreErrorKind,
-    refresh::{Outcome, RefreshPolicy, SessionStore},
+    refresh::{RefreshOutcome, RefreshPolicy, SessionStore},
     store::postgres::PostgresStore,
 };
 
@@ -40,7 +40,7 @@ async fn t1_ten_thousand_refreshes_are_one_rotation() {
                 let rotation = store.rotate(id, 0, RefreshPolicy::browser()).await;
                 let rotation = rotation.unwrap().unwrap();
                 assert_eq!(rotation.session.family.generation, 1);
-                rotated += u32::from(rotation.outcome == Outcome::Rotated);
+                rotated += u32::from(rotation.outcome == RefreshOutcome::Rotated);
                 assert!(rotation.outcome.answers());
             }
             rotated
@@ -140,7 +140,7 @@ async fn a_refresh_is_one_round_trip() {
     for generation in 1..=rounds {
         age(&nodes.pool, id, policy.grace_window() * 2).await;
         let rotation = store.rotate(id, generation.into(), policy).await;
-        assert_eq!(rotation.unwrap().unwrap().outcome, Outcome::Rotated);
+        assert_eq!(rotation.unwrap().unwrap().outcome, RefreshOutcome::Rotated);
     }
     let (answers, pings) = counted.read();
     let (answers, pings) = (answers - before.0, pings - before.1);

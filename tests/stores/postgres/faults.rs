@@ -12,7 +12,7 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
     error::StoreErrorKind,
-    refresh::{Outcome, RefreshPolicy, RevokeReason, SessionStore},
+    refresh::{RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
     store::postgres::PostgresStore,
     token::SessionId,
 };
@@ -59,8 +59,8 @@ impl Client {
         let live = rotation.session.family.generation;
         match rotation.outcome {
             // Ahead would be a rotation that was answered and lost.
-            Outcome::Rotated | Outcome::Retried => assert_eq!(live, held + 1),
-            Outcome::Fresh => assert_eq!(live, held),
+            RefreshOutcome::Rotated | RefreshOutcome::Retried => assert_eq!(live, held + 1),
+            RefreshOutcome::Fresh => assert_eq!(live, held),
             other => panic!("{other:?} of generation {held}: {:?}", rotation.session),
         }
         self.refreshed.fetch_add(1, Ordering::SeqCst);

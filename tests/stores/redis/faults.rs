@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tower_jwt_auth::{
     clock::Timestamp,
     error::StoreErrorKind,
-    refresh::{NewSession, Outcome, RefreshPolicy, RevokeReason, SessionStore},
+    refresh::{NewSessionRecord, RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
     revoke::{Revocation, RevocationCheck, RevocationLog},
     store::RedisStore,
     token::SessionId,
@@ -66,10 +66,10 @@ async fn a_restart_with_a_log_on_disk_loses_nothing() {
 
     assert_eq!(peek_again(&store, alive).await, before);
     let retried = store.rotate(alive, 0, browser).await.unwrap().unwrap();
-    assert_eq!(retried.outcome, Outcome::Retried);
+    assert_eq!(retried.outcome, RefreshOutcome::Retried);
     assert_eq!(retried.session.family.generation, 1);
     let over = store.rotate(ended, 0, browser).await.unwrap().unwrap();
-    assert_eq!(over.outcome, Outcome::Revoked);
+    assert_eq!(over.outcome, RefreshOutcome::Revoked);
     assert_eq!(store.epoch("bob").await.unwrap(), epoch);
     assert!(loaded(&store).await.contains(&caller(ended)), "a new node");
     until("an old one", || set.contains(&caller(ended))).await;
@@ -260,7 +260,7 @@ async fn a_full_server_starts_nothing_and_keeps_everything() {
         .ask(&["CONFIG", "SET", "maxmemory", "1mb"])
         .await
         .unwrap();
-    let big = NewSession {
+    let big = NewSessionRecord {
         details: "x".repeat(1 << 20),
         ..session(2)
     };

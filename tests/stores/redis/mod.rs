@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tower_jwt_auth::{
     ConfigError, Principal,
     principal::PrincipalKind,
-    refresh::{NewSession, RevokeReason, SessionStore},
+    refresh::{NewSessionRecord, RevokeReason, SessionStore},
     revoke::{RevocationCheck, RevocationSet},
     store::RedisStore,
     token::SessionId,
@@ -28,8 +28,8 @@ mod contract {
     );
 }
 
-fn session(number: u8) -> NewSession {
-    NewSession {
+fn session(number: u8) -> NewSessionRecord {
+    NewSessionRecord {
         id: SessionId::from_bytes([number; 16]),
         subject: "alice".into(),
         kind: PrincipalKind::User,
@@ -86,7 +86,7 @@ async fn keys_go_by_themselves() {
     store.rotate(id, 0, policy).await.unwrap();
     assert!((1.99..=2.0).contains(&left().await), "it was used");
 
-    let long = NewSession {
+    let long = NewSessionRecord {
         idle: 30 * DAY,
         ..session(2)
     };

@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     error::StoreError,
     refresh::RevokeReason::Logout,
     revoke::{Feed, RevocationSet},
-    session::{SessionErrorKind, SessionStart},
+    session::{SessionErrorKind, StartSession},
     test_util::TestClock,
 };
 
@@ -72,7 +72,7 @@ pub(super) async fn t10_signing_out_ends_this_device_the_others_or_all(place: Pl
     assert_eq!(node.refused(&here).await, "session_revoked");
     let late = node
         .sessions
-        .start(SessionStart::new("alice").epoch(read_before));
+        .start(StartSession::new("alice").epoch(read_before));
     assert_eq!(late.await.unwrap_err().kind(), SessionErrorKind::Superseded);
     assert!(node.sessions.list("alice", None).await.unwrap().is_empty());
     node.refresh(&mallory).await;

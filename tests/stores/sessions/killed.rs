@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tower_jwt_auth::{
     error::StoreError,
     refresh::{
-        Creation, NewSession, Outcome, Peek, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+        CreateOutcome, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
         SessionStore,
     },
     session::{SessionEvent, Sessions},
@@ -54,9 +54,9 @@ pub(super) async fn t8_a_process_killed_at_any_point_leaves_what_the_client_can_
             panic!("{point}: {events:?}")
         };
         match point {
-            "before" => assert_eq!(*outcome, Outcome::Rotated),
-            "within" => assert!([Outcome::Rotated, Outcome::Retried].contains(outcome)),
-            _ => assert_eq!(*outcome, Outcome::Retried, "it had been written"),
+            "before" => assert_eq!(*outcome, RefreshOutcome::Rotated),
+            "within" => assert!([RefreshOutcome::Rotated, RefreshOutcome::Retried].contains(outcome)),
+            _ => assert_eq!(*outcome, RefreshOutcome::Retried, "it had been written"),
         }
         met.push((point, *outcome));
         place.age(first.session_id(), Duration::from_secs(31)).await;
@@ -165,11 +165,11 @@ impl SessionStore for Stops {
         rotation
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<Peek>, StoreError> {
+    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         self.store.peek(id).await
     }
 
-    async fn create(&self, _: NewSession) -> Result<Creation, StoreError> {
+    async fn create(&self, _: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
         unreachable!()
     }
 

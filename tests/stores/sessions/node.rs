@@ -11,11 +11,11 @@ use tower_jwt_auth::{
     issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
     refresh::{
-        Confirmations, Creation, NewSession, Peek, RefreshPolicy, RefreshTokens, RevokeReason,
+        Confirmations, CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RefreshTokens, RevokeReason,
         Rotation, SessionRecord, SessionStore,
     },
     secret::SecretKey,
-    session::{Grants, SessionEvent, SessionStart, Sessions, TokenPair},
+    session::{SessionClaims, SessionEvent, StartSession, Sessions, TokenPair},
     store::AnyStore,
     token::SessionId,
 };
@@ -83,8 +83,8 @@ macro_rules! pass_on {
 }
 
 pass_on! {
-    fn create(session: NewSession) -> Creation;
-    fn peek(id: SessionId) -> Option<Peek>;
+    fn create(session: NewSessionRecord) -> CreateOutcome;
+    fn peek(id: SessionId) -> Option<LoadedSession>;
     fn rotate(id: SessionId, presented: u64, policy: RefreshPolicy) -> Option<Rotation>;
     fn confirm(id: SessionId, generation: u64) -> ();
     fn revoke(id: SessionId, reason: RevokeReason) -> bool;
@@ -129,8 +129,8 @@ impl Node {
     }
 
     pub(super) async fn sign_in(&self, subject: &str) -> TokenPair {
-        let start = SessionStart::new(subject).label("a browser");
-        let start = start.grants(Grants::new().roles(["editor"]));
+        let start = StartSession::new(subject).label("a browser");
+        let start = start.grants(SessionClaims::new().roles(["editor"]));
         self.sessions.start(start).await.unwrap()
     }
 

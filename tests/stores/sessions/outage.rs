@@ -10,11 +10,11 @@ use tower_jwt_auth::{
     error::StoreError,
     login::{
         Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, Password, PasswordHash,
-        PasswordHasher, User, UserStore,
+        PasswordHasher, UserRecord, UserStore,
     },
     rate_limit::PeerAddr,
     refresh::RefreshPolicy,
-    session::{SessionErrorKind, SessionStart},
+    session::{SessionErrorKind, StartSession},
 };
 
 use super::{
@@ -26,14 +26,14 @@ const ORIGIN: &str = "https://app.example";
 
 /// Ada alone.
 #[derive(Clone)]
-struct Users(User);
+struct Users(UserRecord);
 
 impl UserStore for Users {
-    async fn find(&self, _: &Identifier) -> Result<Option<User>, StoreError> {
+    async fn find(&self, _: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         Ok(Some(self.0.clone()))
     }
 
-    async fn find_by_subject(&self, _: &str) -> Result<Option<User>, StoreError> {
+    async fn find_by_subject(&self, _: &str) -> Result<Option<UserRecord>, StoreError> {
         Ok(Some(self.0.clone()))
     }
 
@@ -56,7 +56,7 @@ async fn users() -> (Users, PasswordHasher) {
     let hasher = PasswordHasher::builder().cost(cheap).build().unwrap();
     let password = Password::new("correct horse battery staple".to_owned()).unwrap();
     let hash = hasher.hash(&password).await.unwrap();
-    (Users(User::new("u-ada").password(hash)), hasher)
+    (Users(UserRecord::new("u-ada").password(hash)), hasher)
 }
 
 fn post(path: &str, cookies: &str, csrf: &str, body: &str) -> Request<Full<bytes::Bytes>> {
@@ -113,7 +113,7 @@ pub(super) async fn t9_a_store_that_is_away_is_503_and_no_cookie_goes(mut place:
         node.sessions.refresh(token).await.unwrap_err(),
         node.sessions.revoke_token(token).await.unwrap_err(),
         node.sessions
-            .start(SessionStart::new("u-ada"))
+            .start(StartSession::new("u-ada"))
             .await
             .unwrap_err(),
     ] {

@@ -7,9 +7,9 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
-    refresh::{Outcome, RefreshPolicy, RefreshTokens, Reuse, RevokeReason, SessionStore},
+    refresh::{RefreshOutcome, RefreshPolicy, RefreshTokens, ReuseKind, RevokeReason, SessionStore},
     secret::SecretKey,
-    session::{SessionErrorKind, SessionEvent, SessionStart},
+    session::{SessionErrorKind, SessionEvent, StartSession},
 };
 
 use super::{ending, node::Node, place::Place};
@@ -40,7 +40,7 @@ pub(super) async fn t1_hundred_refreshes_are_one_rotation(place: Place) {
     assert_eq!(tokens.collect::<BTreeSet<_>>().len(), 1);
     assert_eq!(nodes[0].generation(&pairs[0]), 1);
     let events = nodes.iter().flat_map(Node::take_events);
-    let rotated = |event: &SessionEvent| matches!(event, SessionEvent::Refreshed { outcome, .. } if *outcome == Outcome::Rotated);
+    let rotated = |event: &SessionEvent| matches!(event, SessionEvent::Refreshed { outcome, .. } if *outcome == RefreshOutcome::Rotated);
     assert_eq!(events.filter(rotated).count(), 1);
 }
 
@@ -85,7 +85,7 @@ pub(super) async fn t3_an_ancestor_ends_the_session_on_another_node(place: Place
         };
         assert_eq!(
             (*session, *reuse),
-            (first.session_id(), Reuse::StaleLineage)
+            (first.session_id(), ReuseKind::StaleLineage)
         );
         for pair in [&first, &second, &third] {
             assert_eq!(there.refused(pair).await, "session_revoked");
@@ -203,7 +203,7 @@ pub(super) async fn t13_a_store_that_lost_a_rotation_is_rolled_forward(place: Pl
     else {
         panic!("{events:?}")
     };
-    assert_eq!((*session, *outcome), (id, Outcome::Ahead));
+    assert_eq!((*session, *outcome), (id, RefreshOutcome::Ahead));
     place.age(id, LATER).await;
     node.refresh(&next).await;
 }
@@ -230,7 +230,7 @@ pub(super) async fn an_epoch_never_goes_back(place: Place) {
     assert_eq!(node.sessions.epoch("alice").await.unwrap(), 3);
     let new = node
         .sessions
-        .start(SessionStart::new("alice"))
+        .start(StartSession::new("alice"))
         .await
         .unwrap();
     assert_eq!(node.caller(&new).epoch(), Some(3));

@@ -40,7 +40,7 @@ impl Peer for Ours {
 pub(crate) struct OursUncached;
 
 impl Peer for OursUncached {
-    const NAME: &'static str = "tower-jwt-auth, `no_cache()`";
+    const NAME: &'static str = "tower-jwt-auth, `without_cache()`";
     type Body = ();
 
     fn body() {}

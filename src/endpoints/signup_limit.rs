@@ -12,14 +12,14 @@ use crate::{
 };
 
 /// The budget of guests and accounts.
-pub(super) enum Strangers {
+pub(super) enum SignupLimit {
     Limited(RateLimitLayer),
     /// The default, which applies only if the network is known. Otherwise all unknown clients would
     /// share one budget.
     ByNetwork(ClientIp, RateLimitLayer),
 }
 
-impl Strangers {
+impl SignupLimit {
     pub(super) fn by_network(clients: &ClientIp) -> Self {
         let limit = RateLimitLayer::per_hour(AN_HOUR, clients.clone());
         Self::ByNetwork(clients.clone(), limit)
@@ -30,7 +30,7 @@ impl Strangers {
         let head = RequestHead::of_parts(parts);
         let limit = match self {
             Self::Limited(limit) => limit,
-            Self::ByNetwork(clients, limit) => match clients.of(head) {
+            Self::ByNetwork(clients, limit) => match clients.client_ip(head) {
                 Some(_) => limit,
                 None => return Ok(()),
             },

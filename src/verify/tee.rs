@@ -16,7 +16,7 @@ use serde::{
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::noted::{Name, Noted};
+use super::registered::{Name, Registered};
 
 /// A claim's value, in the form that the rules use.
 #[derive(Clone, Copy)]
@@ -90,15 +90,15 @@ impl Item<'_> {
 ///
 /// Both thus see the same value, whatever serde methods the type uses. A type with unusual methods
 /// cannot make a check miss its claim.
-pub(super) struct Witness<'n, 'r, S> {
+pub(super) struct Tee<'n, 'r, S> {
     pub(super) seed: S,
     pub(super) name: Name<'r>,
-    pub(super) noted: &'n mut Noted<'r>,
+    pub(super) registered: &'n mut Registered<'r>,
 }
 
-impl<'de, S: DeserializeSeed<'de>> Witness<'_, '_, S> {
+impl<'de, S: DeserializeSeed<'de>> Tee<'_, '_, S> {
     fn replay<D: Deserializer<'de>>(self, seen: Seen<'_>, replay: D) -> Result<S::Value, D::Error> {
-        if !self.noted.takes(self.name, seen) {
+        if !self.registered.takes(self.name, seen) {
             return Err(de::Error::custom("refused"));
         }
         self.seed.deserialize(replay)
@@ -109,14 +109,14 @@ impl<'de, S: DeserializeSeed<'de>> Witness<'_, '_, S> {
     }
 
     fn other<E: de::Error>(self, value: Value) -> Result<S::Value, E> {
-        if !self.noted.takes(self.name, Seen::Other(&value)) {
+        if !self.registered.takes(self.name, Seen::Other(&value)) {
             return Err(E::custom("refused"));
         }
         self.seed.deserialize(Replay::Other(value))
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Witness<'_, '_, S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Tee<'_, '_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<S::Value, D::Error> {
@@ -130,7 +130,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Witness<'_, '_, S> {
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Witness<'_, '_, S> {
+impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Tee<'_, '_, S> {
     type Value = S::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,7 +173,7 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Witness<'_, '_, S> {
         while let Some(item) = seq.next_element_seed(AnyItem)? {
             items.push(item);
         }
-        if !self.noted.takes(self.name, Seen::List(&items)) {
+        if !self.registered.takes(self.name, Seen::List(&items)) {
             return Err(de::Error::custom("refused"));
         }
         self.seed.deserialize(Replay::List(&mut items, PhantomData))
@@ -189,7 +189,7 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Witness<'_, '_, S> {
 pub(super) struct NameWitness<'n, 'r, S> {
     pub(super) seed: S,
     pub(super) name: &'n mut Name<'r>,
-    pub(super) noted: &'n Noted<'r>,
+    pub(super) registered: &'n Registered<'r>,
 }
 
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for NameWitness<'_, '_, S> {
@@ -208,12 +208,12 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for NameWitness<'_, '_, S> {
     }
 
     fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<S::Value, E> {
-        *self.name = self.noted.name(name);
+        *self.name = self.registered.name(name);
         self.seed.deserialize(Borrowed(name, PhantomData))
     }
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<S::Value, E> {
-        *self.name = self.noted.name(name);
+        *self.name = self.registered.name(name);
         self.seed
             .deserialize(Replay::Text(Cow::Owned(name.to_owned())))
     }

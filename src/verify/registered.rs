@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::{
     place::{ClaimMap, Found, Holds, Place},
     token_use::{Mark, OtherUse},
-    witness::{Item, Number, Seen},
+    tee::{Item, Number, Seen},
 };
 use crate::{
     error::AuthErrorKind,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The facts about the claims that the rules need.
-pub(crate) struct Noted<'r> {
+pub(crate) struct Registered<'r> {
     pub(crate) facts: Facts,
     pub(crate) expires: Option<Date>,
     pub(crate) not_before: Option<Date>,
@@ -64,7 +64,7 @@ pub(crate) enum Audience {
     Expected,
 }
 
-impl<'r> Noted<'r> {
+impl<'r> Registered<'r> {
     /// Creates a record without any claims.
     pub(crate) fn new(json: &str, audiences: &'r [String], map: &'r ClaimMap) -> Self {
         Self {
@@ -124,15 +124,15 @@ impl<'r> Noted<'r> {
 
     /// Records a claim's value. Returns `false` if the value is refused.
     pub(super) fn takes(&mut self, name: Name<'r>, value: Seen<'_>) -> bool {
-        let noted = match name.claim {
+        let registered = match name.claim {
             Some(claim) => self.note(claim, value),
             None => Ok(()),
         };
-        let noted = match name.chosen {
-            Some(chosen) => noted.and_then(|()| self.note_chosen(chosen, name.claim, value)),
-            None => noted,
+        let registered = match name.chosen {
+            Some(chosen) => registered.and_then(|()| self.note_chosen(chosen, name.claim, value)),
+            None => registered,
         };
-        match noted {
+        match registered {
             Ok(()) => true,
             Err(fault) => {
                 self.fault = Some(fault);

@@ -24,9 +24,8 @@ use http::{Request, StatusCode};
 use tower::Layer;
 use tower_jwt_auth::{
     Claims, JwtAuthLayer, Verified, Verifier,
-    extract::{Bearer, TokenExtractor},
-    head::RequestHead,
     key::Algorithm,
+    layer::extract::{Bearer, RequestHead, TokenExtractor},
     verify::VerifierBuilder,
 };
 

@@ -26,12 +26,12 @@ use serde_json::json;
 use tokio::runtime::Runtime;
 use tower_jwt_auth::{
     Claims, Verifier,
-    clock::Clock,
     key::{
         Algorithm, KeySet, VerifyingKey,
-        remote::{Fetcher, FetchError, RemoteKeySet},
+        remote::{FetchError, Fetcher, RemoteKeySet},
     },
     test_util::{TestIssuer, TestKeys},
+    time::Clock,
     verify::{IssuerResolver, Resolution, Tenants, VerifierBuilder},
 };
 

@@ -33,10 +33,10 @@ use tower::{Layer, Service, ServiceBuilder};
 use tower_http::validate_request::{ValidateRequest, ValidateRequestHeaderLayer};
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
-    clock::Timestamp,
     event::sink_fn,
     key::Algorithm,
-    revoke::{LIFETIME, Revocation, RevocationSet},
+    revocation::{LIFETIME, Revocation, RevocationSet},
+    time::Timestamp,
 };
 
 use self::harness::{

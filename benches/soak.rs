@@ -30,10 +30,10 @@ use serde_json::json;
 use tower::Layer;
 use tower_jwt_auth::{
     Claims, JwtAuthLayer, Verifier,
-    clock::{Clock, Timestamp},
     key::{Algorithm, KeySet, SharedKeySet, VerifyingKey},
-    revoke::{Both, NoRevocation, Revocation, RevocationSet},
+    revocation::{Both, NoRevocation, Revocation, RevocationSet},
     test_util::{TestClock, TestIssuer},
+    time::{Clock, Timestamp},
 };
 
 use self::harness::{Dice, Handler, call, request};

@@ -33,7 +33,7 @@ use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 use tower_jwt_auth::{
     JwtAuthLayer, Verifier,
-    auth::{ForwardedClaim, ForwardedBody},
+    layer::jwt::{ForwardedBody, ForwardedClaim},
 };
 
 /// The hop-by-hop headers of RFC 9110 §7.6.1, in addition to those that `Connection` lists.

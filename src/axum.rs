@@ -8,12 +8,12 @@
 //! |---|---|---|
 //! | [`Verified<C>`](Verified): the claims; a caller with an API key has none and gets 403 | 401 | 500 |
 //! | [`Principal`]: the caller, for any kind of credential | 401 | 500 |
-//! | [`UserPrincipal`], [`GuestPrincipal`](crate::chat::GuestPrincipal): a caller of that kind; any other kind gets 403 | 401 | 500 |
-//! | [`AnyPrincipal`](crate::chat::AnyPrincipal): a user or a guest; any other kind gets 403 | 401 | 500 |
+//! | [`UserPrincipal`], [`GuestPrincipal`](crate::principal::GuestPrincipal): a caller of that kind; any other kind gets 403 | 401 | 500 |
+//! | [`AnyPrincipal`](crate::principal::AnyPrincipal): a user or a guest; any other kind gets 403 | 401 | 500 |
 //! | `Option` of one of these; also `None` if the argument itself would be 403 | `None` | 500 |
-//! | [`ChatContext`](crate::chat::ChatContext): inserted by a [`ChatLayer`](crate::chat::ChatLayer) | as documented there | 500 |
+//! | [`ChatContext`](crate::layer::socket::ChatContext): inserted by a [`ChatLayer`](crate::layer::socket::ChatLayer) | as documented there | 500 |
 //!
-//! [`UserPrincipal`]: crate::chat::UserPrincipal
+//! [`UserPrincipal`]: crate::principal::UserPrincipal
 //!
 //! A 401 looks like the refusals of the authenticating layer. A [`Verified`] with another claims type
 //! than the layer's is a mistake in the program, and is answered with 500.
@@ -78,9 +78,11 @@ use bytes::Bytes;
 use http::{StatusCode, request::Parts};
 
 use crate::{
-    deny::{answers_in, caller_in},
     error::{AuthError, AuthErrorKind},
-    head::RequestHead,
+    layer::{
+        extract::RequestHead,
+        response::{answers_in, caller_in},
+    },
     principal::Principal,
     verify::Verified,
 };

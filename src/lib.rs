@@ -53,50 +53,26 @@
 //! [`ConfigError::NoCrypto`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod api_key;
-pub mod auth;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
-pub mod body;
-pub mod chat;
-pub mod claims;
-pub mod clock;
-pub mod deny;
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub mod endpoints;
 pub mod error;
 pub mod event;
-pub mod extract;
-pub mod gate;
-pub mod head;
-pub mod issue;
 pub mod key;
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub mod login;
+pub mod layer;
 pub mod manual;
 pub mod prelude;
 pub mod principal;
-#[cfg(feature = "rate-limit")]
-#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
-pub mod rate_limit;
-pub mod refresh;
-#[cfg(feature = "rate-limit")]
-#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
-pub mod require_https;
-pub mod revoke;
-pub mod role_guard;
+pub mod revocation;
 pub mod secret;
-pub mod session;
+pub mod server;
 pub mod settings;
 pub mod store;
 mod task;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
-pub mod token;
+pub mod time;
 #[cfg(feature = "tonic")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tonic")))]
 pub mod tonic;
@@ -105,11 +81,11 @@ pub mod verify;
 #[cfg_attr(docsrs, doc(cfg(feature = "warp")))]
 pub mod warp;
 
-pub use crate::auth::JwtAuthLayer;
-pub use crate::claims::Claims;
 pub use crate::error::{AuthError, ConfigError};
+pub use crate::layer::jwt::JwtAuthLayer;
+pub use crate::layer::role_guard::RoleGuardLayer;
+pub use crate::principal::Claims;
 pub use crate::principal::{Anonymous, Principal};
-pub use crate::role_guard::RoleGuardLayer;
 pub use crate::settings::JwtSettings;
 pub use crate::verify::{Verified, Verifier};
 

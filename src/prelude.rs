@@ -8,10 +8,8 @@
 //! ```
 
 pub use crate::{
-    auth::JwtAuthLayer,
-    claims::Claims,
     error::{AuthError, ConfigError},
-    principal::{Anonymous, Principal},
-    role_guard::RoleGuardLayer,
+    layer::{jwt::JwtAuthLayer, role_guard::RoleGuardLayer},
+    principal::{Anonymous, Claims, Principal},
     verify::{Verified, Verifier},
 };

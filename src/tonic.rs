@@ -40,7 +40,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use tonic::transport::Server;
 //! use tower::Layer;
-//! use tower_jwt_auth::{JwtAuthLayer, Verifier, revoke::RevocationSet};
+//! use tower_jwt_auth::{JwtAuthLayer, Verifier, revocation::RevocationSet};
 //! # use tonic_health::server::health_reporter;
 //! # let (_, greeter_server) = health_reporter();
 //! # let (_, other_server) = health_reporter();
@@ -63,18 +63,20 @@ use std::sync::Arc;
 use http::Extensions;
 use tonic::{Code, Request, Status, server::NamedService};
 
+#[cfg(feature = "rate-limit")]
+use crate::layer::{rate_limit::RateLimitService, require_https::RequireHttpsService};
 use crate::{
-    api_key::ApiKeyService,
-    auth::JwtAuthService,
-    chat::ChatService,
-    deny::{answers_in, caller_in, outcome},
     error::{AuthError, AuthErrorKind},
+    layer::{
+        api_key::ApiKeyService,
+        jwt::JwtAuthService,
+        response::{answers_in, caller_in, outcome},
+        role_guard::RoleGuardService,
+        socket::ChatService,
+    },
     principal::Principal,
-    role_guard::RoleGuardService,
     verify::Verified,
 };
-#[cfg(feature = "rate-limit")]
-use crate::{rate_limit::RateLimitService, require_https::RequireHttpsService};
 
 /// Returns the caller of a handler's request.
 pub trait RequestExt: sealed::Sealed {
@@ -145,7 +147,7 @@ where
         Err(error) => error,
     };
     #[cfg(feature = "tracing")]
-    crate::deny::record(&error);
+    crate::layer::response::record(&error);
     let (code, message) = outcome(&error, answers_in(extensions).as_deref());
     Err(status(code, message, error))
 }

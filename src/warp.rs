@@ -22,7 +22,7 @@
 //!   HTTP status.
 //!
 //! ```compile_fail,E0308
-//! use tower_jwt_auth::{JwtAuthLayer, Verifier, auth::Claim, warp::authenticated};
+//! use tower_jwt_auth::{JwtAuthLayer, Verifier, layer::jwt::Claim, warp::authenticated};
 //!
 //! # fn filter(verifier: Verifier) {
 //! let layer = JwtAuthLayer::new(verifier);
@@ -84,12 +84,14 @@ use warp::{
 };
 
 use crate::{
-    auth::JwtAuthLayer,
-    deny::{answers_in, caller_in},
     error::{AuthError, AuthErrorKind},
-    head::RequestHead,
+    layer::{
+        extract::RequestHead,
+        jwt::JwtAuthLayer,
+        response::{answers_in, caller_in},
+    },
     principal::{Anonymous, Principal},
-    revoke::RevocationCheck,
+    revocation::RevocationCheck,
     verify::Verified,
 };
 

@@ -25,8 +25,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     Verifier,
-    issue::{AccessTokenClaims, KeyRing, TokenIssuer},
     key::{Algorithm, KeySet, SigningKey},
+    server::issue::{AccessTokenClaims, KeyRing, TokenIssuer},
 };
 
 #[test]

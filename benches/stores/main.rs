@@ -35,11 +35,13 @@ use std::{
 use sqlx::{postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
-    issue::{AccessTokenClaims, KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    refresh::RefreshPolicy,
     secret::SecretKey,
-    session::{StartSession, Sessions},
+    server::{
+        issue::{AccessTokenClaims, KeyRing, TokenIssuer},
+        refresh::RefreshPolicy,
+        session::{Sessions, StartSession},
+    },
     store::{AnyStore, MemoryStore, PostgresStore, RedisStore, SqliteStore},
 };
 
@@ -61,7 +63,9 @@ impl Client {
             }
             Self::ByHand(store, issuer, held) => {
                 *held = store.refresh(held).await;
-                issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
+                issuer
+                    .access(AccessTokenClaims::for_subject("alice"))
+                    .unwrap();
             }
         }
     }

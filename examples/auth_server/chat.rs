@@ -27,11 +27,13 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower_jwt_auth::{
     Principal,
-    chat::{AnyPrincipal, AuthMessage, ChatContext, ChatLayer, CloseReason, Owner, SocketAuth},
     error::StoreError,
-    login::UserClaims,
-    principal::PrincipalKind,
-    session::{ClaimHook, Guests},
+    layer::socket::{AuthMessage, ChatContext, ChatLayer, CloseReason, Owner, SocketAuth},
+    principal::{AnyPrincipal, PrincipalKind},
+    server::{
+        login::UserClaims,
+        session::{ClaimHook, Guests},
+    },
     store::AnyStore,
 };
 

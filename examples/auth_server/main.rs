@@ -53,18 +53,24 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, RoleGuardLayer,
-    chat::{SocketAuth, UserPrincipal},
-    endpoints::AuthEndpoints,
     event::MetricsSink,
-    extract::{Bearer, WebSocketProtocol},
-    login::{
-        Identifier, Login, NewUser, Password, PasswordHasher, UserAdmin, UserClaims, UserStore,
+    layer::{
+        extract::{Bearer, WebSocketProtocol},
+        rate_limit::RateLimitLayer,
+        socket::SocketAuth,
     },
-    rate_limit::RateLimitLayer,
-    refresh::Confirmations,
-    session::{ClaimWorker, Guests, Housekeeper, Sessions},
+    principal::UserPrincipal,
+    server::{
+        endpoints::AuthEndpoints,
+        login::{Identifier, Login, Password, PasswordHasher, UserClaims},
+        refresh::Confirmations,
+        session::{ClaimWorker, Guests, Housekeeper, Sessions},
+    },
     settings::AuthSettings,
-    store::AnyStore,
+    store::{
+        AnyStore,
+        port::{NewUser, UserAdmin, UserStore},
+    },
 };
 
 use self::chat::{Chat, Conversations};
@@ -165,7 +171,8 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         info.map(|info| info.0)
     });
     // Generous for local tests. On the internet use the default of 30 per hour.
-    let signup_limit = RateLimitLayer::per_minute(SIGNUPS_PER_MINUTE, clients.clone()).burst(AT_ONCE);
+    let signup_limit =
+        RateLimitLayer::per_minute(SIGNUPS_PER_MINUTE, clients.clone()).burst(AT_ONCE);
     let mut endpoints = AuthEndpoints::builder(sessions, login, secrets.login().clone());
     for origin in settings.trusted_origins() {
         endpoints = endpoints.trusted_origin(origin);

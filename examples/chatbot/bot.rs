@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
-use tower_jwt_auth::{error::StoreError, session::ClaimHook};
+use tower_jwt_auth::{error::StoreError, server::session::ClaimHook};
 
 /// All conversations, by the subject that owns them.
 #[derive(Clone, Default)]

@@ -43,15 +43,23 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 use tower_jwt_auth::{
     JwtAuthLayer,
-    chat::{AnyPrincipal, ChatContext, ChatLayer, CloseReason, SocketAuth, UserPrincipal},
-    endpoints::AuthEndpoints,
-    extract::{Bearer, WebSocketProtocol},
-    login::{Identifier, Login, NewUser, Password, PasswordHasher, UserStore},
-    rate_limit::{ClientIp, RateLimitLayer},
+    layer::{
+        extract::{Bearer, WebSocketProtocol},
+        rate_limit::{ClientIp, RateLimitLayer},
+        socket::{ChatContext, ChatLayer, CloseReason, SocketAuth},
+    },
+    principal::{AnyPrincipal, UserPrincipal},
     secret::SecretKey,
-    session::{Guests, Sessions},
+    server::{
+        endpoints::AuthEndpoints,
+        login::{Identifier, Login, Password, PasswordHasher},
+        session::{Guests, Sessions},
+    },
     settings::AuthSettings,
-    store::MemoryStore,
+    store::{
+        MemoryStore,
+        port::{NewUser, UserStore},
+    },
 };
 
 use self::{bot::Bot, socket::Chat};
@@ -121,7 +129,8 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         info.map(|info| info.0)
     });
     // Generous for local tests. On the internet use the default of 30 per hour.
-    let signup_limit = RateLimitLayer::per_minute(SIGNUPS_PER_MINUTE, clients.clone()).burst(AT_ONCE);
+    let signup_limit =
+        RateLimitLayer::per_minute(SIGNUPS_PER_MINUTE, clients.clone()).burst(AT_ONCE);
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
         .public_origin(settings.public_url())
         .clients(clients)
@@ -227,7 +236,11 @@ async fn add(State(bot): State<Bot>, user: UserPrincipal, Json(task): Json<NewTa
     StatusCode::CREATED
 }
 
-async fn finish(State(bot): State<Bot>, user: UserPrincipal, Path(number): Path<usize>) -> StatusCode {
+async fn finish(
+    State(bot): State<Bot>,
+    user: UserPrincipal,
+    Path(number): Path<usize>,
+) -> StatusCode {
     match bot.finish(user.subject().unwrap_or_default(), number) {
         true => StatusCode::NO_CONTENT,
         false => StatusCode::NOT_FOUND,

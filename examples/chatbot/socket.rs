@@ -13,9 +13,9 @@ use serde_json::json;
 use tokio::time::timeout;
 use tower_jwt_auth::{
     Principal,
-    chat::{AuthMessage, CloseReason, Owner, SocketAuth},
+    layer::socket::{AuthMessage, CloseReason, Owner, SocketAuth},
     principal::PrincipalKind,
-    session::{Guests, StaticClaims},
+    server::session::{Guests, StaticClaims},
     store::MemoryStore,
 };
 

@@ -5,8 +5,9 @@ use http::request::Parts;
 
 use super::AuthRejection;
 use crate::{
-    chat::{AnyPrincipal, ChatContext, GuestPrincipal, UserPrincipal},
     error::{AuthError, AuthErrorKind},
+    layer::socket::ChatContext,
+    principal::{AnyPrincipal, GuestPrincipal, UserPrincipal},
 };
 
 macro_rules! extract {
@@ -46,10 +47,12 @@ impl<S: Send + Sync> FromRequestParts<S> for ChatContext {
     type Rejection = AuthRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, AuthRejection> {
-        Self::from_extensions(&parts.extensions).cloned().ok_or_else(|| {
-            let problem = "the handler needs a ChatLayer around it";
-            let error = AuthError::caused_by(AuthErrorKind::Misconfigured, problem);
-            AuthRejection::new(error, parts)
-        })
+        Self::from_extensions(&parts.extensions)
+            .cloned()
+            .ok_or_else(|| {
+                let problem = "the handler needs a ChatLayer around it";
+                let error = AuthError::caused_by(AuthErrorKind::Misconfigured, problem);
+                AuthRejection::new(error, parts)
+            })
     }
 }

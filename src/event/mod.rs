@@ -38,9 +38,8 @@ use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
     error::{AuthError, AuthErrorKind, KeyProblem, StoreErrorKind},
-    principal::{Principal, PrincipalKind},
+    principal::{Principal, PrincipalKind, SessionId},
     task::caught_now,
-    token::SessionId,
 };
 
 /// A receiver of events.

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{AuthEvent, EventSink};
-use crate::{clock::Timestamp, token::SessionId};
+use crate::{principal::SessionId, time::Timestamp};
 
 /// An owned record of an event. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

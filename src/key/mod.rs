@@ -298,7 +298,10 @@ impl KeyWait {
     /// The timer is that of the request's runtime, because the runtime of the fetch task may have
     /// ended.
     #[cfg(feature = "jwks")]
-    pub(crate) fn within(limit: std::time::Duration, passed: &Arc<AtomicBool>) -> (KeyNotifier, Self) {
+    pub(crate) fn within(
+        limit: std::time::Duration,
+        passed: &Arc<AtomicBool>,
+    ) -> (KeyNotifier, Self) {
         let (news, mut wait) = Self::new();
         wait.limit = Some(Limit {
             timer: Timer::At(Instant::now() + limit),

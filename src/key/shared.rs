@@ -19,10 +19,7 @@ use super::{KeyLookup, KeyQuery, KeySet, KeySource};
 /// ```
 /// # #[cfg(feature = "aws-lc-rs")]
 /// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
-/// use tower_jwt_auth::{
-///     Verifier,
-///     key::{Algorithm, KeySet, SharedKeySet, VerifyingKey},
-/// };
+/// use tower_jwt_auth::{Verifier, key::{Algorithm, KeySet, SharedKeySet, VerifyingKey}};
 ///
 /// let old = VerifyingKey::from_secret(Algorithm::Hs256, [1; 32])?;
 /// let new = VerifyingKey::from_secret(Algorithm::Hs256, [2; 32])?;

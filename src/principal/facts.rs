@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use time::OffsetDateTime;
 
 use super::PrincipalKind;
-use crate::token::date::Date;
+use crate::time::date::Date;
 
 /// A type that holds the facts about a caller: a verified token, or the facts alone.
 pub(crate) trait HasFacts: Send + Sync + 'static {

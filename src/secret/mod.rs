@@ -1,14 +1,14 @@
 //! Secret values, and stores for them.
 
+pub(crate) mod base62;
 mod key;
-mod store;
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
 pub(crate) use self::key::DerivedKey;
-pub use self::{key::SecretKey, store::SecretStore};
+pub use self::key::SecretKey;
 
 /// A value that is never printed and is wiped from memory when dropped.
 ///

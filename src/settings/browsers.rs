@@ -2,8 +2,8 @@
 
 use super::vars::{Vars, refuse};
 use crate::{
-    endpoints::{CookieNames, trusted},
     error::ConfigError,
+    server::endpoints::{CookieNames, trusted},
 };
 
 /// Reads the public origin, in the form that browsers write.

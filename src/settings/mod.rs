@@ -120,9 +120,9 @@ use self::{
     vars::{Vars, refuse},
 };
 use crate::{
-    claims::Claims,
     error::ConfigError,
     event::{EventSink, Events},
+    principal::Claims,
     verify::{Verifier, VerifierBuilder},
 };
 

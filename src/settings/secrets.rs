@@ -1,10 +1,7 @@
 //! The secrets of a login server.
 
 use super::{AuthSettings, vars::refuse};
-use crate::{
-    error::ConfigError,
-    secret::{SecretKey, SecretStore},
-};
+use crate::{error::ConfigError, secret::SecretKey, store::port::SecretStore};
 
 /// The secrets of a login server: see [`AuthSettings::secrets`].
 #[derive(Clone, Debug)]
@@ -16,15 +13,15 @@ pub struct AuthSecrets {
 
 impl AuthSecrets {
     /// Returns the secret of refresh tokens, for
-    /// [`SessionsBuilder::secret`](crate::session::SessionsBuilder::secret).
+    /// [`SessionsBuilder::secret`](crate::server::session::SessionsBuilder::secret).
     #[must_use]
     pub fn sessions(&self) -> &SecretKey {
         &self.sessions
     }
 
     /// Returns the secret of trusted devices, login throttling and CSRF proofs, for
-    /// [`Login::builder`](crate::login::Login::builder) and
-    /// [`AuthEndpoints::builder`](crate::endpoints::AuthEndpoints::builder).
+    /// [`Login::builder`](crate::server::login::Login::builder) and
+    /// [`AuthEndpoints::builder`](crate::server::endpoints::AuthEndpoints::builder).
     #[must_use]
     pub fn login(&self) -> &SecretKey {
         &self.login

@@ -10,11 +10,13 @@ use super::{
 };
 use crate::{
     error::ConfigError,
-    issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    rate_limit::ClientIp,
-    refresh::RefreshPolicy,
+    layer::rate_limit::ClientIp,
     secret::{Secret, SecretKey},
+    server::{
+        issue::{KeyRing, TokenIssuer},
+        refresh::RefreshPolicy,
+    },
 };
 
 /// The settings of a login server, read from the environment and checked.
@@ -24,8 +26,8 @@ use crate::{
 /// | `HOST`, `PORT` | the address to listen on | 127.0.0.1, 3000 |
 /// | `AUTH_PUBLIC_URL` | the origin under which browsers reach the server; determines the names of cookies and the origin check; a default port is dropped, user information is refused | `http://HOST:PORT` |
 /// | `AUTH_TRUSTED_ORIGINS` | comma list of further origins whose pages may sign in, including those of apps and extensions, such as `capacitor://localhost` | |
-/// | `AUTH_COOKIE_PREFIX` | a prefix for the name of every cookie, see [`CookieNames::prefix`](crate::endpoints::CookieNames::prefix) | |
-/// | `AUTH_ACR_MFA` | the claim `acr` of sessions with a second factor, see [`SessionsBuilder::mfa_acr`](crate::session::SessionsBuilder::mfa_acr) | none |
+/// | `AUTH_COOKIE_PREFIX` | a prefix for the name of every cookie, see [`CookieNames::prefix`](crate::server::endpoints::CookieNames::prefix) | |
+/// | `AUTH_ACR_MFA` | the claim `acr` of sessions with a second factor, see [`SessionsBuilder::mfa_acr`](crate::server::session::SessionsBuilder::mfa_acr) | none |
 /// | `JWT_CLIENT_ID` | comma list of clients: the first is the `client_id` of tokens whose request names none, and a request may name any of them | `first-party` |
 /// | `JWT_PRIVATE_KEY_FILE` | path of a PEM with the signing key | |
 /// | `JWT_SECRET_KEY` | an HMAC secret that signs instead of a private key | |

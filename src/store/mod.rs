@@ -7,9 +7,9 @@
 //! | `PostgresStore` | what its server survives | at once, within 1 s without notifications |
 //! | `RedisStore` | a restart, with persistence | at once |
 //!
-//! Every one of them is a [`SessionStore`](crate::refresh::SessionStore), a
-//! [`RevocationLog`](crate::revoke::RevocationLog), a [`SecretStore`](crate::secret::SecretStore) and
-//! an [`ApiKeyStore`](crate::api_key::ApiKeyStore); with the feature `password` also a `UserStore`
+//! Every one of them is a [`SessionStore`](crate::store::port::SessionStore), a
+//! [`RevocationLog`](crate::revocation::RevocationLog), a [`SecretStore`](crate::store::port::SecretStore) and
+//! an [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore); with the feature `password` also a `UserStore`
 //! with `UserAdmin`, a `ThrottleStore` and a `OneTimeStore` of `login`. Some of their methods have the
 //! same name: where two of the ports are in scope, write `UserStore::find(&store, ..)`.
 //!
@@ -20,6 +20,7 @@ mod any;
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod contract;
 mod memory;
+pub mod port;
 #[cfg(feature = "postgres")]
 #[cfg_attr(docsrs, doc(cfg(feature = "postgres")))]
 pub mod postgres;

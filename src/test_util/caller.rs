@@ -151,7 +151,7 @@ mod tests {
     use tower::{ServiceBuilder, ServiceExt, service_fn};
 
     use super::*;
-    use crate::role_guard::RoleGuardLayer;
+    use crate::layer::role_guard::RoleGuardLayer;
 
     async fn seen(layers: (CallerLayer, CallerLayer)) -> (Option<String>, bool) {
         let (outer, inner) = layers;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::clock::Clock;
+use crate::time::Clock;
 
 /// A clock that moves only when the test moves it.
 ///
@@ -16,7 +16,7 @@ use crate::clock::Clock;
 /// ```
 /// use std::time::Duration;
 ///
-/// use tower_jwt_auth::{clock::Clock, test_util::TestClock};
+/// use tower_jwt_auth::{time::Clock, test_util::TestClock};
 ///
 /// let clock = TestClock::new();
 /// let (wall, monotonic) = (clock.now(), clock.monotonic());

@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::{clock::timestamp, keys::TestKeys};
 use crate::{
-    clock::{Clock, SystemClock},
     key::{Algorithm, SigningKey},
+    time::{Clock, SystemClock},
 };
 
 /// An issuer of valid and invalid access tokens (RFC 9068 §2) for tests.
@@ -27,11 +27,7 @@ use crate::{
 ///
 /// ```
 /// use serde_json::json;
-/// use tower_jwt_auth::{
-///     Verifier,
-///     key::Algorithm,
-///     test_util::{TestClock, TestIssuer, TestKeys},
-/// };
+/// use tower_jwt_auth::{Verifier, key::Algorithm, test_util::{TestClock, TestIssuer, TestKeys}};
 ///
 /// let clock = TestClock::new();
 /// let issuer = TestIssuer::new(Algorithm::Es256).clock(clock.clone());

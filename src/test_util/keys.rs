@@ -20,10 +20,7 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use tower_jwt_auth::{
-///     key::{Algorithm, KeySet},
-///     test_util::TestKeys,
-/// };
+/// use tower_jwt_auth::{key::{Algorithm, KeySet}, test_util::TestKeys};
 ///
 /// let keys = TestKeys::new();
 /// assert_eq!(keys.kid(Algorithm::Rs256), "first-rs256");

@@ -6,7 +6,4 @@ pub(crate) mod date;
 pub mod scope;
 mod session_id;
 
-pub use self::{
-    scope::Scope,
-    session_id::{ParseSessionIdError, SessionId},
-};
+

@@ -14,7 +14,7 @@ use super::Verified;
 use crate::{
     error::ConfigError,
     key::{DIGEST, Digester},
-    token::date::Date,
+    time::date::Date,
 };
 
 /// A cache of verified tokens, limited in the number of entries and in bytes.

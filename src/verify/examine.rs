@@ -9,19 +9,16 @@ use super::{
     cache::{Cache, Window},
     header::{Header, Text},
     near::NearMisses,
-    registered::Registered,
     parse,
     policy::{Policy, Use},
+    registered::Registered,
 };
 use crate::{
-    clock::Clock,
     error::{AuthError, AuthErrorKind},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
     principal::Field,
-    token::{
-        compact::{Compact, Room, decode, is_base64url},
-        date::Date,
-    },
+    time::{Clock, date::Date},
+    verify::compact::{Compact, Room, decode, is_base64url},
 };
 
 /// The keys and rules of a verifier.

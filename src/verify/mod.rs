@@ -25,19 +25,20 @@
 
 mod builder;
 mod cache;
+mod compact;
 mod examine;
 mod header;
 mod keys;
 mod near;
-mod registered;
 mod parse;
 mod place;
 mod policy;
 mod preset;
+mod registered;
+mod tee;
 mod token_use;
 mod trust;
 mod verified;
-mod tee;
 
 use std::{error::Error, fmt, sync::Arc};
 
@@ -63,9 +64,9 @@ use self::{
 #[cfg(feature = "jwks")]
 use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
 use crate::{
-    claims::Claims,
     error::{AuthError, AuthErrorKind, ConfigError, KeyProblem},
     key::{Algorithm, KeySet, KeySource, VerifyingKey},
+    principal::Claims,
 };
 
 /// A verifier of tokens with fixed rules. Cheap to clone.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::clock::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock};
 
 /// Logs both issuers, at most once a minute.
 pub(super) struct NearMisses {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::{
     cache::Window,
     header::{Header, media_type},
-    registered::{Audience, Registered},
     place::ClaimMap,
     preset::Dialect,
+    registered::{Audience, Registered},
 };
 use crate::{
     error::{AuthError, AuthErrorKind},
     principal::{Field, PrincipalKind},
-    token::date::Date,
+    time::date::Date,
 };
 
 /// The expectations for a token. An expected claim is required: a token without it is refused.
@@ -134,7 +134,9 @@ impl Policy {
             return Err(AuthErrorKind::NotYetValid);
         }
         if let Some(max_age) = self.max_age {
-            let issued = registered.issued.ok_or(AuthErrorKind::MissingClaim("iat"))?;
+            let issued = registered
+                .issued
+                .ok_or(AuthErrorKind::MissingClaim("iat"))?;
             if issued > latest {
                 return Err(AuthErrorKind::NotYetValid);
             }
@@ -150,7 +152,9 @@ impl Policy {
         let start = registered.not_before.filter(|_| self.check_not_before);
         let issued = registered.issued.filter(|_| self.max_age.is_some());
         let end = registered.expires.filter(|_| self.check_expiry);
-        let too_old = self.max_age.and_then(|age| Some(registered.issued?.plus(age)));
+        let too_old = self
+            .max_age
+            .and_then(|age| Some(registered.issued?.plus(age)));
         let earliest = [end, too_old].into_iter().flatten().min();
         Window {
             from: start.max(issued).map(|start| start.minus(self.leeway)),

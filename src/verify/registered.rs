@@ -5,13 +5,13 @@ use smallvec::SmallVec;
 
 use super::{
     place::{ClaimMap, Found, Holds, Place},
-    token_use::{Mark, OtherUse},
     tee::{Item, Number, Seen},
+    token_use::{Mark, OtherUse},
 };
 use crate::{
     error::AuthErrorKind,
     principal::{Facts, Field, List},
-    token::date::Date,
+    time::date::Date,
 };
 
 /// The facts about the claims that the rules need.

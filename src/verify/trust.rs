@@ -15,10 +15,10 @@ use super::{
     near::NearMisses,
 };
 use crate::{
-    clock::{Clock, SystemClock},
     error::{AuthError, AuthErrorKind, ConfigError},
     key::{Algorithm, KeyWait},
-    token::compact::{Compact, Room},
+    time::{Clock, SystemClock},
+    verify::compact::{Compact, Room},
 };
 
 /// A group of verifiers and the rule that selects one.

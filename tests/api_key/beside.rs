@@ -4,10 +4,12 @@ use serde_json::json;
 use tower::{ServiceBuilder, layer::util::Identity};
 use tower_jwt_auth::{
     Claims, JwtAuthLayer, RoleGuardLayer, Verified, Verifier,
-    api_key::{ApiKeyLayer, ApiKeys},
     error::AuthErrorKind,
-    extract::{Bearer, Cookie},
     key::Algorithm,
+    layer::{
+        api_key::{ApiKeyLayer, ApiKeys},
+        extract::{Bearer, Cookie},
+    },
     principal::PrincipalKind,
     test_util::{TestIssuer, TestKeys},
 };

@@ -13,7 +13,7 @@ use std::{
 use http::{HeaderValue, Request, Response};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_jwt_auth::{
-    Anonymous, Principal, RoleGuardLayer, api_key::ApiKeyLayer, error::AuthErrorKind,
+    Anonymous, Principal, RoleGuardLayer, error::AuthErrorKind, layer::api_key::ApiKeyLayer,
     principal::PrincipalKind,
 };
 
@@ -325,7 +325,7 @@ async fn shared_caches_are_kept_away_from_answers_to_x_api_key() {
 async fn q14_a_refusal_of_x_api_key_is_private_whatever_the_responder_says() {
     let fixture = Fixture::new();
     let keys = fixture.keys();
-    let cacheable = |denial: &tower_jwt_auth::deny::Refusal<'_>| {
+    let cacheable = |denial: &tower_jwt_auth::layer::response::Refusal<'_>| {
         let mut response = Response::new(bytes::Bytes::new());
         *response.status_mut() = denial.status();
         let value = HeaderValue::from_static("public, max-age=60");

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    api_key::{ApiKeyError, ApiKeys, NewApiKey, PreviousSecret},
-    clock::{Clock, Timestamp},
     error::AuthErrorKind,
+    layer::api_key::{ApiKeyError, ApiKeys, NewApiKey, PreviousSecret},
     principal::PrincipalKind,
+    time::{Clock, Timestamp},
 };
 
 use crate::support::{Fault, Fixture, HOUR, ask, format, issue, wanted};

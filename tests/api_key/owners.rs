@@ -9,9 +9,9 @@ use std::{
 };
 
 use tower_jwt_auth::{
-    api_key::NewApiKey,
     error::{AuthErrorKind, StoreError},
-    revoke::{Broadcast, RevocationSet},
+    layer::api_key::NewApiKey,
+    revocation::{Broadcast, RevocationSet},
 };
 
 use crate::support::{Fault, Fixture, ask, issue, settle};

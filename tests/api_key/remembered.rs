@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::{runtime::Builder, task::JoinSet, time::timeout};
 use tower::Layer;
 use tower_jwt_auth::{
-    api_key::{ApiKeyLayer, ApiKeys},
-    clock::{Clock, Timestamp},
     error::{AuthErrorKind, StoreError},
-    revoke::{Broadcast, Feed, LIFETIME, Revocation, RevocationSet},
+    layer::api_key::{ApiKeyLayer, ApiKeys},
+    revocation::{Broadcast, Feed, LIFETIME, Revocation, RevocationSet},
+    time::{Clock, Timestamp},
 };
 
 use crate::support::{Fixture, Inner, ask, format, issue, send, settle, x_api_key};

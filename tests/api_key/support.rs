@@ -18,13 +18,13 @@ use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceExt};
 use tower_jwt_auth::{
     AuthError, Principal,
-    api_key::{
+    error::{AuthErrorKind, StoreError},
+    layer::api_key::{
         ApiKey, ApiKeyFormat, ApiKeyId, ApiKeyLayer, ApiKeyRecord, ApiKeyStore, ApiKeys,
         ApiKeysBuilder, NewApiKey, PreviousSecret, SecretDigest,
     },
-    clock::{Clock, Timestamp},
-    error::{AuthErrorKind, StoreError},
     test_util::TestClock,
+    time::{Clock, Timestamp},
 };
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);

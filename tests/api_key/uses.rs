@@ -8,9 +8,9 @@ use std::{
 };
 
 use tower_jwt_auth::{
-    api_key::{ApiKey, ApiKeyLayer},
-    clock::{Clock, Timestamp},
     event::{AuthEvent, sink_fn},
+    layer::api_key::{ApiKey, ApiKeyLayer},
+    time::{Clock, Timestamp},
 };
 
 use crate::support::{Fault, Fixture, ask, issue, send, settle, x_api_key};

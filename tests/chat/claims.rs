@@ -5,13 +5,13 @@ use std::{sync::atomic::Ordering, time::Duration};
 use http::StatusCode;
 use tower_jwt_auth::{
     event::channel,
-    refresh::RevokeReason,
-    revoke::RevocationSet,
+    revocation::RevocationSet,
     secret::SecretKey,
-    session::{
-        GuestStart, GuestStore, Guests, LinkRequest, LinkOutcome, Promotion, SessionErrorKind,
-        StartSession, Sessions,
+    server::session::{
+        GuestStart, Guests, LinkOutcome, LinkRequest, Promotion, SessionErrorKind, Sessions,
+        StartSession,
     },
+    store::port::{GuestStore, RevokeReason},
 };
 
 use crate::support::{Chat, user};

@@ -7,9 +7,11 @@ use serde_json::{Value, json};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{
     JwtAuthLayer, Principal,
-    chat::{AnyPrincipal, ChatContext, ChatLayer, GuestPrincipal, UserPrincipal},
-    principal::PrincipalKind,
-    role_guard::Rule,
+    layer::{
+        role_guard::Rule,
+        socket::{ChatContext, ChatLayer},
+    },
+    principal::{AnyPrincipal, GuestPrincipal, PrincipalKind, UserPrincipal},
     test_util::{anonymous, signed_in},
 };
 
@@ -91,7 +93,11 @@ async fn w7_a_client_cannot_bring_a_context_of_its_own() {
 
 #[tokio::test]
 async fn w7_an_option_of_a_kind_is_none_for_everybody_else() {
-    async fn who(user: Option<UserPrincipal>, guest: Option<GuestPrincipal>, any: Option<AnyPrincipal>) -> String {
+    async fn who(
+        user: Option<UserPrincipal>,
+        guest: Option<GuestPrincipal>,
+        any: Option<AnyPrincipal>,
+    ) -> String {
         format!("{} {} {}", user.is_some(), guest.is_some(), any.is_some())
     }
     let routes = || Router::new().route("/", get(who));

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use tower_jwt_auth::{
-    chat::{ChatContext, Owner},
     error::AuthErrorKind,
-    refresh::RevokeReason,
-    session::SessionErrorKind,
+    layer::socket::{ChatContext, Owner},
+    server::session::SessionErrorKind,
+    store::port::RevokeReason,
 };
 
 use crate::support::Chat;
@@ -122,14 +122,16 @@ async fn context_of(caller: tower_jwt_auth::Principal) -> ChatContext {
     use tower::{ServiceBuilder, ServiceExt, service_fn};
 
     let inner = service_fn(async |request: http::Request<()>| {
-        let context = ChatContext::from_extensions(request.extensions()).unwrap().clone();
+        let context = ChatContext::from_extensions(request.extensions())
+            .unwrap()
+            .clone();
         let mut response = http::Response::new(String::new());
         response.extensions_mut().insert(context);
         Ok::<_, ()>(response)
     });
     let layers = ServiceBuilder::new().layer(tower_jwt_auth::test_util::signed_in(caller));
     let service = layers
-        .layer(tower_jwt_auth::chat::ChatLayer::new())
+        .layer(tower_jwt_auth::layer::socket::ChatLayer::new())
         .service(inner);
     let response = service.oneshot(http::Request::new(())).await.unwrap();
     response.extensions().get::<ChatContext>().unwrap().clone()

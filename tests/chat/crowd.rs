@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_jwt_auth::refresh::RevokeReason;
+use tower_jwt_auth::store::port::RevokeReason;
 
 use crate::support::Chat;
 

@@ -8,11 +8,13 @@ use serde_json::json;
 use tower::ServiceExt;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, Verifier,
-    api_key::{ApiKeyFormat, ApiKeyLayer, ApiKeys, NewApiKey},
-    chat::{AnyPrincipal, ChatContext, ChatLayer, GuestPrincipal, Owner, SocketAuth, UserPrincipal},
     error::AuthErrorKind,
     key::Algorithm,
-    principal::PrincipalKind,
+    layer::{
+        api_key::{ApiKeyFormat, ApiKeyLayer, ApiKeys, NewApiKey},
+        socket::{ChatContext, ChatLayer, Owner, SocketAuth},
+    },
+    principal::{AnyPrincipal, GuestPrincipal, PrincipalKind, UserPrincipal},
     store::MemoryStore,
     test_util::{TestIssuer, TestKeys, signed_in},
 };
@@ -20,7 +22,11 @@ use tower_jwt_auth::{
 const ISSUER: &str = "https://as.example";
 
 fn routes() -> Router {
-    async fn options(user: Option<UserPrincipal>, guest: Option<GuestPrincipal>, any: Option<AnyPrincipal>) -> String {
+    async fn options(
+        user: Option<UserPrincipal>,
+        guest: Option<GuestPrincipal>,
+        any: Option<AnyPrincipal>,
+    ) -> String {
         format!("{} {} {}", user.is_some(), guest.is_some(), any.is_some())
     }
     async fn context(chat: ChatContext) -> String {
@@ -149,7 +155,8 @@ async fn r6_a_grpc_handler_finds_no_user_in_a_service() {
         .build();
     let mut request = tonic::Request::new(());
     request.extensions_mut().insert(service);
-    let status = tonic::Status::from(UserPrincipal::from_extensions(request.extensions()).unwrap_err());
+    let status =
+        tonic::Status::from(UserPrincipal::from_extensions(request.extensions()).unwrap_err());
     assert_eq!(status.code(), tonic::Code::PermissionDenied);
 }
 
@@ -157,7 +164,7 @@ async fn r6_a_grpc_handler_finds_no_user_in_a_service() {
 #[tokio::test]
 async fn r6_a_service_and_a_key_spend_no_budget_of_the_user_of_the_same_name() {
     use std::num::NonZeroU32;
-    use tower_jwt_auth::rate_limit::{RateLimitLayer, by_subject};
+    use tower_jwt_auth::layer::rate_limit::{RateLimitLayer, by_subject};
 
     let one = NonZeroU32::new(1).unwrap();
     let limit = RateLimitLayer::per_minute(one, by_subject()).burst(one);

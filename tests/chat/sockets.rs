@@ -5,12 +5,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tower_jwt_auth::{
     Principal, Verifier,
-    chat::{CloseReason, SocketAuth},
-    clock::{Clock, Timestamp},
-    refresh::RevokeReason,
-    revoke::{LIFETIME, Revocation, RevocationSet},
-    session::{LinkRequest, LinkOutcome},
+    layer::socket::{CloseReason, SocketAuth},
+    revocation::{LIFETIME, Revocation, RevocationSet},
+    server::session::{LinkOutcome, LinkRequest},
+    store::port::RevokeReason,
     test_util::TestClock,
+    time::{Clock, Timestamp},
 };
 
 use crate::support::{Chat, user};

@@ -6,7 +6,7 @@ use axum::body::{Body, BodyDataStream};
 use futures_util::StreamExt;
 use http::{Request, StatusCode};
 use tower::ServiceExt;
-use tower_jwt_auth::refresh::RevokeReason;
+use tower_jwt_auth::store::port::RevokeReason;
 
 use crate::support::Chat;
 

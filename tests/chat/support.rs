@@ -32,18 +32,22 @@ use tokio_tungstenite::{WebSocketStream, tungstenite};
 use tower::ServiceExt;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, Verifier,
-    chat::{
-        AnyPrincipal, AuthMessage, ChatContext, ChatLayer, CloseReason, GuestPrincipal, SocketAuth, UserPrincipal,
-    },
     error::StoreError,
-    extract::{Bearer, WebSocketProtocol},
-    issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    revoke::RevocationSet,
-    role_guard::Rule,
+    layer::{
+        extract::{Bearer, WebSocketProtocol},
+        role_guard::Rule,
+        socket::{AuthMessage, ChatContext, ChatLayer, CloseReason, SocketAuth},
+    },
+    principal::{AnyPrincipal, GuestPrincipal, UserPrincipal},
+    revocation::RevocationSet,
     secret::SecretKey,
-    session::{
-        ClaimHook, SessionClaims, GuestStart, Guests, StaticClaims, StartSession, Sessions, TokenPair,
+    server::{
+        issue::{KeyRing, TokenIssuer},
+        session::{
+            ClaimHook, GuestStart, Guests, SessionClaims, Sessions, StartSession, StaticClaims,
+            TokenPair,
+        },
     },
     store::MemoryStore,
     test_util::TestClock,
@@ -110,7 +114,11 @@ impl Chat {
             .audience("chat")
             .build()
             .unwrap();
-        let verifier = issuer.verifier().allow_conversation_tokens().build().unwrap();
+        let verifier = issuer
+            .verifier()
+            .allow_conversation_tokens()
+            .build()
+            .unwrap();
         let store = MemoryStore::with_clock(clock.clone());
         let sessions = Sessions::builder(issuer, store.clone())
             .secret(SecretKey::generate())
@@ -266,7 +274,9 @@ impl Chat {
 }
 
 pub(crate) fn user(name: &str) -> StartSession {
-    let grants = SessionClaims::new().roles(["editor"]).permissions(["tasks:add"]);
+    let grants = SessionClaims::new()
+        .roles(["editor"])
+        .permissions(["tasks:add"]);
     StartSession::new(name).amr(["pwd"]).grants(grants)
 }
 

@@ -12,11 +12,11 @@ use std::{
 
 use tower_jwt_auth::{
     Principal,
-    chat::{CloseReason, SocketAuth},
-    clock::Timestamp,
     key::Algorithm,
-    revoke::{Changes, Revocation, RevocationSet},
+    layer::socket::{CloseReason, SocketAuth},
+    revocation::{Changes, Revocation, RevocationSet},
     test_util::TestKeys,
+    time::Timestamp,
 };
 
 #[derive(Default)]

@@ -17,14 +17,14 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_jwt_auth::{
-    endpoints::AuthEndpoints,
     error::StoreError,
-    login::{
-        Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, PasswordHash, PasswordHasher, UserRecord,
-        UserStore,
-    },
     secret::SecretKey,
-    session::StaticClaims,
+    server::{
+        endpoints::AuthEndpoints,
+        login::{Argon2Cost, Identifier, Login, MemoryThrottle, PasswordHash, PasswordHasher},
+        session::StaticClaims,
+    },
+    store::port::{NewUser, UserRecord, UserStore},
 };
 
 use crate::{

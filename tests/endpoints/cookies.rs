@@ -310,7 +310,7 @@ async fn n8_of_several_refresh_cookies_the_one_that_is_proved_counts() {
 
 #[test]
 fn a_public_url_that_cannot_keep_a_cookie_safe_is_refused() {
-    use tower_jwt_auth::endpoints::CookieNames;
+    use tower_jwt_auth::server::endpoints::CookieNames;
     for origin in [
         "http://app.example",
         "ftp://app.example",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Request, header::SET_COOKIE};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use tower_jwt_auth::rate_limit::PeerAddr;
+use tower_jwt_auth::layer::rate_limit::PeerAddr;
 
 use crate::support::{Answer, Browser, PASSWORD, Server, ada, bearer, form, json as post};
 

@@ -7,13 +7,16 @@ use std::sync::{
 
 use tower_jwt_auth::{
     error::StoreError,
-    refresh::{
-        CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
-        SessionStore,
+    principal::SessionId,
+    server::refresh::RefreshPolicy,
+    store::{
+        MemoryStore,
+        port::{
+            ClaimOutcome, CreateOutcome, GuestPeek, GuestStore, LinkCondition, LoadedSession,
+            NewGuest, NewSessionRecord, PendingClaim, RevokeReason, Rotation, SessionRecord,
+            SessionStore,
+        },
     },
-    session::{LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim},
-    store::MemoryStore,
-    token::SessionId,
 };
 
 #[derive(Clone)]
@@ -101,7 +104,11 @@ impl GuestStore for Flaky {
         self.store.touch_guest(subject).await
     }
 
-    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
+    async fn claim_guest(
+        &self,
+        link: LinkCondition,
+        user: &str,
+    ) -> Result<ClaimOutcome, StoreError> {
         self.store.claim_guest(link, user).await
     }
 

@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tower::ServiceExt;
 use tower_jwt_auth::{
-    endpoints::AuthEndpoints,
     error::StoreError,
-    login::{
-        Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, PasswordHash, PasswordHasher, UserRecord,
-        UserStore,
-    },
-    rate_limit::PeerAddr,
+    layer::rate_limit::PeerAddr,
     secret::SecretKey,
-    session::{Guests, StaticClaims},
+    server::{
+        endpoints::AuthEndpoints,
+        login::{Argon2Cost, Identifier, Login, MemoryThrottle, PasswordHash, PasswordHasher},
+        session::{Guests, StaticClaims},
+    },
+    store::port::{NewUser, UserRecord, UserStore},
 };
 
 use crate::{

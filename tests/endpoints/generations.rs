@@ -7,9 +7,8 @@ use http_body_util::Full;
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::{
-    JwtAuthLayer, Principal,
-    chat::SocketAuth,
-    refresh::{RefreshPolicy, SessionStore},
+    JwtAuthLayer, Principal, layer::socket::SocketAuth, server::refresh::RefreshPolicy,
+    store::port::SessionStore,
 };
 
 use crate::support::{Answer, PASSWORD, Server, bearer, json as post, request};

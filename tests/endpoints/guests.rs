@@ -5,8 +5,8 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tower_jwt_auth::{
-    rate_limit::PeerAddr,
-    session::{GuestRecord, GuestStore},
+    layer::rate_limit::PeerAddr,
+    store::port::{GuestRecord, GuestStore},
 };
 
 use crate::support::{Browser, PASSWORD, Server, ada, bearer, json as post};

@@ -271,7 +271,11 @@ async fn a_token_for_one_conversation_neither_lists_nor_ends_its_owners_sessions
         .await
         .unwrap();
     let token = minted.token().expose();
-    let chat = server.sessions.issuer().verifier().allow_conversation_tokens();
+    let chat = server
+        .sessions
+        .issuer()
+        .verifier()
+        .allow_conversation_tokens();
     let chat = chat.build().unwrap();
     assert!(chat.verify_now(token).is_ok(), "it is a good one");
     let list = request("GET", "sessions").body(Full::default()).unwrap();

@@ -7,13 +7,14 @@ use serde_json::json;
 use tower::ServiceExt;
 use tower_jwt_auth::{
     Principal,
-    endpoints::{AuthEndpoints, CookieNames},
     error::StoreError,
-    extract::{Cookie, TokenExtractor},
-    head::RequestHead,
-    login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
+    layer::extract::{Cookie, RequestHead, TokenExtractor},
     secret::SecretKey,
-    session::{ClaimsSource, SessionClaims, Session, Sessions},
+    server::{
+        endpoints::{AuthEndpoints, CookieNames},
+        login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
+        session::{ClaimsSource, Session, SessionClaims, Sessions},
+    },
     store::MemoryStore,
     test_util::TestClock,
 };
@@ -56,7 +57,7 @@ impl Site {
         let throttle = MemoryThrottle::with_clock(TestClock::new());
         let login = Login::builder(server.users.clone(), throttle, secret.clone());
         let login = login.hasher(hasher).build();
-        let guests = tower_jwt_auth::session::Guests::builder(sessions.clone());
+        let guests = tower_jwt_auth::server::session::Guests::builder(sessions.clone());
         let mut builder = AuthEndpoints::builder(sessions.clone(), login, secret)
             .guests(guests.build().unwrap())
             .public_origin(origin);

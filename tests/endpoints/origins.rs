@@ -4,11 +4,12 @@ use http::{HeaderValue, Request};
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     ConfigError,
-    endpoints::AuthEndpoints,
-    extract::TokenExtractor,
-    head::RequestHead,
-    login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
+    layer::extract::{RequestHead, TokenExtractor},
     secret::SecretKey,
+    server::{
+        endpoints::AuthEndpoints,
+        login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
+    },
 };
 
 use crate::support::{Answer, Browser, ORIGIN, Server, ada, json as post};

@@ -3,8 +3,11 @@
 use futures_util::future::join_all;
 use serde_json::json;
 use tower_jwt_auth::{
-    login::{Argon2Cost, Identifier, NewUser, Password, PasswordHash, PasswordHasher, UserStore},
-    session::{SessionClaims, StartSession},
+    server::{
+        login::{Argon2Cost, Identifier, Password, PasswordHash, PasswordHasher},
+        session::{SessionClaims, StartSession},
+    },
+    store::port::{NewUser, UserStore},
 };
 
 use crate::support::{PASSWORD, Server, bearer, json as post};

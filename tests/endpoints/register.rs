@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tower::ServiceExt;
-use tower_jwt_auth::session::GuestStore;
+use tower_jwt_auth::store::port::GuestStore;
 
 use crate::support::{Browser, Fault, PASSWORD, Server, ada, bearer, json as post};
 

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use http::Request;
 use tower_jwt_auth::{
-    Claims, head::RequestHead, rate_limit::PeerAddr, refresh::RefreshPolicy, settings::AuthSettings,
+    Claims,
+    layer::{extract::RequestHead, rate_limit::PeerAddr},
+    server::refresh::RefreshPolicy,
+    settings::AuthSettings,
 };
 
 fn read(vars: &[(&str, &str)]) -> Result<AuthSettings, String> {
@@ -62,7 +65,7 @@ fn what_is_set_is_used() {
     assert_eq!(issuer.issuer(), "https://app.example");
     assert_eq!(issuer.access_lifetime().as_secs(), 300);
     let minted = issuer
-        .access(tower_jwt_auth::issue::AccessTokenClaims::for_subject("ada"))
+        .access(tower_jwt_auth::server::issue::AccessTokenClaims::for_subject("ada"))
         .unwrap();
     let verifier = issuer.verifier().claims::<Claims>().build().unwrap();
     assert!(verifier.verify_now(minted.token().expose()).is_ok());
@@ -210,7 +213,7 @@ fn a_public_url_is_the_origin_that_browsers_write() {
         let settings = read(&[("AUTH_PUBLIC_URL", url)]).unwrap();
         assert_eq!(settings.public_url(), origin);
         assert_eq!(settings.issuer().unwrap().issuer(), origin);
-        let names = tower_jwt_auth::endpoints::CookieNames::new(url, "/api/auth").unwrap();
+        let names = tower_jwt_auth::server::endpoints::CookieNames::new(url, "/api/auth").unwrap();
         assert_eq!(names.origin(), origin);
     }
 }

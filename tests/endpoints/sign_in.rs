@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_jwt_auth::login::{Argon2Cost, Identifier, NewUser, Password, PasswordHasher, UserStore};
+use tower_jwt_auth::{
+    server::login::{Argon2Cost, Identifier, Password, PasswordHasher},
+    store::port::{NewUser, UserStore},
+};
 
 use crate::support::{PASSWORD, Server, ada, form, json as post};
 

@@ -7,13 +7,15 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_jwt_auth::{
-    endpoints::AuthEndpoints,
     error::StoreError,
-    issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
     secret::SecretKey,
-    session::{ClaimsSource, SessionClaims, StaticClaims, Session, StartSession, Sessions},
+    server::{
+        endpoints::AuthEndpoints,
+        issue::{KeyRing, TokenIssuer},
+        login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
+        session::{ClaimsSource, Session, SessionClaims, Sessions, StartSession, StaticClaims},
+    },
     store::MemoryStore,
 };
 
@@ -186,7 +188,8 @@ async fn u17_a_source_that_was_chosen_is_kept() {
     let _endpoints = AuthEndpoints::builder(sessions.clone(), login.build(), secret)
         .build()
         .unwrap();
-    let start = StartSession::new("somebody elsewhere").grants(SessionClaims::new().roles(["admin"]));
+    let start =
+        StartSession::new("somebody elsewhere").grants(SessionClaims::new().roles(["admin"]));
     let first = sessions.start(start).await.unwrap();
     let second = sessions.refresh(first.refresh_token().expose()).await;
     let token = second.unwrap().access_token().expose().clone();
@@ -248,7 +251,7 @@ async fn s7_a_refresh_never_changes_auth_time_amr_and_acr() {
 async fn s7_logins_name_their_method_and_a_guest_has_no_class() {
     let server = Server::start().await;
     let now = || {
-        let now = tower_jwt_auth::clock::Clock::now(&server.clock);
+        let now = tower_jwt_auth::time::Clock::now(&server.clock);
         now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
     };
     let begun = now();
@@ -284,7 +287,7 @@ async fn s10_a_token_names_its_client() {
         .secret(secret.clone())
         .build()
         .unwrap();
-    let guests = tower_jwt_auth::session::Guests::builder(sessions.clone());
+    let guests = tower_jwt_auth::server::session::Guests::builder(sessions.clone());
     let login = Login::builder(server.users.clone(), MemoryThrottle::new(), secret.clone());
     let cheap = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();
     let hasher = PasswordHasher::builder().cost(cheap).build().unwrap();

@@ -17,23 +17,26 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_jwt_auth::{
     Claims, Verifier,
-    body::Whole,
-    clock::Clock,
-    endpoints::AuthEndpoints,
     error::StoreError,
     event::{AuthEvent, sink_fn},
-    issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    login::{
-        Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, Password, PasswordHash,
-        PasswordHasher, UserRecord, UserStore,
-    },
-    rate_limit::PeerAddr,
-    refresh::{Confirmations, RefreshPolicy, SessionStore},
+    layer::{rate_limit::PeerAddr, response::Whole},
     secret::SecretKey,
-    session::{Guests, StaticClaims, Sessions},
-    store::MemoryStore,
+    server::{
+        endpoints::AuthEndpoints,
+        issue::{KeyRing, TokenIssuer},
+        login::{
+            Argon2Cost, Identifier, Login, MemoryThrottle, Password, PasswordHash, PasswordHasher,
+        },
+        refresh::{Confirmations, RefreshPolicy},
+        session::{Guests, Sessions, StaticClaims},
+    },
+    store::{
+        MemoryStore,
+        port::{NewUser, SessionStore, UserRecord, UserStore},
+    },
     test_util::TestClock,
+    time::Clock,
 };
 
 use crate::flaky::Flaky;

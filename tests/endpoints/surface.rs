@@ -6,12 +6,14 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_jwt_auth::{
-    endpoints::{AuthEndpoints, WellKnown},
-    issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
     secret::SecretKey,
-    session::Sessions,
+    server::{
+        endpoints::{AuthEndpoints, WellKnown},
+        issue::{KeyRing, TokenIssuer},
+        login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
+        session::Sessions,
+    },
     store::MemoryStore,
 };
 
@@ -22,7 +24,12 @@ fn endpoints(
     issuer: &str,
     origin: Option<&str>,
     nested: bool,
-) -> AuthEndpoints<MemoryStore, tower_jwt_auth::session::StaticClaims, MemoryStore, MemoryThrottle> {
+) -> AuthEndpoints<
+    MemoryStore,
+    tower_jwt_auth::server::session::StaticClaims,
+    MemoryStore,
+    MemoryThrottle,
+> {
     let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
     let issuer = TokenIssuer::builder(KeyRing::new(key).unwrap())
         .issuer(issuer)

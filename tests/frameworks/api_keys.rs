@@ -10,8 +10,10 @@ use tonic::Code;
 use tower::Layer;
 use tower_jwt_auth::{
     Claims, JwtAuthLayer, Principal, Verified,
-    api_key::{ApiKeyFormat, ApiKeyLayer, ApiKeys, NewApiKey},
-    extract::Bearer,
+    layer::{
+        api_key::{ApiKeyFormat, ApiKeyLayer, ApiKeys, NewApiKey},
+        extract::Bearer,
+    },
     store::MemoryStore,
     warp::{recover, verified},
 };

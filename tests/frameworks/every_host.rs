@@ -12,7 +12,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::{Layer, service_fn};
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, RoleGuardLayer,
-    role_guard::{RoleGuardService, Rule},
+    layer::role_guard::{RoleGuardService, Rule},
 };
 use warp::Filter;
 

@@ -10,10 +10,9 @@ use http::{StatusCode, request::Parts};
 use serde::Deserialize;
 use tower_jwt_auth::{
     AuthError, Claims, JwtAuthLayer, Principal, RoleGuardLayer, Verified,
-    auth::ForwardedClaim,
     axum::AuthRejection,
-    deny::Refusal,
     error::AuthErrorKind,
+    layer::{jwt::ForwardedClaim, response::Refusal},
     test_util::{anonymous, signed_in, signed_in_with},
 };
 

@@ -5,9 +5,11 @@ use http::{Response, StatusCode, header::HOST};
 use http_body_util::Full;
 use tower_jwt_auth::{
     AuthError, Claims, JwtAuthLayer, Verified, Verifier,
-    deny::Refusal,
     error::AuthErrorKind,
-    extract::{Bearer, Query},
+    layer::{
+        extract::{Bearer, Query},
+        response::Refusal,
+    },
     warp::{AuthRejected, authenticated, maybe_authenticated, recover},
 };
 use warp::{Filter, Rejection, Reply};

@@ -22,10 +22,9 @@ use tonic_health::pb::{
 use tower::Layer;
 use tower_jwt_auth::{
     AuthError, Claims, JwtAuthLayer, Principal, RoleGuardLayer, Verifier,
-    api_key::ApiKeyLayer,
     error::AuthErrorKind,
     key::{KeyLookup, KeyQuery, KeySource},
-    role_guard::Rule,
+    layer::{api_key::ApiKeyLayer, role_guard::Rule},
     tonic::RequestExt,
 };
 

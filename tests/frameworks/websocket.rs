@@ -12,7 +12,7 @@ use tokio::{
 };
 use tower_jwt_auth::{
     Principal,
-    extract::{Bearer, WebSocketProtocol},
+    layer::extract::{Bearer, WebSocketProtocol},
 };
 
 use crate::support::{Server, forged, good, issuer, layer};

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
-use tower_jwt_auth::key::remote::{Fetcher, FetchError};
+use tower_jwt_auth::key::remote::{FetchError, Fetcher};
 
 #[derive(Clone, Default)]
 pub(crate) struct Memory {

@@ -5,12 +5,11 @@ use std::{collections::HashSet, time::Duration};
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     ConfigError,
-    clock::Clock,
-    issue::{AccessTokenClaims, IssueError, KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    principal::PrincipalKind,
+    principal::{PrincipalKind, SessionId},
+    server::issue::{AccessTokenClaims, IssueError, KeyRing, TokenIssuer},
     test_util::{TestClock, TestKeys},
-    token::SessionId,
+    time::Clock,
     verify::Verifier,
 };
 
@@ -109,7 +108,9 @@ fn s1_every_jti_is_another_one_of_128_bits() {
     let issuer = plain(&TestClock::new());
     let mut seen = HashSet::new();
     for _ in 0..100 {
-        let minted = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
+        let minted = issuer
+            .access(AccessTokenClaims::for_subject("alice"))
+            .unwrap();
         assert_eq!(minted.token_id().len(), 22);
         assert!(seen.insert(minted.token_id().to_owned()));
     }
@@ -144,7 +145,9 @@ fn s2_the_lifetime_is_ten_minutes_less_a_twentieth_at_most() {
     let issuer = plain(&TestClock::new());
     let mut seen = HashSet::new();
     for _ in 0..400 {
-        let minted = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
+        let minted = issuer
+            .access(AccessTokenClaims::for_subject("alice"))
+            .unwrap();
         let lifetime = minted.lifetime().as_secs();
         assert!((570..=600).contains(&lifetime), "{lifetime}");
         seen.insert(lifetime);
@@ -178,7 +181,8 @@ fn s2_the_lifetime_is_settable_up_to_half_an_hour() {
 
     let issuer = plain(&clock);
     let asking = |seconds| {
-        issuer.access(AccessTokenClaims::for_subject("alice").lifetime(Duration::from_secs(seconds)))
+        issuer
+            .access(AccessTokenClaims::for_subject("alice").lifetime(Duration::from_secs(seconds)))
     };
     assert!((1710..=1800).contains(&asking(1800).unwrap().lifetime().as_secs()));
     assert!(matches!(asking(1801), Err(IssueError::InvalidClaim { name, .. }) if name == "exp"));

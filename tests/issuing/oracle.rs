@@ -6,8 +6,8 @@ use jsonwebtoken::{
 };
 use serde_json::Value;
 use tower_jwt_auth::{
-    issue::{AccessTokenClaims, KeyRing},
     key::{Algorithm, SigningKey},
+    server::issue::{AccessTokenClaims, KeyRing},
 };
 
 use crate::support::{AUDIENCE, ISSUER, PUBLIC, SECRET, alice, generated, issuer};
@@ -56,7 +56,9 @@ fn s1_jsonwebtoken_accepts_every_secret() {
     for algorithm in SECRET {
         let key = SigningKey::from_secret(algorithm, secret).unwrap();
         let issuer = issuer(KeyRing::new(key).unwrap());
-        let token = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
+        let token = issuer
+            .access(AccessTokenClaims::for_subject("alice"))
+            .unwrap();
         let name = algorithm.as_str().parse().unwrap();
         let key = DecodingKey::from_secret(&secret);
         let decoded = decode::<Value>(token.token().expose(), &key, &validation(name));

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tower::ServiceExt;
 use tower_jwt_auth::{
-    body::Whole,
-    issue::{JwksService, KeyRing},
     key::{Algorithm, KeySet, SigningKey},
+    layer::response::Whole,
+    server::issue::{JwksService, KeyRing},
     test_util::TestClock,
 };
 

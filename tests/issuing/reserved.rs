@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
-    issue::{AccessTokenClaims, IssueError},
+    principal::SessionId,
+    server::issue::{AccessTokenClaims, IssueError},
     test_util::TestClock,
-    token::SessionId,
 };
 
 use crate::support::{claims, plain, read};

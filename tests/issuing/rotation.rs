@@ -12,11 +12,11 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 use tower_jwt_auth::{
     ConfigError, Verifier,
-    clock::Clock,
     event::{AuthEvent, sink_fn},
-    issue::{AccessTokenClaims, KeyRing, KeyState, RotationError, TokenIssuer},
     key::{Algorithm, KeySet, SigningKey, VerifyingKey},
+    server::issue::{AccessTokenClaims, KeyRing, KeyState, RotationError, TokenIssuer},
     test_util::TestClock,
+    time::Clock,
 };
 
 use crate::support::{AUDIENCE, ISSUER, alice, generated, issuer, kids, plain, read, ring};
@@ -94,7 +94,9 @@ async fn half_a_day(stretch: u32) -> (usize, usize) {
         if minute % 3 == 0 && minute < 10 {
             far.push(Laggard::new(&clock, &issuer, stretch));
         }
-        let minted = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
+        let minted = issuer
+            .access(AccessTokenClaims::for_subject("alice"))
+            .unwrap();
         let token = minted.token().expose().clone();
         kids.insert(read(&token).0["kid"].as_str().unwrap().to_owned());
         alive.push((minted.expires_at(), token));
@@ -147,7 +149,11 @@ fn s3_a_key_is_published_before_its_first_use_and_verifies_until_its_last_token_
     clock.advance(HOUR - Duration::from_secs(1));
     assert_eq!(kids(&keys, KeyState::Active), first);
     let last = (0..200)
-        .map(|_| issuer.access(AccessTokenClaims::for_subject("alice")).unwrap())
+        .map(|_| {
+            issuer
+                .access(AccessTokenClaims::for_subject("alice"))
+                .unwrap()
+        })
         .max_by_key(|minted| minted.expires_at())
         .unwrap();
 

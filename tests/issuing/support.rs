@@ -3,8 +3,10 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use tower_jwt_auth::{
-    issue::{AccessTokenClaims, KeyRing, KeyRingBuilder, KeyState, AccessToken, TokenIssuer},
     key::{Algorithm, SigningKey},
+    server::issue::{
+        AccessToken, AccessTokenClaims, KeyRing, KeyRingBuilder, KeyState, TokenIssuer,
+    },
     test_util::TestClock,
 };
 
@@ -49,7 +51,9 @@ pub(crate) fn plain(clock: &TestClock) -> TokenIssuer {
 }
 
 pub(crate) fn alice(issuer: &TokenIssuer) -> String {
-    let minted = issuer.access(AccessTokenClaims::for_subject("alice")).unwrap();
+    let minted = issuer
+        .access(AccessTokenClaims::for_subject("alice"))
+        .unwrap();
     minted.token().expose().clone()
 }
 

@@ -12,11 +12,11 @@ use http::StatusCode;
 use tokio::sync::mpsc;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal,
-    chat::SocketAuth,
-    clock::Timestamp,
     error::StoreError,
     event::{AuthEvent, EventSink, sink_fn},
-    revoke::{Feed, Revocation, RevocationSet},
+    layer::socket::SocketAuth,
+    revocation::{Feed, Revocation, RevocationSet},
+    time::Timestamp,
 };
 
 use crate::support::{Fixture, bearer, send};

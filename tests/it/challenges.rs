@@ -6,10 +6,12 @@ use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
     Anonymous, JwtAuthLayer, RoleGuardLayer, Verifier,
-    deny::{Refusal, OAuthJson},
     error::ErrorCode,
-    extract::{Bearer, Query},
     key::Algorithm,
+    layer::{
+        extract::{Bearer, Query},
+        response::{OAuthJson, Refusal},
+    },
     test_util::{TestIssuer, TestKeys},
 };
 

@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use tower_jwt_auth::{
     JwtAuthLayer,
     error::AuthErrorKind,
-    extract::{Bearer, Cookie, CsrfProofs},
+    layer::extract::{Bearer, Cookie, CsrfProofs},
     secret::SecretKey,
 };
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use tower_jwt_auth::{
     Anonymous, JwtAuthLayer, Verifier,
     error::AuthErrorKind,
-    extract::{Bearer, Cookie, Header, Query, TokenExtractor, WebSocketProtocol},
+    layer::extract::{Bearer, Cookie, Header, Query, TokenExtractor, WebSocketProtocol},
 };
 
 use crate::support::{Answer, Counting, Fixture, authorization, bearer, send, send_to};

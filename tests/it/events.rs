@@ -7,11 +7,11 @@ use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
-    clock::{Clock, Timestamp},
     event::{AuthEvent, EventSink, sink_fn},
-    extract::Cookie,
-    revoke::{LIFETIME, Revocation, RevocationSet},
+    layer::extract::Cookie,
+    revocation::{LIFETIME, Revocation, RevocationSet},
     test_util::{TestIssuer, TestKeys},
+    time::{Clock, Timestamp},
 };
 
 use crate::support::{Fixture, bearer, send};

@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::auth::Claim;
+use tower_jwt_auth::layer::jwt::Claim;
 
 use crate::support::{Fixture, bearer, send};
 

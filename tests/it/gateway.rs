@@ -5,8 +5,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
-    ConfigError, JwtAuthLayer, RoleGuardLayer, Verifier, chat::ChatLayer, deny::Refusal,
-    deny::OAuthJson, error::AuthErrorKind,
+    ConfigError, JwtAuthLayer, RoleGuardLayer, Verifier,
+    error::AuthErrorKind,
+    layer::{
+        response::{OAuthJson, Refusal},
+        socket::ChatLayer,
+    },
 };
 
 use crate::{
@@ -112,7 +116,10 @@ async fn p8_guards_inside_take_the_mode_from_the_layer() {
 #[tokio::test]
 async fn p8_too_many_requests_are_503() {
     use std::{num::NonZeroU32, time::Duration};
-    use tower_jwt_auth::{head::RequestHead, rate_limit::RateLimitLayer, test_util::TestClock};
+    use tower_jwt_auth::{
+        layer::{extract::RequestHead, rate_limit::RateLimitLayer},
+        test_util::TestClock,
+    };
 
     let fixture = Fixture::new();
     let limit = || {

@@ -5,8 +5,9 @@ use http::{HeaderValue, Method, Request, StatusCode, Version};
 use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
-    JwtAuthLayer, RoleGuardLayer, Verifier, chat::ChatLayer, deny::OAuthJson, error::AuthErrorKind,
-    extract::Cookie,
+    JwtAuthLayer, RoleGuardLayer, Verifier,
+    error::AuthErrorKind,
+    layer::{extract::Cookie, response::OAuthJson, socket::ChatLayer},
 };
 
 use crate::support::{Answer, Fixture, Unreachable, bearer, send};
@@ -300,7 +301,9 @@ async fn p7_layers_inside_answer_with_the_http_status_too() {
 async fn p7_a_rate_limit_answers_with_the_http_status_too() {
     use std::{num::NonZeroU32, time::Duration};
     use tower_jwt_auth::{
-        head::RequestHead, rate_limit::RateLimitLayer, require_https::RequireHttpsLayer,
+        layer::{
+            extract::RequestHead, rate_limit::RateLimitLayer, require_https::RequireHttpsLayer,
+        },
         test_util::TestClock,
     };
 

@@ -9,10 +9,12 @@ use http::{HeaderName, HeaderValue, Request};
 use tower::{Service, ServiceBuilder, ServiceExt, layer::layer_fn};
 use tower_jwt_auth::{
     Anonymous, AuthError, JwtAuthLayer, Principal, RoleGuardLayer, Verifier,
-    auth::ForwardedClaim,
     error::AuthErrorKind,
-    extract::{Bearer, Cookie, Header, Query, WebSocketProtocol},
     key::{KeyLookup, KeyNotifier, KeyQuery, KeySource, KeyWait},
+    layer::{
+        extract::{Bearer, Cookie, Header, Query, WebSocketProtocol},
+        jwt::ForwardedClaim,
+    },
 };
 
 use crate::support::{Answer, Fixture, Inner, bearer, keys, send};

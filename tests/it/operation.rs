@@ -5,10 +5,12 @@ use serde_json::{Map, Value, json};
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
     Anonymous, Claims, JwtAuthLayer, Principal, Verified, Verifier,
-    auth::{ForwardedClaim, Forwarding},
     error::AuthErrorKind,
-    extract::Header,
-    revoke::NoRevocation,
+    layer::{
+        extract::Header,
+        jwt::{ForwardedClaim, Forwarding},
+    },
+    revocation::NoRevocation,
     verify::CheckError,
 };
 

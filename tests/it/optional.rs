@@ -5,7 +5,7 @@ use serde_json::json;
 use tower_jwt_auth::{
     Anonymous, JwtAuthLayer, Principal, Verifier,
     error::AuthErrorKind,
-    extract::{Bearer, Cookie},
+    layer::extract::{Bearer, Cookie},
 };
 
 use crate::support::{Answer, Fixture, Unreachable, authorization, bearer, send};

@@ -5,9 +5,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
-    chat::ChatLayer,
-    deny::Refusal,
-    extract::{Bearer, Cookie, Header, Query, WebSocketProtocol},
+    layer::{
+        extract::{Bearer, Cookie, Header, Query, WebSocketProtocol},
+        response::Refusal,
+        socket::ChatLayer,
+    },
 };
 
 use crate::support::{Answer, Fixture, send, send_to};

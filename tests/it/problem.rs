@@ -6,9 +6,11 @@ use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer, Verifier,
-    deny::{Refusal, OAuthJson, Problem, ErrorResponder},
     error::AuthErrorKind,
-    extract::Cookie,
+    layer::{
+        extract::Cookie,
+        response::{ErrorResponder, OAuthJson, Problem, Refusal},
+    },
 };
 
 use crate::support::{Answer, Fixture, Unreachable, bearer, send};

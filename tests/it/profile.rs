@@ -93,7 +93,11 @@ async fn f4_a_token_for_one_conversation_is_no_access_token_unless_asked_for() {
         answer.because(AuthErrorKind::WrongType);
     }
 
-    let chat = fixture.builder().allow_conversation_tokens().build().unwrap();
+    let chat = fixture
+        .builder()
+        .allow_conversation_tokens()
+        .build()
+        .unwrap();
     let conversation = |token: &str| {
         let caller = chat.verify_now(token)?.principal();
         Ok::<_, tower_jwt_auth::error::AuthError>(caller.conversation().map(str::to_owned))

@@ -13,11 +13,13 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
-    deny::OAuthJson,
     error::AuthErrorKind,
     event::sink_fn,
-    head::RequestHead,
-    rate_limit::{ClientIp, PeerAddr, RateLimitLayer, by_subject, network_of},
+    layer::{
+        extract::RequestHead,
+        rate_limit::{ClientIp, PeerAddr, RateLimitLayer, by_subject, network_of},
+        response::OAuthJson,
+    },
     test_util::TestClock,
 };
 

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use http::{HeaderValue, Method, Request};
-use tower_jwt_auth::{
+use tower_jwt_auth::layer::{
     rate_limit::{ClientIp, PeerAddr},
     require_https::RequireHttpsLayer,
 };

@@ -17,15 +17,15 @@ use tokio::sync::{mpsc, oneshot};
 use tower::{Layer, Service, ServiceExt};
 use tower_jwt_auth::{
     Anonymous, JwtAuthLayer, Principal, Verifier,
-    clock::{Clock, Timestamp},
     error::{AuthErrorKind, StoreError},
     event::sink_fn,
-    extract::Cookie,
-    revoke::{
+    layer::extract::Cookie,
+    revocation::{
         Broadcast, CheckResult, Feed, LIFETIME, Revocation, RevocationCheck, RevocationSet,
         RevocationStatus, check_fn,
     },
     test_util::{TestClock, TestIssuer},
+    time::{Clock, Timestamp},
 };
 
 use crate::support::{AUDIENCE, Fixture, ISSUER, Inner, bearer, keys, send};

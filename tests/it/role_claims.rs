@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     ConfigError,
-    role_guard::Rule,
+    layer::role_guard::Rule,
     verify::{RoleForm, VerifierBuilder},
 };
 

@@ -6,8 +6,8 @@ use tower::ServiceBuilder;
 use tower_jwt_auth::{
     ConfigError, JwtAuthLayer, Principal, RoleGuardLayer,
     error::AuthErrorKind,
+    layer::role_guard::{RoleHierarchy, Rule},
     principal::PrincipalKind,
-    role_guard::{RoleHierarchy, Rule},
 };
 
 use crate::support::{Answer, Fixture, bearer, send};

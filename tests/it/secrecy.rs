@@ -8,12 +8,14 @@ use serde_json::{Value, json};
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 use tower_jwt_auth::{
     Claims, ConfigError, Principal, RoleGuardLayer, Verified, Verifier,
-    extract::{
-        Bearer, Cookie, Credential, Header, Place, Query, TokenExtractor, WebSocketProtocol,
-    },
-    head::RequestHead,
     key::{Algorithm, KeySet, VerifyingKey},
-    role_guard::Rule,
+    layer::{
+        extract::{
+            Bearer, Cookie, Credential, Header, Place, Query, RequestHead, TokenExtractor,
+            WebSocketProtocol,
+        },
+        role_guard::Rule,
+    },
     secret::Secret,
     test_util::{TestIssuer, TestKeys},
     verify::CheckError,

@@ -13,11 +13,13 @@ use std::{
 use serde_json::json;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, Verifier,
-    clock::{Clock, Timestamp},
     error::{AuthErrorKind, StoreError},
     key::Algorithm,
-    revoke::{Check, Feed, LIFETIME, Revocation, RevocationCheck, RevocationSet, RevocationStatus},
+    revocation::{
+        Check, Feed, LIFETIME, Revocation, RevocationCheck, RevocationSet, RevocationStatus,
+    },
     test_util::{TestClock, TestIssuer},
+    time::{Clock, Timestamp},
 };
 
 use crate::support::{AUDIENCE, Fixture, ISSUER, bearer, keys, send};

@@ -4,8 +4,8 @@ use http::Request;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     Principal, RoleGuardLayer,
+    layer::role_guard::Rule,
     principal::PrincipalKind,
-    role_guard::Rule,
     verify::{RoleForm, VerifierBuilder},
 };
 

@@ -12,10 +12,10 @@ use proptest::prelude::*;
 use serde_json::json;
 use tower_jwt_auth::{
     Verifier,
-    clock::Clock,
     error::AuthErrorKind,
     key::{Algorithm, KeyLookup, KeyQuery, KeySet, KeySource, SharedKeySet},
     test_util::{TestClock, TestIssuer, TestKeys},
+    time::Clock,
     verify::{CheckError, VerifierBuilder},
 };
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    api_key::{ApiKeyFormat, ApiKeyRecord, ApiKeyRefusal, PreviousSecret},
-    clock::Timestamp,
+    layer::api_key::{ApiKeyFormat, ApiKeyRecord, ApiKeyRefusal, PreviousSecret},
+    time::Timestamp,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);

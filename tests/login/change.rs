@@ -4,15 +4,19 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use tower_jwt_auth::{
     error::StoreError,
-    issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    login::{
-        Identifier, Login, LoginOutcome, MemoryThrottle, NewUser, ChangePasswordOutcome, PasswordHash,
-        UserRecord, UserAdmin, UserStore,
-    },
     secret::SecretKey,
-    session::{StartSession, Sessions},
-    store::MemoryStore,
+    server::{
+        issue::{KeyRing, TokenIssuer},
+        login::{
+            ChangePasswordOutcome, Identifier, Login, LoginOutcome, MemoryThrottle, PasswordHash,
+        },
+        session::{Sessions, StartSession},
+    },
+    store::{
+        MemoryStore,
+        port::{NewUser, UserAdmin, UserRecord, UserStore},
+    },
     test_util::TestClock,
 };
 
@@ -47,10 +51,7 @@ async fn the_new_password_signs_in_and_the_old_one_does_not() {
     let outcome = login.attempt(&attempt("ada", "right")).await;
     assert!(matches!(outcome, LoginOutcome::InvalidCredentials));
     let outcome = login.attempt(&attempt("bob", "right")).await;
-    assert!(
-        matches!(outcome, LoginOutcome::Success(_)),
-        "nobody else's"
-    );
+    assert!(matches!(outcome, LoginOutcome::Success(_)), "nobody else's");
     let again = login
         .change_password(&sessions, "user-1", &old, &password("third"), None)
         .await;
@@ -158,7 +159,10 @@ async fn every_session_ends_with_the_old_password() {
     let refused = login
         .change_password(&sessions, "user-1", &new, &new, None)
         .await;
-    assert!(matches!(refused, ChangePasswordOutcome::Refused), "{refused:?}");
+    assert!(
+        matches!(refused, ChangePasswordOutcome::Refused),
+        "{refused:?}"
+    );
     let old = sessions
         .refresh(old.refresh_token().expose())
         .await

@@ -10,11 +10,9 @@ use std::{
 
 use tower_jwt_auth::{
     error::StoreError,
-    login::{
-        AttemptOutcome, Login, LoginBuilder, MemoryThrottle, Reservation, Reserve, Settled,
-        ThrottleKey, ThrottleRule, ThrottleStore,
-    },
     secret::SecretKey,
+    server::login::{Login, LoginBuilder, MemoryThrottle, ThrottleKey, ThrottleRule},
+    store::port::{AttemptOutcome, Reservation, Reserve, Settled, ThrottleStore},
 };
 
 use crate::support::*;

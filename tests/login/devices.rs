@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    clock::Timestamp,
-    login::{DeviceTokens, PasswordHash, UserRecord},
     secret::SecretKey,
+    server::login::{DeviceTokens, PasswordHash},
+    store::port::UserRecord,
+    time::Timestamp,
 };
 
 fn tokens(byte: u8) -> DeviceTokens {

@@ -2,12 +2,17 @@
 
 use serde_json::Value;
 use tower_jwt_auth::{
-    issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    login::{Identifier, NewUser, PasswordHash, UserAdmin, UserClaims, UserStore},
     principal::PrincipalKind,
-    session::{SessionClaims, SessionErrorKind, StartSession, Sessions, TokenPair},
-    store::MemoryStore,
+    server::{
+        issue::{KeyRing, TokenIssuer},
+        login::{Identifier, PasswordHash, UserClaims},
+        session::{SessionClaims, SessionErrorKind, Sessions, StartSession, TokenPair},
+    },
+    store::{
+        MemoryStore,
+        port::{NewUser, UserAdmin, UserStore},
+    },
 };
 
 async fn sessions() -> (MemoryStore, Sessions<MemoryStore, UserClaims<MemoryStore>>) {

@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 
 use proptest::prelude::*;
 use tower_jwt_auth::{
-    api_key::ApiKeyFormat,
-    clock::Timestamp,
-    login::{DeviceTokens, Identifier, Password, PasswordHash, PasswordHasher},
+    layer::api_key::ApiKeyFormat,
     secret::SecretKey,
+    server::login::{DeviceTokens, Identifier, Password, PasswordHash, PasswordHasher},
+    time::Timestamp,
 };
 
 use crate::support::cheap;

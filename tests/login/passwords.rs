@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use tower_jwt_auth::{
     error::ConfigError,
-    login::{Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher},
+    server::login::{Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher},
 };
 
 use crate::support::*;
@@ -185,7 +185,7 @@ async fn a_pepper_is_rolled_as_people_sign_in() {
 
 #[test]
 fn peppers_that_protect_nothing_are_refused() {
-    let refused = |builder: tower_jwt_auth::login::PasswordHasherBuilder| {
+    let refused = |builder: tower_jwt_auth::server::login::PasswordHasherBuilder| {
         matches!(builder.build(), Err(ConfigError::Invalid { .. }))
     };
     assert!(refused(cheap().pepper("1", vec![1; 31])));

@@ -11,12 +11,17 @@ use std::{
 use tokio::sync::Semaphore;
 use tower_jwt_auth::{
     error::StoreError,
-    login::{
-        Login, LoginOutcome, MemoryThrottle, NewOneTime, OneTimeDigest, OneTimePurpose,
-        OneTimeStore, OneTimeToken, ChangePasswordOutcome, PasswordPolicy, PasswordRule, UserRecord,
+    server::{
+        login::{
+            ChangePasswordOutcome, Login, LoginOutcome, MemoryThrottle, PasswordPolicy,
+            PasswordRule,
+        },
+        session::StartSession,
     },
-    session::StartSession,
-    store::MemoryStore,
+    store::{
+        MemoryStore,
+        port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken, UserRecord},
+    },
 };
 
 use crate::{
@@ -105,7 +110,10 @@ async fn u19_a_changed_password_forgets_the_tokens_that_it_protects() {
     let refused = login
         .change_password(&sessions, "user-1", &new, &new, None)
         .await;
-    assert!(matches!(refused, ChangePasswordOutcome::Refused), "{refused:?}");
+    assert!(
+        matches!(refused, ChangePasswordOutcome::Refused),
+        "{refused:?}"
+    );
     let changed = login
         .change_password(&sessions, "user-1", &right, &new, None)
         .await;
@@ -244,7 +252,10 @@ async fn u19_a_password_that_an_administrator_sets_ends_the_same() {
     let outcome = login.attempt(&attempt("ada", "newer")).await;
     assert_eq!(shown(&outcome), "welcome user-1");
     let refused = login.set_password(&sessions, "nobody", &new, None).await;
-    assert!(matches!(refused, ChangePasswordOutcome::Refused), "{refused:?}");
+    assert!(
+        matches!(refused, ChangePasswordOutcome::Refused),
+        "{refused:?}"
+    );
 }
 
 /// Fault 59: a reset that the application writes itself goes through the same rules.

@@ -7,7 +7,8 @@ use std::{
 
 use tower_jwt_auth::{
     event::sink_fn,
-    login::{Identifier, LoginOutcome, PasswordHash, UnlockHook, UserRecord},
+    server::login::{Identifier, LoginOutcome, PasswordHash, UnlockHook},
+    store::port::UserRecord,
 };
 
 use crate::support::*;
@@ -34,7 +35,9 @@ async fn u1_nobody_is_told_why_they_were_refused() {
     let right = fixture.hasher.hash(&password("right")).await.unwrap();
     fixture.users.put(
         "disabled",
-        UserRecord::new("user-3").password(right.clone()).disabled(true),
+        UserRecord::new("user-3")
+            .password(right.clone())
+            .disabled(true),
     );
     fixture.users.put("no-password", UserRecord::new("user-4"));
     fixture.users.put(
@@ -212,7 +215,8 @@ async fn u6_a_bcrypt_hash_is_replaced_by_argon2id() {
     // Openwall's crypt_blowfish, wrapper.c.
     const OLD: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
     let fixture = Fixture::new().await;
-    let bcrypt = |text: &str| UserRecord::new("user-9").password(PasswordHash::new(text.to_owned()));
+    let bcrypt =
+        |text: &str| UserRecord::new("user-9").password(PasswordHash::new(text.to_owned()));
     fixture.users.put("old", bcrypt(OLD));
     let login = fixture.login();
 
@@ -298,7 +302,7 @@ async fn u13_nothing_secret_is_printed() {
         panic!();
     };
     let user = UserRecord::new("user-1").password(hash.clone());
-    let long = tower_jwt_auth::login::Password::new("p01s0n".repeat(200)).unwrap_err();
+    let long = tower_jwt_auth::server::login::Password::new("p01s0n".repeat(200)).unwrap_err();
     let printed = [
         format!("{:?}", attempt("ada", "p01s0n").device("p01s0n".to_owned())),
         format!(
@@ -335,7 +339,7 @@ async fn u13_nothing_secret_is_printed() {
 #[ignore = "measures time: run it alone, with optimised code"]
 async fn u2_an_unknown_user_costs_the_same_time() {
     let fixture = Fixture::new().await;
-    let hasher = tower_jwt_auth::login::PasswordHasher::new();
+    let hasher = tower_jwt_auth::server::login::PasswordHasher::new();
     let hash = hasher.hash(&password("right")).await.unwrap();
     fixture
         .users
@@ -396,7 +400,7 @@ async fn u2_an_unknown_user_takes_a_place_in_the_pool_too() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn u18_an_unknown_network_is_warned_of_once() {
-    use tower_jwt_auth::login::Network;
+    use tower_jwt_auth::server::login::Network;
 
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);

@@ -13,12 +13,12 @@ use std::{
 
 use tower_jwt_auth::{
     error::StoreError,
-    login::{
-        Argon2Cost, LoginAttempt, Identifier, Login, LoginBuilder, LoginOutcome, MemoryThrottle,
-        NewUser, Password, PasswordHash, PasswordHasher, PasswordHasherBuilder, PasswordPolicy,
-        UserRecord, UserStore,
-    },
     secret::SecretKey,
+    server::login::{
+        Argon2Cost, Identifier, Login, LoginAttempt, LoginBuilder, LoginOutcome, MemoryThrottle,
+        Password, PasswordHash, PasswordHasher, PasswordHasherBuilder, PasswordPolicy,
+    },
+    store::port::{NewUser, UserRecord, UserStore},
     test_util::TestClock,
 };
 
@@ -131,9 +131,10 @@ impl Fixture {
         };
         for (name, subject) in [("ada", "user-1"), ("bob", "user-2")] {
             let hash = fixture.hasher.hash(&password("right")).await.unwrap();
-            fixture
-                .users
-                .put(name, UserRecord::new(subject).password(hash).roles(["admin"]));
+            fixture.users.put(
+                name,
+                UserRecord::new(subject).password(hash).roles(["admin"]),
+            );
         }
         fixture
     }

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use tower_jwt_auth::login::{
-    AttemptOutcome, LoginOutcome, PasswordHasher, Reserve, ThrottleKey, ThrottleRule,
-    ThrottleStore, UserRecord,
+use tower_jwt_auth::{
+    server::login::{LoginOutcome, PasswordHasher, ThrottleKey, ThrottleRule},
+    store::port::{AttemptOutcome, Reserve, ThrottleStore, UserRecord},
 };
 
 use crate::support::*;
@@ -189,7 +189,9 @@ async fn u5_a_device_is_trusted_no_longer_than_its_password_is_good() {
         gathered.push(one.device_token().clone());
     }
     let hash = fixture.hasher.hash(&password("newer")).await.unwrap();
-    fixture.users.put("ada", UserRecord::new("user-1").password(hash));
+    fixture
+        .users
+        .put("ada", UserRecord::new("user-1").password(hash));
     let mut looked_at = 0;
     for device in &gathered {
         for _ in 0..5 {

@@ -8,16 +8,16 @@ use std::{
     time::Duration,
 };
 
-use tower_jwt_auth::{
-    event::sink_fn,
-    refresh::{Confirmations, SessionStore},
-};
+use tower_jwt_auth::{event::sink_fn, server::refresh::Confirmations, store::port::SessionStore};
 
 use crate::support::{Fault, Service, service, service_with};
 
 const SOON: Duration = Duration::from_millis(10);
 
-async fn confirmed(service: &Service, pair: &tower_jwt_auth::session::TokenPair) -> Option<u64> {
+async fn confirmed(
+    service: &Service,
+    pair: &tower_jwt_auth::server::session::TokenPair,
+) -> Option<u64> {
     let peek = service.memory.peek(pair.session_id()).await.unwrap();
     peek.unwrap().session.family.confirmed
 }

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use tower_jwt_auth::{
     key::Algorithm,
-    refresh::{RefreshToken, RefreshTokens},
     secret::SecretKey,
+    server::refresh::{RefreshToken, RefreshTokens},
     test_util::TestIssuer,
 };
 

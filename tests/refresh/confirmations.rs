@@ -2,9 +2,12 @@
 
 use tower_jwt_auth::{
     Principal,
-    refresh::{Confirmations, RefreshOutcome, RefreshPolicy, SessionStore},
-    session::{SessionEvent, TokenPair},
-    token::SessionId,
+    principal::SessionId,
+    server::{
+        refresh::{Confirmations, RefreshOutcome, RefreshPolicy},
+        session::{SessionEvent, TokenPair},
+    },
+    store::port::SessionStore,
 };
 
 use crate::support::{Fault, Service, service, service_with};

@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    clock::Timestamp,
-    refresh::{Family, RefreshOutcome, RefreshPolicy, ReuseKind, apply, confirm, decide},
+    server::refresh::{Family, RefreshOutcome, RefreshPolicy, ReuseKind, apply, confirm, decide},
+    time::Timestamp,
 };
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_000_000_000 + 1000 * seconds)
 }
 
-fn present(family: &mut Family, generation: u64, policy: &RefreshPolicy, second: i64) -> RefreshOutcome {
+fn present(
+    family: &mut Family,
+    generation: u64,
+    policy: &RefreshPolicy,
+    second: i64,
+) -> RefreshOutcome {
     let outcome = decide(family, generation, policy, at(second));
     *family = apply(family, generation, outcome, at(second));
     outcome
@@ -51,7 +56,10 @@ fn a_repetition_that_is_under_way_when_its_window_closes_is_theft() {
         assert_eq!(present(&mut used, 0, &policy, 31), late);
         // … or for the next refresh.
         let mut refreshed = family;
-        assert_eq!(present(&mut refreshed, 1, &policy, 31), RefreshOutcome::Rotated);
+        assert_eq!(
+            present(&mut refreshed, 1, &policy, 31),
+            RefreshOutcome::Rotated
+        );
         let stale = RefreshOutcome::Reused(ReuseKind::StaleLineage);
         assert_eq!(present(&mut refreshed, 0, &policy, 31), stale);
     }
@@ -62,12 +70,21 @@ fn a_repetition_that_is_under_way_when_its_window_closes_is_theft() {
 fn a_repetition_that_arrives_on_one_side_of_the_end_is_answered() {
     for policy in [RefreshPolicy::browser(), RefreshPolicy::balanced()] {
         let mut family = confirm(&one_of_two_repetitions_arrived(&policy), 1);
-        assert_eq!(present(&mut family, 0, &policy, 30), RefreshOutcome::Retried);
+        assert_eq!(
+            present(&mut family, 0, &policy, 30),
+            RefreshOutcome::Retried
+        );
     }
     let policy = RefreshPolicy::balanced();
     let mut family = one_of_two_repetitions_arrived(&policy);
     // Nobody got the answer of second 25 either. Both tabs come back later.
-    assert_eq!(present(&mut family, 0, &policy, 3600), RefreshOutcome::Reissued);
+    assert_eq!(
+        present(&mut family, 0, &policy, 3600),
+        RefreshOutcome::Reissued
+    );
     family = confirm(&family, 2);
-    assert_eq!(present(&mut family, 0, &policy, 3620), RefreshOutcome::Retried);
+    assert_eq!(
+        present(&mut family, 0, &policy, 3620),
+        RefreshOutcome::Retried
+    );
 }

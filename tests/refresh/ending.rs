@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    refresh::RevokeReason::{Administrative, CredentialsChanged, Displaced, Logout},
-    revoke::RevocationSet,
-    session::{
-        RevokedScope, SessionErrorKind, SessionEvent, StartSession, Sessions, SessionsBuilder,
+    revocation::RevocationSet,
+    server::session::{
+        RevokedScope, SessionErrorKind, SessionEvent, Sessions, SessionsBuilder, StartSession,
         TokenPair,
     },
+    store::port::RevokeReason::{Administrative, CredentialsChanged, Displaced, Logout},
 };
 
 use crate::support::{Watched, alice, issuer, service, service_with};

@@ -1,8 +1,11 @@
 //! Stores that fail, and clients that hang up.
 
 use tower_jwt_auth::{
-    refresh::{RefreshPolicy, RevokeReason},
-    session::{SessionErrorKind, SessionEvent},
+    server::{
+        refresh::RefreshPolicy,
+        session::{SessionErrorKind, SessionEvent},
+    },
+    store::port::RevokeReason,
 };
 
 use crate::support::{Fault, Service, alice, service, watched::dropped_after, with_policy};
@@ -115,7 +118,7 @@ async fn t9_a_store_that_is_away_is_503_and_nobody_is_signed_out() {
     service.refresh(&first).await;
 }
 
-fn try_later(error: &tower_jwt_auth::session::SessionError) {
+fn try_later(error: &tower_jwt_auth::server::session::SessionError) {
     assert_eq!(error.kind(), SessionErrorKind::StoreUnavailable);
     assert_eq!(error.error(), "temporarily_unavailable");
     assert_eq!(

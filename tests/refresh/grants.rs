@@ -8,7 +8,7 @@ use std::{
 
 use tower_jwt_auth::{
     error::StoreError,
-    session::{ClaimsSource, SessionClaims, Session, SessionErrorKind, Sessions},
+    server::session::{ClaimsSource, Session, SessionClaims, SessionErrorKind, Sessions},
 };
 
 use crate::support::{Service, Watched, alice, issuer, service};

@@ -10,8 +10,8 @@ use std::{
 
 use tower_jwt_auth::{
     error::{StoreError, StoreErrorKind},
-    refresh::SessionStore,
-    session::{SessionEvent, StartSession},
+    server::session::{SessionEvent, StartSession},
+    store::port::SessionStore,
 };
 
 use crate::support::{Fault, Service, service};

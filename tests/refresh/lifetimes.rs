@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tower_jwt_auth::{
     principal::PrincipalKind,
-    refresh::RefreshPolicy,
     secret::SecretKey,
-    session::{SessionEvent, StartSession, Sessions},
+    server::{
+        refresh::RefreshPolicy,
+        session::{SessionEvent, Sessions, StartSession},
+    },
     store::MemoryStore,
 };
 
@@ -86,7 +88,7 @@ async fn guests_have_lifetimes_of_their_own() {
 async fn the_builder_refuses_what_makes_no_sense() {
     let keys = || {
         let key = tower_jwt_auth::key::SigningKey::generate(tower_jwt_auth::key::Algorithm::EdDsa);
-        tower_jwt_auth::issue::KeyRing::new(key.unwrap()).unwrap()
+        tower_jwt_auth::server::issue::KeyRing::new(key.unwrap()).unwrap()
     };
     let builder =
         || Sessions::builder(issuer(keys()), MemoryStore::new()).secret(SecretKey::generate());

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use stateright::{Model, Property};
 use tower_jwt_auth::{
-    clock::Timestamp,
-    refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
+    server::refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
+    time::Timestamp,
 };
 
 #[derive(Clone, Debug)]

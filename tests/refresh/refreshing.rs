@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
-    refresh::{RefreshOutcome, RefreshPolicy, RefreshTokens, ReuseKind},
-    revoke::RevocationSet,
-    session::SessionEvent,
+    revocation::RevocationSet,
+    server::{
+        refresh::{RefreshOutcome, RefreshPolicy, RefreshTokens, ReuseKind},
+        session::SessionEvent,
+    },
 };
 
 use crate::support::{service, with_policy};
@@ -37,7 +39,10 @@ async fn t1_hundred_refreshes_are_one_rotation() {
 
     let outcomes: Vec<_> = service.events.take().into_iter().map(outcome).collect();
     let of = |which| outcomes.iter().filter(|outcome| **outcome == which).count();
-    assert_eq!((of(RefreshOutcome::Rotated), of(RefreshOutcome::Retried)), (1, 99));
+    assert_eq!(
+        (of(RefreshOutcome::Rotated), of(RefreshOutcome::Retried)),
+        (1, 99)
+    );
     let (reads, writes) = service.store.take_counts();
     assert_eq!(reads, 100);
     assert!((1..=100).contains(&writes));

@@ -9,7 +9,7 @@ mod servers;
 use std::cmp::Reverse;
 
 use fastrand::Rng;
-use tower_jwt_auth::refresh::RefreshPolicy;
+use tower_jwt_auth::server::refresh::RefreshPolicy;
 
 use self::servers::{Fork, NoDebounce, Ours, ParentUntilUsed, Remint, Server, SingleUse, Sliding};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    clock::Timestamp,
-    refresh::{Family, RefreshOutcome, RefreshPolicy, ReuseKind, apply, confirm, decide},
+    server::refresh::{Family, RefreshOutcome, RefreshPolicy, ReuseKind, apply, confirm, decide},
+    time::Timestamp,
 };
 
 const T: i64 = 1_000_000_000;
@@ -131,7 +131,10 @@ fn a_clock_that_was_an_hour_ahead_opens_no_window_of_an_hour() {
     }
     // The next rotation is by the clock as it is.
     let next = apply(&family(), 5, RefreshOutcome::Rotated, at(-hour));
-    assert_eq!(decide(&next, 5, &BROWSER, at(-hour)), RefreshOutcome::Retried);
+    assert_eq!(
+        decide(&next, 5, &BROWSER, at(-hour)),
+        RefreshOutcome::Retried
+    );
 }
 
 #[test]
@@ -158,7 +161,10 @@ fn a_late_parent_is_reissued_while_nobody_used_its_child() {
     };
     assert_eq!(outcome(&often, WINDOW + 1), theft);
     // A rotation does not wipe the count: only a proof of receipt does.
-    assert_eq!(apply(&often, 5, RefreshOutcome::Rotated, at(LATE)).reissues, 3);
+    assert_eq!(
+        apply(&often, 5, RefreshOutcome::Rotated, at(LATE)).reissues,
+        3
+    );
     assert_eq!(confirm(&often, 5).reissues, 0);
 }
 

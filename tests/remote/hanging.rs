@@ -12,7 +12,7 @@ use serde_json::json;
 use tower_jwt_auth::{
     Verifier,
     error::AuthErrorKind,
-    key::remote::{Fetcher, FetchError, RemoteKeySet, RemoteKeySetBuilder},
+    key::remote::{FetchError, Fetcher, RemoteKeySet, RemoteKeySetBuilder},
     test_util::{TestClock, TestKeys},
 };
 

@@ -17,7 +17,7 @@ use tower_jwt_auth::{
     event::{AuthEvent, sink_fn},
     key::{
         Algorithm, KeySet, KeySource, SharedKeySet,
-        remote::{Fetcher, FetchError, RemoteKeySet},
+        remote::{FetchError, Fetcher, RemoteKeySet},
     },
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
     verify::Provider,
@@ -357,7 +357,7 @@ async fn readiness_tells_what_there_is() {
     verifier.ready().await.unwrap();
     assert!(keys.is_usable() && keys.is_fresh() && verifier.is_ready());
     assert!(keys.last_error().is_none());
-    let now = tower_jwt_auth::clock::Clock::now(&clock);
+    let now = tower_jwt_auth::time::Clock::now(&clock);
     assert_eq!(keys.last_success(), Some(now.into()));
 
     client.fail();

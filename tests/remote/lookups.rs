@@ -344,7 +344,7 @@ async fn q7_the_wall_clock_does_not_age_keys() {
     let client = Scripted::publishing(TestKeys::new());
     let keys = client.keys(&clock).await;
     let verifier = verifier(&keys, &clock);
-    let start = tower_jwt_auth::clock::Clock::now(&clock);
+    let start = tower_jwt_auth::time::Clock::now(&clock);
     for wall in [
         start + seconds(20 * 365 * 24 * 3600),
         start - seconds(3600),

@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     JwtAuthLayer, Verifier,
     error::KeyProblem,
     event::{AuthEvent, EventRecord, sink_fn},
-    key::remote::{Fetcher, FetchError, RemoteKeySet, RemoteKeySetBuilder},
+    key::remote::{FetchError, Fetcher, RemoteKeySet, RemoteKeySetBuilder},
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 

@@ -18,7 +18,7 @@ use tower_jwt_auth::{
     error::AuthErrorKind,
     key::{
         Algorithm,
-        remote::{Fetcher, FetchError, RemoteKeySet, RemoteKeySetBuilder},
+        remote::{FetchError, Fetcher, RemoteKeySet, RemoteKeySetBuilder},
     },
     test_util::{JwksFixture, TestClock, TestIssuer, TestKeys},
 };

@@ -20,12 +20,7 @@ use shuttle::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
-use tower_jwt_auth::{
-    Claims, Verifier,
-    key::{Algorithm, KeySet, KeySource, SharedKeySet, VerifyingKey},
-    test_util::{TestClock, TestIssuer},
-    verify::VerifierBuilder,
-};
+use tower_jwt_auth::{Claims, Verifier, key::{Algorithm, KeySet, KeySource, SharedKeySet, VerifyingKey}, test_util::{TestClock, TestIssuer}, verify::VerifierBuilder};
 
 /// D29: whoever knows that a key was withdrawn is never served a token of it.
 #[test]

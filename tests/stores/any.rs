@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tower_jwt_auth::{
     ConfigError,
+    principal::SessionId,
     store::{AnyFeed, AnyStore, contract::Fixture},
-    token::SessionId,
 };
 
 struct Any(AnyStore);

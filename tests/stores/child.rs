@@ -8,8 +8,9 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
-    refresh::{RefreshOutcome, RefreshPolicy, SessionStore},
-    token::SessionId,
+    principal::SessionId,
+    server::refresh::{RefreshOutcome, RefreshPolicy},
+    store::port::SessionStore,
 };
 
 use crate::patient::Patient;
@@ -97,7 +98,10 @@ async fn rotate(store: impl SessionStore + Clone, id: SessionId) {
 /// What the two must have met.
 pub(crate) fn one_rotation() -> BTreeMap<String, u32> {
     let met = |outcome: RefreshOutcome| format!("{} 1", outcome.as_str());
-    BTreeMap::from([(met(RefreshOutcome::Rotated), 1), (met(RefreshOutcome::Retried), 99)])
+    BTreeMap::from([
+        (met(RefreshOutcome::Rotated), 1),
+        (met(RefreshOutcome::Retried), 99),
+    ])
 }
 
 /// Lets a process refresh over and over, kills it after so many answers and a moment, and says the

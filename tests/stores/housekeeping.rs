@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use sqlx::Row;
 use tower_jwt_auth::{
-    revoke::BroadcastFeed,
+    principal::SessionId,
+    revocation::BroadcastFeed,
     store::{
         MemoryStore,
         contract::{Fixture, GuestFixture, HousekeepingFixture},
     },
     test_util::TestClock,
-    token::SessionId,
 };
 
 use crate::{postgres, redis, sqlite};

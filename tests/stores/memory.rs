@@ -5,16 +5,15 @@ use std::time::Duration;
 use tower_jwt_auth::{
     Principal,
     error::StoreErrorKind,
-    principal::PrincipalKind,
-    refresh::{CreateOutcome, NewSessionRecord, RefreshOutcome, RefreshPolicy, ReuseKind, RevokeReason, SessionStore},
-    revoke::{BroadcastFeed, RevocationSet},
-    session::{GuestStore, NewGuest},
+    principal::{PrincipalKind, SessionId},
+    revocation::{BroadcastFeed, RevocationSet},
+    server::refresh::{RefreshOutcome, RefreshPolicy, ReuseKind},
     store::{
         MemoryStore,
         contract::{Fixture, GuestFixture},
+        port::{CreateOutcome, GuestStore, NewGuest, NewSessionRecord, RevokeReason, SessionStore},
     },
     test_util::TestClock,
-    token::SessionId,
 };
 
 struct Memory(MemoryStore);
@@ -76,7 +75,11 @@ async fn the_windows_are_exact_to_the_millisecond() {
     let browser = RefreshPolicy::browser();
     for (presented, inside, outside) in [
         (1, RefreshOutcome::Fresh, RefreshOutcome::Rotated),
-        (0, RefreshOutcome::Retried, RefreshOutcome::Reused(ReuseKind::LateParent)),
+        (
+            0,
+            RefreshOutcome::Retried,
+            RefreshOutcome::Reused(ReuseKind::LateParent),
+        ),
     ] {
         let clock = TestClock::new();
         let store = MemoryStore::with_clock(clock.clone());

@@ -3,17 +3,18 @@
 use std::time::{Duration, Instant};
 
 use tower_jwt_auth::{
-    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
-    clock::Timestamp,
     error::{StoreError, StoreErrorKind},
-    refresh::{
-        CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
+    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
+    principal::SessionId,
+    revocation::{Revocation, RevocationLog},
+    secret::Secret,
+    server::refresh::RefreshPolicy,
+    store::port::{
+        ClaimOutcome, CreateOutcome, GuestPeek, GuestStore, LinkCondition, LoadedSession, NewGuest,
+        NewSessionRecord, PendingClaim, RevokeReason, Rotation, SecretStore, SessionRecord,
         SessionStore,
     },
-    revoke::{Revocation, RevocationLog},
-    secret::{Secret, SecretStore},
-    session::{LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim},
-    token::SessionId,
+    time::Timestamp,
 };
 
 /// Repeats what the store said it could not do now, for a minute: nothing was written then.
@@ -89,10 +90,13 @@ repeat! {
 
 #[cfg(feature = "server")]
 mod login {
-    use tower_jwt_auth::login::{
-        AttemptOutcome, Identifier, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose,
-        OneTimeStore, PasswordHash, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule,
-        ThrottleStore, UserRecord, UserAdmin, UserEntry, UserStore,
+    use tower_jwt_auth::{
+        server::login::{Identifier, PasswordHash, ThrottleKey, ThrottleRule},
+        store::port::{
+            AttemptOutcome, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
+            Reservation, Reserve, Settled, ThrottleStore, UserAdmin, UserEntry, UserRecord,
+            UserStore,
+        },
     };
 
     use super::*;

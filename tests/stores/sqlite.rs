@@ -13,12 +13,13 @@ use sqlx::{
 };
 use tower_jwt_auth::{
     error::StoreErrorKind,
-    refresh::{RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
+    principal::SessionId,
+    server::refresh::{RefreshOutcome, RefreshPolicy},
     store::{
         contract::{Fixture, GuestFixture},
+        port::{RevokeReason, SessionStore},
         sqlite::{SqliteFeed, SqliteStore},
     },
-    token::SessionId,
 };
 
 use crate::{

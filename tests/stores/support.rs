@@ -7,9 +7,8 @@ use std::{
 
 use tower_jwt_auth::{
     Principal,
-    principal::PrincipalKind,
-    refresh::{CreateOutcome, NewSessionRecord, SessionStore},
-    token::SessionId,
+    principal::{PrincipalKind, SessionId},
+    store::port::{CreateOutcome, NewSessionRecord, SessionStore},
 };
 
 pub(crate) fn session(subject: &str) -> NewSessionRecord {

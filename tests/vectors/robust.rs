@@ -10,9 +10,8 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::{
     JwtAuthLayer, Verifier,
     error::AuthErrorKind,
-    extract::{Bearer, TokenExtractor},
-    head::RequestHead,
     key::{Algorithm, KeySet, VerifyingKey},
+    layer::extract::{Bearer, RequestHead, TokenExtractor},
     test_util::{TestClock, TestIssuer, TestKeys, verify_signature},
 };
 

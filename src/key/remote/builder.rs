@@ -15,9 +15,9 @@ use super::{
     state::Shared,
 };
 use crate::{
-    clock::{Clock, SystemClock},
     error::ConfigError,
     event::{EventSink, Events},
+    time::{Clock, SystemClock},
 };
 
 /// A builder of a [`RemoteKeySet`]. [`build`](Self::build) validates all values.

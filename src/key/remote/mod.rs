@@ -83,7 +83,7 @@ use tokio::task::AbortHandle;
 
 use self::state::Shared;
 pub use self::{
-    builder::{RemoteKeySetBuilder, HyperFetcher},
+    builder::{HyperFetcher, RemoteKeySetBuilder},
     error::FetchError,
     fetch::Fetcher,
 };

@@ -22,9 +22,9 @@ use super::{
     report::log_stopped,
 };
 use crate::{
-    clock::Clock,
     error::KeyProblem,
     key::{KeyLookup, KeyNotifier, KeyQuery, KeySet, KeySource, KeyWait, VerifyingKey},
+    time::Clock,
 };
 
 /// The state that lookups and the worker share.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::AnyStore;
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
-    clock::Timestamp,
     error::StoreError,
+    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
+    time::Timestamp,
 };
 
 impl ApiKeyStore for AnyStore {

@@ -3,10 +3,10 @@
 use super::AnyStore;
 use crate::{
     error::StoreError,
-    login::{
-        AttemptOutcome, Identifier, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose,
-        OneTimeStore, PasswordHash, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule,
-        ThrottleStore, UserRecord, UserAdmin, UserEntry, UserStore,
+    server::login::{Identifier, PasswordHash, ThrottleKey, ThrottleRule},
+    store::port::{
+        AttemptOutcome, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
+        Reservation, Reserve, Settled, ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
     },
 };
 

@@ -2,15 +2,18 @@
 
 use crate::{
     error::{ConfigError, StoreError},
-    refresh::{
-        CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
-        SessionStore,
+    principal::SessionId,
+    revocation::{BroadcastFeed, Feed, Revocation, RevocationLog, RevocationSet},
+    secret::Secret,
+    server::refresh::RefreshPolicy,
+    store::{
+        MemoryStore,
+        port::{
+            ClaimOutcome, CreateOutcome, GuestPeek, GuestStore, LinkCondition, LoadedSession,
+            NewGuest, NewSessionRecord, PendingClaim, RevokeReason, Rotation, SecretStore,
+            SessionRecord, SessionStore,
+        },
     },
-    revoke::{BroadcastFeed, Feed, Revocation, RevocationLog, RevocationSet},
-    secret::{Secret, SecretStore},
-    session::{LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim},
-    store::MemoryStore,
-    token::SessionId,
 };
 
 /// Any of this crate's stores, chosen by a URL. Cheap to clone.
@@ -256,7 +259,11 @@ impl GuestStore for AnyStore {
         each!(self, Self, store => store.touch_guest(subject).await)
     }
 
-    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
+    async fn claim_guest(
+        &self,
+        link: LinkCondition,
+        user: &str,
+    ) -> Result<ClaimOutcome, StoreError> {
         each!(self, Self, store => store.claim_guest(link, user).await)
     }
 

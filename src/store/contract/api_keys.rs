@@ -6,13 +6,13 @@ use tokio::task::JoinSet;
 
 use super::{Handles, SECOND, new_name};
 use crate::{
-    api_key::{
+    layer::api_key::{
         ApiKey, ApiKeyFormat, ApiKeyId, ApiKeyRecord, ApiKeyStore, PreviousSecret, SecretDigest,
     },
-    clock::Timestamp,
+    time::Timestamp,
 };
 
-/// Makes a `#[tokio::test]` of every rule for an [`ApiKeyStore`](crate::api_key::ApiKeyStore).
+/// Makes a `#[tokio::test]` of every rule for an [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore).
 ///
 /// Takes an expression that makes a [`Handles`](crate::store::contract::Handles), as
 /// [`session_store_contract!`](crate::session_store_contract) does.

@@ -10,11 +10,11 @@ use std::{
 
 use super::{Fixture, SECOND, new_name, new_session, peek, rotate, session_of, start};
 use crate::{
-    clock::{Clock, Timestamp},
-    principal::Principal,
-    refresh::{RefreshPolicy, RevokeReason, SessionStore},
-    revoke::{RETENTION, Revocation, RevocationLog, RevocationSet},
-    token::SessionId,
+    principal::{Principal, SessionId},
+    revocation::{RETENTION, Revocation, RevocationLog, RevocationSet},
+    server::refresh::RefreshPolicy,
+    store::port::{RevokeReason, SessionStore},
+    time::{Clock, Timestamp},
 };
 
 /// A node that starts later knows everything that was revoked.
@@ -144,7 +144,7 @@ async fn revoke_everything(fixture: &impl Fixture) -> Told {
     store.append(revocation.clone()).await.expect("append");
     store.append(revocation).await.expect("append twice");
 
-    let of_session = |session: &crate::refresh::SessionRecord| {
+    let of_session = |session: &crate::store::port::SessionRecord| {
         caller_of(&session.subject, session.id, session.epoch)
     };
     let of_sessions: Vec<_> = ended.iter().map(of_session).collect();

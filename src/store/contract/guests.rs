@@ -6,14 +6,13 @@ use tokio::task::JoinSet;
 
 use super::{Fixture, SECOND, new_id, new_name, outcome, peek, start};
 use crate::{
-    principal::{Principal, PrincipalKind},
-    refresh::{NewSessionRecord, RefreshOutcome, RefreshPolicy, SessionStore},
-    revoke::{Feed, RevocationSet},
-    session::{
-        DeviceDigest, LinkCondition, GuestRecord, GuestStore, ClaimOutcome, NewGuest, PendingClaim,
-        retry_after,
+    principal::{Principal, PrincipalKind, SessionId},
+    revocation::{Feed, RevocationSet},
+    server::refresh::{RefreshOutcome, RefreshPolicy},
+    store::port::{
+        ClaimOutcome, DeviceDigest, GuestRecord, GuestStore, LinkCondition, NewGuest,
+        NewSessionRecord, PendingClaim, SessionStore, retry_after,
     },
-    token::SessionId,
 };
 
 /// A store of guests under test. No other guests may be in it, nor come meanwhile: pending claims go
@@ -148,7 +147,10 @@ pub async fn w5_a_claim_ends_the_guests_sessions_in_the_same_step(fixture: &impl
     assert!(!elsewhere.contains(&holder(&guest, session)));
 
     let claimed = store.claim_guest(link(&guest, None), "alice").await;
-    assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
+    assert_eq!(
+        claimed.expect("claim_guest"),
+        ClaimOutcome::Done { epoch: 1 }
+    );
     assert!(peek(&fixture.store(), session).await.session.family.revoked);
     let refreshed = outcome(&fixture.store(), session, 0, RefreshPolicy::browser()).await;
     assert_eq!(refreshed, (RefreshOutcome::Revoked, 0));
@@ -171,7 +173,10 @@ pub async fn a_promotion_raises_the_epoch_and_keeps_the_subject(fixture: &impl G
     let guest = new_guest(fixture, None).await;
     let session = start_session(&store, &guest).await;
     let promoted = store.promote_guest(link(&guest, None)).await;
-    assert_eq!(promoted.expect("promote_guest"), ClaimOutcome::Done { epoch: 1 });
+    assert_eq!(
+        promoted.expect("promote_guest"),
+        ClaimOutcome::Done { epoch: 1 }
+    );
     assert_eq!(store.epoch(&guest).await.expect("epoch"), 1);
     assert!(peek(&store, session).await.session.family.revoked);
     assert!(find(&store, &guest).await.promoted_at.is_some());
@@ -199,7 +204,10 @@ pub async fn another_device_links_nothing(fixture: &impl GuestFixture) {
         assert_eq!(promoted.expect("promote_guest"), ClaimOutcome::OtherDevice);
         assert_eq!(store.epoch(&guest).await.expect("epoch"), 0);
         let claimed = store.claim_guest(link(&guest, kept), "alice").await;
-        assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
+        assert_eq!(
+            claimed.expect("claim_guest"),
+            ClaimOutcome::Done { epoch: 1 }
+        );
     }
 }
 
@@ -221,7 +229,10 @@ pub async fn an_hour_without_a_word_is_too_long(fixture: &impl GuestFixture) {
     assert_eq!(after.expires_at, before.expires_at, "nothing moves its end");
     fixture.age_guest(&guest, HOUR - SECOND * 60).await;
     let claimed = store.claim_guest(link(&guest, None), "alice").await;
-    assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
+    assert_eq!(
+        claimed.expect("claim_guest"),
+        ClaimOutcome::Done { epoch: 1 }
+    );
 }
 
 /// After its end a guest is noted to have written nothing.
@@ -235,7 +246,10 @@ pub async fn what_is_claimed_promoted_or_expired_writes_no_more(fixture: &impl G
     let done = store.claim_guest(link(&claimed, None), "alice").await;
     assert_eq!(done.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
     let done = store.promote_guest(link(&promoted, None)).await;
-    assert_eq!(done.expect("promote_guest"), ClaimOutcome::Done { epoch: 1 });
+    assert_eq!(
+        done.expect("promote_guest"),
+        ClaimOutcome::Done { epoch: 1 }
+    );
     fixture.age_guest(&expired, MONTH).await;
     for guest in [claimed, promoted] {
         assert!(!store.touch_guest(&guest).await.expect("touch_guest"));
@@ -251,7 +265,10 @@ pub async fn a_pending_claim_is_due_until_it_is_settled(fixture: &impl GuestFixt
     let guest = new_guest(fixture, None).await;
     let user = new_name("user");
     let claimed = store.claim_guest(link(&guest, None), &user).await;
-    assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
+    assert_eq!(
+        claimed.expect("claim_guest"),
+        ClaimOutcome::Done { epoch: 1 }
+    );
     assert_eq!(
         due(&store, &guest).await,
         None,
@@ -295,7 +312,10 @@ pub async fn of_many_workers_one_gets_a_claim(fixture: &impl GuestFixture) {
             .store()
             .claim_guest(link(&guest, None), "alice")
             .await;
-        assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
+        assert_eq!(
+            claimed.expect("claim_guest"),
+            ClaimOutcome::Done { epoch: 1 }
+        );
         fixture.age_guest(&guest, SECOND * 31).await;
         guests.insert(guest, 0);
     }
@@ -323,7 +343,10 @@ pub async fn guests_that_expired_long_ago_are_purged(fixture: &impl GuestFixture
         new_guest(fixture, None).await,
     ];
     let claimed = store.claim_guest(link(&pending, None), "alice").await;
-    assert_eq!(claimed.expect("claim_guest"), ClaimOutcome::Done { epoch: 1 });
+    assert_eq!(
+        claimed.expect("claim_guest"),
+        ClaimOutcome::Done { epoch: 1 }
+    );
     for guest in [&gone, &pending] {
         fixture.age_guest(guest, MONTH + DAY + SECOND).await;
     }

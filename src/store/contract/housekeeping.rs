@@ -6,14 +6,17 @@ use super::{
     GuestFixture, IDLE, LIFETIME, SECOND, new_name, new_session, peek, rotate, session_of, start,
 };
 use crate::{
-    login::{
-        AttemptOutcome, NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken, Reserve,
-        ThrottleKey, ThrottleRule, ThrottleStore,
-    },
-    refresh::{NewSessionRecord, RefreshPolicy, RevokeReason, SessionStore},
-    revoke::{self, Revocation, RevocationLog},
+    revocation::{self, Revocation, RevocationLog},
     secret,
-    session::{LinkCondition, GuestStore, NewGuest},
+    server::{
+        login::{ThrottleKey, ThrottleRule},
+        refresh::RefreshPolicy,
+    },
+    store::port::{
+        AttemptOutcome, GuestStore, LinkCondition, NewGuest, NewOneTime, NewSessionRecord,
+        OneTimePurpose, OneTimeStore, OneTimeToken, Reserve, RevokeReason, SessionStore,
+        ThrottleStore,
+    },
 };
 
 /// A store under test that holds nothing yet, and that nobody else uses.
@@ -64,7 +67,7 @@ pub async fn what_fills_a_store_is_emptied(fixture: &impl HousekeepingFixture) {
         store.issue(new).await.expect("issue");
     }
     let kept = start(&store, new_session()).await;
-    let until = peek(&store, kept.id).await.now.plus(revoke::RETENTION);
+    let until = peek(&store, kept.id).await.now.plus(revocation::RETENTION);
     let revocation = Revocation::token(new_name("token"), until);
     store.append(revocation).await.expect("append");
     let filled = fixture.left().await;

@@ -5,8 +5,8 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use tower_jwt_auth::{revoke::BroadcastFeed, store::{MemoryStore, contract::Fixture}};
-//! use tower_jwt_auth::token::SessionId;
+//! use tower_jwt_auth::{revocation::BroadcastFeed, store::{MemoryStore, contract::Fixture}};
+//! use tower_jwt_auth::principal::SessionId;
 //!
 //! struct Memory(MemoryStore);
 //!
@@ -63,13 +63,14 @@ pub use self::{api_keys::*, feed::*, guests::*, model::*, race::*, rotate::*, se
 #[cfg(feature = "server")]
 pub use self::{housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{
-    principal::PrincipalKind,
-    refresh::{
-        CreateOutcome, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, Rotation, SessionRecord, SessionStore,
+    principal::{PrincipalKind, SessionId},
+    revocation::{Feed, RevocationLog},
+    secret,
+    server::refresh::{RefreshOutcome, RefreshPolicy},
+    store::port::{
+        CreateOutcome, LoadedSession, NewSessionRecord, Rotation, SecretStore, SessionRecord,
+        SessionStore,
     },
-    revoke::{Feed, RevocationLog},
-    secret::{self, SecretStore},
-    token::SessionId,
 };
 
 /// A store under test.
@@ -117,15 +118,15 @@ pub trait Handles: Send + Sync {
 /// depends on tokio with the features `macros` and `rt-multi-thread`.
 ///
 /// ```no_run
-/// # use tower_jwt_auth::{revoke::BroadcastFeed, store::{MemoryStore, contract::Fixture}};
+/// # use tower_jwt_auth::{revocation::BroadcastFeed, store::{MemoryStore, contract::Fixture}};
 /// # struct Server(MemoryStore);
 /// # impl Fixture for Server {
 /// #     type Store = MemoryStore;
 /// #     type Feed = BroadcastFeed;
 /// #     fn store(&self) -> MemoryStore { self.0.clone() }
 /// #     fn feed(&self) -> BroadcastFeed { self.0.feed() }
-/// #     async fn age(&self, id: tower_jwt_auth::token::SessionId, by: std::time::Duration) { self.0.age(id, by); }
-/// #     async fn set_back(&self, id: tower_jwt_auth::token::SessionId, by: std::time::Duration) { self.0.set_back(id, by); }
+/// #     async fn age(&self, id: tower_jwt_auth::principal::SessionId, by: std::time::Duration) { self.0.age(id, by); }
+/// #     async fn set_back(&self, id: tower_jwt_auth::principal::SessionId, by: std::time::Duration) { self.0.set_back(id, by); }
 /// # }
 /// # async fn start_server() -> Server { Server(MemoryStore::new()) }
 /// mod contract {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{Fixture, SECOND, new_session, peek, session_of, start};
 use crate::{
-    refresh::{RefreshPolicy, RevokeReason, SessionRecord, SessionStore, apply, confirm, decide},
-    revoke::RETENTION,
+    revocation::RETENTION,
+    server::refresh::{RefreshPolicy, apply, confirm, decide},
+    store::port::{RevokeReason, SessionRecord, SessionStore},
 };
 
 /// After every step of a random walk, the whole session is what [`decide`], [`apply`] and
@@ -175,8 +176,8 @@ fn set_back(model: &mut SessionRecord, by: Duration) {
 }
 
 /// Long enough to see every window, short enough to see its end.
-fn short_session() -> crate::refresh::NewSessionRecord {
-    crate::refresh::NewSessionRecord {
+fn short_session() -> crate::store::port::NewSessionRecord {
+    crate::store::port::NewSessionRecord {
         idle: Duration::from_secs(30 * 3600),
         lifetime: Duration::from_secs(10 * 24 * 3600),
         ..session_of(&super::new_name("walker"))

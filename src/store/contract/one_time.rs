@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Handles, SECOND, new_name};
-use crate::login::{NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken};
+use crate::store::port::{NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken};
 
-/// Makes a `#[tokio::test]` of every rule for a [`OneTimeStore`](crate::login::OneTimeStore).
+/// Makes a `#[tokio::test]` of every rule for a [`OneTimeStore`](crate::store::port::OneTimeStore).
 ///
 /// Takes an expression that makes a [`Handles`](crate::store::contract::Handles), as
 /// [`session_store_contract!`](crate::session_store_contract) does.

@@ -6,9 +6,10 @@ use tokio::task::JoinSet;
 
 use super::{Fixture, new_name, new_session, outcome, peek, session_of, start};
 use crate::{
-    refresh::{CreateOutcome, NewSessionRecord, RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
-    secret::{self, SecretStore},
-    token::SessionId,
+    principal::SessionId,
+    secret,
+    server::refresh::{RefreshOutcome, RefreshPolicy},
+    store::port::{CreateOutcome, NewSessionRecord, RevokeReason, SecretStore, SessionStore},
 };
 
 /// A hundred refreshes with one token are one rotation, and all are given the same successor.

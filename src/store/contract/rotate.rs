@@ -3,17 +3,29 @@
 use std::time::Duration;
 
 use super::{Fixture, IDLE, LIFETIME, SECOND, new_session, outcome, peek, rotate, start};
-use crate::refresh::{NewSessionRecord, RefreshOutcome, RefreshPolicy, ReuseKind, RevokeReason, SessionStore};
+use crate::{
+    server::refresh::{RefreshOutcome, RefreshPolicy, ReuseKind},
+    store::port::{NewSessionRecord, RevokeReason, SessionStore},
+};
 
 /// The answer that got lost is given again, for the spent token and for its successor.
 pub async fn t2_a_lost_answer_is_given_again(fixture: &impl Fixture) {
     let store = fixture.store();
     let browser = RefreshPolicy::browser();
     let id = start(&store, new_session()).await.id;
-    assert_eq!(outcome(&store, id, 0, browser).await, (RefreshOutcome::Rotated, 1));
+    assert_eq!(
+        outcome(&store, id, 0, browser).await,
+        (RefreshOutcome::Rotated, 1)
+    );
     for _ in 0..3 {
-        assert_eq!(outcome(&store, id, 0, browser).await, (RefreshOutcome::Retried, 1));
-        assert_eq!(outcome(&store, id, 1, browser).await, (RefreshOutcome::Fresh, 1));
+        assert_eq!(
+            outcome(&store, id, 0, browser).await,
+            (RefreshOutcome::Retried, 1)
+        );
+        assert_eq!(
+            outcome(&store, id, 1, browser).await,
+            (RefreshOutcome::Fresh, 1)
+        );
     }
 }
 
@@ -24,7 +36,10 @@ pub async fn t3_an_ancestor_ends_the_session(fixture: &impl Fixture) {
     let id = start(&store, new_session()).await.id;
     rotate(&store, id, 0, browser).await;
     fixture.age(id, 31 * SECOND).await;
-    assert_eq!(outcome(&store, id, 1, browser).await, (RefreshOutcome::Rotated, 2));
+    assert_eq!(
+        outcome(&store, id, 1, browser).await,
+        (RefreshOutcome::Rotated, 2)
+    );
     let reused = RefreshOutcome::Reused(ReuseKind::StaleLineage);
     assert_eq!(outcome(&store, id, 0, browser).await, (reused, 2));
     is_over(&store, id).await;
@@ -56,7 +71,7 @@ pub async fn t4_a_displaced_child_ends_the_session(fixture: &impl Fixture) {
     is_over(&store, id).await;
 }
 
-async fn is_over(store: &impl SessionStore, id: crate::token::SessionId) {
+async fn is_over(store: &impl SessionStore, id: crate::principal::SessionId) {
     let session = peek(store, id).await.session;
     assert!(session.family.revoked, "a reuse must end the session");
     assert_eq!(session.revoked, Some(RevokeReason::ReuseKind));
@@ -154,7 +169,10 @@ pub async fn t6_the_end_never_moves(fixture: &impl Fixture) {
         fixture.age(id, step).await;
     }
     fixture.age(id, Duration::from_secs(4 * 3600)).await;
-    assert_eq!(outcome(&store, id, 4, browser).await, (RefreshOutcome::Expired, 4));
+    assert_eq!(
+        outcome(&store, id, 4, browser).await,
+        (RefreshOutcome::Expired, 4)
+    );
 }
 
 /// A session that was not used for too long ends, and retries are no use.
@@ -181,9 +199,18 @@ pub async fn t13_a_lost_rotation_is_rolled_forward(fixture: &impl Fixture) {
     let store = fixture.store();
     let browser = RefreshPolicy::browser();
     let id = start(&store, new_session()).await.id;
-    assert_eq!(outcome(&store, id, 7, browser).await, (RefreshOutcome::Ahead, 8));
-    assert_eq!(outcome(&store, id, 7, browser).await, (RefreshOutcome::Retried, 8));
-    assert_eq!(outcome(&store, id, 8, browser).await, (RefreshOutcome::Fresh, 8));
+    assert_eq!(
+        outcome(&store, id, 7, browser).await,
+        (RefreshOutcome::Ahead, 8)
+    );
+    assert_eq!(
+        outcome(&store, id, 7, browser).await,
+        (RefreshOutcome::Retried, 8)
+    );
+    assert_eq!(
+        outcome(&store, id, 8, browser).await,
+        (RefreshOutcome::Fresh, 8)
+    );
     let far = 1 << 52;
     assert_eq!(
         outcome(&store, id, far, browser).await,

@@ -6,9 +6,9 @@ use super::{Fixture, IDLE, LIFETIME, SECOND, new_id, new_name, new_session, outc
 use super::{rotate, session_of, start};
 use crate::{
     error::StoreErrorKind,
-    principal::PrincipalKind,
-    refresh::{CreateOutcome, NewSessionRecord, RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
-    token::SessionId,
+    principal::{PrincipalKind, SessionId},
+    server::refresh::{RefreshOutcome, RefreshPolicy},
+    store::port::{CreateOutcome, NewSessionRecord, RevokeReason, SessionStore},
 };
 
 /// Nobody's session is replaced by another one of the same name.
@@ -23,7 +23,10 @@ pub async fn starting_never_overwrites(fixture: &impl Fixture) {
         ..new_session()
     };
     let thief_subject = thief.subject.clone();
-    assert_eq!(store.create(thief).await.expect("create"), CreateOutcome::Exists);
+    assert_eq!(
+        store.create(thief).await.expect("create"),
+        CreateOutcome::Exists
+    );
     assert_eq!(
         store.create(session).await.expect("create"),
         CreateOutcome::Exists
@@ -171,7 +174,10 @@ pub async fn t10_one_session_ends(fixture: &impl Fixture) {
         "the first reason stays"
     );
     let browser = RefreshPolicy::browser();
-    assert_eq!(outcome(&store, id, 0, browser).await, (RefreshOutcome::Revoked, 0));
+    assert_eq!(
+        outcome(&store, id, 0, browser).await,
+        (RefreshOutcome::Revoked, 0)
+    );
     assert_eq!(
         outcome(&store, other, 0, browser).await,
         (RefreshOutcome::Rotated, 1)

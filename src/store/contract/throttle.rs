@@ -6,11 +6,10 @@ use tokio::task::JoinSet;
 
 use super::{SECOND, model::Random};
 use crate::{
-    clock::Timestamp,
-    login::{
-        AttemptOutcome, Reservation, Reserve, ThrottleKey, ThrottleRow, ThrottleRule, ThrottleStore,
-    },
     secret,
+    server::login::{ThrottleKey, ThrottleRow, ThrottleRule},
+    store::port::{AttemptOutcome, Reservation, Reserve, ThrottleStore},
+    time::Timestamp,
 };
 
 /// A store of counters under test, which may already hold others.

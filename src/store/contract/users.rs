@@ -4,11 +4,11 @@ use tokio::task::JoinSet;
 
 use super::{Handles, new_name};
 use crate::{
-    login::{Identifier, NewUser, PasswordHash, UserRecord, UserAdmin, UserStore},
-    refresh::{RevokeReason, SessionStore},
+    server::login::{Identifier, PasswordHash},
+    store::port::{NewUser, RevokeReason, SessionStore, UserAdmin, UserRecord, UserStore},
 };
 
-/// Makes a `#[tokio::test]` of every rule for a [`UserStore`](crate::login::UserStore) that people
+/// Makes a `#[tokio::test]` of every rule for a [`UserStore`](crate::store::port::UserStore) that people
 /// can register in.
 ///
 /// Takes an expression that makes a [`Handles`](crate::store::contract::Handles), as
@@ -33,7 +33,7 @@ macro_rules! user_store_contract {
     };
 }
 
-/// The same for a [`UserAdmin`](crate::login::UserAdmin) that keeps the sessions as well.
+/// The same for a [`UserAdmin`](crate::store::port::UserAdmin) that keeps the sessions as well.
 #[macro_export]
 macro_rules! user_admin_contract {
     (#[$meta:meta] $fixture:expr) => {

@@ -9,10 +9,10 @@ use std::{
 
 use super::MemoryStore;
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},
-    clock::Timestamp,
     error::StoreError,
-    revoke::RETENTION,
+    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},
+    revocation::RETENTION,
+    time::Timestamp,
 };
 
 impl MemoryStore {

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use super::{MemoryStore, State};
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    refresh::RevokeReason,
-    session::{
-        GuestClaim, FIRST_RETRY, LinkCondition, GuestPeek, GuestRecord, GuestStore, ClaimOutcome, NewGuest,
-        PendingClaim, judge, retry_after,
+    store::{
+        ENDED_FOR,
+        port::{
+            ClaimOutcome, FIRST_RETRY, GuestClaim, GuestPeek, GuestRecord, GuestStore,
+            LinkCondition, NewGuest, PendingClaim, RevokeReason, judge, retry_after,
+        },
     },
-    store::ENDED_FOR,
+    time::Timestamp,
 };
 
 pub(super) type Guests = HashMap<String, Row>;
@@ -96,7 +97,11 @@ impl GuestStore for MemoryStore {
         })
     }
 
-    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
+    async fn claim_guest(
+        &self,
+        link: LinkCondition,
+        user: &str,
+    ) -> Result<ClaimOutcome, StoreError> {
         self.link(&link, Some(user), |row, now| {
             row.record.claim = Some(GuestClaim {
                 user: user.to_owned(),

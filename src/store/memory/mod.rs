@@ -19,15 +19,15 @@ use std::{
 
 use super::{ENDED_FOR, REVOKED_FOR};
 #[cfg(feature = "server")]
-use crate::login::MemoryThrottle;
+use crate::server::login::MemoryThrottle;
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord},
-    clock::{Clock, SystemClock, Timestamp},
     error::{ConfigError, StoreError},
-    refresh::{RevokeReason, SessionRecord},
-    revoke::{Broadcast, BroadcastFeed, RETENTION, Revocation, RevocationLog, RevocationSet},
-    secret::{Secret, SecretStore},
-    token::SessionId,
+    layer::api_key::{ApiKeyId, ApiKeyRecord},
+    principal::SessionId,
+    revocation::{Broadcast, BroadcastFeed, RETENTION, Revocation, RevocationLog, RevocationSet},
+    secret::Secret,
+    store::port::{RevokeReason, SecretStore, SessionRecord},
+    time::{Clock, SystemClock, Timestamp},
 };
 
 /// Keeps sessions in this process, and forgets them with it. Cheap to clone; all clones are one
@@ -46,8 +46,8 @@ use crate::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
 /// use tower_jwt_auth::principal::PrincipalKind;
-/// use tower_jwt_auth::refresh::{NewSessionRecord, RefreshOutcome, RefreshPolicy, SessionStore};
-/// use tower_jwt_auth::{store::MemoryStore, token::SessionId};
+/// use tower_jwt_auth::{store::port::{NewSessionRecord, SessionStore}, server::refresh::{RefreshOutcome, RefreshPolicy}};
+/// use tower_jwt_auth::{store::MemoryStore, principal::SessionId};
 ///
 /// let store = MemoryStore::new();
 /// let id = SessionId::from_bytes([7; 16]);

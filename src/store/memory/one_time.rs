@@ -7,9 +7,9 @@ use std::{
 
 use super::{MemoryStore, Searched};
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    login::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+    store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+    time::Timestamp,
 };
 
 #[derive(Default)]

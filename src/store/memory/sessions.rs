@@ -5,11 +5,12 @@ use std::cmp::Reverse;
 use super::MemoryStore;
 use crate::{
     error::StoreError,
-    refresh::{
-        CreateOutcome, Family, LISTED, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation,
-        SessionRecord, SessionStore, apply, confirm, decide,
+    principal::SessionId,
+    server::refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
+    store::port::{
+        CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, Rotation,
+        SessionRecord, SessionStore,
     },
-    token::SessionId,
 };
 
 impl SessionStore for MemoryStore {

@@ -3,10 +3,8 @@
 use super::MemoryStore;
 use crate::{
     error::StoreError,
-    login::{
-        AttemptOutcome, MemoryThrottle, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule,
-        ThrottleStore,
-    },
+    server::login::{MemoryThrottle, ThrottleKey, ThrottleRule},
+    store::port::{AttemptOutcome, Reservation, Reserve, Settled, ThrottleStore},
 };
 
 impl MemoryStore {

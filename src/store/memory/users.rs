@@ -8,9 +8,10 @@ use std::{
 
 use super::MemoryStore;
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    login::{Identifier, NewUser, PasswordHash, UserRecord, UserAdmin, UserEntry, UserStore},
+    server::login::{Identifier, PasswordHash},
+    store::port::{NewUser, UserAdmin, UserEntry, UserRecord, UserStore},
+    time::Timestamp,
 };
 
 /// Users by their subjects, and their names. Nobody is ever pushed out.

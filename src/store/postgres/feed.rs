@@ -11,7 +11,7 @@ use tokio::time;
 use super::{fault, sessions::now};
 use crate::{
     error::StoreError,
-    revoke::{Feed, RevocationSet},
+    revocation::{Feed, RevocationSet},
     store::sql::Columns,
 };
 

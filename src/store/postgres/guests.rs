@@ -3,12 +3,13 @@
 use super::{PostgresStore, sessions::now};
 use crate::{
     error::StoreError,
-    revoke::RETENTION,
-    session::{
-        FIRST_RETRY, LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim, judge,
-    },
+    revocation::RETENTION,
     store::{
         ENDED_FOR,
+        port::{
+            ClaimOutcome, FIRST_RETRY, GuestPeek, GuestStore, LinkCondition, NewGuest,
+            PendingClaim, judge,
+        },
         sql::{Columns, guest_alive, guest_columns, guest_is_over, guest_retry, millis},
     },
 };
@@ -135,7 +136,11 @@ impl GuestStore for PostgresStore {
         Ok(row.is_some())
     }
 
-    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
+    async fn claim_guest(
+        &self,
+        link: LinkCondition,
+        user: &str,
+    ) -> Result<ClaimOutcome, StoreError> {
         let device = link
             .device
             .as_ref()
@@ -211,7 +216,11 @@ impl GuestStore for PostgresStore {
 
 impl PostgresStore {
     /// Why nothing was written, which decides nothing any more.
-    async fn reason(&self, link: &LinkCondition, user: Option<&str>) -> Result<ClaimOutcome, StoreError> {
+    async fn reason(
+        &self,
+        link: &LinkCondition,
+        user: Option<&str>,
+    ) -> Result<ClaimOutcome, StoreError> {
         let peek = self.find_guest(&link.guest).await?;
         Ok(match peek {
             Some(peek) => judge(&peek.guest, link, user, peek.now).unwrap_or(ClaimOutcome::Stale),

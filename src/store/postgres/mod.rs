@@ -50,7 +50,7 @@
 //!
 //! What the server's `synchronous_commit` promises. Nothing is lost with `on`, its default. With
 //! `off`, or after failing over to a replica that lags, the last moments may be: a lost refresh is
-//! made up for ([`RefreshOutcome::Ahead`](crate::refresh::RefreshOutcome::Ahead)), a lost revocation is not.
+//! made up for ([`RefreshOutcome::Ahead`](crate::server::refresh::RefreshOutcome::Ahead)), a lost revocation is not.
 //!
 //! The isolation level is meant to be `read committed`, PostgreSQL's default. Under a stricter one
 //! it stays correct, but refreshes of one session at once are refused as serialization failures.
@@ -86,8 +86,9 @@ pub use self::feed::PostgresFeed;
 use super::sql::Columns;
 use crate::{
     error::{ConfigError, StoreError},
-    revoke::RevocationSet,
-    secret::{Secret, SecretStore},
+    revocation::RevocationSet,
+    secret::Secret,
+    store::port::SecretStore,
 };
 
 /// Keeps sessions in PostgreSQL. Cheap to clone; all clones are one store.

@@ -3,16 +3,17 @@
 use super::PostgresStore;
 use crate::{
     error::StoreError,
-    refresh::{
-        CreateOutcome, LISTED, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
-        SessionStore,
-    },
-    revoke::{RETENTION, Revocation, RevocationLog},
+    principal::SessionId,
+    revocation::{RETENTION, Revocation, RevocationLog},
+    server::refresh::RefreshPolicy,
     store::{
         ENDED_FOR, REVOKED_FOR,
+        port::{
+            CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, Rotation,
+            SessionRecord, SessionStore,
+        },
         sql::{Columns, columns, ended, kind_code, millis, rotate, rule, target},
     },
-    token::SessionId,
 };
 
 /// The server's time. It stands still during a statement, also while that waits for a lock, so that
@@ -317,7 +318,11 @@ impl SessionStore for PostgresStore {
 
     async fn revoke_all(&self, subject: &str, reason: RevokeReason) -> Result<u32, StoreError> {
         let row = self
-            .only_row(|| sqlx::query(REVOKE_ALL).bind(subject).bind(millis(RETENTION)))
+            .only_row(|| {
+                sqlx::query(REVOKE_ALL)
+                    .bind(subject)
+                    .bind(millis(RETENTION))
+            })
             .await?;
         let epoch = Columns(&row).epoch("epoch")?;
         // All of them have ended by now, whatever becomes of this.

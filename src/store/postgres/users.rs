@@ -3,8 +3,9 @@
 use super::{PostgresStore, sessions::now};
 use crate::{
     error::StoreError,
-    login::{Identifier, NewUser, PasswordHash, UserRecord, UserAdmin, UserEntry, UserStore},
+    server::login::{Identifier, PasswordHash},
     store::{
+        port::{NewUser, UserAdmin, UserEntry, UserRecord, UserStore},
         roles_text,
         sql::{
             Columns,

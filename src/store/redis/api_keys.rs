@@ -4,10 +4,10 @@ use std::{cmp::Reverse, time::Duration};
 
 use super::{RedisStore, link::Repeat, scripts, sessions::millis};
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},
-    clock::Timestamp,
     error::StoreError,
-    revoke::RETENTION,
+    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},
+    revocation::RETENTION,
+    time::Timestamp,
 };
 
 impl ApiKeyStore for RedisStore {

@@ -12,9 +12,9 @@ use tokio::time;
 
 use super::{Keys, fault, link::Link};
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    revoke::{Feed, RETENTION, Revocation, RevocationSet, RevocationTarget},
+    revocation::{Feed, RETENTION, Revocation, RevocationSet, RevocationTarget},
+    time::Timestamp,
 };
 
 /// What a [`RedisStore`](super::RedisStore) tells: at once, by a stream.

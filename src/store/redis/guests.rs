@@ -6,13 +6,13 @@ use super::{
     sessions::{maybe, millis, missing, number},
 };
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    revoke::RETENTION,
-    session::{
-        GuestClaim, DeviceDigest, FIRST_RETRY, LinkCondition, GuestPeek, GuestRecord, GuestStore, ClaimOutcome,
-        NewGuest, PendingClaim,
+    revocation::RETENTION,
+    store::port::{
+        ClaimOutcome, DeviceDigest, FIRST_RETRY, GuestClaim, GuestPeek, GuestRecord, GuestStore,
+        LinkCondition, NewGuest, PendingClaim,
     },
+    time::Timestamp,
 };
 
 mod scripts {
@@ -84,7 +84,11 @@ impl GuestStore for RedisStore {
         self.link.run(&call, Repeat::Harmless).await
     }
 
-    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
+    async fn claim_guest(
+        &self,
+        link: LinkCondition,
+        user: &str,
+    ) -> Result<ClaimOutcome, StoreError> {
         self.give(&link, Some(user)).await
     }
 
@@ -120,7 +124,11 @@ impl GuestStore for RedisStore {
 }
 
 impl RedisStore {
-    async fn give(&self, link: &LinkCondition, user: Option<&str>) -> Result<ClaimOutcome, StoreError> {
+    async fn give(
+        &self,
+        link: &LinkCondition,
+        user: Option<&str>,
+    ) -> Result<ClaimOutcome, StoreError> {
         let mut call = scripts::LINK.key(self.keys.guest(&link.guest));
         call.key(&self.keys.epochs)
             .key(&self.keys.news)

@@ -46,7 +46,7 @@
 //!   refused then, and a client that refreshes has a new one. Sessions that were ended meanwhile are
 //!   alive again.
 //! - With `appendfsync everysec`, a crash of the machine loses the last second. A refresh that was
-//!   lost is rolled forward ([`Ahead`](crate::refresh::RefreshOutcome::Ahead)); a revocation, or a raised
+//!   lost is rolled forward ([`Ahead`](crate::server::refresh::RefreshOutcome::Ahead)); a revocation, or a raised
 //!   epoch, that was lost is gone, and the session is alive again. `appendfsync always` loses nothing.
 //! - A failover to a replica loses what it had not received. `min-replicas-to-write 1` narrows the
 //!   gap and keeps a primary that is cut off from accepting writes.
@@ -79,9 +79,10 @@ pub use self::feed::RedisFeed;
 use self::link::{Link, Repeat};
 use crate::{
     error::{ConfigError, StoreError},
-    revoke::{Revocation, RevocationLog, RevocationSet},
-    secret::{Secret, SecretStore},
-    token::SessionId,
+    principal::SessionId,
+    revocation::{Revocation, RevocationLog, RevocationSet},
+    secret::Secret,
+    store::port::SecretStore,
 };
 
 /// Keeps sessions in Redis. Cheap to clone; clones share one connection.

@@ -3,7 +3,7 @@
 use super::{RedisStore, link::Repeat, scripts, sessions::millis};
 use crate::{
     error::StoreError,
-    login::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+    store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
 };
 
 impl OneTimeStore for RedisStore {

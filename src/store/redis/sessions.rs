@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::{RedisStore, link::Repeat, scripts};
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    principal::PrincipalKind,
-    refresh::{
-        CreateOutcome, Family, LISTED, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation,
+    principal::{PrincipalKind, SessionId},
+    revocation::RETENTION,
+    server::refresh::{Family, RefreshOutcome, RefreshPolicy},
+    store::port::{
+        CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, Rotation,
         SessionRecord, SessionStore,
     },
-    revoke::RETENTION,
-    token::SessionId,
+    time::Timestamp,
 };
 
 impl SessionStore for RedisStore {

@@ -6,11 +6,10 @@ use redis::ScriptInvocation;
 
 use super::{RedisStore, link::Repeat, scripts, sessions::millis};
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    login::{
-        AttemptOutcome, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule, ThrottleStore,
-    },
+    server::login::{ThrottleKey, ThrottleRule},
+    store::port::{AttemptOutcome, Reservation, Reserve, Settled, ThrottleStore},
+    time::Timestamp,
 };
 
 impl ThrottleStore for RedisStore {

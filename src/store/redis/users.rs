@@ -2,10 +2,13 @@
 
 use super::{RedisStore, link::Repeat, scripts};
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    login::{Identifier, NewUser, PasswordHash, UserRecord, UserAdmin, UserEntry, UserStore},
-    store::{roles_of, roles_text},
+    server::login::{Identifier, PasswordHash},
+    store::{
+        port::{NewUser, UserAdmin, UserEntry, UserRecord, UserStore},
+        roles_of, roles_text,
+    },
+    time::Timestamp,
 };
 
 impl UserStore for RedisStore {

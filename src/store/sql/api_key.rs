@@ -4,9 +4,9 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::Columns;
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord, PreviousSecret, SecretDigest},
-    clock::Timestamp,
     error::StoreError,
+    layer::api_key::{ApiKeyId, ApiKeyRecord, PreviousSecret, SecretDigest},
+    time::Timestamp,
 };
 
 /// What [`api_key`](Columns::api_key) reads.

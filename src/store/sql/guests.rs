@@ -4,9 +4,9 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::{Columns, narrow};
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    session::{GuestClaim, DeviceDigest, GuestPeek, GuestRecord, PendingClaim},
+    store::port::{DeviceDigest, GuestClaim, GuestPeek, GuestRecord, PendingClaim},
+    time::Timestamp,
 };
 
 /// What [`Columns::guest`] reads, besides `now`. What must be told no more is settled.

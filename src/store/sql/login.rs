@@ -5,8 +5,11 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 use super::Columns;
 use crate::{
     error::StoreError,
-    login::{Identifier, PasswordHash, UserRecord, UserEntry},
-    store::roles_of,
+    server::login::{Identifier, PasswordHash},
+    store::{
+        port::{UserEntry, UserRecord},
+        roles_of,
+    },
 };
 
 /// What [`user`](Columns::user) reads. The epoch is the sessions' own, read at the same moment.

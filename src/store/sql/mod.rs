@@ -2,7 +2,7 @@
 //!
 //! Both dialects take the same text for it, so that there is one state machine to get right. Times
 //! are whole milliseconds since 1970 in columns of 64 bits, which is what
-//! [`decide`](crate::refresh::decide) counts in.
+//! [`decide`](crate::server::refresh::decide) counts in.
 
 pub(super) mod api_key;
 mod guests;
@@ -16,12 +16,12 @@ use std::time::Duration;
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    principal::PrincipalKind,
-    refresh::{Family, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord},
-    revoke::{Revocation, RevocationTarget},
-    token::SessionId,
+    principal::{PrincipalKind, SessionId},
+    revocation::{Revocation, RevocationTarget},
+    server::refresh::{Family, RefreshOutcome, RefreshPolicy},
+    store::port::{LoadedSession, RevokeReason, Rotation, SessionRecord},
+    time::Timestamp,
 };
 
 /// Whether the row `s` was ended by itself or by its subject's epoch: 1 or 0.
@@ -189,7 +189,9 @@ pub(super) fn target(revocation: &Revocation) -> (i64, String, i64) {
     match revocation.target() {
         RevocationTarget::Session(id) => (SESSION, id.clone(), 0),
         RevocationTarget::Token(id) => (TOKEN, id.clone(), 0),
-        RevocationTarget::Subject { subject, epoch } => (SUBJECT, subject.clone(), i64::from(*epoch)),
+        RevocationTarget::Subject { subject, epoch } => {
+            (SUBJECT, subject.clone(), i64::from(*epoch))
+        }
         RevocationTarget::IssuedBefore(time) => (EVERYTHING, time.as_millis().to_string(), 0),
     }
 }

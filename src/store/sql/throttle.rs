@@ -1,17 +1,16 @@
 //! The counters of login attempts in SQL, for both dialects.
 //!
-//! It is [`ThrottleRow`](crate::login::ThrottleRow) line by line; the contract walks through both at
+//! It is [`ThrottleRow`](crate::server::login::ThrottleRow) line by line; the contract walks through both at
 //! random and compares.
 
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::{Columns, duration, millis, narrow};
 use crate::{
-    clock::Timestamp,
     error::StoreError,
-    login::{
-        AttemptOutcome, Reservation, Reserve, Settled, ThrottleKey, ThrottleRow, ThrottleRule,
-    },
+    server::login::{ThrottleKey, ThrottleRow, ThrottleRule},
+    store::port::{AttemptOutcome, Reservation, Reserve, Settled},
+    time::Timestamp,
 };
 
 /// `ThrottleRule::wait` after so many failures. By division, because a product may not fit.

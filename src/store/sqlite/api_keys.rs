@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use super::{SqliteStore, sessions::now};
 use crate::{
-    api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, SecretDigest},
-    clock::Timestamp,
     error::StoreError,
-    revoke::RETENTION,
+    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, SecretDigest},
+    revocation::RETENTION,
     store::sql::{
         Columns,
         api_key::{CREATE_API_KEY, api_keys, revoke_api_key, revoke_api_keys, roll_api_key},
         millis,
     },
+    time::Timestamp,
 };
 
 /// All of them in one statement, so that there is one sync of the disk.

@@ -11,7 +11,7 @@ use tokio::{
 use super::{rows, sessions::now};
 use crate::{
     error::StoreError,
-    revoke::{Feed, RevocationSet},
+    revocation::{Feed, RevocationSet},
     store::sql::Columns,
 };
 

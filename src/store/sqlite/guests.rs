@@ -5,12 +5,12 @@ use sqlx::sqlite::SqliteRow;
 use super::{SqliteStore, sessions::now};
 use crate::{
     error::StoreError,
-    refresh::SessionStore,
-    session::{
-        FIRST_RETRY, LinkCondition, GuestPeek, GuestStore, ClaimOutcome, NewGuest, PendingClaim, judge,
-    },
     store::{
         ENDED_FOR,
+        port::{
+            ClaimOutcome, FIRST_RETRY, GuestPeek, GuestStore, LinkCondition, NewGuest,
+            PendingClaim, SessionStore, judge,
+        },
         sql::{Columns, guest_alive, guest_columns, guest_is_over, guest_retry, millis},
     },
 };
@@ -119,7 +119,11 @@ impl GuestStore for SqliteStore {
         Ok(!rows.is_empty())
     }
 
-    async fn claim_guest(&self, link: LinkCondition, user: &str) -> Result<ClaimOutcome, StoreError> {
+    async fn claim_guest(
+        &self,
+        link: LinkCondition,
+        user: &str,
+    ) -> Result<ClaimOutcome, StoreError> {
         let device = link.device.map(|digest| digest.as_bytes().to_vec());
         let claim = sqlx::query(CLAIM)
             .bind(&link.guest)

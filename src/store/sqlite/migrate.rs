@@ -86,7 +86,7 @@ const WAL_WAIT: Duration = Duration::from_millis(50);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{refresh::RevokeReason, revoke::RETENTION};
+    use crate::{revocation::RETENTION, store::port::RevokeReason};
 
     #[test]
     fn the_triggers_use_the_constants_of_the_code() {

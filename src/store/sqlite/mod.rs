@@ -16,7 +16,7 @@
 //!
 //! `synchronous` is FULL: what was answered has reached the disk, at the price of one `fsync` a
 //! refresh. With NORMAL, a power cut would undo the last moments: a lost refresh is made up for
-//! ([`RefreshOutcome::Ahead`](crate::refresh::RefreshOutcome::Ahead)), but whoever signed out would be signed in
+//! ([`RefreshOutcome::Ahead`](crate::server::refresh::RefreshOutcome::Ahead)), but whoever signed out would be signed in
 //! again.
 //!
 //! # Schema
@@ -77,8 +77,9 @@ pub use self::feed::SqliteFeed;
 use super::sql::Columns;
 use crate::{
     error::{ConfigError, StoreError},
-    revoke::RevocationSet,
-    secret::{Secret, SecretStore},
+    revocation::RevocationSet,
+    secret::Secret,
+    store::port::SecretStore,
 };
 
 /// Keeps sessions in an SQLite file. Cheap to clone; all clones are one store.
@@ -92,7 +93,7 @@ use crate::{
 /// # std::fs::create_dir_all(&folder)?;
 /// # let path = folder.join("auth.db");
 /// # let path = path.to_str().ok_or("not UTF-8")?;
-/// use tower_jwt_auth::{refresh::SessionStore, store::sqlite::SqliteStore};
+/// use tower_jwt_auth::store::{port::SessionStore, sqlite::SqliteStore};
 ///
 /// let store = SqliteStore::open(path).await?;
 /// assert_eq!(store.epoch("alice").await?, 0);

@@ -3,8 +3,10 @@
 use super::{SqliteStore, sessions::now};
 use crate::{
     error::StoreError,
-    login::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
-    store::sql::{Columns, millis},
+    store::{
+        port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+        sql::{Columns, millis},
+    },
 };
 
 const ISSUE: &str = concat!(

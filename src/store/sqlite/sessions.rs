@@ -5,16 +5,17 @@ use sqlx::sqlite::SqliteRow;
 use super::SqliteStore;
 use crate::{
     error::StoreError,
-    refresh::{
-        CreateOutcome, LISTED, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation,
-        SessionRecord, SessionStore,
-    },
-    revoke::{Revocation, RevocationLog},
+    principal::SessionId,
+    revocation::{Revocation, RevocationLog},
+    server::refresh::{RefreshOutcome, RefreshPolicy},
     store::{
         ENDED_FOR, REVOKED_FOR,
+        port::{
+            CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, Rotation,
+            SessionRecord, SessionStore,
+        },
         sql::{Columns, columns, ended, kind_code, millis, rotate, rule, target},
     },
-    token::SessionId,
 };
 
 /// The time. It stands still during a statement, from when that has its lock.
@@ -236,7 +237,8 @@ impl SessionStore for SqliteStore {
             .first()
             .map(|row| Columns(row).rotation())
             .transpose()?;
-        if let Some(RefreshOutcome::Reused(_)) = rotation.as_ref().map(|rotation| rotation.outcome) {
+        if let Some(RefreshOutcome::Reused(_)) = rotation.as_ref().map(|rotation| rotation.outcome)
+        {
             self.news.notify_waiters();
         }
         Ok(rotation)

@@ -3,13 +3,14 @@
 use super::{SqliteStore, sessions::now};
 use crate::{
     error::StoreError,
-    login::{
-        AttemptOutcome, Reservation, Reserve, Settled, ThrottleKey, ThrottleRule, ThrottleStore,
-    },
-    store::sql::{
-        Columns,
-        throttle::{
-            catch_up, kept_until, numbers, outcome_code, reserve, row, settle, wait, written,
+    server::login::{ThrottleKey, ThrottleRule},
+    store::{
+        port::{AttemptOutcome, Reservation, Reserve, Settled, ThrottleStore},
+        sql::{
+            Columns,
+            throttle::{
+                catch_up, kept_until, numbers, outcome_code, reserve, row, settle, wait, written,
+            },
         },
     },
 };

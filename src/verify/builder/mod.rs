@@ -13,10 +13,10 @@ use super::{
     preset::Dialect,
 };
 use crate::{
-    claims::Claims,
-    clock::{Clock, SystemClock},
     error::ConfigError,
     key::Algorithm,
+    principal::Claims,
+    time::{Clock, SystemClock},
 };
 
 /// A builder of a [`Verifier`](super::Verifier). [`build`](Self::build) reports invalid values.
@@ -254,7 +254,7 @@ impl<C: 'static> VerifierBuilder<C> {
     }
 
     /// Accepts tokens for a single conversation in addition (`conv+jwt`,
-    /// [`Sessions::conversation_token`](crate::session::Sessions::conversation_token)), for the
+    /// [`Sessions::conversation_token`](crate::server::session::Sessions::conversation_token)), for the
     /// routes and sockets of a chat. By default they are refused, as other types are.
     ///
     /// # Security

@@ -15,11 +15,7 @@ use std::{
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tower::{Layer, Service, service_fn};
-use tower_jwt_auth::{
-    JwtAuthLayer, Principal, Verifier,
-    extract::{Bearer, TokenExtractor},
-    head::RequestHead,
-};
+use tower_jwt_auth::{JwtAuthLayer, Principal, Verifier, layer::extract::{Bearer, TokenExtractor, RequestHead}};
 use tower_jwt_auth_fuzz::verifier;
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| verifier().build().unwrap());

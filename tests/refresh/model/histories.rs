@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use stateright::{Checker, Expectation, Model};
-use tower_jwt_auth::refresh::RefreshPolicy;
+use tower_jwt_auth::server::refresh::RefreshPolicy;
 
 use super::{Budget, World};
 

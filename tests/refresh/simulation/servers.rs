@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use tower_jwt_auth::{
-    clock::Timestamp,
-    refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
+    server::refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
+    time::Timestamp,
 };
 
 /// One session. The first token is 0.

@@ -6,12 +6,16 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use tower_jwt_auth::{
     Principal, Verifier,
-    issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    refresh::{RefreshPolicy, RefreshTokens},
-    revoke::RevocationSet,
+    revocation::RevocationSet,
     secret::SecretKey,
-    session::{SessionClaims, SessionEvent, StartSession, Sessions, SessionsBuilder, TokenPair},
+    server::{
+        issue::{KeyRing, TokenIssuer},
+        refresh::{RefreshPolicy, RefreshTokens},
+        session::{
+            SessionClaims, SessionEvent, Sessions, SessionsBuilder, StartSession, TokenPair,
+        },
+    },
     store::MemoryStore,
     test_util::TestClock,
 };
@@ -106,7 +110,7 @@ impl Service {
     pub(crate) async fn try_refresh(
         &self,
         pair: &TokenPair,
-    ) -> Result<TokenPair, tower_jwt_auth::session::SessionError> {
+    ) -> Result<TokenPair, tower_jwt_auth::server::session::SessionError> {
         self.sessions.refresh(pair.refresh_token().expose()).await
     }
 

@@ -12,12 +12,15 @@ use std::{
 use tokio::task;
 use tower_jwt_auth::{
     error::StoreError,
-    refresh::{
-        CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
-        SessionStore,
+    principal::SessionId,
+    server::refresh::RefreshPolicy,
+    store::{
+        MemoryStore,
+        port::{
+            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, Rotation, SessionRecord,
+            SessionStore,
+        },
     },
-    store::MemoryStore,
-    token::SessionId,
 };
 
 #[derive(Clone)]

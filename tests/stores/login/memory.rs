@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    clock::Timestamp,
-    login::{MemoryThrottle, ThrottleKey, ThrottleRow},
-    refresh::SessionStore,
+    server::login::{MemoryThrottle, ThrottleKey, ThrottleRow},
     store::{
         AnyStore, MemoryStore,
         contract::{Handles, ThrottleFixture},
+        port::SessionStore,
     },
     test_util::TestClock,
+    time::Timestamp,
 };
 
 use super::contracts;
@@ -102,7 +102,7 @@ async fn any() -> Any {
 
 #[tokio::test]
 async fn tokens_that_are_over_are_purged() {
-    use tower_jwt_auth::login::{NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken};
+    use tower_jwt_auth::store::port::{NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken};
 
     let clock = TestClock::new();
     let store = MemoryStore::with_clock(clock.clone());

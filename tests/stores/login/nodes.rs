@@ -3,11 +3,12 @@
 use std::{net::IpAddr, time::Instant};
 
 use tower_jwt_auth::{
-    login::{
-        Argon2Cost, LoginAttempt, Identifier, Login, LoginOutcome, NewUser, Password, PasswordHasher,
-        ThrottleRule, ThrottleStore, UserStore,
-    },
     secret::SecretKey,
+    server::login::{
+        Argon2Cost, Identifier, Login, LoginAttempt, LoginOutcome, Password, PasswordHasher,
+        ThrottleRule,
+    },
+    store::port::{NewUser, ThrottleStore, UserStore},
 };
 
 /// Guesses on both nodes until neither looks at a password any more: what one counted holds on the
@@ -39,14 +40,20 @@ where
         for round in 0..5 {
             asked = Instant::now();
             let outcome = nodes[round % 2].attempt(&guess(name, "wrong")).await;
-            assert!(matches!(outcome, LoginOutcome::InvalidCredentials), "{outcome:?}");
+            assert!(
+                matches!(outcome, LoginOutcome::InvalidCredentials),
+                "{outcome:?}"
+            );
         }
         for node in &nodes {
             // The right password as well, within the second that the first wait lasts. A machine that
             // takes longer finds the next wait, which is twice as long.
             let (wrong, right) = (guess(name, "wrong"), guess(name, "right"));
             let outcome = wait_of(node, asked, &wrong, &right).await;
-            assert!(matches!(outcome, LoginOutcome::Throttled { .. }), "{outcome:?}");
+            assert!(
+                matches!(outcome, LoginOutcome::Throttled { .. }),
+                "{outcome:?}"
+            );
         }
     }
     let elsewhere: IpAddr = "198.51.100.1".parse().unwrap();

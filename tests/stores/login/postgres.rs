@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use sqlx::{Row, postgres::PgRow};
 use tower_jwt_auth::{
-    clock::Timestamp,
-    login::{ThrottleKey, ThrottleRow},
+    server::login::{ThrottleKey, ThrottleRow},
     store::{
         PostgresStore,
         contract::{Fixture, Handles, ThrottleFixture},
     },
+    time::Timestamp,
 };
 
 use super::{contracts, nodes};

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    clock::Timestamp,
-    login::{
-        AttemptOutcome, NewUser, OneTimePurpose, OneTimeStore, PasswordHash, Reserve, ThrottleKey,
-        ThrottleRow, ThrottleRule, ThrottleStore, UserStore,
-    },
+    server::login::{PasswordHash, ThrottleKey, ThrottleRow, ThrottleRule},
     store::{
         RedisStore,
         contract::{Fixture, Handles, ThrottleFixture},
+        port::{
+            AttemptOutcome, NewUser, OneTimePurpose, OneTimeStore, Reserve, ThrottleStore,
+            UserStore,
+        },
     },
+    time::Timestamp,
 };
 
 use super::{contracts, nodes};
@@ -153,7 +154,7 @@ async fn counters_go_by_themselves() {
 #[ignore = "needs redis-server"]
 async fn users_survive_a_crash_of_a_server_that_writes_all() {
     let mut server = Server::start(DURABLE).await;
-    let identifier = tower_jwt_auth::login::Identifier::new("ada").unwrap();
+    let identifier = tower_jwt_auth::server::login::Identifier::new("ada").unwrap();
     let user = NewUser::new(
         "user-1",
         identifier.clone(),

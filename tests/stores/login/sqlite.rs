@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use sqlx::{Row, sqlite::SqliteRow};
 use tower_jwt_auth::{
-    clock::Timestamp,
-    login::{
-        AttemptOutcome, NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken, Reserve,
-        ThrottleKey, ThrottleRow, ThrottleRule, ThrottleStore,
-    },
-    refresh::SessionStore,
+    server::login::{ThrottleKey, ThrottleRow, ThrottleRule},
     store::{
         SqliteStore,
         contract::{Fixture, Handles, ThrottleFixture},
+        port::{
+            AttemptOutcome, NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken, Reserve,
+            SessionStore, ThrottleStore,
+        },
     },
+    time::Timestamp,
 };
 
 use super::{contracts, nodes};

@@ -16,8 +16,8 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
     error::StoreErrorKind,
-    refresh::{RefreshOutcome, RefreshPolicy, SessionStore},
-    store::postgres::PostgresStore,
+    server::refresh::{RefreshOutcome, RefreshPolicy},
+    store::{port::SessionStore, postgres::PostgresStore},
 };
 
 use super::{Nodes, age, server::Server};

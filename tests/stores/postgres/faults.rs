@@ -12,9 +12,12 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
     error::StoreErrorKind,
-    refresh::{RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
-    store::postgres::PostgresStore,
-    token::SessionId,
+    principal::SessionId,
+    server::refresh::{RefreshOutcome, RefreshPolicy},
+    store::{
+        port::{RevokeReason, SessionStore},
+        postgres::PostgresStore,
+    },
 };
 
 use super::server::Server;

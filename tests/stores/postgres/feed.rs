@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
 use tower_jwt_auth::{
-    refresh::{RevokeReason, SessionStore},
-    revoke::{Feed, RevocationSet},
-    store::postgres::PostgresStore,
+    revocation::{Feed, RevocationSet},
+    store::{
+        port::{RevokeReason, SessionStore},
+        postgres::PostgresStore,
+    },
 };
 
 use super::server::Server;

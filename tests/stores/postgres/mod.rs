@@ -9,11 +9,11 @@ use std::{sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use tower_jwt_auth::{
+    principal::SessionId,
     store::{
         contract::{Fixture, GuestFixture},
         postgres::{PostgresFeed, PostgresStore},
     },
-    token::SessionId,
 };
 
 use self::server::Server;

@@ -1,8 +1,8 @@
 //! A cluster: one slot, and a client that follows the keys.
 
-use tower_jwt_auth::{
-    refresh::{CreateOutcome, SessionStore},
-    store::{RedisStore, contract},
+use tower_jwt_auth::store::{
+    RedisStore, contract,
+    port::{CreateOutcome, SessionStore},
 };
 
 use super::{
@@ -44,7 +44,10 @@ async fn any_node_leads_to_the_one_that_has_the_keys() {
     other.cluster_is_up().await;
     let store = RedisStore::new(&other.url()).unwrap();
     let created = store.create(session(1)).await.unwrap();
-    assert!(matches!(created, CreateOutcome::Created(_)), "at the first try");
+    assert!(
+        matches!(created, CreateOutcome::Created(_)),
+        "at the first try"
+    );
     let set = store.revocations().unwrap();
     until("the feed finds the keys", || set.age().is_some()).await;
 

@@ -10,12 +10,15 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
-    clock::Timestamp,
     error::StoreErrorKind,
-    refresh::{NewSessionRecord, RefreshOutcome, RefreshPolicy, RevokeReason, SessionStore},
-    revoke::{Revocation, RevocationCheck, RevocationLog},
-    store::RedisStore,
-    token::SessionId,
+    principal::SessionId,
+    revocation::{Revocation, RevocationCheck, RevocationLog},
+    server::refresh::{RefreshOutcome, RefreshPolicy},
+    store::{
+        RedisStore,
+        port::{NewSessionRecord, RevokeReason, SessionStore},
+    },
+    time::Timestamp,
 };
 
 use super::{
@@ -76,7 +79,10 @@ async fn a_restart_with_a_log_on_disk_loses_nothing() {
 }
 
 /// The first requests after a restart may meet the connection that was lost.
-async fn peek_again(store: &RedisStore, id: SessionId) -> tower_jwt_auth::refresh::SessionRecord {
+async fn peek_again(
+    store: &RedisStore,
+    id: SessionId,
+) -> tower_jwt_auth::store::port::SessionRecord {
     let back = Instant::now();
     loop {
         match store.peek(id).await {

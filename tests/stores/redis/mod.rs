@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use tower_jwt_auth::{
     ConfigError, Principal,
-    principal::PrincipalKind,
-    refresh::{NewSessionRecord, RevokeReason, SessionStore},
-    revoke::{RevocationCheck, RevocationSet},
-    store::RedisStore,
-    token::SessionId,
+    principal::{PrincipalKind, SessionId},
+    revocation::{RevocationCheck, RevocationSet},
+    store::{
+        RedisStore,
+        port::{NewSessionRecord, RevokeReason, SessionStore},
+    },
 };
 
 mod contract {
@@ -82,7 +83,7 @@ async fn keys_go_by_themselves() {
     );
     server.age(id, DAY / 2).await.unwrap();
     assert!((1.49..=1.5).contains(&left().await));
-    let policy = tower_jwt_auth::refresh::RefreshPolicy::browser();
+    let policy = tower_jwt_auth::server::refresh::RefreshPolicy::browser();
     store.rotate(id, 0, policy).await.unwrap();
     assert!((1.99..=2.0).contains(&left().await), "it was used");
 

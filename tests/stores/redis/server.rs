@@ -10,12 +10,12 @@ use std::{
 use redis::{Client, FromRedisValue, aio::MultiplexedConnection};
 use tempfile::TempDir;
 use tower_jwt_auth::{
+    principal::SessionId,
     store::{
         RedisStore,
         contract::{Fixture, GuestFixture},
         redis::RedisFeed,
     },
-    token::SessionId,
 };
 
 pub(crate) use crate::port::free_port;

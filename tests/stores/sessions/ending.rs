@@ -11,9 +11,9 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::{
     JwtAuthLayer,
     error::StoreError,
-    refresh::RevokeReason::Logout,
-    revoke::{Feed, RevocationSet},
-    session::{SessionErrorKind, StartSession},
+    revocation::{Feed, RevocationSet},
+    server::session::{SessionErrorKind, StartSession},
+    store::port::RevokeReason::Logout,
     test_util::TestClock,
 };
 

@@ -10,13 +10,18 @@ use std::{
 use tokio::sync::Notify;
 use tower_jwt_auth::{
     error::StoreError,
-    refresh::{
-        CreateOutcome, NewSessionRecord, RefreshOutcome, LoadedSession, RefreshPolicy, RevokeReason, Rotation, SessionRecord,
-        SessionStore,
+    principal::SessionId,
+    server::{
+        refresh::{RefreshOutcome, RefreshPolicy},
+        session::{SessionEvent, Sessions},
     },
-    session::{SessionEvent, Sessions},
-    store::AnyStore,
-    token::SessionId,
+    store::{
+        AnyStore,
+        port::{
+            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, Rotation, SessionRecord,
+            SessionStore,
+        },
+    },
 };
 
 use super::{
@@ -55,7 +60,9 @@ pub(super) async fn t8_a_process_killed_at_any_point_leaves_what_the_client_can_
         };
         match point {
             "before" => assert_eq!(*outcome, RefreshOutcome::Rotated),
-            "within" => assert!([RefreshOutcome::Rotated, RefreshOutcome::Retried].contains(outcome)),
+            "within" => {
+                assert!([RefreshOutcome::Rotated, RefreshOutcome::Retried].contains(outcome))
+            }
             _ => assert_eq!(*outcome, RefreshOutcome::Retried, "it had been written"),
         }
         met.push((point, *outcome));

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tower_jwt_auth::{
     Principal,
-    clock::Timestamp,
-    refresh::{RefreshPolicy, RevokeReason},
-    revoke::{LIFETIME, Revocation, RevocationCheck, RevocationLog, RevocationSet},
+    revocation::{LIFETIME, Revocation, RevocationCheck, RevocationLog, RevocationSet},
+    server::refresh::RefreshPolicy,
+    store::port::RevokeReason,
+    time::Timestamp,
 };
 
 use super::{

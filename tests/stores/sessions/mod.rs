@@ -1,4 +1,4 @@
-//! The rules of refresh tokens through [`Sessions`](tower_jwt_auth::session::Sessions), on every
+//! The rules of refresh tokens through [`Sessions`](tower_jwt_auth::server::session::Sessions), on every
 //! store: the very same tests, on the store that its URL names.
 
 mod ending;

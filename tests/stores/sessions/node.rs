@@ -8,16 +8,21 @@ use std::sync::{
 use tower_jwt_auth::{
     Claims, Principal, Verifier,
     error::StoreError,
-    issue::{KeyRing, TokenIssuer},
     key::{Algorithm, SigningKey},
-    refresh::{
-        Confirmations, CreateOutcome, NewSessionRecord, LoadedSession, RefreshPolicy, RefreshTokens, RevokeReason,
-        Rotation, SessionRecord, SessionStore,
-    },
+    principal::SessionId,
     secret::SecretKey,
-    session::{SessionClaims, SessionEvent, StartSession, Sessions, TokenPair},
-    store::AnyStore,
-    token::SessionId,
+    server::{
+        issue::{KeyRing, TokenIssuer},
+        refresh::{Confirmations, RefreshPolicy, RefreshTokens},
+        session::{SessionClaims, SessionEvent, Sessions, StartSession, TokenPair},
+    },
+    store::{
+        AnyStore,
+        port::{
+            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, Rotation, SessionRecord,
+            SessionStore,
+        },
+    },
 };
 
 use super::place::Place;

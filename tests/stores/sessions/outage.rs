@@ -6,15 +6,17 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use tower::ServiceExt;
 use tower_jwt_auth::{
-    endpoints::AuthEndpoints,
     error::StoreError,
-    login::{
-        Argon2Cost, Identifier, Login, MemoryThrottle, NewUser, Password, PasswordHash,
-        PasswordHasher, UserRecord, UserStore,
+    layer::rate_limit::PeerAddr,
+    server::{
+        endpoints::AuthEndpoints,
+        login::{
+            Argon2Cost, Identifier, Login, MemoryThrottle, Password, PasswordHash, PasswordHasher,
+        },
+        refresh::RefreshPolicy,
+        session::{SessionErrorKind, StartSession},
     },
-    rate_limit::PeerAddr,
-    refresh::RefreshPolicy,
-    session::{SessionErrorKind, StartSession},
+    store::port::{NewUser, UserRecord, UserStore},
 };
 
 use super::{

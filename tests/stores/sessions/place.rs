@@ -4,9 +4,8 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{PgPool, SqlitePool, sqlite::SqliteConnectOptions, sqlite::SqlitePoolOptions};
 use tower_jwt_auth::{
-    refresh::SessionStore,
-    store::{AnyStore, MemoryStore, SqliteStore},
-    token::SessionId,
+    principal::SessionId,
+    store::{AnyStore, MemoryStore, SqliteStore, port::SessionStore},
 };
 
 use super::node::{Switch, Watched};

@@ -7,9 +7,12 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
-    refresh::{RefreshOutcome, RefreshPolicy, RefreshTokens, ReuseKind, RevokeReason, SessionStore},
     secret::SecretKey,
-    session::{SessionErrorKind, SessionEvent, StartSession},
+    server::{
+        refresh::{RefreshOutcome, RefreshPolicy, RefreshTokens, ReuseKind},
+        session::{SessionErrorKind, SessionEvent, StartSession},
+    },
+    store::port::{RevokeReason, SessionStore},
 };
 
 use super::{ending, node::Node, place::Place};

@@ -13,8 +13,8 @@ use std::{
 
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tower_jwt_auth::{
-    refresh::{RefreshPolicy, SessionStore},
-    store::{AnyStore, SqliteStore},
+    server::refresh::RefreshPolicy,
+    store::{AnyStore, SqliteStore, port::SessionStore},
 };
 
 use super::{

@@ -4,7 +4,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use tower_jwt_auth::{refresh::RefreshPolicy, session::TokenPair};
+use tower_jwt_auth::server::{refresh::RefreshPolicy, session::TokenPair};
 
 use super::{
     node::{Node, SECRET},

@@ -2,10 +2,7 @@
 
 use http::{HeaderValue, Request, StatusCode, header::AUTHORIZATION};
 use serde_json::{Map, Value};
-use tower_jwt_auth::{
-    key::Algorithm,
-    test_util::{TestIssuer, TestKeys},
-};
+use tower_jwt_auth::{key::Algorithm, test_util::{TestIssuer, TestKeys}};
 
 use super::{
     Case, Outcome,

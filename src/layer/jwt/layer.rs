@@ -1,0 +1,269 @@
+//! The layer and its settings.
+
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use http::HeaderName;
+use tower_layer::Layer;
+
+use super::{
+    JwtAuthService,
+    config::Config,
+    forward::{ForwardedClaim, Forwarding, Plain},
+};
+use crate::{
+    error::{ConfigError, KeyProblem},
+    event::{EventSink, Events},
+    layer::{
+        extract::{Bearer, RequestHead, TokenExtractor},
+        response::{Answers, ErrorResponder},
+    },
+    principal::Claims,
+    revocation::{Both, NoRevocation, RevocationCheck},
+    server::refresh::Confirmations,
+    verify::Verifier,
+};
+
+/// A layer that authenticates requests by a JWT.
+///
+/// See the [module](super) for the rules. All settings are behind one `Arc`, so that a clone for every
+/// request is cheap.
+///
+/// The type parameters are the claims' type, the revocation checks, and the mode: [`Plain`], or
+/// [`Forwarding`] after [`forward_as`](Self::forward_as).
+#[must_use = "a layer does nothing before it is put around a service"]
+pub struct JwtAuthLayer<C = Claims, R = NoRevocation, M = Plain> {
+    config: Arc<Config<C, R>>,
+    mode: PhantomData<fn() -> M>,
+}
+
+impl<C: Send + Sync + 'static> JwtAuthLayer<C> {
+    /// Creates a layer that requires a token in the `Authorization` header which this verifier accepts.
+    pub fn new(verifier: Verifier<C>) -> Self {
+        Self {
+            config: Arc::new(Config::new(verifier, NoRevocation, Arc::new(Bearer::new()))),
+            mode: PhantomData,
+        }
+    }
+}
+
+impl<C, R, M> JwtAuthLayer<C, R, M> {
+    /// Adds a revocation check that runs on every request: a
+    /// [`RevocationSet`](crate::revocation::RevocationSet) or a custom check.
+    ///
+    /// A revoked token is refused with 401 `invalid_token`. An unavailable check is 503. May be called
+    /// repeatedly, in any order: a token must pass all checks, each with its own requirement of
+    /// freshness. See [`Both`].
+    pub fn revocation<T: RevocationCheck>(self, check: T) -> JwtAuthLayer<C, Both<R, T>, M> {
+        let config = Arc::unwrap_or_clone(self.config);
+        JwtAuthLayer {
+            config: Arc::new(config.with_revocation(check)),
+            mode: PhantomData,
+        }
+    }
+
+    /// Records that an access token was used, which confirms that its client received the refresh token
+    /// issued with it. Needed on servers whose sessions are refreshed by
+    /// [`RefreshPolicy::balanced`](crate::server::refresh::RefreshPolicy::balanced). May be called repeatedly,
+    /// for the sessions of several issuers.
+    pub fn confirmations(self, confirmations: Confirmations) -> Self {
+        self.with(|config| config.confirmations.push(confirmations))
+    }
+
+    /// Sets the event sink. It receives one event per request, including requests that a guard inside
+    /// this layer refuses.
+    pub fn events(self, sink: impl EventSink) -> Self {
+        let events = Events::to(sink);
+        self.with(|config| config.change_answers(|answers| answers.with_events(events)))
+    }
+
+    /// Lets requests without a credential pass as [`Anonymous`](crate::Anonymous).
+    ///
+    /// A bad credential is still refused, with one exception: a bad *cookie* counts as absent and is
+    /// deleted, because a browser always sends it. The response is then `Cache-Control: private`. The
+    /// deletion is left out if the inner service sets a cookie of that name.
+    ///
+    /// While the keys are unavailable, a request with a token is answered with 503. It never passes as
+    /// anonymous.
+    pub fn optional(self) -> Self {
+        self.with(|config| config.optional = true)
+    }
+
+    /// Sets the realm in challenges (RFC 9110 §11.5). The default is `api`.
+    ///
+    /// Characters outside printable ASCII are replaced by spaces.
+    pub fn realm(self, realm: impl Into<String>) -> Self {
+        let realm = realm.into();
+        self.with(|config| config.change_answers(|answers| answers.with_realm(realm)))
+    }
+
+    /// Sets where the credential is read from: one extractor, or a tuple of extractors. The default is
+    /// the `Authorization` header.
+    pub fn extractor(self, extractor: impl TokenExtractor) -> Self {
+        self.with(|config| config.extractor = Arc::new(extractor))
+    }
+
+    /// Sets the responder for refusals. The default is problem details (RFC 9457).
+    ///
+    /// gRPC and gRPC-Web calls are answered in their own framing: see [`deny`](crate::layer::response).
+    pub fn responder(self, responder: impl ErrorResponder) -> Self {
+        let responder = Arc::new(responder);
+        self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))
+    }
+
+    /// Enables gateway mode, for the authentication requests of nginx `auth_request`, Caddy
+    /// `forward_auth`, Envoy `ext_authz` and Traefik ForwardAuth.
+    ///
+    /// A gateway reads only the status of the response, and its request carries headers that the client
+    /// chose. In gateway mode, no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with
+    /// the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns 2xx, its body is kept and
+    /// the status is replaced by the status of the refusal. See [the manual](crate::manual::gateways).
+    ///
+    /// Gateway mode contradicts [`optional`](Self::optional), [`skip`](Self::skip) and
+    /// [`allow_preflight`](Self::allow_preflight): [`build`](Self::build) returns an error, and a layer
+    /// that was not built refuses every request with 503. Enable gateway mode on every layer of the
+    /// stack that can refuse. A guard inside this layer inherits it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "aws-lc-rs"))]
+    /// # fn main() {}
+    /// # #[cfg(feature = "aws-lc-rs")]
+    /// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+    /// use tower_jwt_auth::{JwtAuthLayer, Verifier};
+    ///
+    /// let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
+    /// let layer = JwtAuthLayer::new(verifier).gateway().build()?;
+    /// assert!(layer.optional().build().is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn gateway(self) -> Self {
+        self.with(|config| config.change_answers(Answers::for_gateway))
+    }
+
+    /// Sets whether refused gRPC and gRPC-Web calls are answered in their own framing, `true` by
+    /// default. With `false` they get the HTTP status. In [gateway mode](Self::gateway) the framing
+    /// stays off.
+    pub fn grpc(self, framing: bool) -> Self {
+        self.with(|config| config.change_answers(|answers| answers.with_grpc(framing)))
+    }
+
+    /// Removes the explanation from refusals. The error code stays.
+    pub fn terse(self) -> Self {
+        self.with(|config| config.change_answers(Answers::without_details))
+    }
+
+    /// Skips authentication for requests that match the predicate, and lets them pass as
+    /// [`Anonymous`](crate::Anonymous). Use it for health checks and reflection if the layer is around
+    /// a whole server. May be called repeatedly: a request is skipped if any predicate matches.
+    ///
+    /// # Security
+    ///
+    /// Compare the whole path, or its [segments](RequestHead::path_segments). A server behind a proxy
+    /// may resolve `/public/../admin` to `/admin`, although the path starts with `/public/` here.
+    pub fn skip_if<F>(self, names: F) -> Self
+    where
+        F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        self.with(|config| config.skips.push(Arc::new(names)))
+    }
+
+    /// Lets CORS preflight requests pass as [`Anonymous`](crate::Anonymous): `OPTIONS` with `Origin`
+    /// and `Access-Control-Request-Method`. Browsers send them without credentials.
+    ///
+    /// Off by default. A CORS layer outside this one answers preflight requests itself.
+    pub fn allow_preflight(self) -> Self {
+        self.with(|config| config.preflight = true)
+    }
+
+    /// Removes the credential from the request before the inner service is called, for proxies.
+    pub fn strip_credential(self) -> Self {
+        self.with(|config| config.strip = true)
+    }
+
+    /// Writes a claim of the caller into a header for the inner service, for proxies.
+    ///
+    /// The header is always removed from the client's request, also if the request passes without a
+    /// token. Other spellings of the name are removed too, because some servers treat them as the same
+    /// header: case is ignored, and any character that is neither a letter nor a digit equals `-`. The
+    /// name is removed from `Connection`, so that no proxy drops the header (RFC 9110 §7.6.1). It is
+    /// removed from the request's trailers too: the inner service receives the body as a
+    /// [`ForwardedBody`](super::ForwardedBody).
+    ///
+    /// A value that a recipient could read differently is left out: see [`ForwardedClaim`].
+    pub fn forward_as(
+        self,
+        header: HeaderName,
+        claim: ForwardedClaim,
+    ) -> JwtAuthLayer<C, R, Forwarding> {
+        let layer = self.with(|config| Arc::make_mut(&mut config.forward).add(header, claim));
+        JwtAuthLayer {
+            config: layer.config,
+            mode: PhantomData,
+        }
+    }
+
+    /// Validates the settings against each other. Only [gateway mode](Self::gateway) can contradict
+    /// other settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] if gateway mode is combined with a setting that lets requests without a
+    /// credential pass.
+    pub fn build(self) -> Result<Self, ConfigError> {
+        self.config.answers.validate(&self.config.openings())?;
+        Ok(self)
+    }
+
+    /// Returns `true` if the keys and the revocation data are available, for readiness probes.
+    #[must_use]
+    pub fn is_ready(&self) -> bool
+    where
+        R: RevocationCheck,
+    {
+        self.config.verifier.is_ready() && self.config.revocation.is_ready()
+    }
+
+    /// Returns the reason why no keys are available, for readiness probes: see
+    /// [`Verifier::key_problem`].
+    #[must_use]
+    pub fn key_problem(&self) -> Option<KeyProblem> {
+        self.config.verifier.key_problem()
+    }
+
+    #[cfg(feature = "warp")]
+    pub(super) fn config(&self) -> &Config<C, R> {
+        &self.config
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config<C, R>)) -> Self {
+        let mut config = Arc::unwrap_or_clone(self.config);
+        change(&mut config);
+        self.config = Arc::new(config);
+        self
+    }
+}
+
+impl<C, R, M> Clone for JwtAuthLayer<C, R, M> {
+    fn clone(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            mode: PhantomData,
+        }
+    }
+}
+
+impl<S, C, R, M> Layer<S> for JwtAuthLayer<C, R, M> {
+    type Service = JwtAuthService<S, C, R, M>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        JwtAuthService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+impl<C, R, M> fmt::Debug for JwtAuthLayer<C, R, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JwtAuthLayer").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,15 @@
+//! The tower layers, and the HTTP vocabulary that they share.
+
+pub mod api_key;
+pub mod extract;
+pub mod jwt;
+pub mod middleware;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub mod rate_limit;
+#[cfg(feature = "rate-limit")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
+pub mod require_https;
+pub mod response;
+pub mod role_guard;
+pub mod socket;

@@ -1,0 +1,266 @@
+//! The response settings of a layer, and the final form of every refusal.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+
+use crate::{
+    error::{AuthError, AuthErrorKind, ConfigError},
+    event::{AuthEvent, Events},
+    layer::{
+        extract::RequestHead,
+        response::{
+            ErrorResponder, Problem, Refusal, ResponseBody, answers_in,
+            challenge::Challenges,
+            form::{self, Form, Opening},
+            grpc::Protocol,
+            is_temporary, keep_private,
+        },
+    },
+    principal::Origin,
+};
+
+/// The settings for a layer's refusals.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    pub(super) realm: String,
+    pub(super) details: bool,
+    pub(super) challenges: Challenges,
+    responder: Arc<dyn ErrorResponder>,
+    pub(super) form: Form,
+    /// The event sink, kept here so that guards inside the layer report to the same sink.
+    pub(crate) events: Events,
+    /// Removes what the layer inserts into a request's extensions in addition to the caller.
+    forget: fn(&mut Extensions),
+}
+
+impl Answers {
+    /// Creates the settings of a layer that inserts a `T` into a request's extensions in addition to
+    /// the caller.
+    pub(crate) fn leaving<T: Clone + Send + Sync + 'static>() -> Self {
+        Self {
+            forget: |extensions| drop(extensions.remove::<T>()),
+            ..Self::default()
+        }
+    }
+
+    /// Removes what the layer inserted into the extensions in addition to the caller.
+    pub(crate) fn forget(&self, extensions: &mut Extensions) {
+        (self.forget)(extensions);
+    }
+
+    /// Sets the realm in challenges (RFC 9110 §11.5).
+    ///
+    /// In a challenge, characters outside printable ASCII are replaced by spaces.
+    pub(crate) fn with_realm(mut self, realm: String) -> Self {
+        self.challenges = Challenges::new(&realm, self.details);
+        self.realm = realm;
+        self
+    }
+
+    /// Removes all explanations from refusals. Error codes stay.
+    pub(crate) fn without_details(mut self) -> Self {
+        self.challenges = Challenges::new(&self.realm, false);
+        self.details = false;
+        self
+    }
+
+    pub(crate) fn with_responder(mut self, responder: Arc<dyn ErrorResponder>) -> Self {
+        self.responder = responder;
+        self
+    }
+
+    /// Sets whether gRPC calls are answered in gRPC framing.
+    pub(crate) fn with_grpc(mut self, framing: bool) -> Self {
+        self.form.grpc = framing;
+        self
+    }
+
+    /// Enables gateway mode.
+    pub(crate) fn for_gateway(mut self) -> Self {
+        self.form.gateway = true;
+        self
+    }
+
+    /// Returns an error if gateway mode is combined with a setting that lets requests without a
+    /// credential pass.
+    pub(crate) fn validate(&self, openings: &[Opening]) -> Result<(), ConfigError> {
+        match self.form.gateway {
+            true => form::contradiction(openings),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks the same for a request: with this contradiction, a layer refuses every request.
+    pub(crate) fn check_openings(&self, openings: &[Opening]) -> Result<(), AuthError> {
+        self.validate(openings)
+            .map_err(|error| AuthError::caused_by(AuthErrorKind::Misconfigured, error))
+    }
+
+    pub(crate) fn with_events(mut self, events: Events) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// Returns the response to a refused request, with the body type of a layer.
+    pub(crate) fn deny<B>(
+        &self,
+        error: AuthError,
+        head: RequestHead<'_>,
+    ) -> Response<ResponseBody<B>> {
+        self.refuse(error, head).map(ResponseBody::denied)
+    }
+
+    /// Returns the response to a refused request.
+    pub(crate) fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes> {
+        self.refuse_telling(error, head, &self.events, self.form)
+    }
+
+    /// Returns the response to a refused request, and reports the refusal to `events`, or to the sink
+    /// of the authenticating layer if `events` is empty.
+    pub(super) fn refuse_telling(
+        &self,
+        error: AuthError,
+        head: RequestHead<'_>,
+        events: &Events,
+        form: Form,
+    ) -> Response<Bytes> {
+        #[cfg(feature = "tracing")]
+        record(&error);
+        emit(&error, head, events);
+
+        let denial = Refusal {
+            error: &error,
+            answers: self,
+            head,
+            form,
+        };
+        let protocol = Protocol::of(head).filter(|_| form.frames_grpc());
+        let mut response = match protocol {
+            Some(protocol) => protocol.answer(&denial),
+            None => self.respond(&denial),
+        };
+        // Caches must store no refusal, not even a gRPC response with HTTP 200: the next request may
+        // carry a good credential. A responder cannot change that.
+        let headers = response.headers_mut();
+        headers
+            .entry(CACHE_CONTROL)
+            .or_insert(const { HeaderValue::from_static("no-store") });
+        keep_private(headers);
+        // RFC 9110 §9.3.2: the headers of a GET, without content.
+        if head.method() == Method::HEAD {
+            *response.body_mut() = Bytes::new();
+        }
+        response.extensions_mut().insert(error);
+        response
+    }
+
+    /// Returns the responder's response, with the missing headers added.
+    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
+        let mut response = self.responder.respond(denial);
+        let refusal = denial.error.status();
+        *response.status_mut() = denial.form.status_of_answer(response.status(), refusal);
+        let (status, length) = (response.status(), response.body().len());
+        let headers = response.headers_mut();
+
+        // RFC 9110 §15.5.2: a 401 requires a challenge.
+        if status == StatusCode::UNAUTHORIZED && !headers.contains_key(WWW_AUTHENTICATE) {
+            let challenge = denial.challenge();
+            headers.insert(
+                WWW_AUTHENTICATE,
+                challenge.unwrap_or_else(|| self.challenges.bare()),
+            );
+        }
+        if is_temporary(status) && !headers.contains_key(RETRY_AFTER) {
+            headers.insert(RETRY_AFTER, denial.retry_after().unwrap_or(1).into());
+        }
+        // RFC 9110 §8.6: no `Content-Length` on 1xx and 204.
+        let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;
+        if bodiless {
+            headers.remove(CONTENT_LENGTH);
+        } else if !declares(headers, length) {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        response
+    }
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        const REALM: &str = "api";
+
+        Self {
+            realm: REALM.to_owned(),
+            details: true,
+            responder: Arc::new(Problem::new()),
+            form: Form::default(),
+            challenges: Challenges::new(REALM, true),
+            events: Events::default(),
+            forget: |_| (),
+        }
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answers")
+            .field("realm", &self.realm)
+            .field("details", &self.details)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Attaches a layer's settings to the principal, for the guards inside the layer.
+pub(crate) fn origin(answers: &Arc<Answers>) -> Origin {
+    Origin(Arc::<Answers>::clone(answers))
+}
+
+/// Returns the settings that are attached to a principal.
+pub(crate) fn answers_of(origin: &Origin) -> Option<Arc<Answers>> {
+    Arc::clone(&origin.0).downcast().ok()
+}
+
+fn emit(error: &AuthError, head: RequestHead<'_>, events: &Events) {
+    let event = || AuthEvent::Denied { error };
+    if events.is_enabled() {
+        events.emit(event);
+    } else if let Some(carried) = answers_in(head.extensions()) {
+        carried.events.emit(event);
+    }
+}
+
+/// Returns `true` if the headers hold exactly one `Content-Length`, and it is this length.
+fn declares(headers: &HeaderMap, length: usize) -> bool {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let declared = values
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok());
+    declared == Some(length) && values.next().is_none()
+}
+
+#[cfg(feature = "tracing")]
+pub(crate) fn record(error: &AuthError) {
+    use std::{error::Error, iter::successors};
+
+    let cause = || {
+        let causes: Vec<String> = successors(error.source(), |&cause| cause.source())
+            .map(ToString::to_string)
+            .collect();
+        (!causes.is_empty()).then(|| causes.join(": "))
+    };
+    if error.kind() == AuthErrorKind::Misconfigured {
+        let cause = cause();
+        // Every request would repeat the line. Two different mistakes are two lines.
+        if super::once::is_new(cause.as_deref().unwrap_or_default()) {
+            tracing::error!(reason = error.as_str(), cause, "{error}");
+        }
+    }
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        tracing::debug!(reason = error.as_str(), cause = cause(), "request refused");
+    }
+}

@@ -1,0 +1,70 @@
+//! The response settings of a layer inside an authenticating layer.
+
+use std::{mem, sync::Arc};
+
+use http::Response;
+
+use super::{Answers, ErrorResponder, answers_in, form::Form};
+use crate::{
+    error::AuthError,
+    event::{EventSink, Events},
+    layer::{extract::RequestHead, response::ResponseBody},
+};
+
+/// Response settings that default to those of the authenticating layer until one of them is set.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InnerAnswers {
+    own: Answers,
+    /// If `true`, `own` applies even if the caller carries the authenticating layer's settings.
+    is_own: bool,
+    events: Events,
+    /// Combined with the form of the authenticating layer, even if `own` applies.
+    form: Form,
+}
+
+impl InnerAnswers {
+    pub(crate) fn realm(&mut self, realm: String) {
+        self.change(|answers| answers.with_realm(realm));
+    }
+
+    pub(crate) fn responder(&mut self, responder: impl ErrorResponder) {
+        self.change(|answers| answers.with_responder(Arc::new(responder)));
+    }
+
+    pub(crate) fn terse(&mut self) {
+        self.change(Answers::without_details);
+    }
+
+    /// Sets the event sink, independently of the response settings.
+    pub(crate) fn events(&mut self, sink: impl EventSink) {
+        self.events = Events::to(sink);
+    }
+
+    pub(crate) fn grpc(&mut self, framing: bool) {
+        self.form.grpc = framing;
+    }
+
+    pub(crate) fn gateway(&mut self) {
+        self.form.gateway = true;
+    }
+
+    /// Returns the response to a refused request.
+    pub(crate) fn deny<R>(
+        &self,
+        error: AuthError,
+        head: RequestHead<'_>,
+    ) -> Response<ResponseBody<R>> {
+        let carried = answers_in(head.extensions());
+        let around = carried.as_ref().map(|answers| answers.form);
+        let form = around.map_or(self.form, |around| self.form.and(around));
+        let carried = carried.filter(|_| !self.is_own);
+        let answers = carried.as_deref().unwrap_or(&self.own);
+        let response = answers.refuse_telling(error, head, &self.events, form);
+        response.map(ResponseBody::denied)
+    }
+
+    fn change(&mut self, change: impl FnOnce(Answers) -> Answers) {
+        self.own = change(mem::take(&mut self.own));
+        self.is_own = true;
+    }
+}

@@ -1,0 +1,97 @@
+//! Refusals in the form of OAuth error responses: [RFC 6749 §5.2].
+//!
+//! [RFC 6749 §5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use serde::Serialize;
+
+use crate::layer::response::{
+    ErrorResponder, Refusal,
+    reason::Reason,
+    table::{Body, Table, answer},
+};
+
+/// A responder that answers with `application/json`, as OAuth clients expect it.
+///
+/// The members are `error`, `error_description` (a fixed text, unless details are off) and, if the
+/// request lacks scopes, `scope`.
+///
+/// `error` is the code of RFC 6750 §3.1. If RFC 6750 has no code for the refusal, `error` is the code
+/// of [RFC 6749 §4.1.2.1]: `access_denied` on other 403 responses, `temporarily_unavailable` on 503,
+/// `server_error` on 500. The response to a request without a credential has no code (RFC 6750 §3.1).
+///
+/// ```json
+/// {"error":"invalid_token","error_description":"The access token expired"}
+/// ```
+///
+/// [RFC 6749 §4.1.2.1]: https://www.rfc-editor.org/rfc/rfc6749#section-4.1.2.1
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct OAuthJson;
+
+impl OAuthJson {
+    /// Creates the OAuth responder.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+impl ErrorResponder for OAuthJson {
+    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
+        static BODIES: LazyLock<Table> = LazyLock::new(|| {
+            Table::new(|reason, status, error, details| body(reason, status, error, details, None))
+        });
+
+        let content_type = HeaderValue::from_static("application/json");
+        match denial.error().required_scope() {
+            None => answer(denial, BODIES.get(denial), content_type),
+            scope => {
+                let error = denial.code().map(|code| code.as_str());
+                let bytes = body(
+                    denial.reason(),
+                    denial.status(),
+                    error,
+                    denial.details(),
+                    scope,
+                );
+                answer(denial, Some(&Body::new(bytes)), content_type)
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Members<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_description: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'a str>,
+}
+
+fn body(
+    reason: Reason,
+    status: StatusCode,
+    error: Option<&'static str>,
+    details: bool,
+    scope: Option<&str>,
+) -> Bytes {
+    let members = Members {
+        error: error.or(match status {
+            StatusCode::FORBIDDEN => Some("access_denied"),
+            // RFC 8628 §3.5.
+            StatusCode::TOO_MANY_REQUESTS => Some("slow_down"),
+            StatusCode::SERVICE_UNAVAILABLE => Some("temporarily_unavailable"),
+            StatusCode::INTERNAL_SERVER_ERROR => Some("server_error"),
+            _ => None,
+        }),
+        error_description: reason.text().filter(|_| details),
+        scope,
+    };
+    serde_json::to_vec(&members).unwrap_or_default().into()
+}

@@ -1,0 +1,215 @@
+//! The layer: a rule, and the response to refused requests.
+
+use std::{borrow::Borrow, sync::Arc};
+
+use tower_layer::Layer;
+
+use super::{hierarchy::RoleHierarchy, rule::Rule, service::RoleGuardService};
+use crate::{
+    error::ConfigError,
+    event::EventSink,
+    layer::response::{ErrorResponder, InnerAnswers},
+};
+
+/// A layer that lets only callers through who satisfy a [`Rule`].
+///
+/// The guard reads the [`Principal`] in the request's extensions, which an authenticating layer around
+/// it inserts for any kind of credential. It never reads a header. A caller who does not satisfy the
+/// rule gets 403. An anonymous request gets 401. Without an authenticating layer the response is 500.
+/// If guards are stacked, a request must pass all of them.
+///
+/// By default, refusals look like those of the authenticating layer. After [`realm`](Self::realm),
+/// [`respond`](Self::respond) or [`terse`](Self::terse) the guard uses only its own settings.
+///
+/// A layer is cheap to clone, and one value may be used for many services.
+///
+/// [`Principal`]: crate::principal::Principal
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::layer::role_guard::{RoleGuardLayer, Rule};
+///
+/// let admins = RoleGuardLayer::any_of(["admin", "ops"]);
+/// let writers = RoleGuardLayer::scope(["orders:read", "orders:write"]);
+/// let nested = RoleGuardLayer::new(Rule::any_of(["admin"]).or(Rule::scope(["orders:write"])));
+/// # let _ = (admins, writers, nested);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a layer guards nothing before it is put around a service"]
+pub struct RoleGuardLayer {
+    config: Arc<Config>,
+}
+
+impl RoleGuardLayer {
+    /// Creates a guard with this rule.
+    pub fn new(rule: Rule) -> Self {
+        Self {
+            config: Arc::new(Config {
+                rule,
+                answers: InnerAnswers::default(),
+            }),
+        }
+    }
+
+    /// Requires a signed-in caller. A guest counts as one: [`Rule::authenticated`].
+    pub fn authenticated() -> Self {
+        Self::new(Rule::authenticated())
+    }
+
+    /// Requires at least one of these roles: [`Rule::any_of`].
+    ///
+    /// An empty list is an error at compile time:
+    ///
+    /// ```compile_fail,E0080
+    /// use tower_jwt_auth::layer::role_guard::RoleGuardLayer;
+    ///
+    /// let guard = RoleGuardLayer::any_of::<&str, 0>([]);
+    /// # let _ = guard;
+    /// ```
+    pub fn any_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
+        Self::new(Rule::any_of(roles))
+    }
+
+    /// Requires every one of these roles: [`Rule::all_of`].
+    pub fn all_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
+        Self::new(Rule::all_of(roles))
+    }
+
+    /// Refuses callers who hold one of these roles: [`Rule::none_of`].
+    pub fn none_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
+        Self::new(Rule::none_of(roles))
+    }
+
+    /// Requires every one of these scope tokens: [`Rule::scope`].
+    pub fn scope<T: AsRef<str>, const N: usize>(tokens: [T; N]) -> Self {
+        Self::new(Rule::scope(tokens))
+    }
+
+    /// Requires at least one of these roles, as [`any_of`](Self::any_of) does, for roles known only at
+    /// run time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rule::try_any_of`].
+    pub fn try_any_of<I>(roles: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Rule::try_any_of(roles).map(Self::new)
+    }
+
+    /// Requires every one of these roles, as [`all_of`](Self::all_of) does, for roles known only at run
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rule::try_all_of`].
+    pub fn try_all_of<I>(roles: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Rule::try_all_of(roles).map(Self::new)
+    }
+
+    /// Refuses callers who hold one of these roles, as [`none_of`](Self::none_of) does, for roles known
+    /// only at run time.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rule::try_none_of`].
+    pub fn try_none_of<I>(roles: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Rule::try_none_of(roles).map(Self::new)
+    }
+
+    /// Requires every one of these scope tokens, as [`scope`](Self::scope) does, for tokens known only
+    /// at run time. They are separated by spaces.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Rule::try_scope`].
+    pub fn try_scope(scope: &str) -> Result<Self, ConfigError> {
+        Rule::try_scope(scope).map(Self::new)
+    }
+
+    /// Sets the role hierarchy. Each role that the rule names is then satisfied by the roles that imply
+    /// it.
+    ///
+    /// A second call replaces the hierarchy. It may be passed by value or by reference.
+    pub fn hierarchy(mut self, hierarchy: impl Borrow<RoleHierarchy>) -> Self {
+        self.config_mut().rule.apply(hierarchy.borrow());
+        self
+    }
+
+    /// Sets the realm in challenges (RFC 9110 §11.5).
+    pub fn realm(mut self, realm: impl Into<String>) -> Self {
+        self.config_mut().answers.realm(realm.into());
+        self
+    }
+
+    /// Sets the responder for refusals.
+    pub fn responder(mut self, responder: impl ErrorResponder) -> Self {
+        self.config_mut().answers.responder(responder);
+        self
+    }
+
+    /// Enables gateway mode, for the authentication requests of nginx `auth_request`, Caddy
+    /// `forward_auth`, Envoy `ext_authz` and Traefik ForwardAuth.
+    ///
+    /// A gateway reads only the status of the response, and its request carries headers that the client
+    /// chose. In gateway mode, no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with
+    /// the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns 2xx, its body is kept and
+    /// the status is replaced by the status of the refusal. See [the manual](crate::manual::gateways).
+    ///
+    /// Inside a layer in gateway mode the guard is in gateway mode too, even with a custom realm or
+    /// responder.
+    pub fn gateway(mut self) -> Self {
+        self.config_mut().answers.gateway();
+        self
+    }
+
+    /// Sets whether refused gRPC and gRPC-Web calls are answered in their own framing, `true` by
+    /// default. With `false` they get the HTTP status. The framing stays off inside a layer that has it
+    /// off, and in [gateway mode](Self::gateway).
+    pub fn grpc(mut self, framing: bool) -> Self {
+        self.config_mut().answers.grpc(framing);
+        self
+    }
+
+    /// Removes the explanation from refusals. The error code stays.
+    pub fn terse(mut self) -> Self {
+        self.config_mut().answers.terse();
+        self
+    }
+
+    /// Sets the event sink for refusals. The default is the sink of the authenticating layer.
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.config_mut().answers.events(sink);
+        self
+    }
+
+    fn config_mut(&mut self) -> &mut Config {
+        Arc::make_mut(&mut self.config)
+    }
+}
+
+impl<S> Layer<S> for RoleGuardLayer {
+    type Service = RoleGuardService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RoleGuardService::new(inner, Arc::clone(&self.config))
+    }
+}
+
+/// The guard's settings, shared by its services and their clones.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    pub(super) rule: Rule,
+    pub(super) answers: InnerAnswers,
+}

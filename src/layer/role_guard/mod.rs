@@ -1,0 +1,65 @@
+//! Guards that restrict a service by role, by scope or by a custom condition.
+//!
+//! A [`RoleGuardLayer`] belongs inside a layer that authenticates. It decides on the [`Principal`] that
+//! the authenticating layer inserts into the request's extensions. The guard has no claims type, so
+//! that it works with every kind of credential.
+//!
+//! | the request's extensions hold | response |
+//! |---|---|
+//! | a [`Principal`] that satisfies the rule | the inner service's |
+//! | a [`Principal`] that lacks a scope | 403 `insufficient_scope`; `scope` names all that are required |
+//! | a [`Principal`] that lacks a role, or fails a condition | 403 `insufficient_scope` |
+//! | [`Anonymous`] | 401 without an error code (RFC 6750 §3.1) |
+//! | neither, because no authenticating layer ran | 500 |
+//!
+//! If the caller lacks both a role and a scope, the refusal names the scope, because a new token can
+//! add it. For a rule with alternatives, the refusal names the scopes of all alternatives.
+//!
+//! # Examples
+//!
+//! ```
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_jwt_auth::{Principal, layer::role_guard::{RoleGuardLayer, RoleHierarchy, Rule}};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! async fn publish(_: Request<()>) -> Result<Response<String>, std::convert::Infallible> {
+//!     Ok(Response::new("published".to_owned()))
+//! }
+//!
+//! let hierarchy = RoleHierarchy::builder().implies("admin", ["editor"]).build()?;
+//! let rule = Rule::any_of(["editor"]).and(Rule::scope(["docs:publish"]));
+//! let service = RoleGuardLayer::new(rule).hierarchy(hierarchy).layer(service_fn(publish));
+//!
+//! // An authenticating layer does this; here it is done by hand.
+//! let call = |caller: Principal| {
+//!     let mut request = Request::new(());
+//!     request.extensions_mut().insert(caller);
+//!     service.clone().oneshot(request)
+//! };
+//!
+//! let admin = Principal::builder().roles(["admin"]).scope("docs:read docs:publish").build();
+//! assert_eq!(call(admin).await?.status(), StatusCode::OK);
+//!
+//! let viewer = Principal::builder().roles(["viewer"]).scope("docs:publish").build();
+//! assert_eq!(call(viewer).await?.status(), StatusCode::FORBIDDEN);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Principal`]: crate::principal::Principal
+//! [`Anonymous`]: crate::principal::Anonymous
+
+mod condition;
+mod hierarchy;
+mod layer;
+mod rule;
+mod service;
+
+pub use self::{
+    hierarchy::{RoleHierarchy, RoleHierarchyBuilder},
+    layer::RoleGuardLayer,
+    rule::Rule,
+    service::RoleGuardService,
+};

@@ -1,0 +1,469 @@
+//! The conditions that a guard sets for a caller.
+
+use std::{collections::BTreeSet, ops::Not};
+
+use super::{
+    condition::{Check, Condition, Role},
+    hierarchy::RoleHierarchy,
+};
+use crate::{
+    error::{AuthError, AuthErrorKind, ConfigError},
+    layer::extract::RequestHead,
+    principal::{Principal, PrincipalKind, Scope},
+};
+
+/// A condition on a caller, and optionally on the request.
+///
+/// Rules are combined with [`and`](Self::and) and [`or`](Self::or) and inverted with `!`. Names are
+/// compared as a whole, byte for byte. A scope never counts as the role of the same name, nor a role as
+/// a scope. A rule is evaluated only for a [`Principal`]: the guard refuses anonymous requests under
+/// every rule, including `!rule`.
+///
+/// A constructor that takes an array rejects an empty one at compile time. Its `try_` variant takes
+/// names known only at run time. A name that no credential can hold (an empty name, or a scope outside
+/// RFC 6749 §3.3) is a configuration error. A constructor that returns no `Result` cannot report it, so
+/// that a guard with such a rule answers every request with 500.
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::{principal::PrincipalKind, layer::role_guard::Rule};
+///
+/// // Editors who are not suspended, or the user whom the path belongs to.
+/// let own = Rule::kind(PrincipalKind::User).and(Rule::check(|caller, head| {
+///     let segments = head.path_segments().unwrap_or_default();
+///     match segments.as_slice() {
+///         [users, owner, ..] => users == "users" && caller.subject() == Some(owner),
+///         _ => false,
+///     }
+/// }));
+/// let rule = Rule::any_of(["editor"]).and(!Rule::any_of(["suspended"])).or(own);
+/// # let _ = rule;
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a rule decides nothing before a guard holds it"]
+pub struct Rule {
+    condition: Condition,
+    fault: Option<&'static str>,
+}
+
+impl Rule {
+    /// Creates a rule that accepts any signed-in caller, including a guest.
+    pub fn authenticated() -> Self {
+        Self::of(Condition::And(Vec::new()))
+    }
+
+    /// Creates a rule for callers who hold at least one of these roles.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_jwt_auth::layer::role_guard::Rule;
+    ///
+    /// let rule = Rule::any_of(["admin", "ops"]);
+    /// # let _ = rule;
+    /// ```
+    ///
+    /// An empty list is an error at compile time:
+    ///
+    /// ```compile_fail,E0080
+    /// use tower_jwt_auth::layer::role_guard::Rule;
+    ///
+    /// let rule = Rule::any_of::<&str, 0>([]);
+    /// # let _ = rule;
+    /// ```
+    pub fn any_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
+        const { assert!(N > 0, "any_of needs at least one role") };
+        Self::of_roles(roles, Condition::AnyOf)
+    }
+
+    /// Creates a rule for callers who hold every one of these roles.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_jwt_auth::layer::role_guard::Rule;
+    ///
+    /// let rule = Rule::all_of(["trader", "certified"]);
+    /// # let _ = rule;
+    /// ```
+    ///
+    /// An empty list would accept every caller, and is an error at compile time:
+    ///
+    /// ```compile_fail,E0080
+    /// use tower_jwt_auth::layer::role_guard::Rule;
+    ///
+    /// let rule = Rule::all_of::<&str, 0>([]);
+    /// # let _ = rule;
+    /// ```
+    pub fn all_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
+        const { assert!(N > 0, "all_of needs at least one role") };
+        Self::of_roles(roles, Condition::AllOf)
+    }
+
+    /// Creates a rule for callers who hold none of these roles. A caller with roles that could not be
+    /// read is refused ([`Principal::has_unreadable_roles`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_jwt_auth::layer::role_guard::Rule;
+    ///
+    /// let rule = Rule::none_of(["suspended"]);
+    /// # let _ = rule;
+    /// ```
+    ///
+    /// An empty list would accept every caller, and is an error at compile time:
+    ///
+    /// ```compile_fail,E0080
+    /// use tower_jwt_auth::layer::role_guard::Rule;
+    ///
+    /// let rule = Rule::none_of::<&str, 0>([]);
+    /// # let _ = rule;
+    /// ```
+    pub fn none_of<R: AsRef<str>, const N: usize>(roles: [R; N]) -> Self {
+        const { assert!(N > 0, "none_of needs at least one role") };
+        !Self::of_roles(roles, Condition::AnyOf)
+    }
+
+    /// Creates a rule for callers whose credential grants every one of these scope tokens (RFC 6749
+    /// §3.3).
+    ///
+    /// An element may hold several tokens, separated by spaces.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_jwt_auth::layer::role_guard::Rule;
+    ///
+    /// let rule = Rule::scope(["orders:read", "orders:write"]);
+    /// # let _ = rule;
+    /// ```
+    ///
+    /// An empty list would accept every caller, and is an error at compile time:
+    ///
+    /// ```compile_fail,E0080
+    /// use tower_jwt_auth::layer::role_guard::Rule;
+    ///
+    /// let rule = Rule::scope::<&str, 0>([]);
+    /// # let _ = rule;
+    /// ```
+    pub fn scope<T: AsRef<str>, const N: usize>(tokens: [T; N]) -> Self {
+        const { assert!(N > 0, "scope needs at least one scope token") };
+        let mut needed = BTreeSet::new();
+        let mut fault = None;
+        for element in tokens {
+            match element.as_ref().parse::<Scope>() {
+                Ok(scope) if !scope.is_empty() => needed.extend(scope.iter().map(Into::into)),
+                _ => fault = Some(BAD_SCOPE),
+            }
+        }
+        Self {
+            condition: Condition::Scope(needed),
+            fault,
+        }
+    }
+
+    /// Creates the rule of [`any_of`](Self::any_of) for roles known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] if the list is empty or a role's name is empty.
+    pub fn try_any_of<I>(roles: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Self::of_some_roles("any_of", roles, Condition::AnyOf)
+    }
+
+    /// Creates the rule of [`all_of`](Self::all_of) for roles known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] if the list is empty or a role's name is empty.
+    pub fn try_all_of<I>(roles: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Self::of_some_roles("all_of", roles, Condition::AllOf)
+    }
+
+    /// Creates the rule of [`none_of`](Self::none_of) for roles known only at run time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] if the list is empty or a role's name is empty.
+    pub fn try_none_of<I>(roles: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Self::of_some_roles("none_of", roles, Condition::AnyOf).map(Not::not)
+    }
+
+    /// Creates the rule of [`scope`](Self::scope) for scope tokens known only at run time, separated by
+    /// spaces.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] if there is no token, or a token is outside RFC 6749 §3.3.
+    pub fn try_scope(scope: &str) -> Result<Self, ConfigError> {
+        Self::scope([scope]).sound("scope")
+    }
+
+    /// Creates a rule for callers of this kind.
+    pub fn kind(kind: PrincipalKind) -> Self {
+        Self::of(Condition::Kind(kind))
+    }
+
+    /// Creates a rule from a predicate on the caller and the request, such as an own-resource check.
+    ///
+    /// An own-resource check compares decoded [path segments](RequestHead::path_segments), as routers
+    /// do. [`Rule`] has an example.
+    ///
+    /// The predicate sees the credential's roles without the [`RoleHierarchy`]: [`Principal::has_role`]
+    /// does not apply it. For a refused request the predicate may be called twice, so it must not count
+    /// or change anything.
+    pub fn check<F>(predicate: F) -> Self
+    where
+        F: Fn(&Principal, RequestHead<'_>) -> bool + Send + Sync + 'static,
+    {
+        Self::of(Condition::Check(Check::new(predicate)))
+    }
+
+    /// Combines two rules: both must hold.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            condition: self.condition.and(other.condition),
+            fault: self.fault.or(other.fault),
+        }
+    }
+
+    /// Combines two rules: at least one must hold.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            condition: self.condition.or(other.condition),
+            fault: self.fault.or(other.fault),
+        }
+    }
+
+    /// Returns the configuration error in this rule, if it has one.
+    pub(crate) fn fault(&self) -> Option<&'static str> {
+        self.fault
+    }
+
+    /// Returns `true` if the caller satisfies the rule. Allocates nothing.
+    pub(crate) fn admits(&self, caller: &Principal, head: RequestHead<'_>) -> bool {
+        self.fault.is_none() && self.condition.holds(caller, head)
+    }
+
+    /// Returns the refusal for a caller who does not satisfy the rule.
+    pub(super) fn refusal(&self, caller: &Principal, head: RequestHead<'_>) -> AuthError {
+        let needed = self.condition.missing_scope(caller, head);
+        if needed.is_empty() {
+            AuthErrorKind::Forbidden.into()
+        } else {
+            AuthError::missing_scope(needed)
+        }
+    }
+
+    /// Applies a hierarchy: each named role is also satisfied by the roles that imply it. Replaces an
+    /// earlier hierarchy.
+    pub(super) fn apply(&mut self, hierarchy: &RoleHierarchy) {
+        self.condition.apply(hierarchy);
+    }
+
+    fn of(condition: Condition) -> Self {
+        Self {
+            condition,
+            fault: None,
+        }
+    }
+
+    fn of_roles<I>(roles: I, condition: fn(Vec<Role>) -> Condition) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        let roles: Vec<Role> = roles
+            .into_iter()
+            .map(|role| Role::new(role.as_ref()))
+            .collect();
+        let fault = if roles.is_empty() {
+            Some(NO_ROLE)
+        } else {
+            roles.iter().any(Role::is_nameless).then_some(EMPTY_ROLE)
+        };
+        Self {
+            condition: condition(roles),
+            fault,
+        }
+    }
+
+    fn of_some_roles<I>(
+        name: &'static str,
+        roles: I,
+        condition: fn(Vec<Role>) -> Condition,
+    ) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Self::of_roles(roles, condition).sound(name)
+    }
+
+    fn sound(self, name: &'static str) -> Result<Self, ConfigError> {
+        match self.fault {
+            Some(fault) => Err(ConfigError::invalid(name, fault)),
+            None => Ok(self),
+        }
+    }
+}
+
+impl Not for Rule {
+    type Output = Self;
+
+    /// Returns a rule that accepts signed-in callers whom this rule refuses.
+    ///
+    /// The inverted rule refuses a caller whose roles could not be read
+    /// ([`Principal::has_unreadable_roles`]). If the rule tests scopes or is a [`check`](Rule::check),
+    /// it also refuses a caller whose scope could not be read.
+    fn not(self) -> Self {
+        Self {
+            condition: self.condition.inverted(),
+            fault: self.fault,
+        }
+    }
+}
+
+const NO_ROLE: &str = "the list of roles is empty";
+const EMPTY_ROLE: &str = "a role's name is empty";
+const BAD_SCOPE: &str = "no scope token, or one that holds a character outside RFC 6749 §3.3";
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::Rule;
+    use crate::{
+        error::ConfigError,
+        layer::{extract::RequestHead, role_guard::RoleHierarchy},
+        principal::Principal,
+    };
+
+    fn admits(rule: &Rule, roles: &[&str]) -> bool {
+        let caller = Principal::builder().roles(roles).build();
+        rule.admits(&caller, RequestHead::of(&Request::new(())))
+    }
+
+    #[test]
+    fn l6_an_empty_list_is_refused_at_build() {
+        let none: [&str; 0] = [];
+        for (name, refused) in [
+            ("any_of", Rule::try_any_of(none)),
+            ("all_of", Rule::try_all_of(none)),
+            ("none_of", Rule::try_none_of(none)),
+            ("scope", Rule::try_scope("")),
+            ("scope", Rule::try_scope("  ")),
+        ] {
+            match refused {
+                Err(ConfigError::Invalid { name: of, .. }) => assert_eq!(of, name),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn l6_names_that_no_credential_can_hold_are_refused_at_build() {
+        assert!(Rule::try_any_of(["admin", ""]).is_err());
+        assert!(Rule::try_none_of([""]).is_err());
+        for scope in ["a\tb", "a \"b\"", "a\\b", "ä"] {
+            assert!(Rule::try_scope(scope).is_err(), "{scope}");
+        }
+        assert!(Rule::try_scope("a  b").is_ok());
+        assert!(Rule::try_any_of(vec![String::from("admin")]).is_ok());
+    }
+
+    #[test]
+    fn l6_a_faulty_rule_is_never_satisfied_however_it_is_joined() {
+        let faulty = || Rule::scope([""]);
+        for rule in [
+            faulty(),
+            !faulty(),
+            faulty().or(Rule::authenticated()),
+            Rule::authenticated().or(!faulty()),
+            !Rule::authenticated().and(faulty()),
+            Rule::scope(["a", "b\n"]),
+            Rule::any_of(["admin", ""]),
+            Rule::none_of([""]),
+        ] {
+            assert!(rule.fault().is_some());
+            assert!(!admits(&rule, &["admin"]), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn l8_a_hierarchy_counts_for_any_all_none_and_not_alike() {
+        let hierarchy = RoleHierarchy::builder()
+            .implies("admin", ["editor"])
+            .implies("editor", ["viewer"])
+            .build()
+            .unwrap();
+        let table = [
+            (Rule::any_of(["viewer", "x"]), [true, true, true, false]),
+            (
+                Rule::all_of(["viewer", "editor"]),
+                [true, true, false, false],
+            ),
+            (Rule::none_of(["viewer"]), [false, false, false, true]),
+            (!Rule::any_of(["editor"]), [false, false, true, true]),
+            (
+                !Rule::all_of(["viewer", "editor"]),
+                [false, false, true, true],
+            ),
+            (Rule::any_of(["admin"]), [true, false, false, false]),
+            (
+                Rule::any_of(["viewer"]).and(!Rule::any_of(["editor"])),
+                [false, false, true, false],
+            ),
+            (
+                Rule::any_of(["x"]).or(Rule::none_of(["admin"])),
+                [false, true, true, true],
+            ),
+        ];
+        for (mut rule, expected) in table {
+            rule.apply(&hierarchy);
+            let actual =
+                ["admin", "editor", "viewer", "stranger"].map(|role| admits(&rule, &[role]));
+            assert_eq!(actual, expected, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn l7_the_hierarchy_applied_last_counts_alone() {
+        let of = |role| {
+            RoleHierarchy::builder()
+                .implies(role, ["viewer"])
+                .build()
+                .unwrap()
+        };
+        let mut rule = Rule::any_of(["viewer"]);
+        rule.apply(&of("admin"));
+        assert!(admits(&rule, &["admin"]));
+        rule.apply(&of("editor"));
+        assert!(!admits(&rule, &["admin"]));
+        assert!(admits(&rule, &["editor"]));
+    }
+
+    #[test]
+    fn debug_shows_the_rule_and_not_the_predicate() {
+        let rule = Rule::any_of(["admin"]).or(Rule::check(|_, _| true));
+        let shown = format!("{rule:?}");
+        assert!(
+            shown.contains("admin") && shown.contains("Check(..)"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,422 @@
+//! Sockets and streams that end with their token.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+use tokio::time;
+
+use super::{AuthMessage, CloseReason};
+use crate::{
+    error::{AuthError, AuthErrorKind},
+    principal::{Claims, Principal},
+    revocation::{Changes, CheckResult, RevocationCheck, RevocationSet, RevocationStatus},
+    server::refresh::Confirmations,
+    time::{Clock, SystemClock, Timestamp},
+    verify::Verifier,
+};
+
+/// Authenticates the sockets of a service. Cheap to clone.
+///
+/// # Examples
+///
+/// A WebSocket with axum. The socket loops of other frameworks look the same.
+/// ```
+/// # #[cfg(all(feature = "axum", feature = "aws-lc-rs"))]
+/// # mod example {
+/// use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+/// use axum::{extract::State, response::Response};
+/// use tower_jwt_auth::{Principal, layer::socket::{AuthMessage, CloseReason, SocketAuth}};
+///
+/// async fn upgrade(
+///     State(auth): State<SocketAuth>,
+///     caller: Option<Principal>,
+///     upgrade: WebSocketUpgrade,
+/// ) -> Response {
+///     let upgrade = upgrade.protocols(["bearer"]);
+///     upgrade.on_upgrade(async move |mut socket| {
+///         if let Err(reason) = talk(&auth, caller, &mut socket).await {
+///             let (code, reason) = (reason.code(), reason.as_str().into());
+///             let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
+///         }
+///     })
+/// }
+///
+/// async fn talk(
+///     auth: &SocketAuth,
+///     caller: Option<Principal>,
+///     socket: &mut WebSocket,
+/// ) -> Result<(), CloseReason> {
+///     let mut guard = match caller {
+///         Some(caller) => auth.guard(caller)?,
+///         // Without a token in the handshake, the first message has to carry one.
+///         None => auth.first_message(async {
+///             match socket.recv().await {
+///                 Some(Ok(Message::Text(text))) => Some(text.to_string()),
+///                 _ => None,
+///             }
+///         }).await?,
+///     };
+///     loop {
+///         let message = tokio::select! {
+///             reason = guard.closed() => return Err(reason),
+///             message = socket.recv() => message,
+///         };
+///         let Some(Ok(message)) = message else { return Ok(()) };
+///         let Message::Text(text) = message else { continue };
+///         if let Some(renewal) = AuthMessage::parse(&text) {
+///             guard.renew(renewal.token().expose()).await?;
+///             continue;
+///         }
+///         let _ = socket.send(Message::Text(text)).await;
+///     }
+/// }
+/// # }
+/// ```
+#[must_use = "nothing is guarded before `guard`"]
+pub struct SocketAuth<C = Claims> {
+    config: Arc<Config<C>>,
+}
+
+struct Config<C> {
+    verifier: Verifier<C>,
+    revoked: Vec<RevocationSet>,
+    confirmations: Vec<Confirmations>,
+    clock: Arc<dyn Clock>,
+    first_message: Duration,
+    check_every: Duration,
+}
+
+impl<C> SocketAuth<C> {
+    /// Creates the authentication for tokens that this verifier accepts.
+    pub fn new(verifier: Verifier<C>) -> Self {
+        Self {
+            config: Arc::new(Config {
+                verifier,
+                revoked: Vec::new(),
+                confirmations: Vec::new(),
+                clock: Arc::new(SystemClock::new()),
+                first_message: Duration::from_secs(10),
+                check_every: Duration::from_secs(5),
+            }),
+        }
+    }
+
+    /// Adds a revocation set: a socket is closed when its token is revoked in it. May be called
+    /// repeatedly: every set is checked, each with its own staleness limit. Without a set, a socket
+    /// ends only when its token expires.
+    pub fn revocation(self, revoked: RevocationSet) -> Self {
+        self.with(|config| config.revoked.push(revoked))
+    }
+
+    /// Adds the confirmations of the sessions whose tokens these sockets accept. Each token in a
+    /// handshake, a first message or a renewal proves that its refresh token has arrived.
+    ///
+    /// The policy [`balanced`](crate::server::refresh::RefreshPolicy::balanced) requires them at every
+    /// consumer of the access tokens. May be called repeatedly, for the sessions of several
+    /// issuers.
+    pub fn confirmations(self, confirmations: Confirmations) -> Self {
+        self.with(|config| config.confirmations.push(confirmations))
+    }
+
+    /// Sets the timeout for the first message; 10 s by default.
+    pub fn first_message_within(self, time: Duration) -> Self {
+        self.with(|config| config.first_message = time)
+    }
+
+    /// Sets the interval of additional checks of the clock, in case the clock was set; 5 s by
+    /// default. Expiry and revocations take effect without waiting for it.
+    pub fn check_every(self, interval: Duration) -> Self {
+        self.with(|config| config.check_every = interval.max(SHORTEST))
+    }
+
+    /// Sets the clock by which tokens expire.
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.with(|config| config.clock = Arc::new(clock))
+    }
+
+    /// Guards a socket whose caller passed an authenticating layer.
+    ///
+    /// # Errors
+    ///
+    /// The reason to close the socket immediately: [`CloseReason::Expired`],
+    /// [`CloseReason::Revoked`], [`CloseReason::Unavailable`].
+    pub fn guard(&self, caller: Principal) -> Result<SocketGuard<C>, CloseReason> {
+        // Subscribes before the check, so that no change is missed in between.
+        let changes = self.config.changes(&caller);
+        if let Some(reason) = self.config.end_of(&caller) {
+            return Err(reason);
+        }
+        self.config.confirm(&caller);
+        Ok(SocketGuard {
+            auth: self.clone(),
+            caller,
+            changes,
+            closed: None,
+        })
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config<C>)) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        change(config);
+        self
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> SocketAuth<C> {
+    /// Guards a socket without a caller by its first message, an [`AuthMessage`].
+    ///
+    /// `message` is a future that waits for this message. It returns `None` if the socket was
+    /// closed or the message is not text.
+    ///
+    /// # Errors
+    ///
+    /// The reason to close the socket: [`CloseReason::Unauthenticated`] if another message came,
+    /// the token is not valid, or no message came in time. [`CloseReason::Expired`] if the token
+    /// has expired. Otherwise as for [`guard`](Self::guard).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops `message`.
+    pub async fn first_message(
+        &self,
+        message: impl Future<Output = Option<String>>,
+    ) -> Result<SocketGuard<C>, CloseReason> {
+        let refused = CloseReason::Unauthenticated;
+        let message = time::timeout(self.config.first_message, message).await;
+        let text = message.ok().flatten().ok_or(refused)?;
+        let message = AuthMessage::parse(&text).ok_or(refused)?;
+        let verified = self.config.verifier.verify(message.token().expose()).await;
+        let verified = verified.map_err(|error| refusal(&error))?;
+        self.guard(verified.principal())
+    }
+}
+
+/// One open socket or stream, with the time at which it has to end.
+///
+/// Only a new token extends it ([`renew`](Self::renew)). Other messages of the client, such as
+/// pings, do not.
+pub struct SocketGuard<C = Claims> {
+    auth: SocketAuth<C>,
+    caller: Principal,
+    changes: Vec<Changes>,
+    /// Once closed, it stays closed.
+    closed: Option<CloseReason>,
+}
+
+impl<C> SocketGuard<C> {
+    /// Returns the caller, as authenticated by the newest token.
+    #[must_use]
+    pub fn caller(&self) -> &Principal {
+        &self.caller
+    }
+
+    /// Waits until the socket has to be closed, and returns the reason: the token has expired
+    /// (without leeway), or it was revoked. A revocation arrives in this process's set within the
+    /// latency of the feed.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped and created again, as `select!` in a loop does.
+    pub async fn closed(&mut self) -> CloseReason {
+        let config = Arc::clone(&self.auth.config);
+        loop {
+            if let Some(reason) = self.end() {
+                return reason;
+            }
+            let wait = config.left(&self.caller).min(config.check_every);
+            // A timeout leads to another check of the clock.
+            let _ = time::timeout(wait, any_changed(&mut self.changes)).await;
+        }
+    }
+
+    /// Waits as [`closed`](Self::closed) does, for an event stream that runs until then.
+    pub async fn into_closed(mut self) -> CloseReason {
+        self.closed().await
+    }
+
+    /// Returns the reason if the socket has to be closed now.
+    #[must_use]
+    pub fn end(&mut self) -> Option<CloseReason> {
+        self.closed = self
+            .closed
+            .or_else(|| self.auth.config.end_of(&self.caller));
+        self.closed
+    }
+}
+
+impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
+    /// Extends the socket to the lifetime of this token. The token must be of the same caller: the
+    /// same issuer, subject and kind, the same session, the same conversation.
+    ///
+    /// # Security
+    ///
+    /// A token of another subject would carry one person's messages over to another. A user's token
+    /// would turn a guest's socket into a signed-in one; open a new socket for that.
+    ///
+    /// # Errors
+    ///
+    /// The reason to close the socket:
+    ///
+    /// - [`CloseReason::Unauthenticated`]: the token is not valid, or belongs to another caller.
+    /// - [`CloseReason::Expired`]: the new token, or before that the old one, has expired.
+    /// - Otherwise as for [`SocketAuth::guard`].
+    ///
+    /// [`closed`](Self::closed) returns the same reason from then on. The exception is
+    /// [`CloseReason::Unavailable`], after which the old token remains in force.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the old token in force.
+    pub async fn renew(&mut self, token: &str) -> Result<(), CloseReason> {
+        if let Some(reason) = self.end() {
+            return Err(reason);
+        }
+        let config = Arc::clone(&self.auth.config);
+        let renewed = match config.verifier.verify(token).await {
+            Ok(verified) => verified.principal(),
+            Err(error) => return Err(self.close(refusal(&error))),
+        };
+        if !continues(&self.caller, &renewed) {
+            return Err(self.close(CloseReason::Unauthenticated));
+        }
+        // Subscribes before the check, so that no change is missed in between.
+        let changes = config.changes(&renewed);
+        if let Some(reason) = config.end_of(&renewed) {
+            return Err(self.close(reason));
+        }
+        // The old token may have ended while the verifier waited for keys.
+        if let Some(reason) = self.end() {
+            return Err(reason);
+        }
+        config.confirm(&renewed);
+        self.caller = renewed;
+        self.changes = changes;
+        Ok(())
+    }
+
+    fn close(&mut self, reason: CloseReason) -> CloseReason {
+        if reason != CloseReason::Unavailable {
+            self.closed = Some(reason);
+        }
+        reason
+    }
+}
+
+impl<C> Config<C> {
+    /// Records that the client has received the refresh token that was issued with this token.
+    fn confirm(&self, caller: &Principal) {
+        for confirmations in &self.confirmations {
+            confirmations.saw(caller);
+        }
+    }
+
+    fn changes(&self, caller: &Principal) -> Vec<Changes> {
+        let revoked = self.revoked.iter();
+        revoked.map(|set| set.changes_for(caller)).collect()
+    }
+
+    fn end_of(&self, caller: &Principal) -> Option<CloseReason> {
+        let sets = self.revoked.iter();
+        let status = sets.fold(RevocationStatus::Valid, |status, set| {
+            status.and(match set.check(caller) {
+                CheckResult::Ready(status) => status,
+                CheckResult::Pending(_) => RevocationStatus::unavailable(1),
+            })
+        });
+        match status {
+            RevocationStatus::Valid => {}
+            RevocationStatus::Revoked => return Some(CloseReason::Revoked),
+            RevocationStatus::Unavailable { .. } => return Some(CloseReason::Unavailable),
+        }
+        self.left(caller).is_zero().then_some(CloseReason::Expired)
+    }
+
+    /// Returns the remaining lifetime of the caller's token; `Duration::MAX` if it never expires.
+    fn left(&self, caller: &Principal) -> Duration {
+        let now = Timestamp::from(self.clock.now());
+        let expires = caller.expires_at().map(Timestamp::from);
+        expires.map_or(Duration::MAX, |expires| expires.since(now))
+    }
+}
+
+/// Waits until one of the sets has changed.
+async fn any_changed(changes: &mut [Changes]) {
+    let waits = changes
+        .iter_mut()
+        .map(|changes| Box::pin(changes.changed()));
+    let mut waits: Vec<_> = waits.collect();
+    poll_fn(|cx| {
+        let mut waits = waits.iter_mut();
+        match waits.any(|wait| wait.as_mut().poll(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+/// Returns `true` if the renewed token belongs to the same caller.
+fn continues(old: &Principal, new: &Principal) -> bool {
+    old.subject().is_some()
+        && old.subject() == new.subject()
+        && old.issuer() == new.issuer()
+        && old.kind() == new.kind()
+        && old.session_id() == new.session_id()
+        && old.conversation() == new.conversation()
+}
+
+/// Returns the close reason for a verification error. A token that cannot be verified now is not
+/// refused as invalid.
+fn refusal(error: &AuthError) -> CloseReason {
+    match error.kind() {
+        AuthErrorKind::Expired => CloseReason::Expired,
+        _ if error.status().is_server_error() => CloseReason::Unavailable,
+        _ => CloseReason::Unauthenticated,
+    }
+}
+
+impl<C> Clone for SocketAuth<C> {
+    fn clone(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+        }
+    }
+}
+
+impl<C> Clone for Config<C> {
+    fn clone(&self) -> Self {
+        Self {
+            verifier: self.verifier.clone(),
+            revoked: self.revoked.clone(),
+            confirmations: self.confirmations.clone(),
+            clock: Arc::clone(&self.clock),
+            first_message: self.first_message,
+            check_every: self.check_every,
+        }
+    }
+}
+
+impl<C> fmt::Debug for SocketAuth<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketAuth")
+            .field("revoked", &self.config.revoked)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C> fmt::Debug for SocketGuard<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketGuard")
+            .field("caller", &self.caller)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+const SHORTEST: Duration = Duration::from_millis(1);

@@ -1,0 +1,374 @@
+//! The responses of the endpoints (RFC 6749 §5).
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, PRAGMA, REFERRER_POLICY, RETRY_AFTER,
+        WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use http_body::Body as _;
+use serde::Serialize;
+
+use crate::{
+    error::{AuthError, AuthErrorKind, StoreError},
+    event::{AuthEvent, Events},
+    layer::response::Whole,
+    server::{
+        login::PasswordError,
+        session::{SessionError, SessionErrorKind},
+    },
+};
+
+pub(super) type Answer = Response<Whole>;
+
+/// The refusal of a request to an endpoint (RFC 6749 §5.2).
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    error: &'static str,
+    description: Cow<'static, str>,
+    code: Option<&'static str>,
+    retry_after: Option<u64>,
+    challenge: Option<Challenge>,
+    allow: Option<&'static str>,
+    /// The kind that is reported to the event sink, if the request may be an attack.
+    denied: Option<AuthErrorKind>,
+}
+
+/// The challenge of a refusal (RFC 6750 §3).
+#[derive(Clone, Copy, Debug)]
+enum Challenge {
+    Missing,
+    Invalid,
+    Malformed,
+}
+
+impl Challenge {
+    /// Returns the challenge's text, which has at least one attribute.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Missing => "Bearer realm=\"api\"",
+            Self::Invalid => {
+                "Bearer realm=\"api\", error=\"invalid_token\", \
+                 error_description=\"A valid access token is required\""
+            }
+            Self::Malformed => {
+                "Bearer realm=\"api\", error=\"invalid_request\", \
+                 error_description=\"The credential is malformed\""
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error_description: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, error: &'static str, description: &'static str) -> Self {
+        Self {
+            status,
+            error,
+            description: description.into(),
+            code: None,
+            retry_after: None,
+            challenge: None,
+            allow: None,
+            denied: None,
+        }
+    }
+
+    pub(super) fn invalid_request(description: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
+    }
+
+    /// Refuses two cookies of one name, of which at most one was set by this server (cookie tossing).
+    pub(super) fn planted() -> Self {
+        Self::invalid_request("The request contains a cookie twice")
+    }
+
+    pub(super) fn invalid_grant(description: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_grant", description)
+    }
+
+    /// Refuses a wrong current password. The error is not `invalid_grant`, because clients sign their
+    /// user out on that error.
+    pub(super) fn invalid_password() -> Self {
+        let description = "The current password is wrong";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_password", description)
+    }
+
+    /// Refuses a caller that has no password.
+    pub(super) fn no_password() -> Self {
+        let description = "Only users have passwords";
+        Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+    }
+
+    /// Refuses an access token that is too large for cookies. The log names its size.
+    pub(super) fn too_large() -> Self {
+        let description = "The access token is too large for cookies";
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "server_error",
+            description,
+        )
+    }
+
+    /// Refuses a session that could not be started. The client has presented no refresh token, so the
+    /// error is not `invalid_grant`.
+    pub(super) fn of_start(error: SessionError) -> Self {
+        match error.kind() {
+            SessionErrorKind::Disabled => {
+                let description = "The account may not sign in";
+                Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+            }
+            _ if error.status().is_client_error() => Self::unavailable(Duration::from_secs(1)),
+            _ => error.into(),
+        }
+    }
+
+    /// Changes the status to 400, which RFC 6749 §5.2 requires for every refusal of a grant.
+    pub(super) fn at_token_endpoint(self) -> Self {
+        match (self.status, self.denied) {
+            (StatusCode::FORBIDDEN, None) => self.with_status(StatusCode::BAD_REQUEST),
+            _ => self,
+        }
+    }
+
+    /// Refuses wrong credentials at the login with 401, because the login is no OAuth endpoint.
+    pub(super) fn unauthorized(description: &'static str) -> Self {
+        Self {
+            challenge: Some(Challenge::Missing),
+            ..Self::new(StatusCode::UNAUTHORIZED, "invalid_grant", description)
+        }
+    }
+
+    /// Refuses a request without an access token. The challenge has no error (RFC 6750 §3.1).
+    pub(super) fn missing_token() -> Self {
+        Self {
+            challenge: Some(Challenge::Missing),
+            ..Self::invalid_token()
+        }
+    }
+
+    /// Refuses an access token that is not valid, or whose session has ended (RFC 6750 §3.1).
+    pub(super) fn invalid_token() -> Self {
+        let description = "A valid access token is required";
+        Self {
+            challenge: Some(Challenge::Invalid),
+            ..Self::new(StatusCode::UNAUTHORIZED, "invalid_token", description)
+        }
+    }
+
+    /// Refuses a malformed credential (RFC 6750 §3.1).
+    pub(super) fn malformed(description: &'static str) -> Self {
+        Self {
+            challenge: Some(Challenge::Malformed),
+            ..Self::invalid_request(description)
+        }
+    }
+
+    pub(super) fn cross_site() -> Self {
+        let description = "The request comes from another site";
+        Self {
+            denied: Some(AuthErrorKind::CrossSite),
+            ..Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+        }
+    }
+
+    pub(super) fn slow_down(wait: Duration) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Self::new(status, "slow_down", "Too many attempts").after(wait)
+    }
+
+    /// Refuses a request because the server is misconfigured.
+    pub(super) fn misconfigured(kind: AuthErrorKind) -> Self {
+        Self {
+            denied: Some(kind),
+            ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "")
+        }
+    }
+
+    pub(super) fn unavailable(wait: Duration) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "temporarily_unavailable", "Try again later").after(wait)
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "There is no such endpoint",
+        )
+    }
+
+    pub(super) fn method_not_allowed(allow: &'static str) -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        Self {
+            allow: Some(allow),
+            ..Self::new(
+                status,
+                "invalid_request",
+                "The endpoint does not support this method",
+            )
+        }
+    }
+
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    fn after(mut self, wait: Duration) -> Self {
+        // Rounded up, so that a retry at that time is accepted.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.retry_after = Some(seconds.max(1));
+        self
+    }
+
+    /// Reports the refusal to the event sink, as a layer does.
+    pub(super) fn emit(&self, events: &Events) {
+        let Some(kind) = self.denied else {
+            return;
+        };
+        let error = AuthError::from(kind);
+        #[cfg(feature = "tracing")]
+        crate::layer::response::record(&error);
+        events.emit(|| AuthEvent::Denied { error: &error });
+    }
+
+    pub(super) fn answer(&self) -> Answer {
+        let mut answer = json(
+            self.status,
+            &Body {
+                error: self.error,
+                error_description: &self.description,
+                code: self.code,
+                retry_after: self.retry_after,
+            },
+        );
+        let headers = answer.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge.text()));
+        }
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        answer
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        #[cfg(feature = "tracing")]
+        if error.status().is_server_error() {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "a session endpoint failed");
+        }
+        let description = match error.status() {
+            StatusCode::BAD_REQUEST => "The refresh token is not valid",
+            StatusCode::SERVICE_UNAVAILABLE => "Try again later",
+            _ => "",
+        };
+        Self {
+            code: error.code(),
+            retry_after: error.retry_after().map(u64::from),
+            ..Self::new(error.status(), error.error(), description)
+        }
+    }
+}
+
+impl From<PasswordError> for Refusal {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy { retry_after } => Self::unavailable(retry_after),
+            PasswordError::Empty | PasswordError::TooLong => {
+                Self::invalid_request("The password is empty or too long")
+            }
+            PasswordError::Refused(rule) => Self {
+                code: Some(rule.as_str()),
+                description: rule.to_string().into(),
+                ..Self::invalid_request("")
+            },
+            _ => Self::unavailable(Duration::from_secs(1)),
+        }
+    }
+}
+
+impl From<AuthError> for Refusal {
+    /// Converts the refusal of an extractor.
+    fn from(error: AuthError) -> Self {
+        match error.kind() {
+            AuthErrorKind::CrossSite => Self::cross_site(),
+            // The scheme of a token that is bound to a key.
+            AuthErrorKind::MissingCredential => Self::missing_token(),
+            _ => Self::malformed("The credential is malformed"),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        SessionError::from(error).into()
+    }
+}
+
+/// Creates a JSON response.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+    let bytes = serde_json::to_vec(body).unwrap_or_default();
+    let mut answer = Response::new(Whole::new(Bytes::from(bytes)));
+    *answer.status_mut() = status;
+    let kind = const { HeaderValue::from_static("application/json") };
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    guarded(answer)
+}
+
+/// Creates a response without content.
+pub(super) fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Whole::default());
+    *answer.status_mut() = status;
+    guarded(answer)
+}
+
+/// Removes the content from the response to a `HEAD` request (RFC 9110 §9.3.2).
+pub(super) fn without_content(answer: &mut Answer) {
+    let length = answer.body().size_hint().exact();
+    if let Some(length) = length {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    *answer.body_mut() = Whole::default();
+}
+
+/// Adds the headers that forbid storing (RFC 6749 §5.1) and content sniffing.
+fn guarded(mut answer: Answer) -> Answer {
+    let headers: &mut HeaderMap = answer.headers_mut();
+    for (name, value) in GUARDS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+const GUARDS: [(HeaderName, &str); 5] = [
+    (CACHE_CONTROL, "no-store"),
+    (PRAGMA, "no-cache"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+    (
+        http::header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+];

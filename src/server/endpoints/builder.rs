@@ -1,0 +1,247 @@
+//! The builder of the endpoints.
+
+use std::sync::Arc;
+
+use super::{
+    AuthEndpoints, CookieNames, cookies::trusted, guests::GuestEndpoints, service::Inner,
+    signup_limit::SignupLimit,
+};
+use crate::{
+    error::ConfigError,
+    event::{EventSink, Events},
+    layer::{
+        extract::{Cookie, CsrfProofs},
+        rate_limit::{ClientIp, RateLimitLayer},
+    },
+    secret::SecretKey,
+    server::{
+        login::Login,
+        session::{ClaimHook, ClaimsSource, Guests, Sessions},
+    },
+    store::port::{GuestStore, SessionStore, ThrottleStore, UserStore},
+};
+
+/// A builder for [`AuthEndpoints`].
+#[must_use = "nothing is served before `build`"]
+pub struct AuthEndpointsBuilder<S, G, U, T> {
+    sessions: Sessions<S, G>,
+    login: Login<U, T>,
+    secret: SecretKey,
+    path: String,
+    nested: bool,
+    origin: Option<String>,
+    trusted: Vec<String>,
+    prefix: Option<String>,
+    clients: ClientIp,
+    registration: bool,
+    guests: Option<Arc<dyn GuestEndpoints>>,
+    signup_limit: Option<RateLimitLayer>,
+    events: Events,
+}
+
+impl<S, G, U, T> AuthEndpointsBuilder<S, G, U, T>
+where
+    S: SessionStore,
+    G: ClaimsSource,
+    U: UserStore,
+    T: ThrottleStore,
+{
+    pub(super) fn new(sessions: Sessions<S, G>, login: Login<U, T>, secret: SecretKey) -> Self {
+        Self {
+            sessions,
+            login,
+            secret,
+            path: "/api/auth".to_owned(),
+            nested: false,
+            origin: None,
+            trusted: Vec::new(),
+            prefix: None,
+            clients: ClientIp::peer(),
+            registration: false,
+            guests: None,
+            signup_limit: None,
+            events: Events::default(),
+        }
+    }
+
+    /// Sets the public path of the endpoints, `/api/auth` by default. The refresh cookie has the same
+    /// path. Requests to other paths are answered with 404.
+    pub fn base_path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Expects request paths without the [base path](Self::base_path), as `axum::Router::nest_service`
+    /// passes them. Requests with the base path are then answered with 404.
+    ///
+    /// Each endpoint has exactly one path, so that a proxy which limits or guards an endpoint by its
+    /// path covers every request to it. Prefer `Router::route_service("/api/auth/{*endpoint}", …)`,
+    /// which passes the path as the client sent it.
+    pub fn nested(mut self) -> Self {
+        self.nested = true;
+        self
+    }
+
+    /// Sets the origin under which browsers reach this server. Without it there are no cookies: a
+    /// request for tokens in cookies is answered with 400.
+    pub fn public_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origin = Some(origin.into());
+        self
+    }
+
+    /// Adds another origin whose pages may sign in here, such as `https://www.app.example`. May be
+    /// called repeatedly. Has no effect without a [public origin](Self::public_origin), because origins
+    /// are not checked then.
+    ///
+    /// | the page and this server are | tokens in bodies | in cookies |
+    /// |---|---|---|
+    /// | of one site (`app.shop.example`, `api.shop.example`) | yes | yes; the CSRF proof is the response's `csrf_token`, because a page cannot read another host's cookie |
+    /// | of two sites (`shop.example`, `api.example`) | yes | no, because all cookies are `SameSite` |
+    /// | an app's or an extension's (`capacitor://localhost`, `http://tauri.localhost`) | yes | no, for the same reason |
+    ///
+    /// The responses also need CORS headers from a layer outside. With cookies, the CORS layer must
+    /// send `Access-Control-Allow-Credentials`, and the page must use `credentials: "include"`.
+    ///
+    /// # Security
+    ///
+    /// A page of this origin can do everything that a page of your own can do. Do not add an origin
+    /// under which others publish pages.
+    pub fn trusted_origin(mut self, origin: impl Into<String>) -> Self {
+        self.trusted.push(origin.into());
+        self
+    }
+
+    /// Sets the prefix of all cookie names: [`CookieNames::prefix`]. Two servers on one host need
+    /// different prefixes.
+    pub fn cookie_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Sets the source of a request's client address. The default is the peer of the connection.
+    pub fn client_ip(mut self, clients: ClientIp) -> Self {
+        self.clients = clients;
+        self
+    }
+
+    /// Enables registration. Off by default.
+    ///
+    /// # Security
+    ///
+    /// - Each registration hashes a password and adds a row, and the login throttle does not limit it.
+    ///   [`signup_rate_limit`](Self::signup_rate_limit) does, if client addresses are known.
+    /// - The response 409 reveals that an account with the name exists, which a login never does. If
+    ///   that must stay secret, leave registration off, and register users by an e-mail to their
+    ///   address, with the same response in both cases.
+    /// - Registration does not verify that the address belongs to the user. Do not trust a name as an
+    ///   address before your application has verified it.
+    pub fn registration(mut self, open: bool) -> Self {
+        self.registration = open;
+        self
+    }
+
+    /// Enables guests, and the linking of guests to accounts. Off by default. The guests must belong to
+    /// the same sessions.
+    ///
+    /// # Security
+    ///
+    /// Any client can become a guest, as often as [`signup_rate_limit`](Self::signup_rate_limit) allows.
+    pub fn guests<H: ClaimHook>(mut self, guests: Guests<S, G, H>) -> Self
+    where
+        S: GuestStore,
+    {
+        self.guests = Some(Arc::new(guests));
+        self
+    }
+
+    /// Limits how many guests and accounts one client may create. Both count together. Requesting a
+    /// guest again does not count. The default is 30 per hour for each network of
+    /// [`clients`](Self::clients), all of which may be created in a burst. If the client address is
+    /// unknown, the default has no limit. Above the limit the response is 429.
+    ///
+    /// Only the layer's key and counts are used. Its responder and its event sink are not.
+    pub fn signup_rate_limit(mut self, limit: RateLimitLayer) -> Self {
+        self.signup_limit = Some(limit);
+        self
+    }
+
+    /// Sets the event sink for requests that were refused because another site may have sent them. It
+    /// receives [`AuthEvent::Denied`](crate::event::AuthEvent::Denied) with
+    /// [`CrossSite`](crate::error::AuthErrorKind::CrossSite), as from a layer. A single event is
+    /// typically a client without its CSRF proof. Many events indicate an attempt to sign users in or
+    /// out.
+    ///
+    /// Logins and sessions report to the sinks of [`Login`](crate::server::login::LoginBuilder::events) and
+    /// [`Sessions`](crate::server::session::SessionsBuilder::events).
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Events::to(sink);
+        self
+    }
+
+    /// Builds the service.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] if an origin or the path is invalid (see [`CookieNames::new`]), or if
+    /// the issuer has keys that cannot verify.
+    pub fn build(self) -> Result<AuthEndpoints<S, G, U, T>, ConfigError> {
+        let cookies = match (&self.origin, &self.prefix) {
+            (Some(origin), Some(prefix)) => {
+                Some(CookieNames::new(origin, &self.path)?.prefix(prefix)?)
+            }
+            (Some(origin), None) => Some(CookieNames::new(origin, &self.path)?),
+            (None, _) => None,
+        };
+        let trusted = self.trusted.iter().map(|origin| trusted(origin));
+        let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
+        // Applies also to the sessions that the application holds: roles come from the user store.
+        self.sessions.default_grants(Arc::new(self.login.clone()));
+        let issuer = self.sessions.issuer();
+        let proofs = CsrfProofs::new(&self.secret);
+        let extractor = match &cookies {
+            Some(cookies) => {
+                let cookie = Cookie::new(cookies.access())?.public_origin(cookies.origin())?;
+                let mut trusted = trusted.iter();
+                let cookie =
+                    trusted.try_fold(cookie, |cookie, origin| cookie.trusted_origin(origin))?;
+                let cookie = match cookies.is_secure() {
+                    true => cookie,
+                    false => cookie.plain_http(),
+                };
+                Some(cookie.split().csrf_proofs(proofs.clone()))
+            }
+            None => None,
+        };
+        Ok(AuthEndpoints::from(Inner {
+            verifier: issuer.verifier().without_cache().build()?,
+            expired: issuer
+                .verifier()
+                .without_cache()
+                .allow_conversation_tokens()
+                .dangerous_ignore_expiry()
+                .build()?,
+            path: self.path.trim_end_matches('/').to_owned(),
+            nested: self.nested,
+            sessions: self.sessions,
+            login: self.login,
+            registration: self.registration,
+            guests: self.guests,
+            signup_limit: match self.signup_limit {
+                Some(limit) => SignupLimit::Limited(limit),
+                None => SignupLimit::by_network(&self.clients),
+            },
+            clients: self.clients,
+            events: self.events,
+            cookies,
+            extractor,
+            proofs,
+        }))
+    }
+}
+
+impl<S, G, U, T> std::fmt::Debug for AuthEndpointsBuilder<S, G, U, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthEndpointsBuilder")
+            .finish_non_exhaustive()
+    }
+}

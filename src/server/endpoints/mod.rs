@@ -1,0 +1,144 @@
+//! The endpoints of a login server: login, refresh, logout, and related endpoints.
+//!
+//! [`AuthEndpoints`] is a tower service. Route all paths below its [base
+//! path](AuthEndpointsBuilder::base_path) to it. Do not put an authenticating layer around it: it reads
+//! tokens itself.
+//!
+//! | route below the base path | body | response |
+//! |---|---|---|
+//! | `POST login` | `username` or `email`, `password`, and `device_token` if the client has one | 200, the tokens; wrong credentials 401 |
+//! | `POST guest` (if guests are enabled) | nothing | 200, the tokens of a new guest; a guest gets the existing token |
+//! | `POST token` | the form of RFC 6749: `grant_type=password` or `refresh_token` | 200; wrong credentials 400 `invalid_grant` |
+//! | `POST refresh` | `refresh_token`, or the cookie | 200, new tokens; otherwise 400 `invalid_grant` |
+//! | `POST logout` | `scope`: `device` (default), `others`, `all` | 204 |
+//! | `POST password` | `current_password`, `new_password`, with a live access token | 200, new tokens; every other session ends; a wrong current password 400 `invalid_password`; a guest 403 `access_denied` |
+//! | `POST revoke` | `token` (RFC 7009) | 200, also for an unknown token |
+//! | `GET sessions`, `HEAD sessions` | | 200, the caller's sessions |
+//! | `DELETE sessions/{sid}` | | 204; 404 if the caller has no such session |
+//! | `POST register` (if registration is enabled) | as `login` | 201, the tokens; 409 if the name is taken, or the guest belongs to an account |
+//!
+//! A login or a registration with `"link": true` and a guest's token, in the header or the cookie,
+//! keeps the guest's data: [`session::Guests`](crate::server::session::Guests). Ask the user for consent first.
+//!
+//! Bodies are JSON or forms in UTF-8, of at most 16 KiB. Fields that an endpoint does not read are
+//! ignored. With `transport=cookie`, in the query or the body, the tokens are set as cookies
+//! ([`CookieNames`]) instead of returned in the body. A refresh by cookie responds with cookies.
+//!
+//! Without cookies, the responses to a login, a registration and a password change contain a
+//! `device_token` ([`DeviceTokens`](crate::server::login::DeviceTokens)), which the client sends with the next
+//! login.
+//!
+//! `login`, `register`, `token` and `guest` accept a `client_id`, one of those of the
+//! [issuer](crate::server::issue::TokenIssuerBuilder::client_id). An unknown one counts as absent. A refresh
+//! that names a known client must name the client of the session.
+//!
+//! Errors are those of RFC 6749 §5.2. If the grant source refuses an account at login, the error is
+//! `access_denied`. A client should sign its user out only on `invalid_grant`. A 429 and a 503 name the
+//! time of the next attempt, and leave tokens and cookies unchanged.
+//!
+//! # Examples
+//!
+//! A login server and an API next to it, in memory. For a database, use another [store](crate::store).
+//! [`AuthSettings`](crate::settings::AuthSettings) reads the values that are fixed here from the
+//! environment. The example `auth_server` is a complete server.
+//!
+//! ```
+//! # #[cfg(not(all(feature = "aws-lc-rs", feature = "axum")))]
+//! # fn main() {}
+//! # #[cfg(all(feature = "aws-lc-rs", feature = "axum"))]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
+//! use axum::{Router, body::{self, Body}, routing::get};
+//! use http::{Request, StatusCode, header::{AUTHORIZATION, CONTENT_TYPE}};
+//! use tower::ServiceExt;
+//! use tower_jwt_auth::{JwtAuthLayer, Principal, server::{endpoints::AuthEndpoints, issue::{KeyRing, TokenIssuer}, login::Login, session::Sessions}, layer::extract::Bearer, key::{Algorithm, SigningKey}, secret::SecretKey, store::MemoryStore};
+//!
+//! let origin = "https://app.example";
+//! let store = MemoryStore::new();
+//! let secret = SecretKey::generate(); // one for all processes: "…".parse()
+//! let key = SigningKey::generate(Algorithm::EdDsa)?; // likewise: SigningKey::from_pem
+//! let issuer = TokenIssuer::builder(KeyRing::new(key)?).issuer(origin).audience(origin).build()?;
+//! let verifier = issuer.verifier().build()?;
+//! let revoked = store.revocations()?;
+//! revoked.loaded(Duration::from_secs(5)).await;
+//!
+//! let sessions = Sessions::builder(issuer, store.clone())
+//!     .secret(secret.clone())
+//!     .revocation(revoked.clone()) // what ends here is refused here immediately
+//!     .build()?;
+//! let login = Login::builder(store.clone(), store, secret.clone()).build();
+//! let endpoints = AuthEndpoints::builder(sessions, login, secret)
+//!     .public_origin(origin)
+//!     .registration(true)
+//!     .build()?;
+//!
+//! let cookie = endpoints.cookie().ok_or("no public origin")?;
+//! let auth = JwtAuthLayer::new(verifier).extract((Bearer::new(), cookie)).revocation(revoked);
+//! let me = get(async |caller: Principal| caller.subject().unwrap_or_default().to_owned());
+//! let app = Router::new()
+//!     .route("/me", me)
+//!     .route_layer(auth)
+//!     .route_service("/.well-known/{*document}", endpoints.well_known())
+//!     .route_service("/api/auth/{*endpoint}", endpoints);
+//!
+//! let ada = r#"{"email":"ada@example.org","password":"a long password"}"#;
+//! let register = Request::post("/api/auth/register").header(CONTENT_TYPE, "application/json");
+//! let answer = app.clone().oneshot(register.body(Body::from(ada))?).await?;
+//! assert_eq!(answer.status(), StatusCode::CREATED);
+//! let tokens = body::to_bytes(answer.into_body(), 10_000).await?;
+//! let tokens: serde_json::Value = serde_json::from_slice(&tokens)?;
+//! let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap_or_default());
+//!
+//! for (method, path, status) in [
+//!     ("GET", "/me", StatusCode::OK),
+//!     ("POST", "/api/auth/logout", StatusCode::NO_CONTENT),
+//!     ("GET", "/me", StatusCode::UNAUTHORIZED),
+//! ] {
+//!     let request = Request::builder().method(method).uri(path).header(AUTHORIZATION, &bearer);
+//!     let answer = app.clone().oneshot(request.body(Body::empty())?).await?;
+//!     assert_eq!(answer.status(), status, "{path}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! At every refresh, roles and disabled accounts are read from the user store of the [`Login`].
+//! [`SessionsBuilder::claims_source`](crate::server::session::SessionsBuilder::claims_source) sets another
+//! source.
+//!
+//! [`Login`]: crate::server::login::Login
+//!
+//! In production the server also needs the client address of each attempt:
+//! [`AuthEndpointsBuilder::clients`].
+//!
+//! # Security
+//!
+//! - Every response is `no-store`.
+//! - A cookie is accepted only under the CSRF rules of [`extract::Cookie`](crate::layer::extract::Cookie). By
+//!   cookie, `refresh`, `logout`, `password` and `DELETE sessions/{sid}` also require the session's
+//!   CSRF proof in `X-CSRF-Token`. Of several refresh cookies, the one whose session is proved is used,
+//!   because another host of the domain can set more.
+//! - A failed refresh never deletes a cookie: if two tabs refresh at the same time, the losing one
+//!   would delete the cookie of the other.
+
+mod answer;
+mod builder;
+mod cookies;
+mod fields;
+mod guests;
+mod login;
+mod logout;
+mod password;
+mod refresh;
+mod register;
+mod service;
+mod signup_limit;
+mod well_known;
+
+pub(crate) use self::cookies::trusted;
+pub use self::{
+    builder::AuthEndpointsBuilder, cookies::CookieNames, service::AuthEndpoints,
+    well_known::WellKnown,
+};

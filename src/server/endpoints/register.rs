@@ -1,0 +1,136 @@
+//! Registration of a new account, or of an account for an existing guest.
+
+use http::{StatusCode, request::Parts};
+
+use super::{
+    answer::Refusal,
+    fields::Fields,
+    guests::{GuestEndpoints, LinkIntent},
+    service::Inner,
+};
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    secret::{base62::base62, random},
+    server::{
+        login::{Identifier, PasswordHash},
+        session::{ClaimsSource, LinkOutcome, LinkRequest, Promotion},
+    },
+    store::port::{NewUser, SessionStore, ThrottleStore, UserStore},
+};
+
+/// An account to be created.
+pub(super) struct Account {
+    pub(super) subject: String,
+    /// The epoch of its first session, if it is known.
+    pub(super) epoch: Option<u32>,
+    /// The result of linking a guest, if linking was requested.
+    pub(super) link: Option<LinkOutcome>,
+}
+
+impl<S, G, U, T> Inner<S, G, U, T>
+where
+    S: SessionStore,
+    G: ClaimsSource,
+    U: UserStore,
+    T: ThrottleStore,
+{
+    /// Creates the account of a registration. Promotes the guest to this account if linking was
+    /// requested.
+    ///
+    /// Runs in a separate task: if the client disconnects after the guest was promoted and before its
+    /// account exists, the guest's conversation would be lost.
+    pub(super) async fn keep_account(
+        &self,
+        parts: &Parts,
+        fields: &Fields,
+        name: Identifier,
+        hash: PasswordHash,
+    ) -> Result<Account, Refusal> {
+        let link = self.link(parts, fields)?;
+        let login = self.login.clone();
+        let kept = tokio::spawn(async move {
+            let users = login.users();
+            let account = match link {
+                Some(LinkIntent::Accepted(guests, link)) => {
+                    promoted(users, &*guests, &link, &name).await?
+                }
+                Some(LinkIntent::Declined(outcome)) => new_account(Some(outcome)),
+                None => new_account(None),
+            };
+            match create(users, NewUser::new(&account.subject, name, hash)).await? {
+                true => Ok(account),
+                false => Err(conflict("The name is taken")),
+            }
+        });
+        let lost = |error| Err(StoreError::interrupted(error).into());
+        kept.await.unwrap_or_else(lost)
+    }
+}
+
+/// Returns the account for a guest: the guest's own subject, or a new account if the guest cannot be
+/// promoted.
+///
+/// # Errors
+///
+/// A conflict if the guest already belongs to an account, for example after a double click or a login.
+async fn promoted<U: UserStore>(
+    users: &U,
+    guests: &dyn GuestEndpoints,
+    link: &LinkRequest,
+    name: &Identifier,
+) -> Result<Account, Refusal> {
+    // A taken name must not cost the guest its conversation.
+    if users.find(name).await?.is_some() {
+        return Err(conflict("The name is taken"));
+    }
+    let somebodys = || conflict("The guest has an account");
+    match guests.promote(link).await? {
+        Promotion::Promoted { subject, epoch } => Ok(kept(subject, epoch)),
+        // The account does not exist yet, or is being created: the store accepts one of the two.
+        Promotion::Before { subject, epoch } => match users.find_by_subject(&subject).await? {
+            None => Ok(kept(subject, epoch)),
+            Some(_) => Err(somebodys()),
+        },
+        Promotion::Taken => Err(somebodys()),
+        Promotion::Expired => Ok(new_account(Some(LinkOutcome::Expired))),
+        Promotion::Refused => Ok(new_account(Some(LinkOutcome::NotFound))),
+    }
+}
+
+/// Returns the account that keeps the guest's subject.
+fn kept(subject: String, epoch: u32) -> Account {
+    Account {
+        subject,
+        epoch: Some(epoch),
+        link: Some(LinkOutcome::Linked),
+    }
+}
+
+fn new_account(link: Option<LinkOutcome>) -> Account {
+    Account {
+        subject: format!("usr_{}", base62(random::<16>())),
+        epoch: None,
+        link,
+    }
+}
+
+/// Creates a user, and tries again if the connection to the store was lost before the result arrived.
+async fn create<U: UserStore>(users: &U, user: NewUser) -> Result<bool, StoreError> {
+    match users.create(user.clone()).await {
+        Err(error) if error.kind() == StoreErrorKind::Interrupted => {}
+        answered => return answered,
+    }
+    if users.create(user.clone()).await? {
+        return Ok(true);
+    }
+    // The first attempt wrote the user if the stored hash is the same, because no two hashes are equal.
+    let found = users.find(&user.identifier).await?;
+    Ok(found.is_some_and(|found| {
+        let hash = found.password.as_ref().map(PasswordHash::expose);
+        found.subject == user.subject && hash == Some(user.password.expose())
+    }))
+}
+
+fn conflict(description: &'static str) -> Refusal {
+    Refusal::invalid_request(description).with_status(StatusCode::CONFLICT)
+}

@@ -1,0 +1,348 @@
+//! The service, which routes requests to the endpoints.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Method, Request, request::Parts};
+use http_body::Body;
+use tower_service::Service;
+
+use super::{
+    AuthEndpointsBuilder, CookieNames, WellKnown,
+    answer::{Answer, Refusal, without_content},
+    fields::Fields,
+    guests::GuestEndpoints,
+    signup_limit::SignupLimit,
+};
+use crate::{
+    event::Events,
+    layer::{
+        extract::{Bearer, Cookie, Credential, CsrfProofs, RequestHead, TokenExtractor},
+        rate_limit::ClientIp,
+        response::Whole,
+    },
+    principal::{Claims, Principal, SessionId},
+    secret::SecretKey,
+    server::{
+        login::Login,
+        session::{ClaimsSource, Session, Sessions},
+    },
+    store::port::{SessionStore, ThrottleStore, UserStore},
+    verify::Verifier,
+};
+
+/// The endpoints of a login server, as a tower service. Cheap to clone.
+///
+/// See the [module](super) for the routes.
+pub struct AuthEndpoints<S, G, U, T> {
+    inner: Arc<Inner<S, G, U, T>>,
+}
+
+pub(super) struct Inner<S, G, U, T> {
+    pub(super) sessions: Sessions<S, G>,
+    pub(super) login: Login<U, T>,
+    /// Accepts only live access tokens.
+    pub(super) verifier: Verifier<Claims>,
+    /// Also accepts expired access tokens, for a logout after expiry.
+    pub(super) expired: Verifier<Claims>,
+    pub(super) path: String,
+    /// If `true`, the host removes the base path.
+    pub(super) nested: bool,
+    pub(super) cookies: Option<CookieNames>,
+    pub(super) extractor: Option<Cookie>,
+    pub(super) proofs: CsrfProofs,
+    pub(super) clients: ClientIp,
+    pub(super) registration: bool,
+    pub(super) guests: Option<Arc<dyn GuestEndpoints>>,
+    pub(super) signup_limit: SignupLimit,
+    pub(super) events: Events,
+}
+
+impl<S, G, U, T> AuthEndpoints<S, G, U, T>
+where
+    S: SessionStore,
+    G: ClaimsSource,
+    U: UserStore,
+    T: ThrottleStore,
+{
+    /// Creates a builder for the endpoints of these sessions and this login. The CSRF proofs are
+    /// derived from the server's secret.
+    pub fn builder(
+        sessions: Sessions<S, G>,
+        login: Login<U, T>,
+        secret: SecretKey,
+    ) -> AuthEndpointsBuilder<S, G, U, T> {
+        AuthEndpointsBuilder::new(sessions, login, secret)
+    }
+
+    /// Returns the service for the documents at the root of the site: the key set and the metadata.
+    #[must_use]
+    pub fn well_known(&self) -> WellKnown {
+        let origin = self.inner.cookies.as_ref().map(CookieNames::origin);
+        WellKnown::new(self.inner.sessions.issuer(), origin, &self.inner.path)
+    }
+
+    /// Returns the names of the cookies, if a public origin is set.
+    #[must_use]
+    pub fn cookies(&self) -> Option<&CookieNames> {
+        self.inner.cookies.as_ref()
+    }
+
+    /// Returns the extractor with which an API reads the tokens of these cookies, if a public origin is
+    /// set.
+    #[must_use]
+    pub fn cookie(&self) -> Option<Cookie> {
+        self.inner.extractor.clone()
+    }
+}
+
+impl<S, G, U, T> Inner<S, G, U, T>
+where
+    S: SessionStore,
+    G: ClaimsSource,
+    U: UserStore,
+    T: ThrottleStore,
+{
+    async fn answer<B>(self: Arc<Self>, parts: Parts, body: B) -> Answer
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut answer = match self.route(&parts, body).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                refusal.emit(&self.events);
+                refusal.answer()
+            }
+        };
+        if parts.method == Method::HEAD {
+            without_content(&mut answer);
+        }
+        answer
+    }
+
+    async fn route<B>(&self, parts: &Parts, body: B) -> Result<Answer, Refusal>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        // Each endpoint has one path, so that a proxy which limits or guards an endpoint by its path
+        // covers every request to it.
+        let path = match self.nested {
+            true => Some(parts.uri.path()),
+            false => parts.uri.path().strip_prefix(&*self.path),
+        };
+        let path = path.and_then(|path| path.strip_prefix('/'));
+        let path = path.ok_or_else(Refusal::not_found)?;
+        let only = |methods: &[Method], allow| match methods.contains(&parts.method) {
+            true => Ok(()),
+            false => Err(Refusal::method_not_allowed(allow)),
+        };
+        if path == "sessions" {
+            // RFC 9110 §9.3.2
+            only(&[Method::GET, Method::HEAD], "GET, HEAD")?;
+            return self.list(parts).await;
+        }
+        if let Some(session) = path.strip_prefix("sessions/") {
+            only(&[Method::DELETE], "DELETE")?;
+            return self.end(parts, session).await;
+        }
+        let known = FIELDS.iter().find(|(endpoint, _)| *endpoint == path);
+        let known = known.filter(|_| path != "register" || self.registration);
+        let (path, known) = known.ok_or_else(Refusal::not_found)?;
+        only(&[Method::POST], "POST")?;
+        let fields = Fields::read(known, &parts.headers, body).await?;
+        match *path {
+            "login" => self.login(parts, &fields).await,
+            "guest" => self.guest(parts, &fields).await,
+            "token" => self.token(parts, &fields).await,
+            "refresh" => self.refresh(parts, &fields).await,
+            "logout" => self.logout(parts, &fields).await,
+            "revoke" => self.revoke(&fields).await,
+            "password" => self.password(parts, &fields).await,
+            _ => self.register(parts, &fields).await,
+        }
+    }
+
+    /// Returns the session of the caller, by a live access token in the header or the cookie.
+    ///
+    /// The session is looked up in the store: a stolen token must not work here after its session
+    /// ended, because it could end other sessions.
+    pub(super) async fn caller(&self, parts: &Parts) -> Result<Session, Refusal> {
+        let credential = self.credential(parts)?.ok_or_else(Refusal::missing_token)?;
+        let caller = self.bearer_of(&credential, &self.verifier)?;
+        let caller = caller.ok_or_else(Refusal::invalid_token)?;
+        let session = self.session(&caller).await?;
+        session.ok_or_else(Refusal::invalid_token)
+    }
+
+    /// Returns the live session of a caller, or an error if the store is unavailable.
+    pub(super) async fn session(&self, caller: &Principal) -> Result<Option<Session>, Refusal> {
+        let Some(id) = session_of(caller) else {
+            return Ok(None);
+        };
+        let session = self.sessions.find(id).await?;
+        Ok(session.filter(|session| Some(session.subject()) == caller.subject()))
+    }
+
+    /// Returns the caller, or `None` if the request has no token that this verifier accepts.
+    pub(super) fn presented(
+        &self,
+        parts: &Parts,
+        verifier: &Verifier<Claims>,
+    ) -> Result<Option<Principal>, Refusal> {
+        match self.credential(parts)? {
+            Some(credential) => self.bearer_of(&credential, verifier),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the access token of a request, unverified.
+    pub(super) fn credential<'p>(
+        &'p self,
+        parts: &'p Parts,
+    ) -> Result<Option<Credential<'p>>, Refusal> {
+        let head = RequestHead::of_parts(parts);
+        let found = BEARER.extract(head).map_err(Refusal::from)?;
+        let cookie = match &self.extractor {
+            Some(cookie) => cookie.extract(head).map_err(Refusal::from)?,
+            None => None,
+        };
+        match (found, cookie) {
+            (Some(_), Some(_)) => Err(Refusal::malformed("Two credentials")),
+            (found, cookie) => Ok(found.or(cookie)),
+        }
+    }
+
+    /// Returns the caller, or `None` if this verifier does not accept the token.
+    pub(super) fn bearer_of(
+        &self,
+        credential: &Credential<'_>,
+        verifier: &Verifier<Claims>,
+    ) -> Result<Option<Principal>, Refusal> {
+        let Ok(token) = verifier.verify_now(credential.token()) else {
+            return Ok(None);
+        };
+        let caller = token.principal();
+        let proof = credential.proof();
+        if proof.is_some_and(|proof| !proof.fits(caller.session_id())) {
+            return Err(Refusal::cross_site());
+        }
+        self.sessions.confirm(&caller);
+        Ok(Some(caller))
+    }
+}
+
+/// Returns the session of a caller, if the token names a session of this server.
+pub(super) fn session_of(caller: &Principal) -> Option<SessionId> {
+    caller.session_id()?.parse().ok()
+}
+
+impl<S, G, U, T, B> Service<Request<B>> for AuthEndpoints<S, G, U, T>
+where
+    S: SessionStore,
+    G: ClaimsSource,
+    U: UserStore,
+    T: ThrottleStore,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = http::Response<Whole>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (parts, body) = request.into_parts();
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move { Ok(inner.answer(parts, body).await) })
+    }
+}
+
+impl<S, G, U, T> From<Inner<S, G, U, T>> for AuthEndpoints<S, G, U, T> {
+    fn from(inner: Inner<S, G, U, T>) -> Self {
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+}
+
+impl<S, G, U, T> Clone for AuthEndpoints<S, G, U, T> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<S, G, U, T> fmt::Debug for AuthEndpoints<S, G, U, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthEndpoints")
+            .field("path", &self.inner.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the access token in the header.
+pub(super) static BEARER: Bearer = Bearer::new();
+
+/// The endpoints that read a body, with the fields of each.
+const FIELDS: &[(&str, &[&str])] = &[
+    (
+        "login",
+        &[
+            "username",
+            "email",
+            "password",
+            "transport",
+            "device",
+            "device_token",
+            "link",
+            "client_id",
+        ],
+    ),
+    (
+        "register",
+        &[
+            "username",
+            "email",
+            "password",
+            "transport",
+            "device",
+            "device_token",
+            "link",
+            "client_id",
+        ],
+    ),
+    (
+        "token",
+        &[
+            "grant_type",
+            "username",
+            "password",
+            "refresh_token",
+            "device",
+            "device_token",
+            "link",
+            "client_id",
+        ],
+    ),
+    ("guest", &["transport", "client_id"]),
+    ("refresh", &["refresh_token", "refresh", "client_id"]),
+    ("logout", &["scope", "refresh_token", "refresh"]),
+    ("revoke", &["token"]),
+    (
+        "password",
+        &["current_password", "new_password", "device", "device_token"],
+    ),
+];

@@ -1,0 +1,135 @@
+//! The builder of [`Login`].
+
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use crate::{
+    event::{EventSink, Events},
+    secret::SecretKey,
+    server::login::{
+        DeviceTokens, Login, PasswordHasher, PasswordPolicy, UnlockHook,
+        reset::OneTimeTokens,
+        throttle::{HardLock, ThrottleKeys, Turnstile},
+        use_case::Inner,
+    },
+    store::port::{OneTimeStore, ThrottleStore, UserStore},
+    time::{Clock, SystemClock},
+};
+
+/// Builds a [`Login`].
+#[must_use]
+pub struct LoginBuilder<U, T> {
+    users: U,
+    throttle: T,
+    secret: SecretKey,
+    hasher: Option<PasswordHasher>,
+    policy: PasswordPolicy,
+    one_time: Option<OneTimeTokens>,
+    lock: Option<HardLock>,
+    patience: Duration,
+    events: Events,
+    clock: Arc<dyn Clock>,
+}
+
+impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
+    pub(super) fn new(users: U, throttle: T, secret: SecretKey) -> Self {
+        Self {
+            users,
+            throttle,
+            secret,
+            hasher: None,
+            policy: PasswordPolicy::new(),
+            one_time: None,
+            lock: None,
+            patience: Duration::from_secs(2),
+            events: Events::default(),
+            clock: Arc::new(SystemClock::new()),
+        }
+    }
+
+    /// Sets the hasher; [`PasswordHasher::new`] by default.
+    pub fn hasher(mut self, hasher: PasswordHasher) -> Self {
+        self.hasher = Some(hasher);
+        self
+    }
+
+    /// Sets the rules for new passwords; [`PasswordPolicy::new`] by default.
+    pub fn password_policy(mut self, policy: PasswordPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Sets the store of one-time tokens, which [`Login::reset_token`] and
+    /// [`Login::reset_password`] need.
+    ///
+    /// # Security
+    ///
+    /// Set it in every project that issues tokens for
+    /// [resets](crate::store::port::OneTimePurpose::Reset): a new password then invalidates the
+    /// outstanding tokens of the same user.
+    pub fn one_time(mut self, store: impl OneTimeStore) -> Self {
+        self.one_time = Some(OneTimeTokens::new(store));
+        self
+    }
+
+    /// Locks a name after this many failures within a day, until [`Login::unlock`] is called.
+    ///
+    /// Off by default, because an attacker can lock the name of any user. Trusted devices can still
+    /// sign in.
+    pub fn hard_lock(mut self, failures: NonZeroU32, hook: impl UnlockHook) -> Self {
+        self.lock = Some(HardLock::new(failures, hook));
+        self
+    }
+
+    /// Sets how long an attempt waits for open attempts on the same name; 2 s by default.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sets the event sink. It receives one event per attempt.
+    pub fn events(mut self, sink: impl EventSink) -> Self {
+        self.events = Events::to(sink);
+        self
+    }
+
+    /// Sets the clock for the lifetimes of device tokens.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Returns the login.
+    #[must_use]
+    pub fn build(self) -> Login<U, T> {
+        let keys = ThrottleKeys::new(&self.secret);
+        let hasher = self.hasher.unwrap_or_default();
+        Login::from_inner(Inner {
+            users: self.users,
+            turnstile: Turnstile::new(
+                self.throttle,
+                keys,
+                self.lock,
+                self.patience,
+                hasher.clone(),
+            ),
+            hasher,
+            policy: self.policy,
+            one_time: self.one_time,
+            devices: DeviceTokens::new(&self.secret),
+            events: self.events,
+            clock: self.clock,
+            warned: false.into(),
+        })
+    }
+}
+
+impl<U, T> fmt::Debug for LoginBuilder<U, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginBuilder")
+            .field("hasher", &self.hasher)
+            .field("policy", &self.policy)
+            .field("lock", &self.lock)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}

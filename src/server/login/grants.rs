@@ -1,0 +1,77 @@
+//! A grant source that reads the users' current roles.
+
+use crate::{
+    error::StoreError,
+    principal::PrincipalKind,
+    server::{
+        login::Login,
+        session::{ClaimsSource, Session, SessionClaims},
+    },
+    store::port::{ThrottleStore, UserStore},
+};
+
+/// A grant source that reads a user's current roles at every refresh, and refuses disabled and
+/// deleted users.
+///
+/// Scope, permissions and claims stay those of the start of the session. Sessions of guests and
+/// services keep all their grants, because the user store does not contain them.
+///
+/// [`AuthEndpoints`](crate::server::endpoints::AuthEndpoints) do the same by default, with the users of
+/// their [`Login`].
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "aws-lc-rs")]
+/// # fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_jwt_auth::{server::{issue::{KeyRing, TokenIssuer}, login::UserClaims, session::Sessions}, key::{Algorithm, SigningKey}, store::MemoryStore};
+///
+/// let store = MemoryStore::new();
+/// let issuer = TokenIssuer::builder(KeyRing::new(SigningKey::generate(Algorithm::EdDsa)?)?)
+///     .issuer("https://auth.example")
+///     .audience("api")
+///     .build()?;
+/// let sessions = Sessions::builder(issuer, store.clone())
+///     .claims_source(UserClaims::new(store))
+///     .build()?;
+/// # let _ = sessions;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct UserClaims<U> {
+    users: U,
+}
+
+impl<U: UserStore> UserClaims<U> {
+    /// Creates a grant source over these users.
+    #[must_use]
+    pub fn new(users: U) -> Self {
+        Self { users }
+    }
+}
+
+impl<U: UserStore> ClaimsSource for UserClaims<U> {
+    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
+        of_users(&self.users, session).await
+    }
+}
+
+impl<U: UserStore, T: ThrottleStore> ClaimsSource for Login<U, T> {
+    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
+        of_users(self.users(), session).await
+    }
+}
+
+async fn of_users(
+    users: &impl UserStore,
+    session: &Session,
+) -> Result<Option<SessionClaims>, StoreError> {
+    let kept = session.grants().clone();
+    if session.kind() != PrincipalKind::User {
+        return Ok(Some(kept));
+    }
+    let user = users.find_by_subject(session.subject()).await?;
+    let user = user.filter(|user| !user.disabled);
+    Ok(user.map(|user| kept.with_roles(user.roles)))
+}

@@ -1,0 +1,55 @@
+//! Password login: hashing, throttling, and the ports of users and counters.
+//!
+//! [`Login`] checks an identifier and a password, and returns the user, a retry delay, or a
+//! refusal. It does not depend on HTTP. It uses a [`UserStore`], a [`ThrottleStore`] and a
+//! [`PasswordHasher`].
+//! # Examples
+//!
+//! ```
+//! use std::net::IpAddr;
+//!
+//! use tower_jwt_auth::{server::login::{LoginAttempt, Identifier, Login, LoginOutcome, MemoryThrottle, Password}, store::port::UserStore};
+//!
+//! async fn sign_in<U: UserStore>(
+//!     login: &Login<U, MemoryThrottle>,
+//!     (name, password): (&str, String),
+//!     client: Option<IpAddr>,
+//! ) -> Result<String, Box<dyn std::error::Error>> {
+//!     // Invalid input is refused before any query or hashing: 400.
+//!     let attempt = LoginAttempt::new(Identifier::existing(name)?, Password::new(password)?).from(client);
+//!     Ok(match login.attempt(&attempt).await {
+//!         LoginOutcome::Success(accepted) => format!("hello {}", accepted.user().subject),
+//!         LoginOutcome::Throttled { retry_after } => format!("wait {} s", retry_after.as_secs()),
+//!         LoginOutcome::InvalidCredentials => "no".to_owned(),
+//!         _ => "come back later".to_owned(),
+//!     })
+//! }
+//! ```
+
+mod attempt;
+mod builder;
+mod change;
+mod device;
+mod grants;
+mod identifier;
+mod password;
+mod reset;
+mod throttle;
+mod throttle_memory;
+mod use_case;
+
+pub use self::{
+    attempt::{LoginAttempt, LoginOutcome, LoginSuccess},
+    builder::LoginBuilder,
+    change::ChangePasswordOutcome,
+    device::{DeviceTokens, TrustedDevice},
+    grants::UserClaims,
+    identifier::{Identifier, IdentifierError},
+    password::{
+        Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,
+        PasswordPolicy, PasswordRule, Verification,
+    },
+    throttle::{Network, ThrottleKey, ThrottleRow, ThrottleRule, UnlockHook},
+    throttle_memory::MemoryThrottle,
+    use_case::Login,
+};

@@ -1,0 +1,287 @@
+//! New passwords without the old one.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use crate::{
+    error::StoreError,
+    server::{
+        login::{
+            ChangePasswordOutcome, Login, Network, Password, PasswordHash, change::Change,
+            use_case::Stopped,
+        },
+        session::{ClaimsSource, Sessions},
+    },
+    store::port::{
+        NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken, SessionStore,
+        ThrottleStore, UserRecord, UserStore,
+    },
+};
+
+impl<U: UserStore, T: ThrottleStore> Login<U, T> {
+    /// Issues a token with which its holder can set a new password. Send it to the user's address.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the token was not stored, or the login has no [store of one-time
+    /// tokens](crate::server::login::LoginBuilder::one_time).
+    ///
+    /// # Security
+    ///
+    /// Answer a request for a reset before the user lookup, and do the rest in the background.
+    /// Otherwise the response time reveals which accounts exist.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the operating system has no random bytes.
+    pub async fn reset_token(
+        &self,
+        subject: &str,
+        lifetime: Duration,
+    ) -> Result<OneTimeToken, StoreError> {
+        let token = OneTimeToken::mint();
+        let new = NewOneTime::new(&token, OneTimePurpose::Reset, subject, lifetime);
+        self.one_time()?.issue(new).await?;
+        Ok(token)
+    }
+
+    /// Sets a new password for the holder of a [reset token](Self::reset_token), and spends the
+    /// token.
+    ///
+    /// Everything else works as in [`change_password`](Self::change_password): the
+    /// [policy](crate::server::login::LoginBuilder::password_policy) applies, all sessions end, devices are
+    /// no longer trusted, and the user's other tokens become invalid. The policy is checked before
+    /// the token, and the token is spent after the hash was computed. A password that the policy
+    /// refuses, or a full hashing queue, therefore does not cost the user the token.
+    ///
+    /// The result is [`Refused`](ChangePasswordOutcome::Refused) for a token that is unknown, spent,
+    /// expired or has another purpose. It is also `Refused` for disabled users and for users
+    /// without a password, because the port cannot set a first password.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{net::IpAddr, time::Duration};
+    /// # use tower_jwt_auth::{server::{login::{Login, MemoryThrottle, Password, ChangePasswordOutcome}, session::Sessions}, store::port::{UserStore, SessionStore}};
+    /// async fn reset<U: UserStore, S: SessionStore>(
+    ///     (login, sessions): (&Login<U, MemoryThrottle>, &Sessions<S>),
+    ///     (token, new): (&str, &Password),
+    ///     client: Option<IpAddr>,
+    /// ) -> &'static str {
+    ///     match login.reset_password(sessions, token, new, client).await {
+    ///         ChangePasswordOutcome::Changed { .. } => "sign in with the new password",
+    ///         ChangePasswordOutcome::NotAllowed { .. } => "choose another password",
+    ///         ChangePasswordOutcome::Refused => "ask for another link",
+    ///         _ => "try again later",
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a Tokio runtime with time.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`change_password`](Self::change_password): once the token is spent, a separate task
+    /// completes the change.
+    pub async fn reset_password<S: SessionStore, G: ClaimsSource>(
+        &self,
+        sessions: &Sessions<S, G>,
+        token: &str,
+        new: &Password,
+        network: impl Into<Network>,
+    ) -> ChangePasswordOutcome {
+        let network = network.into();
+        match self.try_reset(sessions, token, new, network).await {
+            Ok(Some(changed)) => changed,
+            Ok(None) => ChangePasswordOutcome::Refused,
+            Err(stopped) => self.not_changed(stopped, network),
+        }
+    }
+
+    /// Sets a new password without the old one and without a token, for administrators.
+    ///
+    /// Everything else works as in [`reset_password`](Self::reset_password). The result is
+    /// [`Refused`](ChangePasswordOutcome::Refused) for users who are unknown, disabled or without a password.
+    ///
+    /// # Security
+    ///
+    /// The method authenticates nobody. Guard its callers.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a Tokio runtime with time.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`change_password`](Self::change_password).
+    pub async fn set_password<S: SessionStore, G: ClaimsSource>(
+        &self,
+        sessions: &Sessions<S, G>,
+        subject: &str,
+        new: &Password,
+        network: impl Into<Network>,
+    ) -> ChangePasswordOutcome {
+        let network = network.into();
+        let hash = match self.hash_new(new, network).await {
+            Ok(hash) => hash,
+            Err(error) => return self.not_changed(error.into(), network),
+        };
+        let (login, sessions) = (self.clone(), sessions.clone());
+        let subject = subject.to_owned();
+        let set = tokio::spawn(async move { login.set(&sessions, &subject, hash).await });
+        match set
+            .await
+            .unwrap_or_else(|lost| Err(StoreError::interrupted(lost)))
+        {
+            Ok(Some(changed)) => changed,
+            Ok(None) => ChangePasswordOutcome::Refused,
+            Err(error) => self.not_changed(error.into(), network),
+        }
+    }
+
+    async fn try_reset<S: SessionStore, G: ClaimsSource>(
+        &self,
+        sessions: &Sessions<S, G>,
+        token: &str,
+        new: &Password,
+        network: Network,
+    ) -> Result<Option<ChangePasswordOutcome>, Stopped> {
+        let tokens = self.one_time()?.clone();
+        self.password_policy().check(new).map_err(Stopped::Rule)?;
+        let Some(digest) = OneTimeToken::read(token) else {
+            return Ok(None);
+        };
+        let hash = self.hash_new(new, network).await?;
+        let (login, sessions) = (self.clone(), sessions.clone());
+        let reset = tokio::spawn(async move {
+            let purpose = OneTimePurpose::Reset;
+            match tokens.redeem(&digest, purpose).await? {
+                Some(subject) => login.set(&sessions, &subject, hash).await,
+                None => Ok(None),
+            }
+        });
+        // An error means that the store panicked, or that the runtime is shutting down.
+        Ok(reset
+            .await
+            .unwrap_or_else(|lost| Err(StoreError::interrupted(lost)))?)
+    }
+
+    async fn set<S: SessionStore, G: ClaimsSource>(
+        &self,
+        sessions: &Sessions<S, G>,
+        subject: &str,
+        hash: PasswordHash,
+    ) -> Result<Option<ChangePasswordOutcome>, StoreError> {
+        // Repeated if a login has just upgraded the old hash.
+        for _ in 0..3 {
+            let user = self.users().find_by_subject(subject).await?;
+            let user = user.filter(|user| !user.disabled);
+            let Some(old) = user.and_then(|user| user.password) else {
+                return Ok(None);
+            };
+            let change = Change {
+                login: self.clone(),
+                sessions: sessions.clone(),
+                subject: subject.to_owned(),
+                old,
+                new: hash.clone(),
+            };
+            if let Some(epoch) = change.write().await? {
+                let user = UserRecord::new(subject).password(hash);
+                let device_token = self.device_token(&user);
+                return Ok(Some(ChangePasswordOutcome::Changed {
+                    epoch,
+                    device_token,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Invalidates the tokens that the subject's old password protected.
+    pub(super) async fn forget_tokens(&self, subject: &str) -> Result<(), StoreError> {
+        let Some(tokens) = &self.inner().one_time else {
+            return Ok(());
+        };
+        for purpose in OneTimePurpose::UNDER_A_PASSWORD {
+            let forgotten = timeout(ANSWER, tokens.forget(subject, purpose)).await;
+            forgotten.unwrap_or_else(|late| Err(StoreError::unavailable(late)))?;
+        }
+        Ok(())
+    }
+
+    fn one_time(&self) -> Result<&OneTimeTokens, StoreError> {
+        let tokens = self.inner().one_time.as_ref();
+        tokens.ok_or_else(|| StoreError::unavailable("the login has no store of one-time tokens"))
+    }
+}
+
+/// The store of one-time tokens, with its type erased.
+#[derive(Clone)]
+pub(super) struct OneTimeTokens(Arc<dyn ErasedStore>);
+
+impl OneTimeTokens {
+    pub(super) fn new(store: impl OneTimeStore) -> Self {
+        Self(Arc::new(store))
+    }
+
+    async fn issue(&self, token: NewOneTime) -> Result<(), StoreError> {
+        self.0.issue(token).await
+    }
+
+    async fn redeem(
+        &self,
+        digest: &OneTimeDigest,
+        purpose: OneTimePurpose,
+    ) -> Result<Option<String>, StoreError> {
+        self.0.redeem(digest, purpose).await
+    }
+
+    async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {
+        self.0.forget(subject, purpose).await
+    }
+}
+
+impl fmt::Debug for OneTimeTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OneTimeTokens(..)")
+    }
+}
+
+type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+trait ErasedStore: Send + Sync {
+    fn issue(&self, token: NewOneTime) -> Waiting<'_, ()>;
+
+    fn redeem<'a>(
+        &'a self,
+        digest: &'a OneTimeDigest,
+        purpose: OneTimePurpose,
+    ) -> Waiting<'a, Option<String>>;
+
+    fn forget<'a>(&'a self, subject: &'a str, purpose: OneTimePurpose) -> Waiting<'a, ()>;
+}
+
+impl<O: OneTimeStore> ErasedStore for O {
+    fn issue(&self, token: NewOneTime) -> Waiting<'_, ()> {
+        Box::pin(OneTimeStore::issue(self, token))
+    }
+
+    fn redeem<'a>(
+        &'a self,
+        digest: &'a OneTimeDigest,
+        purpose: OneTimePurpose,
+    ) -> Waiting<'a, Option<String>> {
+        Box::pin(OneTimeStore::redeem(self, digest, purpose))
+    }
+
+    fn forget<'a>(&'a self, subject: &'a str, purpose: OneTimePurpose) -> Waiting<'a, ()> {
+        Box::pin(OneTimeStore::forget(self, subject, purpose))
+    }
+}
+
+/// The timeout of a store call.
+const ANSWER: Duration = Duration::from_secs(5);

@@ -1,0 +1,37 @@
+//! The limits for password attempts.
+//!
+//! The counters. Each is stored under a keyed digest, so that a store contains neither names nor
+//! addresses:
+//!
+//! | counter | free attempts | after that | reset |
+//! |---|---|---|---|
+//! | name and network | 5 | waits of 1, 2, 4 … s up to 15 min | by a success, or 15 min after the last wait |
+//! | name | 50 in 15 min | one attempt in 30 s | 15 min after the first failure |
+//! | trusted device, instead of both | 5 | as the first | as the first |
+//! | subject, for password changes | 5 | as the first | as the first |
+//!
+//! An attempt is counted when it has a place in the hashing queue, *before* its password is hashed,
+//! and is given back if the password was correct. However many guesses run concurrently, no more
+//! passwords are checked than there are free attempts. If the result of open attempts decides
+//! whether the next one is allowed, that one waits for them, so that concurrent correct passwords
+//! do not block each other. An attempt during a wait is refused. It is not counted and does not
+//! extend the wait.
+
+mod gate;
+mod key;
+mod lock;
+mod row;
+mod rule;
+mod turnstile;
+
+pub(super) use self::{
+    key::ThrottleKeys,
+    lock::HardLock,
+    turnstile::{Admission, Denied, Turnstile},
+};
+pub use self::{
+    key::{Network, ThrottleKey},
+    lock::UnlockHook,
+    row::ThrottleRow,
+    rule::ThrottleRule,
+};

@@ -1,0 +1,298 @@
+//! The path of an attempt through all its counters.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::{
+    HardLock, Network, ThrottleKey, ThrottleKeys, ThrottleRule,
+    gate::{Gate, WaitingRoom},
+};
+use crate::store::port::{AttemptOutcome, Reservation, Reserve, ThrottleStore};
+use crate::{
+    error::StoreError,
+    server::login::{
+        Identifier, PasswordError, PasswordHasher,
+        password::{Caller, Place},
+    },
+};
+
+/// Reserves and settles the counters of an attempt, before and after the password is checked.
+#[derive(Debug)]
+pub(in crate::server::login) struct Turnstile<T> {
+    store: T,
+    keys: ThrottleKeys,
+    lock: Option<HardLock>,
+    patience: Duration,
+    hasher: PasswordHasher,
+    gate: Gate,
+    /// The attempts that wait for a turn or for open attempts.
+    waiting: WaitingRoom,
+}
+
+/// An attempt that was counted and may proceed.
+#[derive(Debug)]
+#[must_use]
+pub(in crate::server::login) struct Admission {
+    reserved: Vec<Reservation>,
+    lock: Option<Reservation>,
+    locked: bool,
+    caller: Caller,
+    place: Option<Place>,
+}
+
+impl Admission {
+    fn new(caller: Caller) -> Self {
+        Self {
+            reserved: Vec::with_capacity(2),
+            lock: None,
+            locked: false,
+            caller,
+            place: None,
+        }
+    }
+
+    /// Returns the caller for whom the attempt was counted.
+    pub(in crate::server::login) fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    /// Returns the place for the password check.
+    pub(in crate::server::login) fn take_place(&mut self) -> Option<Place> {
+        self.place.take()
+    }
+
+    /// Returns `true` if the name is locked. The password is checked anyway, and the attempt is then refused.
+    pub(in crate::server::login) fn is_locked(&self) -> bool {
+        self.locked
+    }
+}
+
+/// The reason why an attempt may not proceed.
+#[derive(Debug)]
+pub(in crate::server::login) enum Denied {
+    Wait(Duration),
+    /// Open attempts decide, and were not settled in time.
+    Crowded,
+    /// The hashing queue is full.
+    Busy(PasswordError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<PasswordError> for Denied {
+    fn from(error: PasswordError) -> Self {
+        Self::Busy(error)
+    }
+}
+
+impl<T: ThrottleStore> Turnstile<T> {
+    pub(in crate::server::login) fn new(
+        store: T,
+        keys: ThrottleKeys,
+        lock: Option<HardLock>,
+        patience: Duration,
+        hasher: PasswordHasher,
+    ) -> Self {
+        Self {
+            store,
+            keys,
+            lock,
+            patience,
+            hasher,
+            gate: Gate::default(),
+            waiting: WaitingRoom::default(),
+        }
+    }
+
+    /// Counts an attempt at a name from a network.
+    pub(in crate::server::login) async fn admit(
+        &self,
+        identifier: &Identifier,
+        network: Network,
+    ) -> Result<Admission, Denied> {
+        let give_up = Instant::now() + self.patience;
+        let caller = Caller {
+            network,
+            is_known: false,
+        };
+        let mut admission = Admission::new(caller);
+        for (key, rule) in [
+            (self.keys.pair(identifier, network), &ThrottleRule::PAIR),
+            (self.keys.name(identifier), &ThrottleRule::NAME),
+        ] {
+            match self
+                .pass(&key, rule, give_up, caller, &mut admission.place)
+                .await
+            {
+                Ok(reservation) => admission.reserved.push(reservation),
+                Err(denied) => {
+                    self.give_back(admission).await;
+                    return Err(denied);
+                }
+            }
+        }
+        if let Some(lock) = &self.lock {
+            let key = self.keys.lock(identifier);
+            match self
+                .pass(&key, &lock.rule, give_up, caller, &mut admission.place)
+                .await
+            {
+                Ok(reservation) => admission.lock = Some(reservation),
+                Err(Denied::Wait(_)) => admission.locked = true,
+                Err(denied) => {
+                    self.give_back(admission).await;
+                    return Err(denied);
+                }
+            }
+        }
+        Ok(admission)
+    }
+
+    /// Counts an attempt from a trusted device, which guesses from elsewhere do not delay.
+    pub(in crate::server::login) async fn admit_device(
+        &self,
+        device: &[u8],
+        network: Network,
+    ) -> Result<Admission, Denied> {
+        self.admit_one(&self.keys.device(device), network).await
+    }
+
+    /// Counts an attempt to change a password, for its subject.
+    pub(in crate::server::login) async fn admit_change(
+        &self,
+        subject: &str,
+        network: Network,
+    ) -> Result<Admission, Denied> {
+        self.admit_one(&self.keys.change(subject), network).await
+    }
+
+    async fn admit_one(&self, key: &ThrottleKey, network: Network) -> Result<Admission, Denied> {
+        let caller = Caller {
+            network,
+            is_known: true,
+        };
+        let give_up = Instant::now() + self.patience;
+        let mut admission = Admission::new(caller);
+        let place = &mut admission.place;
+        let passed = self.pass(key, &ThrottleRule::PAIR, give_up, caller, place);
+        let passed = passed.await?;
+        admission.reserved.push(passed);
+        Ok(admission)
+    }
+
+    /// Records the result of an attempt to change a password.
+    pub(in crate::server::login) async fn settle_change(
+        &self,
+        admission: Admission,
+        outcome: AttemptOutcome,
+    ) {
+        for reservation in admission.reserved {
+            self.settle_one(reservation, outcome).await;
+        }
+    }
+
+    /// Records the result of an attempt. Returns `true` if it locked the name.
+    ///
+    /// A store failure here does not change the response: the attempt is already counted and stays
+    /// counted.
+    pub(in crate::server::login) async fn settle(
+        &self,
+        admission: Admission,
+        identifier: &Identifier,
+        outcome: AttemptOutcome,
+    ) -> bool {
+        for reservation in admission.reserved {
+            self.settle_one(reservation, outcome).await;
+        }
+        let Some((lock, reservation)) = self.lock.as_ref().zip(admission.lock) else {
+            return false;
+        };
+        let locked_now = self.settle_one(reservation, outcome).await;
+        if locked_now {
+            lock.emit(identifier).await;
+        }
+        locked_now
+    }
+
+    /// Removes a hard lock and clears the name's failures.
+    pub(in crate::server::login) async fn unlock(
+        &self,
+        identifier: &Identifier,
+    ) -> Result<(), StoreError> {
+        self.store.clear(&self.keys.name(identifier)).await?;
+        self.store.clear(&self.keys.lock(identifier)).await
+    }
+
+    /// Reserves one counter, or waits for the open attempts that decide about it.
+    ///
+    /// The store is called only with a place in the hashing queue. An attempt that waits gives its place
+    /// back, so that attempts at one name cannot occupy all places.
+    async fn pass(
+        &self,
+        key: &ThrottleKey,
+        rule: &ThrottleRule,
+        give_up: Instant,
+        caller: Caller,
+        place: &mut Option<Place>,
+    ) -> Result<Reservation, Denied> {
+        let lane = self.gate.lane(key).ok_or(Denied::Crowded)?;
+        let mut waiting = None;
+        let _turn = match lane.try_turn() {
+            Some(turn) => turn,
+            None => {
+                *place = None;
+                waiting = Some(self.waiting.seat(caller).ok_or(Denied::Crowded)?);
+                let turn = timeout_at(give_up, lane.turn()).await;
+                let turn = turn.map_err(|_| Denied::Crowded)?;
+                // After the patience is over, the attempt causes no store call.
+                if Instant::now() >= give_up {
+                    return Err(Denied::Crowded);
+                }
+                turn
+            }
+        };
+        loop {
+            if place.is_none() {
+                *place = Some(self.hasher.place(caller)?);
+            }
+            let held = match self.store.reserve(key, rule).await? {
+                Reserve::Granted(reservation) => return Ok(reservation),
+                Reserve::Wait(wait) => return Err(Denied::Wait(wait)),
+                Reserve::Pending(held) => held,
+            };
+            *place = None;
+            if waiting.is_none() {
+                waiting = self.waiting.seat(caller);
+            }
+            let left = give_up.saturating_duration_since(Instant::now());
+            if waiting.is_none() || left.is_zero() {
+                return Err(Denied::Crowded);
+            }
+            let look_again = left.min(LOOK_AGAIN).min(held.max(Duration::from_millis(1)));
+            // After a wake-up or the timeout, the store is called again.
+            let _ = timeout(look_again, lane.settled()).await;
+        }
+    }
+
+    async fn give_back(&self, admission: Admission) {
+        self.settle_change(admission, AttemptOutcome::Undecided)
+            .await;
+    }
+
+    /// Settles a reservation. Returns `true` if a wait began that only an unlock ends.
+    async fn settle_one(&self, reservation: Reservation, outcome: AttemptOutcome) -> bool {
+        let key = *reservation.key();
+        let settled = self.store.settle(reservation, outcome).await;
+        self.gate.wake(&key);
+        settled.is_ok_and(|settled| settled.wait >= ThrottleRule::FOREVER)
+    }
+}
+
+/// The interval at which the first attempt in a lane checks for attempts settled by other processes.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);

@@ -1,0 +1,248 @@
+//! The state machine of a family of refresh tokens, as pure functions: no store, no clock, no
+//! cryptography.
+//!
+//! A family is a counter. Its live generation is the token that the next rotation expects. The
+//! parent is the token whose use created the live generation.
+
+use std::time::Duration;
+
+use super::policy::RefreshPolicy;
+use crate::time::Timestamp;
+
+/// The state of a family of refresh tokens. A session has one family.
+///
+/// All times are times of the store's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "a store must be able to write all of it"
+)]
+pub struct Family {
+    /// The live generation; the first is 0.
+    pub generation: u64,
+    /// The generation whose use created the live one.
+    pub parent: Option<u64>,
+    /// The highest generation that is known to have reached the client.
+    pub confirmed: Option<u64>,
+    /// The time at which the parent was first used. If it lies in the future by more than a window,
+    /// the clock was wrong, and the time counts as outside the window.
+    pub rotated_at: Option<Timestamp>,
+    /// The number of consecutive answers to a late parent since a generation was last confirmed.
+    pub reissues: u32,
+    /// The time at which the live generation was created.
+    pub used_at: Timestamp,
+    /// The idle timeout.
+    pub idle: Duration,
+    /// The end of the maximum lifetime. A refresh does not change it.
+    pub expires_at: Timestamp,
+    /// `true` if the session was revoked, or its subject's epoch is newer than the session's.
+    pub revoked: bool,
+}
+
+/// The decision about a presented generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RefreshOutcome {
+    /// The live generation within the grace window, for example from a second tab. The answer
+    /// contains the same refresh token.
+    Fresh,
+    /// The live generation. It becomes the parent of a new one.
+    Rotated,
+    /// A generation newer than the store's: the store lost a write. It becomes the parent of a new
+    /// one.
+    Ahead,
+    /// The parent within the grace window, for example after a lost answer. The answer contains the
+    /// live generation.
+    Retried,
+    /// The parent, after the grace window, and its child was never confirmed. The answer contains a
+    /// new child.
+    Reissued,
+    /// The session was revoked.
+    Revoked,
+    /// The session has reached its maximum lifetime.
+    Expired,
+    /// The session has reached its idle timeout.
+    Idle,
+    /// A spent token. The session is revoked.
+    Reused(ReuseKind),
+}
+
+/// The kind of a spent token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReuseKind {
+    /// The parent, later than the policy allows.
+    LateParent,
+    /// A child that a reissue replaced.
+    DisplacedChild,
+    /// A generation older than the parent.
+    StaleLineage,
+}
+
+impl ReuseKind {
+    /// Returns a stable name, in snake case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LateParent => "late_parent",
+            Self::DisplacedChild => "displaced_child",
+            Self::StaleLineage => "stale_lineage",
+        }
+    }
+}
+
+impl RefreshOutcome {
+    /// Returns `true` if the outcome changes the family, so that the store has to write.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        matches!(
+            self,
+            Self::Rotated | Self::Ahead | Self::Reissued | Self::Reused(_)
+        )
+    }
+
+    /// Returns `true` if the client receives new tokens.
+    #[must_use]
+    pub fn answers(self) -> bool {
+        matches!(
+            self,
+            Self::Fresh | Self::Rotated | Self::Ahead | Self::Retried | Self::Reissued
+        )
+    }
+
+    /// Returns a stable name, in snake case. Stores may persist it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Rotated => "rotated",
+            Self::Ahead => "ahead",
+            Self::Retried => "retried",
+            Self::Reissued => "reissued",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Idle => "idle",
+            Self::Reused(reuse) => reuse.as_str(),
+        }
+    }
+
+    /// Returns the outcome with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "fresh" => Self::Fresh,
+            "rotated" => Self::Rotated,
+            "ahead" => Self::Ahead,
+            "retried" => Self::Retried,
+            "reissued" => Self::Reissued,
+            "revoked" => Self::Revoked,
+            "expired" => Self::Expired,
+            "idle" => Self::Idle,
+            "late_parent" => Self::Reused(ReuseKind::LateParent),
+            "displaced_child" => Self::Reused(ReuseKind::DisplacedChild),
+            "stale_lineage" => Self::Reused(ReuseKind::StaleLineage),
+            _ => return None,
+        })
+    }
+}
+
+/// Returns the decision about a presented generation. The first matching branch applies.
+///
+/// Every store implements exactly this decision, in its query language and in one atomic step.
+#[must_use]
+pub fn decide(
+    family: &Family,
+    presented: u64,
+    policy: &RefreshPolicy,
+    now: Timestamp,
+) -> RefreshOutcome {
+    // A clock that was set back a little leaves the window open. A clock that was an hour ahead
+    // when the parent was used must not keep the window open for an hour.
+    let since_rotation = |window: Duration| {
+        family
+            .rotated_at
+            .is_some_and(|rotated| now <= rotated.plus(window) && rotated <= now.plus(window))
+    };
+    // Without a grace window every repetition is reuse, even within the same millisecond.
+    let in_grace = !policy.grace_window().is_zero() && since_rotation(policy.grace_window());
+    let late = policy.late_parent_window();
+    let unconfirmed = family
+        .confirmed
+        .is_none_or(|confirmed| confirmed < family.generation);
+    let parent = family.parent;
+    if family.revoked {
+        RefreshOutcome::Revoked
+    } else if now >= family.expires_at {
+        RefreshOutcome::Expired
+    } else if now >= family.used_at.plus(family.idle) {
+        RefreshOutcome::Idle
+    } else if presented == family.generation {
+        if in_grace {
+            RefreshOutcome::Fresh
+        } else {
+            RefreshOutcome::Rotated
+        }
+    } else if presented > family.generation {
+        RefreshOutcome::Ahead
+    } else if parent == Some(presented) {
+        if in_grace {
+            RefreshOutcome::Retried
+        } else if !late.is_zero()
+            && since_rotation(late)
+            && unconfirmed
+            && family.reissues < policy.max_reissues()
+        {
+            RefreshOutcome::Reissued
+        } else {
+            RefreshOutcome::Reused(ReuseKind::LateParent)
+        }
+    } else if parent.is_some_and(|parent| presented > parent) {
+        RefreshOutcome::Reused(ReuseKind::DisplacedChild)
+    } else {
+        RefreshOutcome::Reused(ReuseKind::StaleLineage)
+    }
+}
+
+/// Returns the family after an outcome.
+#[must_use]
+pub fn apply(family: &Family, presented: u64, outcome: RefreshOutcome, now: Timestamp) -> Family {
+    let moved = Family {
+        rotated_at: Some(now),
+        used_at: now,
+        ..family.clone()
+    };
+    match outcome {
+        RefreshOutcome::Rotated | RefreshOutcome::Ahead => Family {
+            generation: presented.saturating_add(1),
+            parent: Some(presented),
+            // `reissues` keeps counting until a confirmation proves that an answer arrived.
+            ..moved
+        },
+        RefreshOutcome::Reissued => Family {
+            generation: family.generation.saturating_add(1),
+            reissues: family.reissues.saturating_add(1),
+            ..moved
+        },
+        RefreshOutcome::Reused(_) => Family {
+            revoked: true,
+            ..family.clone()
+        },
+        _ => family.clone(),
+    }
+}
+
+/// Returns the family after the use of an access token has proved that `generation` reached the
+/// client.
+///
+/// The family is unchanged if `generation` is not the live one.
+#[must_use]
+pub fn confirm(family: &Family, generation: u64) -> Family {
+    if generation != family.generation {
+        return family.clone();
+    }
+    Family {
+        confirmed: Some(generation),
+        reissues: 0,
+        ..family.clone()
+    }
+}

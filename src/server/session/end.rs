@@ -1,0 +1,159 @@
+//! Revocation of sessions.
+//!
+//! Revoking is idempotent, so a write that was interrupted is repeated.
+
+use super::{
+    ClaimsSource, Inner, RevokedScope, SessionError, SessionEvent, Sessions, is_interrupted,
+};
+use crate::{
+    principal::SessionId,
+    revocation::RevocationTarget,
+    store::port::{RevokeReason, SessionStore},
+};
+
+impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
+    /// Ends the session of a refresh token: a logout on this device.
+    ///
+    /// A token that this server did not issue, or whose session has ended, is not an error (RFC
+    /// 7009 §2.2).
+    ///
+    /// # Errors
+    ///
+    /// [`StoreUnavailable`](super::SessionErrorKind::StoreUnavailable): the session was not ended,
+    /// or the result is unknown.
+    pub async fn revoke_token(&self, presented: &str) -> Result<(), SessionError> {
+        if let Some(id) = self.session_of(presented) {
+            self.revoke(id, RevokeReason::Logout).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a session. Returns `false` if no live session has this id.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke_token`](Self::revoke_token).
+    pub async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, SessionError> {
+        self.write(move |inner| async move {
+            let mut ended = inner.store.revoke(id, reason).await;
+            if is_interrupted(&ended) {
+                // If no live session is left, the first write ended it.
+                ended = inner.store.revoke(id, reason).await.map(|_| true);
+            }
+            let ended = ended?;
+            // Also if another process ended it: its entry may not have arrived over the feed yet.
+            inner.refuse_session(id);
+            if ended {
+                inner.revoked(RevokedScope::Session(id), reason);
+            }
+            Ok(ended)
+        })
+        .await
+    }
+
+    /// Ends one of the subject's sessions, as chosen from the list of devices. Returns `false` if
+    /// the subject has no live session of this id.
+    ///
+    /// # Security
+    ///
+    /// Session ids are not secret. The check of the subject keeps a client from ending another
+    /// user's session by its id.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke_token`](Self::revoke_token).
+    pub async fn revoke_own(
+        &self,
+        subject: &str,
+        id: SessionId,
+        reason: RevokeReason,
+    ) -> Result<bool, SessionError> {
+        match self.inner.store.peek(id).await? {
+            Some(peek) if peek.session.subject == subject => self.revoke(id, reason).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Ends all sessions of the subject except `keep`, and returns how many were ended.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke_token`](Self::revoke_token).
+    pub async fn revoke_others(
+        &self,
+        subject: &str,
+        keep: SessionId,
+        reason: RevokeReason,
+    ) -> Result<u64, SessionError> {
+        let subject = subject.to_owned();
+        self.write(move |inner| async move {
+            let mut ended = inner.store.revoke_others(&subject, keep, reason).await;
+            if is_interrupted(&ended) {
+                ended = inner.store.revoke_others(&subject, keep, reason).await;
+            }
+            let ended = ended?;
+            ended.iter().for_each(|id| inner.refuse_session(*id));
+            let ended = u64::try_from(ended.len()).unwrap_or(u64::MAX);
+            let scope = RevokedScope::Others {
+                subject,
+                kept: keep,
+                ended,
+            };
+            inner.revoked(scope, reason);
+            Ok(ended)
+        })
+        .await
+    }
+
+    /// Ends all sessions of the subject, including those that are being started concurrently.
+    /// Returns the subject's new epoch.
+    ///
+    /// # Errors
+    ///
+    /// As [`revoke_token`](Self::revoke_token).
+    pub async fn revoke_all(
+        &self,
+        subject: &str,
+        reason: RevokeReason,
+    ) -> Result<u32, SessionError> {
+        let subject = subject.to_owned();
+        self.write(move |inner| async move {
+            let mut epoch = inner.store.revoke_all(&subject, reason).await;
+            if is_interrupted(&epoch) {
+                epoch = inner.store.revoke_all(&subject, reason).await;
+            }
+            let epoch = epoch?;
+            inner.refuse_older(&subject, epoch);
+            inner.revoked(RevokedScope::All { subject, epoch }, reason);
+            Ok(epoch)
+        })
+        .await
+    }
+}
+
+impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
+    pub(super) fn revoked(&self, scope: RevokedScope, reason: RevokeReason) {
+        self.emit(&SessionEvent::Revoked { scope, reason });
+    }
+
+    /// Makes this process refuse the session's access tokens from now on.
+    pub(super) fn refuse_session(&self, id: SessionId) {
+        self.refuse(|| RevocationTarget::Session(id.to_string()));
+    }
+
+    /// Makes this process refuse the subject's access tokens of older epochs from now on.
+    pub(super) fn refuse_older(&self, subject: &str, epoch: u32) {
+        self.refuse(|| RevocationTarget::Subject {
+            subject: subject.to_owned(),
+            epoch,
+        });
+    }
+
+    /// Adds the target to this process's revocation sets. The store's feed notifies all nodes too,
+    /// but only after the caller has its result.
+    fn refuse(&self, target: impl Fn() -> RevocationTarget) {
+        for set in &self.revocations {
+            set.insert_from_now(target());
+        }
+    }
+}

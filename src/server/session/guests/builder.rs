@@ -1,0 +1,133 @@
+//! The builder of [`Guests`].
+
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+
+use super::{ClaimHook, Guests, Inner, NoClaimHook};
+use crate::{
+    error::ConfigError,
+    server::session::{Sessions, StaticClaims},
+};
+
+/// Builds [`Guests`]. Invalid settings are reported by [`build`](Self::build).
+#[must_use = "nothing is built before `build` is called"]
+pub struct GuestsBuilder<S, G = StaticClaims, H = NoClaimHook> {
+    sessions: Sessions<S, G>,
+    hook: H,
+    patience: Duration,
+    hook_timeout: Duration,
+    link_within: Duration,
+    claims_every: Duration,
+}
+
+impl<S, G> GuestsBuilder<S, G> {
+    pub(super) fn new(sessions: Sessions<S, G>) -> Self {
+        Self {
+            sessions,
+            hook: NoClaimHook,
+            patience: Duration::from_secs(2),
+            hook_timeout: Duration::from_secs(20),
+            link_within: Duration::from_secs(60 * 60),
+            claims_every: Duration::from_secs(15),
+        }
+    }
+}
+
+impl<S, G, H> GuestsBuilder<S, G, H> {
+    /// Sets the hook that runs after a user has claimed a guest; none by default.
+    pub fn on_claim<J: ClaimHook>(self, hook: J) -> GuestsBuilder<S, G, J> {
+        GuestsBuilder {
+            sessions: self.sessions,
+            hook,
+            patience: self.patience,
+            hook_timeout: self.hook_timeout,
+            link_within: self.link_within,
+            claims_every: self.claims_every,
+        }
+    }
+
+    /// Sets how long a login waits for the hook, 0 to 10 s; 2 s by default. The hook continues in
+    /// the background after that.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sets the timeout of one call of the hook, 100 ms to 25 s; 20 s by default. A hook that
+    /// exceeds it is dropped and called again later.
+    pub fn hook_timeout(mut self, timeout: Duration) -> Self {
+        self.hook_timeout = timeout;
+        self
+    }
+
+    /// Sets the time after its last write during which a guest can be linked, a minute to a day; an
+    /// hour by default.
+    ///
+    /// # Security
+    ///
+    /// On a shared computer, the next person can take over the previous person's conversation
+    /// within this time.
+    pub fn link_within(mut self, time: Duration) -> Self {
+        self.link_within = time;
+        self
+    }
+
+    /// Sets how often [`Guests::spawn_claim_worker`] runs the pending claims, 10 ms to an hour; 15 s by
+    /// default.
+    pub fn claims_every(mut self, interval: Duration) -> Self {
+        self.claims_every = interval;
+        self
+    }
+
+    /// Validates the settings and returns the guests.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`]: a duration is out of its range.
+    pub fn build(self) -> Result<Guests<S, G, H>, ConfigError> {
+        in_range("patience", self.patience, PATIENCE)?;
+        in_range("hook_timeout", self.hook_timeout, HOOK_TIMEOUTS)?;
+        in_range("link_within", self.link_within, LINK_WITHIN)?;
+        in_range("claims_every", self.claims_every, CLAIMS_EVERY)?;
+        Ok(Guests {
+            inner: Arc::new(Inner {
+                sessions: self.sessions,
+                hook: self.hook,
+                patience: self.patience,
+                hook_timeout: self.hook_timeout,
+                link_within: self.link_within,
+                claims_every: self.claims_every,
+            }),
+        })
+    }
+}
+
+impl<S, G, H> fmt::Debug for GuestsBuilder<S, G, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestsBuilder")
+            .field("patience", &self.patience)
+            .field("hook_timeout", &self.hook_timeout)
+            .field("link_within", &self.link_within)
+            .finish_non_exhaustive()
+    }
+}
+
+fn in_range(
+    name: &'static str,
+    value: Duration,
+    range: RangeInclusive<Duration>,
+) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let problem = format!("must be between {:?} and {:?}", range.start(), range.end());
+    Err(ConfigError::invalid(name, problem))
+}
+
+const PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);
+/// Shorter than `FIRST_RETRY`, so that the same claim does not run twice concurrently.
+const HOOK_TIMEOUTS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(25);
+const CLAIMS_EVERY: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(60 * 60);
+const LINK_WITHIN: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(24 * 60 * 60);

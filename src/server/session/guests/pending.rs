@@ -1,0 +1,129 @@
+//! The worker for claims that were not yet delivered to the application.
+
+use tokio::{
+    runtime::Handle,
+    task::{AbortHandle, JoinSet},
+    time,
+};
+
+use super::{ClaimHook, ClaimsSource, GuestStore, Guests, SessionError};
+use crate::{
+    error::StoreError,
+    store::port::SessionStore,
+    task::{self, Task, caught},
+};
+
+/// The result of one run of the pending claims.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClaimRun {
+    /// The number of claims that the hook accepted.
+    pub settled: u32,
+    /// The number of claims that failed. They become due again later.
+    pub failed: u32,
+}
+
+/// The handle of the claim worker. Dropping it ends the task.
+#[derive(Debug)]
+#[must_use = "the task ends when this is dropped"]
+pub struct ClaimWorker(AbortHandle);
+
+impl Drop for ClaimWorker {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<S, G, H> Guests<S, G, H>
+where
+    S: SessionStore + GuestStore,
+    G: ClaimsSource,
+    H: ClaimHook,
+{
+    /// Calls the hook for the claims that are due, 100 at most. Several nodes may run it
+    /// concurrently.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreUnavailable`](crate::server::session::SessionErrorKind::StoreUnavailable).
+    pub async fn run_pending_claims(&self) -> Result<ClaimRun, SessionError> {
+        let due = self.store().due_claims(AT_ONCE).await?;
+        let mut told = JoinSet::new();
+        for claim in due {
+            let guests = self.clone();
+            told.spawn(async move { guests.settle(&claim.guest, &claim.user).await });
+        }
+        let mut retried = ClaimRun::default();
+        while let Some(settled) = told.join_next().await {
+            match settled {
+                Ok(true) => retried.settled += 1,
+                _ => retried.failed += 1,
+            }
+        }
+        Ok(retried)
+    }
+
+    /// Runs the pending claims every 15 seconds ([`claims_every`]) in a separate task, until the
+    /// handle is dropped.
+    ///
+    /// A claim is retried if the hook or the store fails or panics.
+    ///
+    /// [`claims_every`]: super::GuestsBuilder::claims_every
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a tokio runtime.
+    pub fn spawn_claim_worker(&self) -> ClaimWorker {
+        ClaimWorker(task::spawn(&Handle::current(), Worker(self.clone())))
+    }
+
+    /// Calls the hook and marks the claim as delivered. Returns `false` if the claim has to be
+    /// retried.
+    pub(super) async fn settle(&self, guest: &str, user: &str) -> bool {
+        let told = caught("claim hook", async {
+            self.inner.hook.on_claim(guest, user).await
+        });
+        let outcome = match time::timeout(self.inner.hook_timeout, told).await {
+            Ok(Ok(Ok(()))) => self.store().settle_claim(guest, user).await.map(drop),
+            Ok(Ok(Err(failed))) => Err(failed),
+            Ok(Err(panicked)) => Err(StoreError::interrupted(panicked)),
+            Err(late) => Err(StoreError::unavailable(late)),
+        };
+        #[cfg(feature = "tracing")]
+        if let Err(error) = &outcome {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "a guest claim failed and will be retried");
+        }
+        outcome.is_ok()
+    }
+}
+
+/// The task of [`Guests::spawn_claim_worker`].
+struct Worker<S, G, H>(Guests<S, G, H>);
+
+impl<S, G, H> Task for Worker<S, G, H>
+where
+    S: SessionStore + GuestStore,
+    G: ClaimsSource,
+    H: ClaimHook,
+{
+    const NAME: &'static str = "pending claims";
+
+    async fn run(&mut self) {
+        loop {
+            let work = caught(Self::NAME, self.0.run_pending_claims());
+            // A claim that fails becomes due again.
+            match work.await {
+                #[cfg(feature = "tracing")]
+                Ok(Err(error)) => {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, cause, "the pending claims could not be read");
+                }
+                _ => {}
+            }
+            time::sleep(self.0.inner.claims_every).await;
+        }
+    }
+}
+
+const AT_ONCE: u32 = 100;

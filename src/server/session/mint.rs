@@ -1,0 +1,84 @@
+//! Minting of a session's tokens.
+
+use std::time::Duration;
+
+use tokio::time;
+
+use super::{
+    ClaimsSource, Inner, Session, SessionClaims, SessionError, SessionErrorKind, TokenPair,
+};
+use crate::{
+    principal::{PrincipalKind, SessionId},
+    server::{
+        issue::{AccessToken, AccessTokenClaims},
+        refresh::RefreshToken,
+    },
+};
+
+impl<S, G: ClaimsSource> Inner<S, G> {
+    /// Calls the grant source and returns the subject's current grants.
+    pub(super) async fn grants_of(&self, session: &Session) -> Result<SessionClaims, SessionError> {
+        let asked = async {
+            match self.users_grants.get() {
+                Some(users) if !self.grants_chosen => users.ask(session).await,
+                _ => self.grants.grants(session).await,
+            }
+        };
+        let asked = time::timeout(self.grants_timeout, asked).await;
+        let unavailable = SessionErrorKind::GrantsUnavailable;
+        asked
+            .map_err(|late| SessionError::caused_by(unavailable, late))?
+            .map_err(|failed| SessionError::caused_by(unavailable, failed))?
+            .ok_or_else(|| SessionError::new(SessionErrorKind::Disabled))
+    }
+
+    /// Mints an access token that expires no later than the session.
+    pub(super) fn mint(
+        &self,
+        session: &Session,
+        grants: &SessionClaims,
+        generation: u64,
+        left: Duration,
+    ) -> Result<AccessToken, SessionError> {
+        let left = Duration::from_secs(left.as_secs());
+        if left.is_zero() {
+            return Err(SessionError::new(SessionErrorKind::Expired));
+        }
+        let token = match session.kind() {
+            PrincipalKind::Guest => AccessTokenClaims::for_guest(session.subject()),
+            _ => AccessTokenClaims::for_subject(session.subject()),
+        };
+        let mut token = token
+            .session(session.id())
+            .epoch(session.epoch)
+            .refresh_generation(generation)
+            .auth_time(session.auth_time().to_calendar().into())
+            .amr(session.amr())
+            .lifetime(self.issuer.access_lifetime().min(left));
+        if let Some(class) = session.acr() {
+            token = token.acr(class);
+        }
+        if let Some(client) = session.client_id() {
+            token = token.client_id(client);
+        }
+        Ok(self.issuer.access(grants.apply_to(token))?)
+    }
+
+    pub(super) fn pair(
+        &self,
+        access: AccessToken,
+        refresh: &RefreshToken,
+        grants: &SessionClaims,
+        session_id: SessionId,
+        left: Duration,
+    ) -> TokenPair {
+        TokenPair {
+            access,
+            refresh_token: self.tokens.write(refresh),
+            refresh_expires_in: left,
+            scope: grants.scope_text().to_owned(),
+            session_id,
+            is_new: true,
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Sessions of authenticated subjects: start, refresh, list, revoke.
+//!
+//! [`Sessions`] combines a [`TokenIssuer`], a [`SessionStore`] and the refresh tokens. It depends
+//! neither on HTTP nor on passwords. After your code has authenticated a subject, by a password, a
+//! passkey or another provider, it [starts](Sessions::start) a session for it. The manual's chapter
+//! is [`crate::manual::sessions`].
+//!
+//! # Examples
+//!
+//! ```
+//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! # fn main() {}
+//! # #[cfg(feature = "aws-lc-rs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_jwt_auth::{server::{issue::{KeyRing, TokenIssuer}, session::{SessionClaims, StartSession, Sessions}}, key::{Algorithm, SigningKey}, secret::SecretKey, store::MemoryStore};
+//!
+//! let issuer = TokenIssuer::builder(KeyRing::new(SigningKey::generate(Algorithm::EdDsa)?)?)
+//!     .issuer("https://auth.example")
+//!     .audience("api")
+//!     .build()?;
+//! let sessions = Sessions::builder(issuer, MemoryStore::new())
+//!     .secret(SecretKey::generate())
+//!     .build()?;
+//!
+//! let start = StartSession::new("alice").amr(["pwd"]).grants(SessionClaims::new().roles(["editor"]));
+//! let first = sessions.start(start).await?;
+//! let second = sessions.refresh(first.refresh_token().expose()).await?;
+//!
+//! // A second tab that presents the same token at the same time receives the same successor.
+//! let again = sessions.refresh(first.refresh_token().expose()).await?;
+//! assert_eq!(again.refresh_token().expose(), second.refresh_token().expose());
+//!
+//! sessions.revoke_token(second.refresh_token().expose()).await?;
+//! let refused = sessions.refresh(second.refresh_token().expose()).await.unwrap_err();
+//! assert_eq!(refused.code(), Some("session_revoked"));
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod conversation;
+mod end;
+mod error;
+mod event;
+mod grants;
+mod guests;
+mod housekeeping;
+mod mint;
+mod pair;
+mod refresh;
+mod start;
+mod view;
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use self::builder::{EventHook, Lifetimes};
+pub(crate) use self::grants::AnyGrantSource;
+pub use self::{
+    builder::SessionsBuilder,
+    error::{SessionError, SessionErrorKind},
+    event::{RevokedScope, SessionEvent},
+    grants::{ClaimsSource, SessionClaims, StaticClaims},
+    guests::{
+        ClaimHook, ClaimRun, ClaimWorker, GuestStart, GuestTokens, Guests, GuestsBuilder,
+        LinkOutcome, LinkRequest, NoClaimHook, Promotion, SignInOutcome,
+    },
+    housekeeping::{Housekeeper, Housekeeping},
+    pair::{TokenPair, TokenResponse},
+    start::StartSession,
+    view::Session,
+};
+use crate::{
+    error::{StoreError, StoreErrorKind},
+    event::Events,
+    principal::{Principal, PrincipalKind, SessionId},
+    revocation::RevocationSet,
+    server::{
+        issue::TokenIssuer,
+        refresh::{Confirmations, RefreshPolicy, RefreshTokens},
+    },
+    store::port::{CreateOutcome, NewSessionRecord, RevokeReason, SessionRecord, SessionStore},
+    task::caught_now,
+};
+
+/// Starts, refreshes, lists and revokes sessions. Cheap to clone.
+///
+/// # Cancel safety
+///
+/// Every future may be dropped at any point. Writes run in separate tasks, which complete even if
+/// the future is dropped because the client disconnected.
+///
+/// # Panics
+///
+/// The methods panic outside a tokio runtime.
+pub struct Sessions<S, G = StaticClaims> {
+    inner: Arc<Inner<S, G>>,
+}
+
+struct Inner<S, G> {
+    issuer: TokenIssuer,
+    store: S,
+    tokens: RefreshTokens,
+    policy: RefreshPolicy,
+    users: Lifetimes,
+    guests: Lifetimes,
+    /// The maximum number of sessions per user.
+    most: Option<usize>,
+    grants: G,
+    /// `true` if the builder was given a grant source, which then takes precedence over that of the
+    /// endpoints.
+    grants_chosen: bool,
+    users_grants: OnceLock<Arc<dyn AnyGrantSource>>,
+    grants_timeout: Duration,
+    /// The `acr` of a session with a second factor.
+    mfa_acr: Option<String>,
+    events: Events,
+    on_event: Option<EventHook>,
+    /// The sets that the layers of this process check.
+    revocations: Vec<RevocationSet>,
+    confirmations: Option<Confirmations>,
+}
+
+impl<S: SessionStore> Sessions<S> {
+    /// Creates a builder of sessions in this store, whose access tokens this issuer mints.
+    pub fn builder(issuer: TokenIssuer, store: S) -> SessionsBuilder<S> {
+        SessionsBuilder::new(issuer, store)
+    }
+}
+
+impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
+    /// Starts a session for a subject that your code has authenticated.
+    ///
+    /// The session is always new: tokens that the client held before are not upgraded (no session
+    /// fixation).
+    ///
+    /// # Errors
+    ///
+    /// - [`SessionErrorKind::Superseded`]: all sessions of the subject were revoked after the epoch
+    ///   was read.
+    /// - [`SessionErrorKind::Disabled`]: the grant source returned `None` for the subject.
+    /// - [`SessionErrorKind::StoreUnavailable`], [`SessionErrorKind::GrantsUnavailable`],
+    ///   [`SessionErrorKind::NotMinted`].
+    pub async fn start(&self, mut start: StartSession) -> Result<TokenPair, SessionError> {
+        let inner = &self.inner;
+        let now = inner.issuer.keys().clock().now().into();
+        start.settle(now, inner.mfa_acr.as_deref());
+        let epoch = match start.epoch {
+            Some(epoch) => epoch,
+            None => inner.store.epoch(&start.subject).await?,
+        };
+        let token = inner.tokens.start();
+        let lifetimes = inner.lifetimes(start.kind);
+        let new = NewSessionRecord {
+            id: token.session_id(),
+            subject: start.subject,
+            kind: start.kind,
+            epoch: Some(epoch),
+            idle: lifetimes.idle,
+            lifetime: lifetimes.lifetime,
+            details: serde_json::to_string(&start.details).map_err(StoreError::invalid)?,
+        };
+        // Every fallible step runs before the session is written.
+        let expected = Session::to_be(&new, epoch, start.details, now);
+        let grants = inner.grants_of(&expected).await?;
+        let access = inner.mint(&expected, &grants, token.generation(), lifetimes.idle)?;
+        let record = self
+            .write(move |inner| async move {
+                let record = inner.create(new).await?;
+                inner.displace(&record).await;
+                Ok(record)
+            })
+            .await?;
+        Ok(inner.pair(access, &token, &grants, record.id, lifetimes.idle))
+    }
+
+    /// Revokes all sessions of the subject and starts a new one.
+    ///
+    /// Call it after a change of the password, of other credentials or of rights: sessions that
+    /// were opened with the old credentials end. The epoch in `start` is ignored.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start). The old sessions may already be revoked; the user signs in again.
+    pub async fn restart(&self, start: StartSession) -> Result<TokenPair, SessionError> {
+        let reason = RevokeReason::CredentialsChanged;
+        let epoch = self.revoke_all(&start.subject, reason).await?;
+        self.start(start.epoch(epoch)).await
+    }
+
+    /// Returns the subject's epoch. Read it before you verify the password, and pass it to
+    /// [`StartSession::epoch`].
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn epoch(&self, subject: &str) -> Result<u32, SessionError> {
+        Ok(self.inner.store.epoch(subject).await?)
+    }
+
+    /// Returns the live sessions of the subject, the most recently used first; 100 at most. The
+    /// session `current` is [marked](Session::is_current).
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn list(
+        &self,
+        subject: &str,
+        current: Option<SessionId>,
+    ) -> Result<Vec<Session>, SessionError> {
+        let records = self.inner.store.list(subject).await?;
+        let views = records.iter().map(|record| {
+            let mut session = Session::of(record)?;
+            session.current = Some(session.id()) == current;
+            Ok(session)
+        });
+        views.collect()
+    }
+
+    /// Returns the session with this id if it is alive: neither revoked, nor expired, nor past its
+    /// idle timeout.
+    ///
+    /// Each call queries the store. Use it for actions that must not be done with an access token
+    /// whose session has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionErrorKind::StoreUnavailable`].
+    pub async fn find(&self, id: SessionId) -> Result<Option<Session>, SessionError> {
+        let Some(peek) = self.inner.store.peek(id).await? else {
+            return Ok(None);
+        };
+        let family = &peek.session.family;
+        let ended = peek.now >= family.expires_at || peek.now >= family.used_at.plus(family.idle);
+        if family.revoked || ended {
+            return Ok(None);
+        }
+        Ok(Some(Session::of(&peek.session)?))
+    }
+
+    /// Returns the session id of a refresh token, also of a spent one.
+    ///
+    /// The store is not queried, so the session may have ended.
+    #[must_use]
+    pub fn session_of(&self, presented: &str) -> Option<SessionId> {
+        let token = self.inner.tokens.read(presented)?;
+        Some(token.session_id())
+    }
+
+    /// Confirms that the client has received the refresh token that was issued with this caller's
+    /// access token.
+    ///
+    /// For a custom endpoint that verifies access tokens itself. The layers and sockets of this crate
+    /// confirm if they were given the confirmations, and the endpoints confirm through the sessions.
+    /// The call never waits. It has no effect for a caller of another issuer, or without
+    /// [confirmations](SessionsBuilder::confirmations).
+    pub fn confirm(&self, caller: &Principal) {
+        if caller.issuer() == Some(self.inner.issuer.issuer())
+            && let Some(confirmations) = &self.inner.confirmations
+        {
+            confirmations.saw(caller);
+        }
+    }
+
+    /// Sets the grant source of these sessions and their clones, unless the builder was given one.
+    #[cfg(feature = "server")]
+    pub(crate) fn default_grants(&self, source: Arc<dyn AnyGrantSource>) {
+        // The first endpoints win; other endpoints of the same sessions have the same users.
+        let _ = self.inner.users_grants.set(source);
+    }
+
+    /// Returns the issuer of the access tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &TokenIssuer {
+        &self.inner.issuer
+    }
+
+    /// Runs `work` in a separate task, which completes even if the caller is dropped.
+    async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner<S, G>>) -> F) -> Result<T, SessionError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, SessionError>> + Send + 'static,
+    {
+        let task = tokio::spawn(work(Arc::clone(&self.inner)));
+        match task.await {
+            Ok(outcome) => outcome,
+            // The task panicked, or the runtime is shutting down.
+            Err(lost) => Err(StoreError::interrupted(lost).into()),
+        }
+    }
+}
+
+impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
+    async fn create(&self, new: NewSessionRecord) -> Result<SessionRecord, SessionError> {
+        let id = new.id;
+        let mut created = self.store.create(new.clone()).await;
+        if is_interrupted(&created) {
+            created = match self.store.create(new).await? {
+                // The first write succeeded: ids are random, so no other session has this one.
+                CreateOutcome::Exists => {
+                    let peek = self.store.peek(id).await?;
+                    Ok(peek.map_or(CreateOutcome::EpochMoved, |peek| {
+                        CreateOutcome::Created(peek.session)
+                    }))
+                }
+                other => Ok(other),
+            };
+        }
+        match created? {
+            CreateOutcome::Created(record) => {
+                self.emit(&SessionEvent::Created {
+                    session: record.id,
+                    subject: record.subject.clone(),
+                    kind: record.kind,
+                });
+                Ok(record)
+            }
+            CreateOutcome::EpochMoved => Err(SessionError::new(SessionErrorKind::Superseded)),
+            CreateOutcome::Exists => {
+                Err(StoreError::invalid("a session of this name exists").into())
+            }
+        }
+    }
+
+    /// Revokes the user's least recently used sessions above the limit. Errors are ignored, because
+    /// the next login tries again.
+    async fn displace(&self, newest: &SessionRecord) {
+        let Some(most) = self.most.filter(|_| newest.kind != PrincipalKind::Guest) else {
+            return;
+        };
+        let Ok(alive) = self.store.list(&newest.subject).await else {
+            return;
+        };
+        let others = alive.iter().filter(|session| session.id != newest.id);
+        for session in others.skip(most - 1) {
+            let reason = RevokeReason::Displaced;
+            if let Ok(true) = self.store.revoke(session.id, reason).await {
+                self.refuse_session(session.id);
+                self.revoked(RevokedScope::Session(session.id), reason);
+            }
+        }
+    }
+
+    fn emit(&self, event: &SessionEvent) {
+        if let Some(event) = event.for_sinks() {
+            self.events.emit(|| event);
+        }
+        if let Some(hook) = &self.on_event {
+            let _ = caught_now("session event hook", || hook(event));
+        }
+    }
+}
+
+impl<S, G> Clone for Sessions<S, G> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+impl<S, G> fmt::Debug for Sessions<S, G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions")
+            .field("issuer", &self.inner.issuer)
+            .field("policy", &self.inner.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Returns `true` if the connection was lost while the store answered, so that the call should be
+/// repeated.
+fn is_interrupted<T>(outcome: &Result<T, StoreError>) -> bool {
+    matches!(outcome, Err(error) if error.kind() == StoreErrorKind::Interrupted)
+}

@@ -1,0 +1,162 @@
+//! The parameters of a new session.
+
+use std::{net::IpAddr, time::SystemTime};
+
+use super::{Session, SessionClaims, view::Details};
+use crate::{principal::PrincipalKind, time::Timestamp};
+
+/// An authenticated subject, and the circumstances of its login.
+///
+/// # Examples
+///
+/// ```
+/// use tower_jwt_auth::server::session::{SessionClaims, StartSession};
+///
+/// let start = StartSession::new("alice")
+///     .amr(["pwd", "otp"])
+///     .label("Firefox on Linux")
+///     .client_id("web")
+///     .grants(SessionClaims::new().roles(["editor"]));
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is started before `Sessions::start`"]
+pub struct StartSession {
+    pub(super) subject: String,
+    pub(super) kind: PrincipalKind,
+    pub(super) epoch: Option<u32>,
+    pub(super) details: Details,
+}
+
+impl StartSession {
+    /// Creates the start of a session for this subject, a user unless [`kind`](Self::kind) is set.
+    pub fn new(subject: impl Into<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            kind: PrincipalKind::User,
+            epoch: None,
+            details: Details::default(),
+        }
+    }
+
+    /// Creates the start of a session that replaces `session`, for example after a change of the
+    /// password.
+    ///
+    /// The subject, kind, grants, `amr`, `acr`, `auth_time`, label, client, address and user agent
+    /// are copied. The new session has the subject's current epoch, unless [`epoch`](Self::epoch)
+    /// is set.
+    pub fn continuing(session: &Session) -> Self {
+        let mut details = session.details().clone();
+        details.auth_time = Some(session.auth_time().as_millis());
+        Self {
+            subject: session.subject().to_owned(),
+            kind: session.kind(),
+            epoch: None,
+            details,
+        }
+    }
+
+    /// Sets the values that no refresh changes: `auth_time`, and `acr` if the methods imply one.
+    pub(super) fn settle(&mut self, now: Timestamp, mfa_acr: Option<&str>) {
+        let details = &mut self.details;
+        details.auth_time.get_or_insert(now.as_millis());
+        if details.acr.is_none() && has_second_factor(&details.amr) {
+            details.acr = mfa_acr.map(str::to_owned);
+        }
+    }
+
+    pub(super) fn renamed(mut self, subject: String) -> Self {
+        self.subject = subject;
+        self
+    }
+
+    /// Sets the kind of the subject. Guests have separate lifetimes.
+    pub fn kind(mut self, kind: PrincipalKind) -> Self {
+        self.kind = kind;
+        self
+    }
+
+    /// Sets the subject's [epoch](super::Sessions::epoch), read *before* its password was verified.
+    ///
+    /// # Security
+    ///
+    /// With it, a login with the old password fails if the password is changed concurrently.
+    /// Without it the epoch is read when the session is started, which is after the password was
+    /// verified, so that such a login succeeds.
+    pub fn epoch(mut self, epoch: u32) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+
+    /// Sets the authentication methods, by the names of RFC 8176 §2: the claim `amr`.
+    pub fn amr<I>(mut self, methods: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.details.amr = methods.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets the authentication context class (OpenID Connect Core §2), the claim `acr`. Without it
+    /// [`SessionsBuilder::mfa_acr`](super::SessionsBuilder::mfa_acr) decides.
+    pub fn acr(mut self, class: impl Into<String>) -> Self {
+        self.details.acr = Some(class.into());
+        self
+    }
+
+    /// Sets the time of the authentication, the claim `auth_time`; the start of the session by
+    /// default.
+    pub fn auth_time(mut self, time: SystemTime) -> Self {
+        self.details.auth_time = Some(Timestamp::from(time).as_millis());
+        self
+    }
+
+    /// Sets the name in the user's list of devices; cut after 200 characters.
+    pub fn label(mut self, label: impl AsRef<str>) -> Self {
+        self.details.label = Some(cut(label.as_ref()));
+        self
+    }
+
+    /// Sets the OAuth client, the claim `client_id`.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.details.client_id = Some(client_id.into());
+        self
+    }
+
+    /// Sets the client's IP address, for the list of devices.
+    pub fn ip(mut self, ip: IpAddr) -> Self {
+        self.details.ip = Some(ip);
+        self
+    }
+
+    /// Sets the `User-Agent`, for the list of devices; cut after 200 characters.
+    pub fn user_agent(mut self, user_agent: impl AsRef<str>) -> Self {
+        self.details.user_agent = Some(cut(user_agent.as_ref()));
+        self
+    }
+
+    /// Sets the grants of the session's tokens. Without endpoints and a
+    /// [`ClaimsSource`](super::ClaimsSource), a session keeps them.
+    pub fn grants(mut self, grants: SessionClaims) -> Self {
+        self.details.grants = grants;
+        self
+    }
+}
+
+/// Returns `true` if the methods are of two kinds or contain `mfa` (RFC 8176 §2).
+fn has_second_factor(amr: &[String]) -> bool {
+    let of = |kind: &[&str]| amr.iter().any(|method| kind.contains(&method.as_str()));
+    let kinds = [KNOWLEDGE, POSSESSION, INHERENCE];
+    of(&["mfa"]) || kinds.into_iter().filter(|kind| of(kind)).count() > 1
+}
+
+const KNOWLEDGE: &[&str] = &["pwd", "pin", "kba"];
+const POSSESSION: &[&str] = &["otp", "sms", "tel", "hwk", "swk", "pop", "sc"];
+const INHERENCE: &[&str] = &["face", "fpt", "iris", "retina", "vbm"];
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_CHARS).collect()
+}
+
+/// Bounds the row size, because the client chooses the text.
+const MAX_CHARS: usize = 200;

@@ -1,0 +1,147 @@
+//! Users, and the store port for them.
+
+use std::future::Future;
+
+use crate::{
+    error::StoreError,
+    server::login::{Identifier, PasswordHash},
+};
+
+/// A user as the store keeps it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UserRecord {
+    /// The subject in tokens. It never changes and is never reassigned to another user.
+    pub subject: String,
+    /// The password hash; `None` for a user who signs in by other means.
+    pub password: Option<PasswordHash>,
+    /// The user's roles.
+    pub roles: Vec<String>,
+    /// `true` if the user may not sign in.
+    pub disabled: bool,
+    /// The user's epoch in the session store, if `find` reads it in the same query. Otherwise it is
+    /// read separately.
+    pub epoch: Option<u32>,
+}
+
+impl UserRecord {
+    /// Creates a user without a password and without roles.
+    #[must_use]
+    pub fn new(subject: impl Into<String>) -> Self {
+        Self {
+            subject: subject.into(),
+            password: None,
+            roles: Vec::new(),
+            disabled: false,
+            epoch: None,
+        }
+    }
+
+    /// Sets the password hash.
+    #[must_use]
+    pub fn password(mut self, hash: PasswordHash) -> Self {
+        self.password = Some(hash);
+        self
+    }
+
+    /// Sets the roles.
+    #[must_use]
+    pub fn roles(mut self, roles: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.roles = roles.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether the user is disabled.
+    #[must_use]
+    pub fn disabled(mut self, disabled: bool) -> Self {
+        self.disabled = disabled;
+        self
+    }
+
+    /// Sets the epoch, as read from the session store in the same query.
+    #[must_use]
+    pub fn epoch(mut self, epoch: u32) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+}
+
+/// A user who registers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NewUser {
+    /// The subject for tokens.
+    pub subject: String,
+    /// The identifier with which the user will sign in.
+    pub identifier: Identifier,
+    /// The password hash.
+    pub password: PasswordHash,
+    /// The user's roles.
+    pub roles: Vec<String>,
+}
+
+impl NewUser {
+    /// Creates a new user without roles.
+    #[must_use]
+    pub fn new(subject: impl Into<String>, identifier: Identifier, password: PasswordHash) -> Self {
+        Self {
+            subject: subject.into(),
+            identifier,
+            password,
+            roles: Vec::new(),
+        }
+    }
+
+    /// Sets the roles.
+    #[must_use]
+    pub fn roles(mut self, roles: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.roles = roles.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+/// A store of users.
+///
+/// Implement it for your user table, or use a store of this crate, which also implements
+/// [`UserAdmin`](crate::store::port::UserAdmin). A login needs `find` and `replace_hash`. Refreshes and
+/// password changes need `find_by_subject`. If users register elsewhere, return `false` from
+/// `create`.
+///
+/// # Security
+///
+/// - `find` compares identifiers byte by byte. Store them in the same normalized form
+///   ([`Identifier::new`] for a new one, [`Identifier::existing`] for imported ones). A collation
+///   that finds `ada` under `ÁDA` or `ada ` gives an attacker a fresh counter for each spelling.
+/// - `find` must do the same work for existing and unknown users. An extra query or a join over
+///   many rows for only one of them can be measured from outside.
+/// - Write the text of a hash only into its column.
+pub trait UserStore: Send + Sync + 'static {
+    /// Returns the user with this identifier, including disabled users.
+    fn find(
+        &self,
+        identifier: &Identifier,
+    ) -> impl Future<Output = Result<Option<UserRecord>, StoreError>> + Send;
+
+    /// Returns the user with this subject, including disabled users.
+    fn find_by_subject(
+        &self,
+        subject: &str,
+    ) -> impl Future<Output = Result<Option<UserRecord>, StoreError>> + Send;
+
+    /// Replaces a user's password hash if it still equals `old`, byte by byte. Returns `false`,
+    /// without a write, if the hash differs or the user does not exist.
+    ///
+    /// One statement: `UPDATE … SET hash = $new WHERE subject = $subject AND hash = $old`. A
+    /// concurrent change of the password therefore takes precedence over an upgrade of the old
+    /// hash.
+    fn replace_hash(
+        &self,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Inserts a new user. Returns `false` if the subject or the identifier is taken. Never
+    /// overwrites.
+    fn create(&self, user: NewUser) -> impl Future<Output = Result<bool, StoreError>> + Send;
+}

@@ -77,7 +77,7 @@ fn misses() -> Vec<Group> {
     let group = |(algorithm, target): (Algorithm, &str)| {
         let tokens = Token::many(algorithm, 4 * FEW);
         let with = |cache: usize| {
-            let mut rules = tokens[0].rules(1).cache(cache);
+            let mut rules = tokens[0].rules(1).cache_capacity(cache);
             if cache == 0 {
                 rules = rules.without_cache();
             }
@@ -140,7 +140,7 @@ fn fill<C>(tokens: &[Token], claims: &str, remembered: &str, rules: VerifierBuil
 where
     C: serde::de::DeserializeOwned + Send + Sync + 'static,
 {
-    let verifier = built(rules.cache(tokens.len()));
+    let verifier = built(rules.cache_capacity(tokens.len()));
     let kept = allocation_counter::measure(|| {
         // Twice: what had to leave for another is known again, and settles.
         for token in tokens.iter().chain(tokens) {

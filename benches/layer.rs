@@ -35,7 +35,7 @@ use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
     event::sink_fn,
     key::Algorithm,
-    revocation::{LIFETIME, Revocation, RevocationSet},
+    revocation::{RETENTION, Revocation, RevocationSet},
     time::Timestamp,
 };
 
@@ -115,7 +115,7 @@ fn among_many(token: &Token, layer: JwtAuthLayer<User>) -> impl FnMut() + use<> 
     move || {
         let ask = filled.get_or_insert_with(|| {
             let revoked = RevocationSet::local();
-            let until = Timestamp::from(SystemTime::now()).plus(LIFETIME);
+            let until = Timestamp::from(SystemTime::now()).plus(RETENTION);
             for number in 0..1_000_000 {
                 let name = format!("of another {number}");
                 revoked.insert(&match number % 3 {

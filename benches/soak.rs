@@ -200,7 +200,7 @@ impl World {
             .leeway(LEEWAY)
             .clock(self.clock.clone())
             // Fewer than there are tokens: some have to make room.
-            .cache(TOKENS * 3 / 4)
+            .cache_capacity(TOKENS * 3 / 4)
             .build()
             .expect("the settings fit together")
     }

@@ -22,10 +22,10 @@
 //! # }
 //! ```
 //!
-//! Start with [the manual](manual::getting_started). [`verify`] documents keys and rules, [`auth`] the
-//! layer, [`role_guard`] the conditions of a guard, and [`settings`] the environment variables. On the
-//! issuing side, start with [`session`]. [`issue`] issues tokens, `login` verifies passwords, [`store`]
-//! keeps sessions and users, and `endpoints` serves all of it over HTTP.
+//! Start with [the manual](manual::getting_started). [`verify`] documents keys and rules, [`layer`] the
+//! tower layers, and [`settings`] the environment variables. The issuing side needs the feature
+//! `server`: `server::issue` issues tokens, `server::session` keeps sessions, `server::login` verifies
+//! passwords, `server::endpoints` serves all of it over HTTP, and `store` has the stores.
 //!
 //! For glob imports use the [`prelude`], because this crate's modules `axum`, `tonic` and `warp` would
 //! shadow the frameworks.
@@ -39,13 +39,12 @@
 //! | `rust-crypto` | pure-Rust cryptography through jsonwebtoken; if both are enabled, aws-lc-rs is used |
 //! | `jwks` | keys from the network: JWKS URLs and discovery; includes aws-lc-rs through TLS |
 //! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
-//! | `password` | login: Argon2id, bcrypt verified and upgraded, throttling |
-//! | `endpoints` | login, refresh, logout and related endpoints as a tower service; the settings of a login server |
+//! | `server` | the issuing side: tokens, sessions, login by password, endpoints, the store in memory |
 //! | `tracing` | causes of refusals as `tracing` events |
 //! | `rate-limit` | limits on the requests of a client |
 //! | `metrics` | counters of events, through the `metrics` facade |
-//! | `sqlite`, `postgres` | stores for sessions, users, API keys, guests, revocations, over sqlx; requires Rust 1.94 |
-//! | `redis` | the same in Redis |
+//! | `sqlite`, `postgres` | `server`, and stores for sessions, users, API keys, guests, revocations, over sqlx; requires Rust 1.94 |
+//! | `redis` | `server`, and the same in Redis |
 //! | `test-util` | clock, keys, tokens and callers for tests |
 //! | `full` | all but `rust-crypto` and `test-util` |
 //!
@@ -65,8 +64,12 @@ pub mod prelude;
 pub mod principal;
 pub mod revocation;
 pub mod secret;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod server;
 pub mod settings;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod store;
 mod task;
 #[cfg(any(test, feature = "test-util"))]
@@ -84,8 +87,7 @@ pub mod warp;
 pub use crate::error::{AuthError, ConfigError};
 pub use crate::layer::jwt::JwtAuthLayer;
 pub use crate::layer::role_guard::RoleGuardLayer;
-pub use crate::principal::Claims;
-pub use crate::principal::{Anonymous, Principal};
+pub use crate::principal::{Anonymous, Claims, Principal};
 pub use crate::settings::JwtSettings;
 pub use crate::verify::{Verified, Verifier};
 

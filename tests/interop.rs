@@ -122,7 +122,7 @@ fn show(variable: &str, default: &str, script: &str) {
             .roles(["admin"])
             .auth_time(std::time::SystemTime::now())
             .amr(["pwd"]);
-        let minted = issuer.access(asked).expect("a token");
+        let minted = issuer.issue_access_token(asked).expect("a token");
         tokens.push(json!({"alg": alg, "token": minted.token().expose()}));
         let set: Value = serde_json::from_str(&issuer.keys().jwks()).expect("JSON");
         let published = set.get("keys").and_then(Value::as_array);

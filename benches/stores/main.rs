@@ -64,7 +64,7 @@ impl Client {
             Self::ByHand(store, issuer, held) => {
                 *held = store.refresh(held).await;
                 issuer
-                    .access(AccessTokenClaims::for_subject("alice"))
+                    .issue_access_token(AccessTokenClaims::for_subject("alice"))
                     .unwrap();
             }
         }

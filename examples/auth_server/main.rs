@@ -55,6 +55,7 @@ use tower_jwt_auth::{
     JwtAuthLayer, Principal, RoleGuardLayer,
     event::MetricsSink,
     layer::{
+        Confirmations,
         extract::{Bearer, WebSocketProtocol},
         rate_limit::RateLimitLayer,
         socket::SocketAuth,
@@ -63,7 +64,6 @@ use tower_jwt_auth::{
     server::{
         endpoints::AuthEndpoints,
         login::{Identifier, Login, Password, PasswordHasher, UserClaims},
-        refresh::Confirmations,
         session::{ClaimWorker, Guests, Housekeeper, Sessions},
     },
     settings::AuthSettings,
@@ -184,7 +184,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .base_path(settings.base_path())
         .public_origin(settings.public_url())
         .registration(settings.registration())
-        .clients(clients)
+        .client_ip(clients)
         .guests(guests.clone())
         .signup_rate_limit(signup_limit)
         .events(MetricsSink::new())
@@ -200,15 +200,16 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
             .confirmations(confirmations.clone()),
     });
     let auth = JwtAuthLayer::new(verifier)
-        .extract((Bearer::new(), cookie.clone()))
+        .extractor((Bearer::new(), cookie.clone()))
         .revocation(revocations)
         .confirmations(confirmations)
         .events(MetricsSink::new());
     let ready = auth.clone();
-    let auth_of_chat =
-        auth.clone()
-            .optional()
-            .extract((Bearer::new(), WebSocketProtocol::new("bearer"), cookie));
+    let auth_of_chat = auth.clone().optional().extractor((
+        Bearer::new(),
+        WebSocketProtocol::new("bearer"),
+        cookie,
+    ));
     let app = Router::new()
         .route("/api/admin/users", get(users).with_state(store))
         .route("/admin", get(me))

@@ -133,7 +133,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         RateLimitLayer::per_minute(SIGNUPS_PER_MINUTE, clients.clone()).burst(AT_ONCE);
     let endpoints = AuthEndpoints::builder(sessions, login, secret)
         .public_origin(settings.public_url())
-        .clients(clients)
+        .client_ip(clients)
         .guests(guests.clone())
         .signup_rate_limit(signup_limit)
         .build()?;
@@ -141,7 +141,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
     let sockets = SocketAuth::new(verifier.clone()).revocation(revocations.clone());
     let auth = JwtAuthLayer::new(verifier)
         .optional()
-        .extract((Bearer::new(), WebSocketProtocol::new("bearer"), cookie))
+        .extractor((Bearer::new(), WebSocketProtocol::new("bearer"), cookie))
         .revocation(revocations);
     let chat = Chat {
         bot,

@@ -1,6 +1,7 @@
 //! The tower layers, and the HTTP vocabulary that they share.
 
 pub mod api_key;
+pub(crate) mod confirmations;
 pub mod extract;
 pub mod jwt;
 pub mod middleware;
@@ -13,3 +14,5 @@ pub mod require_https;
 pub mod response;
 pub mod role_guard;
 pub mod socket;
+
+pub use self::confirmations::Confirmations;

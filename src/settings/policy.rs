@@ -106,7 +106,7 @@ impl Policy {
             builder = builder.max_token_bytes(bytes);
         }
         if let Some(tokens) = self.cache {
-            builder = builder.cache(tokens);
+            builder = builder.cache_capacity(tokens);
         }
         if let Some(leeway) = self.leeway {
             builder = builder.leeway(leeway);

@@ -9,8 +9,8 @@
 //!
 //! Every one of them is a [`SessionStore`](crate::store::port::SessionStore), a
 //! [`RevocationLog`](crate::revocation::RevocationLog), a [`SecretStore`](crate::store::port::SecretStore) and
-//! an [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore); with the feature `password` also a `UserStore`
-//! with `UserAdmin`, a `ThrottleStore` and a `OneTimeStore` of `login`. Some of their methods have the
+//! an [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore), a `UserStore` with
+//! `UserAdmin`, a `ThrottleStore` and a `OneTimeStore`. Some of their methods have the
 //! same name: where two of the ports are in scope, write `UserStore::find(&store, ..)`.
 //!
 //! Every store passes [`contract`], which is public: one of your own runs it as well.
@@ -47,10 +47,7 @@ pub use self::sqlite::SqliteStore;
 
 use std::time::Duration;
 
-#[cfg(all(
-    feature = "server",
-    any(feature = "sqlite", feature = "postgres", feature = "redis")
-))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 use crate::error::StoreError;
 
 /// How long a session is kept after its end, so that its user is told why.
@@ -59,18 +56,12 @@ pub(crate) const ENDED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) const REVOKED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Roles as SQL and Redis keep them: a JSON array.
-#[cfg(all(
-    feature = "server",
-    any(feature = "sqlite", feature = "postgres", feature = "redis")
-))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 fn roles_of(text: &str) -> Result<Vec<String>, StoreError> {
     serde_json::from_str(text).map_err(StoreError::invalid)
 }
 
-#[cfg(all(
-    feature = "server",
-    any(feature = "sqlite", feature = "postgres", feature = "redis")
-))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 fn roles_text(roles: &[String]) -> Result<String, StoreError> {
     serde_json::to_string(roles).map_err(StoreError::invalid)
 }

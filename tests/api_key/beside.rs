@@ -25,7 +25,7 @@ fn tokens(fixture: &Fixture) -> (TestIssuer, JwtAuthLayer) {
         .build()
         .unwrap();
     let except = Bearer::new().except_prefix("acme_live_");
-    (issuer, JwtAuthLayer::new(verifier).extract(except))
+    (issuer, JwtAuthLayer::new(verifier).extractor(except))
 }
 
 /// Through both layers, in both orders, and a guard.
@@ -124,7 +124,7 @@ async fn a_token_in_a_cookie_and_a_key_are_two_credentials() {
     let key = issue(&keys).await;
     let (issuer, layer) = tokens(&fixture);
     let except = Bearer::new().except_prefix("acme_live_");
-    let layer = layer.extract((except, Cookie::new("at").unwrap()));
+    let layer = layer.extractor((except, Cookie::new("at").unwrap()));
     let cookie = format!("at={}", issuer.token(|_| ()));
     for request in [bearer(key.expose()), x_api_key(key.expose())] {
         let request = with(request, "cookie", &cookie);
@@ -156,7 +156,7 @@ async fn r3_a_key_where_only_tokens_are_accepted_is_refused_without_a_store_hit(
     let keys = fixture.keys();
     let key = issue(&keys).await;
     let (_, layer) = tokens(&fixture);
-    let plain = layer.clone().extract(Bearer::new());
+    let plain = layer.clone().extractor(Bearer::new());
     for required in [layer, plain.clone(), plain.optional()] {
         let answer = send(required, bearer(key.expose())).await;
         answer.is("401/it", "a key as Bearer");
@@ -315,7 +315,7 @@ async fn a_token_layer_may_leave_the_keys_of_several_services_alone() {
         .except_prefix("acme_live_")
         .except_prefix("acme_test_");
     let layers = ServiceBuilder::new()
-        .layer(layer.extract(except).optional())
+        .layer(layer.extractor(except).optional())
         .layer(ApiKeyLayer::new(&keys).optional());
     send(layers, bearer(key.expose()))
         .await

@@ -297,7 +297,7 @@ async fn p8_in_gateway_mode_no_refusal_is_an_allowance() {
         .await
         .passes("a good key");
 
-    for opened in [layer.clone().optional(), layer.skip(|_| true)] {
+    for opened in [layer.clone().optional(), layer.skip_if(|_| true)] {
         let error = opened.clone().build().unwrap_err().to_string();
         assert!(error.starts_with("gateway: "), "{error}");
         for request in [nobody(), x_api_key(key.expose())] {
@@ -335,7 +335,7 @@ async fn q14_a_refusal_of_x_api_key_is_private_whatever_the_responder_says() {
     let unknown = issue(&keys).await;
     keys.revoke("alice", unknown.id()).await.unwrap();
     for key in ["garbage", unknown.expose()] {
-        let layer = ApiKeyLayer::new(&keys).respond(cacheable);
+        let layer = ApiKeyLayer::new(&keys).responder(cacheable);
         let answer = send(layer, x_api_key(key)).await;
         assert_eq!(answer.status, 401);
         let expected = Some("private, max-age=60");
@@ -350,7 +350,7 @@ async fn a_proxy_hands_no_key_on_and_leaves_other_credentials() {
     let key = issue(&keys).await;
     let strip = || ApiKeyLayer::new(&keys).strip_credential();
     for request in [x_api_key(key.expose()), bearer(key.expose())] {
-        for layer in [strip(), strip().skip(|_| true)] {
+        for layer in [strip(), strip().skip_if(|_| true)] {
             let answer = send(layer, request.clone()).await.passes("stripped");
             assert!(answer.seen.unwrap().headers.is_empty());
         }

@@ -7,7 +7,7 @@ use tower::Layer;
 use tower_jwt_auth::{
     error::{AuthErrorKind, StoreError},
     layer::api_key::{ApiKeyLayer, ApiKeys},
-    revocation::{Broadcast, Feed, LIFETIME, Revocation, RevocationSet},
+    revocation::{Broadcast, Feed, RETENTION, Revocation, RevocationSet},
     time::{Clock, Timestamp},
 };
 
@@ -154,7 +154,7 @@ async fn a_key_outlives_the_logout_of_its_owner() {
     let set = RevocationSet::local_with_clock(fixture.clock.clone());
     let keys = fixture.builder().revocation(set.clone()).build().unwrap();
     let key = issue(&keys).await;
-    let until = Timestamp::from(fixture.clock.now()).plus(LIFETIME);
+    let until = Timestamp::from(fixture.clock.now()).plus(RETENTION);
     set.insert(&Revocation::subject("alice", 7, until));
     ask(&keys, key.expose())
         .await
@@ -184,7 +184,7 @@ async fn q12_two_revocation_sets_both_count() {
     let key = issue(&fixture.keys()).await;
     let set = || RevocationSet::local_with_clock(fixture.clock.clone());
     let (revoked, other) = (set(), set());
-    let until = Timestamp::from(fixture.clock.now()).plus(LIFETIME);
+    let until = Timestamp::from(fixture.clock.now()).plus(RETENTION);
     revoked.insert(&Revocation::token(key.id().as_str(), until));
     for (one, two) in [(&revoked, &other), (&other, &revoked)] {
         let builder = fixture.builder().revocation(one.clone());
@@ -209,7 +209,7 @@ async fn where_the_revocation_set_was_never_loaded_a_key_is_503() {
     let answer = ask(&keys, key.expose()).await.is("503", "never loaded");
     answer.because(AuthErrorKind::RevocationUnavailable);
     // What is known to be revoked stays so.
-    let until = Timestamp::from(std::time::SystemTime::now()).plus(LIFETIME);
+    let until = Timestamp::from(std::time::SystemTime::now()).plus(RETENTION);
     never.insert(&Revocation::token(key.id().as_str(), until));
     ask(&keys, key.expose()).await.is("401/it", "revoked");
 }

@@ -6,7 +6,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_jwt_auth::{
     Principal, Verifier,
     layer::socket::{CloseReason, SocketAuth},
-    revocation::{LIFETIME, Revocation, RevocationSet},
+    revocation::{RETENTION, Revocation, RevocationSet},
     server::session::{LinkOutcome, LinkRequest},
     store::port::RevokeReason,
     test_util::TestClock,
@@ -182,7 +182,7 @@ async fn w5_w6_a_guests_socket_closes_when_the_guest_is_claimed() {
 #[tokio::test]
 async fn q12_two_revocation_sets_of_a_socket_both_count() {
     let clock = TestClock::new();
-    let until = Timestamp::from(clock.now()).plus(LIFETIME);
+    let until = Timestamp::from(clock.now()).plus(RETENTION);
     let hour = Duration::from_secs(3600);
     let verifier = Verifier::hs256("a secret of at least thirty-two bytes");
     let verifier = verifier.build().unwrap();

@@ -140,7 +140,7 @@ impl Chat {
             .check_every(interval);
         let layer = JwtAuthLayer::new(verifier.clone())
             .revocation(nodes[0].clone())
-            .extract((Bearer::new(), WebSocketProtocol::new("bearer")))
+            .extractor((Bearer::new(), WebSocketProtocol::new("bearer")))
             .optional();
         let chat = ChatLayer::new().manage(Rule::any_of(["editor"]));
         let app = Router::new()

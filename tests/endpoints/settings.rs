@@ -65,7 +65,7 @@ fn what_is_set_is_used() {
     assert_eq!(issuer.issuer(), "https://app.example");
     assert_eq!(issuer.access_lifetime().as_secs(), 300);
     let minted = issuer
-        .access(tower_jwt_auth::server::issue::AccessTokenClaims::for_subject("ada"))
+        .issue_access_token(tower_jwt_auth::server::issue::AccessTokenClaims::for_subject("ada"))
         .unwrap();
     let verifier = issuer.verifier().claims::<Claims>().build().unwrap();
     assert!(verifier.verify_now(minted.token().expose()).is_ok());
@@ -102,7 +102,7 @@ fn proxies_are_believed_where_they_are_named() {
         (&nobody, "10.1.2.3", "10.1.2.3"),
     ] {
         let request = request(from);
-        let found = settings.client_ip().of(RequestHead::of(&request));
+        let found = settings.client_ip().client_ip(RequestHead::of(&request));
         assert_eq!(found, Some(client.parse().unwrap()), "{from}");
     }
 }

@@ -20,7 +20,7 @@ use tower_jwt_auth::{
     error::StoreError,
     event::{AuthEvent, sink_fn},
     key::{Algorithm, SigningKey},
-    layer::{rate_limit::PeerAddr, response::Whole},
+    layer::{Confirmations, rate_limit::PeerAddr, response::Whole},
     secret::SecretKey,
     server::{
         endpoints::AuthEndpoints,
@@ -28,7 +28,7 @@ use tower_jwt_auth::{
         login::{
             Argon2Cost, Identifier, Login, MemoryThrottle, Password, PasswordHash, PasswordHasher,
         },
-        refresh::{Confirmations, RefreshPolicy},
+        refresh::RefreshPolicy,
         session::{Guests, Sessions, StaticClaims},
     },
     store::{

@@ -30,7 +30,7 @@ async fn setup() -> (String, ApiKeyLayer, JwtAuthLayer) {
     let keys = ApiKeys::builder(format, MemoryStore::new());
     let keys = keys.build().unwrap();
     let key = keys.issue(NewApiKey::new("alice")).await.unwrap();
-    let tokens = layer().extract(Bearer::new().except_prefix("acme_live_"));
+    let tokens = layer().extractor(Bearer::new().except_prefix("acme_live_"));
     let key_layer = ApiKeyLayer::new(&keys).optional();
     (key.expose().to_owned(), key_layer, tokens.optional())
 }

@@ -103,7 +103,7 @@ async fn a1_an_extractor_that_needs_a_caller_answers_as_the_layer() {
     let auth = users()
         .optional()
         .realm("orders")
-        .respond(teapot_for_nobody);
+        .responder(teapot_for_nobody);
     let server = Server::axum(routes().layer(auth)).await;
     for path in ["/claims", "/caller"] {
         let answer = get(server.addr, path, None).await;

@@ -124,8 +124,8 @@ async fn b16_an_optional_filter_serves_nobody_and_refuses_a_bad_token() {
 #[tokio::test]
 async fn a_filter_sees_method_target_and_headers() {
     let auth = layer()
-        .extract((Bearer::new(), Query::new("access_token")))
-        .skip(|head| {
+        .extractor((Bearer::new(), Query::new("access_token")))
+        .skip_if(|head| {
             head.method() == http::Method::GET
                 && head.uri().path() == "/a%20b/health"
                 && head.headers().contains_key(HOST)
@@ -218,7 +218,7 @@ async fn a_recover_of_ones_own_finds_cause_and_answer() {
         response
     };
     let me = warp::path!("me")
-        .and(authenticated(layer().respond(words)))
+        .and(authenticated(layer().responder(words)))
         .map(name);
     let server = serve(me.recover(own)).await;
     let answer = get(server.addr, "/me", Some(&forged())).await;

@@ -29,7 +29,7 @@ async fn socket(caller: Principal, upgrade: WebSocketUpgrade) -> Response {
 }
 
 async fn server() -> Server {
-    let auth = layer().extract((Bearer::new(), WebSocketProtocol::new("bearer")));
+    let auth = layer().extractor((Bearer::new(), WebSocketProtocol::new("bearer")));
     Server::axum(Router::new().route("/ws", any(socket)).layer(auth)).await
 }
 

@@ -142,7 +142,7 @@ fn e13_each_issuer_has_rules_of_its_own() {
         .audience("a")
         .leeway(Duration::ZERO)
         .roles_at("groups")
-        .check(no_mallory)
+        .validate_with(no_mallory)
         .build()
         .unwrap();
     let b = rules(B, TestKeys::new(), Algorithm::Es256, &clock)

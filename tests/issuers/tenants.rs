@@ -54,7 +54,7 @@ impl Register {
     /// Tells everybody who waits that there are news.
     pub(crate) fn answer(&self) -> usize {
         let waiting = std::mem::take(&mut *self.asking.lock().unwrap());
-        waiting.into_iter().map(KeyNotifier::announce).count()
+        waiting.into_iter().map(KeyNotifier::notify).count()
     }
 
     pub(crate) fn asked(&self) -> usize {

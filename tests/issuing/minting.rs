@@ -22,7 +22,7 @@ fn s1_an_access_token_says_what_rfc_9068_asks_and_what_was_given() {
     let clock = TestClock::new();
     let issuer = plain(&clock);
     let minted = issuer
-        .access(
+        .issue_access_token(
             AccessTokenClaims::for_subject("alice")
                 .session(SessionId::from_bytes([0x5E; 16]))
                 .roles(["admin", "ops"])
@@ -93,7 +93,7 @@ fn s1_nothing_is_said_that_was_not_given() {
 fn s1_a_guest_says_so_and_a_token_may_name_its_client() {
     let issuer = plain(&TestClock::new());
     let token = AccessTokenClaims::for_guest("gst_1").client_id("widget");
-    let minted = issuer.access(token).unwrap();
+    let minted = issuer.issue_access_token(token).unwrap();
     let verifier = issuer.verifier().build().unwrap();
     let caller = verifier.verify_now(minted.token().expose()).unwrap();
     assert_eq!(caller.principal().kind(), PrincipalKind::Guest);
@@ -109,7 +109,7 @@ fn s1_every_jti_is_another_one_of_128_bits() {
     let mut seen = HashSet::new();
     for _ in 0..100 {
         let minted = issuer
-            .access(AccessTokenClaims::for_subject("alice"))
+            .issue_access_token(AccessTokenClaims::for_subject("alice"))
             .unwrap();
         assert_eq!(minted.token_id().len(), 22);
         assert!(seen.insert(minted.token_id().to_owned()));
@@ -146,7 +146,7 @@ fn s2_the_lifetime_is_ten_minutes_less_a_twentieth_at_most() {
     let mut seen = HashSet::new();
     for _ in 0..400 {
         let minted = issuer
-            .access(AccessTokenClaims::for_subject("alice"))
+            .issue_access_token(AccessTokenClaims::for_subject("alice"))
             .unwrap();
         let lifetime = minted.lifetime().as_secs();
         assert!((570..=600).contains(&lifetime), "{lifetime}");
@@ -169,7 +169,7 @@ fn s2_the_lifetime_is_settable_up_to_half_an_hour() {
     for (seconds, least) in [(1, 1), (19, 19), (60, 57), (1800, 1710)] {
         let minted = with(seconds)
             .unwrap()
-            .access(AccessTokenClaims::for_subject("alice"));
+            .issue_access_token(AccessTokenClaims::for_subject("alice"));
         let lifetime = minted.unwrap().lifetime().as_secs();
         assert!((least..=seconds).contains(&lifetime), "{lifetime}");
     }
@@ -181,8 +181,9 @@ fn s2_the_lifetime_is_settable_up_to_half_an_hour() {
 
     let issuer = plain(&clock);
     let asking = |seconds| {
-        issuer
-            .access(AccessTokenClaims::for_subject("alice").lifetime(Duration::from_secs(seconds)))
+        issuer.issue_access_token(
+            AccessTokenClaims::for_subject("alice").lifetime(Duration::from_secs(seconds)),
+        )
     };
     assert!((1710..=1800).contains(&asking(1800).unwrap().lifetime().as_secs()));
     assert!(matches!(asking(1801), Err(IssueError::InvalidClaim { name, .. }) if name == "exp"));
@@ -193,7 +194,8 @@ fn s2_the_lifetime_is_settable_up_to_half_an_hour() {
 fn s2_no_token_outlives_its_session() {
     let clock = TestClock::new();
     let issuer = plain(&clock);
-    let until = |end| issuer.access(AccessTokenClaims::for_subject("alice").not_after(end));
+    let until =
+        |end| issuer.issue_access_token(AccessTokenClaims::for_subject("alice").not_after(end));
 
     let end = clock.now() + Duration::from_millis(90_900);
     let minted = until(end).unwrap();
@@ -242,7 +244,7 @@ fn what_a_token_cannot_say_is_reported_and_nothing_is_minted() {
         ("map", alice().claim("map", &unspeakable)),
         ("claims", alice().claims(["no", "object"])),
     ] {
-        match issuer.access(token) {
+        match issuer.issue_access_token(token) {
             Err(IssueError::InvalidClaim { name: found, .. }) => assert_eq!(found, name),
             other => panic!("{name}: {other:?}"),
         }
@@ -304,7 +306,7 @@ fn q3_debug_prints_no_token_no_claim_and_no_key() {
     let issuer = issuer(KeyRing::builder(key).clock(clock).build().unwrap());
     let asked = AccessTokenClaims::for_subject("p01s0n").claim("tenant", "p01s0n");
     let asking = format!("{asked:?}");
-    let minted = issuer.access(asked).unwrap();
+    let minted = issuer.issue_access_token(asked).unwrap();
     let signature = minted
         .token()
         .expose()
@@ -322,7 +324,8 @@ fn q3_debug_prints_no_token_no_claim_and_no_key() {
         "{text}"
     );
     assert!(!text.contains("112, 48, 49"), "{text}");
-    let refused = issuer.access(AccessTokenClaims::for_subject("a").claim("sub", "p01s0n"));
+    let refused =
+        issuer.issue_access_token(AccessTokenClaims::for_subject("a").claim("sub", "p01s0n"));
     assert!(!format!("{0:?} {0}", refused.unwrap_err()).contains("p01s0n"));
 }
 
@@ -339,7 +342,7 @@ fn the_claims_of_a_struct_are_claims_of_the_token() {
         plan: None,
     };
     let token = AccessTokenClaims::for_subject("alice").claims(own);
-    let claims = claims(&issuer.access(token).unwrap());
+    let claims = claims(&issuer.issue_access_token(token).unwrap());
     assert_eq!(
         (&claims["tenant"], &claims["plan"]),
         (&json!(7), &Value::Null)

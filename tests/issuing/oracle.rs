@@ -57,7 +57,7 @@ fn s1_jsonwebtoken_accepts_every_secret() {
         let key = SigningKey::from_secret(algorithm, secret).unwrap();
         let issuer = issuer(KeyRing::new(key).unwrap());
         let token = issuer
-            .access(AccessTokenClaims::for_subject("alice"))
+            .issue_access_token(AccessTokenClaims::for_subject("alice"))
             .unwrap();
         let name = algorithm.as_str().parse().unwrap();
         let key = DecodingKey::from_secret(&secret);

@@ -86,7 +86,7 @@ fn s6_no_claim_that_has_a_meaning_can_be_set_by_hand() {
                 AccessTokenClaims::for_subject("alice").claims(&map),
                 full().claim(spelling.as_str(), json!(["admin"])),
             ] {
-                match issuer.access(token) {
+                match issuer.issue_access_token(token) {
                     Err(IssueError::ReservedClaim(found)) => assert_eq!(found, spelling),
                     other => panic!("{spelling}: {other:?}"),
                 }
@@ -98,7 +98,7 @@ fn s6_no_claim_that_has_a_meaning_can_be_set_by_hand() {
 #[test]
 fn s6_every_claim_that_an_issuer_writes_is_reserved() {
     let issuer = plain(&TestClock::new());
-    let Value::Object(written) = claims(&issuer.access(full()).unwrap()) else {
+    let Value::Object(written) = claims(&issuer.issue_access_token(full()).unwrap()) else {
         panic!("claims are an object");
     };
     assert_eq!(written.len(), 17, "{written:?}");
@@ -128,7 +128,7 @@ proptest! {
     ) {
         let clock = TestClock::new();
         let issuer = plain(&clock);
-        let minted = issuer.access(full().claims(&added));
+        let minted = issuer.issue_access_token(full().claims(&added));
         let spoken_for = |name: &String| SPOKEN_FOR.contains(&name.as_str());
         match minted {
             Err(IssueError::ReservedClaim(name)) => prop_assert!(added.contains_key(&name)),

@@ -95,7 +95,7 @@ async fn half_a_day(stretch: u32) -> (usize, usize) {
             far.push(Laggard::new(&clock, &issuer, stretch));
         }
         let minted = issuer
-            .access(AccessTokenClaims::for_subject("alice"))
+            .issue_access_token(AccessTokenClaims::for_subject("alice"))
             .unwrap();
         let token = minted.token().expose().clone();
         kids.insert(read(&token).0["kid"].as_str().unwrap().to_owned());
@@ -151,7 +151,7 @@ fn s3_a_key_is_published_before_its_first_use_and_verifies_until_its_last_token_
     let last = (0..200)
         .map(|_| {
             issuer
-                .access(AccessTokenClaims::for_subject("alice"))
+                .issue_access_token(AccessTokenClaims::for_subject("alice"))
                 .unwrap()
         })
         .max_by_key(|minted| minted.expires_at())

@@ -52,7 +52,7 @@ pub(crate) fn plain(clock: &TestClock) -> TokenIssuer {
 
 pub(crate) fn alice(issuer: &TokenIssuer) -> String {
     let minted = issuer
-        .access(AccessTokenClaims::for_subject("alice"))
+        .issue_access_token(AccessTokenClaims::for_subject("alice"))
         .unwrap();
     minted.token().expose().clone()
 }

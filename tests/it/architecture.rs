@@ -10,25 +10,42 @@ use std::{
 /// do not see each other.
 const ROWS: &[&[&[&str]]] = &[
     &[
-        &["error", "clock", "task"],
+        &["error", "time", "task"],
         &["secret"],
-        &["token"],
-        &["claims"],
         &["principal"],
         &["event"],
     ],
-    &[&["key"]],
-    &[&["body"], &["verify"], &["issue"]],
-    &[&["revoke"], &["refresh"], &["session"], &["login"]],
-    &[&["head"], &["deny", "extract"], &["gate"]],
+    &[&["key"], &["verify"], &["revocation"]],
     &[
-        &["auth", "role_guard", "api_key", "rate_limit"],
-        &["require_https", "chat"],
+        &["layer::extract"],
+        &["layer::response"],
+        &["layer::confirmations", "layer::middleware"],
+        &[
+            "layer::jwt",
+            "layer::role_guard",
+            "layer::api_key",
+            "layer::rate_limit",
+        ],
+        &["layer::require_https", "layer::socket"],
+        &["layer"],
     ],
-    &[&["endpoints"], &["settings"]],
-    &[&["axum", "tonic", "warp", "hyper", "store"]],
+    &[
+        &["store::port"],
+        &["server::issue"],
+        &["server::refresh"],
+        &["server::session"],
+        &["server::login"],
+        &["server::endpoints"],
+        &["server"],
+        &["store"],
+        &["settings"],
+    ],
+    &[&["axum", "tonic", "warp"]],
     &[&["test_util", "manual", "prelude"]],
 ];
+
+/// The modules whose children have places of their own.
+const DIVIDED: &[&str] = &["layer", "server", "store"];
 
 /// Edges that break the picture, each with its reason. One that is gone must leave this list.
 const KNOWN: &[(&str, &str)] = &[];
@@ -67,11 +84,6 @@ fn code(text: &str) -> String {
 
 /// The modules that `crate::…` paths name, those in braces included.
 fn named(code: &str) -> BTreeSet<String> {
-    let first_word = |text: &str| {
-        let text = text.trim_start();
-        let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
-        text[..end.unwrap_or(text.len())].to_owned()
-    };
     let mut found = BTreeSet::new();
     // What a public macro writes stands in the crate of its user.
     let code = code.replace("$crate::", "");
@@ -82,12 +94,38 @@ fn named(code: &str) -> BTreeSet<String> {
         }
         let rest = &code[at + path.len()..];
         match rest.strip_prefix('{') {
-            None => drop(found.insert(first_word(rest))),
-            Some(list) => found.extend(items(list).iter().map(|item| first_word(item))),
+            None => found.extend(place(rest)),
+            Some(list) => found.extend(items(list).iter().flat_map(|item| place(item))),
         }
     }
     found.retain(|name| !name.is_empty());
     found
+}
+
+fn first_word(text: &str) -> String {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_');
+    text[..end.unwrap_or(text.len())].to_owned()
+}
+
+/// The places that a path names; several if it ends with a list.
+fn place(path: &str) -> Vec<String> {
+    let first = first_word(path);
+    let rest = path.trim_start()[first.len()..].strip_prefix("::");
+    let (true, Some(rest)) = (DIVIDED.contains(&first.as_str()), rest) else {
+        return vec![first];
+    };
+    let children = match rest.strip_prefix('{') {
+        None => vec![first_word(rest)],
+        Some(list) => items(list).iter().map(|item| first_word(item)).collect(),
+    };
+    let places = children.into_iter().filter(|child| !child.is_empty());
+    places
+        .map(|child| match position(&format!("{first}::{child}")) {
+            Some(_) => format!("{first}::{child}"),
+            None => first.clone(),
+        })
+        .collect()
 }
 
 /// The items of a list in braces, after the opening one.
@@ -126,10 +164,16 @@ fn dependencies_point_downwards() {
 
     let mut edges = BTreeMap::<(String, String), Vec<String>>::new();
     for path in paths {
-        let place = path.strip_prefix(&source).unwrap().to_owned();
-        let first = place.iter().next().unwrap().to_str().unwrap();
-        let module = first.trim_end_matches(".rs").to_owned();
-        let of_tests = place
+        let relative = path.strip_prefix(&source).unwrap().to_owned();
+        let mut parts = relative.iter().map(|part| part.to_str().unwrap());
+        let first = parts.next().unwrap().trim_end_matches(".rs");
+        let child = parts.next().unwrap_or("mod.rs").trim_end_matches(".rs");
+        let nested = format!("{first}::{child}");
+        let module = match position(&nested) {
+            Some(_) => nested,
+            None => first.to_owned(),
+        };
+        let of_tests = relative
             .iter()
             .any(|part| part == "tests" || part == "tests.rs");
         if module == "lib" || of_tests {
@@ -138,12 +182,12 @@ fn dependencies_point_downwards() {
         for target in named(&code(&fs::read_to_string(&path).unwrap())) {
             if target != module {
                 let files = edges.entry((module.clone(), target)).or_default();
-                files.push(place.display().to_string());
+                files.push(relative.display().to_string());
             }
         }
     }
     assert!(
-        edges.contains_key(&("auth".into(), "verify".into())),
+        edges.contains_key(&("layer::jwt".into(), "verify".into())),
         "{edges:?}"
     );
 
@@ -184,16 +228,16 @@ fn the_reader_of_paths_sees_every_form() {
 
 /// Files that spawn work which ends by itself and whose panic its owner sees.
 const SHORT: &[&str] = &[
-    "api_key/keys.rs",
-    "api_key/lookup.rs",
-    "endpoints/register.rs",
     "key/remote/builder.rs",
-    "login/change.rs",
-    "login/password/pool.rs",
-    "login/reset.rs",
-    "session/guests/link.rs",
-    "session/guests/pending.rs",
-    "session/mod.rs",
+    "layer/api_key/keys.rs",
+    "layer/api_key/lookup.rs",
+    "server/endpoints/register.rs",
+    "server/login/change.rs",
+    "server/login/password/pool.rs",
+    "server/login/reset.rs",
+    "server/session/guests/link.rs",
+    "server/session/guests/pending.rs",
+    "server/session/mod.rs",
     "task.rs",
 ];
 

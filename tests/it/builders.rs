@@ -441,7 +441,7 @@ fn a_builder_reports_every_mistake() {
         (key().rfc9068().issuer("i"), "rfc9068"),
         (key().roles_at(""), "roles_at"),
         (key().roles_at("/"), "roles_at"),
-        (key().check(|_| Ok(())).claims(), "check"),
+        (key().validate_with(|_| Ok(())).claims(), "check"),
     ] {
         match refused(builder) {
             ConfigError::Invalid { name, problem } => {
@@ -451,7 +451,7 @@ fn a_builder_reports_every_mistake() {
             other => panic!("{option}: {other}"),
         }
     }
-    let order = key().claims::<Value>().check(|_| Ok(()));
+    let order = key().claims::<Value>().validate_with(|_| Ok(()));
     assert!(order.build().is_ok());
     let document = KeySet::from_jwks(TestKeys::new().jwks()).unwrap();
     assert_eq!((document.len(), document.is_empty()), (10, false));

@@ -127,7 +127,7 @@ async fn b1_every_401_carries_a_challenge() {
     }
 
     // A responder that forgets it does not get away with it.
-    let forgetful = fixture.layer().respond(|_: &Refusal<'_>| {
+    let forgetful = fixture.layer().responder(|_: &Refusal<'_>| {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         response
@@ -281,7 +281,7 @@ async fn b10_head_gets_the_headers_of_get_and_no_content() {
 async fn b14_nothing_of_the_request_comes_back() {
     let fixture = Fixture::new();
     let layers: [fn(JwtAuthLayer) -> JwtAuthLayer; 2] =
-        [|layer| layer, |layer| layer.respond(OAuthJson::new())];
+        [|layer| layer, |layer| layer.responder(OAuthJson::new())];
     for change in layers {
         for answer in all_refusals(|| change(fixture.layer()), &fixture).await {
             let body = String::from_utf8(answer.body.to_vec()).unwrap();
@@ -308,7 +308,7 @@ async fn b14_nothing_of_the_request_comes_back() {
     }
     let layer = fixture
         .layer()
-        .extract((Bearer::new(), Query::new("access_token")));
+        .extractor((Bearer::new(), Query::new("access_token")));
     let request = Request::get("/p01s0n?access_token=p01s0n&x=p01s0n");
     let answer = send(layer, request.body(String::new()).unwrap()).await;
     let answer = answer.invalid_token("query");
@@ -343,7 +343,7 @@ async fn b15_without_details_the_description_goes_and_the_code_stays() {
         for layer in [
             fixture.layer().terse(),
             fixture.layer().terse().realm("other"),
-            fixture.layer().terse().respond(OAuthJson::new()),
+            fixture.layer().terse().responder(OAuthJson::new()),
         ] {
             let terse = send(layer, bearer(&token)).await;
             let challenge = terse.challenge();
@@ -375,7 +375,7 @@ async fn b16_on_an_optional_route_nobody_passes_and_a_bad_token_does_not() {
 #[tokio::test]
 async fn b1_a_responder_may_answer_with_a_challenge_of_its_own() {
     let fixture = Fixture::new();
-    let own = fixture.layer().respond(|_: &Refusal<'_>| {
+    let own = fixture.layer().responder(|_: &Refusal<'_>| {
         let mut response = Response::new(Bytes::from_static(b"own"));
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         let value = HeaderValue::from_static("Custom x=\"1\"");

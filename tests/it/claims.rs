@@ -311,12 +311,12 @@ async fn checked(fixture: &Fixture, tenant: &str) -> Answer {
     let verifier = fixture
         .builder()
         .claims::<Tenancy>()
-        .check(|token| match token.tenant.as_str() {
+        .validate_with(|token| match token.tenant.as_str() {
             "p01s0n-banned" => Err(CheckError::rejected(format!("{} is banned", token.tenant))),
             "p01s0n-unknown" => Err(CheckError::unavailable("the p01s0n list is away")),
             _ => Ok(()),
         })
-        .check(|token| match token.tenant.as_str() {
+        .validate_with(|token| match token.tenant.as_str() {
             "second" => Err(CheckError::rejected("said the second check")),
             _ => Ok(()),
         })
@@ -354,7 +354,7 @@ async fn e21_a_check_that_cannot_say_is_503() {
     // Not even an optional route lets it through.
     let verifier = fixture
         .builder()
-        .check(|_| Err(CheckError::unavailable("away")))
+        .validate_with(|_| Err(CheckError::unavailable("away")))
         .build()
         .unwrap();
     let layer = JwtAuthLayer::new(verifier).optional();
@@ -367,7 +367,7 @@ async fn e21_a_check_that_cannot_say_is_503() {
 async fn e21_the_check_is_asked_last() {
     let fixture = Fixture::new();
     let builder = || {
-        fixture.builder().check(|token| {
+        fixture.builder().validate_with(|token| {
             Err(CheckError::rejected(
                 token.subject().unwrap_or("?").to_owned(),
             ))

@@ -22,7 +22,7 @@ fn cookie() -> Cookie {
 }
 
 fn layer(fixture: &Fixture) -> JwtAuthLayer {
-    fixture.layer().extract((Bearer::new(), cookie()))
+    fixture.layer().extractor((Bearer::new(), cookie()))
 }
 
 fn request(method: &Method, token: &str, headers: &[(&'static str, &str)]) -> Request<String> {
@@ -61,7 +61,7 @@ async fn n1_a_cookie_is_not_read_unless_that_is_configured() {
     let with_cookie = || request(&Method::GET, &fixture.token(), &[]);
     send(fixture.layer(), with_cookie()).await.bare("off");
     send(layer(&fixture), with_cookie()).await.passes("on");
-    let other = fixture.layer().extract(Cookie::new("at").unwrap());
+    let other = fixture.layer().extractor(Cookie::new("at").unwrap());
     send(other, with_cookie()).await.bare("another name");
 }
 
@@ -116,7 +116,7 @@ async fn n3_without_sec_fetch_site_another_origin_is_forbidden() {
 #[tokio::test]
 async fn n3_without_a_public_origin_the_origins_host_must_be_the_requested_one() {
     let fixture = Fixture::new();
-    let layer = || fixture.layer().extract(Cookie::new(NAME).unwrap());
+    let layer = || fixture.layer().extractor(Cookie::new(NAME).unwrap());
     for (origin, passes) in [
         ("https://api.example", true),
         ("https://evil.example", false),
@@ -145,7 +145,7 @@ async fn n4_a_sister_site_is_foreign_unless_trusted() {
             "without an origin",
         );
         let trusting = cookie().trusted_origin("https://app.example").unwrap();
-        let trusting = || fixture.layer().extract(trusting.clone());
+        let trusting = || fixture.layer().extractor(trusting.clone());
         let from = |headers: &[(&'static str, &str)]| request(method, &fixture.token(), headers);
         send(trusting(), from(&sister)).await.passes("trusted");
         send(trusting(), from(&sister[1..]))
@@ -236,7 +236,7 @@ async fn n8_a_proof_of_the_tokens_own_session_lets_an_old_browser_through() {
     let (old, new) = (SecretKey::generate(), SecretKey::generate());
     let made_by = |secret: &SecretKey, session: &str| CsrfProofs::new(secret).of(session);
     let proofs = CsrfProofs::new(&new.clone().or_older(old.clone()));
-    let layer = fixture.layer().extract(cookie().csrf_proofs(proofs));
+    let layer = fixture.layer().extractor(cookie().csrf_proofs(proofs));
     let token = fixture.with("sid", "s1".into());
     let other_key = SecretKey::generate();
     for method in &UNSAFE {
@@ -317,7 +317,7 @@ async fn n10_the_value_that_clears_a_cookie_fits_its_name() {
         (Cookie::new("at").unwrap(), true),
         (Cookie::new("at").unwrap().plain_http(), false),
     ] {
-        let layer = fixture.layer().extract(cookie).optional();
+        let layer = fixture.layer().extractor(cookie).optional();
         for name in ["__Host-at", "__Secure-at", "at"] {
             let mut request = Request::new(String::new());
             let value = HeaderValue::from_str(&format!("{name}=bad")).unwrap();
@@ -343,7 +343,7 @@ async fn n10_the_value_that_clears_a_cookie_fits_its_name() {
 async fn n_without_the_check_other_sites_pass_and_nothing_else_does() {
     let fixture = Fixture::new();
     let open = cookie().dangerous_without_csrf_check();
-    let layer = || fixture.layer().extract(open.clone());
+    let layer = || fixture.layer().extractor(open.clone());
     let foreign = [
         ("sec-fetch-site", "cross-site"),
         ("origin", "https://evil.example"),
@@ -377,7 +377,7 @@ async fn n11_a_gap_between_parts_is_a_bad_cookie_and_clears_all_of_them() {
         request
     };
     let whole = asked(&[("", first), ("-2", second), ("-3", third)]);
-    let layer = fixture.layer().extract(cookie());
+    let layer = fixture.layer().extractor(cookie());
     send(layer.clone(), whole).await.passes("three parts");
     for gap in [
         asked(&[("", first), ("-3", third)]),
@@ -386,7 +386,7 @@ async fn n11_a_gap_between_parts_is_a_bad_cookie_and_clears_all_of_them() {
     ] {
         let refused = send(layer.clone(), gap.clone()).await;
         assert!(refused.status.is_client_error() && !refused.ran());
-        let optional = fixture.layer().extract(cookie()).optional();
+        let optional = fixture.layer().extractor(cookie()).optional();
         let answer = send(optional, gap).await.passes("anonymous");
         let cleared = answer.headers.get_all("set-cookie").iter();
         let cleared: Vec<_> = cleared

@@ -34,7 +34,7 @@ async fn ask_by(
     extractor: impl TokenExtractor,
     request: Request<String>,
 ) -> Answer {
-    send(fixture.layer().extract(extractor), request).await
+    send(fixture.layer().extractor(extractor), request).await
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn a15_the_answer_to_a_query_token_is_private() {
         if let Some(own) = own {
             headers.insert("cache-control", HeaderValue::from_static(own));
         }
-        let layer = fixture.layer().extract(Query::new("access_token"));
+        let layer = fixture.layer().extractor(Query::new("access_token"));
         let answer = send_to(headers.clone(), layer, query(&fixture.token())).await;
         let answer = answer.passes("query");
         assert_eq!(answer.header("cache-control"), Some(expected));

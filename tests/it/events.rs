@@ -9,7 +9,7 @@ use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
     event::{AuthEvent, EventSink, sink_fn},
     layer::extract::Cookie,
-    revocation::{LIFETIME, Revocation, RevocationSet},
+    revocation::{RETENTION, Revocation, RevocationSet},
     test_util::{TestIssuer, TestKeys},
     time::{Clock, Timestamp},
 };
@@ -86,13 +86,13 @@ async fn q8_every_decision_is_told_with_its_reason() {
         .await
         .passes("preflight");
     assert_eq!(told.take(), ["request.preflight"]);
-    send(layer().skip(|_| true), bearer("bad"))
+    send(layer().skip_if(|_| true), bearer("bad"))
         .await
         .passes("skipped");
     assert_eq!(told.take(), ["request.skipped"]);
 
     let revoked = RevocationSet::local_with_clock(fixture.clock.clone());
-    let until = Timestamp::from(fixture.clock.now()).plus(LIFETIME);
+    let until = Timestamp::from(fixture.clock.now()).plus(RETENTION);
     revoked.insert(&Revocation::session("s1", until));
     send(layer().revocation(revoked), bearer(&token))
         .await
@@ -132,7 +132,7 @@ async fn two_sinks_hear_the_same() {
 async fn what_another_site_tried_has_a_name_of_its_own() {
     let (fixture, told) = (Fixture::new(), Told::default());
     let layer = fixture.layer().events(told.sink());
-    let layer = layer.extract(
+    let layer = layer.extractor(
         Cookie::new("at")
             .unwrap()
             .public_origin("https://api.example")

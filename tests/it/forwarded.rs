@@ -8,11 +8,16 @@ use http_body::Body;
 use http_body_util::{BodyExt, Empty, Full};
 use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::layer::jwt::Claim;
+use tower_jwt_auth::layer::jwt::ForwardedClaim;
 
 use crate::support::{Fixture, bearer, send};
 
-async fn forwarded(fixture: &Fixture, claim: &str, value: Value, as_: Claim) -> Option<String> {
+async fn forwarded(
+    fixture: &Fixture,
+    claim: &str,
+    value: Value,
+    as_: ForwardedClaim,
+) -> Option<String> {
     let layer = fixture
         .layer()
         .forward_as(HeaderName::from_static("x-it"), as_);
@@ -35,16 +40,16 @@ async fn q15_a_value_that_would_not_survive_the_hop_is_left_out() {
         "ad\u{a0}min",
     ] {
         let texts = [
-            ("sub", Claim::Subject),
-            ("sid", Claim::SessionId),
-            ("client_id", Claim::ClientId),
+            ("sub", ForwardedClaim::Subject),
+            ("sid", ForwardedClaim::SessionId),
+            ("client_id", ForwardedClaim::ClientId),
         ];
         for (claim, as_) in texts {
             let value = forwarded(&fixture, claim, json!(left_out), as_).await;
             assert_eq!(value, None, "{claim}: {left_out:?}");
         }
     }
-    let value = forwarded(&fixture, "sub", json!("ad min,x"), Claim::Subject).await;
+    let value = forwarded(&fixture, "sub", json!("ad min,x"), ForwardedClaim::Subject).await;
     assert_eq!(value.as_deref(), Some("ad min,x"));
 }
 
@@ -62,7 +67,7 @@ async fn q15_a_list_holds_whole_items_and_no_empty_one() {
         (json!([" admin"]), None),
         (json!([]), None),
     ] {
-        let value = forwarded(&fixture, "roles", roles.clone(), Claim::Roles).await;
+        let value = forwarded(&fixture, "roles", roles.clone(), ForwardedClaim::Roles).await;
         assert_eq!(value.as_deref(), expected, "{roles}");
     }
     for (scope, expected) in [
@@ -70,7 +75,7 @@ async fn q15_a_list_holds_whole_items_and_no_empty_one() {
         (json!(" read  write "), Some("read write")),
         (json!(""), None),
     ] {
-        let value = forwarded(&fixture, "scope", scope.clone(), Claim::Scope).await;
+        let value = forwarded(&fixture, "scope", scope.clone(), ForwardedClaim::Scope).await;
         assert_eq!(value.as_deref(), expected, "{scope}");
     }
 }
@@ -83,7 +88,7 @@ async fn q15_no_other_spelling_of_the_name_arrives() {
     let fixture = Fixture::new();
     let name = HeaderName::from_static("x-user");
     for layer in [fixture.layer(), fixture.layer().optional()] {
-        let layer = layer.forward_as(name.clone(), Claim::Subject);
+        let layer = layer.forward_as(name.clone(), ForwardedClaim::Subject);
         let mut request = bearer(fixture.without("sub"));
         for spelling in SPELLINGS {
             let spelled = HeaderName::from_bytes(spelling.as_bytes()).unwrap();
@@ -126,7 +131,7 @@ where
 async fn q15_no_trailer_carries_the_name() {
     let fixture = Fixture::new();
     let name = HeaderName::from_static("x-user");
-    let layer = fixture.layer().forward_as(name, Claim::Subject);
+    let layer = fixture.layer().forward_as(name, ForwardedClaim::Subject);
     let trailers = |names: &[&str]| {
         let lines = names.iter().map(|name| {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();

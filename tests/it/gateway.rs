@@ -164,8 +164,8 @@ async fn p8_what_lets_strangers_pass_is_a_contradiction() {
     for (setting, opened) in [
         ("optional", fixture.layer().optional().gateway()),
         ("optional", fixture.layer().gateway().optional()),
-        ("skip", fixture.layer().skip(|_| true).gateway()),
-        ("skip", fixture.layer().gateway().skip(|_| true)),
+        ("skip", fixture.layer().skip_if(|_| true).gateway()),
+        ("skip", fixture.layer().gateway().skip_if(|_| true)),
         (
             "allow_preflight",
             fixture.layer().allow_preflight().gateway(),
@@ -194,7 +194,11 @@ async fn p8_what_lets_strangers_pass_is_a_contradiction() {
         }
     }
     // Without gateway mode there is no contradiction.
-    let open = fixture.layer().optional().skip(|_| true).allow_preflight();
+    let open = fixture
+        .layer()
+        .optional()
+        .skip_if(|_| true)
+        .allow_preflight();
     assert!(open.build().is_ok());
 }
 
@@ -202,7 +206,7 @@ async fn p8_what_lets_strangers_pass_is_a_contradiction() {
 async fn p8_a_responder_cannot_answer_with_an_allowance() {
     let fixture = Fixture::new();
     let answering = |status: u16| {
-        fixture.layer().gateway().respond(move |_: &Refusal<'_>| {
+        fixture.layer().gateway().responder(move |_: &Refusal<'_>| {
             let mut response = Response::new(Bytes::from_static(b"{}"));
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
             response
@@ -230,7 +234,7 @@ async fn p8_a_responder_cannot_answer_with_an_allowance() {
     let answer = send(answering(200), bearer("a b")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 
-    let oauth = fixture.layer().gateway().respond(OAuthJson::new());
+    let oauth = fixture.layer().gateway().responder(OAuthJson::new());
     let answer = send(oauth, grpc(bearer("a b"), NATIVE[0])).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();

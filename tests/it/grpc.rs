@@ -61,7 +61,7 @@ async fn p1_without_a_good_token_a_call_is_unauthenticated() {
         let request = grpc(bearer(fixture.token()), kind);
         send(fixture.layer(), request).await.passes("control");
         // Whatever the responder.
-        let layer = fixture.layer().respond(OAuthJson::new());
+        let layer = fixture.layer().responder(OAuthJson::new());
         is_trailers_only(&send(layer, grpc(nobody(), kind)).await, "16");
     }
     // A malformed request is INVALID_ARGUMENT.
@@ -112,7 +112,11 @@ async fn p3_permission_denied_is_never_said_to_a_stranger() {
     forged
         .headers_mut()
         .insert("cookie", HeaderValue::from_static("at=x"));
-    let answer = send(fixture.layer().extract(Cookie::new("at").unwrap()), forged).await;
+    let answer = send(
+        fixture.layer().extractor(Cookie::new("at").unwrap()),
+        forged,
+    )
+    .await;
     is_trailers_only(&answer, "16");
     assert_eq!(answer.kind(), Some(AuthErrorKind::CrossSite));
 }

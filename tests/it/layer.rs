@@ -29,8 +29,8 @@ async fn skipped_requests_pass_as_nobody_without_a_look_at_their_credential() {
     let layer = || {
         fixture
             .layer()
-            .skip(|head| head.uri().path() == "/health")
-            .skip(|head| head.headers().contains_key("x-probe"))
+            .skip_if(|head| head.uri().path() == "/health")
+            .skip_if(|head| head.headers().contains_key("x-probe"))
     };
     for bad in [
         None,
@@ -97,19 +97,19 @@ async fn a_stripped_credential_never_reaches_the_inner_service() {
             &format!("chat, bearer, {token}"),
         ),
     ] {
-        let layer = fixture.layer().extract(places()).strip_credential();
+        let layer = fixture.layer().extractor(places()).strip_credential();
         let answer = send(layer, request.clone()).await.passes("stripped");
         let parts = answer.seen();
         assert!(!format!("{:?}{}", parts.headers, parts.uri).contains(&token));
         assert_eq!(answer.caller().subject(), Some("alice"));
 
         // Control: not asked to, the layer leaves it there.
-        let answer = send(fixture.layer().extract(places()), request).await;
+        let answer = send(fixture.layer().extractor(places()), request).await;
         let parts = answer.seen();
         assert!(format!("{:?}{}", parts.headers, parts.uri).contains(&token));
     }
     // Nothing else goes.
-    let layer = || fixture.layer().extract(places()).strip_credential();
+    let layer = || fixture.layer().extractor(places()).strip_credential();
     let answer = send(layer(), target(&format!("/a?b=1&access_token={token}&c=2"))).await;
     assert_eq!(answer.seen().uri, "/a?b=1&c=2");
     let request = with(target("/"), "cookie", &format!("a=1; at={token}; b=2"));
@@ -123,12 +123,12 @@ async fn a_stripped_credential_never_reaches_the_inner_service() {
 async fn stripping_holds_for_requests_that_pass_as_nobody_too() {
     let fixture = Fixture::new();
     let token = fixture.token();
-    let skipping = fixture.layer().skip(|_| true).strip_credential();
+    let skipping = fixture.layer().skip_if(|_| true).strip_credential();
     let answer = send(skipping, bearer(&token)).await.passes("skip");
     assert!(answer.seen().headers.get("authorization").is_none());
     let optional = fixture
         .layer()
-        .extract(Cookie::new("at").unwrap())
+        .extractor(Cookie::new("at").unwrap())
         .optional()
         .strip_credential();
     let answer = send(optional, with(target("/"), "cookie", "at=bad; b=1"))
@@ -151,7 +151,7 @@ async fn strip_and_forward_go_together() {
         .layer()
         .strip_credential()
         .forward_as(HeaderName::from_static("x-user"), ForwardedClaim::Subject)
-        .skip(|head| head.uri().path() == "/health");
+        .skip_if(|head| head.uri().path() == "/health");
     let forged = |path| with(with(target(path), "x_user", "root"), "x-user", "root");
     let request = with(
         forged("/"),
@@ -227,7 +227,7 @@ async fn ask_later(arrive: bool, token: &str) -> (Answer, usize) {
         .unwrap();
     let announce = async {
         while let Some(news) = { news.lock().unwrap().pop() } {
-            news.announce();
+            news.notify();
             tokio::task::yield_now().await;
         }
     };

@@ -92,9 +92,9 @@ async fn q1_identity_headers_are_removed_where_nobody_is_signed_in_too() {
     );
     for (layer, request, case) in [
         (fixture.layer().optional(), forge(nobody()), "optional"),
-        (fixture.layer().skip(|_| true), forge(nobody()), "skip"),
+        (fixture.layer().skip_if(|_| true), forge(nobody()), "skip"),
         (
-            fixture.layer().skip(|_| true),
+            fixture.layer().skip_if(|_| true),
             forge(bearer(fixture.token())),
             "skip, token",
         ),
@@ -173,7 +173,10 @@ async fn q2_nothing_that_was_there_before_counts() {
     let nobody = || planted(Request::new(String::new()));
     send(fixture.layer(), nobody()).await.bare("required");
 
-    for layer in [fixture.layer().optional(), fixture.layer().skip(|_| true)] {
+    for layer in [
+        fixture.layer().optional(),
+        fixture.layer().skip_if(|_| true),
+    ] {
         let answer = send(layer, nobody()).await.passes("anonymous");
         let extensions = &answer.seen().extensions;
         assert!(extensions.get::<Principal>().is_none());
@@ -215,7 +218,7 @@ async fn q2_an_inner_layer_replaces_claims_of_another_type() {
     let fixture = Fixture::new();
     let inner = || {
         let verifier = fixture.builder().claims::<Inner>().build().unwrap();
-        JwtAuthLayer::new(verifier).extract(Header::new(HeaderName::from_static("x-inner")))
+        JwtAuthLayer::new(verifier).extractor(Header::new(HeaderName::from_static("x-inner")))
     };
     let (outer_token, inner_token) = (fixture.token(), fixture.with("sub", json!("bob")));
     let both = {
@@ -226,7 +229,7 @@ async fn q2_an_inner_layer_replaces_claims_of_another_type() {
     };
     for (layer, request, subject) in [
         (inner().optional(), bearer(&outer_token), None),
-        (inner().skip(|_| true), both.clone(), None),
+        (inner().skip_if(|_| true), both.clone(), None),
         (inner(), both.clone(), Some("bob")),
     ] {
         let layers = ServiceBuilder::new()
@@ -246,7 +249,7 @@ async fn q2_an_inner_layer_replaces_claims_of_another_type() {
         // Of three, the innermost counts as well.
         let verifier = fixture.builder().claims::<Third>().build().unwrap();
         let third = JwtAuthLayer::new(verifier)
-            .extract(Header::new(HeaderName::from_static("x-third")))
+            .extractor(Header::new(HeaderName::from_static("x-third")))
             .optional();
         let layers = ServiceBuilder::new()
             .layer(fixture.layer())
@@ -356,7 +359,7 @@ async fn q10_the_first_fault_in_the_order_of_the_checks_decides() {
     let layer = || {
         let builder = fixture
             .expecting(Verifier::key_source(keys.clone()))
-            .check(|_| Err(CheckError::rejected("last")));
+            .validate_with(|_| Err(CheckError::rejected("last")));
         JwtAuthLayer::new(builder.build().unwrap())
     };
     for first in 0..ORDER.len() {
@@ -384,7 +387,7 @@ async fn q2_of_two_layers_the_inner_one_replaces_what_the_outer_found() {
     );
     let own = |layer: JwtAuthLayer| {
         let name = HeaderName::from_static("x-assertion");
-        layer.extract(Header::new(name))
+        layer.extractor(Header::new(name))
     };
     let with = |second: &str| {
         let mut request = bearer(fixture.token());

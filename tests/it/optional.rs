@@ -23,7 +23,7 @@ fn nobody() -> Request<String> {
 fn both(fixture: &Fixture) -> JwtAuthLayer {
     fixture
         .layer()
-        .extract((Bearer::new(), Cookie::new("at").unwrap()))
+        .extractor((Bearer::new(), Cookie::new("at").unwrap()))
 }
 
 #[track_caller]
@@ -76,7 +76,7 @@ async fn b16_while_the_keys_are_unavailable_a_token_is_503_and_never_nobody() {
         .build()
         .unwrap();
     let layer = || JwtAuthLayer::new(verifier.clone()).optional();
-    let cookies = || layer().extract(Cookie::new("at").unwrap());
+    let cookies = || layer().extractor(Cookie::new("at").unwrap());
     let answer = send(layer(), bearer(fixture.token())).await;
     let answer = answer
         .unavailable("header")
@@ -96,7 +96,7 @@ async fn b16_a_bad_cookie_counts_as_absent_and_is_cleared() {
     let optional = || {
         fixture
             .layer()
-            .extract(Cookie::new("at").unwrap())
+            .extractor(Cookie::new("at").unwrap())
             .optional()
     };
     for (token, case) in [
@@ -116,7 +116,7 @@ async fn b16_a_bad_cookie_counts_as_absent_and_is_cleared() {
             "{clear}"
         );
         // Where a token is required, it is refused.
-        let required = fixture.layer().extract(Cookie::new("at").unwrap());
+        let required = fixture.layer().extractor(Cookie::new("at").unwrap());
         let answer = send(required, with_cookie(nobody(), &token)).await;
         assert!(!answer.ran() && answer.header("set-cookie").is_none());
         // So is the same in a header.
@@ -137,7 +137,7 @@ async fn n9_two_cookies_are_refused_where_authentication_is_optional_too() {
     let fixture = Fixture::new();
     let optional = fixture
         .layer()
-        .extract(Cookie::new("at").unwrap())
+        .extractor(Cookie::new("at").unwrap())
         .optional();
     let two = with_cookie(with_cookie(nobody(), &fixture.token()), "x");
     send(optional, two).await.invalid_request("two cookies");
@@ -148,7 +148,7 @@ async fn n2_a_forged_request_is_forbidden_where_authentication_is_optional_too()
     let fixture = Fixture::new();
     let optional = fixture
         .layer()
-        .extract(Cookie::new("at").unwrap())
+        .extractor(Cookie::new("at").unwrap())
         .optional();
     let mut forged = with_cookie(nobody(), &fixture.token());
     *forged.method_mut() = Method::POST;
@@ -190,7 +190,7 @@ async fn a21_a_bound_token_while_dpop_is_off_is_refused_also_where_that_is_optio
 #[tokio::test]
 async fn a21_a_bound_token_is_not_handed_on_by_a_proxy() {
     let fixture = Fixture::new();
-    let layer = fixture.layer().strip_credential().skip(|_| true);
+    let layer = fixture.layer().strip_credential().skip_if(|_| true);
     let answer = send(layer, authorization("DPoP x")).await.passes("skipped");
     assert!(answer.seen().headers.is_empty());
 }

@@ -26,7 +26,7 @@ fn everywhere(fixture: &Fixture) -> JwtAuthLayer {
             WebSocketProtocol::new("bearer"),
         ),
     );
-    fixture.layer().extract(places)
+    fixture.layer().extractor(places)
 }
 
 /// Requests with the token outside `Authorization`, each with the name of its place.
@@ -111,7 +111,7 @@ async fn q14_so_is_its_refusal_whatever_the_responder_says() {
         assert_eq!(answer.header("cache-control"), expected, "{case}");
     };
     for (place, request) in elsewhere(&fixture.with("exp", 0.into())) {
-        let layer = everywhere(&fixture).respond(cacheable);
+        let layer = everywhere(&fixture).responder(cacheable);
         is_private(&send(layer, request.clone()).await, place);
         let answer = send(everywhere(&fixture), request).await;
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{place}");
@@ -119,13 +119,13 @@ async fn q14_so_is_its_refusal_whatever_the_responder_says() {
     // A guard inside, and two credentials at once.
     for (place, request) in elsewhere(&fixture.token()) {
         let guarded = ServiceBuilder::new()
-            .layer(everywhere(&fixture).respond(cacheable))
+            .layer(everywhere(&fixture).responder(cacheable))
             .layer(RoleGuardLayer::any_of(["admin"]));
         is_private(&send(guarded, request.clone()).await, place);
         let mut twice = request;
         let value = HeaderValue::from_static("Bearer x");
         twice.headers_mut().insert("authorization", value);
-        let layer = everywhere(&fixture).respond(cacheable);
+        let layer = everywhere(&fixture).responder(cacheable);
         is_private(&send(layer, twice).await, place);
     }
 }
@@ -136,12 +136,12 @@ async fn q14_a_stranger_cannot_fill_a_shared_cache_with_a_refusal() {
     // Each inside an optional layer, and refuses a request without a credential.
     let guard = ServiceBuilder::new()
         .layer(fixture.layer().optional())
-        .layer(RoleGuardLayer::any_of(["admin"]).respond(cacheable));
+        .layer(RoleGuardLayer::any_of(["admin"]).responder(cacheable));
     let inherited = ServiceBuilder::new()
-        .layer(fixture.layer().optional().respond(cacheable))
+        .layer(fixture.layer().optional().responder(cacheable))
         .layer(RoleGuardLayer::any_of(["admin"]));
     let chat = ServiceBuilder::new()
-        .layer(fixture.layer().optional().respond(cacheable))
+        .layer(fixture.layer().optional().responder(cacheable))
         .layer(ChatLayer::new().anonymous(false));
     let nobody = || Request::new(String::new());
     for (case, answer) in [
@@ -203,7 +203,7 @@ fn bad_cookie() -> Request<String> {
 fn optional(fixture: &Fixture) -> JwtAuthLayer {
     fixture
         .layer()
-        .extract(Cookie::new("at").unwrap())
+        .extractor(Cookie::new("at").unwrap())
         .optional()
 }
 

@@ -57,7 +57,7 @@ async fn refusals(
         ),
         (
             403,
-            send(layer().extract(Cookie::new("at").unwrap()), forged).await,
+            send(layer().extractor(Cookie::new("at").unwrap()), forged).await,
         ),
         (
             503,
@@ -162,7 +162,7 @@ async fn o5_a_challenge_stands_beside_the_problem() {
 #[tokio::test]
 async fn o_the_oauth_responder_answers_as_oauth_clients_expect() {
     let fixture = Fixture::new();
-    for (status, answer) in refusals(&fixture, |layer| layer.respond(OAuthJson::new())).await {
+    for (status, answer) in refusals(&fixture, |layer| layer.responder(OAuthJson::new())).await {
         assert_eq!(answer.status.as_u16(), status);
         assert_eq!(answer.header("content-type"), Some("application/json"));
         let body = answer.json();
@@ -213,7 +213,7 @@ async fn o_a_responder_of_ones_own_sees_the_refusal_and_decides() {
         response.headers_mut().insert(LOCATION, target);
         response
     };
-    let layer = || fixture.layer().realm("shop").respond(login);
+    let layer = || fixture.layer().realm("shop").responder(login);
     let answer = send(layer(), Request::new(String::new())).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     assert_eq!(answer.header("location"), Some("/login"));

@@ -100,7 +100,7 @@ fn only_named_proxies_are_believed() {
             request.headers_mut().append(&name, value);
         }
         clients
-            .of(RequestHead::of(&request))
+            .client_ip(RequestHead::of(&request))
             .map(|client| client.to_string())
     };
     for (peer, lines, expected) in [
@@ -245,7 +245,7 @@ async fn who_is_told_changes_nothing_about_how_it_is_answered() {
         assert_eq!(event.name(), "request.denied");
         count.fetch_add(1, Ordering::SeqCst);
     }));
-    let outer = fixture.layer().respond(OAuthJson::new());
+    let outer = fixture.layer().responder(OAuthJson::new());
     let layer = ServiceBuilder::new().layer(outer).layer(budget);
     send(layer.clone(), bearer(fixture.token()))
         .await

@@ -21,7 +21,7 @@ use tower_jwt_auth::{
     event::sink_fn,
     layer::extract::Cookie,
     revocation::{
-        Broadcast, CheckResult, Feed, LIFETIME, Revocation, RevocationCheck, RevocationSet,
+        Broadcast, CheckResult, Feed, RETENTION, Revocation, RevocationCheck, RevocationSet,
         RevocationStatus, check_fn,
     },
     test_util::{TestClock, TestIssuer},
@@ -31,7 +31,7 @@ use tower_jwt_auth::{
 use crate::support::{AUDIENCE, Fixture, ISSUER, Inner, bearer, keys, send};
 
 fn later(clock: &TestClock) -> Timestamp {
-    Timestamp::from(clock.now()).plus(LIFETIME)
+    Timestamp::from(clock.now()).plus(RETENTION)
 }
 
 fn local(fixture: &Fixture) -> RevocationSet {
@@ -111,7 +111,7 @@ fn an_entry_that_is_in_is_found_whatever_comes_and_ends_beside_it() {
             scope.spawn(move || {
                 for number in 0..2_000 {
                     let id = format!("{thread}-{number}");
-                    let long = Timestamp::from(clock.now()).plus(100 * LIFETIME);
+                    let long = Timestamp::from(clock.now()).plus(100 * RETENTION);
                     set.insert(&Revocation::session(&id, long));
                     assert!(set.contains(&Principal::builder().session_id(&id).build()));
                     let short = Timestamp::from(clock.now()).plus(Duration::from_secs(2));
@@ -213,7 +213,7 @@ async fn a_session_and_a_subjects_older_tokens_are_revoked() {
         .await
         .invalid_token("still");
     // Entries end; by then the tokens have.
-    fixture.clock.advance(LIFETIME + Duration::from_secs(1));
+    fixture.clock.advance(RETENTION + Duration::from_secs(1));
     let fresh = fixture
         .es
         .token(|claims| claims.insert("sid".into(), json!("s1")));
@@ -274,7 +274,7 @@ async fn a_wall_clock_that_jumps_ahead_and_back_forgets_no_revocation() {
     // Set back, tokens live longer by it, and so do the entries.
     tell(Revocation::session("set back", later(&clock))).await;
     clock.set(right - hour);
-    clock.advance(LIFETIME + minute);
+    clock.advance(RETENTION + minute);
     assert!(sets.iter().all(|set| set.contains(&caller("set back"))));
 }
 
@@ -466,7 +466,7 @@ fn a_million_entries_take_bounded_memory_and_leave_when_they_end() {
     assert!(set.contains(&caller("s0")) && set.contains(&caller("s999999")));
     assert!(!set.contains(&caller("s1000000")));
     // Those that come later push out those that ended.
-    clock.advance(LIFETIME + Duration::from_secs(1));
+    clock.advance(RETENTION + Duration::from_secs(1));
     let until = later(&clock);
     for number in 0..200_000 {
         set.insert(&Revocation::session(format!("t{number}"), until));
@@ -599,7 +599,7 @@ async fn where_a_credential_is_optional_a_revoked_cookie_counts_as_none_and_a_he
         request.headers_mut().insert("cookie", value);
         request
     };
-    let cookie = || optional().extract(Cookie::new("__Host-at").unwrap());
+    let cookie = || optional().extractor(Cookie::new("__Host-at").unwrap());
     let answer = send(cookie().revocation(revoked), with_cookie())
         .await
         .passes("a cookie");

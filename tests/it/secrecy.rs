@@ -364,16 +364,16 @@ mod log {
                     unavailable.clone(),
                 ] {
                     let guarded = ServiceBuilder::new()
-                        .layer(layer.clone().extract(places()))
+                        .layer(layer.clone().extractor(places()))
                         .layer(RoleGuardLayer::any_of(["admin"]));
                     send(guarded, bearer(token)).await;
                     let cookie = Request::get("/").header("cookie", format!("at={token}"));
                     if let Ok(request) = cookie.body(String::new()) {
-                        send(layer.clone().extract(places()), request).await;
+                        send(layer.clone().extractor(places()), request).await;
                     }
                     let query = Request::get(format!("/?access_token={token}"));
                     if let Ok(request) = query.body(String::new()) {
-                        send(layer.extract(places()), request).await;
+                        send(layer.extractor(places()), request).await;
                     }
                 }
             }

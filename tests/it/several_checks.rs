@@ -16,7 +16,7 @@ use tower_jwt_auth::{
     error::{AuthErrorKind, StoreError},
     key::Algorithm,
     revocation::{
-        Check, Feed, LIFETIME, Revocation, RevocationCheck, RevocationSet, RevocationStatus,
+        CheckResult, Feed, RETENTION, Revocation, RevocationCheck, RevocationSet, RevocationStatus,
     },
     test_util::{TestClock, TestIssuer},
     time::{Clock, Timestamp},
@@ -27,7 +27,7 @@ use crate::support::{AUDIENCE, Fixture, ISSUER, bearer, keys, send};
 const OTHER: &str = "https://other.example";
 
 fn until(clock: &TestClock) -> Timestamp {
-    Timestamp::from(clock.now()).plus(LIFETIME)
+    Timestamp::from(clock.now()).plus(RETENTION)
 }
 
 #[tokio::test]
@@ -173,13 +173,13 @@ impl Says {
 impl RevocationCheck for Says {
     type Future = Pin<Box<dyn Future<Output = RevocationStatus> + Send>>;
 
-    fn check(&self, _: &Principal) -> Check<Self::Future> {
+    fn check(&self, _: &Principal) -> CheckResult<Self::Future> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let status = self.status;
         if !self.waits {
-            return Check::Ready(status);
+            return CheckResult::Ready(status);
         }
-        Check::Pending(Box::pin(async move {
+        CheckResult::Pending(Box::pin(async move {
             tokio::task::yield_now().await;
             status
         }))

@@ -213,7 +213,7 @@ fn q5_what_is_remembered_is_bounded_by_number_and_by_bytes() {
         let verifier = |tokens| {
             remembering(Verifier::hs256(TestKeys::new().secret(Algorithm::Hs256)))
                 .audience(AUDIENCE)
-                .cache(tokens)
+                .cache_capacity(tokens)
                 .build()
                 .unwrap()
         };
@@ -249,7 +249,7 @@ fn q5_expired_tokens_make_room() {
     let issuer = TestIssuer::new(Algorithm::Es256).clock(clock.clone());
     let keys = Asked::new(0);
     let builder = asking(&keys).clock(clock.clone());
-    let verifier = builder.cache(100).build().unwrap();
+    let verifier = builder.cache_capacity(100).build().unwrap();
     let mut late = 0;
     // Those of one day fill half of the room, and are asked for again and again until they expire.
     for _day in 0..8 {
@@ -276,8 +276,8 @@ fn e21_a_check_is_asked_once_for_a_token_that_is_remembered() {
         let asked = Arc::clone(&asked);
         Verifier::hs256(TestKeys::new().secret(Algorithm::Hs256))
             .audience(AUDIENCE)
-            .cache(tokens)
-            .check(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+            .cache_capacity(tokens)
+            .validate_with(move |_| match asked.fetch_add(1, Ordering::Relaxed) {
                 0 => Err(CheckError::unavailable("not yet")),
                 _ => Ok(()),
             })
@@ -350,7 +350,7 @@ proptest! {
             builder.leeway(Duration::from_secs(10)).max_age(Duration::from_secs(300))
         };
         let fresh = builder().without_cache().build().unwrap();
-        let cached = MODES.map(|remembering| remembering(builder().cache(3)).build().unwrap());
+        let cached = MODES.map(|remembering| remembering(builder().cache_capacity(3)).build().unwrap());
         let tokens: Vec<_> = (0..6)
             .map(|number| {
                 let signer = if number % 2 == 0 { TestKeys::new() } else { TestKeys::other() };

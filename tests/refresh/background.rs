@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tower_jwt_auth::{event::sink_fn, server::refresh::Confirmations, store::port::SessionStore};
+use tower_jwt_auth::{event::sink_fn, layer::Confirmations, store::port::SessionStore};
 
 use crate::support::{Fault, Service, service, service_with};
 

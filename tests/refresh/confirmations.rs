@@ -2,9 +2,10 @@
 
 use tower_jwt_auth::{
     Principal,
+    layer::Confirmations,
     principal::SessionId,
     server::{
-        refresh::{Confirmations, RefreshOutcome, RefreshPolicy},
+        refresh::{RefreshOutcome, RefreshPolicy},
         session::{SessionEvent, TokenPair},
     },
     store::port::SessionStore,

@@ -112,12 +112,16 @@ async fn the_access_token_says_what_the_session_is() {
         assert_eq!(token.get_as::<Vec<String>>("amr").unwrap(), ["pwd"]);
         assert!(token.get_as::<u64>("auth_time").is_some());
     }
-    let json = serde_json::to_value(second.expose()).unwrap();
+    let json = serde_json::to_value(second.to_response()).unwrap();
     assert_eq!(json["token_type"], "Bearer");
     assert_eq!(json["scope"], "orders:read");
     assert_eq!(json["refresh_expires_in"], 14 * 24 * 3600);
     assert!(json["expires_in"].as_u64().unwrap() <= 600);
-    let debug = format!("{second:?} {:?} {:?}", second.expose(), service.sessions);
+    let debug = format!(
+        "{second:?} {:?} {:?}",
+        second.to_response(),
+        service.sessions
+    );
     for secret in [second.access_token(), second.refresh_token()] {
         assert!(!debug.contains(secret.expose()));
     }

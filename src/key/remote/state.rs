@@ -462,7 +462,7 @@ fn release(mut state: MutexGuard<'_, State>) {
     let waiters = mem::take(&mut state.waiters);
     drop(state);
     for news in waiters {
-        news.announce();
+        news.notify();
     }
 }
 

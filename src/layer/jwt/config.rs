@@ -14,12 +14,12 @@ use crate::{
     event::AuthEvent,
     key::KeyWait,
     layer::{
+        Confirmations,
         extract::{Cleared, Credential, Place, RequestHead, TokenExtractor, is_b64token},
         response::{self, Answers, Opening, ResponseBody, answers_in, forget_derived},
     },
     principal::{Anonymous, Origin, Principal},
     revocation::{Both, CheckResult, RevocationCheck, RevocationStatus},
-    server::refresh::Confirmations,
     verify::{Examined, Verified, Verifier},
 };
 

@@ -14,12 +14,12 @@ use crate::{
     error::{ConfigError, KeyProblem},
     event::{EventSink, Events},
     layer::{
+        Confirmations,
         extract::{Bearer, RequestHead, TokenExtractor},
         response::{Answers, ErrorResponder},
     },
     principal::Claims,
     revocation::{Both, NoRevocation, RevocationCheck},
-    server::refresh::Confirmations,
     verify::Verifier,
 };
 

@@ -401,7 +401,7 @@ mod tests {
         assert!(challenge.contains("error="), "{challenge}");
         assert!(!challenge.contains("error_description="), "{challenge}");
 
-        let hidden = layer.respond(|_: &Refusal<'_>| {
+        let hidden = layer.responder(|_: &Refusal<'_>| {
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::NOT_FOUND;
             response

@@ -14,9 +14,9 @@ use tokio::time;
 use super::{AuthMessage, CloseReason};
 use crate::{
     error::{AuthError, AuthErrorKind},
+    layer::Confirmations,
     principal::{Claims, Principal},
     revocation::{Changes, CheckResult, RevocationCheck, RevocationSet, RevocationStatus},
-    server::refresh::Confirmations,
     time::{Clock, SystemClock, Timestamp},
     verify::Verifier,
 };

@@ -139,7 +139,7 @@ where
                 let token = token.ok_or(Refusal::invalid_request("A refresh token is required"))?;
                 let client = self.client(fields);
                 let tokens = self.sessions.refresh_for(token, client).await?;
-                Ok(json(StatusCode::OK, &tokens.expose()))
+                Ok(json(StatusCode::OK, &tokens.to_response()))
             }
             // FastAPI's clients omit it.
             Some("password") | None => {
@@ -357,7 +357,7 @@ where
             }
             _ => {
                 let body = InBody {
-                    tokens: tokens.expose(),
+                    tokens: tokens.to_response(),
                     device_token: given.device.map(|device| &**device.expose()),
                     link: given.link,
                 };

@@ -28,7 +28,7 @@ fn s1_every_algorithm_mints_what_its_own_verifier_accepts() {
             .build()
             .unwrap();
         let minted = issuer
-            .access(AccessTokenClaims::for_subject("alice"))
+            .issue_access_token(AccessTokenClaims::for_subject("alice"))
             .unwrap();
         let verifier = issuer.verifier().build().unwrap();
         let verified = verifier.verify_now(minted.token().expose()).unwrap();

@@ -36,7 +36,8 @@ impl Identifier {
     /// new name must not have. The HTTP status is 400.
     pub fn new(typed: &str) -> Result<Self, IdentifierError> {
         let normalised = Self::existing(typed)?;
-        match typed.len() <= MAX_BYTES && is_username(typed.trim()) {
+        // The lower case of a letter may be newer than the profile's registry (U+13A0).
+        match is_username(typed.trim()) && is_username(normalised.as_str()) {
             true => Ok(normalised),
             false => Err(IdentifierError),
         }
@@ -215,6 +216,7 @@ mod tests {
             "aא@example.org",
             "\u{301}אדה",
             "⒈",
+            "\u{13A0}",
         ] {
             assert_eq!(Identifier::new(bad), Err(IdentifierError), "{bad:?}");
             assert!(Identifier::existing(bad).is_ok(), "{bad:?}");

@@ -11,7 +11,6 @@ mod policy;
 mod token;
 
 pub use self::{
-    confirm::Confirmations,
     decide::{Family, RefreshOutcome, ReuseKind, apply, confirm, decide},
     policy::RefreshPolicy,
     token::{RefreshToken, RefreshTokens},

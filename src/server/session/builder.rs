@@ -11,12 +11,13 @@ use super::{ClaimsSource, Inner, SessionEvent, Sessions, StaticClaims};
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
+    layer::Confirmations,
     principal::PrincipalKind,
     revocation::RevocationSet,
     secret::SecretKey,
     server::{
         issue::TokenIssuer,
-        refresh::{Confirmations, RefreshPolicy, RefreshTokens},
+        refresh::{RefreshPolicy, RefreshTokens},
     },
     store::port::{LISTED, SessionStore},
 };

@@ -60,7 +60,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         if let Some(client) = session.client_id() {
             token = token.client_id(client);
         }
-        Ok(self.inner.issuer.access(token)?)
+        Ok(self.inner.issuer.issue_access_token(token)?)
     }
 
     /// Reads the caller's session from the store. Returns the session and its remaining time if it

@@ -61,7 +61,7 @@ impl<S, G: ClaimsSource> Inner<S, G> {
         if let Some(client) = session.client_id() {
             token = token.client_id(client);
         }
-        Ok(self.issuer.access(grants.apply_to(token))?)
+        Ok(self.issuer.issue_access_token(grants.apply_to(token))?)
     }
 
     pub(super) fn pair(

@@ -78,11 +78,12 @@ pub use self::{
 use crate::{
     error::{StoreError, StoreErrorKind},
     event::Events,
+    layer::Confirmations,
     principal::{Principal, PrincipalKind, SessionId},
     revocation::RevocationSet,
     server::{
         issue::TokenIssuer,
-        refresh::{Confirmations, RefreshPolicy, RefreshTokens},
+        refresh::{RefreshPolicy, RefreshTokens},
     },
     store::port::{CreateOutcome, NewSessionRecord, RevokeReason, SessionRecord, SessionStore},
     task::caught_now,
@@ -269,7 +270,6 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     }
 
     /// Sets the grant source of these sessions and their clones, unless the builder was given one.
-    #[cfg(feature = "server")]
     pub(crate) fn default_grants(&self, source: Arc<dyn AnyGrantSource>) {
         // The first endpoints win; other endpoints of the same sessions have the same users.
         let _ = self.inner.users_grants.set(source);

@@ -79,7 +79,6 @@ macro_rules! each {
 
 // After the macro that they use.
 mod api_keys;
-#[cfg(feature = "server")]
 mod login;
 
 impl AnyStore {

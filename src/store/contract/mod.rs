@@ -44,23 +44,18 @@
 mod api_keys;
 mod feed;
 mod guests;
-#[cfg(feature = "server")]
 mod housekeeping;
 mod model;
-#[cfg(feature = "server")]
 mod one_time;
 mod race;
 mod rotate;
 mod sessions;
-#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "server")]
 mod users;
 
 use std::{future::Future, time::Duration};
 
 pub use self::{api_keys::*, feed::*, guests::*, model::*, race::*, rotate::*, sessions::*};
-#[cfg(feature = "server")]
 pub use self::{housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{
     principal::{PrincipalKind, SessionId},

@@ -2,12 +2,9 @@
 
 mod api_keys;
 mod guests;
-#[cfg(feature = "server")]
 mod one_time;
 mod sessions;
-#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "server")]
 mod users;
 
 use std::{
@@ -18,7 +15,6 @@ use std::{
 };
 
 use super::{ENDED_FOR, REVOKED_FOR};
-#[cfg(feature = "server")]
 use crate::server::login::MemoryThrottle;
 use crate::{
     error::{ConfigError, StoreError},
@@ -81,11 +77,8 @@ struct Shared {
     news: Broadcast,
     state: Mutex<State>,
     api_keys: Mutex<HashMap<ApiKeyId, ApiKeyRecord>>,
-    #[cfg(feature = "server")]
     users: Mutex<users::Users>,
-    #[cfg(feature = "server")]
     throttle: MemoryThrottle,
-    #[cfg(feature = "server")]
     one_time: Mutex<one_time::Tokens>,
 }
 
@@ -144,11 +137,8 @@ impl MemoryStore {
             shared: Arc::new(Shared {
                 news: Broadcast::with_clock(Arc::clone(&clock)),
                 api_keys: Mutex::default(),
-                #[cfg(feature = "server")]
                 users: Mutex::default(),
-                #[cfg(feature = "server")]
                 throttle: MemoryThrottle::with_clock(Arc::clone(&clock)),
-                #[cfg(feature = "server")]
                 one_time: Mutex::default(),
                 clock,
                 state: Mutex::new(State {
@@ -213,7 +203,6 @@ impl MemoryStore {
             + state.epochs.len()
             + state.guests.len()
             + self.shared.news.len();
-        #[cfg(feature = "server")]
         let rows = rows + self.one_time_len() + self.shared.throttle.len();
         rows
     }

@@ -158,7 +158,6 @@ impl SessionStore for MemoryStore {
         let sessions = state.remove(&ids);
         drop(state);
         let purged = sessions + self.shared.news.purge();
-        #[cfg(feature = "server")]
         let purged = purged + self.purge_one_time(limit) + self.shared.throttle.purge();
         Ok(purged)
     }

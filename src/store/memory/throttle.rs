@@ -9,7 +9,6 @@ use crate::{
 
 impl MemoryStore {
     /// The counters of login attempts.
-    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[must_use]
     pub fn throttle(&self) -> &MemoryThrottle {
         &self.shared.throttle

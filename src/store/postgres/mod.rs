@@ -65,12 +65,9 @@ mod fault;
 mod feed;
 mod guests;
 mod migrate;
-#[cfg(feature = "server")]
 mod one_time;
 mod sessions;
-#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "server")]
 mod users;
 
 use std::{fmt, str::FromStr, time::Duration};

@@ -64,13 +64,10 @@ mod fault;
 mod feed;
 mod guests;
 mod link;
-#[cfg(feature = "server")]
 mod one_time;
 mod scripts;
 mod sessions;
-#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "server")]
 mod users;
 
 use std::{fmt, sync::Arc};
@@ -112,9 +109,7 @@ struct Keys {
     revoked: String,
     news: String,
     secrets: String,
-    #[cfg(feature = "server")]
     names: String,
-    #[cfg(feature = "server")]
     subjects: String,
     since: String,
 }
@@ -154,9 +149,7 @@ impl RedisStore {
                 revoked: name("revoked"),
                 news: name("news"),
                 secrets: name("secrets"),
-                #[cfg(feature = "server")]
                 names: name("names"),
-                #[cfg(feature = "server")]
                 subjects: name("subjects"),
                 since: name("since"),
             }),
@@ -229,7 +222,6 @@ impl fmt::Debug for RedisStore {
     }
 }
 
-#[cfg(feature = "server")]
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -32,26 +32,15 @@ scripts! {
     KEY_REVOKE "api_keys/revoke.lua";
     KEY_REVOKE_ALL "api_keys/revoke_all.lua";
     KEY_TOUCH "api_keys/touch.lua";
-    #[cfg(feature = "server")]
     USER_FIND "users/find.lua";
-    #[cfg(feature = "server")]
     USER_FIND_BY_SUBJECT "users/find_by_subject.lua";
-    #[cfg(feature = "server")]
     USER_CREATE "users/create.lua";
-    #[cfg(feature = "server")]
     USER_SET "users/set.lua";
-    #[cfg(feature = "server")]
     USER_LIST "users/list.lua";
-    #[cfg(feature = "server")]
     RESERVE "throttle/row.lua" "throttle/reserve.lua";
-    #[cfg(feature = "server")]
     SETTLE "throttle/row.lua" "throttle/settle.lua";
-    #[cfg(feature = "server")]
     CLEAR "throttle/clear.lua";
-    #[cfg(feature = "server")]
     ISSUE "one_time/issue.lua";
-    #[cfg(feature = "server")]
     REDEEM "one_time/redeem.lua";
-    #[cfg(feature = "server")]
     FORGET "one_time/forget.lua";
 }

@@ -6,9 +6,7 @@
 
 pub(super) mod api_key;
 mod guests;
-#[cfg(feature = "server")]
 pub(super) mod login;
-#[cfg(feature = "server")]
 pub(super) mod throttle;
 
 use std::time::Duration;
@@ -79,7 +77,6 @@ where
         self.0.try_get(name).map_err(StoreError::invalid)
     }
 
-    #[cfg(feature = "server")]
     pub(super) fn maybe_text(&self, name: &'static str) -> Result<Option<String>, StoreError> {
         self.0.try_get(name).map_err(StoreError::invalid)
     }

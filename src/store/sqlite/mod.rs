@@ -53,12 +53,9 @@ mod fault;
 mod feed;
 mod guests;
 mod migrate;
-#[cfg(feature = "server")]
 mod one_time;
 mod sessions;
-#[cfg(feature = "server")]
 mod throttle;
-#[cfg(feature = "server")]
 mod users;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};

@@ -393,7 +393,7 @@ impl<C: 'static> VerifierBuilder<C> {
 
     /// Disables the cache: every token is verified again, and none is kept in memory.
     pub fn without_cache(self) -> Self {
-        self.cache(0)
+        self.cache_capacity(0)
     }
 
     /// Sets the clock. The default is the operating system's clock.

@@ -38,7 +38,7 @@ impl LateKeys {
     pub(crate) fn arrive(&self) {
         let mut keys = self.state.keys.lock().unwrap();
         keys.key = Some(Arc::new(TestKeys::new().verifying_key(ALGORITHM)));
-        keys.waiting.drain(..).for_each(KeyNotifier::announce);
+        keys.waiting.drain(..).for_each(KeyNotifier::notify);
     }
 
     /// Whoever waits goes on without a key.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_jwt_auth::{
     Principal,
-    revocation::{LIFETIME, Revocation, RevocationCheck, RevocationLog, RevocationSet},
+    revocation::{RETENTION, Revocation, RevocationCheck, RevocationLog, RevocationSet},
     server::refresh::RefreshPolicy,
     store::port::RevokeReason,
     time::Timestamp,
@@ -75,7 +75,7 @@ pub(super) async fn what_was_issued_before_is_revoked_to_the_second(place: Place
     };
     let (earlier, same) = (caller(now.minus(Duration::from_secs(1))), caller(now));
     assert!(!revoked.contains(&same));
-    let revocation = Revocation::issued_before(now, now.plus(LIFETIME));
+    let revocation = Revocation::issued_before(now, now.plus(RETENTION));
     store.append(revocation).await.unwrap();
     until("it is known", || revoked.contains(&earlier)).await;
     assert!(!revoked.contains(&same));

@@ -9,11 +9,12 @@ use tower_jwt_auth::{
     Claims, Principal, Verifier,
     error::StoreError,
     key::{Algorithm, SigningKey},
+    layer::Confirmations,
     principal::SessionId,
     secret::SecretKey,
     server::{
         issue::{KeyRing, TokenIssuer},
-        refresh::{Confirmations, RefreshPolicy, RefreshTokens},
+        refresh::{RefreshPolicy, RefreshTokens},
         session::{SessionClaims, SessionEvent, Sessions, StartSession, TokenPair},
     },
     store::{

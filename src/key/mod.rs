@@ -8,18 +8,24 @@
 
 mod algorithm;
 mod byte_order_mark;
+#[cfg_attr(
+    not(any(test, feature = "server", feature = "test-util")),
+    expect(dead_code, reason = "it also reads private keys, for signing")
+)]
 mod der;
 mod digest;
 mod jwk;
 #[cfg(feature = "pem")]
 mod pem;
 mod provider;
+#[cfg(any(test, feature = "server", feature = "test-util"))]
 mod public;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub mod remote;
 mod set;
 mod shared;
+#[cfg(any(test, feature = "server", feature = "test-util"))]
 mod signing;
 mod skipped;
 mod thumbprint;
@@ -43,10 +49,9 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-pub use self::{
-    algorithm::Algorithm, set::KeySet, shared::SharedKeySet, signing::SigningKey,
-    verifying::VerifyingKey,
-};
+#[cfg(any(test, feature = "server", feature = "test-util"))]
+pub use self::signing::SigningKey;
+pub use self::{algorithm::Algorithm, set::KeySet, shared::SharedKeySet, verifying::VerifyingKey};
 pub(crate) use self::{
     byte_order_mark::without_byte_order_mark,
     digest::{DIGEST, Digester},

@@ -15,7 +15,7 @@ use super::{
     changes::{Changes, Listeners, Names},
     check::{CheckResult, RevocationCheck, RevocationStatus},
     entries::{Entries, Kind, Moment, Now},
-    entry::{MAX_TOKEN_LIFETIME, RETENTION, Revocation, RevocationTarget},
+    entry::{MAX_TOKEN_LIFETIME, Revocation},
 };
 use crate::{
     event::{AuthEvent, EventSink, Events},
@@ -29,7 +29,7 @@ use crate::{
 /// The process fills the set itself ([`local`](Self::local)), or the set follows a store
 /// ([`follow`](Self::follow)).
 ///
-/// An entry is removed after its end, but no sooner than [`RETENTION`] after its insertion by the
+/// An entry is removed after its end, but no sooner than [`RETENTION`](super::RETENTION) after its insertion by the
 /// monotonic clock. A million entries take about 50 MB.
 ///
 /// Cheap to clone. All clones share their entries. The settings [`max_age`](Self::max_age),
@@ -156,9 +156,10 @@ impl RevocationSet {
         self.shared.listeners.notify(name);
     }
 
+    #[cfg(feature = "server")]
     /// Adds a revocation that starts now and lasts for `RETENTION`.
-    pub(crate) fn insert_from_now(&self, target: RevocationTarget) {
-        let until = self.shared.wall().plus(RETENTION);
+    pub(crate) fn insert_from_now(&self, target: super::RevocationTarget) {
+        let until = self.shared.wall().plus(super::RETENTION);
         self.insert(&Revocation::of(target, until));
     }
 

@@ -117,6 +117,10 @@ impl fmt::Debug for SecretKey {
 /// unique.
 #[derive(Clone, Debug)]
 pub(crate) struct DerivedKey {
+    #[cfg_attr(
+        not(feature = "server"),
+        expect(dead_code, reason = "of cookies and tokens")
+    )]
     pub(crate) id: u8,
     pub(crate) key: Secret<[u8; 32]>,
 }

@@ -44,6 +44,8 @@ use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "server")]
+pub(crate) use self::policy::{ACCESS_TOKEN, CONVERSATION_TOKEN};
 pub use self::{
     builder::VerifierBuilder,
     place::RoleForm,
@@ -51,11 +53,7 @@ pub use self::{
     trust::{IssuerResolver, Resolution, Tenants},
     verified::Verified,
 };
-pub(crate) use self::{
-    examine::Examined,
-    header::media_type,
-    policy::{ACCESS_TOKEN, CONVERSATION_TOKEN},
-};
+pub(crate) use self::{examine::Examined, header::media_type};
 use self::{
     examine::Rules,
     keys::Keys,

@@ -126,6 +126,7 @@ mod service;
 mod store;
 mod uses;
 
+#[cfg(feature = "server")]
 pub(crate) use self::store::LISTED;
 pub use self::{
     builder::ApiKeysBuilder,

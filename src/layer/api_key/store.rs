@@ -81,4 +81,5 @@ pub trait ApiKeyStore: Send + Sync + 'static {
 }
 
 /// The maximum number of keys in a list.
+#[cfg(feature = "server")]
 pub(crate) const LISTED: usize = 100;

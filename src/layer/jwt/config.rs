@@ -14,7 +14,7 @@ use crate::{
     event::AuthEvent,
     key::KeyWait,
     layer::{
-        Confirmations,
+        confirmations::Confirmations,
         extract::{Cleared, Credential, Place, RequestHead, TokenExtractor, is_b64token},
         response::{self, Answers, Opening, ResponseBody, answers_in, forget_derived},
     },

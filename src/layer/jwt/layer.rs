@@ -14,7 +14,7 @@ use crate::{
     error::{ConfigError, KeyProblem},
     event::{EventSink, Events},
     layer::{
-        Confirmations,
+        confirmations::Confirmations,
         extract::{Bearer, RequestHead, TokenExtractor},
         response::{Answers, ErrorResponder},
     },

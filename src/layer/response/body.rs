@@ -102,6 +102,7 @@ pub struct Whole {
 }
 
 impl Whole {
+    #[cfg(feature = "server")]
     pub(crate) fn new(bytes: Bytes) -> Self {
         Self {
             // As above.

@@ -17,7 +17,7 @@
 //!
 //! use http::{Request, Response};
 //! use tower::{Layer, ServiceExt, service_fn};
-//! use tower_jwt_auth::{Principal, layer::{socket::{ChatContext, ChatLayer}, role_guard::Rule}, principal::PrincipalKind};
+//! use tower_jwt_auth::{Principal, layer::{auth::{ChatContext, ChatLayer}, role_guard::Rule}, principal::PrincipalKind};
 //!
 //! async fn whoami(request: Request<()>) -> Result<Response<String>, Infallible> {
 //!     let mut response = Response::new(String::new());
@@ -51,20 +51,20 @@
 //! # }
 //! ```
 
+mod auth;
 mod close;
 mod context;
 mod layer;
 mod message;
 mod owner;
 mod service;
-mod socket;
 
 pub use self::{
+    auth::{SocketAuth, SocketGuard},
     close::CloseReason,
     context::ChatContext,
     layer::ChatLayer,
     message::AuthMessage,
     owner::Owner,
     service::ChatService,
-    socket::{SocketAuth, SocketGuard},
 };

@@ -14,7 +14,7 @@ use tokio::time;
 use super::{AuthMessage, CloseReason};
 use crate::{
     error::{AuthError, AuthErrorKind},
-    layer::Confirmations,
+    layer::confirmations::Confirmations,
     principal::{Claims, Principal},
     revocation::{Changes, CheckResult, RevocationCheck, RevocationSet, RevocationStatus},
     time::{Clock, SystemClock, Timestamp},

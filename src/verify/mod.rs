@@ -74,7 +74,7 @@ use crate::{
 /// application's check.
 ///
 /// Verified tokens are cached, so that a token that is sent again is not verified again. See
-/// [`cache`](VerifierBuilder::cache).
+/// [`cache_capacity`](VerifierBuilder::cache_capacity).
 pub struct Verifier<C = Claims> {
     kind: Kind<C>,
 }

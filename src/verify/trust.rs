@@ -248,7 +248,7 @@ impl<C> Tenants<C> {
     ///
     /// To find the issuer, tokens of up to 16 KiB without padding are parsed, independent of the
     /// limits of the tenants' verifiers. Each verifier has its own cache of tokens. With many
-    /// tenants, set a smaller [`cache`](super::VerifierBuilder::cache) for each.
+    /// tenants, set a smaller [`cache_capacity`](super::VerifierBuilder::cache_capacity) for each.
     #[must_use]
     pub fn new(resolver: impl IssuerResolver<C>) -> Self {
         Self {

@@ -5,7 +5,7 @@
 
 use http::HeaderValue;
 
-use crate::{error::AuthErrorKind, layer::response::reason::Reason};
+use crate::error::{ErrorCode, ROWS, Reason};
 
 /// The challenges of one realm, built once so that a refusal only clones one.
 #[derive(Clone, Debug)]
@@ -20,12 +20,17 @@ pub(super) struct Challenges {
     scope: HeaderValue,
 }
 
+/// Returns the code that all causes of a reason share.
+fn code_of(reason: Reason) -> Option<ErrorCode> {
+    ROWS.iter().find(|row| row.2 == reason)?.1
+}
+
 impl Challenges {
     pub(super) fn new(realm: &str, details: bool) -> Self {
         let bare = bare(realm);
-        let make = |reason: Reason, kind: AuthErrorKind| {
+        let make = |reason: Reason| {
             let mut text = bare.clone();
-            if let Some(code) = kind.code() {
+            if let Some(code) = code_of(reason) {
                 attribute(&mut text, "error", code.as_str());
             }
             if let Some(description) = reason.text().filter(|_| details) {
@@ -34,13 +39,13 @@ impl Challenges {
             value(text)
         };
         Self {
-            malformed: make(Reason::Malformed, AuthErrorKind::MalformedCredential),
-            multiple: make(Reason::Multiple, AuthErrorKind::MultipleCredentials),
-            oversized: make(Reason::Oversized, AuthErrorKind::OversizedCredential),
-            expired: make(Reason::Expired, AuthErrorKind::Expired),
-            invalid: make(Reason::Invalid, AuthErrorKind::InvalidSignature),
-            role: make(Reason::Role, AuthErrorKind::Forbidden),
-            scope: make(Reason::Scope, AuthErrorKind::MissingScope),
+            malformed: make(Reason::Malformed),
+            multiple: make(Reason::Multiple),
+            oversized: make(Reason::Oversized),
+            expired: make(Reason::Expired),
+            invalid: make(Reason::Invalid),
+            role: make(Reason::Role),
+            scope: make(Reason::Scope),
             // RFC 6750 §3.1: no error information if the request lacks a credential.
             bare: value(bare),
         }

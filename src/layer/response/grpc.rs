@@ -12,7 +12,7 @@ use http::{
 };
 
 #[cfg(feature = "tonic")]
-use crate::layer::response::{Answers, reason::Reason};
+use crate::layer::response::Answers;
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{extract::RequestHead, response::Refusal},
@@ -109,7 +109,7 @@ pub(crate) fn outcome(
     answers: Option<&Answers>,
 ) -> (&'static str, &'static str) {
     let details = answers.is_none_or(|answers| answers.details);
-    let message = Reason::of(error.kind()).text().filter(|_| details);
+    let message = error.kind().row().reason.text().filter(|_| details);
     (status(error), message.unwrap_or_default())
 }
 

@@ -53,7 +53,6 @@ mod oauth;
 mod once;
 mod private;
 mod problem;
-mod reason;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -64,11 +63,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::{
-    error::{AuthError, ErrorCode},
-    layer::{
-        extract::RequestHead,
-        response::{form::Form, reason::Reason},
-    },
+    error::{AuthError, ErrorCode, Reason},
+    layer::{extract::RequestHead, response::form::Form},
 };
 
 #[cfg(all(any(feature = "tonic", feature = "server"), feature = "tracing"))]
@@ -177,7 +173,7 @@ impl<'a> Refusal<'a> {
     }
 
     fn reason(&self) -> Reason {
-        Reason::of(self.error.kind())
+        self.error.kind().row().reason
     }
 
     fn details(&self) -> bool {

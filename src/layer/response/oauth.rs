@@ -8,10 +8,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
-use crate::layer::response::{
-    ErrorResponder, Refusal,
-    reason::Reason,
-    table::{Body, Table, answer},
+use crate::{
+    error::Reason,
+    layer::response::{
+        ErrorResponder, Refusal,
+        table::{Body, Table, answer},
+    },
 };
 
 /// A responder that answers with `application/json`, as OAuth clients expect it.

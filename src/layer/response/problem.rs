@@ -6,10 +6,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
-use crate::layer::response::{
-    ErrorResponder, Refusal,
-    reason::Reason,
-    table::{Table, answer},
+use crate::{
+    error::Reason,
+    layer::response::{
+        ErrorResponder, Refusal,
+        table::{Table, answer},
+    },
 };
 
 /// The default responder, which answers with `application/problem+json`.

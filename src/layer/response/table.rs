@@ -7,8 +7,8 @@ use http::{
 };
 
 use crate::{
-    error::ErrorCode,
-    layer::response::{Refusal, form::Form, reason::Reason},
+    error::{ErrorCode, ROWS, Reason},
+    layer::response::{Refusal, form::Form},
 };
 
 /// The bodies of every reason, with and without details.
@@ -31,8 +31,14 @@ impl Table {
     pub(super) fn new(
         body: impl Fn(Reason, StatusCode, Option<&'static str>, bool) -> Bytes,
     ) -> Self {
-        let rows = Reason::ALL.into_iter().flat_map(|(reason, kind)| {
-            let error = kind.code().map(ErrorCode::as_str);
+        let mut reasons = Vec::new();
+        for row in ROWS {
+            if !reasons.contains(row) {
+                reasons.push(*row);
+            }
+        }
+        let rows = reasons.into_iter().flat_map(|(status, code, reason)| {
+            let error = code.map(ErrorCode::as_str);
             let row = |status, details| Row {
                 reason,
                 status,
@@ -43,7 +49,7 @@ impl Table {
                 grpc: false,
                 gateway: true,
             };
-            let mut statuses = vec![kind.status(), gateway.status(kind.status())];
+            let mut statuses = vec![status, gateway.status(status)];
             statuses.dedup();
             let rows = statuses.into_iter();
             rows.flat_map(move |status| [true, false].map(|details| row(status, details)))

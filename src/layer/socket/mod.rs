@@ -3,8 +3,8 @@
 //! A [`ChatLayer`] inside an optional [`JwtAuthLayer`](crate::JwtAuthLayer) inserts a
 //! [`ChatContext`] into the request's extensions: the caller, the session, the conversation, and
 //! whether the caller may manage. A [`SocketGuard`] covers the lifetime of a WebSocket or an event
-//! stream: it completes when the token has expired or was revoked. Handlers use [`UserPrincipal`], [`GuestPrincipal`]
-//! and [`AnyPrincipal`] to require a kind of caller, and [`Owner`] to store to whom a conversation
+//! stream: it completes when the token has expired or was revoked. Handlers use [`UserPrincipal`](crate::principal::UserPrincipal), [`GuestPrincipal`](crate::principal::GuestPrincipal)
+//! and [`AnyPrincipal`](crate::principal::AnyPrincipal) to require a kind of caller, and [`Owner`] to store to whom a conversation
 //! belongs. None of them accepts a service or an API key, whatever its subject is.
 //!
 //! Guests are created by [`session::Guests`](crate::server::session::Guests). The manual's chapter is

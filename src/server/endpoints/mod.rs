@@ -111,7 +111,7 @@
 //! [`Login`]: crate::server::login::Login
 //!
 //! In production the server also needs the client address of each attempt:
-//! [`AuthEndpointsBuilder::clients`].
+//! [`AuthEndpointsBuilder::client_ip`].
 //!
 //! # Security
 //!

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{IssueError, builder::is_allowed};
 use crate::principal::{Scope, SessionId};
 
-/// The contents of an access token, which [`TokenIssuer::access`](super::TokenIssuer::access)
+/// The contents of an access token, which [`TokenIssuer::access`](super::TokenIssuer::issue_access_token)
 /// mints.
 ///
 /// Invalid contents are reported by that method, and no token is minted.

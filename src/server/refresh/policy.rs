@@ -54,7 +54,7 @@ impl RefreshPolicy {
     /// used returns another successor, at most three times in a row.
     ///
     /// A thief's copy of a spent token is such a parent too. The policy therefore needs
-    /// [`Confirmations`](super::Confirmations), which record that a successor has arrived once its
+    /// [`Confirmations`](crate::layer::Confirmations), which record that a successor has arrived once its
     /// access token is used.
     #[must_use]
     pub const fn balanced() -> Self {

@@ -9,7 +9,7 @@ use crate::{principal::SessionId, secret::Secret, server::issue::AccessToken};
 /// An access token and the refresh token that goes with it.
 ///
 /// `Debug` shows neither token. The pair itself is not serializable; serialize
-/// [`expose`](Self::expose).
+/// [`to_response`](Self::to_response).
 #[derive(Clone)]
 pub struct TokenPair {
     pub(super) access: AccessToken,

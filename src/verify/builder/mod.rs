@@ -404,7 +404,7 @@ impl<C: 'static> VerifierBuilder<C> {
 
     /// Sets the application's type for the claims. A token that does not match it is refused.
     ///
-    /// Call this before [`check`](Self::check), which receives that type.
+    /// Call this before [`validate_with`](Self::validate_with), which receives that type.
     pub fn claims<T>(self) -> VerifierBuilder<T> {
         VerifierBuilder {
             check_lost: self.check_lost || self.check.is_some(),

@@ -19,7 +19,10 @@ mod log;
 
 use self::challenge::{pairs, parse};
 use super::*;
-use crate::{error::AuthErrorKind, principal::Origin};
+use crate::{
+    error::{AuthErrorKind, ROWS},
+    principal::Origin,
+};
 
 /// What comes with a hostile request: none of it may come back.
 const POISON: &str = "p0isoned-token";
@@ -428,8 +431,10 @@ fn answers_travel_with_a_principal() {
 }
 
 #[test]
-fn each_reason_is_that_of_its_own_example() {
-    for (reason, kind) in Reason::ALL {
-        assert_eq!(Reason::of(kind), reason);
+fn causes_with_one_reason_have_one_status_and_one_code() {
+    for (status, code, reason) in ROWS {
+        for other in ROWS.iter().filter(|other| other.2 == *reason) {
+            assert_eq!((other.0, other.1), (*status, *code), "{reason:?}");
+        }
     }
 }

@@ -23,7 +23,7 @@ pub struct ThrottleRule {
 }
 
 impl ThrottleRule {
-    /// A wait that only [`ThrottleStore::clear`](super::ThrottleStore::clear) ends: a hundred
+    /// A wait that only [`ThrottleStore::clear`](crate::store::port::ThrottleStore::clear) ends: a hundred
     /// years, so that a store can add it to a time.
     pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 

@@ -1,0 +1,262 @@
+//! The causes of refusals. One table says everything about a cause: a new one is one row.
+
+use std::fmt;
+
+use http::StatusCode;
+
+/// The properties of a cause.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) status: StatusCode,
+    pub(crate) code: Option<ErrorCode>,
+    name: &'static str,
+    text: &'static str,
+    pub(crate) reason: Reason,
+}
+
+macro_rules! kinds {
+    ($(
+        $(#[$doc:meta])*
+        $kind:ident $(($payload:ty))?: $status:ident, $code:expr, $name:literal, $text:literal, $reason:ident;
+    )*) => {
+        /// The cause of an [`AuthError`](super::AuthError).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum AuthErrorKind {
+            $($(#[$doc])* $kind $(($payload))?,)*
+        }
+
+        impl AuthErrorKind {
+            pub(crate) const fn row(self) -> Row {
+                match self {
+                    $(Self::$kind { .. } => Row {
+                        status: StatusCode::$status,
+                        code: $code,
+                        name: $name,
+                        text: $text,
+                        reason: Reason::$reason,
+                    },)*
+                }
+            }
+        }
+
+        /// The status, the code and the reason of each cause.
+        pub(crate) const ROWS: &[(StatusCode, Option<ErrorCode>, Reason)] = &[
+            $((StatusCode::$status, $code, Reason::$reason),)*
+        ];
+    };
+}
+
+// The cause, the HTTP status, the code of RFC 6750 §3.1, the stable name, the text for operators, and the
+// reason for the client. RFC 6750 §3.1: no code if the request lacks any authentication information.
+kinds! {
+    /// The request contains no credential that this layer reads.
+    MissingCredential: UNAUTHORIZED, None, "missing_credential",
+        "no credential in the request", Missing;
+    /// The credential does not have the form that RFC 6750 §2.1 requires.
+    MalformedCredential: BAD_REQUEST, Some(ErrorCode::InvalidRequest), "malformed_credential",
+        "the credential is malformed", Malformed;
+    /// The request contains more than one credential.
+    MultipleCredentials: BAD_REQUEST, Some(ErrorCode::InvalidRequest), "multiple_credentials",
+        "more than one credential in the request", Multiple;
+    /// The credential is longer than the configured limit.
+    OversizedCredential: BAD_REQUEST, Some(ErrorCode::InvalidRequest), "oversized_credential",
+        "the credential is longer than the limit", Oversized;
+    /// The token is not a JWS in compact serialization (RFC 7515 §7.1).
+    MalformedToken: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "malformed_token",
+        "not a JWS in compact serialization", Invalid;
+    /// The token's header is not a valid JOSE header.
+    MalformedHeader: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "malformed_header",
+        "the token's header is malformed", Invalid;
+    /// The token's header uses a feature that this crate refuses: `crit`, `b64`, `zip` or a nested
+    /// token.
+    UnsupportedHeader: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "unsupported_header",
+        "the token's header uses an unsupported feature", Invalid;
+    /// The token's algorithm is not in the list of allowed algorithms.
+    AlgorithmNotAllowed: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "algorithm_not_allowed",
+        "the token's algorithm is not allowed", Invalid;
+    /// No key in the key set matches the token's `kid` and algorithm.
+    UnknownKey: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "unknown_key",
+        "no key matches the token", Invalid;
+    /// The key set contains the key that the token names, but the key is not for the token's
+    /// algorithm (RFC 8725 §3.1).
+    KeyAlgorithmMismatch: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "key_algorithm_mismatch",
+        "the named key is not for the token's algorithm", Invalid;
+    /// Several keys match the token, and the token's header does not select one of them.
+    AmbiguousKey: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "ambiguous_key",
+        "several keys match the token", Invalid;
+    /// The signature does not verify.
+    InvalidSignature: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "invalid_signature",
+        "the signature does not verify", Invalid;
+    /// The claims are not a JSON object, a claim has the wrong type, or the claims do not match the
+    /// type that the application expects.
+    MalformedClaims: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "malformed_claims",
+        "the claims are malformed", Invalid;
+    /// A required claim is missing.
+    MissingClaim(&'static str): UNAUTHORIZED, Some(ErrorCode::InvalidToken), "missing_claim",
+        "a claim is missing", Invalid;
+    /// The token expired.
+    Expired: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "expired",
+        "the token expired", Expired;
+    /// The token is not valid yet.
+    NotYetValid: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "not_yet_valid",
+        "the token is not valid yet", Invalid;
+    /// The token was issued longer ago than the configured maximum age.
+    TooOld: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "too_old",
+        "the token was issued too long ago", Invalid;
+    /// The token was issued by another issuer.
+    WrongIssuer: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "wrong_issuer",
+        "the token was issued by another issuer", Invalid;
+    /// The token was issued for another audience.
+    WrongAudience: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "wrong_audience",
+        "the token is for another audience", Invalid;
+    /// The token was issued to a client that is not in the list of expected clients.
+    WrongClient: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "wrong_client",
+        "the token was issued to another client", Invalid;
+    /// The token's `typ` is not accepted by this verifier.
+    WrongType: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "wrong_type",
+        "the token's typ is not accepted", Invalid;
+    /// The token is for another use: it is a refresh, ID, logout or password-reset token.
+    WrongUse: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "wrong_use",
+        "not an access token", Invalid;
+    /// The token is bound to a key (`cnf`), and a plain bearer request does not prove possession of
+    /// it.
+    SenderConstrained: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "sender_constrained",
+        "the token is bound to a key, and the request does not prove possession of it", Invalid;
+    /// The API key is not valid: its form, its identifier or its secret is wrong.
+    InvalidApiKey: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "invalid_api_key",
+        "the API key is not valid", Invalid;
+    /// The token was revoked before it expired.
+    Revoked: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "revoked",
+        "the token was revoked", Invalid;
+    /// The application's custom check refused the token.
+    Rejected: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "rejected",
+        "the application's check refused the token", Invalid;
+    /// The caller lacks a role, or the guard's condition refused the caller.
+    Forbidden: FORBIDDEN, Some(ErrorCode::InsufficientScope), "forbidden",
+        "the caller is not allowed to do this", Role;
+    /// The caller lacks a required scope.
+    MissingScope: FORBIDDEN, Some(ErrorCode::InsufficientScope), "missing_scope",
+        "the caller lacks a scope", Scope;
+    /// A request from another site carried a cookie credential, which the browser attaches
+    /// automatically.
+    CrossSite: FORBIDDEN, None, "cross_site",
+        "a request from another site carried a cookie credential", CrossSite;
+    /// The client exceeded its rate limit.
+    TooManyRequests: TOO_MANY_REQUESTS, None, "too_many_requests",
+        "the client exceeded its rate limit", Throttled;
+    /// The keys that could verify the token are currently unavailable.
+    KeysUnavailable: SERVICE_UNAVAILABLE, None, "keys_unavailable",
+        "the verification keys are unavailable", Unavailable;
+    /// The revocation status of the token is currently unknown.
+    RevocationUnavailable: SERVICE_UNAVAILABLE, None, "revocation_unavailable",
+        "the revocation status of the token is unknown", Unavailable;
+    /// The application's custom check could not decide.
+    CheckUnavailable: SERVICE_UNAVAILABLE, None, "check_unavailable",
+        "the application's check is unavailable", Unavailable;
+    /// The store that holds the credential is currently unavailable.
+    StoreUnavailable: SERVICE_UNAVAILABLE, None, "store_unavailable",
+        "the store that holds the credential is unavailable", Unavailable;
+    /// The layers are misconfigured, for example a guard or an extractor runs without an
+    /// authenticating layer. The `source` of the error names the problem.
+    Misconfigured: INTERNAL_SERVER_ERROR, None, "misconfigured",
+        "the layers are misconfigured", Misconfigured;
+}
+
+impl AuthErrorKind {
+    /// Returns the error code of RFC 6750 §3.1 that the response contains, if one applies.
+    #[must_use]
+    pub fn code(self) -> Option<ErrorCode> {
+        self.row().code
+    }
+
+    /// Returns the HTTP status of the response.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        self.row().status
+    }
+
+    /// Returns a stable code, in snake case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.row().name
+    }
+}
+
+impl fmt::Display for AuthErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingClaim(name) => write!(f, "the claim `{name}` is missing"),
+            kind => f.write_str(kind.row().text),
+        }
+    }
+}
+
+/// An error code of [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// `invalid_request`: the request is malformed; 400.
+    InvalidRequest,
+    /// `invalid_token`: the token is expired, revoked, malformed or invalid; 401.
+    InvalidToken,
+    /// `insufficient_scope`: the token does not grant the required privileges; 403.
+    InsufficientScope,
+}
+
+impl ErrorCode {
+    /// Returns the code in the form that RFC 6750 defines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The reason that a client receives for a refusal. It is coarser than the cause and contains nothing
+/// of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    Missing,
+    Malformed,
+    Multiple,
+    Oversized,
+    Expired,
+    Invalid,
+    Role,
+    Scope,
+    CrossSite,
+    Throttled,
+    Unavailable,
+    Misconfigured,
+}
+
+impl Reason {
+    /// Returns a fixed text in the characters that RFC 6750 §3 allows for `error_description`.
+    pub(crate) fn text(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Missing => "The request carries no credential",
+            Self::Malformed => "The credential is malformed",
+            Self::Multiple => "The request carries more than one credential",
+            Self::Oversized => "The credential is too long",
+            Self::Expired => "The access token expired",
+            Self::Invalid => "The access token is invalid",
+            Self::Role => "The access token does not grant a role that is needed here",
+            Self::Scope => "The access token does not grant a scope that is needed here",
+            Self::CrossSite => "The request comes from another site",
+            Self::Throttled => "Too many requests",
+            Self::Unavailable => "The credential cannot be checked now",
+            // The client cannot correct the mistake, and a text would only describe the server.
+            Self::Misconfigured => return None,
+        })
+    }
+}

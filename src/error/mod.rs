@@ -1,0 +1,250 @@
+//! The error types of the crate.
+//!
+//! [`AuthError`] is a refused request or token, [`ConfigError`] a refused configuration, and
+//! [`StoreError`] a failed operation of a store.
+
+mod keys;
+mod kind;
+mod store;
+
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+
+use http::StatusCode;
+
+pub(crate) use self::kind::{ROWS, Reason};
+pub use self::{
+    keys::KeyProblem,
+    kind::{AuthErrorKind, ErrorCode},
+    store::{StoreError, StoreErrorKind},
+};
+
+/// The refusal of a request or a token.
+///
+/// `Display` and `Debug` are for logs. They never contain token bytes, claim values or key
+/// material. The response to the client comes from the layer's responder, not from this type. A
+/// layer that denies a request puts the `AuthError` into the response's extensions, so that an
+/// outer layer can log or count it.
+#[derive(Clone)]
+pub struct AuthError {
+    kind: AuthErrorKind,
+    detail: Option<Arc<Detail>>,
+}
+
+#[derive(Default)]
+struct Detail {
+    scope: Option<Box<str>>,
+    retry_after: Option<u32>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl AuthError {
+    pub(crate) fn new(kind: AuthErrorKind) -> Self {
+        Self { kind, detail: None }
+    }
+
+    /// Creates the error for keys or a check that are unavailable. `retry_after` is sent to the
+    /// client, in seconds.
+    pub(crate) fn unavailable(kind: AuthErrorKind, retry_after: u32) -> Self {
+        Self::with_detail(
+            kind,
+            Detail {
+                retry_after: Some(retry_after),
+                ..Detail::default()
+            },
+        )
+    }
+
+    /// As [`unavailable`](Self::unavailable), with a cause that is worth logging.
+    pub(crate) fn unavailable_by(
+        kind: AuthErrorKind,
+        retry_after: u32,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::with_detail(
+            kind,
+            Detail {
+                retry_after: Some(retry_after),
+                source: Some(source.into()),
+                ..Detail::default()
+            },
+        )
+    }
+
+    /// Creates the error for missing scopes. `scope` lists the required scopes, separated by spaces
+    /// (RFC 6750 §3).
+    pub(crate) fn missing_scope(scope: String) -> Self {
+        Self::with_detail(
+            AuthErrorKind::MissingScope,
+            Detail {
+                scope: Some(scope.into_boxed_str()),
+                ..Detail::default()
+            },
+        )
+    }
+
+    /// Creates a refusal whose cause is worth logging.
+    pub(crate) fn caused_by(
+        kind: AuthErrorKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::with_detail(
+            kind,
+            Detail {
+                source: Some(source.into()),
+                ..Detail::default()
+            },
+        )
+    }
+
+    fn with_detail(kind: AuthErrorKind, detail: Detail) -> Self {
+        Self {
+            kind,
+            detail: Some(Arc::new(detail)),
+        }
+    }
+
+    /// Returns the cause, for operators.
+    #[must_use]
+    pub fn kind(&self) -> AuthErrorKind {
+        self.kind
+    }
+
+    /// Returns the error code of [RFC 6750 §3.1] that the response contains, if one applies.
+    ///
+    /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.kind.code()
+    }
+
+    /// Returns the HTTP status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    /// Returns a stable code of the cause, in snake case, for example for a metric label.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        self.kind.as_str()
+    }
+
+    /// Returns the scopes that the request needed, if the cause is [`AuthErrorKind::MissingScope`].
+    #[must_use]
+    pub fn required_scope(&self) -> Option<&str> {
+        self.detail.as_ref()?.scope.as_deref()
+    }
+
+    /// Returns the number of seconds after which a new attempt may succeed, if the refusal is
+    /// temporary.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        self.detail.as_ref()?.retry_after
+    }
+}
+
+impl From<AuthErrorKind> for AuthError {
+    fn from(kind: AuthErrorKind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl fmt::Display for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.kind.fmt(f)
+    }
+}
+
+impl fmt::Debug for AuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AuthError").field(&self.kind).finish()
+    }
+}
+
+impl Error for AuthError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let source = self.detail.as_ref()?.source.as_deref()?;
+        Some(source)
+    }
+}
+
+/// The refusal of a builder, a key or a setting.
+///
+/// The message names the problem and a remedy. It never contains a secret.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A secret is shorter than its algorithm's hash (RFC 7518 §3.2).
+    #[error("the secret for {algorithm} has {actual} bytes; at least {required} are needed")]
+    SecretTooShort {
+        /// The algorithm's name, as in a token's header.
+        algorithm: &'static str,
+        /// The minimum number of bytes.
+        required: usize,
+        /// The number of bytes that the secret has.
+        actual: usize,
+    },
+    /// The value given as a secret is a public or private key.
+    #[error("the secret is a {0}: keys of public-key algorithms are not secrets")]
+    SecretIsAKey(&'static str),
+    /// A key cannot be used.
+    #[error("unusable key: {0}")]
+    Key(Cow<'static, str>),
+    /// A key set cannot be used.
+    #[error("unusable key set: {0}")]
+    KeySet(Cow<'static, str>),
+    /// An algorithm's name is unknown, or this build does not support the algorithm.
+    #[error("unsupported algorithm: {0}")]
+    Algorithm(Cow<'static, str>),
+    /// HMAC and public-key algorithms are configured in one verifier (RFC 8725 §3.1).
+    #[error("HMAC secrets and public keys cannot be used together in one verifier")]
+    MixedFamilies,
+    /// No audience is configured, although the keys sign for many audiences (RFC 8725 §3.9).
+    #[error(
+        "a key set serves many audiences: set yours with `audience` or `client_ids`, or call `dangerous_any_audience`"
+    )]
+    AudienceRequired,
+    /// No issuer is configured, although the keys come from a URL and may sign for many issuers
+    /// (RFC 8725 §3.8).
+    #[error(
+        "published keys may sign for many issuers: set yours with `issuer`, or call `dangerous_any_issuer`"
+    )]
+    IssuerRequired,
+    /// A value is out of range or has the wrong form.
+    #[error("{name}: {problem}")]
+    Invalid {
+        /// The name of the option, method or variable.
+        name: Cow<'static, str>,
+        /// The problem with the value.
+        problem: Cow<'static, str>,
+    },
+    /// A store cannot be opened.
+    #[error("the store cannot be opened: {}", .0.causes())]
+    Store(#[source] StoreError),
+    /// Roles of a hierarchy imply each other in a cycle.
+    #[error("the role hierarchy has a cycle: {0}")]
+    RoleCycle(String),
+    /// The crate was built without a cryptography feature.
+    #[error("built without cryptography: enable the feature `aws-lc-rs` or `rust-crypto`")]
+    NoCrypto,
+    /// A file cannot be read.
+    #[error("cannot read {path}")]
+    File {
+        /// The path, as configured.
+        path: String,
+        /// The error of the operating system.
+        source: std::io::Error,
+    },
+}
+
+impl ConfigError {
+    pub(crate) fn invalid(
+        name: impl Into<Cow<'static, str>>,
+        problem: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self::Invalid {
+            name: name.into(),
+            problem: problem.into(),
+        }
+    }
+}

@@ -8,11 +8,11 @@ use sqlx::{
 };
 use tokio::time;
 
-use super::{fault, sessions::now};
+use super::{PLACE, PostgresDialect, fault};
 use crate::{
     error::StoreError,
     revocation::{Feed, RevocationSet},
-    store::sql::Columns,
+    store::sql::{Columns, Dialect, Statement},
 };
 
 /// What a [`PostgresStore`](super::PostgresStore) tells: at once by a notification, and within a
@@ -30,17 +30,15 @@ pub struct PostgresFeed {
 }
 
 /// A row without a revocation comes where there is none, for the horizon's sake.
-const PAGE_OF: &str = concat!(
+static PAGE_OF: Statement = Statement::read(
     "SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS horizon,
-       CAST(r.tx AS text) AS tx, r.seq, CAST(r.kind AS bigint) AS kind, r.key, r.epoch, r.\"until\"
+       CAST(r.tx AS text) AS tx, r.seq, r.kind, r.key, r.epoch, r.\"until\"
      FROM (VALUES (1)) one LEFT JOIN LATERAL (
        SELECT * FROM auth_revocation
        WHERE (tx, seq) > (CAST(CAST($1 AS text) AS xid8), CAST($2 AS bigint))
-         AND \"until\" > ",
-    now!(),
-    "
+         AND \"until\" > {now}
        ORDER BY tx, seq LIMIT $3
-     ) r ON true ORDER BY r.tx, r.seq"
+     ) r ON true ORDER BY r.tx, r.seq",
 );
 
 impl PostgresFeed {
@@ -76,7 +74,8 @@ impl PostgresFeed {
         let (mut tx, mut seq) = (self.horizon.clone(), 0);
         let mut horizon = None;
         loop {
-            let page = sqlx::query(PAGE_OF).bind(&tx).bind(seq).bind(PAGE);
+            let text = PAGE_OF.text(PLACE, PostgresDialect::WORDS);
+            let page = sqlx::query(text).bind(&tx).bind(seq).bind(PAGE);
             let rows = page
                 .fetch_all(&mut *listener)
                 .await

@@ -3,13 +3,10 @@
 use sqlx::{PgExecutor, PgPool};
 
 use super::fault;
-use crate::{error::StoreError, store::sql::Migration};
+use crate::error::StoreError;
 
-const MIGRATIONS: &[Migration] = &[
-    include_str!("migrations/0001_sessions.sql"),
-    include_str!("migrations/0002_login.sql"),
-    include_str!("migrations/0003_guests.sql"),
-];
+/// The statements of each migration. Its number is its place, from 1.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_tables.sql")];
 
 pub(super) async fn run(pool: &PgPool) -> Result<(), StoreError> {
     let mut connection = pool.acquire().await.map_err(StoreError::unavailable)?;

@@ -60,15 +60,9 @@
 //! PgBouncer in transaction mode needs `?statement-cache-capacity=0`, and lets no notification
 //! through: what is revoked is then heard of within a second instead of at once.
 
-mod api_keys;
 mod fault;
 mod feed;
-mod guests;
 mod migrate;
-mod one_time;
-mod sessions;
-mod throttle;
-mod users;
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -80,12 +74,10 @@ use sqlx::{
 use tokio::time;
 
 pub use self::feed::PostgresFeed;
-use super::sql::Columns;
+use super::sql::{Dialect, SqlStore, Statement, Value, Words, cells};
 use crate::{
     error::{ConfigError, StoreError},
     revocation::RevocationSet,
-    secret::Secret,
-    store::port::SecretStore,
 };
 
 /// Keeps sessions in PostgreSQL. Cheap to clone; all clones are one store.
@@ -102,8 +94,11 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+pub type PostgresStore = SqlStore<PostgresDialect>;
+
+/// PostgreSQL, through a pool of connections.
 #[derive(Clone)]
-pub struct PostgresStore {
+pub struct PostgresDialect {
     pool: PgPool,
 }
 
@@ -133,7 +128,7 @@ impl PostgresStore {
                 })
             })
             .connect_lazy_with(options.clone());
-        let store = Self { pool };
+        let store = Self::new(pool);
         match store.migrate().await {
             Ok(()) => Ok(store),
             Err(error) if fault::is_waiting(&error) => {
@@ -155,7 +150,9 @@ impl PostgresStore {
     /// `test_before_acquire` every request costs a round trip more.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self {
+            db: PostgresDialect { pool },
+        }
     }
 
     /// Creates the tables or brings them up to date, in one transaction. Nodes may do so at once.
@@ -171,13 +168,13 @@ impl PostgresStore {
     ///
     /// Dropping the future migrates in full or not at all.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        migrate::run(&self.pool).await
+        migrate::run(&self.db.pool).await
     }
 
     /// A feed of what was and will be revoked, over a connection of its own.
     #[must_use]
     pub fn feed(&self) -> PostgresFeed {
-        PostgresFeed::new(&self.pool)
+        PostgresFeed::new(&self.db.pool)
     }
 
     /// A set that follows this store.
@@ -188,72 +185,69 @@ impl PostgresStore {
     pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
     }
+}
 
-    /// Runs one statement, and once more where it met another one: then nothing was written.
-    async fn rows<'q>(
+cells!(PgRow);
+
+impl Dialect for PostgresDialect {
+    type Row = PgRow;
+
+    const WORDS: Words = &[
+        // It stands still during a statement, also while that waits for a lock, so that all lines of
+        // it agree. `now()` would be the start of the transaction, and `clock_timestamp()` moves.
+        (
+            "{now}",
+            "CAST(floor(date_part('epoch', statement_timestamp()) * 1000) AS bigint)",
+        ),
+        ("{least}", "LEAST"),
+        ("{locked}", "FOR NO KEY UPDATE"),
+        ("{unlocked}", "FOR NO KEY UPDATE SKIP LOCKED"),
+        (
+            "{each}",
+            "json_array_elements(CAST($1 AS json)) AS u (value)",
+        ),
+    ];
+
+    /// Repeats the statement once if it met another transaction: then nothing was written.
+    async fn rows(
         &self,
-        statement: impl Fn() -> Query<'q, Postgres, PgArguments> + Send,
+        statement: &'static Statement,
+        values: &[Value<'_>],
     ) -> Result<Vec<PgRow>, StoreError> {
+        let text = statement.text(PLACE, Self::WORDS);
         let mut again = true;
         loop {
-            // Before a connection is there nothing was sent.
+            // Nothing is sent before there is a connection.
             let connection = self.pool.acquire().await;
             let mut connection = connection.map_err(StoreError::unavailable)?;
-            let answer = statement().fetch_all(&mut *connection);
+            let query = values.iter().fold(sqlx::query(text), bind);
+            let answer = query.fetch_all(&mut *connection);
             match time::timeout(ANSWER, answer).await {
                 Ok(Ok(rows)) => return Ok(rows),
                 Ok(Err(error)) if again && fault::is_conflict(&error) => again = false,
                 Ok(Err(error)) => return Err(fault::store_error(error)),
                 Err(late) => {
-                    // Whoever gets it next would wait as well.
+                    // The next user of the connection would wait as well.
                     connection.close_on_drop();
                     return Err(StoreError::interrupted(late));
                 }
             }
         }
     }
+}
 
-    /// The first row of one statement.
-    async fn row<'q>(
-        &self,
-        statement: impl Fn() -> Query<'q, Postgres, PgArguments> + Send,
-    ) -> Result<Option<PgRow>, StoreError> {
-        Ok(self.rows(statement).await?.into_iter().next())
-    }
-
-    /// The row of a statement that always has one.
-    async fn only_row<'q>(
-        &self,
-        statement: impl Fn() -> Query<'q, Postgres, PgArguments> + Send,
-    ) -> Result<PgRow, StoreError> {
-        let row = self.row(statement).await?;
-        row.ok_or_else(|| StoreError::invalid("a statement without its row"))
+fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    value: &Value<'_>,
+) -> Query<'q, Postgres, PgArguments> {
+    match value {
+        Value::Number(number) => query.bind(*number),
+        Value::Text(text) => query.bind(text.map(str::to_owned)),
+        Value::Bytes(bytes) => query.bind(bytes.map(<[u8]>::to_vec)),
     }
 }
 
-impl SecretStore for PostgresStore {
-    // Two statements, because the first one does not see what another node inserted meanwhile.
-    async fn secret_or_insert(
-        &self,
-        name: &str,
-        fresh: &[u8],
-    ) -> Result<Secret<Vec<u8>>, StoreError> {
-        self.rows(|| {
-            sqlx::query(
-                "INSERT INTO auth_secret (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            )
-            .bind(name)
-            .bind(fresh)
-        })
-        .await?;
-        let row = self
-            .only_row(|| sqlx::query("SELECT value FROM auth_secret WHERE name = $1").bind(name))
-            .await?;
-        Columns(&row).bytes("value").map(Secret::new)
-    }
-}
-
-impl fmt::Debug for PostgresStore {
+impl fmt::Debug for PostgresDialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore")
             .field("connections", &self.pool.size())
@@ -261,6 +255,7 @@ impl fmt::Debug for PostgresStore {
     }
 }
 
+const PLACE: usize = 1;
 const MAX_CONNECTIONS: u32 = 10;
 const ACQUIRE: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);

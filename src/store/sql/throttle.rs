@@ -3,13 +3,11 @@
 //! It is [`ThrottleRow`](crate::server::login::ThrottleRow) line by line; the contract walks through both at
 //! random and compares.
 
-use sqlx::{ColumnIndex, Decode, Row, Type};
-
-use super::{Columns, duration, millis, narrow};
+use super::{Cells, Columns, Dialect, SqlStore, Statement, Value, duration, millis, narrow};
 use crate::{
     error::StoreError,
     server::login::{ThrottleKey, ThrottleRow, ThrottleRule},
-    store::port::{AttemptOutcome, Reservation, Reserve, Settled},
+    store::port::{AttemptOutcome, Reservation, Reserve, Settled, ThrottleStore},
     time::Timestamp,
 };
 
@@ -36,12 +34,12 @@ macro_rules! wait {
 
 /// `ThrottleRow::catch_up`: from the table's row `t` and the rule to the row `seen`.
 macro_rules! catch_up {
-    ($($now:tt)*) => {
+    () => {
         concat!(
             "WITH cur AS (
                SELECT t.failures AS failures, t.open AS open, t.batch AS batch,
                  t.open_until AS open_until, t.blocked_until AS blocked_until,
-                 t.forgotten_at AS forgotten_at, ", $($now)*, " AS now,
+                 t.forgotten_at AS forgotten_at, {now} AS now,
                  CAST($2 AS bigint) AS free, CAST($3 AS bigint) AS first,
                  CAST($4 AS bigint) AS longest, CAST($5 AS bigint) AS memory,
                  CAST($6 AS bigint) AS slides, CAST($7 AS bigint) AS clears,
@@ -100,10 +98,9 @@ macro_rules! written {
 
 /// The row, to see whether there is anything to write: what is refused writes nothing.
 macro_rules! row {
-    ($($now:tt)*) => {
+    () => {
         concat!(
-            "SELECT failures, open, batch, open_until, blocked_until, forgotten_at, ", $($now)*,
-            " AS now FROM auth_throttle WHERE key = $1"
+            "SELECT failures, open, batch, open_until, blocked_until, forgotten_at, {now} AS now FROM auth_throttle WHERE key = $1"
         )
     };
 }
@@ -111,19 +108,19 @@ macro_rules! row {
 /// `ThrottleRow::reserve`; `said` is 1 where the attempt is let through. A row that is not there lets
 /// the first one through.
 macro_rules! reserve {
-    ($($now:tt)*) => {
+    () => {
         concat!(
             "INSERT INTO auth_throttle AS t
                (key, failures, open, batch, open_until, blocked_until, forgotten_at, kept_until, said)
              SELECT $1, 0, 1, now, now + hold, 0, 0, now + hold + ", wait!("1"), " + memory, 1
              FROM (
-               SELECT ", $($now)*, " AS now, CAST($2 AS bigint) AS free, CAST($3 AS bigint) AS first,
+               SELECT {now} AS now, CAST($2 AS bigint) AS free, CAST($3 AS bigint) AS first,
                  CAST($4 AS bigint) AS longest, CAST($5 AS bigint) AS memory,
                  CAST($8 AS bigint) AS hold
              ) fresh
              WHERE true
              ON CONFLICT (key) DO UPDATE SET ", written!(), " = (",
-            catch_up!($($now)*), ", judged AS (
+            catch_up!(), ", judged AS (
                SELECT seen.*, CASE WHEN now < blocked_until THEN 0
                  WHEN open >= CASE WHEN free - failures > 1 THEN free - failures ELSE 1 END THEN 0
                  ELSE 1 END AS said
@@ -137,18 +134,20 @@ macro_rules! reserve {
              )
              SELECT failures, open, batch, open_until, blocked_until, forgotten_at, ",
             kept_until!(), ", said FROM next)
-             RETURNING failures, open, batch, open_until, blocked_until, forgotten_at, said, ",
-            $($now)*, " AS now"
+             RETURNING failures, open, batch, open_until, blocked_until, forgotten_at, said, {now} AS now"
         )
     };
 }
 
 /// `ThrottleRow::settle`; `said` is the wait that begins.
 macro_rules! settle {
-    ($($now:tt)*) => {
+    () => {
         concat!(
-            "UPDATE auth_throttle AS t SET ", written!(), " = (",
-            catch_up!($($now)*), ", judged AS (
+            "UPDATE auth_throttle AS t SET ",
+            written!(),
+            " = (",
+            catch_up!(),
+            ", judged AS (
                SELECT seen.*,
                  CASE WHEN open > 0 AND batch = CAST($10 AS bigint) THEN 1 ELSE 0 END AS mine,
                  CASE WHEN CAST($11 AS bigint) = 1 AND clears = 1 THEN 1 ELSE 0 END AS cleared,
@@ -156,7 +155,9 @@ macro_rules! settle {
                       THEN 1 ELSE 0 END AS failed
                FROM seen
              ), punished AS (
-               SELECT judged.*, CASE WHEN failed = 1 THEN ", wait!("(failures + 1)"), " ELSE 0 END AS said
+               SELECT judged.*, CASE WHEN failed = 1 THEN ",
+            wait!("(failures + 1)"),
+            " ELSE 0 END AS said
                FROM judged
              ), next AS (
                SELECT now, free, first, longest, memory, batch, open_until, said,
@@ -171,16 +172,61 @@ macro_rules! settle {
                FROM punished
              )
              SELECT failures, open, batch, open_until, blocked_until, forgotten_at, ",
-            kept_until!(), ", said FROM next)
+            kept_until!(),
+            ", said FROM next)
              WHERE key = $1 RETURNING said"
         )
     };
 }
 
-pub(in crate::store) use {catch_up, kept_until, reserve, row, settle, wait, written};
+static ROW: Statement = Statement::read(row!());
+static RESERVE: Statement = Statement::write(reserve!());
+static SETTLE: Statement = Statement::write(settle!());
+static CLEAR: Statement = Statement::write("DELETE FROM auth_throttle WHERE key = $1");
+
+impl<D: Dialect> ThrottleStore for SqlStore<D> {
+    async fn reserve(
+        &self,
+        key: &ThrottleKey,
+        rule: &ThrottleRule,
+    ) -> Result<Reserve<Reservation>, StoreError> {
+        // A refused attempt writes nothing and waits for no lock.
+        if let Some(row) = self.db.row(&ROW, &[key.as_bytes().into()]).await?
+            && let Some(refused) = Columns(&row).refusal(rule)?
+        {
+            return Ok(refused);
+        }
+        // Decided again under the lock; this decision counts.
+        let mut values: Vec<Value<'_>> = vec![key.as_bytes().into()];
+        values.extend(numbers(rule).map(Value::from));
+        let row = self.db.only_row(&RESERVE, &values).await?;
+        Columns(&row).reserved(key, rule)
+    }
+
+    async fn settle(
+        &self,
+        reservation: Reservation,
+        outcome: AttemptOutcome,
+    ) -> Result<Settled, StoreError> {
+        let mut values: Vec<Value<'_>> = vec![reservation.key().as_bytes().into()];
+        values.extend(numbers(reservation.rule()).map(Value::from));
+        values.push(reservation.batch().as_millis().into());
+        values.push(outcome_code(outcome).into());
+        // A row that is gone limits nothing any more.
+        match self.db.row(&SETTLE, &values).await? {
+            Some(row) => Columns(&row).settled(),
+            None => Ok(Settled::default()),
+        }
+    }
+
+    async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {
+        self.db.rows(&CLEAR, &[key.as_bytes().into()]).await?;
+        Ok(())
+    }
+}
 
 /// The numbers from `$2` on.
-pub(in crate::store) fn numbers(rule: &ThrottleRule) -> [i64; 8] {
+fn numbers(rule: &ThrottleRule) -> [i64; 8] {
     [
         i64::from(rule.free),
         millis(rule.first_wait),
@@ -194,7 +240,7 @@ pub(in crate::store) fn numbers(rule: &ThrottleRule) -> [i64; 8] {
 }
 
 /// The number `$11`.
-pub(in crate::store) fn outcome_code(outcome: AttemptOutcome) -> i64 {
+fn outcome_code(outcome: AttemptOutcome) -> i64 {
     match outcome {
         AttemptOutcome::Failed => 0,
         AttemptOutcome::Succeeded => 1,
@@ -202,19 +248,9 @@ pub(in crate::store) fn outcome_code(outcome: AttemptOutcome) -> i64 {
     }
 }
 
-impl<'r, R> Columns<'r, R>
-where
-    R: Row,
-    &'static str: ColumnIndex<R>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
-{
+impl<R: Cells> Columns<'_, R> {
     /// What [`row`] says of an attempt; `None` where it might be let through.
-    pub(in crate::store) fn refusal(
-        &self,
-        rule: &ThrottleRule,
-    ) -> Result<Option<Reserve<Reservation>>, StoreError> {
+    fn refusal(&self, rule: &ThrottleRule) -> Result<Option<Reserve<Reservation>>, StoreError> {
         let mut row = ThrottleRow {
             failures: narrow(self.number("failures")?)?,
             open: narrow(self.number("open")?)?,
@@ -231,7 +267,7 @@ where
     }
 
     /// What [`reserve`] decided.
-    pub(in crate::store) fn reserved(
+    fn reserved(
         &self,
         key: &ThrottleKey,
         rule: &ThrottleRule,
@@ -246,7 +282,7 @@ where
     }
 
     /// What [`settle`] brought about.
-    pub(in crate::store) fn settled(&self) -> Result<Settled, StoreError> {
+    fn settled(&self) -> Result<Settled, StoreError> {
         Ok(Settled::wait(duration(self.number("said")?)?))
     }
 }

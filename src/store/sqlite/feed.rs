@@ -2,51 +2,46 @@
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
-use sqlx::SqlitePool;
 use tokio::{
     sync::{Notify, futures::OwnedNotified},
     time,
 };
 
-use super::{rows, sessions::now};
+use super::SqliteDialect;
 use crate::{
     error::StoreError,
     revocation::{Feed, RevocationSet},
-    store::sql::Columns,
+    store::sql::{Columns, Dialect, Statement},
 };
 
 /// What a [`SqliteStore`](super::SqliteStore) tells: at once what this process revoked; for what
 /// others did it looks every quarter of a second.
 pub struct SqliteFeed {
-    pool: SqlitePool,
-    news: Arc<Notify>,
+    db: SqliteDialect,
     /// Is woken by what is told from the moment on that it was made.
     told: Pin<Box<OwnedNotified>>,
     /// The last that was seen. One writes at a time, so later ones have higher numbers.
     seen: i64,
 }
 
-const PAGE_OF: &str = concat!(
-    "SELECT seq, kind, key, epoch, \"until\" FROM auth_revocation
-     WHERE seq > $1 AND \"until\" > ",
-    now!(),
-    " ORDER BY seq LIMIT $2"
+static PAGE_OF: Statement = Statement::read(
+    "SELECT seq, kind, key, epoch, \"until\" FROM auth_revocation \
+     WHERE seq > $1 AND \"until\" > {now} ORDER BY seq LIMIT $2",
 );
 
 impl SqliteFeed {
-    pub(super) fn new(pool: SqlitePool, news: Arc<Notify>) -> Self {
+    pub(super) fn new(db: SqliteDialect) -> Self {
         Self {
-            pool,
-            told: listen(&news),
-            news,
+            told: listen(&db.news),
+            db,
             seen: 0,
         }
     }
 
     async fn bring(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
         loop {
-            let page = sqlx::query(PAGE_OF).bind(self.seen).bind(PAGE);
-            let rows = rows(&self.pool, page).await?;
+            let values = [self.seen.into(), PAGE.into()];
+            let rows = self.db.rows(&PAGE_OF, &values).await?;
             for row in &rows {
                 let row = Columns(row);
                 if let Some(revocation) = row.revocation()? {
@@ -71,7 +66,7 @@ impl Feed for SqliteFeed {
         // Of other processes there is no news but the file.
         let _ = time::timeout(POLL, &mut self.told).await;
         // Before it looks: what is told meanwhile, it may just have missed.
-        self.told = listen(&self.news);
+        self.told = listen(&self.db.news);
         self.bring(set).await
     }
 }

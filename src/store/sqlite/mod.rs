@@ -48,15 +48,9 @@
 //! nothing that signs anybody in, but names, hashes of passwords, and what `details` was given: a folder of its own that
 //! nobody else may enter is the simplest protection.
 
-mod api_keys;
 mod fault;
 mod feed;
-mod guests;
 mod migrate;
-mod one_time;
-mod sessions;
-mod throttle;
-mod users;
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
@@ -71,12 +65,10 @@ use sqlx::{
 use tokio::sync::Notify;
 
 pub use self::feed::SqliteFeed;
-use super::sql::Columns;
+use super::sql::{Dialect, Does, SqlStore, Statement, Value, Words, cells};
 use crate::{
     error::{ConfigError, StoreError},
     revocation::RevocationSet,
-    secret::Secret,
-    store::port::SecretStore,
 };
 
 /// Keeps sessions in an SQLite file. Cheap to clone; all clones are one store.
@@ -98,10 +90,13 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+pub type SqliteStore = SqlStore<SqliteDialect>;
+
+/// SQLite, through connections to one file.
 #[derive(Clone)]
-pub struct SqliteStore {
+pub struct SqliteDialect {
     readers: SqlitePool,
-    /// Where the pool is somebody else's, the same one.
+    /// The same pool, if the application supplied it.
     writer: SqlitePool,
     /// Wakes the feeds of this process.
     news: Arc<Notify>,
@@ -133,14 +128,16 @@ impl SqliteStore {
                 .test_before_acquire(false)
         };
         let store = Self {
-            writer: pool()
-                .max_connections(1)
-                .idle_timeout(None)
-                .connect_lazy_with(options.clone()),
-            readers: pool()
-                .max_connections(READERS)
-                .connect_lazy_with(options.read_only(true).create_if_missing(false)),
-            news: Arc::default(),
+            db: SqliteDialect {
+                writer: pool()
+                    .max_connections(1)
+                    .idle_timeout(None)
+                    .connect_lazy_with(options.clone()),
+                readers: pool()
+                    .max_connections(READERS)
+                    .connect_lazy_with(options.read_only(true).create_if_missing(false)),
+                news: Arc::default(),
+            },
         };
         store.migrate().await?;
         Ok(store)
@@ -154,9 +151,11 @@ impl SqliteStore {
     #[must_use]
     pub fn new(pool: SqlitePool) -> Self {
         Self {
-            readers: pool.clone(),
-            writer: pool,
-            news: Arc::default(),
+            db: SqliteDialect {
+                readers: pool.clone(),
+                writer: pool,
+                news: Arc::default(),
+            },
         }
     }
 
@@ -173,13 +172,13 @@ impl SqliteStore {
     ///
     /// Dropping the future migrates in full or not at all.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        migrate::run(&self.writer).await
+        migrate::run(&self.db.writer).await
     }
 
     /// A feed of what was and will be revoked.
     #[must_use]
     pub fn feed(&self) -> SqliteFeed {
-        SqliteFeed::new(self.readers.clone(), Arc::clone(&self.news))
+        SqliteFeed::new(self.db.clone())
     }
 
     /// A set that follows this store.
@@ -190,64 +189,60 @@ impl SqliteStore {
     pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
     }
+}
 
-    /// Runs one statement that changes nothing.
-    async fn read(
-        &self,
-        statement: Query<'_, Sqlite, SqliteArguments>,
-    ) -> Result<Vec<SqliteRow>, StoreError> {
-        rows(&self.readers, statement).await
-    }
+cells!(SqliteRow);
 
-    /// Runs one statement that changes something.
-    async fn write(
-        &self,
-        statement: Query<'_, Sqlite, SqliteArguments>,
-    ) -> Result<Vec<SqliteRow>, StoreError> {
-        rows(&self.writer, statement).await
-    }
+impl Dialect for SqliteDialect {
+    type Row = SqliteRow;
 
-    /// As [`write`](Self::write), of something that feeds tell.
-    async fn revoke_by(
+    const WORDS: Words = &[
+        // It stands still during a statement, from the moment when that has its lock.
+        (
+            "{now}",
+            "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)",
+        ),
+        ("{least}", "MIN"),
+        ("{locked}", ""),
+        ("{unlocked}", ""),
+        ("{each}", "json_each($1) u"),
+    ];
+
+    async fn rows(
         &self,
-        statement: Query<'_, Sqlite, SqliteArguments>,
+        statement: &'static Statement,
+        values: &[Value<'_>],
     ) -> Result<Vec<SqliteRow>, StoreError> {
-        let rows = self.write(statement).await?;
-        self.news.notify_waiters();
+        let pool = match statement.does() {
+            Does::Read => &self.readers,
+            Does::Write | Does::Revoke => &self.writer,
+        };
+        let query = sqlx::query(statement.text(PLACE, Self::WORDS));
+        let query = values.iter().fold(query, bind);
+        // All rows, because SQLite commits after the last one. A call that takes only the first one
+        // is not told about a commit that failed.
+        let mut connection = pool.acquire().await.map_err(StoreError::unavailable)?;
+        let rows = query.fetch_all(&mut *connection).await;
+        let rows = rows.map_err(fault::store_error)?;
+        if statement.does() == Does::Revoke {
+            self.news.notify_waiters();
+        }
         Ok(rows)
     }
 }
 
-/// All rows, because SQLite commits after the last one: what takes the first one alone never hears
-/// of a commit that failed.
-async fn rows(
-    pool: &SqlitePool,
-    statement: Query<'_, Sqlite, SqliteArguments>,
-) -> Result<Vec<SqliteRow>, StoreError> {
-    let mut connection = pool.acquire().await.map_err(StoreError::unavailable)?;
-    let rows = statement.fetch_all(&mut *connection).await;
-    rows.map_err(fault::store_error)
-}
-
-impl SecretStore for SqliteStore {
-    async fn secret_or_insert(
-        &self,
-        name: &str,
-        fresh: &[u8],
-    ) -> Result<Secret<Vec<u8>>, StoreError> {
-        // The assignment changes nothing, and makes a row that was there come back.
-        let insert = sqlx::query(
-            "INSERT INTO auth_secret (name, value) VALUES ($1, $2)
-             ON CONFLICT (name) DO UPDATE SET name = name RETURNING value",
-        );
-        let rows = self.write(insert.bind(name).bind(fresh)).await?;
-        let row = rows.first();
-        let row = row.ok_or_else(|| StoreError::invalid("a statement without its row"))?;
-        Columns(row).bytes("value").map(Secret::new)
+fn bind<'q>(
+    query: Query<'q, Sqlite, SqliteArguments>,
+    value: &Value<'_>,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    match value {
+        Value::Number(number) => query.bind(*number),
+        Value::Text(text) => query.bind(text.map(str::to_owned)),
+        Value::Bytes(bytes) => query.bind(bytes.map(<[u8]>::to_vec)),
     }
 }
 
-impl fmt::Debug for SqliteStore {
+impl fmt::Debug for SqliteDialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore")
             .field("readers", &self.readers.size())
@@ -255,6 +250,7 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
+const PLACE: usize = 0;
 const READERS: u32 = 4;
 const ACQUIRE: Duration = Duration::from_secs(2);
 const BUSY: Duration = Duration::from_secs(5);

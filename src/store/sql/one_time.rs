@@ -1,0 +1,54 @@
+//! Tokens for one use.
+
+use super::{Columns, Dialect, SqlStore, Statement, millis};
+use crate::{
+    error::StoreError,
+    store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+};
+
+static ISSUE: Statement = Statement::write(
+    "INSERT INTO auth_one_time (digest, purpose, sub, expires_at) VALUES ($1, $2, $3, {now} + $4) \
+     ON CONFLICT DO NOTHING",
+);
+
+/// Of two concurrent ones the second one finds no row.
+static REDEEM: Statement = Statement::write(
+    "DELETE FROM auth_one_time WHERE digest = $1 AND purpose = $2 \
+     RETURNING sub, CAST(CASE WHEN expires_at > {now} THEN 1 ELSE 0 END AS bigint) AS alive",
+);
+
+static FORGET: Statement =
+    Statement::write("DELETE FROM auth_one_time WHERE sub = $1 AND purpose = $2");
+
+impl<D: Dialect> OneTimeStore for SqlStore<D> {
+    async fn issue(&self, token: NewOneTime) -> Result<(), StoreError> {
+        let values = [
+            token.digest.as_bytes().into(),
+            token.purpose.as_str().into(),
+            (&token.subject).into(),
+            millis(token.lifetime).into(),
+        ];
+        self.db.rows(&ISSUE, &values).await?;
+        Ok(())
+    }
+
+    async fn redeem(
+        &self,
+        digest: &OneTimeDigest,
+        purpose: OneTimePurpose,
+    ) -> Result<Option<String>, StoreError> {
+        let values = [digest.as_bytes().into(), purpose.as_str().into()];
+        let row = self.db.row(&REDEEM, &values).await?;
+        let Some(row) = row.as_ref().map(Columns) else {
+            return Ok(None);
+        };
+        let alive = row.flag("alive")?;
+        alive.then(|| row.text("sub")).transpose()
+    }
+
+    async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {
+        let values = [subject.into(), purpose.as_str().into()];
+        self.db.rows(&FORGET, &values).await?;
+        Ok(())
+    }
+}

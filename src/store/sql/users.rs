@@ -1,0 +1,140 @@
+//! Users.
+
+use super::{Cells, Columns, Dialect, SqlStore, Statement};
+use crate::{
+    error::StoreError,
+    server::login::{Identifier, PasswordHash},
+    store::{
+        port::{NewUser, UserAdmin, UserEntry, UserRecord, UserStore},
+        roles_of, roles_text,
+    },
+};
+
+/// The epoch is that of the sessions, read at the same moment.
+macro_rules! find {
+    ($column:literal) => {
+        concat!(
+            "SELECT u.sub, u.hash, u.roles, u.disabled, \
+             COALESCE((SELECT a.epoch FROM auth_subject a WHERE a.sub = u.sub), 0) AS epoch \
+             FROM auth_user u WHERE u.",
+            $column,
+            " = $1"
+        )
+    };
+}
+
+macro_rules! set {
+    ($column:literal) => {
+        concat!(
+            "UPDATE auth_user SET ",
+            $column,
+            " = $2 WHERE sub = $1 RETURNING sub"
+        )
+    };
+}
+
+static FIND: Statement = Statement::read(find!("identifier"));
+static FIND_BY_SUBJECT: Statement = Statement::read(find!("sub"));
+static SET_ROLES: Statement = Statement::write(set!("roles"));
+static SET_DISABLED: Statement = Statement::write(set!("disabled"));
+static SET_PASSWORD: Statement = Statement::write(set!("hash"));
+
+static REPLACE_HASH: Statement =
+    Statement::write("UPDATE auth_user SET hash = $3 WHERE sub = $1 AND hash = $2 RETURNING sub");
+
+static CREATE: Statement = Statement::write(
+    "INSERT INTO auth_user (sub, identifier, hash, roles, created_at) \
+     VALUES ($1, $2, $3, $4, {now}) ON CONFLICT DO NOTHING RETURNING sub",
+);
+
+static USERS: Statement = Statement::read(
+    "SELECT sub, identifier, roles, disabled, created_at FROM auth_user \
+     WHERE identifier > $1 ORDER BY identifier LIMIT $2",
+);
+
+impl<D: Dialect> UserStore for SqlStore<D> {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
+        let row = self.db.row(&FIND, &[identifier.as_str().into()]).await?;
+        row.map(|row| Columns(&row).user()).transpose()
+    }
+
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
+        let row = self.db.row(&FIND_BY_SUBJECT, &[subject.into()]).await?;
+        row.map(|row| Columns(&row).user()).transpose()
+    }
+
+    async fn replace_hash(
+        &self,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        let values = [subject.into(), old.expose().into(), new.expose().into()];
+        self.db.changed(&REPLACE_HASH, &values).await
+    }
+
+    async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
+        let roles = roles_text(&user.roles)?;
+        let values = [
+            (&user.subject).into(),
+            user.identifier.as_str().into(),
+            user.password.expose().into(),
+            (&roles).into(),
+        ];
+        self.db.changed(&CREATE, &values).await
+    }
+}
+
+impl<D: Dialect> UserAdmin for SqlStore<D> {
+    async fn users(
+        &self,
+        after: Option<&Identifier>,
+        limit: u32,
+    ) -> Result<Vec<UserEntry>, StoreError> {
+        let after = after.map_or("", Identifier::as_str);
+        let values = [after.into(), i64::from(limit).into()];
+        let rows = self.db.rows(&USERS, &values).await?;
+        rows.iter().map(|row| Columns(row).user_entry()).collect()
+    }
+
+    async fn set_roles(&self, subject: &str, roles: &[String]) -> Result<bool, StoreError> {
+        let roles = roles_text(roles)?;
+        self.db
+            .changed(&SET_ROLES, &[subject.into(), (&roles).into()])
+            .await
+    }
+
+    async fn set_disabled(&self, subject: &str, disabled: bool) -> Result<bool, StoreError> {
+        let values = [subject.into(), i64::from(disabled).into()];
+        self.db.changed(&SET_DISABLED, &values).await
+    }
+
+    async fn set_password(&self, subject: &str, hash: &PasswordHash) -> Result<bool, StoreError> {
+        let values = [subject.into(), hash.expose().into()];
+        self.db.changed(&SET_PASSWORD, &values).await
+    }
+}
+
+impl<R: Cells> Columns<'_, R> {
+    fn user(&self) -> Result<UserRecord, StoreError> {
+        Ok(UserRecord {
+            subject: self.text("sub")?,
+            password: self.maybe_text("hash")?.map(PasswordHash::new),
+            roles: roles_of(&self.text("roles")?)?,
+            disabled: self.flag("disabled")?,
+            epoch: Some(self.epoch("epoch")?),
+        })
+    }
+
+    fn user_entry(&self) -> Result<UserEntry, StoreError> {
+        let identifier =
+            Identifier::existing(&self.text("identifier")?).map_err(StoreError::invalid)?;
+        Ok(UserEntry {
+            subject: self.text("sub")?,
+            identifier,
+            roles: roles_of(&self.text("roles")?)?,
+            disabled: self.flag("disabled")?,
+            created_at: self.time("created_at")?,
+        })
+    }
+}

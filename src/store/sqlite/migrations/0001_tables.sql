@@ -1,0 +1,144 @@
+-- One row per session. Times are milliseconds since 1970:
+-- datetime(used_at / 1000, 'unixepoch') shows one.
+CREATE TABLE auth_session (
+  sid           BLOB    NOT NULL PRIMARY KEY CHECK (length(sid) = 16),
+  sub           TEXT    NOT NULL,
+  kind          INTEGER NOT NULL,             -- 0 user, 1 guest, 2 service
+  ep            INTEGER NOT NULL,             -- older than the subject's epoch: revoked
+  gen           INTEGER NOT NULL DEFAULT 0,
+  parent_gen    INTEGER,
+  confirmed_gen INTEGER,
+  rotated_at    INTEGER,
+  reissues      INTEGER NOT NULL DEFAULT 0,
+  created_at    INTEGER NOT NULL,
+  used_at       INTEGER NOT NULL,
+  idle_ms       INTEGER NOT NULL,
+  expires_at    INTEGER NOT NULL,
+  ends_by       INTEGER NOT NULL,             -- not before the end; changes at most once an hour
+  revoked_at    INTEGER,
+  revoke_reason INTEGER,
+  bound_key     TEXT,                         -- JWK thumbprint (RFC 7638) of the client's key
+  details       TEXT    NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX auth_session_sub_idx ON auth_session (sub, ep, ends_by) WHERE revoked_at IS NULL;
+CREATE INDEX auth_session_expires_idx ON auth_session (expires_at);
+CREATE INDEX auth_session_revoked_idx ON auth_session (revoked_at) WHERE revoked_at IS NOT NULL;
+
+-- The subjects all of whose sessions were ended together at least once.
+CREATE TABLE auth_subject (
+  sub   TEXT    NOT NULL PRIMARY KEY,
+  epoch INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- AUTOINCREMENT: a number is never used twice, so that a reader can continue after the last one.
+CREATE TABLE auth_revocation (
+  seq     INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind    INTEGER NOT NULL,                   -- 1 session, 2 token, 3 subject, 4 all before
+  key     TEXT    NOT NULL,
+  epoch   INTEGER NOT NULL DEFAULT 0,
+  "until" INTEGER NOT NULL,
+  at      INTEGER NOT NULL
+);
+CREATE INDEX auth_revocation_until_idx ON auth_revocation ("until");
+
+-- Triggers make the revocation part of the statement that ends a session, also if an operator ends it
+-- by hand. 2100000 is LIFETIME; a unit test compares them.
+CREATE TRIGGER auth_session_revoked AFTER UPDATE OF revoked_at ON auth_session
+WHEN OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL
+ AND NEW.ep >= COALESCE((SELECT epoch FROM auth_subject WHERE sub = NEW.sub), 0)
+BEGIN
+  INSERT INTO auth_revocation (kind, key, "until", at)
+  VALUES (1, lower(hex(NEW.sid)), NEW.revoked_at + 2100000, NEW.revoked_at);
+END;
+CREATE TRIGGER auth_subject_created AFTER INSERT ON auth_subject
+BEGIN
+  INSERT INTO auth_revocation (kind, key, epoch, "until", at)
+  SELECT 3, NEW.sub, NEW.epoch, now + 2100000, now
+  FROM (SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS now);
+END;
+CREATE TRIGGER auth_subject_raised AFTER UPDATE OF epoch ON auth_subject
+BEGIN
+  INSERT INTO auth_revocation (kind, key, epoch, "until", at)
+  SELECT 3, NEW.sub, NEW.epoch, now + 2100000, now
+  FROM (SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) AS now);
+END;
+
+CREATE TABLE auth_secret (
+  name  TEXT NOT NULL PRIMARY KEY,
+  value BLOB NOT NULL
+) WITHOUT ROWID;
+-- Somebody who may sign in.
+CREATE TABLE auth_user (
+  sub        TEXT    NOT NULL PRIMARY KEY,
+  identifier TEXT    NOT NULL UNIQUE,         -- compared byte by byte
+  hash       TEXT,                            -- NULL: they sign in otherwise
+  roles      TEXT    NOT NULL DEFAULT '[]',   -- a JSON array
+  disabled   INTEGER NOT NULL DEFAULT 0,
+  created_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Counters of login attempts, under keyed digests of names and networks.
+CREATE TABLE auth_throttle (
+  key           BLOB    NOT NULL PRIMARY KEY CHECK (length(key) = 16),
+  failures      INTEGER NOT NULL,
+  open          INTEGER NOT NULL,
+  batch         INTEGER NOT NULL,
+  open_until    INTEGER NOT NULL,
+  blocked_until INTEGER NOT NULL,
+  forgotten_at  INTEGER NOT NULL,
+  kept_until    INTEGER NOT NULL,             -- from then on it says no more than no row
+  said          INTEGER NOT NULL              -- what RETURNING could not see otherwise
+) WITHOUT ROWID;
+CREATE INDEX auth_throttle_kept_idx ON auth_throttle (kept_until);
+
+CREATE TABLE auth_api_key (
+  id             TEXT    NOT NULL PRIMARY KEY,
+  secret         BLOB    NOT NULL,            -- SHA-256
+  previous       BLOB,                        -- of the secret before it, while the key is rolled
+  previous_until INTEGER,
+  owner          TEXT    NOT NULL,            -- the subject it acts for
+  label          TEXT    NOT NULL,
+  display_start  TEXT    NOT NULL,
+  scope          TEXT    NOT NULL,
+  created_at     INTEGER NOT NULL,
+  expires_at     INTEGER,
+  revoked_at     INTEGER,
+  last_used_at   INTEGER
+) WITHOUT ROWID;
+CREATE INDEX auth_api_key_owner_idx ON auth_api_key (owner, created_at);
+
+-- Tokens that are good for one use.
+CREATE TABLE auth_one_time (
+  digest     BLOB    NOT NULL PRIMARY KEY,    -- SHA-256
+  purpose    TEXT    NOT NULL,
+  sub        TEXT    NOT NULL,
+  expires_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX auth_one_time_sub_idx ON auth_one_time (sub, purpose);
+CREATE INDEX auth_one_time_expires_idx ON auth_one_time (expires_at);
+-- One row per guest, and in it who claimed the guest and whether the application was told.
+CREATE TABLE auth_guest (
+  sub         TEXT    NOT NULL PRIMARY KEY,
+  device      BLOB,                           -- SHA-256 of what the device holds; NULL: not bound
+  created_at  INTEGER NOT NULL,
+  written_at  INTEGER NOT NULL,
+  expires_at  INTEGER NOT NULL,
+  promoted_at INTEGER,
+  claimed_by  TEXT,
+  claimed_at  INTEGER,
+  attempts    INTEGER NOT NULL DEFAULT 0,
+  due_at      INTEGER,                        -- when the application is told next; NULL: never again
+  CHECK (device IS NULL OR length(device) = 32)
+) WITHOUT ROWID;
+CREATE INDEX auth_guest_expires_idx ON auth_guest (expires_at);
+CREATE INDEX auth_guest_due_idx ON auth_guest (due_at) WHERE due_at IS NOT NULL;
+
+-- There is no moment in which a guest is claimed and its tokens are good. The trigger on
+-- auth_subject writes the revocation.
+CREATE TRIGGER auth_guest_ended AFTER UPDATE OF claimed_by, promoted_at ON auth_guest
+WHEN (OLD.claimed_by IS NULL AND NEW.claimed_by IS NOT NULL)
+  OR (OLD.promoted_at IS NULL AND NEW.promoted_at IS NOT NULL)
+BEGIN
+  INSERT INTO auth_subject (sub, epoch) VALUES (NEW.sub, 1)
+  ON CONFLICT (sub) DO UPDATE SET epoch = epoch + 1;
+END;

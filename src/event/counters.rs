@@ -64,6 +64,7 @@ impl EventSink for MetricsSink {
             } => session("guest_created", ""),
             AuthEvent::SessionStarted { .. } => session("created", ""),
             AuthEvent::SessionExpired { .. } => session("expired", ""),
+            AuthEvent::SessionEvicted { .. } => session("evicted", ""),
             AuthEvent::GuestClaimed { .. } => session("guest_claimed", ""),
             AuthEvent::GuestPromoted { .. } => session("guest_promoted", ""),
             AuthEvent::SessionRefreshed { outcome, .. } => session("refreshed", outcome),

@@ -233,6 +233,14 @@ pub enum AuthEvent<'a> {
         /// The time since the last refresh of the session.
         age: Duration,
     },
+    /// A session ended because its owner started more sessions than are allowed.
+    #[non_exhaustive]
+    SessionEvicted {
+        /// The owner of the session.
+        subject: &'a str,
+        /// The session.
+        session: SessionId,
+    },
     /// Sessions were ended.
     #[non_exhaustive]
     SessionsRevoked {
@@ -335,6 +343,7 @@ impl AuthEvent<'_> {
             } => "guest.created",
             Self::SessionStarted { .. } => "session.created",
             Self::SessionExpired { .. } => "session.expired",
+            Self::SessionEvicted { .. } => "session.evicted",
             Self::GuestClaimed { .. } => "guest.claimed",
             Self::GuestPromoted { .. } => "guest.promoted",
             Self::SessionRefreshed {

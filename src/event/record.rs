@@ -59,7 +59,8 @@ impl EventRecord {
             AuthEvent::SessionStarted {
                 subject, session, ..
             }
-            | AuthEvent::SessionExpired { subject, session } => {
+            | AuthEvent::SessionExpired { subject, session }
+            | AuthEvent::SessionEvicted { subject, session } => {
                 (Some(subject), Some(session), None)
             }
             AuthEvent::GuestClaimed { user, .. } => (Some(user), None, None),

@@ -8,13 +8,12 @@ use std::sync::{
 use tower_jwt_auth::{
     error::StoreError,
     principal::SessionId,
-    server::refresh::RefreshPolicy,
+    server::refresh::Family,
     store::{
         MemoryStore,
         port::{
             ClaimOutcome, CreateOutcome, GuestPeek, GuestStore, LinkCondition, LoadedSession,
-            NewGuest, NewSessionRecord, PendingClaim, RevokeReason, Rotation, SessionRecord,
-            SessionStore,
+            NewGuest, NewSessionRecord, PendingClaim, RevokeReason, SessionRecord, SessionStore,
         },
     },
 };
@@ -41,20 +40,20 @@ impl SessionStore for Flaky {
         self.store.create(session).await
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         match self.blind.load(Ordering::Relaxed) {
             true => Err(StoreError::unavailable("unplugged")),
-            false => self.store.peek(id).await,
+            false => self.store.load(id).await,
         }
     }
 
-    async fn rotate(
+    async fn advance(
         &self,
         id: SessionId,
-        presented: u64,
-        policy: RefreshPolicy,
-    ) -> Result<Option<Rotation>, StoreError> {
-        self.store.rotate(id, presented, policy).await
+        from: &Family,
+        to: &Family,
+    ) -> Result<Option<LoadedSession>, StoreError> {
+        self.store.advance(id, from, to).await
     }
 
     async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {

@@ -58,7 +58,7 @@ impl Refreshed {
         let session = caller.session_id().unwrap().parse().unwrap();
         for round in 0.. {
             assert!(round < 5_000, "{case}: never confirmed");
-            let peek = self.server.store.peek(session).await.unwrap().unwrap();
+            let peek = self.server.store.load(session).await.unwrap().unwrap();
             if peek.session.family.confirmed == caller.refresh_generation() {
                 break;
             }
@@ -175,7 +175,7 @@ async fn t14_a_cookie_at_an_endpoint_confirms() {
         .to_owned();
     let session = id.parse().unwrap();
     let confirmed = async || {
-        let peek = server.store.peek(session).await.unwrap().unwrap();
+        let peek = server.store.load(session).await.unwrap().unwrap();
         peek.session.family.confirmed
     };
     for round in 0.. {

@@ -302,7 +302,7 @@ impl Server {
     pub(crate) async fn is_alive(&self, access: &str) -> bool {
         let token = self.verifier.verify_now(access).unwrap();
         let session = token.principal().session_id().unwrap().parse().unwrap();
-        let peek = self.store.peek(session).await.unwrap();
+        let peek = self.store.load(session).await.unwrap();
         peek.is_some_and(|peek| !peek.session.family.revoked)
     }
 

@@ -18,7 +18,7 @@ async fn confirmed(
     service: &Service,
     pair: &tower_jwt_auth::server::session::TokenPair,
 ) -> Option<u64> {
-    let peek = service.memory.peek(pair.session_id()).await.unwrap();
+    let peek = service.memory.load(pair.session_id()).await.unwrap();
     peek.unwrap().session.family.confirmed
 }
 

@@ -35,7 +35,7 @@ async fn used(service: &Service, confirmations: &Confirmations, pair: &TokenPair
 async fn written(service: &Service, pair: &TokenPair) {
     let generation = service.generation(pair);
     let confirmed = async || {
-        let peek = service.memory.peek(pair.session_id()).await.unwrap();
+        let peek = service.memory.load(pair.session_id()).await.unwrap();
         peek.unwrap().session.family.confirmed
     };
     while confirmed().await != Some(generation) {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    server::refresh::{Family, RefreshOutcome, RefreshPolicy, ReuseKind, apply, confirm, decide},
+    server::refresh::{
+        Family, RefreshOutcome, RefreshPolicy, ReuseKind,
+        machine::{apply, confirm, decide},
+    },
     time::Timestamp,
 };
 
@@ -25,17 +28,8 @@ fn present(
 /// Generation 0, first used in second 0; that answer is lost. In second 25 two tabs repeat the request,
 /// and one of the two answers arrives.
 fn one_of_two_repetitions_arrived(policy: &RefreshPolicy) -> Family {
-    let mut family = Family {
-        generation: 0,
-        parent: None,
-        confirmed: None,
-        rotated_at: None,
-        reissues: 0,
-        used_at: at(0),
-        idle: Duration::from_secs(14 * 24 * 3600),
-        expires_at: at(90 * 24 * 3600),
-        revoked: false,
-    };
+    let idle = Duration::from_secs(14 * 24 * 3600);
+    let mut family = Family::new(at(0), idle, at(90 * 24 * 3600));
     assert_eq!(present(&mut family, 0, policy, 0), RefreshOutcome::Rotated);
     assert_eq!(present(&mut family, 0, policy, 25), RefreshOutcome::Retried);
     family

@@ -15,7 +15,10 @@ use std::time::Duration;
 
 use stateright::{Model, Property};
 use tower_jwt_auth::{
-    server::refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
+    server::refresh::{
+        Family, RefreshOutcome, RefreshPolicy,
+        machine::{apply, confirm, decide},
+    },
     time::Timestamp,
 };
 
@@ -229,17 +232,11 @@ impl Model for World {
         };
         vec![State {
             now,
-            family: Family {
-                generation: 0,
-                parent: None,
-                confirmed: None,
-                rotated_at: None,
-                reissues: 0,
-                used_at: now,
-                idle: Duration::from_secs(14 * 24 * 3600),
-                expires_at: now.plus(Duration::from_secs(90 * 24 * 3600)),
-                revoked: false,
-            },
+            family: Family::new(
+                now,
+                Duration::from_secs(14 * 24 * 3600),
+                now.plus(Duration::from_secs(90 * 24 * 3600)),
+            ),
             messages: Vec::new(),
             holders: [client, Holder::default()],
             budget: self.budget,

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    server::refresh::{Family, RefreshOutcome, RefreshPolicy, ReuseKind, apply, confirm, decide},
+    server::refresh::{
+        Family, RefreshOutcome, RefreshPolicy, ReuseKind,
+        machine::{apply, confirm, decide},
+    },
     time::Timestamp,
 };
 
@@ -11,17 +14,19 @@ const T: i64 = 1_000_000_000;
 
 /// Generation 5, made by the use of 4 at `T`.
 fn family() -> Family {
-    Family {
-        generation: 5,
-        parent: Some(4),
-        confirmed: None,
-        rotated_at: Some(at(0)),
-        reissues: 0,
-        used_at: at(0),
-        idle: Duration::from_secs(14 * 24 * 3600),
-        expires_at: at(90 * 24 * 3_600_000),
-        revoked: false,
-    }
+    let idle = Duration::from_secs(14 * 24 * 3600);
+    let mut family = Family::new(at(0), idle, at(90 * 24 * 3_600_000));
+    family.generation = 5;
+    family.parent = Some(4);
+    family.rotated_at = Some(at(0));
+    family
+}
+
+/// [`family`] with a change.
+fn changed(change: impl FnOnce(&mut Family)) -> Family {
+    let mut family = family();
+    change(&mut family);
+    family
 }
 
 /// So many milliseconds later.
@@ -37,10 +42,7 @@ const LATE: i64 = 24 * 3_600_000;
 
 #[test]
 fn revoked_comes_before_everything() {
-    let family = Family {
-        revoked: true,
-        ..family()
-    };
+    let family = changed(|family| family.revoked = true);
     for presented in 0..8 {
         let outcome = decide(&family, presented, &BALANCED, at(0));
         assert_eq!(outcome, RefreshOutcome::Revoked);
@@ -54,10 +56,7 @@ fn the_ends_are_exclusive() {
     let outcome = |family: &Family, millis| decide(family, 5, &BROWSER, at(millis));
     assert_eq!(outcome(&family(), idle - 1), RefreshOutcome::Rotated);
     assert_eq!(outcome(&family(), idle), RefreshOutcome::Idle);
-    let short = Family {
-        expires_at: at(60_000),
-        ..family()
-    };
+    let short = changed(|family| family.expires_at = at(60_000));
     assert_eq!(outcome(&short, 59_999), RefreshOutcome::Rotated);
     assert_eq!(outcome(&short, 60_000), RefreshOutcome::Expired);
 }
@@ -78,12 +77,11 @@ fn the_live_generation_rotates_outside_the_window() {
     ] {
         assert_eq!(decide(&family(), 5, &policy, at(now)), expected);
     }
-    let first = Family {
-        generation: 0,
-        parent: None,
-        rotated_at: None,
-        ..family()
-    };
+    let first = changed(|family| {
+        family.generation = 0;
+        family.parent = None;
+        family.rotated_at = None;
+    });
     assert_eq!(decide(&first, 0, &BROWSER, at(0)), RefreshOutcome::Rotated);
     let next = apply(&first, 0, RefreshOutcome::Rotated, at(7));
     assert_eq!((next.generation, next.parent), (1, Some(0)));
@@ -155,10 +153,7 @@ fn a_late_parent_is_reissued_while_nobody_used_its_child() {
         (6, Some(4), 1)
     );
     assert_eq!(next.rotated_at, Some(at(LATE)));
-    let often = Family {
-        reissues: 3,
-        ..family()
-    };
+    let often = changed(|family| family.reissues = 3);
     assert_eq!(outcome(&often, WINDOW + 1), theft);
     // A rotation does not wipe the count: only a proof of receipt does.
     assert_eq!(
@@ -175,15 +170,10 @@ fn whatever_else_is_spent_is_theft_at_any_time() {
         for now in [0, WINDOW + 1, LATE] {
             let outcome = decide(&family(), 3, &policy, at(now));
             assert_eq!(outcome, RefreshOutcome::Reused(ReuseKind::StaleLineage));
-            let ended = apply(&family(), 3, outcome, at(now));
+            let mut ended = apply(&family(), 3, outcome, at(now));
             assert!(ended.revoked);
-            assert_eq!(
-                Family {
-                    revoked: false,
-                    ..ended
-                },
-                family()
-            );
+            ended.revoked = false;
+            assert_eq!(ended, family());
             let outcome = decide(&reissued, 5, &policy, at(now));
             assert_eq!(outcome, RefreshOutcome::Reused(ReuseKind::DisplacedChild));
         }
@@ -205,6 +195,5 @@ fn an_outcome_writes_exactly_where_it_changes_something() {
     ] {
         let changed = apply(&family(), 5, outcome, at(1)) != family();
         assert_eq!(changed, outcome.writes(), "{outcome:?}");
-        assert_eq!(RefreshOutcome::from_name(outcome.as_str()), Some(outcome));
     }
 }

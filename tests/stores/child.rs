@@ -9,7 +9,7 @@ use std::{
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
     principal::SessionId,
-    server::refresh::{RefreshOutcome, RefreshPolicy},
+    server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
     store::port::SessionStore,
 };
 
@@ -69,24 +69,24 @@ async fn rotates_for_its_parent() {
         #[cfg(feature = "postgres")]
         {
             use tower_jwt_auth::store::postgres::PostgresStore;
-            rotate(Patient(PostgresStore::open(&url).await.unwrap()), id).await;
+            rotate_often(Patient(PostgresStore::open(&url).await.unwrap()), id).await;
         }
     } else {
         #[cfg(feature = "sqlite")]
         {
             use tower_jwt_auth::store::sqlite::SqliteStore;
-            rotate(Patient(SqliteStore::open(&url).await.unwrap()), id).await;
+            rotate_often(Patient(SqliteStore::open(&url).await.unwrap()), id).await;
         }
     }
 }
 
-async fn rotate(store: impl SessionStore + Clone, id: SessionId) {
+async fn rotate_often(store: impl SessionStore + Clone, id: SessionId) {
     println!("ready");
     std::io::stdin().read_line(&mut String::new()).unwrap();
     let mut tasks = JoinSet::new();
     for _ in 0..50 {
         let store = store.clone();
-        tasks.spawn(async move { store.rotate(id, 0, RefreshPolicy::browser()).await });
+        tasks.spawn(async move { rotate(&store, id, 0, RefreshPolicy::browser()).await });
     }
     while let Some(rotation) = tasks.join_next().await {
         let rotation = rotation.unwrap().unwrap().unwrap();
@@ -133,7 +133,7 @@ async fn refreshes_until_killed() {
     let store = SqliteStore::open(&file).await.unwrap();
     // Each token a newer one than the store knows, so that every refresh is a rotation.
     let mut presented = store
-        .peek(id)
+        .load(id)
         .await
         .unwrap()
         .unwrap()
@@ -142,7 +142,7 @@ async fn refreshes_until_killed() {
         .generation
         + 1;
     loop {
-        let rotation = store.rotate(id, presented, RefreshPolicy::browser()).await;
+        let rotation = rotate(&store, id, presented, RefreshPolicy::browser()).await;
         let live = rotation.unwrap().unwrap().session.family.generation;
         println!("\nheld {live}");
         presented = live + 1;

@@ -76,6 +76,7 @@ const TIMES: &[(&str, &[&str])] = &[
             "used_at",
             "rotated_at",
             "expires_at",
+            "ends_by",
             "revoked_at",
         ],
     ),
@@ -188,7 +189,7 @@ impl HousekeepingFixture for redis::server::Redis {
 /// entries are as much older.
 const PASS: &str = "
     local by = tonumber(ARGV[1])
-    local times = {born = 1, used = 1, exp = 1, rot = 1, wrote = 1, prom = 1, at = 1, due = 1,
+    local times = {born = 1, exp = 1, wrote = 1, prom = 1, at = 1, due = 1,
       batch = 1, open_until = 1, blocked_until = 1, forgotten_at = 1}
     for _, key in ipairs(redis.call('KEYS', '*')) do
       local kind = redis.call('TYPE', key).ok
@@ -196,6 +197,12 @@ const PASS: &str = "
       if kind == 'hash' then
         for _, name in ipairs(redis.call('HKEYS', key)) do
           if times[name] then redis.call('HINCRBY', key, name, '-' .. ARGV[1]) end
+        end
+      elseif kind == 'string' and string.find(key, '{auth}:s:', 1, true) then
+        local row = redis.call('GET', key)
+        for _, place in ipairs({26, 34, 42, 62, 70}) do
+          local time = struct.unpack('>I8', row, place + 1)
+          if time > 0 then redis.call('SETRANGE', key, place, struct.pack('>I8', time - by)) end
         end
       elseif kind == 'zset' then
         for _, name in ipairs(redis.call('ZRANGE', key, 0, -1)) do

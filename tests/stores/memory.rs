@@ -7,7 +7,7 @@ use tower_jwt_auth::{
     error::StoreErrorKind,
     principal::{PrincipalKind, SessionId},
     revocation::{BroadcastFeed, RevocationSet},
-    server::refresh::{RefreshOutcome, RefreshPolicy, ReuseKind},
+    server::refresh::{RefreshOutcome, RefreshPolicy, ReuseKind, machine::rotate},
     store::{
         MemoryStore,
         contract::{Fixture, GuestFixture},
@@ -58,15 +58,12 @@ mod contract_while_time_stands {
 }
 
 fn session(number: u8) -> NewSessionRecord {
-    NewSessionRecord {
-        id: SessionId::from_bytes([number; 16]),
-        subject: format!("subject {}", number % 2),
-        kind: PrincipalKind::Guest,
-        epoch: None,
-        idle: Duration::from_secs(3600),
-        lifetime: Duration::from_secs(7200),
-        details: "{}".into(),
-    }
+    let id = SessionId::from_bytes([number; 16]);
+    let subject = format!("subject {}", number % 2);
+    let hour = Duration::from_secs(3600);
+    let mut session = NewSessionRecord::new(id, subject, hour, 2 * hour);
+    session.kind = PrincipalKind::Guest;
+    session
 }
 
 #[tokio::test]
@@ -85,12 +82,18 @@ async fn the_windows_are_exact_to_the_millisecond() {
         let store = MemoryStore::with_clock(clock.clone());
         let id = SessionId::from_bytes([1; 16]);
         store.create(session(1)).await.unwrap();
-        store.rotate(id, 0, browser).await.unwrap().unwrap();
+        rotate(&store, id, 0, browser).await.unwrap().unwrap();
         clock.advance(Duration::from_secs(30));
-        let at = store.rotate(id, presented, browser).await.unwrap().unwrap();
+        let at = rotate(&store, id, presented, browser)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(at.outcome, inside);
         clock.advance(millisecond);
-        let after = store.rotate(id, presented, browser).await.unwrap().unwrap();
+        let after = rotate(&store, id, presented, browser)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(after.outcome, outside);
     }
     let clock = TestClock::new();
@@ -114,7 +117,7 @@ async fn a_full_store_refuses_and_signs_nobody_out() {
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
     for number in 0..4 {
         let id = SessionId::from_bytes([number; 16]);
-        assert!(store.peek(id).await.unwrap().is_some());
+        assert!(store.load(id).await.unwrap().is_some());
     }
     // One that ended makes room.
     let ended = SessionId::from_bytes([2; 16]);
@@ -122,7 +125,7 @@ async fn a_full_store_refuses_and_signs_nobody_out() {
     clock.advance(Duration::from_secs(1));
     let created = store.create(session(4)).await.unwrap();
     assert!(matches!(created, CreateOutcome::Created(_)));
-    assert_eq!(store.peek(ended).await.unwrap(), None);
+    assert_eq!(store.load(ended).await.unwrap(), None);
     assert!(store.create(session(5)).await.is_err());
     // All of them end by themselves.
     clock.advance(Duration::from_secs(3600));
@@ -169,11 +172,9 @@ async fn a_store_full_of_guests_looks_for_room_once_a_second() {
 async fn an_epoch_is_forgotten_only_with_the_last_session_and_a_day_later() {
     let clock = TestClock::new();
     let store = MemoryStore::with_clock(clock.clone());
-    let long = NewSessionRecord {
-        idle: Duration::from_secs(30 * 86_400),
-        lifetime: Duration::from_secs(30 * 86_400),
-        ..session(1)
-    };
+    let mut long = session(1);
+    long.idle = Duration::from_secs(30 * 86_400);
+    long.lifetime = long.idle;
     store
         .revoke_all("subject 1", RevokeReason::Logout)
         .await
@@ -232,10 +233,8 @@ async fn an_epoch_never_goes_back_while_its_revocation_lives() {
 async fn a_revoked_session_is_kept_for_a_week() {
     let clock = TestClock::new();
     let store = MemoryStore::with_clock(clock.clone());
-    let long = NewSessionRecord {
-        lifetime: Duration::from_secs(90 * 86_400),
-        ..session(1)
-    };
+    let mut long = session(1);
+    long.lifetime = Duration::from_secs(90 * 86_400);
     let id = long.id;
     store.create(long).await.unwrap();
     store.revoke(id, RevokeReason::Logout).await.unwrap();
@@ -244,7 +243,7 @@ async fn a_revoked_session_is_kept_for_a_week() {
     assert_eq!(store.purge(10).await.unwrap(), 0);
     clock.advance(Duration::from_secs(1));
     assert_eq!(store.purge(10).await.unwrap(), 1);
-    assert_eq!(store.peek(id).await.unwrap(), None);
+    assert_eq!(store.load(id).await.unwrap(), None);
 }
 
 #[test]

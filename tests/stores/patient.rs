@@ -8,11 +8,10 @@ use tower_jwt_auth::{
     principal::SessionId,
     revocation::{Revocation, RevocationLog},
     secret::Secret,
-    server::refresh::RefreshPolicy,
+    server::refresh::Family,
     store::port::{
         ClaimOutcome, CreateOutcome, GuestPeek, GuestStore, LinkCondition, LoadedSession, NewGuest,
-        NewSessionRecord, PendingClaim, RevokeReason, Rotation, SecretStore, SessionRecord,
-        SessionStore,
+        NewSessionRecord, PendingClaim, RevokeReason, SecretStore, SessionRecord, SessionStore,
     },
     time::Timestamp,
 };
@@ -49,8 +48,11 @@ macro_rules! repeat {
 repeat! {
     SessionStore {
         fn create(session: NewSessionRecord) -> CreateOutcome;
-        fn peek(id: SessionId) -> Option<LoadedSession>;
-        fn rotate(id: SessionId, presented: u64, policy: RefreshPolicy) -> Option<Rotation>;
+        fn load(id: SessionId) -> Option<LoadedSession>;
+        fn advance(id: SessionId, from: &Family, to: &Family) -> Option<LoadedSession>;
+        fn advance_live(
+            id: SessionId, live: u64, grace: Duration, bound_key: Option<&str>
+        ) -> Option<LoadedSession>;
         fn confirm(id: SessionId, generation: u64) -> ();
         fn revoke(id: SessionId, reason: RevokeReason) -> bool;
         fn revoke_others(subject: &str, keep: SessionId, reason: RevokeReason) -> Vec<SessionId>;

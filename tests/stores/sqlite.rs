@@ -14,7 +14,7 @@ use sqlx::{
 use tower_jwt_auth::{
     error::StoreErrorKind,
     principal::SessionId,
-    server::refresh::{RefreshOutcome, RefreshPolicy},
+    server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
     store::{
         contract::{Fixture, GuestFixture},
         port::{RevokeReason, SessionStore},
@@ -116,7 +116,8 @@ pub(crate) async fn age(pool: &SqlitePool, id: SessionId, by: Duration) {
 async fn shift(pool: &SqlitePool, id: SessionId, millis: i64) {
     sqlx::query(
         "UPDATE auth_session SET created_at = created_at + $2, used_at = used_at + $2,
-           rotated_at = rotated_at + $2, expires_at = expires_at + $2, revoked_at = revoked_at + $2
+           rotated_at = rotated_at + $2, expires_at = expires_at + $2, ends_by = ends_by + $2,
+           revoked_at = revoked_at + $2
          WHERE sid = $1",
     )
     .bind(id.as_bytes().as_slice())
@@ -152,7 +153,7 @@ async fn t8_a_killed_process_leaves_what_it_answered() {
         let file = folder.file();
         let killed = move || child::killed_while_it_refreshes(&file, id, 1 + 3 * kill);
         let held = tokio::task::spawn_blocking(killed).await.unwrap();
-        let family = store.peek(id).await.unwrap().unwrap().session.family;
+        let family = store.load(id).await.unwrap().unwrap().session.family;
         assert!(!family.revoked);
         assert_eq!(family.parent, Some(family.generation - 1));
         // What was answered is there; the next one may be.
@@ -199,10 +200,13 @@ async fn a_refresh_that_is_dropped_is_done_or_not() {
     let policy = RefreshPolicy::browser();
     let mut generation = 0;
     for round in 0..200_u64 {
-        let refresh = store.rotate(id, generation, policy);
+        let refresh = rotate(store, id, generation, policy);
         let limit = Duration::from_micros(20 * round);
         let _ = tokio::time::timeout(limit, refresh).await;
-        let again = store.rotate(id, generation, policy).await.unwrap().unwrap();
+        let again = rotate(store, id, generation, policy)
+            .await
+            .unwrap()
+            .unwrap();
         let outcome = again.outcome;
         assert!(
             matches!(outcome, RefreshOutcome::Rotated | RefreshOutcome::Retried),
@@ -234,8 +238,7 @@ async fn t9_a_locked_file_is_unavailable() {
         .await
         .unwrap();
     let lock = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    let refused = hasty
-        .rotate(id, 0, RefreshPolicy::strict())
+    let refused = rotate(&hasty, id, 0, RefreshPolicy::strict())
         .await
         .unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "{refused:?}");
@@ -245,10 +248,9 @@ async fn t9_a_locked_file_is_unavailable() {
         .unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "{refused:?}");
     // Nobody has to wait for reading.
-    assert!(hasty.peek(id).await.unwrap().is_some());
+    assert!(hasty.load(id).await.unwrap().is_some());
     lock.rollback().await.unwrap();
-    let rotation = hasty
-        .rotate(id, 0, RefreshPolicy::strict())
+    let rotation = rotate(&hasty, id, 0, RefreshPolicy::strict())
         .await
         .unwrap()
         .unwrap();

@@ -7,20 +7,13 @@ use std::{
 
 use tower_jwt_auth::{
     Principal,
-    principal::{PrincipalKind, SessionId},
+    principal::SessionId,
     store::port::{CreateOutcome, NewSessionRecord, SessionStore},
 };
 
 pub(crate) fn session(subject: &str) -> NewSessionRecord {
-    NewSessionRecord {
-        id: new_id(),
-        subject: subject.to_owned(),
-        kind: PrincipalKind::User,
-        epoch: None,
-        idle: Duration::from_secs(14 * 86_400),
-        lifetime: Duration::from_secs(90 * 86_400),
-        details: "{}".into(),
-    }
+    let day = Duration::from_secs(86_400);
+    NewSessionRecord::new(new_id(), subject, 14 * day, 90 * day)
 }
 
 /// Its own, also among those of other processes.

@@ -5,9 +5,9 @@ use crate::{
     principal::PrincipalKind,
     server::{
         login::Login,
-        session::{ClaimsSource, Session, SessionClaims},
+        session::{ClaimsOrigin, ClaimsSource, Session, SessionClaims},
     },
-    store::port::{ThrottleStore, UserStore},
+    store::port::{ThrottleStore, UserStanding, UserStore},
 };
 
 /// A grant source that reads a user's current roles at every refresh, and refuses disabled and
@@ -55,11 +55,19 @@ impl<U: UserStore> ClaimsSource for UserClaims<U> {
     async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         of_users(&self.users, session).await
     }
+
+    fn origin(&self) -> ClaimsOrigin {
+        origin(&self.users)
+    }
 }
 
 impl<U: UserStore, T: ThrottleStore> ClaimsSource for Login<U, T> {
     async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         of_users(self.users(), session).await
+    }
+
+    fn origin(&self) -> ClaimsOrigin {
+        origin(self.users())
     }
 }
 
@@ -67,11 +75,16 @@ async fn of_users(
     users: &impl UserStore,
     session: &Session,
 ) -> Result<Option<SessionClaims>, StoreError> {
-    let kept = session.grants().clone();
     if session.kind() != PrincipalKind::User {
-        return Ok(Some(kept));
+        return Ok(Some(session.grants().clone()));
     }
     let user = users.find_by_subject(session.subject()).await?;
-    let user = user.filter(|user| !user.disabled);
-    Ok(user.map(|user| kept.with_roles(user.roles)))
+    let user = user.map(|user| UserStanding::new(user.roles, user.disabled));
+    Ok(session.claims_of(user))
+}
+
+fn origin(users: &impl UserStore) -> ClaimsOrigin {
+    users
+        .store_id()
+        .map_or(ClaimsOrigin::Elsewhere, ClaimsOrigin::Users)
 }

@@ -4,6 +4,11 @@
 //! A family is a counter. Its live generation is the token that the next rotation expects. The
 //! parent is the token whose use created the live generation.
 
+#![cfg_attr(
+    not(any(test, feature = "test-util")),
+    allow(unreachable_pub, reason = "public for the tests of stores only")
+)]
+
 use std::time::Duration;
 
 use super::policy::RefreshPolicy;
@@ -13,10 +18,7 @@ use crate::time::Timestamp;
 ///
 /// All times are times of the store's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
+#[non_exhaustive]
 pub struct Family {
     /// The live generation; the first is 0.
     pub generation: u64,
@@ -37,6 +39,30 @@ pub struct Family {
     pub expires_at: Timestamp,
     /// `true` if the session was revoked, or its subject's epoch is newer than the session's.
     pub revoked: bool,
+}
+
+impl Family {
+    /// Creates the state of a session that starts at `used_at`.
+    #[must_use]
+    pub fn new(used_at: Timestamp, idle: Duration, expires_at: Timestamp) -> Self {
+        Self {
+            generation: 0,
+            parent: None,
+            confirmed: None,
+            rotated_at: None,
+            reissues: 0,
+            used_at,
+            idle,
+            expires_at,
+            revoked: false,
+        }
+    }
+
+    /// Returns the end of the session if it is not used again.
+    #[must_use]
+    pub fn ends_at(&self) -> Timestamp {
+        self.expires_at.min(self.used_at.plus(self.idle))
+    }
 }
 
 /// The decision about a presented generation.
@@ -110,7 +136,7 @@ impl RefreshOutcome {
         )
     }
 
-    /// Returns a stable name, in snake case. Stores may persist it.
+    /// Returns a stable name, in snake case.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -125,30 +151,9 @@ impl RefreshOutcome {
             Self::Reused(reuse) => reuse.as_str(),
         }
     }
-
-    /// Returns the outcome with this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "fresh" => Self::Fresh,
-            "rotated" => Self::Rotated,
-            "ahead" => Self::Ahead,
-            "retried" => Self::Retried,
-            "reissued" => Self::Reissued,
-            "revoked" => Self::Revoked,
-            "expired" => Self::Expired,
-            "idle" => Self::Idle,
-            "late_parent" => Self::Reused(ReuseKind::LateParent),
-            "displaced_child" => Self::Reused(ReuseKind::DisplacedChild),
-            "stale_lineage" => Self::Reused(ReuseKind::StaleLineage),
-            _ => return None,
-        })
-    }
 }
 
 /// Returns the decision about a presented generation. The first matching branch applies.
-///
-/// Every store implements exactly this decision, in its query language and in one atomic step.
 #[must_use]
 pub fn decide(
     family: &Family,

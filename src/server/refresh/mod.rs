@@ -2,16 +2,31 @@
 //!
 //! A session is a *family* of refresh tokens. Its row contains a counter, never a token. The
 //! successor of a token is computed from the token and the server's key, so that a lost answer can
-//! be repeated exactly, and no content of the store lets a reader sign in. [`decide`] is the
-//! complete state machine; every store implements it in one atomic step.
+//! be repeated exactly, and no content of the store lets a reader sign in. The state machine is pure
+//! Rust: a store loads a session, and changes it if it is still what was loaded.
 
 mod confirm;
 mod decide;
+mod exchange;
 mod policy;
 mod token;
 
 pub use self::{
-    decide::{Family, RefreshOutcome, ReuseKind, apply, confirm, decide},
+    decide::{Family, RefreshOutcome, ReuseKind},
     policy::RefreshPolicy,
     token::{RefreshToken, RefreshTokens},
 };
+pub(crate) use self::{
+    decide::{apply, confirm, decide},
+    exchange::{Rotation, TRIES, contended, write},
+};
+
+/// The state machine and the refresh in a store, for tests of stores.
+#[cfg(any(test, feature = "test-util"))]
+#[doc(hidden)]
+pub mod machine {
+    pub use super::{
+        decide::{apply, confirm, decide},
+        exchange::{Rotation, rotate},
+    };
+}

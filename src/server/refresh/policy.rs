@@ -64,6 +64,14 @@ impl RefreshPolicy {
         }
     }
 
+    /// A policy with this grace window alone.
+    pub(crate) const fn within(grace: Duration) -> Self {
+        Self {
+            grace,
+            late_parent: Duration::ZERO,
+        }
+    }
+
     /// Sets the grace window, 1 to 300 seconds; 30 by default.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ impl<S> SessionsBuilder<S> {
                 idle: 7 * DAY,
                 lifetime: 30 * DAY,
             },
-            most: None,
+            most: Some(MAX_SESSIONS),
             confirmations: None,
             grants: StaticClaims,
             grants_chosen: false,
@@ -141,16 +141,18 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
-    /// Limits how many sessions a user has at the same time, 1 to 99; unlimited by default.
+    /// Limits how many sessions a user has at the same time, 1 to 99; 50 by default. `None` removes
+    /// the limit.
     ///
-    /// A login over the limit ends the session that was used least recently. Every login then costs
-    /// one more query, which lists the user's sessions. Set a limit for accounts of persons, who
-    /// could otherwise fill the store by signing in repeatedly. A script that signs in for every
-    /// job would end other sessions.
+    /// A login over the limit ends the oldest session that was never refreshed. If all of them were
+    /// refreshed, it ends the least recently used one. A script that signs in for every job
+    /// therefore ends its own sessions, and not those of its user's devices. Every end emits
+    /// [`SessionEvent::Evicted`].
     ///
-    /// Concurrent logins may exceed the limit until the next login. Guests are not limited.
-    pub fn max_sessions(mut self, most: usize) -> Self {
-        self.most = Some(most);
+    /// A limit costs one more query per login, which lists the user's sessions. Concurrent logins
+    /// may exceed the limit until the next login. Guests are not limited.
+    pub fn max_sessions(mut self, most: impl Into<Option<usize>>) -> Self {
+        self.most = most.into();
         self
     }
 
@@ -320,6 +322,7 @@ fn in_range(
     Err(ConfigError::invalid(name, problem))
 }
 
+const MAX_SESSIONS: usize = 50;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Browsers keep a cookie for 400 days at most (RFC 6265bis §5.5).
 const LIFETIMES: RangeInclusive<Duration> =

@@ -77,19 +77,19 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         self.confirm(caller);
         let id = caller.session_id().ok_or_else(invalid)?;
         let id: SessionId = id.parse().map_err(|_| invalid())?;
-        let mut peek = self.inner.store.peek(id).await;
-        if is_interrupted(&peek) {
-            peek = self.inner.store.peek(id).await;
+        let mut loaded = self.inner.store.load(id).await;
+        if is_interrupted(&loaded) {
+            loaded = self.inner.store.load(id).await;
         }
-        let peek = peek?.ok_or_else(invalid)?;
-        if Some(peek.session.subject.as_str()) != caller.subject() {
+        let loaded = loaded?.ok_or_else(invalid)?;
+        if Some(loaded.session.subject.as_str()) != caller.subject() {
             return Err(invalid());
         }
-        if peek.session.family.revoked {
+        if loaded.session.family.revoked {
             return Err(SessionError::new(SessionErrorKind::Revoked));
         }
-        let session = Session::of(&peek.session)?;
-        let left = Duration::from_secs(session.ends_at().since(peek.now).as_secs());
+        let session = Session::of(&loaded.session)?;
+        let left = Duration::from_secs(session.ends_at().since(loaded.now).as_secs());
         if left.is_zero() {
             return Err(SessionError::new(SessionErrorKind::Expired));
         }

@@ -68,8 +68,8 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         id: SessionId,
         reason: RevokeReason,
     ) -> Result<bool, SessionError> {
-        match self.inner.store.peek(id).await? {
-            Some(peek) if peek.session.subject == subject => self.revoke(id, reason).await,
+        match self.inner.store.load(id).await? {
+            Some(loaded) if loaded.session.subject == subject => self.revoke(id, reason).await,
             _ => Ok(false),
         }
     }

@@ -59,6 +59,15 @@ pub enum SessionEvent {
         /// The subject of the session.
         subject: String,
     },
+    /// A session ended because its subject started more sessions than
+    /// [`max_sessions`](super::SessionsBuilder::max_sessions) allows.
+    #[non_exhaustive]
+    Evicted {
+        /// The session.
+        session: SessionId,
+        /// The subject of the session.
+        subject: String,
+    },
     /// A user claimed a guest.
     #[non_exhaustive]
     GuestClaimed {
@@ -131,6 +140,10 @@ impl SessionEvent {
                 kind: *kind,
             },
             Self::Expired { session, subject } => AuthEvent::SessionExpired {
+                subject,
+                session: *session,
+            },
+            Self::Evicted { session, subject } => AuthEvent::SessionEvicted {
                 subject,
                 session: *session,
             },

@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Session;
-use crate::error::StoreError;
+use crate::{
+    error::StoreError,
+    principal::PrincipalKind,
+    store::port::{StoreId, UserStanding},
+};
 
 /// The roles, scope, permissions and custom claims in the access tokens of a session.
 ///
@@ -151,11 +155,44 @@ pub trait ClaimsSource: Send + Sync + 'static {
         &self,
         session: &Session,
     ) -> impl Future<Output = Result<Option<SessionClaims>, StoreError>> + Send;
+
+    /// Returns where the grants come from. It decides how many queries a refresh needs.
+    #[doc(hidden)]
+    fn origin(&self) -> ClaimsOrigin {
+        ClaimsOrigin::Elsewhere
+    }
+}
+
+/// Where the grants of a session come from.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClaimsOrigin {
+    /// From the session itself.
+    Session,
+    /// From the user table of this store, as [`Session::claims_of`].
+    Users(StoreId),
+    /// From somewhere that has to be called.
+    Elsewhere,
+}
+
+impl Session {
+    /// Returns the grants of a session whose subject has this standing in the user table; `None` if
+    /// the subject may not refresh. Guests and services are not in the table and keep their grants.
+    pub(crate) fn claims_of(&self, user: Option<UserStanding>) -> Option<SessionClaims> {
+        let kept = self.grants().clone();
+        if self.kind() != PrincipalKind::User {
+            return Some(kept);
+        }
+        let user = user.filter(|user| !user.disabled)?;
+        Some(kept.with_roles(user.roles))
+    }
 }
 
 /// A grant source with a boxed future, so that its type needs no name.
 pub(crate) trait AnyGrantSource: Send + Sync {
     fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a>;
+    fn origin(&self) -> ClaimsOrigin;
 }
 
 type Asked<'a> =
@@ -164,6 +201,10 @@ type Asked<'a> =
 impl<G: ClaimsSource> AnyGrantSource for G {
     fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a> {
         Box::pin(self.grants(session))
+    }
+
+    fn origin(&self) -> ClaimsOrigin {
+        ClaimsSource::origin(self)
     }
 }
 
@@ -184,5 +225,9 @@ pub struct StaticClaims;
 impl ClaimsSource for StaticClaims {
     async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         Ok(Some(session.grants().clone()))
+    }
+
+    fn origin(&self) -> ClaimsOrigin {
+        ClaimsOrigin::Session
     }
 }

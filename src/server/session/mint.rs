@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time;
 
 use super::{
-    ClaimsSource, Inner, Session, SessionClaims, SessionError, SessionErrorKind, TokenPair,
+    ClaimsOrigin, ClaimsSource, Inner, Session, SessionClaims, SessionError, SessionErrorKind,
+    TokenPair,
 };
 use crate::{
     principal::{PrincipalKind, SessionId},
@@ -16,6 +17,14 @@ use crate::{
 };
 
 impl<S, G: ClaimsSource> Inner<S, G> {
+    /// Returns where the grants come from.
+    pub(super) fn origin(&self) -> ClaimsOrigin {
+        match self.users_grants.get() {
+            Some(users) if !self.grants_chosen => users.origin(),
+            _ => self.grants.origin(),
+        }
+    }
+
     /// Calls the grant source and returns the subject's current grants.
     pub(super) async fn grants_of(&self, session: &Session) -> Result<SessionClaims, SessionError> {
         let asked = async {

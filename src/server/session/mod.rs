@@ -65,7 +65,7 @@ pub use self::{
     builder::SessionsBuilder,
     error::{SessionError, SessionErrorKind},
     event::{RevokedScope, SessionEvent},
-    grants::{ClaimsSource, SessionClaims, StaticClaims},
+    grants::{ClaimsOrigin, ClaimsSource, SessionClaims, StaticClaims},
     guests::{
         ClaimHook, ClaimRun, ClaimWorker, GuestStart, GuestTokens, Guests, GuestsBuilder,
         LinkOutcome, LinkRequest, NoClaimHook, Promotion, SignInOutcome,
@@ -164,6 +164,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
             epoch: Some(epoch),
             idle: lifetimes.idle,
             lifetime: lifetimes.lifetime,
+            bound_key: None,
             details: serde_json::to_string(&start.details).map_err(StoreError::invalid)?,
         };
         // Every fallible step runs before the session is written.
@@ -173,7 +174,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         let record = self
             .write(move |inner| async move {
                 let record = inner.create(new).await?;
-                inner.displace(&record).await;
+                inner.evict(&record).await;
                 Ok(record)
             })
             .await?;
@@ -234,15 +235,14 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     ///
     /// [`SessionErrorKind::StoreUnavailable`].
     pub async fn find(&self, id: SessionId) -> Result<Option<Session>, SessionError> {
-        let Some(peek) = self.inner.store.peek(id).await? else {
+        let Some(loaded) = self.inner.store.load(id).await? else {
             return Ok(None);
         };
-        let family = &peek.session.family;
-        let ended = peek.now >= family.expires_at || peek.now >= family.used_at.plus(family.idle);
-        if family.revoked || ended {
+        let family = &loaded.session.family;
+        if family.revoked || loaded.now >= family.ends_at() {
             return Ok(None);
         }
-        Ok(Some(Session::of(&peek.session)?))
+        Ok(Some(Session::of(&loaded.session)?))
     }
 
     /// Returns the session id of a refresh token, also of a spent one.
@@ -304,9 +304,9 @@ impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
             created = match self.store.create(new).await? {
                 // The first write succeeded: ids are random, so no other session has this one.
                 CreateOutcome::Exists => {
-                    let peek = self.store.peek(id).await?;
-                    Ok(peek.map_or(CreateOutcome::EpochMoved, |peek| {
-                        CreateOutcome::Created(peek.session)
+                    let loaded = self.store.load(id).await?;
+                    Ok(loaded.map_or(CreateOutcome::EpochMoved, |loaded| {
+                        CreateOutcome::Created(loaded.session)
                     }))
                 }
                 other => Ok(other),
@@ -328,21 +328,29 @@ impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
         }
     }
 
-    /// Revokes the user's least recently used sessions above the limit. Errors are ignored, because
-    /// the next login tries again.
-    async fn displace(&self, newest: &SessionRecord) {
+    /// Ends the user's sessions above the limit: those that were never refreshed, the oldest first,
+    /// then the least recently used ones. Errors are ignored, because the next login tries again.
+    async fn evict(&self, newest: &SessionRecord) {
         let Some(most) = self.most.filter(|_| newest.kind != PrincipalKind::Guest) else {
             return;
         };
-        let Ok(alive) = self.store.list(&newest.subject).await else {
+        let Ok(mut others) = self.store.list(&newest.subject).await else {
             return;
         };
-        let others = alive.iter().filter(|session| session.id != newest.id);
-        for session in others.skip(most - 1) {
-            let reason = RevokeReason::Displaced;
-            if let Ok(true) = self.store.revoke(session.id, reason).await {
+        others.retain(|session| session.id != newest.id);
+        others.sort_by_key(|session| {
+            let family = &session.family;
+            (family.rotated_at.is_some(), family.used_at, session.id)
+        });
+        let excess = (others.len() + 1).saturating_sub(most);
+        for session in others.iter().take(excess) {
+            let evicted = self.store.revoke(session.id, RevokeReason::Displaced);
+            if let Ok(true) = evicted.await {
                 self.refuse_session(session.id);
-                self.revoked(RevokedScope::Session(session.id), reason);
+                self.emit(&SessionEvent::Evicted {
+                    session: session.id,
+                    subject: session.subject.clone(),
+                });
             }
         }
     }

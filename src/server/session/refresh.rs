@@ -1,24 +1,28 @@
-//! The refresh: one read, one call of the grant source, one write.
+//! The refresh.
 
 use super::{
-    ClaimsSource, Inner, Session, SessionError, SessionErrorKind, SessionEvent, Sessions,
-    TokenPair, is_interrupted,
+    ClaimsOrigin, ClaimsSource, Inner, Session, SessionClaims, SessionError, SessionErrorKind,
+    SessionEvent, Sessions, TokenPair, is_interrupted,
 };
 use crate::{
+    error::StoreError,
     principal::SessionId,
-    server::refresh::{RefreshOutcome, apply, decide},
-    store::port::{Rotation, SessionRecord, SessionStore},
+    server::refresh::{
+        RefreshOutcome, RefreshToken, Rotation, TRIES, apply, contended, decide, write,
+    },
+    store::port::{LoadedSession, SessionRecord, SessionStore, UserStanding},
     time::Timestamp,
 };
 
 impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     /// Exchanges a refresh token for a new access token and the next refresh token.
     ///
-    /// A token that this server did not issue is refused without a query. Otherwise the session is
-    /// read. If the token needs no change of the session (a repeat within the grace window, for
-    /// example), no write follows. The [grant source](ClaimsSource) is called and the access token
-    /// is minted before the write. The write is one atomic operation, which makes the final
-    /// decision.
+    /// A token that this server did not issue is refused without a query.
+    ///
+    /// If the session keeps the claims of its start, the refresh is one conditional write. Otherwise
+    /// the session is read, the [claims source](ClaimsSource) is called, the access token is minted,
+    /// and the session is written if it is still what was read. A token that needs no change of the
+    /// session (a repeat within the grace window, for example) is answered without a write.
     ///
     /// # Errors
     ///
@@ -48,112 +52,232 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         presented: &str,
         client_id: Option<&str>,
     ) -> Result<TokenPair, SessionError> {
-        let inner = &self.inner;
-        let invalid = || SessionError::new(SessionErrorKind::Invalid);
-        let token = inner.tokens.read(presented).ok_or_else(invalid)?;
-        let (id, generation) = (token.session_id(), token.generation());
-
-        let mut peek = inner.store.peek(id).await;
-        if is_interrupted(&peek) {
-            peek = inner.store.peek(id).await;
-        }
-        let mut seen = peek?.ok_or_else(invalid)?;
-        if let Some(client) = client_id {
-            let session = Session::of(&seen.session)?;
-            let own = session.client_id().unwrap_or(inner.issuer.client_id());
-            if client != own {
-                return Err(invalid());
+        let token = self.inner.tokens.read(presented).ok_or_else(invalid)?;
+        let origin = self.inner.origin();
+        let mut lost = false;
+        // The client of a session stands in its details, which the store does not read.
+        if origin == ClaimsOrigin::Session && client_id.is_none() {
+            let (id, live) = (token.session_id(), token.generation());
+            let advance =
+                self.write(move |inner| async move { inner.advance_live(id, live).await });
+            match advance.await? {
+                Written::Done(LoadedSession { session, now, .. }) => {
+                    let view = Session::of(&session)?;
+                    let inner = &self.inner;
+                    return inner.answer(&token, &session, &view, now, view.grants());
+                }
+                Written::Changed => {}
+                Written::Lost => lost = true,
             }
         }
-        let expected = decide(&seen.session.family, generation, &inner.policy, seen.now);
-        if !expected.answers() {
-            // Reuse revokes the session; the other refusals write nothing.
-            if expected.writes()
-                && let Some(rotation) = self.rotate(id, generation, expected).await?
-            {
-                return Err(SessionError::refused(rotation.outcome));
-            }
-            if matches!(expected, RefreshOutcome::Expired | RefreshOutcome::Idle) {
-                inner.emit(&SessionEvent::Expired {
-                    session: id,
-                    subject: seen.session.subject,
-                });
-            }
-            return Err(SessionError::refused(expected));
-        }
-
-        // Every fallible step runs before the write.
-        seen.session.family = apply(&seen.session.family, generation, expected, seen.now);
-        let session = Session::of(&seen.session)?;
-        let grants = inner.grants_of(&session).await?;
-        let mint = |session: &SessionRecord, now: Timestamp| {
-            let view = Session::of(session)?;
-            let left = view.ends_at().since(now);
-            let next = token.successor(session.family.generation);
-            let access = inner.mint(&view, &grants, next.generation(), left)?;
-            Ok::<_, SessionError>(TokenPair {
-                is_new: next.generation() != generation,
-                ..inner.pair(access, &next, &grants, id, left)
-            })
-        };
-        let pair = mint(&seen.session, seen.now)?;
-        if !expected.writes() {
-            inner.emit(&SessionEvent::Refreshed {
-                session: id,
-                outcome: expected,
-            });
-            return Ok(pair);
-        }
-        let rotation = self.rotate(id, generation, expected).await?;
-        let rotation = rotation.ok_or_else(invalid)?;
-        if !rotation.outcome.answers() {
-            return Err(SessionError::refused(rotation.outcome));
-        }
-        // A concurrent refresh may have moved the end of the session.
-        if rotation.session.family.generation == seen.session.family.generation {
-            return Ok(pair);
-        }
-        mint(&rotation.session, rotation.now)
+        self.exchange(&token, client_id, origin, lost).await
     }
 
-    async fn rotate(
+    /// Loads, decides, and writes if the session is still what was loaded. `lost`: the answer to a write
+    /// was lost before.
+    async fn exchange(
         &self,
-        id: SessionId,
+        token: &RefreshToken,
+        client_id: Option<&str>,
+        origin: ClaimsOrigin,
+        mut lost: bool,
+    ) -> Result<TokenPair, SessionError> {
+        let inner = &self.inner;
+        let (id, presented) = (token.session_id(), token.generation());
+        let mut fetched = None;
+        for _ in 0..TRIES {
+            let (loaded, user) = inner.load(id, origin).await?.ok_or_else(invalid)?;
+            inner.check_client(&loaded.session, client_id)?;
+            let outcome = decide(&loaded.session.family, presented, &inner.policy, loaded.now);
+            if !outcome.answers() {
+                return Err(self.refuse(loaded, presented, outcome).await);
+            }
+
+            // Every fallible step runs before the write.
+            let mut next = loaded.session.clone();
+            next.family = apply(&next.family, presented, outcome, loaded.now);
+            let view = Session::of(&next)?;
+            let grants = match (user, fetched.take()) {
+                (Standing::Read(user), _) => view
+                    .claims_of(user)
+                    .ok_or_else(|| SessionError::new(SessionErrorKind::Disabled))?,
+                (Standing::Unread, Some(grants)) => grants,
+                (Standing::Unread, None) => inner.grants_of(&view).await?,
+            };
+            let pair = inner.answer(token, &next, &view, loaded.now, &grants)?;
+            if !outcome.writes() {
+                inner.emit(&SessionEvent::Refreshed {
+                    session: id,
+                    outcome,
+                });
+                return Ok(pair);
+            }
+            let write = self.write(move |inner| async move {
+                inner.write_outcome(loaded, presented, outcome, lost).await
+            });
+            match write.await? {
+                Written::Done(_) => return Ok(pair),
+                Written::Changed => {}
+                Written::Lost => lost = true,
+            }
+            fetched = Some(grants);
+        }
+        Err(contended().into())
+    }
+
+    /// Returns the error of a refusal. A reuse ends the session first.
+    async fn refuse(
+        &self,
+        loaded: LoadedSession,
         presented: u64,
-        expected: RefreshOutcome,
-    ) -> Result<Option<Rotation>, SessionError> {
-        self.write(move |inner| async move { inner.rotate(id, presented, expected).await })
-            .await
+        outcome: RefreshOutcome,
+    ) -> SessionError {
+        if !outcome.writes() {
+            if matches!(outcome, RefreshOutcome::Expired | RefreshOutcome::Idle) {
+                self.inner.emit(&SessionEvent::Expired {
+                    session: loaded.session.id,
+                    subject: loaded.session.subject,
+                });
+            }
+            return SessionError::refused(outcome);
+        }
+        let write = self.write(move |inner| async move {
+            inner.write_outcome(loaded, presented, outcome, true).await
+        });
+        match write.await {
+            Ok(Written::Done(rotation)) => SessionError::refused(rotation.outcome),
+            Ok(_) => SessionError::refused(outcome),
+            Err(error) => error,
+        }
     }
 }
 
+/// The result of a conditional write.
+enum Written<T> {
+    Done(T),
+    /// Nothing was written: the session is not what it was expected to be.
+    Changed,
+    /// The answer was lost. A write whose result is unknown gives the same answer to a repeat within
+    /// the grace window, so the session is read again, once.
+    Lost,
+}
+
+/// What a load says about the subject.
+enum Standing {
+    /// The store has other users than the grant source, or the source reads none.
+    Unread,
+    Read(Option<UserStanding>),
+}
+
 impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
-    /// Performs the write of a refresh and emits its events.
-    async fn rotate(
+    /// Reads the session, and its user if the grants come from the users of the same store.
+    async fn load(
         &self,
         id: SessionId,
-        presented: u64,
-        expected: RefreshOutcome,
-    ) -> Result<Option<Rotation>, SessionError> {
-        let reuse = matches!(expected, RefreshOutcome::Reused(_));
-        let mut done = self.store.rotate(id, presented, self.policy).await;
-        let mut again = false;
-        // The result of the first write is unknown. A second write sees the first one's parent and
-        // gives the same answer, unless the policy has no grace window. Revoking a session twice is
-        // harmless.
-        if is_interrupted(&done) && (reuse || !self.policy.grace_window().is_zero()) {
-            again = true;
-            done = self.store.rotate(id, presented, self.policy).await;
+        origin: ClaimsOrigin,
+    ) -> Result<Option<(LoadedSession, Standing)>, StoreError> {
+        let joined =
+            matches!(origin, ClaimsOrigin::Users(users) if self.store.users() == Some(users));
+        if joined {
+            let mut loaded = self.store.load_with_user(id).await;
+            if is_interrupted(&loaded) {
+                loaded = self.store.load_with_user(id).await;
+            }
+            return Ok(loaded?.map(|(loaded, user)| (loaded, Standing::Read(user))));
         }
-        let Some(mut rotation) = done? else {
-            return Ok(None);
+        let mut loaded = self.store.load(id).await;
+        if is_interrupted(&loaded) {
+            loaded = self.store.load(id).await;
+        }
+        Ok(loaded?.map(|loaded| (loaded, Standing::Unread)))
+    }
+
+    /// Refuses the refresh token of another client, and that of a session whose key the client has not
+    /// proved to hold.
+    fn check_client(
+        &self,
+        session: &SessionRecord,
+        client_id: Option<&str>,
+    ) -> Result<(), SessionError> {
+        if session.bound_key.is_some() {
+            return Err(invalid());
+        }
+        if let Some(client) = client_id {
+            let session = Session::of(session)?;
+            if client != session.client_id().unwrap_or(self.issuer.client_id()) {
+                return Err(invalid());
+            }
+        }
+        Ok(())
+    }
+
+    /// Advances the live generation in one round trip.
+    async fn advance_live(
+        &self,
+        id: SessionId,
+        live: u64,
+    ) -> Result<Written<LoadedSession>, SessionError> {
+        let grace = self.policy.grace_window();
+        let advanced = self.store.advance_live(id, live, grace, None).await;
+        if is_interrupted(&advanced) && !grace.is_zero() {
+            return Ok(Written::Lost);
+        }
+        let Some(advanced) = advanced? else {
+            return Ok(Written::Changed);
         };
-        if again && reuse && rotation.outcome == RefreshOutcome::Revoked {
-            // The first write revoked the session.
-            rotation.outcome = expected;
+        self.emit(&SessionEvent::Refreshed {
+            session: id,
+            outcome: RefreshOutcome::Rotated,
+        });
+        Ok(Written::Done(advanced))
+    }
+
+    /// Performs the write of a refresh and emits its events. `last`: nothing is repeated if the answer
+    /// is lost, except for the end of a reused session.
+    async fn write_outcome(
+        &self,
+        loaded: LoadedSession,
+        presented: u64,
+        outcome: RefreshOutcome,
+        last: bool,
+    ) -> Result<Written<Rotation>, SessionError> {
+        let reuse = matches!(outcome, RefreshOutcome::Reused(_));
+        let mut done = write(&self.store, loaded.clone(), presented, outcome).await;
+        if is_interrupted(&done) {
+            if reuse {
+                // Revoking a session twice is harmless. If no live session is left, the first write
+                // ended it.
+                done = write(&self.store, loaded, presented, outcome).await;
+                if let Ok(Some(rotation)) = &mut done {
+                    rotation.outcome = outcome;
+                }
+            } else if !last && !self.policy.grace_window().is_zero() {
+                return Ok(Written::Lost);
+            }
         }
+        let Some(rotation) = done? else {
+            return Ok(Written::Changed);
+        };
         self.emit_outcome(&rotation);
-        Ok(Some(rotation))
+        Ok(Written::Done(rotation))
+    }
+
+    /// Mints the tokens of a session after a refresh. `view` is the same session.
+    fn answer(
+        &self,
+        token: &RefreshToken,
+        session: &SessionRecord,
+        view: &Session,
+        now: Timestamp,
+        grants: &SessionClaims,
+    ) -> Result<TokenPair, SessionError> {
+        let left = view.ends_at().since(now);
+        let next = token.successor(session.family.generation);
+        let access = self.mint(view, grants, next.generation(), left)?;
+        Ok(TokenPair {
+            is_new: next.generation() != token.generation(),
+            ..self.pair(access, &next, grants, session.id, left)
+        })
     }
 
     fn emit_outcome(&self, rotation: &Rotation) {
@@ -179,4 +303,8 @@ impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
             _ => {}
         }
     }
+}
+
+fn invalid() -> SessionError {
+    SessionError::new(SessionErrorKind::Invalid)
 }

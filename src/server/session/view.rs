@@ -58,7 +58,7 @@ impl Session {
             epoch: record.epoch,
             created_at: record.created_at,
             used_at: family.used_at,
-            ends_at: family.expires_at.min(family.used_at.plus(family.idle)),
+            ends_at: family.ends_at(),
             details: serde_json::from_str(&record.details).map_err(StoreError::invalid)?,
             current: false,
         })

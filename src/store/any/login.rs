@@ -6,17 +6,22 @@ use crate::{
     server::login::{Identifier, PasswordHash, ThrottleKey, ThrottleRule},
     store::port::{
         AttemptOutcome, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
-        Reservation, Reserve, Settled, ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
+        Reservation, Reserve, Settled, StoreId, ThrottleStore, UserAdmin, UserEntry, UserRecord,
+        UserStore,
     },
 };
 
 impl UserStore for AnyStore {
+    fn store_id(&self) -> Option<StoreId> {
+        of_each!(self, store => UserStore::store_id(store))
+    }
+
     async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
-        each!(self, Self, store => store.find(identifier).await)
+        each!(self, Self, store => store.find(identifier))
     }
 
     async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
-        each!(self, Self, store => store.find_by_subject(subject).await)
+        each!(self, Self, store => store.find_by_subject(subject))
     }
 
     async fn replace_hash(
@@ -25,11 +30,11 @@ impl UserStore for AnyStore {
         old: &PasswordHash,
         new: &PasswordHash,
     ) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.replace_hash(subject, old, new).await)
+        each!(self, Self, store => store.replace_hash(subject, old, new))
     }
 
     async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.create(user).await)
+        each!(self, Self, store => store.create(user))
     }
 }
 
@@ -39,19 +44,19 @@ impl UserAdmin for AnyStore {
         after: Option<&Identifier>,
         limit: u32,
     ) -> Result<Vec<UserEntry>, StoreError> {
-        each!(self, Self, store => UserAdmin::users(store, after, limit).await)
+        each!(self, Self, store => UserAdmin::users(store, after, limit))
     }
 
     async fn set_roles(&self, subject: &str, roles: &[String]) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.set_roles(subject, roles).await)
+        each!(self, Self, store => store.set_roles(subject, roles))
     }
 
     async fn set_disabled(&self, subject: &str, disabled: bool) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.set_disabled(subject, disabled).await)
+        each!(self, Self, store => store.set_disabled(subject, disabled))
     }
 
     async fn set_password(&self, subject: &str, hash: &PasswordHash) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.set_password(subject, hash).await)
+        each!(self, Self, store => store.set_password(subject, hash))
     }
 }
 
@@ -61,7 +66,7 @@ impl ThrottleStore for AnyStore {
         key: &ThrottleKey,
         rule: &ThrottleRule,
     ) -> Result<Reserve<Reservation>, StoreError> {
-        each!(self, Self, store => store.reserve(key, rule).await)
+        each!(self, Self, store => store.reserve(key, rule))
     }
 
     async fn settle(
@@ -69,17 +74,17 @@ impl ThrottleStore for AnyStore {
         reservation: Reservation,
         outcome: AttemptOutcome,
     ) -> Result<Settled, StoreError> {
-        each!(self, Self, store => store.settle(reservation, outcome).await)
+        each!(self, Self, store => store.settle(reservation, outcome))
     }
 
     async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {
-        each!(self, Self, store => store.clear(key).await)
+        each!(self, Self, store => store.clear(key))
     }
 }
 
 impl OneTimeStore for AnyStore {
     async fn issue(&self, token: NewOneTime) -> Result<(), StoreError> {
-        each!(self, Self, store => store.issue(token).await)
+        each!(self, Self, store => store.issue(token))
     }
 
     async fn redeem(
@@ -87,10 +92,10 @@ impl OneTimeStore for AnyStore {
         digest: &OneTimeDigest,
         purpose: OneTimePurpose,
     ) -> Result<Option<String>, StoreError> {
-        each!(self, Self, store => store.redeem(digest, purpose).await)
+        each!(self, Self, store => store.redeem(digest, purpose))
     }
 
     async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {
-        each!(self, Self, store => store.forget(subject, purpose).await)
+        each!(self, Self, store => store.forget(subject, purpose))
     }
 }

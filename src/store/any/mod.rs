@@ -1,17 +1,19 @@
 //! A store that is chosen by a URL.
 
+use std::time::Duration;
+
 use crate::{
     error::{ConfigError, StoreError},
     principal::SessionId,
     revocation::{BroadcastFeed, Feed, Revocation, RevocationLog, RevocationSet},
     secret::Secret,
-    server::refresh::RefreshPolicy,
+    server::refresh::Family,
     store::{
         MemoryStore,
         port::{
             ClaimOutcome, CreateOutcome, GuestPeek, GuestStore, LinkCondition, LoadedSession,
-            NewGuest, NewSessionRecord, PendingClaim, RevokeReason, Rotation, SecretStore,
-            SessionRecord, SessionStore,
+            NewGuest, NewSessionRecord, PendingClaim, RevokeReason, SecretStore, SessionRecord,
+            SessionStore, StoreId, UserStanding,
         },
     },
 };
@@ -63,16 +65,33 @@ pub enum AnyFeed {
     Redis(super::redis::RedisFeed),
 }
 
+/// The future of one store. Those with a connection are boxed: they are large, and moved with every
+/// future around them.
 macro_rules! each {
-    ($any:expr, $kind:ident, $one:ident => $body:expr) => {
+    ($any:expr, $kind:ident, $one:ident => $future:expr) => {
         match $any {
-            $kind::Memory($one) => $body,
+            $kind::Memory($one) => $future.await,
             #[cfg(feature = "sqlite")]
-            $kind::Sqlite($one) => $body,
+            $kind::Sqlite($one) => Box::pin($future).await,
             #[cfg(feature = "postgres")]
-            $kind::Postgres($one) => $body,
+            $kind::Postgres($one) => Box::pin($future).await,
             #[cfg(feature = "redis")]
-            $kind::Redis($one) => $body,
+            $kind::Redis($one) => Box::pin($future).await,
+        }
+    };
+}
+
+/// The answer of one store.
+macro_rules! of_each {
+    ($any:expr, $one:ident => $answer:expr) => {
+        match $any {
+            Self::Memory($one) => $answer,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite($one) => $answer,
+            #[cfg(feature = "postgres")]
+            Self::Postgres($one) => $answer,
+            #[cfg(feature = "redis")]
+            Self::Redis($one) => $answer,
         }
     };
 }
@@ -195,28 +214,49 @@ const STORE: &str = "the URL of the store";
 
 impl SessionStore for AnyStore {
     async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
-        each!(self, Self, store => store.create(session).await)
+        each!(self, Self, store => store.create(session))
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
-        each!(self, Self, store => store.peek(id).await)
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        each!(self, Self, store => store.load(id))
     }
 
-    async fn rotate(
+    async fn advance(
         &self,
         id: SessionId,
-        presented: u64,
-        policy: RefreshPolicy,
-    ) -> Result<Option<Rotation>, StoreError> {
-        each!(self, Self, store => store.rotate(id, presented, policy).await)
+        from: &Family,
+        to: &Family,
+    ) -> Result<Option<LoadedSession>, StoreError> {
+        each!(self, Self, store => store.advance(id, from, to))
+    }
+
+    async fn advance_live(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<LoadedSession>, StoreError> {
+        each!(self, Self, store => store.advance_live(id, live, grace, bound_key))
+    }
+
+    fn users(&self) -> Option<StoreId> {
+        of_each!(self, store => store.users())
+    }
+
+    async fn load_with_user(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError> {
+        each!(self, Self, store => store.load_with_user(id))
     }
 
     async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
-        each!(self, Self, store => store.confirm(id, generation).await)
+        each!(self, Self, store => store.confirm(id, generation))
     }
 
     async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.revoke(id, reason).await)
+        each!(self, Self, store => store.revoke(id, reason))
     }
 
     async fn revoke_others(
@@ -225,37 +265,37 @@ impl SessionStore for AnyStore {
         keep: SessionId,
         reason: RevokeReason,
     ) -> Result<Vec<SessionId>, StoreError> {
-        each!(self, Self, store => store.revoke_others(subject, keep, reason).await)
+        each!(self, Self, store => store.revoke_others(subject, keep, reason))
     }
 
     async fn revoke_all(&self, subject: &str, reason: RevokeReason) -> Result<u32, StoreError> {
-        each!(self, Self, store => store.revoke_all(subject, reason).await)
+        each!(self, Self, store => store.revoke_all(subject, reason))
     }
 
     async fn epoch(&self, subject: &str) -> Result<u32, StoreError> {
-        each!(self, Self, store => store.epoch(subject).await)
+        each!(self, Self, store => store.epoch(subject))
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
-        each!(self, Self, store => store.list(subject).await)
+        each!(self, Self, store => store.list(subject))
     }
 
     async fn purge(&self, limit: u32) -> Result<u64, StoreError> {
-        each!(self, Self, store => store.purge(limit).await)
+        each!(self, Self, store => store.purge(limit))
     }
 }
 
 impl GuestStore for AnyStore {
     async fn create_guest(&self, guest: NewGuest) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.create_guest(guest).await)
+        each!(self, Self, store => store.create_guest(guest))
     }
 
     async fn find_guest(&self, subject: &str) -> Result<Option<GuestPeek>, StoreError> {
-        each!(self, Self, store => store.find_guest(subject).await)
+        each!(self, Self, store => store.find_guest(subject))
     }
 
     async fn touch_guest(&self, subject: &str) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.touch_guest(subject).await)
+        each!(self, Self, store => store.touch_guest(subject))
     }
 
     async fn claim_guest(
@@ -263,29 +303,29 @@ impl GuestStore for AnyStore {
         link: LinkCondition,
         user: &str,
     ) -> Result<ClaimOutcome, StoreError> {
-        each!(self, Self, store => store.claim_guest(link, user).await)
+        each!(self, Self, store => store.claim_guest(link, user))
     }
 
     async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
-        each!(self, Self, store => store.promote_guest(link).await)
+        each!(self, Self, store => store.promote_guest(link))
     }
 
     async fn due_claims(&self, limit: u32) -> Result<Vec<PendingClaim>, StoreError> {
-        each!(self, Self, store => store.due_claims(limit).await)
+        each!(self, Self, store => store.due_claims(limit))
     }
 
     async fn settle_claim(&self, guest: &str, user: &str) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.settle_claim(guest, user).await)
+        each!(self, Self, store => store.settle_claim(guest, user))
     }
 
     async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {
-        each!(self, Self, store => store.purge_guests(limit).await)
+        each!(self, Self, store => store.purge_guests(limit))
     }
 }
 
 impl RevocationLog for AnyStore {
     async fn append(&self, revocation: Revocation) -> Result<(), StoreError> {
-        each!(self, Self, store => store.append(revocation).await)
+        each!(self, Self, store => store.append(revocation))
     }
 }
 
@@ -295,17 +335,17 @@ impl SecretStore for AnyStore {
         name: &str,
         fresh: &[u8],
     ) -> Result<Secret<Vec<u8>>, StoreError> {
-        each!(self, Self, store => store.secret_or_insert(name, fresh).await)
+        each!(self, Self, store => store.secret_or_insert(name, fresh))
     }
 }
 
 impl Feed for AnyFeed {
     async fn load(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
-        each!(self, Self, feed => feed.load(set).await)
+        each!(self, Self, feed => feed.load(set))
     }
 
     async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
-        each!(self, Self, feed => feed.next(set).await)
+        each!(self, Self, feed => feed.next(set))
     }
 }
 

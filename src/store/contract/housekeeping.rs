@@ -118,7 +118,7 @@ pub async fn an_accounts_epoch_outlives_its_sessions(fixture: &impl Housekeeping
     assert!(settled.expect("settle_claim"));
     fixture.pass(LIFETIME).await;
     empty(&store).await;
-    match store.peek(long.id).await.expect("peek") {
+    match store.load(long.id).await.expect("load") {
         None => {}
         Some(peek) => assert!(peek.session.family.revoked, "it is alive again"),
     }

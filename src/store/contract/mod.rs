@@ -58,13 +58,15 @@ use std::{future::Future, time::Duration};
 pub use self::{api_keys::*, feed::*, guests::*, model::*, race::*, rotate::*, sessions::*};
 pub use self::{housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{
-    principal::{PrincipalKind, SessionId},
+    principal::SessionId,
     revocation::{Feed, RevocationLog},
     secret,
-    server::refresh::{RefreshOutcome, RefreshPolicy},
+    server::refresh::{
+        RefreshOutcome, RefreshPolicy,
+        machine::{self, Rotation},
+    },
     store::port::{
-        CreateOutcome, LoadedSession, NewSessionRecord, Rotation, SecretStore, SessionRecord,
-        SessionStore,
+        CreateOutcome, LoadedSession, NewSessionRecord, SecretStore, SessionRecord, SessionStore,
     },
 };
 
@@ -203,13 +205,8 @@ macro_rules! __session_store_rule {
 /// A session of its own, for a subject of its own.
 fn new_session() -> NewSessionRecord {
     NewSessionRecord {
-        id: new_id(),
-        subject: new_name("subject"),
-        kind: PrincipalKind::User,
-        epoch: None,
-        idle: IDLE,
-        lifetime: LIFETIME,
         details: r#"{"label":"a browser"}"#.to_owned(),
+        ..NewSessionRecord::new(new_id(), new_name("subject"), IDLE, LIFETIME)
     }
 }
 
@@ -241,7 +238,7 @@ async fn rotate(
     presented: u64,
     policy: RefreshPolicy,
 ) -> Rotation {
-    let rotation = store.rotate(id, presented, policy).await;
+    let rotation = machine::rotate(store, id, presented, policy).await;
     rotation
         .expect("rotate")
         .expect("rotate finds the session that was started")
@@ -259,8 +256,8 @@ async fn outcome(
 }
 
 async fn peek(store: &impl SessionStore, id: SessionId) -> LoadedSession {
-    let peek = store.peek(id).await.expect("peek");
-    peek.expect("peek finds the session that was started")
+    let peek = store.load(id).await.expect("load");
+    peek.expect("load finds the session that was started")
 }
 
 const IDLE: Duration = Duration::from_secs(14 * 24 * 3600);

@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::{Fixture, SECOND, new_session, peek, session_of, start};
 use crate::{
     revocation::RETENTION,
-    server::refresh::{RefreshPolicy, apply, confirm, decide},
+    server::refresh::{
+        RefreshPolicy,
+        machine::{apply, confirm, decide},
+    },
     store::port::{RevokeReason, SessionRecord, SessionStore},
 };
 
@@ -78,11 +81,11 @@ async fn rotate(
     let presented = random.generation(model);
     let policy = random.policy();
     let rotation = super::rotate(store, model.id, presented, policy).await;
-    let expected = decide(&model.family, presented, &policy, rotation.now);
+    let expected = decide(&model.family, presented, &policy, rotation.decided_at);
     assert_eq!(
         rotation.outcome, expected,
         "{presented} was presented to {model:?} under {policy:?} at {:?} ({place})",
-        rotation.now
+        rotation.decided_at
     );
     let was_revoked = model.family.revoked;
     model.family = apply(&model.family, presented, expected, rotation.now);

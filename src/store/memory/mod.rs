@@ -22,7 +22,8 @@ use crate::{
     principal::SessionId,
     revocation::{Broadcast, BroadcastFeed, RETENTION, Revocation, RevocationLog, RevocationSet},
     secret::Secret,
-    store::port::{RevokeReason, SecretStore, SessionRecord},
+    server::refresh::Family,
+    store::port::{RevokeReason, SecretStore, SessionRecord, StoreId},
     time::{Clock, SystemClock, Timestamp},
 };
 
@@ -41,29 +42,19 @@ use crate::{
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
-/// use tower_jwt_auth::principal::PrincipalKind;
-/// use tower_jwt_auth::{store::port::{NewSessionRecord, SessionStore}, server::refresh::{RefreshOutcome, RefreshPolicy}};
+/// use tower_jwt_auth::store::port::{NewSessionRecord, SessionStore};
 /// use tower_jwt_auth::{store::MemoryStore, principal::SessionId};
 ///
 /// let store = MemoryStore::new();
 /// let id = SessionId::from_bytes([7; 16]);
-/// store
-///     .create(NewSessionRecord {
-///         id,
-///         subject: "alice".into(),
-///         kind: PrincipalKind::User,
-///         epoch: None,
-///         idle: Duration::from_secs(14 * 24 * 3600),
-///         lifetime: Duration::from_secs(90 * 24 * 3600),
-///         details: "{}".into(),
-///     })
-///     .await?;
+/// let day = Duration::from_secs(24 * 3600);
+/// store.create(NewSessionRecord::new(id, "alice", 14 * day, 90 * day)).await?;
 ///
-/// let first = store.rotate(id, 0, RefreshPolicy::browser()).await?.ok_or("no session")?;
-/// assert_eq!(first.outcome, RefreshOutcome::Rotated);
-/// let again = store.rotate(id, 0, RefreshPolicy::browser()).await?.ok_or("no session")?;
-/// assert_eq!(again.outcome, RefreshOutcome::Retried);
-/// assert_eq!(again.session.family.generation, 1);
+/// let grace = Duration::from_secs(30);
+/// let first = store.advance_live(id, 0, grace, None).await?.ok_or("not the live generation")?;
+/// assert_eq!(first.session.family.generation, 1);
+/// let again = store.advance_live(id, 0, grace, None).await?;
+/// assert_eq!(again, None, "generation 0 was used");
 /// # Ok(())
 /// # }
 /// ```
@@ -74,6 +65,7 @@ pub struct MemoryStore {
 
 struct Shared {
     clock: Arc<dyn Clock>,
+    id: StoreId,
     news: Broadcast,
     state: Mutex<State>,
     api_keys: Mutex<HashMap<ApiKeyId, ApiKeyRecord>>,
@@ -84,7 +76,7 @@ struct Shared {
 
 struct State {
     sessions: HashMap<SessionId, Row>,
-    by_subject: HashMap<String, BTreeSet<SessionId>>,
+    by_subject: HashMap<String, OfSubject>,
     /// Only those that were ever raised.
     epochs: HashMap<String, Epoch>,
     secrets: HashMap<String, Secret<Vec<u8>>>,
@@ -110,6 +102,15 @@ impl Searched {
         self.0 = Some(now);
         true
     }
+}
+
+/// The sessions of one subject.
+#[derive(Default)]
+struct OfSubject {
+    /// Those that were not revoked, by their ends.
+    open: BTreeSet<(Timestamp, SessionId)>,
+    /// The number of all of them, until they are purged.
+    rows: usize,
 }
 
 struct Row {
@@ -141,6 +142,7 @@ impl MemoryStore {
                 throttle: MemoryThrottle::with_clock(Arc::clone(&clock)),
                 one_time: Mutex::default(),
                 clock,
+                id: StoreId::new(),
                 state: Mutex::new(State {
                     sessions: HashMap::new(),
                     by_subject: HashMap::new(),
@@ -203,20 +205,25 @@ impl MemoryStore {
             + state.epochs.len()
             + state.guests.len()
             + self.shared.news.len();
-        let rows = rows + self.one_time_len() + self.shared.throttle.len();
-        rows
+        rows + self.one_time_len() + self.shared.throttle.len()
     }
 
     #[cfg(any(test, feature = "test-util"))]
     fn shift(&self, id: SessionId, shifted: impl Fn(Timestamp) -> Timestamp) {
-        if let Some(row) = self.lock().sessions.get_mut(&id) {
-            row.record.created_at = shifted(row.record.created_at);
-            row.revoked_at = row.revoked_at.map(&shifted);
-            let family = &mut row.record.family;
-            family.rotated_at = family.rotated_at.map(&shifted);
-            family.used_at = shifted(family.used_at);
-            family.expires_at = shifted(family.expires_at);
-        }
+        let mut state = self.lock();
+        let Some(row) = state.sessions.get_mut(&id) else {
+            return;
+        };
+        row.record.created_at = shifted(row.record.created_at);
+        row.revoked_at = row.revoked_at.map(&shifted);
+        let family = row.record.family.clone();
+        let family = Family {
+            rotated_at: family.rotated_at.map(&shifted),
+            used_at: shifted(family.used_at),
+            expires_at: shifted(family.expires_at),
+            ..family
+        };
+        state.change(id, family);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -245,10 +252,8 @@ impl MemoryStore {
         };
         state.epochs.insert(subject.to_owned(), epoch);
         // Under this lock marking the rows is as good as comparing their epochs.
-        for id in state.ids_of(subject) {
-            if let Some(row) = state.sessions.get_mut(&id) {
-                row.revoke(reason, now);
-            }
+        while let Some((_, id)) = state.first_open(subject) {
+            state.end(id, reason, now);
         }
         let revocation = Revocation::subject(subject, number, now.plus(RETENTION));
         self.shared.news.send(revocation);
@@ -285,20 +290,53 @@ impl State {
         self.epochs.get(subject).map_or(0, |epoch| epoch.number)
     }
 
-    /// A copy, so that the sessions can be changed meanwhile.
-    fn ids_of(&self, subject: &str) -> impl Iterator<Item = SessionId> + use<> {
-        let ids = self.by_subject.get(subject).cloned();
-        ids.unwrap_or_default().into_iter()
+    fn first_open(&self, subject: &str) -> Option<(Timestamp, SessionId)> {
+        self.by_subject.get(subject)?.open.first().copied()
+    }
+
+    /// The ids of the subject's live sessions.
+    fn alive_of(&self, subject: &str, now: Timestamp) -> Vec<SessionId> {
+        let Some(of_subject) = self.by_subject.get(subject) else {
+            return Vec::new();
+        };
+        let later = (now, SessionId::from_bytes([0xFF; 16]));
+        let open = of_subject.open.range(later..);
+        let ids = open.map(|(_, id)| *id);
+        ids.filter(|id| self.sessions.get(id).is_some_and(|row| row.is_alive(now)))
+            .collect()
     }
 
     fn insert(&mut self, record: SessionRecord) {
-        let ids = self.by_subject.entry(record.subject.clone()).or_default();
-        ids.insert(record.id);
+        let of_subject = self.by_subject.entry(record.subject.clone()).or_default();
+        of_subject.open.insert((record.family.ends_at(), record.id));
+        of_subject.rows += 1;
         let row = Row {
             record,
             revoked_at: None,
         };
         self.sessions.insert(row.record.id, row);
+    }
+
+    /// Replaces the state of a session, and returns the session.
+    fn change(&mut self, id: SessionId, family: Family) -> Option<SessionRecord> {
+        let row = self.sessions.get_mut(&id)?;
+        let of_subject = self.by_subject.get_mut(&row.record.subject)?;
+        if of_subject.open.remove(&(row.record.family.ends_at(), id)) {
+            of_subject.open.insert((family.ends_at(), id));
+        }
+        row.record.family = family;
+        Some(row.record.clone())
+    }
+
+    /// Revokes a session. Returns `false` if it does not exist or was revoked before.
+    fn end(&mut self, id: SessionId, reason: RevokeReason, now: Timestamp) -> bool {
+        let Some(row) = self.sessions.get_mut(&id) else {
+            return false;
+        };
+        if let Some(of_subject) = self.by_subject.get_mut(&row.record.subject) {
+            of_subject.open.remove(&(row.record.family.ends_at(), id));
+        }
+        row.revoke(reason, now)
     }
 
     fn remove(&mut self, ids: &[SessionId]) -> u64 {
@@ -310,8 +348,9 @@ impl State {
             removed += 1;
             let subject = &row.record.subject;
             if let Some(of_subject) = self.by_subject.get_mut(subject) {
-                of_subject.remove(id);
-                if of_subject.is_empty() {
+                of_subject.open.remove(&(row.record.family.ends_at(), *id));
+                of_subject.rows -= 1;
+                if of_subject.rows == 0 {
                     self.by_subject.remove(subject);
                 }
             }
@@ -350,8 +389,7 @@ impl State {
 
 impl Row {
     fn is_alive(&self, now: Timestamp) -> bool {
-        let family = &self.record.family;
-        !family.revoked && now < family.expires_at && now < family.used_at.plus(family.idle)
+        !self.record.family.revoked && now < self.record.family.ends_at()
     }
 
     /// `false`: it was revoked before.

@@ -1,6 +1,6 @@
 //! Sessions in this process.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use super::MemoryStore;
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
     principal::SessionId,
     server::refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
     store::port::{
-        CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, Rotation,
-        SessionRecord, SessionStore,
+        CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+        SessionStore, StoreId, UserStanding,
     },
 };
 
@@ -25,59 +25,90 @@ impl SessionStore for MemoryStore {
             return Ok(CreateOutcome::Exists);
         }
         state.make_room(now)?;
-        let record = SessionRecord {
-            id: session.id,
-            subject: session.subject,
-            kind: session.kind,
-            epoch,
-            family: Family {
-                generation: 0,
-                parent: None,
-                confirmed: None,
-                rotated_at: None,
-                reissues: 0,
-                used_at: now,
-                idle: session.idle,
-                expires_at: now.plus(session.lifetime),
-                revoked: false,
-            },
-            created_at: now,
-            revoked: None,
-            details: session.details,
-        };
+        let record = SessionRecord::started(session, epoch, now);
         state.insert(record.clone());
         Ok(CreateOutcome::Created(record))
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
         let state = self.lock();
         let now = self.now();
         let session = state.sessions.get(&id).map(|row| row.record.clone());
-        Ok(session.map(|session| LoadedSession { session, now }))
+        Ok(session.map(|session| LoadedSession::new(session, now)))
     }
 
-    async fn rotate(
+    async fn advance(
         &self,
         id: SessionId,
-        presented: u64,
-        policy: RefreshPolicy,
-    ) -> Result<Option<Rotation>, StoreError> {
+        from: &Family,
+        to: &Family,
+    ) -> Result<Option<LoadedSession>, StoreError> {
         let mut state = self.lock();
         let now = self.now();
-        let Some(row) = state.sessions.get_mut(&id) else {
+        let Some(row) = state.sessions.get(&id).filter(|row| row.is_alive(now)) else {
             return Ok(None);
         };
-        let outcome = decide(&row.record.family, presented, &policy, now);
-        row.record.family = apply(&row.record.family, presented, outcome, now);
-        if let RefreshOutcome::Reused(_) = outcome {
-            row.revoke(RevokeReason::ReuseKind, now);
-            self.emit(id, now);
+        let family = &row.record.family;
+        let seen = (family.generation, family.reissues, family.confirmed);
+        if seen != (from.generation, from.reissues, from.confirmed) {
+            return Ok(None);
         }
-        Ok(Some(Rotation {
-            outcome,
-            session: row.record.clone(),
-            now,
-        }))
+        let next = Family {
+            generation: to.generation,
+            parent: to.parent,
+            reissues: to.reissues,
+            rotated_at: Some(now),
+            used_at: now,
+            ..family.clone()
+        };
+        Ok(state
+            .change(id, next)
+            .map(|session| LoadedSession::new(session, now)))
+    }
+
+    async fn advance_live(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<LoadedSession>, StoreError> {
+        let mut state = self.lock();
+        let now = self.now();
+        let Some(row) = state.sessions.get(&id) else {
+            return Ok(None);
+        };
+        let record = &row.record;
+        let family = &record.family;
+        let policy = RefreshPolicy::within(grace);
+        if family.generation != live
+            || record.bound_key.as_deref() != bound_key
+            || decide(family, live, &policy, now) != RefreshOutcome::Rotated
+        {
+            return Ok(None);
+        }
+        let next = apply(family, live, RefreshOutcome::Rotated, now);
+        Ok(state
+            .change(id, next)
+            .map(|session| LoadedSession::new(session, now)))
+    }
+
+    fn users(&self) -> Option<StoreId> {
+        cfg!(feature = "server").then_some(self.shared.id)
+    }
+
+    async fn load_with_user(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError> {
+        let Some(loaded) = self.load(id).await? else {
+            return Ok(None);
+        };
+        #[cfg(feature = "server")]
+        let user = self.standing(&loaded.session.subject);
+        #[cfg(not(feature = "server"))]
+        let user = None;
+        Ok(Some((loaded, user)))
     }
 
     async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
@@ -90,11 +121,8 @@ impl SessionStore for MemoryStore {
     async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError> {
         let mut state = self.lock();
         let now = self.now();
-        let Some(row) = state.sessions.get_mut(&id) else {
-            return Ok(false);
-        };
-        let alive = row.is_alive(now);
-        if row.revoke(reason, now) {
+        let alive = state.sessions.get(&id).is_some_and(|row| row.is_alive(now));
+        if state.end(id, reason, now) {
             self.emit(id, now);
         }
         Ok(alive)
@@ -108,15 +136,11 @@ impl SessionStore for MemoryStore {
     ) -> Result<Vec<SessionId>, StoreError> {
         let mut state = self.lock();
         let now = self.now();
-        let mut ended = Vec::new();
-        for id in state.ids_of(subject).filter(|id| *id != keep) {
-            if let Some(row) = state.sessions.get_mut(&id) {
-                if row.is_alive(now) {
-                    ended.push(id);
-                }
-                if row.revoke(reason, now) {
-                    self.emit(id, now);
-                }
+        let mut ended = state.alive_of(subject, now);
+        ended.retain(|id| *id != keep);
+        for id in &ended {
+            if state.end(*id, reason, now) {
+                self.emit(*id, now);
             }
         }
         Ok(ended)
@@ -135,9 +159,9 @@ impl SessionStore for MemoryStore {
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
         let state = self.lock();
         let now = self.now();
-        let rows = state.ids_of(subject);
-        let rows = rows.filter_map(|id| state.sessions.get(&id));
-        let mut alive: Vec<_> = rows.filter(|row| row.is_alive(now)).collect();
+        let ids = state.alive_of(subject, now);
+        let rows = ids.iter().filter_map(|id| state.sessions.get(id));
+        let mut alive: Vec<_> = rows.collect();
         alive.sort_by_key(|row| (Reverse(row.record.family.used_at), row.record.id));
         alive.truncate(LISTED);
         Ok(alive.into_iter().map(|row| row.record.clone()).collect())

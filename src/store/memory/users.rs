@@ -10,7 +10,7 @@ use super::MemoryStore;
 use crate::{
     error::StoreError,
     server::login::{Identifier, PasswordHash},
-    store::port::{NewUser, UserAdmin, UserEntry, UserRecord, UserStore},
+    store::port::{NewUser, StoreId, UserAdmin, UserEntry, UserRecord, UserStanding, UserStore},
     time::Timestamp,
 };
 
@@ -47,6 +47,13 @@ impl MemoryStore {
         })
     }
 
+    /// The standing of a subject, for a refresh.
+    pub(super) fn standing(&self, subject: &str) -> Option<UserStanding> {
+        let users = self.lock_users();
+        let row = users.rows.get(subject)?;
+        Some(UserStanding::new(row.roles.clone(), row.disabled))
+    }
+
     fn change(&self, subject: &str, change: impl FnOnce(&mut Row)) -> bool {
         self.lock_users()
             .rows
@@ -57,6 +64,10 @@ impl MemoryStore {
 }
 
 impl UserStore for MemoryStore {
+    fn store_id(&self) -> Option<StoreId> {
+        Some(self.shared.id)
+    }
+
     async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         let users = self.lock_users();
         let subject = users.subjects.get(identifier.as_str());

@@ -1,8 +1,12 @@
 //! The store port for sessions.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use crate::server::refresh::{Family, RefreshOutcome, RefreshPolicy};
+use crate::server::refresh::Family;
 use crate::{
     error::StoreError,
     principal::{PrincipalKind, SessionId},
@@ -13,17 +17,26 @@ use crate::{
 ///
 /// # Implementing
 ///
+/// - A store compares and sets. It decides nothing: the rules of refreshes are in this crate only.
 /// - Every method that changes something is atomic, and a single round trip if the store supports
 ///   that.
 /// - The store's clock is the only clock: no method takes the time as an argument. Times are whole
 ///   milliseconds, truncated before any comparison.
 /// - A session is revoked if its row says so, or if its [`epoch`](SessionRecord::epoch) is older
 ///   than its subject's. An unknown subject has the epoch 0.
+/// - A session is alive if it is not revoked, has not reached its
+///   [`expires_at`](Family::expires_at), and was used less than its [`idle`](Family::idle) timeout
+///   ago.
 /// - A method that ends sessions writes the [`Revocation`](crate::revocation::Revocation)s in the same
 ///   step, each until now plus [`RETENTION`](crate::revocation::RETENTION), so that every node receives
 ///   them.
+/// - A session that has ended leaves every index immediately or, if it ended by time, in small
+///   steps. [`list`](Self::list) and [`revoke_others`](Self::revoke_others) cost as much as the
+///   subject has live sessions.
 /// - No argument is a secret, and no content of the store lets a reader sign in.
 /// - A dropped future must not leave a change half done.
+///
+/// The methods with a default implementation only save round trips.
 ///
 /// [`store::contract`](crate::store::contract) is the test suite that every store must pass.
 pub trait SessionStore: Send + Sync + 'static {
@@ -34,23 +47,66 @@ pub trait SessionStore: Send + Sync + 'static {
         session: NewSessionRecord,
     ) -> impl Future<Output = Result<CreateOutcome, StoreError>> + Send;
 
-    /// Reads a session without a write.
-    fn peek(
+    /// Returns a session and the store's time, without a write.
+    /// [`revoked`](Family::revoked) contains the subject's epoch as well.
+    fn load(
         &self,
         id: SessionId,
     ) -> impl Future<Output = Result<Option<LoadedSession>, StoreError>> + Send;
 
-    /// Decides about a presented generation, which is below 2⁵³, and writes the result, as
-    /// [`decide`](crate::server::refresh::decide) and [`apply`](crate::server::refresh::apply) specify, in one step. Returns `None`
-    /// if there is no such session.
+    /// Changes the state of a session if it is still what was loaded, in one atomic step. Returns the
+    /// changed session, or `None` if nothing was changed.
     ///
-    /// If the outcome is a reuse, the revocation is written in the same step.
-    fn rotate(
+    /// The condition: the session is alive, and its [`generation`](Family::generation),
+    /// [`reissues`](Family::reissues) and [`confirmed`](Family::confirmed) are those of `from`.
+    ///
+    /// The change: `generation`, `reissues` and [`parent`](Family::parent) become those of `to`, and
+    /// [`rotated_at`](Family::rotated_at) and [`used_at`](Family::used_at) the store's time. Nothing
+    /// else changes.
+    fn advance(
         &self,
         id: SessionId,
-        presented: u64,
-        policy: RefreshPolicy,
-    ) -> impl Future<Output = Result<Option<Rotation>, StoreError>> + Send;
+        from: &Family,
+        to: &Family,
+    ) -> impl Future<Output = Result<Option<LoadedSession>, StoreError>> + Send;
+
+    /// Advances a session of which nothing was loaded, in one round trip: `live` becomes the parent
+    /// of the next generation. Returns the changed session, or `None` if nothing was changed.
+    ///
+    /// The condition: the session is alive, `live` is its generation, its
+    /// [`bound_key`](SessionRecord::bound_key) is `bound_key`, and its `rotated_at` is `None` or
+    /// differs from the store's time by more than `grace` in either direction. A `grace` of zero is
+    /// no condition.
+    ///
+    /// Without an implementation, a refresh [loads](Self::load) the session first.
+    fn advance_live(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> impl Future<Output = Result<Option<LoadedSession>, StoreError>> + Send {
+        let _ = (id, live, grace, bound_key);
+        async { Ok(None) }
+    }
+
+    /// Returns the identity of this store, if [`load_with_user`](Self::load_with_user) reads the
+    /// users of the same store.
+    fn users(&self) -> Option<StoreId> {
+        None
+    }
+
+    /// Loads a session together with its subject's standing in this store's own user table, in one
+    /// round trip. The standing is `None` if the table does not contain the subject.
+    ///
+    /// Called only if [`users`](Self::users) returns an identity.
+    fn load_with_user(
+        &self,
+        id: SessionId,
+    ) -> impl Future<Output = Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError>> + Send
+    {
+        async move { Ok(self.load(id).await?.map(|loaded| (loaded, None))) }
+    }
 
     /// Records that a generation reached its client, as [`confirm`](crate::server::refresh::confirm) specifies. Does
     /// nothing if the generation is not the live one or the session does not exist.
@@ -60,18 +116,18 @@ pub trait SessionStore: Send + Sync + 'static {
         generation: u64,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Ends a session. Returns `false` if it was not alive.
+    /// Ends a session, whatever its generation. Returns `false` if it was not alive.
     ///
     /// An expired or idle session is marked as revoked too and its revocation is written, because
-    /// its access tokens may outlive it.
+    /// verifiers with a leeway accept its access tokens a little longer.
     fn revoke(
         &self,
         id: SessionId,
         reason: RevokeReason,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Ends the subject's other sessions, as [`revoke`](Self::revoke) does. Returns those that were
-    /// alive.
+    /// Ends the subject's other live sessions, as [`revoke`](Self::revoke) does. Returns those that
+    /// were alive. Sessions that have ended by themselves may be left as they are.
     fn revoke_others(
         &self,
         subject: &str,
@@ -113,10 +169,7 @@ pub trait SessionStore: Send + Sync + 'static {
 
 /// A session to insert.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
+#[non_exhaustive]
 pub struct NewSessionRecord {
     /// The session id.
     pub id: SessionId,
@@ -131,8 +184,33 @@ pub struct NewSessionRecord {
     pub idle: Duration,
     /// The maximum lifetime.
     pub lifetime: Duration,
+    /// The thumbprint (RFC 7638) of the key that the session is bound to.
+    pub bound_key: Option<String>,
     /// Further data, as a JSON object that is opaque to the store.
     pub details: String,
+}
+
+impl NewSessionRecord {
+    /// Creates the record of a user's session with the subject's current epoch and without further
+    /// data.
+    #[must_use]
+    pub fn new(
+        id: SessionId,
+        subject: impl Into<String>,
+        idle: Duration,
+        lifetime: Duration,
+    ) -> Self {
+        Self {
+            id,
+            subject: subject.into(),
+            kind: PrincipalKind::User,
+            epoch: None,
+            idle,
+            lifetime,
+            bound_key: None,
+            details: "{}".to_owned(),
+        }
+    }
 }
 
 /// The result of [`SessionStore::create`].
@@ -149,10 +227,7 @@ pub enum CreateOutcome {
 
 /// A session, and the current time of the store's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
+#[non_exhaustive]
 pub struct LoadedSession {
     /// The session.
     pub session: SessionRecord,
@@ -160,27 +235,49 @@ pub struct LoadedSession {
     pub now: Timestamp,
 }
 
-/// The result of [`SessionStore::rotate`].
+impl LoadedSession {
+    /// Creates the result of a load.
+    #[must_use]
+    pub fn new(session: SessionRecord, now: Timestamp) -> Self {
+        Self { session, now }
+    }
+}
+
+/// The standing of a subject in the user table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
-pub struct Rotation {
-    /// The decision.
-    pub outcome: RefreshOutcome,
-    /// The session after the decision.
-    pub session: SessionRecord,
-    /// The store's time.
-    pub now: Timestamp,
+#[non_exhaustive]
+pub struct UserStanding {
+    /// The user's roles.
+    pub roles: Vec<String>,
+    /// `true` if the user may not sign in.
+    pub disabled: bool,
+}
+
+impl UserStanding {
+    /// Creates the standing of a user.
+    #[must_use]
+    pub fn new(roles: Vec<String>, disabled: bool) -> Self {
+        Self { roles, disabled }
+    }
+}
+
+/// The identity of an open store within this process. The clones of a store have the same identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StoreId(u64);
+
+impl StoreId {
+    /// Creates an identity that differs from all others.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "two of them are never equal")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// A session as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
+#[non_exhaustive]
 pub struct SessionRecord {
     /// The session id.
     pub id: SessionId,
@@ -196,8 +293,28 @@ pub struct SessionRecord {
     pub created_at: Timestamp,
     /// The reason of the revocation, if the session's row contains one.
     pub revoked: Option<RevokeReason>,
+    /// The thumbprint (RFC 7638) of the key that the session is bound to.
+    pub bound_key: Option<String>,
     /// Further data, as a JSON object.
     pub details: String,
+}
+
+impl SessionRecord {
+    /// Creates the record of `session` as it is inserted at `now`, when the subject has this epoch.
+    #[must_use]
+    pub fn started(session: NewSessionRecord, epoch: u32, now: Timestamp) -> Self {
+        Self {
+            id: session.id,
+            subject: session.subject,
+            kind: session.kind,
+            epoch,
+            family: Family::new(now, session.idle, now.plus(session.lifetime)),
+            created_at: now,
+            revoked: None,
+            bound_key: session.bound_key,
+            details: session.details,
+        }
+    }
 }
 
 /// The reason why a session was revoked.

@@ -5,6 +5,7 @@ use std::future::Future;
 use crate::{
     error::StoreError,
     server::login::{Identifier, PasswordHash},
+    store::port::StoreId,
 };
 
 /// A user as the store keeps it.
@@ -127,6 +128,15 @@ pub trait UserStore: Send + Sync + 'static {
         &self,
         subject: &str,
     ) -> impl Future<Output = Result<Option<UserRecord>, StoreError>> + Send;
+
+    /// Returns the identity of the session store that reads these users together with a session.
+    ///
+    /// If the sessions are in that store, a refresh reads the user's roles in the query that reads
+    /// the session. Only a store that is a [`SessionStore`](crate::store::port::SessionStore) as well
+    /// needs it.
+    fn store_id(&self) -> Option<StoreId> {
+        None
+    }
 
     /// Replaces a user's password hash if it still equals `old`, byte by byte. Returns `false`,
     /// without a write, if the hash differs or the user does not exist.

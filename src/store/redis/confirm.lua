@@ -1,5 +1,5 @@
-local generation = redis.call('HGET', KEYS[1], 'gen')
-if generation and tonumber(generation) == tonumber(ARGV[1]) then
-  redis.call('HSET', KEYS[1], 'conf', generation, 're', 0)
+if generation == tonumber(ARGV[1]) and (confirmed ~= generation + 1 or reissues > 0) then
+  redis.call('SETRANGE', KEYS[1], 18,
+    struct.pack('>I8I8I8I8I4', generation + 1, rotated, used, ends_by, 0))
 end
 return 1

@@ -135,6 +135,7 @@ impl RedisStore {
             .key(&self.keys.revoked)
             .key(self.keys.pending())
             .key(self.keys.claimed())
+            .key(self.keys.index(&link.guest))
             .arg(&link.guest)
             .arg(hex(link.device))
             .arg(millis(link.within))

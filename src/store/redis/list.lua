@@ -1,21 +1,21 @@
--- The keys of the sessions are in the slot of those named.
+-- One step, from a place in the index on. The keys of the sessions are in the slot of those named.
 
 local index, epochs = KEYS[1], KEYS[2]
-local prefix, most = ARGV[1], tonumber(ARGV[2])
+local prefix, from, step = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
-local alive = {}
-for _, id in ipairs(redis.call('ZRANGE', index, 0, -1)) do
-  local session = read(prefix .. id)
-  if session and not is_over(session, epochs) and not has_expired(session) then
-    session.id = id
-    alive[#alive + 1] = session
+prune(index)
+-- Those that have ended by themselves come last.
+local last = math.min(from + step, redis.call('ZCOUNT', index, '(' .. now, '+inf')) - 1
+local ids = last >= from and redis.call('ZREVRANGE', index, from, last) or {}
+local rows = {}
+for _, id in ipairs(ids) do
+  local row = id ~= '-' and redis.call('GET', prefix .. id)
+  if row then
+    local _, why, _, _, _, _, used, _, _, idle, expires, _, epoch, _, length = struct.unpack(FORM, row)
+    local over = why ~= 0 or epoch < epoch_of(epochs, string.sub(row, 92, 91 + length))
+    if not over and now < expires and now < used + idle then
+      rows[#rows + 1] = {id, row}
+    end
   end
 end
-table.sort(alive, function(a, b)
-  return a.used > b.used or (a.used == b.used and a.id < b.id)
-end)
-local rows = {}
-for i = 1, math.min(most, #alive) do
-  rows[i] = {alive[i].id, values_of(prefix .. alive[i].id)}
-end
-return rows
+return {#ids, rows}

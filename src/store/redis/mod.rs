@@ -10,8 +10,8 @@
 //!
 //! | key | holds |
 //! |---|---|
-//! | `{auth}:s:<sid>` | a session; gone a day after its end, a week after it was revoked |
-//! | `{auth}:i:<sub>` | the names of a subject's sessions |
+//! | `{auth}:s:<sid>` | a session in one string; gone a day and at most an hour after its end, a week after it was revoked |
+//! | `{auth}:i:<sub>` | a subject's live sessions, by their ends |
 //! | `{auth}:g:<sub>` | a guest; gone a day after its end, but not while its claim is pending |
 //! | `{auth}:pending` | the guests whose claims are pending, by when they are due |
 //! | `{auth}:claimed` | the guests that were claimed, by when their epochs go |
@@ -65,6 +65,7 @@ mod feed;
 mod guests;
 mod link;
 mod one_time;
+mod packed;
 mod scripts;
 mod sessions;
 mod throttle;
@@ -79,7 +80,7 @@ use crate::{
     principal::SessionId,
     revocation::{Revocation, RevocationLog, RevocationSet},
     secret::Secret,
-    store::port::SecretStore,
+    store::port::{SecretStore, StoreId},
 };
 
 /// Keeps sessions in Redis. Cheap to clone; clones share one connection.
@@ -100,6 +101,7 @@ use crate::{
 pub struct RedisStore {
     link: Arc<Link>,
     keys: Arc<Keys>,
+    id: StoreId,
 }
 
 /// Names of keys; all of them in one slot.
@@ -142,6 +144,7 @@ impl RedisStore {
         }
         let name = |of: &str| format!("{{{prefix}}}:{of}");
         Ok(Self {
+            id: StoreId::new(),
             link: Arc::new(Link::new(url)?),
             keys: Arc::new(Keys {
                 prefix: name(""),
@@ -210,7 +213,11 @@ impl Keys {
     }
 
     fn index(&self, subject: &str) -> String {
-        format!("{}i:{subject}", self.prefix)
+        self.of("i", subject)
+    }
+
+    fn indexes(&self) -> String {
+        self.of("i", "")
     }
 }
 

@@ -1,9 +1,7 @@
-local session_key, epochs, news, revoked = unpack(KEYS)
-local reason, lifetime, id = unpack(ARGV)
+local why, lifetime, id, indexes = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
 
-local session = read(session_key)
-if not session or is_over(session, epochs) then
+if is_over then
   return 0
 end
-finish(session_key, id, reason, news, revoked, tonumber(lifetime))
-return has_expired(session) and 0 or 1
+finish(KEYS[1], id, indexes .. subject, why, KEYS[3], KEYS[4], lifetime)
+return has_ended and 0 or 1

@@ -6,22 +6,32 @@ use redis::Script;
 
 macro_rules! scripts {
     ($($(#[$meta:meta])* $name:ident $($file:literal)+;)*) => {
-        $($(#[$meta])* pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-            Script::new(concat!(include_str!("common.lua"), $("\n", include_str!($file)),+))
-        });)*
+        $(script! { $(#[$meta])* $name "common.lua" $($file)+ })*
     };
 }
 
+macro_rules! script {
+    ($(#[$meta:meta])* $name:ident $($file:literal)+) => {
+        $(#[$meta])* pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!($(include_str!($file), "\n"),+))
+        });
+    };
+}
+
+// These run at every refresh, so they define no function that they do not need.
+script! { LOAD "clock.lua" "packed.lua" "session.lua" "load.lua" }
+script! { LOAD_WITH_USER "clock.lua" "packed.lua" "session.lua" "load_with_user.lua" }
+script! { ADVANCE_LIVE "clock.lua" "packed.lua" "session.lua" "stamp.lua" "advance_live.lua" }
+script! { ADVANCE "clock.lua" "packed.lua" "session.lua" "stamp.lua" "advance.lua" }
+script! { CONFIRM "clock.lua" "packed.lua" "session.lua" "confirm.lua" }
+
 scripts! {
-    CREATE "create.lua";
-    PEEK "peek.lua";
-    ROTATE "rotate.lua";
-    CONFIRM "confirm.lua";
-    REVOKE "revoke.lua";
-    REVOKE_OTHERS "revoke_others.lua";
+    CREATE "packed.lua" "create.lua";
+    REVOKE "packed.lua" "session.lua" "revoke.lua";
+    REVOKE_OTHERS "packed.lua" "revoke_others.lua";
     REVOKE_ALL "revoke_all.lua";
     EPOCH "epoch.lua";
-    LIST "list.lua";
+    LIST "packed.lua" "list.lua";
     APPEND "append.lua";
     PURGE "purge.lua";
     SECRET "secret.lua";

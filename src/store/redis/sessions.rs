@@ -1,16 +1,24 @@
-//! The port's methods, a script each.
+//! Sessions, a script for each method.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
-use super::{RedisStore, link::Repeat, scripts};
+use super::{
+    RedisStore,
+    link::Repeat,
+    packed::{code_of, number_or_none, record},
+    scripts,
+};
 use crate::{
     error::StoreError,
-    principal::{PrincipalKind, SessionId},
+    principal::SessionId,
     revocation::RETENTION,
-    server::refresh::{Family, RefreshOutcome, RefreshPolicy},
-    store::port::{
-        CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, Rotation,
-        SessionRecord, SessionStore,
+    server::refresh::Family,
+    store::{
+        port::{
+            CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+            SessionStore, StoreId, UserStanding,
+        },
+        roles_of,
     },
     time::Timestamp,
 };
@@ -27,67 +35,114 @@ impl SessionStore for RedisStore {
             .arg(code_of(session.kind))
             .arg(millis(session.idle))
             .arg(millis(session.lifetime))
+            .arg(session.bound_key.as_deref().unwrap_or_default())
             .arg(&session.details)
             .arg(session.id.to_string());
-        let (what, _, over, fields): Answer = self.link.run(&call, Repeat::Never).await?;
+        let (what, now, epoch): (String, i64, u32) = self.link.run(&call, Repeat::Never).await?;
+        let now = Timestamp::from_millis(now);
         Ok(match what.as_str() {
             "moved" => CreateOutcome::EpochMoved,
             "exists" => CreateOutcome::Exists,
-            _ => CreateOutcome::Created(record(session.id, &fields, over)?),
+            _ => CreateOutcome::Created(SessionRecord::started(session, epoch, now)),
         })
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
-        let mut call = scripts::PEEK.key(self.keys.session(id));
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        let mut call = scripts::LOAD.key(self.keys.session(id));
         call.key(&self.keys.epochs);
-        let answer: Option<Answer> = self.link.run(&call, Repeat::Harmless).await?;
-        let peek = |(_, now, over, fields): Answer| {
-            Ok(LoadedSession {
-                session: record(id, &fields, over)?,
-                now: Timestamp::from_millis(now),
-            })
-        };
-        answer.map(peek).transpose()
+        let loaded: Option<Loaded> = self.link.run(&call, Repeat::Harmless).await?;
+        loaded.map(|loaded| peek(id, loaded)).transpose()
     }
 
-    async fn rotate(
+    async fn advance(
         &self,
         id: SessionId,
-        presented: u64,
-        policy: RefreshPolicy,
-    ) -> Result<Option<Rotation>, StoreError> {
-        // The numbers of the scripts are exact up to here.
-        if presented >= 1 << 53 {
-            return Err(StoreError::invalid("a generation of 2⁵³ or more"));
-        }
-        let mut call = scripts::ROTATE.key(self.keys.session(id));
+        from: &Family,
+        to: &Family,
+    ) -> Result<Option<LoadedSession>, StoreError> {
+        let mut call = scripts::ADVANCE.key(self.keys.session(id));
         call.key(&self.keys.epochs)
-            .key(&self.keys.news)
-            .key(&self.keys.revoked)
-            .arg(presented)
-            .arg(millis(policy.grace_window()))
-            .arg(millis(policy.late_parent_window()))
-            .arg(policy.max_reissues())
-            .arg(millis(RETENTION))
+            .arg(exact(from.generation)?)
+            .arg(from.reissues)
+            .arg(number_or_none(from.confirmed))
+            .arg(exact(to.generation)?)
+            .arg(number_or_none(to.parent))
+            .arg(to.reissues)
             .arg(id.to_string())
-            .arg(RevokeReason::ReuseKind.code());
-        // Whether it may be repeated depends on the policy, and is for the caller to say.
-        let answer: Option<Answer> = self.link.run(&call, Repeat::Never).await?;
-        let rotation = |(what, now, over, fields): Answer| {
-            let outcome = RefreshOutcome::from_name(&what);
-            Ok(Rotation {
-                outcome: outcome.ok_or_else(|| StoreError::invalid("an unknown outcome"))?,
-                session: record(id, &fields, over)?,
-                now: Timestamp::from_millis(now),
-            })
+            .arg(self.keys.indexes());
+        // It depends on the policy whether it may be repeated, so the caller decides.
+        let loaded: Option<Loaded> = self.link.run(&call, Repeat::Never).await?;
+        let advanced = |loaded| {
+            let mut advanced = peek(id, loaded)?;
+            let family = &mut advanced.session.family;
+            family.generation = to.generation;
+            family.parent = to.parent;
+            family.reissues = to.reissues;
+            family.rotated_at = Some(advanced.now);
+            family.used_at = advanced.now;
+            Ok(advanced)
         };
-        answer.map(rotation).transpose()
+        loaded.map(advanced).transpose()
+    }
+
+    async fn advance_live(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<LoadedSession>, StoreError> {
+        let mut call = scripts::ADVANCE_LIVE.key(self.keys.session(id));
+        call.key(&self.keys.epochs)
+            .arg(exact(live)?)
+            .arg(millis(grace))
+            .arg(bound_key.unwrap_or_default())
+            .arg(id.to_string())
+            .arg(self.keys.indexes());
+        let loaded: Option<Loaded> = self.link.run(&call, Repeat::Never).await?;
+        let advanced = |loaded| {
+            let mut advanced = peek(id, loaded)?;
+            let family = &mut advanced.session.family;
+            family.generation = live + 1;
+            family.parent = Some(live);
+            family.rotated_at = Some(advanced.now);
+            family.used_at = advanced.now;
+            Ok(advanced)
+        };
+        loaded.map(advanced).transpose()
+    }
+
+    fn users(&self) -> Option<StoreId> {
+        cfg!(feature = "server").then_some(self.id)
+    }
+
+    async fn load_with_user(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError> {
+        let mut call = scripts::LOAD_WITH_USER.key(self.keys.session(id));
+        call.key(&self.keys.epochs)
+            .key(&self.keys.subjects)
+            .arg(self.keys.of("u", ""));
+        let loaded: Option<WithUser> = self.link.run(&call, Repeat::Harmless).await?;
+        let Some((now, over, row, roles, disabled)) = loaded else {
+            return Ok(None);
+        };
+        let user = match roles {
+            Some(roles) => Some(UserStanding::new(
+                roles_of(&roles)?,
+                disabled.is_some_and(|code| code != 0),
+            )),
+            None => None,
+        };
+        Ok(Some((peek(id, (now, over, row))?, user)))
     }
 
     async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
         let mut call = scripts::CONFIRM.key(self.keys.session(id));
-        call.arg(generation);
-        self.link.run(&call, Repeat::Harmless).await
+        call.key(&self.keys.epochs).arg(generation);
+        let _: Option<u8> = self.link.run(&call, Repeat::Harmless).await?;
+        Ok(())
     }
 
     async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError> {
@@ -97,8 +152,10 @@ impl SessionStore for RedisStore {
             .key(&self.keys.revoked)
             .arg(reason.code())
             .arg(millis(RETENTION))
-            .arg(id.to_string());
-        self.link.run(&call, Repeat::Never).await
+            .arg(id.to_string())
+            .arg(self.keys.indexes());
+        let alive: Option<bool> = self.link.run(&call, Repeat::Never).await?;
+        Ok(alive.unwrap_or_default())
     }
 
     async fn revoke_others(
@@ -114,17 +171,26 @@ impl SessionStore for RedisStore {
             .arg(keep.to_string())
             .arg(reason.code())
             .arg(millis(RETENTION))
-            .arg(self.keys.sessions());
-        let ended: Vec<String> = self.link.run(&call, Repeat::Never).await?;
-        let names = ended.iter().map(|id| id.parse());
-        names.collect::<Result<_, _>>().map_err(StoreError::invalid)
+            .arg(self.keys.sessions())
+            .arg(STEP);
+        let mut all = Vec::new();
+        loop {
+            let (more, ended): (bool, Vec<String>) = self.link.run(&call, Repeat::Never).await?;
+            for id in &ended {
+                all.push(id.parse().map_err(StoreError::invalid)?);
+            }
+            if !more {
+                return Ok(all);
+            }
+        }
     }
 
-    /// The rows are not marked: their epoch says it, and they go by themselves.
+    /// The rows are not marked: their epochs say it, and their keys go by themselves.
     async fn revoke_all(&self, subject: &str, _: RevokeReason) -> Result<u32, StoreError> {
         let mut call = scripts::REVOKE_ALL.key(&self.keys.epochs);
         call.key(&self.keys.news)
             .key(&self.keys.revoked)
+            .key(self.keys.index(subject))
             .arg(subject)
             .arg(millis(RETENTION));
         self.link.run(&call, Repeat::Never).await
@@ -137,16 +203,29 @@ impl SessionStore for RedisStore {
     }
 
     async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
-        let mut call = scripts::LIST.key(self.keys.index(subject));
-        call.key(&self.keys.epochs)
-            .arg(self.keys.sessions())
-            .arg(LISTED);
-        let rows: Vec<(String, Fields)> = self.link.run(&call, Repeat::Harmless).await?;
-        let record = |(id, fields): (String, Fields)| {
-            let id = id.parse().map_err(StoreError::invalid)?;
-            record(id, &fields, false)
-        };
-        rows.into_iter().map(record).collect()
+        let mut alive = Vec::new();
+        let mut from = 0;
+        loop {
+            let mut call = scripts::LIST.key(self.keys.index(subject));
+            call.key(&self.keys.epochs)
+                .arg(self.keys.sessions())
+                .arg(from)
+                .arg(STEP);
+            let (read, rows): (usize, Vec<(String, Vec<u8>)>) =
+                self.link.run(&call, Repeat::Harmless).await?;
+            for (id, row) in rows {
+                let id = id.parse().map_err(StoreError::invalid)?;
+                alive.push(record(id, &row, false)?);
+            }
+            from += read;
+            alive.sort_by_key(|session| (Reverse(session.family.used_at), session.id));
+            // A session whose place in the index was moved between two steps was read twice.
+            alive.dedup_by_key(|session| session.id);
+            alive.truncate(LISTED);
+            if read < STEP {
+                return Ok(alive);
+            }
+        }
     }
 
     async fn purge(&self, limit: u32) -> Result<u64, StoreError> {
@@ -156,63 +235,23 @@ impl SessionStore for RedisStore {
     }
 }
 
-type Fields = Vec<Option<String>>;
+/// The server's time, whether the session is over, and its row.
+type Loaded = (i64, bool, Vec<u8>);
 
-/// What happened, the server's time, whether the session is over, and its fields.
-type Answer = (String, i64, bool, Fields);
+/// The same, and the roles of its user, and whether that is disabled.
+type WithUser = (i64, bool, Vec<u8>, Option<String>, Option<u8>);
 
-/// The fields in the order of `common.lua`.
-fn record(
-    id: SessionId,
-    fields: &[Option<String>],
-    over: bool,
-) -> Result<SessionRecord, StoreError> {
-    let [
-        subject,
-        kind,
-        epoch,
-        generation,
-        parent,
-        confirmed,
-        rotated_at,
-        reissues,
-        used_at,
-        idle,
-        expires_at,
-        created_at,
-        reason,
-        details,
-    ] = fields
-    else {
-        return Err(StoreError::invalid("a session has other fields"));
-    };
-    let at = |field| number(field).map(Timestamp::from_millis);
-    let reason: Option<i16> = maybe(reason)?;
-    Ok(SessionRecord {
-        id,
-        subject: text(subject)?,
-        kind: kind_of(number(kind)?)?,
-        epoch: number(epoch)?,
-        family: Family {
-            generation: number(generation)?,
-            parent: maybe(parent)?,
-            confirmed: maybe(confirmed)?,
-            rotated_at: maybe(rotated_at)?.map(Timestamp::from_millis),
-            reissues: number(reissues)?,
-            used_at: at(used_at)?,
-            idle: Duration::from_millis(number(idle)?),
-            expires_at: at(expires_at)?,
-            revoked: over,
-        },
-        created_at: at(created_at)?,
-        // One whose number is newer than this code was ended all the same.
-        revoked: reason.and_then(RevokeReason::from_code),
-        details: text(details)?,
-    })
+fn peek(id: SessionId, (now, over, row): Loaded) -> Result<LoadedSession, StoreError> {
+    let session = record(id, &row, over)?;
+    Ok(LoadedSession::new(session, Timestamp::from_millis(now)))
 }
 
-fn text(field: &Option<String>) -> Result<String, StoreError> {
-    field.clone().ok_or_else(missing)
+/// The numbers of the scripts are exact up to here.
+fn exact(generation: u64) -> Result<u64, StoreError> {
+    if generation >= 1 << 53 {
+        return Err(StoreError::invalid("a generation of 2⁵³ or more"));
+    }
+    Ok(generation)
 }
 
 pub(super) fn number<T: std::str::FromStr>(field: &Option<String>) -> Result<T, StoreError> {
@@ -222,31 +261,13 @@ pub(super) fn number<T: std::str::FromStr>(field: &Option<String>) -> Result<T, 
 pub(super) fn maybe<T: std::str::FromStr>(field: &Option<String>) -> Result<Option<T>, StoreError> {
     let parse = |text: &str| {
         let number = text.parse();
-        number
-            .map_err(|_| StoreError::invalid("a field of a session is not the number it should be"))
+        number.map_err(|_| StoreError::invalid("a field is not the number it should be"))
     };
     field.as_deref().map(parse).transpose()
 }
 
 pub(super) fn missing() -> StoreError {
-    StoreError::invalid("a session lacks a field")
-}
-
-fn code_of(kind: PrincipalKind) -> i16 {
-    match kind {
-        PrincipalKind::User => 0,
-        PrincipalKind::Guest => 1,
-        PrincipalKind::Service => 2,
-    }
-}
-
-fn kind_of(code: i16) -> Result<PrincipalKind, StoreError> {
-    match code {
-        0 => Ok(PrincipalKind::User),
-        1 => Ok(PrincipalKind::Guest),
-        2 => Ok(PrincipalKind::Service),
-        _ => Err(StoreError::invalid("an unknown kind of subject")),
-    }
+    StoreError::invalid("a field is missing")
 }
 
 /// Longer than anything lives, and exact in a script.
@@ -254,3 +275,6 @@ pub(super) fn millis(duration: Duration) -> u64 {
     let longest = 1 << 50;
     u64::try_from(duration.as_millis()).map_or(longest, |millis| millis.min(longest))
 }
+
+/// The number of sessions that one script reads: a fraction of a millisecond.
+const STEP: usize = 100;

@@ -5,13 +5,17 @@ use crate::{
     error::StoreError,
     server::login::{Identifier, PasswordHash},
     store::{
-        port::{NewUser, UserAdmin, UserEntry, UserRecord, UserStore},
+        port::{NewUser, StoreId, UserAdmin, UserEntry, UserRecord, UserStore},
         roles_of, roles_text,
     },
     time::Timestamp,
 };
 
 impl UserStore for RedisStore {
+    fn store_id(&self) -> Option<StoreId> {
+        Some(self.id)
+    }
+
     async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         let mut call = scripts::USER_FIND.key(self.keys.of("u", identifier.as_str()));
         call.key(&self.keys.epochs);

@@ -25,12 +25,23 @@ pub(in crate::store) use self::{
     statement::{Does, Statement, Value, Words},
 };
 use crate::error::StoreError;
+use crate::store::port::StoreId;
 
 /// A store in an SQL database: [`SqliteStore`](super::SqliteStore) and
 /// [`PostgresStore`](super::PostgresStore). Cheap to clone; all clones are one store.
 #[derive(Clone)]
 pub struct SqlStore<D> {
     pub(in crate::store) db: D,
+    id: StoreId,
+}
+
+impl<D> SqlStore<D> {
+    pub(in crate::store) fn over(db: D) -> Self {
+        Self {
+            db,
+            id: StoreId::new(),
+        }
+    }
 }
 
 /// A database, and the words in which it differs from the others.

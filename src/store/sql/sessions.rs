@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-use super::{Cells, Columns, Dialect, SqlStore, Statement, Value, duration, kind_code, kind_of};
-use super::{millis, narrow};
+use super::{
+    Cells, Columns, Dialect, SqlStore, Statement, duration, kind_code, kind_of, millis, narrow,
+};
 use crate::{
     error::StoreError,
     principal::SessionId,
-    server::refresh::{Family, RefreshOutcome, RefreshPolicy, apply, decide},
+    server::refresh::Family,
     store::{
         ENDED_FOR, REVOKED_FOR,
         port::{
-            CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, Rotation,
-            SessionRecord, SessionStore,
+            CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+            SessionStore, StoreId, UserStanding,
         },
+        roles_of,
     },
 };
 
@@ -103,6 +105,11 @@ macro_rules! load {
 }
 
 static LOAD: Statement = Statement::read(load!("", ""));
+
+static LOAD_WITH_USER: Statement = Statement::read(load!(
+    ", u.roles, u.disabled",
+    " LEFT JOIN auth_user u ON u.sub = s.sub"
+));
 
 static CREATE: Statement = Statement::write(concat!(
     "INSERT INTO auth_session \
@@ -206,23 +213,31 @@ static PURGE_OTHERS: [Statement; 3] = [
     Statement::write(purge!("auth_one_time", "digest", "expires_at")),
 ];
 
-impl<D: Dialect> SqlStore<D> {
-    async fn advance_live(
-        &self,
-        id: SessionId,
-        presented: u64,
-        grace: Duration,
-    ) -> Result<Option<LoadedSession>, StoreError> {
-        let Ok(presented) = i64::try_from(presented) else {
-            return Ok(None);
-        };
+impl<D: Dialect> SessionStore for SqlStore<D> {
+    async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
         let values = [
-            id.as_bytes().into(),
-            presented.into(),
-            millis(grace).into(),
-            Value::Text(None),
+            session.id.as_bytes().into(),
+            (&session.subject).into(),
+            kind_code(session.kind).into(),
+            session.epoch.map(i64::from).into(),
+            millis(session.idle).into(),
+            millis(session.lifetime).into(),
+            session.bound_key.as_deref().into(),
+            (&session.details).into(),
         ];
-        let row = self.db.row(&ADVANCE_LIVE, &values).await?;
+        if let Some(row) = self.db.row(&CREATE, &values).await? {
+            return Ok(CreateOutcome::Created(Columns(&row).record()?));
+        }
+        // Nothing was written. This only tells why: an epoch never returns to an earlier number.
+        let epoch = self.epoch(&session.subject).await?;
+        Ok(match session.epoch {
+            Some(expected) if expected != epoch => CreateOutcome::EpochMoved,
+            _ => CreateOutcome::Exists,
+        })
+    }
+
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        let row = self.db.row(&LOAD, &[id.as_bytes().into()]).await?;
         row.map(|row| Columns(&row).loaded()).transpose()
     }
 
@@ -244,87 +259,44 @@ impl<D: Dialect> SqlStore<D> {
         let row = self.db.row(&ADVANCE, &values).await?;
         row.map(|row| Columns(&row).loaded()).transpose()
     }
-}
 
-impl<D: Dialect> SessionStore for SqlStore<D> {
-    async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError> {
+    async fn advance_live(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<LoadedSession>, StoreError> {
         let values = [
-            session.id.as_bytes().into(),
-            (&session.subject).into(),
-            kind_code(session.kind).into(),
-            session.epoch.map(i64::from).into(),
-            millis(session.idle).into(),
-            millis(session.lifetime).into(),
-            Value::Text(None),
-            (&session.details).into(),
+            id.as_bytes().into(),
+            wide(live)?.into(),
+            millis(grace).into(),
+            bound_key.into(),
         ];
-        if let Some(row) = self.db.row(&CREATE, &values).await? {
-            return Ok(CreateOutcome::Created(Columns(&row).record()?));
-        }
-        // Nothing was written. This only tells why: an epoch never returns to an earlier number.
-        let epoch = self.epoch(&session.subject).await?;
-        Ok(match session.epoch {
-            Some(expected) if expected != epoch => CreateOutcome::EpochMoved,
-            _ => CreateOutcome::Exists,
-        })
-    }
-
-    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
-        let row = self.db.row(&LOAD, &[id.as_bytes().into()]).await?;
+        let row = self.db.row(&ADVANCE_LIVE, &values).await?;
         row.map(|row| Columns(&row).loaded()).transpose()
     }
 
-    async fn rotate(
+    fn users(&self) -> Option<StoreId> {
+        cfg!(feature = "server").then_some(self.id)
+    }
+
+    async fn load_with_user(
         &self,
         id: SessionId,
-        presented: u64,
-        policy: RefreshPolicy,
-    ) -> Result<Option<Rotation>, StoreError> {
-        if let Some(live) = self
-            .advance_live(id, presented, policy.grace_window())
-            .await?
-        {
-            return Ok(Some(Rotation {
-                outcome: RefreshOutcome::Rotated,
-                session: live.session,
-                now: live.now,
-            }));
-        }
-        for _ in 0..8 {
-            let Some(LoadedSession { mut session, now }) = self.peek(id).await? else {
-                return Ok(None);
-            };
-            let outcome = decide(&session.family, presented, &policy, now);
-            let next = apply(&session.family, presented, outcome, now);
-            if !outcome.writes() {
-                return Ok(Some(Rotation {
-                    outcome,
-                    session,
-                    now,
-                }));
-            }
-            if let RefreshOutcome::Reused(_) = outcome {
-                let outcome = match self.revoke(id, RevokeReason::ReuseKind).await? {
-                    true => outcome,
-                    false => RefreshOutcome::Revoked,
-                };
-                session.family = next;
-                session.revoked = Some(RevokeReason::ReuseKind);
-                return Ok(Some(Rotation {
-                    outcome,
-                    session,
-                    now,
-                }));
-            }
-            if let Some(done) = self.advance(id, &session.family, &next).await? {
-                return Ok(Some(Rotation {
-                    outcome,
-                    session: done.session,
-                    now: done.now,
-                }));
-            }
-        }
-        Err(StoreError::unavailable("too many refreshes of one session"))
+    ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError> {
+        let row = self
+            .db
+            .row(&LOAD_WITH_USER, &[id.as_bytes().into()])
+            .await?;
+        let Some(row) = row.as_ref().map(Columns) else {
+            return Ok(None);
+        };
+        let user = match row.maybe_text("roles")? {
+            Some(roles) => Some(UserStanding::new(roles_of(&roles)?, row.flag("disabled")?)),
+            None => None,
+        };
+        Ok(Some((row.loaded()?, user)))
     }
 
     async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
@@ -442,15 +414,13 @@ impl<R: Cells> Columns<'_, R> {
             created_at: self.time("created_at")?,
             // A session whose reason is newer than this code has ended, too.
             revoked: reason.and_then(|code| RevokeReason::from_code(i16::try_from(code).ok()?)),
+            bound_key: self.maybe_text("bound_key")?,
             details: self.text("details")?,
         })
     }
 
     fn loaded(&self) -> Result<LoadedSession, StoreError> {
-        Ok(LoadedSession {
-            session: self.record()?,
-            now: self.time("now")?,
-        })
+        Ok(LoadedSession::new(self.record()?, self.time("now")?))
     }
 }
 

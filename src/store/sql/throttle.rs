@@ -96,15 +96,6 @@ macro_rules! written {
     };
 }
 
-/// The row, to see whether there is anything to write: what is refused writes nothing.
-macro_rules! row {
-    () => {
-        concat!(
-            "SELECT failures, open, batch, open_until, blocked_until, forgotten_at, {now} AS now FROM auth_throttle WHERE key = $1"
-        )
-    };
-}
-
 /// `ThrottleRow::reserve`; `said` is 1 where the attempt is let through. A row that is not there lets
 /// the first one through.
 macro_rules! reserve {
@@ -179,7 +170,12 @@ macro_rules! settle {
     };
 }
 
-static ROW: Statement = Statement::read(row!());
+/// The row, to see whether there is anything to write: what is refused writes nothing.
+static ROW: Statement = Statement::read(
+    "SELECT failures, open, batch, open_until, blocked_until, forgotten_at, {now} AS now \
+     FROM auth_throttle WHERE key = $1",
+);
+
 static RESERVE: Statement = Statement::write(reserve!());
 static SETTLE: Statement = Statement::write(settle!());
 static CLEAR: Statement = Statement::write("DELETE FROM auth_throttle WHERE key = $1");

@@ -5,7 +5,7 @@ use crate::{
     error::StoreError,
     server::login::{Identifier, PasswordHash},
     store::{
-        port::{NewUser, UserAdmin, UserEntry, UserRecord, UserStore},
+        port::{NewUser, StoreId, UserAdmin, UserEntry, UserRecord, UserStore},
         roles_of, roles_text,
     },
 };
@@ -53,6 +53,10 @@ static USERS: Statement = Statement::read(
 );
 
 impl<D: Dialect> UserStore for SqlStore<D> {
+    fn store_id(&self) -> Option<StoreId> {
+        Some(self.id)
+    }
+
     async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         let row = self.db.row(&FIND, &[identifier.as_str().into()]).await?;
         row.map(|row| Columns(&row).user()).transpose()

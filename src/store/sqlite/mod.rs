@@ -1,7 +1,7 @@
 //! Sessions in an SQLite file, for one machine.
 //!
 //! Several processes may share the file, on a local disk: SQLite's locks and its shared memory do not
-//! work over a network file system. Every change is one statement; triggers make the revocation part
+//! work over a network file system. Every change is one statement. Triggers make the revocation part
 //! of it.
 //!
 //! # Connections
@@ -10,7 +10,7 @@
 //! time and a queue in the process is fairer and faster than one of polling connections, and four
 //! that read, which nobody has to wait for (`journal_mode` WAL). A writer waits up to five seconds
 //! for other processes (`busy_timeout`), and up to two for the other writers of this one. A refresh
-//! that changes nothing, as those of other tabs, only reads.
+//! that changes nothing, as those of other tabs, takes a turn of the writer, but causes no `fsync`.
 //!
 //! # Durability
 //!
@@ -24,7 +24,7 @@
 //! | table | a row | index | for |
 //! |---|---|---|---|
 //! | `auth_session` | a session | `sid` | everything |
-//! | | | `sub`, of those not revoked | the list of a subject's sessions, ending them |
+//! | | | `(sub, ep, ends_by)`, of those not revoked | the list of a subject's live sessions, ending them |
 //! | | | `expires_at`; `revoked_at`, where it is set | purging |
 //! | `auth_subject` | a subject whose sessions were once ended all at once, with its epoch; goes with a guest who was claimed, never with an account | `sub` | every read of a session |
 //! | `auth_revocation` | what is revoked, for 35 minutes | `seq` | what is new, for the feed |
@@ -127,18 +127,16 @@ impl SqliteStore {
                 .max_lifetime(None)
                 .test_before_acquire(false)
         };
-        let store = Self {
-            db: SqliteDialect {
-                writer: pool()
-                    .max_connections(1)
-                    .idle_timeout(None)
-                    .connect_lazy_with(options.clone()),
-                readers: pool()
-                    .max_connections(READERS)
-                    .connect_lazy_with(options.read_only(true).create_if_missing(false)),
-                news: Arc::default(),
-            },
-        };
+        let store = Self::over(SqliteDialect {
+            writer: pool()
+                .max_connections(1)
+                .idle_timeout(None)
+                .connect_lazy_with(options.clone()),
+            readers: pool()
+                .max_connections(READERS)
+                .connect_lazy_with(options.read_only(true).create_if_missing(false)),
+            news: Arc::default(),
+        });
         store.migrate().await?;
         Ok(store)
     }
@@ -150,13 +148,11 @@ impl SqliteStore {
     /// have a `busy_timeout`.
     #[must_use]
     pub fn new(pool: SqlitePool) -> Self {
-        Self {
-            db: SqliteDialect {
-                readers: pool.clone(),
-                writer: pool,
-                news: Arc::default(),
-            },
-        }
+        Self::over(SqliteDialect {
+            readers: pool.clone(),
+            writer: pool,
+            news: Arc::default(),
+        })
     }
 
     /// Creates the tables or brings them up to date, in one transaction. Processes may do so at

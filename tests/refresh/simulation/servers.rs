@@ -3,7 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use tower_jwt_auth::{
-    server::refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
+    server::refresh::{
+        Family, RefreshOutcome, RefreshPolicy,
+        machine::{apply, confirm, decide},
+    },
     time::Timestamp,
 };
 
@@ -27,17 +30,11 @@ impl Ours {
     pub(crate) fn new(policy: RefreshPolicy, confirms: bool) -> Self {
         let day = Duration::from_secs(24 * 3600);
         Self {
-            family: Family {
-                generation: 0,
-                parent: None,
-                confirmed: None,
-                rotated_at: None,
-                reissues: 0,
-                used_at: Timestamp::default(),
-                idle: 14 * day,
-                expires_at: Timestamp::default().plus(90 * day),
-                revoked: false,
-            },
+            family: Family::new(
+                Timestamp::default(),
+                14 * day,
+                Timestamp::default().plus(90 * day),
+            ),
             policy,
             confirms,
         }

@@ -7,17 +7,18 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::task;
 use tower_jwt_auth::{
     error::StoreError,
     principal::SessionId,
-    server::refresh::RefreshPolicy,
+    server::refresh::Family,
     store::{
         MemoryStore,
         port::{
-            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, Rotation, SessionRecord,
+            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore,
         },
     },
@@ -41,6 +42,8 @@ struct Shared {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
+    /// Goes well.
+    None,
     /// Cannot be reached: nothing is written, and that is known.
     Unavailable,
     /// Lost before it wrote.
@@ -100,7 +103,7 @@ impl Watched {
         task::yield_now().await;
         let fault = self.shared.read_faults.lock().unwrap().pop_front();
         match fault {
-            None => work.await,
+            None | Some(Fault::None) => work.await,
             Some(Fault::Unavailable) => Err(StoreError::unavailable("no connection")),
             Some(_) => Err(StoreError::interrupted("connection lost")),
         }
@@ -124,8 +127,8 @@ impl Watched {
         task::yield_now().await;
         match fault {
             Some(Fault::PanicAfter) => panic!("the driver has a bug"),
+            None | Some(Fault::None) => done,
             Some(_) => Err(StoreError::interrupted("connection lost")),
-            None => done,
         }
     }
 }
@@ -143,17 +146,28 @@ impl SessionStore for Watched {
         self.write(self.store.create(session)).await
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
-        self.read(self.store.peek(id)).await
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        self.read(self.store.load(id)).await
     }
 
-    async fn rotate(
+    async fn advance(
         &self,
         id: SessionId,
-        presented: u64,
-        policy: RefreshPolicy,
-    ) -> Result<Option<Rotation>, StoreError> {
-        self.write(self.store.rotate(id, presented, policy)).await
+        from: &Family,
+        to: &Family,
+    ) -> Result<Option<LoadedSession>, StoreError> {
+        self.write(self.store.advance(id, from, to)).await
+    }
+
+    async fn advance_live(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<LoadedSession>, StoreError> {
+        self.write(self.store.advance_live(id, live, grace, bound_key))
+            .await
     }
 
     async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tower_jwt_auth::{
     error::StoreErrorKind,
     principal::SessionId,
-    server::refresh::{RefreshOutcome, RefreshPolicy},
+    server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
     store::{
         port::{RevokeReason, SessionStore},
         postgres::PostgresStore,
@@ -50,7 +50,7 @@ impl Client {
     async fn refresh(&self, store: &PostgresStore) {
         let held = self.held.load(Ordering::SeqCst);
         let rotation = loop {
-            match store.rotate(self.id, held, RefreshPolicy::browser()).await {
+            match rotate(store, self.id, held, RefreshPolicy::browser()).await {
                 Ok(rotation) => break rotation.expect("the session is there"),
                 Err(error) => {
                     assert_ne!(error.kind(), StoreErrorKind::Invalid, "{error:?}");
@@ -124,7 +124,7 @@ async fn t8_killed_at_random_points_every_family_stays_sound() {
             // What it holds was answered before this, so the row is there already or further on.
             let held = client.held.load(Ordering::SeqCst);
             let session = loop {
-                match store.peek(client.id).await {
+                match store.load(client.id).await {
                     Ok(peek) => break peek.unwrap().session,
                     Err(error) => assert_ne!(error.kind(), StoreErrorKind::Invalid),
                 }
@@ -141,7 +141,7 @@ async fn t8_killed_at_random_points_every_family_stays_sound() {
     enough.store(true, Ordering::SeqCst);
     tasks.join_all().await;
     for client in &clients {
-        let live = store.peek(client.id).await.unwrap().unwrap().session.family;
+        let live = store.load(client.id).await.unwrap().unwrap().session.family;
         assert_eq!(live.generation, client.held.load(Ordering::SeqCst));
     }
     let revoked = sqlx::query("SELECT 1 FROM auth_revocation").fetch_all(&pool);
@@ -169,7 +169,7 @@ async fn t9_a_restart_is_an_outage_and_then_over() {
     // Connections of before say that they were lost, each one once.
     loop {
         let asked = Instant::now();
-        let error = store.peek(id).await.unwrap_err();
+        let error = store.load(id).await.unwrap_err();
         println!(
             "without a server after {:?}: {:?}",
             asked.elapsed(),

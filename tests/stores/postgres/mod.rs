@@ -100,7 +100,8 @@ pub(crate) async fn age(pool: &PgPool, id: SessionId, by: Duration) {
 async fn shift(pool: &PgPool, id: SessionId, millis: i64) {
     sqlx::query(
         "UPDATE auth_session SET created_at = created_at + $2, used_at = used_at + $2,
-           rotated_at = rotated_at + $2, expires_at = expires_at + $2, revoked_at = revoked_at + $2
+           rotated_at = rotated_at + $2, expires_at = expires_at + $2, ends_by = ends_by + $2,
+           revoked_at = revoked_at + $2
          WHERE sid = $1",
     )
     .bind(id.as_bytes().as_slice())

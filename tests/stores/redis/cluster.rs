@@ -53,5 +53,5 @@ async fn any_node_leads_to_the_one_that_has_the_keys() {
 
     // The node that was named is not needed any more.
     other.kill();
-    assert!(store.peek(session(1).id).await.unwrap().is_some());
+    assert!(store.load(session(1).id).await.unwrap().is_some());
 }

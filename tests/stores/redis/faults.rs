@@ -13,10 +13,10 @@ use tower_jwt_auth::{
     error::StoreErrorKind,
     principal::SessionId,
     revocation::{Revocation, RevocationCheck, RevocationLog},
-    server::refresh::{RefreshOutcome, RefreshPolicy},
+    server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
     store::{
         RedisStore,
-        port::{NewSessionRecord, RevokeReason, SessionStore},
+        port::{RevokeReason, SessionStore},
     },
     time::Timestamp,
 };
@@ -36,7 +36,7 @@ async fn down_at_start_is_unavailable_and_then_it_is_there() {
     let error = store.create(session(1)).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     let id = session(1).id;
-    let error = store.rotate(id, 0, RefreshPolicy::browser()).await;
+    let error = rotate(&store, id, 0, RefreshPolicy::browser()).await;
     assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Unavailable);
     let error = store.revoke(id, RevokeReason::Logout).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
@@ -57,10 +57,10 @@ async fn a_restart_with_a_log_on_disk_loses_nothing() {
     let (alive, ended) = (session(1).id, session(2).id);
     store.create(session(1)).await.unwrap();
     store.create(session(2)).await.unwrap();
-    store.rotate(alive, 0, browser).await.unwrap();
+    rotate(&store, alive, 0, browser).await.unwrap();
     store.revoke(ended, RevokeReason::Logout).await.unwrap();
     let epoch = store.revoke_all("bob", RevokeReason::Logout).await.unwrap();
-    let before = store.peek(alive).await.unwrap().unwrap().session;
+    let before = store.load(alive).await.unwrap().unwrap().session;
 
     server.kill();
     let error = store.revoke(alive, RevokeReason::Logout).await.unwrap_err();
@@ -68,10 +68,10 @@ async fn a_restart_with_a_log_on_disk_loses_nothing() {
     server.restart().await;
 
     assert_eq!(peek_again(&store, alive).await, before);
-    let retried = store.rotate(alive, 0, browser).await.unwrap().unwrap();
+    let retried = rotate(&store, alive, 0, browser).await.unwrap().unwrap();
     assert_eq!(retried.outcome, RefreshOutcome::Retried);
     assert_eq!(retried.session.family.generation, 1);
-    let over = store.rotate(ended, 0, browser).await.unwrap().unwrap();
+    let over = rotate(&store, ended, 0, browser).await.unwrap().unwrap();
     assert_eq!(over.outcome, RefreshOutcome::Revoked);
     assert_eq!(store.epoch("bob").await.unwrap(), epoch);
     assert!(loaded(&store).await.contains(&caller(ended)), "a new node");
@@ -85,7 +85,7 @@ async fn peek_again(
 ) -> tower_jwt_auth::store::port::SessionRecord {
     let back = Instant::now();
     loop {
-        match store.peek(id).await {
+        match store.load(id).await {
             Ok(found) => return found.unwrap().session,
             Err(error) => assert!(back.elapsed() < MINUTE, "{error:?}"),
         }
@@ -119,8 +119,10 @@ async fn an_empty_restart_brings_no_revoked_token_back() {
     }
     assert!(set.contains(&caller(id)), "nothing is forgotten");
     assert!(set.is_ready());
-    assert_eq!(store.peek(id).await.unwrap(), None);
-    let after = store.rotate(id, 0, RefreshPolicy::browser()).await.unwrap();
+    assert_eq!(store.load(id).await.unwrap(), None);
+    let after = rotate(&store, id, 0, RefreshPolicy::browser())
+        .await
+        .unwrap();
     assert_eq!(after, None, "a session that was lost is no session");
 }
 
@@ -144,7 +146,7 @@ async fn t8_killed_again_and_again_under_load_every_family_is_sound() {
                 // Out of the window of the last refresh.
                 while server.read().await.age(id, DAY / 2).await.is_err() {}
                 let rotation = loop {
-                    match store.rotate(id, generation, RefreshPolicy::browser()).await {
+                    match rotate(&store, id, generation, RefreshPolicy::browser()).await {
                         Ok(rotation) => break rotation.unwrap(),
                         Err(error) => assert_ne!(error.kind(), StoreErrorKind::Invalid),
                     }
@@ -158,10 +160,7 @@ async fn t8_killed_again_and_again_under_load_every_family_is_sound() {
                 // Its end comes with every ageing nearer.
                 if turns % 20 == 0 {
                     turns = 0;
-                    let extended = server.read().await;
-                    let key = format!("{{auth}}:s:{id}");
-                    let by = (30 * DAY).as_millis().to_string();
-                    let _ = extended.ask::<i64>(&["HINCRBY", &key, "exp", &by]).await;
+                    let _ = server.read().await.extend(id, 30 * DAY).await;
                 }
             }
             (id, generation)
@@ -186,7 +185,7 @@ async fn t8_killed_again_and_again_under_load_every_family_is_sound() {
     let store = server.read().await.store();
     while let Some(client) = clients.join_next().await {
         let (id, generation) = client.unwrap();
-        let family = store.peek(id).await.unwrap().unwrap().session.family;
+        let family = store.load(id).await.unwrap().unwrap().session.family;
         assert!(!family.revoked);
         assert_eq!(family.generation, generation);
         assert!(generation >= 10, "the clients were at work: {generation}");
@@ -247,10 +246,10 @@ async fn a_replica_is_never_told_that_it_revoked() {
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     let error = store.revoke_all("alice", RevokeReason::Logout).await;
     assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Unavailable);
-    let error = store.rotate(id, 0, RefreshPolicy::browser()).await;
+    let error = rotate(&store, id, 0, RefreshPolicy::browser()).await;
     assert_eq!(error.unwrap_err().kind(), StoreErrorKind::Unavailable);
     let _: String = server.ask(&["REPLICAOF", "NO", "ONE"]).await.unwrap();
-    let session = store.peek(id).await.unwrap().unwrap().session;
+    let session = store.load(id).await.unwrap().unwrap().session;
     assert!(!session.family.revoked, "nothing was half done");
     assert!(store.revoke(id, RevokeReason::Logout).await.unwrap());
 }
@@ -266,10 +265,8 @@ async fn a_full_server_starts_nothing_and_keeps_everything() {
         .ask(&["CONFIG", "SET", "maxmemory", "1mb"])
         .await
         .unwrap();
-    let big = NewSessionRecord {
-        details: "x".repeat(1 << 20),
-        ..session(2)
-    };
+    let mut big = session(2);
+    big.details = "x".repeat(1 << 20);
     let _ = store.create(big).await;
     let error = store.create(session(3)).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
@@ -277,6 +274,6 @@ async fn a_full_server_starts_nothing_and_keeps_everything() {
         .ask(&["CONFIG", "SET", "maxmemory", "0"])
         .await
         .unwrap();
-    assert_eq!(store.peek(session(3).id).await.unwrap(), None);
-    assert!(store.peek(session(1).id).await.unwrap().is_some());
+    assert_eq!(store.load(session(3).id).await.unwrap(), None);
+    assert!(store.load(session(1).id).await.unwrap().is_some());
 }

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tower_jwt_auth::{
     ConfigError, Principal,
-    principal::{PrincipalKind, SessionId},
+    principal::SessionId,
     revocation::{RevocationCheck, RevocationSet},
+    server::refresh::machine::rotate,
     store::{
         RedisStore,
         port::{NewSessionRecord, RevokeReason, SessionStore},
@@ -30,15 +31,7 @@ mod contract {
 }
 
 fn session(number: u8) -> NewSessionRecord {
-    NewSessionRecord {
-        id: SessionId::from_bytes([number; 16]),
-        subject: "alice".into(),
-        kind: PrincipalKind::User,
-        epoch: None,
-        idle: DAY,
-        lifetime: 30 * DAY,
-        details: "{}".into(),
-    }
+    NewSessionRecord::new(SessionId::from_bytes([number; 16]), "alice", DAY, 30 * DAY)
 }
 
 fn caller(id: SessionId) -> Principal {
@@ -84,13 +77,20 @@ async fn keys_go_by_themselves() {
     server.age(id, DAY / 2).await.unwrap();
     assert!((1.49..=1.5).contains(&left().await));
     let policy = tower_jwt_auth::server::refresh::RefreshPolicy::browser();
-    store.rotate(id, 0, policy).await.unwrap();
-    assert!((1.99..=2.0).contains(&left().await), "it was used");
+    rotate(&store, id, 0, policy).await.unwrap();
+    let used = left().await;
+    assert!(
+        (2.03..=2.05).contains(&used),
+        "an hour is for the refreshes that follow"
+    );
+    server.age(id, Duration::from_secs(1800)).await.unwrap();
+    rotate(&store, id, 1, policy).await.unwrap();
+    let again = left().await;
+    assert!(again < used, "within the hour it is not moved");
+    assert!(again >= 2.0, "and not before a day after the end");
 
-    let long = NewSessionRecord {
-        idle: 30 * DAY,
-        ..session(2)
-    };
+    let mut long = session(2);
+    long.idle = 30 * DAY;
     let key = format!("{{auth}}:s:{}", long.id);
     store.create(long).await.unwrap();
     let id = session(2).id;
@@ -99,8 +99,17 @@ async fn keys_go_by_themselves() {
     assert!(left <= 7 * 24 * 3600 * 1000, "a week after it was revoked");
     let index: u64 = server.ask(&["PTTL", "{auth}:i:alice"]).await.unwrap();
     assert!(
-        index > 30 * 24 * 3600 * 1000,
+        index > 29 * 24 * 3600 * 1000,
         "as long as the longest session"
+    );
+    let live: Vec<String> = server
+        .ask(&["ZRANGE", "{auth}:i:alice", "0", "-1"])
+        .await
+        .unwrap();
+    assert_eq!(
+        live,
+        [session(1).id.to_string()],
+        "an ended session leaves it"
     );
 }
 

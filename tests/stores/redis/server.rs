@@ -161,26 +161,49 @@ impl Server {
 
     /// Adds this much to them.
     pub(crate) async fn shift(&self, id: SessionId, millis: i64) -> redis::RedisResult<()> {
+        self.shift_at(id, millis, TIMES).await
+    }
+
+    /// Extends the maximum lifetime of a session.
+    pub(crate) async fn extend(&self, id: SessionId, by: Duration) -> redis::RedisResult<()> {
+        self.shift_at(id, i64::try_from(by.as_millis()).unwrap(), END)
+            .await
+    }
+
+    async fn shift_at(&self, id: SessionId, millis: i64, places: &str) -> redis::RedisResult<()> {
         let mut connection = self.connection().await?;
         redis::Script::new(SHIFT)
             .key(format!("{{auth}}:s:{id}"))
             .arg(millis)
+            .arg(places)
             .invoke_async(&mut connection)
             .await
     }
 }
 
+/// Shifts the times of a packed session at these places, its key's, and its place in the index.
 const SHIFT: &str = "
-    local by = ARGV[1]
-    if by == '0' then return end
-    if redis.call('EXISTS', KEYS[1]) == 0 then return end
-    for _, name in ipairs({'born', 'used', 'exp', 'rot'}) do
-      if redis.call('HEXISTS', KEYS[1], name) == 1 then
-        redis.call('HINCRBY', KEYS[1], name, by)
-      end
+    local by = tonumber(ARGV[1])
+    local row = redis.call('GET', KEYS[1])
+    if by == 0 or not row then return end
+    for _, at in ipairs(cjson.decode(ARGV[2])) do
+      local time = struct.unpack('>I8', row, at + 1)
+      if time > 0 then redis.call('SETRANGE', KEYS[1], at, struct.pack('>I8', time + by)) end
     end
-    redis.call('PEXPIREAT', KEYS[1], redis.call('PEXPIRETIME', KEYS[1]) + tonumber(by))
+    redis.call('PEXPIREAT', KEYS[1], redis.call('PEXPIRETIME', KEYS[1]) + by)
+    local index = '{auth}:i:' .. string.sub(row, 92, 91 + struct.unpack('>I4', row, 84))
+    local id = string.sub(KEYS[1], #'{auth}:s:' + 1)
+    if redis.call('ZSCORE', index, id) then
+      redis.call('ZINCRBY', index, by, id)
+      local last = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
+      redis.call('PEXPIREAT', index, math.max(tonumber(last[2]), redis.call('PEXPIRETIME', index)))
+    end
 ";
+
+/// Rotated, used, ends by, expires, created.
+const TIMES: &str = "[26, 34, 42, 62, 70]";
+/// Expires.
+const END: &str = "[62]";
 
 impl Drop for Server {
     fn drop(&mut self) {

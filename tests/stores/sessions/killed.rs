@@ -12,13 +12,13 @@ use tower_jwt_auth::{
     error::StoreError,
     principal::SessionId,
     server::{
-        refresh::{RefreshOutcome, RefreshPolicy},
+        refresh::{Family, RefreshOutcome},
         session::{SessionEvent, Sessions},
     },
     store::{
         AnyStore,
         port::{
-            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, Rotation, SessionRecord,
+            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore,
         },
     },
@@ -157,23 +157,33 @@ impl Stops {
 }
 
 impl SessionStore for Stops {
-    async fn rotate(
+    async fn advance_live(
         &self,
         id: SessionId,
-        presented: u64,
-        policy: RefreshPolicy,
-    ) -> Result<Option<Rotation>, StoreError> {
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<LoadedSession>, StoreError> {
         self.stop("before").await;
         if self.point == "within" && self.dies {
             Self::here();
         }
-        let rotation = self.store.rotate(id, presented, policy).await;
+        let advanced = self.store.advance_live(id, live, grace, bound_key).await;
         self.stop("after").await;
-        rotation
+        advanced
     }
 
-    async fn peek(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
-        self.store.peek(id).await
+    async fn advance(
+        &self,
+        _: SessionId,
+        _: &Family,
+        _: &Family,
+    ) -> Result<Option<LoadedSession>, StoreError> {
+        unreachable!()
+    }
+
+    async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError> {
+        self.store.load(id).await
     }
 
     async fn create(&self, _: NewSessionRecord) -> Result<CreateOutcome, StoreError> {

@@ -1,8 +1,11 @@
 //! One node of a service: sessions over a store that counts what it is asked for.
 
-use std::sync::{
-    Arc, LazyLock, Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use tower_jwt_auth::{
@@ -14,13 +17,13 @@ use tower_jwt_auth::{
     secret::SecretKey,
     server::{
         issue::{KeyRing, TokenIssuer},
-        refresh::{RefreshPolicy, RefreshTokens},
+        refresh::{Family, RefreshPolicy, RefreshTokens},
         session::{SessionClaims, SessionEvent, Sessions, StartSession, TokenPair},
     },
     store::{
         AnyStore,
         port::{
-            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, Rotation, SessionRecord,
+            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore,
         },
     },
@@ -90,8 +93,11 @@ macro_rules! pass_on {
 
 pass_on! {
     fn create(session: NewSessionRecord) -> CreateOutcome;
-    fn peek(id: SessionId) -> Option<LoadedSession>;
-    fn rotate(id: SessionId, presented: u64, policy: RefreshPolicy) -> Option<Rotation>;
+    fn load(id: SessionId) -> Option<LoadedSession>;
+    fn advance(id: SessionId, from: &Family, to: &Family) -> Option<LoadedSession>;
+    fn advance_live(
+        id: SessionId, live: u64, grace: Duration, bound_key: Option<&str>
+    ) -> Option<LoadedSession>;
     fn confirm(id: SessionId, generation: u64) -> ();
     fn revoke(id: SessionId, reason: RevokeReason) -> bool;
     fn revoke_others(subject: &str, keep: SessionId, reason: RevokeReason) -> Vec<SessionId>;

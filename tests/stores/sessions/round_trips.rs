@@ -1,9 +1,8 @@
-//! What a refresh costs: read once, written once. PostgreSQL's is counted on the wire as well, in
-//! `postgres::crowd`.
+//! What a refresh costs, counted where the store cannot miscount: the statements that sqlx sends, and
+//! the scripts that Redis receives. A statement of PostgreSQL is one round trip on the wire, which
+//! `postgres::crowd` proves.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpStream,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,118 +10,208 @@ use std::{
     time::Duration,
 };
 
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tower_jwt_auth::{
-    server::refresh::RefreshPolicy,
-    store::{AnyStore, SqliteStore, port::SessionStore},
+    server::{
+        login::{Identifier, PasswordHash, UserClaims},
+        session::{SessionClaims, Sessions, StartSession, TokenPair},
+    },
+    store::{
+        AnyStore,
+        port::{NewUser, UserAdmin, UserStore},
+    },
 };
+use tracing_subscriber::{Layer, layer::SubscriberExt};
 
 use super::{
-    node::{Node, Switch, Watched},
+    node::{issuer, secret},
     place::{Kind, Place},
 };
 
 const ROUNDS: usize = 10;
+const LATER: Duration = Duration::from_secs(31);
 
-/// Ten refreshes that rotate, and ten of other tabs.
-async fn refresh(place: &Place, node: &Node) {
-    let mut held = node.sign_in("alice").await;
-    // A connection's first ones prepare what the others use.
-    held = node.refresh(&held).await;
-    place.age(held.session_id(), Duration::from_secs(31)).await;
-    node.store.take_calls();
-    for _ in 0..ROUNDS {
-        held = node.refresh(&held).await;
-        node.refresh(&held).await;
-        place.age(held.session_id(), Duration::from_secs(31)).await;
+/// Counts the statements of this process.
+#[derive(Clone, Default)]
+struct Statements(Arc<AtomicUsize>);
+
+impl<S: tracing::Subscriber> Layer<S> for Statements {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        if event.metadata().target() == "sqlx::query" {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
     }
+}
+
+/// A count of round trips that a place is asked for.
+struct Trips<'a> {
+    place: &'a Place,
+    statements: Statements,
+}
+
+impl<'a> Trips<'a> {
+    fn to(place: &'a Place) -> Self {
+        let statements = Statements::default();
+        // SQLite's statements run in a thread of their own.
+        let subscriber = tracing_subscriber::registry().with(statements.clone());
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        Self { place, statements }
+    }
+
+    async fn begin(&self) {
+        self.statements.0.store(0, Ordering::SeqCst);
+        if let Kind::Redis(server) = &self.place.kind {
+            let _: String = server.ask(&["CONFIG", "RESETSTAT"]).await.unwrap();
+        }
+    }
+
+    /// Since the last [`begin`](Self::begin).
+    async fn end(&self) -> usize {
+        let Kind::Redis(server) = &self.place.kind else {
+            return self.statements.0.load(Ordering::SeqCst);
+        };
+        let stats: String = server.ask(&["INFO", "commandstats"]).await.unwrap();
+        let scripts = ["cmdstat_evalsha:calls=", "cmdstat_eval:calls="];
+        let calls = stats.lines().filter_map(|line| {
+            let calls = scripts.iter().find_map(|name| line.strip_prefix(name))?;
+            calls.split(',').next()?.parse::<usize>().ok()
+        });
+        calls.sum()
+    }
+}
+
+/// The refresh token that is presented, and what that costs.
+async fn cost<G: tower_jwt_auth::server::session::ClaimsSource>(
+    trips: &Trips<'_>,
+    sessions: &Sessions<AnyStore, G>,
+    held: &TokenPair,
+) -> (usize, TokenPair) {
+    trips.begin().await;
+    let next = sessions.refresh(held.refresh_token().expose()).await;
+    let spent = trips.end().await;
+    (spent, next.unwrap())
+}
+
+/// With the claims of the session itself.
+async fn one_with_the_claims_of_the_session(place: Place) {
+    let store = place.store().await;
+    let trips = Trips::to(&place);
+    let sessions = Sessions::builder(issuer(), store).secret(secret());
+    let sessions = sessions.build().unwrap();
+    let start = || StartSession::new("alice").grants(SessionClaims::new().roles(["editor"]));
+    // A connection prepares what it uses for the first time, and a script is sent once.
+    let warm = sessions.start(start()).await.unwrap();
+    for _ in 0..2 {
+        let refreshed = sessions.refresh(warm.refresh_token().expose()).await;
+        refreshed.unwrap();
+    }
+    let mut held = sessions.start(start()).await.unwrap();
+    for round in 0..ROUNDS {
+        let spent;
+        (spent, held) = cost(&trips, &sessions, &held).await;
+        assert_eq!(spent, 1, "{}, round {round}", place.name());
+        // Another tab is answered from what is read.
+        let (spent, _) = cost(&trips, &sessions, &held).await;
+        assert_eq!(spent, 2, "{}, round {round}", place.name());
+        place.age(held.session_id(), LATER).await;
+    }
+}
+
+/// With the roles of the user table in the same store.
+async fn two_with_the_roles_of_the_user_table(place: Place) {
+    let store = place.store().await;
+    let trips = Trips::to(&place);
+    let sessions = Sessions::builder(issuer(), store.clone())
+        .secret(secret())
+        .claims_source(UserClaims::new(store.clone()))
+        .build()
+        .unwrap();
+    let name = Identifier::new("ada@example.org").unwrap();
+    let user = NewUser::new("u-ada", name, PasswordHash::new("$argon2id$".to_owned()));
+    assert!(
+        UserStore::create(&store, user.roles(["editor"]))
+            .await
+            .unwrap()
+    );
+    let mut held = sessions.start(StartSession::new("u-ada")).await.unwrap();
+    held = cost(&trips, &sessions, &held).await.1;
+    for roles in [&["admin"][..], &[], &["editor", "admin"]] {
+        let roles: Vec<_> = roles.iter().map(|role| (*role).to_owned()).collect();
+        assert!(store.set_roles("u-ada", &roles).await.unwrap());
+        place.age(held.session_id(), LATER).await;
+        let spent;
+        (spent, held) = cost(&trips, &sessions, &held).await;
+        assert_eq!(spent, 2, "{}", place.name());
+        let token = super::node::verifier().verify_now(held.access_token().expose());
+        let token = token.unwrap();
+        let has = ["admin", "editor"].map(|role| token.principal().has_role(role));
+        assert_eq!(
+            has,
+            ["admin", "editor"].map(|role| roles.iter().any(|had| had == role))
+        );
+    }
+    assert!(store.set_disabled("u-ada", true).await.unwrap());
+    place.age(held.session_id(), LATER).await;
+    let refused = sessions.refresh(held.refresh_token().expose()).await;
     assert_eq!(
-        node.store.take_calls(),
-        3 * ROUNDS,
-        "two to rotate, one for the other tab"
+        refused.unwrap_err().kind(),
+        tower_jwt_auth::server::session::SessionErrorKind::Disabled
     );
 }
 
-#[tokio::test]
-async fn a_refresh_writes_once_to_memory() {
-    let place = Place::memory();
-    refresh(&place, &Node::of(&place).await).await;
+const STORE: &str = "STORES_TRIPS_STORE";
+const CLAIMS: &str = "STORES_TRIPS_CLAIMS";
+
+/// Runs in a process of its own, whose statements are all counted.
+fn counted(store: &str, claims: &str) {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "sessions::round_trips::counts_for_its_parent"])
+        .args(["--ignored", "--nocapture"])
+        .env(STORE, store)
+        .env(CLAIMS, claims)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let ran = String::from_utf8_lossy(&output.stdout).contains("1 passed");
+    assert!(output.status.success() && ran, "{said}");
 }
 
 #[tokio::test]
-async fn a_refresh_is_one_commit_to_sqlite() {
-    let place = Place::sqlite().await;
-    let Kind::Sqlite { folder, .. } = &place.kind else {
-        unreachable!()
+#[ignore = "for other tests, as a process of its own"]
+async fn counts_for_its_parent() {
+    let Ok(store) = std::env::var(STORE) else {
+        return;
     };
-    let commits = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&commits);
-    let options = SqliteConnectOptions::new().filename(folder.file());
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .after_connect(move |connection, _| {
-            let counted = Arc::clone(&counted);
-            Box::pin(async move {
-                // Called for transactions that write something.
-                connection.lock_handle().await?.set_commit_hook(move || {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    true
-                });
-                Ok(())
-            })
-        })
-        .connect_with(options);
-    let store = AnyStore::Sqlite(SqliteStore::new(pool.await.unwrap()));
-    let store = Watched::new(store, Switch::default());
-    let node = Node::over(store, RefreshPolicy::browser());
-    refresh(&place, &node).await;
-    // Begun, prepared, and then one each; ageing has a connection of its own.
-    assert_eq!(commits.load(Ordering::SeqCst), 2 + ROUNDS);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs redis-server"]
-async fn a_refresh_is_one_writing_script_to_redis() {
-    let place = Place::redis().await;
-    let Kind::Redis(server) = &place.kind else {
-        unreachable!()
+    let place = match store.as_str() {
+        "sqlite" => Place::sqlite().await,
+        "postgres" => Place::postgres().await,
+        _ => Place::redis().await,
     };
-    let node = Node::of(&place).await;
-    // All scripts are there.
-    let first = node.sign_in("bob").await;
-    let second = node.refresh(&first).await;
-    node.refresh(&second).await;
-
-    let mut monitor = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
-    monitor.write_all(b"MONITOR\r\n").unwrap();
-    let mut lines = BufReader::new(monitor).lines().map_while(Result::ok);
-    assert_eq!(lines.next().as_deref(), Some("+OK"));
-    let id = {
-        let mut held = node.sign_in("alice").await;
-        for _ in 0..ROUNDS {
-            held = node.refresh(&held).await;
-            node.refresh(&held).await;
-            place.age(held.session_id(), Duration::from_secs(31)).await;
-        }
-        held.session_id()
-    };
-    assert!(node.store.peek(id).await.unwrap().is_some());
-    let _: String = server.ask(&["ECHO", "the end"]).await.unwrap();
-
-    // What a script does stands below the script, as of `lua`. The fixture's ageing is one of them.
-    let (mut asked, mut wrote) = (0, 0);
-    let mut of_store = false;
-    for line in lines.take_while(|line| !line.contains("the end")) {
-        let command = line.split_once("] ").map_or("", |(_, command)| command);
-        if line.contains(" lua] ") {
-            wrote += usize::from(of_store && command.starts_with("\"HSET\""));
-        } else {
-            let script = command.starts_with("\"EVALSHA\"") || command.starts_with("\"EVAL\"");
-            of_store = script && !command.ends_with(&format!("{id}\" \"-31000\""));
-            asked += usize::from(of_store);
-        }
+    match std::env::var(CLAIMS).unwrap().as_str() {
+        "session" => one_with_the_claims_of_the_session(place).await,
+        _ => two_with_the_roles_of_the_user_table(place).await,
     }
-    println!("{ROUNDS} refreshes and {ROUNDS} of other tabs: {asked} scripts, {wrote} that write");
-    // Signing in reads the epoch and writes the session; the last one is this test's look.
-    assert_eq!((asked, wrote), (2 + 3 * ROUNDS + 1, 1 + ROUNDS));
+}
+
+macro_rules! trips {
+    ($($store:ident $(#[$meta:meta])*;)*) => {$(
+        mod $store {
+            #[test]
+            $(#[$meta])*
+            fn t16_a_refresh_is_one_round_trip() {
+                super::counted(stringify!($store), "session");
+            }
+
+            #[test]
+            $(#[$meta])*
+            fn t16_a_refresh_with_the_roles_of_a_user_is_two_round_trips() {
+                super::counted(stringify!($store), "user");
+            }
+        }
+    )*};
+}
+
+trips! {
+    sqlite;
+    postgres #[ignore = "needs PostgreSQL"];
+    redis #[ignore = "needs redis-server"];
 }

@@ -1,6 +1,6 @@
 -- `judge`, and what follows where it has nothing against it: the guest's end, that of its sessions,
 -- and what tells the nodes of it. Without a user it is a promotion.
-local key, epochs, news, revoked, pending, claimed = unpack(KEYS)
+local key, epochs, news, revoked, pending, claimed, index = unpack(KEYS)
 local subject, device, within, lifetime, user, first = unpack(ARGV)
 
 local own, wrote, ends, promoted, holder =
@@ -30,4 +30,5 @@ else
 end
 local epoch = redis.call('HINCRBY', epochs, subject, 1)
 tell(news, revoked, 'u' .. string.format('%d', epoch) .. ':' .. subject, now + tonumber(lifetime))
+end_index(index)
 return {'done', epoch}

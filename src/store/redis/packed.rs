@@ -1,0 +1,120 @@
+//! The string of a session, as `packed.lua` describes it.
+
+use std::time::Duration;
+
+use crate::{
+    error::StoreError,
+    principal::{PrincipalKind, SessionId},
+    server::refresh::Family,
+    store::port::{RevokeReason, SessionRecord},
+    time::Timestamp,
+};
+
+/// Reads a session; `over` if its epoch is older than its subject's.
+pub(super) fn record(id: SessionId, row: &[u8], over: bool) -> Result<SessionRecord, StoreError> {
+    read(id, row, over).ok_or_else(|| StoreError::invalid("a session of another format"))
+}
+
+fn read(id: SessionId, row: &[u8], over: bool) -> Option<SessionRecord> {
+    let mut rest = Rest(row);
+    if rest.byte()? != FORMAT {
+        return None;
+    }
+    let reason = rest.byte()?;
+    let generation = rest.long()?;
+    let parent = rest.long()?.checked_sub(1);
+    let confirmed = rest.long()?.checked_sub(1);
+    let rotated_at = Some(rest.time()?).filter(|time| time.as_millis() != 0);
+    let used_at = rest.time()?;
+    let _ends_by = rest.time()?;
+    let reissues = rest.int()?;
+    let idle = Duration::from_millis(rest.long()?);
+    let expires_at = rest.time()?;
+    let created_at = rest.time()?;
+    let epoch = rest.int()?;
+    let kind = kind_of(rest.byte()?)?;
+    let (subject, key) = (rest.int()?, rest.int()?);
+    let subject = rest.text(subject)?;
+    let bound_key = Some(rest.text(key)?).filter(|key| !key.is_empty());
+    Some(SessionRecord {
+        id,
+        subject,
+        kind,
+        epoch,
+        family: Family {
+            generation,
+            parent,
+            confirmed,
+            rotated_at,
+            reissues,
+            used_at,
+            idle,
+            expires_at,
+            revoked: over || reason != 0,
+        },
+        created_at,
+        // A session whose reason is newer than this code has ended, too.
+        revoked: RevokeReason::from_code(i16::from(reason)),
+        bound_key,
+        details: String::from_utf8(rest.0.to_vec()).ok()?,
+    })
+}
+
+/// What is left to read.
+struct Rest<'a>(&'a [u8]);
+
+impl Rest<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take::<1>().map(|[byte]| byte)
+    }
+
+    fn int(&mut self) -> Option<u32> {
+        self.take().map(u32::from_be_bytes)
+    }
+
+    fn long(&mut self) -> Option<u64> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn time(&mut self) -> Option<Timestamp> {
+        self.take()
+            .map(i64::from_be_bytes)
+            .map(Timestamp::from_millis)
+    }
+
+    fn text(&mut self, length: u32) -> Option<String> {
+        let (text, rest) = self.0.split_at_checked(length as usize)?;
+        self.0 = rest;
+        String::from_utf8(text.to_vec()).ok()
+    }
+}
+
+/// A generation as it is stored where there may be none.
+pub(super) fn number_or_none(generation: Option<u64>) -> u64 {
+    generation.map_or(0, |generation| generation.saturating_add(1))
+}
+
+pub(super) fn code_of(kind: PrincipalKind) -> u8 {
+    match kind {
+        PrincipalKind::User => 0,
+        PrincipalKind::Guest => 1,
+        PrincipalKind::Service => 2,
+    }
+}
+
+fn kind_of(code: u8) -> Option<PrincipalKind> {
+    Some(match code {
+        0 => PrincipalKind::User,
+        1 => PrincipalKind::Guest,
+        2 => PrincipalKind::Service,
+        _ => return None,
+    })
+}
+
+const FORMAT: u8 = 1;

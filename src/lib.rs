@@ -1,9 +1,12 @@
-//! Tower middleware that verifies JWT bearer tokens, inserts the claims into request extensions and
-//! guards roles. The issuing side signs users in, and issues, rotates and revokes tokens.
+//! Tower middleware that verifies JWT bearer tokens, puts the claims into request extensions, and
+//! guards routes by role. With the feature `server` it also is a login server: users sign in, and their
+//! tokens are issued, rotated and revoked.
 //!
-//! It works in any tower or hyper stack: axum, tonic, warp, plain hyper, a proxy. Keys are prepared
-//! once, a repeated token is found in the cache of verified tokens, and [`JwtAuthLayer`] and
-//! [`RoleGuardLayer`] box no futures.
+//! It works with any tower or hyper stack: axum, tonic, warp, plain hyper, a reverse proxy. Keys are
+//! prepared once, verified tokens are cached, and no future is boxed on the path of a token.
+//!
+//! A [`Verifier`] holds the keys and the rules. A [`JwtAuthLayer`] authenticates requests with it, and a
+//! [`RoleGuardLayer`] inside that layer requires roles or scopes:
 //!
 //! ```
 //! # #[cfg(not(feature = "aws-lc-rs"))]
@@ -22,13 +25,26 @@
 //! # }
 //! ```
 //!
-//! Start with [the manual](manual::getting_started). [`verify`] documents keys and rules, [`layer`] the
-//! tower layers, and [`settings`] the environment variables. The issuing side needs the feature
-//! `server`: `server::issue` issues tokens, `server::session` keeps sessions, `server::login` verifies
-//! passwords, `server::endpoints` serves all of it over HTTP, and `store` has the stores.
+//! # Modules
 //!
-//! For glob imports use the [`prelude`], because this crate's modules `axum`, `tonic` and `warp` would
-//! shadow the frameworks.
+//! Start with [the manual](manual::getting_started).
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`verify`] | [`Verifier`]: the keys and rules that a token must satisfy; presets for identity providers |
+//! | [`key`] | keys for verification and signing, key sets, fetched key sets |
+//! | [`layer`] | the tower layers: [authentication](layer::jwt), [role guards](layer::role_guard), [API keys](layer::api_key), rate limits, sockets; extractors and error responses |
+//! | [`principal`] | [`Principal`], the caller of a request, and parts of tokens: [`Claims`], scopes, session ids |
+//! | [`revocation`] | revocation of tokens before they expire |
+//! | [`event`] | events for audit logs and metrics |
+//! | [`settings`] | configuration by environment variables |
+//! | [`axum`], [`tonic`], [`warp`] | extractors, request extensions, filters |
+//! | [`server`] | the issuing side: tokens, sessions, guests, passwords, endpoints |
+//! | [`store`] | the stores of the issuing side: in memory, SQLite, PostgreSQL, Redis, or yours |
+//! | [`error`], [`secret`], [`time`](mod@time) | errors, secrets that are never printed, clocks and timestamps |
+//! | [`test_util`] | tokens, keys, callers and a clock for tests |
+//! | [`prelude`] | the names for a glob import, which leaves out the modules `axum`, `tonic` and `warp` |
+//! | [`manual`] | one chapter per topic |
 //!
 //! # Features
 //!
@@ -50,6 +66,13 @@
 //!
 //! Without a cryptography feature everything compiles, and every key is refused with
 //! [`ConfigError::NoCrypto`].
+//!
+//! [`axum`]: axum/index.html
+//! [`tonic`]: tonic/index.html
+//! [`warp`]: warp/index.html
+//! [`server`]: server/index.html
+//! [`store`]: store/index.html
+//! [`test_util`]: test_util/index.html
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "axum")]

@@ -126,7 +126,7 @@ pub enum AuthEvent<'a> {
     Anonymous,
     /// A CORS preflight request passed without authentication.
     Preflight,
-    /// A request passed without authentication, because a `skip` predicate of the layer matched.
+    /// A request passed without authentication, because a `skip_if` predicate of the layer matched.
     Skipped,
     /// A layer or a guard refused a request, or an endpoint refused a cross-site request.
     #[non_exhaustive]

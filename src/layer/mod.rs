@@ -1,4 +1,51 @@
-//! The tower layers, and the HTTP vocabulary that they share.
+//! The tower layers, and the parts that they share.
+//!
+//! | layer | effect on a request | refusals |
+//! |---|---|---|
+//! | [`JwtAuthLayer`](jwt::JwtAuthLayer) | authenticates it by a JWT | 400, 401, 503 |
+//! | [`ApiKeyLayer`](api_key::ApiKeyLayer) | authenticates it by an API key | 400, 401, 503 |
+//! | [`RoleGuardLayer`](role_guard::RoleGuardLayer) | requires roles, scopes or a custom condition | 401, 403 |
+//! | [`ChatLayer`](socket::ChatLayer) | inserts a [`ChatContext`](socket::ChatContext) for guests and users | |
+//! | `rate_limit::RateLimitLayer` | limits the requests of a client or a caller | 429 |
+//! | `require_https::RequireHttpsLayer` | redirects or refuses plain HTTP | 308, 403 |
+//!
+//! | shared part | contents |
+//! |---|---|
+//! | [`extract`] | the places in a request from which a credential is read |
+//! | [`response`] | the responses to refused requests: challenges, problem details, gRPC |
+//! | [`middleware`] | the future that the services return |
+//! | [`socket`] | guards for WebSockets and event streams, which outlive a request |
+//!
+//! Every layer keeps these rules:
+//!
+//! - A refused request never reaches the inner service. The cause is an
+//!   [`AuthError`](crate::AuthError) in the extensions of the response.
+//! - Failures of the server are 500 or 503, never 401.
+//! - Every refusal is `private`, and so is the response to a credential outside `Authorization`.
+//! - The layer calls the instance of the inner service that was polled ready.
+//!
+//! # Order
+//!
+//! A guard stands inside the layer that authenticates. In a `ServiceBuilder` the first layer is the
+//! outermost one; in axum's `Router` the last one is ([middleware
+//! order](crate::manual::frameworks#middleware-order)):
+//!
+//! ```
+//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! # fn main() {}
+//! # #[cfg(feature = "aws-lc-rs")]
+//! # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+//! use tower::ServiceBuilder;
+//! use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, Verifier};
+//!
+//! let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
+//! let layers = ServiceBuilder::new()
+//!     .layer(JwtAuthLayer::new(verifier))
+//!     .layer(RoleGuardLayer::any_of(["admin"]));
+//! # let _ = layers.service(());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod api_key;
 pub(crate) mod confirmations;

@@ -36,6 +36,9 @@ pub mod operation {}
 #[doc = include_str!("threat_model.md")]
 pub mod threat_model {}
 
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+
 #[doc = include_str!("rules.md")]
 pub mod rules {}
 

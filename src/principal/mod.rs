@@ -1,4 +1,20 @@
-//! The authenticated caller, independent of the kind of credential.
+//! The caller of a request, and the parts of a token.
+//!
+//! A layer that authenticates inserts one of these values into the request's extensions:
+//!
+//! | value | inserted for |
+//! |---|---|
+//! | [`Principal`] | every authenticated caller, by a token or an API key |
+//! | [`Verified<C>`](crate::Verified) | a caller with a token, in addition: its claims |
+//! | [`Anonymous`] | a request without a credential, if the layer is optional |
+//!
+//! Handlers that serve one kind of caller use [`UserPrincipal`], [`GuestPrincipal`] or
+//! [`AnyPrincipal`]. None of them accepts a service or an API key, whatever its subject is.
+//! [`PrincipalKind`] distinguishes the kinds.
+//!
+//! Parts of a token: [`Claims`] holds all claims as JSON, for applications without a claims type.
+//! [`Scope`] is a list of OAuth scopes. [`SessionId`] is the claim `sid` of tokens that this crate
+//! issues.
 
 mod claims;
 mod facts;

@@ -7,6 +7,18 @@
 //! verifier's cache. A [`Feed`] fills the set from a store. A [`Broadcast`] fills the sets within
 //! one process.
 //!
+//! | item | role |
+//! |---|---|
+//! | [`RevocationSet`] | the set in memory, which follows a feed |
+//! | [`Revocation`], [`RevocationTarget`] | an entry: a session, a token, a subject's epoch, or all tokens issued before a time |
+//! | [`RevocationLog`], [`Feed`] | the write and the read side of a store of revocations |
+//! | [`Broadcast`] | both sides in one process, without a store |
+//! | [`RevocationCheck`], [`check_fn`] | a custom check, for example a query |
+//! | [`Changes`] | the revocations of one caller, for connections that outlive a request |
+//!
+//! An *epoch* is a number that every access token of a session carries. Raising the epoch of a subject
+//! revokes all of its sessions and tokens with one entry. Other systems call it a security stamp.
+//!
 //! | state of the set | response to the request |
 //! |---|---|
 //! | contains the token's `sid` or `jti`, or a newer epoch of its `sub` | 401 `invalid_token` |

@@ -1,4 +1,31 @@
-//! A service that issues tokens: sessions, logins and their HTTP endpoints.
+//! The issuing side: a service that signs users in, and issues, refreshes and revokes their tokens.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`issue`] | [`TokenIssuer`](issue::TokenIssuer): access tokens (RFC 9068), the signing keys and their rotation, the published key set |
+//! | [`refresh`] | refresh tokens and the [`RefreshPolicy`](refresh::RefreshPolicy): grace window, detection of stolen tokens |
+//! | [`session`] | [`Sessions`](session::Sessions): start, refresh, list, end; [`Guests`](session::Guests); [`Housekeeping`](session::Housekeeping) |
+//! | [`login`] | [`Login`](login::Login): identifier and password, throttling, password change and reset |
+//! | [`endpoints`] | [`AuthEndpoints`](endpoints::AuthEndpoints): all of it over HTTP, with tokens in bodies or cookies |
+//!
+//! Each part works without those below it in the table. A service that authenticates by a passkey, a
+//! magic link or another identity provider calls [`Sessions::start`](session::Sessions::start) and
+//! needs neither `login` nor `endpoints`. A service that only signs tokens needs only `issue`.
+//!
+//! Sessions, users and counters are kept in a [store](crate::store). Resource servers verify the issued
+//! tokens with [`TokenIssuer::verifier`](issue::TokenIssuer::verifier) in the same process, and by the
+//! published key set in another one.
+//!
+//! | question | chapter of the manual |
+//! |---|---|
+//! | wiring a login server, your users table, cookies | [login](crate::manual::login) |
+//! | session lifetimes, refresh policies, revocation | [sessions](crate::manual::sessions) |
+//! | signing keys and rotation | [issuing](crate::manual::issuing) |
+//! | anonymous users | [guests](crate::manual::guests) |
+//!
+//! [`endpoints`] has the wiring of a login server as an example, and the example `auth_server` is a
+//! complete one. [`AuthSettings`](crate::settings::AuthSettings) reads its configuration from the
+//! environment.
 
 pub mod endpoints;
 pub mod issue;

@@ -1,19 +1,36 @@
-//! Where sessions and revocations are kept; users, counters of logins, API keys as well.
+//! The stores of the issuing side.
 //!
 //! | store | sessions survive | revocations reach other nodes |
 //! |---|---|---|
-//! | [`MemoryStore`] | nothing | there are none |
+//! | [`MemoryStore`] | nothing: they end with the process | there are no other nodes |
 //! | `SqliteStore` | a power cut | within a third of a second, on the same file |
-//! | `PostgresStore` | what its server survives | at once, within 1 s without notifications |
-//! | `RedisStore` | a restart, with persistence | at once |
+//! | `PostgresStore` | what its server survives | immediately; within 1 s without notifications |
+//! | `RedisStore` | a restart, with persistence | immediately |
+//! | [`AnyStore`] | as the store that its URL names | as the store that its URL names |
 //!
-//! Every one of them is a [`SessionStore`](crate::store::port::SessionStore), a
-//! [`RevocationLog`](crate::revocation::RevocationLog), a [`SecretStore`](crate::store::port::SecretStore) and
-//! an [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore), a `UserStore` with
-//! `UserAdmin`, a `ThrottleStore` and a `OneTimeStore`. Some of their methods have the
-//! same name: where two of the ports are in scope, write `UserStore::find(&store, ..)`.
+//! Every store implements all ports of the module [`port`], so one value holds sessions, users, login
+//! counters, one-time tokens, API keys, guests and revocations. Use several stores if they should be in
+//! separate places, for example your own users table next to a `RedisStore` for sessions.
 //!
-//! Every store passes [`contract`], which is public: one of your own runs it as well.
+//! Some ports have methods of the same name. If several ports are in scope, write
+//! `UserStore::find(&store, ..)`.
+//!
+//! A custom store implements the ports that it needs, and runs [`contract`], the test suite that the
+//! stores of this crate pass. The table in [`port`] names the suite of each port.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_jwt_auth::store::AnyStore;
+//!
+//! // "sqlite:auth.db", "postgres://…", "redis://…" with the features of these names
+//! let store = AnyStore::open("memory:").await?;
+//! # drop(store);
+//! # Ok(())
+//! # }
+//! ```
 
 mod any;
 #[cfg(any(test, feature = "test-util"))]

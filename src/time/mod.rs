@@ -1,4 +1,14 @@
-//! The source of time, which tests can replace.
+//! Clocks and timestamps.
+//!
+//! | item | contents |
+//! |---|---|
+//! | [`Clock`] | the source of time of verifiers, key sets and issuers; tests replace it by a `test_util::TestClock` |
+//! | [`SystemClock`] | the clocks of the operating system, the default |
+//! | [`Timestamp`] | a point in time in milliseconds, as stores keep it |
+//!
+//! Claims are compared with the wall clock, ages and waits with the monotonic clock. Sessions,
+//! revocations and counters use only the clock of their store, so that differing clocks of the nodes
+//! have no effect.
 
 pub(crate) mod date;
 

@@ -115,8 +115,8 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
     /// # Security
     ///
     /// With the kind `User`, a handler that accepts any [`Principal`](crate::Principal) of that kind
-    /// accepts a key as its owner. [`chat::User`](crate::principal::UserPrincipal) and the chat's contexts refuse
-    /// keys of every kind.
+    /// accepts a key as its owner. [`UserPrincipal`](crate::principal::UserPrincipal) and
+    /// [`ChatContext`](crate::layer::socket::ChatContext) refuse keys of every kind.
     pub fn kind(mut self, kind: PrincipalKind) -> Self {
         self.kind = kind;
         self

@@ -83,7 +83,7 @@ impl ApiKeyLayer {
     /// body is kept and the status is replaced by that of the refusal. See [the
     /// manual](crate::manual::gateways).
     ///
-    /// Gateway mode contradicts [`optional`](Self::optional) and [`skip`](Self::skip_if).
+    /// Gateway mode contradicts [`optional`](Self::optional) and [`skip_if`](Self::skip_if).
     /// [`build`](Self::build) reports the contradiction; a layer that was not built answers every
     /// request with 503 then. Set gateway mode on every layer of the stack that can refuse; a guard
     /// inside inherits it from this layer.
@@ -108,7 +108,7 @@ impl ApiKeyLayer {
     ///
     /// # Security
     ///
-    /// As [`JwtAuthLayer::skip`](crate::JwtAuthLayer::skip_if): a path is compared as a whole, or by its
+    /// As [`JwtAuthLayer::skip_if`](crate::JwtAuthLayer::skip_if): a path is compared as a whole, or by its
     /// [segments](RequestHead::path_segments).
     pub fn skip_if<F>(self, names: F) -> Self
     where

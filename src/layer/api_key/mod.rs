@@ -86,7 +86,7 @@
 //! # fn layers<S: ApiKeyStore>(keys: &ApiKeys<S>, verifier: Verifier) {
 //!
 //! let layers = ServiceBuilder::new()
-//!     .layer(JwtAuthLayer::new(verifier).extract(Bearer::new().except_prefix("acme_live_")).optional())
+//!     .layer(JwtAuthLayer::new(verifier).extractor(Bearer::new().except_prefix("acme_live_")).optional())
 //!     .layer(ApiKeyLayer::new(keys).optional())
 //!     .layer(RoleGuardLayer::authenticated());
 //! # }

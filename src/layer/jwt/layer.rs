@@ -104,7 +104,7 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
 
     /// Sets the responder for refusals. The default is problem details (RFC 9457).
     ///
-    /// gRPC and gRPC-Web calls are answered in their own framing: see [`deny`](crate::layer::response).
+    /// gRPC and gRPC-Web calls are answered in their own framing: see [`response`](crate::layer::response).
     pub fn responder(self, responder: impl ErrorResponder) -> Self {
         let responder = Arc::new(responder);
         self.with(|config| config.change_answers(|answers| answers.with_responder(responder)))
@@ -118,7 +118,7 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     /// the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns 2xx, its body is kept and
     /// the status is replaced by the status of the refusal. See [the manual](crate::manual::gateways).
     ///
-    /// Gateway mode contradicts [`optional`](Self::optional), [`skip`](Self::skip_if) and
+    /// Gateway mode contradicts [`optional`](Self::optional), [`skip_if`](Self::skip_if) and
     /// [`allow_preflight`](Self::allow_preflight): [`build`](Self::build) returns an error, and a layer
     /// that was not built refuses every request with 503. Enable gateway mode on every layer of the
     /// stack that can refuse. A guard inside this layer inherits it.

@@ -19,7 +19,7 @@ use crate::{
 /// If guards are stacked, a request must pass all of them.
 ///
 /// By default, refusals look like those of the authenticating layer. After [`realm`](Self::realm),
-/// [`respond`](Self::responder) or [`terse`](Self::terse) the guard uses only its own settings.
+/// [`responder`](Self::responder) or [`terse`](Self::terse) the guard uses only its own settings.
 ///
 /// A layer is cheap to clone, and one value may be used for many services.
 ///

@@ -1,14 +1,18 @@
-//! Chat: guests and users on the same routes, and sockets that end with their token.
+//! Chat: guests and users on the same routes, and sockets that close with their token.
 //!
 //! A [`ChatLayer`] inside an optional [`JwtAuthLayer`](crate::JwtAuthLayer) inserts a
 //! [`ChatContext`] into the request's extensions: the caller, the session, the conversation, and
-//! whether the caller may manage. A [`SocketGuard`] covers the lifetime of a WebSocket or an event
-//! stream: it completes when the token has expired or was revoked. Handlers use [`UserPrincipal`](crate::principal::UserPrincipal), [`GuestPrincipal`](crate::principal::GuestPrincipal)
-//! and [`AnyPrincipal`](crate::principal::AnyPrincipal) to require a kind of caller, and [`Owner`] to store to whom a conversation
-//! belongs. None of them accepts a service or an API key, whatever its subject is.
+//! the right to manage conversations. A [`SocketGuard`] covers the lifetime of a WebSocket or an event
+//! stream: it completes when the token has expired or was revoked. Handlers use
+//! [`UserPrincipal`], [`GuestPrincipal`] and [`AnyPrincipal`] to require a kind of caller, and [`Owner`] to
+//! store the owner of a conversation. None of them accepts a service or an API key, whatever its subject is.
 //!
-//! Guests are created by [`session::Guests`](crate::server::session::Guests). The manual's chapter is
-//! [`crate::manual::guests`].
+//! Guests are created by [`Guests`](crate::server::session::Guests). The manual has a chapter about
+//! [guests, chats and sockets](crate::manual::guests).
+//!
+//! [`UserPrincipal`]: crate::principal::UserPrincipal
+//! [`GuestPrincipal`]: crate::principal::GuestPrincipal
+//! [`AnyPrincipal`]: crate::principal::AnyPrincipal
 //!
 //! # Examples
 //!
@@ -17,7 +21,7 @@
 //!
 //! use http::{Request, Response};
 //! use tower::{Layer, ServiceExt, service_fn};
-//! use tower_jwt_auth::{Principal, layer::{auth::{ChatContext, ChatLayer}, role_guard::Rule}, principal::PrincipalKind};
+//! use tower_jwt_auth::{Principal, layer::{role_guard::Rule, socket::{ChatContext, ChatLayer}}, principal::PrincipalKind};
 //!
 //! async fn whoami(request: Request<()>) -> Result<Response<String>, Infallible> {
 //!     let mut response = Response::new(String::new());

@@ -156,7 +156,7 @@ where
 
     /// Limits how many guests and accounts one client may create. Both count together. Requesting a
     /// guest again does not count. The default is 30 per hour for each network of
-    /// [`clients`](Self::client_ip), all of which may be created in a burst. If the client address is
+    /// [`client_ip`](Self::client_ip), all of which may be created in a burst. If the client address is
     /// unknown, the default has no limit. Above the limit the response is 429.
     ///
     /// Only the layer's key and counts are used. Its responder and its event sink are not.

@@ -144,7 +144,7 @@ impl CookieNames {
     }
 
     /// Returns the name of the access token's cookie, or of its first part, for
-    /// [`extract::Cookie`](crate::layer::extract::Cookie).
+    /// [`Cookie`](crate::layer::extract::Cookie).
     #[must_use]
     pub fn access(&self) -> &str {
         let [first, ..] = &self.access;

@@ -18,7 +18,7 @@
 //! | `POST register` (if registration is enabled) | as `login` | 201, the tokens; 409 if the name is taken, or the guest belongs to an account |
 //!
 //! A login or a registration with `"link": true` and a guest's token, in the header or the cookie,
-//! keeps the guest's data: [`session::Guests`](crate::server::session::Guests). Ask the user for consent first.
+//! keeps the guest's data: [`Guests`](crate::server::session::Guests). Ask the user for consent first.
 //!
 //! Bodies are JSON or forms in UTF-8, of at most 16 KiB. Fields that an endpoint does not read are
 //! ignored. With `transport=cookie`, in the query or the body, the tokens are set as cookies
@@ -32,7 +32,7 @@
 //! [issuer](crate::server::issue::TokenIssuerBuilder::client_id). An unknown one counts as absent. A refresh
 //! that names a known client must name the client of the session.
 //!
-//! Errors are those of RFC 6749 §5.2. If the grant source refuses an account at login, the error is
+//! Errors are those of RFC 6749 §5.2. If the [claims source](crate::server::session::ClaimsSource) refuses an account at login, the error is
 //! `access_denied`. A client should sign its user out only on `invalid_grant`. A 429 and a 503 name the
 //! time of the next attempt, and leave tokens and cookies unchanged.
 //!
@@ -75,7 +75,7 @@
 //!     .build()?;
 //!
 //! let cookie = endpoints.cookie().ok_or("no public origin")?;
-//! let auth = JwtAuthLayer::new(verifier).extract((Bearer::new(), cookie)).revocation(revoked);
+//! let auth = JwtAuthLayer::new(verifier).extractor((Bearer::new(), cookie)).revocation(revoked);
 //! let me = get(async |caller: Principal| caller.subject().unwrap_or_default().to_owned());
 //! let app = Router::new()
 //!     .route("/me", me)
@@ -116,7 +116,7 @@
 //! # Security
 //!
 //! - Every response is `no-store`.
-//! - A cookie is accepted only under the CSRF rules of [`extract::Cookie`](crate::layer::extract::Cookie). By
+//! - A cookie is accepted only under the CSRF rules of [`Cookie`](crate::layer::extract::Cookie). By
 //!   cookie, `refresh`, `logout`, `password` and `DELETE sessions/{sid}` also require the session's
 //!   CSRF proof in `X-CSRF-Token`. Of several refresh cookies, the one whose session is proved is used,
 //!   because another host of the domain can set more.

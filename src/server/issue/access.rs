@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use super::{IssueError, builder::is_allowed};
 use crate::principal::{Scope, SessionId};
 
-/// The contents of an access token, which [`TokenIssuer::access`](super::TokenIssuer::issue_access_token)
-/// mints.
+/// The contents of an access token, which [`TokenIssuer::issue_access_token`](super::TokenIssuer::issue_access_token)
+/// signs.
 ///
-/// Invalid contents are reported by that method, and no token is minted.
+/// Invalid contents are reported by that method, and no token is issued.
 #[derive(Clone, Serialize)]
 #[must_use = "nothing is minted before it is given to an issuer"]
 pub struct AccessTokenClaims {

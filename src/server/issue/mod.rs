@@ -1,7 +1,7 @@
 //! Issuing of access tokens, rotation of their signing keys, and publication of the public keys.
 //!
 //! - A [`KeyRing`] holds the keys.
-//! - A [`TokenIssuer`] mints tokens with the active key.
+//! - A [`TokenIssuer`] signs tokens with the active key.
 //! - A [`JwksService`] publishes all public keys.
 //! - [`TokenIssuer::verifier`] creates a verifier of the issuer's tokens, which follows the ring.
 //!
@@ -23,7 +23,7 @@
 //!     .client_id("web")
 //!     .build()?;
 //!
-//! let minted = issuer.access(
+//! let token = issuer.issue_access_token(
 //!     AccessTokenClaims::for_subject("alice")
 //!         .roles(["admin"])
 //!         .scope("orders:read")
@@ -31,9 +31,9 @@
 //! )?;
 //!
 //! let verifier = issuer.verifier().build()?;
-//! let token = verifier.verify_now(minted.token().expose())?;
-//! assert_eq!(token.subject(), Some("alice"));
-//! assert!(token.principal().has_role("admin"));
+//! let verified = verifier.verify_now(token.token().expose())?;
+//! assert_eq!(verified.subject(), Some("alice"));
+//! assert!(verified.principal().has_role("admin"));
 //! # Ok(())
 //! # }
 //! ```

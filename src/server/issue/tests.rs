@@ -54,7 +54,7 @@ fn s5_no_private_member_is_published_by_either_library() {
     }
 }
 
-/// Revocations are kept for the lifetime of a token. `issue` is below `revoke` and cannot use its
+/// Revocations are kept for the lifetime of a token. `server::issue` may not use the
 /// constant.
 #[test]
 fn no_token_outlives_the_memory_of_its_revocation() {

@@ -1,9 +1,9 @@
 //! Password login: hashing, throttling, and the ports of users and counters.
 //!
 //! [`Login`] checks an identifier and a password, and returns the user, a retry delay, or a
-//! refusal. It does not depend on HTTP. It uses a [`UserStore`](crate::store::port::UserStore), a
-//! [`ThrottleStore`](crate::store::port::ThrottleStore) and a
-//! [`PasswordHasher`].
+//! refusal. It does not depend on HTTP. It uses a [`UserStore`](crate::store::port::UserStore),
+//! a [`ThrottleStore`](crate::store::port::ThrottleStore) and a [`PasswordHasher`].
+//!
 //! # Examples
 //!
 //! ```

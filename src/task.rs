@@ -152,6 +152,34 @@ impl Backoff {
     }
 }
 
+/// The pauses of a compare-and-set that lost against another node, up to a deadline.
+#[derive(Debug)]
+pub(crate) struct Contention {
+    give_up: Instant,
+    backoff: Backoff,
+}
+
+impl Contention {
+    pub(crate) fn until(give_up: Instant) -> Self {
+        Self {
+            give_up,
+            backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
+        }
+    }
+
+    /// Waits for a random part of the next pause, so that the losers do not meet again. Returns
+    /// `false` if the deadline has passed.
+    pub(crate) async fn wait(&mut self) -> bool {
+        let left = self.give_up.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        let part = getrandom::u32().map_or(0.5, |dice| f64::from(dice) / f64::from(u32::MAX));
+        time::sleep(self.backoff.next().mul_f64(part).min(left)).await;
+        true
+    }
+}
+
 #[cold]
 fn report(name: &'static str, payload: Box<dyn Any + Send>) -> Panicked {
     // Dropped only if the drop cannot panic.
@@ -165,6 +193,8 @@ fn report(name: &'static str, payload: Box<dyn Any + Send>) -> Panicked {
     Panicked
 }
 
+const FIRST_RETRY: Duration = Duration::from_millis(4);
+const LAST_RETRY: Duration = Duration::from_millis(64);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -252,5 +282,16 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 5]);
         backoff.reset();
         assert_eq!(backoff.next(), seconds(1));
+    }
+
+    #[tokio::test]
+    async fn a_loser_tries_again_until_its_deadline() {
+        let mut contention = Contention::until(Instant::now() + Duration::from_millis(20));
+        let mut tries = 0;
+        while contention.wait().await {
+            tries += 1;
+        }
+        assert!(tries > 0);
+        assert!(!Contention::until(Instant::now()).wait().await);
     }
 }

@@ -122,6 +122,21 @@ async fn a_key_is_its_owners_alone() {
 }
 
 #[tokio::test]
+async fn v5_two_concurrent_rolls_leave_both_new_secrets() {
+    let fixture = Fixture::new();
+    let [here, there] = [fixture.keys(), fixture.keys()];
+    let first = issue(&here).await;
+    let (one, two) = tokio::join!(
+        here.roll("alice", first.id(), HOUR),
+        there.roll("alice", first.id(), HOUR),
+    );
+    let [one, two] = [*one.unwrap().digest(), *two.unwrap().digest()];
+    let row = fixture.store.row(first.id());
+    let previous = row.previous.unwrap().secret;
+    assert!((row.secret, previous) == (one, two) || (row.secret, previous) == (two, one));
+}
+
+#[tokio::test]
 async fn a_lost_answer_neither_doubles_nor_loses_a_key() {
     let fixture = Fixture::new();
     let keys = fixture.keys();

@@ -21,7 +21,7 @@ use tower_jwt_auth::{
     error::{AuthErrorKind, StoreError},
     layer::api_key::{
         ApiKey, ApiKeyFormat, ApiKeyId, ApiKeyLayer, ApiKeyRecord, ApiKeyStore, ApiKeys,
-        ApiKeysBuilder, NewApiKey, PreviousSecret, SecretDigest,
+        ApiKeysBuilder, NewApiKey,
     },
     test_util::TestClock,
     time::{Clock, Timestamp},
@@ -126,28 +126,18 @@ impl ApiKeyStore for Store {
         self.written(created)
     }
 
-    async fn roll(
-        &self,
-        id: &ApiKeyId,
-        owner: &str,
-        secret: &SecretDigest,
-        display_start: &str,
-        overlap: Duration,
-    ) -> Result<bool, StoreError> {
+    async fn roll(&self, from: &ApiKeyRecord, to: &ApiKeyRecord) -> Result<bool, StoreError> {
         self.up()?;
-        let now = self.now();
         let rolled = {
             let mut rows = self.rows.lock().unwrap();
-            let live = |row: &&mut ApiKeyRecord| {
-                row.owner == owner
-                    && row.revoked_at.is_none()
-                    && row.expires_at.is_none_or(|end| now < end)
+            let same = |row: &&mut ApiKeyRecord| {
+                row.secret == from.secret && row.revoked_at == from.revoked_at
             };
-            match rows.get_mut(id).filter(live) {
+            match rows.get_mut(&from.id).filter(same) {
                 Some(row) => {
-                    row.previous = Some(PreviousSecret::new(row.secret, now.plus(overlap)));
-                    row.secret = *secret;
-                    row.display_start = display_start.to_owned();
+                    row.secret = to.secret;
+                    row.previous = to.previous;
+                    row.display_start.clone_from(&to.display_start);
                     true
                 }
                 None => false,

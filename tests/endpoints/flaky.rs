@@ -12,8 +12,8 @@ use tower_jwt_auth::{
     store::{
         MemoryStore,
         port::{
-            ClaimOutcome, CreateOutcome, GuestPeek, GuestStore, LinkCondition, LoadedSession,
-            NewGuest, NewSessionRecord, PendingClaim, RevokeReason, SessionRecord, SessionStore,
+            CreateOutcome, GuestChange, GuestStore, LoadedGuest, LoadedSession, NewGuest,
+            NewSessionRecord, RevokeReason, SessionRecord, SessionStore,
         },
     },
 };
@@ -95,36 +95,21 @@ impl GuestStore for Flaky {
         self.store.create_guest(guest).await
     }
 
-    async fn find_guest(&self, subject: &str) -> Result<Option<GuestPeek>, StoreError> {
+    async fn find_guest(&self, subject: &str) -> Result<Option<LoadedGuest>, StoreError> {
         self.store.find_guest(subject).await
     }
 
-    async fn touch_guest(&self, subject: &str) -> Result<bool, StoreError> {
-        self.store.touch_guest(subject).await
-    }
-
-    async fn claim_guest(
-        &self,
-        link: LinkCondition,
-        user: &str,
-    ) -> Result<ClaimOutcome, StoreError> {
-        self.store.claim_guest(link, user).await
-    }
-
-    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
-        let done = self.store.promote_guest(link).await;
-        match self.loses.swap(false, Ordering::Relaxed) {
+    async fn change_guest(&self, change: GuestChange) -> Result<bool, StoreError> {
+        let promotes = change.ends_sessions() && change.to.claim.is_none();
+        let done = self.store.change_guest(change).await;
+        match promotes && self.loses.swap(false, Ordering::Relaxed) {
             true => Err(StoreError::interrupted("cut")),
             false => done,
         }
     }
 
-    async fn due_claims(&self, limit: u32) -> Result<Vec<PendingClaim>, StoreError> {
+    async fn due_claims(&self, limit: u32) -> Result<Vec<LoadedGuest>, StoreError> {
         self.store.due_claims(limit).await
-    }
-
-    async fn settle_claim(&self, guest: &str, user: &str) -> Result<bool, StoreError> {
-        self.store.settle_claim(guest, user).await
     }
 
     async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {

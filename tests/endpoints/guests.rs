@@ -128,7 +128,7 @@ async fn w2_a_login_with_link_claims_the_guest_and_ends_its_session() {
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(server.subject(&answer.access()), "u-ada");
     let claim = server.record(&guest.access()).await.claim.unwrap();
-    assert_eq!((claim.user.as_str(), claim.settled), ("u-ada", true));
+    assert_eq!((claim.user.as_str(), claim.is_settled()), ("u-ada", true));
     assert!(!server.is_alive(&guest.access()).await);
     assert!(server.is_alive(&answer.access()).await);
     let refused = server

@@ -11,18 +11,18 @@ use std::{
 use tower_jwt_auth::{
     error::StoreError,
     secret::SecretKey,
-    server::login::{Login, LoginBuilder, MemoryThrottle, ThrottleKey, ThrottleRule},
-    store::port::{AttemptOutcome, Reservation, Reserve, Settled, ThrottleStore},
+    server::login::{Login, LoginBuilder, MemoryThrottle, ThrottleKey, ThrottleRow},
+    store::port::{LoadedThrottle, ThrottleStore},
 };
 
 use crate::support::*;
 
-/// Counts what a store of counters is asked, and may keep everybody waiting.
+/// Counts the calls of a store of counters, and may keep all attempts waiting.
 #[derive(Clone)]
 struct Counted {
     throttle: MemoryThrottle,
     asked: Arc<AtomicUsize>,
-    settled: Arc<AtomicUsize>,
+    swapped: Arc<AtomicUsize>,
     pending: Arc<AtomicBool>,
 }
 
@@ -31,7 +31,7 @@ impl Counted {
         Self {
             throttle: fixture.throttle.clone(),
             asked: Arc::default(),
-            settled: Arc::default(),
+            swapped: Arc::default(),
             pending: Arc::default(),
         }
     }
@@ -43,27 +43,29 @@ impl Counted {
 }
 
 impl ThrottleStore for Counted {
-    async fn reserve(
-        &self,
-        key: &ThrottleKey,
-        rule: &ThrottleRule,
-    ) -> Result<Reserve<Reservation>, StoreError> {
+    async fn load(&self, key: &ThrottleKey) -> Result<LoadedThrottle, StoreError> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        // As a store that lies elsewhere.
+        // As a store on another machine.
         tokio::task::yield_now().await;
-        match self.pending.load(Ordering::Relaxed) {
-            true => Ok(Reserve::Pending(Duration::from_secs(10))),
-            false => self.throttle.reserve(key, rule).await,
+        let loaded = self.throttle.load(key).await?;
+        if !self.pending.load(Ordering::Relaxed) {
+            return Ok(loaded);
         }
+        // Five attempts of another node are open for ten seconds.
+        let now = loaded.now.as_millis();
+        let (until, expiry) = (now + 10_000, now + 910_000);
+        let row = ThrottleRow::from_text(&format!("1:0:5:{now}:{until}:0:0:{expiry}"))?;
+        Ok(LoadedThrottle::new(Some(row), loaded.now))
     }
 
-    async fn settle(
+    async fn swap(
         &self,
-        reservation: Reservation,
-        outcome: AttemptOutcome,
-    ) -> Result<Settled, StoreError> {
-        self.settled.fetch_add(1, Ordering::Relaxed);
-        self.throttle.settle(reservation, outcome).await
+        key: &ThrottleKey,
+        from: Option<&ThrottleRow>,
+        to: Option<&ThrottleRow>,
+    ) -> Result<bool, StoreError> {
+        self.swapped.fetch_add(1, Ordering::Relaxed);
+        self.throttle.swap(key, from, to).await
     }
 
     async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {
@@ -87,7 +89,7 @@ async fn u8_a_full_pool_refuses_before_any_counter_is_asked() {
         assert_eq!(shown(&login.attempt(&attempt(name, "right")).await), "busy");
     }
     assert_eq!(store.asked.load(Ordering::Relaxed), 0);
-    assert_eq!(store.settled.load(Ordering::Relaxed), 0);
+    assert_eq!(store.swapped.load(Ordering::Relaxed), 0);
     heavy.finish().await;
     assert_eq!(
         shown(&login.attempt(&attempt("ada", "right")).await),
@@ -179,4 +181,89 @@ async fn u18_a_crowd_of_one_network_leaves_room_to_wait_to_the_others() {
         assert_eq!(other.await.unwrap(), "welcome user-1");
     }
     crowd.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// A store whose rows other nodes change between every load and swap.
+#[derive(Clone)]
+struct Contended {
+    throttle: MemoryThrottle,
+    lost: Arc<AtomicUsize>,
+    contended: Arc<AtomicBool>,
+}
+
+impl ThrottleStore for Contended {
+    async fn load(&self, key: &ThrottleKey) -> Result<LoadedThrottle, StoreError> {
+        self.throttle.load(key).await
+    }
+
+    async fn swap(
+        &self,
+        key: &ThrottleKey,
+        from: Option<&ThrottleRow>,
+        to: Option<&ThrottleRow>,
+    ) -> Result<bool, StoreError> {
+        if self.contended.load(Ordering::Relaxed) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return Ok(false);
+        }
+        self.throttle.swap(key, from, to).await
+    }
+
+    async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {
+        self.throttle.clear(key).await
+    }
+}
+
+/// An attempt that loses every swap is 503 when its patience is over, and is not counted.
+#[tokio::test]
+async fn u3_a_counter_that_other_nodes_keep_changing_is_busy_and_counts_nothing() {
+    let fixture = Fixture::new().await;
+    let store = Contended {
+        throttle: fixture.throttle.clone(),
+        lost: Arc::default(),
+        contended: Arc::new(true.into()),
+    };
+    let secret = SecretKey::from_bytes([9; 32]).unwrap();
+    let builder = Login::builder(fixture.users.clone(), store.clone(), secret);
+    let builder = builder.hasher(fixture.hasher.clone());
+    let login = builder.patience(Duration::from_millis(50)).build();
+    for _ in 0..10 {
+        let outcome = login.attempt(&attempt("ada", "wrong")).await;
+        assert_eq!(shown(&outcome), "busy");
+    }
+    assert!(store.lost.load(Ordering::Relaxed) > 10, "it tries again");
+    assert!(fixture.throttle.is_empty());
+    assert_eq!(fixture.users.found.load(Ordering::Relaxed), 0);
+    store.contended.store(false, Ordering::Relaxed);
+    let outcome = login.attempt(&attempt("ada", "right")).await;
+    assert_eq!(shown(&outcome), "welcome user-1");
+}
+
+/// A client that disconnects while its attempt is counted leaves an attempt that counts as failed.
+#[tokio::test]
+async fn u3_an_attempt_that_is_dropped_anywhere_is_no_free_guess() {
+    for polls in 0..12 {
+        let fixture = Fixture::new().await;
+        let store = Counted::new(&fixture);
+        let builder = store.builder(&fixture).hasher(fixture.hasher.clone());
+        let login = builder.patience(Duration::ZERO).build();
+        for _ in 0..3 {
+            let guess = attempt("ada", "wrong");
+            let mut running = Box::pin(login.attempt(&guess));
+            for _ in 0..polls {
+                let poll = |cx: &mut std::task::Context<'_>| {
+                    std::task::Poll::Ready(running.as_mut().poll(cx).is_ready())
+                };
+                if std::future::poll_fn(poll).await {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        for _ in 0..10 {
+            let _ = login.attempt(&attempt("ada", "wrong")).await;
+        }
+        let checked = fixture.users.found.load(Ordering::Relaxed);
+        assert!((2..=5).contains(&checked), "{polls}: {checked}");
+    }
 }

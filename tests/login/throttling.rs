@@ -1,15 +1,10 @@
 //! Who may try how often.
 
-use std::{
-    future::poll_fn,
-    sync::atomic::{AtomicUsize, Ordering},
-    task::Poll,
-    time::Duration,
-};
+use std::{future::poll_fn, sync::atomic::Ordering, task::Poll, time::Duration};
 
 use tower_jwt_auth::{
-    server::login::{LoginOutcome, PasswordHasher, ThrottleKey, ThrottleRule},
-    store::port::{AttemptOutcome, Reserve, ThrottleStore, UserRecord},
+    server::login::{LoginOutcome, PasswordHasher},
+    store::port::UserRecord,
 };
 
 use crate::support::*;
@@ -319,78 +314,4 @@ async fn u8_attempts_that_found_the_pool_full_were_not_counted() {
         shown(&login.attempt(&attempt("ada", "right")).await),
         "welcome user-1"
     );
-}
-
-#[tokio::test]
-async fn a_hundred_thousand_names_stay_bounded_and_the_one_under_attack_is_kept() {
-    let fixture = Fixture::new().await;
-    let store = fixture.throttle.clone().capacity(10_000);
-    let rule = ThrottleRule::PAIR;
-    let fail = async |key: ThrottleKey| {
-        let Reserve::Granted(reservation) = store.reserve(&key, &rule).await.unwrap() else {
-            panic!();
-        };
-        store
-            .settle(reservation, AttemptOutcome::Failed)
-            .await
-            .unwrap()
-    };
-    let attacked = ThrottleKey::from_bytes([255; 16]);
-    for _ in 0..5 {
-        let _ = fail(attacked).await;
-    }
-    let most = AtomicUsize::new(0);
-    for name in 0..100_000_u128 {
-        let _ = fail(ThrottleKey::from_bytes(name.to_be_bytes())).await;
-        most.fetch_max(store.len(), Ordering::Relaxed);
-    }
-    assert_eq!(most.into_inner(), 10_000);
-    let still = store.reserve(&attacked, &rule).await.unwrap();
-    assert!(matches!(still, Reserve::Wait(_)), "{still:?}");
-    // What is forgotten makes room first.
-    fixture.advance(3600);
-    let _ = fail(attacked).await;
-    let _ = fail(ThrottleKey::from_bytes([254; 16])).await;
-    for name in 0..2_000_u128 {
-        let _ = fail(ThrottleKey::from_bytes((name << 64).to_be_bytes())).await;
-    }
-    assert!(store.len() < 10_000, "{}", store.len());
-}
-
-/// Whoever reserves and hangs up leaves attempts open; they count as failed, and are forgotten as such.
-#[tokio::test]
-async fn u5_abandoned_attempts_neither_push_out_a_blocked_name_nor_stay_for_ever() {
-    let fixture = Fixture::new().await;
-    let store = fixture.throttle.clone().capacity(64);
-    let rule = ThrottleRule::PAIR;
-    let reserve = async |first, last| {
-        let mut key = [first; 16];
-        key[15] = last;
-        let key = ThrottleKey::from_bytes(key);
-        store.reserve(&key, &rule).await.unwrap()
-    };
-    for wait in [0, 0, 0, 0, 1, 2, 4, 8, 16] {
-        let Reserve::Granted(attempt) = reserve(255, 0).await else {
-            panic!();
-        };
-        let _ = store.settle(attempt, AttemptOutcome::Failed).await.unwrap();
-        if wait < 16 {
-            fixture.advance(wait);
-        }
-    }
-    for round in [0, 1] {
-        for name in 0..200 {
-            assert!(matches!(reserve(round, name).await, Reserve::Granted(_)));
-        }
-        let still = reserve(255, 0).await;
-        assert!(matches!(still, Reserve::Wait(_)), "{round}: {still:?}");
-        // Now the first round's holds are over; the wait is not.
-        fixture.advance(11);
-    }
-    assert!(store.len() > 50, "it is as good as full: {}", store.len());
-    fixture.advance(30 * 24 * 60 * 60);
-    for name in 0..20 {
-        assert!(matches!(reserve(2, name).await, Reserve::Granted(_)));
-    }
-    assert!(store.len() <= 20, "{}", store.len());
 }

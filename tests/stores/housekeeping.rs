@@ -8,7 +8,7 @@ use tower_jwt_auth::{
     revocation::BroadcastFeed,
     store::{
         MemoryStore,
-        contract::{Fixture, GuestFixture, HousekeepingFixture},
+        contract::{Fixture, HousekeepingFixture},
     },
     test_util::TestClock,
 };
@@ -51,12 +51,6 @@ impl Fixture for Memory {
     }
 }
 
-impl GuestFixture for Memory {
-    async fn age_guest(&self, subject: &str, by: Duration) {
-        self.store.age_guest(subject, by);
-    }
-}
-
 impl HousekeepingFixture for Memory {
     async fn pass(&self, by: Duration) {
         self.clock.advance(by);
@@ -92,16 +86,7 @@ const TIMES: &[(&str, &[&str])] = &[
             "due_at",
         ],
     ),
-    (
-        "auth_throttle",
-        &[
-            "batch",
-            "open_until",
-            "blocked_until",
-            "forgotten_at",
-            "kept_until",
-        ],
-    ),
+    ("auth_throttle", &["kept_until"]),
     ("auth_one_time", &["expires_at"]),
     ("auth_subject", &[]),
 ];
@@ -189,14 +174,15 @@ impl HousekeepingFixture for redis::server::Redis {
 /// entries are as much older.
 const PASS: &str = "
     local by = tonumber(ARGV[1])
-    local times = {born = 1, exp = 1, wrote = 1, prom = 1, at = 1, due = 1,
-      batch = 1, open_until = 1, blocked_until = 1, forgotten_at = 1}
+    local times = {born = 1, exp = 1, wrote = 1, prom = 1, at = 1, due = 1}
     for _, key in ipairs(redis.call('KEYS', '*')) do
       local kind = redis.call('TYPE', key).ok
       local goes = redis.call('PEXPIRETIME', key)
       if kind == 'hash' then
         for _, name in ipairs(redis.call('HKEYS', key)) do
-          if times[name] then redis.call('HINCRBY', key, name, '-' .. ARGV[1]) end
+          if times[name] and redis.call('HGET', key, name) ~= '' then
+            redis.call('HINCRBY', key, name, '-' .. ARGV[1])
+          end
         end
       elseif kind == 'string' and string.find(key, '{auth}:s:', 1, true) then
         local row = redis.call('GET', key)

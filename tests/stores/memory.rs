@@ -10,7 +10,7 @@ use tower_jwt_auth::{
     server::refresh::{RefreshOutcome, RefreshPolicy, ReuseKind, machine::rotate},
     store::{
         MemoryStore,
-        contract::{Fixture, GuestFixture},
+        contract::Fixture,
         port::{CreateOutcome, GuestStore, NewGuest, NewSessionRecord, RevokeReason, SessionStore},
     },
     test_util::TestClock,
@@ -36,12 +36,6 @@ impl Fixture for Memory {
 
     async fn set_back(&self, id: SessionId, by: Duration) {
         self.0.set_back(id, by);
-    }
-}
-
-impl GuestFixture for Memory {
-    async fn age_guest(&self, subject: &str, by: Duration) {
-        self.0.age_guest(subject, by);
     }
 }
 
@@ -141,21 +135,14 @@ async fn a_store_full_of_guests_looks_for_room_once_a_second() {
     let store = MemoryStore::with_clock(clock.clone()).max_sessions(2);
     let second = Duration::from_secs(1);
     let come = async |name: &str, lifetime: u32| {
-        let guest = NewGuest {
-            subject: name.into(),
-            device: None,
-            lifetime: lifetime * second,
-        };
-        store.create_guest(guest).await
+        store
+            .create_guest(NewGuest::new(name, lifetime * second))
+            .await
     };
     assert!(come("a", 3600).await.unwrap());
     clock.advance(second);
     // Half a second is left of this one when the store looks the first time.
-    let short = NewGuest {
-        subject: "b".into(),
-        device: None,
-        lifetime: second / 2,
-    };
+    let short = NewGuest::new("b", second / 2);
     assert!(store.create_guest(short).await.unwrap());
     let full = come("c", 3600).await.unwrap_err();
     assert_eq!(full.kind(), StoreErrorKind::Unavailable);

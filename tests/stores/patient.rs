@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use tower_jwt_auth::{
     error::{StoreError, StoreErrorKind},
-    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
+    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore},
     principal::SessionId,
     revocation::{Revocation, RevocationLog},
     secret::Secret,
     server::refresh::Family,
     store::port::{
-        ClaimOutcome, CreateOutcome, GuestPeek, GuestStore, LinkCondition, LoadedSession, NewGuest,
-        NewSessionRecord, PendingClaim, RevokeReason, SecretStore, SessionRecord, SessionStore,
+        CreateOutcome, GuestChange, GuestStore, LoadedGuest, LoadedSession, NewGuest,
+        NewSessionRecord, RevokeReason, SecretStore, SessionRecord, SessionStore,
     },
     time::Timestamp,
 };
@@ -69,21 +69,16 @@ repeat! {
     }
     GuestStore {
         fn create_guest(guest: NewGuest) -> bool;
-        fn find_guest(subject: &str) -> Option<GuestPeek>;
-        fn touch_guest(subject: &str) -> bool;
-        fn claim_guest(link: LinkCondition, user: &str) -> ClaimOutcome;
-        fn promote_guest(link: LinkCondition) -> ClaimOutcome;
-        fn due_claims(limit: u32) -> Vec<PendingClaim>;
-        fn settle_claim(guest: &str, user: &str) -> bool;
+        fn find_guest(subject: &str) -> Option<LoadedGuest>;
+        fn change_guest(change: GuestChange) -> bool;
+        fn due_claims(limit: u32) -> Vec<LoadedGuest>;
         fn purge_guests(limit: u32) -> u64;
     }
     ApiKeyStore {
         fn find(id: &ApiKeyId) -> Option<ApiKeyRecord>;
         fn list(owner: &str) -> Vec<ApiKeyRecord>;
         fn create(record: &ApiKeyRecord) -> bool;
-        fn roll(
-            id: &ApiKeyId, owner: &str, secret: &SecretDigest, display_start: &str, overlap: Duration
-        ) -> bool;
+        fn roll(from: &ApiKeyRecord, to: &ApiKeyRecord) -> bool;
         fn revoke(id: &ApiKeyId, owner: &str) -> bool;
         fn revoke_all(owner: &str) -> Vec<ApiKeyId>;
         fn touch(used: &[(ApiKeyId, Timestamp)]) -> ();
@@ -93,11 +88,10 @@ repeat! {
 #[cfg(feature = "server")]
 mod login {
     use tower_jwt_auth::{
-        server::login::{Identifier, PasswordHash, ThrottleKey, ThrottleRule},
+        server::login::{Identifier, PasswordHash, ThrottleKey, ThrottleRow},
         store::port::{
-            AttemptOutcome, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
-            Reservation, Reserve, Settled, ThrottleStore, UserAdmin, UserEntry, UserRecord,
-            UserStore,
+            LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
+            ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
         },
     };
 
@@ -105,8 +99,10 @@ mod login {
 
     repeat! {
         ThrottleStore {
-            fn reserve(key: &ThrottleKey, rule: &ThrottleRule) -> Reserve<Reservation>;
-            fn settle(reservation: Reservation, outcome: AttemptOutcome) -> Settled;
+            fn load(key: &ThrottleKey) -> LoadedThrottle;
+            fn swap(
+                key: &ThrottleKey, from: Option<&ThrottleRow>, to: Option<&ThrottleRow>
+            ) -> bool;
             fn clear(key: &ThrottleKey) -> ();
         }
         UserStore {

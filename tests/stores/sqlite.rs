@@ -16,7 +16,7 @@ use tower_jwt_auth::{
     principal::SessionId,
     server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
     store::{
-        contract::{Fixture, GuestFixture},
+        contract::Fixture,
         port::{RevokeReason, SessionStore},
         sqlite::{SqliteFeed, SqliteStore},
     },
@@ -54,7 +54,7 @@ pub(crate) struct Nodes {
     pub(crate) stores: [SqliteStore; 2],
     pub(crate) pool: SqlitePool,
     turn: AtomicUsize,
-    _folder: Folder,
+    folder: Folder,
 }
 
 impl Nodes {
@@ -67,8 +67,20 @@ impl Nodes {
             stores: [one.unwrap(), two.unwrap()],
             pool: SqlitePool::connect(&file).await.unwrap(),
             turn: AtomicUsize::default(),
-            _folder: folder,
+            folder,
         }
+    }
+
+    /// Two more stores on the file.
+    #[cfg(feature = "server")]
+    pub(crate) async fn four(&self) -> [SqliteStore; 4] {
+        let [one, two] = self.stores.clone();
+        let file = self.folder.file();
+        let [three, four] = [
+            SqliteStore::open(&file).await,
+            SqliteStore::open(&file).await,
+        ];
+        [one, two, three.unwrap(), four.unwrap()]
     }
 }
 
@@ -91,21 +103,6 @@ impl Fixture for Nodes {
 
     async fn set_back(&self, id: SessionId, by: Duration) {
         shift(&self.pool, id, i64::try_from(by.as_millis()).unwrap()).await;
-    }
-}
-
-impl GuestFixture for Nodes {
-    async fn age_guest(&self, subject: &str, by: Duration) {
-        sqlx::query(
-            "UPDATE auth_guest SET created_at = created_at - $2, written_at = written_at - $2,
-               expires_at = expires_at - $2, promoted_at = promoted_at - $2,
-               claimed_at = claimed_at - $2, due_at = due_at - $2 WHERE sub = $1",
-        )
-        .bind(subject)
-        .bind(i64::try_from(by.as_millis()).unwrap())
-        .execute(&self.pool)
-        .await
-        .unwrap();
     }
 }
 

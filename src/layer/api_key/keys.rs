@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     ApiKey, ApiKeyError, ApiKeyFormat, ApiKeyId, ApiKeyRecord, ApiKeyStore, ApiKeysBuilder,
     NewApiKey,
@@ -13,6 +15,7 @@ use crate::{
     event::{AuthEvent, Events},
     principal::Principal,
     revocation::{RETENTION, Revocation},
+    task::Contention,
 };
 
 /// The API keys of one service. Cheap to clone; clones share all state.
@@ -205,23 +208,53 @@ impl<S: ApiKeyStore> Inner<S> {
         overlap: Duration,
     ) -> Result<ApiKey, ApiKeyError> {
         let key = self.examiner.format.mint_for(id);
-        let roll = || {
-            let (id, secret, start) = (key.id(), key.digest(), key.display_start());
-            self.store.roll(id, owner, secret, start, overlap)
-        };
-        let rolled = match roll().await {
-            // A second roll would replace the old secret that the overlap keeps valid.
-            Err(error) if error.kind() == StoreErrorKind::Interrupted => {
-                self.holds(&key).await? || roll().await?
-            }
-            rolled => rolled?,
-        };
+        let rolled = self.replace_secret(&key, owner, overlap).await;
+        // Also after an error, because the row may have been written.
         self.examiner.lookups.forget(key.id());
-        if !rolled {
+        if !rolled? {
             return Err(ApiKeyError::NotFound);
         }
         self.emit(owner, key.id(), "rolled");
         Ok(key)
+    }
+
+    /// Loads, decides and swaps until the key has not changed in between.
+    async fn replace_secret(
+        &self,
+        key: &ApiKey,
+        owner: &str,
+        overlap: Duration,
+    ) -> Result<bool, StoreError> {
+        let mut contention = Contention::until(Instant::now() + PATIENCE);
+        let mut again = true;
+        loop {
+            let Some(from) = self.store.find(key.id()).await? else {
+                return Ok(false);
+            };
+            // The write of a call whose answer was lost: no other key has this secret. A second roll
+            // would replace the old secret that the overlap keeps valid.
+            if from.secret == *key.digest() {
+                return Ok(true);
+            }
+            let now = self.examiner.clock.now().into();
+            let Some(to) = from.rolled(key, owner, now, overlap) else {
+                return Ok(false);
+            };
+            match self.store.roll(&from, &to).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) if again && error.kind() == StoreErrorKind::Interrupted => {
+                    again = false;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            if !contention.wait().await {
+                return Err(StoreError::unavailable(
+                    "other nodes keep changing the same key",
+                ));
+            }
+        }
     }
 
     async fn revoke(&self, owner: &str, id: &ApiKeyId) -> Result<(), ApiKeyError> {
@@ -297,3 +330,5 @@ impl<S> fmt::Debug for ApiKeys<S> {
 
 /// An identifier has 59 random bits.
 const ATTEMPTS: usize = 3;
+/// The time for which a roll tries again.
+const PATIENCE: Duration = Duration::from_secs(2);

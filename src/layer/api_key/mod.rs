@@ -18,7 +18,7 @@
 //! # Examples
 //!
 //! ```
-//! # use std::{collections::HashMap, sync::Mutex, time::Duration};
+//! # use std::{collections::HashMap, sync::Mutex};
 //! # use tower_jwt_auth::{layer::api_key::*, time::Timestamp, error::StoreError};
 //! # #[derive(Default)]
 //! # struct Store(Mutex<HashMap<ApiKeyId, ApiKeyRecord>>);
@@ -30,8 +30,7 @@
 //! #     async fn create(&self, record: &ApiKeyRecord) -> Result<bool, StoreError> {
 //! #         Ok(self.0.lock().unwrap().insert(record.id.clone(), record.clone()).is_none())
 //! #     }
-//! #     async fn roll(&self, _: &ApiKeyId, _: &str, _: &SecretDigest, _: &str, _: Duration)
-//! #         -> Result<bool, StoreError> { Ok(false) }
+//! #     async fn roll(&self, _: &ApiKeyRecord, _: &ApiKeyRecord) -> Result<bool, StoreError> { Ok(false) }
 //! #     async fn revoke(&self, id: &ApiKeyId, _: &str) -> Result<bool, StoreError> {
 //! #         Ok(self.0.lock().unwrap().remove(id).is_some())
 //! #     }

@@ -1,5 +1,7 @@
 //! The row of a key, and the check of a presented key against it.
 
+use std::time::Duration;
+
 use crate::{
     layer::api_key::{ApiKey, ApiKeyId, PresentedApiKey, SecretDigest},
     principal::Scope,
@@ -85,6 +87,26 @@ impl ApiKeyRecord {
         }
     }
 
+    /// Returns the row with a new secret, whose current secret is accepted for `overlap` longer. An
+    /// older secret that is still accepted is dropped: a key never has more than two.
+    ///
+    /// Returns `None` if the key has another owner, was revoked, or has expired.
+    pub(super) fn rolled(
+        &self,
+        key: &ApiKey,
+        owner: &str,
+        now: Timestamp,
+        overlap: Duration,
+    ) -> Option<Self> {
+        let is_live = self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end);
+        (is_live && self.owner == owner).then(|| Self {
+            secret: *key.digest(),
+            previous: Some(PreviousSecret::new(self.secret, now.plus(overlap))),
+            display_start: key.display_start().to_owned(),
+            ..self.clone()
+        })
+    }
+
     /// Checks a presented key against this row.
     ///
     /// Both secrets are compared in constant time before any other check, so that only a holder of
@@ -131,4 +153,35 @@ pub enum ApiKeyRefusal {
     /// The key expired.
     #[error("the key expired")]
     Expired,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::api_key::ApiKeyFormat;
+
+    #[test]
+    fn v5_the_owner_of_a_live_key_rolls_it() {
+        let format = ApiKeyFormat::new("test").unwrap();
+        let key = format.mint();
+        let at = Timestamp::from_millis;
+        let hour = Duration::from_secs(3600);
+        let live = ApiKeyRecord::of(&key, "alice", at(0));
+        let next = format.mint_for(key.id().clone());
+        let rolled = live.rolled(&next, "alice", at(5), hour).unwrap();
+        assert_eq!(rolled.secret, *next.digest());
+        assert_eq!(rolled.display_start, next.display_start());
+        let previous = rolled.previous.unwrap();
+        assert_eq!(previous.secret, *key.digest());
+        assert_eq!(previous.until, at(5).plus(hour));
+
+        let mut expires = live.clone();
+        expires.expires_at = Some(at(5));
+        assert!(expires.rolled(&next, "alice", at(4), hour).is_some());
+        let mut revoked = live.clone();
+        revoked.revoked_at = Some(at(1));
+        for (record, owner) in [(&live, "mallory"), (&expires, "alice"), (&revoked, "alice")] {
+            assert!(record.rolled(&next, owner, at(5), hour).is_none());
+        }
+    }
 }

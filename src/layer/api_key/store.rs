@@ -1,10 +1,10 @@
 //! The store port for API keys.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use crate::{
     error::StoreError,
-    layer::api_key::{ApiKeyId, ApiKeyRecord, SecretDigest},
+    layer::api_key::{ApiKeyId, ApiKeyRecord},
     time::Timestamp,
 };
 
@@ -36,18 +36,16 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         record: &ApiKeyRecord,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Replaces the secret of a live key of this owner. The current secret stays valid for
-    /// `overlap`, by the store's clock.
+    /// Replaces the secret of a key: writes `secret`, `previous` and `display_start` of `to` if
+    /// `secret` and `revoked_at` are still those of `from`. Returns `false` if the key was rolled or
+    /// revoked in the meantime, or does not exist, and then changes nothing.
     ///
-    /// An older secret that is still valid from an earlier roll is dropped: a key never has more
-    /// than two. Returns `false` if the key is unknown, revoked or expired, or has another owner.
+    /// Both records have the same identifier. The store decides nothing: the caller has checked the
+    /// owner and the state of `from`.
     fn roll(
         &self,
-        id: &ApiKeyId,
-        owner: &str,
-        secret: &SecretDigest,
-        display_start: &str,
-        overlap: Duration,
+        from: &ApiKeyRecord,
+        to: &ApiKeyRecord,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Revokes a key of this owner. Returns `false` if there is none. A key that was revoked before

@@ -72,7 +72,8 @@ pub enum LoginOutcome {
         /// The time until the next attempt is accepted; at least 1 s.
         retry_after: Duration,
     },
-    /// The queue for password hashing is full. The HTTP status is 503.
+    /// The queue for password hashing is full, or other nodes keep changing the counter of the same
+    /// name. The attempt is not counted. The HTTP status is 503.
     Overloaded {
         /// The time after which a new attempt may succeed; at least 1 s.
         retry_after: Duration,

@@ -80,7 +80,8 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
         self
     }
 
-    /// Sets how long an attempt waits for open attempts on the same name; 2 s by default.
+    /// Sets how long an attempt waits for open attempts on the same name, and for other nodes that
+    /// count attempts on it; 2 s by default.
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

@@ -12,13 +12,12 @@ use crate::{
         login::{
             Login, Network, Password, PasswordHash, PasswordRule,
             password::{Caller, Place},
+            throttle::AttemptOutcome,
             use_case::{Stopped, note_store},
         },
         session::{ClaimsSource, SessionError, Sessions},
     },
-    store::port::{
-        AttemptOutcome, RevokeReason, SessionStore, ThrottleStore, UserRecord, UserStore,
-    },
+    store::port::{RevokeReason, SessionStore, ThrottleStore, UserRecord, UserStore},
 };
 
 /// The result of changing, resetting or setting a password.

@@ -50,7 +50,7 @@ pub use self::{
         Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,
         PasswordPolicy, PasswordRule, Verification,
     },
-    throttle::{Network, ThrottleKey, ThrottleRow, ThrottleRule, UnlockHook},
+    throttle::{Network, ThrottleKey, ThrottleRow, UnlockHook},
     throttle_memory::MemoryThrottle,
     use_case::Login,
 };

@@ -9,8 +9,8 @@ use std::{
 
 use crate::{
     error::StoreError,
-    server::login::{ThrottleKey, ThrottleRow, ThrottleRule},
-    store::port::{AttemptOutcome, Reservation, Reserve, Settled, ThrottleStore},
+    server::login::{ThrottleKey, ThrottleRow},
+    store::port::{LoadedThrottle, ThrottleStore},
     time::{Clock, SystemClock, Timestamp},
 };
 
@@ -24,7 +24,7 @@ use crate::{
 /// attempt whose client disconnects counts as one failure.
 #[derive(Clone)]
 pub struct MemoryThrottle {
-    rows: Arc<Mutex<HashMap<ThrottleKey, Kept>>>,
+    rows: Arc<Mutex<HashMap<ThrottleKey, ThrottleRow>>>,
     capacity: usize,
     clock: Arc<dyn Clock>,
     start: Instant,
@@ -67,47 +67,12 @@ impl MemoryThrottle {
         self.rows().is_empty()
     }
 
-    /// Returns a counter; the default one if it does not exist.
-    #[cfg(any(test, feature = "test-util"))]
-    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
-    #[must_use]
-    pub fn row(&self, key: &ThrottleKey) -> ThrottleRow {
-        self.rows()
-            .get(key)
-            .map_or_else(Default::default, |kept| kept.row)
-    }
-
-    /// Returns the current time of the store.
-    #[cfg(any(test, feature = "test-util"))]
-    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
-    #[must_use]
-    pub fn time(&self) -> Timestamp {
-        self.now()
-    }
-
-    /// Makes a counter older: subtracts this duration from all of its times.
-    #[cfg(any(test, feature = "test-util"))]
-    #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
-    pub fn age(&self, key: &ThrottleKey, by: std::time::Duration) {
-        if let Some(Kept { row, weight }) = self.rows().get_mut(key) {
-            for time in [
-                &mut row.batch,
-                &mut row.open_until,
-                &mut row.blocked_until,
-                &mut row.forgotten_at,
-                &mut weight.forgotten_at,
-            ] {
-                *time = time.minus(by);
-            }
-        }
-    }
-
     /// Deletes counters that no longer limit anything, and returns their number.
     pub(crate) fn purge(&self) -> u64 {
         let now = self.now();
         let mut rows = self.rows();
         let before = rows.len();
-        rows.retain(|_, kept| !kept.is_spent(now));
+        rows.retain(|_, row| now < row.expires_at());
         (before - rows.len()) as u64
     }
 
@@ -117,53 +82,37 @@ impl MemoryThrottle {
         Timestamp::from_millis(1).plus(since)
     }
 
-    fn rows(&self) -> MutexGuard<'_, HashMap<ThrottleKey, Kept>> {
+    fn rows(&self) -> MutexGuard<'_, HashMap<ThrottleKey, ThrottleRow>> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reserve_now(&self, key: &ThrottleKey, rule: &ThrottleRule) -> Reserve<Reservation> {
-        let now = self.now();
-        let mut rows = self.rows();
-        if rows.len() >= self.capacity && !rows.contains_key(key) {
-            make_room(&mut rows, self.capacity, now);
-        }
-        match rows.entry(*key).or_default().reserve(rule, now) {
-            Reserve::Granted(batch) => Reserve::Granted(Reservation::new(*key, *rule, batch)),
-            Reserve::Pending(held) => Reserve::Pending(held),
-            Reserve::Wait(wait) => Reserve::Wait(wait),
-        }
-    }
-
-    fn settle_now(&self, reservation: &Reservation, outcome: AttemptOutcome) -> Settled {
-        let now = self.now();
-        let mut rows = self.rows();
-        // The row was evicted, so there is nothing to settle.
-        let Some(kept) = rows.get_mut(reservation.key()) else {
-            return Settled::default();
-        };
-        let settled = kept.settle(reservation, now, outcome);
-        if kept.is_spent(now) {
-            rows.remove(reservation.key());
-        }
-        settled
     }
 }
 
 impl ThrottleStore for MemoryThrottle {
-    async fn reserve(
-        &self,
-        key: &ThrottleKey,
-        rule: &ThrottleRule,
-    ) -> Result<Reserve<Reservation>, StoreError> {
-        Ok(self.reserve_now(key, rule))
+    async fn load(&self, key: &ThrottleKey) -> Result<LoadedThrottle, StoreError> {
+        let now = self.now();
+        Ok(LoadedThrottle::new(self.rows().get(key).copied(), now))
     }
 
-    async fn settle(
+    async fn swap(
         &self,
-        reservation: Reservation,
-        outcome: AttemptOutcome,
-    ) -> Result<Settled, StoreError> {
-        Ok(self.settle_now(&reservation, outcome))
+        key: &ThrottleKey,
+        from: Option<&ThrottleRow>,
+        to: Option<&ThrottleRow>,
+    ) -> Result<bool, StoreError> {
+        let now = self.now();
+        let mut rows = self.rows();
+        if rows.get(key) != from {
+            return Ok(false);
+        }
+        let Some(to) = to else {
+            rows.remove(key);
+            return Ok(true);
+        };
+        if rows.len() >= self.capacity && from.is_none() {
+            make_room(&mut rows, self.capacity, now);
+        }
+        rows.insert(*key, *to);
+        Ok(true)
     }
 
     async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {
@@ -187,66 +136,16 @@ impl fmt::Debug for MemoryThrottle {
     }
 }
 
-/// A counter and its weight. The weight assumes that the open attempts are never settled. It is
-/// computed when the rule is known, because eviction has no rule.
-#[derive(Clone, Copy, Debug, Default)]
-struct Kept {
-    row: ThrottleRow,
-    weight: Weight,
-}
-
-/// The eviction priority of a counter: the lightest counters are evicted first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Weight {
-    failures: u32,
-    forgotten_at: Timestamp,
-}
-
-impl Kept {
-    fn reserve(&mut self, rule: &ThrottleRule, now: Timestamp) -> Reserve<Timestamp> {
-        let reserve = self.row.reserve(rule, now);
-        self.weigh(rule);
-        reserve
-    }
-
-    fn settle(
-        &mut self,
-        reservation: &Reservation,
-        now: Timestamp,
-        outcome: AttemptOutcome,
-    ) -> Settled {
-        let (rule, batch) = (reservation.rule(), reservation.batch());
-        let settled = self.row.settle(rule, now, batch, outcome);
-        self.weigh(rule);
-        settled
-    }
-
-    /// Updates the weight. An open attempt weighs as much as a failed one until it is settled.
-    fn weigh(&mut self, rule: &ThrottleRule) {
-        let mut row = self.row;
-        if row.open > 0 {
-            row.catch_up(rule, row.open_until);
-        }
-        self.weight = Weight {
-            failures: row.failures,
-            forgotten_at: row.forgotten_at,
-        };
-    }
-
-    fn is_spent(&self, now: Timestamp) -> bool {
-        self.weight.failures == 0 || now >= self.weight.forgotten_at
-    }
-}
-
 /// Evicts expired rows, and if these are not enough, further rows down to seven eighths of the
 /// capacity. One search then serves many insertions.
-fn make_room(rows: &mut HashMap<ThrottleKey, Kept>, capacity: usize, now: Timestamp) {
-    rows.retain(|_, kept| !kept.is_spent(now));
+fn make_room(rows: &mut HashMap<ThrottleKey, ThrottleRow>, capacity: usize, now: Timestamp) {
+    rows.retain(|_, row| now < row.expires_at());
     let enough = capacity - capacity / 8;
     if rows.len() <= enough {
         return;
     }
-    let mut ranked: Vec<_> = rows.iter().map(|(key, kept)| (kept.weight, *key)).collect();
+    let weight = |row: &ThrottleRow| (row.weight(), row.expires_at());
+    let mut ranked: Vec<_> = rows.iter().map(|(key, row)| (weight(row), *key)).collect();
     let excess = ranked.len() - enough;
     ranked.select_nth_unstable(excess);
     for (_, key) in ranked.into_iter().take(excess) {
@@ -257,4 +156,123 @@ fn make_room(rows: &mut HashMap<ThrottleKey, Kept>, capacity: usize, now: Timest
 const CAPACITY: usize = 100_000;
 
 /// The memory of the default capacity, as documented.
-const _: () = assert!(CAPACITY * (size_of::<Kept>() + size_of::<ThrottleKey>() + 1) < 10_000_000);
+const _: () =
+    assert!(CAPACITY * (size_of::<ThrottleRow>() + size_of::<ThrottleKey>() + 1) < 10_000_000);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::server::login::throttle::{AttemptOutcome, Reserve, ThrottleRule};
+
+    const RULE: ThrottleRule = ThrottleRule::PAIR;
+
+    /// A clock that only moves when it is told to.
+    #[derive(Clone)]
+    struct Still(Arc<Mutex<Instant>>);
+
+    impl Still {
+        fn new() -> Self {
+            Self(Arc::new(Mutex::new(Instant::now())))
+        }
+
+        fn advance(&self, seconds: u64) {
+            *self.0.lock().unwrap() += Duration::from_secs(seconds);
+        }
+    }
+
+    impl Clock for Still {
+        fn now(&self) -> std::time::SystemTime {
+            std::time::SystemTime::UNIX_EPOCH
+        }
+
+        fn monotonic(&self) -> Instant {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    fn key(first: u8, number: u64) -> ThrottleKey {
+        let mut key = [first; 16];
+        key[8..].copy_from_slice(&number.to_be_bytes());
+        ThrottleKey::from_bytes(key)
+    }
+
+    async fn reserve(store: &MemoryThrottle, key: ThrottleKey) -> Reserve<Timestamp> {
+        let loaded = store.load(&key).await.unwrap();
+        let mut row = loaded.row.unwrap_or_default();
+        let reserved = row.reserve(&RULE, loaded.now);
+        if let Reserve::Granted(_) = reserved {
+            let swapped = store.swap(&key, loaded.row.as_ref(), Some(&row)).await;
+            assert!(swapped.unwrap());
+        }
+        reserved
+    }
+
+    async fn fail(store: &MemoryThrottle, key: ThrottleKey) {
+        let Reserve::Granted(batch) = reserve(store, key).await else {
+            panic!("not granted");
+        };
+        let loaded = store.load(&key).await.unwrap();
+        let mut row = loaded.row.unwrap();
+        let _ = row.settle(&RULE, loaded.now, batch, AttemptOutcome::Failed);
+        let swapped = store.swap(&key, loaded.row.as_ref(), Some(&row)).await;
+        assert!(swapped.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_hundred_thousand_names_stay_bounded_and_the_one_under_attack_is_kept() {
+        let clock = Still::new();
+        let store = MemoryThrottle::with_clock(clock.clone()).capacity(10_000);
+        let attacked = key(255, 0);
+        for _ in 0..5 {
+            fail(&store, attacked).await;
+        }
+        let mut most = 0;
+        for name in 0..100_000 {
+            fail(&store, key(0, name)).await;
+            most = most.max(store.len());
+        }
+        assert_eq!(most, 10_000);
+        let still = reserve(&store, attacked).await;
+        assert!(matches!(still, Reserve::Wait(_)), "{still:?}");
+        // Expired counters make room first.
+        clock.advance(3600);
+        fail(&store, attacked).await;
+        fail(&store, key(254, 0)).await;
+        for name in 0..2_000 {
+            fail(&store, key(1, name)).await;
+        }
+        assert!(store.len() < 10_000, "{}", store.len());
+    }
+
+    /// Attempts that are reserved and abandoned count as failed, and are forgotten as such.
+    #[tokio::test]
+    async fn u5_abandoned_attempts_neither_push_out_a_blocked_name_nor_stay_for_ever() {
+        let clock = Still::new();
+        let store = MemoryThrottle::with_clock(clock.clone()).capacity(64);
+        for wait in [0, 0, 0, 0, 1, 2, 4, 8, 16] {
+            fail(&store, key(255, 0)).await;
+            if wait < 16 {
+                clock.advance(wait);
+            }
+        }
+        for round in [0, 1] {
+            for name in 0..200 {
+                let granted = reserve(&store, key(round, name)).await;
+                assert!(matches!(granted, Reserve::Granted(_)));
+            }
+            let still = reserve(&store, key(255, 0)).await;
+            assert!(matches!(still, Reserve::Wait(_)), "{round}: {still:?}");
+            // The holds of the first round are now over; the wait is not.
+            clock.advance(11);
+        }
+        assert!(store.len() > 50, "nearly full: {}", store.len());
+        clock.advance(30 * 24 * 60 * 60);
+        for name in 0..20 {
+            let granted = reserve(&store, key(2, name)).await;
+            assert!(matches!(granted, Reserve::Granted(_)));
+        }
+        assert!(store.len() <= 20, "{}", store.len());
+    }
+}

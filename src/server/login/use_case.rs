@@ -20,9 +20,9 @@ use crate::{
         device::TrustedDevice,
         password::{Caller, Place},
         reset::OneTimeTokens,
-        throttle::{Admission, Denied, Turnstile},
+        throttle::{Admission, AttemptOutcome, Denied, Turnstile},
     },
-    store::port::{AttemptOutcome, ThrottleStore, UserRecord, UserStore},
+    store::port::{ThrottleStore, UserRecord, UserStore},
     time::{Clock, Timestamp},
 };
 
@@ -448,6 +448,7 @@ impl From<Denied> for Stopped {
             Denied::Wait(wait) => Self::Wait(wait),
             Denied::Crowded => Self::Wait(SECOND),
             Denied::Busy(error) => error.into(),
+            Denied::Contended => Self::Busy(SECOND),
             Denied::Store(error) => Self::Store(error),
         }
     }

@@ -1,11 +1,9 @@
 //! API keys.
 
-use std::time::Duration;
-
 use super::AnyStore;
 use crate::{
     error::StoreError,
-    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, SecretDigest},
+    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore},
     time::Timestamp,
 };
 
@@ -22,15 +20,8 @@ impl ApiKeyStore for AnyStore {
         each!(self, Self, store => ApiKeyStore::create(store, record))
     }
 
-    async fn roll(
-        &self,
-        id: &ApiKeyId,
-        owner: &str,
-        secret: &SecretDigest,
-        display_start: &str,
-        overlap: Duration,
-    ) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.roll(id, owner, secret, display_start, overlap))
+    async fn roll(&self, from: &ApiKeyRecord, to: &ApiKeyRecord) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.roll(from, to))
     }
 
     async fn revoke(&self, id: &ApiKeyId, owner: &str) -> Result<bool, StoreError> {

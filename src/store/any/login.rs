@@ -3,11 +3,10 @@
 use super::AnyStore;
 use crate::{
     error::StoreError,
-    server::login::{Identifier, PasswordHash, ThrottleKey, ThrottleRule},
+    server::login::{Identifier, PasswordHash, ThrottleKey, ThrottleRow},
     store::port::{
-        AttemptOutcome, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
-        Reservation, Reserve, Settled, StoreId, ThrottleStore, UserAdmin, UserEntry, UserRecord,
-        UserStore,
+        LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore, StoreId,
+        ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
     },
 };
 
@@ -61,20 +60,17 @@ impl UserAdmin for AnyStore {
 }
 
 impl ThrottleStore for AnyStore {
-    async fn reserve(
-        &self,
-        key: &ThrottleKey,
-        rule: &ThrottleRule,
-    ) -> Result<Reserve<Reservation>, StoreError> {
-        each!(self, Self, store => store.reserve(key, rule))
+    async fn load(&self, key: &ThrottleKey) -> Result<LoadedThrottle, StoreError> {
+        each!(self, Self, store => store.load(key))
     }
 
-    async fn settle(
+    async fn swap(
         &self,
-        reservation: Reservation,
-        outcome: AttemptOutcome,
-    ) -> Result<Settled, StoreError> {
-        each!(self, Self, store => store.settle(reservation, outcome))
+        key: &ThrottleKey,
+        from: Option<&ThrottleRow>,
+        to: Option<&ThrottleRow>,
+    ) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.swap(key, from, to))
     }
 
     async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {

@@ -11,9 +11,9 @@ use crate::{
     store::{
         MemoryStore,
         port::{
-            ClaimOutcome, CreateOutcome, GuestPeek, GuestStore, LinkCondition, LoadedSession,
-            NewGuest, NewSessionRecord, PendingClaim, RevokeReason, SecretStore, SessionRecord,
-            SessionStore, StoreId, UserStanding,
+            CreateOutcome, GuestChange, GuestStore, LoadedGuest, LoadedSession, NewGuest,
+            NewSessionRecord, RevokeReason, SecretStore, SessionRecord, SessionStore, StoreId,
+            UserStanding,
         },
     },
 };
@@ -290,32 +290,16 @@ impl GuestStore for AnyStore {
         each!(self, Self, store => store.create_guest(guest))
     }
 
-    async fn find_guest(&self, subject: &str) -> Result<Option<GuestPeek>, StoreError> {
+    async fn find_guest(&self, subject: &str) -> Result<Option<LoadedGuest>, StoreError> {
         each!(self, Self, store => store.find_guest(subject))
     }
 
-    async fn touch_guest(&self, subject: &str) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.touch_guest(subject))
+    async fn change_guest(&self, change: GuestChange) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.change_guest(change))
     }
 
-    async fn claim_guest(
-        &self,
-        link: LinkCondition,
-        user: &str,
-    ) -> Result<ClaimOutcome, StoreError> {
-        each!(self, Self, store => store.claim_guest(link, user))
-    }
-
-    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
-        each!(self, Self, store => store.promote_guest(link))
-    }
-
-    async fn due_claims(&self, limit: u32) -> Result<Vec<PendingClaim>, StoreError> {
+    async fn due_claims(&self, limit: u32) -> Result<Vec<LoadedGuest>, StoreError> {
         each!(self, Self, store => store.due_claims(limit))
-    }
-
-    async fn settle_claim(&self, guest: &str, user: &str) -> Result<bool, StoreError> {
-        each!(self, Self, store => store.settle_claim(guest, user))
     }
 
     async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {

@@ -3,26 +3,20 @@
 use std::{future::Future, time::Duration};
 
 use super::{
-    GuestFixture, IDLE, LIFETIME, SECOND, new_name, new_session, peek, rotate, session_of, start,
+    Fixture, IDLE, LIFETIME, new_name, new_session, peek, rotate, session_of, start, throttle,
 };
 use crate::{
     revocation::{self, Revocation, RevocationLog},
     secret,
-    server::{
-        login::{ThrottleKey, ThrottleRule},
-        refresh::RefreshPolicy,
-    },
+    server::{login::ThrottleKey, refresh::RefreshPolicy},
     store::port::{
-        AttemptOutcome, GuestStore, LinkCondition, NewGuest, NewOneTime, NewSessionRecord,
-        OneTimePurpose, OneTimeStore, OneTimeToken, Reserve, RevokeReason, SessionStore,
-        ThrottleStore,
+        GuestChange, GuestClaim, GuestStore, LoadedGuest, NewGuest, NewOneTime, NewSessionRecord,
+        OneTimePurpose, OneTimeStore, OneTimeToken, RevokeReason, SessionStore, ThrottleStore,
     },
 };
 
 /// A store under test that holds nothing yet, and that nobody else uses.
-pub trait HousekeepingFixture:
-    GuestFixture<Store: GuestStore + ThrottleStore + OneTimeStore>
-{
+pub trait HousekeepingFixture: Fixture<Store: GuestStore + ThrottleStore + OneTimeStore> {
     /// Lets this much time pass (whole milliseconds): takes it from every time that the store holds,
     /// of whatever.
     fn pass(&self, by: Duration) -> impl Future<Output = ()> + Send;
@@ -84,8 +78,7 @@ pub async fn what_fills_a_store_is_emptied(fixture: &impl HousekeepingFixture) {
     empty(&store).await;
     let found = store.find_guest(&pending).await.expect("find_guest");
     assert!(found.is_some(), "the application has not been told of it");
-    let settled = store.settle_claim(&pending, "ada").await;
-    assert!(settled.expect("settle_claim"));
+    settle(&store, &pending).await;
     // Where a row goes by itself, it goes by its own time.
     fixture.pass(DAY).await;
     empty(&store).await;
@@ -114,11 +107,10 @@ pub async fn an_accounts_epoch_outlives_its_sessions(fixture: &impl Housekeeping
     };
     let long = start(&store, long).await;
     claim(&store, &guest).await;
-    let settled = store.settle_claim(&guest, "ada").await;
-    assert!(settled.expect("settle_claim"));
+    settle(&store, &guest).await;
     fixture.pass(LIFETIME).await;
     empty(&store).await;
-    match store.load(long.id).await.expect("load") {
+    match SessionStore::load(&store, long.id).await.expect("load") {
         None => {}
         Some(peek) => assert!(peek.session.family.revoked, "it is alive again"),
     }
@@ -158,48 +150,44 @@ async fn guests(store: &(impl SessionStore + GuestStore)) -> [String; 2] {
     for guest in [&told, &pending] {
         claim(store, guest).await;
     }
-    let settled = store.settle_claim(&told, "ada").await;
-    assert!(settled.expect("settle_claim"));
+    settle(store, &told).await;
     [alive, pending]
 }
 
 async fn new_guest(store: &impl GuestStore) -> String {
-    let guest = NewGuest {
-        subject: new_name("gst"),
-        device: None,
-        lifetime: LIFETIME,
-    };
+    let guest = NewGuest::new(new_name("gst"), LIFETIME);
     let created = store.create_guest(guest.clone()).await;
     assert!(created.expect("create_guest"));
     guest.subject
 }
 
 async fn claim(store: &impl GuestStore, guest: &str) {
-    let link = LinkCondition {
-        guest: guest.to_owned(),
-        device: None,
-        within: 3600 * SECOND,
-    };
-    store.claim_guest(link, "ada").await.expect("claim_guest");
+    let found = store.find_guest(guest).await.expect("find_guest");
+    let LoadedGuest { guest, now } = found.expect("the guest");
+    let change = GuestChange::new(guest, |to| {
+        let mut claim = GuestClaim::new("ada", now);
+        claim.due_at = Some(now);
+        to.claim = Some(claim);
+    });
+    assert!(store.change_guest(change).await.expect("change_guest"));
 }
 
-/// At names that somebody invents.
+async fn settle(store: &impl GuestStore, guest: &str) {
+    let found = store.find_guest(guest).await.expect("find_guest");
+    let change = GuestChange::new(found.expect("the guest").guest, |to| {
+        to.claim.as_mut().expect("a claim").due_at = None;
+    });
+    assert!(store.change_guest(change).await.expect("change_guest"));
+}
+
+/// At names that an attacker invents.
 async fn attempts(store: &impl ThrottleStore) {
-    for (rule, outcome) in [
-        (ThrottleRule::PAIR, Some(AttemptOutcome::Failed)),
-        (ThrottleRule::NAME, Some(AttemptOutcome::Failed)),
-        // Nobody ever says what came of it.
-        (ThrottleRule::PAIR, None),
-        (ThrottleRule::NAME, None),
-    ] {
+    for days in 1..=4 {
         let key = ThrottleKey::from_bytes(secret::random());
-        for _ in 0..4 {
-            let attempt = store.reserve(&key, &rule).await.expect("reserve");
-            let (Reserve::Granted(reservation), Some(outcome)) = (attempt, outcome) else {
-                continue;
-            };
-            store.settle(reservation, outcome).await.expect("settle");
-        }
+        let loaded = store.load(&key).await.expect("load");
+        let row = throttle::row(days, loaded.now.plus(days * DAY));
+        let inserted = store.swap(&key, loaded.row.as_ref(), Some(&row)).await;
+        assert!(inserted.expect("swap"));
     }
 }
 

@@ -4,13 +4,12 @@ use std::{
     cmp::Reverse,
     collections::HashMap,
     sync::{MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use super::MemoryStore;
 use crate::{
     error::StoreError,
-    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},
+    layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED},
     revocation::RETENTION,
     time::Timestamp,
 };
@@ -45,27 +44,17 @@ impl ApiKeyStore for MemoryStore {
         Ok(true)
     }
 
-    async fn roll(
-        &self,
-        id: &ApiKeyId,
-        owner: &str,
-        secret: &SecretDigest,
-        display_start: &str,
-        overlap: Duration,
-    ) -> Result<bool, StoreError> {
+    async fn roll(&self, from: &ApiKeyRecord, to: &ApiKeyRecord) -> Result<bool, StoreError> {
         let mut keys = self.api_keys();
-        let now = self.now();
-        let live = |record: &&mut ApiKeyRecord| {
-            record.owner == owner
-                && record.revoked_at.is_none()
-                && record.expires_at.is_none_or(|end| now < end)
+        let same = |record: &&mut ApiKeyRecord| {
+            record.secret == from.secret && record.revoked_at == from.revoked_at
         };
-        let Some(record) = keys.get_mut(id).filter(live) else {
+        let Some(record) = keys.get_mut(&from.id).filter(same) else {
             return Ok(false);
         };
-        record.previous = Some(PreviousSecret::new(record.secret, now.plus(overlap)));
-        record.secret = *secret;
-        record.display_start = display_start.to_owned();
+        record.secret = to.secret;
+        record.previous = to.previous;
+        record.display_start.clone_from(&to.display_start);
         Ok(true)
     }
 

@@ -3,8 +3,8 @@
 use super::MemoryStore;
 use crate::{
     error::StoreError,
-    server::login::{MemoryThrottle, ThrottleKey, ThrottleRule},
-    store::port::{AttemptOutcome, Reservation, Reserve, Settled, ThrottleStore},
+    server::login::{MemoryThrottle, ThrottleKey, ThrottleRow},
+    store::port::{LoadedThrottle, ThrottleStore},
 };
 
 impl MemoryStore {
@@ -16,20 +16,17 @@ impl MemoryStore {
 }
 
 impl ThrottleStore for MemoryStore {
-    async fn reserve(
-        &self,
-        key: &ThrottleKey,
-        rule: &ThrottleRule,
-    ) -> Result<Reserve<Reservation>, StoreError> {
-        self.shared.throttle.reserve(key, rule).await
+    async fn load(&self, key: &ThrottleKey) -> Result<LoadedThrottle, StoreError> {
+        self.shared.throttle.load(key).await
     }
 
-    async fn settle(
+    async fn swap(
         &self,
-        reservation: Reservation,
-        outcome: AttemptOutcome,
-    ) -> Result<Settled, StoreError> {
-        self.shared.throttle.settle(reservation, outcome).await
+        key: &ThrottleKey,
+        from: Option<&ThrottleRow>,
+        to: Option<&ThrottleRow>,
+    ) -> Result<bool, StoreError> {
+        self.shared.throttle.swap(key, from, to).await
     }
 
     async fn clear(&self, key: &ThrottleKey) -> Result<(), StoreError> {

@@ -9,24 +9,30 @@ use crate::{error::StoreError, time::Timestamp};
 /// A store of guests: one row per guest, including who claimed it and whether the claim was
 /// delivered to the application.
 ///
+/// The store compares and sets. It decides nothing: the conditions of a claim and the schedule of
+/// its delivery are in this crate, which loads a guest, computes the [change](GuestChange), and
+/// repeats both if the guest has changed in the meantime.
+///
 /// # Implementing
 ///
 /// - Every method is one atomic operation. The store's clock is the only clock, in whole
 ///   milliseconds.
-/// - A claim or a promotion raises the epoch of the guest's subject *in the same step* and writes
-///   the [`Revocation`](crate::revocation::Revocation), as
+/// - A change is written only if the guest's [version](GuestRecord::version) is still that of
+///   [`GuestChange::from`]. Of several concurrent changes of one version, exactly one is written.
+/// - A change that [ends the sessions](GuestChange::ends_sessions) raises the epoch of the guest's
+///   subject by one *in the same step* and writes the [`Revocation`](crate::revocation::Revocation), as
 ///   [`SessionStore::revoke_all`](crate::store::port::SessionStore::revoke_all) does. There is no
-///   moment in which a guest is claimed and its tokens are valid.
-/// - A guest is alive if it was neither claimed nor promoted and has not expired.
+///   moment in which a guest is claimed and its tokens are valid. A raise needs no expected epoch,
+///   because it does not depend on the current one.
 ///
-/// [`store::contract`](crate::store::contract) is the test suite that every store must pass.
+/// [`guest_store_contract!`](crate::guest_store_contract) tests these rules.
 ///
 /// # Cancel safety
 ///
 /// A dropped future must not leave a change half done.
 pub trait GuestStore: Send + Sync + 'static {
-    /// Inserts a new guest, with the current time as its last write. Returns `false` if a guest of
-    /// this subject exists. Never overwrites.
+    /// Inserts a new guest, with the current time as its last write and 0 as its version. Returns
+    /// `false` if a guest of this subject exists. Never overwrites.
     fn create_guest(
         &self,
         guest: NewGuest,
@@ -36,40 +42,20 @@ pub trait GuestStore: Send + Sync + 'static {
     fn find_guest(
         &self,
         subject: &str,
-    ) -> impl Future<Output = Result<Option<GuestPeek>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<LoadedGuest>, StoreError>> + Send;
 
-    /// Sets the guest's last write to the current time. Returns `false` if the guest is not alive.
-    fn touch_guest(&self, subject: &str) -> impl Future<Output = Result<bool, StoreError>> + Send;
-
-    /// Assigns a guest to a user, as [`judge`] decides. Of concurrent claims exactly one wins.
-    ///
-    /// The claim is then pending, and due after [`FIRST_RETRY`].
-    fn claim_guest(
+    /// Writes a change as one transaction. Returns `false` if the guest is no longer as it was
+    /// loaded, and then changes nothing.
+    fn change_guest(
         &self,
-        link: LinkCondition,
-        user: &str,
-    ) -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
+        change: GuestChange,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Promotes a guest to an account, as [`judge`] decides. Start the account's first session with
-    /// the epoch in [`ClaimOutcome::Done`].
-    fn promote_guest(
-        &self,
-        link: LinkCondition,
-    ) -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
-
-    /// Returns at most `limit` pending claims that are due, oldest first. Each becomes due again
-    /// after its [`retry_after`], so that only one of several workers gets it.
+    /// Returns at most `limit` guests with a claim that is due ([`GuestClaim::due_at`]), oldest first.
     fn due_claims(
         &self,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<PendingClaim>, StoreError>> + Send;
-
-    /// Marks a claim as delivered. Returns `false` if no such claim is pending.
-    fn settle_claim(
-        &self,
-        guest: &str,
-        user: &str,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Vec<LoadedGuest>, StoreError>> + Send;
 
     /// Deletes at most `limit` guests that expired at least a day ago, except those with a pending
     /// claim. Returns the number of deleted guests.
@@ -78,10 +64,7 @@ pub trait GuestStore: Send + Sync + 'static {
 
 /// A guest to insert.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
+#[non_exhaustive]
 pub struct NewGuest {
     /// The guest's subject.
     pub subject: String,
@@ -91,15 +74,26 @@ pub struct NewGuest {
     pub lifetime: Duration,
 }
 
+impl NewGuest {
+    /// Creates a guest that no device is bound to.
+    #[must_use]
+    pub fn new(subject: impl Into<String>, lifetime: Duration) -> Self {
+        Self {
+            subject: subject.into(),
+            device: None,
+            lifetime,
+        }
+    }
+}
+
 /// A guest as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
+#[non_exhaustive]
 pub struct GuestRecord {
     /// The guest's subject.
     pub subject: String,
+    /// The number of changes since the guest was created.
+    pub version: u64,
     /// The only device that may link the guest.
     pub device: Option<DeviceDigest>,
     /// The time at which the guest was created.
@@ -114,132 +108,104 @@ pub struct GuestRecord {
     pub claim: Option<GuestClaim>,
 }
 
+impl GuestRecord {
+    /// Creates the record of a guest that was never changed and expires immediately.
+    #[must_use]
+    pub fn new(subject: impl Into<String>, created_at: Timestamp) -> Self {
+        Self {
+            subject: subject.into(),
+            version: 0,
+            device: None,
+            created_at,
+            written_at: created_at,
+            expires_at: created_at,
+            promoted_at: None,
+            claim: None,
+        }
+    }
+
+    /// Returns `true` if the guest may write: it is neither claimed nor promoted nor expired.
+    #[must_use]
+    pub fn is_alive(&self, now: Timestamp) -> bool {
+        self.claim.is_none() && self.promoted_at.is_none() && now < self.expires_at
+    }
+}
+
 /// A user's claim of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
+#[non_exhaustive]
 pub struct GuestClaim {
     /// The user.
     pub user: String,
     /// The time of the claim.
     pub at: Timestamp,
-    /// `true` if the claim was delivered to the application.
-    pub settled: bool,
+    /// The number of times that a worker took the claim to deliver it to the application.
+    pub attempts: u32,
+    /// The time at which the next worker may take the claim; `None` if it was delivered.
+    pub due_at: Option<Timestamp>,
+}
+
+impl GuestClaim {
+    /// Creates a claim that was delivered.
+    #[must_use]
+    pub fn new(user: impl Into<String>, at: Timestamp) -> Self {
+        Self {
+            user: user.into(),
+            at,
+            attempts: 0,
+            due_at: None,
+        }
+    }
+
+    /// Returns `true` if the claim was delivered to the application.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.due_at.is_none()
+    }
 }
 
 /// A guest, and the current time of the store's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
-pub struct GuestPeek {
+#[non_exhaustive]
+pub struct LoadedGuest {
     /// The guest.
     pub guest: GuestRecord,
     /// The store's time.
     pub now: Timestamp,
 }
 
-/// A guest to be claimed or promoted, and the conditions for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to read all of it"
-)]
-pub struct LinkCondition {
-    /// The guest.
-    pub guest: String,
-    /// The requesting device. It must equal the guest's device, or be absent if the guest has none.
-    pub device: Option<DeviceDigest>,
-    /// The maximum time since the guest's last write.
-    pub within: Duration,
-}
-
-/// The result of a claim or a promotion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ClaimOutcome {
-    /// The guest was claimed or promoted by this call.
-    Done {
-        /// The subject's new epoch.
-        epoch: u32,
-    },
-    /// The same user had claimed the guest before.
-    Before,
-    /// Another user has claimed the guest, or it became an account.
-    Taken,
-    /// The guest's last write is too long ago.
-    Stale,
-    /// The guest belongs to another device.
-    OtherDevice,
-    /// There is no such guest, or it has expired.
-    Unknown,
-}
-
-/// A claim that was not yet delivered to the application.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a store must be able to write all of it"
-)]
-pub struct PendingClaim {
-    /// The guest.
-    pub guest: String,
-    /// The user.
-    pub user: String,
-    /// The number of times that [`GuestStore::due_claims`] returned the claim, this one included.
-    pub attempts: u32,
-}
-
-/// Returns the reason why a guest cannot be claimed or promoted; `None` if it can. `user` is the
-/// claiming user, or `None` for a promotion.
-///
-/// Stores implement this decision in their query language. This function is its specification.
-#[must_use]
-pub fn judge(
-    guest: &GuestRecord,
-    link: &LinkCondition,
-    user: Option<&str>,
-    now: Timestamp,
-) -> Option<ClaimOutcome> {
-    match &guest.claim {
-        Some(claim) if Some(claim.user.as_str()) == user => return Some(ClaimOutcome::Before),
-        Some(_) => return Some(ClaimOutcome::Taken),
-        None => {}
-    }
-    if guest.promoted_at.is_some() {
-        Some(ClaimOutcome::Taken)
-    } else if now >= guest.expires_at {
-        Some(ClaimOutcome::Unknown)
-    } else if guest.device != link.device {
-        Some(ClaimOutcome::OtherDevice)
-    } else if now > guest.written_at.plus(link.within) {
-        Some(ClaimOutcome::Stale)
-    } else {
-        None
-    }
-}
-
-/// Returns the delay until a claim with this number of attempts is due again: 30 s, doubling up to
-/// an hour.
-#[must_use]
-pub fn retry_after(attempts: u32) -> Duration {
-    let doubled = FIRST_RETRY.saturating_mul(1 << attempts.min(7));
-    doubled.min(LAST_RETRY)
-}
-
-/// The delay until a new claim is due for the first time. Within this time the process that made
-/// the claim calls the hook itself.
-pub const FIRST_RETRY: Duration = Duration::from_secs(30);
-const LAST_RETRY: Duration = Duration::from_secs(60 * 60);
-
-impl GuestRecord {
-    /// Returns `true` if the guest may write: it is neither claimed nor promoted nor expired.
+impl LoadedGuest {
+    /// Creates the result of a load.
     #[must_use]
-    pub fn is_alive(&self, now: Timestamp) -> bool {
-        self.claim.is_none() && self.promoted_at.is_none() && now < self.expires_at
+    pub fn new(guest: GuestRecord, now: Timestamp) -> Self {
+        Self { guest, now }
+    }
+}
+
+/// A change of a guest: the expected row and the row after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GuestChange {
+    /// The guest as it was loaded.
+    pub from: GuestRecord,
+    /// The guest after the change. Its version is one higher. Its subject, device, creation and
+    /// expiry are those of `from`.
+    pub to: GuestRecord,
+}
+
+impl GuestChange {
+    pub(crate) fn new(from: GuestRecord, change: impl FnOnce(&mut GuestRecord)) -> Self {
+        let mut to = from.clone();
+        change(&mut to);
+        to.version = from.version.saturating_add(1);
+        Self { from, to }
+    }
+
+    /// Returns `true` if the guest becomes claimed or promoted, which ends all its sessions.
+    #[must_use]
+    pub fn ends_sessions(&self) -> bool {
+        let is_over = |guest: &GuestRecord| guest.claim.is_some() || guest.promoted_at.is_some();
+        is_over(&self.to) && !is_over(&self.from)
     }
 }
 

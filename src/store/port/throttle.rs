@@ -1,110 +1,70 @@
 //! The store port for login counters.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
-use crate::server::login::{ThrottleKey, ThrottleRule};
-use crate::{error::StoreError, time::Timestamp};
+use crate::{
+    error::StoreError,
+    server::login::{ThrottleKey, ThrottleRow},
+    time::Timestamp,
+};
 
 /// A store of login counters, shared by all processes of a service.
 ///
-/// [`ThrottleRow`](crate::server::login::ThrottleRow) specifies the effect of each method on a row. The store adds
-/// atomicity and its clock, so that differing clocks of the processes have no effect.
+/// The store compares and sets. It decides nothing: the limits and the transitions of a counter are
+/// in this crate, which loads a row, computes the next one, and swaps the two. A swap that returns
+/// `false` is repeated from the load, after a random pause.
+///
+/// # Implementing
+///
+/// - A row is stored as its [text](ThrottleRow::to_text), and compared by that text.
+/// - [`swap`](Self::swap) is one atomic operation. Of several concurrent swaps from the same row,
+///   exactly one returns `true`.
+/// - The store's clock is the only clock, in whole milliseconds, so that differing clocks of the
+///   processes have no effect.
+/// - A row may be deleted from its [`expires_at`](ThrottleRow::expires_at) on, and not before.
+///
+/// [`throttle_store_contract!`](crate::throttle_store_contract) tests these rules.
 ///
 /// # Cancel safety
 ///
-/// An attempt whose reservation or settlement is lost counts as failed when its hold is over, so a
-/// lost call never allows an uncounted guess. For the same reason no call is repeated if its result
-/// is unknown.
+/// A dropped future swaps in full or not at all. An attempt whose reservation or settlement is lost
+/// counts as failed when its hold is over, so a lost call never allows an uncounted guess. For the
+/// same reason no call is repeated if its result is unknown.
 pub trait ThrottleStore: Send + Sync + 'static {
-    /// Applies [`ThrottleRow::reserve`](crate::server::login::ThrottleRow::reserve) to this key's row, atomically.
-    fn reserve(
+    /// Reads the row of a key, and the store's time. Does not wait for writers.
+    fn load(
         &self,
         key: &ThrottleKey,
-        rule: &ThrottleRule,
-    ) -> impl Future<Output = Result<Reserve<Reservation>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<LoadedThrottle, StoreError>> + Send;
 
-    /// Applies [`ThrottleRow::settle`](crate::server::login::ThrottleRow::settle) to the reservation's row,
-    /// atomically.
-    fn settle(
+    /// Replaces a row if it still equals `from`. `None` stands for a missing row: in `from` the row
+    /// is inserted, in `to` it is deleted. Returns `false` if the row differs from `from`, and then
+    /// changes nothing.
+    fn swap(
         &self,
-        reservation: Reservation,
-        outcome: AttemptOutcome,
-    ) -> impl Future<Output = Result<Settled, StoreError>> + Send;
+        key: &ThrottleKey,
+        from: Option<&ThrottleRow>,
+        to: Option<&ThrottleRow>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Deletes a row.
+    /// Deletes the row of a key in any state.
     fn clear(&self, key: &ThrottleKey) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// The result of a reservation.
+/// A row, and the current time of the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "complete: yes, no, not yet known")]
-pub enum Reserve<T> {
-    /// The attempt may proceed. Settle this value afterwards.
-    Granted(T),
-    /// The open attempts decide. They are settled after this time at the latest.
-    Pending(Duration),
-    /// The attempt is refused for this time.
-    Wait(Duration),
-}
-
-/// An attempt that was counted and granted.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct Reservation {
-    key: ThrottleKey,
-    rule: ThrottleRule,
-    batch: Timestamp,
-}
-
-impl Reservation {
-    /// Creates a reservation, for a store that granted an attempt.
-    pub fn new(key: ThrottleKey, rule: ThrottleRule, batch: Timestamp) -> Self {
-        Self { key, rule, batch }
-    }
-
-    /// Returns the key of the row.
-    #[must_use]
-    pub fn key(&self) -> &ThrottleKey {
-        &self.key
-    }
-
-    /// Returns the rule of the reservation.
-    #[must_use]
-    pub fn rule(&self) -> &ThrottleRule {
-        &self.rule
-    }
-
-    /// Returns the batch of the row to which the attempt belongs.
-    #[must_use]
-    pub fn batch(&self) -> Timestamp {
-        self.batch
-    }
-}
-
-/// The outcome of a granted attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_enums, reason = "complete: yes, no, nobody knows")]
-pub enum AttemptOutcome {
-    /// The password was wrong, or the account may not sign in.
-    Failed,
-    /// The password was right.
-    Succeeded,
-    /// The password was not checked.
-    Undecided,
-}
-
-/// The effect of settling an attempt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Settled {
-    /// The wait that begins now; zero if there is none.
-    pub wait: Duration,
+pub struct LoadedThrottle {
+    /// The row; `None` if it does not exist.
+    pub row: Option<ThrottleRow>,
+    /// The store's time.
+    pub now: Timestamp,
 }
 
-impl Settled {
-    /// Creates a result with a wait that begins now.
+impl LoadedThrottle {
+    /// Creates the result of a load.
     #[must_use]
-    pub fn wait(wait: Duration) -> Self {
-        Self { wait }
+    pub fn new(row: Option<ThrottleRow>, now: Timestamp) -> Self {
+        Self { row, now }
     }
 }

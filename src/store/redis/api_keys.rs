@@ -1,6 +1,6 @@
 //! API keys, a script for each of the port's methods.
 
-use std::{cmp::Reverse, time::Duration};
+use std::cmp::Reverse;
 
 use super::{RedisStore, link::Repeat, scripts, sessions::millis};
 use crate::{
@@ -64,19 +64,25 @@ impl ApiKeyStore for RedisStore {
         self.link.run(&call, Repeat::Never).await
     }
 
-    async fn roll(
-        &self,
-        id: &ApiKeyId,
-        owner: &str,
-        secret: &SecretDigest,
-        display_start: &str,
-        overlap: Duration,
-    ) -> Result<bool, StoreError> {
-        let mut call = scripts::KEY_ROLL.key(self.keys.of("k", id.as_str()));
-        call.arg(owner)
-            .arg(secret.as_bytes().as_slice())
-            .arg(display_start)
-            .arg(millis(overlap));
+    async fn roll(&self, from: &ApiKeyRecord, to: &ApiKeyRecord) -> Result<bool, StoreError> {
+        let time = |time: Option<Timestamp>| {
+            let millis = time.map(|time| time.as_millis().to_string());
+            millis.unwrap_or_default()
+        };
+        let previous = to.previous.as_ref();
+        let mut call = scripts::KEY_ROLL.key(self.keys.of("k", from.id.as_str()));
+        call.arg(from.secret.as_bytes().as_slice())
+            .arg(time(from.revoked_at))
+            .arg("secret")
+            .arg(to.secret.as_bytes().as_slice())
+            .arg("start")
+            .arg(&to.display_start);
+        if let Some(previous) = previous {
+            call.arg("previous")
+                .arg(previous.secret.as_bytes().as_slice())
+                .arg("previous_until")
+                .arg(previous.until.as_millis());
+        }
         self.link.run(&call, Repeat::Never).await
     }
 

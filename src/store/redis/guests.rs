@@ -1,16 +1,14 @@
 //! Guests, a script for each method.
 
-use super::{
-    Keys, RedisStore,
-    link::Repeat,
-    sessions::{maybe, millis, missing, number},
-};
+use super::{Keys, RedisStore, link::Repeat, sessions::millis};
 use crate::{
     error::StoreError,
     revocation::RETENTION,
-    store::port::{
-        ClaimOutcome, DeviceDigest, FIRST_RETRY, GuestClaim, GuestPeek, GuestRecord, GuestStore,
-        LinkCondition, NewGuest, PendingClaim,
+    store::{
+        ENDED_FOR,
+        port::{
+            DeviceDigest, GuestChange, GuestClaim, GuestRecord, GuestStore, LoadedGuest, NewGuest,
+        },
     },
     time::Timestamp,
 };
@@ -31,13 +29,18 @@ mod scripts {
     scripts! {
         CREATE "guests/create.lua"
         FIND "guests/find.lua"
-        TOUCH "guests/touch.lua"
-        LINK "guests/link.lua"
+        CHANGE "guests/change.lua"
         DUE "guests/due.lua"
-        SETTLE "guests/settle.lua"
         PURGE "guests/purge.lua"
     }
 }
+
+/// The fields of a guest. An absent value is an empty text.
+const FIELDS: [&str; 10] = [
+    "ver", "dev", "born", "wrote", "exp", "prom", "user", "at", "tries", "due",
+];
+
+type Fields = [Option<String>; FIELDS.len()];
 
 impl GuestStore for RedisStore {
     async fn create_guest(&self, guest: NewGuest) -> Result<bool, StoreError> {
@@ -46,72 +49,60 @@ impl GuestStore for RedisStore {
         self.link.run(&call, Repeat::Never).await
     }
 
-    async fn find_guest(&self, subject: &str) -> Result<Option<GuestPeek>, StoreError> {
-        let call = scripts::FIND.key(self.keys.guest(subject));
-        let (now, fields): (i64, Vec<Option<String>>) =
-            self.link.run(&call, Repeat::Harmless).await?;
-        let [device, born, wrote, ends, promoted, user, claimed, due] = fields.as_slice() else {
-            return Err(missing());
-        };
-        if born.is_none() {
+    async fn find_guest(&self, subject: &str) -> Result<Option<LoadedGuest>, StoreError> {
+        let mut call = scripts::FIND.key(self.keys.guest(subject));
+        call.arg(&FIELDS);
+        let (now, fields): (i64, Fields) = self.link.run(&call, Repeat::Harmless).await?;
+        if fields.iter().all(Option::is_none) {
             return Ok(None);
         }
-        let at = |field| number(field).map(Timestamp::from_millis);
-        let claim = match user {
-            Some(user) => Some(GuestClaim {
-                user: user.clone(),
-                at: at(claimed)?,
-                settled: due.is_none(),
-            }),
-            None => None,
+        loaded(subject, &fields, now).map(Some)
+    }
+
+    async fn change_guest(&self, change: GuestChange) -> Result<bool, StoreError> {
+        let ends_sessions = change.ends_sessions();
+        let GuestChange { from, to, .. } = &change;
+        let claim = to.claim.as_ref();
+        let due = claim.and_then(|claim| claim.due_at);
+        let goes = to.expires_at.plus(ENDED_FOR);
+        let lifetime = match ends_sessions {
+            true => millis(RETENTION).to_string(),
+            false => String::new(),
         };
-        Ok(Some(GuestPeek {
-            guest: GuestRecord {
-                subject: subject.to_owned(),
-                device: device.as_deref().map(unhex).transpose()?,
-                created_at: at(born)?,
-                written_at: at(wrote)?,
-                expires_at: at(ends)?,
-                promoted_at: maybe(promoted)?.map(Timestamp::from_millis),
-                claim,
-            },
-            now: Timestamp::from_millis(now),
-        }))
-    }
-
-    async fn touch_guest(&self, subject: &str) -> Result<bool, StoreError> {
-        let call = scripts::TOUCH.key(self.keys.guest(subject));
-        self.link.run(&call, Repeat::Harmless).await
-    }
-
-    async fn claim_guest(
-        &self,
-        link: LinkCondition,
-        user: &str,
-    ) -> Result<ClaimOutcome, StoreError> {
-        self.give(&link, Some(user)).await
-    }
-
-    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
-        self.give(&link, None).await
-    }
-
-    async fn due_claims(&self, limit: u32) -> Result<Vec<PendingClaim>, StoreError> {
-        let mut call = scripts::DUE.key(self.keys.pending());
-        call.arg(self.keys.guest("")).arg(limit);
-        let due: Vec<(String, String, u32)> = self.link.run(&call, Repeat::Never).await?;
-        let claim = |(guest, user, attempts)| PendingClaim {
-            guest,
-            user,
-            attempts,
-        };
-        Ok(due.into_iter().map(claim).collect())
-    }
-
-    async fn settle_claim(&self, guest: &str, user: &str) -> Result<bool, StoreError> {
-        let mut call = scripts::SETTLE.key(self.keys.guest(guest));
-        call.key(self.keys.pending()).arg(guest).arg(user);
+        let mut call = scripts::CHANGE.key(self.keys.guest(&from.subject));
+        call.key(&self.keys.epochs)
+            .key(&self.keys.news)
+            .key(&self.keys.revoked)
+            .key(self.keys.pending())
+            .key(self.keys.claimed())
+            .key(self.keys.index(&from.subject))
+            .arg(from.version)
+            .arg(&from.subject)
+            // A pending claim stays until it is settled.
+            .arg(text(due.is_none().then_some(goes)))
+            .arg(text(due))
+            .arg(lifetime)
+            .arg(text(claim.filter(|_| ends_sessions).map(|_| goes)));
+        call.arg("ver").arg(to.version);
+        call.arg("wrote").arg(to.written_at.as_millis());
+        call.arg("prom").arg(text(to.promoted_at));
+        if let Some(claim) = claim {
+            call.arg("user").arg(&claim.user);
+            call.arg("at").arg(claim.at.as_millis());
+            call.arg("tries").arg(claim.attempts);
+            call.arg("due").arg(text(claim.due_at));
+        }
         self.link.run(&call, Repeat::Never).await
+    }
+
+    async fn due_claims(&self, limit: u32) -> Result<Vec<LoadedGuest>, StoreError> {
+        let mut call = scripts::DUE.key(self.keys.pending());
+        call.arg(self.keys.guest("")).arg(limit).arg(&FIELDS);
+        let (now, due): (i64, Vec<(String, Fields)>) =
+            self.link.run(&call, Repeat::Harmless).await?;
+        let due = due.iter();
+        due.map(|(subject, fields)| loaded(subject, fields, now))
+            .collect()
     }
 
     async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {
@@ -120,38 +111,6 @@ impl GuestStore for RedisStore {
             .arg(limit)
             .arg(self.keys.index(""));
         self.link.run(&call, Repeat::Harmless).await
-    }
-}
-
-impl RedisStore {
-    async fn give(
-        &self,
-        link: &LinkCondition,
-        user: Option<&str>,
-    ) -> Result<ClaimOutcome, StoreError> {
-        let mut call = scripts::LINK.key(self.keys.guest(&link.guest));
-        call.key(&self.keys.epochs)
-            .key(&self.keys.news)
-            .key(&self.keys.revoked)
-            .key(self.keys.pending())
-            .key(self.keys.claimed())
-            .key(self.keys.index(&link.guest))
-            .arg(&link.guest)
-            .arg(hex(link.device))
-            .arg(millis(link.within))
-            .arg(millis(RETENTION));
-        if let Some(user) = user {
-            call.arg(user).arg(millis(FIRST_RETRY));
-        }
-        let (what, epoch): (String, u32) = self.link.run(&call, Repeat::Never).await?;
-        Ok(match what.as_str() {
-            "done" => ClaimOutcome::Done { epoch },
-            "before" => ClaimOutcome::Before,
-            "taken" => ClaimOutcome::Taken,
-            "other_device" => ClaimOutcome::OtherDevice,
-            "stale" => ClaimOutcome::Stale,
-            _ => ClaimOutcome::Unknown,
-        })
     }
 }
 
@@ -171,7 +130,62 @@ impl Keys {
     }
 }
 
-/// Empty where there is none.
+fn loaded(subject: &str, fields: &Fields, now: i64) -> Result<LoadedGuest, StoreError> {
+    let [
+        version,
+        device,
+        born,
+        wrote,
+        ends,
+        promoted,
+        user,
+        claimed,
+        tries,
+        due,
+    ] = fields;
+    let mut guest = GuestRecord::new(subject, number(born)?.map(time).ok_or_else(missing)?);
+    guest.version = number(version)?.ok_or_else(missing)?;
+    guest.device = filled(device).map(unhex).transpose()?;
+    guest.written_at = number(wrote)?.map(time).ok_or_else(missing)?;
+    guest.expires_at = number(ends)?.map(time).ok_or_else(missing)?;
+    guest.promoted_at = number(promoted)?.map(time);
+    if let Some(at) = number(claimed)? {
+        let user = user.as_deref().ok_or_else(missing)?;
+        let mut claim = GuestClaim::new(user, time(at));
+        claim.attempts = number(tries)?.ok_or_else(missing)?;
+        claim.due_at = number(due)?.map(time);
+        guest.claim = Some(claim);
+    }
+    Ok(LoadedGuest::new(guest, time(now)))
+}
+
+fn filled(field: &Option<String>) -> Option<&str> {
+    field.as_deref().filter(|text| !text.is_empty())
+}
+
+fn number<T>(field: &Option<String>) -> Result<Option<T>, StoreError>
+where
+    T: std::str::FromStr<Err = std::num::ParseIntError>,
+{
+    let number = filled(field).map(str::parse).transpose();
+    number.map_err(StoreError::invalid)
+}
+
+fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis)
+}
+
+/// Empty if there is no time.
+fn text(time: Option<Timestamp>) -> String {
+    time.map(|time| time.as_millis().to_string())
+        .unwrap_or_default()
+}
+
+fn missing() -> StoreError {
+    StoreError::invalid("a guest lacks a field")
+}
+
+/// Empty if there is no device.
 fn hex(device: Option<DeviceDigest>) -> String {
     let bytes = device.iter().flat_map(DeviceDigest::as_bytes);
     bytes.map(|byte| format!("{byte:02x}")).collect()

@@ -21,7 +21,7 @@
 //! | `{auth}:secrets` | the secrets of [`SecretStore`] |
 //! | `{auth}:u:<identifier>` | a user |
 //! | `{auth}:names`, `{auth}:subjects` | the users' identifiers in order; those of their subjects |
-//! | `{auth}:t:<key>` | a counter of login attempts; gone when it says nothing any more |
+//! | `{auth}:t:<key>` | a counter of login attempts; expires when it limits nothing |
 //! | `{auth}:k:<id>`, `{auth}:o:<owner>` | an API key; the names of an owner's keys |
 //! | `{auth}:x:<digest>`, `{auth}:y:<purpose>:<sub>` | a token that is good for one use; those of a subject |
 //! | `{auth}:since` | when a node first came to this server and found it empty |

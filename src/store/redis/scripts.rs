@@ -47,9 +47,9 @@ scripts! {
     USER_CREATE "users/create.lua";
     USER_SET "users/set.lua";
     USER_LIST "users/list.lua";
-    RESERVE "throttle/row.lua" "throttle/reserve.lua";
-    SETTLE "throttle/row.lua" "throttle/settle.lua";
-    CLEAR "throttle/clear.lua";
+    THROTTLE_LOAD "throttle/load.lua";
+    THROTTLE_SWAP "throttle/swap.lua";
+    THROTTLE_CLEAR "throttle/clear.lua";
     ISSUE "one_time/issue.lua";
     REDEEM "one_time/redeem.lua";
     FORGET "one_time/forget.lua";

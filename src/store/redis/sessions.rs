@@ -254,22 +254,6 @@ fn exact(generation: u64) -> Result<u64, StoreError> {
     Ok(generation)
 }
 
-pub(super) fn number<T: std::str::FromStr>(field: &Option<String>) -> Result<T, StoreError> {
-    maybe(field)?.ok_or_else(missing)
-}
-
-pub(super) fn maybe<T: std::str::FromStr>(field: &Option<String>) -> Result<Option<T>, StoreError> {
-    let parse = |text: &str| {
-        let number = text.parse();
-        number.map_err(|_| StoreError::invalid("a field is not the number it should be"))
-    };
-    field.as_deref().map(parse).transpose()
-}
-
-pub(super) fn missing() -> StoreError {
-    StoreError::invalid("a field is missing")
-}
-
 /// Longer than anything lives, and exact in a script.
 pub(super) fn millis(duration: Duration) -> u64 {
     let longest = 1 << 50;

@@ -1,6 +1,6 @@
 //! API keys.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use super::{Cells, Columns, Dialect, SqlStore, Statement, millis};
 use crate::{
@@ -33,10 +33,8 @@ static CREATE: Statement = Statement::write(
 );
 
 static ROLL: Statement = Statement::write(
-    "UPDATE auth_api_key SET previous = secret, previous_until = {now} + $5, \
-       secret = $3, display_start = $4 \
-     WHERE id = $1 AND owner = $2 AND revoked_at IS NULL \
-     AND (expires_at IS NULL OR expires_at > {now}) RETURNING id",
+    "UPDATE auth_api_key SET secret = $4, previous = $5, previous_until = $6, display_start = $7 \
+     WHERE id = $1 AND secret = $2 AND revoked_at IS NOT DISTINCT FROM $3 RETURNING id",
 );
 
 static REVOKE: Statement = Statement::write(
@@ -99,20 +97,18 @@ impl<D: Dialect> ApiKeyStore for SqlStore<D> {
         self.db.changed(&CREATE, &values).await
     }
 
-    async fn roll(
-        &self,
-        id: &ApiKeyId,
-        owner: &str,
-        secret: &SecretDigest,
-        display_start: &str,
-        overlap: Duration,
-    ) -> Result<bool, StoreError> {
+    async fn roll(&self, from: &ApiKeyRecord, to: &ApiKeyRecord) -> Result<bool, StoreError> {
+        let time = |time: Option<Timestamp>| time.map(Timestamp::as_millis).into();
+        let previous = to.previous.as_ref();
+        let previous_secret = previous.map(|previous| previous.secret.as_bytes());
         let values = [
-            id.as_str().into(),
-            owner.into(),
-            secret.as_bytes().into(),
-            display_start.into(),
-            millis(overlap).into(),
+            from.id.as_str().into(),
+            from.secret.as_bytes().into(),
+            time(from.revoked_at),
+            to.secret.as_bytes().into(),
+            previous_secret.map(|secret| secret.as_slice()).into(),
+            time(previous.map(|previous| previous.until)),
+            (&to.display_start).into(),
         ];
         self.db.changed(&ROLL, &values).await
     }

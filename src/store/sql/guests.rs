@@ -6,16 +6,25 @@ use crate::{
     store::{
         ENDED_FOR,
         port::{
-            ClaimOutcome, DeviceDigest, FIRST_RETRY, GuestClaim, GuestPeek, GuestRecord,
-            GuestStore, LinkCondition, NewGuest, PendingClaim, SessionStore, judge,
+            DeviceDigest, GuestChange, GuestClaim, GuestRecord, GuestStore, LoadedGuest, NewGuest,
         },
     },
+    time::Timestamp,
 };
 
-/// The guest `g` is alive.
-macro_rules! alive {
+macro_rules! columns {
     () => {
-        "g.claimed_by IS NULL AND g.promoted_at IS NULL AND g.expires_at > {now}"
+        "sub, version, device, created_at, written_at, expires_at, promoted_at, claimed_by, \
+         claimed_at, attempts, due_at, {now} AS now"
+    };
+}
+
+/// A trigger ends the guest's sessions if the guest becomes claimed or promoted.
+macro_rules! change {
+    () => {
+        "UPDATE auth_guest SET version = $3, written_at = $4, promoted_at = $5, claimed_by = $6, \
+           claimed_at = $7, attempts = $8, due_at = $9 \
+         WHERE sub = $1 AND version = $2 RETURNING sub"
     };
 }
 
@@ -29,52 +38,24 @@ macro_rules! is_over {
 }
 
 static CREATE: Statement = Statement::write(
-    "INSERT INTO auth_guest (sub, device, created_at, written_at, expires_at) \
-     VALUES ($1, $2, {now}, {now}, {now} + $3) ON CONFLICT (sub) DO NOTHING RETURNING sub",
+    "INSERT INTO auth_guest (sub, version, device, created_at, written_at, expires_at) \
+     VALUES ($1, 0, $2, {now}, {now}, {now} + $3) ON CONFLICT (sub) DO NOTHING RETURNING sub",
 );
 
-static FIND: Statement = Statement::read(
-    "SELECT sub, device, created_at, written_at, expires_at, promoted_at, claimed_by, claimed_at, \
-     due_at, {now} AS now FROM auth_guest WHERE sub = $1",
-);
-
-static TOUCH: Statement = Statement::write(concat!(
-    "UPDATE auth_guest AS g SET written_at = {now} WHERE sub = $1 AND ",
-    alive!(),
-    " RETURNING sub"
+static FIND: Statement = Statement::read(concat!(
+    "SELECT ",
+    columns!(),
+    " FROM auth_guest WHERE sub = $1"
 ));
 
-/// A trigger ends the guest's sessions in the same step. A statement that had to wait for another
-/// one sees the row as that one left it.
-macro_rules! link {
-    ($set:literal) => {
-        concat!(
-            "UPDATE auth_guest AS g SET ",
-            $set,
-            " WHERE sub = $1 AND ",
-            alive!(),
-            " AND device IS NOT DISTINCT FROM $2 AND written_at >= {now} - $3 RETURNING sub"
-        )
-    };
-}
+static CHANGE: Statement = Statement::write(change!());
+static END: Statement = Statement::revoke(change!());
 
-static CLAIM: Statement = Statement::revoke(link!(
-    "claimed_by = $4, claimed_at = {now}, due_at = {now} + $5"
+static DUE: Statement = Statement::read(concat!(
+    "SELECT ",
+    columns!(),
+    " FROM auth_guest WHERE due_at <= {now} ORDER BY due_at LIMIT $1"
 ));
-static PROMOTE: Statement = Statement::revoke(link!("promoted_at = {now}"));
-
-static DUE: Statement = Statement::write(
-    "UPDATE auth_guest AS g SET attempts = attempts + 1, due_at = {now} + \
-       {least}(30000 * (1 << CAST({least}(g.attempts + 1, 7) AS integer)), 3600000) \
-     WHERE sub IN ( \
-       SELECT sub FROM auth_guest WHERE due_at <= {now} ORDER BY due_at LIMIT $1 {unlocked} \
-     ) RETURNING sub, claimed_by, attempts",
-);
-
-static SETTLE: Statement = Statement::write(
-    "UPDATE auth_guest SET due_at = NULL \
-     WHERE sub = $1 AND claimed_by = $2 AND due_at IS NOT NULL RETURNING sub",
-);
 
 /// Before the guests, whose rows name these subjects.
 static FORGET: Statement = Statement::write(concat!(
@@ -105,52 +86,36 @@ impl<D: Dialect> GuestStore for SqlStore<D> {
         self.db.changed(&CREATE, &values).await
     }
 
-    async fn find_guest(&self, subject: &str) -> Result<Option<GuestPeek>, StoreError> {
+    async fn find_guest(&self, subject: &str) -> Result<Option<LoadedGuest>, StoreError> {
         let row = self.db.row(&FIND, &[subject.into()]).await?;
         row.map(|row| Columns(&row).guest()).transpose()
     }
 
-    async fn touch_guest(&self, subject: &str) -> Result<bool, StoreError> {
-        self.db.changed(&TOUCH, &[subject.into()]).await
-    }
-
-    async fn claim_guest(
-        &self,
-        link: LinkCondition,
-        user: &str,
-    ) -> Result<ClaimOutcome, StoreError> {
-        let device = link.device.as_ref().map(|digest| &digest.as_bytes()[..]);
+    async fn change_guest(&self, change: GuestChange) -> Result<bool, StoreError> {
+        let GuestChange { from, to, .. } = &change;
+        let claim = to.claim.as_ref();
+        let due = claim.and_then(|claim| claim.due_at);
         let values = [
-            (&link.guest).into(),
-            device.into(),
-            millis(link.within).into(),
-            user.into(),
-            millis(FIRST_RETRY).into(),
+            (&from.subject).into(),
+            column(from.version)?.into(),
+            column(to.version)?.into(),
+            to.written_at.as_millis().into(),
+            to.promoted_at.map(Timestamp::as_millis).into(),
+            claim.map(|claim| claim.user.as_str()).into(),
+            claim.map(|claim| claim.at.as_millis()).into(),
+            claim.map_or(0, |claim| i64::from(claim.attempts)).into(),
+            due.map(Timestamp::as_millis).into(),
         ];
-        let done = self.db.changed(&CLAIM, &values).await?;
-        linked(self, done, &link, Some(user)).await
+        let statement = match change.ends_sessions() {
+            true => &END,
+            false => &CHANGE,
+        };
+        self.db.changed(statement, &values).await
     }
 
-    async fn promote_guest(&self, link: LinkCondition) -> Result<ClaimOutcome, StoreError> {
-        let device = link.device.as_ref().map(|digest| &digest.as_bytes()[..]);
-        let values = [
-            (&link.guest).into(),
-            device.into(),
-            millis(link.within).into(),
-        ];
-        let done = self.db.changed(&PROMOTE, &values).await?;
-        linked(self, done, &link, None).await
-    }
-
-    async fn due_claims(&self, limit: u32) -> Result<Vec<PendingClaim>, StoreError> {
+    async fn due_claims(&self, limit: u32) -> Result<Vec<LoadedGuest>, StoreError> {
         let rows = self.db.rows(&DUE, &[i64::from(limit).into()]).await?;
-        rows.iter()
-            .map(|row| Columns(row).pending_claim())
-            .collect()
-    }
-
-    async fn settle_claim(&self, guest: &str, user: &str) -> Result<bool, StoreError> {
-        self.db.changed(&SETTLE, &[guest.into(), user.into()]).await
+        rows.iter().map(|row| Columns(row).guest()).collect()
     }
 
     async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {
@@ -160,57 +125,31 @@ impl<D: Dialect> GuestStore for SqlStore<D> {
     }
 }
 
-/// The result of a link: the new epoch if a row was changed, otherwise the reason, which decides nothing
-/// any more.
-async fn linked<D: Dialect>(
-    store: &SqlStore<D>,
-    done: bool,
-    link: &LinkCondition,
-    user: Option<&str>,
-) -> Result<ClaimOutcome, StoreError> {
-    if done {
-        let epoch = store.epoch(&link.guest).await?;
-        return Ok(ClaimOutcome::Done { epoch });
-    }
-    let peek = store.find_guest(&link.guest).await?;
-    Ok(match peek {
-        Some(peek) => judge(&peek.guest, link, user, peek.now).unwrap_or(ClaimOutcome::Stale),
-        None => ClaimOutcome::Unknown,
-    })
+fn column(version: u64) -> Result<i64, StoreError> {
+    i64::try_from(version).map_err(StoreError::invalid)
 }
 
 impl<R: Cells> Columns<'_, R> {
-    fn guest(&self) -> Result<GuestPeek, StoreError> {
+    fn guest(&self) -> Result<LoadedGuest, StoreError> {
         let claim = match self.maybe_time("claimed_at")? {
-            Some(at) => Some(GuestClaim {
-                user: self.text("claimed_by")?,
-                at,
-                settled: self.maybe("due_at")?.is_none(),
-            }),
+            Some(at) => {
+                let mut claim = GuestClaim::new(self.text("claimed_by")?, at);
+                claim.attempts = narrow(self.number("attempts")?)?;
+                claim.due_at = self.maybe_time("due_at")?;
+                Some(claim)
+            }
             None => None,
         };
         let device = self.maybe_bytes("device")?;
         let device = device.map(<[u8; 32]>::try_from).transpose();
         let device = device.map_err(|_| StoreError::invalid("a digest is not of 32 bytes"))?;
-        Ok(GuestPeek {
-            guest: GuestRecord {
-                subject: self.text("sub")?,
-                device: device.map(DeviceDigest::from_bytes),
-                created_at: self.time("created_at")?,
-                written_at: self.time("written_at")?,
-                expires_at: self.time("expires_at")?,
-                promoted_at: self.maybe_time("promoted_at")?,
-                claim,
-            },
-            now: self.time("now")?,
-        })
-    }
-
-    fn pending_claim(&self) -> Result<PendingClaim, StoreError> {
-        Ok(PendingClaim {
-            guest: self.text("sub")?,
-            user: self.text("claimed_by")?,
-            attempts: narrow(self.number("attempts")?)?,
-        })
+        let mut guest = GuestRecord::new(self.text("sub")?, self.time("created_at")?);
+        guest.version = narrow(self.number("version")?)?;
+        guest.device = device.map(DeviceDigest::from_bytes);
+        guest.written_at = self.time("written_at")?;
+        guest.expires_at = self.time("expires_at")?;
+        guest.promoted_at = self.maybe_time("promoted_at")?;
+        guest.claim = claim;
+        Ok(LoadedGuest::new(guest, self.time("now")?))
     }
 }

@@ -29,7 +29,7 @@
 //! | `auth_subject` | a subject whose sessions were once ended all at once, with its epoch; goes with a guest who was claimed, never with an account | `sub` | every read of a session |
 //! | `auth_revocation` | what is revoked, for 35 minutes | `seq` | what is new, for the feed |
 //! | | | `until` | purging |
-//! | `auth_guest` | a guest, who claimed it, whether the application was told | `sub` | everything |
+//! | `auth_guest` | a guest, its claim, and the delivery of the claim to the application | `sub` | everything |
 //! | | | `expires_at` | purging |
 //! | | | `due_at`, where it is set | pending claims |
 //! | `auth_secret` | a secret that the server made itself | `name` | once, at the start |

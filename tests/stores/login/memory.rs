@@ -3,17 +3,11 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
-    server::login::{MemoryThrottle, ThrottleKey, ThrottleRow},
-    store::{
-        AnyStore, MemoryStore,
-        contract::{Handles, ThrottleFixture},
-        port::SessionStore,
-    },
+    store::{AnyStore, MemoryStore, contract::Handles, port::SessionStore},
     test_util::TestClock,
-    time::Timestamp,
 };
 
-use super::contracts;
+use super::{contracts, nodes};
 
 pub(crate) struct Memory(MemoryStore);
 
@@ -25,62 +19,13 @@ impl Handles for Memory {
     }
 }
 
-impl ThrottleFixture for Memory {
-    type Store = MemoryStore;
-
-    fn store(&self) -> MemoryStore {
-        self.0.clone()
-    }
-
-    async fn now(&self) -> Timestamp {
-        self.0.throttle().time()
-    }
-
-    async fn row(&self, key: &ThrottleKey) -> ThrottleRow {
-        self.0.throttle().row(key)
-    }
-
-    async fn age(&self, key: &ThrottleKey, by: Duration) {
-        self.0.throttle().age(key, by);
-    }
-}
-
 pub(crate) struct Any(AnyStore);
-
-impl Any {
-    fn throttle(&self) -> &MemoryThrottle {
-        match &self.0 {
-            AnyStore::Memory(store) => store.throttle(),
-            other => panic!("{other:?}"),
-        }
-    }
-}
 
 impl Handles for Any {
     type Store = AnyStore;
 
     fn store(&self) -> AnyStore {
         self.0.clone()
-    }
-}
-
-impl ThrottleFixture for Any {
-    type Store = AnyStore;
-
-    fn store(&self) -> AnyStore {
-        self.0.clone()
-    }
-
-    async fn now(&self) -> Timestamp {
-        self.throttle().time()
-    }
-
-    async fn row(&self, key: &ThrottleKey) -> ThrottleRow {
-        self.throttle().row(key)
-    }
-
-    async fn age(&self, key: &ThrottleKey, by: Duration) {
-        self.throttle().age(key, by);
     }
 }
 
@@ -98,6 +43,12 @@ fn memory() -> Memory {
 
 async fn any() -> Any {
     Any(AnyStore::open("memory:").await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn u3_u4_guesses_on_four_nodes_leave_room_for_the_owner() {
+    let store = MemoryStore::new();
+    nodes::guesses_leave_room_for_the_owner(std::array::from_fn(|_| store.clone())).await;
 }
 
 #[tokio::test]

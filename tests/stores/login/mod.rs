@@ -1,7 +1,6 @@
 //! Users, counters of login attempts, API keys, tokens for one use: on every store.
 
 mod memory;
-#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod nodes;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -11,7 +11,7 @@ use sqlx::PgPool;
 use tower_jwt_auth::{
     principal::SessionId,
     store::{
-        contract::{Fixture, GuestFixture},
+        contract::Fixture,
         postgres::{PostgresFeed, PostgresStore},
     },
 };
@@ -56,6 +56,20 @@ impl Nodes {
     }
 }
 
+#[cfg(feature = "server")]
+impl Nodes {
+    /// Two more stores on the database of [`start`](Self::start).
+    pub(crate) async fn four(&self) -> [PostgresStore; 4] {
+        let [one, two] = self.stores.clone();
+        let url = self.server.url();
+        let [three, four] = [
+            PostgresStore::open(&url).await,
+            PostgresStore::open(&url).await,
+        ];
+        [one, two, three.unwrap(), four.unwrap()]
+    }
+}
+
 impl Fixture for Nodes {
     type Store = Patient<PostgresStore>;
     type Feed = PostgresFeed;
@@ -75,21 +89,6 @@ impl Fixture for Nodes {
 
     async fn set_back(&self, id: SessionId, by: Duration) {
         shift(&self.pool, id, i64::try_from(by.as_millis()).unwrap()).await;
-    }
-}
-
-impl GuestFixture for Nodes {
-    async fn age_guest(&self, subject: &str, by: Duration) {
-        sqlx::query(
-            "UPDATE auth_guest SET created_at = created_at - $2, written_at = written_at - $2,
-               expires_at = expires_at - $2, promoted_at = promoted_at - $2,
-               claimed_at = claimed_at - $2, due_at = due_at - $2 WHERE sub = $1",
-        )
-        .bind(subject)
-        .bind(i64::try_from(by.as_millis()).unwrap())
-        .execute(&self.pool)
-        .await
-        .unwrap();
     }
 }
 

@@ -11,11 +11,7 @@ use redis::{Client, FromRedisValue, aio::MultiplexedConnection};
 use tempfile::TempDir;
 use tower_jwt_auth::{
     principal::SessionId,
-    store::{
-        RedisStore,
-        contract::{Fixture, GuestFixture},
-        redis::RedisFeed,
-    },
+    store::{RedisStore, contract::Fixture, redis::RedisFeed},
 };
 
 pub(crate) use crate::port::free_port;
@@ -264,33 +260,3 @@ impl Fixture for Redis {
         self.server.shift(id, by).await.unwrap();
     }
 }
-
-impl GuestFixture for Redis {
-    async fn age_guest(&self, subject: &str, by: Duration) {
-        let mut connection = self.server.connection().await.unwrap();
-        let aged: redis::RedisResult<()> = redis::Script::new(AGE_GUEST)
-            .key(format!("{{auth}}:g:{subject}"))
-            .key("{auth}:pending")
-            .arg(by.as_millis().to_string())
-            .arg(subject)
-            .invoke_async(&mut connection)
-            .await;
-        aged.unwrap();
-    }
-}
-
-const AGE_GUEST: &str = "
-    local by = ARGV[1]
-    for _, name in ipairs({'born', 'wrote', 'exp', 'prom', 'at', 'due'}) do
-      if redis.call('HEXISTS', KEYS[1], name) == 1 then
-        redis.call('HINCRBY', KEYS[1], name, '-' .. by)
-      end
-    end
-    if redis.call('ZSCORE', KEYS[2], ARGV[2]) then
-      redis.call('ZINCRBY', KEYS[2], '-' .. by, ARGV[2])
-    end
-    local goes = redis.call('PEXPIRETIME', KEYS[1])
-    if goes > 0 then
-      redis.call('PEXPIREAT', KEYS[1], goes - tonumber(by))
-    end
-";

@@ -16,39 +16,61 @@ use crate::server::login::password::Caller;
 /// undecided. The attempts behind it cause no store calls until it is their turn.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    lanes: Mutex<HashMap<ThrottleKey, (usize, Arc<Queue>)>>,
+    lanes: Mutex<HashMap<ThrottleKey, Users>>,
+}
+
+/// The users of a counter in this process. Those that settle are never refused.
+#[derive(Debug, Default)]
+struct Users {
+    attempts: usize,
+    all: usize,
+    queue: Arc<Queue>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     turn: sync::Mutex<()>,
+    /// Held during a load and the swap after it, so that one node is one contender for the row.
+    contender: sync::Mutex<()>,
     settled: Notify,
 }
 
 impl Gate {
-    /// Returns a place in a counter's lane, unless the lane is full. A lane exists while it has attempts.
+    /// Returns a place in a counter's lane, unless the lane is full. A lane exists while it has users.
     pub(super) fn lane(&self, key: &ThrottleKey) -> Option<Lane<'_>> {
         let mut lanes = self.lanes();
-        let (users, queue) = lanes.entry(*key).or_default();
-        if *users >= LONGEST {
+        let users = lanes.entry(*key).or_default();
+        if users.attempts >= LONGEST {
             return None;
         }
-        *users += 1;
-        Some(Lane {
+        users.attempts += 1;
+        Some(self.place(key, users, true))
+    }
+
+    /// Returns a place for an attempt to settle, which does not queue for a turn.
+    pub(super) fn exit(&self, key: &ThrottleKey) -> Lane<'_> {
+        let mut lanes = self.lanes();
+        self.place(key, lanes.entry(*key).or_default(), false)
+    }
+
+    fn place(&self, key: &ThrottleKey, users: &mut Users, is_attempt: bool) -> Lane<'_> {
+        users.all += 1;
+        Lane {
             gate: self,
             key: *key,
-            queue: Arc::clone(queue),
-        })
+            is_attempt,
+            queue: Arc::clone(&users.queue),
+        }
     }
 
     /// Wakes the attempt at the head of the lane after an attempt at this counter was settled.
     pub(super) fn wake(&self, key: &ThrottleKey) {
-        if let Some((_, queue)) = self.lanes().get(key) {
-            queue.settled.notify_one();
+        if let Some(users) = self.lanes().get(key) {
+            users.queue.settled.notify_one();
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<ThrottleKey, (usize, Arc<Queue>)>> {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<ThrottleKey, Users>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,7 +79,20 @@ impl Gate {
 pub(super) struct Lane<'a> {
     gate: &'a Gate,
     key: ThrottleKey,
+    is_attempt: bool,
     queue: Arc<Queue>,
+}
+
+/// The right to load and swap a counter's row for this process.
+pub(super) struct Contender<'a> {
+    key: &'a ThrottleKey,
+    _only: sync::MutexGuard<'a, ()>,
+}
+
+impl Contender<'_> {
+    pub(super) fn key(&self) -> &ThrottleKey {
+        self.key
+    }
 }
 
 impl Lane<'_> {
@@ -71,6 +106,14 @@ impl Lane<'_> {
         self.queue.turn.lock().await
     }
 
+    /// Waits until no other attempt of this process loads and swaps the row.
+    pub(super) async fn contender(&self) -> Contender<'_> {
+        Contender {
+            key: &self.key,
+            _only: self.queue.contender.lock().await,
+        }
+    }
+
     /// Waits until this process settles an attempt at the counter.
     pub(super) async fn settled(&self) {
         self.queue.settled.notified().await;
@@ -80,9 +123,10 @@ impl Lane<'_> {
 impl Drop for Lane<'_> {
     fn drop(&mut self) {
         let mut lanes = self.gate.lanes();
-        if let Some((users, _)) = lanes.get_mut(&self.key) {
-            *users -= 1;
-            if *users == 0 {
+        if let Some(users) = lanes.get_mut(&self.key) {
+            users.all -= 1;
+            users.attempts -= usize::from(self.is_attempt);
+            if users.all == 0 {
                 lanes.remove(&self.key);
             }
         }
@@ -208,7 +252,10 @@ mod tests {
         let key = ThrottleKey::from_bytes([1; 16]);
         let mut lane: Vec<_> = (0..LONGEST).map(|_| gate.lane(&key).unwrap()).collect();
         assert!(gate.lane(&key).is_none());
-        lane.pop();
+        // Those that leave must not be kept by those that arrive.
+        lane.push(gate.exit(&key));
+        assert_eq!(lane.len(), LONGEST + 1);
+        lane.remove(0);
         assert!(gate.lane(&key).is_some());
         lane.clear();
         assert!(gate.lanes().is_empty());

@@ -17,6 +17,7 @@
 //! do not block each other. An attempt during a wait is refused. It is not counted and does not
 //! extend the wait.
 
+mod counters;
 mod gate;
 mod key;
 mod lock;
@@ -24,14 +25,16 @@ mod row;
 mod rule;
 mod turnstile;
 
+use self::counters::{Reservation, Unanswered};
 pub(super) use self::{
     key::ThrottleKeys,
     lock::HardLock,
+    row::{AttemptOutcome, Reserve},
+    rule::ThrottleRule,
     turnstile::{Admission, Denied, Turnstile},
 };
 pub use self::{
     key::{Network, ThrottleKey},
     lock::UnlockHook,
     row::ThrottleRow,
-    rule::ThrottleRule,
 };

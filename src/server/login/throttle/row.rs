@@ -1,33 +1,106 @@
-//! The state of one counter and its transitions, which every store implements atomically.
+//! The state of one counter and its transitions.
 
-use std::time::Duration;
+use std::{num::TryFromIntError, time::Duration};
 
 use super::ThrottleRule;
-use crate::store::port::{AttemptOutcome, Reserve, Settled};
-use crate::time::Timestamp;
+use crate::{error::StoreError, time::Timestamp};
 
-/// One counter. A missing row equals the default one.
+/// The state of one login counter. Opaque to a store, except for its expiry.
 ///
-/// The two transitions are pure. A store with compare-and-set can call them; a store with SQL or
-/// Lua implements them in that language. All times are times of the store's clock.
+/// The contents belong to this crate. They contain no name and no address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ThrottleRow {
     /// The number of failed attempts.
-    pub failures: u32,
+    pub(super) failures: u32,
     /// The number of attempts that were granted and are not settled yet.
-    pub open: u32,
+    pub(super) open: u32,
     /// The time at which `open` last rose from zero. It identifies the attempts that `open` counts.
-    pub batch: Timestamp,
+    batch: Timestamp,
     /// The time from which on the open attempts count as failed.
-    pub open_until: Timestamp,
+    open_until: Timestamp,
     /// The time until which every attempt is refused.
-    pub blocked_until: Timestamp,
+    blocked_until: Timestamp,
     /// The time at which the failures are cleared.
-    pub forgotten_at: Timestamp,
+    forgotten_at: Timestamp,
+    /// The time from which on the row limits nothing, even if its open attempts are never settled.
+    expires_at: Timestamp,
+}
+
+/// The result of a reservation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reserve<T> {
+    /// The attempt may proceed. It is settled afterwards.
+    Granted(T),
+    /// The open attempts decide. They are settled after this time at the latest.
+    Pending(Duration),
+    /// The attempt is refused for this time.
+    Wait(Duration),
+}
+
+/// The outcome of a granted attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AttemptOutcome {
+    /// The password was wrong, or the account may not sign in.
+    Failed,
+    /// The password was right.
+    Succeeded,
+    /// The password was not checked.
+    Undecided,
 }
 
 impl ThrottleRow {
+    /// Returns the time from which on a store may delete the row, because it limits nothing.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    /// Returns the text under which a store keeps the row: digits and colons, at most 160 bytes.
+    /// Equal rows have equal texts.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let times = [
+            self.batch,
+            self.open_until,
+            self.blocked_until,
+            self.forgotten_at,
+            self.expires_at,
+        ];
+        let head = format!("{FORMAT}:{}:{}", self.failures, self.open);
+        times
+            .iter()
+            .fold(head, |text, time| format!("{text}:{}", time.as_millis()))
+    }
+
+    /// Reads a row from its text.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::error::StoreErrorKind::Invalid): the text is not the text of a row.
+    pub fn from_text(text: &str) -> Result<Self, StoreError> {
+        let numbers: Result<Vec<i64>, _> = text.split(':').map(str::parse).collect();
+        let numbers = numbers.map_err(StoreError::invalid)?;
+        let [FORMAT, failures, open, times @ ..] = numbers.as_slice() else {
+            return Err(StoreError::invalid(UNKNOWN_FORMAT));
+        };
+        let [batch, open_until, blocked_until, forgotten_at, expires_at] = times else {
+            return Err(StoreError::invalid(UNKNOWN_FORMAT));
+        };
+        let count = |number: &i64| {
+            let count: Result<u32, TryFromIntError> = (*number).try_into();
+            count.map_err(StoreError::invalid)
+        };
+        Ok(Self {
+            failures: count(failures)?,
+            open: count(open)?,
+            batch: Timestamp::from_millis(*batch),
+            open_until: Timestamp::from_millis(*open_until),
+            blocked_until: Timestamp::from_millis(*blocked_until),
+            forgotten_at: Timestamp::from_millis(*forgotten_at),
+            expires_at: Timestamp::from_millis(*expires_at),
+        })
+    }
+
     /// SessionClaims an attempt, or returns how long to wait.
     ///
     /// | first condition that holds | result | change |
@@ -37,8 +110,7 @@ impl ThrottleRow {
     /// | now < `blocked_until` | [`Wait`](Reserve::Wait) | none |
     /// | open ≥ max(1, free − failures) | [`Pending`](Reserve::Pending) | none |
     /// | – | [`Granted`](Reserve::Granted) | one more open, until now + hold |
-    #[must_use]
-    pub fn reserve(&mut self, rule: &ThrottleRule, now: Timestamp) -> Reserve<Timestamp> {
+    pub(crate) fn reserve(&mut self, rule: &ThrottleRule, now: Timestamp) -> Reserve<Timestamp> {
         self.catch_up(rule, now);
         if now < self.blocked_until {
             return Reserve::Wait(self.blocked_until.since(now));
@@ -52,10 +124,11 @@ impl ThrottleRow {
         }
         self.open += 1;
         self.open_until = now.plus(rule.hold);
+        self.date(rule);
         Reserve::Granted(self.batch)
     }
 
-    /// Records the result of an attempt.
+    /// Records the result of an attempt, and returns the wait that begins.
     ///
     /// | outcome | change |
     /// |---|---|
@@ -65,37 +138,47 @@ impl ThrottleRow {
     ///
     /// An attempt whose hold is over has already been counted as failed. A late failure then
     /// changes nothing.
-    pub fn settle(
+    pub(crate) fn settle(
         &mut self,
         rule: &ThrottleRule,
         now: Timestamp,
         batch: Timestamp,
         outcome: AttemptOutcome,
-    ) -> Settled {
+    ) -> Duration {
         self.catch_up(rule, now);
         let was_open = self.open > 0 && self.batch == batch;
         if was_open {
             self.open -= 1;
         }
-        match outcome {
+        let wait = match outcome {
             AttemptOutcome::Failed if was_open => self.fail(rule, now, 1),
             AttemptOutcome::Succeeded if rule.success_clears => {
                 self.failures = 0;
                 self.blocked_until = Timestamp::default();
-                Settled::default()
+                Duration::ZERO
             }
-            _ => Settled::default(),
-        }
+            _ => Duration::ZERO,
+        };
+        self.date(rule);
+        wait
     }
 
     /// Returns `true` if the row can be deleted because it no longer limits anything.
-    #[must_use]
-    pub fn is_spent(&self, now: Timestamp) -> bool {
-        self.open == 0 && (self.failures == 0 || now >= self.forgotten_at)
+    pub(super) fn is_spent(&self, now: Timestamp) -> bool {
+        now >= self.expires_at
+    }
+
+    /// Returns the failures that the row will have if its open attempts are never settled.
+    pub(crate) fn weight(&self) -> u32 {
+        match self.open {
+            0 => self.failures,
+            open if self.open_until >= self.forgotten_at => open,
+            open => self.failures.saturating_add(open),
+        }
     }
 
     /// Applies the changes that depend only on time: open attempts fail when their hold is over.
-    pub(crate) fn catch_up(&mut self, rule: &ThrottleRule, now: Timestamp) {
+    fn catch_up(&mut self, rule: &ThrottleRule, now: Timestamp) {
         if self.open > 0 && now >= self.open_until {
             let (lost, then) = (self.open, self.open_until);
             self.open = 0;
@@ -112,7 +195,7 @@ impl ThrottleRow {
         }
     }
 
-    fn fail(&mut self, rule: &ThrottleRule, now: Timestamp, count: u32) -> Settled {
+    fn fail(&mut self, rule: &ThrottleRule, now: Timestamp, count: u32) -> Duration {
         let first = self.failures == 0;
         self.failures = self.failures.saturating_add(count);
         let wait = rule.wait(self.failures);
@@ -126,9 +209,25 @@ impl ThrottleRow {
         if wait >= ThrottleRule::FOREVER {
             self.forgotten_at = self.blocked_until;
         }
-        Settled { wait }
+        wait
+    }
+
+    /// Sets the expiry. An open attempt counts as failed, because it may never be settled.
+    fn date(&mut self, rule: &ThrottleRule) {
+        let mut last = *self;
+        if last.open > 0 {
+            last.catch_up(rule, last.open_until);
+        }
+        self.expires_at = match last.failures {
+            0 => Timestamp::default(),
+            _ => last.forgotten_at,
+        };
     }
 }
+
+/// The number of the text format. A later format gets another number.
+const FORMAT: i64 = 1;
+const UNKNOWN_FORMAT: &str = "a login counter in an unknown format";
 
 #[cfg(test)]
 mod tests {
@@ -147,7 +246,7 @@ mod tests {
         rule: &ThrottleRule,
         now: Timestamp,
         outcome: AttemptOutcome,
-    ) -> Settled {
+    ) -> Duration {
         let Reserve::Granted(batch) = row.reserve(rule, now) else {
             panic!("not granted at {now:?}: {row:?}");
         };
@@ -160,16 +259,13 @@ mod tests {
         let mut now = at(0.0);
         for _ in 0..4 {
             assert_eq!(
-                try_once(&mut row, &rule, now, AttemptOutcome::Failed).wait,
+                try_once(&mut row, &rule, now, AttemptOutcome::Failed),
                 Duration::ZERO
             );
         }
         for doubling in 0..14 {
             let wait = seconds((1 << doubling).min(900));
-            assert_eq!(
-                try_once(&mut row, &rule, now, AttemptOutcome::Failed).wait,
-                wait
-            );
+            assert_eq!(try_once(&mut row, &rule, now, AttemptOutcome::Failed), wait);
             let before = row;
             for part in [1, 2, 3] {
                 let during = now.plus(wait * part / 4);
@@ -183,7 +279,7 @@ mod tests {
         }
         // The row outlives the longest wait: whoever comes back at its end finds it as long again.
         assert_eq!(
-            try_once(&mut row, &rule, now, AttemptOutcome::Failed).wait,
+            try_once(&mut row, &rule, now, AttemptOutcome::Failed),
             seconds(900)
         );
         assert!(!row.is_spent(now.plus(seconds(1799))));
@@ -195,8 +291,7 @@ mod tests {
                 &rule,
                 now.plus(seconds(1800)),
                 AttemptOutcome::Failed
-            )
-            .wait,
+            ),
             Duration::ZERO
         );
         // A success forgets at once.
@@ -266,14 +361,14 @@ mod tests {
                 at(f64::from(attempt)),
                 AttemptOutcome::Failed,
             );
-            assert_eq!(settled.wait, seconds(if attempt < 49 { 0 } else { 30 }));
+            assert_eq!(settled, seconds(if attempt < 49 { 0 } else { 30 }));
         }
         assert_eq!(row.reserve(&rule, at(50.0)), Reserve::Wait(seconds(29)));
         // The owner's own login gives back what it took and nothing more.
         let _ = try_once(&mut row, &rule, at(79.0), AttemptOutcome::Succeeded);
         assert_eq!(row.failures, 50);
         assert_eq!(
-            try_once(&mut row, &rule, at(79.0), AttemptOutcome::Failed).wait,
+            try_once(&mut row, &rule, at(79.0), AttemptOutcome::Failed),
             seconds(30)
         );
         let _ = try_once(&mut row, &rule, at(900.0), AttemptOutcome::Failed);
@@ -292,6 +387,33 @@ mod tests {
                 Reserve::Wait(_)
             ));
             assert!(!row.is_spent(at(day * 86_400.0)));
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_row_is_the_row() {
+        let (mut row, rule) = (ThrottleRow::default(), ThrottleRule::lock(1));
+        assert_eq!(row.to_text(), "1:0:0:0:0:0:0:0");
+        let _ = try_once(&mut row, &rule, at(0.0), AttemptOutcome::Failed);
+        for row in [ThrottleRow::default(), row] {
+            assert_eq!(ThrottleRow::from_text(&row.to_text()).unwrap(), row);
+            assert!(row.to_text().len() <= 160);
+        }
+        for text in [
+            "",
+            "1",
+            "2:0:0:0:0:0:0:0",
+            "1:0:0:0:0:0:0",
+            "1:0:0:0:0:0:0:0:0",
+            "1:-1:0:0:0:0:0:0",
+            "1:0:0:0:0:0:0:x",
+        ] {
+            let error = ThrottleRow::from_text(text).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                crate::error::StoreErrorKind::Invalid,
+                "{text}"
+            );
         }
     }
 

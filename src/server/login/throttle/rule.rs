@@ -2,33 +2,31 @@
 
 use std::time::Duration;
 
-/// The limits of a counter: the arguments of a store's atomic operation.
+/// The limits of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ThrottleRule {
+pub(crate) struct ThrottleRule {
     /// The number of failures without a wait.
-    pub free: u32,
+    pub(super) free: u32,
     /// The first wait. Each further one is twice as long.
-    pub first_wait: Duration,
+    pub(super) first_wait: Duration,
     /// The longest wait.
-    pub longest_wait: Duration,
+    pub(super) longest_wait: Duration,
     /// The time after which the failures are cleared.
-    pub memory: Duration,
+    pub(super) memory: Duration,
     /// The start of `memory`: if `true`, the end of the last wait, otherwise the first failure.
-    pub memory_slides: bool,
+    pub(super) memory_slides: bool,
     /// `true` if a success clears the failures. Otherwise it gives back only its own attempt.
-    pub success_clears: bool,
+    pub(super) success_clears: bool,
     /// The time after which an attempt that was never settled counts as failed.
-    pub hold: Duration,
+    pub(super) hold: Duration,
 }
 
 impl ThrottleRule {
-    /// A wait that only [`ThrottleStore::clear`](crate::store::port::ThrottleStore::clear) ends: a hundred
-    /// years, so that a store can add it to a time.
-    pub const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    /// A wait that only an unlock ends: a hundred years, so that it can be added to a time.
+    pub(crate) const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
     /// The rule for a name from one network, and for a trusted device.
-    pub const PAIR: Self = Self {
+    pub(crate) const PAIR: Self = Self {
         free: 5,
         first_wait: Duration::from_secs(1),
         longest_wait: QUARTER,
@@ -40,7 +38,7 @@ impl ThrottleRule {
 
     /// The rule for a name from all networks. A success does not clear it, because the owner of the
     /// account signs in while others guess.
-    pub const NAME: Self = Self {
+    pub(crate) const NAME: Self = Self {
         free: 50,
         first_wait: Duration::from_secs(30),
         longest_wait: Duration::from_secs(30),

@@ -5,16 +5,17 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
-    HardLock, Network, ThrottleKey, ThrottleKeys, ThrottleRule,
+    AttemptOutcome, HardLock, Network, Reservation, Reserve, ThrottleKey, ThrottleKeys,
+    ThrottleRule, Unanswered, counters,
     gate::{Gate, WaitingRoom},
 };
-use crate::store::port::{AttemptOutcome, Reservation, Reserve, ThrottleStore};
 use crate::{
     error::StoreError,
     server::login::{
         Identifier, PasswordError, PasswordHasher,
         password::{Caller, Place},
     },
+    store::port::ThrottleStore,
 };
 
 /// Reserves and settles the counters of an attempt, before and after the password is checked.
@@ -76,12 +77,23 @@ pub(in crate::server::login) enum Denied {
     Crowded,
     /// The hashing queue is full.
     Busy(PasswordError),
+    /// Other nodes changed the counter for as long as this attempt could wait.
+    Contended,
     Store(StoreError),
 }
 
 impl From<StoreError> for Denied {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<Unanswered> for Denied {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Contended => Self::Contended,
+            Unanswered::Store(error) => Self::Store(error),
+        }
     }
 }
 
@@ -261,7 +273,11 @@ impl<T: ThrottleStore> Turnstile<T> {
             if place.is_none() {
                 *place = Some(self.hasher.place(caller)?);
             }
-            let held = match self.store.reserve(key, rule).await? {
+            let contender = timeout_at(give_up, lane.contender()).await;
+            let contender = contender.map_err(|_| Denied::Contended)?;
+            let reserved = counters::reserve(&self.store, &contender, rule, give_up).await?;
+            drop(contender);
+            let held = match reserved {
                 Reserve::Granted(reservation) => return Ok(reservation),
                 Reserve::Wait(wait) => return Err(Denied::Wait(wait)),
                 Reserve::Pending(held) => held,
@@ -287,12 +303,21 @@ impl<T: ThrottleStore> Turnstile<T> {
 
     /// Settles a reservation. Returns `true` if a wait began that only an unlock ends.
     async fn settle_one(&self, reservation: Reservation, outcome: AttemptOutcome) -> bool {
-        let key = *reservation.key();
-        let settled = self.store.settle(reservation, outcome).await;
-        self.gate.wake(&key);
-        settled.is_ok_and(|settled| settled.wait >= ThrottleRule::FOREVER)
+        let lane = self.gate.exit(&reservation.key);
+        let give_up = Instant::now() + SETTLE_WITHIN;
+        let settled = match timeout_at(give_up, lane.contender()).await {
+            Ok(contender) => {
+                counters::settle(&self.store, &contender, reservation, outcome, give_up).await
+            }
+            Err(_) => Err(Unanswered::Contended),
+        };
+        self.gate.wake(&reservation.key);
+        settled.is_ok_and(|wait| wait >= ThrottleRule::FOREVER)
     }
 }
 
 /// The interval at which the first attempt in a lane checks for attempts settled by other processes.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The time in which a result is recorded. An attempt that takes longer counts as failed when its
+/// hold is over.
+const SETTLE_WITHIN: Duration = Duration::from_secs(5);

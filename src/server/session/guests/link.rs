@@ -4,11 +4,14 @@ use std::fmt;
 
 use tokio::time;
 
-use super::{ClaimHook, ClaimsSource, DeviceDigest, GuestStore, Guests, SessionError};
+use super::{
+    ClaimHook, ClaimsSource, DeviceDigest, GuestStore, Guests, SessionError,
+    claim::{self, ClaimOutcome, LinkCondition},
+};
 use crate::{
     principal::Principal,
-    server::session::{SessionEvent, StartSession, TokenPair, is_interrupted},
-    store::port::{ClaimOutcome, GuestPeek, LinkCondition, SessionStore},
+    server::session::{SessionEvent, StartSession, TokenPair},
+    store::port::{LoadedGuest, SessionStore},
 };
 
 /// A request to link a guest's data to the account that is signing in.
@@ -187,27 +190,25 @@ where
         let Some(wanted) = self.wanted(link).await? else {
             return self.past(link).await;
         };
-        let subject = wanted.guest.clone();
         let sessions = &self.inner.sessions;
         let done = sessions.write(move |inner| async move {
-            let mut done = inner.store.promote_guest(wanted.clone()).await;
-            if is_interrupted(&done) {
-                // If the first write succeeded, the second returns `Taken`, which becomes
-                // `Promotion::Before`.
-                done = inner.store.promote_guest(wanted.clone()).await;
+            let done = claim::link(&inner.store, &wanted, None).await?;
+            if done != ClaimOutcome::Done {
+                return Ok(Err(done));
             }
-            if let Ok(ClaimOutcome::Done { epoch }) = done {
-                let subject = wanted.guest;
-                inner.refuse_older(&subject, epoch);
-                inner.emit(&SessionEvent::GuestPromoted { subject });
-            }
-            Ok(done?)
+            let subject = wanted.guest;
+            let epoch = claim::epoch(&inner.store, &subject).await?;
+            inner.refuse_older(&subject, epoch);
+            inner.emit(&SessionEvent::GuestPromoted {
+                subject: subject.clone(),
+            });
+            Ok(Ok(Promotion::Promoted { subject, epoch }))
         });
         match done.await? {
-            ClaimOutcome::Done { epoch } => Ok(Promotion::Promoted { subject, epoch }),
-            ClaimOutcome::Taken => self.past(link).await,
-            ClaimOutcome::Stale | ClaimOutcome::Unknown => Ok(Promotion::Expired),
-            _ => Ok(Promotion::Refused),
+            Ok(promoted) => Ok(promoted),
+            Err(ClaimOutcome::Taken) => self.past(link).await,
+            Err(ClaimOutcome::Stale | ClaimOutcome::Unknown) => Ok(Promotion::Expired),
+            Err(_) => Ok(Promotion::Refused),
         }
     }
 
@@ -216,7 +217,7 @@ where
         let Some(subject) = self.named(&link.guest).filter(|_| link.is_whole()) else {
             return Ok(Promotion::Refused);
         };
-        let Some(GuestPeek { guest, now }) = self.store().find_guest(subject).await? else {
+        let Some(LoadedGuest { guest, now }) = self.store().find_guest(subject).await? else {
             return Ok(Promotion::Refused);
         };
         // An attacker who plants a guest must not be able to block the victim's registration.
@@ -245,15 +246,11 @@ where
         let sessions = &self.inner.sessions;
         // The task completes the claim even if the client disconnects.
         let told = sessions.write(move |inner| async move {
-            let mut done = inner.store.claim_guest(wanted.clone(), &user).await;
-            let again = is_interrupted(&done);
-            if again {
-                done = inner.store.claim_guest(wanted, &user).await;
-            }
-            match done? {
-                ClaimOutcome::Done { epoch } => inner.refuse_older(&guest, epoch),
-                // The write whose answer was lost has made the claim.
-                ClaimOutcome::Before if again => {}
+            match claim::link(&inner.store, &wanted, Some(&user)).await? {
+                ClaimOutcome::Done => {
+                    let epoch = claim::epoch(&inner.store, &guest).await?;
+                    inner.refuse_older(&guest, epoch);
+                }
                 ClaimOutcome::Before => return Ok(Err(LinkOutcome::Linked)),
                 ClaimOutcome::Taken => return Ok(Err(LinkOutcome::AlreadyClaimed)),
                 ClaimOutcome::Stale | ClaimOutcome::Unknown => {
@@ -284,7 +281,7 @@ where
         let Some(subject) = self.named(&link.guest).filter(|_| link.is_whole()) else {
             return Ok(LinkOutcome::NotFound);
         };
-        let Some(GuestPeek { guest, .. }) = self.store().find_guest(subject).await? else {
+        let Some(LoadedGuest { guest, .. }) = self.store().find_guest(subject).await? else {
             return Ok(LinkOutcome::NotFound);
         };
         Ok(match guest.claim {
@@ -297,7 +294,7 @@ where
         })
     }
 
-    /// Returns the arguments for the store; `None` if the link cannot succeed.
+    /// Returns the conditions of the link; `None` if it cannot succeed.
     async fn wanted(&self, link: &LinkRequest) -> Result<Option<LinkCondition>, SessionError> {
         if !link.is_whole() {
             return Ok(None);

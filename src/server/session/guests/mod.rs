@@ -1,6 +1,7 @@
 //! Guests: anonymous subjects, each of which can be linked to one user or become one account.
 
 mod builder;
+mod claim;
 mod hook;
 mod link;
 mod pending;
@@ -16,10 +17,9 @@ pub use self::{
     start::{GuestStart, GuestTokens},
 };
 use super::{ClaimsSource, SessionError, SessionErrorKind, Sessions, StaticClaims};
-use crate::store::port::{DeviceDigest, GuestPeek, GuestStore};
 use crate::{
     principal::{Principal, PrincipalKind},
-    store::port::SessionStore,
+    store::port::{DeviceDigest, GuestStore, LoadedGuest, SessionStore},
 };
 
 /// Starts guests and links them to users. Cheap to clone.
@@ -128,7 +128,7 @@ where
     ///
     /// [`SessionErrorKind::StoreUnavailable`].
     pub async fn touch(&self, guest: &str) -> Result<bool, SessionError> {
-        Ok(self.store().touch_guest(guest).await?)
+        Ok(claim::touch(self.store(), guest).await?)
     }
 
     /// Returns the owner of data that the *server* writes late for a guest, such as the end of an
@@ -147,7 +147,7 @@ where
     ///
     /// [`SessionErrorKind::StoreUnavailable`].
     pub async fn owner(&self, guest: &str) -> Result<Option<String>, SessionError> {
-        let Some(GuestPeek { guest, now }) = self.store().find_guest(guest).await? else {
+        let Some(LoadedGuest { guest, now }) = self.store().find_guest(guest).await? else {
             return Ok(None);
         };
         Ok(match guest.claim {

@@ -6,7 +6,7 @@ use tokio::{
     time,
 };
 
-use super::{ClaimHook, ClaimsSource, GuestStore, Guests, SessionError};
+use super::{ClaimHook, ClaimsSource, GuestStore, Guests, SessionError, claim};
 use crate::{
     error::StoreError,
     store::port::SessionStore,
@@ -49,15 +49,26 @@ where
     pub async fn run_pending_claims(&self) -> Result<ClaimRun, SessionError> {
         let due = self.store().due_claims(AT_ONCE).await?;
         let mut told = JoinSet::new();
-        for claim in due {
+        for due in due {
             let guests = self.clone();
-            told.spawn(async move { guests.settle(&claim.guest, &claim.user).await });
+            told.spawn(async move {
+                match claim::take(guests.store(), due).await {
+                    Ok(Some((guest, user))) => Some(guests.settle(&guest, &user).await),
+                    Ok(None) => None,
+                    Err(error) => {
+                        note(&error);
+                        Some(false)
+                    }
+                }
+            });
         }
         let mut retried = ClaimRun::default();
         while let Some(settled) = told.join_next().await {
             match settled {
-                Ok(true) => retried.settled += 1,
-                _ => retried.failed += 1,
+                Ok(Some(true)) => retried.settled += 1,
+                // Another worker has the claim.
+                Ok(None) => {}
+                Ok(Some(false)) | Err(_) => retried.failed += 1,
             }
         }
         Ok(retried)
@@ -84,18 +95,26 @@ where
             self.inner.hook.on_claim(guest, user).await
         });
         let outcome = match time::timeout(self.inner.hook_timeout, told).await {
-            Ok(Ok(Ok(()))) => self.store().settle_claim(guest, user).await.map(drop),
+            Ok(Ok(Ok(()))) => claim::settle(self.store(), guest, user).await,
             Ok(Ok(Err(failed))) => Err(failed),
             Ok(Err(panicked)) => Err(StoreError::interrupted(panicked)),
             Err(late) => Err(StoreError::unavailable(late)),
         };
-        #[cfg(feature = "tracing")]
         if let Err(error) = &outcome {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::warn!(%error, cause, "a guest claim failed and will be retried");
+            note(error);
         }
         outcome.is_ok()
     }
+}
+
+fn note(error: &StoreError) {
+    #[cfg(feature = "tracing")]
+    {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::warn!(%error, cause, "a guest claim failed and will be retried");
+    }
+    #[cfg(not(feature = "tracing"))]
+    let _ = error;
 }
 
 /// The task of [`Guests::spawn_claim_worker`].

@@ -143,11 +143,8 @@ where
             .bound
             .then(|| Secret::new(URL_SAFE_NO_PAD.encode(random::<32>())));
         let lifetime = self.inner.sessions.inner.guests.lifetime;
-        let guest = NewGuest {
-            subject: subject.clone(),
-            device: device.as_ref().map(|held| DeviceDigest::of(held.expose())),
-            lifetime,
-        };
+        let mut guest = NewGuest::new(&subject, lifetime);
+        guest.device = device.as_ref().map(|held| DeviceDigest::of(held.expose()));
         let sessions = &self.inner.sessions;
         let created = sessions
             .write(move |inner| async move { Ok(inner.store.create_guest(guest).await?) })

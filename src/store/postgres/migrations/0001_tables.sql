@@ -93,15 +93,9 @@ CREATE TABLE auth_user (
 
 -- Counters of login attempts, under keyed digests of names and networks.
 CREATE TABLE auth_throttle (
-  key           bytea  PRIMARY KEY CHECK (octet_length(key) = 16),
-  failures      bigint NOT NULL,
-  open          bigint NOT NULL,
-  batch         bigint NOT NULL,
-  open_until    bigint NOT NULL,
-  blocked_until bigint NOT NULL,
-  forgotten_at  bigint NOT NULL,
-  kept_until    bigint NOT NULL,              -- from then on it says no more than no row
-  said          bigint NOT NULL               -- what RETURNING could not see otherwise
+  key        bytea  PRIMARY KEY CHECK (octet_length(key) = 16),
+  state      text   COLLATE "C" NOT NULL,     -- numbers of this crate, compared as a text
+  kept_until bigint NOT NULL                  -- from then on the row limits nothing
 ) WITH (fillfactor = 80);
 CREATE INDEX auth_throttle_kept_idx ON auth_throttle (kept_until);
 
@@ -130,9 +124,10 @@ CREATE TABLE auth_one_time (
 );
 CREATE INDEX auth_one_time_sub_idx ON auth_one_time (sub, purpose);
 CREATE INDEX auth_one_time_expires_idx ON auth_one_time (expires_at);
--- One row per guest, and in it who claimed the guest and whether the application was told.
+-- One row per guest, including its claim and the delivery of the claim to the application.
 CREATE TABLE auth_guest (
   sub         text    PRIMARY KEY,
+  version     bigint  NOT NULL,                         -- the number of changes
   device      bytea   CHECK (octet_length(device) = 32), -- SHA-256 of what the device holds; NULL: not bound
   created_at  bigint  NOT NULL,
   written_at  bigint  NOT NULL,
@@ -141,7 +136,7 @@ CREATE TABLE auth_guest (
   claimed_by  text,
   claimed_at  bigint,
   attempts    bigint  NOT NULL DEFAULT 0,
-  due_at      bigint                          -- when the application is told next; NULL: never again
+  due_at      bigint                          -- the time of the next delivery; NULL: none is due
 ) WITH (fillfactor = 80);                     -- a guest that writes touches no index
 CREATE INDEX auth_guest_expires_idx ON auth_guest (expires_at);
 CREATE INDEX auth_guest_due_idx ON auth_guest (due_at) WHERE due_at IS NOT NULL;

@@ -1,8 +1,7 @@
-local owner, secret, start, overlap = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-
-local row = redis.call('HMGET', KEYS[1], 'owner', 'secret', 'revoked', 'expires')
-if row[1] ~= owner or row[3] or (row[4] and now >= tonumber(row[4])) then
+-- Sets the secrets of a key that still has the secret and the revocation that were loaded.
+local row = redis.call('HMGET', KEYS[1], 'secret', 'revoked')
+if row[1] ~= ARGV[1] or (row[2] or '') ~= ARGV[2] then
   return 0
 end
-redis.call('HSET', KEYS[1], 'previous', row[2], 'previous_until', now + overlap, 'secret', secret, 'start', start)
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
 return 1

@@ -1,1 +1,1 @@
-return {now, redis.call('HMGET', KEYS[1], 'dev', 'born', 'wrote', 'exp', 'prom', 'user', 'at', 'due')}
+return {now, redis.call('HMGET', KEYS[1], unpack(ARGV))}

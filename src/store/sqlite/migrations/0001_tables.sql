@@ -79,15 +79,9 @@ CREATE TABLE auth_user (
 
 -- Counters of login attempts, under keyed digests of names and networks.
 CREATE TABLE auth_throttle (
-  key           BLOB    NOT NULL PRIMARY KEY CHECK (length(key) = 16),
-  failures      INTEGER NOT NULL,
-  open          INTEGER NOT NULL,
-  batch         INTEGER NOT NULL,
-  open_until    INTEGER NOT NULL,
-  blocked_until INTEGER NOT NULL,
-  forgotten_at  INTEGER NOT NULL,
-  kept_until    INTEGER NOT NULL,             -- from then on it says no more than no row
-  said          INTEGER NOT NULL              -- what RETURNING could not see otherwise
+  key        BLOB    NOT NULL PRIMARY KEY CHECK (length(key) = 16),
+  state      TEXT    NOT NULL,                -- numbers of this crate, compared as a text
+  kept_until INTEGER NOT NULL                 -- from then on the row limits nothing
 ) WITHOUT ROWID;
 CREATE INDEX auth_throttle_kept_idx ON auth_throttle (kept_until);
 
@@ -116,9 +110,10 @@ CREATE TABLE auth_one_time (
 ) WITHOUT ROWID;
 CREATE INDEX auth_one_time_sub_idx ON auth_one_time (sub, purpose);
 CREATE INDEX auth_one_time_expires_idx ON auth_one_time (expires_at);
--- One row per guest, and in it who claimed the guest and whether the application was told.
+-- One row per guest, including its claim and the delivery of the claim to the application.
 CREATE TABLE auth_guest (
   sub         TEXT    NOT NULL PRIMARY KEY,
+  version     INTEGER NOT NULL,               -- the number of changes
   device      BLOB,                           -- SHA-256 of what the device holds; NULL: not bound
   created_at  INTEGER NOT NULL,
   written_at  INTEGER NOT NULL,
@@ -127,7 +122,7 @@ CREATE TABLE auth_guest (
   claimed_by  TEXT,
   claimed_at  INTEGER,
   attempts    INTEGER NOT NULL DEFAULT 0,
-  due_at      INTEGER,                        -- when the application is told next; NULL: never again
+  due_at      INTEGER,                        -- the time of the next delivery; NULL: none is due
   CHECK (device IS NULL OR length(device) = 32)
 ) WITHOUT ROWID;
 CREATE INDEX auth_guest_expires_idx ON auth_guest (expires_at);

@@ -167,7 +167,7 @@ async fn q2_a_client_cannot_name_its_caller() {
     let headers = async |parts: Parts| format!("{:?}", parts.headers.get_all("x-user"));
     let app = routes().route("/x-user", route(headers)).layer(auth);
     let server = Server::axum(app).await;
-    let head = "Host: localhost\r\nConnection: close\r\nX-UserPrincipal: root\r\nX_User: root";
+    let head = "Host: localhost\r\nConnection: close\r\nX-User: root\r\nX_User: root";
     let answer = raw(
         server.addr,
         &format!("GET /maybe_caller HTTP/1.1\r\n{head}\r\n\r\n"),

@@ -169,7 +169,7 @@ fn call(token: Option<String>) -> Request<HealthCheckRequest> {
 async fn bare(server: &Server, http: Http, content_type: &str, token: Option<String>) -> Answer {
     const EMPTY_MESSAGE: Bytes = Bytes::from_static(&[0; 5]);
 
-    let path = "/grpc.health.v1.Health/CheckResult";
+    let path = "/grpc.health.v1.Health/Check";
     let request = request(server.addr, path, token.as_deref())
         .method("POST")
         .header("content-type", content_type)
@@ -251,7 +251,7 @@ async fn p7_only_calls_get_the_framing_of_grpc() {
     let router = Router::new().route("/me", any(async |caller: Principal| drop(caller)));
     let axum = Server::axum(router.layer(layer().optional())).await;
     for (host, server, path) in [
-        ("tonic", &tonic, "/grpc.health.v1.Health/CheckResult"),
+        ("tonic", &tonic, "/grpc.health.v1.Health/Check"),
         // It is the extractor that refuses.
         ("axum", &axum, "/me"),
     ] {

@@ -62,7 +62,7 @@ async fn q1_a_forged_identity_header_never_arrives() {
     let upstream = Server::hyper(service_fn(headers)).await;
     let server = before(&upstream).await;
     let forged =
-        "X-UserPrincipal: root\r\nx-user: root\r\nX_User: root\r\nX-Roles: root\r\nX_ROLES: root";
+        "X-User: root\r\nx-user: root\r\nX_User: root\r\nX-Roles: root\r\nX_ROLES: root";
     let head = "Host: localhost\r\nConnection: close";
     let token = good();
     let request =
@@ -111,8 +111,8 @@ async fn q15_a_forged_trailer_never_arrives() {
     let server = Server::hyper(forwarding.layer(service_fn(trailers))).await;
     let head = "Host: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked";
     let token = format!("Authorization: Bearer {}", good());
-    let names = "Trailer: X-UserPrincipal, x.user, X-Roles, X-Checksum";
-    let forged = "X-UserPrincipal: root\r\nx.user: root\r\nX-Roles: root\r\nX-Checksum: 1";
+    let names = "Trailer: X-User, x.user, X-Roles, X-Checksum";
+    let forged = "X-User: root\r\nx.user: root\r\nX-Roles: root\r\nX-Checksum: 1";
     let body = format!("2\r\nhi\r\n0\r\n{forged}\r\n\r\n");
     let request = format!("POST / HTTP/1.1\r\n{head}\r\n{names}\r\n{token}\r\n\r\n{body}");
     let answer = raw(server.addr, &request).await;

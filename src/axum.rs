@@ -81,7 +81,7 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
         extract::RequestHead,
-        response::{answers_in, caller_in},
+        response::{Refuse, answers_in, caller_in},
     },
     principal::Principal,
     verify::Verified,

@@ -25,7 +25,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     task::AbortHandle,
-    time::{self, Instant},
+    time::{self, Instant, Sleep},
 };
 
 /// A background task that lives as long as its owner.
@@ -119,6 +119,35 @@ impl<F> Caught<F> {
 impl<F> Drop for Caught<F> {
     fn drop(&mut self) {
         self.forget();
+    }
+}
+
+/// The end of a wait, at a time that the runtime of the waiting request measures. The timer is created
+/// when it is first polled.
+pub(crate) enum Timer {
+    At(Instant),
+    Running(Pin<Box<Sleep>>),
+    /// The current runtime has no timers. The wait is not limited.
+    Missing,
+}
+
+impl Timer {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::At(end) = *self {
+            *self = Self::started(end);
+        }
+        match self {
+            Self::Running(sleep) => sleep.as_mut().poll(cx),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn started(end: Instant) -> Self {
+        if Handle::try_current().is_err() {
+            return Self::Missing;
+        }
+        let sleep = panic::catch_unwind(|| Box::pin(time::sleep_until(end)));
+        sleep.map_or(Self::Missing, Self::Running)
     }
 }
 

@@ -88,7 +88,7 @@ use crate::{
     layer::{
         extract::RequestHead,
         jwt::JwtAuthLayer,
-        response::{answers_in, caller_in},
+        response::{Refuse, answers_in, caller_in},
     },
     principal::{Anonymous, Principal},
     revocation::RevocationCheck,

@@ -34,7 +34,6 @@ mod verifying;
 use std::{
     fmt,
     future::Future,
-    panic,
     pin::Pin,
     sync::{
         Arc,
@@ -43,11 +42,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::oneshot,
-    time::{Instant, Sleep},
-};
+use tokio::{sync::oneshot, time::Instant};
+
+use crate::task::Timer;
 
 #[cfg(any(test, feature = "server", feature = "test-util"))]
 pub use self::signing::SigningKey;
@@ -275,19 +272,10 @@ pub struct KeyWait {
 
 /// The time limit of a wait, measured by the runtime of the waiting request.
 struct Limit {
+    end: Instant,
     timer: Timer,
     /// Set after the time has passed.
     passed: Arc<AtomicBool>,
-}
-
-enum Timer {
-    #[cfg_attr(
-        not(feature = "jwks"),
-        expect(dead_code, reason = "only remote keys set limits")
-    )]
-    At(Instant),
-    Running(Pin<Box<Sleep>>),
-    Missing,
 }
 
 impl KeyWait {
@@ -308,36 +296,26 @@ impl KeyWait {
         passed: &Arc<AtomicBool>,
     ) -> (KeyNotifier, Self) {
         let (news, mut wait) = Self::new();
+        let end = Instant::now() + limit;
         wait.limit = Some(Limit {
-            timer: Timer::At(Instant::now() + limit),
+            end,
+            timer: Timer::At(end),
             passed: Arc::clone(passed),
         });
         (news, wait)
+    }
+
+    /// Returns the time at which the wait ends by itself, if it is limited.
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
+        self.limit.as_ref().map(|limit| limit.end)
     }
 }
 
 impl Limit {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Timer::At(at) = self.timer {
-            self.timer = Timer::started(at);
-        }
-        let Timer::Running(sleep) = &mut self.timer else {
-            return Poll::Pending;
-        };
-        ready!(sleep.as_mut().poll(cx));
+        ready!(self.timer.poll(cx));
         self.passed.store(true, Ordering::Relaxed);
         Poll::Ready(())
-    }
-}
-
-impl Timer {
-    /// Without a runtime that has timers there is no limit, and only the source ends the wait.
-    fn started(at: Instant) -> Self {
-        if Handle::try_current().is_err() {
-            return Self::Missing;
-        }
-        let sleep = panic::catch_unwind(|| Box::pin(tokio::time::sleep_until(at)));
-        sleep.map_or(Self::Missing, Self::Running)
     }
 }
 

@@ -103,10 +103,10 @@ impl<T: RevocationCheck + ?Sized> RevocationCheck for Arc<T> {
 
 /// Creates a check from an asynchronous function, for example a query to a remote service.
 ///
-/// # Security
-///
-/// The request waits until the function's future completes, so the function must limit its own
-/// time. Let it return [`RevocationStatus::unavailable`] if it cannot answer.
+/// The request waits until the function's future completes, at most for the layer's
+/// [`wait_limit`](crate::JwtAuthLayer::wait_limit). A shorter limit in the function keeps requests from
+/// accumulating: let it return [`RevocationStatus::unavailable`] if it cannot answer. A panic of the
+/// future is treated in the same way.
 ///
 /// # Examples
 ///

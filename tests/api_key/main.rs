@@ -13,5 +13,8 @@ mod layer;
 mod life;
 mod owners;
 mod remembered;
+#[path = "../support/waiting.rs"]
+mod rules_of_waiting;
 mod support;
 mod uses;
+mod waiting;

@@ -61,8 +61,7 @@ async fn a_proxy_tells_the_caller_and_keeps_the_credential() {
 async fn q1_a_forged_identity_header_never_arrives() {
     let upstream = Server::hyper(service_fn(headers)).await;
     let server = before(&upstream).await;
-    let forged =
-        "X-User: root\r\nx-user: root\r\nX_User: root\r\nX-Roles: root\r\nX_ROLES: root";
+    let forged = "X-User: root\r\nx-user: root\r\nX_User: root\r\nX-Roles: root\r\nX_ROLES: root";
     let head = "Host: localhost\r\nConnection: close";
     let token = good();
     let request =

@@ -44,6 +44,8 @@ mod revocation;
 mod role_claims;
 mod roles;
 mod rules;
+#[path = "../support/waiting.rs"]
+mod rules_of_waiting;
 mod secrecy;
 mod several_checks;
 mod support;
@@ -51,3 +53,4 @@ mod times;
 mod token_use;
 mod unreadable_roles;
 mod verdicts;
+mod waiting;

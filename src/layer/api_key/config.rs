@@ -2,20 +2,22 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::{HeaderMap, HeaderName, Request, Response, Uri, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, Request, Uri, header::AUTHORIZATION};
 
 use super::{
     PresentedApiKey,
     examine::{Examined, Examiner},
-    lookup::{Answer, Row, RowWait},
+    lookup::{Answer, Row, unavailable},
     networks::Networks,
+    service::StoreWait,
 };
 use crate::{
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
     layer::{
-        extract::{Bearer, Header, RequestHead, TokenExtractor, is_b64token, is_dpop},
-        response::{self, Answers, Opening, ResponseBody, forget_derived},
+        extract::{Bearer, Header, Place, RequestHead, TokenExtractor, is_b64token, is_dpop},
+        middleware::{After, Verdict},
+        response::{self, Answers, Opening, forget_derived},
     },
     principal::{Anonymous, Origin, Principal},
 };
@@ -36,32 +38,20 @@ pub(super) struct Config {
 
 pub(super) type Predicate = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
 
-/// The decision about a request.
-pub(super) enum Decision {
-    /// The request passes as this caller, or with its extensions unchanged.
-    Passes(Option<Caller>),
-    Denied(AuthError),
-    Ask(RowWait, Asked),
-}
+/// The decision about a request. It passes as the caller, or with its extensions unchanged.
+type Decision = Verdict<Option<Caller>, StoreWait>;
 
 /// The principal of a key, and the header it came in.
-pub(super) struct Caller {
+pub(crate) struct Caller {
     principal: Principal,
-    pub(super) place: KeyPlace,
+    place: Place,
 }
 
 /// The state kept until the store answers.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     presented: PresentedApiKey,
-    place: KeyPlace,
+    place: Place,
     network: Option<IpAddr>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyPlace {
-    /// `X-API-Key`, which HTTP caches do not treat as a credential.
-    OwnHeader,
-    Authorization,
 }
 
 impl Config {
@@ -96,13 +86,13 @@ impl Config {
 
     pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision {
         if let Err(error) = self.answers.check_openings(&self.openings()) {
-            return Decision::Denied(error);
+            return Verdict::Refuse(error);
         }
         if self.skips.iter().any(|names| names(head)) {
             self.answers.events.emit(|| AuthEvent::Skipped);
-            return Decision::Passes(None);
+            return Verdict::Pass(None);
         }
-        self.look(head).unwrap_or_else(Decision::Denied)
+        self.look(head).unwrap_or_else(Verdict::Refuse)
     }
 
     fn look(&self, head: RequestHead<'_>) -> Result<Decision, AuthError> {
@@ -123,16 +113,16 @@ impl Config {
             // RFC 6750 §2: one method in each request.
             (Some(_), Some(_)) => return Err(AuthErrorKind::MultipleCredentials.into()),
             (Some(_), None) if bound => return Err(AuthErrorKind::MultipleCredentials.into()),
-            (Some(own), None) => (own.token(), KeyPlace::OwnHeader),
+            (Some(own), None) => (own.token(), Place::Header),
             (None, Some(bearer)) if self.claims(bearer.token()) => {
-                (bearer.token(), KeyPlace::Authorization)
+                (bearer.token(), Place::Authorization)
             }
             // A credential without the keys' prefix belongs to another layer.
             (None, _) if self.optional => {
                 if found.is_none() {
                     self.answers.events.emit(|| AuthEvent::Anonymous);
                 }
-                return Ok(Decision::Passes(None));
+                return Ok(Verdict::Pass(None));
             }
             (None, Some(bearer)) => return Err(self.no_key(bearer.token())),
             (None, None) => return Err(AuthErrorKind::MissingCredential.into()),
@@ -142,17 +132,17 @@ impl Config {
             return Err(AuthErrorKind::MultipleCredentials.into());
         }
         match self.examiner.examine(credential) {
-            Examined::Wait(wait, presented) => Ok(Decision::Ask(
-                wait,
-                Asked {
+            Examined::Wait(row, presented) => {
+                let asked = Some(Asked {
                     presented,
                     place,
                     network: self.network(head),
-                },
-            )),
+                });
+                Ok(Verdict::Wait(StoreWait { row, asked }, unavailable()))
+            }
             Examined::Done(Ok(row)) => {
                 self.emit_network(&row, self.network(head));
-                Ok(Decision::Passes(Some(self.caller(&row, place, true))))
+                Ok(Verdict::Pass(Some(self.caller(&row, place, true))))
             }
             Examined::Done(Err(error)) if error.kind() == AuthErrorKind::InvalidApiKey => {
                 Err(self.no_key(credential))
@@ -162,10 +152,14 @@ impl Config {
     }
 
     /// Decides with the row from the store.
-    pub(super) fn conclude(&self, answer: Answer, asked: &Asked) -> Result<Caller, AuthError> {
-        let row = self.examiner.conclude(answer, &asked.presented)?;
-        self.emit_network(&row, asked.network);
-        Ok(self.caller(&row, asked.place, false))
+    pub(super) fn conclude(&self, answer: Answer, asked: &Asked) -> Decision {
+        match self.examiner.conclude(answer, &asked.presented) {
+            Ok(row) => {
+                self.emit_network(&row, asked.network);
+                Verdict::Pass(Some(self.caller(&row, asked.place, false)))
+            }
+            Err(error) => Verdict::Refuse(error),
+        }
     }
 
     /// Returns the client's network, if an event sink is set.
@@ -190,7 +184,7 @@ impl Config {
         }
     }
 
-    fn caller(&self, row: &Row, place: KeyPlace, remembered: bool) -> Caller {
+    fn caller(&self, row: &Row, place: Place, remembered: bool) -> Caller {
         let principal = row.caller.with_origin(Some(self.origin.clone()));
         self.answers.events.emit(|| AuthEvent::Allowed {
             caller: &principal,
@@ -213,28 +207,22 @@ impl Config {
         }
     }
 
-    /// Returns the response to a refused request.
-    pub(super) fn deny<T>(
-        &self,
-        error: AuthError,
-        head: RequestHead<'_>,
-    ) -> Response<ResponseBody<T>> {
-        self.answers.deny(error, head)
-    }
-
     /// Prepares an accepted request for the inner service.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, caller: Option<Caller>) {
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, caller: Option<Caller>) -> After {
         if self.strip {
             self.remove_key(request);
         }
         let extensions = request.extensions_mut();
-        if let Some(Caller { principal, .. }) = caller {
+        if let Some(Caller { principal, place }) = caller {
             extensions.remove::<Anonymous>();
             forget_derived(extensions);
             extensions.insert(principal);
-        } else if extensions.get::<Principal>().is_none() {
+            return After::of_place(place);
+        }
+        if extensions.get::<Principal>().is_none() {
             extensions.insert(Anonymous::new(Some(self.origin.clone())));
         }
+        After::NOTHING
     }
 
     fn remove_key<B>(&self, request: &mut Request<B>) {

@@ -21,7 +21,7 @@ use crate::{
 #[must_use = "a layer does nothing before it is put around a service"]
 #[derive(Clone)]
 pub struct ApiKeyLayer {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
 }
 
 impl ApiKeyLayer {
@@ -146,7 +146,7 @@ impl<S> Layer<S> for ApiKeyLayer {
     type Service = ApiKeyService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        ApiKeyService::new(inner, Arc::clone(&self.config))
+        ApiKeyService::new(inner, self.clone())
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A key's row in the store, and its principal.
-pub(super) struct Row {
+pub(crate) struct Row {
     pub(super) record: ApiKeyRecord,
     pub(super) caller: Principal,
     /// `true` if the owner is neither disabled nor deleted.
@@ -30,7 +30,7 @@ pub(super) struct Row {
 }
 
 /// The result of a query: a row, no row, or an error.
-pub(super) type Answer = Result<Option<Arc<Row>>, AuthError>;
+pub(crate) type Answer = Result<Option<Arc<Row>>, AuthError>;
 
 /// A cache of rows, and the queries in progress.
 pub(super) struct Lookups {
@@ -274,7 +274,8 @@ impl fmt::Debug for Lookups {
     }
 }
 
-fn unavailable() -> AuthError {
+/// Returns the error of a query without an answer.
+pub(super) fn unavailable() -> AuthError {
     AuthError::unavailable(AuthErrorKind::StoreUnavailable, 1)
 }
 

@@ -113,7 +113,6 @@ mod builder;
 mod config;
 mod error;
 mod examine;
-mod future;
 mod key;
 mod keys;
 mod layer;
@@ -130,7 +129,6 @@ pub(crate) use self::store::LISTED;
 pub use self::{
     builder::ApiKeysBuilder,
     error::ApiKeyError,
-    future::ApiKeyFuture,
     key::{ApiKey, ApiKeyFormat, ApiKeyId, PresentedApiKey, SecretDigest},
     keys::ApiKeys,
     layer::ApiKeyLayer,

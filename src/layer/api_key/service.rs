@@ -1,44 +1,57 @@
-//! The service.
+//! The service, and the wait for the store.
 
 use std::{
-    fmt, mem,
-    sync::Arc,
-    task::{Context, Poll},
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response};
+use tokio::time::Instant;
 use tower_service::Service;
 
 use super::{
-    ApiKeyFuture,
-    config::{Config, Decision},
-    future::Held,
+    ApiKeyLayer,
+    config::{Asked, Caller},
+    lookup::{Answer, RowWait},
 };
-use crate::layer::{extract::RequestHead, response::ResponseBody};
+use crate::layer::{
+    extract::RequestHead,
+    middleware::{
+        After, Guarded, Middleware, ResponseBody, ResponseFuture, Suspended, Verdict, Wait,
+    },
+    response::Answers,
+};
 
 /// A service that authenticates requests by an API key; created by
 /// [`ApiKeyLayer`](super::ApiKeyLayer).
+///
+/// The inner service must be `Clone`: a request that waits for the store holds a clone, so that it
+/// keeps no permit of a limit inside.
 #[derive(Clone)]
+#[must_use = "services do nothing unless called"]
 pub struct ApiKeyService<S> {
-    inner: S,
-    config: Arc<Config>,
+    guarded: Guarded<S, ApiKeyLayer>,
 }
 
 impl<S> ApiKeyService<S> {
-    pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
-        Self { inner, config }
+    pub(super) fn new(inner: S, layer: ApiKeyLayer) -> Self {
+        Self {
+            guarded: Guarded::new(inner, layer),
+        }
     }
 
-    /// Returns the inner service.
+    /// Returns a reference to the inner service.
     #[must_use]
     pub fn get_ref(&self) -> &S {
-        &self.inner
+        self.guarded.inner()
     }
 
     /// Returns the inner service.
     #[must_use]
     pub fn into_inner(self) -> S {
-        self.inner
+        self.guarded.into_inner()
     }
 }
 
@@ -48,33 +61,66 @@ where
 {
     type Response = Response<ResponseBody<T>>;
     type Error = S::Error;
-    type Future = ApiKeyFuture<S, B, T>;
+    type Future = ResponseFuture<S::Future, Suspended<ApiKeyLayer, S, B>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+        self.guarded.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let head = RequestHead::of(&request);
-        match self.config.decide(head) {
-            Decision::Passes(caller) => {
-                let place = caller.as_ref().map(|caller| caller.place);
-                self.config.admit(&mut request, caller);
-                ApiKeyFuture::inner(self.inner.call(request), place)
-            }
-            Decision::Denied(error) => ApiKeyFuture::denied(self.config.deny(error, head)),
-            Decision::Ask(wait, asked) => {
-                // The instance that was polled ready must be the one that is called.
-                let fresh = self.inner.clone();
-                let held = Held {
-                    service: mem::replace(&mut self.inner, fresh),
-                    request,
-                    config: Arc::clone(&self.config),
-                    asked,
-                };
-                ApiKeyFuture::asking(wait, held)
-            }
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.guarded.call_or_wait(request)
+    }
+}
+
+/// The wait for the store, and the state of the request until then.
+pub(crate) struct StoreWait {
+    pub(super) row: RowWait,
+    pub(super) asked: Option<Asked>,
+}
+
+impl Future for StoreWait {
+    type Output = (Answer, Asked);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = ready!(Pin::new(&mut self.row).poll(cx));
+        match self.asked.take() {
+            Some(asked) => Poll::Ready((answer, asked)),
+            None => Poll::Pending,
         }
+    }
+}
+
+impl Wait for StoreWait {
+    fn ends_at(&self) -> Option<Instant> {
+        None
+    }
+}
+
+impl Middleware for ApiKeyLayer {
+    type Wait = StoreWait;
+    type Pass = Option<Caller>;
+    type Refusals = Answers;
+
+    const NAME: &'static str = "API key layer";
+
+    fn decide(&self, head: RequestHead<'_>) -> Verdict<Option<Caller>, StoreWait> {
+        self.config.decide(head)
+    }
+
+    fn resume(
+        &self,
+        (answer, asked): (Answer, Asked),
+        _: RequestHead<'_>,
+    ) -> Verdict<Option<Caller>, StoreWait> {
+        self.config.conclude(answer, &asked)
+    }
+
+    fn admit<B>(&self, request: &mut Request<B>, caller: Option<Caller>) -> After {
+        self.config.admit(request, caller)
+    }
+
+    fn refusals(&self) -> &Answers {
+        &self.config.answers
     }
 }
 

@@ -1,22 +1,22 @@
 //! Decides about one request, and changes the request accordingly.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
+    HeaderValue, Method, Request, StatusCode,
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 use serde::de::DeserializeOwned;
 
-use super::{forward::Forward, future::After};
+use super::{forward::Forward, wait::TokenWait};
 use crate::{
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
-    key::KeyWait,
     layer::{
         confirmations::Confirmations,
         extract::{Cleared, Credential, Place, RequestHead, TokenExtractor, is_b64token},
-        response::{self, Answers, Opening, ResponseBody, answers_in, forget_derived},
+        middleware::{After, PATIENCE, Verdict},
+        response::{self, Answers, Opening, answers_in, forget_derived},
     },
     principal::{Anonymous, Origin, Principal},
     revocation::{Both, CheckResult, RevocationCheck, RevocationStatus},
@@ -36,32 +36,32 @@ pub(super) struct Config<C, R> {
     pub(super) preflight: bool,
     pub(super) strip: bool,
     pub(super) forward: Arc<Forward>,
+    pub(super) patience: Duration,
 }
 
 pub(super) type Predicate = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
 
 /// The decision about a request.
-pub(super) enum Decision<C, F> {
-    Authenticated(Caller<C>, After),
-    Anonymous(After),
-    Denied(AuthError),
-    /// Keys are being fetched. The error is the response if the keys stay unavailable.
-    Wait(KeyWait, AuthError),
-    /// The revocation check has to query its source first.
-    Ask(F, Asked<C>),
+pub(super) type Decision<C, F> = Verdict<Pass<C>, TokenWait<C, F>>;
+
+/// A request that passes.
+pub(crate) enum Pass<C> {
+    Caller(Caller<C>),
+    /// The cookies are deleted.
+    Anonymous(Cleared),
 }
 
 /// A verified token and its caller.
-pub(super) struct Caller<C> {
+pub(crate) struct Caller<C> {
     token: Verified<C>,
     principal: Principal,
     remembered: bool,
+    place: Place,
 }
 
 /// The state that is kept while a revocation check is pending.
-pub(super) struct Asked<C> {
+pub(crate) struct Asked<C> {
     caller: Caller<C>,
-    after: After,
     clear: Cleared,
 }
 
@@ -87,6 +87,7 @@ impl<C, R> Config<C, R> {
             preflight: false,
             strip: false,
             forward: Arc::default(),
+            patience: PATIENCE,
         }
     }
 
@@ -104,6 +105,7 @@ impl<C, R> Config<C, R> {
             preflight: self.preflight,
             strip: self.strip,
             forward: self.forward,
+            patience: self.patience,
         }
     }
 
@@ -130,26 +132,26 @@ where
 {
     pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision<C, R::Future> {
         if let Err(error) = self.answers.check_openings(&self.openings()) {
-            return Decision::Denied(error);
+            return Verdict::Refuse(error);
         }
         if let Some(event) = self.passes_unseen(head) {
             self.answers.events.emit(|| event);
-            return Decision::Anonymous(After::Nothing);
+            return Verdict::Pass(Pass::Anonymous(Cleared::Nothing));
         }
         let found = head.extensions().get::<Principal>();
         match self.extractor.extract(head) {
             Ok(Some(credential)) if credential.is_foreign() => match self.optional {
-                true => self.nobody(After::Nothing),
+                true => self.nobody(Cleared::Nothing),
                 false => self.judge(&credential),
             },
             // RFC 6750 §2: an API key and a token are two credentials, in any order of the layers.
             Ok(Some(_)) if found.is_some_and(Principal::is_by_key) => {
-                Decision::Denied(AuthErrorKind::MultipleCredentials.into())
+                Verdict::Refuse(AuthErrorKind::MultipleCredentials.into())
             }
             Ok(Some(credential)) => self.judge(&credential),
-            Ok(None) if self.optional => self.nobody(After::Nothing),
-            Ok(None) => Decision::Denied(AuthErrorKind::MissingCredential.into()),
-            Err(error) => Decision::Denied(error),
+            Ok(None) if self.optional => self.nobody(Cleared::Nothing),
+            Ok(None) => Verdict::Refuse(AuthErrorKind::MissingCredential.into()),
+            Err(error) => Verdict::Refuse(error),
         }
     }
 
@@ -159,7 +161,9 @@ where
             Examined::Done(Ok(token)) => return self.check(token, false, credential),
             Examined::Remembered(token) => return self.check(token, true, credential),
             // A value that cannot be a token causes no fetch.
-            Examined::Wait(wait, error) if !malformed() => return Decision::Wait(wait, error),
+            Examined::Wait(wait, error) if !malformed() => {
+                return Verdict::Wait(TokenWait::Keys { wait }, error);
+            }
             Examined::Wait(..) => AuthErrorKind::MalformedCredential.into(),
             Examined::Done(Err(error)) => error,
         };
@@ -190,17 +194,17 @@ where
                 token,
                 principal,
                 remembered,
-            },
-            after: match credential.place() {
-                // Caches treat only the `Authorization` header as a credential (RFC 9111 §3.5).
-                Place::Authorization => After::Nothing,
-                _ => After::Private,
+                place: credential.place(),
             },
             clear: credential.clearing(),
         };
         match check {
             CheckResult::Ready(status) => self.conclude(status, asked),
-            CheckResult::Pending(future) => Decision::Ask(future, asked),
+            CheckResult::Pending(check) => {
+                let asked = Some(asked);
+                let refusal = AuthError::unavailable(AuthErrorKind::RevocationUnavailable, 1);
+                Verdict::Wait(TokenWait::CheckResult { check, asked }, refusal)
+            }
         }
     }
 
@@ -220,39 +224,28 @@ where
                     caller: &caller.principal,
                     remembered: caller.remembered,
                 });
-                Decision::Authenticated(asked.caller, asked.after)
+                Verdict::Pass(Pass::Caller(asked.caller))
             }
             RevocationStatus::Revoked => self.refuse(AuthErrorKind::Revoked.into(), asked.clear),
             RevocationStatus::Unavailable { retry_after } => {
                 let kind = AuthErrorKind::RevocationUnavailable;
-                Decision::Denied(AuthError::unavailable(kind, retry_after))
+                Verdict::Refuse(AuthError::unavailable(kind, retry_after))
             }
         }
-    }
-
-    /// Returns the response to a refused request.
-    pub(super) fn deny<T>(
-        &self,
-        error: AuthError,
-        head: RequestHead<'_>,
-    ) -> Response<ResponseBody<T>> {
-        self.answers.deny(error, head)
     }
 
     fn refuse(&self, error: AuthError, clear: Cleared) -> Decision<C, R::Future> {
         match clear {
-            Cleared::Nothing => Decision::Denied(error),
+            Cleared::Nothing => Verdict::Refuse(error),
             // Unavailable keys do not make the cookie a bad one.
-            clear if self.optional && error.status().is_client_error() => {
-                self.nobody(After::ClearCookie(clear))
-            }
-            _ => Decision::Denied(error),
+            clear if self.optional && error.status().is_client_error() => self.nobody(clear),
+            _ => Verdict::Refuse(error),
         }
     }
 
-    fn nobody(&self, after: After) -> Decision<C, R::Future> {
+    fn nobody(&self, clear: Cleared) -> Decision<C, R::Future> {
         self.answers.events.emit(|| AuthEvent::Anonymous);
-        Decision::Anonymous(after)
+        Verdict::Pass(Pass::Anonymous(clear))
     }
 
     /// Returns `true` if the value has the syntax of a bearer token (RFC 6750 §2.1). With padding
@@ -291,33 +284,40 @@ where
     }
 
     /// Prepares a request that passes for the inner service.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, caller: Option<Caller<C>>) {
+    pub(super) fn admit<B>(&self, request: &mut Request<B>, pass: Pass<C>) -> After {
         if self.strip {
             let mut target = std::mem::take(request.uri_mut());
             self.extractor.strip(request.headers_mut(), &mut target);
             *request.uri_mut() = target;
         }
-        let Some(Caller {
-            token, principal, ..
-        }) = caller
-        else {
-            let extensions = request.extensions_mut();
-            if extensions.get::<Principal>().is_none() {
-                extensions.insert(Anonymous::new(Some(self.origin.clone())));
+        let caller = match pass {
+            Pass::Caller(caller) => caller,
+            Pass::Anonymous(clear) => {
+                let extensions = request.extensions_mut();
+                if extensions.get::<Principal>().is_none() {
+                    extensions.insert(Anonymous::new(Some(self.origin.clone())));
+                }
+                return After::clear_cookies(clear);
             }
-            return;
         };
+        let Caller {
+            token, principal, ..
+        } = caller;
         self.forward.write(&principal, request.headers_mut());
         let extensions = request.extensions_mut();
         extensions.insert(principal);
         extensions.insert(token);
+        After::of_place(caller.place)
     }
 }
 
-impl<C> Caller<C> {
+impl<C> Pass<C> {
     #[cfg(feature = "warp")]
-    pub(super) fn into_token(self) -> Verified<C> {
-        self.token
+    pub(super) fn into_token(self) -> Option<Verified<C>> {
+        match self {
+            Self::Caller(caller) => Some(caller.token),
+            Self::Anonymous(_) => None,
+        }
     }
 }
 
@@ -335,6 +335,7 @@ impl<C, R> Clone for Config<C, R> {
             preflight: self.preflight,
             strip: self.strip,
             forward: Arc::clone(&self.forward),
+            patience: self.patience,
         }
     }
 }

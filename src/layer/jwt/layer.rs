@@ -1,6 +1,6 @@
 //! The layer and its settings.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use http::HeaderName;
 use tower_layer::Layer;
@@ -32,7 +32,7 @@ use crate::{
 /// [`Forwarding`] after [`forward_as`](Self::forward_as).
 #[must_use = "a layer does nothing before it is put around a service"]
 pub struct JwtAuthLayer<C = Claims, R = NoRevocation, M = Plain> {
-    config: Arc<Config<C, R>>,
+    pub(super) config: Arc<Config<C, R>>,
     mode: PhantomData<fn() -> M>,
 }
 
@@ -204,6 +204,20 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         }
     }
 
+    /// Sets the time for which a request may wait, 2 seconds by default. All waits of a request share
+    /// it: for keys, and for revocation checks that are not ready immediately. After this time, the
+    /// response to a request whose decision is still open is 503.
+    ///
+    /// If remote keys have a longer
+    #[cfg_attr(
+        feature = "jwks",
+        doc = "[`wait`](crate::key::remote::RemoteKeySetBuilder::wait), it counts instead."
+    )]
+    #[cfg_attr(not(feature = "jwks"), doc = "`wait`, it counts instead.")]
+    pub fn wait_limit(self, limit: Duration) -> Self {
+        self.with(|config| config.patience = limit)
+    }
+
     /// Validates the settings against each other. Only [gateway mode](Self::gateway) can contradict
     /// other settings.
     ///
@@ -232,11 +246,6 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         self.config.verifier.key_problem()
     }
 
-    #[cfg(feature = "warp")]
-    pub(super) fn config(&self) -> &Config<C, R> {
-        &self.config
-    }
-
     fn with(mut self, change: impl FnOnce(&mut Config<C, R>)) -> Self {
         let mut config = Arc::unwrap_or_clone(self.config);
         change(&mut config);
@@ -258,7 +267,7 @@ impl<S, C, R, M> Layer<S> for JwtAuthLayer<C, R, M> {
     type Service = JwtAuthService<S, C, R, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        JwtAuthService::new(inner, Arc::clone(&self.config))
+        JwtAuthService::new(inner, self.clone())
     }
 }
 

@@ -41,16 +41,15 @@
 //! ```
 
 mod config;
-#[cfg(feature = "warp")]
-mod detached;
 mod forward;
-mod future;
 mod layer;
 mod service;
+#[cfg(feature = "warp")]
+mod standalone;
+mod wait;
 
 pub use self::{
     forward::{ForwardedBody, ForwardedClaim, Forwarding, Plain},
-    future::ResponseFuture,
     layer::JwtAuthLayer,
     service::JwtAuthService,
 };

@@ -1,5 +1,199 @@
-//! The service and the future behind the layers.
+//! The contract of every layer of this crate, and the one future behind their services.
+//!
+//! Every service returns a [`ResponseFuture`], and the body of its response is a [`ResponseBody`]. These
+//! rules hold for every layer:
+//!
+//! - Headers and extensions that only a layer may set are removed from the request before the decision.
+//! - A request that waits (for keys, a store or a revocation check) holds no permit of a service inside
+//!   the layer. The inner service is polled for readiness after the wait. If that fails, its error is
+//!   the error of the future.
+//! - All waits of a request have one deadline. After the deadline or a panic, the request is refused.
+//! - A response to a credential outside `Authorization` is `private` (RFC 9111 §3.5).
+//! - Only gRPC calls are refused in gRPC framing.
+//!
+//! The service of a layer that never waits has no bound on the inner service: a guard or a limit works
+//! around a service that is not `Clone`. The service of a layer that may wait requires `Clone`.
+//!
+//! ```text
+//! call:   prepare ─▶ decide ─┬─▶ Pass ───────────────▶ admit ─▶ inner.call ─▶ After
+//!                            ├─▶ Refuse, Answer ─▶ response
+//!                            └─▶ Wait: the ready inner service is dropped
+//!                                  │ ▲
+//! poll:                            ▼ │ Wait
+//!                                resume ─┬─▶ Pass ─▶ admit ─▶ poll_ready ─▶ inner.call ─▶ After
+//!                                        └─▶ Refuse, Answer ─▶ response
+//! ```
 
-mod gate;
+mod body;
+mod future;
+mod service;
+#[cfg(feature = "warp")]
+mod standalone;
+mod suspended;
+mod wait;
 
-pub use self::gate::GateFuture;
+#[cfg(test)]
+mod tests;
+
+use std::{future::Future, mem, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::SET_COOKIE};
+
+#[cfg(feature = "warp")]
+pub(crate) use self::standalone::decide;
+pub use self::{body::ResponseBody, future::ResponseFuture, suspended::Suspended, wait::Immediate};
+pub(crate) use self::{
+    service::{Guarded, immediate_service},
+    wait::Wait,
+};
+use crate::{
+    error::AuthError,
+    layer::{
+        extract::{Cleared, Place, RequestHead},
+        response::{Refuse, keep_private},
+    },
+};
+
+/// The decisions of a layer about one request. The service of the layer holds a [`Guarded`].
+pub(crate) trait Middleware: Clone {
+    /// The future of everything that a request may wait for. Its output carries the state so far.
+    type Wait: Wait;
+    /// The values that [`admit`](Self::admit) needs.
+    type Pass;
+    /// The settings for refusals.
+    type Refusals: Refuse;
+
+    /// The name in the log line about a panic in a wait.
+    const NAME: &'static str;
+
+    /// Removes from the request what a client must not send.
+    fn prepare<B>(&self, _request: &mut Request<B>) {}
+
+    /// Decides about a request.
+    fn decide(&self, head: RequestHead<'_>) -> Verdict<Self::Pass, Self::Wait>;
+
+    /// Decides about a request after a wait.
+    fn resume(
+        &self,
+        woke: <Self::Wait as Future>::Output,
+        head: RequestHead<'_>,
+    ) -> Verdict<Self::Pass, Self::Wait>;
+
+    /// Prepares a request that passes for the inner service. Returns the changes to its response.
+    fn admit<B>(&self, request: &mut Request<B>, pass: Self::Pass) -> After;
+
+    /// Returns the settings for refusals.
+    fn refusals(&self) -> &Self::Refusals;
+
+    /// Returns the time that all waits of a request may take together.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+}
+
+/// The decision about a request.
+pub(crate) enum Verdict<P, W> {
+    /// The request goes to the inner service.
+    Pass(P),
+    /// The response is complete, for example a redirect.
+    Answer(Response<Bytes>),
+    Refuse(AuthError),
+    /// The decision needs this wait. The error is the refusal if the wait gives no result.
+    Wait(W, AuthError),
+}
+
+/// The changes to the inner service's response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct After {
+    /// Makes the response `private`, so that shared caches do not store it.
+    is_private: bool,
+    change: Change,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    /// Deletes bad cookies.
+    ClearCookies(Cleared),
+    Set(&'static HeaderName, HeaderValue),
+}
+
+impl After {
+    /// Changes nothing.
+    pub(crate) const NOTHING: Self = Self {
+        is_private: false,
+        change: Change::Nothing,
+    };
+
+    /// Makes the response private unless the credential was in `Authorization`. Caches treat only this
+    /// header as a credential (RFC 9111 §3.5).
+    pub(crate) fn of_place(place: Place) -> Self {
+        Self {
+            is_private: place != Place::Authorization,
+            change: Change::Nothing,
+        }
+    }
+
+    /// Deletes bad cookies, and makes the response private if there are any.
+    pub(crate) fn clear_cookies(cookies: Cleared) -> Self {
+        match cookies {
+            Cleared::Nothing => Self::NOTHING,
+            cookies => Self {
+                is_private: true,
+                change: Change::ClearCookies(cookies),
+            },
+        }
+    }
+
+    /// Sets a header field.
+    #[cfg(feature = "rate-limit")]
+    pub(crate) fn set(name: &'static HeaderName, value: HeaderValue) -> Self {
+        Self {
+            is_private: false,
+            change: Change::Set(name, value),
+        }
+    }
+
+    #[inline]
+    fn amend(&mut self, headers: &mut HeaderMap) {
+        if !matches!(self.change, Change::Nothing) {
+            self.change(headers);
+        }
+        if self.is_private {
+            keep_private(headers);
+        }
+    }
+
+    fn change(&mut self, headers: &mut HeaderMap) {
+        match mem::replace(&mut self.change, Change::Nothing) {
+            Change::Nothing => {}
+            Change::ClearCookies(cookies) => clear(&cookies, headers),
+            Change::Set(name, value) => drop(headers.insert(name, value)),
+        }
+    }
+}
+
+fn clear(cookies: &Cleared, headers: &mut HeaderMap) {
+    for cookie in cookies.values() {
+        let name = cookie_name(cookie);
+        let mut set = headers.get_all(SET_COOKIE).iter();
+        // Of two cookies of one name a browser keeps the last one (RFC 6265 §5.3).
+        if !set.any(|set| cookie_name(set) == name) {
+            headers.append(SET_COOKIE, cookie.clone());
+        }
+    }
+}
+
+/// Returns the cookie name in a `Set-Cookie` value (RFC 6265 §5.2), empty if there is none.
+fn cookie_name(set_cookie: &HeaderValue) -> &[u8] {
+    let mut attributes = set_cookie.as_bytes().split(|byte| *byte == b';');
+    let pair = attributes.next().unwrap_or_default();
+    let end = pair.iter().position(|byte| *byte == b'=');
+    end.and_then(|end| pair.get(..end))
+        .unwrap_or_default()
+        .trim_ascii()
+}
+
+/// The default of [`Middleware::patience`].
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);

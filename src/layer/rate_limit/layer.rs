@@ -6,8 +6,6 @@ use governor::Quota;
 use tower_layer::Layer;
 
 use super::{RateKey, RateLimitService, buckets::Buckets};
-#[cfg(feature = "server")]
-use crate::{error::AuthError, layer::extract::RequestHead};
 use crate::{
     event::EventSink,
     layer::response::{ErrorResponder, InnerAnswers},
@@ -134,13 +132,6 @@ impl RateLimitLayer {
         self.with(|config| config.answers.events(sink))
     }
 
-    /// Takes one request from its budget. The error contains the time until the next request is
-    /// allowed.
-    #[cfg(feature = "server")]
-    pub(crate) fn take(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
-        self.config.decide(head)
-    }
-
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Arc::unwrap_or_clone(self.config);
         change(&mut config);
@@ -171,7 +162,7 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimitService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimitService::new(inner, Arc::clone(&self.config))
+        RateLimitService::new(inner, self.clone())
     }
 }
 

@@ -1,83 +1,66 @@
 //! The service: counts the request, then answers it or passes it on.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
 
-use http::{Request, Response};
-use tower_service::Service;
+use http::Request;
 
-use super::layer::Config;
+use super::RateLimitLayer;
 use crate::{
     error::{AuthError, AuthErrorKind},
-    layer::{extract::RequestHead, middleware::GateFuture, response::ResponseBody},
+    layer::{
+        extract::RequestHead,
+        middleware::{After, Immediate, Middleware, Verdict, immediate_service},
+        response::InnerAnswers,
+    },
 };
 
-/// A service with a rate limit; created by [`RateLimitLayer`](super::RateLimitLayer).
-#[derive(Clone)]
-pub struct RateLimitService<S> {
-    inner: S,
-    config: Arc<Config>,
+immediate_service! {
+    /// A service with a rate limit; created by [`RateLimitLayer`](super::RateLimitLayer).
+    RateLimitService, RateLimitLayer
 }
 
-impl<S> RateLimitService<S> {
-    pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
-        Self { inner, config }
-    }
+impl Middleware for RateLimitLayer {
+    type Wait = Immediate;
+    type Pass = ();
+    type Refusals = InnerAnswers;
 
-    /// Returns the inner service.
-    #[must_use]
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
+    const NAME: &'static str = "rate limit";
 
-    /// Returns the inner service.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-}
-
-impl<S, B, R> Service<Request<B>> for RateLimitService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Response = Response<ResponseBody<R>>;
-    type Error = S::Error;
-    type Future = GateFuture<S::Future, R>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let head = RequestHead::of(&request);
-        match self.config.decide(head) {
-            Ok(()) => GateFuture::inner(self.inner.call(request)),
-            Err(error) => GateFuture::denied(self.config.answers.deny(error, head)),
+    fn decide(&self, head: RequestHead<'_>) -> Verdict<(), Immediate> {
+        match self.take(head) {
+            Ok(()) => Verdict::Pass(()),
+            Err(error) => Verdict::Refuse(error),
         }
     }
+
+    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<(), Immediate> {
+        match woke {}
+    }
+
+    fn admit<B>(&self, _: &mut Request<B>, (): ()) -> After {
+        After::NOTHING
+    }
+
+    fn refusals(&self) -> &InnerAnswers {
+        &self.config.answers
+    }
 }
 
-impl Config {
-    pub(super) fn decide(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
-        let key = self.key.key(head)?;
+impl RateLimitLayer {
+    /// Takes one request from its budget. The error contains the time until the next request is
+    /// allowed.
+    pub(crate) fn take(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
+        let config = &self.config;
+        let key = config.key.key(head)?;
         #[cfg(feature = "tracing")]
         if key.is_none() {
-            self.note_unknown_client();
+            config.note_unknown_client();
         }
-        self.buckets.take(key.as_deref()).map_err(|wait| {
+        config.buckets.take(key.as_deref()).map_err(|wait| {
             // Rounded up, so that a request after this delay is allowed.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             let seconds = u32::try_from(seconds.max(1)).unwrap_or(u32::MAX);
             AuthError::unavailable(AuthErrorKind::TooManyRequests, seconds)
         })
-    }
-}
-
-impl<S> std::fmt::Debug for RateLimitService<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RateLimitService").finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{CACHE_CONTROL, HOST, LOCATION},
@@ -9,7 +10,7 @@ use http::{
 use tower_layer::Layer;
 
 use super::{RequireHttpsService, credentials::Credentials};
-use crate::layer::{extract::RequestHead, rate_limit::ClientIp, response::ResponseBody};
+use crate::layer::{extract::RequestHead, rate_limit::ClientIp, response::InnerAnswers};
 
 /// A middleware that refuses or redirects every request that the client sent over plain http.
 ///
@@ -25,6 +26,7 @@ pub(super) struct Config {
     is_https: Arc<dyn Fn(RequestHead<'_>) -> bool + Send + Sync>,
     pub(super) hsts: Option<HeaderValue>,
     credentials: Credentials,
+    pub(super) refusals: InnerAnswers,
 }
 
 impl RequireHttpsLayer {
@@ -45,6 +47,7 @@ impl RequireHttpsLayer {
                 is_https: Arc::new(is_https),
                 hsts: strict(YEAR, false),
                 credentials: Credentials::default(),
+                refusals: InnerAnswers::default(),
             }),
         }
     }
@@ -85,11 +88,11 @@ impl RequireHttpsLayer {
 
 impl Config {
     /// Returns the response to a request over plain http.
-    pub(super) fn refuse<B>(&self, head: RequestHead<'_>) -> Option<Response<ResponseBody<B>>> {
+    pub(super) fn refuse(&self, head: RequestHead<'_>) -> Option<Response<Bytes>> {
         if (self.is_https)(head) {
             return None;
         }
-        let mut response = Response::new(ResponseBody::denied(bytes::Bytes::new()));
+        let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(
             CACHE_CONTROL,
@@ -149,7 +152,7 @@ impl<S> Layer<S> for RequireHttpsLayer {
     type Service = RequireHttpsService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequireHttpsService::new(inner, Arc::clone(&self.config))
+        RequireHttpsService::new(inner, self.clone())
     }
 }
 

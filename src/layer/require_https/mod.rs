@@ -46,10 +46,7 @@
 //! ```
 
 mod credentials;
-mod future;
 mod layer;
 mod service;
 
-pub use self::{
-    future::RequireHttpsFuture, layer::RequireHttpsLayer, service::RequireHttpsService,
-};
+pub use self::{layer::RequireHttpsLayer, service::RequireHttpsService};

@@ -14,7 +14,7 @@ use crate::{
     layer::{
         extract::RequestHead,
         response::{
-            ErrorResponder, Problem, Refusal, ResponseBody, answers_in,
+            ErrorResponder, Problem, Refusal, Refuse, answers_in,
             challenge::Challenges,
             form::{self, Form, Opening},
             grpc::Protocol,
@@ -106,20 +106,6 @@ impl Answers {
         self
     }
 
-    /// Returns the response to a refused request, with the body type of a layer.
-    pub(crate) fn deny<B>(
-        &self,
-        error: AuthError,
-        head: RequestHead<'_>,
-    ) -> Response<ResponseBody<B>> {
-        self.refuse(error, head).map(ResponseBody::denied)
-    }
-
-    /// Returns the response to a refused request.
-    pub(crate) fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes> {
-        self.refuse_telling(error, head, &self.events, self.form)
-    }
-
     /// Returns the response to a refused request, and reports the refusal to `events`, or to the sink
     /// of the authenticating layer if `events` is empty.
     pub(super) fn refuse_telling(
@@ -186,6 +172,12 @@ impl Answers {
             headers.insert(CONTENT_LENGTH, length.into());
         }
         response
+    }
+}
+
+impl Refuse for Answers {
+    fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes> {
+        self.refuse_telling(error, head, &self.events, self.form)
     }
 }
 

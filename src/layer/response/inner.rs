@@ -2,13 +2,14 @@
 
 use std::{mem, sync::Arc};
 
+use bytes::Bytes;
 use http::Response;
 
-use super::{Answers, ErrorResponder, answers_in, form::Form};
+use super::{Answers, ErrorResponder, Refuse, answers_in, form::Form};
 use crate::{
     error::AuthError,
     event::{EventSink, Events},
-    layer::{extract::RequestHead, response::ResponseBody},
+    layer::extract::RequestHead,
 };
 
 /// Response settings that default to those of the authenticating layer until one of them is set.
@@ -48,23 +49,19 @@ impl InnerAnswers {
         self.form.gateway = true;
     }
 
-    /// Returns the response to a refused request.
-    pub(crate) fn deny<R>(
-        &self,
-        error: AuthError,
-        head: RequestHead<'_>,
-    ) -> Response<ResponseBody<R>> {
+    fn change(&mut self, change: impl FnOnce(Answers) -> Answers) {
+        self.own = change(mem::take(&mut self.own));
+        self.is_own = true;
+    }
+}
+
+impl Refuse for InnerAnswers {
+    fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes> {
         let carried = answers_in(head.extensions());
         let around = carried.as_ref().map(|answers| answers.form);
         let form = around.map_or(self.form, |around| self.form.and(around));
         let carried = carried.filter(|_| !self.is_own);
         let answers = carried.as_deref().unwrap_or(&self.own);
-        let response = answers.refuse_telling(error, head, &self.events, form);
-        response.map(ResponseBody::denied)
-    }
-
-    fn change(&mut self, change: impl FnOnce(Answers) -> Answers) {
-        self.own = change(mem::take(&mut self.own));
-        self.is_own = true;
+        answers.refuse_telling(error, head, &self.events, form)
     }
 }

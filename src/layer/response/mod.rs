@@ -70,7 +70,7 @@ use crate::{
 #[cfg(all(any(feature = "tonic", feature = "server"), feature = "tracing"))]
 pub(crate) use self::answers::record;
 pub(crate) use self::answers::{Answers, origin};
-pub use self::body::{ResponseBody, Whole};
+pub use self::body::Whole;
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) use self::caller::caller_in;
 pub(crate) use self::caller::{Derived, answers_in, forget_derived};
@@ -80,6 +80,12 @@ pub(crate) use self::grpc::outcome;
 pub(crate) use self::inner::InnerAnswers;
 pub(crate) use self::private::keep_private;
 pub use self::{oauth::OAuthJson, problem::Problem};
+
+/// The settings for a layer's refusals.
+pub(crate) trait Refuse {
+    /// Returns the response to a refused request.
+    fn refuse(&self, error: AuthError, head: RequestHead<'_>) -> Response<Bytes>;
+}
 
 /// Builds the response to a refused request.
 pub trait ErrorResponder: Send + Sync + 'static {

@@ -38,7 +38,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[must_use = "a layer guards nothing before it is put around a service"]
 pub struct RoleGuardLayer {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
 }
 
 impl RoleGuardLayer {
@@ -203,7 +203,7 @@ impl<S> Layer<S> for RoleGuardLayer {
     type Service = RoleGuardService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RoleGuardService::new(inner, Arc::clone(&self.config))
+        RoleGuardService::new(inner, self.clone())
     }
 }
 

@@ -1,93 +1,68 @@
-//! The service, which decides about one request.
+//! The service, and its decision about one request.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
 
-use http::{Request, Response};
-use tower_service::Service;
+use http::Request;
 
-use super::layer::Config;
+use super::RoleGuardLayer;
 use crate::{
     error::{AuthError, AuthErrorKind},
-    layer::{extract::RequestHead, middleware::GateFuture, response::ResponseBody},
+    layer::{
+        extract::RequestHead,
+        middleware::{After, Immediate, Middleware, Verdict, immediate_service},
+        response::InnerAnswers,
+    },
     principal::{Anonymous, Principal},
 };
 
-/// A service that lets only callers through who satisfy a [`Rule`](super::Rule).
-///
-/// Created by [`RoleGuardLayer`](super::RoleGuardLayer), which documents the decisions. The inner
-/// service is not called for a refused request.
-#[derive(Clone, Debug)]
-#[must_use = "services do nothing unless called"]
-pub struct RoleGuardService<S> {
-    inner: S,
-    config: Arc<Config>,
+immediate_service! {
+    /// A service that lets only callers through who satisfy a [`Rule`](super::Rule).
+    ///
+    /// Created by [`RoleGuardLayer`](super::RoleGuardLayer), which documents the decisions. The inner
+    /// service is not called for a refused request.
+    RoleGuardService, RoleGuardLayer
 }
 
-impl<S> RoleGuardService<S> {
-    pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
-        Self { inner, config }
-    }
+impl Middleware for RoleGuardLayer {
+    type Wait = Immediate;
+    type Pass = ();
+    type Refusals = InnerAnswers;
 
-    /// Returns a reference to the inner service.
-    #[must_use]
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
+    const NAME: &'static str = "role guard";
 
-    /// Returns the inner service.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-}
-
-impl<S, B, R> Service<Request<B>> for RoleGuardService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Response = Response<ResponseBody<R>>;
-    type Error = S::Error;
-    type Future = GateFuture<S::Future, R>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let head = RequestHead::of(&request);
-        match self.config.decide(head) {
-            Ok(()) => GateFuture::inner(self.inner.call(request)),
-            Err(error) => GateFuture::denied(self.config.answers.deny(error, head)),
-        }
-    }
-}
-
-impl Config {
-    fn decide(&self, head: RequestHead<'_>) -> Result<(), AuthError> {
-        if let Some(fault) = self.rule.fault() {
-            return Err(misconfigured(fault));
+    fn decide(&self, head: RequestHead<'_>) -> Verdict<(), Immediate> {
+        let rule = &self.config.rule;
+        if let Some(fault) = rule.fault() {
+            return misconfigured(fault);
         }
         if let Some(caller) = head.extensions().get::<Principal>() {
-            if self.rule.admits(caller, head) {
-                return Ok(());
+            if rule.admits(caller, head) {
+                return Verdict::Pass(());
             }
-            return Err(self.rule.refusal(caller, head));
+            return Verdict::Refuse(rule.refusal(caller, head));
         }
         if head.extensions().get::<Anonymous>().is_some() {
             // RFC 9110 §15.5.2, §15.5.4: 403 is for a caller whose credentials are known.
-            return Err(AuthErrorKind::MissingCredential.into());
+            return Verdict::Refuse(AuthErrorKind::MissingCredential.into());
         }
-        Err(misconfigured(
-            "the guard needs an authenticating layer around it",
-        ))
+        misconfigured("the guard needs an authenticating layer around it")
+    }
+
+    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<(), Immediate> {
+        match woke {}
+    }
+
+    fn admit<B>(&self, _: &mut Request<B>, (): ()) -> After {
+        After::NOTHING
+    }
+
+    fn refusals(&self) -> &InnerAnswers {
+        &self.config.answers
     }
 }
 
-fn misconfigured(problem: &'static str) -> AuthError {
-    AuthError::caused_by(AuthErrorKind::Misconfigured, problem)
+fn misconfigured(problem: &'static str) -> Verdict<(), Immediate> {
+    Verdict::Refuse(AuthError::caused_by(AuthErrorKind::Misconfigured, problem))
 }
 
 #[cfg(test)]
@@ -97,15 +72,18 @@ mod tests {
         convert::Infallible,
         future::{Future, Ready, ready},
         rc::Rc,
+        sync::Arc,
+        task::{Context, Poll},
     };
 
     use bytes::Bytes;
-    use http::{StatusCode, header::WWW_AUTHENTICATE};
-    use tower::{Layer, ServiceBuilder, ServiceExt};
+    use http::{Response, StatusCode, header::WWW_AUTHENTICATE};
+    use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
     use super::*;
     use crate::{
         layer::{
+            middleware::ResponseFuture,
             response::{self, Answers, Refusal},
             role_guard::{RoleGuardLayer, RoleHierarchy, Rule},
         },
@@ -476,7 +454,7 @@ mod tests {
     fn a_layer_is_small_and_its_future_sendable() {
         fn sendable<T: Send + Sync>() {}
         sendable::<RoleGuardLayer>();
-        sendable::<GateFuture<Ready<Result<Response<String>, Infallible>>, String>>();
+        sendable::<ResponseFuture<Ready<Result<Response<String>, Infallible>>>>();
         assert_eq!(size_of::<RoleGuardLayer>(), size_of::<usize>());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::service::ChatService;
-use crate::layer::role_guard::Rule;
+use crate::layer::{response::InnerAnswers, role_guard::Rule};
 
 /// Inserts a [`ChatContext`](super::ChatContext) into the extensions of every request.
 ///
@@ -15,13 +15,15 @@ use crate::layer::role_guard::Rule;
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing before it is put around a service"]
 pub struct ChatLayer {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     pub(super) manage: Option<Rule>,
     pub(super) anonymous: bool,
+    /// The settings of the authenticating layer apply.
+    pub(super) answers: InnerAnswers,
 }
 
 impl ChatLayer {
@@ -31,6 +33,7 @@ impl ChatLayer {
             config: Arc::new(Config {
                 manage: None,
                 anonymous: true,
+                answers: InnerAnswers::default(),
             }),
         }
     }
@@ -60,6 +63,6 @@ impl<S> Layer<S> for ChatLayer {
     type Service = ChatService<S>;
 
     fn layer(&self, inner: S) -> ChatService<S> {
-        ChatService::new(inner, Arc::clone(&self.config))
+        ChatService::new(inner, self.clone())
     }
 }

@@ -1,95 +1,71 @@
-//! The service.
+//! The service, and its decision about one request.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::convert::Infallible;
 
-use http::{Request, Response};
-use tower_service::Service;
+use http::Request;
 
-use super::{ChatContext, layer::Config};
+use super::{ChatContext, ChatLayer};
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
         extract::RequestHead,
-        middleware::GateFuture,
-        response::{Derived, ResponseBody, answers_in},
+        middleware::{After, Immediate, Middleware, Verdict, immediate_service},
+        response::{Derived, InnerAnswers},
         role_guard::Rule,
     },
     principal::{Anonymous, Principal},
 };
 
-/// A service that inserts a [`ChatContext`] into every request; created by
-/// [`ChatLayer`](super::ChatLayer).
-#[derive(Clone, Debug)]
-#[must_use = "services do nothing unless called"]
-pub struct ChatService<S> {
-    inner: S,
-    config: Arc<Config>,
+immediate_service! {
+    /// A service that inserts a [`ChatContext`] into every request; created by
+    /// [`ChatLayer`](super::ChatLayer).
+    ChatService, ChatLayer
 }
 
-impl<S> ChatService<S> {
-    pub(super) fn new(inner: S, config: Arc<Config>) -> Self {
-        Self { inner, config }
-    }
+impl Middleware for ChatLayer {
+    type Wait = Immediate;
+    type Pass = ChatContext;
+    type Refusals = InnerAnswers;
 
-    /// Returns the inner service.
-    #[must_use]
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
+    const NAME: &'static str = "chat layer";
 
-    /// Returns the inner service.
-    #[must_use]
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-}
-
-impl<S, B, R> Service<Request<B>> for ChatService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-{
-    type Response = Response<ResponseBody<R>>;
-    type Error = S::Error;
-    type Future = GateFuture<S::Future, R>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.config.context(RequestHead::of(&request)) {
-            Ok(context) => {
-                let extensions = request.extensions_mut();
-                extensions.insert(context);
-                extensions.insert(Derived::leaving::<ChatContext>());
-                GateFuture::inner(self.inner.call(request))
-            }
-            Err(error) => {
-                let head = RequestHead::of(&request);
-                let answers = answers_in(head.extensions()).unwrap_or_default();
-                GateFuture::denied(answers.deny(error, head))
-            }
+    fn decide(&self, head: RequestHead<'_>) -> Verdict<ChatContext, Immediate> {
+        match self.context(head) {
+            Ok(context) => Verdict::Pass(context),
+            Err(error) => Verdict::Refuse(error),
         }
     }
+
+    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<ChatContext, Immediate> {
+        match woke {}
+    }
+
+    fn admit<B>(&self, request: &mut Request<B>, context: ChatContext) -> After {
+        let extensions = request.extensions_mut();
+        extensions.insert(context);
+        extensions.insert(Derived::leaving::<ChatContext>());
+        After::NOTHING
+    }
+
+    fn refusals(&self) -> &InnerAnswers {
+        &self.config.answers
+    }
 }
 
-impl Config {
+impl ChatLayer {
     fn context(&self, head: RequestHead<'_>) -> Result<ChatContext, AuthError> {
         let extensions = head.extensions();
-        let fault = self.manage.as_ref().and_then(Rule::fault);
+        let fault = self.config.manage.as_ref().and_then(Rule::fault);
         if let Some(fault) = fault {
             return Err(AuthError::caused_by(AuthErrorKind::Misconfigured, fault));
         }
         if let Some(caller) = extensions.get::<Principal>() {
-            let rule = self.manage.as_ref();
+            let rule = self.config.manage.as_ref();
             let can_manage = rule.is_some_and(|rule| rule.admits(caller, head));
             return Ok(ChatContext::new(Some(caller.clone()), can_manage));
         }
         match extensions.get::<Anonymous>() {
-            Some(_) if self.anonymous => Ok(ChatContext::new(None, false)),
+            Some(_) if self.config.anonymous => Ok(ChatContext::new(None, false)),
             Some(_) => Err(AuthErrorKind::MissingCredential.into()),
             None => Err(AuthError::caused_by(
                 AuthErrorKind::Misconfigured,

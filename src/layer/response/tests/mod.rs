@@ -9,7 +9,6 @@ use http::{
         CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
     },
 };
-use http_body_util::{BodyExt, Empty};
 use serde_json::{Value, json};
 
 mod challenge;
@@ -63,22 +62,14 @@ fn request(method: &str, content_type: &str) -> Request<()> {
 }
 
 fn answer_to(request: &Request<()>, answers: &Answers, error: impl Into<AuthError>) -> Answer {
-    let response = answers.deny::<Empty<Bytes>>(error.into(), RequestHead::of(request));
+    let response = answers.refuse(error.into(), RequestHead::of(request));
     let (parts, body) = response.into_parts();
-    let collected = block_on(body.collect());
     Answer {
         status: parts.status,
         headers: parts.headers,
-        body: collected.unwrap().to_bytes(),
+        body,
         error: parts.extensions.get::<AuthError>().map(AuthError::kind),
     }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap()
-        .block_on(future)
 }
 
 fn answer(error: impl Into<AuthError>) -> Answer {

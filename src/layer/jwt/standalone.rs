@@ -4,10 +4,10 @@ use bytes::Bytes;
 use http::Response;
 use serde::de::DeserializeOwned;
 
-use super::{JwtAuthLayer, config::Decision};
+use super::JwtAuthLayer;
 use crate::{
     error::{AuthError, AuthErrorKind},
-    layer::extract::RequestHead,
+    layer::{extract::RequestHead, middleware, response::Refuse},
     revocation::RevocationCheck,
     verify::Verified,
 };
@@ -27,39 +27,21 @@ where
         &self,
         head: RequestHead<'_>,
     ) -> Result<Option<Verified<C>>, Box<Response<Bytes>>> {
-        let config = self.config();
-        let refuse = |error| {
-            let response = config.answers.refuse(error, head);
-            Err(Box::new(response))
-        };
-        if config.strip {
+        if self.config.strip {
             // The request is only borrowed here, so that the credential would stay in it.
-            return refuse(AuthError::caused_by(
+            let error = AuthError::caused_by(
                 AuthErrorKind::Misconfigured,
                 "`strip_credential` needs the layer around a service",
-            ));
+            );
+            return Err(Box::new(self.config.answers.refuse(error, head)));
         }
-        let mut decision = config.decide(head);
-        if let Decision::Wait(wait, _) = decision {
-            wait.await;
-            decision = config.decide(head);
-        }
-        if let Decision::Ask(future, asked) = decision {
-            decision = config.conclude(future.await, asked);
-        }
-        match decision {
-            Decision::Authenticated(caller, _) => Ok(Some(caller.into_token())),
-            Decision::Anonymous(_) => Ok(None),
-            Decision::Denied(error) => refuse(error),
-            Decision::Wait(_, error) => refuse(error),
-            // A revocation check is pending at most once.
-            Decision::Ask(..) => refuse(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1)),
-        }
+        let pass = middleware::decide(self, head).await?;
+        Ok(pass.into_token())
     }
 
     /// Returns the response to an anonymous request for which a caller is required.
     pub(crate) fn refuse_anonymous(&self, head: RequestHead<'_>) -> Box<Response<Bytes>> {
         let error = AuthErrorKind::MissingCredential.into();
-        Box::new(self.config().answers.refuse(error, head))
+        Box::new(self.config.answers.refuse(error, head))
     }
 }

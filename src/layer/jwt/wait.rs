@@ -1,0 +1,116 @@
+//! The waits of a request with a token.
+//!
+//! ```text
+//!   decide ──▶ Keys ──▶ decide ──▶ CheckResult ──▶ conclude
+//!      └────────────────────────────▲
+//! ```
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::Request;
+use pin_project_lite::pin_project;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::{
+    JwtAuthLayer,
+    config::{Asked, Decision, Pass},
+};
+use crate::{
+    key::KeyWait,
+    layer::{
+        extract::RequestHead,
+        middleware::{After, Middleware, Verdict, Wait},
+        response::Answers,
+    },
+    revocation::{RevocationCheck, RevocationStatus},
+};
+
+pin_project! {
+    /// A wait for keys that are being fetched, or for a revocation check that queries its source.
+    #[project = Projected]
+    pub(crate) enum TokenWait<C, F> {
+        Keys { wait: KeyWait },
+        CheckResult { #[pin] check: F, asked: Option<Asked<C>> },
+    }
+}
+
+/// The result of a wait.
+pub(crate) enum Woke<C> {
+    Keys,
+    Status(RevocationStatus, Asked<C>),
+}
+
+impl<C, F: Future<Output = RevocationStatus>> Future for TokenWait<C, F> {
+    type Output = Woke<C>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Woke<C>> {
+        match self.project() {
+            Projected::Keys { wait } => Pin::new(wait).poll(cx).map(|()| Woke::Keys),
+            Projected::CheckResult { check, asked } => {
+                let status = ready!(check.poll(cx));
+                match asked.take() {
+                    Some(asked) => Poll::Ready(Woke::Status(status, asked)),
+                    None => Poll::Pending,
+                }
+            }
+        }
+    }
+}
+
+impl<C, F: Future<Output = RevocationStatus>> Wait for TokenWait<C, F> {
+    fn ends_at(&self) -> Option<Instant> {
+        match self {
+            Self::Keys { wait } => wait.ends_at(),
+            Self::CheckResult { .. } => None,
+        }
+    }
+}
+
+impl<C, R, M> Middleware for JwtAuthLayer<C, R, M>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
+{
+    type Wait = TokenWait<C, R::Future>;
+    type Pass = Pass<C>;
+    type Refusals = Answers;
+
+    const NAME: &'static str = "JWT layer";
+
+    fn prepare<B>(&self, request: &mut Request<B>) {
+        self.config.clean(request);
+    }
+
+    fn decide(&self, head: RequestHead<'_>) -> Decision<C, R::Future> {
+        self.config.decide(head)
+    }
+
+    fn resume(&self, woke: Woke<C>, head: RequestHead<'_>) -> Decision<C, R::Future> {
+        match woke {
+            Woke::Keys => match self.config.decide(head) {
+                // A key source is waited for once per request.
+                Verdict::Wait(TokenWait::Keys { .. }, error) => Verdict::Refuse(error),
+                decision => decision,
+            },
+            Woke::Status(status, asked) => self.config.conclude(status, asked),
+        }
+    }
+
+    fn admit<B>(&self, request: &mut Request<B>, pass: Pass<C>) -> After {
+        self.config.admit(request, pass)
+    }
+
+    fn refusals(&self) -> &Answers {
+        &self.config.answers
+    }
+
+    fn patience(&self) -> Duration {
+        self.config.patience
+    }
+}

@@ -1,0 +1,121 @@
+//! The response future of every layer.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::Response;
+use pin_project_lite::pin_project;
+
+use super::{
+    After, ResponseBody,
+    suspended::{Next, Suspension},
+    wait::Immediate,
+};
+
+pin_project! {
+    /// The response future of this crate's services.
+    ///
+    /// It returns the response of the inner service, or the layer's own response to a request that does
+    /// not pass. Its error is the inner service's. `F` is the inner service's future. `W` is the state
+    /// of a request that waits, [`Suspended`](super::Suspended) if the layer may wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future while the request waits is safe: the inner service has not been called, and
+    /// a fetch or query that other requests may wait for continues. Dropping the future later drops the
+    /// inner service's future.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, W = Immediate> {
+        #[pin]
+        state: State<F, W>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum State<F, W> {
+        // Without a response: the future has completed.
+        Answered { response: Option<Response<Bytes>> },
+        Inner { #[pin] future: F, after: After },
+        Suspended { #[pin] request: W },
+    }
+}
+
+impl<F, W> ResponseFuture<F, W> {
+    pub(super) fn answered(response: Response<Bytes>) -> Self {
+        let response = Some(response);
+        Self {
+            state: State::Answered { response },
+        }
+    }
+
+    pub(super) fn inner(future: F, after: After) -> Self {
+        Self {
+            state: State::Inner { future, after },
+        }
+    }
+
+    pub(super) fn suspended(request: W) -> Self {
+        Self {
+            state: State::Suspended { request },
+        }
+    }
+}
+
+impl<F, W, T, E> Future for ResponseFuture<F, W>
+where
+    F: Future<Output = Result<Response<T>, E>>,
+    W: Suspension<F, E>,
+{
+    type Output = Result<Response<ResponseBody<T>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                Projected::Answered { response } => {
+                    return match response.take() {
+                        Some(response) => Poll::Ready(Ok(response.map(ResponseBody::denied))),
+                        // Polled after completion: stays pending instead of panicking.
+                        None => Poll::Pending,
+                    };
+                }
+                Projected::Inner { future, after } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    after.amend(response.headers_mut());
+                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                }
+                Projected::Suspended { request } => ready!(request.poll(cx)),
+            };
+            match next {
+                Ok(Next::Call(future, after)) => state.set(State::Inner { future, after }),
+                Ok(Next::Answer(response)) => {
+                    let response = Some(response);
+                    state.set(State::Answered { response });
+                }
+                Err(error) => {
+                    state.set(State::Answered { response: None });
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+}
+
+impl<F, W> fmt::Debug for ResponseFuture<F, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Answered { .. } => "denied",
+            State::Inner { .. } => "inner",
+            State::Suspended { .. } => "waiting",
+        };
+        f.debug_struct("ResponseFuture")
+            .field("state", &state)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! A request that waits.
+
+use std::{
+    fmt, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::{
+    After, Middleware, Verdict,
+    wait::{Bounded, Immediate},
+};
+use crate::{
+    error::AuthError,
+    layer::{extract::RequestHead, response::Refuse},
+};
+
+/// The part of a response future that waits, and then calls the inner service.
+pub(crate) trait Suspension<F, E> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Next<F>, E>>;
+}
+
+/// The state after all waits.
+pub(crate) enum Next<F> {
+    Answer(Response<Bytes>),
+    Call(F, After),
+}
+
+pin_project! {
+    /// A request that waits for its decision: for keys, a store or a revocation check.
+    ///
+    /// It holds a clone of the inner service that was not polled for readiness. The clone is polled
+    /// after the wait, and only for a request that passes.
+    #[allow(private_bounds, reason = "only the layers of this crate are middleware")]
+    pub struct Suspended<L, S, B>
+    where
+        L: Middleware,
+    {
+        #[pin]
+        stage: Stage<L::Wait>,
+        held: Option<Held<L, S, B>>,
+    }
+}
+
+pin_project! {
+    #[project = Projected]
+    enum Stage<W> {
+        Waiting { #[pin] waits: Bounded<W> },
+        // The request passes when the inner service is ready.
+        Passing { after: After },
+    }
+}
+
+struct Held<L, S, B> {
+    layer: L,
+    service: S,
+    request: Request<B>,
+    /// The refusal if the current wait gives no result.
+    refusal: AuthError,
+}
+
+#[allow(private_bounds, reason = "see `Suspended`")]
+impl<L: Middleware, S, B> Suspended<L, S, B> {
+    /// Suspends a request. `service` has not been polled for readiness.
+    pub(super) fn new(
+        wait: L::Wait,
+        refusal: AuthError,
+        layer: L,
+        service: S,
+        request: Request<B>,
+    ) -> Self {
+        Self {
+            stage: Stage::Waiting {
+                waits: Bounded::new(wait, layer.patience()),
+            },
+            held: Some(Held {
+                layer,
+                service,
+                request,
+                refusal,
+            }),
+        }
+    }
+}
+
+impl<L, S, B> Suspension<S::Future, S::Error> for Suspended<L, S, B>
+where
+    L: Middleware,
+    S: Service<Request<B>>,
+{
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Next<S::Future>, S::Error>> {
+        let mut this = self.project();
+        let Some(held) = this.held.as_mut() else {
+            return Poll::Pending;
+        };
+        let after = loop {
+            let mut waits = match this.stage.as_mut().project() {
+                Projected::Waiting { waits } => waits,
+                Projected::Passing { after } => break after,
+            };
+            let woke = ready!(waits.as_mut().poll(cx, L::NAME));
+            let head = RequestHead::of(&held.request);
+            let verdict = match woke {
+                Some(woke) => held.layer.resume(woke, head),
+                None => Verdict::Refuse(held.refusal.clone()),
+            };
+            let answer = match verdict {
+                Verdict::Pass(pass) => {
+                    let after = held.layer.admit(&mut held.request, pass);
+                    this.stage.set(Stage::Passing { after });
+                    continue;
+                }
+                Verdict::Wait(wait, refusal) => {
+                    held.refusal = refusal;
+                    waits.continue_with(wait);
+                    continue;
+                }
+                Verdict::Answer(answer) => answer,
+                Verdict::Refuse(error) => held.layer.refusals().refuse(error, head),
+            };
+            return Poll::Ready(Ok(Next::Answer(answer)));
+        };
+        ready!(held.service.poll_ready(cx))?;
+        let after = mem::replace(after, After::NOTHING);
+        match this.held.take() {
+            Some(mut held) => {
+                let future = held.service.call(held.request);
+                Poll::Ready(Ok(Next::Call(future, after)))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<F, E> Suspension<F, E> for Immediate {
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Next<F>, E>> {
+        match *self {}
+    }
+}
+
+impl<L: Middleware, S, B> fmt::Debug for Suspended<L, S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suspended").finish_non_exhaustive()
+    }
+}

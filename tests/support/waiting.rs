@@ -35,6 +35,14 @@ fn polled<F: Future>(future: Pin<&mut F>) -> Option<F::Output> {
     }
 }
 
+/// Polls a service for readiness once.
+#[track_caller]
+fn ready_now<S: Service<Request<String>>>(service: &mut S) -> &mut S {
+    let is_ready = polled(pin!(poll_fn(|cx| service.poll_ready(cx))));
+    assert!(is_ready.is_some(), "another request holds the permit");
+    service
+}
+
 /// A handler that takes as long as it is told to.
 #[derive(Clone, Default)]
 pub(crate) struct Handler {
@@ -76,9 +84,7 @@ where
     let mut service = case.layer.layer(limited);
     let mut waiting = Vec::new();
     for _ in 0..4 {
-        let is_ready = polled(pin!(poll_fn(|cx| service.poll_ready(cx))));
-        assert!(is_ready.is_some(), "a waiting request holds the permit");
-        let mut future = Box::pin(service.call((case.waits)()));
+        let mut future = Box::pin(ready_now(&mut service).call((case.waits)()));
         assert!(polled(future.as_mut()).is_none());
         waiting.push(future);
 
@@ -227,20 +233,17 @@ where
         request.extensions_mut().insert(Arc::clone(&sent));
         request
     };
-    let Ok(ready) = service.ready().await;
-    let mut cancelled = Box::pin(ready.call(waits()));
+    let mut cancelled = Box::pin(ready_now(&mut service).call(waits()));
     assert!(polled(cancelled.as_mut()).is_none());
     assert_eq!(Arc::strong_count(&sent), 2);
     drop(cancelled);
     assert_eq!(Arc::strong_count(&sent), 1);
     assert_eq!(Arc::strong_count(&handler.calls), before);
 
-    let Ok(ready) = service.ready().await;
-    let mut cancelled = Box::pin(ready.call(waits()));
+    let mut cancelled = Box::pin(ready_now(&mut service).call(waits()));
     assert!(polled(cancelled.as_mut()).is_none());
     handler.busy.store(true, Ordering::SeqCst);
-    let Ok(ready) = service.ready().await;
-    let mut busy = Box::pin(ready.call((case.passes)()));
+    let mut busy = Box::pin(ready_now(&mut service).call((case.passes)()));
     assert!(polled(busy.as_mut()).is_none());
     (case.release)();
     for _ in 0..100 {
@@ -253,7 +256,7 @@ where
     handler.done.notify_one();
     let Ok(response) = busy.await;
     assert_eq!(response.status(), StatusCode::OK);
-    let Ok(response) = service.oneshot((case.passes)()).await;
+    let Ok(response) = ready_now(&mut service).call((case.passes)()).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(handler.calls.load(Ordering::SeqCst), 2);
 }

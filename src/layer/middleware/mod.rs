@@ -97,6 +97,10 @@ pub(crate) enum Verdict<P, W> {
     /// The request goes to the inner service.
     Pass(P),
     /// The response is complete, for example a redirect.
+    #[cfg_attr(
+        not(any(test, feature = "rate-limit")),
+        expect(dead_code, reason = "only the https layer redirects")
+    )]
     Answer(Response<Bytes>),
     Refuse(AuthError),
     /// The decision needs this wait. The error is the refusal if the wait gives no result.
@@ -116,6 +120,10 @@ enum Change {
     Nothing,
     /// Deletes bad cookies.
     ClearCookies(Cleared),
+    #[cfg_attr(
+        not(any(test, feature = "rate-limit")),
+        expect(dead_code, reason = "only the https layer sets a field")
+    )]
     Set(&'static HeaderName, HeaderValue),
 }
 

@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    Extensions, HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
+    Extensions, HeaderMap, Method, Response, StatusCode,
+    header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use crate::{
@@ -18,7 +18,8 @@ use crate::{
             challenge::Challenges,
             form::{self, Form, Opening},
             grpc::Protocol,
-            is_temporary, keep_private,
+            is_temporary,
+            private::forbid_storing,
         },
     },
     principal::Origin,
@@ -132,11 +133,7 @@ impl Answers {
         };
         // Caches must store no refusal, not even a gRPC response with HTTP 200: the next request may
         // carry a good credential. A responder cannot change that.
-        let headers = response.headers_mut();
-        headers
-            .entry(CACHE_CONTROL)
-            .or_insert(const { HeaderValue::from_static("no-store") });
-        keep_private(headers);
+        forbid_storing(response.headers_mut());
         // RFC 9110 §9.3.2: the headers of a GET, without content.
         if head.method() == Method::HEAD {
             *response.body_mut() = Bytes::new();

@@ -19,7 +19,6 @@ pub struct Whole {
 }
 
 impl Whole {
-    #[cfg(feature = "server")]
     pub(crate) fn new(bytes: Bytes) -> Self {
         Self {
             // An empty body has ended from the start: no empty frame is sent.

@@ -6,10 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::CACHE_CONTROL};
 /// requests with an `Authorization` header. `no-store` and `private` are kept. Fields for one kind of
 /// cache are removed, because caches that support them ignore `Cache-Control`.
 pub(crate) fn keep_private(headers: &mut HeaderMap) {
-    let targeted = headers.keys().filter(|name| is_targeted(name));
-    for name in targeted.cloned().collect::<Vec<_>>() {
-        headers.remove(name);
-    }
+    remove_targeted(headers);
     let mut kept = b"private".to_vec();
     for line in headers.get_all(CACHE_CONTROL) {
         for directive in directives(line.as_bytes()) {
@@ -31,6 +28,24 @@ pub(crate) fn keep_private(headers: &mut HeaderMap) {
         CACHE_CONTROL,
         HeaderValue::try_from(kept).unwrap_or(private),
     );
+}
+
+/// Makes a response one that no cache stores, or that shared caches do not store if it has cache
+/// directives.
+pub(super) fn forbid_storing(headers: &mut HeaderMap) {
+    if headers.contains_key(CACHE_CONTROL) {
+        return keep_private(headers);
+    }
+    remove_targeted(headers);
+    let no_store = const { HeaderValue::from_static("no-store") };
+    headers.insert(CACHE_CONTROL, no_store);
+}
+
+fn remove_targeted(headers: &mut HeaderMap) {
+    let targeted = headers.keys().filter(|name| is_targeted(name));
+    for name in targeted.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
 }
 
 /// Returns `true` for a field with cache directives for one kind of shared cache: RFC 9213 §2, and the

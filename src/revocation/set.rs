@@ -39,7 +39,11 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use tower_jwt_auth::{Principal, time::Timestamp, revocation::{Revocation, RevocationSet}};
+/// use tower_jwt_auth::{
+///     Principal,
+///     revocation::{Revocation, RevocationSet},
+///     time::Timestamp,
+/// };
 ///
 /// let revoked = RevocationSet::local();
 /// revoked.insert(&Revocation::session("s1", Timestamp::from_millis(i64::MAX)));

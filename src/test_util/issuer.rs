@@ -27,7 +27,11 @@ use crate::{
 ///
 /// ```
 /// use serde_json::json;
-/// use tower_jwt_auth::{Verifier, key::Algorithm, test_util::{TestClock, TestIssuer, TestKeys}};
+/// use tower_jwt_auth::{
+///     Verifier,
+///     key::Algorithm,
+///     test_util::{TestClock, TestIssuer, TestKeys},
+/// };
 ///
 /// let clock = TestClock::new();
 /// let issuer = TestIssuer::new(Algorithm::Es256).clock(clock.clone());

@@ -26,7 +26,11 @@ use super::{Answer, TestKeys, jwks_answer::Body};
 /// # #[cfg(feature = "aws-lc-rs")]
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_jwt_auth::{Verifier, key::Algorithm, test_util::{Answer, JwksFixture, TestIssuer, TestKeys}};
+/// use tower_jwt_auth::{
+///     Verifier,
+///     key::Algorithm,
+///     test_util::{Answer, JwksFixture, TestIssuer, TestKeys},
+/// };
 ///
 /// let server = JwksFixture::start();
 /// let verifier = Verifier::jwks(&server.url())

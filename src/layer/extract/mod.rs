@@ -10,7 +10,10 @@
 //!
 //! ```
 //! use http::Request;
-//! use tower_jwt_auth::{error::AuthErrorKind, layer::extract::{Bearer, Cookie, Place, TokenExtractor, RequestHead}};
+//! use tower_jwt_auth::{
+//!     error::AuthErrorKind,
+//!     layer::extract::{Bearer, Cookie, Place, RequestHead, TokenExtractor},
+//! };
 //!
 //! let places = (Bearer::new(), Cookie::new("__Host-at")?);
 //!

@@ -25,7 +25,10 @@
 //!
 //! use http::{Request, Response, StatusCode, header};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_jwt_auth::layer::{rate_limit::{ClientIp, PeerAddr}, require_https::RequireHttpsLayer};
+//! use tower_jwt_auth::layer::{
+//!     rate_limit::{ClientIp, PeerAddr},
+//!     require_https::RequireHttpsLayer,
+//! };
 //!
 //! let service = ServiceBuilder::new()
 //!     .layer(RequireHttpsLayer::behind(ClientIp::behind(["10.0.0.0/8"])?))

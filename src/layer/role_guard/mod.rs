@@ -20,7 +20,10 @@
 //! ```
 //! use http::{Request, Response, StatusCode};
 //! use tower::{Layer, ServiceExt, service_fn};
-//! use tower_jwt_auth::{Principal, layer::role_guard::{RoleGuardLayer, RoleHierarchy, Rule}};
+//! use tower_jwt_auth::{
+//!     Principal,
+//!     layer::role_guard::{RoleGuardLayer, RoleHierarchy, Rule},
+//! };
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -21,7 +21,14 @@
 //!
 //! use http::{Request, Response};
 //! use tower::{Layer, ServiceExt, service_fn};
-//! use tower_jwt_auth::{Principal, layer::{role_guard::Rule, socket::{ChatContext, ChatLayer}}, principal::PrincipalKind};
+//! use tower_jwt_auth::{
+//!     Principal,
+//!     layer::{
+//!         role_guard::Rule,
+//!         socket::{ChatContext, ChatLayer},
+//!     },
+//!     principal::PrincipalKind,
+//! };
 //!
 //! async fn whoami(request: Request<()>) -> Result<Response<String>, Infallible> {
 //!     let mut response = Response::new(String::new());

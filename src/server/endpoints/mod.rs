@@ -53,7 +53,19 @@
 //! use axum::{Router, body::{self, Body}, routing::get};
 //! use http::{Request, StatusCode, header::{AUTHORIZATION, CONTENT_TYPE}};
 //! use tower::ServiceExt;
-//! use tower_jwt_auth::{JwtAuthLayer, Principal, server::{endpoints::AuthEndpoints, issue::{KeyRing, TokenIssuer}, login::Login, session::Sessions}, layer::extract::Bearer, key::{Algorithm, SigningKey}, secret::SecretKey, store::MemoryStore};
+//! use tower_jwt_auth::{
+//!     JwtAuthLayer, Principal,
+//!     key::{Algorithm, SigningKey},
+//!     layer::extract::Bearer,
+//!     secret::SecretKey,
+//!     server::{
+//!         endpoints::AuthEndpoints,
+//!         issue::{KeyRing, TokenIssuer},
+//!         login::Login,
+//!         session::Sessions,
+//!     },
+//!     store::MemoryStore,
+//! };
 //!
 //! let origin = "https://app.example";
 //! let store = MemoryStore::new();

@@ -34,7 +34,10 @@ use crate::layer::response::Whole;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use http::{Request, header::CONTENT_TYPE};
 /// use tower::ServiceExt;
-/// use tower_jwt_auth::{server::issue::{JwksService, KeyRing}, key::{Algorithm, SigningKey}};
+/// use tower_jwt_auth::{
+///     key::{Algorithm, SigningKey},
+///     server::issue::{JwksService, KeyRing},
+/// };
 ///
 /// let keys = KeyRing::new(SigningKey::generate(Algorithm::Es256)?)?;
 /// let service = JwksService::new(keys);

@@ -14,7 +14,10 @@
 //! # fn main() {}
 //! # #[cfg(feature = "aws-lc-rs")]
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use tower_jwt_auth::{server::issue::{AccessTokenClaims, KeyRing, TokenIssuer}, key::{Algorithm, SigningKey}};
+//! use tower_jwt_auth::{
+//!     key::{Algorithm, SigningKey},
+//!     server::issue::{AccessTokenClaims, KeyRing, TokenIssuer},
+//! };
 //!
 //! let keys = KeyRing::new(SigningKey::generate(Algorithm::EdDsa)?)?;
 //! let issuer = TokenIssuer::builder(keys)

@@ -37,7 +37,11 @@ use crate::{
 /// ```
 /// use std::time::SystemTime;
 ///
-/// use tower_jwt_auth::{server::login::{DeviceTokens, PasswordHash}, store::port::UserRecord, secret::SecretKey};
+/// use tower_jwt_auth::{
+///     secret::SecretKey,
+///     server::login::{DeviceTokens, PasswordHash},
+///     store::port::UserRecord,
+/// };
 ///
 /// let tokens = DeviceTokens::new(&SecretKey::generate());
 /// let now = SystemTime::now().into();

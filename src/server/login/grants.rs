@@ -24,7 +24,15 @@ use crate::{
 /// ```
 /// # #[cfg(feature = "aws-lc-rs")]
 /// # fn run() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_jwt_auth::{server::{issue::{KeyRing, TokenIssuer}, login::UserClaims, session::Sessions}, key::{Algorithm, SigningKey}, store::MemoryStore};
+/// use tower_jwt_auth::{
+///     key::{Algorithm, SigningKey},
+///     server::{
+///         issue::{KeyRing, TokenIssuer},
+///         login::UserClaims,
+///         session::Sessions,
+///     },
+///     store::MemoryStore,
+/// };
 ///
 /// let store = MemoryStore::new();
 /// let issuer = TokenIssuer::builder(KeyRing::new(SigningKey::generate(Algorithm::EdDsa)?)?)

@@ -9,7 +9,12 @@
 //! ```
 //! use std::net::IpAddr;
 //!
-//! use tower_jwt_auth::{server::login::{LoginAttempt, Identifier, Login, LoginOutcome, MemoryThrottle, Password}, store::port::UserStore};
+//! use tower_jwt_auth::{
+//!     server::login::{
+//!         Identifier, Login, LoginAttempt, LoginOutcome, MemoryThrottle, Password,
+//!     },
+//!     store::port::UserStore,
+//! };
 //!
 //! async fn sign_in<U: UserStore>(
 //!     login: &Login<U, MemoryThrottle>,

@@ -129,7 +129,10 @@ impl fmt::Debug for SessionClaims {
 /// # Examples
 ///
 /// ```
-/// use tower_jwt_auth::{error::StoreError, server::session::{ClaimsSource, SessionClaims, Session}};
+/// use tower_jwt_auth::{
+///     error::StoreError,
+///     server::session::{ClaimsSource, Session, SessionClaims},
+/// };
 ///
 /// struct Staff;
 ///

@@ -13,7 +13,15 @@
 //! # #[cfg(feature = "aws-lc-rs")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use tower_jwt_auth::{server::{issue::{KeyRing, TokenIssuer}, session::{SessionClaims, StartSession, Sessions}}, key::{Algorithm, SigningKey}, secret::SecretKey, store::MemoryStore};
+//! use tower_jwt_auth::{
+//!     key::{Algorithm, SigningKey},
+//!     secret::SecretKey,
+//!     server::{
+//!         issue::{KeyRing, TokenIssuer},
+//!         session::{SessionClaims, Sessions, StartSession},
+//!     },
+//!     store::MemoryStore,
+//! };
 //!
 //! let issuer = TokenIssuer::builder(KeyRing::new(SigningKey::generate(Algorithm::EdDsa)?)?)
 //!     .issuer("https://auth.example")

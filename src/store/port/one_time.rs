@@ -55,7 +55,10 @@ impl OneTimePurpose {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
-/// use tower_jwt_auth::store::{port::{NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken}, MemoryStore};
+/// use tower_jwt_auth::store::{
+///     MemoryStore,
+///     port::{NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken},
+/// };
 ///
 /// let store = MemoryStore::new();
 /// let token = OneTimeToken::mint();

@@ -20,7 +20,9 @@ use crate::error::ConfigError;
 /// # Examples
 ///
 /// ```
-/// use tower_jwt_auth::server::login::{Password, PasswordError, PasswordPolicy, PasswordRule};
+/// use tower_jwt_auth::server::login::{
+///     Password, PasswordError, PasswordPolicy, PasswordRule,
+/// };
 ///
 /// let policy = PasswordPolicy::new()
 ///     .min_chars(15)?

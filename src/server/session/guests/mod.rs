@@ -43,7 +43,19 @@ use crate::{
 /// # #[cfg(feature = "aws-lc-rs")]
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_jwt_auth::{error::StoreError, server::{issue::{KeyRing, TokenIssuer}, session::{ClaimHook, GuestStart, Guests, LinkRequest, LinkOutcome, StartSession, Sessions}}, key::{Algorithm, SigningKey}, secret::SecretKey, store::MemoryStore};
+/// use tower_jwt_auth::{
+///     error::StoreError,
+///     key::{Algorithm, SigningKey},
+///     secret::SecretKey,
+///     server::{
+///         issue::{KeyRing, TokenIssuer},
+///         session::{
+///             ClaimHook, GuestStart, Guests, LinkOutcome, LinkRequest, Sessions,
+///             StartSession,
+///         },
+///     },
+///     store::MemoryStore,
+/// };
 ///
 /// /// Moves the conversations. It may be called twice.
 /// struct Conversations;

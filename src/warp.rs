@@ -156,10 +156,10 @@ where
             |mut request: Request<()>,
              token: Option<Verified<C>>,
              caller: Option<Principal>,
-             nobody: Option<Anonymous>| async move {
+             anonymous: Option<Anonymous>| async move {
                 let extensions = request.extensions_mut();
                 caller.map(|caller| extensions.insert(caller));
-                nobody.map(|nobody| extensions.insert(nobody));
+                anonymous.map(|anonymous| extensions.insert(anonymous));
                 token.map(|token| extensions.insert(token));
                 let error = match caller_in(extensions) {
                     Ok(Some(token)) => return Ok(token),

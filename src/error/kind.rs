@@ -1,4 +1,4 @@
-//! The causes of refusals. One table says everything about a cause: a new one is one row.
+//! The causes of refusals. One table holds everything about a cause. A new one is one row.
 
 use std::fmt;
 

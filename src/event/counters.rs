@@ -8,7 +8,7 @@ use crate::principal::PrincipalKind;
 ///
 /// | counter | labels |
 /// |---|---|
-/// | `jwt_auth_requests_total` | `result` (`allowed`, `anonymous`, `preflight`, `skipped`, `denied`), `reason` (the cause of a denial: `expired`, `unknown_key`, `revoked`, …; otherwise empty) |
+/// | `jwt_auth_requests_total` | `result` (`allowed`, `anonymous`, `preflight`, `skipped`, `denied`), `reason` (the cause of a refusal: `expired`, `unknown_key`, `revoked`, …; otherwise empty) |
 /// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`); counts accepted tokens only |
 /// | `jwt_key_fetches_total` | `result` (`ok`, `failed`) |
 /// | `jwt_api_keys_total` | `event` (`created`, `rolled`, `revoked`, `used`, `new_network`) |

@@ -1,10 +1,36 @@
 //! Keys that verify and keys that sign, sets of keys, and sources of keys.
 //!
-//! - A [`SigningKey`] signs tokens. It contains its public half.
-//! - A [`VerifyingKey`] is a single key, prepared when it is loaded.
-//! - A [`KeySet`] looks up the key that a token names.
-//! - A [`KeySource`] is the interface for key lookups, so that keys may come from elsewhere than
-//!   memory.
+//! | item | role |
+//! |---|---|
+//! | [`VerifyingKey`] | a single key, prepared when it is loaded: from a secret, PEM, DER or JWK |
+//! | [`KeySet`] | several keys, of which a token names one: from a JWKS document or a PEM |
+//! | [`SharedKeySet`] | a key set that the application replaces at run time |
+//! | `remote::RemoteKeySet` | a key set that is fetched from a URL, and kept up to date (feature `jwks`) |
+//! | [`KeySource`] | the interface of all of them, for keys from another source |
+//! | `SigningKey` | a private key or a secret that signs; it contains its public half (feature `server` or `test-util`) |
+//! | [`Algorithm`] | the algorithms of JWS: HS, RS, PS, ES and EdDSA |
+//!
+//! A verifier is built from any of them: [`Verifier::key`](crate::Verifier::key),
+//! [`key_set`](crate::Verifier::key_set), [`key_source`](crate::Verifier::key_source). The manual
+//! describes [the life of a key set](crate::manual::keys).
+//!
+//! # Examples
+//!
+//! ```no_run
+//! # #[cfg(all(feature = "aws-lc-rs", feature = "pem"))]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_jwt_auth::{Verifier, key::KeySet};
+//!
+//! let keys = KeySet::from_file("jwks.json")?;
+//! let verifier = Verifier::key_set(keys)
+//!     .issuer("https://auth.example")
+//!     .audience("api")
+//!     .build()?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(all(feature = "aws-lc-rs", feature = "pem")))]
+//! # fn main() {}
+//! ```
 
 mod algorithm;
 mod byte_order_mark;

@@ -6,14 +6,14 @@
 //! | [`ApiKeyLayer`](api_key::ApiKeyLayer) | authenticates it by an API key | 400, 401, 503 |
 //! | [`RoleGuardLayer`](role_guard::RoleGuardLayer) | requires roles, scopes or a custom condition | 401, 403 |
 //! | [`ChatLayer`](socket::ChatLayer) | inserts a [`ChatContext`](socket::ChatContext) for guests and users | |
-//! | `rate_limit::RateLimitLayer` | limits the requests of a client or a caller | 429 |
-//! | `require_https::RequireHttpsLayer` | redirects or refuses plain HTTP | 308, 403 |
+//! | [`RateLimitLayer`] | limits the requests of a client or a caller | 429 |
+//! | [`RequireHttpsLayer`] | redirects or refuses plain HTTP | 308, 403 |
 //!
 //! | shared part | contents |
 //! |---|---|
 //! | [`extract`] | the places in a request from which a credential is read |
 //! | [`response`] | the responses to refused requests: challenges, problem details, gRPC |
-//! | [`middleware`] | the future that the services return |
+//! | [`middleware`] | the response future and the response body of every layer |
 //! | [`socket`] | guards for WebSockets and event streams, which outlive a request |
 //!
 //! Every layer keeps these rules:
@@ -22,7 +22,8 @@
 //!   [`AuthError`](crate::AuthError) in the extensions of the response.
 //! - Failures of the server are 500 or 503, never 401.
 //! - Every refusal is `private`, and so is the response to a credential outside `Authorization`.
-//! - The layer calls the instance of the inner service that was polled ready.
+//! - The layer calls the instance of the inner service that was polled ready. A request that waits, for
+//!   keys or for a store, holds no permit of that service.
 //!
 //! # Order
 //!
@@ -46,6 +47,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`RateLimitLayer`]: rate_limit/index.html
+//! [`RequireHttpsLayer`]: require_https/index.html
 
 pub mod api_key;
 pub(crate) mod confirmations;

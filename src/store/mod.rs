@@ -3,9 +3,9 @@
 //! | store | sessions survive | revocations reach other nodes |
 //! |---|---|---|
 //! | [`MemoryStore`] | nothing: they end with the process | there are no other nodes |
-//! | `SqliteStore` | a power cut | within a third of a second, on the same file |
-//! | `PostgresStore` | what its server survives | immediately; within 1 s without notifications |
-//! | `RedisStore` | a restart, with persistence | immediately |
+//! | [`SqliteStore`] | a power cut | within a third of a second, on the same file |
+//! | [`PostgresStore`] | what its server survives | immediately; within 1 s without notifications |
+//! | [`RedisStore`] | a restart, with persistence | immediately |
 //! | [`AnyStore`] | as the store that its URL names | as the store that its URL names |
 //!
 //! Every store implements all ports of the module [`port`], so one value holds sessions, users, login
@@ -31,6 +31,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`SqliteStore`]: sqlite/index.html
+//! [`PostgresStore`]: postgres/index.html
+//! [`RedisStore`]: redis/index.html
 
 mod any;
 #[cfg(any(test, feature = "test-util"))]

@@ -4,6 +4,17 @@
 //! application can call it for tokens from other sources, such as a WebSocket message or a GraphQL
 //! field.
 //!
+//! | item | role |
+//! |---|---|
+//! | [`Verifier`] | the keys and the rules; its functions create a builder for each source of keys |
+//! | [`VerifierBuilder`] | the rules: issuer, audience, clients, times, types, places of roles and scopes, the cache |
+//! | [`Verified<C>`](Verified) | the claims of a verified token |
+//! | [`Provider`] | presets for Auth0, Amazon Cognito, Keycloak, Microsoft Entra ID and Okta |
+//! | [`Verifier::by_issuer`], [`Tenants`], [`IssuerResolver`] | several issuers: fixed, or known only at run time |
+//! | [`CheckError`] | the result of a [custom check](VerifierBuilder::validate_with) that does not pass |
+//!
+//! [Choosing a verifier](crate::manual::getting_started#choosing-a-verifier) lists the sources of keys.
+//!
 //! # Examples
 //!
 //! ```

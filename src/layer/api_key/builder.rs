@@ -148,7 +148,7 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
     /// disabled or deleted. The keys of an inactive owner are refused with 401 `invalid_token`.
     ///
     /// The function is called whenever a key's row is read from the store. Keys are then cached for
-    /// 2 s at most, whatever [`remember`](Self::remember) says, so that every node refuses a
+    /// 2 s at most, whatever [`remember`](Self::remember) is, so that every node refuses a
     /// disabled owner's keys within that time. An error causes a 503. Without the function, keys
     /// work until they are [revoked](ApiKeys::revoke_all).
     ///

@@ -48,7 +48,7 @@ pub(crate) struct Caller {
 }
 
 /// The state kept until the store answers.
-pub(crate) struct Asked {
+pub(crate) struct Pending {
     presented: PresentedApiKey,
     place: Place,
     network: Option<IpAddr>,
@@ -133,12 +133,12 @@ impl Config {
         }
         match self.examiner.examine(credential) {
             Examined::Wait(row, presented) => {
-                let asked = Some(Asked {
+                let pending = Some(Pending {
                     presented,
                     place,
                     network: self.network(head),
                 });
-                Ok(Verdict::Wait(StoreWait { row, asked }, unavailable()))
+                Ok(Verdict::Wait(StoreWait { row, pending }, unavailable()))
             }
             Examined::Done(Ok(row)) => {
                 self.emit_network(&row, self.network(head));
@@ -152,11 +152,11 @@ impl Config {
     }
 
     /// Decides with the row from the store.
-    pub(super) fn conclude(&self, answer: Answer, asked: &Asked) -> Decision {
-        match self.examiner.conclude(answer, &asked.presented) {
+    pub(super) fn conclude(&self, answer: Answer, pending: &Pending) -> Decision {
+        match self.examiner.conclude(answer, &pending.presented) {
             Ok(row) => {
-                self.emit_network(&row, asked.network);
-                Verdict::Pass(Some(self.caller(&row, asked.place, false)))
+                self.emit_network(&row, pending.network);
+                Verdict::Pass(Some(self.caller(&row, pending.place, false)))
             }
             Err(error) => Verdict::Refuse(error),
         }

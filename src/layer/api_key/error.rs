@@ -22,7 +22,7 @@ pub enum ApiKeyError {
     /// The owner has no such key, or it was revoked or has expired.
     #[error("there is no such key")]
     NotFound,
-    /// The store failed. The source error says whether the write may have happened.
+    /// The store failed. The source error states whether the write may have happened.
     #[error("the store of API keys failed")]
     Store(#[from] StoreError),
 }

@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::{
     ApiKeyLayer,
-    config::{Asked, Caller},
+    config::{Caller, Pending},
     lookup::{Answer, RowWait},
 };
 use crate::layer::{
@@ -75,16 +75,16 @@ where
 /// The wait for the store, and the state of the request until then.
 pub(crate) struct StoreWait {
     pub(super) row: RowWait,
-    pub(super) asked: Option<Asked>,
+    pub(super) pending: Option<Pending>,
 }
 
 impl Future for StoreWait {
-    type Output = (Answer, Asked);
+    type Output = (Answer, Pending);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(Pin::new(&mut self.row).poll(cx));
-        match self.asked.take() {
-            Some(asked) => Poll::Ready((answer, asked)),
+        match self.pending.take() {
+            Some(pending) => Poll::Ready((answer, pending)),
             None => Poll::Pending,
         }
     }
@@ -109,10 +109,10 @@ impl Middleware for ApiKeyLayer {
 
     fn resume(
         &self,
-        (answer, asked): (Answer, Asked),
+        (answer, pending): (Answer, Pending),
         _: RequestHead<'_>,
     ) -> Verdict<Option<Caller>, StoreWait> {
-        self.config.conclude(answer, &asked)
+        self.config.conclude(answer, &pending)
     }
 
     fn admit<B>(&self, request: &mut Request<B>, caller: Option<Caller>) -> After {

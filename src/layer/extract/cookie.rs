@@ -21,7 +21,7 @@ use crate::{
 /// Never serve such a cookie over plain http (RFC 6750 §5.3).
 ///
 /// The name is compared byte for byte. Two cookies of the name are refused, also across several
-/// `Cookie` lines: one of them is planted, and the server cannot tell which. An empty cookie counts as
+/// `Cookie` lines: one of them is planted, and the server cannot know which. An empty cookie counts as
 /// absent.
 ///
 /// # Cross-site requests

@@ -60,7 +60,7 @@ pub(crate) struct Caller<C> {
 }
 
 /// The state that is kept while a revocation check is pending.
-pub(crate) struct Asked<C> {
+pub(crate) struct Pending<C> {
     caller: Caller<C>,
     clear: Cleared,
 }
@@ -141,7 +141,7 @@ where
         let found = head.extensions().get::<Principal>();
         match self.extractor.extract(head) {
             Ok(Some(credential)) if credential.is_foreign() => match self.optional {
-                true => self.nobody(Cleared::Nothing),
+                true => self.anonymous(Cleared::Nothing),
                 false => self.judge(&credential),
             },
             // RFC 6750 §2: an API key and a token are two credentials, in any order of the layers.
@@ -149,7 +149,7 @@ where
                 Verdict::Refuse(AuthErrorKind::MultipleCredentials.into())
             }
             Ok(Some(credential)) => self.judge(&credential),
-            Ok(None) if self.optional => self.nobody(Cleared::Nothing),
+            Ok(None) if self.optional => self.anonymous(Cleared::Nothing),
             Ok(None) => Verdict::Refuse(AuthErrorKind::MissingCredential.into()),
             Err(error) => Verdict::Refuse(error),
         }
@@ -189,7 +189,7 @@ where
             return self.refuse(AuthErrorKind::CrossSite.into(), Cleared::Nothing);
         }
         let check = self.revocation.check(&principal);
-        let asked = Asked {
+        let pending = Pending {
             caller: Caller {
                 token,
                 principal,
@@ -199,11 +199,11 @@ where
             clear: credential.clearing(),
         };
         match check {
-            CheckResult::Ready(status) => self.conclude(status, asked),
+            CheckResult::Ready(status) => self.conclude(status, pending),
             CheckResult::Pending(check) => {
-                let asked = Some(asked);
+                let pending = Some(pending);
                 let refusal = AuthError::unavailable(AuthErrorKind::RevocationUnavailable, 1);
-                Verdict::Wait(TokenWait::CheckResult { check, asked }, refusal)
+                Verdict::Wait(TokenWait::Check { check, pending }, refusal)
             }
         }
     }
@@ -212,11 +212,11 @@ where
     pub(super) fn conclude(
         &self,
         status: RevocationStatus,
-        asked: Asked<C>,
+        pending: Pending<C>,
     ) -> Decision<C, R::Future> {
         match status {
             RevocationStatus::Valid => {
-                let caller = &asked.caller;
+                let caller = &pending.caller;
                 for confirmations in &self.confirmations {
                     confirmations.saw(&caller.principal);
                 }
@@ -224,9 +224,9 @@ where
                     caller: &caller.principal,
                     remembered: caller.remembered,
                 });
-                Verdict::Pass(Pass::Caller(asked.caller))
+                Verdict::Pass(Pass::Caller(pending.caller))
             }
-            RevocationStatus::Revoked => self.refuse(AuthErrorKind::Revoked.into(), asked.clear),
+            RevocationStatus::Revoked => self.refuse(AuthErrorKind::Revoked.into(), pending.clear),
             RevocationStatus::Unavailable { retry_after } => {
                 let kind = AuthErrorKind::RevocationUnavailable;
                 Verdict::Refuse(AuthError::unavailable(kind, retry_after))
@@ -238,12 +238,12 @@ where
         match clear {
             Cleared::Nothing => Verdict::Refuse(error),
             // Unavailable keys do not make the cookie a bad one.
-            clear if self.optional && error.status().is_client_error() => self.nobody(clear),
+            clear if self.optional && error.status().is_client_error() => self.anonymous(clear),
             _ => Verdict::Refuse(error),
         }
     }
 
-    fn nobody(&self, clear: Cleared) -> Decision<C, R::Future> {
+    fn anonymous(&self, clear: Cleared) -> Decision<C, R::Future> {
         self.answers.events.emit(|| AuthEvent::Anonymous);
         Verdict::Pass(Pass::Anonymous(clear))
     }

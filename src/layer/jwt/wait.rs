@@ -1,8 +1,8 @@
 //! The waits of a request with a token.
 //!
 //! ```text
-//!   decide ──▶ Keys ──▶ decide ──▶ CheckResult ──▶ conclude
-//!      └────────────────────────────▲
+//!   decide ──▶ Keys ──▶ decide ──▶ Check ──▶ conclude
+//!      └──────────────────────────────▲
 //! ```
 
 use std::{
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     JwtAuthLayer,
-    config::{Asked, Decision, Pass},
+    config::{Decision, Pass, Pending},
 };
 use crate::{
     key::KeyWait,
@@ -36,14 +36,14 @@ pin_project! {
     #[project = Projected]
     pub(crate) enum TokenWait<C, F> {
         Keys { wait: KeyWait },
-        CheckResult { #[pin] check: F, asked: Option<Asked<C>> },
+        Check { #[pin] check: F, pending: Option<Pending<C>> },
     }
 }
 
 /// The result of a wait.
 pub(crate) enum Woke<C> {
     Keys,
-    Status(RevocationStatus, Asked<C>),
+    Status(RevocationStatus, Pending<C>),
 }
 
 impl<C, F: Future<Output = RevocationStatus>> Future for TokenWait<C, F> {
@@ -52,10 +52,10 @@ impl<C, F: Future<Output = RevocationStatus>> Future for TokenWait<C, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Woke<C>> {
         match self.project() {
             Projected::Keys { wait } => Pin::new(wait).poll(cx).map(|()| Woke::Keys),
-            Projected::CheckResult { check, asked } => {
+            Projected::Check { check, pending } => {
                 let status = ready!(check.poll(cx));
-                match asked.take() {
-                    Some(asked) => Poll::Ready(Woke::Status(status, asked)),
+                match pending.take() {
+                    Some(pending) => Poll::Ready(Woke::Status(status, pending)),
                     None => Poll::Pending,
                 }
             }
@@ -67,7 +67,7 @@ impl<C, F: Future<Output = RevocationStatus>> Wait for TokenWait<C, F> {
     fn ends_at(&self) -> Option<Instant> {
         match self {
             Self::Keys { wait } => wait.ends_at(),
-            Self::CheckResult { .. } => None,
+            Self::Check { .. } => None,
         }
     }
 }
@@ -98,7 +98,7 @@ where
                 Verdict::Wait(TokenWait::Keys { .. }, error) => Verdict::Refuse(error),
                 decision => decision,
             },
-            Woke::Status(status, asked) => self.config.conclude(status, asked),
+            Woke::Status(status, pending) => self.config.conclude(status, pending),
         }
     }
 

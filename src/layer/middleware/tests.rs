@@ -155,10 +155,10 @@ where
     }
 }
 
-/// Returns the response, and the number of waits that the inner service was told of.
+/// Returns the response, and the number of waits that the inner service saw.
 async fn ask(toy: &Toy) -> (Response<Bytes>, Option<usize>) {
-    let told = Arc::new(AtomicUsize::new(usize::MAX));
-    let seen = Arc::clone(&told);
+    let seen_by_inner = Arc::new(AtomicUsize::new(usize::MAX));
+    let seen = Arc::clone(&seen_by_inner);
     let inner = service_fn(move |request: Request<()>| {
         let waits = request.headers()["x-waits"].to_str().unwrap().parse();
         seen.store(waits.unwrap(), Ordering::SeqCst);
@@ -172,17 +172,17 @@ async fn ask(toy: &Toy) -> (Response<Bytes>, Option<usize>) {
     let Ok(response) = toy.layer(inner).oneshot(request).await;
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    let told = told.load(Ordering::SeqCst);
-    let told = (told != usize::MAX).then_some(told);
-    (Response::from_parts(parts, bytes), told)
+    let seen_by_inner = seen_by_inner.load(Ordering::SeqCst);
+    let seen_by_inner = (seen_by_inner != usize::MAX).then_some(seen_by_inner);
+    (Response::from_parts(parts, bytes), seen_by_inner)
 }
 
 #[tokio::test]
 async fn a_request_may_wait_several_times_and_its_response_is_changed_once() {
     for waits in [0, 1, 2, 5] {
         let toy = Toy::new(waits, End::Pass);
-        let (response, told) = ask(&toy).await;
-        assert_eq!(told, Some(waits));
+        let (response, seen_by_inner) = ask(&toy).await;
+        assert_eq!(seen_by_inner, Some(waits));
         assert_eq!(toy.resumed.load(Ordering::SeqCst), waits);
         assert_eq!(response.body(), "inner");
         assert_eq!(response.headers()["dpop-nonce"], "fresh");
@@ -197,9 +197,9 @@ async fn an_answer_and_a_refusal_may_follow_any_wait_and_are_not_changed() {
             (End::Answer, StatusCode::PERMANENT_REDIRECT),
             (End::Refuse, StatusCode::FORBIDDEN),
         ] {
-            let (response, told) = ask(&Toy::new(waits, end)).await;
+            let (response, seen_by_inner) = ask(&Toy::new(waits, end)).await;
             assert_eq!(response.status(), status);
-            assert_eq!(told, None);
+            assert_eq!(seen_by_inner, None);
             assert!(!response.headers().contains_key("dpop-nonce"));
         }
     }
@@ -213,10 +213,10 @@ async fn all_waits_of_a_request_have_one_deadline() {
             limit: Duration::from_millis(20),
             ..Toy::new(2, end)
         };
-        let (response, told) = ask(&toy).await;
+        let (response, seen_by_inner) = ask(&toy).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()["retry-after"], "7");
-        assert_eq!(told, None);
+        assert_eq!(seen_by_inner, None);
         assert!(toy.resumed.load(Ordering::SeqCst) > 0);
     }
 }
@@ -225,9 +225,9 @@ async fn all_waits_of_a_request_have_one_deadline() {
 async fn a_panic_in_any_wait_is_the_refusal_of_that_wait() {
     for waits in [1, 2, 3] {
         let toy = Toy::new(waits, End::Panic);
-        let (response, told) = ask(&toy).await;
+        let (response, seen_by_inner) = ask(&toy).await;
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(told, None);
+        assert_eq!(seen_by_inner, None);
         assert_eq!(toy.resumed.load(Ordering::SeqCst), waits - 1);
     }
 }

@@ -120,7 +120,7 @@ impl Answers {
         record(&error);
         emit(&error, head, events);
 
-        let denial = Refusal {
+        let refusal = Refusal {
             error: &error,
             answers: self,
             head,
@@ -128,8 +128,8 @@ impl Answers {
         };
         let protocol = Protocol::of(head).filter(|_| form.frames_grpc());
         let mut response = match protocol {
-            Some(protocol) => protocol.answer(&denial),
-            None => self.respond(&denial),
+            Some(protocol) => protocol.answer(&refusal),
+            None => self.respond(&refusal),
         };
         // Caches must store no refusal, not even a gRPC response with HTTP 200: the next request may
         // carry a good credential. A responder cannot change that.
@@ -143,23 +143,23 @@ impl Answers {
     }
 
     /// Returns the responder's response, with the missing headers added.
-    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
-        let mut response = self.responder.respond(denial);
-        let refusal = denial.error.status();
-        *response.status_mut() = denial.form.status_of_answer(response.status(), refusal);
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<Bytes> {
+        let mut response = self.responder.respond(refusal);
+        let status = refusal.error.status();
+        *response.status_mut() = refusal.form.status_of_answer(response.status(), status);
         let (status, length) = (response.status(), response.body().len());
         let headers = response.headers_mut();
 
         // RFC 9110 §15.5.2: a 401 requires a challenge.
         if status == StatusCode::UNAUTHORIZED && !headers.contains_key(WWW_AUTHENTICATE) {
-            let challenge = denial.challenge();
+            let challenge = refusal.challenge();
             headers.insert(
                 WWW_AUTHENTICATE,
                 challenge.unwrap_or_else(|| self.challenges.bare()),
             );
         }
         if is_temporary(status) && !headers.contains_key(RETRY_AFTER) {
-            headers.insert(RETRY_AFTER, denial.retry_after().unwrap_or(1).into());
+            headers.insert(RETRY_AFTER, refusal.retry_after().unwrap_or(1).into());
         }
         // RFC 9110 §8.6: no `Content-Length` on 1xx and 204.
         let bodiless = status.is_informational() || status == StatusCode::NO_CONTENT;

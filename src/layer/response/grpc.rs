@@ -75,10 +75,10 @@ impl Protocol {
         }
     }
 
-    pub(super) fn answer(self, denial: &Refusal<'_>) -> Response<Bytes> {
-        let status = status(denial.error());
+    pub(super) fn answer(self, refusal: &Refusal<'_>) -> Response<Bytes> {
+        let status = status(refusal.error());
         // `grpc-message` is percent-encoded ASCII. The fixed texts need no encoding.
-        let message = denial.detail();
+        let message = refusal.detail();
 
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();

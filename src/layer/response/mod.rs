@@ -10,9 +10,9 @@
 //! use tower_jwt_auth::layer::response::{Refusal, Problem, ErrorResponder};
 //!
 //! // Browsers are sent to the login page, everything else gets problem details.
-//! let responder = |denial: &Refusal<'_>| {
-//!     if denial.status() != StatusCode::UNAUTHORIZED {
-//!         return Problem::new().respond(denial);
+//! let responder = |refusal: &Refusal<'_>| {
+//!     if refusal.status() != StatusCode::UNAUTHORIZED {
+//!         return Problem::new().respond(refusal);
 //!     }
 //!     let mut response = Response::new(Bytes::new());
 //!     *response.status_mut() = StatusCode::SEE_OTHER;
@@ -95,15 +95,15 @@ pub trait ErrorResponder: Send + Sync + 'static {
     ///
     /// Use only what the [`Refusal`] offers. Do not copy anything from the request into the response: an
     /// echoed token, claim or key identifier ends up in logs, caches and pages.
-    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes>;
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<Bytes>;
 }
 
 impl<F> ErrorResponder for F
 where
     F: Fn(&Refusal<'_>) -> Response<Bytes> + Send + Sync + 'static,
 {
-    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
-        self(denial)
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<Bytes> {
+        self(refusal)
     }
 }
 

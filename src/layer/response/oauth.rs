@@ -43,24 +43,24 @@ impl OAuthJson {
 }
 
 impl ErrorResponder for OAuthJson {
-    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<Bytes> {
         static BODIES: LazyLock<Table> = LazyLock::new(|| {
             Table::new(|reason, status, error, details| body(reason, status, error, details, None))
         });
 
         let content_type = HeaderValue::from_static("application/json");
-        match denial.error().required_scope() {
-            None => answer(denial, BODIES.get(denial), content_type),
+        match refusal.error().required_scope() {
+            None => answer(refusal, BODIES.get(refusal), content_type),
             scope => {
-                let error = denial.code().map(|code| code.as_str());
+                let error = refusal.code().map(|code| code.as_str());
                 let bytes = body(
-                    denial.reason(),
-                    denial.status(),
+                    refusal.reason(),
+                    refusal.status(),
                     error,
-                    denial.details(),
+                    refusal.details(),
                     scope,
                 );
-                answer(denial, Some(&Body::new(bytes)), content_type)
+                answer(refusal, Some(&Body::new(bytes)), content_type)
             }
         }
     }

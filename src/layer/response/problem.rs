@@ -36,12 +36,12 @@ impl Problem {
 }
 
 impl ErrorResponder for Problem {
-    fn respond(&self, denial: &Refusal<'_>) -> Response<Bytes> {
+    fn respond(&self, refusal: &Refusal<'_>) -> Response<Bytes> {
         static BODIES: LazyLock<Table> = LazyLock::new(|| Table::new(body));
 
         answer(
-            denial,
-            BODIES.get(denial),
+            refusal,
+            BODIES.get(refusal),
             HeaderValue::from_static("application/problem+json"),
         )
     }

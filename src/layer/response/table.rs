@@ -58,8 +58,8 @@ impl Table {
         Self(rows.collect())
     }
 
-    pub(super) fn get(&self, denial: &Refusal<'_>) -> Option<&Body> {
-        let (reason, status, details) = (denial.reason(), denial.status(), denial.details());
+    pub(super) fn get(&self, refusal: &Refusal<'_>) -> Option<&Body> {
+        let (reason, status, details) = (refusal.reason(), refusal.status(), refusal.details());
         self.0
             .iter()
             .find(|row| (row.reason, row.status, row.details) == (reason, status, details))
@@ -78,15 +78,15 @@ impl Body {
 
 /// Returns the response of a built-in responder.
 pub(super) fn answer(
-    denial: &Refusal<'_>,
+    refusal: &Refusal<'_>,
     body: Option<&Body>,
     content_type: HeaderValue,
 ) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    *response.status_mut() = denial.status();
+    *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
     // RFC 6750 §3 requires a challenge on 400 and 403 too.
-    if let Some(challenge) = denial.challenge() {
+    if let Some(challenge) = refusal.challenge() {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
     if let Some(body) = body {

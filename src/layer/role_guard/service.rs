@@ -149,7 +149,7 @@ mod tests {
         by(Principal::builder().roles(roles).scope(scope).build())
     }
 
-    fn by_nobody() -> Request<()> {
+    fn by_anonymous() -> Request<()> {
         let mut request = Request::new(());
         request.extensions_mut().insert(Anonymous::new(None));
         request
@@ -194,7 +194,7 @@ mod tests {
             RoleGuardLayer::scope(["a"]),
             RoleGuardLayer::new(!Rule::authenticated()),
         ] {
-            let answer = ask(&layer, by_nobody()).await;
+            let answer = ask(&layer, by_anonymous()).await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{layer:?}");
             let challenge = answer.challenge.unwrap();
             assert!(challenge.starts_with("Bearer"), "{challenge}");
@@ -247,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn l6_a_name_that_no_credential_can_hold_is_500_for_everybody() {
         let layer = RoleGuardLayer::new(!Rule::scope([""]));
-        for request in [with(&["admin"], "a"), by_nobody(), Request::new(())] {
+        for request in [with(&["admin"], "a"), by_anonymous(), Request::new(())] {
             let answer = ask(&layer, request).await;
             assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
             assert!(!answer.handled);
@@ -338,8 +338,8 @@ mod tests {
     #[tokio::test]
     async fn p3_grpc_status_7_is_never_used_for_nobody() {
         let layer = RoleGuardLayer::any_of(["admin"]);
-        let nobody = ask(&layer, grpc(by_nobody())).await;
-        assert_eq!(nobody.grpc_status.as_deref(), Some("16"));
+        let anonymous = ask(&layer, grpc(by_anonymous())).await;
+        assert_eq!(anonymous.grpc_status.as_deref(), Some("16"));
         let unasked = ask(&layer, grpc(Request::new(()))).await;
         assert_eq!(unasked.grpc_status.as_deref(), Some("13"));
     }
@@ -355,12 +355,12 @@ mod tests {
         let mut facts = Facts::default();
         facts.push(List::Roles, "user");
         let user = Principal::new(Arc::new(facts), origin("outer"));
-        let mut nobody = Request::new(());
-        nobody
+        let mut anonymous = Request::new(());
+        anonymous
             .extensions_mut()
             .insert(Anonymous::new(origin("outer")));
 
-        for request in [by(user.clone()), nobody] {
+        for request in [by(user.clone()), anonymous] {
             let challenge = ask(&layer, request).await.challenge.unwrap();
             assert!(challenge.contains(r#"realm="outer""#), "{challenge}");
         }
@@ -443,7 +443,7 @@ mod tests {
     async fn a_denied_future_polled_again_does_not_panic() {
         let calls = Rc::new(Cell::new(0));
         let mut guarded = RoleGuardLayer::authenticated().layer(Handler { ready: true, calls });
-        let mut future = std::pin::pin!(guarded.call(by_nobody()));
+        let mut future = std::pin::pin!(guarded.call(by_anonymous()));
         assert!(format!("{future:?}").contains("denied"));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(future.as_mut().poll(&mut cx).is_ready());

@@ -1,4 +1,4 @@
-//! A grant source that reads the users' current roles.
+//! A claims source that reads the users' current roles.
 
 use crate::{
     error::StoreError,
@@ -10,11 +10,11 @@ use crate::{
     store::port::{ThrottleStore, UserStanding, UserStore},
 };
 
-/// A grant source that reads a user's current roles at every refresh, and refuses disabled and
+/// A claims source that reads a user's current roles at every refresh, and refuses disabled and
 /// deleted users.
 ///
 /// Scope, permissions and claims stay those of the start of the session. Sessions of guests and
-/// services keep all their grants, because the user store does not contain them.
+/// services keep all their claims, because the user store does not contain them.
 ///
 /// [`AuthEndpoints`](crate::server::endpoints::AuthEndpoints) do the same by default, with the users of
 /// their [`Login`].
@@ -52,7 +52,7 @@ pub struct UserClaims<U> {
 }
 
 impl<U: UserStore> UserClaims<U> {
-    /// Creates a grant source over these users.
+    /// Creates a claims source over these users.
     #[must_use]
     pub fn new(users: U) -> Self {
         Self { users }

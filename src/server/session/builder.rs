@@ -156,12 +156,12 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
-    /// Sets the source of the grants (roles, scope, permissions, claims), which is called at every
+    /// Sets the source of the session's claims (roles, scope, permissions, custom claims), which is called at every
     /// start and every refresh.
     ///
     /// Without it, [`AuthEndpoints`](crate::server::endpoints::AuthEndpoints) over these sessions reads
     /// roles and disabled accounts from the user store of its [`Login`](crate::server::login::Login) at
-    /// every refresh. Without endpoints a session keeps the grants that it was started with.
+    /// every refresh. Without endpoints a session keeps the claims that it was started with.
     ///
     /// A subject that is not in the user store, such as one that another service authenticated,
     /// needs a custom source. [`StaticClaims`] is the source that reads nothing.
@@ -195,7 +195,7 @@ impl<S, G> SessionsBuilder<S, G> {
         self
     }
 
-    /// Sets the timeout of one call of the grant source, 100 ms to 30 s; 2 s by default.
+    /// Sets the timeout of one call of the claims source, 100 ms to 30 s; 2 s by default.
     pub fn grants_timeout(mut self, timeout: Duration) -> Self {
         self.grants_timeout = timeout;
         self

@@ -40,7 +40,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
             return Err(SessionError::new(SessionErrorKind::Invalid));
         }
         let (session, left) = self.alive(caller).await?;
-        // The grants are not used: the call refuses disabled subjects.
+        // The claims are not used: the call refuses disabled subjects.
         let _ = self.inner.grants_of(&session).await?;
         let token = match session.kind() {
             PrincipalKind::Guest => AccessTokenClaims::for_guest(session.subject()),

@@ -41,9 +41,9 @@ pub enum SessionErrorKind {
     Superseded,
     /// The store failed.
     StoreUnavailable,
-    /// The grant source failed or timed out.
+    /// The claims source failed or timed out.
     GrantsUnavailable,
-    /// The access token could not be minted.
+    /// The access token could not be issued.
     NotMinted,
 }
 
@@ -83,7 +83,7 @@ impl SessionError {
     ///
     /// - `invalid_grant` (RFC 6749 §5.2): the only code on which a client signs its user out.
     /// - `temporarily_unavailable`: the client keeps its tokens and tries again.
-    /// - `server_error`: the access token could not be minted.
+    /// - `server_error`: the access token could not be issued.
     #[must_use]
     pub fn error(&self) -> &'static str {
         match self.status() {
@@ -152,8 +152,8 @@ impl fmt::Display for SessionError {
             SessionErrorKind::Disabled => "the subject is disabled",
             SessionErrorKind::Superseded => "the subject's sessions were revoked during the start",
             SessionErrorKind::StoreUnavailable => "the session store is unavailable",
-            SessionErrorKind::GrantsUnavailable => "the subject's grants are unavailable",
-            SessionErrorKind::NotMinted => "the access token could not be minted",
+            SessionErrorKind::GrantsUnavailable => "the subject's claims are unavailable",
+            SessionErrorKind::NotMinted => "the access token could not be issued",
         })
     }
 }

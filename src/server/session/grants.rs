@@ -1,4 +1,4 @@
-//! The grants of a session, and their source.
+//! The claims of a session, and their source.
 
 use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
 
@@ -19,11 +19,11 @@ use crate::{
 /// ```
 /// use tower_jwt_auth::server::session::SessionClaims;
 ///
-/// let grants = SessionClaims::new()
+/// let claims = SessionClaims::new()
 ///     .roles(["editor"])
 ///     .scope("orders:read orders:write")
 ///     .claim("tenant", 7);
-/// assert_eq!(grants.scope_text(), "orders:read orders:write");
+/// assert_eq!(claims.scope_text(), "orders:read orders:write");
 /// ```
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[must_use = "grants do nothing before a session is started with them"]
@@ -39,7 +39,7 @@ pub struct SessionClaims {
 }
 
 impl SessionClaims {
-    /// Creates empty grants.
+    /// Creates claims without roles, scope or permissions.
     pub fn new() -> Self {
         Self::default()
     }
@@ -83,14 +83,14 @@ impl SessionClaims {
 
     /// Adds a custom claim.
     ///
-    /// A claim that the issuer sets (`sub`, `roles`, `exp`, …) is refused when the token is minted,
+    /// A claim that the issuer sets (`sub`, `roles`, `exp`, …) is refused when the token is issued,
     /// before anything is written.
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.claims.insert(name.into(), value.into());
         self
     }
 
-    /// Returns the scope as it is written in tokens and answers.
+    /// Returns the scope as it is written in tokens and responses.
     #[must_use]
     pub fn scope_text(&self) -> &str {
         &self.scope
@@ -120,9 +120,9 @@ impl fmt::Debug for SessionClaims {
     }
 }
 
-/// A source of the current grants of a session's subject.
+/// A source of the current claims of a session's subject.
 ///
-/// It is called before every mint, at the start of a session and at each refresh, and before
+/// It is called before every access token: at the start of a session and at each refresh, and before
 /// anything is written. A role that was removed is therefore missing from the next access token,
 /// and a disabled account gets no further token.
 ///
@@ -146,7 +146,7 @@ impl fmt::Debug for SessionClaims {
 /// }
 /// ```
 pub trait ClaimsSource: Send + Sync + 'static {
-    /// Returns the subject's current grants; `None` if the subject is disabled or deleted.
+    /// Returns the subject's current claims; `None` if the subject is disabled or deleted.
     ///
     /// `None` uses no refresh token up: if the subject is enabled again, its session continues.
     ///
@@ -159,14 +159,14 @@ pub trait ClaimsSource: Send + Sync + 'static {
         session: &Session,
     ) -> impl Future<Output = Result<Option<SessionClaims>, StoreError>> + Send;
 
-    /// Returns where the grants come from. It decides how many queries a refresh needs.
+    /// Returns the origin of the claims. It decides how many queries a refresh needs.
     #[doc(hidden)]
     fn origin(&self) -> ClaimsOrigin {
         ClaimsOrigin::Elsewhere
     }
 }
 
-/// Where the grants of a session come from.
+/// The origin of the claims of a session.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -192,7 +192,7 @@ impl Session {
     }
 }
 
-/// A grant source with a boxed future, so that its type needs no name.
+/// A claims source with a boxed future, so that its type needs no name.
 pub(crate) trait AnyGrantSource: Send + Sync {
     fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a>;
     fn origin(&self) -> ClaimsOrigin;
@@ -211,10 +211,10 @@ impl<G: ClaimsSource> AnyGrantSource for G {
     }
 }
 
-/// The source that returns the grants with which the session was started.
+/// The source that returns the claims with which the session was started.
 ///
-/// [`Sessions`](super::Sessions) use it if they have neither a grant source nor endpoints. Pass it
-/// to [`SessionsBuilder::claims_source`](super::SessionsBuilder::claims_source) to keep the grants of
+/// [`Sessions`](super::Sessions) use it if they have neither a claims source nor endpoints. Pass it
+/// to [`SessionsBuilder::claims_source`](super::SessionsBuilder::claims_source) to keep the claims of
 /// the login with [`AuthEndpoints`](crate::server::endpoints::AuthEndpoints) too.
 ///
 /// # Security

@@ -25,7 +25,7 @@ impl<S, G: ClaimsSource> Inner<S, G> {
         }
     }
 
-    /// Calls the grant source and returns the subject's current grants.
+    /// Calls the claims source and returns the subject's current claims.
     pub(super) async fn grants_of(&self, session: &Session) -> Result<SessionClaims, SessionError> {
         let asked = async {
             match self.users_grants.get() {

@@ -2,8 +2,19 @@
 //!
 //! [`Sessions`] combines a [`TokenIssuer`], a [`SessionStore`] and the refresh tokens. It depends
 //! neither on HTTP nor on passwords. After your code has authenticated a subject, by a password, a
-//! passkey or another provider, it [starts](Sessions::start) a session for it. The manual's chapter
-//! is [`crate::manual::sessions`].
+//! passkey or another provider, it [starts](Sessions::start) a session for it. The manual has a
+//! [chapter about sessions](crate::manual::sessions).
+//!
+//! | task | method |
+//! |---|---|
+//! | sign a subject in | [`Sessions::start`] |
+//! | exchange a refresh token | [`Sessions::refresh`] |
+//! | show the devices of a user | [`Sessions::list`] |
+//! | sign out: this device, the others, all | [`Sessions::revoke`], [`revoke_others`](Sessions::revoke_others), [`revoke_all`](Sessions::revoke_all) |
+//! | end all sessions after a password change, and start a new one | [`Sessions::restart`] |
+//! | read roles and disabled accounts at every refresh | [`ClaimsSource`] |
+//! | delete expired rows | [`Sessions::housekeeping`] |
+//! | serve anonymous users, and keep their data when they sign in | [`Guests`] |
 //!
 //! # Examples
 //!
@@ -31,7 +42,9 @@
 //!     .secret(SecretKey::generate())
 //!     .build()?;
 //!
-//! let start = StartSession::new("alice").amr(["pwd"]).grants(SessionClaims::new().roles(["editor"]));
+//! let start = StartSession::new("alice")
+//!     .amr(["pwd"])
+//!     .grants(SessionClaims::new().roles(["editor"]));
 //! let first = sessions.start(start).await?;
 //! let second = sessions.refresh(first.refresh_token().expose()).await?;
 //!
@@ -121,7 +134,7 @@ struct Inner<S, G> {
     /// The maximum number of sessions per user.
     most: Option<usize>,
     grants: G,
-    /// `true` if the builder was given a grant source, which then takes precedence over that of the
+    /// `true` if the builder was given a claims source, which then takes precedence over that of the
     /// endpoints.
     grants_chosen: bool,
     users_grants: OnceLock<Arc<dyn AnyGrantSource>>,
@@ -136,7 +149,7 @@ struct Inner<S, G> {
 }
 
 impl<S: SessionStore> Sessions<S> {
-    /// Creates a builder of sessions in this store, whose access tokens this issuer mints.
+    /// Creates a builder of sessions in this store, whose access tokens this issuer signs.
     pub fn builder(issuer: TokenIssuer, store: S) -> SessionsBuilder<S> {
         SessionsBuilder::new(issuer, store)
     }
@@ -152,7 +165,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     ///
     /// - [`SessionErrorKind::Superseded`]: all sessions of the subject were revoked after the epoch
     ///   was read.
-    /// - [`SessionErrorKind::Disabled`]: the grant source returned `None` for the subject.
+    /// - [`SessionErrorKind::Disabled`]: the claims source returned `None` for the subject.
     /// - [`SessionErrorKind::StoreUnavailable`], [`SessionErrorKind::GrantsUnavailable`],
     ///   [`SessionErrorKind::NotMinted`].
     pub async fn start(&self, mut start: StartSession) -> Result<TokenPair, SessionError> {
@@ -277,7 +290,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         }
     }
 
-    /// Sets the grant source of these sessions and their clones, unless the builder was given one.
+    /// Sets the claims source of these sessions and their clones, unless the builder was given one.
     pub(crate) fn default_grants(&self, source: Arc<dyn AnyGrantSource>) {
         // The first endpoints win; other endpoints of the same sessions have the same users.
         let _ = self.inner.users_grants.set(source);

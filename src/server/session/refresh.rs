@@ -164,7 +164,7 @@ enum Written<T> {
 
 /// What a load says about the subject.
 enum Standing {
-    /// The store has other users than the grant source, or the source reads none.
+    /// The store has other users than the claims source, or the source reads none.
     Unread,
     Read(Option<UserStanding>),
 }

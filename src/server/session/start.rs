@@ -41,7 +41,7 @@ impl StartSession {
     /// Creates the start of a session that replaces `session`, for example after a change of the
     /// password.
     ///
-    /// The subject, kind, grants, `amr`, `acr`, `auth_time`, label, client, address and user agent
+    /// The subject, kind, claims, `amr`, `acr`, `auth_time`, label, client, address and user agent
     /// are copied. The new session has the subject's current epoch, unless [`epoch`](Self::epoch)
     /// is set.
     pub fn continuing(session: &Session) -> Self {
@@ -135,7 +135,7 @@ impl StartSession {
         self
     }
 
-    /// Sets the grants of the session's tokens. Without endpoints and a
+    /// Sets the roles, scope and claims of the session's tokens. Without endpoints and a
     /// [`ClaimsSource`](super::ClaimsSource), a session keeps them.
     pub fn grants(mut self, grants: SessionClaims) -> Self {
         self.details.grants = grants;

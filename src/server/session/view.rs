@@ -173,7 +173,7 @@ impl Session {
         self.details.acr.as_deref()
     }
 
-    /// Returns the grants that the session was started with.
+    /// Returns the claims that the session was started with.
     pub fn grants(&self) -> &SessionClaims {
         &self.details.grants
     }

@@ -60,9 +60,9 @@ pub(super) fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Vec<(String, St
 
 #[test]
 fn b1_every_401_carries_a_challenge_whatever_the_responder_does() {
-    let forgetful = Answers::default().with_responder(Arc::new(|denial: &Refusal<'_>| {
+    let forgetful = Answers::default().with_responder(Arc::new(|refusal: &Refusal<'_>| {
         let mut response = Response::new(Bytes::new());
-        *response.status_mut() = denial.status();
+        *response.status_mut() = refusal.status();
         response
     }));
     for answers in [Answers::default(), oauth(), forgetful] {

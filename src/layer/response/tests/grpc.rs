@@ -58,7 +58,7 @@ fn p2_p3_p4_the_grpc_status_of_each_refusal() {
     };
     for error in refusals() {
         let expected = match (error.kind(), error.status().as_u16()) {
-            // P3: a caller who was not identified is never told 7.
+            // P3: a caller who was not identified never gets 7.
             (AuthErrorKind::CrossSite, _) => "16",
             (_, 400) => "3",
             (_, 401) => "16",

@@ -35,7 +35,7 @@ fn logged(run: impl Fn()) -> String {
         .finish();
     tracing::subscriber::with_default(subscriber, || {
         loop {
-            // A thread without a subscriber may be about to note that nobody listens, for all.
+            // A thread without a subscriber may be about to record for all that there is no subscriber.
             tracing::callsite::rebuild_interest_cache();
             run();
             if !buffer.0.lock().unwrap().is_empty() {
@@ -90,7 +90,7 @@ fn q21_each_kind_of_misconfiguration_is_logged_once() {
     let mistake = |cause: String| AuthError::caused_by(AuthErrorKind::Misconfigured, cause);
     let errors = |log: &str| log.matches("ERROR").count();
     let mut log = String::new();
-    // Another thread may be about to note that nobody listens; what was lost then is not logged again.
+    // Another thread may be about to record that there is no subscriber. A line that is lost then is not logged again.
     for attempt in 0..10 {
         log = logged(|| {
             for _ in 0..3 {

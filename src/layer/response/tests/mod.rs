@@ -373,11 +373,11 @@ fn the_content_length_is_true_whatever_the_responder_declared() {
 
 #[test]
 fn a_closure_answers_in_its_own_way_and_sees_the_denial() {
-    let redirect = Answers::default().with_responder(Arc::new(|denial: &Refusal<'_>| {
-        assert_eq!(denial.realm(), "api");
-        assert_eq!(denial.code(), Some(ErrorCode::InvalidToken));
-        assert_eq!(denial.detail(), Some("The access token expired"));
-        assert_eq!(denial.head().method(), Method::GET);
+    let redirect = Answers::default().with_responder(Arc::new(|refusal: &Refusal<'_>| {
+        assert_eq!(refusal.realm(), "api");
+        assert_eq!(refusal.code(), Some(ErrorCode::InvalidToken));
+        assert_eq!(refusal.detail(), Some("The access token expired"));
+        assert_eq!(refusal.head().method(), Method::GET);
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::SEE_OTHER;
         let login = HeaderValue::from_static("/login");
@@ -404,8 +404,8 @@ fn the_error_is_in_the_extensions_of_every_answer() {
 
 #[test]
 fn q3_debug_of_a_denial_shows_nothing_of_the_request() {
-    let answers = Answers::default().with_responder(Arc::new(|denial: &Refusal<'_>| {
-        Response::new(format!("{denial:?}").into())
+    let answers = Answers::default().with_responder(Arc::new(|refusal: &Refusal<'_>| {
+        Response::new(format!("{refusal:?}").into())
     }));
     let answer = answer_to(&request("GET", ""), &answers, AuthErrorKind::Expired);
     let text = String::from_utf8(answer.body.to_vec()).unwrap();

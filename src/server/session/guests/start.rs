@@ -58,7 +58,7 @@ impl GuestStart {
         self.with(|start| start.client_id(client_id))
     }
 
-    /// Sets the grants of the guest's tokens, unless a [`ClaimsSource`](crate::server::session::ClaimsSource)
+    /// Sets the roles, scope and claims of the guest's tokens, unless a [`ClaimsSource`](crate::server::session::ClaimsSource)
     /// is set.
     pub fn grants(self, grants: SessionClaims) -> Self {
         self.with(|start| start.grants(grants))

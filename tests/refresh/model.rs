@@ -6,10 +6,14 @@
 //! Time goes in steps of 10 s. A request and its answer are under way for less than two of them:
 //! then the client has given up. `Leap` is a pause that is longer than the grace window.
 //!
+//! A refresh is one step, or two where `splits` is set: it loads and decides, and later compares and sets
+//! what it decided. Confirmations, logouts, other refreshes and time come between the two.
+//!
 //! One history is left out, because no server can tell it from theft (`tests/refresh/crossing.rs`):
 //! a repeated request that is under way when the window of its token closes.
 
 mod histories;
+mod properties;
 
 use std::time::Duration;
 
@@ -31,6 +35,8 @@ struct World {
     /// The client repeats a refresh within the window; otherwise it may come back much later.
     prompt: bool,
     crossings_left_out: bool,
+    /// What comes between a load and its write is gone through as well.
+    splits: bool,
     /// How far the clock is set back at a time.
     back_by: Duration,
     budget: Budget,
@@ -43,6 +49,8 @@ struct Budget {
     copies: u8,
     steps: u8,
     back: u8,
+    /// Logouts, and raised epochs, which are the same to a session.
+    ends: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,6 +78,10 @@ struct Seen {
     client_refused: bool,
     retried: bool,
     reissued: bool,
+    /// The session was ended on purpose.
+    ended: bool,
+    /// A session had changed between its load and its write.
+    overtaken: bool,
     /// A transition did what none may.
     broken: bool,
 }
@@ -83,6 +95,17 @@ struct Message {
     /// Of an answer: it gives back the very token that was sent.
     same: bool,
     age: u8,
+    /// Of a request whose session was loaded, and that has to write.
+    decided: Option<Decided>,
+}
+
+/// What a store is given to compare and to set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Decided {
+    /// Generation, reissues, confirmed.
+    from: (u64, u32, Option<u64>),
+    /// Generation, parent, reissues; `None`: the session ends, whatever it is.
+    to: Option<(u64, Option<u64>, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +127,7 @@ enum Action {
     Tick,
     Leap,
     SetBack,
+    End,
 }
 
 const CLIENT: usize = 0;
@@ -120,6 +144,7 @@ impl World {
             confirmations: policy.needs_confirmations(),
             prompt: !policy.needs_confirmations(),
             crossings_left_out: true,
+            splits: false,
             back_by: STEP,
             budget: Budget {
                 sends: [4, 0],
@@ -127,6 +152,7 @@ impl World {
                 copies: 1,
                 steps: 4,
                 back: 1,
+                ends: 0,
             },
         }
     }
@@ -142,6 +168,7 @@ impl World {
                 copies: 0,
                 steps: 3,
                 back: 1,
+                ends: 0,
             },
             ..Self::new(policy)
         }
@@ -163,6 +190,44 @@ impl World {
         outcome.answers().then_some(state.family.generation)
     }
 
+    /// The first step of a refresh that has to write after a load; `None`: it is one step.
+    fn load(&self, state: &State, generation: u64) -> Option<Decided> {
+        let family = &state.family;
+        let outcome = decide(family, generation, &self.policy, state.now);
+        // The live generation is advanced without a load.
+        if !self.splits || !outcome.writes() || outcome == RefreshOutcome::Rotated {
+            return None;
+        }
+        let next = apply(family, generation, outcome, state.now);
+        Some(Decided {
+            from: (family.generation, family.reissues, family.confirmed),
+            to: outcome
+                .answers()
+                .then_some((next.generation, next.parent, next.reissues)),
+        })
+    }
+
+    /// The second step, as a store does it. Returns `false` if nothing was changed.
+    fn advance(state: &mut State, decided: Decided) -> bool {
+        let family = &mut state.family;
+        let Some((generation, parent, reissues)) = decided.to else {
+            family.revoked = true;
+            return true;
+        };
+        let seen = (family.generation, family.reissues, family.confirmed);
+        if family.revoked || state.now >= family.ends_at() || seen != decided.from {
+            return false;
+        }
+        state.seen.broken |= generation <= family.generation;
+        state.seen.reissued |= reissues > family.reissues;
+        family.generation = generation;
+        family.parent = parent;
+        family.reissues = reissues;
+        family.rotated_at = Some(state.now);
+        family.used_at = state.now;
+        true
+    }
+
     fn arrive(&self, state: &mut State, message: Message) {
         match message.kind {
             Kind::Confirmation => state.family = confirm(&state.family, message.generation),
@@ -174,15 +239,35 @@ impl World {
                     holder.token = Some(message.generation);
                 }
             }
-            Kind::Request => match self.present(state, message.generation) {
-                Some(generation) => state.messages.push(Message {
-                    kind: Kind::Answer,
-                    generation,
-                    same: generation == message.generation,
-                    ..message
-                }),
-                None => state.seen.client_refused |= message.holder == CLIENT,
-            },
+            Kind::Request => {
+                if let Some(decided) = message.decided {
+                    if Self::advance(state, decided) {
+                        let answer = decided.to.map(|(generation, ..)| generation);
+                        return Self::answer(state, message, answer);
+                    }
+                    state.seen.overtaken = true;
+                }
+                match self.load(state, message.generation) {
+                    None => {
+                        let answer = self.present(state, message.generation);
+                        Self::answer(state, message, answer);
+                    }
+                    decided => state.messages.push(Message { decided, ..message }),
+                }
+            }
+        }
+    }
+
+    fn answer(state: &mut State, request: Message, generation: Option<u64>) {
+        match generation {
+            Some(generation) => state.messages.push(Message {
+                kind: Kind::Answer,
+                generation,
+                same: generation == request.generation,
+                decided: None,
+                ..request
+            }),
+            None => state.seen.client_refused |= request.holder == CLIENT,
         }
     }
 
@@ -263,6 +348,10 @@ impl Model for World {
                 continue;
             }
             actions.push(Action::Arrive(at));
+            if message.decided.is_some() {
+                // It is at the server.
+                continue;
+            }
             if state.budget.losses > 0 {
                 actions.push(Action::Lose(at));
             }
@@ -288,6 +377,9 @@ impl Model for World {
         if state.budget.back > 0 {
             actions.push(Action::SetBack);
         }
+        if state.budget.ends > 0 {
+            actions.push(Action::End);
+        }
     }
 
     fn next_state(&self, before: &State, action: Action) -> Option<State> {
@@ -304,6 +396,7 @@ impl Model for World {
                     generation: held.token?,
                     same: false,
                     age: 0,
+                    decided: None,
                 });
             }
             Action::Arrive(at) => {
@@ -334,6 +427,7 @@ impl Model for World {
                     generation,
                     same: false,
                     age: 0,
+                    decided: None,
                 });
             }
             Action::Steal => state.holders[THIEF].token = state.holders[CLIENT].token,
@@ -350,6 +444,11 @@ impl Model for World {
                     }
                 }
             }
+            Action::End => {
+                state.budget.ends -= 1;
+                state.family.revoked = true;
+                state.seen.ended = true;
+            }
             Action::SetBack => {
                 state.budget.back -= 1;
                 state.now = state.now.minus(self.back_by);
@@ -360,78 +459,6 @@ impl Model for World {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let mut properties = vec![
-            Property::always("no transition does what none may", |_, state: &State| {
-                !state.seen.broken
-            }),
-            Property::always("one generation is live", one_is_live),
-            Property::always("the diverged never both survive", diverged_never_survive),
-        ];
-        if self.thief {
-            properties.extend([
-                Property::always("that both use it ends it", both_use_ends_it),
-                Property::sometimes("a theft ends a session", |_, state: &State| {
-                    state.family.revoked
-                }),
-            ]);
-        } else {
-            properties.extend([
-                Property::always("an honest client stays signed in", |_, state: &State| {
-                    !state.seen.client_refused && !state.family.revoked
-                }),
-                Property::sometimes("an answer is given again", |_, state: &State| {
-                    state.seen.retried
-                }),
-            ]);
-        }
-        if self.policy.needs_confirmations() {
-            properties.push(Property::sometimes(
-                "one is reissued",
-                |_, state: &State| state.seen.reissued,
-            ));
-        }
-        properties
+        properties::of(self)
     }
-}
-
-fn one_is_live(world: &World, state: &State) -> bool {
-    let live = |generation: &u64| {
-        let outcome = decide(&state.family, *generation, &world.policy, state.now);
-        matches!(outcome, RefreshOutcome::Fresh | RefreshOutcome::Rotated)
-    };
-    let live: Vec<_> = (0..=state.family.generation).filter(live).collect();
-    state.family.revoked || live == [state.family.generation]
-}
-
-/// Two holders of different tokens either get the same answer or one of them ends the session.
-fn diverged_never_survive(world: &World, state: &State) -> bool {
-    let [Some(one), Some(other)] = state.holders.map(|holder| holder.token) else {
-        return true;
-    };
-    one == other
-        || [(one, other), (other, one)]
-            .into_iter()
-            .all(|(first, second)| {
-                let mut state = state.clone();
-                let first = world.present(&mut state, first);
-                let second = world.present(&mut state, second);
-                first.is_none() || second.is_none() || first == second
-            })
-}
-
-/// Client and thief refresh in turn, each later than the window: the session does not survive it.
-fn both_use_ends_it(world: &World, state: &State) -> bool {
-    let [Some(client), Some(thief)] = state.holders.map(|holder| holder.token) else {
-        return true;
-    };
-    let mut tokens = [client, thief];
-    let mut state = state.clone();
-    for turn in 0..6 {
-        state.now = state.now.plus(LEAP + STEP);
-        match world.present(&mut state, tokens[turn % 2]) {
-            Some(next) => tokens[turn % 2] = next,
-            None => return state.family.revoked,
-        }
-    }
-    false
 }

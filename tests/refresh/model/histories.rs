@@ -31,6 +31,43 @@ fn an_honest_app_is_never_signed_out_where_receipts_are_confirmed() {
     check_all(world);
 }
 
+/// A store that only compares and sets, with everything between the two steps of a refresh.
+fn split(world: World) -> World {
+    World {
+        splits: true,
+        budget: Budget {
+            sends: [3, world.budget.sends[1].min(1)],
+            losses: 1,
+            copies: 0,
+            steps: 3,
+            back: 0,
+            ends: 0,
+        },
+        ..world
+    }
+}
+
+#[test]
+fn an_honest_app_is_never_signed_out_by_what_comes_between_load_and_write() {
+    let mut world = split(World::new(RefreshPolicy::balanced()));
+    world.budget.losses = 2;
+    check_all(world);
+}
+
+#[test]
+fn t10_no_write_of_a_refresh_revives_an_ended_session() {
+    let mut world = split(World::new(RefreshPolicy::balanced()));
+    world.budget.ends = 1;
+    check_all(world);
+}
+
+#[test]
+fn no_thief_goes_on_by_what_comes_between_load_and_write() {
+    let mut world = split(World::with_thief(RefreshPolicy::balanced()));
+    world.budget.steps = 2;
+    check_all(world);
+}
+
 #[test]
 fn no_thief_goes_on_beside_a_browser() {
     check_all(World::with_thief(RefreshPolicy::browser()));
@@ -57,6 +94,7 @@ fn a_window_that_closes_on_a_repeated_request_signs_an_honest_app_out() {
         copies: 0,
         steps: 4,
         back: 0,
+        ends: 0,
     };
     let checked = world.checker().threads(2).spawn_bfs().join();
     checked.assert_any_discovery("an honest client stays signed in");
@@ -111,6 +149,7 @@ proptest! {
     fn longer_histories_at_random(
         choices in prop::collection::vec(any::<u16>(), 0..400),
         which in 0..5usize,
+        splits: bool,
     ) {
         let mut world = match which {
             0 => World::new(RefreshPolicy::browser()),
@@ -128,7 +167,9 @@ proptest! {
             steps: 200,
             // Further back than the window, an honest client has to sign in again.
             back: if world.thief { 5 } else { 2 },
+            ends: u8::from(splits),
         };
+        world.splits = splits;
         walk(&world, &choices)?;
     }
 }

@@ -4,7 +4,14 @@ use std::time::Duration;
 
 use tower_jwt_auth::{
     ConfigError,
+    key::{Algorithm, SigningKey},
     principal::SessionId,
+    secret::SecretKey,
+    server::{
+        issue::{KeyRing, TokenIssuer},
+        login::UserClaims,
+        session::Sessions,
+    },
     store::{AnyFeed, AnyStore, contract::Fixture},
 };
 
@@ -41,6 +48,27 @@ mod contract {
     use super::{Any, AnyStore};
 
     tower_jwt_auth::session_store_contract!(Any(AnyStore::open("memory:").await.unwrap()));
+}
+
+/// A future that is moved a few times on its way should be small. The networked stores box theirs.
+#[tokio::test]
+async fn t16_the_future_of_a_refresh_is_small() {
+    let store = AnyStore::open("memory:").await.unwrap();
+    let keys = KeyRing::new(SigningKey::generate(Algorithm::EdDsa).unwrap()).unwrap();
+    let issuer = TokenIssuer::builder(keys).issuer("https://as.example");
+    let issuer = issuer.audience("api").build().unwrap();
+    let builder = || Sessions::builder(issuer.clone(), store.clone()).secret(SecretKey::generate());
+    let plain = builder().build().unwrap();
+    let users = builder().claims_source(UserClaims::new(store.clone()));
+    let users = users.build().unwrap();
+    for size in [
+        size_of_val(&plain.refresh("")),
+        size_of_val(&users.refresh("")),
+        size_of_val(&users.refresh_for("", Some("web"))),
+    ] {
+        println!("{size} bytes");
+        assert!(size <= 2048, "{size} bytes");
+    }
 }
 
 #[tokio::test]

@@ -162,6 +162,7 @@ macro_rules! session_store_contract {
             t10_a_login_that_read_the_old_epoch_starts_nothing
             t10_no_refresh_survives_the_end
             t10_no_login_survives_the_end_of_all
+            t15_many_sessions_end_and_leave_the_list
             t11_what_was_revoked_is_loaded
             t11_news_arrive
             t11_a_revocation_ends

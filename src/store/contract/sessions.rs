@@ -277,6 +277,42 @@ async fn revoke_all(store: &impl SessionStore, subject: &str) -> u32 {
     epoch.await.expect("revoke_all")
 }
 
+/// More sessions than a store ends in one step. What has ended, by logout or by time, is not in the way.
+pub async fn t15_many_sessions_end_and_leave_the_list(fixture: &impl Fixture) {
+    let store = fixture.store();
+    let subject = new_name("subject");
+    let keep = start(&store, session_of(&subject)).await.id;
+    for round in 0..2 {
+        let mut others = Vec::new();
+        for number in 0..620 {
+            let id = start(&store, session_of(&subject)).await.id;
+            match number % 5 {
+                0 => fixture.age(id, IDLE).await,
+                1 => assert!(revoke(&store, id).await),
+                _ => others.push(id),
+            }
+        }
+        let listed = store.list(&subject).await.expect("list");
+        assert_eq!(listed.len(), 100, "round {round}");
+        let reason = RevokeReason::CredentialsChanged;
+        let ended = store.revoke_others(&subject, keep, reason).await;
+        let mut ended = ended.expect("revoke_others");
+        ended.sort();
+        others.sort();
+        assert!(ended == others, "round {round}");
+        let listed = store.list(&subject).await.expect("list");
+        let listed: Vec<_> = listed.iter().map(|session| session.id).collect();
+        assert_eq!(listed, [keep], "round {round}");
+    }
+    for _ in 0..620 {
+        start(&store, session_of(&subject)).await;
+    }
+    assert_eq!(revoke_all(&store, &subject).await, 1);
+    assert_eq!(store.list(&subject).await.expect("list"), []);
+    let session = start(&store, session_of(&subject)).await;
+    assert_eq!(store.list(&subject).await.expect("list"), [session]);
+}
+
 /// A login that looked at the old password is too late.
 pub async fn t10_a_login_that_read_the_old_epoch_starts_nothing(fixture: &impl Fixture) {
     let store = fixture.store();

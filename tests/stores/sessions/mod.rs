@@ -1,9 +1,11 @@
 //! The rules of refresh tokens through [`Sessions`](tower_jwt_auth::server::session::Sessions), on every
 //! store: the very same tests, on the store that its URL names.
 
+mod ended;
 mod ending;
 mod killed;
 mod lost;
+mod many;
 mod node;
 mod outage;
 mod place;
@@ -61,6 +63,9 @@ on_every_store! {
         what_was_issued_before_is_revoked_to_the_second;
     killed:
         t8_a_process_killed_at_any_point_leaves_what_the_client_can_repeat;
+    many:
+        t1_thousand_contenders_over_four_nodes_are_one_rotation
+        t15_a_user_has_fifty_sessions;
     outage:
         t9_a_store_that_is_away_is_503_and_no_cookie_goes;
     secrets:

@@ -5,9 +5,9 @@
 //! | [`VerifyingKey`] | a single key, prepared when it is loaded: from a secret, PEM, DER or JWK |
 //! | [`KeySet`] | several keys, of which a token names one: from a JWKS document or a PEM |
 //! | [`SharedKeySet`] | a key set that the application replaces at run time |
-//! | `remote::RemoteKeySet` | a key set that is fetched from a URL, and kept up to date (feature `jwks`) |
+//! | [`RemoteKeySet`] | a key set that is fetched from a URL, and kept up to date (feature `jwks`) |
 //! | [`KeySource`] | the interface of all of them, for keys from another source |
-//! | `SigningKey` | a private key or a secret that signs; it contains its public half (feature `server` or `test-util`) |
+//! | [`SigningKey`] | a private key or a secret that signs; it contains its public half (feature `server` or `test-util`) |
 //! | [`Algorithm`] | the algorithms of JWS: HS, RS, PS, ES and EdDSA |
 //!
 //! A verifier is built from any of them: [`Verifier::key`](crate::Verifier::key),
@@ -31,6 +31,9 @@
 //! # #[cfg(not(all(feature = "aws-lc-rs", feature = "pem")))]
 //! # fn main() {}
 //! ```
+//!
+//! [`RemoteKeySet`]: remote/index.html
+//! [`SigningKey`]: struct.SigningKey.html
 
 mod algorithm;
 mod byte_order_mark;

@@ -96,13 +96,42 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
         self.with(|config| config.change_answers(|answers| answers.with_realm(realm)))
     }
 
-    /// Sets where the credential is read from: one extractor, or a tuple of extractors. The default is
-    /// the `Authorization` header.
+    /// Sets the places from which the credential is read: one extractor, or a tuple of extractors. The
+    /// default is the `Authorization` header. See [`extract`](crate::layer::extract).
     pub fn extractor(self, extractor: impl TokenExtractor) -> Self {
         self.with(|config| config.extractor = Arc::new(extractor))
     }
 
-    /// Sets the responder for refusals. The default is problem details (RFC 9457).
+    /// Sets the responder, which builds the responses to refused requests. The default is problem
+    /// details (RFC 9457). Guards inside this layer use it too.
+    ///
+    /// # Examples
+    ///
+    /// A custom JSON body. The layer adds the challenge and the caching headers. axum applications
+    /// have these types as `axum::body::Bytes` and `axum::http`.
+    ///
+    /// ```
+    /// # #[cfg(not(feature = "aws-lc-rs"))]
+    /// # fn main() {}
+    /// # #[cfg(feature = "aws-lc-rs")]
+    /// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+    /// use bytes::Bytes;
+    /// use http::Response;
+    /// use tower_jwt_auth::{JwtAuthLayer, Verifier, layer::response::Refusal};
+    ///
+    /// fn body(refusal: &Refusal<'_>) -> Response<Bytes> {
+    ///     let text = refusal.detail().unwrap_or("Access denied");
+    ///     let mut response = Response::new(format!(r#"{{"message":"{text}"}}"#).into());
+    ///     *response.status_mut() = refusal.status();
+    ///     response
+    /// }
+    ///
+    /// let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
+    /// let layer = JwtAuthLayer::new(verifier).responder(body);
+    /// # let _ = layer;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// gRPC and gRPC-Web calls are answered in their own framing: see [`response`](crate::layer::response).
     pub fn responder(self, responder: impl ErrorResponder) -> Self {
@@ -115,7 +144,7 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     ///
     /// A gateway reads only the status of the response, and its request carries headers that the client
     /// chose. In gateway mode, no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with
-    /// the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns 2xx, its body is kept and
+    /// the challenge, and 429 and 500 become 503. If an [`ErrorResponder`] returns 2xx, its body is kept and
     /// the status is replaced by the status of the refusal. See [the manual](crate::manual::gateways).
     ///
     /// Gateway mode contradicts [`optional`](Self::optional), [`skip_if`](Self::skip_if) and

@@ -105,7 +105,7 @@ impl RateLimitLayer {
     ///
     /// A gateway evaluates only the status of the response, and its request carries headers that
     /// the client chose. Refusals are therefore never framed as gRPC or gRPC-Web, 400 becomes 401
-    /// with the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns a 2xx status, the
+    /// with the challenge, and 429 and 500 become 503. If an [`ErrorResponder`] returns a 2xx status, the
     /// body is kept and the status is replaced by that of the refusal. See [the
     /// manual](crate::manual::gateways).
     ///

@@ -1,7 +1,7 @@
 //! Responses to refused requests.
 //!
 //! A layer never returns an error. It returns a response with 401, 403, 400 or 503, or with 500 if the
-//! application's layers are misconfigured. A [`ErrorResponder`] builds that response. [`Problem`] is the
+//! application's layers are misconfigured. An [`ErrorResponder`] builds that response. [`Problem`] is the
 //! default, [`OAuthJson`] is built in too, and any closure is a responder:
 //!
 //! ```
@@ -22,6 +22,9 @@
 //! # fn is_responder(_: impl ErrorResponder) {}
 //! # is_responder(responder);
 //! ```
+//!
+//! Pass it to [`JwtAuthLayer::responder`](crate::JwtAuthLayer::responder). Guards inside that layer use it
+//! too.
 //!
 //! The layer adds the headers that a responder leaves out: `WWW-Authenticate` on every 401 ([RFC 9110
 //! §15.5.2]), `Retry-After` on every 503, `Cache-Control: no-store`, and `Content-Length`. Shared

@@ -164,7 +164,7 @@ impl RoleGuardLayer {
     ///
     /// A gateway reads only the status of the response, and its request carries headers that the client
     /// chose. In gateway mode, no request gets the framing of gRPC or gRPC-Web, 400 becomes 401 with
-    /// the challenge, and 429 and 500 become 503. If a [`ErrorResponder`] returns 2xx, its body is kept and
+    /// the challenge, and 429 and 500 become 503. If an [`ErrorResponder`] returns 2xx, its body is kept and
     /// the status is replaced by the status of the refusal. See [the manual](crate::manual::gateways).
     ///
     /// Inside a layer in gateway mode the guard is in gateway mode too, even with a custom realm or

@@ -19,7 +19,7 @@
 mod claims;
 mod facts;
 mod identity;
-pub mod scope;
+mod scope;
 mod session_id;
 
 use std::{any::Any, fmt, sync::Arc};

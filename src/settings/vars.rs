@@ -357,7 +357,7 @@ mod tests {
             include_str!("seeds.rs"),
         ];
         assert_eq!(unread(&known, &modules), Names::new());
-        // What a resource server passes over in silence is what a login server reads.
+        // A resource server ignores exactly the variables that only a login server reads.
         for name in OF_ISSUERS {
             assert!(known.contains(name) && !KNOWN.contains(&name), "{name}");
         }

@@ -27,7 +27,7 @@ use crate::{
 pub(super) struct Uses {
     queue: mpsc::Sender<(ApiKeyId, Timestamp)>,
     /// The time at which each key was last queued.
-    noted: Cache<ApiKeyId, Instant>,
+    recorded: Cache<ApiKeyId, Instant>,
     clock: Arc<dyn Clock>,
     events: Events,
     lost: Arc<AtomicU64>,
@@ -52,7 +52,7 @@ impl Uses {
         task::spawn(runtime, writer);
         Self {
             queue,
-            noted: Cache::new(NOTED),
+            recorded: Cache::new(RECORDED),
             clock,
             events,
             lost,
@@ -62,8 +62,8 @@ impl Uses {
     /// Records a use. It never waits.
     pub(super) fn saw(&self, record: &ApiKeyRecord, now: Timestamp) {
         let moment = self.clock.monotonic();
-        let recent = |noted: Instant| moment.saturating_duration_since(noted) < PERIOD;
-        if self.noted.get(&record.id).is_some_and(recent) {
+        let recent = |recorded: Instant| moment.saturating_duration_since(recorded) < PERIOD;
+        if self.recorded.get(&record.id).is_some_and(recent) {
             return;
         }
         // Another node may have recorded a use.
@@ -75,7 +75,7 @@ impl Uses {
         }
         match self.queue.try_send((record.id.clone(), now)) {
             Ok(()) => {
-                self.noted.insert(record.id.clone(), moment);
+                self.recorded.insert(record.id.clone(), moment);
                 self.events.emit(|| AuthEvent::ApiKey {
                     owner: &record.owner,
                     id: record.id.as_str(),
@@ -131,7 +131,7 @@ impl<S: ApiKeyStore> Task for Writer<S> {
 const QUEUE: usize = 4096;
 const BATCH: usize = 256;
 /// About 1 MB.
-const NOTED: usize = 20_000;
+const RECORDED: usize = 20_000;
 /// The minimum time between two recorded uses of a key.
 const PERIOD: Duration = Duration::from_secs(60);
 /// Keeps a hanging store from blocking the queue forever.

@@ -365,9 +365,10 @@ mod tests {
             .and(Rule::scope(["c"]));
         let named = missing(&rule, &caller(&["x"], ""));
         assert_eq!(named.as_deref(), Some("a b c d"));
-        // What is satisfied is not named, nor the alternatives of what is.
+        // Satisfied rules and their alternatives are not named.
         assert_eq!(missing(&rule, &caller(&["x"], "b")).as_deref(), Some("c"));
-        // All that one rule needs is named, held or not: a new token needs all of it.
+        // All scopes of an unsatisfied rule are named, including those that the caller has: a new token
+        // needs all of them.
         assert_eq!(
             missing(&rule, &caller(&["x"], "a c")).as_deref(),
             Some("a b d")
@@ -481,7 +482,7 @@ mod tests {
             prop_assert_eq!(admits(&!rule.clone(), &caller), !expected);
             prop_assert_eq!(admits(&!!rule.clone(), &caller), expected);
             if !expected {
-                // What is named is sorted, without duplicates, and not held already as a whole.
+                // The named scopes are sorted, without duplicates, and the caller lacks at least one of them.
                 if let Some(named) = missing(&rule, &caller) {
                     let tokens: Vec<&str> = named.split(' ').collect();
                     prop_assert!(tokens.windows(2).all(|pair| pair[0] < pair[1]));

@@ -8,7 +8,7 @@ use crate::{
     server::login::{
         DeviceTokens, Login, PasswordHasher, PasswordPolicy, UnlockHook,
         reset::OneTimeTokens,
-        throttle::{HardLock, ThrottleKeys, Turnstile},
+        throttle::{AdmissionControl, HardLock, ThrottleKeys},
         use_case::Inner,
     },
     store::port::{OneTimeStore, ThrottleStore, UserStore},
@@ -106,7 +106,7 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
         let hasher = self.hasher.unwrap_or_default();
         Login::from_inner(Inner {
             users: self.users,
-            turnstile: Turnstile::new(
+            admission: AdmissionControl::new(
                 self.throttle,
                 keys,
                 self.lock,

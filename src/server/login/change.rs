@@ -11,7 +11,7 @@ use crate::{
     server::{
         login::{
             Login, Network, Password, PasswordHash, PasswordRule,
-            password::{Caller, Place},
+            password::{Caller, Permit},
             throttle::AttemptOutcome,
             use_case::{Stopped, note_store},
         },
@@ -168,16 +168,16 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         let inner = self.inner();
         inner.policy.check(new).map_err(Stopped::Rule)?;
         inner.note_network(network);
-        let mut admission = inner.turnstile.admit_change(subject, network).await?;
-        let (caller, place) = (admission.caller(), admission.take_place());
-        let changed = self.replace(sessions, (caller, place), subject, old, new);
+        let mut admission = inner.admission.admit_change(subject, network).await?;
+        let (caller, permit) = (admission.caller(), admission.take_permit());
+        let changed = self.replace(sessions, (caller, permit), subject, old, new);
         let changed = changed.await;
         let outcome = match changed {
             Ok(Some(_)) => AttemptOutcome::Succeeded,
             Ok(None) => AttemptOutcome::Failed,
             Err(_) => AttemptOutcome::Undecided,
         };
-        inner.turnstile.settle_change(admission, outcome).await;
+        inner.admission.settle_change(admission, outcome).await;
         if let Ok(None) = changed {
             inner.events.emit(|| AuthEvent::LoginFailed {
                 subject: Some(subject),
@@ -191,7 +191,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     async fn replace<S: SessionStore, G: ClaimsSource>(
         &self,
         sessions: &Sessions<S, G>,
-        (caller, mut place): (Caller, Option<Place>),
+        (caller, mut permit): (Caller, Option<Permit>),
         subject: &str,
         old: &Password,
         new: &Password,
@@ -201,7 +201,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         // A second round is needed if a login has just upgraded the hash of the same password.
         for _ in 0..2 {
             let user = inner.users.find_by_subject(subject).await?;
-            let verified = inner.verify(place.take(), caller, old, user.as_ref());
+            let verified = inner.verify(permit.take(), caller, old, user.as_ref());
             let verified = verified.await?;
             let Some(user) = user.filter(|user| verified.matches && !user.disabled) else {
                 return Ok(None);

@@ -108,7 +108,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// # Security
     ///
-    /// The method authenticates nobody. Guard its callers.
+    /// The method does not authenticate its caller. Call it only for an authorized administrator.
     ///
     /// # Panics
     ///

@@ -168,7 +168,7 @@ mod tests {
 
     const RULE: ThrottleRule = ThrottleRule::PAIR;
 
-    /// A clock that only moves when it is told to.
+    /// A clock that only the test moves.
     #[derive(Clone)]
     struct Still(Arc<Mutex<Instant>>);
 

@@ -18,9 +18,9 @@ use crate::{
         Password, PasswordError, PasswordHash, PasswordHasher, PasswordPolicy, PasswordRule,
         Verification,
         device::TrustedDevice,
-        password::{Caller, Place},
+        password::{Caller, Permit},
         reset::OneTimeTokens,
-        throttle::{Admission, AttemptOutcome, Denied, Turnstile},
+        throttle::{Admission, AdmissionControl, AttemptOutcome, Denied},
     },
     store::port::{ThrottleStore, UserRecord, UserStore},
     time::{Clock, Timestamp},
@@ -30,9 +30,9 @@ use crate::{
 ///
 /// # Order
 ///
-/// 1. The attempt takes a place in the queue for hashing, or gets [`Busy`](LoginOutcome::Overloaded). A
+/// 1. The attempt takes a place in the queue for hashing, or gets [`Overloaded`](LoginOutcome::Overloaded). A
 ///    flood must not cause queries for attempts that cannot be hashed.
-/// 2. The attempt is counted, or gets [`Wait`](LoginOutcome::Throttled). This happens before the user
+/// 2. The attempt is counted, or gets [`Throttled`](LoginOutcome::Throttled). This happens before the user
 ///    lookup, so that the delay is the same for existing and unknown names.
 /// 3. The user is looked up. If the attempt has a valid device token, the lookup comes first. If
 ///    the token belongs to this user, the device's counter replaces the other counters.
@@ -47,7 +47,7 @@ pub struct Login<U, T> {
 
 pub(super) struct Inner<U, T> {
     pub(super) users: U,
-    pub(super) turnstile: Turnstile<T>,
+    pub(super) admission: AdmissionControl<T>,
     pub(super) hasher: PasswordHasher,
     pub(super) policy: PasswordPolicy,
     pub(super) one_time: Option<OneTimeTokens>,
@@ -98,7 +98,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// [`StoreError`]: the store of the counters failed.
     pub async fn unlock(&self, identifier: &Identifier) -> Result<(), StoreError> {
-        self.inner.turnstile.unlock(identifier).await?;
+        self.inner.admission.unlock(identifier).await?;
         self.inner.events.emit(|| AuthEvent::LoginUnlocked);
         Ok(())
     }
@@ -236,8 +236,8 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             }
         };
 
-        let (caller, place) = (admission.caller(), admission.take_place());
-        let verified = self.verify(place, caller, password, user.as_ref());
+        let (caller, permit) = (admission.caller(), admission.take_permit());
+        let verified = self.verify(permit, caller, password, user.as_ref());
         let verified = match verified.await {
             Ok(verified) => verified,
             Err(stopped) => {
@@ -259,7 +259,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
                     Some(_) => "locked",
                 };
                 let failed = AttemptOutcome::Failed;
-                let locked_now = self.turnstile.settle(admission, identifier, failed).await;
+                let locked_now = self.admission.settle(admission, identifier, failed).await;
                 self.events.emit(|| AuthEvent::LoginFailed {
                     subject,
                     reason: reason(),
@@ -272,7 +272,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
             }
         };
         let succeeded = AttemptOutcome::Succeeded;
-        self.turnstile
+        self.admission
             .settle(admission, identifier, succeeded)
             .await;
         let subject = &*user.subject;
@@ -320,7 +320,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
 
     async fn admit(&self, attempt: &LoginAttempt) -> Result<Admission, Stopped> {
         Ok(self
-            .turnstile
+            .admission
             .admit(&attempt.identifier, attempt.network)
             .await?)
     }
@@ -335,7 +335,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
         let theirs = user.as_ref().is_some_and(|user| device.belongs_to(user));
         let admission = if theirs {
             let network = attempt.network;
-            self.turnstile.admit_device(device.nonce(), network).await?
+            self.admission.admit_device(device.nonce(), network).await?
         } else {
             self.admit(attempt).await?
         };
@@ -344,17 +344,17 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
 
     pub(super) async fn verify(
         &self,
-        place: Option<Place>,
+        permit: Option<Permit>,
         caller: Caller,
         password: &Password,
         user: Option<&UserRecord>,
     ) -> Result<Verified, Stopped> {
-        let place = match place {
-            Some(place) => place,
-            None => self.hasher.place(caller)?,
+        let permit = match permit {
+            Some(permit) => permit,
+            None => self.hasher.permit(caller)?,
         };
         let stored = user.and_then(|user| user.password.as_ref());
-        let verification = self.hasher.verify_at(place, password, stored).await?;
+        let verification = self.hasher.verify_at(permit, password, stored).await?;
         Ok(Verified {
             matches: verification.is_some_and(Verification::matches),
             outdated: verification.is_some_and(Verification::is_outdated),
@@ -389,7 +389,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
     }
 
     async fn give_back(&self, admission: Admission, identifier: &Identifier) {
-        self.turnstile
+        self.admission
             .settle(admission, identifier, AttemptOutcome::Undecided)
             .await;
     }

@@ -45,7 +45,7 @@ pub struct Housekeeping {
     jobs: Vec<Job>,
     every: Duration,
     batch: u32,
-    tell: Arc<dyn Fn(&SessionEvent) + Send + Sync>,
+    emit: Arc<dyn Fn(&SessionEvent) + Send + Sync>,
 }
 
 type Job = Box<dyn Fn(u32) -> Deleted + Send + Sync>;
@@ -58,12 +58,12 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     /// guests ([`Guests::housekeeping`]).
     pub fn housekeeping(&self) -> Housekeeping {
         let sessions = self.clone();
-        let told = self.clone();
+        let reporter = self.clone();
         let housekeeping = Housekeeping {
             jobs: Vec::new(),
             every: EVERY,
             batch: BATCH,
-            tell: Arc::new(move |event| told.inner.emit(event)),
+            emit: Arc::new(move |event| reporter.inner.emit(event)),
         };
         housekeeping.also(move |limit| {
             let sessions = sessions.clone();
@@ -173,7 +173,7 @@ impl Housekeeping {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::warn!(%error, cause, ?retry_in, "housekeeping failed");
         }
-        (self.tell)(&SessionEvent::HousekeepingFailed {
+        (self.emit)(&SessionEvent::HousekeepingFailed {
             kind: error.kind(),
             retry_in,
         });

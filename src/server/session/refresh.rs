@@ -162,7 +162,7 @@ enum Written<T> {
     Lost,
 }
 
-/// What a load says about the subject.
+/// The standing of the subject, as it was loaded.
 enum Standing {
     /// The store has other users than the claims source, or the source reads none.
     Unread,

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{
     Argon2Cost, Password, PasswordHash, PasswordHasherBuilder, PasswordRule,
     pepper::Peppers,
-    pool::{Caller, Place, Pool},
+    pool::{Caller, Permit, Pool},
     stored::{self, ReadHash},
 };
 
@@ -95,7 +95,7 @@ impl PasswordHasher {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future frees a place in the queue immediately. A place at work is freed when
+    /// Dropping the future frees its permit immediately while it waits. At work the permit is freed when
     /// the work is done.
     pub async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordError> {
         self.hash_for(Caller::UNKNOWN, password).await
@@ -107,10 +107,10 @@ impl PasswordHasher {
         caller: Caller,
         password: &Password,
     ) -> Result<PasswordHash, PasswordError> {
-        let place = self.place(caller)?;
+        let permit = self.permit(caller)?;
         let (inner, password) = (Arc::clone(&self.inner), password.clone());
         let work = move || stored::make(&password, inner.cost, inner.peppers.current());
-        self.inner.pool.run(place, work).await?
+        self.inner.pool.run(permit, work).await?
     }
 
     /// Verifies a password against a stored hash. Without a hash it does the same work and returns
@@ -136,22 +136,22 @@ impl PasswordHasher {
         stored: Option<&PasswordHash>,
     ) -> Result<Verification, PasswordError> {
         let stored = stored.map(ReadHash::parse).transpose()?;
-        let place = self.place(Caller::UNKNOWN)?;
+        let permit = self.permit(Caller::UNKNOWN)?;
         let (inner, password) = (Arc::clone(&self.inner), password.clone());
         let work = move || inner.compare(&password, stored.as_ref());
-        self.inner.pool.run(place, work).await?
+        self.inner.pool.run(permit, work).await?
     }
 
-    /// Returns a place for [`verify_at`](Self::verify_at), if one is free.
-    pub(in crate::server::login) fn place(&self, caller: Caller) -> Result<Place, PasswordError> {
+    /// Returns a permit for [`verify_at`](Self::verify_at), if one is free.
+    pub(in crate::server::login) fn permit(&self, caller: Caller) -> Result<Permit, PasswordError> {
         self.inner.pool.enter(caller)
     }
 
-    /// Verifies a password at this place. An unusable hash gives `None`, after the same time as any
+    /// Verifies a password with this permit. An unusable hash gives `None`, after the same time as any
     /// other.
     pub(in crate::server::login) async fn verify_at(
         &self,
-        place: Place,
+        permit: Permit,
         password: &Password,
         stored: Option<&PasswordHash>,
     ) -> Result<Option<Verification>, PasswordError> {
@@ -165,7 +165,7 @@ impl PasswordHasher {
                 compared => compared.map(Some),
             }
         };
-        self.inner.pool.run(place, work).await?
+        self.inner.pool.run(permit, work).await?
     }
 }
 

@@ -9,7 +9,7 @@ mod policy;
 mod pool;
 mod stored;
 
-pub(super) use self::pool::{Caller, Place};
+pub(super) use self::pool::{Caller, Permit};
 pub use self::{
     builder::PasswordHasherBuilder,
     cost::Argon2Cost,

@@ -22,7 +22,7 @@ pub(super) struct Pool {
     all: Arc<Hall>,
     networks: Arc<Networks>,
     work: usize,
-    places: usize,
+    capacity: usize,
     wait: Duration,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Pool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server::login) struct Caller {
     pub(in crate::server::login) network: Network,
-    /// `true` for a trusted device or a live session. A quarter of the places is reserved for such
+    /// `true` for a trusted device or a live session. A quarter of the capacity is reserved for such
     /// callers, so that a flood cannot keep them out.
     pub(in crate::server::login) is_known: bool,
 }
@@ -42,39 +42,39 @@ impl Caller {
     };
 }
 
-/// The places and the work slots of the whole pool, or of a network's share.
+/// The capacity and the work slots of the whole pool, or of a network's share.
 #[derive(Debug)]
 struct Hall {
-    /// The places of all callers, hashing or waiting.
-    places: Arc<Semaphore>,
-    places_of_strangers: Arc<Semaphore>,
+    /// The number of callers that hash or wait.
+    capacity: Arc<Semaphore>,
+    capacity_of_unknown: Arc<Semaphore>,
     /// The work slots.
     work: Arc<Semaphore>,
     /// The unknown callers that hash or are next, so that only few of them are ahead of a known
     /// caller.
-    work_of_strangers: Arc<Semaphore>,
+    work_of_unknown: Arc<Semaphore>,
 }
 
 impl Hall {
-    fn new(work: usize, places: usize) -> Self {
+    fn new(work: usize, capacity: usize) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         Self {
-            places: semaphore(places),
-            places_of_strangers: semaphore(places - places / 4),
+            capacity: semaphore(capacity),
+            capacity_of_unknown: semaphore(capacity - capacity / 4),
             work: semaphore(work),
-            work_of_strangers: semaphore(work),
+            work_of_unknown: semaphore(work),
         }
     }
 
     fn lines(&self, caller: Caller) -> impl Iterator<Item = &Arc<Semaphore>> {
-        let strangers = (!caller.is_known).then_some(&self.work_of_strangers);
-        strangers.into_iter().chain([&self.work])
+        let unknown = (!caller.is_known).then_some(&self.work_of_unknown);
+        unknown.into_iter().chain([&self.work])
     }
 
     fn enter(&self, caller: Caller, permits: &mut Vec<OwnedSemaphorePermit>) -> Option<()> {
-        let strangers = (!caller.is_known).then_some(&self.places_of_strangers);
-        for places in strangers.into_iter().chain([&self.places]) {
-            permits.push(Arc::clone(places).try_acquire_owned().ok()?);
+        let unknown = (!caller.is_known).then_some(&self.capacity_of_unknown);
+        for capacity in unknown.into_iter().chain([&self.capacity]) {
+            permits.push(Arc::clone(capacity).try_acquire_owned().ok()?);
         }
         Some(())
     }
@@ -112,9 +112,9 @@ impl Drop for Share {
     }
 }
 
-/// A place in the queue or at work.
+/// The permit to wait in the queue and to hash.
 #[derive(Debug)]
-pub(in crate::server::login) struct Place {
+pub(in crate::server::login) struct Permit {
     caller: Caller,
     _permits: Vec<OwnedSemaphorePermit>,
     share: Option<Share>,
@@ -124,19 +124,19 @@ impl Pool {
     pub(super) fn new(permits: NonZeroUsize, queue: usize, wait: Duration) -> Self {
         let most = Semaphore::MAX_PERMITS;
         let work = permits.get().min(most);
-        let places = work.saturating_add(queue).min(most);
+        let capacity = work.saturating_add(queue).min(most);
         Self {
-            all: Arc::new(Hall::new(work, places)),
+            all: Arc::new(Hall::new(work, capacity)),
             networks: Arc::default(),
             work,
-            places,
+            capacity,
             wait,
         }
     }
 
-    /// Takes a place, if one is free. Taking it first avoids work, such as queries, for callers
+    /// Takes a permit, if one is free. Taking it first avoids work, such as queries, for callers
     /// that would be refused.
-    pub(super) fn enter(&self, caller: Caller) -> Result<Place, PasswordError> {
+    pub(super) fn enter(&self, caller: Caller) -> Result<Permit, PasswordError> {
         let share = self.share(caller.network);
         let mut permits = Vec::with_capacity(4);
         let entered = match &share {
@@ -145,7 +145,7 @@ impl Pool {
         };
         let entered = entered.and_then(|()| self.all.enter(caller, &mut permits));
         entered.ok_or_else(|| self.busy())?;
-        Ok(Place {
+        Ok(Permit {
             caller,
             _permits: permits,
             share,
@@ -161,7 +161,7 @@ impl Pool {
         let mut shares = self.networks.lock();
         let half = |of: usize| (of / 2).max(1);
         let (users, hall) = shares.entry(network).or_insert_with(|| {
-            let hall = Hall::new(half(self.work), half(self.places));
+            let hall = Hall::new(half(self.work), half(self.capacity));
             (0, Arc::new(hall))
         });
         *users += 1;
@@ -176,28 +176,28 @@ impl Pool {
 
     /// Waits for a work slot: first in the network's share, so that only few callers of one network
     /// are ahead of others.
-    async fn turn(&self, place: &Place) -> Option<Vec<OwnedSemaphorePermit>> {
+    async fn turn(&self, permit: &Permit) -> Option<Vec<OwnedSemaphorePermit>> {
         let mut permits = Vec::with_capacity(4);
-        let share = place.share.iter().map(|share| &*share.hall);
+        let share = permit.share.iter().map(|share| &*share.hall);
         for hall in share.chain([&*self.all]) {
-            for line in hall.lines(place.caller) {
+            for line in hall.lines(permit.caller) {
                 permits.push(Arc::clone(line).acquire_owned().await.ok()?);
             }
         }
         Some(permits)
     }
 
-    /// Runs the work at this place, on a separate thread.
+    /// Runs the work with this permit, on a separate thread.
     ///
-    /// If the caller is dropped while it waits, the place is freed immediately. If it is dropped
-    /// during the work, the place is freed when the work is done, because the memory is in use
+    /// If the caller is dropped while it waits, the permit is freed immediately. If it is dropped
+    /// during the work, the permit is freed when the work is done, because the memory is in use
     /// until then.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        place: Place,
+        permit: Permit,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let permits = timeout(self.wait, self.turn(&place)).await;
+        let permits = timeout(self.wait, self.turn(&permit)).await;
         let Ok(Some(permits)) = permits else {
             return Err(self.busy());
         };
@@ -209,14 +209,14 @@ impl Pool {
             .name("password-hash".into())
             .spawn(move || {
                 let outcome = work();
-                drop((permits, place));
+                drop((permits, permit));
                 // The caller may have been dropped.
                 let _ = done.send(outcome);
             });
         if thread.is_err() {
             return Err(self.busy());
         }
-        // A missing result means that the work panicked; unwinding has freed the places.
+        // A missing result means that the work panicked; unwinding has freed the permits.
         result.await.map_err(|_| PasswordError::Failed)
     }
 
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    fn stranger(network: u8) -> Caller {
+    fn unknown(network: u8) -> Caller {
         Caller {
             network: Network::from(std::net::IpAddr::from([192, 0, 2, network])),
             is_known: false,
@@ -266,7 +266,7 @@ mod tests {
     fn known(network: u8) -> Caller {
         Caller {
             is_known: true,
-            ..stranger(network)
+            ..unknown(network)
         }
     }
 
@@ -290,7 +290,7 @@ mod tests {
             Err(PasswordError::Busy { .. })
         ));
         finish.send(()).unwrap();
-        let _ = pool.all.places.acquire().await.unwrap();
+        let _ = pool.all.capacity.acquire().await.unwrap();
         assert!(pool.of_nobody(|| ()).await.is_ok());
     }
 
@@ -298,7 +298,10 @@ mod tests {
     async fn u8_a_caller_who_hangs_up_while_waiting_leaves_nothing_behind() {
         let pool = pool(1, 1, LONG);
         let held = Arc::clone(&pool.all.work).acquire_owned().await.unwrap();
-        let place = Arc::clone(&pool.all.places).acquire_owned().await.unwrap();
+        let permit = Arc::clone(&pool.all.capacity)
+            .acquire_owned()
+            .await
+            .unwrap();
         for _ in 0..5 {
             let mut waiting = Box::pin(pool.of_nobody(|| ()));
             assert!(futures_poll(&mut waiting).await);
@@ -307,9 +310,9 @@ mod tests {
                 Err(PasswordError::Busy { .. })
             ));
         }
-        drop((held, place));
+        drop((held, permit));
         assert!(pool.of_nobody(|| ()).await.is_ok());
-        assert_eq!(pool.all.places.available_permits(), 2);
+        assert_eq!(pool.all.capacity.available_permits(), 2);
     }
 
     #[tokio::test]
@@ -339,13 +342,13 @@ mod tests {
     async fn u18_one_network_takes_half_of_the_places_and_half_of_the_work() {
         let pool = pool(4, 12, LONG);
         let mut flood = Vec::new();
-        while let Ok(place) = pool.enter(stranger(1)) {
-            flood.push(place);
+        while let Ok(permit) = pool.enter(unknown(1)) {
+            flood.push(permit);
         }
         assert_eq!(flood.len(), 6, "and two are left to its known callers");
         let known_callers = [pool.enter(known(1)).unwrap(), pool.enter(known(1)).unwrap()];
         assert!(pool.enter(known(1)).is_err());
-        let turns: Vec<_> = flood.iter().map(|place| pool.turn(place)).collect();
+        let turns: Vec<_> = flood.iter().map(|permit| pool.turn(permit)).collect();
         let mut turns: Vec<_> = turns.into_iter().map(Box::pin).collect();
         let mut at_work = Vec::new();
         for turn in &mut turns {
@@ -353,30 +356,30 @@ mod tests {
         }
         assert_eq!(at_work.len(), 2);
         for network in [2, 3, 4] {
-            assert!(pool.of(stranger(network), || ()).await.is_ok());
+            assert!(pool.of(unknown(network), || ()).await.is_ok());
         }
         drop(turns);
         drop((flood, known_callers, at_work));
         assert!(pool.networks.lock().is_empty());
-        assert_eq!(pool.all.places.available_permits(), 16);
+        assert_eq!(pool.all.capacity.available_permits(), 16);
     }
 
     /// The flood has a separate queue, so it does not delay other networks.
     #[tokio::test]
     async fn u18_with_one_thread_the_others_come_after_one_hash_of_the_flood() {
         let pool = pool(1, 15, LONG);
-        let flood: Vec<_> = std::iter::from_fn(|| pool.enter(stranger(1)).ok()).collect();
+        let flood: Vec<_> = std::iter::from_fn(|| pool.enter(unknown(1)).ok()).collect();
         let mut turns: Vec<_> = flood
             .iter()
-            .map(|place| Box::pin(pool.turn(place)))
+            .map(|permit| Box::pin(pool.turn(permit)))
             .collect();
         let mut working = Vec::new();
         for turn in &mut turns {
             working.extend(now(turn).await);
         }
         assert_eq!(working.len(), 1);
-        let place = pool.enter(stranger(2)).unwrap();
-        let mut honest = Box::pin(pool.turn(&place));
+        let permit = pool.enter(unknown(2)).unwrap();
+        let mut honest = Box::pin(pool.turn(&permit));
         assert!(now(&mut honest).await.is_none());
         drop(working);
         for turn in &mut turns[1..] {
@@ -390,12 +393,12 @@ mod tests {
         let pool = pool(4, 12, LONG);
         let mut flood = Vec::new();
         for network in 0..=255 {
-            flood.extend(pool.enter(stranger(network)));
+            flood.extend(pool.enter(unknown(network)));
         }
         assert_eq!(flood.len(), 12);
         let mut turns: Vec<_> = flood
             .iter()
-            .map(|place| Box::pin(pool.turn(place)))
+            .map(|permit| Box::pin(pool.turn(permit)))
             .collect();
         let mut working = Vec::new();
         for turn in &mut turns {
@@ -403,8 +406,8 @@ mod tests {
         }
         assert_eq!(working.len(), 4);
         // Also from a network that takes part in it.
-        let place = pool.enter(known(7)).unwrap();
-        let mut device = Box::pin(pool.turn(&place));
+        let permit = pool.enter(known(7)).unwrap();
+        let mut device = Box::pin(pool.turn(&permit));
         assert!(now(&mut device).await.is_none());
         working.pop();
         assert!(now(&mut device).await.is_some());

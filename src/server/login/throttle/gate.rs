@@ -10,13 +10,13 @@ use tokio::sync::{self, Notify};
 use super::{Network, ThrottleKey};
 use crate::server::login::password::Caller;
 
-/// One lane for each counter in use.
+/// One queue for each counter in use.
 ///
-/// Only the first attempt in a lane calls the store, and repeats the call while open attempts are
+/// Only the first attempt in a queue calls the store, and repeats the call while open attempts are
 /// undecided. The attempts behind it cause no store calls until it is their turn.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
-    lanes: Mutex<HashMap<ThrottleKey, Users>>,
+    queues: Mutex<HashMap<ThrottleKey, Users>>,
 }
 
 /// The users of a counter in this process. Those that settle are never refused.
@@ -36,26 +36,26 @@ struct Queue {
 }
 
 impl Gate {
-    /// Returns a place in a counter's lane, unless the lane is full. A lane exists while it has users.
-    pub(super) fn lane(&self, key: &ThrottleKey) -> Option<Lane<'_>> {
-        let mut lanes = self.lanes();
-        let users = lanes.entry(*key).or_default();
+    /// Returns a place in a counter's queue, unless the queue is full. A queue exists while it has users.
+    pub(super) fn enqueue(&self, key: &ThrottleKey) -> Option<Queued<'_>> {
+        let mut queues = self.queues();
+        let users = queues.entry(*key).or_default();
         if users.attempts >= LONGEST {
             return None;
         }
         users.attempts += 1;
-        Some(self.place(key, users, true))
+        Some(self.queued(key, users, true))
     }
 
     /// Returns a place for an attempt to settle, which does not queue for a turn.
-    pub(super) fn exit(&self, key: &ThrottleKey) -> Lane<'_> {
-        let mut lanes = self.lanes();
-        self.place(key, lanes.entry(*key).or_default(), false)
+    pub(super) fn exit(&self, key: &ThrottleKey) -> Queued<'_> {
+        let mut queues = self.queues();
+        self.queued(key, queues.entry(*key).or_default(), false)
     }
 
-    fn place(&self, key: &ThrottleKey, users: &mut Users, is_attempt: bool) -> Lane<'_> {
+    fn queued(&self, key: &ThrottleKey, users: &mut Users, is_attempt: bool) -> Queued<'_> {
         users.all += 1;
-        Lane {
+        Queued {
             gate: self,
             key: *key,
             is_attempt,
@@ -63,20 +63,20 @@ impl Gate {
         }
     }
 
-    /// Wakes the attempt at the head of the lane after an attempt at this counter was settled.
+    /// Wakes the attempt at the head of the queue after an attempt at this counter was settled.
     pub(super) fn wake(&self, key: &ThrottleKey) {
-        if let Some(users) = self.lanes().get(key) {
+        if let Some(users) = self.queues().get(key) {
             users.queue.settled.notify_one();
         }
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<ThrottleKey, Users>> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, HashMap<ThrottleKey, Users>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place in a lane.
-pub(super) struct Lane<'a> {
+/// An attempt in a counter's queue.
+pub(super) struct Queued<'a> {
     gate: &'a Gate,
     key: ThrottleKey,
     is_attempt: bool,
@@ -95,7 +95,7 @@ impl Contender<'_> {
     }
 }
 
-impl Lane<'_> {
+impl Queued<'_> {
     /// Returns the turn if no other attempt has it.
     pub(super) fn try_turn(&self) -> Option<sync::MutexGuard<'_, ()>> {
         self.queue.turn.try_lock().ok()
@@ -120,14 +120,14 @@ impl Lane<'_> {
     }
 }
 
-impl Drop for Lane<'_> {
+impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        let mut lanes = self.gate.lanes();
-        if let Some(users) = lanes.get_mut(&self.key) {
+        let mut queues = self.gate.queues();
+        if let Some(users) = queues.get_mut(&self.key) {
             users.all -= 1;
             users.attempts -= usize::from(self.is_attempt);
             if users.all == 0 {
-                lanes.remove(&self.key);
+                queues.remove(&self.key);
             }
         }
     }
@@ -149,22 +149,22 @@ struct Seats {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    strangers: usize,
+    unknown: usize,
 }
 
 impl Taken {
     fn has_room(&self, caller: Caller, most: usize) -> bool {
-        self.all < most && (caller.is_known || self.strangers < most - most / 4)
+        self.all < most && (caller.is_known || self.unknown < most - most / 4)
     }
 
     fn sit(&mut self, caller: Caller) {
         self.all += 1;
-        self.strangers += usize::from(!caller.is_known);
+        self.unknown += usize::from(!caller.is_known);
     }
 
     fn rise(&mut self, caller: Caller) {
         self.all -= 1;
-        self.strangers -= usize::from(!caller.is_known);
+        self.unknown -= usize::from(!caller.is_known);
     }
 }
 
@@ -231,34 +231,37 @@ mod tests {
         let gate = Gate::default();
         let keys = [1, 2].map(|byte| ThrottleKey::from_bytes([byte; 16]));
         for _ in 0..2 {
-            let (first, second) = (gate.lane(&keys[0]).unwrap(), gate.lane(&keys[0]).unwrap());
+            let (first, second) = (
+                gate.enqueue(&keys[0]).unwrap(),
+                gate.enqueue(&keys[0]).unwrap(),
+            );
             let turn = first.try_turn().unwrap();
             assert!(second.try_turn().is_none());
             assert!(
-                gate.lane(&keys[1]).unwrap().try_turn().is_some(),
+                gate.enqueue(&keys[1]).unwrap().try_turn().is_some(),
                 "another counter"
             );
             drop(turn);
             drop(first);
             assert!(second.try_turn().is_some());
-            assert_eq!(gate.lanes().len(), 1);
+            assert_eq!(gate.queues().len(), 1);
         }
-        assert!(gate.lanes().is_empty());
+        assert!(gate.queues().is_empty());
     }
 
     #[test]
     fn a_lane_that_is_full_takes_nobody_until_somebody_leaves() {
         let gate = Gate::default();
         let key = ThrottleKey::from_bytes([1; 16]);
-        let mut lane: Vec<_> = (0..LONGEST).map(|_| gate.lane(&key).unwrap()).collect();
-        assert!(gate.lane(&key).is_none());
+        let mut queue: Vec<_> = (0..LONGEST).map(|_| gate.enqueue(&key).unwrap()).collect();
+        assert!(gate.enqueue(&key).is_none());
         // Those that leave must not be kept by those that arrive.
-        lane.push(gate.exit(&key));
-        assert_eq!(lane.len(), LONGEST + 1);
-        lane.remove(0);
-        assert!(gate.lane(&key).is_some());
-        lane.clear();
-        assert!(gate.lanes().is_empty());
+        queue.push(gate.exit(&key));
+        assert_eq!(queue.len(), LONGEST + 1);
+        queue.remove(0);
+        assert!(gate.enqueue(&key).is_some());
+        queue.clear();
+        assert!(gate.queues().is_empty());
     }
 
     fn caller(network: u8, is_known: bool) -> Caller {
@@ -293,8 +296,8 @@ mod tests {
     async fn what_is_settled_before_the_wait_begins_is_heard_of() {
         let gate = Gate::default();
         let key = ThrottleKey::from_bytes([1; 16]);
-        let lane = gate.lane(&key).unwrap();
+        let queue = gate.enqueue(&key).unwrap();
         gate.wake(&key);
-        lane.settled().await;
+        queue.settled().await;
     }
 }

@@ -10,28 +10,28 @@
 //! | trusted device, instead of both | 5 | as the first | as the first |
 //! | subject, for password changes | 5 | as the first | as the first |
 //!
-//! An attempt is counted when it has a place in the hashing queue, *before* its password is hashed,
+//! An attempt is counted when it has a permit of the hashing queue, *before* its password is hashed,
 //! and is given back if the password was correct. However many guesses run concurrently, no more
 //! passwords are checked than there are free attempts. If the result of open attempts decides
 //! whether the next one is allowed, that one waits for them, so that concurrent correct passwords
 //! do not block each other. An attempt during a wait is refused. It is not counted and does not
 //! extend the wait.
 
+mod admission;
 mod counters;
 mod gate;
 mod key;
 mod lock;
 mod row;
 mod rule;
-mod turnstile;
 
 use self::counters::{Reservation, Unanswered};
 pub(super) use self::{
+    admission::{Admission, AdmissionControl, Denied},
     key::ThrottleKeys,
     lock::HardLock,
     row::{AttemptOutcome, Reserve},
     rule::ThrottleRule,
-    turnstile::{Admission, Denied, Turnstile},
 };
 pub use self::{
     key::{Network, ThrottleKey},

@@ -277,7 +277,7 @@ mod tests {
             }
             now = now.plus(wait);
         }
-        // The row outlives the longest wait: whoever comes back at its end finds it as long again.
+        // The row outlives the longest wait: a failure at its end causes the same wait again.
         assert_eq!(
             try_once(&mut row, &rule, now, AttemptOutcome::Failed),
             seconds(900)
@@ -294,7 +294,7 @@ mod tests {
             ),
             Duration::ZERO
         );
-        // A success forgets at once.
+        // A success resets the counter.
         let _ = try_once(
             &mut row,
             &rule,
@@ -444,8 +444,8 @@ mod tests {
         }
 
         proptest! {
-            /// Whatever happens in whatever order: never more side by side than are free, never one
-            /// during a wait, a refusal changes nothing, and nobody is shut out for ever.
+            /// In any order of events: no more concurrent attempts than are free, none during a wait, a
+            /// refusal changes nothing, and no wait lasts for ever.
             #[test]
             fn u3_u5_hold_in_any_order_of_attempts(steps in prop::collection::vec(step(), 1..200)) {
                 let rule = ThrottleRule::PAIR;
@@ -459,7 +459,7 @@ mod tests {
                             let before = row;
                             match row.reserve(&rule, now) {
                                 Reserve::Granted(batch) => {
-                                    // Never more at once than free ones, or one.
+                                    // No more concurrent attempts than free ones, or one.
                                     prop_assert!(row.open <= 5_u32.saturating_sub(row.failures).max(1));
                                     prop_assert!(row.open == 1 || row.failures + row.open <= 5);
                                     // And none before a wait is over.
@@ -486,7 +486,7 @@ mod tests {
                         Step::Settle(..) => {}
                     }
                 }
-                // Nobody is shut out for ever.
+                // No wait lasts for ever.
                 let later = now.plus(seconds(1800 + 10));
                 prop_assert!(matches!(row.reserve(&rule, later), Reserve::Granted(_)));
             }

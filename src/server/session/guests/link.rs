@@ -245,7 +245,7 @@ where
         let (guests, guest) = (self.clone(), wanted.guest.clone());
         let sessions = &self.inner.sessions;
         // The task completes the claim even if the client disconnects.
-        let told = sessions.write(move |inner| async move {
+        let notified = sessions.write(move |inner| async move {
             match claim::link(&inner.store, &wanted, Some(&user)).await? {
                 ClaimOutcome::Done => {
                     let epoch = claim::epoch(&inner.store, &guest).await?;
@@ -266,11 +266,11 @@ where
                 guests.settle(&guest, &user).await
             })))
         });
-        let told = match told.await? {
-            Ok(told) => told,
+        let notified = match notified.await? {
+            Ok(notified) => notified,
             Err(outcome) => return Ok(outcome),
         };
-        Ok(match time::timeout(self.inner.patience, told).await {
+        Ok(match time::timeout(self.inner.patience, notified).await {
             Ok(Ok(true)) => LinkOutcome::Linked,
             _ => LinkOutcome::Pending,
         })

@@ -48,10 +48,10 @@ where
     /// [`StoreUnavailable`](crate::server::session::SessionErrorKind::StoreUnavailable).
     pub async fn run_pending_claims(&self) -> Result<ClaimRun, SessionError> {
         let due = self.store().due_claims(AT_ONCE).await?;
-        let mut told = JoinSet::new();
+        let mut calls = JoinSet::new();
         for due in due {
             let guests = self.clone();
-            told.spawn(async move {
+            calls.spawn(async move {
                 match claim::take(guests.store(), due).await {
                     Ok(Some((guest, user))) => Some(guests.settle(&guest, &user).await),
                     Ok(None) => None,
@@ -63,7 +63,7 @@ where
             });
         }
         let mut retried = ClaimRun::default();
-        while let Some(settled) = told.join_next().await {
+        while let Some(settled) = calls.join_next().await {
             match settled {
                 Ok(Some(true)) => retried.settled += 1,
                 // Another worker has the claim.
@@ -91,10 +91,10 @@ where
     /// Calls the hook and marks the claim as delivered. Returns `false` if the claim has to be
     /// retried.
     pub(super) async fn settle(&self, guest: &str, user: &str) -> bool {
-        let told = caught("claim hook", async {
+        let call = caught("claim hook", async {
             self.inner.hook.on_claim(guest, user).await
         });
-        let outcome = match time::timeout(self.inner.hook_timeout, told).await {
+        let outcome = match time::timeout(self.inner.hook_timeout, call).await {
             Ok(Ok(Ok(()))) => claim::settle(self.store(), guest, user).await,
             Ok(Ok(Err(failed))) => Err(failed),
             Ok(Err(panicked)) => Err(StoreError::interrupted(panicked)),

@@ -13,14 +13,14 @@ use crate::{
     error::StoreError,
     server::login::{
         Identifier, PasswordError, PasswordHasher,
-        password::{Caller, Place},
+        password::{Caller, Permit},
     },
     store::port::ThrottleStore,
 };
 
 /// Reserves and settles the counters of an attempt, before and after the password is checked.
 #[derive(Debug)]
-pub(in crate::server::login) struct Turnstile<T> {
+pub(in crate::server::login) struct AdmissionControl<T> {
     store: T,
     keys: ThrottleKeys,
     lock: Option<HardLock>,
@@ -39,7 +39,7 @@ pub(in crate::server::login) struct Admission {
     lock: Option<Reservation>,
     locked: bool,
     caller: Caller,
-    place: Option<Place>,
+    permit: Option<Permit>,
 }
 
 impl Admission {
@@ -49,7 +49,7 @@ impl Admission {
             lock: None,
             locked: false,
             caller,
-            place: None,
+            permit: None,
         }
     }
 
@@ -58,9 +58,9 @@ impl Admission {
         self.caller
     }
 
-    /// Returns the place for the password check.
-    pub(in crate::server::login) fn take_place(&mut self) -> Option<Place> {
-        self.place.take()
+    /// Returns the permit for the password check.
+    pub(in crate::server::login) fn take_permit(&mut self) -> Option<Permit> {
+        self.permit.take()
     }
 
     /// Returns `true` if the name is locked. The password is checked anyway, and the attempt is then refused.
@@ -103,7 +103,7 @@ impl From<PasswordError> for Denied {
     }
 }
 
-impl<T: ThrottleStore> Turnstile<T> {
+impl<T: ThrottleStore> AdmissionControl<T> {
     pub(in crate::server::login) fn new(
         store: T,
         keys: ThrottleKeys,
@@ -139,7 +139,7 @@ impl<T: ThrottleStore> Turnstile<T> {
             (self.keys.name(identifier), &ThrottleRule::NAME),
         ] {
             match self
-                .pass(&key, rule, give_up, caller, &mut admission.place)
+                .pass(&key, rule, give_up, caller, &mut admission.permit)
                 .await
             {
                 Ok(reservation) => admission.reserved.push(reservation),
@@ -152,7 +152,7 @@ impl<T: ThrottleStore> Turnstile<T> {
         if let Some(lock) = &self.lock {
             let key = self.keys.lock(identifier);
             match self
-                .pass(&key, &lock.rule, give_up, caller, &mut admission.place)
+                .pass(&key, &lock.rule, give_up, caller, &mut admission.permit)
                 .await
             {
                 Ok(reservation) => admission.lock = Some(reservation),
@@ -191,8 +191,8 @@ impl<T: ThrottleStore> Turnstile<T> {
         };
         let give_up = Instant::now() + self.patience;
         let mut admission = Admission::new(caller);
-        let place = &mut admission.place;
-        let passed = self.pass(key, &ThrottleRule::PAIR, give_up, caller, place);
+        let permit = &mut admission.permit;
+        let passed = self.pass(key, &ThrottleRule::PAIR, give_up, caller, permit);
         let passed = passed.await?;
         admission.reserved.push(passed);
         Ok(admission)
@@ -243,7 +243,7 @@ impl<T: ThrottleStore> Turnstile<T> {
 
     /// Reserves one counter, or waits for the open attempts that decide about it.
     ///
-    /// The store is called only with a place in the hashing queue. An attempt that waits gives its place
+    /// The store is called only with a permit in the hashing queue. An attempt that waits returns its permit
     /// back, so that attempts at one name cannot occupy all places.
     async fn pass(
         &self,
@@ -251,16 +251,16 @@ impl<T: ThrottleStore> Turnstile<T> {
         rule: &ThrottleRule,
         give_up: Instant,
         caller: Caller,
-        place: &mut Option<Place>,
+        permit: &mut Option<Permit>,
     ) -> Result<Reservation, Denied> {
-        let lane = self.gate.lane(key).ok_or(Denied::Crowded)?;
+        let queued = self.gate.enqueue(key).ok_or(Denied::Crowded)?;
         let mut waiting = None;
-        let _turn = match lane.try_turn() {
+        let _turn = match queued.try_turn() {
             Some(turn) => turn,
             None => {
-                *place = None;
+                *permit = None;
                 waiting = Some(self.waiting.seat(caller).ok_or(Denied::Crowded)?);
-                let turn = timeout_at(give_up, lane.turn()).await;
+                let turn = timeout_at(give_up, queued.turn()).await;
                 let turn = turn.map_err(|_| Denied::Crowded)?;
                 // After the patience is over, the attempt causes no store call.
                 if Instant::now() >= give_up {
@@ -270,10 +270,10 @@ impl<T: ThrottleStore> Turnstile<T> {
             }
         };
         loop {
-            if place.is_none() {
-                *place = Some(self.hasher.place(caller)?);
+            if permit.is_none() {
+                *permit = Some(self.hasher.permit(caller)?);
             }
-            let contender = timeout_at(give_up, lane.contender()).await;
+            let contender = timeout_at(give_up, queued.contender()).await;
             let contender = contender.map_err(|_| Denied::Contended)?;
             let reserved = counters::reserve(&self.store, &contender, rule, give_up).await?;
             drop(contender);
@@ -282,7 +282,7 @@ impl<T: ThrottleStore> Turnstile<T> {
                 Reserve::Wait(wait) => return Err(Denied::Wait(wait)),
                 Reserve::Pending(held) => held,
             };
-            *place = None;
+            *permit = None;
             if waiting.is_none() {
                 waiting = self.waiting.seat(caller);
             }
@@ -292,7 +292,7 @@ impl<T: ThrottleStore> Turnstile<T> {
             }
             let look_again = left.min(LOOK_AGAIN).min(held.max(Duration::from_millis(1)));
             // After a wake-up or the timeout, the store is called again.
-            let _ = timeout(look_again, lane.settled()).await;
+            let _ = timeout(look_again, queued.settled()).await;
         }
     }
 
@@ -303,9 +303,9 @@ impl<T: ThrottleStore> Turnstile<T> {
 
     /// Settles a reservation. Returns `true` if a wait began that only an unlock ends.
     async fn settle_one(&self, reservation: Reservation, outcome: AttemptOutcome) -> bool {
-        let lane = self.gate.exit(&reservation.key);
+        let queued = self.gate.exit(&reservation.key);
         let give_up = Instant::now() + SETTLE_WITHIN;
-        let settled = match timeout_at(give_up, lane.contender()).await {
+        let settled = match timeout_at(give_up, queued.contender()).await {
             Ok(contender) => {
                 counters::settle(&self.store, &contender, reservation, outcome, give_up).await
             }
@@ -316,7 +316,7 @@ impl<T: ThrottleStore> Turnstile<T> {
     }
 }
 
-/// The interval at which the first attempt in a lane checks for attempts settled by other processes.
+/// The interval at which the first attempt in a queue checks for attempts settled by other processes.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// The time in which a result is recorded. An attempt that takes longer counts as failed when its
 /// hold is over.

@@ -31,7 +31,7 @@ use tower_jwt_auth::{
         remote::{FetchError, Fetcher, RemoteKeySet},
     },
     test_util::{TestIssuer, TestKeys},
-    time::Clock,
+    time::{Clock, Timestamp},
     verify::{IssuerResolver, Resolution, Tenants, VerifierBuilder},
 };
 
@@ -204,8 +204,8 @@ impl Shifted {
 }
 
 impl Clock for Shifted {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
     }
 
     fn monotonic(&self) -> Instant {

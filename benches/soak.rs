@@ -252,7 +252,7 @@ impl World {
     /// When every token that is about has expired.
     fn until(&self) -> Timestamp {
         let longest = Duration::from_secs(SHORTEST + VARIES) + LEEWAY;
-        Timestamp::from(self.clock.now()).plus(longest)
+        self.clock.now().plus(longest)
     }
 
     /// A new key comes and signs; the oldest of three goes.

@@ -10,7 +10,7 @@
 //! call() {
 //!     printf '\0\0\0\0\0' | curl -i --http2-prior-knowledge --data-binary @- --output - "$@" \
 //!         -H 'content-type: application/grpc' -H 'te: trailers' \
-//!         http://127.0.0.1:3000/grpc.health.v1.Health/CheckResult
+//!         http://127.0.0.1:3000/grpc.health.v1.Health/Check
 //! }
 //! call                                          # grpc-status: 16
 //! call -H "Authorization: Bearer $token"        # grpc-status: 0

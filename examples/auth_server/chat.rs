@@ -64,7 +64,7 @@ async fn context(State(chat): State<Chat>, caller: ChatContext) -> Json<Value> {
         "conversation": conversation,
         "can_manage_tasks": caller.is_authenticated(),
         "permissions": caller.permissions().collect::<Vec<_>>(),
-        "expires_at": caller.expires_at().map(|at| at.unix_timestamp()),
+        "expires_at": caller.expires_at().map(|at| at.as_secs()),
     }))
 }
 

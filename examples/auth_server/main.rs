@@ -298,7 +298,7 @@ async fn me(caller: Principal) -> Json<Value> {
         "sub": caller.subject(),
         "roles": caller.roles().collect::<Vec<_>>(),
         "scope": caller.scope().collect::<Vec<_>>(),
-        "exp": caller.expires_at().map(|at| at.unix_timestamp()),
+        "exp": caller.expires_at().map(|at| at.as_secs()),
     }))
 }
 

@@ -171,7 +171,7 @@ async fn context(chat: ChatContext) -> Json<Value> {
         "conversation": chat.subject(),
         "can_manage_tasks": chat.is_authenticated(),
         "permissions": chat.permissions().collect::<Vec<_>>(),
-        "expires_at": chat.expires_at().map(|at| at.unix_timestamp()),
+        "expires_at": chat.expires_at().map(|at| at.as_secs()),
     }))
 }
 

@@ -3,10 +3,9 @@
 use std::{mem, ops::Range};
 
 use smallvec::SmallVec;
-use time::OffsetDateTime;
 
 use super::PrincipalKind;
-use crate::time::date::Date;
+use crate::time::{Timestamp, date::Date};
 
 /// A type that holds the facts about a caller: a verified token, or the facts alone.
 pub(crate) trait HasFacts: Send + Sync + 'static {
@@ -133,8 +132,8 @@ impl Facts {
         }
     }
 
-    pub(crate) fn expires_at(&self) -> Option<OffsetDateTime> {
-        self.expires.map(Date::to_calendar)
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
+        self.expires.map(Date::to_timestamp)
     }
 
     pub(crate) fn text(&self, field: Field) -> Option<&str> {

@@ -24,8 +24,6 @@ mod session_id;
 
 use std::{any::Any, fmt, sync::Arc};
 
-use time::OffsetDateTime;
-
 pub(crate) use self::facts::{Facts, Field, HasFacts, List};
 pub use self::{
     claims::Claims,
@@ -33,7 +31,7 @@ pub use self::{
     scope::Scope,
     session_id::{ParseSessionIdError, SessionId},
 };
-use crate::time::date::Date;
+use crate::time::{Timestamp, date::Date};
 
 /// An authenticated caller.
 ///
@@ -151,14 +149,14 @@ impl Principal {
     ///
     /// End a WebSocket or a stream that outlives its request at this time.
     #[must_use]
-    pub fn expires_at(&self) -> Option<OffsetDateTime> {
+    pub fn expires_at(&self) -> Option<Timestamp> {
         self.facts().expires_at()
     }
 
     /// Returns the time at which the credential was issued (`iat`).
     #[must_use]
-    pub fn issued_at(&self) -> Option<OffsetDateTime> {
-        self.facts().issued.map(Date::to_calendar)
+    pub fn issued_at(&self) -> Option<Timestamp> {
+        self.facts().issued.map(Date::to_timestamp)
     }
 
     /// Returns the roles, in the order of the credential. Roles are compared byte by byte.
@@ -333,14 +331,14 @@ impl PrincipalBuilder {
     }
 
     /// Sets the time at which the credential expires.
-    pub fn expires_at(mut self, at: OffsetDateTime) -> Self {
-        self.facts.expires = Some(at.into());
+    pub fn expires_at(mut self, at: impl Into<Timestamp>) -> Self {
+        self.facts.expires = Some(Date::of(at.into()));
         self
     }
 
     /// Sets the time at which the credential was issued.
-    pub fn issued_at(mut self, at: OffsetDateTime) -> Self {
-        self.facts.issued = Some(at.into());
+    pub fn issued_at(mut self, at: impl Into<Timestamp>) -> Self {
+        self.facts.issued = Some(Date::of(at.into()));
         self
     }
 

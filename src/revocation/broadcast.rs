@@ -48,8 +48,7 @@ struct Kept {
 
 impl Kept {
     fn lives(self, clock: &dyn Clock) -> bool {
-        self.until > Timestamp::from(clock.now())
-            || clock.monotonic().saturating_duration_since(self.at) < RETENTION
+        self.until > clock.now() || clock.monotonic().saturating_duration_since(self.at) < RETENTION
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 /// A clock that moves only when the test moves it.
 ///
@@ -36,7 +36,7 @@ pub struct TestClock {
 
 #[derive(Debug)]
 struct Time {
-    wall: SystemTime,
+    wall: Timestamp,
     monotonic: Instant,
 }
 
@@ -44,15 +44,15 @@ impl TestClock {
     /// Creates a clock that is stopped at 2026-01-01 00:00:00 UTC.
     #[must_use]
     pub fn new() -> Self {
-        Self::at(UNIX_EPOCH + START)
+        Self::at(START)
     }
 
     /// Creates a clock that is stopped at this time.
     #[must_use]
-    pub fn at(wall: SystemTime) -> Self {
+    pub fn at(wall: impl Into<Timestamp>) -> Self {
         Self {
             time: Arc::new(Mutex::new(Time {
-                wall,
+                wall: wall.into(),
                 monotonic: Instant::now(),
             })),
         }
@@ -65,13 +65,13 @@ impl TestClock {
     /// If the operating system cannot represent the new time.
     pub fn advance(&self, by: Duration) {
         let mut time = self.lock();
-        time.wall += by;
+        time.wall = time.wall.plus(by);
         time.monotonic += by;
     }
 
     /// Sets the wall clock, forward or back. The monotonic clock stays.
-    pub fn set(&self, wall: SystemTime) {
-        self.lock().wall = wall;
+    pub fn set(&self, wall: impl Into<Timestamp>) {
+        self.lock().wall = wall.into();
     }
 
     /// Returns the wall clock in seconds since 1970, in the form of a claim's `NumericDate` (RFC 7519
@@ -80,7 +80,7 @@ impl TestClock {
     /// The value is negative before 1970.
     #[must_use]
     pub fn timestamp(&self) -> i64 {
-        timestamp(self.now())
+        self.now().as_secs()
     }
 
     fn lock(&self) -> MutexGuard<'_, Time> {
@@ -95,7 +95,7 @@ impl Default for TestClock {
 }
 
 impl Clock for TestClock {
-    fn now(&self) -> SystemTime {
+    fn now(&self) -> Timestamp {
         self.lock().wall
     }
 
@@ -104,16 +104,7 @@ impl Clock for TestClock {
     }
 }
 
-/// Returns whole seconds since 1970, rounded towards 1970.
-pub(super) fn timestamp(time: SystemTime) -> i64 {
-    let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(since) => seconds(since),
-        Err(before) => -seconds(before.duration()),
-    }
-}
-
-const START: Duration = Duration::from_secs(1_767_225_600);
+const START: Timestamp = Timestamp::from_secs(1_767_225_600);
 
 #[cfg(test)]
 mod tests {
@@ -132,7 +123,7 @@ mod tests {
     fn the_wall_clock_may_go_back_before_1970_and_ages_stay() {
         let clock = TestClock::new();
         let start = clock.monotonic();
-        clock.set(UNIX_EPOCH - Duration::from_secs(2));
+        clock.set(Timestamp::from_secs(-2));
         assert_eq!(clock.timestamp(), -2);
         assert_eq!(clock.monotonic(), start);
     }

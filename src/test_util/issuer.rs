@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
-use super::{clock::timestamp, keys::TestKeys};
+use super::keys::TestKeys;
 use crate::{
     key::{Algorithm, SigningKey},
     time::{Clock, SystemClock},
@@ -186,7 +186,7 @@ impl TestIssuer {
     fn claims(&self) -> Map<String, Value> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
 
-        let now = timestamp(self.clock.now());
+        let now = self.clock.now().as_secs();
         let claims = json!({
             "iss": self.issuer,
             "aud": self.audience,

@@ -1,9 +1,9 @@
 //! Points in time in claims: `NumericDate` of [RFC 7519
 //! §2](https://www.rfc-editor.org/rfc/rfc7519#section-2).
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use time::OffsetDateTime;
+use super::Timestamp;
 
 /// Nanoseconds since 1970, wide enough for the range of every integer claim.
 ///
@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 pub(crate) struct Date(i128);
 
 const SECOND: i128 = 1_000_000_000;
+const MILLISECOND: i128 = 1_000_000;
 
 impl Date {
     pub(crate) fn from_u64(seconds: u64) -> Self {
@@ -28,11 +29,8 @@ impl Date {
         Self((seconds * 1e9) as i128)
     }
 
-    pub(crate) fn of(time: SystemTime) -> Self {
-        Self(match time.duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(after) => nanoseconds(after),
-            Err(before) => -nanoseconds(before.duration()),
-        })
+    pub(crate) fn of(time: Timestamp) -> Self {
+        Self(i128::from(time.as_millis()) * MILLISECOND)
     }
 
     pub(crate) fn plus(self, duration: Duration) -> Self {
@@ -43,18 +41,11 @@ impl Date {
         Self(self.0.saturating_sub(nanoseconds(duration)))
     }
 
-    /// Returns the same time as a calendar date, clamped to years with four digits.
-    pub(crate) fn to_calendar(self) -> OffsetDateTime {
-        let earliest = time::UtcDateTime::MIN.unix_timestamp_nanos();
-        let latest = time::UtcDateTime::MAX.unix_timestamp_nanos();
-        OffsetDateTime::from_unix_timestamp_nanos(self.0.clamp(earliest, latest))
-            .unwrap_or(OffsetDateTime::UNIX_EPOCH)
-    }
-}
-
-impl From<OffsetDateTime> for Date {
-    fn from(time: OffsetDateTime) -> Self {
-        Self(time.unix_timestamp_nanos())
+    /// Returns the same time in milliseconds, rounded down and clamped.
+    pub(crate) fn to_timestamp(self) -> Timestamp {
+        let millis = self.0.div_euclid(MILLISECOND);
+        let clamped = millis.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+        Timestamp::from_millis(i64::try_from(clamped).unwrap_or_default())
     }
 }
 
@@ -80,10 +71,10 @@ mod tests {
         ];
         for number in extremes {
             let date = Date::from_f64(number);
-            let _ = date.plus(Duration::MAX).to_calendar();
+            let _ = date.plus(Duration::MAX).to_timestamp();
         }
         assert!(Date::from_f64(1e300) > Date::from_u64(u64::MAX));
-        assert!(Date::from_i64(-1) < Date::of(SystemTime::UNIX_EPOCH));
+        assert!(Date::from_i64(-1) < Date::of(Timestamp::from_secs(0)));
     }
 
     #[test]
@@ -94,8 +85,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn seconds_survive_the_way_to_the_calendar(seconds in -62_135_596_800_i64..253_402_300_799) {
-            prop_assert_eq!(Date::from(Date::from_i64(seconds).to_calendar()), Date::from_i64(seconds));
+        fn seconds_survive_the_way_to_a_timestamp(seconds in -62_135_596_800_i64..253_402_300_799) {
+            prop_assert_eq!(Date::of(Date::from_i64(seconds).to_timestamp()), Date::from_i64(seconds));
         }
     }
 }

@@ -26,14 +26,14 @@ use time::OffsetDateTime;
 /// and waits, so that setting the wall clock never extends the life of a cache entry.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the time of the wall clock.
-    fn now(&self) -> SystemTime;
+    fn now(&self) -> Timestamp;
 
     /// Returns the time of the monotonic clock.
     fn monotonic(&self) -> Instant;
 }
 
 impl<T: Clock + ?Sized> Clock for Arc<T> {
-    fn now(&self) -> SystemTime {
+    fn now(&self) -> Timestamp {
         (**self).now()
     }
 
@@ -56,8 +56,8 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    fn now(&self) -> SystemTime {
-        SystemTime::now()
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
     }
 
     fn monotonic(&self) -> Instant {
@@ -71,9 +71,23 @@ impl fmt::Debug for dyn Clock {
     }
 }
 
-/// A point in time with the resolution of the stores: milliseconds since 1970, UTC.
+/// A point in time: milliseconds since 1970, UTC. It is the only type of times in this crate's API.
 ///
-/// Arithmetic saturates.
+/// Methods that set a time accept a [`SystemTime`] and an [`OffsetDateTime`] too. Arithmetic
+/// saturates.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use tower_jwt_auth::time::Timestamp;
+///
+/// let at = Timestamp::from_secs(1_700_000_000).plus(Duration::from_millis(250));
+/// assert_eq!((at.as_secs(), at.as_millis()), (1_700_000_000, 1_700_000_000_250));
+/// assert_eq!(at.to_calendar().year(), 2023);
+/// assert_eq!(Timestamp::from(SystemTime::from(at)), at);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -88,6 +102,18 @@ impl Timestamp {
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
+    }
+
+    /// Creates a timestamp from seconds since 1970, the unit of a `NumericDate` (RFC 7519 §2).
+    #[must_use]
+    pub const fn from_secs(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// Returns the seconds since 1970, rounded down.
+    #[must_use]
+    pub const fn as_secs(self) -> i64 {
+        self.0.div_euclid(1000)
     }
 
     /// Returns the time that is `duration` later.
@@ -136,5 +162,17 @@ impl From<OffsetDateTime> for Timestamp {
     fn from(time: OffsetDateTime) -> Self {
         let millis = time.unix_timestamp_nanos() / 1_000_000;
         Self(i64::try_from(millis).unwrap_or_default())
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(time: Timestamp) -> Self {
+        let distance = Duration::from_millis(time.0.unsigned_abs());
+        let moved = match time.0 >= 0 {
+            true => Self::UNIX_EPOCH.checked_add(distance),
+            false => Self::UNIX_EPOCH.checked_sub(distance),
+        };
+        // A time that the operating system cannot represent, which no clock returns.
+        moved.unwrap_or(Self::UNIX_EPOCH)
     }
 }

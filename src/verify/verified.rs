@@ -2,9 +2,8 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use time::OffsetDateTime;
-
 use crate::principal::{Facts, Field, HasFacts, Origin, Principal};
+use crate::time::Timestamp;
 
 /// The claims of a verified token.
 ///
@@ -47,7 +46,7 @@ impl<C> Verified<C> {
 
     /// Returns the time at which the token expires (`exp`, without leeway).
     #[must_use]
-    pub fn expires_at(&self) -> Option<OffsetDateTime> {
+    pub fn expires_at(&self) -> Option<Timestamp> {
         self.inner.facts.expires_at()
     }
 }

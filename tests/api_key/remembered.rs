@@ -154,7 +154,7 @@ async fn a_key_outlives_the_logout_of_its_owner() {
     let set = RevocationSet::local_with_clock(fixture.clock.clone());
     let keys = fixture.builder().revocation(set.clone()).build().unwrap();
     let key = issue(&keys).await;
-    let until = Timestamp::from(fixture.clock.now()).plus(RETENTION);
+    let until = fixture.clock.now().plus(RETENTION);
     set.insert(&Revocation::subject("alice", 7, until));
     ask(&keys, key.expose())
         .await
@@ -184,7 +184,7 @@ async fn q12_two_revocation_sets_both_count() {
     let key = issue(&fixture.keys()).await;
     let set = || RevocationSet::local_with_clock(fixture.clock.clone());
     let (revoked, other) = (set(), set());
-    let until = Timestamp::from(fixture.clock.now()).plus(RETENTION);
+    let until = fixture.clock.now().plus(RETENTION);
     revoked.insert(&Revocation::token(key.id().as_str(), until));
     for (one, two) in [(&revoked, &other), (&other, &revoked)] {
         let builder = fixture.builder().revocation(one.clone());

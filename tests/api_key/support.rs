@@ -71,7 +71,7 @@ impl Store {
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.now().into()
+        self.clock.now()
     }
 
     fn up(&self) -> Result<(), StoreError> {

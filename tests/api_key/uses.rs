@@ -10,7 +10,7 @@ use std::{
 use tower_jwt_auth::{
     event::{AuthEvent, sink_fn},
     layer::api_key::{ApiKey, ApiKeyLayer},
-    time::{Clock, Timestamp},
+    time::Clock,
 };
 
 use crate::support::{Fault, Fixture, ask, issue, send, settle, x_api_key};
@@ -35,7 +35,7 @@ async fn v4_last_used_at_is_written_at_most_once_a_minute() {
     settle().await;
     assert_eq!(writes(), 1);
     fixture.clock.advance(10 * SECOND);
-    let now = Timestamp::from(fixture.clock.now());
+    let now = fixture.clock.now();
     ask(&keys, key.expose()).await.passes("a minute later");
     settle().await;
     assert_eq!(writes(), 2);

@@ -32,7 +32,7 @@ async fn w7_the_context_says_who_is_there_and_what_they_may_do() {
         "authenticated": true, "user_id": "alice", "subject": "alice",
         "session_id": alice.session_id().to_string(), "conversation": null,
         "can_manage_tasks": true, "permissions": ["tasks:add"],
-        "expires_at": caller.expires_at().unwrap().unix_timestamp(),
+        "expires_at": caller.expires_at().unwrap().as_secs(),
     });
     let token = alice.access_token().expose();
     assert_eq!(chat.context(Some(token)).await, of_alice);

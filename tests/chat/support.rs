@@ -339,7 +339,7 @@ async fn context(chat: ChatContext) -> Json<Value> {
         "conversation": chat.conversation(),
         "can_manage_tasks": chat.can_manage(),
         "permissions": chat.permissions().collect::<Vec<_>>(),
-        "expires_at": chat.expires_at().map(|at| at.unix_timestamp()),
+        "expires_at": chat.expires_at().map(|at| at.as_secs()),
     }))
 }
 

@@ -252,7 +252,7 @@ async fn s7_logins_name_their_method_and_a_guest_has_no_class() {
     let server = Server::start().await;
     let now = || {
         let now = tower_jwt_auth::time::Clock::now(&server.clock);
-        now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+        u64::try_from(now.as_secs()).unwrap()
     };
     let begun = now();
     let login = claims(&server.sign_in().await.access());

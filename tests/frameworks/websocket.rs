@@ -22,7 +22,7 @@ async fn socket(caller: Principal, upgrade: WebSocketUpgrade) -> Response {
     upgrade
         .protocols(["bearer"])
         .on_upgrade(async move |mut socket| {
-            let expires = caller.expires_at().unwrap().unix_timestamp();
+            let expires = caller.expires_at().unwrap().as_secs();
             let text = format!("{} until {expires}", caller.subject().unwrap());
             socket.send(Message::Text(text.into())).await.unwrap();
         })

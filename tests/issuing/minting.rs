@@ -9,7 +9,7 @@ use tower_jwt_auth::{
     principal::{PrincipalKind, SessionId},
     server::issue::{AccessTokenClaims, IssueError, KeyRing, TokenIssuer},
     test_util::{TestClock, TestKeys},
-    time::Clock,
+    time::{Clock, Timestamp},
     verify::Verifier,
 };
 
@@ -30,7 +30,7 @@ fn s1_an_access_token_says_what_rfc_9068_asks_and_what_was_given() {
                 .permissions(["orders.refund"])
                 .epoch(3)
                 .refresh_generation(7)
-                .auth_time(clock.now() - Duration::from_secs(60))
+                .auth_time(clock.now().minus(Duration::from_secs(60)))
                 .amr(["pwd", "otp"])
                 .acr("2")
                 .claim("tenant", "x"),
@@ -53,7 +53,7 @@ fn s1_an_access_token_says_what_rfc_9068_asks_and_what_was_given() {
             "amr": ["pwd", "otp"], "acr": "2", "tenant": "x",
         })
     );
-    let expires = clock.now() + minted.lifetime();
+    let expires = clock.now().plus(minted.lifetime());
     assert_eq!(minted.expires_at(), expires);
     assert_eq!(
         exp,
@@ -197,17 +197,17 @@ fn s2_no_token_outlives_its_session() {
     let until =
         |end| issuer.issue_access_token(AccessTokenClaims::for_subject("alice").not_after(end));
 
-    let end = clock.now() + Duration::from_millis(90_900);
+    let end = clock.now().plus(Duration::from_millis(90_900));
     let minted = until(end).unwrap();
     assert_eq!(minted.lifetime(), Duration::from_secs(90));
     assert!(minted.expires_at() <= end);
-    let far = until(clock.now() + Duration::from_secs(86_400)).unwrap();
+    let far = until(clock.now().plus(Duration::from_secs(86_400))).unwrap();
     assert!(far.lifetime() <= Duration::from_secs(600));
 
     for over in [
         clock.now(),
-        clock.now() - Duration::from_secs(1),
-        std::time::UNIX_EPOCH,
+        clock.now().minus(Duration::from_secs(1)),
+        Timestamp::from_secs(0),
     ] {
         assert!(matches!(until(over), Err(IssueError::SessionEnded)));
     }

@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     layer::extract::Cookie,
     revocation::{RETENTION, Revocation, RevocationSet},
     test_util::{TestIssuer, TestKeys},
-    time::{Clock, Timestamp},
+    time::Clock,
 };
 
 use crate::support::{Fixture, bearer, send};
@@ -92,7 +92,7 @@ async fn q8_every_decision_is_told_with_its_reason() {
     assert_eq!(told.take(), ["request.skipped"]);
 
     let revoked = RevocationSet::local_with_clock(fixture.clock.clone());
-    let until = Timestamp::from(fixture.clock.now()).plus(RETENTION);
+    let until = fixture.clock.now().plus(RETENTION);
     revoked.insert(&Revocation::session("s1", until));
     send(layer().revocation(revoked), bearer(&token))
         .await

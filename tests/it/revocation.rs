@@ -31,7 +31,7 @@ use tower_jwt_auth::{
 use crate::support::{AUDIENCE, Fixture, ISSUER, Inner, bearer, keys, send};
 
 fn later(clock: &TestClock) -> Timestamp {
-    Timestamp::from(clock.now()).plus(RETENTION)
+    clock.now().plus(RETENTION)
 }
 
 fn local(fixture: &Fixture) -> RevocationSet {
@@ -111,10 +111,10 @@ fn an_entry_that_is_in_is_found_whatever_comes_and_ends_beside_it() {
             scope.spawn(move || {
                 for number in 0..2_000 {
                     let id = format!("{thread}-{number}");
-                    let long = Timestamp::from(clock.now()).plus(100 * RETENTION);
+                    let long = clock.now().plus(100 * RETENTION);
                     set.insert(&Revocation::session(&id, long));
                     assert!(set.contains(&Principal::builder().session_id(&id).build()));
-                    let short = Timestamp::from(clock.now()).plus(Duration::from_secs(2));
+                    let short = clock.now().plus(Duration::from_secs(2));
                     set.insert(&Revocation::token(&id, short));
                     clock.advance(Duration::from_millis(1));
                 }
@@ -246,34 +246,34 @@ async fn a_wall_clock_that_jumps_ahead_and_back_forgets_no_revocation() {
     let right = clock.now();
     let end = later(&clock);
     tell(Revocation::session("known", end)).await;
-    clock.set(right + hour);
+    clock.set(right.plus(hour));
     // By a store whose clock is right.
     tell(Revocation::session("told meanwhile", end)).await;
     // Enough to sweep every shard, as a feed does every minute.
     for number in 0..5_000 {
         sets[0].insert(&Revocation::session(format!("{number}"), end.plus(hour)));
     }
-    sets[0].insert(&Revocation::issued_before(Timestamp::from(right), end));
+    sets[0].insert(&Revocation::issued_before(right, end));
     for set in &sets {
         assert!(set.contains(&caller("known")) && set.contains(&caller("told meanwhile")));
     }
-    assert!(sets[0].contains(&issued(Timestamp::from(right).minus(minute))));
+    assert!(sets[0].contains(&issued(right.minus(minute))));
     clock.advance(30 * minute);
-    clock.set(right + 30 * minute);
+    clock.set(right.plus(30 * minute));
     for set in &sets {
         assert!(set.contains(&caller("known")) && set.contains(&caller("told meanwhile")));
     }
-    assert!(sets[0].contains(&issued(Timestamp::from(right).minus(minute))));
+    assert!(sets[0].contains(&issued(right.minus(minute))));
     // It ends all the same.
     clock.advance(6 * minute);
     for set in &sets {
         assert!(!set.contains(&caller("known")) && !set.contains(&caller("told meanwhile")));
     }
-    assert!(!sets[0].contains(&issued(Timestamp::from(right).minus(minute))));
+    assert!(!sets[0].contains(&issued(right.minus(minute))));
 
     // Set back, tokens live longer by it, and so do the entries.
     tell(Revocation::session("set back", later(&clock))).await;
-    clock.set(right - hour);
+    clock.set(right.minus(hour));
     clock.advance(RETENTION + minute);
     assert!(sets.iter().all(|set| set.contains(&caller("set back"))));
 }

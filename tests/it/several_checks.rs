@@ -27,7 +27,7 @@ use crate::support::{AUDIENCE, Fixture, ISSUER, bearer, keys, send};
 const OTHER: &str = "https://other.example";
 
 fn until(clock: &TestClock) -> Timestamp {
-    Timestamp::from(clock.now()).plus(RETENTION)
+    clock.now().plus(RETENTION)
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn r4_a_token_for_another_use_is_recognised_by_the_words_of_its_value() {
             "bearer",
             "access",
             "access_token",
-            "AccessTokenClaims",
+            "AccessToken",
             "verified_customer",
             "user",
             "user_id",

@@ -200,7 +200,7 @@ fn q5_a_refused_token_is_never_remembered() {
         assert_eq!([verify(), verify()], [Ok(()); 2]);
         assert_eq!(keys.lookups(), 3);
         // Back before its time, as a clock may be set: remembered or not, it is not valid.
-        let before = fixture.clock.now() - Duration::from_secs(2);
+        let before = fixture.clock.now().minus(Duration::from_secs(2));
         fixture.clock.set(before);
         assert_eq!(verify(), Err(AuthErrorKind::NotYetValid));
     }
@@ -369,7 +369,7 @@ proptest! {
                 _ => {}
             }
             if back {
-                clock.set(clock.now() - Duration::from_secs(seconds));
+                clock.set(clock.now().minus(Duration::from_secs(seconds)));
             } else {
                 clock.advance(Duration::from_secs(seconds));
             }

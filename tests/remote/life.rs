@@ -358,7 +358,7 @@ async fn readiness_tells_what_there_is() {
     assert!(keys.is_usable() && keys.is_fresh() && verifier.is_ready());
     assert!(keys.last_error().is_none());
     let now = tower_jwt_auth::time::Clock::now(&clock);
-    assert_eq!(keys.last_success(), Some(now.into()));
+    assert_eq!(keys.last_success(), Some(now));
 
     client.fail();
     clock.advance(seconds(600));

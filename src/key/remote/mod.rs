@@ -78,7 +78,6 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use time::OffsetDateTime;
 use tokio::task::AbortHandle;
 
 use self::state::Shared;
@@ -89,6 +88,7 @@ pub use self::{
 };
 use super::{KeyLookup, KeyQuery, KeySet, KeySource, KeyWait};
 use crate::error::KeyProblem;
+use crate::time::Timestamp;
 
 /// A key set that is fetched and kept fresh. Cheap to clone. The fetch task ends when the last
 /// clone is dropped.
@@ -169,7 +169,7 @@ impl RemoteKeySet {
 
     /// Returns the time of the last successful fetch, including those that found the same keys.
     #[must_use]
-    pub fn last_success(&self) -> Option<OffsetDateTime> {
+    pub fn last_success(&self) -> Option<Timestamp> {
         self.handle.shared.last_success()
     }
 

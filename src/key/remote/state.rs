@@ -12,7 +12,6 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 use super::{
@@ -21,6 +20,7 @@ use super::{
     loaded::{Age, Fetched, Loaded, Numbers},
     report::log_stopped,
 };
+use crate::time::Timestamp;
 use crate::{
     error::KeyProblem,
     key::{KeyLookup, KeyNotifier, KeyQuery, KeySet, KeySource, KeyWait, VerifyingKey},
@@ -70,7 +70,7 @@ struct State {
     failures: u32,
     retry_at: Option<Instant>,
     last_error: Option<FetchError>,
-    last_success: Option<OffsetDateTime>,
+    last_success: Option<Timestamp>,
 }
 
 impl Shared {
@@ -352,7 +352,7 @@ impl Shared {
         requested.any(|kid| !kids.contains(kid))
     }
 
-    pub(super) fn last_success(&self) -> Option<OffsetDateTime> {
+    pub(super) fn last_success(&self) -> Option<Timestamp> {
         self.lock().last_success
     }
 
@@ -390,7 +390,7 @@ impl Shared {
         state.failures = 0;
         state.retry_at = None;
         state.last_error = None;
-        state.last_success = Some(self.clock.now().into());
+        state.last_success = Some(self.clock.now());
         state.unknown = mem::take(&mut state.requested).into_keys().collect();
         state.all_unknown = mem::take(&mut state.requested_more);
         release(state);

@@ -76,7 +76,7 @@ impl Examiner {
     }
 
     fn open(&self, row: &Row, presented: &PresentedApiKey) -> Result<(), ApiKeyRefusal> {
-        row.record.check(presented, self.clock.now().into())
+        row.record.check(presented, self.clock.now())
     }
 
     /// Runs the checks that apply to every request after the secret was verified.
@@ -96,7 +96,7 @@ impl Examiner {
                 return Err(AuthError::unavailable(kind, retry_after));
             }
         }
-        self.uses.saw(&row.record, self.clock.now().into());
+        self.uses.saw(&row.record, self.clock.now());
         Ok(row)
     }
 }

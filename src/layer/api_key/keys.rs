@@ -180,7 +180,7 @@ impl<S: ApiKeyStore> ApiKeys<S> {
 
 impl<S: ApiKeyStore> Inner<S> {
     async fn issue(&self, new: NewApiKey) -> Result<ApiKey, ApiKeyError> {
-        let now = self.examiner.clock.now().into();
+        let now = self.examiner.clock.now();
         let template = new.checked(&self.limits, now)?;
         for _ in 0..ATTEMPTS {
             let key = self.examiner.format.mint();
@@ -236,7 +236,7 @@ impl<S: ApiKeyStore> Inner<S> {
             if from.secret == *key.digest() {
                 return Ok(true);
             }
-            let now = self.examiner.clock.now().into();
+            let now = self.examiner.clock.now();
             let Some(to) = from.rolled(key, owner, now, overlap) else {
                 return Ok(false);
             };
@@ -265,7 +265,7 @@ impl<S: ApiKeyStore> Inner<S> {
             return Err(ApiKeyError::NotFound);
         }
         if let Some(log) = &self.log {
-            let now = crate::time::Timestamp::from(self.examiner.clock.now());
+            let now = self.examiner.clock.now();
             // Longer than any process caches the row.
             log(Revocation::token(id.as_str(), now.plus(RETENTION))).await?;
         }
@@ -282,7 +282,7 @@ impl<S: ApiKeyStore> Inner<S> {
         for id in &revoked {
             self.examiner.lookups.forget(id);
         }
-        let until = crate::time::Timestamp::from(self.examiner.clock.now()).plus(RETENTION);
+        let until = self.examiner.clock.now().plus(RETENTION);
         // A write to the log that fails must not keep the other keys out of it.
         let mut logged = Ok(());
         for id in &revoked {

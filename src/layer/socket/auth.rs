@@ -17,7 +17,7 @@ use crate::{
     layer::confirmations::Confirmations,
     principal::{Claims, Principal},
     revocation::{Changes, CheckResult, RevocationCheck, RevocationSet, RevocationStatus},
-    time::{Clock, SystemClock, Timestamp},
+    time::{Clock, SystemClock},
     verify::Verifier,
 };
 
@@ -339,8 +339,8 @@ impl<C> Config<C> {
 
     /// Returns the remaining lifetime of the caller's token; `Duration::MAX` if it never expires.
     fn left(&self, caller: &Principal) -> Duration {
-        let now = Timestamp::from(self.clock.now());
-        let expires = caller.expires_at().map(Timestamp::from);
+        let now = self.clock.now();
+        let expires = caller.expires_at();
         expires.map_or(Duration::MAX, |expires| expires.since(now))
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 
 use http::Extensions;
-use time::OffsetDateTime;
 
 use super::Owner;
-use crate::principal::{Principal, PrincipalKind};
+use crate::{
+    principal::{Principal, PrincipalKind},
+    time::Timestamp,
+};
 
 /// The caller of a chat request and its rights; inserted by a [`ChatLayer`](super::ChatLayer).
 #[derive(Clone)]
@@ -108,7 +110,7 @@ impl ChatContext {
 
     /// Returns the time at which the token expires. A socket ends at the same time.
     #[must_use]
-    pub fn expires_at(&self) -> Option<OffsetDateTime> {
+    pub fn expires_at(&self) -> Option<Timestamp> {
         self.principal.as_ref()?.expires_at()
     }
 }

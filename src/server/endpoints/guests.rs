@@ -19,7 +19,6 @@ use crate::{
         Promotion, Session, SessionError, SignInOutcome, StartSession, TokenPair,
     },
     store::port::{GuestStore, SessionStore, ThrottleStore, UserStore},
-    time::Timestamp,
 };
 
 /// The guests, independent of the type of their hook.
@@ -182,8 +181,8 @@ where
 
     /// Returns the response to a guest who requests a guest again: the existing token.
     fn as_it_is(&self, parts: &Parts, caller: &Principal) -> Result<Answer, Refusal> {
-        let now = Timestamp::from(self.sessions.issuer().keys().clock().now());
-        let expires = caller.expires_at().map(Timestamp::from);
+        let now = self.sessions.issuer().keys().clock().now();
+        let expires = caller.expires_at();
         let expires_in = expires.map_or(0, |expires| expires.since(now).as_secs());
         let body = match self.bearer(parts)? {
             Some(token) => serde_json::json!({

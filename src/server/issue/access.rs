@@ -1,12 +1,13 @@
 //! The contents of an access token.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{IssueError, builder::is_allowed};
 use crate::principal::{Scope, SessionId};
+use crate::time::Timestamp;
 
 /// The contents of an access token, which [`TokenIssuer::issue_access_token`](super::TokenIssuer::issue_access_token)
 /// signs.
@@ -46,7 +47,7 @@ pub struct AccessTokenClaims {
     #[serde(skip)]
     pub(super) lifetime: Option<Duration>,
     #[serde(skip)]
-    pub(super) not_after: Option<SystemTime>,
+    pub(super) not_after: Option<Timestamp>,
     #[serde(skip)]
     mistake: Option<Mistake>,
 }
@@ -172,8 +173,8 @@ impl AccessTokenClaims {
     }
 
     /// Sets the time at which the user signed in (OpenID Connect Core §2): the claim `auth_time`.
-    pub fn auth_time(mut self, time: SystemTime) -> Self {
-        self.auth_time = Some(super::seconds(time));
+    pub fn auth_time(mut self, time: impl Into<Timestamp>) -> Self {
+        self.auth_time = Some(super::seconds(time.into()));
         self
     }
 
@@ -195,8 +196,8 @@ impl AccessTokenClaims {
     }
 
     /// Sets the end of the session. The token expires at that time at the latest.
-    pub fn not_after(mut self, end: SystemTime) -> Self {
-        self.not_after = Some(end);
+    pub fn not_after(mut self, end: impl Into<Timestamp>) -> Self {
+        self.not_after = Some(end.into());
         self
     }
 

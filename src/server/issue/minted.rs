@@ -1,15 +1,15 @@
 //! A minted token.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use crate::secret::Secret;
+use crate::{secret::Secret, time::Timestamp};
 
 /// A token that was just minted.
 #[derive(Clone, Debug)]
 pub struct AccessToken {
     pub(super) token: Secret<String>,
     pub(super) token_id: String,
-    pub(super) expires_at: SystemTime,
+    pub(super) expires_at: Timestamp,
     pub(super) lifetime: Duration,
 }
 
@@ -22,7 +22,7 @@ impl AccessToken {
 
     /// Returns the expiry: the claim `exp`.
     #[must_use]
-    pub fn expires_at(&self) -> SystemTime {
+    pub fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 

@@ -51,11 +51,7 @@ mod minted;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod tests;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -68,6 +64,7 @@ pub use self::{
     key_ring::{KeyRing, KeyRingBuilder, KeyState, KeyStatus},
     minted::AccessToken,
 };
+use crate::time::Timestamp;
 use crate::{
     secret,
     verify::{Verifier, VerifierBuilder},
@@ -138,7 +135,7 @@ impl TokenIssuer {
                 .sign(contents.is_for_conversation(), &payload)?
                 .into(),
             token_id,
-            expires_at: UNIX_EPOCH + Duration::from_secs(expires),
+            expires_at: Timestamp::from_secs(i64::try_from(expires).unwrap_or(i64::MAX)),
             lifetime: Duration::from_secs(expires - now),
         })
     }
@@ -216,9 +213,8 @@ impl fmt::Debug for TokenIssuer {
 
 /// Returns whole seconds since 1970, rounded down; 0 for times before 1970, so that tokens are
 /// expired.
-fn seconds(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+fn seconds(time: Timestamp) -> u64 {
+    u64::try_from(time.as_secs()).unwrap_or_default()
 }
 
 /// Returns the lifetime in seconds, shortened at random by up to 5 %.

@@ -183,8 +183,8 @@ mod tests {
     }
 
     impl Clock for Still {
-        fn now(&self) -> std::time::SystemTime {
-            std::time::SystemTime::UNIX_EPOCH
+        fn now(&self) -> Timestamp {
+            Timestamp::default()
         }
 
         fn monotonic(&self) -> Instant {

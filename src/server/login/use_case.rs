@@ -23,7 +23,7 @@ use crate::{
         throttle::{Admission, AdmissionControl, AttemptOutcome, Denied},
     },
     store::port::{ThrottleStore, UserRecord, UserStore},
-    time::{Clock, Timestamp},
+    time::Clock,
 };
 
 /// Signs users in by identifier and password. Clones share all state.
@@ -133,7 +133,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// Panics if the operating system has no random bytes.
     #[must_use]
     pub fn device_token(&self, user: &UserRecord) -> Secret<String> {
-        let now = Timestamp::from(self.inner.clock.now());
+        let now = self.inner.clock.now();
         self.inner.devices.mint(user, now)
     }
 
@@ -210,7 +210,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
 
 impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
     async fn attempt(&self, attempt: &LoginAttempt) -> Result<LoginOutcome, Stopped> {
-        let now = Timestamp::from(self.clock.now());
+        let now = self.clock.now();
         let network = attempt.network.address();
         self.note_network(attempt.network);
         let LoginAttempt {
@@ -308,7 +308,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
                 .verify(None, caller, &attempt.password, Some(&found))
                 .await?
                 .matches;
-        let now = Timestamp::from(self.clock.now());
+        let now = self.clock.now();
         Ok(match unchanged {
             true => LoginOutcome::Success(LoginSuccess {
                 device: self.devices.mint(&found, now),

@@ -51,7 +51,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
             .epoch(session.epoch)
             .scope(SCOPE)
             .conversation(conversation)
-            .auth_time(session.auth_time().to_calendar().into())
+            .auth_time(session.auth_time())
             .amr(session.amr())
             .lifetime(MAX_TOKEN_LIFETIME.min(left));
         if let Some(class) = session.acr() {

@@ -61,7 +61,7 @@ impl<S, G: ClaimsSource> Inner<S, G> {
             .session(session.id())
             .epoch(session.epoch)
             .refresh_generation(generation)
-            .auth_time(session.auth_time().to_calendar().into())
+            .auth_time(session.auth_time())
             .amr(session.amr())
             .lifetime(self.issuer.access_lifetime().min(left));
         if let Some(class) = session.acr() {

@@ -170,7 +170,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     ///   [`SessionErrorKind::NotMinted`].
     pub async fn start(&self, mut start: StartSession) -> Result<TokenPair, SessionError> {
         let inner = &self.inner;
-        let now = inner.issuer.keys().clock().now().into();
+        let now = inner.issuer.keys().clock().now();
         start.settle(now, inner.mfa_acr.as_deref());
         let epoch = match start.epoch {
             Some(epoch) => epoch,

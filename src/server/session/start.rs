@@ -1,6 +1,6 @@
 //! The parameters of a new session.
 
-use std::{net::IpAddr, time::SystemTime};
+use std::net::IpAddr;
 
 use super::{Session, SessionClaims, view::Details};
 use crate::{principal::PrincipalKind, time::Timestamp};
@@ -106,8 +106,9 @@ impl StartSession {
 
     /// Sets the time of the authentication, the claim `auth_time`; the start of the session by
     /// default.
-    pub fn auth_time(mut self, time: SystemTime) -> Self {
-        self.details.auth_time = Some(Timestamp::from(time).as_millis());
+    pub fn auth_time(mut self, time: impl Into<Timestamp>) -> Self {
+        let time: Timestamp = time.into();
+        self.details.auth_time = Some(time.as_millis());
         self
     }
 

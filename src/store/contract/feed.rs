@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use super::{Fixture, SECOND, new_name, new_session, peek, rotate, session_of, start};
@@ -219,9 +219,8 @@ impl Moved {
 }
 
 impl Clock for Moved {
-    fn now(&self) -> SystemTime {
-        let millis = u64::try_from(self.wall.as_millis()).unwrap_or_default();
-        SystemTime::UNIX_EPOCH + Duration::from_millis(millis) + self.moved()
+    fn now(&self) -> Timestamp {
+        self.wall.plus(self.moved())
     }
 
     fn monotonic(&self) -> Instant {

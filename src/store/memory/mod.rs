@@ -234,7 +234,7 @@ impl MemoryStore {
 
     /// To be asked under the lock, so that time does not run backwards between two changes.
     fn now(&self) -> Timestamp {
-        self.shared.clock.now().into()
+        self.shared.clock.now()
     }
 
     /// Ends all of the subject's sessions, and says its new epoch.

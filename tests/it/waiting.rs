@@ -48,7 +48,7 @@ impl KeySource for Late {
             return KeyLookup::Wait(wait);
         }
         let late = jwk(Algorithm::Es256, |jwk| jwk["kid"] = json!("late"));
-        let late = KeySet::from_jwks(&json!({ "keys": [late] }).to_string()).unwrap();
+        let late = KeySet::from_jwks(json!({ "keys": [late] }).to_string()).unwrap();
         late.lookup(query)
     }
 }

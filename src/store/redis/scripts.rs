@@ -25,6 +25,11 @@ script! { ADVANCE_LIVE "clock.lua" "packed.lua" "session.lua" "stamp.lua" "advan
 script! { ADVANCE "clock.lua" "packed.lua" "session.lua" "stamp.lua" "advance.lua" }
 script! { CONFIRM "clock.lua" "packed.lua" "session.lua" "confirm.lua" }
 
+// These run at every login.
+script! { THROTTLE_LOAD "clock.lua" "throttle/load.lua" }
+script! { THROTTLE_SWAP "throttle/swap.lua" }
+script! { THROTTLE_CLEAR "throttle/clear.lua" }
+
 scripts! {
     CREATE "packed.lua" "create.lua";
     REVOKE "packed.lua" "session.lua" "revoke.lua";
@@ -47,9 +52,6 @@ scripts! {
     USER_CREATE "users/create.lua";
     USER_SET "users/set.lua";
     USER_LIST "users/list.lua";
-    THROTTLE_LOAD "throttle/load.lua";
-    THROTTLE_SWAP "throttle/swap.lua";
-    THROTTLE_CLEAR "throttle/clear.lua";
     ISSUE "one_time/issue.lua";
     REDEEM "one_time/redeem.lua";
     FORGET "one_time/forget.lua";

@@ -14,7 +14,7 @@ static ISSUE: Statement = Statement::write(
 /// Of two concurrent ones the second one finds no row.
 static REDEEM: Statement = Statement::write(
     "DELETE FROM auth_one_time WHERE digest = $1 AND purpose = $2 \
-     RETURNING sub, CAST(CASE WHEN expires_at > {now} THEN 1 ELSE 0 END AS bigint) AS alive",
+     RETURNING sub, expires_at, {now} AS now",
 );
 
 static FORGET: Statement =
@@ -42,8 +42,8 @@ impl<D: Dialect> OneTimeStore for SqlStore<D> {
         let Some(row) = row.as_ref().map(Columns) else {
             return Ok(None);
         };
-        let alive = row.flag("alive")?;
-        alive.then(|| row.text("sub")).transpose()
+        let is_alive = row.time("now")? < row.time("expires_at")?;
+        is_alive.then(|| row.text("sub")).transpose()
     }
 
     async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {

@@ -99,6 +99,7 @@ impl Wait for StoreWait {
 impl Middleware for ApiKeyLayer {
     type Wait = StoreWait;
     type Pass = Option<Caller>;
+    type After = After;
     type Refusals = Answers;
 
     const NAME: &'static str = "API key layer";

@@ -79,6 +79,7 @@ where
 {
     type Wait = TokenWait<C, R::Future>;
     type Pass = Pass<C>;
+    type After = After;
     type Refusals = Answers;
 
     const NAME: &'static str = "JWT layer";

@@ -12,41 +12,45 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use super::{
-    After, ResponseBody,
-    suspended::{Next, Suspension},
-    wait::Immediate,
+    Amend, ResponseBody,
+    suspended::{Immediate, Kind, Next, Suspension},
 };
 
 pin_project! {
     /// The response future of this crate's services.
     ///
     /// It returns the response of the inner service, or the layer's own response to a request that does
-    /// not pass. Its error is the inner service's. `F` is the inner service's future. `W` is the state
-    /// of a request that waits, [`Suspended`](super::Suspended) if the layer may wait.
+    /// not pass. Its error is the inner service's. `F` is the inner service's future. `K` is
+    /// [`Suspended`](super::Suspended) if the layer may wait, and otherwise [`Immediate`].
     ///
     /// # Cancel safety
     ///
     /// Dropping the future while the request waits is safe: the inner service has not been called, and
     /// a fetch or query that other requests may wait for continues. Dropping the future later drops the
     /// inner service's future.
+    #[allow(private_bounds, reason = "only the layers of this crate create this future")]
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, W = Immediate> {
+    pub struct ResponseFuture<F, K = Immediate>
+    where
+        K: Kind,
+    {
         #[pin]
-        state: State<F, W>,
+        state: State<F, K, K::After>,
     }
 }
 
 pin_project! {
     #[project = Projected]
-    enum State<F, W> {
+    enum State<F, W, A> {
         // Without a response: the future has completed.
         Answered { response: Option<Response<Bytes>> },
-        Inner { #[pin] future: F, after: After },
+        Inner { #[pin] future: F, after: A },
         Suspended { #[pin] request: W },
     }
 }
 
-impl<F, W> ResponseFuture<F, W> {
+#[allow(private_bounds, reason = "see `ResponseFuture`")]
+impl<F, K: Kind> ResponseFuture<F, K> {
     pub(super) fn answered(response: Response<Bytes>) -> Self {
         let response = Some(response);
         Self {
@@ -54,23 +58,23 @@ impl<F, W> ResponseFuture<F, W> {
         }
     }
 
-    pub(super) fn inner(future: F, after: After) -> Self {
+    pub(super) fn inner(future: F, after: K::After) -> Self {
         Self {
             state: State::Inner { future, after },
         }
     }
 
-    pub(super) fn suspended(request: W) -> Self {
+    pub(super) fn suspended(request: K) -> Self {
         Self {
             state: State::Suspended { request },
         }
     }
 }
 
-impl<F, W, T, E> Future for ResponseFuture<F, W>
+impl<F, K, T, E> Future for ResponseFuture<F, K>
 where
     F: Future<Output = Result<Response<T>, E>>,
-    W: Suspension<F, E>,
+    K: Suspension<F, E>,
 {
     type Output = Result<Response<ResponseBody<T>>, E>;
 
@@ -107,7 +111,7 @@ where
     }
 }
 
-impl<F, W> fmt::Debug for ResponseFuture<F, W> {
+impl<F, K: Kind> fmt::Debug for ResponseFuture<F, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Answered { .. } => "denied",

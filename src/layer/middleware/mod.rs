@@ -42,10 +42,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::SET_CO
 
 #[cfg(feature = "warp")]
 pub(crate) use self::standalone::decide;
-pub use self::{body::ResponseBody, future::ResponseFuture, suspended::Suspended, wait::Immediate};
+pub use self::{
+    body::ResponseBody,
+    future::ResponseFuture,
+    suspended::{Immediate, Suspended},
+};
 pub(crate) use self::{
     service::{Guarded, immediate_service},
-    wait::Wait,
+    wait::{Never, Wait},
 };
 use crate::{
     error::AuthError,
@@ -61,6 +65,8 @@ pub(crate) trait Middleware: Clone {
     type Wait: Wait;
     /// The values that [`admit`](Self::admit) needs.
     type Pass;
+    /// The changes to the inner service's response: `()` or [`After`].
+    type After: Amend;
     /// The settings for refusals.
     type Refusals: Refuse;
 
@@ -81,7 +87,7 @@ pub(crate) trait Middleware: Clone {
     ) -> Verdict<Self::Pass, Self::Wait>;
 
     /// Prepares a request that passes for the inner service. Returns the changes to its response.
-    fn admit<B>(&self, request: &mut Request<B>, pass: Self::Pass) -> After;
+    fn admit<B>(&self, request: &mut Request<B>, pass: Self::Pass) -> Self::After;
 
     /// Returns the settings for refusals.
     fn refusals(&self) -> &Self::Refusals;
@@ -107,16 +113,27 @@ pub(crate) enum Verdict<P, W> {
     Wait(W, AuthError),
 }
 
-/// The changes to the inner service's response.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct After {
+/// Changes to the headers of the inner service's response.
+pub(crate) trait Amend: Default {
+    fn amend(&mut self, headers: &mut HeaderMap);
+}
+
+/// A layer that changes no response has nothing to keep in its future.
+impl Amend for () {
+    fn amend(&mut self, _: &mut HeaderMap) {}
+}
+
+/// The changes that a layer makes to the headers of the inner service's response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct After {
     /// Makes the response `private`, so that shared caches do not store it.
     is_private: bool,
     change: Change,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Change {
+    #[default]
     Nothing,
     /// Deletes bad cookies.
     ClearCookies(Cleared),
@@ -163,6 +180,16 @@ impl After {
         }
     }
 
+    fn change(&mut self, headers: &mut HeaderMap) {
+        match mem::take(&mut self.change) {
+            Change::Nothing => {}
+            Change::ClearCookies(cookies) => clear(&cookies, headers),
+            Change::Set(name, value) => drop(headers.insert(name, value)),
+        }
+    }
+}
+
+impl Amend for After {
     #[inline]
     fn amend(&mut self, headers: &mut HeaderMap) {
         if !matches!(self.change, Change::Nothing) {
@@ -170,14 +197,6 @@ impl After {
         }
         if self.is_private {
             keep_private(headers);
-        }
-    }
-
-    fn change(&mut self, headers: &mut HeaderMap) {
-        match mem::replace(&mut self.change, Change::Nothing) {
-            Change::Nothing => {}
-            Change::ClearCookies(cookies) => clear(&cookies, headers),
-            Change::Set(name, value) => drop(headers.insert(name, value)),
         }
     }
 }

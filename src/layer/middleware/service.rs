@@ -5,7 +5,9 @@ use std::task::{Context, Poll};
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{After, Immediate, Middleware, ResponseFuture, Suspended, Verdict};
+use super::{
+    Immediate, Middleware, ResponseFuture, Suspended, Verdict, suspended::Kind, wait::Never,
+};
 use crate::{
     error::AuthError,
     layer::{extract::RequestHead, response::Refuse},
@@ -45,10 +47,13 @@ impl<S, L> Guarded<S, L> {
 
 impl<S, L: Middleware> Guarded<S, L> {
     /// Calls the service of a layer that never waits.
-    pub(crate) fn call<B, T>(&mut self, request: Request<B>) -> ResponseFuture<S::Future>
+    pub(crate) fn call<B, T>(
+        &mut self,
+        request: Request<B>,
+    ) -> ResponseFuture<S::Future, Immediate<L::After>>
     where
         S: Service<Request<B>, Response = Response<T>>,
-        L: Middleware<Wait = Immediate>,
+        L: Middleware<Wait = Never>,
     {
         self.call_or(request, |_, wait, _, _| match wait {})
     }
@@ -69,19 +74,20 @@ impl<S, L: Middleware> Guarded<S, L> {
         })
     }
 
-    fn call_or<B, T, W>(
+    fn call_or<B, T, K>(
         &mut self,
         mut request: Request<B>,
-        suspend: impl FnOnce(&mut Self, L::Wait, AuthError, Request<B>) -> W,
-    ) -> ResponseFuture<S::Future, W>
+        suspend: impl FnOnce(&mut Self, L::Wait, AuthError, Request<B>) -> K,
+    ) -> ResponseFuture<S::Future, K>
     where
         S: Service<Request<B>, Response = Response<T>>,
+        K: Kind<After = L::After>,
     {
         self.layer.prepare(&mut request);
         let head = RequestHead::of(&request);
         match self.layer.decide(head) {
             Verdict::Pass(pass) => {
-                let after: After = self.layer.admit(&mut request, pass);
+                let after = self.layer.admit(&mut request, pass);
                 ResponseFuture::inner(self.inner.call(request), after)
             }
             Verdict::Answer(response) => ResponseFuture::answered(response),
@@ -97,7 +103,7 @@ impl<S, L: Middleware> Guarded<S, L> {
 
 /// Defines the service of a layer that never waits.
 macro_rules! immediate_service {
-    ($(#[$attribute:meta])* $service:ident, $layer:ty) => {
+    ($(#[$attribute:meta])* $service:ident, $layer:ty, $after:ty) => {
         $(#[$attribute])*
         #[derive(Clone)]
         #[must_use = "services do nothing unless called"]
@@ -131,7 +137,10 @@ macro_rules! immediate_service {
         {
             type Response = ::http::Response<$crate::layer::middleware::ResponseBody<T>>;
             type Error = S::Error;
-            type Future = $crate::layer::middleware::ResponseFuture<S::Future>;
+            type Future = $crate::layer::middleware::ResponseFuture<
+                S::Future,
+                $crate::layer::middleware::Immediate<$after>,
+            >;
 
             fn poll_ready(
                 &mut self,

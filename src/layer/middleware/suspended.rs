@@ -1,7 +1,9 @@
 //! A request that waits.
 
 use std::{
-    fmt, mem,
+    fmt,
+    marker::PhantomData,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -12,23 +14,29 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    After, Middleware, Verdict,
-    wait::{Bounded, Immediate},
+    Amend, Middleware, Verdict,
+    wait::{Bounded, Never},
 };
 use crate::{
     error::AuthError,
     layer::{extract::RequestHead, response::Refuse},
 };
 
+/// The kind of a response future.
+pub(crate) trait Kind {
+    /// The changes to the inner service's response.
+    type After: Amend;
+}
+
 /// The part of a response future that waits, and then calls the inner service.
-pub(crate) trait Suspension<F, E> {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Next<F>, E>>;
+pub(crate) trait Suspension<F, E>: Kind {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Next<F, Self::After>, E>>;
 }
 
 /// The state after all waits.
-pub(crate) enum Next<F> {
+pub(crate) enum Next<F, A> {
     Answer(Response<Bytes>),
-    Call(F, After),
+    Call(F, A),
 }
 
 pin_project! {
@@ -42,17 +50,17 @@ pin_project! {
         L: Middleware,
     {
         #[pin]
-        stage: Stage<L::Wait>,
+        stage: Stage<L::Wait, L::After>,
         held: Option<Held<L, S, B>>,
     }
 }
 
 pin_project! {
     #[project = Projected]
-    enum Stage<W> {
+    enum Stage<W, A> {
         Waiting { #[pin] waits: Bounded<W> },
         // The request passes when the inner service is ready.
-        Passing { after: After },
+        Passing { after: A },
     }
 }
 
@@ -88,12 +96,19 @@ impl<L: Middleware, S, B> Suspended<L, S, B> {
     }
 }
 
+impl<L: Middleware, S, B> Kind for Suspended<L, S, B> {
+    type After = L::After;
+}
+
 impl<L, S, B> Suspension<S::Future, S::Error> for Suspended<L, S, B>
 where
     L: Middleware,
     S: Service<Request<B>>,
 {
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Next<S::Future>, S::Error>> {
+    fn poll(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Next<S::Future, L::After>, S::Error>> {
         let mut this = self.project();
         let Some(held) = this.held.as_mut() else {
             return Poll::Pending;
@@ -126,7 +141,7 @@ where
             return Poll::Ready(Ok(Next::Answer(answer)));
         };
         ready!(held.service.poll_ready(cx))?;
-        let after = mem::replace(after, After::NOTHING);
+        let after = mem::take(after);
         match this.held.take() {
             Some(mut held) => {
                 let future = held.service.call(held.request);
@@ -137,9 +152,21 @@ where
     }
 }
 
-impl<F, E> Suspension<F, E> for Immediate {
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Next<F>, E>> {
-        match *self {}
+/// The kind of the future of a layer that never waits. `A` is the change to the inner service's
+/// response. There is no value of this type.
+#[derive(Debug)]
+pub struct Immediate<A = ()> {
+    never: Never,
+    after: PhantomData<A>,
+}
+
+impl<A: Amend> Kind for Immediate<A> {
+    type After = A;
+}
+
+impl<F, E, A: Amend> Suspension<F, E> for Immediate<A> {
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<Next<F, A>, E>> {
+        match self.never {}
     }
 }
 

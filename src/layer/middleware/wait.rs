@@ -21,10 +21,9 @@ pub(crate) trait Wait: Future {
 
 /// The wait of a layer that never waits. There is no value of this type.
 #[derive(Debug)]
-#[non_exhaustive]
-pub enum Immediate {}
+pub(crate) enum Never {}
 
-impl Future for Immediate {
+impl Future for Never {
     type Output = Infallible;
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Infallible> {
@@ -32,7 +31,7 @@ impl Future for Immediate {
     }
 }
 
-impl Wait for Immediate {
+impl Wait for Never {
     fn ends_at(&self) -> Option<Instant> {
         match *self {}
     }

@@ -9,37 +9,36 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
         extract::RequestHead,
-        middleware::{After, Immediate, Middleware, Verdict, immediate_service},
+        middleware::{Middleware, Never, Verdict, immediate_service},
         response::InnerAnswers,
     },
 };
 
 immediate_service! {
     /// A service with a rate limit; created by [`RateLimitLayer`](super::RateLimitLayer).
-    RateLimitService, RateLimitLayer
+    RateLimitService, RateLimitLayer, ()
 }
 
 impl Middleware for RateLimitLayer {
-    type Wait = Immediate;
+    type Wait = Never;
     type Pass = ();
+    type After = ();
     type Refusals = InnerAnswers;
 
     const NAME: &'static str = "rate limit";
 
-    fn decide(&self, head: RequestHead<'_>) -> Verdict<(), Immediate> {
+    fn decide(&self, head: RequestHead<'_>) -> Verdict<(), Never> {
         match self.take(head) {
             Ok(()) => Verdict::Pass(()),
             Err(error) => Verdict::Refuse(error),
         }
     }
 
-    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<(), Immediate> {
+    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<(), Never> {
         match woke {}
     }
 
-    fn admit<B>(&self, _: &mut Request<B>, (): ()) -> After {
-        After::NOTHING
-    }
+    fn admit<B>(&self, _: &mut Request<B>, (): ()) {}
 
     fn refusals(&self) -> &InnerAnswers {
         &self.config.answers

@@ -7,31 +7,32 @@ use http::{HeaderName, Request, header::STRICT_TRANSPORT_SECURITY};
 use super::RequireHttpsLayer;
 use crate::layer::{
     extract::RequestHead,
-    middleware::{After, Immediate, Middleware, Verdict, immediate_service},
+    middleware::{After, Middleware, Never, Verdict, immediate_service},
     response::InnerAnswers,
 };
 
 immediate_service! {
     /// A service that is reachable only over https; created by
     /// [`RequireHttpsLayer`](super::RequireHttpsLayer).
-    RequireHttpsService, RequireHttpsLayer
+    RequireHttpsService, RequireHttpsLayer, After
 }
 
 impl Middleware for RequireHttpsLayer {
-    type Wait = Immediate;
+    type Wait = Never;
     type Pass = ();
+    type After = After;
     type Refusals = InnerAnswers;
 
     const NAME: &'static str = "https layer";
 
-    fn decide(&self, head: RequestHead<'_>) -> Verdict<(), Immediate> {
+    fn decide(&self, head: RequestHead<'_>) -> Verdict<(), Never> {
         match self.config.refuse(head) {
             Some(response) => Verdict::Answer(response),
             None => Verdict::Pass(()),
         }
     }
 
-    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<(), Immediate> {
+    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<(), Never> {
         match woke {}
     }
 

@@ -9,7 +9,7 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
         extract::RequestHead,
-        middleware::{After, Immediate, Middleware, Verdict, immediate_service},
+        middleware::{Middleware, Never, Verdict, immediate_service},
         response::InnerAnswers,
     },
     principal::{Anonymous, Principal},
@@ -20,17 +20,18 @@ immediate_service! {
     ///
     /// Created by [`RoleGuardLayer`](super::RoleGuardLayer), which documents the decisions. The inner
     /// service is not called for a refused request.
-    RoleGuardService, RoleGuardLayer
+    RoleGuardService, RoleGuardLayer, ()
 }
 
 impl Middleware for RoleGuardLayer {
-    type Wait = Immediate;
+    type Wait = Never;
     type Pass = ();
+    type After = ();
     type Refusals = InnerAnswers;
 
     const NAME: &'static str = "role guard";
 
-    fn decide(&self, head: RequestHead<'_>) -> Verdict<(), Immediate> {
+    fn decide(&self, head: RequestHead<'_>) -> Verdict<(), Never> {
         let rule = &self.config.rule;
         if let Some(fault) = rule.fault() {
             return misconfigured(fault);
@@ -48,20 +49,18 @@ impl Middleware for RoleGuardLayer {
         misconfigured("the guard needs an authenticating layer around it")
     }
 
-    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<(), Immediate> {
+    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<(), Never> {
         match woke {}
     }
 
-    fn admit<B>(&self, _: &mut Request<B>, (): ()) -> After {
-        After::NOTHING
-    }
+    fn admit<B>(&self, _: &mut Request<B>, (): ()) {}
 
     fn refusals(&self) -> &InnerAnswers {
         &self.config.answers
     }
 }
 
-fn misconfigured(problem: &'static str) -> Verdict<(), Immediate> {
+fn misconfigured(problem: &'static str) -> Verdict<(), Never> {
     Verdict::Refuse(AuthError::caused_by(AuthErrorKind::Misconfigured, problem))
 }
 

@@ -9,7 +9,7 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
         extract::RequestHead,
-        middleware::{After, Immediate, Middleware, Verdict, immediate_service},
+        middleware::{Middleware, Never, Verdict, immediate_service},
         response::{Derived, InnerAnswers},
         role_guard::Rule,
     },
@@ -19,32 +19,32 @@ use crate::{
 immediate_service! {
     /// A service that inserts a [`ChatContext`] into every request; created by
     /// [`ChatLayer`](super::ChatLayer).
-    ChatService, ChatLayer
+    ChatService, ChatLayer, ()
 }
 
 impl Middleware for ChatLayer {
-    type Wait = Immediate;
+    type Wait = Never;
     type Pass = ChatContext;
+    type After = ();
     type Refusals = InnerAnswers;
 
     const NAME: &'static str = "chat layer";
 
-    fn decide(&self, head: RequestHead<'_>) -> Verdict<ChatContext, Immediate> {
+    fn decide(&self, head: RequestHead<'_>) -> Verdict<ChatContext, Never> {
         match self.context(head) {
             Ok(context) => Verdict::Pass(context),
             Err(error) => Verdict::Refuse(error),
         }
     }
 
-    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<ChatContext, Immediate> {
+    fn resume(&self, woke: Infallible, _: RequestHead<'_>) -> Verdict<ChatContext, Never> {
         match woke {}
     }
 
-    fn admit<B>(&self, request: &mut Request<B>, context: ChatContext) -> After {
+    fn admit<B>(&self, request: &mut Request<B>, context: ChatContext) {
         let extensions = request.extensions_mut();
         extensions.insert(context);
         extensions.insert(Derived::leaving::<ChatContext>());
-        After::NOTHING
     }
 
     fn refusals(&self) -> &InnerAnswers {

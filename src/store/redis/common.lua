@@ -43,7 +43,8 @@ local function end_index(index)
   end
 end
 
--- Removes sessions that have ended by themselves, a hundred at most.
+-- Removes sessions that have ended by themselves, a hundred at most. Every new session does so, which
+-- keeps the index small; nothing that reads it comes across them.
 local function prune(index)
   local over = redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, 100)
   if #over > 0 then

@@ -3,7 +3,6 @@
 local index, epochs = KEYS[1], KEYS[2]
 local prefix, from, step = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
-prune(index)
 -- Those that have ended by themselves come last.
 local last = math.min(from + step, redis.call('ZCOUNT', index, '(' .. now, '+inf')) - 1
 local ids = last >= from and redis.call('ZREVRANGE', index, from, last) or {}

@@ -3,7 +3,6 @@
 local index, epochs, news, revoked = unpack(KEYS)
 local kept, reason, lifetime, prefix, step = unpack(ARGV)
 
-prune(index)
 local ids = redis.call('ZRANGEBYSCORE', index, '(' .. now, '+inf', 'LIMIT', 0, tonumber(step))
 local ended = {}
 for _, id in ipairs(ids) do

@@ -172,7 +172,7 @@ impl SessionStore for RedisStore {
             .arg(reason.code())
             .arg(millis(RETENTION))
             .arg(self.keys.sessions())
-            .arg(STEP);
+            .arg(ENDED);
         let mut all = Vec::new();
         loop {
             let (more, ended): (bool, Vec<String>) = self.link.run(&call, Repeat::Never).await?;
@@ -262,3 +262,5 @@ pub(super) fn millis(duration: Duration) -> u64 {
 
 /// The number of sessions that one script reads: a fraction of a millisecond.
 const STEP: usize = 100;
+/// The number of sessions that one script ends. Each takes several commands, and other clients wait.
+const ENDED: usize = 25;

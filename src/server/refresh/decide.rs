@@ -29,7 +29,7 @@ pub struct Family {
     /// The time at which the parent was first used. If it lies in the future by more than a window,
     /// the clock was wrong, and the time counts as outside the window.
     pub rotated_at: Option<Timestamp>,
-    /// The number of consecutive answers to a late parent since a generation was last confirmed.
+    /// The number of consecutive responses to a late parent since a generation was last confirmed.
     pub reissues: u32,
     /// The time at which the live generation was created.
     pub used_at: Timestamp,
@@ -69,7 +69,7 @@ impl Family {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RefreshOutcome {
-    /// The live generation within the grace window, for example from a second tab. The answer
+    /// The live generation within the grace window, for example from a second tab. The response
     /// contains the same refresh token.
     Fresh,
     /// The live generation. It becomes the parent of a new one.
@@ -77,10 +77,10 @@ pub enum RefreshOutcome {
     /// A generation newer than the store's: the store lost a write. It becomes the parent of a new
     /// one.
     Ahead,
-    /// The parent within the grace window, for example after a lost answer. The answer contains the
+    /// The parent within the grace window, for example after a lost response. The response contains the
     /// live generation.
     Retried,
-    /// The parent, after the grace window, and its child was never confirmed. The answer contains a
+    /// The parent, after the grace window, and its child was never confirmed. The response contains a
     /// new child.
     Reissued,
     /// The session was revoked.

@@ -1,7 +1,7 @@
 //! Refresh tokens: one counter per session instead of one row per token.
 //!
 //! A session is a *family* of refresh tokens. Its row contains a counter, never a token. The
-//! successor of a token is computed from the token and the server's key, so that a lost answer can
+//! successor of a token is computed from the token and the server's key, so that a lost response can
 //! be repeated exactly, and no content of the store lets a reader sign in. The state machine is pure
 //! Rust: a store loads a session, and changes it if it is still what was loaded.
 

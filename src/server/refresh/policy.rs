@@ -6,14 +6,14 @@ use crate::error::ConfigError;
 
 /// The treatment of a refresh token that is presented again after its use.
 ///
-/// Two tabs that refresh concurrently, and an answer lost in transit, look like theft to a server
+/// Two tabs that refresh concurrently, and a response lost in transit, look like theft to a server
 /// that accepts every refresh token once. A policy sets how much repetition is accepted.
 ///
-/// | policy | same token again | after a lost answer, much later | use for |
+/// | policy | same token again | after a lost response, much later | use for |
 /// |---|---|---|---|
 /// | [`strict`](Self::strict) | theft | theft | confidential clients (RFC 9700 §4.14 to the letter) |
-/// | [`browser`](Self::browser) *(default)* | the same answer within 30 s | theft | browsers |
-/// | [`balanced`](Self::balanced) | the same answer within 30 s | a new answer within 24 h, while the lost token is unused | mobile apps; needs confirmations |
+/// | [`browser`](Self::browser) *(default)* | the same response within 30 s | theft | browsers |
+/// | [`balanced`](Self::balanced) | the same response within 30 s | a new response within 24 h, while the lost token is unused | mobile apps; needs confirmations |
 ///
 /// # Examples
 ///
@@ -92,7 +92,7 @@ impl RefreshPolicy {
         })
     }
 
-    /// Returns the time after a refresh during which the old and the new token get the same answer.
+    /// Returns the time after a refresh during which the old and the new token get the same response.
     #[must_use]
     pub fn grace_window(&self) -> Duration {
         self.grace
@@ -105,7 +105,7 @@ impl RefreshPolicy {
         self.late_parent
     }
 
-    /// Returns the maximum number of consecutive answers to late parents between two confirmed
+    /// Returns the maximum number of consecutive responses to late parents between two confirmed
     /// generations.
     #[must_use]
     pub fn max_reissues(&self) -> u32 {

@@ -33,6 +33,8 @@ mod proxies;
 mod redis;
 #[path = "auth_server/refused.rs"]
 mod refused;
+#[path = "auth_server/ring.rs"]
+mod ring;
 #[path = "auth_server/shared.rs"]
 mod shared;
 #[path = "auth_server/socket.rs"]

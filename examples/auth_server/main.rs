@@ -28,8 +28,8 @@
 //!
 //! # With your database, users and keys; see tower_jwt_auth::settings::AuthSettings:
 //! export AUTH_STORE=postgres://localhost/app AUTH_SEED_USER=me@example.org:a-long-password:admin
+//! # The signing keys are then in the store as well, encrypted, and rotate by themselves.
 //! export AUTH_SECRET_KEY=$(openssl rand 32 | basenc --base64url | tr -d '=')
-//! openssl genpkey -algorithm ed25519 -out key.pem; export JWT_PRIVATE_KEY_FILE=key.pem
 //! ```
 //!
 //! The page <http://localhost:3000/> signs in with cookies. For an invalid value, the server prints one line
@@ -129,16 +129,18 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
             "AUTH_TRUSTED_PROXIES is not set: if a proxy stands before this server, all clients are one to it"
         );
     }
-    if settings.key_is_fresh() {
+    if settings.keys_end_with_process(&store) {
         println!(
-            "neither JWT_PRIVATE_KEY_FILE nor JWT_SECRET_KEY is set: access tokens die with the process"
+            "the signing key ends with the process, and its tokens with it: set AUTH_SECRET_KEY and a store other than memory:, or JWT_PRIVATE_KEY_FILE"
         );
     }
 
     let revocations = store.revocations()?;
     // Until the revocations are loaded, requests with a token are answered with 503; see /ready.
     revocations.loaded(Duration::from_secs(5)).await;
-    let issuer = settings.issuer()?;
+    let issuer = settings
+        .issuer_with_events(&store, MetricsSink::new())
+        .await?;
     let verifier = issuer.verifier().build()?;
     let confirmations = Confirmations::new(store.clone())?;
     let mut sessions = Sessions::builder(issuer, store.clone());

@@ -14,6 +14,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_api_keys_total` | `event` (`created`, `rolled`, `revoked`, `used`, `new_network`) |
 /// | `jwt_keys_skipped_total` | none; counts unusable entries of key sets |
 /// | `jwt_key_rotations_total` | none |
+/// | `jwt_key_ring_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
 /// | `jwt_housekeeping_failures_total` | none |
@@ -56,6 +57,8 @@ impl EventSink for MetricsSink {
             AuthEvent::KeyRotated { .. } => {
                 metrics::counter!("jwt_key_rotations_total").increment(1);
             }
+            AuthEvent::KeyRingStale { .. } => ring("stale"),
+            AuthEvent::KeyRingRecovered { .. } => ring("recovered"),
             AuthEvent::RevocationsStale { .. } => feed("stale"),
             AuthEvent::RevocationsRecovered { .. } => feed("recovered"),
             AuthEvent::SessionStarted {
@@ -104,6 +107,10 @@ fn session(event: &'static str, outcome: &'static str) {
 
 fn feed(event: &'static str) {
     metrics::counter!("jwt_revocation_feed_total", "event" => event).increment(1);
+}
+
+fn ring(event: &'static str) {
+    metrics::counter!("jwt_key_ring_total", "event" => event).increment(1);
 }
 
 fn login(event: &'static str) {

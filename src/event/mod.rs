@@ -166,6 +166,19 @@ pub enum AuthEvent<'a> {
         /// The `kid` of the new key.
         kid: Option<&'a str>,
     },
+    /// A node could not load the key ring that it shares with others. It goes on with the keys that
+    /// it has, for a limited time. Reported once per loss.
+    #[non_exhaustive]
+    KeyRingStale {
+        /// The error of the load.
+        error: &'a (dyn Error + 'static),
+    },
+    /// A node has loaded the key ring again, after a failure.
+    #[non_exhaustive]
+    KeyRingRecovered {
+        /// The time for which the ring could not be loaded.
+        after: Duration,
+    },
     /// A revocation set lost its feed and does not receive revocations by other nodes. Reported
     /// once per loss.
     #[non_exhaustive]
@@ -335,6 +348,8 @@ impl AuthEvent<'_> {
             Self::KeyFetchFailed { .. } => "keys.fetch_failed",
             Self::KeySkipped { .. } => "keys.skipped",
             Self::KeyRotated { .. } => "key.rotated",
+            Self::KeyRingStale { .. } => "key_ring.stale",
+            Self::KeyRingRecovered { .. } => "key_ring.recovered",
             Self::RevocationsStale { .. } => "revocation_feed.stale",
             Self::RevocationsRecovered { .. } => "revocation_feed.recovered",
             Self::SessionStarted {

@@ -50,6 +50,8 @@ impl EventRecord {
             | AuthEvent::Preflight
             | AuthEvent::Skipped
             | AuthEvent::KeysFetched { .. }
+            | AuthEvent::KeyRingStale { .. }
+            | AuthEvent::KeyRingRecovered { .. }
             | AuthEvent::RevocationsStale { .. }
             | AuthEvent::RevocationsRecovered { .. }
             | AuthEvent::KeyRotated { .. }

@@ -10,13 +10,14 @@ use super::{Secret, random};
 use crate::error::ConfigError;
 
 /// The secret key of a server. Keys for refresh tokens, CSRF tokens and device tokens are derived
-/// from it.
+/// from it, and the key under which signing keys are stored.
 ///
 /// A key has at least 32 random bytes. Its text form is base64url.
 ///
 /// To rotate the key, list several keys separated by commas. The first key creates tokens; all of
 /// them verify tokens. Put the new key in front, and remove the old key after all its tokens have
-/// expired.
+/// expired. If signing keys are stored, every process needs both keys before the new one is put in
+/// front: see [the manual](crate::manual::issuing#a-ring-in-the-store).
 ///
 /// All processes of a service must use the same key.
 ///

@@ -108,6 +108,8 @@ mod secrets;
 mod seeds;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(feature = "server")]
+mod signing;
 mod vars;
 
 use std::{fmt, net::IpAddr};

@@ -47,6 +47,7 @@ impl AuthSettings {
     /// | without `AUTH_SECRET_KEY` | after a restart | with two processes on one store |
     /// |---|---|---|
     /// | refresh tokens | work | work on both |
+    /// | access tokens, if no key is configured: see [`issuer`](Self::issuer) | are refused | are refused by the other process |
     /// | CSRF proofs | are refused: refresh and logout by cookie are 403 until the next login | are refused by the other process |
     /// | trusted devices | are no longer trusted | are trusted by one of the two |
     /// | counters of the login throttle | restart at zero | are counted separately: twice the attempts |

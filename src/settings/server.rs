@@ -4,19 +4,13 @@ use std::{fmt, net::IpAddr, time::Duration};
 
 use super::{
     browsers::{read_prefix, read_public_url, read_trusted},
-    keys::read_file,
     seeds::{SeedUser, read_seeds},
+    signing::{Key, read_key, read_rotation},
     vars::{Vars, refuse},
 };
 use crate::{
-    error::ConfigError,
-    key::{Algorithm, SigningKey},
-    layer::rate_limit::ClientIp,
-    secret::{Secret, SecretKey},
-    server::{
-        issue::{KeyRing, TokenIssuer},
-        refresh::RefreshPolicy,
-    },
+    error::ConfigError, layer::rate_limit::ClientIp, secret::SecretKey,
+    server::refresh::RefreshPolicy,
 };
 
 /// The settings of a login server, read from the environment and checked.
@@ -29,7 +23,7 @@ use crate::{
 /// | `AUTH_COOKIE_PREFIX` | a prefix for the name of every cookie, see [`CookieNames::prefix`](crate::server::endpoints::CookieNames::prefix) | |
 /// | `AUTH_ACR_MFA` | the claim `acr` of sessions with a second factor, see [`SessionsBuilder::mfa_acr`](crate::server::session::SessionsBuilder::mfa_acr) | none |
 /// | `JWT_CLIENT_ID` | comma list of clients: the first is the `client_id` of tokens whose request names none, and a request may name any of them | `first-party` |
-/// | `JWT_PRIVATE_KEY_FILE` | path of a PEM with the signing key | |
+/// | `JWT_PRIVATE_KEY_FILE` | comma list of PEM files: the key of the first one signs, and all keys verify and are published | the keys are in the store, or one is generated, see [`issuer`](Self::issuer) |
 /// | `JWT_SECRET_KEY` | an HMAC secret that signs instead of a private key | |
 /// | `JWT_ALGORITHM` | the signing algorithm | the algorithm that the key allows, HS256 with a secret |
 /// | `JWT_ISSUER` | the tokens' `iss` | the public URL |
@@ -37,7 +31,8 @@ use crate::{
 /// | `JWT_ACCESS_TOKEN_EXPIRE_MINUTES` | lifetime of access tokens: 1 to 30 | 10 |
 /// | `JWT_REFRESH_TOKEN_EXPIRE_DAYS` | idle timeout of a session: 1 to 90 | 14 |
 /// | `AUTH_TRUSTED_PROXIES` | comma list of addresses and networks of proxies that report the client address, see [`client_ip`](Self::client_ip) | none: the peer is the client |
-/// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`] and [`secrets`](Self::secrets) | the secret of refresh tokens is stored in the store; the others are random in each process |
+/// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`], [`secrets`](Self::secrets) and [`issuer`](Self::issuer) | the secret of refresh tokens is stored in the store; the others are random in each process |
+/// | `AUTH_KEY_ROTATION_DAYS` | the days for which a key in the store signs, such as `0.5`: at least twice the lifetime of an access token | 30 |
 /// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced`; with `balanced` every server that accepts the access tokens has to confirm them | browser |
 /// | `AUTH_REFRESH_GRACE_SECONDS` | grace period for a used refresh token: 1 to 300 | 30 |
 /// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | the application's choice |
@@ -46,8 +41,8 @@ use crate::{
 /// | `JWT_TOKEN_TYPE` | only `Bearer` | Bearer |
 /// | `AUTH_SEED_USER` | `name:password:role+role`, several separated by commas; none of them may contain a colon or a comma | |
 ///
-/// Without a key and without a secret, each process generates a key for `JWT_ALGORITHM`, or an Ed25519 key
-/// by default. Its tokens end with the process.
+/// Without a key file and without `JWT_SECRET_KEY`, the keys are generated, for `JWT_ALGORITHM` or for
+/// `EdDSA` by default.
 #[derive(Clone)]
 pub struct AuthSettings {
     host: String,
@@ -56,11 +51,12 @@ pub struct AuthSettings {
     trusted_origins: Vec<String>,
     cookie_prefix: Option<String>,
     acr_mfa: Option<String>,
-    client_ids: Vec<String>,
-    key: Key,
-    issuer: Option<String>,
-    audiences: Option<Vec<String>>,
-    access_lifetime: Duration,
+    pub(super) client_ids: Vec<String>,
+    pub(super) key: Key,
+    pub(super) rotate_every: Option<Duration>,
+    pub(super) issuer: Option<String>,
+    pub(super) audiences: Option<Vec<String>>,
+    pub(super) access_lifetime: Duration,
     refresh_idle: Duration,
     secret: Option<SecretKey>,
     clients: ClientIp,
@@ -71,13 +67,6 @@ pub struct AuthSettings {
     mount: String,
     seeds: Vec<SeedUser>,
     ignored: Vec<String>,
-}
-
-#[derive(Clone)]
-enum Key {
-    Pem(Vec<u8>, Option<Algorithm>),
-    Secret(Secret<String>, Algorithm),
-    Fresh(Algorithm),
 }
 
 impl AuthSettings {
@@ -114,8 +103,10 @@ impl AuthSettings {
         let minutes = vars.number(ACCESS, 1..=30)?.unwrap_or(10);
         let days = vars.number(REFRESH, 1..=90)?.unwrap_or(14);
         let proxies = vars.list(PROXIES)?;
+        let access_lifetime = Duration::from_secs(u64::from(minutes) * 60);
         let settings = Self {
             key: read_key(&mut vars)?,
+            rotate_every: read_rotation(&mut vars, access_lifetime)?,
             secret: match vars.secret(SECRET)? {
                 Some(text) => Some(
                     text.expose()
@@ -131,7 +122,7 @@ impl AuthSettings {
             registration: vars.switch("AUTH_REGISTRATION")?.unwrap_or(false),
             mount: read_mount(&mut vars)?,
             seeds: read_seeds(&mut vars)?,
-            access_lifetime: Duration::from_secs(u64::from(minutes) * 60),
+            access_lifetime,
             refresh_idle: Duration::from_secs(u64::from(days) * 24 * 3600),
             host,
             port,
@@ -144,8 +135,7 @@ impl AuthSettings {
             audiences,
             ignored: vars.into_ignored(),
         };
-        // Reports an invalid key or issuer here and not later.
-        settings.issuer()?;
+        settings.check_keys()?;
         Ok(settings)
     }
 
@@ -220,53 +210,6 @@ impl AuthSettings {
         nothing && (loopback || self.host == "localhost")
     }
 
-    /// Creates an issuer from these settings. Call it once and clone the issuer: without a configured
-    /// key, each call generates a new one.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::NoCrypto`] without a cryptography feature. [`from_env`](Self::from_env) reports
-    /// all other errors.
-    pub fn issuer(&self) -> Result<TokenIssuer, ConfigError> {
-        let blame = |name: &'static str| {
-            move |error: ConfigError| match error {
-                ConfigError::NoCrypto => error,
-                other => refuse(name, other.to_string()),
-            }
-        };
-        let key = match &self.key {
-            Key::Pem(pem, algorithm) => {
-                let key = SigningKey::from_pem(pem).map_err(blame(PEM))?;
-                match algorithm {
-                    Some(algorithm) => key.with_algorithm(*algorithm).map_err(blame(ALGORITHM))?,
-                    None => key,
-                }
-            }
-            Key::Secret(secret, algorithm) => {
-                SigningKey::from_secret(*algorithm, secret.expose()).map_err(blame(HMAC))?
-            }
-            Key::Fresh(algorithm) => SigningKey::generate(*algorithm)?,
-        };
-        let name = self.issuer.clone().unwrap_or_else(|| self.public_url());
-        let mut builder = TokenIssuer::builder(KeyRing::new(key)?)
-            .issuer(&name)
-            .access_lifetime(self.access_lifetime);
-        for client in &self.client_ids {
-            builder = builder.client_id(client);
-        }
-        for audience in self.audiences.as_deref().unwrap_or(&[name]) {
-            builder = builder.audience(audience);
-        }
-        builder.build()
-    }
-
-    /// Returns `true` if each process generates its signing key, so that its tokens end with the
-    /// process.
-    #[must_use]
-    pub fn key_is_fresh(&self) -> bool {
-        matches!(self.key, Key::Fresh(_))
-    }
-
     /// Returns the server's secret, if it is set.
     #[must_use]
     pub fn secret(&self) -> Option<&SecretKey> {
@@ -325,34 +268,6 @@ impl fmt::Debug for AuthSettings {
             .field("audiences", &self.audiences)
             .field("policy", &self.policy)
             .finish_non_exhaustive()
-    }
-}
-
-fn read_key(vars: &mut Vars) -> Result<Key, ConfigError> {
-    let algorithm = match vars.text(ALGORITHM)? {
-        Some(name) => {
-            let parsed = name.parse::<Algorithm>();
-            Some(parsed.map_err(|error| refuse(ALGORITHM, error.to_string()))?)
-        }
-        None => None,
-    };
-    match (vars.text(PEM)?, vars.secret(HMAC)?) {
-        (Some(_), Some(_)) => Err(refuse(
-            &format!("{PEM}, {HMAC}"),
-            "both are signing keys; set one of them",
-        )),
-        (Some(path), None) => Ok(Key::Pem(read_file(PEM, &path)?, algorithm)),
-        (None, Some(secret)) => match algorithm.unwrap_or(Algorithm::Hs256) {
-            hmac if hmac.is_hmac() => Ok(Key::Secret(secret, hmac)),
-            other => Err(refuse(
-                &format!("{ALGORITHM}, {HMAC}"),
-                format!("{other} does not work with a secret (RFC 8725 §3.1)"),
-            )),
-        },
-        (None, None) => match algorithm.unwrap_or(Algorithm::EdDsa) {
-            hmac if hmac.is_hmac() => Err(refuse(HMAC, format!("{hmac} needs a secret"))),
-            fresh => Ok(Key::Fresh(fresh)),
-        },
     }
 }
 
@@ -429,8 +344,5 @@ const POLICY: &str = "AUTH_REFRESH_POLICY";
 const GRACE: &str = "AUTH_REFRESH_GRACE_SECONDS";
 const TOKEN_TYPE: &str = "JWT_TOKEN_TYPE";
 const TOKEN_URL: &str = "JWT_TOKEN_URL";
-const ALGORITHM: &str = "JWT_ALGORITHM";
-const PEM: &str = "JWT_PRIVATE_KEY_FILE";
-const HMAC: &str = "JWT_SECRET_KEY";
 const ACCESS: &str = "JWT_ACCESS_TOKEN_EXPIRE_MINUTES";
 const REFRESH: &str = "JWT_REFRESH_TOKEN_EXPIRE_DAYS";

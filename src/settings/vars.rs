@@ -276,7 +276,7 @@ const OF_ISSUERS: [&str; 5] = [
 ];
 
 #[cfg(feature = "server")]
-const OF_SERVER: [&str; 23] = [
+const OF_SERVER: [&str; 24] = [
     "HOST",
     "PORT",
     "AUTH_PUBLIC_URL",
@@ -285,6 +285,7 @@ const OF_SERVER: [&str; 23] = [
     "AUTH_ACR_MFA",
     "JWT_CLIENT_ID",
     "AUTH_SECRET_KEY",
+    "AUTH_KEY_ROTATION_DAYS",
     "AUTH_TRUSTED_PROXIES",
     "AUTH_REFRESH_POLICY",
     "AUTH_REFRESH_GRACE_SECONDS",
@@ -355,6 +356,7 @@ mod tests {
             SERVER,
             include_str!("browsers.rs"),
             include_str!("seeds.rs"),
+            include_str!("signing.rs"),
         ];
         assert_eq!(unread(&known, &modules), Names::new());
         // A resource server ignores exactly the variables that only a login server reads.

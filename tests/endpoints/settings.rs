@@ -6,8 +6,12 @@ use http::Request;
 use tower_jwt_auth::{
     Claims,
     layer::{extract::RequestHead, rate_limit::PeerAddr},
-    server::refresh::RefreshPolicy,
+    server::{
+        issue::{AccessTokenClaims, TokenIssuer},
+        refresh::RefreshPolicy,
+    },
     settings::AuthSettings,
+    store::{MemoryStore, port::KeyRingStore},
 };
 
 fn read(vars: &[(&str, &str)]) -> Result<AuthSettings, String> {
@@ -19,16 +23,20 @@ fn read(vars: &[(&str, &str)]) -> Result<AuthSettings, String> {
 
 const SECRET: &str = "an HMAC secret of at least thirty-two bytes";
 
-#[test]
-fn nothing_set_is_a_first_try_with_a_fresh_key() {
+#[tokio::test]
+async fn nothing_set_is_a_first_try_with_a_fresh_key() {
     let settings = read(&[]).unwrap();
-    assert!(settings.is_a_first_try() && settings.key_is_fresh());
+    assert!(settings.is_a_first_try() && settings.keys_end_with_process(&MemoryStore::new()));
     assert_eq!(settings.address(), ("127.0.0.1", 3000));
     assert_eq!(settings.public_url(), "http://127.0.0.1:3000");
     // T14: a consumer of the tokens that does not confirm makes `balanced` unsafe.
     assert_eq!(settings.refresh_policy(), RefreshPolicy::browser());
     assert_eq!(settings.refresh_idle().as_secs(), 14 * 24 * 3600);
-    let issuer = settings.listening_on(4711).issuer().unwrap();
+    let issuer = settings
+        .listening_on(4711)
+        .issuer(&MemoryStore::new())
+        .await
+        .unwrap();
     assert_eq!(issuer.issuer(), "http://127.0.0.1:4711");
     assert_eq!(issuer.access_lifetime().as_secs(), 600);
     // A first try is over as soon as others could reach it, or it would hold data.
@@ -42,8 +50,8 @@ fn nothing_set_is_a_first_try_with_a_fresh_key() {
     }
 }
 
-#[test]
-fn what_is_set_is_used() {
+#[tokio::test]
+async fn what_is_set_is_used() {
     let settings = read(&[
         ("AUTH_PUBLIC_URL", "https://app.example/"),
         ("JWT_SECRET_KEY", SECRET),
@@ -61,11 +69,11 @@ fn what_is_set_is_used() {
     ])
     .unwrap();
     assert_eq!(settings.ignored().collect::<Vec<_>>(), ["JWT_JWKS_URL"]);
-    let issuer = settings.issuer().unwrap();
+    let issuer = settings.issuer(&MemoryStore::new()).await.unwrap();
     assert_eq!(issuer.issuer(), "https://app.example");
     assert_eq!(issuer.access_lifetime().as_secs(), 300);
     let minted = issuer
-        .issue_access_token(tower_jwt_auth::server::issue::AccessTokenClaims::for_subject("ada"))
+        .issue_access_token(AccessTokenClaims::for_subject("ada"))
         .unwrap();
     let verifier = issuer.verifier().claims::<Claims>().build().unwrap();
     assert!(verifier.verify_now(minted.token().expose()).is_ok());
@@ -152,6 +160,15 @@ fn every_bad_value_names_its_variable_and_shows_no_secret() {
         ("JWT_SECRET_KEY", "too-short-a-secret"),
         ("JWT_PRIVATE_KEY_FILE", "/nowhere/key.pem"),
         ("JWT_PRIVATE_KEY_FILE", "-----BEGIN PRIVATE KEY-----"),
+        ("JWT_PRIVATE_KEY_FILE", "/nowhere/key.pem,"),
+        ("AUTH_KEY_ROTATION_DAYS", "0"),
+        ("AUTH_KEY_ROTATION_DAYS", "-1"),
+        ("AUTH_KEY_ROTATION_DAYS", "NaN"),
+        ("AUTH_KEY_ROTATION_DAYS", "inf"),
+        ("AUTH_KEY_ROTATION_DAYS", "a month"),
+        ("AUTH_KEY_ROTATION_DAYS", "1e9"),
+        // Without a secret nothing is stored that could rotate.
+        ("AUTH_KEY_ROTATION_DAYS", "30"),
         ("JWT_ALGORITHM", "none"),
         ("JWT_ALGORITHM", "HS256"),
         ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "31"),
@@ -201,8 +218,8 @@ fn every_bad_value_names_its_variable_and_shows_no_secret() {
     assert!(!format!("{:?}", read(&[("JWT_SECRET_KEY", SECRET)]).unwrap()).contains(SECRET));
 }
 
-#[test]
-fn a_public_url_is_the_origin_that_browsers_write() {
+#[tokio::test]
+async fn a_public_url_is_the_origin_that_browsers_write() {
     for (url, origin) in [
         ("https://app.example:443", "https://app.example"),
         ("https://APP.example/", "https://app.example"),
@@ -212,14 +229,17 @@ fn a_public_url_is_the_origin_that_browsers_write() {
     ] {
         let settings = read(&[("AUTH_PUBLIC_URL", url)]).unwrap();
         assert_eq!(settings.public_url(), origin);
-        assert_eq!(settings.issuer().unwrap().issuer(), origin);
+        assert_eq!(
+            settings.issuer(&MemoryStore::new()).await.unwrap().issuer(),
+            origin
+        );
         let names = tower_jwt_auth::server::endpoints::CookieNames::new(url, "/api/auth").unwrap();
         assert_eq!(names.origin(), origin);
     }
 }
 
-#[test]
-fn n13_s7_s10_further_settings_are_used() {
+#[tokio::test]
+async fn n13_s7_s10_further_settings_are_used() {
     let settings = read(&[
         (
             "AUTH_TRUSTED_ORIGINS",
@@ -238,11 +258,128 @@ fn n13_s7_s10_further_settings_are_used() {
     );
     assert_eq!(settings.cookie_prefix(), Some("shop"));
     assert_eq!(settings.acr_mfa(), Some("urn:example:mfa"));
-    let issuer = settings.issuer().unwrap();
+    let issuer = settings.issuer(&MemoryStore::new()).await.unwrap();
     assert_eq!(issuer.client_id(), "web");
     assert!(issuer.knows_client("spa") && !issuer.knows_client("first-party"));
     let ignored: Vec<_> = settings.ignored().collect();
     assert_eq!(ignored, ["AUTH_SOMETHING_ELSE"]);
     let settings = read(&[]).unwrap();
-    assert_eq!(settings.issuer().unwrap().client_id(), "first-party");
+    assert_eq!(
+        settings
+            .issuer(&MemoryStore::new())
+            .await
+            .unwrap()
+            .client_id(),
+        "first-party"
+    );
+}
+
+const SERVER_SECRET: (&str, &str) = (
+    "AUTH_SECRET_KEY",
+    "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE",
+);
+
+#[tokio::test]
+async fn s8_with_a_secret_the_keys_are_in_the_store_and_without_one_they_are_not() {
+    let store = MemoryStore::new();
+    let settings = read(&[SERVER_SECRET, ("JWT_ALGORITHM", "ES256")]).unwrap();
+    let (one, two) = (
+        settings.issuer(&store).await.unwrap(),
+        settings.issuer(&store).await.unwrap(),
+    );
+    assert_eq!(one.keys().jwks(), two.keys().jwks());
+    assert!(one.keys().jwks().contains("ES256"));
+    let secret = read(&[SERVER_SECRET, ("JWT_SECRET_KEY", SECRET)]).unwrap();
+    assert!(
+        secret.issuer(&store).await.unwrap().keys().statuses()[0]
+            .kid()
+            .is_none()
+    );
+    for vars in [&[][..], &[SERVER_SECRET, ("JWT_SECRET_KEY", SECRET)]] {
+        let store = MemoryStore::new();
+        read(vars).unwrap().issuer(&store).await.unwrap();
+        let ring = KeyRingStore::load_key_ring(&store).await.unwrap();
+        assert_eq!((ring.revision, &*ring.keys), (0, ""), "s9");
+    }
+    let other = read(&[(
+        "AUTH_SECRET_KEY",
+        "b3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3RoZXIgb3Ro",
+    )])
+    .unwrap();
+    let refused = other.issuer(&store).await.unwrap_err().to_string();
+    assert!(
+        refused.starts_with("AUTH_SECRET_KEY: no configured secret opens"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn s8_the_rotation_period_is_at_least_two_lifetimes_of_an_access_token() {
+    let minute = ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "1");
+    let rotation = |days| [SERVER_SECRET, minute, ("AUTH_KEY_ROTATION_DAYS", days)];
+    let refused = read(&rotation("0.00138")).unwrap_err();
+    assert!(
+        refused.contains("AUTH_KEY_ROTATION_DAYS: less than twice"),
+        "{refused}"
+    );
+    let settings = read(&rotation("0.0014")).unwrap();
+    assert!(settings.issuer(&MemoryStore::new()).await.is_ok());
+    let with_secret = [
+        SERVER_SECRET,
+        ("JWT_SECRET_KEY", SECRET),
+        ("AUTH_KEY_ROTATION_DAYS", "30"),
+    ];
+    assert!(
+        read(&with_secret)
+            .unwrap_err()
+            .contains("AUTH_KEY_ROTATION_DAYS")
+    );
+}
+
+/// Fault 30: the next and the retiring key have a name.
+#[tokio::test]
+async fn s8_the_first_of_several_key_files_signs_and_all_verify() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let der = std::fs::read(format!("src/test_util/keys/{name}.test-only.pkcs8.der")).unwrap();
+        let path = folder.path().join(name.replace('/', "-"));
+        std::fs::write(&path, pem::encode(&pem::Pem::new("PRIVATE KEY", der))).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (old, new, rsa) = (
+        file("first/ed25519"),
+        file("other/ed25519"),
+        file("first/rsa2048"),
+    );
+    let store = MemoryStore::new();
+    let issuer = async |list: &str| {
+        let vars = [
+            ("JWT_PRIVATE_KEY_FILE", list),
+            ("JWT_ISSUER", "https://as.example"),
+            SERVER_SECRET,
+        ];
+        read(&vars).unwrap().issuer(&store).await.unwrap()
+    };
+    let before = issuer(&old).await;
+    let [first, second] = [
+        issuer(&format!("{old}, {new} ,{rsa}")).await,
+        issuer(&format!("{new},{old},{rsa}")).await,
+    ];
+    for signing in [&before, &first, &second] {
+        let minted = signing
+            .issue_access_token(AccessTokenClaims::for_subject("ada"))
+            .unwrap();
+        for verifying in [&first, &second] {
+            let verifier = verifying.verifier().build().unwrap();
+            assert!(verifier.verify_now(minted.token().expose()).is_ok());
+        }
+    }
+    let kid = |issuer: &TokenIssuer| issuer.keys().statuses()[0].kid().unwrap().to_owned();
+    assert_eq!(kid(&before), kid(&first));
+    assert_ne!(kid(&first), kid(&second));
+    for issuer in [&first, &second] {
+        assert_eq!(issuer.keys().jwks().matches("\"kid\"").count(), 3);
+    }
+    let twice = [("JWT_PRIVATE_KEY_FILE", &*format!("{old},{old}"))];
+    assert!(read(&twice).unwrap_err().contains("JWT_PRIVATE_KEY_FILE"));
 }

@@ -11,4 +11,6 @@ mod oracle;
 mod publishing;
 mod reserved;
 mod rotation;
+#[cfg(feature = "aws-lc-rs")]
+mod shared;
 mod support;

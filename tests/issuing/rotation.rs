@@ -231,7 +231,7 @@ fn s3_another_key_that_signs_is_told_once() {
         .unwrap();
     keys.activate_now().unwrap();
     assert_eq!(heard(), kids(&keys, KeyState::Active));
-    keys.withdraw_others();
+    keys.withdraw_others().unwrap();
     assert!(heard().is_empty());
 }
 
@@ -387,7 +387,7 @@ fn secrets_rotate_by_hand_the_first_signs_and_three_verify() {
         issuer.keys().publish(secret(4)),
         Err(RotationError::Key(ConfigError::KeySet(_)))
     ));
-    issuer.keys().withdraw_others();
+    issuer.keys().withdraw_others().unwrap();
     assert_eq!(issuer.keys().statuses().len(), 1);
     assert!(verifier.verify_now(&old).is_err());
 }

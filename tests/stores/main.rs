@@ -11,6 +11,8 @@ mod any;
 mod child;
 #[cfg(feature = "full")]
 mod housekeeping;
+#[cfg(feature = "full")]
+mod key_ring;
 #[cfg(feature = "server")]
 mod login;
 mod memory;

@@ -1,6 +1,7 @@
 //! Keys that aws-lc-rs parses once and signs with.
 
 use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
     hmac,
     rand::SystemRandom,
     rsa::KeySize,
@@ -11,6 +12,8 @@ use aws_lc_rs::{
         RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
     },
 };
+
+use zeroize::Zeroizing;
 
 use super::{PublicKey, SigningFailed, misfit, not_generated, rejected};
 use crate::{
@@ -83,6 +86,20 @@ impl Signer {
             other => return Err(misfit(other)),
         };
         Ok(Self::Hmac(Box::new(hmac::Key::new(hash, secret))))
+    }
+
+    /// Returns the private key in PKCS#8 DER; `None` for a secret.
+    pub(super) fn to_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
+        let copy = |der: &[u8]| Zeroizing::new(der.to_vec());
+        Some(match self {
+            Self::Hmac(_) => return None,
+            Self::Rsa(key, _) => {
+                let der: Pkcs8V1Der<'_> = key.as_der().ok()?;
+                copy(der.as_ref())
+            }
+            Self::Ec(key) => copy(key.to_pkcs8v1().ok()?.as_ref()),
+            Self::Ed25519(key) => copy(key.to_pkcs8v1().ok()?.as_ref()),
+        })
     }
 
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {

@@ -260,6 +260,12 @@ impl SigningKey {
         Some(jwk)
     }
 
+    /// Returns the private key in PKCS#8 DER, for a store that encrypts it. `None` for a secret.
+    #[cfg(feature = "aws-lc-rs")]
+    pub(crate) fn to_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
+        self.signer.to_pkcs8()
+    }
+
     /// Returns the signature of `message`, in the form of RFC 7518 §3.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SigningFailed> {
         self.signer.sign(message)

@@ -22,6 +22,10 @@ pub enum IssueError {
     /// The session has ended, or ends within a second.
     #[error("the session has ended")]
     SessionEnded,
+    /// The key ring was not read from its store for so long that another key may sign by now. A new
+    /// attempt succeeds after the store is available again.
+    #[error("the key ring is out of date")]
+    KeysUnavailable,
     /// The cryptographic library failed to sign. It gives no cause.
     #[error("signing failed")]
     SigningFailed,
@@ -61,6 +65,10 @@ pub enum RotationError {
     /// The active key cannot be withdrawn, because it signs the tokens.
     #[error("the active key cannot be withdrawn; activate another key first")]
     Active,
+    /// The keys are in a store that several nodes share. Change them through their
+    /// [`SharedKeyRing`](super::SharedKeyRing).
+    #[error("the keys are in a store; change them through the shared key ring")]
+    Shared,
     /// The key is not compatible with the other keys of the ring.
     #[error(transparent)]
     Key(#[from] ConfigError),

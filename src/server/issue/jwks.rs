@@ -9,7 +9,9 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER,
+    },
 };
 use tower_service::Service;
 
@@ -21,6 +23,9 @@ use crate::layer::response::Whole;
 /// `GET` and `HEAD` are supported; the response to other methods is 405. If `If-None-Match`
 /// matches, the response is 304. Public keys need no authentication, so route the service outside
 /// of every authenticating layer.
+///
+/// For the keys of a [`SharedKeyRing`](super::SharedKeyRing) whose store is unavailable, `max-age`
+/// shrinks, and the response is 503 before the set could lack a key in use.
 ///
 /// The set never contains a secret. For a ring of secrets it is empty.
 ///
@@ -67,11 +72,14 @@ impl JwksService {
             refusal.headers_mut().insert(ALLOW, allowed);
             return refusal;
         }
+        let Some(document) = self.keys.document() else {
+            return unavailable();
+        };
         let Document {
             json,
             etag,
             cache_control,
-        } = self.keys.document();
+        } = document;
         // RFC 9110 §15.4.5: a 304 has the headers of the 200, except those that describe the
         // content.
         let known = names(headers, &etag);
@@ -105,6 +113,16 @@ impl<B> Service<Request<B>> for JwksService {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         ready(Ok(self.answer(request.method(), request.headers())))
     }
+}
+
+/// Clients keep the set that they have.
+fn unavailable() -> Response<Whole> {
+    let mut refusal = Response::new(Whole::new(Bytes::new()));
+    *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let fields = refusal.headers_mut();
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    refusal
 }
 
 /// Returns `true` if `If-None-Match` contains the tag, by weak comparison (RFC 9110 §13.1.2).

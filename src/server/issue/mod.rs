@@ -47,6 +47,9 @@ mod error;
 mod jwks;
 mod key_ring;
 mod minted;
+#[cfg(feature = "aws-lc-rs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "aws-lc-rs")))]
+mod shared;
 #[cfg(test)]
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod tests;
@@ -56,6 +59,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use self::access::Payload;
+#[cfg(feature = "aws-lc-rs")]
+#[cfg_attr(docsrs, doc(cfg(feature = "aws-lc-rs")))]
+pub use self::shared::{SharedKeyRing, SharedKeyRingBuilder, SharedRingError};
 pub use self::{
     access::AccessTokenClaims,
     builder::TokenIssuerBuilder,

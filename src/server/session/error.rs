@@ -43,6 +43,8 @@ pub enum SessionErrorKind {
     StoreUnavailable,
     /// The claims source failed or timed out.
     GrantsUnavailable,
+    /// The key ring is out of date, so that this node does not sign.
+    KeysUnavailable,
     /// The access token could not be issued.
     NotMinted,
 }
@@ -112,6 +114,7 @@ impl SessionError {
         match self.kind {
             SessionErrorKind::StoreUnavailable
             | SessionErrorKind::GrantsUnavailable
+            | SessionErrorKind::KeysUnavailable
             | SessionErrorKind::Superseded => StatusCode::SERVICE_UNAVAILABLE,
             SessionErrorKind::NotMinted => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
@@ -137,6 +140,9 @@ impl From<IssueError> for SessionError {
         match error {
             // Less than a second is left.
             IssueError::SessionEnded => Self::new(SessionErrorKind::Expired),
+            IssueError::KeysUnavailable => {
+                Self::caused_by(SessionErrorKind::KeysUnavailable, error)
+            }
             _ => Self::caused_by(SessionErrorKind::NotMinted, error),
         }
     }
@@ -153,6 +159,7 @@ impl fmt::Display for SessionError {
             SessionErrorKind::Superseded => "the subject's sessions were revoked during the start",
             SessionErrorKind::StoreUnavailable => "the session store is unavailable",
             SessionErrorKind::GrantsUnavailable => "the subject's claims are unavailable",
+            SessionErrorKind::KeysUnavailable => "the key ring is out of date",
             SessionErrorKind::NotMinted => "the access token could not be issued",
         })
     }

@@ -98,6 +98,7 @@ macro_rules! of_each {
 
 // After the macro that they use.
 mod api_keys;
+mod key_ring;
 mod login;
 
 impl AnyStore {

@@ -47,6 +47,7 @@ mod api_keys;
 mod feed;
 mod guests;
 mod housekeeping;
+mod key_ring;
 mod model;
 mod one_time;
 mod race;
@@ -56,7 +57,9 @@ mod users;
 
 use std::{future::Future, time::Duration};
 
-pub use self::{advance::*, api_keys::*, feed::*, guests::*, model::*, race::*, sessions::*};
+pub use self::{
+    advance::*, api_keys::*, feed::*, guests::*, key_ring::*, model::*, race::*, sessions::*,
+};
 pub use self::{housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{
     principal::SessionId,

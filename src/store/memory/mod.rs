@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod guests;
+mod key_ring;
 mod one_time;
 mod sessions;
 mod throttle;
@@ -69,6 +70,7 @@ struct Shared {
     news: Broadcast,
     state: Mutex<State>,
     api_keys: Mutex<HashMap<ApiKeyId, ApiKeyRecord>>,
+    key_ring: key_ring::Ring,
     users: Mutex<users::Users>,
     throttle: MemoryThrottle,
     one_time: Mutex<one_time::Tokens>,
@@ -138,6 +140,7 @@ impl MemoryStore {
             shared: Arc::new(Shared {
                 news: Broadcast::with_clock(Arc::clone(&clock)),
                 api_keys: Mutex::default(),
+                key_ring: key_ring::Ring::default(),
                 users: Mutex::default(),
                 throttle: MemoryThrottle::with_clock(Arc::clone(&clock)),
                 one_time: Mutex::default(),

@@ -54,6 +54,7 @@
 //! ```
 
 mod guests;
+mod key_ring;
 mod one_time;
 mod secret;
 mod sessions;
@@ -63,5 +64,6 @@ mod users;
 
 pub(crate) use self::sessions::LISTED;
 pub use self::{
-    guests::*, one_time::*, secret::*, sessions::*, throttle::*, user_admin::*, users::*,
+    guests::*, key_ring::*, one_time::*, secret::*, sessions::*, throttle::*, user_admin::*,
+    users::*,
 };

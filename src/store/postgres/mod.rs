@@ -21,6 +21,7 @@
 //! | | | `expires_at` | purging |
 //! | | | `due_at`, where it is set | pending claims |
 //! | `auth_secret` | a secret that the server made itself | `name` | once, at the start |
+//! | `auth_key_ring` | the signing keys of all nodes, encrypted | `name` | starts, rotations; its revision once a second |
 //! | `auth_user` | somebody who may sign in | `sub`; `identifier` | refreshes; logins, lists |
 //! | `auth_throttle` | a counter of login attempts, under a keyed digest | `key` | logins |
 //! | | | `kept_until` | purging |

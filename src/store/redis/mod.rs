@@ -19,6 +19,7 @@
 //! | `{auth}:revoked` | what is revoked, by the time when that ends |
 //! | `{auth}:news` | the same as a stream, for an hour |
 //! | `{auth}:secrets` | the secrets of [`SecretStore`] |
+//! | `{auth}:key_ring` | the signing keys of all nodes, encrypted |
 //! | `{auth}:u:<identifier>` | a user |
 //! | `{auth}:names`, `{auth}:subjects` | the users' identifiers in order; those of their subjects |
 //! | `{auth}:t:<key>` | a counter of login attempts; expires when it limits nothing |
@@ -63,6 +64,7 @@ mod api_keys;
 mod fault;
 mod feed;
 mod guests;
+mod key_ring;
 mod link;
 mod one_time;
 mod packed;
@@ -111,6 +113,7 @@ struct Keys {
     revoked: String,
     news: String,
     secrets: String,
+    key_ring: String,
     names: String,
     subjects: String,
     since: String,
@@ -152,6 +155,7 @@ impl RedisStore {
                 revoked: name("revoked"),
                 news: name("news"),
                 secrets: name("secrets"),
+                key_ring: name("key_ring"),
                 names: name("names"),
                 subjects: name("subjects"),
                 since: name("since"),

@@ -40,6 +40,8 @@ scripts! {
     APPEND "append.lua";
     PURGE "purge.lua";
     SECRET "secret.lua";
+    KEY_RING_LOAD "key_ring/load.lua";
+    KEY_RING_SWAP "key_ring/swap.lua";
     KEY_CREATE "api_keys/create.lua";
     KEY_LIST "api_keys/list.lua";
     KEY_FIND "api_keys/find.lua";

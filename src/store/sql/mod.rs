@@ -9,6 +9,7 @@
 
 mod api_keys;
 mod guests;
+mod key_ring;
 mod log;
 mod one_time;
 mod row;

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{KeyRing, Timing, phases::Phases};
+use super::{KeyRing, Kind, Local, Timing, phases::Phases};
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
@@ -113,7 +113,10 @@ impl KeyRingBuilder {
         }
         let now = self.clock.monotonic();
         let phases = Phases::new(self.active, self.next, &self.retiring, now);
-        KeyRing::assemble(phases, self.timing, self.clock, self.events)
+        let local = Local::assemble(phases, self.timing, self.clock, self.events)?;
+        Ok(KeyRing {
+            kind: Kind::Local(local),
+        })
     }
 }
 

@@ -6,29 +6,26 @@
 //! ```
 
 mod builder;
+mod local;
 mod phases;
 mod snapshot;
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use arc_swap::{ArcSwap, Guard};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-
+use self::local::Local;
 pub(super) use self::snapshot::Document;
+#[cfg(feature = "aws-lc-rs")]
+pub(super) use self::snapshot::{Shown, Signer, cache_for, key_set};
 pub use self::{
     builder::KeyRingBuilder,
     snapshot::{KeyState, KeyStatus},
 };
-use self::{phases::Phases, snapshot::Snapshot};
+#[cfg(feature = "aws-lc-rs")]
+use super::shared::Following;
 use super::{IssueError, MAX_TOKEN_LIFETIME, RotationError};
 use crate::{
     error::ConfigError,
-    event::{AuthEvent, Events},
-    key::{Algorithm, KeyLookup, KeyQuery, KeySource, SigningKey},
+    key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait, SigningKey},
     time::Clock,
 };
 
@@ -65,17 +62,15 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct KeyRing {
-    inner: Arc<Inner>,
+    kind: Kind,
 }
 
-struct Inner {
-    current: ArcSwap<Snapshot>,
-    /// The source of `current`. Locked for changes, not for reads.
-    phases: Mutex<Phases>,
-    timing: Timing,
-    clock: Arc<dyn Clock>,
-    secrets: bool,
-    events: Events,
+#[derive(Clone)]
+enum Kind {
+    Local(Local),
+    /// The ring of a store.
+    #[cfg(feature = "aws-lc-rs")]
+    Shared(Following),
 }
 
 /// The times that control the rotation.
@@ -105,11 +100,14 @@ impl KeyRing {
     ///
     /// # Errors
     ///
+    /// - [`RotationError::Shared`] if the keys are those of a [`SharedKeyRing`].
     /// - [`RotationError::NextPresent`] if a next key already exists.
     /// - [`RotationError::Key`] for a secret in a ring of key pairs or the reverse, for a `kid`
     ///   that another key of the ring has, and for a fourth secret.
+    ///
+    /// [`SharedKeyRing`]: super::SharedKeyRing
     pub fn publish(&self, next: SigningKey) -> Result<(), RotationError> {
-        self.change(|phases, ring| phases.publish(next, ring.clock.monotonic()))
+        self.local()?.publish(next)
     }
 
     /// Activates the next key, which then signs all tokens. The previous key verifies for another
@@ -117,13 +115,12 @@ impl KeyRing {
     ///
     /// # Errors
     ///
+    /// - [`RotationError::Shared`], as for [`publish`](Self::publish).
     /// - [`RotationError::NoNext`] if there is no next key.
     /// - [`RotationError::TooEarly`] if it was published for less than
     ///   [`publish_ahead`](KeyRingBuilder::publish_ahead).
     pub fn activate(&self) -> Result<(), RotationError> {
-        self.change(|phases, ring| {
-            phases.activate(ring.clock.monotonic(), ring.timing.publish_ahead)
-        })
+        self.local()?.activate()
     }
 
     /// Activates the next key without waiting for [`publish_ahead`](KeyRingBuilder::publish_ahead).
@@ -133,9 +130,10 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// [`RotationError::NoNext`] if there is no next key.
+    /// - [`RotationError::Shared`], as for [`publish`](Self::publish).
+    /// - [`RotationError::NoNext`] if there is no next key.
     pub fn activate_now(&self) -> Result<(), RotationError> {
-        self.change(|phases, ring| phases.activate(ring.clock.monotonic(), Duration::ZERO))
+        self.local()?.activate_now()
     }
 
     /// Removes a next or retiring key immediately. This process then refuses the key's tokens.
@@ -143,173 +141,126 @@ impl KeyRing {
     ///
     /// # Errors
     ///
+    /// - [`RotationError::Shared`], as for [`publish`](Self::publish).
     /// - [`RotationError::Active`] if the key is the active one.
     /// - [`RotationError::UnknownKey`] if the ring does not contain the key.
     pub fn withdraw(&self, kid: &str) -> Result<(), RotationError> {
-        self.change(|phases, _| phases.withdraw(kid))
+        self.local()?.withdraw(kid)
     }
 
     /// Removes every key except the active one immediately. Use it for secrets, which have no
     /// `kid`.
-    pub fn withdraw_others(&self) {
-        // Cannot fail: a ring with fewer keys is valid.
-        let _ = self.change(|phases, _| {
-            phases.withdraw_others();
-            Ok(())
-        });
+    ///
+    /// # Errors
+    ///
+    /// [`RotationError::Shared`], as for [`publish`](Self::publish).
+    pub fn withdraw_others(&self) -> Result<(), RotationError> {
+        self.local()?.withdraw_others();
+        Ok(())
     }
 
     /// Returns the current keys with their states, the active one first.
     #[must_use]
     pub fn statuses(&self) -> Vec<KeyStatus> {
-        self.settled().statuses.clone()
+        match &self.kind {
+            Kind::Local(ring) => ring.statuses(),
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::Shared(ring) => ring.live().statuses(),
+        }
     }
 
     /// Returns the current JWK Set (RFC 7517 §5): the public part of every key, without secrets.
     #[must_use]
     pub fn jwks(&self) -> String {
-        String::from_utf8_lossy(&self.settled().document.json).into_owned()
+        let json = match &self.kind {
+            Kind::Local(ring) => ring.document().json,
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::Shared(ring) => ring.live().json(),
+        };
+        String::from_utf8_lossy(&json).into_owned()
     }
 
-    pub(super) fn document(&self) -> Document {
-        self.settled().document.clone()
+    /// Returns the document to publish. `None` if it may lack a key in use.
+    pub(super) fn document(&self) -> Option<Document> {
+        match &self.kind {
+            Kind::Local(ring) => Some(ring.document()),
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::Shared(ring) => ring.live().document(),
+        }
     }
 
     /// Signs the claims of an access token or a conversation token with the active key.
     pub(super) fn sign(&self, conversation: bool, claims: &[u8]) -> Result<String, IssueError> {
-        let snapshot = self.settled();
-        let header = match conversation {
-            true => &snapshot.conversation_header,
-            false => &snapshot.header,
-        };
-        let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 704);
-        token.push_str(header);
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-        let signature = snapshot.active.sign(token.as_bytes());
-        let signature = signature.map_err(|_| IssueError::SigningFailed)?;
-        token.push('.');
-        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-        Ok(token)
+        match &self.kind {
+            Kind::Local(ring) => ring.sign(conversation, claims),
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::Shared(ring) => ring.live().sign(conversation, claims),
+        }
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.inner.clock
+        match &self.kind {
+            Kind::Local(ring) => ring.clock(),
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::Shared(ring) => ring.live().clock(),
+        }
     }
 
     /// Returns `true` if the keys are secrets.
     pub(super) fn secrets(&self) -> bool {
-        self.inner.secrets
-    }
-
-    fn assemble(
-        phases: Phases,
-        timing: Timing,
-        clock: Arc<dyn Clock>,
-        events: Events,
-    ) -> Result<Self, ConfigError> {
-        let first = Snapshot::of(&phases, &timing, 0)?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                secrets: phases.active.key.algorithm().is_hmac(),
-                current: ArcSwap::from_pointee(first),
-                phases: Mutex::new(phases),
-                timing,
-                clock,
-                events,
-            }),
-        })
-    }
-
-    /// Returns the current keys, after any rotation that is due.
-    fn settled(&self) -> Guard<Arc<Snapshot>> {
-        let current = self.inner.current.load();
-        let is_due = |due| self.inner.clock.monotonic() >= due;
-        if !current.due.is_some_and(is_due) {
-            return current;
-        }
-        // A concurrent caller uses the previous keys, which are still valid.
-        let mut phases = match self.inner.phases.try_lock() {
-            Ok(phases) => phases,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return current,
-        };
-        drop(current);
-        self.inner.pass_time(&mut phases);
-        self.inner.current.load()
-    }
-
-    fn change(
-        &self,
-        change: impl FnOnce(&mut Phases, &Inner) -> Result<(), RotationError>,
-    ) -> Result<(), RotationError> {
-        let mut phases = self.inner.lock();
-        self.inner.pass_time(&mut phases);
-        let mut changed = phases.clone();
-        change(&mut changed, &self.inner)?;
-        self.inner.show(&changed)?;
-        *phases = changed;
-        Ok(())
-    }
-}
-
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, Phases> {
-        self.phases.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pass_time(&self, phases: &mut Phases) {
-        let due = self.current.load().due;
-        let now = self.clock.monotonic();
-        if due.is_none_or(|due| now < due) {
-            return;
-        }
-        phases.pass_time(now, &self.timing);
-        // Stored before the next key is generated, which may take a while. Until then requests use
-        // this state, in which the retirement of the old key has started.
-        self.show_or_keep(phases);
-        if phases.lacks_next(now, &self.timing) {
-            phases.generate_next(&*self.clock);
-            self.show_or_keep(phases);
+        match &self.kind {
+            Kind::Local(ring) => ring.secrets(),
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::Shared(_) => false,
         }
     }
 
-    fn show(&self, phases: &Phases) -> Result<(), ConfigError> {
-        let before = self.current.load();
-        let generation = before.generation.wrapping_add(1);
-        let snapshot = Arc::new(Snapshot::of(phases, &self.timing, generation)?);
-        self.current.store(Arc::clone(&snapshot));
-        if !Arc::ptr_eq(&before.active, &snapshot.active) {
-            let kid = snapshot.active.kid();
-            self.events.emit(|| AuthEvent::KeyRotated { kid });
+    #[cfg(feature = "aws-lc-rs")]
+    pub(super) fn shared(ring: Following) -> Self {
+        Self {
+            kind: Kind::Shared(ring),
         }
-        Ok(())
     }
 
-    fn show_or_keep(&self, phases: &Phases) {
-        // Cannot fail: the previous keys were valid for a ring. With fewer keys, or a new key of
-        // the same kind with another thumbprint, they still are.
-        let shown = self.show(phases);
-        debug_assert!(shown.is_ok(), "{shown:?}");
+    fn local(&self) -> Result<&Local, RotationError> {
+        match &self.kind {
+            Kind::Local(ring) => Ok(ring),
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::Shared(_) => Err(RotationError::Shared),
+        }
+    }
+
+    fn source(&self) -> &dyn KeySource {
+        match &self.kind {
+            Kind::Local(ring) => ring,
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::Shared(ring) => &**ring.live(),
+        }
     }
 }
 
 impl KeySource for KeyRing {
     fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
-        self.settled().set.lookup(query)
+        self.source().lookup(query)
     }
 
     fn generation(&self) -> Option<u64> {
-        Some(self.settled().generation)
+        self.source().generation()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.source().is_ready()
+    }
+
+    fn wait_ready(&self) -> Option<KeyWait> {
+        self.source().wait_ready()
     }
 }
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let current = self.inner.current.load();
         f.debug_struct("KeyRing")
-            .field("keys", &current.statuses)
-            .field("timing", &self.inner.timing)
+            .field("keys", &self.statuses())
             .finish_non_exhaustive()
     }
 }
@@ -318,5 +269,6 @@ pub(super) const HMAC: [Algorithm; 3] = [Algorithm::Hs256, Algorithm::Hs384, Alg
 
 /// The time for which a replaced key verifies: the maximum lifetime of a token plus the maximum
 /// leeway of a verifier.
-const RETIREMENT: Duration = Duration::from_secs(MAX_TOKEN_LIFETIME.as_secs() + GREATEST_LEEWAY);
+pub(super) const RETIREMENT: Duration =
+    Duration::from_secs(MAX_TOKEN_LIFETIME.as_secs() + GREATEST_LEEWAY);
 const GREATEST_LEEWAY: u64 = 300;

@@ -1,6 +1,10 @@
 //! Data derived from the keys of a ring, computed once per change instead of once per request.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -12,22 +16,58 @@ use super::{Timing, phases::Phases};
 use crate::{
     error::ConfigError,
     key::{Algorithm, KeySet, SigningKey, VerifyingKey},
+    server::issue::IssueError,
     verify::{ACCESS_TOKEN, CONVERSATION_TOKEN},
 };
 
 /// The keys of a ring at one moment.
 pub(super) struct Snapshot {
-    pub(super) active: Arc<SigningKey>,
-    /// The base64url JOSE header of access tokens signed with the active key.
-    pub(super) header: String,
-    /// The base64url JOSE header of conversation tokens.
-    pub(super) conversation_header: String,
+    pub(super) signer: Signer,
     pub(super) set: KeySet,
     pub(super) generation: u64,
     pub(super) document: Document,
     pub(super) statuses: Vec<KeyStatus>,
     /// The time of the next change.
     pub(super) due: Option<Instant>,
+}
+
+/// The active key, with the base64url JOSE headers of its tokens.
+#[derive(Clone)]
+pub(in crate::server::issue) struct Signer {
+    pub(in crate::server::issue) key: Arc<SigningKey>,
+    access: String,
+    conversation: String,
+}
+
+impl Signer {
+    pub(in crate::server::issue) fn new(key: &Arc<SigningKey>) -> Self {
+        Self {
+            access: header(key, ACCESS_TOKEN),
+            conversation: header(key, CONVERSATION_TOKEN),
+            key: Arc::clone(key),
+        }
+    }
+
+    /// Signs the claims of an access token or a conversation token.
+    pub(in crate::server::issue) fn sign(
+        &self,
+        conversation: bool,
+        claims: &[u8],
+    ) -> Result<String, IssueError> {
+        let header = match conversation {
+            true => &self.conversation,
+            false => &self.access,
+        };
+        let mut token = String::with_capacity(header.len() + claims.len() * 4 / 3 + 704);
+        token.push_str(header);
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = self.key.sign(token.as_bytes());
+        let signature = signature.map_err(|_| IssueError::SigningFailed)?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
+    }
 }
 
 /// The published key set with its HTTP headers.
@@ -59,30 +99,39 @@ impl Snapshot {
             status: KeyStatus::new(one.verifying.kid(), one.algorithm, KeyState::Retiring),
             verifying: one.verifying.clone(),
         }));
-        one_key_per_name(&keys)?;
-        let published = keys.iter().filter_map(|key| key.jwk.as_ref());
-        let json = json!({ "keys": published.collect::<Vec<_>>() }).to_string();
+        let (set, json) = key_set(&keys)?;
         Ok(Self {
-            header: header(active, ACCESS_TOKEN),
-            conversation_header: header(active, CONVERSATION_TOKEN),
-            active: Arc::clone(active),
-            statuses: keys.iter().map(|key| key.status.clone()).collect(),
-            set: KeySet::new(keys.into_iter().map(|key| key.verifying))?,
+            signer: Signer::new(active),
+            statuses: keys.into_iter().map(|key| key.status).collect(),
+            set,
             generation,
-            document: Document::of(json, timing)?,
+            document: Document::of(json, timing.max_age)?,
             due: phases.due(timing),
         })
     }
 }
 
-struct Shown {
-    jwk: Option<Map<String, Value>>,
-    status: KeyStatus,
-    verifying: VerifyingKey,
+/// A key of a set, in all forms in which it is shown.
+pub(in crate::server::issue) struct Shown {
+    pub(in crate::server::issue) jwk: Option<Map<String, Value>>,
+    pub(in crate::server::issue) status: KeyStatus,
+    pub(in crate::server::issue) verifying: VerifyingKey,
+}
+
+/// Returns the set that verifies, and the JSON document that is published.
+pub(in crate::server::issue) fn key_set(keys: &[Shown]) -> Result<(KeySet, String), ConfigError> {
+    one_key_per_name(keys)?;
+    let published = keys.iter().filter_map(|key| key.jwk.as_ref());
+    let json = json!({ "keys": published.collect::<Vec<_>>() }).to_string();
+    let set = KeySet::new(keys.iter().map(|key| key.verifying.clone()))?;
+    Ok((set, json))
 }
 
 impl Document {
-    fn of(json: String, timing: &Timing) -> Result<Self, ConfigError> {
+    pub(in crate::server::issue) fn of(
+        json: String,
+        max_age: Duration,
+    ) -> Result<Self, ConfigError> {
         let header = |text: String| {
             HeaderValue::try_from(text)
                 .map_err(|_| ConfigError::KeySet("cannot create an HTTP header".into()))
@@ -91,9 +140,15 @@ impl Document {
         Ok(Self {
             json: Bytes::from(json),
             etag: header(format!("\"{digest}\""))?,
-            cache_control: header(format!("public, max-age={}", timing.max_age.as_secs()))?,
+            cache_control: cache_for(max_age),
         })
     }
+}
+
+pub(in crate::server::issue) fn cache_for(max_age: Duration) -> HeaderValue {
+    let text = format!("public, max-age={}", max_age.as_secs());
+    // Digits and the text above are valid in a header.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("no-store"))
 }
 
 /// RFC 7517 §4.5: keys of a set should have distinct `kid` values. Verifiers of this ring's tokens
@@ -128,7 +183,11 @@ pub struct KeyStatus {
 }
 
 impl KeyStatus {
-    fn new(kid: Option<&str>, algorithm: Algorithm, state: KeyState) -> Self {
+    pub(in crate::server::issue) fn new(
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        state: KeyState,
+    ) -> Self {
         Self {
             kid: kid.map(str::to_owned),
             algorithm,

@@ -153,3 +153,11 @@ CREATE TRIGGER auth_guest_ended AFTER UPDATE OF claimed_by, promoted_at ON auth_
   WHEN ((OLD.claimed_by IS NULL AND NEW.claimed_by IS NOT NULL)
      OR (OLD.promoted_at IS NULL AND NEW.promoted_at IS NOT NULL))
   EXECUTE FUNCTION auth_guest_ended();
+
+-- The signing keys of all nodes: one row. Every key in the text is encrypted; keys::jsonb shows the
+-- names, states and times of the keys.
+CREATE TABLE auth_key_ring (
+  name     text   PRIMARY KEY CHECK (name = 'signing'),
+  revision bigint NOT NULL,
+  keys     text   NOT NULL
+);

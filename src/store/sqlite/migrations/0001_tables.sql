@@ -137,3 +137,10 @@ BEGIN
   INSERT INTO auth_subject (sub, epoch) VALUES (NEW.sub, 1)
   ON CONFLICT (sub) DO UPDATE SET epoch = epoch + 1;
 END;
+
+-- The signing keys of all nodes: one row. Every key in the text is encrypted.
+CREATE TABLE auth_key_ring (
+  name     TEXT    NOT NULL PRIMARY KEY CHECK (name = 'signing'),
+  revision INTEGER NOT NULL,
+  keys     TEXT    NOT NULL
+) WITHOUT ROWID;

@@ -274,10 +274,10 @@ impl Chat {
 }
 
 pub(crate) fn user(name: &str) -> StartSession {
-    let grants = SessionClaims::new()
+    let claims = SessionClaims::new()
         .roles(["editor"])
         .permissions(["tasks:add"]);
-    StartSession::new(name).amr(["pwd"]).grants(grants)
+    StartSession::new(name).amr(["pwd"]).claims(claims)
 }
 
 /// The client's end of a WebSocket.

@@ -26,10 +26,10 @@ use crate::support::{Answer, Browser, ORIGIN, Server, Users, ada, json as post};
 struct Weight(Arc<Mutex<usize>>);
 
 impl ClaimsSource for Weight {
-    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
+    async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         let bytes = *self.0.lock().unwrap();
         Ok(Some(
-            session.grants().clone().claim("weight", "x".repeat(bytes)),
+            session.claims().clone().claim("weight", "x".repeat(bytes)),
         ))
     }
 }

@@ -89,7 +89,7 @@ async fn u22_a_changed_password_keeps_what_the_session_had_proved() {
         .auth_time(proved)
         .label("Ada's phone")
         .client_id("app")
-        .grants(SessionClaims::new().roles(["admin"]));
+        .claims(SessionClaims::new().roles(["admin"]));
     let old = server.sessions.start(start).await.unwrap();
     let plain = server.sessions.start(StartSession::new("u-ada")).await;
     let body = json!({ "current_password": PASSWORD, "new_password": "another long password" });

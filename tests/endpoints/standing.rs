@@ -30,15 +30,15 @@ fn claims(token: &str) -> Value {
 }
 
 /// Endpoints over the server's users and these grants.
-async fn with_grants<G: ClaimsSource>(
+async fn with_claims<G: ClaimsSource>(
     server: &Server,
-    grants: G,
+    claims: G,
     request: Request<Full<bytes::Bytes>>,
 ) -> Answer {
     let secret = SecretKey::generate();
     let sessions = Sessions::builder(server.sessions.issuer().clone(), server.store.clone())
         .secret(secret.clone())
-        .claims_source(grants)
+        .claims_source(claims)
         .build()
         .unwrap();
     let cheap = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();
@@ -57,7 +57,7 @@ async fn with_grants<G: ClaimsSource>(
 struct Nobody;
 
 impl ClaimsSource for Nobody {
-    async fn grants(&self, _: &Session) -> Result<Option<SessionClaims>, StoreError> {
+    async fn claims(&self, _: &Session) -> Result<Option<SessionClaims>, StoreError> {
         Ok(None)
     }
 }
@@ -128,7 +128,7 @@ async fn u16_a_claims_source_that_refuses_at_login_has_an_error_of_its_own() {
         (form("token", &token), 400),
         (post("register", &eve), 403),
     ] {
-        let answer = with_grants(&server, Nobody, request).await;
+        let answer = with_claims(&server, Nobody, request).await;
         let answer = answer.is(status, "access_denied");
         assert_eq!(answer.json().get("code"), None);
         let body = String::from_utf8_lossy(&answer.body);
@@ -189,7 +189,7 @@ async fn u17_a_source_that_was_chosen_is_kept() {
         .build()
         .unwrap();
     let start =
-        StartSession::new("somebody elsewhere").grants(SessionClaims::new().roles(["admin"]));
+        StartSession::new("somebody elsewhere").claims(SessionClaims::new().roles(["admin"]));
     let first = sessions.start(start).await.unwrap();
     let second = sessions.refresh(first.refresh_token().expose()).await;
     let token = second.unwrap().access_token().expose().clone();

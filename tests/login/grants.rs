@@ -35,7 +35,7 @@ async fn sessions() -> (MemoryStore, Sessions<MemoryStore, UserClaims<MemoryStor
     (store, sessions)
 }
 
-fn claims(pair: &TokenPair) -> Value {
+fn claims_in(pair: &TokenPair) -> Value {
     use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     let token = pair.access_token().expose();
     let payload = token.split('.').nth(1).unwrap();
@@ -46,11 +46,11 @@ fn claims(pair: &TokenPair) -> Value {
 async fn roles_are_those_of_the_user_at_each_refresh() {
     let (store, sessions) = sessions().await;
     // What the login read is not trusted further than the store.
-    let grants = SessionClaims::new()
+    let claims = SessionClaims::new()
         .roles(["admin"])
         .scope("orders:read")
         .claim("tenant", 7);
-    let start = StartSession::new("user-1").grants(grants);
+    let start = StartSession::new("user-1").claims(claims);
     let mut pair = sessions.start(start).await.unwrap();
     for roles in [vec!["editor"], vec!["admin", "x"], vec![]] {
         let now: Vec<String> = roles.iter().map(ToString::to_string).collect();
@@ -59,7 +59,7 @@ async fn roles_are_those_of_the_user_at_each_refresh() {
             .refresh(pair.refresh_token().expose())
             .await
             .unwrap();
-        let claims = claims(&pair);
+        let claims = claims_in(&pair);
         let told = claims
             .get("roles")
             .cloned()
@@ -101,7 +101,7 @@ async fn whoever_is_no_user_gets_nothing_and_guests_keep_theirs() {
     let refused = sessions.start(StartSession::new("user-2")).await;
     assert_eq!(refused.unwrap_err().kind(), SessionErrorKind::Disabled);
     let guest = StartSession::new("guest-1").kind(PrincipalKind::Guest);
-    let guest = guest.grants(SessionClaims::new().roles(["guest"]));
+    let guest = guest.claims(SessionClaims::new().roles(["guest"]));
     let pair = sessions.start(guest).await.unwrap();
-    assert_eq!(claims(&pair)["roles"], serde_json::json!(["guest"]));
+    assert_eq!(claims_in(&pair)["roles"], serde_json::json!(["guest"]));
 }

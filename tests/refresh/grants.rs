@@ -26,11 +26,11 @@ enum Mood {
 struct Directory(Arc<Mutex<Mood>>);
 
 impl ClaimsSource for Directory {
-    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
+    async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         assert_eq!(session.subject(), "alice");
         let mood = *self.0.lock().unwrap();
         match mood {
-            Mood::Role(role) => Ok(Some(session.grants().clone().roles([role]))),
+            Mood::Role(role) => Ok(Some(session.claims().clone().roles([role]))),
             Mood::Reserved => Ok(Some(SessionClaims::new().claim("sub", "mallory"))),
             Mood::Disabled => Ok(None),
             Mood::Broken => Err(StoreError::unavailable("the directory is down")),
@@ -46,7 +46,7 @@ fn with_directory() -> (Service, Sessions<Watched, Directory>, Directory) {
     let sessions = Sessions::builder(issuer(keys), service.store.clone())
         .secret(service.secret.clone())
         .claims_source(directory.clone())
-        .grants_timeout(Duration::from_millis(100))
+        .claims_timeout(Duration::from_millis(100))
         .build()
         .unwrap();
     (service, sessions, directory)
@@ -76,8 +76,8 @@ async fn a_directory_that_fails_or_hangs_leaves_everything_as_it_was() {
     let first = sessions.start(alice()).await.unwrap();
     service.store.take_counts();
     for (mood, kind, status) in [
-        (Mood::Broken, SessionErrorKind::GrantsUnavailable, 503),
-        (Mood::Hanging, SessionErrorKind::GrantsUnavailable, 503),
+        (Mood::Broken, SessionErrorKind::ClaimsUnavailable, 503),
+        (Mood::Hanging, SessionErrorKind::ClaimsUnavailable, 503),
         (Mood::Disabled, SessionErrorKind::Disabled, 400),
         (Mood::Reserved, SessionErrorKind::NotMinted, 500),
     ] {

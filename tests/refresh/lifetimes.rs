@@ -103,7 +103,7 @@ async fn the_builder_refuses_what_makes_no_sense() {
             "whole seconds",
         ),
         (builder().guest_lifetime(Duration::ZERO), "guest_lifetime"),
-        (builder().grants_timeout(Duration::ZERO), "grants_timeout"),
+        (builder().claims_timeout(Duration::ZERO), "claims_timeout"),
         (builder().policy(RefreshPolicy::balanced()), "confirmations"),
         (
             Sessions::builder(issuer(keys()), MemoryStore::new()),

@@ -251,7 +251,7 @@ where
                 .start(parts, fields, &user.subject)
                 .amr(["pwd"])
                 .epoch(signed_in.epoch)
-                .grants(SessionClaims::new().roles(&user.roles));
+                .claims(SessionClaims::new().roles(&user.roles));
             if let Some(client_id) = client_id {
                 start = start.client_id(client_id);
             }

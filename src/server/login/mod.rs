@@ -35,8 +35,8 @@
 mod attempt;
 mod builder;
 mod change;
+mod claims;
 mod device;
-mod grants;
 mod identifier;
 mod password;
 mod reset;
@@ -48,8 +48,8 @@ pub use self::{
     attempt::{LoginAttempt, LoginOutcome, LoginSuccess},
     builder::LoginBuilder,
     change::ChangePasswordOutcome,
+    claims::UserClaims,
     device::{DeviceTokens, TrustedDevice},
-    grants::UserClaims,
     identifier::{Identifier, IdentifierError},
     password::{
         Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,

@@ -41,9 +41,9 @@ pub(crate) async fn write(
     let next = apply(&session.family, presented, outcome, now);
     let decided_at = now;
     if let RefreshOutcome::Reused(_) = outcome {
-        let ended = store.revoke(session.id, RevokeReason::ReuseKind).await?;
+        let ended = store.revoke(session.id, RevokeReason::Reuse).await?;
         session.family = next;
-        session.revoked = session.revoked.or(Some(RevokeReason::ReuseKind));
+        session.revoked = session.revoked.or(Some(RevokeReason::Reuse));
         return Ok(Some(Rotation {
             // Another call has ended the session first.
             outcome: if ended {

@@ -33,9 +33,9 @@ pub struct SessionsBuilder<S, G = StaticClaims> {
     guests: Lifetimes,
     most: Option<usize>,
     confirmations: Option<Confirmations>,
-    grants: G,
-    grants_chosen: bool,
-    grants_timeout: Duration,
+    claims: G,
+    claims_chosen: bool,
+    claims_timeout: Duration,
     mfa_acr: Option<String>,
     events: Events,
     on_event: Option<EventHook>,
@@ -68,9 +68,9 @@ impl<S> SessionsBuilder<S> {
             },
             most: Some(MAX_SESSIONS),
             confirmations: None,
-            grants: StaticClaims,
-            grants_chosen: false,
-            grants_timeout: Duration::from_secs(2),
+            claims: StaticClaims,
+            claims_chosen: false,
+            claims_timeout: Duration::from_secs(2),
             mfa_acr: None,
             events: Events::default(),
             on_event: None,
@@ -165,7 +165,7 @@ impl<S, G> SessionsBuilder<S, G> {
     ///
     /// A subject that is not in the user store, such as one that another service authenticated,
     /// needs a custom source. [`StaticClaims`] is the source that reads nothing.
-    pub fn claims_source<H: ClaimsSource>(self, grants: H) -> SessionsBuilder<S, H> {
+    pub fn claims_source<H: ClaimsSource>(self, claims: H) -> SessionsBuilder<S, H> {
         SessionsBuilder {
             issuer: self.issuer,
             store: self.store,
@@ -175,9 +175,9 @@ impl<S, G> SessionsBuilder<S, G> {
             guests: self.guests,
             most: self.most,
             confirmations: self.confirmations,
-            grants,
-            grants_chosen: true,
-            grants_timeout: self.grants_timeout,
+            claims,
+            claims_chosen: true,
+            claims_timeout: self.claims_timeout,
             mfa_acr: self.mfa_acr,
             events: self.events,
             on_event: self.on_event,
@@ -196,8 +196,8 @@ impl<S, G> SessionsBuilder<S, G> {
     }
 
     /// Sets the timeout of one call of the claims source, 100 ms to 30 s; 2 s by default.
-    pub fn grants_timeout(mut self, timeout: Duration) -> Self {
-        self.grants_timeout = timeout;
+    pub fn claims_timeout(mut self, timeout: Duration) -> Self {
+        self.claims_timeout = timeout;
         self
     }
 
@@ -226,7 +226,7 @@ impl<S: SessionStore, G: ClaimsSource> SessionsBuilder<S, G> {
     /// - the secret is missing,
     /// - an idle timeout or a lifetime is not between one minute and 400 days, is not in whole
     ///   seconds, or the idle timeout exceeds the lifetime,
-    /// - `grants_timeout` or `max_sessions` is out of its range,
+    /// - `claims_timeout` or `max_sessions` is out of its range,
     /// - `mfa_acr` is an empty string,
     /// - the policy needs confirmations and none were set.
     pub fn build(self) -> Result<Sessions<S, G>, ConfigError> {
@@ -241,7 +241,7 @@ impl<S: SessionStore, G: ClaimsSource> SessionsBuilder<S, G> {
         }
         check("idle", "lifetime", self.users)?;
         check("guest_idle", "guest_lifetime", self.guests)?;
-        in_range("grants_timeout", self.grants_timeout, GRANTS_TIMEOUTS)?;
+        in_range("claims_timeout", self.claims_timeout, GRANTS_TIMEOUTS)?;
         if self.most.is_some_and(|most| !(1..LISTED).contains(&most)) {
             return Err(ConfigError::invalid(
                 "max_sessions",
@@ -260,11 +260,11 @@ impl<S: SessionStore, G: ClaimsSource> SessionsBuilder<S, G> {
                 users: self.users,
                 guests: self.guests,
                 most: self.most,
-                grants: self.grants,
-                grants_chosen: self.grants_chosen,
-                users_grants: OnceLock::new(),
+                claims: self.claims,
+                claims_chosen: self.claims_chosen,
+                user_claims: OnceLock::new(),
                 mfa_acr: self.mfa_acr,
-                grants_timeout: self.grants_timeout,
+                claims_timeout: self.claims_timeout,
                 events: self.events,
                 on_event: self.on_event,
                 revocations: self.revocations,

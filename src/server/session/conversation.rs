@@ -30,7 +30,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     ///   itself a conversation token.
     /// - [`SessionErrorKind::Expired`], [`SessionErrorKind::Revoked`],
     ///   [`SessionErrorKind::Disabled`], [`SessionErrorKind::StoreUnavailable`],
-    ///   [`SessionErrorKind::GrantsUnavailable`], [`SessionErrorKind::NotMinted`].
+    ///   [`SessionErrorKind::ClaimsUnavailable`], [`SessionErrorKind::NotMinted`].
     pub async fn conversation_token(
         &self,
         caller: &Principal,
@@ -41,7 +41,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         }
         let (session, left) = self.alive(caller).await?;
         // The claims are not used: the call refuses disabled subjects.
-        let _ = self.inner.grants_of(&session).await?;
+        let _ = self.inner.claims_of(&session).await?;
         let token = match session.kind() {
             PrincipalKind::Guest => AccessTokenClaims::for_guest(session.subject()),
             _ => AccessTokenClaims::for_subject(session.subject()),

@@ -42,7 +42,7 @@ pub enum SessionErrorKind {
     /// The store failed.
     StoreUnavailable,
     /// The claims source failed or timed out.
-    GrantsUnavailable,
+    ClaimsUnavailable,
     /// The key ring is out of date, so that this node does not sign.
     KeysUnavailable,
     /// The access token could not be issued.
@@ -113,7 +113,7 @@ impl SessionError {
     pub fn status(&self) -> StatusCode {
         match self.kind {
             SessionErrorKind::StoreUnavailable
-            | SessionErrorKind::GrantsUnavailable
+            | SessionErrorKind::ClaimsUnavailable
             | SessionErrorKind::KeysUnavailable
             | SessionErrorKind::Superseded => StatusCode::SERVICE_UNAVAILABLE,
             SessionErrorKind::NotMinted => StatusCode::INTERNAL_SERVER_ERROR,
@@ -158,7 +158,7 @@ impl fmt::Display for SessionError {
             SessionErrorKind::Disabled => "the subject is disabled",
             SessionErrorKind::Superseded => "the subject's sessions were revoked during the start",
             SessionErrorKind::StoreUnavailable => "the session store is unavailable",
-            SessionErrorKind::GrantsUnavailable => "the subject's claims are unavailable",
+            SessionErrorKind::ClaimsUnavailable => "the subject's claims are unavailable",
             SessionErrorKind::KeysUnavailable => "the key ring is out of date",
             SessionErrorKind::NotMinted => "the access token could not be issued",
         })

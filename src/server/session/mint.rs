@@ -17,24 +17,24 @@ use crate::{
 };
 
 impl<S, G: ClaimsSource> Inner<S, G> {
-    /// Returns where the grants come from.
+    /// Returns the origin of the claims.
     pub(super) fn origin(&self) -> ClaimsOrigin {
-        match self.users_grants.get() {
-            Some(users) if !self.grants_chosen => users.origin(),
-            _ => self.grants.origin(),
+        match self.user_claims.get() {
+            Some(users) if !self.claims_chosen => users.origin(),
+            _ => self.claims.origin(),
         }
     }
 
     /// Calls the claims source and returns the subject's current claims.
-    pub(super) async fn grants_of(&self, session: &Session) -> Result<SessionClaims, SessionError> {
+    pub(super) async fn claims_of(&self, session: &Session) -> Result<SessionClaims, SessionError> {
         let asked = async {
-            match self.users_grants.get() {
-                Some(users) if !self.grants_chosen => users.ask(session).await,
-                _ => self.grants.grants(session).await,
+            match self.user_claims.get() {
+                Some(users) if !self.claims_chosen => users.ask(session).await,
+                _ => self.claims.claims(session).await,
             }
         };
-        let asked = time::timeout(self.grants_timeout, asked).await;
-        let unavailable = SessionErrorKind::GrantsUnavailable;
+        let asked = time::timeout(self.claims_timeout, asked).await;
+        let unavailable = SessionErrorKind::ClaimsUnavailable;
         asked
             .map_err(|late| SessionError::caused_by(unavailable, late))?
             .map_err(|failed| SessionError::caused_by(unavailable, failed))?
@@ -45,7 +45,7 @@ impl<S, G: ClaimsSource> Inner<S, G> {
     pub(super) fn mint(
         &self,
         session: &Session,
-        grants: &SessionClaims,
+        claims: &SessionClaims,
         generation: u64,
         left: Duration,
     ) -> Result<AccessToken, SessionError> {
@@ -70,14 +70,14 @@ impl<S, G: ClaimsSource> Inner<S, G> {
         if let Some(client) = session.client_id() {
             token = token.client_id(client);
         }
-        Ok(self.issuer.issue_access_token(grants.apply_to(token))?)
+        Ok(self.issuer.issue_access_token(claims.apply_to(token))?)
     }
 
     pub(super) fn pair(
         &self,
         access: AccessToken,
         refresh: &RefreshToken,
-        grants: &SessionClaims,
+        claims: &SessionClaims,
         session_id: SessionId,
         left: Duration,
     ) -> TokenPair {
@@ -85,7 +85,7 @@ impl<S, G: ClaimsSource> Inner<S, G> {
             access,
             refresh_token: self.tokens.write(refresh),
             refresh_expires_in: left,
-            scope: grants.scope_text().to_owned(),
+            scope: claims.scope_text().to_owned(),
             session_id,
             is_new: true,
         }

@@ -44,7 +44,7 @@
 //!
 //! let start = StartSession::new("alice")
 //!     .amr(["pwd"])
-//!     .grants(SessionClaims::new().roles(["editor"]));
+//!     .claims(SessionClaims::new().roles(["editor"]));
 //! let first = sessions.start(start).await?;
 //! let second = sessions.refresh(first.refresh_token().expose()).await?;
 //!
@@ -60,11 +60,11 @@
 //! ```
 
 mod builder;
+mod claims;
 mod conversation;
 mod end;
 mod error;
 mod event;
-mod grants;
 mod guests;
 mod housekeeping;
 mod mint;
@@ -81,12 +81,12 @@ use std::{
 };
 
 use self::builder::{EventHook, Lifetimes};
-pub(crate) use self::grants::AnyGrantSource;
+pub(crate) use self::claims::AnyClaimsSource;
 pub use self::{
     builder::SessionsBuilder,
+    claims::{ClaimsOrigin, ClaimsSource, SessionClaims, StaticClaims},
     error::{SessionError, SessionErrorKind},
     event::{RevokedScope, SessionEvent},
-    grants::{ClaimsOrigin, ClaimsSource, SessionClaims, StaticClaims},
     guests::{
         ClaimHook, ClaimRun, ClaimWorker, GuestStart, GuestTokens, Guests, GuestsBuilder,
         LinkOutcome, LinkRequest, NoClaimHook, Promotion, SignInOutcome,
@@ -133,12 +133,12 @@ struct Inner<S, G> {
     guests: Lifetimes,
     /// The maximum number of sessions per user.
     most: Option<usize>,
-    grants: G,
+    claims: G,
     /// `true` if the builder was given a claims source, which then takes precedence over that of the
     /// endpoints.
-    grants_chosen: bool,
-    users_grants: OnceLock<Arc<dyn AnyGrantSource>>,
-    grants_timeout: Duration,
+    claims_chosen: bool,
+    user_claims: OnceLock<Arc<dyn AnyClaimsSource>>,
+    claims_timeout: Duration,
     /// The `acr` of a session with a second factor.
     mfa_acr: Option<String>,
     events: Events,
@@ -166,7 +166,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     /// - [`SessionErrorKind::Superseded`]: all sessions of the subject were revoked after the epoch
     ///   was read.
     /// - [`SessionErrorKind::Disabled`]: the claims source returned `None` for the subject.
-    /// - [`SessionErrorKind::StoreUnavailable`], [`SessionErrorKind::GrantsUnavailable`],
+    /// - [`SessionErrorKind::StoreUnavailable`], [`SessionErrorKind::ClaimsUnavailable`],
     ///   [`SessionErrorKind::NotMinted`].
     pub async fn start(&self, mut start: StartSession) -> Result<TokenPair, SessionError> {
         let inner = &self.inner;
@@ -190,8 +190,8 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         };
         // Every fallible step runs before the session is written.
         let expected = Session::to_be(&new, epoch, start.details, now);
-        let grants = inner.grants_of(&expected).await?;
-        let access = inner.mint(&expected, &grants, token.generation(), lifetimes.idle)?;
+        let claims = inner.claims_of(&expected).await?;
+        let access = inner.mint(&expected, &claims, token.generation(), lifetimes.idle)?;
         let record = self
             .write(move |inner| async move {
                 let record = inner.create(new).await?;
@@ -199,7 +199,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
                 Ok(record)
             })
             .await?;
-        Ok(inner.pair(access, &token, &grants, record.id, lifetimes.idle))
+        Ok(inner.pair(access, &token, &claims, record.id, lifetimes.idle))
     }
 
     /// Revokes all sessions of the subject and starts a new one.
@@ -291,9 +291,9 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     }
 
     /// Sets the claims source of these sessions and their clones, unless the builder was given one.
-    pub(crate) fn default_grants(&self, source: Arc<dyn AnyGrantSource>) {
+    pub(crate) fn default_claims(&self, source: Arc<dyn AnyClaimsSource>) {
         // The first endpoints win; other endpoints of the same sessions have the same users.
-        let _ = self.inner.users_grants.set(source);
+        let _ = self.inner.user_claims.set(source);
     }
 
     /// Returns the issuer of the access tokens.

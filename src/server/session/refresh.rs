@@ -30,7 +30,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     ///   [`Revoked`](SessionErrorKind::Revoked), [`Reused`](SessionErrorKind::Reused),
     ///   [`Disabled`](SessionErrorKind::Disabled): the user has to sign in again.
     /// - [`StoreUnavailable`](SessionErrorKind::StoreUnavailable),
-    ///   [`GrantsUnavailable`](SessionErrorKind::GrantsUnavailable): the client keeps its token and
+    ///   [`ClaimsUnavailable`](SessionErrorKind::ClaimsUnavailable): the client keeps its token and
     ///   tries again.
     /// - [`NotMinted`](SessionErrorKind::NotMinted): the client keeps its token and tries again. An
     ///   operator should investigate.
@@ -64,7 +64,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
                 Written::Done(LoadedSession { session, now, .. }) => {
                     let view = Session::of(&session)?;
                     let inner = &self.inner;
-                    return inner.answer(&token, &session, &view, now, view.grants());
+                    return inner.answer(&token, &session, &view, now, view.claims());
                 }
                 Written::Changed => {}
                 Written::Lost => lost = true,
@@ -97,14 +97,14 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
             let mut next = loaded.session.clone();
             next.family = apply(&next.family, presented, outcome, loaded.now);
             let view = Session::of(&next)?;
-            let grants = match (user, fetched.take()) {
+            let claims = match (user, fetched.take()) {
                 (Standing::Read(user), _) => view
                     .claims_of(user)
                     .ok_or_else(|| SessionError::new(SessionErrorKind::Disabled))?,
-                (Standing::Unread, Some(grants)) => grants,
-                (Standing::Unread, None) => inner.grants_of(&view).await?,
+                (Standing::Unread, Some(claims)) => claims,
+                (Standing::Unread, None) => inner.claims_of(&view).await?,
             };
-            let pair = inner.answer(token, &next, &view, loaded.now, &grants)?;
+            let pair = inner.answer(token, &next, &view, loaded.now, &claims)?;
             if !outcome.writes() {
                 inner.emit(&SessionEvent::Refreshed {
                     session: id,
@@ -120,7 +120,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
                 Written::Changed => {}
                 Written::Lost => lost = true,
             }
-            fetched = Some(grants);
+            fetched = Some(claims);
         }
         Err(contended().into())
     }
@@ -170,7 +170,7 @@ enum Standing {
 }
 
 impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
-    /// Reads the session, and its user if the grants come from the users of the same store.
+    /// Reads the session, and its user if the claims come from the users of the same store.
     async fn load(
         &self,
         id: SessionId,
@@ -269,14 +269,14 @@ impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
         session: &SessionRecord,
         view: &Session,
         now: Timestamp,
-        grants: &SessionClaims,
+        claims: &SessionClaims,
     ) -> Result<TokenPair, SessionError> {
         let left = view.ends_at().since(now);
         let next = token.successor(session.family.generation);
-        let access = self.mint(view, grants, next.generation(), left)?;
+        let access = self.mint(view, claims, next.generation(), left)?;
         Ok(TokenPair {
             is_new: next.generation() != token.generation(),
-            ..self.pair(access, &next, grants, session.id, left)
+            ..self.pair(access, &next, claims, session.id, left)
         })
     }
 

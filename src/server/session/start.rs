@@ -16,7 +16,7 @@ use crate::{principal::PrincipalKind, time::Timestamp};
 ///     .amr(["pwd", "otp"])
 ///     .label("Firefox on Linux")
 ///     .client_id("web")
-///     .grants(SessionClaims::new().roles(["editor"]));
+///     .claims(SessionClaims::new().roles(["editor"]));
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is started before `Sessions::start`"]
@@ -138,8 +138,8 @@ impl StartSession {
 
     /// Sets the roles, scope and claims of the session's tokens. Without endpoints and a
     /// [`ClaimsSource`](super::ClaimsSource), a session keeps them.
-    pub fn grants(mut self, grants: SessionClaims) -> Self {
-        self.details.grants = grants;
+    pub fn claims(mut self, claims: SessionClaims) -> Self {
+        self.details.claims = claims;
         self
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Details {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) auth_time: Option<i64>,
     #[serde(default)]
-    pub(super) grants: SessionClaims,
+    pub(super) claims: SessionClaims,
 }
 
 impl Session {
@@ -174,7 +174,7 @@ impl Session {
     }
 
     /// Returns the claims that the session was started with.
-    pub fn grants(&self) -> &SessionClaims {
-        &self.details.grants
+    pub fn claims(&self) -> &SessionClaims {
+        &self.details.claims
     }
 }

@@ -90,7 +90,7 @@ async fn rotate(
     let was_revoked = model.family.revoked;
     model.family = apply(&model.family, presented, expected, rotation.now);
     if model.family.revoked && !was_revoked {
-        model.revoked = Some(RevokeReason::ReuseKind);
+        model.revoked = Some(RevokeReason::Reuse);
     }
     assert_eq!(
         rotation.session, *model,

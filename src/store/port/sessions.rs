@@ -324,7 +324,7 @@ pub enum RevokeReason {
     /// The user logged out.
     Logout,
     /// A spent refresh token was presented.
-    ReuseKind,
+    Reuse,
     /// The user's credentials changed.
     CredentialsChanged,
     /// An operator revoked it.
@@ -341,7 +341,7 @@ impl RevokeReason {
     pub fn code(self) -> i16 {
         match self {
             Self::Logout => 1,
-            Self::ReuseKind => 2,
+            Self::Reuse => 2,
             Self::CredentialsChanged => 3,
             Self::Administrative => 4,
             Self::Claimed => 5,
@@ -354,7 +354,7 @@ impl RevokeReason {
     pub fn from_code(code: i16) -> Option<Self> {
         Some(match code {
             1 => Self::Logout,
-            2 => Self::ReuseKind,
+            2 => Self::Reuse,
             3 => Self::CredentialsChanged,
             4 => Self::Administrative,
             5 => Self::Claimed,

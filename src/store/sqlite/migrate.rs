@@ -92,6 +92,6 @@ mod tests {
         };
         let lifetime = format!("+ {}", RETENTION.as_millis());
         assert_eq!(sql.matches(&lifetime).count(), 3);
-        assert_eq!(RevokeReason::ReuseKind.code(), 2);
+        assert_eq!(RevokeReason::Reuse.code(), 2);
     }
 }

@@ -32,19 +32,17 @@ fn an_honest_app_is_never_signed_out_where_receipts_are_confirmed() {
 }
 
 /// A store that only compares and sets, with everything between the two steps of a refresh.
-fn split(world: World) -> World {
-    World {
-        splits: true,
-        budget: Budget {
-            sends: [3, world.budget.sends[1].min(1)],
-            losses: 1,
-            copies: 0,
-            steps: 3,
-            back: 0,
-            ends: 0,
-        },
-        ..world
-    }
+fn split(mut world: World) -> World {
+    world.splits = true;
+    world.budget = Budget {
+        sends: [3, world.budget.sends[1].min(1)],
+        losses: 1,
+        copies: 0,
+        steps: 3,
+        back: 0,
+        ends: 0,
+    };
+    world
 }
 
 #[test]

@@ -148,5 +148,5 @@ pub(crate) fn alice() -> StartSession {
     StartSession::new("alice")
         .amr(["pwd"])
         .label("a browser")
-        .grants(SessionClaims::new().roles(["editor"]).scope("orders:read"))
+        .claims(SessionClaims::new().roles(["editor"]).scope("orders:read"))
 }

@@ -142,7 +142,7 @@ impl Node {
 
     pub(super) async fn sign_in(&self, subject: &str) -> TokenPair {
         let start = StartSession::new(subject).label("a browser");
-        let start = start.grants(SessionClaims::new().roles(["editor"]));
+        let start = start.claims(SessionClaims::new().roles(["editor"]));
         self.sessions.start(start).await.unwrap()
     }
 

@@ -97,7 +97,7 @@ async fn one_with_the_claims_of_the_session(place: Place) {
     let trips = Trips::to(&place);
     let sessions = Sessions::builder(issuer(), store).secret(secret());
     let sessions = sessions.build().unwrap();
-    let start = || StartSession::new("alice").grants(SessionClaims::new().roles(["editor"]));
+    let start = || StartSession::new("alice").claims(SessionClaims::new().roles(["editor"]));
     // A connection prepares what it uses for the first time, and a script is sent once.
     let warm = sessions.start(start()).await.unwrap();
     for _ in 0..2 {

@@ -60,8 +60,8 @@ impl GuestStart {
 
     /// Sets the roles, scope and claims of the guest's tokens, unless a [`ClaimsSource`](crate::server::session::ClaimsSource)
     /// is set.
-    pub fn grants(self, grants: SessionClaims) -> Self {
-        self.with(|start| start.grants(grants))
+    pub fn claims(self, claims: SessionClaims) -> Self {
+        self.with(|start| start.claims(claims))
     }
 
     fn with(mut self, change: impl FnOnce(StartSession) -> StartSession) -> Self {

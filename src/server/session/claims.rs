@@ -26,7 +26,7 @@ use crate::{
 /// assert_eq!(claims.scope_text(), "orders:read orders:write");
 /// ```
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
-#[must_use = "grants do nothing before a session is started with them"]
+#[must_use = "claims do nothing before a session is started with them"]
 pub struct SessionClaims {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     roles: Vec<String>,
@@ -137,7 +137,7 @@ impl fmt::Debug for SessionClaims {
 /// struct Staff;
 ///
 /// impl ClaimsSource for Staff {
-///     async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
+///     async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
 ///         Ok(match session.subject() {
 ///             "alice" => Some(SessionClaims::new().roles(["editor"])),
 ///             _ => None,
@@ -153,8 +153,8 @@ pub trait ClaimsSource: Send + Sync + 'static {
     /// # Errors
     ///
     /// Any error makes the refresh fail with 503, and nothing is written. A call that exceeds
-    /// [`grants_timeout`](super::SessionsBuilder::grants_timeout) counts as an error.
-    fn grants(
+    /// [`claims_timeout`](super::SessionsBuilder::claims_timeout) counts as an error.
+    fn claims(
         &self,
         session: &Session,
     ) -> impl Future<Output = Result<Option<SessionClaims>, StoreError>> + Send;
@@ -180,10 +180,10 @@ pub enum ClaimsOrigin {
 }
 
 impl Session {
-    /// Returns the grants of a session whose subject has this standing in the user table; `None` if
-    /// the subject may not refresh. Guests and services are not in the table and keep their grants.
+    /// Returns the claims of a session whose subject has this standing in the user table; `None` if
+    /// the subject may not refresh. Guests and services are not in the table and keep their claims.
     pub(crate) fn claims_of(&self, user: Option<UserStanding>) -> Option<SessionClaims> {
-        let kept = self.grants().clone();
+        let kept = self.claims().clone();
         if self.kind() != PrincipalKind::User {
             return Some(kept);
         }
@@ -193,7 +193,7 @@ impl Session {
 }
 
 /// A claims source with a boxed future, so that its type needs no name.
-pub(crate) trait AnyGrantSource: Send + Sync {
+pub(crate) trait AnyClaimsSource: Send + Sync {
     fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a>;
     fn origin(&self) -> ClaimsOrigin;
 }
@@ -201,9 +201,9 @@ pub(crate) trait AnyGrantSource: Send + Sync {
 type Asked<'a> =
     Pin<Box<dyn Future<Output = Result<Option<SessionClaims>, StoreError>> + Send + 'a>>;
 
-impl<G: ClaimsSource> AnyGrantSource for G {
+impl<G: ClaimsSource> AnyClaimsSource for G {
     fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a> {
-        Box::pin(self.grants(session))
+        Box::pin(self.claims(session))
     }
 
     fn origin(&self) -> ClaimsOrigin {
@@ -226,8 +226,8 @@ impl<G: ClaimsSource> AnyGrantSource for G {
 pub struct StaticClaims;
 
 impl ClaimsSource for StaticClaims {
-    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
-        Ok(Some(session.grants().clone()))
+    async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
+        Ok(Some(session.claims().clone()))
     }
 
     fn origin(&self) -> ClaimsOrigin {

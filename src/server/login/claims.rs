@@ -60,7 +60,7 @@ impl<U: UserStore> UserClaims<U> {
 }
 
 impl<U: UserStore> ClaimsSource for UserClaims<U> {
-    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
+    async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         of_users(&self.users, session).await
     }
 
@@ -70,7 +70,7 @@ impl<U: UserStore> ClaimsSource for UserClaims<U> {
 }
 
 impl<U: UserStore, T: ThrottleStore> ClaimsSource for Login<U, T> {
-    async fn grants(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
+    async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         of_users(self.users(), session).await
     }
 
@@ -84,7 +84,7 @@ async fn of_users(
     session: &Session,
 ) -> Result<Option<SessionClaims>, StoreError> {
     if session.kind() != PrincipalKind::User {
-        return Ok(Some(session.grants().clone()));
+        return Ok(Some(session.claims().clone()));
     }
     let user = users.find_by_subject(session.subject()).await?;
     let user = user.map(|user| UserStanding::new(user.roles, user.disabled));

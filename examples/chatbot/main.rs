@@ -111,7 +111,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
     println!("demo user: demo@example.org, password: demo-password");
 
     let revocations = store.revocations()?;
-    let issuer = settings.issuer()?;
+    let issuer = settings.issuer(&store).await?;
     let verifier = issuer.verifier().build()?;
     let sessions = Sessions::builder(issuer, store.clone())
         .secret(secret.clone())

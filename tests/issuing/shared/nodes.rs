@@ -174,7 +174,7 @@ async fn s8_a_node_without_its_store_stops_signing_after_the_lead_and_comes_back
         .audience(AUDIENCE)
         .build()
         .unwrap();
-    let refused = verifier.verify_now(&alice(&foreign)).unwrap_err();
+    let refused = verifier.verify_now(alice(&foreign)).unwrap_err();
     assert_eq!(refused.kind(), AuthErrorKind::UnknownKey);
 
     link.up.store(true, Ordering::Relaxed);

@@ -22,7 +22,7 @@ use crate::time::{Clock, Timestamp};
 /// let (wall, monotonic) = (clock.now(), clock.monotonic());
 ///
 /// clock.advance(Duration::from_secs(90));
-/// assert_eq!(clock.now(), wall + Duration::from_secs(90));
+/// assert_eq!(clock.now(), wall.plus(Duration::from_secs(90)));
 ///
 /// // An administrator sets the wall clock back: ages do not change.
 /// clock.set(wall);

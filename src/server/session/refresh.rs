@@ -56,7 +56,9 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         let origin = self.inner.origin();
         let mut lost = false;
         // The client of a session stands in its details, which the store does not read.
-        if origin == ClaimsOrigin::Session && client_id.is_none() {
+        // A write before a token that cannot be signed would spend the presented token.
+        let may_sign = self.inner.issuer.keys().may_sign();
+        if origin == ClaimsOrigin::Session && client_id.is_none() && may_sign {
             let (id, live) = (token.session_id(), token.generation());
             let advance =
                 self.write(move |inner| async move { inner.advance_live(id, live).await });

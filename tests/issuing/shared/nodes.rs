@@ -18,6 +18,7 @@ use tower_jwt_auth::{
             AccessTokenClaims, IssueError, KeyRing, KeyState, RotationError, SharedKeyRing,
             SharedRingError, TokenIssuer,
         },
+        refresh::RefreshPolicy,
         session::{SessionErrorKind, Sessions, StartSession},
     },
     store::{MemoryStore, port::KeyRingStore},
@@ -140,8 +141,10 @@ async fn s8_a_node_without_its_store_stops_signing_after_the_lead_and_comes_back
     let layer = JwtAuthLayer::new(issuer.verifier().without_cache().build().unwrap());
     let sessions = Sessions::builder(issuer.clone(), store.clone())
         .secret(key("s"))
+        .policy(RefreshPolicy::strict())
         .build()
         .unwrap();
+    let pair = sessions.start(StartSession::new("bob")).await.unwrap();
     let minted = || issuer.issue_access_token(AccessTokenClaims::for_subject("alice"));
 
     link.up.store(false, Ordering::Relaxed);
@@ -158,6 +161,10 @@ async fn s8_a_node_without_its_store_stops_signing_after_the_lead_and_comes_back
     assert_eq!(refused.kind(), SessionErrorKind::KeysUnavailable);
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(refused.retry_after().is_some());
+    // Nothing is spent by a refresh that this node cannot answer, even without a grace window.
+    let presented = pair.refresh_token().expose();
+    let refused = sessions.refresh(presented).await.unwrap_err();
+    assert_eq!(refused.kind(), SessionErrorKind::KeysUnavailable);
     let answer = issuer.jwks().oneshot(Request::new(())).await.unwrap();
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
 
@@ -181,6 +188,7 @@ async fn s8_a_node_without_its_store_stops_signing_after_the_lead_and_comes_back
     ring.refresh().await.unwrap();
     assert!(layer.is_ready() && minted().is_ok());
     assert!(verifier.verify_now(&token).is_ok());
+    assert!(sessions.refresh(presented).await.is_ok());
     let events = || events.lock().unwrap().clone();
     let stale = || {
         events()

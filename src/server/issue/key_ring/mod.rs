@@ -198,6 +198,15 @@ impl KeyRing {
         }
     }
 
+    /// Returns `false` if this node's keys are out of date, so that it does not sign.
+    pub(crate) fn may_sign(&self) -> bool {
+        match &self.kind {
+            Kind::Local(_) => true,
+            #[cfg(feature = "aws-lc-rs")]
+            Kind::Shared(ring) => ring.live().may_sign(),
+        }
+    }
+
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         match &self.kind {
             Kind::Local(ring) => ring.clock(),

@@ -263,6 +263,12 @@ impl Live {
         signer.sign(conversation, claims)
     }
 
+    /// Returns `false` if [`sign`](Self::sign) would refuse now.
+    pub(in crate::server::issue) fn may_sign(&self) -> bool {
+        let view = self.view.load();
+        self.left(&view).is_some()
+    }
+
     /// Returns the time until another node may sign with a key that this node does not know. `None`
     /// if that time has passed.
     fn left(&self, view: &View) -> Option<Duration> {

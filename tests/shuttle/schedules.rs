@@ -20,7 +20,12 @@ use shuttle::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
-use tower_jwt_auth::{Claims, Verifier, key::{Algorithm, KeySet, KeySource, SharedKeySet, VerifyingKey}, test_util::{TestClock, TestIssuer}, verify::VerifierBuilder};
+use tower_jwt_auth::{
+    Claims, Verifier,
+    key::{Algorithm, KeySet, KeySource, SharedKeySet, VerifyingKey},
+    test_util::{TestClock, TestIssuer},
+    verify::VerifierBuilder,
+};
 
 /// D29: whoever knows that a key was withdrawn is never served a token of it.
 #[test]
@@ -163,7 +168,7 @@ fn set(secret: u8) -> KeySet {
 fn build(keys: &SharedKeySet, digests: bool, clock: TestClock) -> Verifier {
     let builder = rules(Verifier::key_source(keys.clone()))
         .clock(clock)
-        .cache(4);
+        .cache_capacity(4);
     let builder = if digests {
         builder.cache_by_digest()
     } else {

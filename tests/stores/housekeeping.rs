@@ -91,8 +91,14 @@ const TIMES: &[(&str, &[&str])] = &[
     ("auth_subject", &[]),
 ];
 
-/// What is kept for good.
-const FOR_GOOD: &[&str] = &["auth_schema", "auth_secret", "auth_user", "auth_api_key"];
+/// Tables that housekeeping does not delete from. The key ring is one row, which each rotation replaces.
+const FOR_GOOD: &[&str] = &[
+    "auth_schema",
+    "auth_secret",
+    "auth_user",
+    "auth_api_key",
+    "auth_key_ring",
+];
 
 macro_rules! sql {
     ($nodes:ty, $tables:literal) => {

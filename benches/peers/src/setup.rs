@@ -13,7 +13,10 @@ use http::{HeaderValue, Request, header::AUTHORIZATION};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::runtime::Runtime;
-use tower_jwt_auth::{key::Algorithm, test_util::{TestIssuer, TestKeys}};
+use tower_jwt_auth::{
+    key::Algorithm,
+    test_util::{TestIssuer, TestKeys},
+};
 
 pub(crate) use crate::harness::{AUDIENCE, ISSUER, KID};
 use crate::{harness::now, peer::Claims};

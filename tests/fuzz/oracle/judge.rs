@@ -78,10 +78,7 @@ pub fn claims_are_good(json: &[u8]) -> bool {
     };
     let other_use = USES.iter().any(|name| match get(name) {
         Some(Json::Text(value)) => states_other_use(value),
-        Some(Json::List(values)) => values
-            .iter()
-            .filter_map(Json::text)
-            .any(states_other_use),
+        Some(Json::List(values)) => values.iter().filter_map(Json::text).any(states_other_use),
         _ => false,
     });
     let marks = ["events", "at_hash", "c_hash", "s_hash"];

@@ -6,7 +6,12 @@ mod judge;
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use tower_jwt_auth::{Verifier, key::Algorithm, test_util::{TestClock, TestIssuer}, verify::VerifierBuilder};
+use tower_jwt_auth::{
+    Verifier,
+    key::Algorithm,
+    test_util::{TestClock, TestIssuer},
+    verify::VerifierBuilder,
+};
 
 pub use self::judge::{claims_are_good, header_is_good, mac_is_good};
 

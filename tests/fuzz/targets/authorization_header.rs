@@ -15,7 +15,10 @@ use std::{
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use tower::{Layer, Service, service_fn};
-use tower_jwt_auth::{JwtAuthLayer, Principal, Verifier, layer::extract::{Bearer, TokenExtractor, RequestHead}};
+use tower_jwt_auth::{
+    JwtAuthLayer, Principal, Verifier,
+    layer::extract::{Bearer, RequestHead, TokenExtractor},
+};
 use tower_jwt_auth_fuzz::verifier;
 
 static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| verifier().build().unwrap());

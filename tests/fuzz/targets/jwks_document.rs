@@ -6,7 +6,11 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use tower_jwt_auth::{Verifier, key::{Algorithm, KeySet, VerifyingKey}, test_util::{TestIssuer, TestKeys, verify_signature}};
+use tower_jwt_auth::{
+    Verifier,
+    key::{Algorithm, KeySet, VerifyingKey},
+    test_util::{TestIssuer, TestKeys, verify_signature},
+};
 
 /// A token of every family by keys that no seed holds.
 static TOKENS: LazyLock<Vec<String>> = LazyLock::new(|| {

@@ -86,7 +86,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             assert_eq!(token.subject(), plain.get("sub").and_then(Value::as_str));
             let roles: Vec<_> = token.principal().roles().map(str::to_owned).collect();
             assert!(
-                roles.iter().all(|role| claims(claims, role)),
+                roles.iter().all(|role| has_role(claims, role)),
                 "a role out of nothing"
             );
         }
@@ -95,7 +95,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 });
 
 /// Whether `roles` or `role` of the claims holds the role.
-fn claims(claims: &[u8], role: &str) -> bool {
+fn has_role(claims: &[u8], role: &str) -> bool {
     let claims = Json::parse(claims).unwrap();
     claims
         .members()

@@ -3,7 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tower_jwt_auth::{error::ConfigError, key::{Algorithm, VerifyingKey}, test_util::verify_primitive};
+use tower_jwt_auth::{
+    error::ConfigError,
+    key::{Algorithm, VerifyingKey},
+    test_util::verify_primitive,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let pem = VerifyingKey::from_pem(bytes);

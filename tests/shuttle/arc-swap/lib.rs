@@ -39,7 +39,7 @@ impl<T> ArcSwap<T> {
 }
 
 impl<T> Deref for Guard<T> {
-    type RevocationTarget = T;
+    type Target = T;
 
     fn deref(&self) -> &T {
         &self.0

@@ -2,7 +2,10 @@
 
 use http::{HeaderValue, Request, StatusCode, header::AUTHORIZATION};
 use serde_json::{Map, Value};
-use tower_jwt_auth::{key::Algorithm, test_util::{TestIssuer, TestKeys}};
+use tower_jwt_auth::{
+    key::Algorithm,
+    test_util::{TestIssuer, TestKeys},
+};
 
 use super::{
     Case, Outcome,

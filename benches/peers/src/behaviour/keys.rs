@@ -6,7 +6,10 @@ use std::{thread, time::Duration};
 
 use http::{Request, StatusCode};
 use serde_json::Value;
-use tower_jwt_auth::{key::Algorithm, test_util::{Answer as Served, JwksFixture, TestKeys}};
+use tower_jwt_auth::{
+    key::Algorithm,
+    test_util::{Answer as Served, JwksFixture, TestKeys},
+};
 
 use super::{
     Case, Outcome,

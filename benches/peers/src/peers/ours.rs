@@ -2,7 +2,12 @@
 
 use serde_json::Value;
 use tower::{Layer, ServiceBuilder};
-use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, Verifier, key::{KeySet, VerifyingKey, remote::RemoteKeySet}, test_util::TestKeys, verify::VerifierBuilder};
+use tower_jwt_auth::{
+    JwtAuthLayer, RoleGuardLayer, Verifier,
+    key::{KeySet, VerifyingKey, remote::RemoteKeySet},
+    test_util::TestKeys,
+    verify::VerifierBuilder,
+};
 
 use crate::{
     peer::{Claims, Inner, Layered, Missing, Peer},

@@ -319,7 +319,7 @@ impl KeyWait {
     ///
     /// The timer is that of the request's runtime, because the runtime of the fetch task may have
     /// ended.
-    #[cfg(any(feature = "jwks", feature = "aws-lc-rs"))]
+    #[cfg(any(feature = "jwks", all(feature = "server", feature = "aws-lc-rs")))]
     pub(crate) fn within(
         limit: std::time::Duration,
         passed: &Arc<AtomicBool>,

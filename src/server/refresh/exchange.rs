@@ -5,12 +5,13 @@
     allow(unreachable_pub, reason = "public for the tests of stores only")
 )]
 
-use super::{
-    decide::{RefreshOutcome, apply, decide},
-    policy::RefreshPolicy,
-};
+use super::decide::{RefreshOutcome, apply};
+#[cfg(any(test, feature = "test-util"))]
+use super::{decide::decide, policy::RefreshPolicy};
+#[cfg(any(test, feature = "test-util"))]
+use crate::principal::SessionId;
 use crate::store::port::{LoadedSession, RevokeReason, SessionRecord, SessionStore};
-use crate::{error::StoreError, principal::SessionId, time::Timestamp};
+use crate::{error::StoreError, time::Timestamp};
 
 /// The result of a refresh in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,9 +21,11 @@ mod users;
 use std::{fmt, future::Future};
 
 use self::row::{duration, kind_code, kind_of, millis, narrow, target};
+#[cfg(feature = "sqlite")]
+pub(in crate::store) use self::statement::Does;
 pub(in crate::store) use self::{
     row::{Cells, Columns, cells},
-    statement::{Does, Statement, Value, Words},
+    statement::{Statement, Value, Words},
 };
 use crate::error::StoreError;
 use crate::store::port::StoreId;

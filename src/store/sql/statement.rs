@@ -8,6 +8,10 @@ use std::sync::OnceLock;
 /// Arguments are `$1`, `$2`, … in every dialect.
 pub(in crate::store) struct Statement {
     template: &'static str,
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(dead_code, reason = "one pool serves all statements")
+    )]
     does: Does,
     texts: [OnceLock<String>; DIALECTS],
 }
@@ -44,6 +48,7 @@ impl Statement {
         }
     }
 
+    #[cfg(feature = "sqlite")]
     pub(in crate::store) fn does(&self) -> Does {
         self.does
     }

@@ -1,7 +1,6 @@
 //! Keys that aws-lc-rs parses once and signs with.
 
 use aws_lc_rs::{
-    encoding::{AsDer, Pkcs8V1Der},
     hmac,
     rand::SystemRandom,
     rsa::KeySize,
@@ -13,6 +12,9 @@ use aws_lc_rs::{
     },
 };
 
+#[cfg(feature = "server")]
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+#[cfg(feature = "server")]
 use zeroize::Zeroizing;
 
 use super::{PublicKey, SigningFailed, misfit, not_generated, rejected};
@@ -89,6 +91,7 @@ impl Signer {
     }
 
     /// Returns the private key in PKCS#8 DER; `None` for a secret.
+    #[cfg(feature = "server")]
     pub(super) fn to_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
         let copy = |der: &[u8]| Zeroizing::new(der.to_vec());
         Some(match self {

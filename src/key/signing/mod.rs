@@ -261,7 +261,7 @@ impl SigningKey {
     }
 
     /// Returns the private key in PKCS#8 DER, for a store that encrypts it. `None` for a secret.
-    #[cfg(feature = "aws-lc-rs")]
+    #[cfg(all(feature = "aws-lc-rs", feature = "server"))]
     pub(crate) fn to_pkcs8(&self) -> Option<Zeroizing<Vec<u8>>> {
         self.signer.to_pkcs8()
     }

@@ -80,7 +80,7 @@ fn secrets(setup: &Setup, jwks: &str) -> KeySet {
 fn build<C: Claims>(setup: &Setup, builder: VerifierBuilder<C>) -> Verifier<C> {
     let _inside = RUNTIME.enter();
     let builder = match setup.remembered {
-        Some(tokens) => builder.cache(tokens),
+        Some(tokens) => builder.cache_capacity(tokens),
         None => builder,
     };
     builder.build().expect("the settings fit together")

@@ -73,9 +73,9 @@ use std::time::Duration;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 use crate::error::StoreError;
 
-/// How long a session is kept after its end, so that its user is told why.
+/// The time for which an ended session is kept, so that a refresh can report the reason.
 pub(crate) const ENDED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a session is kept after it was revoked.
+/// The time for which a revoked session is kept.
 pub(crate) const REVOKED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Roles as SQL and Redis keep them: a JSON array.

@@ -114,6 +114,6 @@ pub(crate) fn contended() -> StoreError {
     StoreError::unavailable("the session changes too often")
 }
 
-/// How often a refresh loads its session. A change that makes another load necessary also makes the
+/// The maximum number of loads in a refresh. A change that makes another load necessary also makes the
 /// presented token spent or its answer final, except for a confirmation.
 pub(crate) const TRIES: u32 = 5;

@@ -48,7 +48,7 @@ pub enum AnyStore {
     Redis(super::RedisStore),
 }
 
-/// What an [`AnyStore`] tells.
+/// The revocations of an [`AnyStore`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyFeed {

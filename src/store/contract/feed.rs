@@ -76,7 +76,7 @@ pub async fn t11_a_revocation_ends(fixture: &impl Fixture) {
     told.is_known_to(&set);
 }
 
-/// What the store says counts also on a node whose wall clock is wrong.
+/// Revocations apply on a node whose wall clock is wrong, too.
 pub async fn a_node_whose_clock_is_ahead_knows_what_was_revoked(fixture: &impl Fixture) {
     let told = revoke_everything(fixture).await;
     let ahead = load(fixture, told.now.plus(24 * RETENTION)).await;

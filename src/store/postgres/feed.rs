@@ -1,4 +1,4 @@
-//! What was revoked, as the server tells it.
+//! The feed of revocations.
 
 use std::{fmt, time::Duration};
 
@@ -15,11 +15,10 @@ use crate::{
     store::sql::{Columns, Dialect, Statement},
 };
 
-/// What a [`PostgresStore`](super::PostgresStore) tells: at once by a notification, and within a
-/// second without.
+/// The revocations of a [`PostgresStore`](super::PostgresStore): immediately by a notification, and
+/// within a second without one.
 ///
-/// It has a connection of its own, opened by the first `load`, so that a busy pool does not keep
-/// revocations waiting.
+/// The first `load` opens a separate connection, so that a busy pool does not delay revocations.
 pub struct PostgresFeed {
     pool: PgPool,
     listener: Option<PgListener>,

@@ -1,4 +1,4 @@
-//! What was revoked, as the server tells it.
+//! The feed of revocations.
 
 use std::{
     collections::HashMap,
@@ -17,10 +17,10 @@ use crate::{
     time::Timestamp,
 };
 
-/// What a [`RedisStore`](super::RedisStore) tells: at once, by a stream.
+/// The revocations of a [`RedisStore`](super::RedisStore), immediately, by a stream.
 ///
-/// It has a connection of its own. When that is lost, everything is loaded again: the server may
-/// have lost what it last told.
+/// The feed has a separate connection. When it is lost, everything is loaded again, because the server
+/// may have lost its latest entries.
 pub struct RedisFeed {
     link: Arc<Link>,
     keys: Arc<Keys>,

@@ -30,7 +30,7 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct Current {
-    /// Where the seed's node said that the keys are.
+    /// The node of the keys, as the seed's node named it.
     moved_to: Option<(String, u16)>,
     connection: Arc<OnceCell<MultiplexedConnection>>,
 }

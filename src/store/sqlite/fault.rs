@@ -1,4 +1,4 @@
-//! What an error says about what was written.
+//! Errors, sorted by whether a write may have happened.
 
 use sqlx::Error;
 

@@ -1,4 +1,4 @@
-//! What was revoked, as the file tells it.
+//! The feed of revocations.
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
@@ -14,13 +14,13 @@ use crate::{
     store::sql::{Columns, Dialect, Statement},
 };
 
-/// What a [`SqliteStore`](super::SqliteStore) tells: at once what this process revoked; for what
-/// others did it looks every quarter of a second.
+/// The revocations of a [`SqliteStore`](super::SqliteStore): those of this process immediately, those
+/// of other processes within a quarter of a second.
 pub struct SqliteFeed {
     db: SqliteDialect,
-    /// Is woken by what is told from the moment on that it was made.
+    /// Notified of each revocation of this process since the creation of the value.
     told: Pin<Box<OwnedNotified>>,
-    /// The last that was seen. One writes at a time, so later ones have higher numbers.
+    /// The number of the last row that was read. One transaction writes at a time, so numbers rise.
     seen: i64,
 }
 

@@ -101,7 +101,7 @@ impl ThrottleRow {
         })
     }
 
-    /// SessionClaims an attempt, or returns how long to wait.
+    /// Grants an attempt, or returns the time to wait.
     ///
     /// | first condition that holds | result | change |
     /// |---|---|---|

@@ -1,4 +1,4 @@
-//! ClaimOutcome of a guest to the account of a user.
+//! Linking a guest to the account of a user.
 
 use std::fmt;
 

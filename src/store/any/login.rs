@@ -1,4 +1,4 @@
-//! Users, counters of login attempts, tokens that are good for one use.
+//! Users, counters of login attempts, one-time tokens.
 
 use super::AnyStore;
 use crate::{

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Any of this crate's stores, chosen by a URL. Cheap to clone.
+/// Any store of this crate, selected by a URL. Cheap to clone.
 ///
 /// # Examples
 ///
@@ -35,38 +35,38 @@ use crate::{
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum AnyStore {
-    /// In this process.
+    /// A store in this process.
     Memory(MemoryStore),
-    /// In an SQLite file.
+    /// A store in an SQLite file.
     #[cfg(feature = "sqlite")]
     Sqlite(super::SqliteStore),
-    /// In PostgreSQL.
+    /// A store in PostgreSQL.
     #[cfg(feature = "postgres")]
     Postgres(super::PostgresStore),
-    /// In Redis.
+    /// A store in Redis.
     #[cfg(feature = "redis")]
     Redis(super::RedisStore),
 }
 
-/// The revocations of an [`AnyStore`].
+/// The revocation feed of an [`AnyStore`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AnyFeed {
-    /// Of a [`MemoryStore`].
+    /// The feed of a [`MemoryStore`].
     Memory(BroadcastFeed),
-    /// Of a `SqliteStore`.
+    /// The feed of a `SqliteStore`.
     #[cfg(feature = "sqlite")]
     Sqlite(super::sqlite::SqliteFeed),
-    /// Of a `PostgresStore`.
+    /// The feed of a `PostgresStore`.
     #[cfg(feature = "postgres")]
     Postgres(super::postgres::PostgresFeed),
-    /// Of a `RedisStore`.
+    /// The feed of a `RedisStore`.
     #[cfg(feature = "redis")]
     Redis(super::redis::RedisFeed),
 }
 
-/// The future of one store. Those with a connection are boxed: they are large, and moved with every
-/// future around them.
+/// Awaits the future of the selected store. Futures of stores with a connection are boxed: they are
+/// large, and every enclosing future would be moved with them.
 macro_rules! each {
     ($any:expr, $kind:ident, $one:ident => $future:expr) => {
         match $any {
@@ -81,7 +81,7 @@ macro_rules! each {
     };
 }
 
-/// The answer of one store.
+/// Evaluates an expression on the selected store.
 macro_rules! of_each {
     ($any:expr, $one:ident => $answer:expr) => {
         match $any {
@@ -96,13 +96,13 @@ macro_rules! of_each {
     };
 }
 
-// After the macro that they use.
+// Declared after the macros that they use.
 mod api_keys;
 mod key_ring;
 mod login;
 
 impl AnyStore {
-    /// Opens the store that the URL names.
+    /// Opens the store that the URL selects.
     ///
     /// | URL | store | feature |
     /// |---|---|---|
@@ -113,13 +113,13 @@ impl AnyStore {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: the URL names no store, cannot be used, or names one whose feature
-    /// is off. [`ConfigError::Store`]: the store could not be opened; the message names the cause. The
-    /// password of the URL is in neither.
+    /// [`ConfigError::Invalid`]: the URL is not the URL of a store, or the feature of its store is off.
+    /// [`ConfigError::Store`]: the store could not be opened; the message names the cause. Neither
+    /// message contains the password of the URL.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves a store that can be opened again.
+    /// The future may be dropped. The store can then be opened again.
     pub async fn open(url: &str) -> Result<Self, ConfigError> {
         Self::open_any(url)
             .await
@@ -155,7 +155,7 @@ impl AnyStore {
         }
     }
 
-    /// A feed of what was and will be revoked.
+    /// Returns a feed of past and future revocations.
     #[must_use]
     pub fn feed(&self) -> AnyFeed {
         match self {
@@ -169,7 +169,7 @@ impl AnyStore {
         }
     }
 
-    /// A set that follows this store.
+    /// Creates a revocation set that follows this store.
     ///
     /// # Errors
     ///
@@ -179,8 +179,8 @@ impl AnyStore {
     }
 }
 
-/// Removes the URL's passwords from an error whose driver repeats them: the one before the host, and
-/// those of parameters such as `password` and `sslpassword`.
+/// Removes the URL's passwords from the error of a driver that repeats the URL: the password before
+/// the host, and those in parameters such as `password` and `sslpassword`.
 fn without_password(url: &str, error: ConfigError) -> ConfigError {
     let ConfigError::Store(cause) = error else {
         return error;
@@ -193,13 +193,13 @@ fn without_password(url: &str, error: ConfigError) -> ConfigError {
     let passwords = parameters
         .filter(|(name, _)| name.to_ascii_lowercase().contains("password"))
         .map(|(_, value)| value);
-    let said = cause.causes();
+    let message = cause.causes();
     let shown = before_host
         .into_iter()
         .chain(passwords)
         .filter(|password| !password.is_empty())
-        .fold(said.clone(), |text, password| text.replace(password, "***"));
-    if shown == said {
+        .fold(message.clone(), |text, password| text.replace(password, "***"));
+    if shown == message {
         return ConfigError::Store(cause);
     }
     ConfigError::Store(StoreError::unavailable(shown))
@@ -207,7 +207,7 @@ fn without_password(url: &str, error: ConfigError) -> ConfigError {
 
 #[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "redis")))]
 fn without(feature: &str) -> ConfigError {
-    let problem = format!("names a store whose feature is off: turn on the feature `{feature}`");
+    let problem = format!("needs a feature that is off: enable the feature `{feature}`");
     ConfigError::invalid(STORE, problem)
 }
 
@@ -346,8 +346,8 @@ mod tests {
             "postgres://127.0.0.1/db?sslpassword=hunter22&user=ada",
             "postgres://ada:hunter22@127.0.0.1/db?Password=hunter22",
         ] {
-            let told = StoreError::unavailable(format!("cannot connect to {url}"));
-            let error = without_password(url, ConfigError::Store(told));
+            let cause = StoreError::unavailable(format!("cannot connect to {url}"));
+            let error = without_password(url, ConfigError::Store(cause));
             let ConfigError::Store(cause) = error else {
                 panic!("{url}: another error");
             };

@@ -1,4 +1,4 @@
-//! Guests in this process.
+//! Guests.
 
 use std::collections::HashMap;
 #[cfg(any(test, feature = "test-util"))]
@@ -41,13 +41,13 @@ impl GuestStore for MemoryStore {
         if state.guests.contains_key(&guest.subject) {
             return Ok(false);
         }
-        // As many as there may be sessions: a flood of guests must not take all of the memory.
+        // The limit is that of the sessions: a flood of guests must not exhaust the memory.
         let max = state.max_sessions;
         if state.guests.len() >= max && state.searched_guests.is_due(now) {
             state.forget_guests(now, usize::MAX, |guest| guest.expires_at);
         }
         if state.guests.len() >= max {
-            return Err(StoreError::unavailable("the store is full of guests"));
+            return Err(StoreError::unavailable("the store has no room for another guest"));
         }
         let mut record = GuestRecord::new(&guest.subject, now);
         record.device = guest.device;
@@ -101,7 +101,7 @@ impl GuestStore for MemoryStore {
 }
 
 impl State {
-    /// Deletes at most `limit` guests whose end has come, except those with a pending claim.
+    /// Deletes at most `limit` expired guests, except those with a pending claim.
     fn forget_guests(
         &mut self,
         now: Timestamp,

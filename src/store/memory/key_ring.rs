@@ -1,4 +1,4 @@
-//! The key ring of an issuer, which ends with the process.
+//! The key ring of an issuer. It ends with the process.
 
 use tokio::{sync::watch, time};
 
@@ -8,7 +8,7 @@ use crate::{
     store::port::{KEY_RING_WAIT, KeyRingStore, StoredKeyRing},
 };
 
-/// The ring and its revision, which wakes those that wait for another one.
+/// The ring and its revision. A change wakes the tasks that wait for another revision.
 pub(super) struct Ring(watch::Sender<(u64, String)>);
 
 impl Default for Ring {
@@ -36,7 +36,7 @@ impl KeyRingStore for MemoryStore {
     async fn key_ring_changed(&self, seen: u64) -> Result<(), StoreError> {
         let mut ring = self.shared.key_ring.0.subscribe();
         let changed = ring.wait_for(|(revision, _)| *revision != seen);
-        // Neither the end of the time nor that of the store is an error.
+        // Neither a timeout nor a dropped store is an error.
         let _ = time::timeout(KEY_RING_WAIT, changed).await;
         Ok(())
     }

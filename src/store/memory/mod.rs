@@ -1,4 +1,5 @@
-//! Sessions in this process: for tests, for development, for one node that may forget.
+//! A store in this process: for tests, for development, and for a single node whose sessions may be
+//! lost at a restart.
 
 mod api_keys;
 mod guests;
@@ -28,14 +29,14 @@ use crate::{
     time::{Clock, SystemClock, Timestamp},
 };
 
-/// Keeps sessions in this process, and forgets them with it. Cheap to clone; all clones are one
-/// store.
+/// A store in the memory of this process. Its content is lost when the process ends. Cheap to clone;
+/// all clones are the same store.
 ///
-/// It holds at most [`max_sessions`](Self::max_sessions). Where it is full, sessions that have ended
-/// make room; where all of them are alive, no other one is started
-/// ([`StoreErrorKind::Unavailable`](crate::error::StoreErrorKind::Unavailable)), because a flood of
-/// guests must not sign anybody out. Users and API keys, whom an administrator or a limit on
-/// registrations admits, are not bounded.
+/// The number of sessions is limited by [`max_sessions`](Self::max_sessions). A full store deletes
+/// sessions that have ended. If all sessions are alive, it refuses new ones with
+/// [`StoreErrorKind::Unavailable`](crate::error::StoreErrorKind::Unavailable), because a flood of
+/// guests must not sign out other users. The number of users and API keys is not limited: an
+/// administrator or a rate limit on registrations admits them.
 ///
 /// # Examples
 ///
@@ -79,23 +80,23 @@ struct Shared {
 struct State {
     sessions: HashMap<SessionId, Row>,
     by_subject: HashMap<String, OfSubject>,
-    /// Only those that were ever raised.
+    /// The epochs other than 0.
     epochs: HashMap<String, Epoch>,
     secrets: HashMap<String, Secret<Vec<u8>>>,
     guests: guests::Guests,
     max_sessions: usize,
-    /// When a full store last looked for room.
+    /// The last search of a full store for ended sessions.
     searched: Searched,
     searched_guests: Searched,
 }
 
-/// When a full store last looked for room: looking through everything for every newcomer would make
-/// a full store a slow one.
+/// The time at which a full store last searched for room. A search visits every row, so a full store
+/// does not search for each new row.
 #[derive(Default)]
 struct Searched(Option<Timestamp>);
 
 impl Searched {
-    /// Whether to look again.
+    /// Returns `true` if a search is due, and records it.
     fn is_due(&mut self, now: Timestamp) -> bool {
         let just_now = |at: Timestamp| at <= now && now < at.plus(SEARCH_EVERY);
         if self.0.is_some_and(just_now) {
@@ -109,9 +110,9 @@ impl Searched {
 /// The sessions of one subject.
 #[derive(Default)]
 struct OfSubject {
-    /// Those that were not revoked, by their ends.
+    /// The sessions that were not revoked, ordered by their ends.
     open: BTreeSet<(Timestamp, SessionId)>,
-    /// The number of all of them, until they are purged.
+    /// The number of sessions, including ended ones that are not purged yet.
     rows: usize,
 }
 
@@ -126,13 +127,13 @@ struct Epoch {
 }
 
 impl MemoryStore {
-    /// An empty store for 100 000 sessions.
+    /// Creates an empty store for at most 100 000 sessions.
     #[must_use]
     pub fn new() -> Self {
         Self::with_clock(SystemClock::new())
     }
 
-    /// As [`new`](Self::new), with another clock.
+    /// Creates an empty store with this clock.
     #[must_use]
     pub fn with_clock(clock: impl Clock) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(clock);
@@ -160,21 +161,21 @@ impl MemoryStore {
         }
     }
 
-    /// How many sessions it holds at most, for all clones; 100 000 by default. A session takes about
-    /// 500 bytes and its details.
+    /// Sets the maximum number of sessions, for all clones. The default is 100 000. A session takes about
+    /// 500 bytes plus its details.
     #[must_use]
     pub fn max_sessions(self, max: usize) -> Self {
         self.lock().max_sessions = max;
         self
     }
 
-    /// A feed of what was and will be revoked.
+    /// Returns a feed of past and future revocations.
     #[must_use]
     pub fn feed(&self) -> BroadcastFeed {
         self.shared.news.feed()
     }
 
-    /// A set that follows this store.
+    /// Creates a revocation set that follows this store.
     ///
     /// # Errors
     ///
@@ -183,21 +184,21 @@ impl MemoryStore {
         RevocationSet::follow(self.feed())
     }
 
-    /// Makes a session older, as if it had been started and used this much earlier.
+    /// Subtracts this duration from all times of a session, as if it had been started and used earlier.
     #[cfg(any(test, feature = "test-util"))]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub fn age(&self, id: SessionId, by: Duration) {
         self.shift(id, |time| time.minus(by));
     }
 
-    /// Makes a session younger, as if the clock had been set back by this much.
+    /// Adds this duration to all times of a session, as if the clock had been set back.
     #[cfg(any(test, feature = "test-util"))]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     pub fn set_back(&self, id: SessionId, by: Duration) {
         self.shift(id, |time| time.plus(by));
     }
 
-    /// How many rows of whatever kind it holds, except users, API keys and secrets.
+    /// Returns the number of rows of all kinds except users, API keys and secrets.
     #[cfg(any(test, feature = "test-util"))]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     #[must_use]
@@ -230,17 +231,18 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing below panics between two changes that belong together.
+        // A poisoned lock is usable: no code panics between two changes that belong together.
         let state = self.shared.state.lock();
         state.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be asked under the lock, so that time does not run backwards between two changes.
+    /// Returns the time. Must be called under the lock, so that time does not run backwards between two
+    /// changes.
     fn now(&self) -> Timestamp {
         self.shared.clock.now()
     }
 
-    /// Ends all of the subject's sessions, and says its new epoch.
+    /// Ends all of the subject's sessions and returns its new epoch.
     fn end_all(
         &self,
         state: &mut State,
@@ -254,7 +256,7 @@ impl MemoryStore {
             raised_at: now,
         };
         state.epochs.insert(subject.to_owned(), epoch);
-        // Under this lock marking the rows is as good as comparing their epochs.
+        // The lock is held, so marking the rows has the same effect as comparing their epochs.
         while let Some((_, id)) = state.first_open(subject) {
             state.end(id, reason, now);
         }
@@ -297,7 +299,7 @@ impl State {
         self.by_subject.get(subject)?.open.first().copied()
     }
 
-    /// The ids of the subject's live sessions.
+    /// Returns the ids of the subject's live sessions.
     fn alive_of(&self, subject: &str, now: Timestamp) -> Vec<SessionId> {
         let Some(of_subject) = self.by_subject.get(subject) else {
             return Vec::new();
@@ -361,7 +363,7 @@ impl State {
         removed
     }
 
-    /// Lets those that ended go where the store is full.
+    /// Deletes ended sessions if the store is full.
     fn make_room(&mut self, now: Timestamp) -> Result<(), StoreError> {
         if self.sessions.len() < self.max_sessions {
             return Ok(());
@@ -376,12 +378,12 @@ impl State {
             return Ok(());
         }
         Err(StoreError::unavailable(
-            "the store is full of sessions that are alive",
+            "the store has no room for another session",
         ))
     }
 
-    /// Forgets raised epochs that nothing can be older than: no session is left, and no login takes
-    /// a day.
+    /// Deletes epochs that nothing can be older than: the subject has no session, and a login that is
+    /// still running takes less than a day.
     fn forget_epochs(&mut self, now: Timestamp) {
         let by_subject = &self.by_subject;
         self.epochs.retain(|subject, epoch| {
@@ -395,7 +397,7 @@ impl Row {
         !self.record.family.revoked && now < self.record.family.ends_at()
     }
 
-    /// `false`: it was revoked before.
+    /// Returns `false` if the session was revoked before.
     fn revoke(&mut self, reason: RevokeReason, now: Timestamp) -> bool {
         self.record.family.revoked = true;
         if self.revoked_at.is_some() {
@@ -428,6 +430,7 @@ impl fmt::Debug for MemoryStore {
 }
 
 const MAX_SESSIONS: usize = 100_000;
-/// An epoch that began again at 0 while an entry revokes older ones would refuse new logins.
+/// A deleted epoch restarts at 0. A revocation of older epochs that still exists would then refuse new
+/// logins.
 const _: () = assert!(ENDED_FOR.as_secs() > 2 * RETENTION.as_secs());
 const SEARCH_EVERY: Duration = Duration::from_secs(1);

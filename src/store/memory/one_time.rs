@@ -1,4 +1,4 @@
-//! Tokens that are good for one use.
+//! One-time tokens.
 
 use std::{
     collections::HashMap,
@@ -58,7 +58,7 @@ impl OneTimeStore for MemoryStore {
             tokens.rows.retain(|_, row| now < row.expires_at);
         }
         if tokens.rows.len() >= MOST {
-            return Err(StoreError::unavailable("the store is full of tokens"));
+            return Err(StoreError::unavailable("the store has no room for another token"));
         }
         let row = Row {
             purpose: token.purpose,
@@ -97,5 +97,5 @@ impl OneTimeStore for MemoryStore {
     }
 }
 
-/// About 20 MB.
+/// The maximum number of tokens: about 20 MB.
 const MOST: usize = 100_000;

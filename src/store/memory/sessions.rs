@@ -1,4 +1,4 @@
-//! Sessions in this process.
+//! Sessions.
 
 use std::{cmp::Reverse, time::Duration};
 

@@ -14,11 +14,11 @@ use crate::{
     time::Timestamp,
 };
 
-/// Users by their subjects, and their names. Nobody is ever pushed out.
+/// Users, never evicted.
 #[derive(Default)]
 pub(super) struct Users {
     rows: HashMap<String, Row>,
-    /// In the order of their bytes.
+    /// Subjects by identifier, in the byte order of the identifiers.
     subjects: BTreeMap<String, String>,
 }
 
@@ -47,7 +47,7 @@ impl MemoryStore {
         })
     }
 
-    /// The standing of a subject, for a refresh.
+    /// Returns the standing of a subject, for a refresh.
     pub(super) fn standing(&self, subject: &str) -> Option<UserStanding> {
         let users = self.lock_users();
         let row = users.rows.get(subject)?;

@@ -1,4 +1,4 @@
-//! Comparing and setting.
+//! Compare and set.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::{
     store::port::{NewSessionRecord, RevokeReason, SessionStore},
 };
 
-/// Everything that was loaded is still so: the state is set, with the store's time, and nothing else.
+/// If the session is still as it was loaded, `advance` sets the state and the store's time, and
+/// nothing else.
 pub async fn advance_sets_what_it_is_given(fixture: &impl Fixture) {
     let store = fixture.store();
     let id = start(&store, new_session()).await.id;
@@ -17,7 +18,7 @@ pub async fn advance_sets_what_it_is_given(fixture: &impl Fixture) {
     let before = peek(&store, id).await.session;
     let mut to = next(&before.family);
     to.reissues = 2;
-    // A store does not take these from its caller.
+    // A store ignores these values.
     to.confirmed = Some(9);
     to.idle = SECOND;
     to.expires_at = before.created_at;
@@ -36,7 +37,7 @@ pub async fn advance_sets_what_it_is_given(fixture: &impl Fixture) {
     assert!(after.now >= advanced.now && advanced.now > before.family.used_at);
 }
 
-/// Another generation, another number of reissues, or another confirmation: nothing is changed.
+/// If the generation, the number of reissues or the confirmation differ, nothing is changed.
 pub async fn advance_compares_what_was_loaded(fixture: &impl Fixture) {
     let store = fixture.store();
     let id = start(&store, new_session()).await.id;
@@ -63,8 +64,8 @@ pub async fn advance_compares_what_was_loaded(fixture: &impl Fixture) {
     );
 }
 
-/// A session that was revoked, has expired, was not used for too long, or whose subject's epoch was
-/// raised, is advanced by nothing.
+/// A session that is revoked, expired or idle, or whose subject's epoch was raised, cannot be
+/// advanced.
 pub async fn t10_what_has_ended_is_not_advanced(fixture: &impl Fixture) {
     let store = fixture.store();
     for how in 0..4 {
@@ -96,8 +97,8 @@ pub async fn t10_what_has_ended_is_not_advanced(fixture: &impl Fixture) {
     }
 }
 
-/// A store may leave `advance_live` to its default. One that implements it does what a rotation is, and
-/// nothing where the presented generation is not the live one or the key is another.
+/// `advance_live`, if implemented, does what a rotation does. If the presented generation is not the
+/// live one, or the key is another, it changes nothing.
 pub async fn t16_the_live_generation_advances_in_one_round_trip(fixture: &impl Fixture) {
     let store = fixture.store();
     let grace = RefreshPolicy::browser().grace_window();
@@ -127,7 +128,7 @@ pub async fn t16_the_live_generation_advances_in_one_round_trip(fixture: &impl F
         expected.family.used_at = advanced.now;
         assert_eq!(advanced.session, expected);
         assert_eq!(peek(&store, id).await.session, expected);
-        // Inside the grace window the state machine decides.
+        // Inside the grace window nothing is changed: the state machine decides.
         let again = store.advance_live(id, 1, grace, bound).await;
         assert_eq!(again.expect("advance_live"), None);
         let strict = store.advance_live(id, 1, Duration::ZERO, bound).await;
@@ -135,7 +136,7 @@ pub async fn t16_the_live_generation_advances_in_one_round_trip(fixture: &impl F
     }
 }
 
-/// However often a session is used, its end stays.
+/// The end of a session does not move, however often the session is used.
 pub async fn t6_the_end_never_moves(fixture: &impl Fixture) {
     let store = fixture.store();
     let session = NewSessionRecord {
@@ -151,7 +152,7 @@ pub async fn t6_the_end_never_moves(fixture: &impl Fixture) {
         assert_eq!(rotation.outcome, RefreshOutcome::Rotated);
         let aged = step * u32::try_from(generation).unwrap_or_default();
         assert_eq!(rotation.session.family.expires_at, end.minus(aged));
-        // It stays in the list until then.
+        // The session is listed until its end.
         let listed = store.list(&started.subject).await.expect("list");
         assert_eq!(listed.len(), 1);
         fixture.age(id, step).await;
@@ -162,8 +163,8 @@ pub async fn t6_the_end_never_moves(fixture: &impl Fixture) {
     assert_eq!(store.list(&started.subject).await.expect("list"), []);
 }
 
-/// A confirmation of another generation than the live one changes nothing, and one of the live
-/// generation forgets the reissues.
+/// A confirmation of the live generation resets the reissues. A confirmation of another generation
+/// changes nothing.
 pub async fn only_the_live_generation_is_confirmed(fixture: &impl Fixture) {
     let store = fixture.store();
     let id = start(&store, session_of("confirmed")).await.id;
@@ -184,7 +185,7 @@ pub async fn only_the_live_generation_is_confirmed(fixture: &impl Fixture) {
     }
 }
 
-/// The state after a rotation.
+/// Returns the state after a rotation.
 fn next(family: &Family) -> Family {
     let mut next = family.clone();
     next.parent = Some(family.generation);

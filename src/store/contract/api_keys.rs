@@ -12,9 +12,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// Makes a `#[tokio::test]` of every rule for an [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore).
+/// Creates a `#[tokio::test]` for every rule of an [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore).
 ///
-/// Takes an expression that makes a [`Handles`](crate::store::contract::Handles), as
+/// Takes an expression that creates a [`Handles`](crate::store::contract::Handles), as
 /// [`session_store_contract!`](crate::session_store_contract) does.
 #[macro_export]
 macro_rules! api_key_store_contract {
@@ -41,7 +41,7 @@ macro_rules! api_key_store_contract {
     };
 }
 
-/// Every column, byte for byte.
+/// Every column of a key is returned byte by byte.
 pub async fn keys_are_kept_whole<F>(fixture: &F)
 where
     F: Handles<Store: ApiKeyStore>,
@@ -76,7 +76,7 @@ where
     assert!(unknown.is_none());
 }
 
-/// Nobody's key is replaced by another one of its name.
+/// A key is not replaced by another one with the same id.
 pub async fn creating_never_overwrites_a_key<F>(fixture: &F)
 where
     F: Handles<Store: ApiKeyStore>,
@@ -97,7 +97,7 @@ where
     assert!(store.list(&thief).await.expect("list").is_empty());
 }
 
-/// Of one owner, revoked ones included.
+/// A list contains the keys of one owner, including revoked ones.
 pub async fn keys_are_listed_the_newest_first<F>(fixture: &F)
 where
     F: Handles<Store: ApiKeyStore>,
@@ -172,7 +172,7 @@ where
     assert!(store.find(&unknown.id).await.expect("find").is_none());
 }
 
-/// By its owner alone; the first time stays.
+/// Only the owner of a key can revoke it. The time of the first revocation stays.
 pub async fn a_revoked_key_stays_revoked<F>(fixture: &F)
 where
     F: Handles<Store: ApiKeyStore>,
@@ -198,7 +198,8 @@ where
     assert_eq!(find(&store, &record.id).await.revoked_at, first);
 }
 
-/// More of them than a list shows; nobody else's, and none whose time moves.
+/// `revoke_all` revokes all keys of an owner, also more than a list contains. Keys of other owners and
+/// the times of earlier revocations do not change.
 pub async fn v6_all_keys_of_an_owner_are_revoked_by_one_call<F>(fixture: &F)
 where
     F: Handles<Store: ApiKeyStore>,
@@ -220,7 +221,7 @@ where
     };
     assert!(store.create(&long_ago).await.expect("create"));
     ids.sort();
-    // A repetition gives the same, for whoever lost the first answer.
+    // A repeated call returns the same, because the first response may be lost.
     for round in 0..2 {
         let mut revoked = store.revoke_all(&owner).await.expect("revoke_all");
         revoked.sort();
@@ -232,11 +233,11 @@ where
     assert_eq!(find(&store, &spared.id).await.revoked_at, None);
     let kept = find(&store, &long_ago.id).await;
     assert_eq!(kept.revoked_at, long_ago.revoked_at);
-    let nobodys = store.revoke_all(&new_name("owner")).await;
-    assert!(nobodys.expect("revoke_all").is_empty());
+    let unknown = store.revoke_all(&new_name("owner")).await;
+    assert!(unknown.expect("revoke_all").is_empty());
 }
 
-/// The newest hundred.
+/// A list contains the newest 100 keys.
 pub async fn v6_a_list_of_keys_is_bounded<F>(fixture: &F)
 where
     F: Handles<Store: ApiKeyStore>,
@@ -251,7 +252,7 @@ where
     assert!(born.eq((MANY - 100..MANY).rev()));
 }
 
-/// Many at once; unknown ones are passed over.
+/// One call records the last use of many keys. Unknown keys are ignored.
 pub async fn the_last_use_never_moves_back<F>(fixture: &F)
 where
     F: Handles<Store: ApiKeyStore>,
@@ -322,7 +323,7 @@ async fn find(store: &impl ApiKeyStore, id: &ApiKeyId) -> ApiKeyRecord {
     found.expect("a key that was created is found")
 }
 
-/// The row with a new secret, whose current secret is accepted until this time.
+/// Returns the row with a new secret. The current secret is accepted until this time.
 fn rolled(from: &ApiKeyRecord, until: i64) -> (ApiKey, ApiKeyRecord) {
     let key = format().mint_for(from.id.clone());
     let until = Timestamp::from_millis(until);
@@ -335,7 +336,7 @@ fn rolled(from: &ApiKeyRecord, until: i64) -> (ApiKey, ApiKeyRecord) {
     (key, to)
 }
 
-/// Everything of a row but its digests.
+/// Returns everything of a row except its digests.
 fn told(record: &ApiKeyRecord) -> String {
     format!("{record:?}")
 }
@@ -348,5 +349,5 @@ fn format() -> ApiKeyFormat {
     ApiKeyFormat::new("contract").expect("a prefix")
 }
 
-/// More than a list shows, and than one step of a store revokes.
+/// More keys than a list contains, and more than a store revokes in one step.
 const MANY: i64 = 103;

@@ -1,4 +1,4 @@
-//! What other nodes learn of.
+//! Propagation of revocations to other nodes.
 
 use std::{
     sync::{
@@ -17,82 +17,82 @@ use crate::{
     time::{Clock, Timestamp},
 };
 
-/// A node that starts later knows everything that was revoked.
+/// A node that starts later loads all revocations.
 pub async fn t11_what_was_revoked_is_loaded(fixture: &impl Fixture) {
-    let told = revoke_everything(fixture).await;
-    let set = load(fixture, told.now).await;
-    told.is_known_to(&set);
-    assert!(!set.contains(&caller(&new_name("somebody"), "else", 0)));
+    let revoked = revoke_everything(fixture).await;
+    let set = load(fixture, revoked.now).await;
+    revoked.is_in(&set);
+    assert!(!set.contains(&caller(&new_name("subject"), "other", 0)));
 }
 
-/// A node that runs learns of everything that is revoked, within seconds.
+/// A running node receives every revocation within seconds.
 pub async fn t11_news_arrive(fixture: &impl Fixture) {
     let now = now(fixture).await;
     let set = load(fixture, now).await;
-    let told = revoke_everything(fixture).await;
+    let revoked = revoke_everything(fixture).await;
     let waited = Instant::now();
-    while !told.callers.iter().all(|caller| set.contains(caller)) {
-        let missing = told.callers.iter().filter(|caller| !set.contains(caller));
+    while !revoked.callers.iter().all(|caller| set.contains(caller)) {
+        let missing = revoked.callers.iter().filter(|caller| !set.contains(caller));
         assert!(
             waited.elapsed() < NEWS,
-            "a running node never heard of {:?}",
+            "a running node did not receive the revocations of {:?}",
             missing.collect::<Vec<_>>()
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    told.is_known_to(&set);
+    revoked.is_in(&set);
 }
 
-/// Revocations end when nothing is alive that they concern, and neither sooner nor much later.
+/// A revocation ends when every token that it concerns has expired: not earlier, and not much later.
 pub async fn t11_a_revocation_ends(fixture: &impl Fixture) {
     let store = fixture.store();
-    let told = revoke_everything(fixture).await;
-    let clock = Moved::at(told.now);
+    let revoked = revoke_everything(fixture).await;
+    let clock = Moved::at(revoked.now);
     let set = load_by(fixture, &clock).await;
     clock.advance(RETENTION - 60 * SECOND);
-    told.is_known_to(&set);
-    // A feed may tell twice what is still alive by the store's clock, also just now.
+    revoked.is_in(&set);
+    // A feed may repeat a revocation that has not ended by the store's clock, also at this moment.
     let mut tries = 0;
-    while told.of_sessions.iter().any(|caller| set.contains(caller)) {
-        assert!(tries < 100, "a revocation that has ended");
+    while revoked.of_sessions.iter().any(|caller| set.contains(caller)) {
+        assert!(tries < 100, "the revocation has not ended");
         tries += 1;
         clock.advance(RETENTION + SECOND);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
-    // The longer one of two counts.
+    // Of two revocations of one token, the longer one applies.
     let twice = new_name("token");
     for until in [3600 * SECOND, 60 * SECOND] {
-        let revocation = Revocation::token(twice.clone(), told.now.plus(until));
+        let revocation = Revocation::token(twice.clone(), revoked.now.plus(until));
         store.append(revocation).await.expect("append");
     }
-    let clock = Moved::at(told.now);
+    let clock = Moved::at(revoked.now);
     let set = load_by(fixture, &clock).await;
     clock.advance(RETENTION + 600 * SECOND);
     assert!(set.contains(&token(&twice)));
     while store.purge(1000).await.expect("purge") > 0 {}
-    let set = load(fixture, told.now).await;
+    let set = load(fixture, revoked.now).await;
     assert!(set.contains(&token(&twice)));
-    told.is_known_to(&set);
+    revoked.is_in(&set);
 }
 
-/// Revocations apply on a node whose wall clock is wrong, too.
+/// Revocations apply also on a node whose wall clock is wrong.
 pub async fn a_node_whose_clock_is_ahead_knows_what_was_revoked(fixture: &impl Fixture) {
-    let told = revoke_everything(fixture).await;
-    let ahead = load(fixture, told.now.plus(24 * RETENTION)).await;
-    told.is_known_to(&ahead);
+    let revoked = revoke_everything(fixture).await;
+    let ahead = load(fixture, revoked.now.plus(24 * RETENTION)).await;
+    revoked.is_in(&ahead);
 }
 
-/// Everybody whose tokens were revoked, and everybody near them whose tokens were not.
-struct Told {
+/// Callers whose tokens were revoked, and similar callers whose tokens were not.
+struct Revoked {
     now: Timestamp,
     callers: Vec<Principal>,
     of_sessions: Vec<Principal>,
     others: Vec<Principal>,
 }
 
-impl Told {
-    fn is_known_to(&self, set: &RevocationSet) {
+impl Revoked {
+    fn is_in(&self, set: &RevocationSet) {
         for caller in &self.callers {
             assert!(set.contains(caller), "must be revoked: {caller:?}");
         }
@@ -102,8 +102,8 @@ impl Told {
     }
 }
 
-/// In every way that there is.
-async fn revoke_everything(fixture: &impl Fixture) -> Told {
+/// Revokes tokens in every possible way.
+async fn revoke_everything(fixture: &impl Fixture) -> Revoked {
     let store = fixture.store();
     let logout = RevokeReason::Logout;
     let mut ended = Vec::new();
@@ -151,7 +151,7 @@ async fn revoke_everything(fixture: &impl Fixture) -> Told {
     let mut callers = of_sessions.clone();
     callers.push(caller_of(&subject, old.id, old.epoch));
     callers.push(token(&name));
-    Told {
+    Revoked {
         now,
         callers,
         of_sessions,
@@ -159,7 +159,7 @@ async fn revoke_everything(fixture: &impl Fixture) -> Told {
     }
 }
 
-/// What a node knows that starts now, when its clock shows this.
+/// Returns the set of a node that starts now and whose clock shows this time.
 async fn load(fixture: &impl Fixture, now: Timestamp) -> RevocationSet {
     load_by(fixture, &Moved::at(now)).await
 }
@@ -190,11 +190,11 @@ fn token(name: &str) -> Principal {
     Principal::builder().token_id(name).build()
 }
 
-/// A clock that stands until it is moved.
+/// A clock that stands still until it is moved.
 #[derive(Clone)]
 struct Moved {
     wall: Timestamp,
-    /// In milliseconds.
+    /// The distance in milliseconds.
     by: Arc<AtomicU64>,
     begun: Instant,
 }

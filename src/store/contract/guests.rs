@@ -1,4 +1,4 @@
-//! Guests: compared and set, with the end of their sessions in the same step.
+//! Guests: compare and set, which ends their sessions in the same step.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,9 +16,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// Makes a `#[tokio::test]` of every rule about guests.
+/// Creates a `#[tokio::test]` for every rule of a [`GuestStore`](crate::store::port::GuestStore).
 ///
-/// As [`session_store_contract!`](crate::session_store_contract), with an expression that makes a
+/// As [`session_store_contract!`](crate::session_store_contract), with an expression that creates a
 /// [`Fixture`](crate::store::contract::Fixture) whose store is a
 /// [`GuestStore`](crate::store::port::GuestStore) without other pending claims.
 #[macro_export]
@@ -43,7 +43,7 @@ macro_rules! guest_store_contract {
     };
 }
 
-/// A new guest is returned unchanged. A guest of the same name is never replaced.
+/// A new guest is returned unchanged. A guest with the same subject is never replaced.
 pub async fn a_guest_is_kept_as_it_came<F>(fixture: &F)
 where
     F: Fixture<Store: GuestStore>,
@@ -170,7 +170,7 @@ where
     assert!(late.contains(&holder(&guest, session)));
 }
 
-/// Older sessions of the subject end, and a session of the new epoch can start.
+/// Older sessions of the subject end. A session of the new epoch can be created.
 pub async fn a_promotion_raises_the_epoch_and_keeps_the_subject<F>(fixture: &F)
 where
     F: Fixture<Store: GuestStore>,
@@ -192,7 +192,7 @@ where
     assert_eq!(start(&store, account).await.epoch, 1);
 }
 
-/// A write of a guest, and the delivery of its claim, leave the epoch as it is.
+/// A write of a guest and the delivery of its claim do not change the epoch.
 pub async fn other_changes_end_no_session<F>(fixture: &F)
 where
     F: Fixture<Store: GuestStore>,
@@ -218,7 +218,7 @@ where
     assert_eq!(store.epoch(&guest).await.expect("epoch"), 1);
 }
 
-/// A claim is returned from its time on, as often as it is asked for, until it has no time.
+/// A claim is returned by every call from its due time on, until it has no due time.
 pub async fn claims_are_due_from_their_time_on_and_oldest_first<F>(fixture: &F)
 where
     F: Fixture<Store: GuestStore>,
@@ -288,7 +288,7 @@ async fn find(store: &impl GuestStore, guest: &str) -> LoadedGuest {
     found.expect("the guest that was created")
 }
 
-/// The holder of a token of the guest's session, from before the claim.
+/// Returns the caller with a token of the guest's session from before the claim.
 fn holder(guest: &str, session: SessionId) -> Principal {
     let holder = Principal::builder()
         .kind(PrincipalKind::Guest)

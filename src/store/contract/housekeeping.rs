@@ -1,4 +1,4 @@
-//! Whatever a store keeps that ends is deleted.
+//! Deletion of everything that expires.
 
 use std::{future::Future, time::Duration};
 
@@ -15,20 +15,19 @@ use crate::{
     },
 };
 
-/// A store under test that holds nothing yet, and that nobody else uses.
+/// An empty store under test, which nothing else uses.
 pub trait HousekeepingFixture: Fixture<Store: GuestStore + ThrottleStore + OneTimeStore> {
-    /// Lets this much time pass (whole milliseconds): takes it from every time that the store holds,
-    /// of whatever.
+    /// Subtracts `by` (whole milliseconds) from every time in the store, as if the time had passed.
     fn pass(&self, by: Duration) -> impl Future<Output = ()> + Send;
 
-    /// What the store holds, a word for each row or key, whatever it is. Not what is kept for good:
-    /// users, API keys, secrets, and what the store knows of itself.
+    /// Returns one text for each row or key in the store, except those that are kept permanently: users,
+    /// API keys, secrets, and data about the store itself.
     fn left(&self) -> impl Future<Output = Vec<String>> + Send;
 }
 
-/// Makes a `#[tokio::test]` of every rule about what a store must get rid of.
+/// Creates a `#[tokio::test]` for every rule about rows that a store must delete.
 ///
-/// As [`session_store_contract!`](crate::session_store_contract), with an expression that makes a
+/// As [`session_store_contract!`](crate::session_store_contract), with an expression that creates a
 /// [`HousekeepingFixture`](crate::store::contract::HousekeepingFixture).
 #[macro_export]
 macro_rules! housekeeping_contract {
@@ -47,8 +46,8 @@ macro_rules! housekeeping_contract {
     };
 }
 
-/// Everything that comes of itself goes of itself, after its time and not before; what an attacker
-/// invents as well.
+/// Every row that expires is deleted after its time, and not before. This includes rows under names
+/// that an attacker invents.
 pub async fn what_fills_a_store_is_emptied(fixture: &impl HousekeepingFixture) {
     let store = fixture.store();
     sessions(&store).await;
@@ -70,22 +69,23 @@ pub async fn what_fills_a_store_is_emptied(fixture: &impl HousekeepingFixture) {
     empty(&store).await;
     peek(&store, kept.id).await;
     let found = store.find_guest(&alive).await.expect("find_guest");
-    assert!(found.is_some(), "a guest who is alive");
+    assert!(found.is_some(), "the guest is alive");
     let attempts = fixture.left().await.len();
     assert!(attempts > 20, "nothing has ended yet");
 
     fixture.pass(LIFETIME + 2 * DAY).await;
     empty(&store).await;
     let found = store.find_guest(&pending).await.expect("find_guest");
-    assert!(found.is_some(), "the application has not been told of it");
+    assert!(found.is_some(), "the claim was not delivered");
     settle(&store, &pending).await;
-    // Where a row goes by itself, it goes by its own time.
+    // A row that expires by itself does so at its own time.
     fixture.pass(DAY).await;
     empty(&store).await;
     assert_eq!(fixture.left().await, Vec::<String>::new());
 }
 
-/// Otherwise a session of the older epoch would be alive again.
+/// A raised epoch is kept as long as a session of an older epoch exists, because that session would
+/// otherwise be alive again.
 pub async fn an_accounts_epoch_outlives_its_sessions(fixture: &impl HousekeepingFixture) {
     let store = fixture.store();
     let subject = new_name("subject");
@@ -95,10 +95,10 @@ pub async fn an_accounts_epoch_outlives_its_sessions(fixture: &impl Housekeeping
     fixture.pass(DAY).await;
     empty(&store).await;
     let session = peek(&store, old.id).await.session;
-    assert!(session.family.revoked, "it stays ended while it is there");
+    assert!(session.family.revoked, "the session stays revoked");
     assert_eq!(store.epoch(&subject).await.expect("epoch"), raised);
 
-    // Of a guest who was claimed as well, whose session somebody started with a longer life.
+    // The same for a claimed guest with a session that lives longer than the guest.
     let guest = new_guest(&store).await;
     let long = NewSessionRecord {
         lifetime: 3 * LIFETIME,
@@ -112,7 +112,7 @@ pub async fn an_accounts_epoch_outlives_its_sessions(fixture: &impl Housekeeping
     empty(&store).await;
     match SessionStore::load(&store, long.id).await.expect("load") {
         None => {}
-        Some(peek) => assert!(peek.session.family.revoked, "it is alive again"),
+        Some(peek) => assert!(peek.session.family.revoked, "the session is alive again"),
     }
 }
 
@@ -137,20 +137,21 @@ async fn sessions(store: &impl SessionStore) {
     start(store, unused).await;
 }
 
-/// One that is alive, and one whose claim is pending; besides, one that was claimed and told.
+/// Creates three guests and returns two of them: one that is alive, and one with a pending claim. The
+/// claim of the third one was delivered.
 async fn guests(store: &(impl SessionStore + GuestStore)) -> [String; 2] {
-    let [alive, told, pending] = [
+    let [alive, delivered, pending] = [
         new_guest(store).await,
         new_guest(store).await,
         new_guest(store).await,
     ];
-    for guest in [&alive, &told, &pending] {
+    for guest in [&alive, &delivered, &pending] {
         start(store, session_of(guest)).await;
     }
-    for guest in [&told, &pending] {
+    for guest in [&delivered, &pending] {
         claim(store, guest).await;
     }
-    settle(store, &told).await;
+    settle(store, &delivered).await;
     [alive, pending]
 }
 
@@ -180,7 +181,7 @@ async fn settle(store: &impl GuestStore, guest: &str) {
     assert!(store.change_guest(change).await.expect("change_guest"));
 }
 
-/// At names that an attacker invents.
+/// Creates counters under random keys, as an attacker does who invents names.
 async fn attempts(store: &impl ThrottleStore) {
     for days in 1..=4 {
         let key = ThrottleKey::from_bytes(secret::random());
@@ -191,7 +192,7 @@ async fn attempts(store: &impl ThrottleStore) {
     }
 }
 
-/// Until there is nothing left to delete.
+/// Purges until nothing is left to delete.
 async fn empty(store: &(impl SessionStore + GuestStore)) {
     for _ in 0..1000 {
         let sessions = store.purge(2).await.expect("purge");
@@ -200,7 +201,7 @@ async fn empty(store: &(impl SessionStore + GuestStore)) {
             return;
         }
     }
-    panic!("it never ends");
+    panic!("purging never ends");
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

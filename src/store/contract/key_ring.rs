@@ -5,11 +5,11 @@ use tokio::task::JoinSet;
 use super::Handles;
 use crate::store::port::KeyRingStore;
 
-/// Makes a `#[tokio::test]` of every rule for a [`KeyRingStore`](crate::store::port::KeyRingStore).
+/// Creates a `#[tokio::test]` for every rule of a [`KeyRingStore`](crate::store::port::KeyRingStore).
 ///
-/// Takes an expression that makes a [`Handles`](crate::store::contract::Handles), as
-/// [`session_store_contract!`](crate::session_store_contract) does. Each of them needs a store without
-/// a ring, which no other test uses.
+/// Takes an expression that creates a [`Handles`](crate::store::contract::Handles), as
+/// [`session_store_contract!`](crate::session_store_contract) does. Each test needs a store without
+/// a ring that no other test uses.
 #[macro_export]
 macro_rules! key_ring_store_contract {
     (#[$meta:meta] $fixture:expr) => {
@@ -28,7 +28,7 @@ macro_rules! key_ring_store_contract {
     };
 }
 
-/// The revision alone decides. The text is kept letter by letter.
+/// A swap depends on the revision only. The text is returned unchanged.
 pub async fn s8_a_ring_is_compared_and_set<F>(fixture: &F)
 where
     F: Handles<Store: KeyRingStore>,
@@ -52,7 +52,7 @@ where
     let second = load().await;
     assert_eq!((second.revision, second.keys), (1, long));
     assert!(second.now >= first.now, "the store's time");
-    // A node that has a newer ring writes it over an older one, and may skip revisions.
+    // A node with a newer ring replaces an older one and may skip revisions.
     for (from, to) in [
         (1, 7),
         (7, 7),
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// Of many nodes that replace one revision, one succeeds, and its ring stays.
+/// Of several nodes that replace one revision concurrently, exactly one succeeds, and its ring stays.
 pub async fn s8_one_of_many_swaps_succeeds<F>(fixture: &F)
 where
     F: Handles<Store: KeyRingStore>,
@@ -89,7 +89,7 @@ where
     }
 }
 
-/// A node that waits is woken, and one that missed a change does not wait for another one.
+/// A change wakes a waiting node. A node that missed a change does not wait.
 pub async fn s8_a_change_is_signalled<F>(fixture: &F)
 where
     F: Handles<Store: KeyRingStore>,
@@ -108,6 +108,6 @@ where
         tokio::task::yield_now().await;
     }
     wait.await.expect("the store does not panic");
-    // No change follows: the wait ends by itself.
+    // Without a change the wait ends by itself.
     fixture.store().key_ring_changed(2).await.expect("signal");
 }

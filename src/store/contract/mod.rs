@@ -35,7 +35,7 @@
 //! tower_jwt_auth::session_store_contract!(Memory(MemoryStore::new()));
 //! ```
 
-// A test kit fails by panicking; each function says when.
+// A test kit fails by panicking. The docs of each function state the tested rule.
 #![allow(
     clippy::expect_used,
     clippy::missing_panics_doc,
@@ -76,46 +76,45 @@ use crate::{
 
 /// A store under test.
 ///
-/// It may already hold other data, and other tests may run on it: the suite makes up names of its
-/// own.
+/// The store may contain other data, and other tests may run on it concurrently: the suite generates
+/// unique names.
 pub trait Fixture: Send + Sync {
     /// The store.
     type Store: SessionStore + RevocationLog + SecretStore + Clone;
-    /// Its feed.
+    /// The feed of the store.
     type Feed: Feed;
 
-    /// A handle on the store. Handles on the same data may be different ones, with connections of
-    /// their own, as other processes would have.
+    /// Returns a handle to the store. If separate connections are possible, return a handle with its
+    /// own connection each time, to stand for another process.
     fn store(&self) -> Self::Store;
 
-    /// A feed that nothing was loaded from yet.
+    /// Returns a feed from which nothing was loaded yet.
     fn feed(&self) -> Self::Feed;
 
-    /// Makes a session older: takes this much from every time that its row holds (whole
-    /// milliseconds). Stores have no other clock than their own, so tests let rows age instead of
-    /// waiting.
+    /// Subtracts `by` (whole milliseconds) from every time in the session's row. A store has its own
+    /// clock, so tests age the rows instead of waiting.
     fn age(&self, id: SessionId, by: Duration) -> impl Future<Output = ()> + Send;
 
-    /// Sets the clock back, as far as this session can tell: adds this much to every time that its row
-    /// holds (whole milliseconds).
+    /// Adds `by` (whole milliseconds) to every time in the session's row, as if the store's clock had
+    /// been set back.
     fn set_back(&self, id: SessionId, by: Duration) -> impl Future<Output = ()> + Send;
 }
 
-/// A store under test of which nothing needs to age: of users, API keys, tokens for one use.
+/// A store under test whose rows need no ageing: of users, API keys, one-time tokens.
 ///
-/// It may already hold other data, and other tests may run on it.
+/// The store may contain other data, and other tests may run on it concurrently.
 pub trait Handles: Send + Sync {
     /// The store.
     type Store: Clone + Send + Sync + 'static;
 
-    /// A handle on the store; as other processes would have, where that makes a difference.
+    /// Returns a handle to the store, with its own connection if that is possible.
     fn store(&self) -> Self::Store;
 }
 
-/// Makes a `#[tokio::test]` of every rule of [`contract`](crate::store::contract).
+/// Creates a `#[tokio::test]` for every rule of [`contract`](crate::store::contract).
 ///
-/// Takes an expression that makes a [`Fixture`](crate::store::contract::Fixture), which may `await`,
-/// and before it an attribute for the tests. To be called in a module of its own, in a crate that
+/// Takes an expression that creates a [`Fixture`](crate::store::contract::Fixture) and may `await`.
+/// An attribute before it is added to each test. Call the macro in a separate module, in a crate that
 /// depends on tokio with the features `macros` and `rt-multi-thread`.
 ///
 /// ```no_run
@@ -203,7 +202,7 @@ macro_rules! __session_store_rule {
     };
 }
 
-/// A session of its own, for a subject of its own.
+/// Returns a new session of a new subject.
 fn new_session() -> NewSessionRecord {
     NewSessionRecord {
         details: r#"{"label":"a browser"}"#.to_owned(),
@@ -229,7 +228,7 @@ fn new_name(what: &str) -> String {
 async fn start(store: &impl SessionStore, session: NewSessionRecord) -> SessionRecord {
     match store.create(session).await.expect("create") {
         CreateOutcome::Created(record) => record,
-        other => panic!("a new session was not started: {other:?}"),
+        other => panic!("a new session was not created: {other:?}"),
     }
 }
 
@@ -242,10 +241,10 @@ async fn rotate(
     let rotation = machine::rotate(store, id, presented, policy).await;
     rotation
         .expect("rotate")
-        .expect("rotate finds the session that was started")
+        .expect("rotate finds the session that was created")
 }
 
-/// Rotates, and says the outcome and the live generation.
+/// Rotates a session. Returns the outcome and the live generation.
 async fn outcome(
     store: &impl SessionStore,
     id: SessionId,
@@ -258,7 +257,7 @@ async fn outcome(
 
 async fn peek(store: &impl SessionStore, id: SessionId) -> LoadedSession {
     let peek = store.load(id).await.expect("load");
-    peek.expect("load finds the session that was started")
+    peek.expect("load finds the session that was created")
 }
 
 const IDLE: Duration = Duration::from_secs(14 * 24 * 3600);

@@ -1,4 +1,4 @@
-//! Random walks, with the pure state machine as the oracle.
+//! Random walks, compared with the pure state machine.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::{
     store::port::{RevokeReason, SessionRecord, SessionStore},
 };
 
-/// After every step of a random walk, the whole session is what [`decide`], [`apply`] and
-/// [`confirm`] say.
+/// After every step of a random walk, the whole session equals the result of [`decide`], [`apply`]
+/// and [`confirm`].
 pub async fn every_step_is_as_decided(fixture: &impl Fixture) {
     for seed in 1..=WALKS {
         walk(fixture, seed).await;
@@ -98,7 +98,7 @@ async fn rotate(
     );
 }
 
-/// Just inside and just outside of every window.
+/// The decision is right just inside and just outside of every window.
 pub async fn the_windows_have_their_edges(fixture: &impl Fixture) {
     let store = fixture.store();
     let browser = RefreshPolicy::browser();
@@ -131,7 +131,7 @@ pub async fn the_windows_have_their_edges(fixture: &impl Fixture) {
     }
 }
 
-/// What was rotated while the clock was ahead is not forgiven for as long as it was ahead.
+/// A rotation while the clock was ahead does not extend the grace window by the distance.
 pub async fn a_clock_that_was_ahead_opens_no_window(fixture: &impl Fixture) {
     let store = fixture.store();
     let browser = RefreshPolicy::browser();
@@ -160,7 +160,7 @@ pub async fn a_clock_that_was_ahead_opens_no_window(fixture: &impl Fixture) {
     }
 }
 
-/// Takes from every time what [`Fixture::age`] takes from the row's.
+/// Subtracts from every time what [`Fixture::age`] subtracts in the row.
 fn age(model: &mut SessionRecord, by: Duration) {
     model.created_at = model.created_at.minus(by);
     let family = &mut model.family;
@@ -169,7 +169,7 @@ fn age(model: &mut SessionRecord, by: Duration) {
     family.expires_at = family.expires_at.minus(by);
 }
 
-/// Adds to every time what [`Fixture::set_back`] adds to the row's.
+/// Adds to every time what [`Fixture::set_back`] adds in the row.
 fn set_back(model: &mut SessionRecord, by: Duration) {
     model.created_at = model.created_at.plus(by);
     let family = &mut model.family;
@@ -178,7 +178,7 @@ fn set_back(model: &mut SessionRecord, by: Duration) {
     family.expires_at = family.expires_at.plus(by);
 }
 
-/// Long enough to see every window, short enough to see its end.
+/// The number of steps: enough to reach every window and its end.
 fn short_session() -> crate::store::port::NewSessionRecord {
     crate::store::port::NewSessionRecord {
         idle: Duration::from_secs(30 * 3600),
@@ -187,7 +187,7 @@ fn short_session() -> crate::store::port::NewSessionRecord {
     }
 }
 
-/// SplitMix64: the same walk for the same seed, everywhere.
+/// SplitMix64: the same seed gives the same walk on every machine.
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
@@ -207,7 +207,7 @@ impl Random {
         self.below(of) == 0
     }
 
-    /// Mostly the live generation and its parent, now and then any other.
+    /// Returns a generation: usually the live one or its parent, sometimes another one.
     fn generation(&mut self, model: &SessionRecord) -> u64 {
         let family = &model.family;
         match self.below(12) {
@@ -239,14 +239,14 @@ impl Random {
             6 => RETENTION,
             _ => SECOND,
         };
-        // Up to 30 ms to either side, where the next step may be on either side of the edge.
+        // Within 30 ms of the edge, the next step may fall on either side of it.
         edge - Duration::from_millis(30) + Duration::from_millis(self.below(60))
     }
 }
 
-/// A day after its end a store may have deleted a session; an hour for the test itself.
+/// A store may delete a session a day after its end. The test itself may take an hour.
 const FORGOTTEN: Duration = Duration::from_secs(23 * 3600);
 const WALKS: u64 = 3;
 const STEPS: u32 = 300;
-/// What a slow machine may take between two calls.
+/// The maximum time between two calls on a slow machine.
 const SLACK: Duration = Duration::from_secs(20);

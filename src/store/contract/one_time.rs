@@ -1,4 +1,4 @@
-//! Tokens that are good for one use.
+//! One-time tokens.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use tokio::task::JoinSet;
 use super::{Handles, SECOND, new_name};
 use crate::store::port::{NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken};
 
-/// Makes a `#[tokio::test]` of every rule for a [`OneTimeStore`](crate::store::port::OneTimeStore).
+/// Creates a `#[tokio::test]` for every rule of a [`OneTimeStore`](crate::store::port::OneTimeStore).
 ///
-/// Takes an expression that makes a [`Handles`](crate::store::contract::Handles), as
+/// Takes an expression that creates a [`Handles`](crate::store::contract::Handles), as
 /// [`session_store_contract!`](crate::session_store_contract) does.
 #[macro_export]
 macro_rules! one_time_store_contract {
@@ -30,7 +30,7 @@ macro_rules! one_time_store_contract {
     };
 }
 
-/// Another purpose does not spend it.
+/// A redemption for another purpose does not spend the token.
 pub async fn a_token_is_good_for_one_use_and_one_purpose<F>(fixture: &F)
 where
     F: Handles<Store: OneTimeStore>,
@@ -53,7 +53,7 @@ where
     assert_eq!(unknown.expect("redeem"), None);
 }
 
-/// Of many at once one is told whose it is.
+/// Of concurrent redemptions exactly one returns the subject.
 pub async fn one_of_many_uses_of_a_token_succeeds<F>(fixture: &F)
 where
     F: Handles<Store: OneTimeStore>,
@@ -69,15 +69,15 @@ where
             let store = fixture.store();
             tasks.spawn(async move { store.redeem(&digest, purpose).await.expect("redeem") });
         }
-        let mut told = Vec::new();
+        let mut redeemed = Vec::new();
         while let Some(task) = tasks.join_next().await {
-            told.extend(task.expect("the store does not panic"));
+            redeemed.extend(task.expect("the store does not panic"));
         }
-        assert_eq!(told, [subject]);
+        assert_eq!(redeemed, [subject]);
     }
 }
 
-/// By the store's own time.
+/// A token expires by the store's clock.
 pub async fn a_token_that_is_over_is_good_for_nothing<F>(fixture: &F)
 where
     F: Handles<Store: OneTimeStore>,
@@ -92,7 +92,7 @@ where
     assert_eq!(redeemed.expect("redeem"), Some(subject));
 }
 
-/// All of one subject's for one purpose; no others.
+/// `forget` spends all tokens of one subject for one purpose, and no others.
 pub async fn forgotten_tokens_are_good_for_nothing<F>(fixture: &F)
 where
     F: Handles<Store: OneTimeStore>,

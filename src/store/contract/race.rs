@@ -1,4 +1,4 @@
-//! Many at once.
+//! Concurrent calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::{
     store::port::{CreateOutcome, NewSessionRecord, RevokeReason, SecretStore, SessionStore},
 };
 
-/// A hundred refreshes with one token are one rotation, and all are given the same successor.
+/// 100 concurrent refreshes with one token cause one rotation, and all return the same successor.
 pub async fn t1_hundred_refreshes_are_one_rotation(fixture: &impl Fixture) {
     let id = start(&fixture.store(), new_session()).await.id;
     for live in 1..=3 {
@@ -20,7 +20,7 @@ pub async fn t1_hundred_refreshes_are_one_rotation(fixture: &impl Fixture) {
         let found: Vec<_> = outcomes.keys().copied().collect();
         assert!(
             found.iter().all(|(_, generation)| *generation == live),
-            "all are given generation {live}: {outcomes:?}"
+            "all return generation {live}: {outcomes:?}"
         );
         assert_eq!(outcomes.get(&("rotated", live)), Some(&1), "{outcomes:?}");
         assert_eq!(outcomes.get(&("retried", live)), Some(&99), "{outcomes:?}");
@@ -28,7 +28,7 @@ pub async fn t1_hundred_refreshes_are_one_rotation(fixture: &impl Fixture) {
     }
 }
 
-/// Without a grace window one is let through, and the others end the session.
+/// Without a grace window one refresh succeeds, and the others end the session.
 pub async fn t1_strict_lets_one_of_a_hundred_through(fixture: &impl Fixture) {
     let store = fixture.store();
     let id = start(&store, new_session()).await.id;
@@ -39,7 +39,7 @@ pub async fn t1_strict_lets_one_of_a_hundred_through(fixture: &impl Fixture) {
     assert!(peek(&store, id).await.session.family.revoked);
 }
 
-/// How often each outcome and live generation was answered.
+/// The number of results for each outcome and live generation.
 async fn hundred(
     fixture: &impl Fixture,
     id: SessionId,
@@ -59,7 +59,7 @@ async fn hundred(
     outcomes
 }
 
-/// Whatever a refresh and the end of its session do to each other, the session is over.
+/// A session that is revoked during a refresh stays revoked.
 pub async fn t10_no_refresh_survives_the_end(fixture: &impl Fixture) {
     for round in 0..ROUNDS {
         let store = fixture.store();
@@ -101,7 +101,7 @@ pub async fn t10_no_refresh_survives_the_end(fixture: &impl Fixture) {
     }
 }
 
-/// A login that began before all sessions were ended starts nothing that lives.
+/// A login that read the epoch before `revoke_all` cannot create a live session.
 pub async fn t10_no_login_survives_the_end_of_all(fixture: &impl Fixture) {
     for round in 0..ROUNDS {
         let store = fixture.store();
@@ -135,14 +135,14 @@ pub async fn t10_no_login_survives_the_end_of_all(fixture: &impl Fixture) {
     }
 }
 
-/// Of nodes that start at once with a secret each, all get the same one, then and later.
+/// Nodes that start concurrently, each with a fresh secret, all receive the same secret.
 pub async fn all_are_given_one_secret(fixture: &impl Fixture) {
     let name = new_name("secret");
     let mut tasks = JoinSet::new();
     for _ in 0..20 {
         let (store, name) = (fixture.store(), name.clone());
         tasks.spawn(async move {
-            // Any byte may be in it.
+            // A secret may contain any byte.
             let mut fresh = secret::random::<32>();
             fresh[7] = 0;
             fresh[8] = 0xFF;
@@ -157,10 +157,10 @@ pub async fn all_are_given_one_secret(fixture: &impl Fixture) {
         fresh.push(own);
         kept.insert(given);
     }
-    assert_eq!(kept.len(), 1, "all get the same secret");
+    assert_eq!(kept.len(), 1, "all receive the same secret");
     assert!(
         fresh.iter().any(|own| kept.contains(own)),
-        "it is one of theirs"
+        "the secret is that of one node"
     );
     let store = fixture.store();
     let later = store

@@ -1,4 +1,4 @@
-//! Starting, ending, listing and forgetting sessions.
+//! Creation, end, listing and deletion of sessions.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
     store::port::{CreateOutcome, NewSessionRecord, RevokeReason, SessionStore},
 };
 
-/// Nobody's session is replaced by another one of the same name.
+/// A session is not replaced by another one with the same id.
 pub async fn starting_never_overwrites(fixture: &impl Fixture) {
     let store = fixture.store();
     let session = new_session();
@@ -33,10 +33,10 @@ pub async fn starting_never_overwrites(fixture: &impl Fixture) {
     );
     assert_eq!(peek(&store, before.id).await.session, before);
     let listed = store.list(&thief_subject).await.expect("list");
-    assert!(listed.is_empty(), "it belongs to nobody else");
+    assert!(listed.is_empty(), "the session keeps its subject");
 }
 
-/// Of many that start a session of one name at once, one does.
+/// Of concurrent calls that create a session with one id, exactly one succeeds.
 pub async fn one_of_many_starts_succeeds(fixture: &impl Fixture) {
     let id = new_id();
     let mut tasks = tokio::task::JoinSet::new();
@@ -55,10 +55,10 @@ pub async fn one_of_many_starts_succeeds(fixture: &impl Fixture) {
             other => assert_eq!(other, CreateOutcome::Exists),
         }
     }
-    assert_eq!(created, 1, "exactly one starts the session");
+    assert_eq!(created, 1, "exactly one creates the session");
 }
 
-/// A session that does not exist is `None`, never an error.
+/// A session that does not exist is `None`, not an error.
 pub async fn what_is_unknown_is_none(fixture: &impl Fixture) {
     let store = fixture.store();
     let (id, subject) = (new_id(), new_name("nobody"));
@@ -79,8 +79,8 @@ pub async fn what_is_unknown_is_none(fixture: &impl Fixture) {
     assert_eq!(store.load(id).await.expect("load"), None);
 }
 
-/// Subjects and details are kept byte for byte; a subject with a NUL, which not every store can
-/// keep, is kept or [`Invalid`](StoreErrorKind::Invalid).
+/// Subjects and details are returned byte by byte. A subject with a NUL is stored or refused as
+/// [`Invalid`](StoreErrorKind::Invalid), because some databases cannot store it.
 pub async fn all_text_is_kept(fixture: &impl Fixture) {
     let store = fixture.store();
     let tail = new_name("");
@@ -120,17 +120,17 @@ pub async fn all_text_is_kept(fixture: &impl Fixture) {
     }
     for other in [tail.to_uppercase(), tail.clone() + " "] {
         let listed = store.list(&other).await.expect("list");
-        assert_eq!(listed, [], "subjects are compared byte for byte");
+        assert_eq!(listed, [], "subjects are compared byte by byte");
     }
     let nul = session_of(&format!("a\0b{tail}"));
     match store.create(nul.clone()).await {
         Ok(CreateOutcome::Created(record)) => assert_eq!(record.subject, nul.subject),
-        Ok(other) => panic!("a subject with a NUL was answered with {other:?}"),
+        Ok(other) => panic!("a subject with a NUL returned {other:?}"),
         Err(error) => assert_eq!(error.kind(), StoreErrorKind::Invalid),
     }
 }
 
-/// What is alive, the one used last first, 100 at most.
+/// A list contains the live sessions, the most recently used first, 100 at most.
 pub async fn lists_hold_what_is_alive(fixture: &impl Fixture) {
     let store = fixture.store();
     let subject = new_name("subject");
@@ -161,14 +161,14 @@ pub async fn lists_hold_what_is_alive(fixture: &impl Fixture) {
     assert!(listed.iter().all(|session| session.id != ids[5]));
 }
 
-/// Signing out ends this session and no other; saying it twice does no harm.
+/// `revoke` ends one session and no other. A second call has no effect.
 pub async fn t10_one_session_ends(fixture: &impl Fixture) {
     let store = fixture.store();
     let subject = new_name("subject");
     let id = start(&store, session_of(&subject)).await.id;
     let other = start(&store, session_of(&subject)).await.id;
-    assert!(revoke(&store, id).await, "there was one alive");
-    assert!(!revoke(&store, id).await, "it has ended before");
+    assert!(revoke(&store, id).await, "the session was alive");
+    assert!(!revoke(&store, id).await, "the session has ended before");
     let again = store.revoke(id, RevokeReason::Administrative).await;
     assert!(!again.expect("revoke"));
     let session = peek(&store, id).await.session;
@@ -190,9 +190,9 @@ pub async fn t10_one_session_ends(fixture: &impl Fixture) {
 
     let unused = start(&store, session_of(&subject)).await.id;
     fixture.age(unused, IDLE).await;
-    assert!(!revoke(&store, unused).await, "it was not alive");
+    assert!(!revoke(&store, unused).await, "the session was idle");
     let session = peek(&store, unused).await.session;
-    assert!(session.family.revoked, "its access tokens may be alive");
+    assert!(session.family.revoked, "its access tokens may be valid");
 }
 
 async fn revoke(store: &impl SessionStore, id: SessionId) -> bool {
@@ -200,7 +200,7 @@ async fn revoke(store: &impl SessionStore, id: SessionId) -> bool {
     revoked.expect("revoke")
 }
 
-/// Signing out elsewhere keeps this session and touches nobody else's.
+/// `revoke_others` keeps the given session, and the sessions of other subjects.
 pub async fn t10_the_other_sessions_end(fixture: &impl Fixture) {
     let store = fixture.store();
     let subject = new_name("subject");
@@ -211,31 +211,31 @@ pub async fn t10_the_other_sessions_end(fixture: &impl Fixture) {
     }
     let unused = start(&store, session_of(&subject)).await.id;
     fixture.age(unused, IDLE).await;
-    let stranger = start(&store, new_session()).await.id;
+    let foreign = start(&store, new_session()).await.id;
     let reason = RevokeReason::CredentialsChanged;
     let ended = store.revoke_others(&subject, keep, reason).await;
     let mut ended = ended.expect("revoke_others");
     ended.sort();
     others.sort();
-    assert_eq!(ended, others, "those that were alive");
+    assert_eq!(ended, others, "the sessions that were alive");
     for id in others {
         let session = peek(&store, id).await.session;
         assert!(session.family.revoked);
         assert_eq!(session.revoked, Some(reason));
     }
-    for id in [keep, stranger] {
+    for id in [keep, foreign] {
         assert!(!peek(&store, id).await.session.family.revoked);
     }
     let again = store.revoke_others(&subject, keep, reason).await;
     assert_eq!(again.expect("revoke_others"), []);
-    // The name of somebody else's session keeps none of one's own.
-    let ended = store.revoke_others(&subject, stranger, reason).await;
+    // The id of another subject's session keeps no session of this subject.
+    let ended = store.revoke_others(&subject, foreign, reason).await;
     assert_eq!(ended.expect("revoke_others"), [keep]);
     assert!(peek(&store, keep).await.session.family.revoked);
-    assert!(!peek(&store, stranger).await.session.family.revoked);
+    assert!(!peek(&store, foreign).await.session.family.revoked);
 }
 
-/// Signing out everywhere ends what was started before, and not what is started after.
+/// `revoke_all` ends all earlier sessions. Sessions that are created later are alive.
 pub async fn t10_all_sessions_end(fixture: &impl Fixture) {
     let store = fixture.store();
     let subject = new_name("subject");
@@ -244,7 +244,7 @@ pub async fn t10_all_sessions_end(fixture: &impl Fixture) {
         start(&store, session_of(&subject)).await,
         start(&store, session_of(&subject)).await,
     ];
-    let stranger = start(&store, new_session()).await.id;
+    let foreign = start(&store, new_session()).await.id;
     assert_eq!(revoke_all(&store, &subject).await, 1);
     assert_eq!(store.epoch(&subject).await.expect("epoch"), 1);
     for session in &before {
@@ -253,14 +253,14 @@ pub async fn t10_all_sessions_end(fixture: &impl Fixture) {
         let after = outcome(&store, session.id, 0, browser).await;
         assert_eq!(after, (RefreshOutcome::Revoked, 0));
         let revoked = store.revoke(session.id, RevokeReason::Logout).await;
-        assert!(!revoked.expect("revoke"), "it has ended before");
+        assert!(!revoked.expect("revoke"), "the session has ended before");
     }
     assert_eq!(store.list(&subject).await.expect("list"), []);
     let others = store
-        .revoke_others(&subject, stranger, RevokeReason::Logout)
+        .revoke_others(&subject, foreign, RevokeReason::Logout)
         .await;
     assert_eq!(others.expect("revoke_others"), []);
-    assert!(!peek(&store, stranger).await.session.family.revoked);
+    assert!(!peek(&store, foreign).await.session.family.revoked);
 
     let session = start(&store, session_of(&subject)).await;
     assert_eq!(session.epoch, 1);
@@ -277,7 +277,8 @@ async fn revoke_all(store: &impl SessionStore, subject: &str) -> u32 {
     epoch.await.expect("revoke_all")
 }
 
-/// More sessions than a store ends in one step. What has ended, by logout or by time, is not in the way.
+/// `list` and `revoke_others` handle more sessions than a store ends in one step, also between
+/// sessions that ended by logout or by time.
 pub async fn t15_many_sessions_end_and_leave_the_list(fixture: &impl Fixture) {
     let store = fixture.store();
     let subject = new_name("subject");
@@ -313,7 +314,7 @@ pub async fn t15_many_sessions_end_and_leave_the_list(fixture: &impl Fixture) {
     assert_eq!(store.list(&subject).await.expect("list"), [session]);
 }
 
-/// A login that looked at the old password is too late.
+/// A login that verified the old password cannot create a session after the epoch was raised.
 pub async fn t10_a_login_that_read_the_old_epoch_starts_nothing(fixture: &impl Fixture) {
     let store = fixture.store();
     let subject = new_name("subject");
@@ -335,7 +336,7 @@ pub async fn t10_a_login_that_read_the_old_epoch_starts_nothing(fixture: &impl F
     assert_eq!(session.epoch, raised);
 }
 
-/// Sessions that ended more than a day ago go, the others stay.
+/// `purge` deletes sessions that ended more than a day ago, and no others.
 pub async fn what_ended_long_ago_is_purged(fixture: &impl Fixture) {
     let store = fixture.store();
     let subject = new_name("subject");

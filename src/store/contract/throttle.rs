@@ -1,4 +1,4 @@
-//! Counters of login attempts: compared and set.
+//! Counters of login attempts: compare and set.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// Makes a `#[tokio::test]` of every rule for counters of login attempts.
+/// Creates a `#[tokio::test]` for every rule of a [`ThrottleStore`](crate::store::port::ThrottleStore).
 ///
-/// Takes an expression that makes a [`Handles`](crate::store::contract::Handles), as
+/// Takes an expression that creates a [`Handles`](crate::store::contract::Handles), as
 /// [`session_store_contract!`](crate::session_store_contract) does.
 #[macro_export]
 macro_rules! throttle_store_contract {
@@ -86,7 +86,7 @@ where
     assert!(!swap(&store, &key, Some(&second), None).await);
 }
 
-/// Concurrent inserts, updates and deletes, on different nodes.
+/// Of concurrent inserts, updates and deletes on different nodes, exactly one succeeds.
 pub async fn of_many_swaps_from_one_row_one_succeeds<F>(fixture: &F)
 where
     F: Handles<Store: ThrottleStore>,
@@ -119,7 +119,7 @@ where
     }
 }
 
-/// Nodes that load, add one, and swap until they succeed reach the sum.
+/// Nodes that load, add one, and swap until they succeed count without losses.
 pub async fn no_change_of_a_counter_is_lost<F>(fixture: &F)
 where
     F: Handles<Store: ThrottleStore>,
@@ -148,7 +148,7 @@ where
     assert_eq!(sum.map(|row| row.weight()), Some(NODES * EACH));
 }
 
-/// A cleared counter can be inserted again, and only that. Other counters stay.
+/// A cleared counter is missing: a swap can insert it and cannot replace it. Other counters stay.
 pub async fn a_cleared_counter_is_missing<F>(fixture: &F)
 where
     F: Handles<Store: ThrottleStore>,
@@ -182,7 +182,7 @@ async fn load(store: &impl ThrottleStore, key: &ThrottleKey) -> Option<ThrottleR
     store.load(key).await.expect("load").row
 }
 
-/// A row with so many failures.
+/// Returns a row with this number of failures.
 pub(super) fn row(failures: u32, expires_at: Timestamp) -> ThrottleRow {
     let expiry = expires_at.as_millis();
     let text = format!("1:{failures}:0:0:0:0:{expiry}:{expiry}");

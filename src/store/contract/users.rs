@@ -8,10 +8,10 @@ use crate::{
     store::port::{NewUser, RevokeReason, SessionStore, UserAdmin, UserRecord, UserStore},
 };
 
-/// Makes a `#[tokio::test]` of every rule for a [`UserStore`](crate::store::port::UserStore) that people
-/// can register in.
+/// Creates a `#[tokio::test]` for every rule of a [`UserStore`](crate::store::port::UserStore) in which
+/// users can register.
 ///
-/// Takes an expression that makes a [`Handles`](crate::store::contract::Handles), as
+/// Takes an expression that creates a [`Handles`](crate::store::contract::Handles), as
 /// [`session_store_contract!`](crate::session_store_contract) does.
 #[macro_export]
 macro_rules! user_store_contract {
@@ -33,7 +33,8 @@ macro_rules! user_store_contract {
     };
 }
 
-/// The same for a [`UserAdmin`](crate::store::port::UserAdmin) that keeps the sessions as well.
+/// Creates a `#[tokio::test]` for every rule of a [`UserAdmin`](crate::store::port::UserAdmin) that
+/// also stores sessions.
 #[macro_export]
 macro_rules! user_admin_contract {
     (#[$meta:meta] $fixture:expr) => {
@@ -52,7 +53,7 @@ macro_rules! user_admin_contract {
     };
 }
 
-/// By their identifier and by their subject, byte for byte, and nobody else is.
+/// Users are found by identifier and by subject, both compared byte by byte.
 pub async fn users_are_found_as_they_were_created<F>(fixture: &F)
 where
     F: Handles<Store: UserStore>,
@@ -87,7 +88,7 @@ where
             store.find(&identifier).await.expect("find"),
             store.find_by_subject(&subject).await.expect("find"),
         ] {
-            let found = found.expect("somebody who was created is found");
+            let found = found.expect("the user that was created");
             assert_eq!(found.subject, subject);
             assert_eq!(hash_of(&found), hash);
             assert_eq!(found.roles, roles);
@@ -103,7 +104,7 @@ where
         );
         for other in [subject.to_uppercase(), format!("{subject} "), String::new()] {
             let found = store.find_by_subject(&other).await.expect("find");
-            assert!(found.is_none(), "{other:?} is nobody");
+            assert!(found.is_none(), "{other:?} is not a subject");
         }
         let accented = Identifier::existing(&format!("{}\u{301}", identifier.as_str()));
         let accented = accented.expect("an identifier");
@@ -111,13 +112,13 @@ where
     }
 }
 
-/// Neither the subject nor the identifier of somebody else can be taken.
+/// `create` refuses a subject or an identifier that another user has.
 pub async fn creating_never_overwrites_a_user<F>(fixture: &F)
 where
     F: Handles<Store: UserStore>,
 {
     let store = fixture.store();
-    let (first, second) = (somebody(), somebody());
+    let (first, second) = (new_user(), new_user());
     assert!(store.create(first.clone()).await.expect("create"));
     let thieves = [
         NewUser {
@@ -160,18 +161,18 @@ fn second_of(first: &NewUser, hash: &str) -> NewUser {
     }
 }
 
-/// Of many who register with one identifier at once, one does.
+/// Of concurrent registrations with one identifier, exactly one succeeds.
 pub async fn one_of_many_registrations_succeeds<F>(fixture: &F)
 where
     F: Handles<Store: UserStore>,
 {
-    let identifier = somebody().identifier;
+    let identifier = new_user().identifier;
     let mut tasks = JoinSet::new();
     for _ in 0..20 {
         let store = fixture.store();
         let user = NewUser {
             identifier: identifier.clone(),
-            ..somebody()
+            ..new_user()
         };
         tasks.spawn(async move {
             let subject = user.subject.clone();
@@ -190,13 +191,14 @@ where
     assert_eq!(found.map(|user| user.subject), created.pop());
 }
 
-/// Compared byte by byte; `false` and nothing written otherwise.
+/// The old hash is compared byte by byte. If it differs, `replace_hash` writes nothing and returns
+/// `false`.
 pub async fn a_hash_is_replaced_only_where_it_is_the_old_one<F>(fixture: &F)
 where
     F: Handles<Store: UserStore>,
 {
     let store = fixture.store();
-    let (user, other) = (somebody(), somebody());
+    let (user, other) = (new_user(), new_user());
     for user in [&user, &other] {
         assert!(store.create(user.clone()).await.expect("create"));
     }
@@ -217,7 +219,7 @@ where
         .await;
     assert!(
         !again.expect("replace_hash"),
-        "it is not the old one any more"
+        "the old hash was replaced"
     );
     let found = store
         .find(&user.identifier)
@@ -233,13 +235,13 @@ where
     assert_eq!(hash_of(&found), other.password.expose(), "nobody else's");
 }
 
-/// A password that is changed at the same time as its old hash is upgraded is not lost.
+/// A password change is not lost if the old hash is upgraded concurrently.
 pub async fn one_of_two_changes_of_a_hash_wins<F>(fixture: &F)
 where
     F: Handles<Store: UserStore>,
 {
     for _ in 0..20 {
-        let user = somebody();
+        let user = new_user();
         assert!(fixture.store().create(user.clone()).await.expect("create"));
         let mut tasks = JoinSet::new();
         for new in ["$one", "$two"] {
@@ -264,13 +266,13 @@ where
     }
 }
 
-/// Roles, passwords, and whether somebody may sign in; of nobody else.
+/// `set_roles`, `set_disabled` and `set_password` change the named user and no other.
 pub async fn administrators_change_what_they_name<F>(fixture: &F)
 where
     F: Handles<Store: UserAdmin>,
 {
     let store = fixture.store();
-    let (user, other) = (somebody(), somebody());
+    let (user, other) = (new_user(), new_user());
     for user in [&user, &other] {
         assert!(store.create(user.clone()).await.expect("create"));
     }
@@ -342,7 +344,7 @@ where
     );
 }
 
-/// In the order of their identifiers' bytes, each once, without gaps.
+/// Pages list every user once, in the byte order of the identifiers.
 pub async fn users_are_listed_page_by_page<F>(fixture: &F)
 where
     F: Handles<Store: UserAdmin>,
@@ -354,7 +356,7 @@ where
         let identifier = Identifier::existing(&format!("{tail}{name}")).expect("an identifier");
         let user = NewUser {
             identifier,
-            ..somebody()
+            ..new_user()
         };
         expected.push((user.identifier.as_str().to_owned(), user.subject.clone()));
         assert!(store.create(user.roles(["r"])).await.expect("create"));
@@ -381,13 +383,14 @@ where
     assert!(store.users(None, 0).await.expect("users").is_empty());
 }
 
-/// Read with the user, so that a login that began before all sessions were ended starts none.
+/// `find` returns the current epoch, so that a login that began before `revoke_all` cannot create a
+/// session.
 pub async fn a_users_epoch_is_that_of_their_sessions<F>(fixture: &F)
 where
     F: Handles<Store: UserAdmin + SessionStore>,
 {
     let store = fixture.store();
-    let user = somebody();
+    let user = new_user();
     assert!(
         UserStore::create(&store, user.clone())
             .await
@@ -406,7 +409,7 @@ where
     }
 }
 
-fn somebody() -> NewUser {
+fn new_user() -> NewUser {
     let name = new_name("user");
     let identifier = Identifier::existing(&format!("{name}@example.org")).expect("an identifier");
     let hash = PasswordHash::new(format!("$hash-of-{name}"));

@@ -22,13 +22,13 @@ use crate::{
 pub struct PostgresFeed {
     pool: PgPool,
     listener: Option<PgListener>,
-    /// All transactions below it had ended when it was read, so that what they wrote was seen. A
-    /// transaction is given its number long before it commits, and numbers of rows are of no use
-    /// either: a later one may be visible before an earlier one is.
+    /// The oldest transaction that was running at the last read. The rows of all earlier ones were
+    /// visible. Neither transaction numbers nor row numbers follow the order of commits: a later
+    /// number may become visible first.
     horizon: String,
 }
 
-/// A row without a revocation comes where there is none, for the horizon's sake.
+/// Returns one row without a revocation if there is none, for the horizon.
 static PAGE_OF: Statement = Statement::read(
     "SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS horizon,
        CAST(r.tx AS text) AS tx, r.seq, r.kind, r.key, r.epoch, r.\"until\"
@@ -59,14 +59,14 @@ impl PostgresFeed {
         let mut listener = PgListener::connect_with(&own)
             .await
             .map_err(StoreError::unavailable)?;
-        // A new connection is `load`'s business: what was missed meanwhile has to be read.
+        // Only `load` reconnects, because it also reads what was missed.
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await.map_err(fault::store_error)?;
         Ok(listener)
     }
 
-    /// Everything from the horizon on, page by page, and a new horizon.
-    async fn bring(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+    /// Reads all revocations from the horizon on, page by page, and sets the new horizon.
+    async fn read_new(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
         let Some(listener) = &mut self.listener else {
             return Err(StoreError::unavailable("not connected"));
         };
@@ -81,7 +81,7 @@ impl PostgresFeed {
                 .map_err(fault::store_error)?;
             for row in &rows {
                 let row = Columns(row);
-                // The first page's: what commits between two pages belongs to the next time.
+                // The horizon of the first page: the next call reads what commits between two pages.
                 if horizon.is_none() {
                     horizon = Some(row.text("horizon")?);
                 }
@@ -103,12 +103,12 @@ impl PostgresFeed {
 
 impl Feed for PostgresFeed {
     async fn load(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
-        // A new connection, listening before anything is read. Whatever is left of the old one
-        // may hang, so nothing waits for it.
+        // A new connection listens before the first read. The old connection may hang, so it is
+        // dropped without waiting.
         self.listener = None;
         self.listener = Some(self.connect().await?);
         self.horizon = BEGINNING.to_owned();
-        self.bring(set).await
+        self.read_new(set).await
     }
 
     async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
@@ -117,11 +117,11 @@ impl Feed for PostgresFeed {
                 Ok(Ok(Some(_))) => while listener.next_buffered().is_some() {},
                 Ok(Ok(None)) => return Err(StoreError::unavailable("the connection was lost")),
                 Ok(Err(error)) => return Err(StoreError::unavailable(error)),
-                // No news is not to be trusted: a pooler lets none through.
+                // Read also without a notification: a pooler does not pass notifications on.
                 Err(_) => {}
             }
         }
-        self.bring(set).await
+        self.read_new(set).await
     }
 }
 

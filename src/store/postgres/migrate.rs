@@ -1,4 +1,4 @@
-//! Creates the tables and brings them up to date.
+//! Creates and migrates the tables.
 
 use sqlx::{PgExecutor, PgPool};
 
@@ -10,7 +10,8 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_tables.sql")];
 
 pub(super) async fn run(pool: &PgPool) -> Result<(), StoreError> {
     let mut connection = pool.acquire().await.map_err(StoreError::unavailable)?;
-    // Without a lock first: who has nothing to create needs no permission to.
+    // Read the version without a lock first: a role without the permission to create tables can
+    // then use tables that are up to date.
     let done = match version(&mut *connection).await {
         Err(error) if fault::is_undefined_table(&error) => 0,
         version => version.map_err(fault::store_error)?,
@@ -20,16 +21,16 @@ pub(super) async fn run(pool: &PgPool) -> Result<(), StoreError> {
         Some(0) => Ok(()),
         Some(_) => migrate(pool).await.map_err(fault::store_error),
         None => Err(StoreError::invalid(
-            "the tables are of a newer version of this crate",
+            "the tables were migrated by a newer version of this crate",
         )),
     }
 }
 
-/// A transaction that is dropped is rolled back.
+/// Runs the migrations that are due. A dropped transaction is rolled back.
 async fn migrate(pool: &PgPool) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    // Whatever the default is: a stricter one sees the tables as they were before the wait for the
-    // lock, and makes what another node has just made.
+    // With a stricter default, the transaction would see the tables as they were before it waited
+    // for the lock, and would create those that another node has just created.
     sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         .execute(&mut *transaction)
         .await?;
@@ -59,5 +60,5 @@ async fn version(connection: impl PgExecutor<'_>) -> Result<usize, sqlx::Error> 
     Ok(usize::try_from(version).unwrap_or_default())
 }
 
-/// Some number that nobody else locks.
+/// The number of the advisory lock, unique to this crate.
 const LOCK: i64 = 0x6a77_745f_6175_7468;

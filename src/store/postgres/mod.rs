@@ -1,65 +1,66 @@
-//! Sessions in PostgreSQL 13 or later.
+//! A store in PostgreSQL 13 or later.
 //!
-//! Every change is one statement, and so one round trip and one transaction. Triggers make the
+//! Every change is one statement, and therefore one round trip and one transaction. Triggers make the
 //! revocation part of it. The server's clock is the only clock.
 //!
 //! # Schema
 //!
-//! [`open`](PostgresStore::open) creates the tables in the first schema of the `search_path`, or
-//! brings them up to date; nodes may do so at once. To keep them in a schema of their own, name it
-//! in the URL: `?options=-csearch_path%3Dauth`.
+//! [`open`](PostgresStore::open) creates or migrates the tables in the first schema of the
+//! `search_path`. Several nodes may call it concurrently. To use a separate schema, name it in the
+//! URL: `?options=-csearch_path%3Dauth`.
 //!
 //! | table | a row | index | for |
 //! |---|---|---|---|
 //! | `auth_session` | a session | `sid` | everything |
 //! | | | `(sub, ep, ends_by)`, of those not revoked | the list of a subject's live sessions, ending them |
-//! | | | `expires_at`; `revoked_at`, where it is set | purging |
-//! | `auth_subject` | a subject whose sessions were once ended all at once, with its epoch; goes with a guest who was claimed, never with an account | `sub` | every read of a session |
-//! | `auth_revocation` | what is revoked, for 35 minutes | `(tx, seq)` | what is new, for the feed |
+//! | | | `expires_at`; `revoked_at`, if set | purging |
+//! | `auth_subject` | the epoch of a subject that is not 0; deleted with a claimed guest, never with an account | `sub` | every read of a session |
+//! | `auth_revocation` | a revocation, for 35 minutes | `(tx, seq)` | new revocations, for the feed |
 //! | | | `until` | purging |
 //! | `auth_guest` | a guest, its claim, and the delivery of the claim to the application | `sub` | everything |
 //! | | | `expires_at` | purging |
-//! | | | `due_at`, where it is set | pending claims |
-//! | `auth_secret` | a secret that the server made itself | `name` | once, at the start |
+//! | | | `due_at`, if set | pending claims |
+//! | `auth_secret` | a generated secret | `name` | once, at the start |
 //! | `auth_key_ring` | the signing keys of all nodes, encrypted | `name` | starts, rotations; its revision once a second |
-//! | `auth_user` | somebody who may sign in | `sub`; `identifier` | refreshes; logins, lists |
+//! | `auth_user` | a user | `sub`; `identifier` | refreshes; logins, lists |
 //! | `auth_throttle` | a counter of login attempts, under a keyed digest | `key` | logins |
 //! | | | `kept_until` | purging |
 //! | `auth_api_key` | an API key: digests of its secrets; never purged | `id` | requests |
 //! | | | `(owner, created_at)` | the list of an owner's keys |
-//! | `auth_one_time` | a token that is good for one use: its digest | `digest` | using it |
-//! | | | `(sub, purpose)`; `expires_at` | spending all of a subject's; purging |
+//! | `auth_one_time` | the digest of a one-time token | `digest` | redemption |
+//! | | | `(sub, purpose)`; `expires_at` | invalidation of a subject's tokens; purging |
 //! | `auth_schema` | the number of a migration | | `migrate` |
 //!
-//! `ends_by` is not before the end of a session, and a refresh moves it at most once an hour. The
-//! other refreshes change no indexed column and find room on their page (`fillfactor` 80), so that
-//! they leave the indexes alone (HOT). `details` is text, stored byte by byte. `details::jsonb` reads
-//! it.
+//! `ends_by` is not before the end of a session. A refresh changes it at most once an hour. All other
+//! refreshes change no indexed column and find room on their page (`fillfactor` 80), so that they do
+//! not touch the indexes (HOT updates). `details` is text, stored byte by byte. Use `details::jsonb`
+//! to read it.
 //!
 //! # Cost
 //!
-//! A refresh is one round trip; a test counts them. After the answer sqlx pings the connection before
-//! it puts it back into the pool.
+//! A refresh is one round trip; a test counts them. sqlx then pings the connection before it returns
+//! to the pool.
 //!
 //! # Permissions
 //!
-//! `SELECT`, `INSERT`, `UPDATE` and `DELETE` on the tables. Where a migration is due, also `CREATE`
-//! on the schema; where none is, nothing of the kind is tried, so that a deployment may migrate as
-//! the owner and serve as somebody else.
+//! The store needs `SELECT`, `INSERT`, `UPDATE` and `DELETE` on the tables. A migration also needs
+//! `CREATE` on the schema. If no migration is due, none is attempted, so that a deployment may migrate
+//! as the owner of the schema and serve as another role.
 //!
 //! # Durability
 //!
-//! What the server's `synchronous_commit` promises. Nothing is lost with `on`, its default. With
-//! `off`, or after failing over to a replica that lags, the last moments may be: a lost refresh is
-//! made up for ([`RefreshOutcome::Ahead`](crate::server::refresh::RefreshOutcome::Ahead)), a lost revocation is not.
+//! The server's `synchronous_commit` determines the durability. With `on`, the default, nothing is
+//! lost. With `off`, or after a failover to a replica that lags, the last changes may be lost. A lost
+//! refresh is repaired ([`RefreshOutcome::Ahead`](crate::server::refresh::RefreshOutcome::Ahead)), a
+//! lost revocation is not.
 //!
-//! The isolation level is meant to be `read committed`, PostgreSQL's default. Under a stricter one
-//! it stays correct, but refreshes of one session at once are refused as serialization failures.
+//! Use the isolation level `read committed`, PostgreSQL's default. A stricter level is also correct,
+//! but concurrent refreshes of one session are then refused as serialization failures.
 //!
 //! # Poolers
 //!
-//! PgBouncer in transaction mode needs `?statement-cache-capacity=0`, and lets no notification
-//! through: what is revoked is then heard of within a second instead of at once.
+//! PgBouncer in transaction mode needs `?statement-cache-capacity=0` and does not pass notifications
+//! on. Revocations then take effect within a second instead of immediately.
 
 mod fault;
 mod feed;
@@ -81,7 +82,7 @@ use crate::{
     revocation::RevocationSet,
 };
 
-/// Keeps sessions in PostgreSQL. Cheap to clone; all clones are one store.
+/// A store in PostgreSQL. Cheap to clone; all clones are the same store.
 ///
 /// # Examples
 ///
@@ -97,28 +98,27 @@ use crate::{
 /// ```
 pub type PostgresStore = SqlStore<PostgresDialect>;
 
-/// PostgreSQL, through a pool of connections.
+/// PostgreSQL, with a pool of connections.
 #[derive(Clone)]
 pub struct PostgresDialect {
     pool: PgPool,
 }
 
 impl PostgresStore {
-    /// Connects, with at most ten connections, and creates or migrates the tables.
+    /// Connects with at most ten connections, and creates or migrates the tables.
     ///
-    /// A request waits two seconds for a connection and five for an answer.
+    /// A call waits up to 2 s for a connection and up to 5 s for a response.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::error::StoreErrorKind::Invalid): the URL is none, or the tables are of a
-    /// newer version of this crate. Otherwise as [`migrate`](Self::migrate).
+    /// [`Invalid`](crate::error::StoreErrorKind::Invalid): the URL is invalid, or the tables were
+    /// migrated by a newer version of this crate. Otherwise as [`migrate`](Self::migrate).
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url).map_err(StoreError::invalid)?;
         let pool = PgPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(ACQUIRE)
-            // A connection that was in use just now is not asked whether it lives: that would make
-            // two round trips of every one.
+            // A recently used connection is not tested, because a test is one more round trip.
             .test_before_acquire(false)
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
@@ -133,7 +133,7 @@ impl PostgresStore {
         match store.migrate().await {
             Ok(()) => Ok(store),
             Err(error) if fault::is_waiting(&error) => {
-                // The pool tries again until its time is over, and forgets why.
+                // The pool retries until its timeout and does not keep the cause.
                 let attempt = time::timeout(ACQUIRE, options.connect()).await;
                 Err(match attempt {
                     Ok(Err(cause)) => StoreError::unavailable(cause),
@@ -144,39 +144,39 @@ impl PostgresStore {
         }
     }
 
-    /// A store over a pool that somebody else owns. Its tables must be there:
+    /// Creates a store over a pool of the application. The tables must exist: see
     /// [`migrate`](Self::migrate).
     ///
-    /// How long a request waits for a connection is the pool's `acquire_timeout`. With
-    /// `test_before_acquire` every request costs a round trip more.
+    /// A call waits for a connection up to the pool's `acquire_timeout`. With `test_before_acquire`,
+    /// each call takes one more round trip.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self::over(PostgresDialect { pool })
     }
 
-    /// Creates the tables or brings them up to date, in one transaction. Nodes may do so at once.
+    /// Creates or migrates the tables in one transaction. Several nodes may call it concurrently.
     ///
     /// # Errors
     ///
     /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable) and
-    /// [`Interrupted`](crate::error::StoreErrorKind::Interrupted): the server cannot be reached; a
+    /// [`Interrupted`](crate::error::StoreErrorKind::Interrupted): the server cannot be reached. The
     /// migration is done in full or not at all. [`Invalid`](crate::error::StoreErrorKind::Invalid):
-    /// the tables are of a newer version of this crate, or it is not permitted.
+    /// the tables were migrated by a newer version of this crate, or the role lacks a permission.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future migrates in full or not at all.
+    /// A dropped future migrates in full or not at all.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         migrate::run(&self.db.pool).await
     }
 
-    /// A feed of what was and will be revoked, over a connection of its own.
+    /// Returns a feed of past and future revocations. It uses a separate connection.
     #[must_use]
     pub fn feed(&self) -> PostgresFeed {
         PostgresFeed::new(&self.db.pool)
     }
 
-    /// A set that follows this store.
+    /// Creates a revocation set that follows this store.
     ///
     /// # Errors
     ///
@@ -192,8 +192,8 @@ impl Dialect for PostgresDialect {
     type Row = PgRow;
 
     const WORDS: Words = &[
-        // It stands still during a statement, also while that waits for a lock, so that all lines of
-        // it agree. `now()` would be the start of the transaction, and `clock_timestamp()` moves.
+        // The time does not change during a statement, also while the statement waits for a lock.
+        // `now()` is the start of the transaction, and `clock_timestamp()` changes during a statement.
         (
             "{now}",
             "CAST(floor(date_part('epoch', statement_timestamp()) * 1000) AS bigint)",
@@ -207,7 +207,8 @@ impl Dialect for PostgresDialect {
         ),
     ];
 
-    /// Repeats the statement once if it met another transaction: then nothing was written.
+    /// Repeats the statement once after a conflict with another transaction, because nothing was
+    /// written then.
     async fn rows(
         &self,
         statement: &'static Statement,
@@ -216,7 +217,7 @@ impl Dialect for PostgresDialect {
         let text = statement.text(PLACE, Self::WORDS);
         let mut again = true;
         loop {
-            // Nothing is sent before there is a connection.
+            // Nothing was sent before there is a connection, so an error is `Unavailable`.
             let connection = self.pool.acquire().await;
             let mut connection = connection.map_err(StoreError::unavailable)?;
             let query = values.iter().fold(sqlx::query(text), bind);
@@ -226,7 +227,7 @@ impl Dialect for PostgresDialect {
                 Ok(Err(error)) if again && fault::is_conflict(&error) => again = false,
                 Ok(Err(error)) => return Err(fault::store_error(error)),
                 Err(late) => {
-                    // The next user of the connection would wait as well.
+                    // The connection is closed: its next user would wait for this response too.
                     connection.close_on_drop();
                     return Err(StoreError::interrupted(late));
                 }
@@ -258,5 +259,5 @@ const PLACE: usize = 1;
 const MAX_CONNECTIONS: u32 = 10;
 const ACQUIRE: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long an idle connection is taken for alive.
+/// The idle time after which a connection is tested before its next use.
 const TRUSTED: Duration = Duration::from_secs(2);

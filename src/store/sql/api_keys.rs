@@ -42,14 +42,14 @@ static REVOKE: Statement = Statement::write(
      WHERE id = $1 AND owner = $2 RETURNING id",
 );
 
-/// Returns also the keys that were revoked within the time `$2`.
+/// Also returns the keys that were revoked within the time `$2`.
 static REVOKE_ALL: Statement = Statement::write(
     "UPDATE auth_api_key SET revoked_at = COALESCE(revoked_at, {now}) \
      WHERE owner = $1 AND (revoked_at IS NULL OR revoked_at > {now} - $2) RETURNING id",
 );
 
-/// All keys in one statement: one sync of the disk. In the order of their identifiers, so that two
-/// of these statements do not lock each other out.
+/// Updates all keys in one statement, for one sync of the disk. Locks them in the order of their
+/// identifiers, so that two of these statements cannot deadlock.
 static TOUCH: Statement = Statement::write(
     "WITH used AS ( \
        SELECT value ->> 0 AS id, CAST(value ->> 1 AS bigint) AS at FROM {each} \
@@ -160,7 +160,7 @@ impl<R: Cells> Columns<'_, R> {
 
     fn api_key_id(&self) -> Result<ApiKeyId, StoreError> {
         ApiKeyId::parse(&self.text("id")?)
-            .ok_or_else(|| StoreError::invalid("an invalid identifier of an API key"))
+            .ok_or_else(|| StoreError::invalid("the identifier of an API key is invalid"))
     }
 }
 

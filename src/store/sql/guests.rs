@@ -28,8 +28,8 @@ macro_rules! change {
     };
 }
 
-/// Nothing of the guest `g` needs its subject's epoch any more: a claim raised it, and the sessions
-/// that are older end with it. Another subject's epoch may be an account's.
+/// The epoch of the guest `g` can be deleted: no session that it revokes is left. Applies only to
+/// claimed guests. The epoch of another subject may be that of an account.
 macro_rules! is_over {
     () => {
         "(g.claimed_by IS NULL OR NOT EXISTS (SELECT 1 FROM auth_session s \
@@ -57,7 +57,7 @@ static DUE: Statement = Statement::read(concat!(
     " FROM auth_guest WHERE due_at <= {now} ORDER BY due_at LIMIT $1"
 ));
 
-/// Before the guests, whose rows name these subjects.
+/// Deletes epochs. Runs before the guests are purged, because their rows name the subjects.
 static FORGET: Statement = Statement::write(concat!(
     "DELETE FROM auth_subject WHERE sub IN ( \
        SELECT sub FROM auth_guest AS g WHERE due_at IS NULL AND expires_at <= {now} - $2 \

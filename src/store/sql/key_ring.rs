@@ -1,4 +1,4 @@
-//! The key ring of an issuer: one row, which is compared and set.
+//! The key ring of an issuer: one row, with compare and set.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! The ports in SQL, once for every dialect.
+//! The ports in SQL, written once for both dialects.
 //!
 //! A port is an `impl<D: Dialect> Port for SqlStore<D>` over [`Statement`]s, which are values. A
-//! [`Dialect`] runs a statement and supplies the few words that differ; its module also has the
-//! migrations and the feed. What ends a session is followed by its revocation through a trigger, in
-//! both dialects, so that the two are one step.
+//! [`Dialect`] runs a statement and supplies the few words that differ. Its module also contains the
+//! migrations and the feed. In both dialects a trigger writes the revocation of a session that ends,
+//! so that the end and the revocation are one step.
 //!
 //! Times are whole milliseconds since 1970 in columns of 64 bits. Every number is a `bigint`.
 
@@ -31,7 +31,7 @@ use crate::error::StoreError;
 use crate::store::port::StoreId;
 
 /// A store in an SQL database: [`SqliteStore`](super::SqliteStore) and
-/// [`PostgresStore`](super::PostgresStore). Cheap to clone; all clones are one store.
+/// [`PostgresStore`](super::PostgresStore). Cheap to clone; all clones are the same store.
 #[derive(Clone)]
 pub struct SqlStore<D> {
     pub(in crate::store) db: D,
@@ -47,7 +47,7 @@ impl<D> SqlStore<D> {
     }
 }
 
-/// A database, and the words in which it differs from the others.
+/// A database and its words for the places in which the dialects differ.
 pub(in crate::store) trait Dialect:
     Clone + fmt::Debug + Send + Sync + 'static
 {
@@ -58,7 +58,7 @@ pub(in crate::store) trait Dialect:
     ///
     /// - `{now}`: the server's time. It does not change during a statement.
     /// - `{least}`: the function that returns the least of its arguments.
-    /// - `{locked}`: at the end of a selection, locks its rows for a change, and waits for them.
+    /// - `{locked}`: at the end of a selection, locks its rows for a change and waits for locked rows.
     /// - `{unlocked}`: as `{locked}`, but leaves out rows that another transaction has locked.
     /// - `{each}`: the rows of the JSON array `$1`, as `u (value)`.
     const WORDS: Words;
@@ -70,7 +70,7 @@ pub(in crate::store) trait Dialect:
         values: &[Value<'_>],
     ) -> impl Future<Output = Result<Vec<Self::Row>, StoreError>> + Send;
 
-    /// The first row of a statement.
+    /// Runs one statement and returns its first row.
     fn row(
         &self,
         statement: &'static Statement,
@@ -79,7 +79,7 @@ pub(in crate::store) trait Dialect:
         async move { Ok(self.rows(statement, values).await?.into_iter().next()) }
     }
 
-    /// The row of a statement that always has one.
+    /// Runs a statement that always returns a row.
     fn only_row(
         &self,
         statement: &'static Statement,
@@ -87,11 +87,11 @@ pub(in crate::store) trait Dialect:
     ) -> impl Future<Output = Result<Self::Row, StoreError>> + Send {
         async move {
             let row = self.row(statement, values).await?;
-            row.ok_or_else(|| StoreError::invalid("a statement without its row"))
+            row.ok_or_else(|| StoreError::invalid("a statement returned no row"))
         }
     }
 
-    /// Returns `true` if the statement returned a row: something was changed.
+    /// Runs one statement. Returns `true` if it returned a row, which means that it changed something.
     fn changed(
         &self,
         statement: &'static Statement,
@@ -100,7 +100,7 @@ pub(in crate::store) trait Dialect:
         async move { Ok(self.row(statement, values).await?.is_some()) }
     }
 
-    /// The number of rows that a statement returned.
+    /// Runs one statement and returns the number of its rows.
     fn count(
         &self,
         statement: &'static Statement,

@@ -1,4 +1,4 @@
-//! Tokens for one use.
+//! One-time tokens.
 
 use super::{Columns, Dialect, SqlStore, Statement, millis};
 use crate::{
@@ -11,7 +11,7 @@ static ISSUE: Statement = Statement::write(
      ON CONFLICT DO NOTHING",
 );
 
-/// Of two concurrent ones the second one finds no row.
+/// Deletes the row. The second of two concurrent redemptions finds no row.
 static REDEEM: Statement = Statement::write(
     "DELETE FROM auth_one_time WHERE digest = $1 AND purpose = $2 \
      RETURNING sub, expires_at, {now} AS now",

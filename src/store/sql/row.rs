@@ -38,7 +38,7 @@ macro_rules! cells {
 }
 pub(in crate::store) use cells;
 
-/// The columns of a row. A column that must not be NULL and is NULL is an invalid row.
+/// The columns of a row. A row with NULL in a required column is invalid.
 pub(in crate::store) struct Columns<'r, R>(pub(in crate::store) &'r R);
 
 impl<R: Cells> Columns<'_, R> {
@@ -99,8 +99,8 @@ impl<R: Cells> Columns<'_, R> {
         Ok(SessionId::from_bytes(id))
     }
 
-    /// A revocation, from its `kind`, `key`, `epoch` and `until`. `None`: of a kind that is newer
-    /// than this code.
+    /// Reads a revocation from `kind`, `key`, `epoch` and `until`. Returns `None` for a kind that is
+    /// newer than this code.
     pub(in crate::store) fn revocation(&self) -> Result<Option<Revocation>, StoreError> {
         let key = self.text("key")?;
         let target = match self.number("kind")? {
@@ -121,16 +121,16 @@ impl<R: Cells> Columns<'_, R> {
 }
 
 fn null() -> StoreError {
-    StoreError::invalid("a column that must not be NULL is NULL")
+    StoreError::invalid("a required column is NULL")
 }
 
-/// The `kind` of a revocation.
+/// The values of the column `kind` of a revocation.
 const SESSION: i64 = 1;
 const TOKEN: i64 = 2;
 const SUBJECT: i64 = 3;
 const EVERYTHING: i64 = 4;
 
-/// A revocation's `kind`, `key` and `epoch`.
+/// Returns the `kind`, `key` and `epoch` of a revocation.
 pub(super) fn target(revocation: &Revocation) -> (i64, String, i64) {
     match revocation.target() {
         RevocationTarget::Session(id) => (SESSION, id.clone(), 0),
@@ -167,7 +167,7 @@ pub(super) fn kind_of(code: i64) -> Result<PrincipalKind, StoreError> {
     })
 }
 
-/// Milliseconds, limited so that a time and two of them fit a column.
+/// Returns the milliseconds, limited so that the sum of a time and two durations fits a column.
 pub(super) fn millis(duration: Duration) -> i64 {
     let longest = 1 << 60;
     i64::try_from(duration.as_millis()).map_or(longest, |millis| millis.min(longest))

@@ -27,7 +27,7 @@ macro_rules! columns {
     };
 }
 
-/// [`columns`] of a row that a statement has written, which is alive.
+/// [`columns`] of a row that a statement has written. The row is alive.
 macro_rules! written {
     () => {
         concat!(columns!(), ", CAST(0 AS bigint) AS ended, {now} AS now")
@@ -46,8 +46,8 @@ macro_rules! epoch {
 }
 
 /// The session `s` is alive. PostgreSQL reads the epoch as of the start of the statement, also if the
-/// statement has to wait for the row. A session that is written after its end that way stays dead,
-/// because its epoch is older.
+/// statement waits for the row. A session that is written after the epoch was raised stays revoked,
+/// because its own epoch is older.
 macro_rules! alive {
     () => {
         concat!(
@@ -57,8 +57,8 @@ macro_rules! alive {
     };
 }
 
-/// The times that a refresh stamps. `ends_by` is not before the end of the session and changes at most
-/// once an hour, so that other refreshes leave the index alone.
+/// The times that a refresh sets. `ends_by` is not before the end of the session. It changes at most
+/// once an hour, so that most refreshes do not touch the index.
 macro_rules! stamp {
     () => {
         "rotated_at = {now}, used_at = {now}, \
@@ -123,7 +123,8 @@ static CREATE: Statement = Statement::write(concat!(
     written!()
 ));
 
-/// A confirmation of another generation than the live one proves nothing. Nothing is written twice.
+/// A confirmation of a generation that is not the live one has no effect. A repeated one writes
+/// nothing.
 static CONFIRM: Statement = Statement::write(
     "UPDATE auth_session SET confirmed_gen = $2, reissues = 0 \
      WHERE sid = $1 AND gen = $2 AND (confirmed_gen IS DISTINCT FROM $2 OR reissues > 0)",
@@ -144,7 +145,7 @@ macro_rules! revoke {
 
 static REVOKE: Statement = Statement::revoke(revoke!("s.sid = $1"));
 
-/// One step. Those that ended by themselves are left alone: their access tokens have ended, too.
+/// One step. Sessions that ended by time are left out, because their access tokens have expired.
 static REVOKE_OTHERS: Statement = Statement::revoke(revoke!(concat!(
     "s.sid IN ( \
        SELECT o.sid FROM auth_session o WHERE o.sub = $1 AND o.revoked_at IS NULL AND o.ep = ",
@@ -159,8 +160,8 @@ static REVOKE_ALL: Statement = Statement::revoke(
      ON CONFLICT (sub) DO UPDATE SET epoch = auth_subject.epoch + 1 RETURNING epoch",
 );
 
-/// Writes into the rows what their epochs say already, so that they leave the index. Those that
-/// another transaction changes now are left to their ends.
+/// Marks the rows that an epoch has revoked, so that they leave the index. Rows that another
+/// transaction has locked stay in the index until their ends.
 static MARK: Statement = Statement::write(
     "UPDATE auth_session SET revoked_at = {now}, revoke_reason = $3 WHERE sid IN ( \
        SELECT sid FROM auth_session WHERE sub = $1 AND ep < $2 AND revoked_at IS NULL \
@@ -206,7 +207,7 @@ macro_rules! purge {
     };
 }
 
-/// What else expires in these tables.
+/// Deletes expired rows of the other tables.
 static PURGE_OTHERS: [Statement; 3] = [
     Statement::write(purge!("auth_revocation", "seq", "\"until\"")),
     Statement::write(purge!("auth_throttle", "key", "kept_until")),
@@ -228,7 +229,7 @@ impl<D: Dialect> SessionStore for SqlStore<D> {
         if let Some(row) = self.db.row(&CREATE, &values).await? {
             return Ok(CreateOutcome::Created(Columns(&row).record()?));
         }
-        // Nothing was written. This only tells why: an epoch never returns to an earlier number.
+        // Nothing was written. The epoch never returns to an earlier number, so it gives the reason.
         let epoch = self.epoch(&session.subject).await?;
         Ok(match session.epoch {
             Some(expected) if expected != epoch => CreateOutcome::EpochMoved,
@@ -300,7 +301,7 @@ impl<D: Dialect> SessionStore for SqlStore<D> {
     }
 
     async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
-        // A larger number was never issued.
+        // A generation that does not fit the column was never issued.
         let Ok(generation) = i64::try_from(generation) else {
             return Ok(());
         };
@@ -324,7 +325,7 @@ impl<D: Dialect> SessionStore for SqlStore<D> {
         reason: RevokeReason,
     ) -> Result<Vec<SessionId>, StoreError> {
         let mut ended = Vec::new();
-        // Where the index was left, so that no step passes over what an earlier one has ended.
+        // The place in the index, so that no step visits the sessions that an earlier step has ended.
         let mut from = 0;
         loop {
             let values = [
@@ -357,7 +358,7 @@ impl<D: Dialect> SessionStore for SqlStore<D> {
             i64::from(reason.code()).into(),
             STEP.into(),
         ];
-        // All sessions have ended by now, whatever the result of this.
+        // All sessions have ended already. A failure of this statement is harmless.
         while let Ok(rows) = self.db.rows(&MARK, &values).await
             && rows.len() == STEP as usize
         {}
@@ -412,7 +413,7 @@ impl<R: Cells> Columns<'_, R> {
                 revoked: self.flag("ended")?,
             },
             created_at: self.time("created_at")?,
-            // A session whose reason is newer than this code has ended, too.
+            // An unknown reason comes from newer code. `ended` does not depend on it.
             revoked: reason.and_then(|code| RevokeReason::from_code(i16::try_from(code).ok()?)),
             bound_key: self.maybe_text("bound_key")?,
             details: self.text("details")?,
@@ -425,8 +426,8 @@ impl<R: Cells> Columns<'_, R> {
 }
 
 fn wide(generation: u64) -> Result<i64, StoreError> {
-    i64::try_from(generation).map_err(|_| StoreError::invalid("a generation that was never issued"))
+    i64::try_from(generation).map_err(|_| StoreError::invalid("the generation was never issued"))
 }
 
-/// The number of rows that one statement changes at most. Other writers wait for it.
+/// The maximum number of rows that one statement changes. Other writers wait for it.
 const STEP: i64 = 500;

@@ -23,7 +23,7 @@ pub(in crate::store) enum Does {
     Read,
     /// Changes rows.
     Write,
-    /// Changes rows, and may revoke something: local feeds are woken after it.
+    /// Changes rows and may write revocations: the feeds of this process are woken afterwards.
     Revoke,
 }
 
@@ -53,7 +53,7 @@ impl Statement {
         self.does
     }
 
-    /// Returns the text in one dialect. It is built at the first use.
+    /// Returns the text in one dialect. The first call builds it.
     pub(in crate::store) fn text(&'static self, place: usize, words: Words) -> &'static str {
         let build = || {
             let mut text = self.template.to_owned();

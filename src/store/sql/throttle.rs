@@ -1,4 +1,4 @@
-//! The counters of login attempts. They are compared and set as texts.
+//! Counters of login attempts, compared and set as texts.
 
 use super::{Cells, Columns, Dialect, SqlStore, Statement};
 use crate::{
@@ -62,7 +62,7 @@ impl<D: Dialect> ThrottleStore for SqlStore<D> {
 }
 
 impl<R: Cells> Columns<'_, R> {
-    /// A counter, from [`LOAD`].
+    /// Reads a counter from a row of [`LOAD`].
     fn throttle(&self) -> Result<LoadedThrottle, StoreError> {
         let state = self.maybe_text("state")?;
         let row = state.as_deref().map(ThrottleRow::from_text).transpose()?;

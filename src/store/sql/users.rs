@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// The epoch is that of the sessions, read at the same moment.
+/// Reads a user and the epoch of its sessions in one statement.
 macro_rules! find {
     ($column:literal) => {
         concat!(

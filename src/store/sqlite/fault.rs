@@ -1,4 +1,4 @@
-//! Errors, sorted by whether a write may have happened.
+//! Classification of errors: may a write have happened?
 
 use sqlx::Error;
 

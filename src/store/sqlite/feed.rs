@@ -19,7 +19,7 @@ use crate::{
 pub struct SqliteFeed {
     db: SqliteDialect,
     /// Notified of each revocation of this process since the creation of the value.
-    told: Pin<Box<OwnedNotified>>,
+    notified: Pin<Box<OwnedNotified>>,
     /// The number of the last row that was read. One transaction writes at a time, so numbers rise.
     seen: i64,
 }
@@ -32,13 +32,13 @@ static PAGE_OF: Statement = Statement::read(
 impl SqliteFeed {
     pub(super) fn new(db: SqliteDialect) -> Self {
         Self {
-            told: listen(&db.news),
+            notified: listen(&db.news),
             db,
             seen: 0,
         }
     }
 
-    async fn bring(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
+    async fn read_new(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
         loop {
             let values = [self.seen.into(), PAGE.into()];
             let rows = self.db.rows(&PAGE_OF, &values).await?;
@@ -59,22 +59,22 @@ impl SqliteFeed {
 impl Feed for SqliteFeed {
     async fn load(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
         self.seen = 0;
-        self.bring(set).await
+        self.read_new(set).await
     }
 
     async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
-        // Of other processes there is no news but the file.
-        let _ = time::timeout(POLL, &mut self.told).await;
-        // Before it looks: what is told meanwhile, it may just have missed.
-        self.told = listen(&self.db.news);
-        self.bring(set).await
+        // The file does not notify of the writes of other processes, so the wait is short.
+        let _ = time::timeout(POLL, &mut self.notified).await;
+        // Registered before the read: a revocation that the read misses wakes the next call.
+        self.notified = listen(&self.db.news);
+        self.read_new(set).await
     }
 }
 
 fn listen(news: &Arc<Notify>) -> Pin<Box<OwnedNotified>> {
-    let mut told = Box::pin(Arc::clone(news).notified_owned());
-    told.as_mut().enable();
-    told
+    let mut notified = Box::pin(Arc::clone(news).notified_owned());
+    notified.as_mut().enable();
+    notified
 }
 
 impl fmt::Debug for SqliteFeed {

@@ -1,4 +1,4 @@
-//! Creates the tables and brings them up to date.
+//! Creates and migrates the tables.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use tokio::time;
 use super::fault;
 use crate::error::StoreError;
 
-/// The statements of each migration. Its number is its place, from 1.
+/// The statements of each migration. The number of a migration is its place, from 1.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_tables.sql")];
 
-/// Puts the file into WAL mode. Unlike a statement that finds the file locked, this fails at once
-/// when another process does the same, so it is tried again.
+/// Switches the file to WAL mode. The switch ignores `busy_timeout`: it fails immediately if another
+/// process does the same, so it is repeated.
 pub(super) async fn use_wal(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let options = options.clone().journal_mode(SqliteJournalMode::Wal);
     for _ in 0..WAL_TRIES {
         match journal(&options).await {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
-                let problem = format!("connections cannot share it: its journal mode is {mode}");
+                let problem = format!("connections cannot share the database: its journal mode is {mode}");
                 return Err(StoreError::invalid(problem));
             }
             Err(error) if fault::is_busy(&error) => time::sleep(WAL_WAIT).await,
@@ -45,15 +45,17 @@ pub(super) async fn run(pool: &SqlitePool) -> Result<(), StoreError> {
     let done = migrate(pool).await.map_err(fault::store_error)?;
     if done > MIGRATIONS.len() {
         return Err(StoreError::invalid(
-            "the tables are of a newer version of this crate",
+            "the tables were migrated by a newer version of this crate",
         ));
     }
     Ok(())
 }
 
-/// Says how many there were. A transaction that is dropped is rolled back.
+/// Runs the migrations that are due. Returns the number of earlier ones. A dropped transaction is
+/// rolled back.
 async fn migrate(pool: &SqlitePool) -> Result<usize, sqlx::Error> {
-    // At once the one that writes, so that it waits for others and nobody comes in between.
+    // IMMEDIATE takes the write lock now. A lock that is taken by the first write cannot wait if
+    // another process has written since the first read.
     let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
     sqlx::query("CREATE TABLE IF NOT EXISTS auth_schema (version INTEGER PRIMARY KEY)")
         .execute(&mut *transaction)

@@ -1,23 +1,23 @@
-//! Sessions in an SQLite file, for one machine.
+//! A store in an SQLite file, for one machine.
 //!
-//! Several processes may share the file, on a local disk: SQLite's locks and its shared memory do not
-//! work over a network file system. Every change is one statement. Triggers make the revocation part
-//! of it.
+//! Several processes may share the file if it is on a local disk. SQLite's locks and shared memory do
+//! not work over a network file system. Every change is one statement. Triggers make the revocation
+//! part of it.
 //!
 //! # Connections
 //!
-//! [`open`](SqliteStore::open) keeps one connection that writes, because SQLite lets one write at a
-//! time and a queue in the process is fairer and faster than one of polling connections, and four
-//! that read, which nobody has to wait for (`journal_mode` WAL). A writer waits up to five seconds
-//! for other processes (`busy_timeout`), and up to two for the other writers of this one. A refresh
-//! that changes nothing, as those of other tabs, takes a turn of the writer, but causes no `fsync`.
+//! [`open`](SqliteStore::open) uses one connection for writes and four for reads (`journal_mode`
+//! WAL). SQLite allows one writer at a time, and a queue in the process is fairer and faster than
+//! connections that poll a lock. Reads do not wait for writes. A write waits up to 5 s for other
+//! processes (`busy_timeout`) and up to 2 s for other writes of this process. A refresh that changes
+//! nothing, such as that of a second browser tab, uses the writing connection but causes no `fsync`.
 //!
 //! # Durability
 //!
-//! `synchronous` is FULL: what was answered has reached the disk, at the price of one `fsync` a
-//! refresh. With NORMAL, a power cut would undo the last moments: a lost refresh is made up for
-//! ([`RefreshOutcome::Ahead`](crate::server::refresh::RefreshOutcome::Ahead)), but whoever signed out would be signed in
-//! again.
+//! `synchronous` is FULL: every confirmed change has reached the disk, for one `fsync` per change. With
+//! NORMAL, a power cut would undo the last changes. A lost refresh is repaired
+//! ([`RefreshOutcome::Ahead`](crate::server::refresh::RefreshOutcome::Ahead)), but a lost logout
+//! would make its session valid again.
 //!
 //! # Schema
 //!
@@ -25,29 +25,29 @@
 //! |---|---|---|---|
 //! | `auth_session` | a session | `sid` | everything |
 //! | | | `(sub, ep, ends_by)`, of those not revoked | the list of a subject's live sessions, ending them |
-//! | | | `expires_at`; `revoked_at`, where it is set | purging |
-//! | `auth_subject` | a subject whose sessions were once ended all at once, with its epoch; goes with a guest who was claimed, never with an account | `sub` | every read of a session |
-//! | `auth_revocation` | what is revoked, for 35 minutes | `seq` | what is new, for the feed |
+//! | | | `expires_at`; `revoked_at`, if set | purging |
+//! | `auth_subject` | the epoch of a subject that is not 0; deleted with a claimed guest, never with an account | `sub` | every read of a session |
+//! | `auth_revocation` | a revocation, for 35 minutes | `seq` | new revocations, for the feed |
 //! | | | `until` | purging |
 //! | `auth_guest` | a guest, its claim, and the delivery of the claim to the application | `sub` | everything |
 //! | | | `expires_at` | purging |
-//! | | | `due_at`, where it is set | pending claims |
-//! | `auth_secret` | a secret that the server made itself | `name` | once, at the start |
+//! | | | `due_at`, if set | pending claims |
+//! | `auth_secret` | a generated secret | `name` | once, at the start |
 //! | `auth_key_ring` | the signing keys of all nodes, encrypted | `name` | starts, rotations; its revision once a second |
-//! | `auth_user` | somebody who may sign in | `sub`; `identifier` | refreshes; logins, lists |
+//! | `auth_user` | a user | `sub`; `identifier` | refreshes; logins, lists |
 //! | `auth_throttle` | a counter of login attempts, under a keyed digest | `key` | logins |
 //! | | | `kept_until` | purging |
 //! | `auth_api_key` | an API key: digests of its secrets; never purged | `id` | requests |
 //! | | | `(owner, created_at)` | the list of an owner's keys |
-//! | `auth_one_time` | a token that is good for one use: its digest | `digest` | using it |
-//! | | | `(sub, purpose)`; `expires_at` | spending all of a subject's; purging |
+//! | `auth_one_time` | the digest of a one-time token | `digest` | redemption |
+//! | | | `(sub, purpose)`; `expires_at` | invalidation of a subject's tokens; purging |
 //! | `auth_schema` | the number of a migration | | `migrate` |
 //!
 //! # Permissions
 //!
-//! Whoever may read the file and its two companions (`-wal`, `-shm`) may read all of that. It holds
-//! nothing that signs anybody in, but names, hashes of passwords, and what `details` was given: a folder of its own that
-//! nobody else may enter is the simplest protection.
+//! Anyone who can read the file, its `-wal` or its `-shm` can read all of this. No row lets a reader
+//! sign in, but the file contains user names, password hashes and session details. Keep it in a
+//! directory that only the server can enter.
 
 mod fault;
 mod feed;
@@ -72,7 +72,7 @@ use crate::{
     revocation::RevocationSet,
 };
 
-/// Keeps sessions in an SQLite file. Cheap to clone; all clones are one store.
+/// A store in an SQLite file. Cheap to clone; all clones are the same store.
 ///
 /// # Examples
 ///
@@ -93,33 +93,35 @@ use crate::{
 /// ```
 pub type SqliteStore = SqlStore<SqliteDialect>;
 
-/// SQLite, through connections to one file.
+/// SQLite, with connections to one file.
 #[derive(Clone)]
 pub struct SqliteDialect {
     readers: SqlitePool,
-    /// The same pool, if the application supplied it.
+    /// The pool of `readers`, if the application supplied a pool.
     writer: SqlitePool,
     /// Wakes the feeds of this process.
     news: Arc<Notify>,
 }
 
 impl SqliteStore {
-    /// Opens the file, a path or a `sqlite:` URL, and creates it and its tables where they are
+    /// Opens a file, given as a path or a `sqlite:` URL. Creates the file and its tables if they are
     /// missing.
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::error::StoreErrorKind::Invalid): the URL is none, the file is no database,
-    /// its tables are of a newer version of this crate, or it cannot be shared by connections (a
-    /// database in memory: that is [`MemoryStore`](crate::store::MemoryStore)'s).
-    /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable): it cannot be opened.
+    /// [`Invalid`](crate::error::StoreErrorKind::Invalid): the URL is invalid, the file is not a
+    /// database, its tables were migrated by a newer version of this crate, or connections cannot
+    /// share it. The last is true of a database in memory; use
+    /// [`MemoryStore`](crate::store::MemoryStore) instead.
+    /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable): the file cannot be opened.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::from_str(url)
             .map_err(StoreError::invalid)?
             .create_if_missing(true)
             .busy_timeout(BUSY)
             .synchronous(SqliteSynchronous::Full);
-        // The journal is the file's, and changing it cannot wait for others: `migrate` does that.
+        // The journal mode belongs to the file. A change of it cannot wait for other processes, so
+        // `migrate` repeats it.
         migrate::use_wal(&options).await?;
         let options = options.journal_mode(SqliteJournalMode::Wal);
         let pool = || {
@@ -142,11 +144,11 @@ impl SqliteStore {
         Ok(store)
     }
 
-    /// A store over a pool that somebody else owns, for reading and writing. Its tables must be
-    /// there: [`migrate`](Self::migrate).
+    /// Creates a store over a pool of the application, for reads and writes. The tables must exist:
+    /// see [`migrate`](Self::migrate).
     ///
-    /// The pool's options decide about durability: see [above](self). It should be in WAL mode and
-    /// have a `busy_timeout`.
+    /// The pool's options determine the [durability](self#durability). Use WAL mode and a
+    /// `busy_timeout`.
     #[must_use]
     pub fn new(pool: SqlitePool) -> Self {
         Self::over(SqliteDialect {
@@ -156,29 +158,29 @@ impl SqliteStore {
         })
     }
 
-    /// Creates the tables or brings them up to date, in one transaction. Processes may do so at
-    /// once.
+    /// Creates or migrates the tables in one transaction. Several processes may call it
+    /// concurrently.
     ///
     /// # Errors
     ///
     /// [`Unavailable`](crate::error::StoreErrorKind::Unavailable): the file cannot be written.
-    /// [`Invalid`](crate::error::StoreErrorKind::Invalid): the tables are of a newer version of this
-    /// crate.
+    /// [`Invalid`](crate::error::StoreErrorKind::Invalid): the tables were migrated by a newer
+    /// version of this crate.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future migrates in full or not at all.
+    /// A dropped future migrates in full or not at all.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         migrate::run(&self.db.writer).await
     }
 
-    /// A feed of what was and will be revoked.
+    /// Returns a feed of past and future revocations.
     #[must_use]
     pub fn feed(&self) -> SqliteFeed {
         SqliteFeed::new(self.db.clone())
     }
 
-    /// A set that follows this store.
+    /// Creates a revocation set that follows this store.
     ///
     /// # Errors
     ///
@@ -194,7 +196,7 @@ impl Dialect for SqliteDialect {
     type Row = SqliteRow;
 
     const WORDS: Words = &[
-        // It stands still during a statement, from the moment when that has its lock.
+        // The time does not change during a statement. It is read after the statement has its lock.
         (
             "{now}",
             "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)",
@@ -216,8 +218,8 @@ impl Dialect for SqliteDialect {
         };
         let query = sqlx::query(statement.text(PLACE, Self::WORDS));
         let query = values.iter().fold(query, bind);
-        // All rows, because SQLite commits after the last one. A call that takes only the first one
-        // is not told about a commit that failed.
+        // Reads all rows, because SQLite commits after the last one. A call that takes only the first
+        // row would not see a failed commit.
         let mut connection = pool.acquire().await.map_err(StoreError::unavailable)?;
         let rows = query.fetch_all(&mut *connection).await;
         let rows = rows.map_err(fault::store_error)?;

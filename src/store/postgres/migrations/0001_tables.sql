@@ -24,7 +24,7 @@ CREATE INDEX auth_session_sub_idx ON auth_session (sub, ep, ends_by) WHERE revok
 CREATE INDEX auth_session_expires_idx ON auth_session (expires_at);
 CREATE INDEX auth_session_revoked_idx ON auth_session (revoked_at) WHERE revoked_at IS NOT NULL;
 
--- The subjects all of whose sessions were ended together at least once.
+-- The epochs of subjects other than 0. All sessions of an older epoch are revoked.
 CREATE TABLE auth_subject (
   sub   text   PRIMARY KEY,
   epoch bigint NOT NULL
@@ -32,8 +32,8 @@ CREATE TABLE auth_subject (
 
 CREATE TABLE auth_revocation (
   seq     bigint   GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  -- Sequence numbers do not follow the order of commits. This column tells a reader what it cannot
-  -- have seen yet.
+  -- Sequence numbers do not follow the order of commits. With this column a reader finds the rows
+  -- that were not visible before.
   tx      xid8     NOT NULL DEFAULT pg_current_xact_id(),
   kind    bigint   NOT NULL,                  -- 1 session, 2 token, 3 subject, 4 all before
   key     text     NOT NULL,
@@ -54,7 +54,7 @@ CREATE TRIGGER auth_revocation_notify AFTER INSERT ON auth_revocation
   FOR EACH ROW EXECUTE FUNCTION auth_revocation_notify();
 
 -- Triggers make the revocation part of the statement that ends a session, also if an operator ends it
--- by hand. 2100000 is LIFETIME; a unit test compares them.
+-- by hand. 2100000 is RETENTION; a unit test compares them.
 CREATE FUNCTION auth_session_revoked() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   IF NEW.ep >= COALESCE((SELECT epoch FROM auth_subject WHERE sub = NEW.sub), 0) THEN
@@ -81,30 +81,30 @@ CREATE TABLE auth_secret (
   name  text  PRIMARY KEY,
   value bytea NOT NULL
 );
--- Somebody who may sign in.
+-- Users.
 CREATE TABLE auth_user (
   sub        text    PRIMARY KEY,
   identifier text    COLLATE "C" NOT NULL UNIQUE,  -- compared byte by byte
-  hash       text,                                 -- NULL: they sign in otherwise
+  hash       text,                                 -- NULL: no password
   roles      text    NOT NULL DEFAULT '[]',        -- a JSON array
-  disabled   bigint  NOT NULL DEFAULT 0,           -- 1: they may not
+  disabled   bigint  NOT NULL DEFAULT 0,           -- 1: may not sign in
   created_at bigint  NOT NULL
 );
 
 -- Counters of login attempts, under keyed digests of names and networks.
 CREATE TABLE auth_throttle (
   key        bytea  PRIMARY KEY CHECK (octet_length(key) = 16),
-  state      text   COLLATE "C" NOT NULL,     -- numbers of this crate, compared as a text
-  kept_until bigint NOT NULL                  -- from then on the row limits nothing
+  state      text   COLLATE "C" NOT NULL,     -- opaque to the database, compared as a text
+  kept_until bigint NOT NULL                  -- from then on the row has no effect
 ) WITH (fillfactor = 80);
 CREATE INDEX auth_throttle_kept_idx ON auth_throttle (kept_until);
 
 CREATE TABLE auth_api_key (
   id             text   PRIMARY KEY,
   secret         bytea  NOT NULL,             -- SHA-256
-  previous       bytea,                       -- of the secret before it, while the key is rolled
+  previous       bytea,                       -- digest of the previous secret while the key is rolled
   previous_until bigint,
-  owner          text   NOT NULL,             -- the subject it acts for
+  owner          text   NOT NULL,             -- the subject of the key
   label          text   NOT NULL,
   display_start  text   NOT NULL,
   scope          text   NOT NULL,
@@ -115,7 +115,7 @@ CREATE TABLE auth_api_key (
 ) WITH (fillfactor = 80);
 CREATE INDEX auth_api_key_owner_idx ON auth_api_key (owner, created_at);
 
--- Tokens that are good for one use.
+-- One-time tokens.
 CREATE TABLE auth_one_time (
   digest     bytea  PRIMARY KEY,              -- SHA-256
   purpose    text   NOT NULL,
@@ -128,7 +128,7 @@ CREATE INDEX auth_one_time_expires_idx ON auth_one_time (expires_at);
 CREATE TABLE auth_guest (
   sub         text    PRIMARY KEY,
   version     bigint  NOT NULL,                         -- the number of changes
-  device      bytea   CHECK (octet_length(device) = 32), -- SHA-256 of what the device holds; NULL: not bound
+  device      bytea   CHECK (octet_length(device) = 32), -- SHA-256 of the device secret; NULL: not bound
   created_at  bigint  NOT NULL,
   written_at  bigint  NOT NULL,
   expires_at  bigint  NOT NULL,
@@ -141,7 +141,7 @@ CREATE TABLE auth_guest (
 CREATE INDEX auth_guest_expires_idx ON auth_guest (expires_at);
 CREATE INDEX auth_guest_due_idx ON auth_guest (due_at) WHERE due_at IS NOT NULL;
 
--- There is no moment in which a guest is claimed and its tokens are good. The trigger on auth_subject
+-- There is no moment in which a guest is claimed and its tokens are valid. The trigger on auth_subject
 -- writes the revocation.
 CREATE FUNCTION auth_guest_ended() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN

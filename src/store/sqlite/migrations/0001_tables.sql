@@ -24,7 +24,7 @@ CREATE INDEX auth_session_sub_idx ON auth_session (sub, ep, ends_by) WHERE revok
 CREATE INDEX auth_session_expires_idx ON auth_session (expires_at);
 CREATE INDEX auth_session_revoked_idx ON auth_session (revoked_at) WHERE revoked_at IS NOT NULL;
 
--- The subjects all of whose sessions were ended together at least once.
+-- The epochs of subjects other than 0. All sessions of an older epoch are revoked.
 CREATE TABLE auth_subject (
   sub   TEXT    NOT NULL PRIMARY KEY,
   epoch INTEGER NOT NULL
@@ -42,7 +42,7 @@ CREATE TABLE auth_revocation (
 CREATE INDEX auth_revocation_until_idx ON auth_revocation ("until");
 
 -- Triggers make the revocation part of the statement that ends a session, also if an operator ends it
--- by hand. 2100000 is LIFETIME; a unit test compares them.
+-- by hand. 2100000 is RETENTION; a unit test compares them.
 CREATE TRIGGER auth_session_revoked AFTER UPDATE OF revoked_at ON auth_session
 WHEN OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL
  AND NEW.ep >= COALESCE((SELECT epoch FROM auth_subject WHERE sub = NEW.sub), 0)
@@ -67,11 +67,11 @@ CREATE TABLE auth_secret (
   name  TEXT NOT NULL PRIMARY KEY,
   value BLOB NOT NULL
 ) WITHOUT ROWID;
--- Somebody who may sign in.
+-- Users.
 CREATE TABLE auth_user (
   sub        TEXT    NOT NULL PRIMARY KEY,
   identifier TEXT    NOT NULL UNIQUE,         -- compared byte by byte
-  hash       TEXT,                            -- NULL: they sign in otherwise
+  hash       TEXT,                            -- NULL: no password
   roles      TEXT    NOT NULL DEFAULT '[]',   -- a JSON array
   disabled   INTEGER NOT NULL DEFAULT 0,
   created_at INTEGER NOT NULL
@@ -80,17 +80,17 @@ CREATE TABLE auth_user (
 -- Counters of login attempts, under keyed digests of names and networks.
 CREATE TABLE auth_throttle (
   key        BLOB    NOT NULL PRIMARY KEY CHECK (length(key) = 16),
-  state      TEXT    NOT NULL,                -- numbers of this crate, compared as a text
-  kept_until INTEGER NOT NULL                 -- from then on the row limits nothing
+  state      TEXT    NOT NULL,                -- opaque to the database, compared as a text
+  kept_until INTEGER NOT NULL                 -- from then on the row has no effect
 ) WITHOUT ROWID;
 CREATE INDEX auth_throttle_kept_idx ON auth_throttle (kept_until);
 
 CREATE TABLE auth_api_key (
   id             TEXT    NOT NULL PRIMARY KEY,
   secret         BLOB    NOT NULL,            -- SHA-256
-  previous       BLOB,                        -- of the secret before it, while the key is rolled
+  previous       BLOB,                        -- digest of the previous secret while the key is rolled
   previous_until INTEGER,
-  owner          TEXT    NOT NULL,            -- the subject it acts for
+  owner          TEXT    NOT NULL,            -- the subject of the key
   label          TEXT    NOT NULL,
   display_start  TEXT    NOT NULL,
   scope          TEXT    NOT NULL,
@@ -101,7 +101,7 @@ CREATE TABLE auth_api_key (
 ) WITHOUT ROWID;
 CREATE INDEX auth_api_key_owner_idx ON auth_api_key (owner, created_at);
 
--- Tokens that are good for one use.
+-- One-time tokens.
 CREATE TABLE auth_one_time (
   digest     BLOB    NOT NULL PRIMARY KEY,    -- SHA-256
   purpose    TEXT    NOT NULL,
@@ -114,7 +114,7 @@ CREATE INDEX auth_one_time_expires_idx ON auth_one_time (expires_at);
 CREATE TABLE auth_guest (
   sub         TEXT    NOT NULL PRIMARY KEY,
   version     INTEGER NOT NULL,               -- the number of changes
-  device      BLOB,                           -- SHA-256 of what the device holds; NULL: not bound
+  device      BLOB,                           -- SHA-256 of the device secret; NULL: not bound
   created_at  INTEGER NOT NULL,
   written_at  INTEGER NOT NULL,
   expires_at  INTEGER NOT NULL,
@@ -128,7 +128,7 @@ CREATE TABLE auth_guest (
 CREATE INDEX auth_guest_expires_idx ON auth_guest (expires_at);
 CREATE INDEX auth_guest_due_idx ON auth_guest (due_at) WHERE due_at IS NOT NULL;
 
--- There is no moment in which a guest is claimed and its tokens are good. The trigger on
+-- There is no moment in which a guest is claimed and its tokens are valid. The trigger on
 -- auth_subject writes the revocation.
 CREATE TRIGGER auth_guest_ended AFTER UPDATE OF claimed_by, promoted_at ON auth_guest
 WHEN (OLD.claimed_by IS NULL AND NEW.claimed_by IS NOT NULL)

@@ -198,7 +198,9 @@ fn without_password(url: &str, error: ConfigError) -> ConfigError {
         .into_iter()
         .chain(passwords)
         .filter(|password| !password.is_empty())
-        .fold(message.clone(), |text, password| text.replace(password, "***"));
+        .fold(message.clone(), |text, password| {
+            text.replace(password, "***")
+        });
     if shown == message {
         return ConfigError::Store(cause);
     }

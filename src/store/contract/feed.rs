@@ -32,7 +32,10 @@ pub async fn t11_news_arrive(fixture: &impl Fixture) {
     let revoked = revoke_everything(fixture).await;
     let waited = Instant::now();
     while !revoked.callers.iter().all(|caller| set.contains(caller)) {
-        let missing = revoked.callers.iter().filter(|caller| !set.contains(caller));
+        let missing = revoked
+            .callers
+            .iter()
+            .filter(|caller| !set.contains(caller));
         assert!(
             waited.elapsed() < NEWS,
             "a running node did not receive the revocations of {:?}",
@@ -53,7 +56,11 @@ pub async fn t11_a_revocation_ends(fixture: &impl Fixture) {
     revoked.is_in(&set);
     // A feed may repeat a revocation that has not ended by the store's clock, also at this moment.
     let mut tries = 0;
-    while revoked.of_sessions.iter().any(|caller| set.contains(caller)) {
+    while revoked
+        .of_sessions
+        .iter()
+        .any(|caller| set.contains(caller))
+    {
         assert!(tries < 100, "the revocation has not ended");
         tries += 1;
         clock.advance(RETENTION + SECOND);

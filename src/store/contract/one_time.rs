@@ -118,7 +118,7 @@ where
     let next = issue(&store, &subject, reset, HOUR).await;
     tokens.push((next, &subject, reset, true));
     store
-        .forget(&new_name("nobody"), reset)
+        .forget(&new_name("unknown"), reset)
         .await
         .expect("forget");
     for (token, whose, purpose, kept) in tokens {

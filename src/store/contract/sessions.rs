@@ -61,7 +61,7 @@ pub async fn one_of_many_starts_succeeds(fixture: &impl Fixture) {
 /// A session that does not exist is `None`, not an error.
 pub async fn what_is_unknown_is_none(fixture: &impl Fixture) {
     let store = fixture.store();
-    let (id, subject) = (new_id(), new_name("nobody"));
+    let (id, subject) = (new_id(), new_name("unknown"));
     let (browser, logout) = (RefreshPolicy::browser(), RevokeReason::Logout);
     assert_eq!(store.load(id).await.expect("load"), None);
     assert_eq!(

@@ -208,19 +208,16 @@ where
         let replaced = store.replace_hash(subject, &hash(wrong), &new).await;
         assert!(!replaced.expect("replace_hash"), "{wrong}");
     }
-    let nobody = store
-        .replace_hash(&new_name("nobody"), &user.password, &new)
+    let unknown = store
+        .replace_hash(&new_name("unknown"), &user.password, &new)
         .await;
-    assert!(!nobody.expect("replace_hash"));
+    assert!(!unknown.expect("replace_hash"));
     let replaced = store.replace_hash(subject, &user.password, &new).await;
     assert!(replaced.expect("replace_hash"));
     let again = store
         .replace_hash(subject, &user.password, &hash("$newer"))
         .await;
-    assert!(
-        !again.expect("replace_hash"),
-        "the old hash was replaced"
-    );
+    assert!(!again.expect("replace_hash"), "the old hash was replaced");
     let found = store
         .find(&user.identifier)
         .await
@@ -232,7 +229,11 @@ where
         .await
         .expect("find")
         .expect("found");
-    assert_eq!(hash_of(&found), other.password.expose(), "nobody else's");
+    assert_eq!(
+        hash_of(&found),
+        other.password.expose(),
+        "the other user's hash"
+    );
 }
 
 /// A password change is not lost if the old hash is upgraded concurrently.
@@ -321,23 +322,23 @@ where
         .expect("find")
         .expect("found");
     assert_eq!((found.roles, found.disabled), (other.roles, false));
-    let nobody = new_name("nobody");
-    assert!(!store.set_roles(&nobody, &roles).await.expect("set_roles"));
+    let unknown = new_name("unknown");
+    assert!(!store.set_roles(&unknown, &roles).await.expect("set_roles"));
     assert!(
         !store
-            .set_disabled(&nobody, true)
+            .set_disabled(&unknown, true)
             .await
             .expect("set_disabled")
     );
     assert!(
         !store
-            .set_password(&nobody, &hash)
+            .set_password(&unknown, &hash)
             .await
             .expect("set_password")
     );
     assert!(
         store
-            .find_by_subject(&nobody)
+            .find_by_subject(&unknown)
             .await
             .expect("find")
             .is_none()

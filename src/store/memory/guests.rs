@@ -47,7 +47,9 @@ impl GuestStore for MemoryStore {
             state.forget_guests(now, usize::MAX, |guest| guest.expires_at);
         }
         if state.guests.len() >= max {
-            return Err(StoreError::unavailable("the store has no room for another guest"));
+            return Err(StoreError::unavailable(
+                "the store has no room for another guest",
+            ));
         }
         let mut record = GuestRecord::new(&guest.subject, now);
         record.device = guest.device;

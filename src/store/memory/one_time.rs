@@ -58,7 +58,9 @@ impl OneTimeStore for MemoryStore {
             tokens.rows.retain(|_, row| now < row.expires_at);
         }
         if tokens.rows.len() >= MOST {
-            return Err(StoreError::unavailable("the store has no room for another token"));
+            return Err(StoreError::unavailable(
+                "the store has no room for another token",
+            ));
         }
         let row = Row {
             purpose: token.purpose,

@@ -16,8 +16,8 @@ pub trait KeyRingStore: Send + Sync + 'static {
     /// Any error: the nodes go on with the ring that they read last.
     fn load_key_ring(&self) -> impl Future<Output = Result<StoredKeyRing, StoreError>> + Send;
 
-    /// Replaces the ring if its revision is `from`; 0 means that there is none. Returns `false` if
-    /// the revision is another one. The new ring has exactly the revision `to`.
+    /// Replaces the ring if its revision is `from`, or inserts it if `from` is 0 and no ring exists.
+    /// Returns `false` if the revision differs. The new ring has exactly the revision `to`.
     ///
     /// A ring never expires. Of several concurrent calls with the same `from`, one succeeds.
     ///

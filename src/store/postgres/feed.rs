@@ -28,7 +28,7 @@ pub struct PostgresFeed {
     horizon: String,
 }
 
-/// Returns one row without a revocation if there is none, for the horizon.
+/// Returns at least one row, so that the horizon is read also if no revocation is new.
 static PAGE_OF: Statement = Statement::read(
     "SELECT CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS horizon,
        CAST(r.tx AS text) AS tx, r.seq, r.kind, r.key, r.epoch, r.\"until\"

@@ -1,4 +1,4 @@
-//! API keys, a script for each of the port's methods.
+//! API keys: one script per method of the port.
 
 use std::cmp::Reverse;
 
@@ -94,7 +94,8 @@ impl ApiKeyStore for RedisStore {
 
     async fn revoke_all(&self, owner: &str) -> Result<Vec<ApiKeyId>, StoreError> {
         let mut revoked = Vec::new();
-        // In steps: a script keeps all others waiting. Ranks stay, because no key leaves the index.
+        // In steps, because a script blocks all other clients. Ranks do not change between two steps,
+        // because no key leaves the index.
         for from in (0..).step_by(LISTED) {
             let mut call = scripts::KEY_REVOKE_ALL.key(self.keys.of("o", owner));
             call.arg(self.keys.of("k", ""))
@@ -123,7 +124,7 @@ impl ApiKeyStore for RedisStore {
 
 type Fields = Vec<Option<Vec<u8>>>;
 
-/// The fields in the order of the scripts.
+/// Reads the fields in the order of the scripts.
 fn record(id: ApiKeyId, fields: &[Option<Vec<u8>>]) -> Result<ApiKeyRecord, StoreError> {
     let [
         owner,
@@ -178,5 +179,5 @@ fn digest(field: &Option<Vec<u8>>) -> Result<Option<SecretDigest>, StoreError> {
 }
 
 fn broken() -> StoreError {
-    StoreError::invalid("a key's row is not as it was written")
+    StoreError::invalid("the row of an API key is invalid")
 }

@@ -1,4 +1,4 @@
--- What the scripts share. Each of them runs as one step: no other command comes between.
+-- The functions that scripts share. A script runs as one step: no other command runs in between.
 
 local HOUR = 60 * 60 * 1000
 local DAY = 24 * HOUR
@@ -11,7 +11,7 @@ local function epoch_of(epochs, subject)
   return tonumber(redis.call('HGET', epochs, subject) or '0')
 end
 
--- Notifies every node, those that start later as well.
+-- Writes a revocation, for nodes that run and for nodes that start later.
 local function tell(news, revoked, target, till)
   redis.call('ZADD', revoked, 'GT', till, target)
   redis.call('XADD', news, 'MINID', '~', now - HOUR, '*', 'target', target, 'until', till)
@@ -21,7 +21,7 @@ local function tell(news, revoked, target, till)
   end
 end
 
--- Marks a session as ended. Its key stays for a week at most, so that its user is told why.
+-- Marks a session as revoked. Its key stays for a week at most, so that a refresh can report the reason.
 local function finish(key, id, index, reason, news, revoked, lifetime)
   redis.call('SETRANGE', key, 1, string.char(reason))
   redis.call('ZREM', index, id)
@@ -32,8 +32,8 @@ local function finish(key, id, index, reason, news, revoked, lifetime)
   tell(news, revoked, 's' .. id, now + lifetime)
 end
 
--- The index of a subject all of whose sessions have ended. One entry tells until when their keys, whose
--- epochs say so, would otherwise be alive.
+-- Replaces the index of a subject whose sessions were all revoked by a raised epoch. One entry remains.
+-- Its score is the latest end of these sessions: until then the epoch must not be deleted.
 local function end_index(index)
   local last = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
   if last[1] then
@@ -43,8 +43,8 @@ local function end_index(index)
   end
 end
 
--- Removes sessions that have ended by themselves, a hundred at most. Every new session does so, which
--- keeps the index small; nothing that reads it comes across them.
+-- Removes at most 100 sessions that ended by time. Every new session calls it, which keeps the index
+-- small. Reads of the index do not visit these sessions.
 local function prune(index)
   local over = redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, 100)
   if #over > 0 then

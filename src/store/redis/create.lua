@@ -12,9 +12,9 @@ local row = struct.pack(FORM, 1, 0, 0, 0, 0, 0, now, ends_by, 0, tonumber(idle),
 if not redis.call('SET', session, row, 'NX', 'PXAT', ends_by + DAY) then
   return {'exists', now, 0}
 end
--- Before the first of its tokens, so that none is older than what is known here.
+-- Set before the first token is issued, so that no token is older than the server's first revocation.
 redis.call('SET', since, math.floor(now / 1000) * 1000, 'NX')
--- The subject's sessions by their ends.
+-- The index contains the subject's sessions by their ends.
 prune(index)
 redis.call('ZADD', index, ends_by, id)
 local last = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')

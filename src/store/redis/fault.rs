@@ -1,10 +1,10 @@
-//! Errors, sorted by whether a write may have happened.
+//! Classification of errors: may a write have happened?
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::error::StoreError;
 
-/// Of an error that came after the command was sent.
+/// Classifies an error that came after the command was sent.
 pub(super) fn store_error(error: RedisError) -> StoreError {
     match error.kind() {
         ErrorKind::Io => StoreError::interrupted(error),
@@ -13,8 +13,8 @@ pub(super) fn store_error(error: RedisError) -> StoreError {
         ) => StoreError::invalid(error),
         // Read-only, moved, loading, down: the server did nothing.
         ErrorKind::Server(_) => StoreError::unavailable(error),
-        // Codes that the client does not know; but for this one they are of a server that is too
-        // busy, too full or not allowed to write (`BUSY`, `OOM`, `MISCONF`, `NOREPLICAS`).
+        // Codes unknown to the client. All except `WRONGTYPE` mean that the server is too busy, too
+        // full or not allowed to write (`BUSY`, `OOM`, `MISCONF`, `NOREPLICAS`).
         ErrorKind::Extension if error.code() != Some("WRONGTYPE") => StoreError::unavailable(error),
         ErrorKind::AuthenticationFailed => StoreError::unavailable(error),
         _ => StoreError::invalid(error),

@@ -45,33 +45,33 @@ impl RedisFeed {
         }
     }
 
-    /// Since when the server has kept all that it was told: since a node first came to it, empty as
-    /// it was.
+    /// Returns the time since which the server has every revocation: the time at which a node first
+    /// connected to it while it was empty.
     async fn known_since(
         &self,
         connection: &mut MultiplexedConnection,
     ) -> Result<Timestamp, StoreError> {
         let mut get = cmd("GET");
         get.arg(&self.keys.since);
-        if let Some(since) = self.ask(connection, &get).await? {
+        if let Some(since) = self.query(connection, &get).await? {
             return Ok(Timestamp::from_millis(since));
         }
         let second = self.time(connection).await?.as_millis() / 1000;
-        // Another node may have come in between.
+        // NX: another node may have set the time since the first read.
         let mut set = cmd("SET");
         set.arg(&self.keys.since).arg(second * 1000).arg("NX");
-        let _: Option<String> = self.ask(connection, &set).await?;
-        let since: i64 = self.ask(connection, &get).await?;
+        let _: Option<String> = self.query(connection, &set).await?;
+        let since: i64 = self.query(connection, &get).await?;
         Ok(Timestamp::from_millis(since))
     }
 
-    /// By the server's clock.
+    /// Returns the server's time.
     async fn time(&self, connection: &mut MultiplexedConnection) -> Result<Timestamp, StoreError> {
-        let (seconds, micros): (i64, i64) = self.ask(connection, &cmd("TIME")).await?;
+        let (seconds, micros): (i64, i64) = self.query(connection, &cmd("TIME")).await?;
         Ok(Timestamp::from_millis(seconds * 1000 + micros / 1000))
     }
 
-    async fn ask<T: FromRedisValue>(
+    async fn query<T: FromRedisValue>(
         &self,
         connection: &mut MultiplexedConnection,
         command: &redis::Cmd,
@@ -79,7 +79,7 @@ impl RedisFeed {
         match time::timeout(ANSWER, command.query_async(connection)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                self.link.heed_from_elsewhere(&error);
+                self.link.follow(&error);
                 Err(fault::store_error(error))
             }
             Err(late) => Err(StoreError::unavailable(late)),
@@ -92,15 +92,17 @@ impl Feed for RedisFeed {
         self.following = None;
         let mut connection = self.link.connect().await?;
         let since = self.known_since(&mut connection).await?;
-        // What ended may be there until it is purged, and the set would keep what it is told.
+        // Entries that have ended stay until they are purged. They are compared with the server's
+        // time, because the set keeps whatever is inserted.
         let now = self.time(&mut connection).await?;
         if since.plus(RETENTION) > now {
             set.insert(&Revocation::issued_before(since, since.plus(RETENTION)));
         }
-        // Before the rest, so that what comes meanwhile is read again rather than missed.
+        // Read first, so that a revocation that is added during the load is read twice, not missed.
         let mut newest = cmd("XREVRANGE");
         newest.arg(&self.keys.news).arg("+").arg("-").arg("COUNT");
-        let newest: Vec<(String, redis::Value)> = self.ask(&mut connection, newest.arg(1)).await?;
+        let newest: Vec<(String, redis::Value)> =
+            self.query(&mut connection, newest.arg(1)).await?;
         let newest = newest.into_iter().next().map(|(id, _)| id);
 
         let mut cursor = "0".to_owned();
@@ -108,7 +110,7 @@ impl Feed for RedisFeed {
             let mut page = cmd("ZSCAN");
             page.arg(&self.keys.revoked).arg(&cursor);
             let (next, found): (String, Vec<(Vec<u8>, f64)>) = self
-                .ask(&mut connection, page.arg("COUNT").arg(PAGE))
+                .query(&mut connection, page.arg("COUNT").arg(PAGE))
                 .await?;
             for (target, until) in found {
                 let until = Timestamp::from_millis(until as i64);
@@ -130,14 +132,14 @@ impl Feed for RedisFeed {
     }
 
     async fn next(&mut self, set: &RevocationSet) -> Result<(), StoreError> {
-        // Taken out, so that a future that is dropped is followed by a load.
+        // Taken out, so that `load` is called again after the future was dropped.
         let Some(mut following) = self.following.take() else {
             return Err(StoreError::unavailable("not loaded"));
         };
-        // The stream is cut after an hour: a process that slept so long has missed something.
+        // The stream is trimmed to one hour. A process that was suspended may have missed entries.
         if following.read_at.elapsed() > SLEPT {
             return Err(StoreError::unavailable(
-                "what happened meanwhile may be gone",
+                "the process was suspended and may have missed entries",
             ));
         }
         let mut news = cmd("XREAD");
@@ -145,7 +147,7 @@ impl Feed for RedisFeed {
         news.arg("STREAMS")
             .arg(&self.keys.news)
             .arg(&following.last);
-        let news: Option<Stream> = self.ask(&mut following.connection, &news).await?;
+        let news: Option<Stream> = self.query(&mut following.connection, &news).await?;
         for (id, entry) in news.into_iter().flatten().flat_map(|(_, entries)| entries) {
             let until = entry
                 .get("until")
@@ -161,7 +163,7 @@ impl Feed for RedisFeed {
     }
 }
 
-/// As the scripts write it, too.
+/// Returns the text of a target. The scripts write the same form.
 pub(super) fn encode(target: &RevocationTarget) -> String {
     match target {
         RevocationTarget::Session(id) => format!("s{id}"),
@@ -188,7 +190,7 @@ fn decode(text: &[u8]) -> Option<RevocationTarget> {
     })
 }
 
-/// What a newer version wrote and this one cannot read is left out.
+/// Inserts a target. A target of an unknown form, written by a newer version, is ignored.
 fn insert(set: &RevocationSet, target: &[u8], until: Timestamp) {
     if let Some(target) = decode(target) {
         set.insert(&Revocation::of(target, until));
@@ -205,6 +207,6 @@ impl fmt::Debug for RedisFeed {
 
 const PAGE: u32 = 1000;
 const WAIT_MS: u32 = 1500;
-/// The longest wait for news, and some for the answer.
+/// The timeout of a blocking read: more than [`WAIT_MS`].
 const ANSWER: Duration = Duration::from_secs(4);
 const SLEPT: Duration = Duration::from_secs(600);

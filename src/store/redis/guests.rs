@@ -1,4 +1,4 @@
-//! Guests, a script for each method.
+//! Guests: one script per method of the port.
 
 use super::{Keys, RedisStore, link::Repeat, sessions::millis};
 use crate::{
@@ -78,7 +78,7 @@ impl GuestStore for RedisStore {
             .key(self.keys.index(&from.subject))
             .arg(from.version)
             .arg(&from.subject)
-            // A pending claim stays until it is settled.
+            // A guest with a pending claim does not expire before the claim is delivered.
             .arg(text(due.is_none().then_some(goes)))
             .arg(text(due))
             .arg(lifetime)
@@ -119,12 +119,12 @@ impl Keys {
         format!("{}g:{subject}", self.prefix)
     }
 
-    /// The guests whose claims are pending, by when they are due.
+    /// The key of the guests with a pending claim, by due time.
     fn pending(&self) -> String {
         format!("{}pending", self.prefix)
     }
 
-    /// The guests that were claimed, by when their epochs go.
+    /// The key of the claimed guests, by the time at which their epochs may be deleted.
     fn claimed(&self) -> String {
         format!("{}claimed", self.prefix)
     }
@@ -175,7 +175,7 @@ fn time(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
-/// Empty if there is no time.
+/// Returns the milliseconds, or an empty text.
 fn text(time: Option<Timestamp>) -> String {
     time.map(|time| time.as_millis().to_string())
         .unwrap_or_default()
@@ -185,7 +185,7 @@ fn missing() -> StoreError {
     StoreError::invalid("a guest lacks a field")
 }
 
-/// Empty if there is no device.
+/// Returns the digest of the device, or an empty text.
 fn hex(device: Option<DeviceDigest>) -> String {
     let bytes = device.iter().flat_map(DeviceDigest::as_bytes);
     bytes.map(|byte| format!("{byte:02x}")).collect()
@@ -195,6 +195,6 @@ fn unhex(text: &str) -> Result<DeviceDigest, StoreError> {
     let byte = |at: usize| u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok();
     let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
     let digest = bytes.and_then(|bytes| bytes.try_into().ok());
-    let digest = digest.ok_or_else(|| StoreError::invalid("no digest of a device"))?;
+    let digest = digest.ok_or_else(|| StoreError::invalid("the digest of a device is invalid"))?;
     Ok(DeviceDigest::from_bytes(digest))
 }

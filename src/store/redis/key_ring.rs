@@ -26,7 +26,7 @@ impl KeyRingStore for RedisStore {
     async fn swap_key_ring(&self, from: u64, to: u64, keys: &str) -> Result<bool, StoreError> {
         let mut call = scripts::KEY_RING_SWAP.key(&self.keys.key_ring);
         call.arg(from).arg(to).arg(keys);
-        // A repetition finds the new revision, and the caller loads it.
+        // A repeated call finds the new revision and returns `false`. The caller then loads the ring.
         self.link.run(&call, Repeat::Harmless).await
     }
 

@@ -1,4 +1,4 @@
-//! The connection: one for all requests, made anew when it is lost, following the primary.
+//! The connection: one for all requests. It is replaced when it is lost, and follows the primary.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -19,10 +19,10 @@ use crate::error::{ConfigError, StoreError, StoreErrorKind};
 
 /// Sends scripts to the server.
 ///
-/// A request waits a second for a connection and two for its answer; more than 1024 at once are
-/// refused, so that a slow server makes no queue.
+/// A request waits up to 1 s for a connection and up to 2 s for its response. More than 1024
+/// concurrent requests are refused, so that a slow server does not cause a growing queue.
 pub(super) struct Link {
-    /// Holds the password: never printed.
+    /// Contains the password: never printed.
     seed: ConnectionInfo,
     current: Mutex<Current>,
     room: Semaphore,
@@ -30,15 +30,17 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct Current {
-    /// The node of the keys, as the seed's node named it.
+    /// The node that serves the keys, as named in a redirection.
     moved_to: Option<(String, u16)>,
     connection: Arc<OnceCell<MultiplexedConnection>>,
 }
 
-/// Whether a request that may have been carried out may be carried out again.
+/// The decision about a request whose response was lost: it may have been executed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Repeat {
+    /// A second execution is harmless.
     Harmless,
+    /// The request is not sent again.
     Never,
 }
 
@@ -47,12 +49,12 @@ impl Link {
         let unusable = |_| {
             ConfigError::invalid(
                 "the URL of the Redis store",
-                "is none that can be used: `redis://[user:password@]host[:port][/database]`; \
-                 `rediss://` needs the feature `tokio-rustls-comp` of the crate `redis`",
+                "is invalid: use `redis://[user:password@]host[:port][/database]`; \
+                `rediss://` needs the feature `tokio-rustls-comp` of the crate `redis`",
             )
         };
         let seed = url.into_connection_info().map_err(unusable)?;
-        // It says whether this kind of address can be used.
+        // Fails if this kind of address cannot be used.
         Client::open(seed.clone()).map_err(unusable)?;
         Ok(Self {
             seed,
@@ -61,19 +63,21 @@ impl Link {
         })
     }
 
-    /// Runs a script. Where the server refused it because it is not the primary, or does not have
-    /// the keys, the script is sent to the one that is or has them, once.
+    /// Runs a script. If the server refuses it because another node is the primary or serves the
+    /// keys, sends the script to that node, once.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         script: &ScriptInvocation<'_>,
         repeat: Repeat,
     ) -> Result<T, StoreError> {
         let Ok(_room) = self.room.try_acquire() else {
-            return Err(StoreError::unavailable("too many requests wait for Redis"));
+            return Err(StoreError::unavailable(
+                "too many concurrent requests to Redis",
+            ));
         };
         match self.attempt(script).await {
             Err(Failed::Elsewhere(_)) => {}
-            Err(Failed::For(error))
+            Err(Failed::Here(error))
                 if repeat == Repeat::Harmless && error.kind() == StoreErrorKind::Interrupted => {}
             other => return other.map_err(Failed::into_error),
         }
@@ -82,32 +86,32 @@ impl Link {
 
     async fn attempt<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Failed> {
         let cell = Arc::clone(&self.lock().connection);
-        // Each waits for itself: where connecting fails, those that wait try it one after the other.
+        // One task connects. If it fails, the next waiting one tries, each within its own timeout.
         let connecting = cell.get_or_try_init(|| self.connect());
         let mut connection = match time::timeout(CONNECT, connecting).await {
             Ok(Ok(connection)) => connection.clone(),
-            Ok(Err(error)) => return Err(Failed::For(error)),
-            Err(late) => return Err(Failed::For(StoreError::unavailable(late))),
+            Ok(Err(error)) => return Err(Failed::Here(error)),
+            Err(late) => return Err(Failed::Here(StoreError::unavailable(late))),
         };
         match time::timeout(ANSWER, script.invoke_async(&mut connection)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
-                let elsewhere = self.heed(&error, &cell);
+                let elsewhere = self.follow_from(&error, &cell);
                 let error = fault::store_error(error);
                 Err(if elsewhere {
                     Failed::Elsewhere(error)
                 } else {
-                    Failed::For(error)
+                    Failed::Here(error)
                 })
             }
             Err(late) => {
                 self.drop_connection(&cell);
-                Err(Failed::For(StoreError::interrupted(late)))
+                Err(Failed::Here(StoreError::interrupted(late)))
             }
         }
     }
 
-    /// A connection of one's own.
+    /// Opens a separate connection.
     pub(super) async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
         let moved_to = self.lock().moved_to.clone();
         let mut target = self.seed.clone();
@@ -129,14 +133,15 @@ impl Link {
             Err(late) => Err(StoreError::unavailable(late)),
         };
         if outcome.is_err() && moved_to.is_some() {
-            // That node is gone: the seed knows where the keys are now.
+            // That node is gone. The seed redirects to the current one.
             self.lock().moved_to = None;
         }
         outcome
     }
 
-    /// Learns from an error; says whether nothing was done and another node should be asked.
-    pub(super) fn heed(
+    /// Applies a redirection, and drops the connection if it is lost. Returns `true` if the request
+    /// was not executed and should be sent to another node.
+    pub(super) fn follow_from(
         &self,
         error: &RedisError,
         cell: &Arc<OnceCell<MultiplexedConnection>>,
@@ -145,7 +150,7 @@ impl Link {
             ErrorKind::Server(ServerErrorKind::Moved) => {
                 let node = error.redirect_node().and_then(|(node, _)| {
                     let (host, port) = node.rsplit_once(':')?;
-                    // Without a host it is another port of the same one.
+                    // Without a host, the redirection names another port of the same host.
                     let host = if host.is_empty() { self.host()? } else { host };
                     Some((host.to_owned(), port.parse().ok()?))
                 });
@@ -154,7 +159,8 @@ impl Link {
                 self.drop_connection(cell);
                 known
             }
-            // After a failover the name leads to the new primary, a connection to the old one.
+            // After a failover the host name resolves to the new primary, but the connection leads to
+            // the old one.
             ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown) => {
                 self.lock().moved_to = None;
                 self.drop_connection(cell);
@@ -168,12 +174,12 @@ impl Link {
         }
     }
 
-    /// For those with connections of their own.
-    pub(super) fn heed_from_elsewhere(&self, error: &RedisError) {
-        self.heed(error, &Arc::new(OnceCell::new()));
+    /// Applies a redirection that a separate connection received.
+    pub(super) fn follow(&self, error: &RedisError) {
+        self.follow_from(error, &Arc::new(OnceCell::new()));
     }
 
-    /// Later requests make another one; those that wait on it go on waiting.
+    /// Makes later requests open another connection. Pending requests keep the old one.
     fn drop_connection(&self, cell: &Arc<OnceCell<MultiplexedConnection>>) {
         let mut current = self.lock();
         if Arc::ptr_eq(&current.connection, cell) {
@@ -210,14 +216,15 @@ impl Link {
 }
 
 enum Failed {
-    /// Nothing was done, and another node may do it.
+    /// The request was not executed. Another node may execute it.
     Elsewhere(StoreError),
-    For(StoreError),
+    /// The request failed.
+    Here(StoreError),
 }
 
 impl Failed {
     fn into_error(self) -> StoreError {
-        let (Self::Elsewhere(error) | Self::For(error)) = self;
+        let (Self::Elsewhere(error) | Self::Here(error)) = self;
         error
     }
 }

@@ -1,9 +1,9 @@
--- One step, from a place in the index on. The keys of the sessions are in the slot of those named.
+-- One step, from a place in the index on. The keys of the sessions share the slot of KEYS.
 
 local index, epochs = KEYS[1], KEYS[2]
 local prefix, from, step = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
--- Those that have ended by themselves come last.
+-- Sessions that ended by time come last.
 local last = math.min(from + step, redis.call('ZCOUNT', index, '(' .. now, '+inf')) - 1
 local ids = last >= from and redis.call('ZREVRANGE', index, from, last) or {}
 local rows = {}

@@ -1,64 +1,64 @@
-//! Sessions in Redis 6.2 or later, or Valkey.
+//! A store in Redis 6.2 or later, or Valkey.
 //!
-//! # What is atomic
+//! # Atomicity and cluster
 //!
-//! Every change is one script, and a script runs as one step. All keys begin with `{auth}:`, so that
-//! they share one hash slot: on a cluster, too, a refresh sees the subject's epoch, and the end of a
-//! session and its revocation are written together. The price is that one node of a cluster holds
-//! all of it, replicated but not divided. What does not fit on one is divided by hand: a store each,
-//! with a [prefix](RedisStore::with_prefix) of its own, per tenant for example.
+//! Every change is one script, and a script runs as one step. All keys begin with `{auth}:` and
+//! therefore share one hash slot. A refresh sees the subject's epoch, and the end of a session and its
+//! revocation are written together, on a cluster as well. One node of a cluster contains all keys,
+//! replicated but not divided. To divide them, use several stores, each with its own
+//! [prefix](RedisStore::with_prefix), for example one per tenant.
 //!
-//! | key | holds |
+//! | key | content |
 //! |---|---|
-//! | `{auth}:s:<sid>` | a session in one string; gone a day and at most an hour after its end, a week after it was revoked |
+//! | `{auth}:s:<sid>` | a session as one string; expires 24 to 25 h after its end, a week after its revocation |
 //! | `{auth}:i:<sub>` | a subject's live sessions, by their ends |
-//! | `{auth}:g:<sub>` | a guest; gone a day after its end, but not while its claim is pending |
-//! | `{auth}:pending` | the guests whose claims are pending, by when they are due |
-//! | `{auth}:claimed` | the guests that were claimed, by when their epochs go |
-//! | `{auth}:epochs` | the epochs that were raised, by subject; those of accounts stay |
-//! | `{auth}:revoked` | what is revoked, by the time when that ends |
-//! | `{auth}:news` | the same as a stream, for an hour |
+//! | `{auth}:g:<sub>` | a guest; expires a day after its end, unless its claim is pending |
+//! | `{auth}:pending` | guests with a pending claim, by due time |
+//! | `{auth}:claimed` | claimed guests, by the time at which their epochs may be deleted |
+//! | `{auth}:epochs` | epochs other than 0, by subject; the epochs of accounts are never deleted |
+//! | `{auth}:revoked` | revocations, by their ends |
+//! | `{auth}:news` | a stream of the revocations of the last hour |
 //! | `{auth}:secrets` | the secrets of [`SecretStore`] |
 //! | `{auth}:key_ring` | the signing keys of all nodes, encrypted |
 //! | `{auth}:u:<identifier>` | a user |
-//! | `{auth}:names`, `{auth}:subjects` | the users' identifiers in order; those of their subjects |
-//! | `{auth}:t:<key>` | a counter of login attempts; expires when it limits nothing |
-//! | `{auth}:k:<id>`, `{auth}:o:<owner>` | an API key; the names of an owner's keys |
-//! | `{auth}:x:<digest>`, `{auth}:y:<purpose>:<sub>` | a token that is good for one use; those of a subject |
-//! | `{auth}:since` | when a node first came to this server and found it empty |
+//! | `{auth}:names`, `{auth}:subjects` | the identifiers of all users in order; the identifiers by subject |
+//! | `{auth}:t:<key>` | a counter of login attempts; expires when it has no effect any more |
+//! | `{auth}:k:<id>`, `{auth}:o:<owner>` | an API key; the ids of an owner's keys |
+//! | `{auth}:x:<digest>`, `{auth}:y:<purpose>:<sub>` | a one-time token; the tokens of a subject |
+//! | `{auth}:since` | the time at which a node first connected while the server was empty |
 //!
-//! A request whose answer was lost is [`Interrupted`](crate::error::StoreErrorKind::Interrupted):
-//! the script ran in full or not at all. After a failover a script that the old primary refused
-//! (`READONLY`, `MOVED`) is sent to the new one, once; a revocation succeeds only when the primary has
-//! written it.
+//! A request whose response was lost fails with
+//! [`Interrupted`](crate::error::StoreErrorKind::Interrupted): the script ran in full or not at all.
+//! After a failover, a script that the old primary refused (`READONLY`, `MOVED`) is sent to the new
+//! primary, once. A revocation succeeds only if the primary has written it.
 //!
-//! # What Redis may lose
+//! # Data loss
 //!
-//! Redis answers before it has written to disk or to a replica.
+//! Redis responds before it has written to disk or to a replica.
 //!
-//! - Without persistence, everything goes with a restart: all sessions end. So do their access tokens:
-//!   every node refuses what was issued before the server began anew (`{auth}:since`), because nobody
-//!   knows any more what of it was revoked. Who signs in again is served at once, on a first start as
-//!   well, and nobody waits for a time to pass. Nodes that run keep what they knew besides: a subject
-//!   whose epoch they saw rise is refused for up to 35 minutes where it signs in again, because
-//!   epochs begin at 0 again. Use `appendonly yes`.
-//! - Restored from an older copy, the server knows nothing of what was revoked since, and does not
-//!   know that. Delete `{auth}:since` before the nodes come back: the access tokens of that time are
-//!   refused then, and a client that refreshes has a new one. Sessions that were ended meanwhile are
-//!   alive again.
-//! - With `appendfsync everysec`, a crash of the machine loses the last second. A refresh that was
-//!   lost is rolled forward ([`Ahead`](crate::server::refresh::RefreshOutcome::Ahead)); a revocation, or a raised
-//!   epoch, that was lost is gone, and the session is alive again. `appendfsync always` loses nothing.
-//! - A failover to a replica loses what it had not received. `min-replicas-to-write 1` narrows the
-//!   gap and keeps a primary that is cut off from accepting writes.
-//! - `maxmemory-policy` must be `noeviction`, the default: any other signs people out. A full server
-//!   starts no sessions and refreshes none ([`Unavailable`](crate::error::StoreErrorKind::Unavailable)).
+//! - **Without persistence**, a restart loses everything and ends all sessions. Their access tokens end
+//!   too: every node refuses tokens that were issued before the server's new start (`{auth}:since`),
+//!   because the revocations among them are lost. Users who sign in again are served immediately, on
+//!   a first start as well. Running nodes keep the revocations that they received. Epochs restart at 0,
+//!   so a subject whose epoch such a node saw rise is refused for up to 35 minutes after it signs in
+//!   again. Use `appendonly yes`.
+//! - **Restored from an older copy**, the server lacks all later revocations. Delete `{auth}:since`
+//!   before the nodes connect: access tokens of that time are then refused, and a client that refreshes
+//!   receives a new one. Sessions that ended after the copy are alive again.
+//! - **With `appendfsync everysec`**, a crash of the machine loses the last second. A lost refresh is
+//!   repaired ([`Ahead`](crate::server::refresh::RefreshOutcome::Ahead)). A lost revocation or a lost
+//!   raised epoch is not: the session is alive again. `appendfsync always` loses nothing.
+//! - **A failover** loses what the new primary had not received. `min-replicas-to-write 1` narrows the
+//!   gap and stops a primary that is cut off from accepting writes.
+//! - **`maxmemory-policy`** must be `noeviction`, the default. Any other policy ends sessions. A full
+//!   server creates and refreshes no sessions
+//!   ([`Unavailable`](crate::error::StoreErrorKind::Unavailable)).
 //!
-//! Users and API keys are data that nobody can sign in again to make: keep them here only with
-//! `appendonly yes` and a backup. An account or a password that was made in the last second before a
-//! crash may be gone.
+//! Users and API keys cannot be restored by signing in again. Keep them in Redis only with
+//! `appendonly yes` and a backup. An account or a password from the last second before a crash may be
+//! lost.
 //!
-//! Where a lost revocation is not acceptable, `PostgresStore` is the store to take.
+//! If a lost revocation is not acceptable, use `PostgresStore`.
 
 mod api_keys;
 mod fault;
@@ -85,9 +85,9 @@ use crate::{
     store::port::{SecretStore, StoreId},
 };
 
-/// Keeps sessions in Redis. Cheap to clone; clones share one connection.
+/// A store in Redis. Cheap to clone; all clones share one connection.
 ///
-/// See the [module](self) for what is atomic and for what Redis may lose.
+/// The [module](self) describes the atomicity and the data that Redis may lose.
 ///
 /// # Examples
 ///
@@ -106,7 +106,7 @@ pub struct RedisStore {
     id: StoreId,
 }
 
-/// Names of keys; all of them in one slot.
+/// The names of the keys, all in one slot.
 struct Keys {
     prefix: String,
     epochs: String,
@@ -120,29 +120,30 @@ struct Keys {
 }
 
 impl RedisStore {
-    /// A store on this server. It connects when it is first needed, so that a server that is down
-    /// keeps nobody from starting.
+    /// Creates a store on this server. The first call connects, so that the application can start
+    /// while the server is down.
     ///
-    /// In a cluster any node will do.
+    /// In a cluster, use the URL of any node.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: the URL cannot be used. `rediss://` needs the application to turn on
+    /// [`ConfigError::Invalid`]: the URL cannot be used. For `rediss://` the application must enable
     /// the feature `tokio-rustls-comp` of the crate `redis`.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
         Self::with_prefix(url, "auth")
     }
 
-    /// As [`new`](Self::new), with keys that begin with `{prefix}:` instead of `{auth}:`.
+    /// Creates a store as [`new`](Self::new) does, with keys that begin with `{prefix}:` instead of
+    /// `{auth}:`.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new), and [`ConfigError::Invalid`] where the prefix is empty or holds braces.
+    /// As [`new`](Self::new), and [`ConfigError::Invalid`] if the prefix is empty or contains braces.
     pub fn with_prefix(url: &str, prefix: &str) -> Result<Self, ConfigError> {
         if prefix.is_empty() || prefix.contains(['{', '}']) {
             return Err(ConfigError::invalid(
                 "the prefix of the Redis store",
-                "must not be empty, nor hold braces",
+                "must not be empty or contain braces",
             ));
         }
         let name = |of: &str| format!("{{{prefix}}}:{of}");
@@ -163,13 +164,13 @@ impl RedisStore {
         })
     }
 
-    /// A feed of what was and will be revoked, over a connection of its own.
+    /// Returns a feed of past and future revocations. It uses a separate connection.
     #[must_use]
     pub fn feed(&self) -> RedisFeed {
         RedisFeed::new(Arc::clone(&self.link), Arc::clone(&self.keys))
     }
 
-    /// A set that follows this store.
+    /// Creates a revocation set that follows this store.
     ///
     /// # Errors
     ///
@@ -211,7 +212,7 @@ impl Keys {
         format!("{}s:{id}", self.prefix)
     }
 
-    /// A key of another kind.
+    /// Returns the name of a key of this kind.
     fn of(&self, kind: &str, name: &str) -> String {
         format!("{}{kind}:{name}", self.prefix)
     }

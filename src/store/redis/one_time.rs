@@ -1,4 +1,4 @@
-//! Tokens that are good for one use. They go by themselves.
+//! One-time tokens. Their keys expire.
 
 use super::{RedisStore, link::Repeat, scripts, sessions::millis};
 use crate::{

@@ -1,4 +1,4 @@
-//! The string of a session, as `packed.lua` describes it.
+//! The packed string of a session. `packed.lua` describes the form.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// Reads a session; `over` if its epoch is older than its subject's.
+/// Reads a session. `over` is `true` if the session is revoked by its row or its subject's epoch.
 pub(super) fn record(id: SessionId, row: &[u8], over: bool) -> Result<SessionRecord, StoreError> {
-    read(id, row, over).ok_or_else(|| StoreError::invalid("a session of another format"))
+    read(id, row, over).ok_or_else(|| StoreError::invalid("a session has an unknown format"))
 }
 
 fn read(id: SessionId, row: &[u8], over: bool) -> Option<SessionRecord> {
@@ -53,14 +53,14 @@ fn read(id: SessionId, row: &[u8], over: bool) -> Option<SessionRecord> {
             revoked: over || reason != 0,
         },
         created_at,
-        // A session whose reason is newer than this code has ended, too.
+        // An unknown reason comes from newer code. The session is revoked nevertheless.
         revoked: RevokeReason::from_code(i16::from(reason)),
         bound_key,
         details: String::from_utf8(rest.0.to_vec()).ok()?,
     })
 }
 
-/// What is left to read.
+/// The bytes that are still to be read.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
@@ -95,7 +95,7 @@ impl Rest<'_> {
     }
 }
 
-/// A generation as it is stored where there may be none.
+/// Returns the stored form of an optional generation: 0 for `None`, else one more.
 pub(super) fn number_or_none(generation: Option<u64>) -> u64 {
     generation.map_or(0, |generation| generation.saturating_add(1))
 }

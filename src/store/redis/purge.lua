@@ -1,5 +1,4 @@
--- Sessions go by themselves; what is left are revocations that have ended, and the stream where
--- nobody adds to it.
+-- Sessions expire. Deletes revocations that have ended, and trims the stream if no entry is added.
 local cut = redis.call('XTRIM', KEYS[2], 'MINID', string.format('%d', now - 60 * 60 * 1000))
 local over = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, tonumber(ARGV[1]))
 for _, target in ipairs(over) do

@@ -1,4 +1,4 @@
--- One step. The keys of the sessions are in the slot of those named.
+-- One step. The keys of the sessions share the slot of KEYS.
 
 local index, epochs, news, revoked = unpack(KEYS)
 local kept, reason, lifetime, prefix, step = unpack(ARGV)

@@ -18,7 +18,7 @@ macro_rules! script {
     };
 }
 
-// These run at every refresh, so they define no function that they do not need.
+// These run at every refresh, so they contain only the functions that they call.
 script! { LOAD "clock.lua" "packed.lua" "session.lua" "load.lua" }
 script! { LOAD_WITH_USER "clock.lua" "packed.lua" "session.lua" "load_with_user.lua" }
 script! { ADVANCE_LIVE "clock.lua" "packed.lua" "session.lua" "stamp.lua" "advance_live.lua" }

@@ -1,4 +1,4 @@
--- Reads the session of the first key. The second key holds the epochs.
+-- Reads the session of the first key. The second key contains the epochs.
 local row = redis.call('GET', KEYS[1])
 if not row then
   return false

@@ -1,4 +1,4 @@
-//! Sessions, a script for each method.
+//! Sessions: one script per method of the port.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -70,7 +70,7 @@ impl SessionStore for RedisStore {
             .arg(to.reissues)
             .arg(id.to_string())
             .arg(self.keys.indexes());
-        // It depends on the policy whether it may be repeated, so the caller decides.
+        // Only the caller knows whether the policy allows a repetition.
         let loaded: Option<Loaded> = self.link.run(&call, Repeat::Never).await?;
         let advanced = |loaded| {
             let mut advanced = peek(id, loaded)?;
@@ -185,7 +185,7 @@ impl SessionStore for RedisStore {
         }
     }
 
-    /// The rows are not marked: their epochs say it, and their keys go by themselves.
+    /// The rows are not marked: their epochs revoke them, and their keys expire.
     async fn revoke_all(&self, subject: &str, _: RevokeReason) -> Result<u32, StoreError> {
         let mut call = scripts::REVOKE_ALL.key(&self.keys.epochs);
         call.key(&self.keys.news)
@@ -219,7 +219,7 @@ impl SessionStore for RedisStore {
             }
             from += read;
             alive.sort_by_key(|session| (Reverse(session.family.used_at), session.id));
-            // A session whose place in the index was moved between two steps was read twice.
+            // A session that moved in the index between two steps was read twice.
             alive.dedup_by_key(|session| session.id);
             alive.truncate(LISTED);
             if read < STEP {
@@ -235,10 +235,10 @@ impl SessionStore for RedisStore {
     }
 }
 
-/// The server's time, whether the session is over, and its row.
+/// The server's time, the revocation of the session, and its row.
 type Loaded = (i64, bool, Vec<u8>);
 
-/// The same, and the roles of its user, and whether that is disabled.
+/// The same, with the roles of the user and the flag `disabled`.
 type WithUser = (i64, bool, Vec<u8>, Option<String>, Option<u8>);
 
 fn peek(id: SessionId, (now, over, row): Loaded) -> Result<LoadedSession, StoreError> {
@@ -246,21 +246,22 @@ fn peek(id: SessionId, (now, over, row): Loaded) -> Result<LoadedSession, StoreE
     Ok(LoadedSession::new(session, Timestamp::from_millis(now)))
 }
 
-/// The numbers of the scripts are exact up to here.
+/// Returns the generation if a number of a script represents it exactly.
 fn exact(generation: u64) -> Result<u64, StoreError> {
     if generation >= 1 << 53 {
-        return Err(StoreError::invalid("a generation of 2⁵³ or more"));
+        return Err(StoreError::invalid("the generation is 2⁵³ or more"));
     }
     Ok(generation)
 }
 
-/// Longer than anything lives, and exact in a script.
+/// Returns the milliseconds, limited to a number that is exact in a script.
 pub(super) fn millis(duration: Duration) -> u64 {
     let longest = 1 << 50;
     u64::try_from(duration.as_millis()).map_or(longest, |millis| millis.min(longest))
 }
 
-/// The number of sessions that one script reads: a fraction of a millisecond.
+/// The number of sessions that one script reads. It takes a fraction of a millisecond.
 const STEP: usize = 100;
-/// The number of sessions that one script ends. Each takes several commands, and other clients wait.
+/// The number of sessions that one script ends. Each takes several commands, during which other clients
+/// wait.
 const ENDED: usize = 25;

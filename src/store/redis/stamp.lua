@@ -1,5 +1,5 @@
--- Writes a state, and the time of its refresh. The time of the key and the place in the index are not
--- before the end of the session and change at most once an hour.
+-- Writes a state and the time of its refresh. The expiry of the key and the place in the index are not
+-- before the end of the session. They change at most once an hour.
 local function stamp(id, indexes, generation, parent, confirmed, reissues)
   if math.min(expires, now + idle) > ends_by then
     ends_by = math.min(expires, now + idle + HOUR)

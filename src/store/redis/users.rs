@@ -1,4 +1,4 @@
-//! Users, a script for each of the ports' methods.
+//! Users: one script per method of the ports.
 
 use super::{RedisStore, link::Repeat, scripts};
 use crate::{
@@ -98,7 +98,7 @@ impl RedisStore {
     }
 }
 
-/// Subject, hash, roles, whether disabled, epoch.
+/// Subject, hash, roles, `disabled`, epoch.
 type Row = (String, Option<String>, String, u8, u32);
 
 fn user((subject, hash, roles, disabled, epoch): Row) -> Result<UserRecord, StoreError> {
@@ -111,7 +111,7 @@ fn user((subject, hash, roles, disabled, epoch): Row) -> Result<UserRecord, Stor
     })
 }
 
-/// Identifier, subject, roles, whether disabled, since when.
+/// Identifier, subject, roles, `disabled`, time of the creation.
 type Line = (String, String, String, u8, i64);
 
 fn entry((identifier, subject, roles, disabled, born): Line) -> Result<UserEntry, StoreError> {

@@ -22,7 +22,8 @@ pub(super) async fn use_wal(options: &SqliteConnectOptions) -> Result<(), StoreE
         match journal(&options).await {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
-                let problem = format!("connections cannot share the database: its journal mode is {mode}");
+                let problem =
+                    format!("connections cannot share the database: its journal mode is {mode}");
                 return Err(StoreError::invalid(problem));
             }
             Err(error) if fault::is_busy(&error) => time::sleep(WAL_WAIT).await,

@@ -1,4 +1,4 @@
--- The keys of the rows are in the slot of the one named.
+-- The keys of the rows share the slot of KEYS.
 
 local of_owner, prefix, most = KEYS[1], ARGV[1], tonumber(ARGV[2])
 

@@ -1,4 +1,4 @@
--- The keys of the rows are in the slot of the one named. A step of a longer way: of so many keys from a rank on.
+-- One step, from a rank on. The keys of the rows share the slot of KEYS.
 
 local of_owner, prefix = KEYS[1], ARGV[1]
 local from, step, within = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])

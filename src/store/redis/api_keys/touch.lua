@@ -1,4 +1,4 @@
--- The keys of the rows are in the slot of the one named.
+-- The keys of the rows share the slot of KEYS.
 
 local prefix = KEYS[1]
 

@@ -1,4 +1,4 @@
--- Sets a guest that is still of the version that was loaded. Empty texts stand for what is absent.
+-- Sets a guest if its version is still the one that was loaded. An empty text is an absent value.
 local key, epochs, news, revoked, pending, claimed, index = unpack(KEYS)
 local version, subject, goes, due, lifetime, epoch_goes = unpack(ARGV)
 

@@ -1,4 +1,4 @@
--- The keys of the guests are in the slot of the one that is named.
+-- The keys of the guests share the slot of KEYS.
 local prefix, most = unpack(ARGV)
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, most)
 for i, subject in ipairs(due) do

@@ -1,4 +1,4 @@
--- The keys of the tokens are in the slot of the one named.
+-- The keys of the tokens share the slot of KEYS.
 
 for _, token in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   redis.call('DEL', token)

@@ -6,7 +6,7 @@ if lifetime <= 0 or redis.call('EXISTS', token) == 1 then
 end
 redis.call('HSET', token, 'sub', subject, 'for', purpose)
 redis.call('PEXPIRE', token, lifetime)
--- By the time when their keys are gone.
+-- The index contains the tokens by the times at which they expire.
 redis.call('ZREMRANGEBYSCORE', of_subject, '-inf', now)
 redis.call('ZADD', of_subject, now + lifetime, token)
 local last = redis.call('ZREVRANGE', of_subject, 0, 0, 'WITHSCORES')

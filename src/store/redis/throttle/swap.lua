@@ -1,4 +1,4 @@
--- An empty text stands for a missing row.
+-- An empty text is a missing row.
 local from, to, expiry = unpack(ARGV)
 if (redis.call('GET', KEYS[1]) or '') ~= from then
   return 0

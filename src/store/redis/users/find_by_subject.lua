@@ -1,4 +1,4 @@
--- The key of the user is in the slot of those named.
+-- The key of the user shares the slot of KEYS.
 
 local subjects, epochs = KEYS[1], KEYS[2]
 local subject, prefix = ARGV[1], ARGV[2]

@@ -1,4 +1,4 @@
--- The keys of the users are in the slot of the one named.
+-- The keys of the users share the slot of KEYS.
 
 local names = KEYS[1]
 local after, most, prefix = unpack(ARGV)

@@ -1,5 +1,5 @@
--- Sets one field of a user; a fifth argument is what its hash has to be.
--- The key of the user is in the slot of the one named.
+-- Sets one field of a user. With a fifth argument, only if it equals the user's hash.
+-- The key of the user shares the slot of KEYS.
 
 local subjects = KEYS[1]
 local subject, prefix, field, value, old = unpack(ARGV)

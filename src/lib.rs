@@ -78,6 +78,7 @@
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
+mod erased;
 pub mod error;
 pub mod event;
 pub mod key;

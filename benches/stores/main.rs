@@ -50,7 +50,7 @@ use self::by_hand::ByHand;
 /// One client of either side, with the token that it holds.
 #[derive(Clone)]
 enum Client {
-    Ours(Sessions<AnyStore>, String),
+    Ours(Sessions, String),
     ByHand(ByHand, TokenIssuer, String),
 }
 

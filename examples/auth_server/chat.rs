@@ -30,17 +30,13 @@ use tower_jwt_auth::{
     error::StoreError,
     layer::socket::{AuthMessage, ChatContext, ChatLayer, CloseReason, Owner, SocketAuth},
     principal::{AnyPrincipal, PrincipalKind},
-    server::{
-        login::UserClaims,
-        session::{ClaimHook, Guests},
-    },
-    store::AnyStore,
+    server::session::{ClaimHook, Guests},
 };
 
 #[derive(Clone)]
 pub(crate) struct Chat {
     pub(crate) conversations: Conversations,
-    pub(crate) guests: Guests<AnyStore, UserClaims<AnyStore>, Conversations>,
+    pub(crate) guests: Guests,
     pub(crate) sockets: SocketAuth,
 }
 

@@ -163,7 +163,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .build();
     // A user who signs in keeps the conversation of the guest.
     let conversations = Conversations::default();
-    let guests = Guests::builder(sessions.clone())
+    let guests = Guests::builder(sessions.clone(), store.clone())
         .on_claim(conversations.clone())
         .build()?;
     // The claim worker retries failed hooks. Housekeeping deletes expired rows.

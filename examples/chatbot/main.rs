@@ -121,7 +121,7 @@ async fn app(settings: &AuthSettings) -> Result<Router, Box<dyn Error>> {
         .hasher(hasher)
         .build();
     // A user who signs in keeps the conversation of the guest.
-    let guests = Guests::builder(sessions.clone())
+    let guests = Guests::builder(sessions.clone(), store.clone())
         .on_claim(bot.clone())
         .build()?;
     let clients = ClientIp::peer().peer_from(|extensions: &Extensions| {

@@ -15,8 +15,7 @@ use tower_jwt_auth::{
     Principal,
     layer::socket::{AuthMessage, CloseReason, Owner, SocketAuth},
     principal::PrincipalKind,
-    server::session::{Guests, StaticClaims},
-    store::MemoryStore,
+    server::session::Guests,
 };
 
 use crate::bot::Bot;
@@ -25,7 +24,7 @@ use crate::bot::Bot;
 #[derive(Clone)]
 pub(crate) struct Chat {
     pub(crate) bot: Bot,
-    pub(crate) guests: Guests<MemoryStore, StaticClaims, Bot>,
+    pub(crate) guests: Guests,
     pub(crate) sockets: SocketAuth,
 }
 

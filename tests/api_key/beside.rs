@@ -14,7 +14,7 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
-use crate::support::{Answer, Fixture, Store, bearer, issue, nobody, send, with, x_api_key};
+use crate::support::{Answer, Fixture, bearer, issue, nobody, send, with, x_api_key};
 
 fn tokens(fixture: &Fixture) -> (TestIssuer, JwtAuthLayer) {
     let issuer = TestIssuer::new(Algorithm::Es256).clock(fixture.clock.clone());
@@ -30,7 +30,7 @@ fn tokens(fixture: &Fixture) -> (TestIssuer, JwtAuthLayer) {
 
 /// Through both layers, in both orders, and a guard.
 async fn both_orders(
-    keys: &ApiKeys<Store>,
+    keys: &ApiKeys,
     tokens: &JwtAuthLayer,
     request: http::Request<String>,
 ) -> [Answer; 2] {

@@ -6,7 +6,7 @@ use tokio::{runtime::Builder, task::JoinSet, time::timeout};
 use tower::Layer;
 use tower_jwt_auth::{
     error::{AuthErrorKind, StoreError},
-    layer::api_key::{ApiKeyLayer, ApiKeys},
+    layer::api_key::ApiKeyLayer,
     revocation::{Broadcast, Feed, RETENTION, Revocation, RevocationSet},
     time::{Clock, Timestamp},
 };
@@ -217,7 +217,7 @@ async fn where_the_revocation_set_was_never_loaded_a_key_is_503() {
 #[tokio::test]
 async fn a_row_that_was_read_before_its_revocation_is_not_remembered() {
     let fixture = Fixture::new();
-    let keys: ApiKeys<_> = fixture.keys();
+    let keys = fixture.keys();
     let key = issue(&keys).await;
     fixture.store.hold();
     let (early, text) = (keys.clone(), key.expose().to_owned());

@@ -210,14 +210,14 @@ impl Fixture {
         Self { clock, store }
     }
 
-    pub(crate) fn builder(&self) -> ApiKeysBuilder<Store> {
+    pub(crate) fn builder(&self) -> ApiKeysBuilder {
         ApiKeys::builder(format(), self.store.clone())
             .scopes("orders:read orders:write".parse().unwrap())
             .clock(self.clock.clone())
     }
 
     /// One process.
-    pub(crate) fn keys(&self) -> ApiKeys<Store> {
+    pub(crate) fn keys(&self) -> ApiKeys {
         self.builder().build().unwrap()
     }
 }
@@ -230,7 +230,7 @@ pub(crate) fn wanted() -> NewApiKey {
     NewApiKey::new("alice").scope("orders:read".parse().unwrap())
 }
 
-pub(crate) async fn issue(keys: &ApiKeys<Store>) -> ApiKey {
+pub(crate) async fn issue(keys: &ApiKeys) -> ApiKey {
     keys.issue(wanted()).await.unwrap()
 }
 
@@ -302,7 +302,7 @@ where
     }
 }
 
-pub(crate) async fn ask(keys: &ApiKeys<Store>, key: &str) -> Answer {
+pub(crate) async fn ask(keys: &ApiKeys, key: &str) -> Answer {
     send(ApiKeyLayer::new(keys), x_api_key(key)).await
 }
 

@@ -11,7 +11,10 @@ use tower_jwt_auth::{
         GuestStart, Guests, LinkOutcome, LinkRequest, Promotion, SessionErrorKind, Sessions,
         StartSession,
     },
-    store::port::{GuestStore, RevokeReason},
+    store::{
+        MemoryStore,
+        port::{GuestStore, RevokeReason},
+    },
 };
 
 use crate::support::{Chat, user};
@@ -59,6 +62,18 @@ async fn w1_a_guest_is_a_subject_of_its_own_and_asked_for_twice_the_same() {
     assert_eq!(signed_in.outcome(), LinkOutcome::Expired);
 }
 
+#[tokio::test]
+async fn guests_of_another_store_than_the_sessions_are_refused() {
+    let chat = Chat::start().await;
+    let build = |store| Guests::builder(chat.sessions().clone(), store).build();
+    assert!(build(chat.store.clone()).is_ok());
+    let error = build(MemoryStore::new()).unwrap_err().to_string();
+    assert!(
+        error.contains("must be the store of the sessions"),
+        "{error}"
+    );
+}
+
 /// No feed fills this set: what ends is in it by the sessions' own word.
 #[tokio::test]
 async fn t11_the_node_of_a_claim_or_a_promotion_refuses_the_guest_at_once() {
@@ -71,7 +86,9 @@ async fn t11_the_node_of_a_claim_or_a_promotion_refuses_the_guest_at_once() {
         .events(sink)
         .build()
         .unwrap();
-    let guests = Guests::builder(sessions).build().unwrap();
+    let guests = Guests::builder(sessions, chat.store.clone())
+        .build()
+        .unwrap();
 
     let [claimed, promoted] = [chat.guest().await, chat.guest().await];
     let [claimed, promoted] = [&claimed, &promoted].map(|pair| chat.caller_of(pair));

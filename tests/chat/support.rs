@@ -45,8 +45,7 @@ use tower_jwt_auth::{
     server::{
         issue::{KeyRing, TokenIssuer},
         session::{
-            ClaimHook, GuestStart, Guests, SessionClaims, Sessions, StartSession, StaticClaims,
-            TokenPair,
+            ClaimHook, GuestStart, Guests, SessionClaims, Sessions, StartSession, TokenPair,
         },
     },
     store::MemoryStore,
@@ -58,7 +57,7 @@ pub(crate) type Store = MemoryStore;
 pub(crate) struct Chat {
     pub(crate) clock: TestClock,
     pub(crate) store: Store,
-    pub(crate) guests: Guests<Store, StaticClaims, Arc<Hook>>,
+    pub(crate) guests: Guests,
     pub(crate) hook: Arc<Hook>,
     pub(crate) verifier: Verifier,
     /// What each of two nodes knows to be revoked.
@@ -125,7 +124,7 @@ impl Chat {
             .build()
             .unwrap();
         let hook = Arc::new(Hook::default());
-        let guests = Guests::builder(sessions)
+        let guests = Guests::builder(sessions, store.clone())
             .on_claim(Arc::clone(&hook))
             .claims_every(Duration::from_millis(10));
         let nodes = [(); 2]
@@ -173,7 +172,7 @@ impl Chat {
         }
     }
 
-    pub(crate) fn sessions(&self) -> &Sessions<Store> {
+    pub(crate) fn sessions(&self) -> &Sessions {
         self.guests.sessions()
     }
 

@@ -22,15 +22,11 @@ use tower_jwt_auth::{
     server::{
         endpoints::AuthEndpoints,
         login::{Argon2Cost, Identifier, Login, MemoryThrottle, PasswordHash, PasswordHasher},
-        session::StaticClaims,
     },
     store::port::{NewUser, UserRecord, UserStore},
 };
 
-use crate::{
-    flaky::Flaky,
-    support::{Answer, ORIGIN, PASSWORD, Server, Users, ada, bearer, json as post},
-};
+use crate::support::{Answer, ORIGIN, PASSWORD, Server, Users, ada, bearer, json as post};
 
 const NEW: &str = "another long password";
 
@@ -101,7 +97,7 @@ impl UserStore for Faulty {
 struct Robbed {
     server: Server,
     users: Faulty,
-    endpoints: AuthEndpoints<Flaky, StaticClaims, Faulty, MemoryThrottle>,
+    endpoints: AuthEndpoints,
     thief: Answer,
     owner: Answer,
 }

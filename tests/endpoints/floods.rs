@@ -14,15 +14,12 @@ use tower_jwt_auth::{
     server::{
         endpoints::AuthEndpoints,
         login::{Argon2Cost, Identifier, Login, MemoryThrottle, PasswordHash, PasswordHasher},
-        session::{Guests, StaticClaims},
+        session::Guests,
     },
     store::port::{NewUser, UserRecord, UserStore},
 };
 
-use crate::{
-    flaky::Flaky,
-    support::{Answer, PASSWORD, Server, Users, ada, bearer, form, json as post},
-};
+use crate::support::{Answer, PASSWORD, Server, Users, ada, bearer, form, json as post};
 
 /// Finds nobody by a name of the flood before it may: until then its place in the pool is taken.
 #[derive(Clone)]
@@ -63,12 +60,10 @@ impl UserStore for Slow {
     }
 }
 
-type Endpoints = AuthEndpoints<Flaky, StaticClaims, Slow, MemoryThrottle>;
-
 /// A server with sixteen places to hash.
 struct Flooded {
     users: Slow,
-    endpoints: Endpoints,
+    endpoints: AuthEndpoints,
     server: Server,
 }
 
@@ -92,7 +87,9 @@ impl Flooded {
             .hasher(hasher.build().unwrap())
             .clock(server.clock.clone())
             .build();
-        let guests = Guests::builder(server.sessions.clone()).build().unwrap();
+        let guests = Guests::builder(server.sessions.clone(), server.store.clone())
+            .build()
+            .unwrap();
         let endpoints = AuthEndpoints::builder(server.sessions.clone(), login, secret)
             .guests(guests)
             .registration(true)
@@ -148,7 +145,7 @@ impl Flooded {
 }
 
 async fn send(
-    endpoints: Endpoints,
+    endpoints: AuthEndpoints,
     network: String,
     mut request: Request<Full<bytes::Bytes>>,
 ) -> Answer {

@@ -6,6 +6,12 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     layer::rate_limit::PeerAddr,
+    secret::SecretKey,
+    server::{
+        endpoints::AuthEndpoints,
+        login::{Login, MemoryThrottle},
+        session::{Guests, Sessions},
+    },
     store::port::{GuestRecord, GuestStore},
 };
 
@@ -263,5 +269,24 @@ async fn strangers_are_thirty_an_hour_for_a_network() {
         let mut nowhere = post("guest", &json!({}));
         nowhere.extensions_mut().remove::<PeerAddr>();
         assert_eq!(server.send(nowhere).await.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn guests_of_other_sessions_are_refused() {
+    let server = Server::start().await;
+    let secret = SecretKey::generate();
+    let others = Sessions::builder(server.sessions.issuer().clone(), server.store.clone())
+        .secret(secret.clone())
+        .build()
+        .unwrap();
+    for (sessions, fits) in [(others, false), (server.sessions.clone(), true)] {
+        let guests = Guests::builder(sessions, server.store.clone()).build();
+        let login = Login::builder(server.store.clone(), MemoryThrottle::new(), secret.clone());
+        let endpoints =
+            AuthEndpoints::builder(server.sessions.clone(), login.build(), secret.clone())
+                .guests(guests.unwrap())
+                .build();
+        assert_eq!(endpoints.is_ok(), fits);
     }
 }

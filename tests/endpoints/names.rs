@@ -15,11 +15,10 @@ use tower_jwt_auth::{
         login::{Argon2Cost, Login, MemoryThrottle, PasswordHasher},
         session::{ClaimsSource, Session, SessionClaims, Sessions},
     },
-    store::MemoryStore,
     test_util::TestClock,
 };
 
-use crate::support::{Answer, Browser, ORIGIN, Server, Users, ada, json as post};
+use crate::support::{Answer, Browser, ORIGIN, Server, ada, json as post};
 
 /// Adds a claim of as many bytes as are asked for.
 #[derive(Clone, Default)]
@@ -34,13 +33,11 @@ impl ClaimsSource for Weight {
     }
 }
 
-type Endpoints = AuthEndpoints<MemoryStore, Weight, Users, MemoryThrottle>;
-
 struct Site {
     server: Server,
     weight: Weight,
-    sessions: Sessions<MemoryStore, Weight>,
-    endpoints: Endpoints,
+    sessions: Sessions,
+    endpoints: AuthEndpoints,
 }
 
 impl Site {
@@ -57,7 +54,10 @@ impl Site {
         let throttle = MemoryThrottle::with_clock(TestClock::new());
         let login = Login::builder(server.users.clone(), throttle, secret.clone());
         let login = login.hasher(hasher).build();
-        let guests = tower_jwt_auth::server::session::Guests::builder(sessions.clone());
+        let guests = tower_jwt_auth::server::session::Guests::builder(
+            sessions.clone(),
+            server.store.clone(),
+        );
         let mut builder = AuthEndpoints::builder(sessions.clone(), login, secret)
             .guests(guests.build().unwrap())
             .public_origin(origin);

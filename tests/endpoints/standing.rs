@@ -287,7 +287,7 @@ async fn s10_a_token_names_its_client() {
         .secret(secret.clone())
         .build()
         .unwrap();
-    let guests = tower_jwt_auth::server::session::Guests::builder(sessions.clone());
+    let guests = tower_jwt_auth::server::session::Guests::builder(sessions.clone(), store.clone());
     let login = Login::builder(server.users.clone(), MemoryThrottle::new(), secret.clone());
     let cheap = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();
     let hasher = PasswordHasher::builder().cost(cheap).build().unwrap();

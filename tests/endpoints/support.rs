@@ -29,7 +29,7 @@ use tower_jwt_auth::{
             Argon2Cost, Identifier, Login, MemoryThrottle, Password, PasswordHash, PasswordHasher,
         },
         refresh::RefreshPolicy,
-        session::{Guests, Sessions, StaticClaims},
+        session::{Guests, Sessions},
     },
     store::{
         MemoryStore,
@@ -153,8 +153,6 @@ impl UserStore for Users {
     }
 }
 
-type Endpoints = AuthEndpoints<Flaky, StaticClaims, Users, MemoryThrottle>;
-
 /// The server.
 pub(crate) struct Server {
     pub(crate) clock: TestClock,
@@ -163,8 +161,8 @@ pub(crate) struct Server {
     flaky: Flaky,
     told: Arc<Mutex<Vec<String>>>,
     pub(crate) verifier: Verifier<Claims>,
-    pub(crate) endpoints: Endpoints,
-    pub(crate) sessions: Sessions<Flaky>,
+    pub(crate) endpoints: AuthEndpoints,
+    pub(crate) sessions: Sessions,
     pub(crate) confirmations: Confirmations,
 }
 
@@ -220,7 +218,9 @@ impl Server {
         let throttle = MemoryThrottle::with_clock(clock.clone());
         let login = Login::builder(users.clone(), throttle, secret.clone());
         let login = login.hasher(hasher).clock(clock.clone()).build();
-        let guests = Guests::builder(sessions.clone()).build().unwrap();
+        let guests = Guests::builder(sessions.clone(), flaky.clone())
+            .build()
+            .unwrap();
         let told = Arc::<Mutex<Vec<String>>>::default();
         let events = Arc::clone(&told);
         let sink = sink_fn(move |event| {

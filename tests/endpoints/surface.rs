@@ -20,16 +20,7 @@ use tower_jwt_auth::{
 use crate::support::{Answer, ORIGIN, PASSWORD, Server, ada, bearer, form, json as post, request};
 
 /// The endpoints of this issuer, over new stores.
-fn endpoints(
-    issuer: &str,
-    origin: Option<&str>,
-    nested: bool,
-) -> AuthEndpoints<
-    MemoryStore,
-    tower_jwt_auth::server::session::StaticClaims,
-    MemoryStore,
-    MemoryThrottle,
-> {
+fn endpoints(issuer: &str, origin: Option<&str>, nested: bool) -> AuthEndpoints {
     let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
     let issuer = TokenIssuer::builder(KeyRing::new(key).unwrap())
         .issuer(issuer)

@@ -10,7 +10,7 @@ use std::{
 /// do not see each other.
 const ROWS: &[&[&[&str]]] = &[
     &[
-        &["error", "time", "task"],
+        &["erased", "error", "time", "task"],
         &["secret"],
         &["principal"],
         &["event"],

@@ -22,7 +22,7 @@ use tower_jwt_auth::{
 
 use crate::support::{Fixture, any_password, attempt, cheap, password};
 
-pub(crate) fn sessions() -> Sessions<MemoryStore> {
+pub(crate) fn sessions() -> Sessions {
     let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
     let issuer = TokenIssuer::builder(KeyRing::new(key).unwrap())
         .issuer("https://auth.example")

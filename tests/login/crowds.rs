@@ -36,7 +36,7 @@ impl Counted {
         }
     }
 
-    fn builder(&self, fixture: &Fixture) -> LoginBuilder<Users, Self> {
+    fn builder(&self, fixture: &Fixture) -> LoginBuilder {
         let secret = SecretKey::from_bytes([9; 32]).unwrap();
         Login::builder(fixture.users.clone(), self.clone(), secret)
     }

@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     },
 };
 
-async fn sessions() -> (MemoryStore, Sessions<MemoryStore, UserClaims<MemoryStore>>) {
+async fn sessions() -> (MemoryStore, Sessions) {
     let store = MemoryStore::new();
     let ada = Identifier::new("ada").unwrap();
     let user = NewUser::new("user-1", ada, PasswordHash::new("$hash".to_owned()));

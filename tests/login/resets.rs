@@ -12,10 +12,7 @@ use tokio::sync::Semaphore;
 use tower_jwt_auth::{
     error::StoreError,
     server::{
-        login::{
-            ChangePasswordOutcome, Login, LoginOutcome, MemoryThrottle, PasswordPolicy,
-            PasswordRule,
-        },
+        login::{ChangePasswordOutcome, Login, LoginOutcome, PasswordPolicy, PasswordRule},
         session::StartSession,
     },
     store::{
@@ -26,7 +23,7 @@ use tower_jwt_auth::{
 
 use crate::{
     change::sessions,
-    support::{Fixture, Users, attempt, password, shown},
+    support::{Fixture, attempt, password, shown},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -73,7 +70,7 @@ impl Tokens {
         }
     }
 
-    fn login(&self, fixture: &Fixture) -> Login<Users, MemoryThrottle> {
+    fn login(&self, fixture: &Fixture) -> Login {
         fixture.builder().one_time(self.clone()).build()
     }
 

@@ -139,7 +139,7 @@ impl Fixture {
         fixture
     }
 
-    pub(crate) fn builder(&self) -> LoginBuilder<Users, MemoryThrottle> {
+    pub(crate) fn builder(&self) -> LoginBuilder {
         let secret = SecretKey::from_bytes([9; 32]).unwrap();
         Login::builder(self.users.clone(), self.throttle.clone(), secret)
             .hasher(self.hasher.clone())
@@ -148,7 +148,7 @@ impl Fixture {
             .patience(Duration::from_secs(60))
     }
 
-    pub(crate) fn login(&self) -> Login<Users, MemoryThrottle> {
+    pub(crate) fn login(&self) -> Login {
         self.builder().build()
     }
 

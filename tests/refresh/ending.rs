@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     store::port::RevokeReason::{Administrative, CredentialsChanged, Logout},
 };
 
-use crate::support::{Watched, alice, issuer, service, service_with};
+use crate::support::{alice, issuer, service, service_with};
 
 #[tokio::test]
 async fn t10_signing_out_ends_this_device() {
@@ -173,8 +173,7 @@ async fn t11_a_node_refuses_at_once_what_it_ended_itself() {
 #[tokio::test]
 async fn t15_one_session_too_many_ends_one_that_was_never_refreshed() {
     let own = RevocationSet::local();
-    let configure =
-        |builder: SessionsBuilder<Watched>| builder.max_sessions(3).revocation(own.clone());
+    let configure = |builder: SessionsBuilder| builder.max_sessions(3).revocation(own.clone());
     let service = service_with(|builder, _| configure(builder));
     let mut held = Vec::new();
     for _ in 0..3 {

@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     server::session::{ClaimsSource, Session, SessionClaims, SessionErrorKind, Sessions},
 };
 
-use crate::support::{Service, Watched, alice, issuer, service};
+use crate::support::{Service, alice, issuer, service};
 
 #[derive(Clone, Copy)]
 enum Mood {
@@ -39,7 +39,7 @@ impl ClaimsSource for Directory {
     }
 }
 
-fn with_directory() -> (Service, Sessions<Watched, Directory>, Directory) {
+fn with_directory() -> (Service, Sessions, Directory) {
     let service = service();
     let directory = Directory(Arc::new(Mutex::new(Mood::Role("reader"))));
     let keys = service.sessions.issuer().keys().clone();

@@ -86,7 +86,7 @@ async fn shared<S: KeyRingStore + Clone>(stores: [S; 2]) -> String {
     two.refresh().await.unwrap();
     assert_eq!(one.keys().jwks(), two.keys().jwks());
     assert_eq!(two.statuses().len(), 2);
-    let issuer = |ring: &SharedKeyRing<S>| {
+    let issuer = |ring: &SharedKeyRing| {
         let issuer = TokenIssuer::builder(ring.keys()).issuer("https://as.example");
         issuer.audience("api").build().unwrap()
     };

@@ -4,7 +4,9 @@ use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::runtime;
 
-use super::{ApiKeyFormat, ApiKeyStore, ApiKeys, examine::Examiner, lookup::Lookups, uses::Uses};
+use super::{
+    ApiKeyFormat, ApiKeys, examine::Examiner, lookup::Lookups, store::ErasedApiKeyStore, uses::Uses,
+};
 use crate::{
     error::{ConfigError, StoreError},
     event::{EventSink, Events},
@@ -15,9 +17,9 @@ use crate::{
 
 /// Builds [`ApiKeys`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
-pub struct ApiKeysBuilder<S> {
+pub struct ApiKeysBuilder {
     format: ApiKeyFormat,
-    store: S,
+    store: Arc<dyn ErasedApiKeyStore>,
     limits: Limits,
     keep: Duration,
     kind: PrincipalKind,
@@ -43,8 +45,8 @@ pub(super) type Owners = dyn Fn(String) -> Active + Send + Sync;
 pub(super) type Active = Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
 pub(super) type Log = dyn Fn(Revocation) -> Written + Send + Sync;
 
-impl<S: ApiKeyStore> ApiKeysBuilder<S> {
-    pub(super) fn new(format: ApiKeyFormat, store: S) -> Self {
+impl ApiKeysBuilder {
+    pub(super) fn new(format: ApiKeyFormat, store: Arc<dyn ErasedApiKeyStore>) -> Self {
         Self {
             format,
             store,
@@ -202,7 +204,7 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
     /// # Errors
     ///
     /// [`ConfigError::Invalid`]: a duration is out of its range, or there is no tokio runtime.
-    pub fn build(self) -> Result<ApiKeys<S>, ConfigError> {
+    pub fn build(self) -> Result<ApiKeys, ConfigError> {
         let runtime = runtime::Handle::try_current().map_err(|_| {
             ConfigError::invalid("API keys", "must be built within a tokio runtime")
         })?;
@@ -221,7 +223,7 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
         if self.limits.lifetime < SECOND {
             return Err(ConfigError::invalid("max_lifetime", "must be at least 1 s"));
         }
-        let store = Arc::new(self.store);
+        let store = self.store;
         let lookups = Lookups::new(
             Arc::clone(&store),
             runtime.clone(),
@@ -256,7 +258,7 @@ impl<S: ApiKeyStore> ApiKeysBuilder<S> {
     }
 }
 
-impl<S> fmt::Debug for ApiKeysBuilder<S> {
+impl fmt::Debug for ApiKeysBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKeysBuilder")
             .field("format", &self.format)

@@ -9,6 +9,7 @@ use super::{
     NewApiKey,
     builder::{Limits, Log},
     examine::{Examined, Examiner},
+    store::ErasedApiKeyStore,
 };
 use crate::{
     error::{AuthError, StoreError, StoreErrorKind},
@@ -21,26 +22,27 @@ use crate::{
 /// The API keys of one service. Cheap to clone; clones share all state.
 ///
 /// Writes run in separate tasks, which complete even if the caller's future is dropped.
-pub struct ApiKeys<S> {
-    inner: Arc<Inner<S>>,
+#[derive(Clone)]
+pub struct ApiKeys {
+    inner: Arc<Inner>,
 }
 
-struct Inner<S> {
-    store: Arc<S>,
+struct Inner {
+    store: Arc<dyn ErasedApiKeyStore>,
     examiner: Arc<Examiner>,
     limits: Limits,
     log: Option<Arc<Log>>,
     events: Events,
 }
 
-impl<S: ApiKeyStore> ApiKeys<S> {
+impl ApiKeys {
     /// Creates a builder of keys with this format in this store.
-    pub fn builder(format: ApiKeyFormat, store: S) -> ApiKeysBuilder<S> {
-        ApiKeysBuilder::new(format, store)
+    pub fn builder(format: ApiKeyFormat, store: impl ApiKeyStore) -> ApiKeysBuilder {
+        ApiKeysBuilder::new(format, Arc::new(store))
     }
 
     pub(super) fn assemble(
-        store: Arc<S>,
+        store: Arc<dyn ErasedApiKeyStore>,
         examiner: Arc<Examiner>,
         limits: Limits,
         log: Option<Arc<Log>>,
@@ -165,7 +167,7 @@ impl<S: ApiKeyStore> ApiKeys<S> {
         self.inner.examiner.uses.lost()
     }
 
-    async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner<S>>) -> F) -> Result<T, ApiKeyError>
+    async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, ApiKeyError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, ApiKeyError>> + Send + 'static,
@@ -178,7 +180,7 @@ impl<S: ApiKeyStore> ApiKeys<S> {
     }
 }
 
-impl<S: ApiKeyStore> Inner<S> {
+impl Inner {
     async fn issue(&self, new: NewApiKey) -> Result<ApiKey, ApiKeyError> {
         let now = self.examiner.clock.now();
         let template = new.checked(&self.limits, now)?;
@@ -311,15 +313,7 @@ impl<S: ApiKeyStore> Inner<S> {
     }
 }
 
-impl<S> Clone for ApiKeys<S> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
-    }
-}
-
-impl<S> fmt::Debug for ApiKeys<S> {
+impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKeys")
             .field("examiner", &self.inner.examiner)

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{ApiKeyService, ApiKeyStore, ApiKeys, config::Config, networks::Networks};
+use super::{ApiKeyService, ApiKeys, config::Config, networks::Networks};
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
@@ -26,7 +26,7 @@ pub struct ApiKeyLayer {
 
 impl ApiKeyLayer {
     /// Creates a layer that requires one of these keys.
-    pub fn new<S: ApiKeyStore>(keys: &ApiKeys<S>) -> Self {
+    pub fn new(keys: &ApiKeys) -> Self {
         Self {
             config: Arc::new(Config::new(keys.examiner())),
         }

@@ -13,7 +13,7 @@ use std::{
 use quick_cache::sync::Cache;
 use tokio::{runtime, sync::oneshot, time::timeout};
 
-use super::{ApiKeyId, ApiKeyRecord, ApiKeyStore, builder::Owners};
+use super::{ApiKeyId, ApiKeyRecord, builder::Owners, store::ErasedApiKeyStore};
 use crate::{
     error::{AuthError, AuthErrorKind, StoreError},
     principal::{Principal, PrincipalKind},
@@ -75,8 +75,8 @@ struct Landing {
 pub(super) struct RowWait(oneshot::Receiver<Answer>);
 
 impl Lookups {
-    pub(super) fn new<S: ApiKeyStore>(
-        store: Arc<S>,
+    pub(super) fn new(
+        store: Arc<dyn ErasedApiKeyStore>,
         runtime: runtime::Handle,
         clock: Arc<dyn Clock>,
         keep: Duration,

@@ -81,8 +81,8 @@
 //! # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
 //! use tower::ServiceBuilder;
 //! use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, Verifier, layer::extract::Bearer};
-//! # use tower_jwt_auth::layer::api_key::{ApiKeyLayer, ApiKeyStore, ApiKeys};
-//! # fn layers<S: ApiKeyStore>(keys: &ApiKeys<S>, verifier: Verifier) {
+//! # use tower_jwt_auth::layer::api_key::{ApiKeyLayer, ApiKeys};
+//! # fn layers(keys: &ApiKeys, verifier: Verifier) {
 //!
 //! let layers = ServiceBuilder::new()
 //!     .layer(JwtAuthLayer::new(verifier).extractor(Bearer::new().except_prefix("acme_live_")).optional())

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use crate::{
+    erased::erased,
     error::StoreError,
     layer::api_key::{ApiKeyId, ApiKeyRecord},
     time::Timestamp,
@@ -76,6 +77,22 @@ pub trait ApiKeyStore: Send + Sync + 'static {
         &self,
         used: &[(ApiKeyId, Timestamp)],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+erased! {
+    pub(super) trait ErasedApiKeyStore: ApiKeyStore {
+        async fn find(&self, id: &'a ApiKeyId) -> Result<Option<ApiKeyRecord>, StoreError>;
+        async fn list(&self, owner: &'a str) -> Result<Vec<ApiKeyRecord>, StoreError>;
+        async fn create(&self, record: &'a ApiKeyRecord) -> Result<bool, StoreError>;
+        async fn roll(
+            &self,
+            from: &'a ApiKeyRecord,
+            to: &'a ApiKeyRecord,
+        ) -> Result<bool, StoreError>;
+        async fn revoke(&self, id: &'a ApiKeyId, owner: &'a str) -> Result<bool, StoreError>;
+        async fn revoke_all(&self, owner: &'a str) -> Result<Vec<ApiKeyId>, StoreError>;
+        async fn touch(&self, used: &'a [(ApiKeyId, Timestamp)]) -> Result<(), StoreError>;
+    }
 }
 
 /// The maximum number of keys in a list.

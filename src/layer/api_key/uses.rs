@@ -13,7 +13,7 @@ use std::{
 use quick_cache::sync::Cache;
 use tokio::{runtime, sync::mpsc, time};
 
-use super::{ApiKeyId, ApiKeyRecord, ApiKeyStore};
+use super::{ApiKeyId, ApiKeyRecord, store::ErasedApiKeyStore};
 use crate::{
     event::{AuthEvent, Events},
     task::{self, Backoff, Task, caught},
@@ -34,8 +34,8 @@ pub(super) struct Uses {
 }
 
 impl Uses {
-    pub(super) fn new<S: ApiKeyStore>(
-        store: Arc<S>,
+    pub(super) fn new(
+        store: Arc<dyn ErasedApiKeyStore>,
         runtime: &runtime::Handle,
         clock: Arc<dyn Clock>,
         events: Events,
@@ -94,15 +94,15 @@ impl Uses {
 }
 
 /// The task that writes uses to the store.
-struct Writer<S> {
-    store: Arc<S>,
+struct Writer {
+    store: Arc<dyn ErasedApiKeyStore>,
     queue: mpsc::Receiver<(ApiKeyId, Timestamp)>,
     waiting: Vec<(ApiKeyId, Timestamp)>,
     lost: Arc<AtomicU64>,
     backoff: Backoff,
 }
 
-impl<S: ApiKeyStore> Task for Writer<S> {
+impl Task for Writer {
     const NAME: &'static str = "API key uses";
 
     async fn run(&mut self) {

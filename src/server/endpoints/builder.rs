@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    AuthEndpoints, CookieNames, cookies::trusted, guests::GuestEndpoints, service::Inner,
-    signup_limit::SignupLimit,
+    AuthEndpoints, CookieNames, cookies::trusted, service::Inner, signup_limit::SignupLimit,
 };
 use crate::{
     error::ConfigError,
@@ -16,16 +15,15 @@ use crate::{
     secret::SecretKey,
     server::{
         login::Login,
-        session::{ClaimHook, ClaimsSource, Guests, Sessions},
+        session::{Guests, Sessions},
     },
-    store::port::{GuestStore, SessionStore, ThrottleStore, UserStore},
 };
 
 /// A builder for [`AuthEndpoints`].
 #[must_use = "nothing is served before `build`"]
-pub struct AuthEndpointsBuilder<S, G, U, T> {
-    sessions: Sessions<S, G>,
-    login: Login<U, T>,
+pub struct AuthEndpointsBuilder {
+    sessions: Sessions,
+    login: Login,
     secret: SecretKey,
     path: String,
     nested: bool,
@@ -34,19 +32,13 @@ pub struct AuthEndpointsBuilder<S, G, U, T> {
     prefix: Option<String>,
     clients: ClientIp,
     registration: bool,
-    guests: Option<Arc<dyn GuestEndpoints>>,
+    guests: Option<Guests>,
     signup_limit: Option<RateLimitLayer>,
     events: Events,
 }
 
-impl<S, G, U, T> AuthEndpointsBuilder<S, G, U, T>
-where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
-{
-    pub(super) fn new(sessions: Sessions<S, G>, login: Login<U, T>, secret: SecretKey) -> Self {
+impl AuthEndpointsBuilder {
+    pub(super) fn new(sessions: Sessions, login: Login, secret: SecretKey) -> Self {
         Self {
             sessions,
             login,
@@ -141,16 +133,13 @@ where
     }
 
     /// Enables guests, and the linking of guests to accounts. Off by default. The guests must belong to
-    /// the same sessions.
+    /// the same sessions, or to a clone of them.
     ///
     /// # Security
     ///
     /// Any client can become a guest, as often as [`signup_rate_limit`](Self::signup_rate_limit) allows.
-    pub fn guests<H: ClaimHook>(mut self, guests: Guests<S, G, H>) -> Self
-    where
-        S: GuestStore,
-    {
-        self.guests = Some(Arc::new(guests));
+    pub fn guests(mut self, guests: Guests) -> Self {
+        self.guests = Some(guests);
         self
     }
 
@@ -182,9 +171,9 @@ where
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] if an origin or the path is invalid (see [`CookieNames::new`]), or if
-    /// the issuer has keys that cannot verify.
-    pub fn build(self) -> Result<AuthEndpoints<S, G, U, T>, ConfigError> {
+    /// [`ConfigError::Invalid`] if an origin or the path is invalid (see [`CookieNames::new`]), if the
+    /// guests belong to other sessions, or if the issuer has keys that cannot verify.
+    pub fn build(self) -> Result<AuthEndpoints, ConfigError> {
         let cookies = match (&self.origin, &self.prefix) {
             (Some(origin), Some(prefix)) => {
                 Some(CookieNames::new(origin, &self.path)?.prefix(prefix)?)
@@ -192,6 +181,13 @@ where
             (Some(origin), None) => Some(CookieNames::new(origin, &self.path)?),
             (None, _) => None,
         };
+        let foreign = |guests: &Guests| !guests.sessions().is_same(&self.sessions);
+        if self.guests.as_ref().is_some_and(foreign) {
+            return Err(ConfigError::invalid(
+                "guests",
+                "must belong to the sessions of the endpoints",
+            ));
+        }
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
         let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
         // Applies also to the sessions that the application holds: roles come from the user store.
@@ -239,7 +235,7 @@ where
     }
 }
 
-impl<S, G, U, T> std::fmt::Debug for AuthEndpointsBuilder<S, G, U, T> {
+impl std::fmt::Debug for AuthEndpointsBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AuthEndpointsBuilder")
             .finish_non_exhaustive()

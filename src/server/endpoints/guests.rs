@@ -1,7 +1,5 @@
 //! Guests: starting a guest, and linking a guest at login or registration.
 
-use std::{future::Future, pin::Pin, sync::Arc};
-
 use http::{StatusCode, request::Parts};
 
 use super::{
@@ -15,62 +13,22 @@ use crate::{
     layer::extract::{RequestHead, TokenExtractor},
     principal::{Principal, PrincipalKind},
     server::session::{
-        ClaimHook, ClaimsSource, GuestStart, GuestTokens, Guests, LinkOutcome, LinkRequest,
-        Promotion, Session, SessionError, SignInOutcome, StartSession, TokenPair,
+        GuestStart, Guests, LinkOutcome, LinkRequest, Session, SessionError, StartSession,
+        TokenPair,
     },
-    store::port::{GuestStore, SessionStore, ThrottleStore, UserStore},
 };
-
-/// The guests, independent of the type of their hook.
-pub(super) trait GuestEndpoints: Send + Sync {
-    fn is_alive<'a>(&'a self, caller: &'a Principal) -> Waiting<'a, bool>;
-    fn start(&self, start: GuestStart) -> Waiting<'_, GuestTokens>;
-    fn sign_in(&self, start: StartSession, link: LinkRequest) -> Waiting<'_, SignInOutcome>;
-    fn promote<'a>(&'a self, link: &'a LinkRequest) -> Waiting<'a, Promotion>;
-}
 
 /// A request to link a guest.
 pub(super) enum LinkIntent {
-    Accepted(Arc<dyn GuestEndpoints>, LinkRequest),
+    Accepted(Guests, LinkRequest),
     /// The token cannot be linked, for this reason.
     Declined(LinkOutcome),
 }
 
-type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, SessionError>> + Send + 'a>>;
-
-impl<S, G, H> GuestEndpoints for Guests<S, G, H>
-where
-    S: SessionStore + GuestStore,
-    G: ClaimsSource,
-    H: ClaimHook,
-{
-    fn is_alive<'a>(&'a self, caller: &'a Principal) -> Waiting<'a, bool> {
-        Box::pin(Self::is_alive(self, caller))
-    }
-
-    fn start(&self, start: GuestStart) -> Waiting<'_, GuestTokens> {
-        Box::pin(Self::start(self, start))
-    }
-
-    fn sign_in(&self, start: StartSession, link: LinkRequest) -> Waiting<'_, SignInOutcome> {
-        Box::pin(Self::sign_in(self, start, link))
-    }
-
-    fn promote<'a>(&'a self, link: &'a LinkRequest) -> Waiting<'a, Promotion> {
-        Box::pin(Self::promote(self, link))
-    }
-}
-
-impl<S, G, U, T> Inner<S, G, U, T>
-where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
-{
+impl Inner {
     /// Returns the tokens of a new guest. A caller who is a guest already keeps the existing tokens.
     pub(super) async fn guest(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
-        let guests = self.guests.as_deref().ok_or_else(Refusal::not_found)?;
+        let guests = self.guests.as_ref().ok_or_else(Refusal::not_found)?;
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
         let client_id = self.client(fields);
@@ -176,7 +134,7 @@ where
                 LinkRequest::from_cookie(guest, device.as_deref())
             }
         };
-        Ok(Some(LinkIntent::Accepted(Arc::clone(guests), link)))
+        Ok(Some(LinkIntent::Accepted(guests.clone(), link)))
     }
 
     /// Returns the response to a guest who requests a guest again: the existing token.

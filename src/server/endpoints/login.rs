@@ -20,11 +20,10 @@ use crate::{
             Password, PasswordError,
         },
         session::{
-            ClaimsSource, LinkOutcome, SessionClaims, SessionErrorKind, StartSession, TokenPair,
-            TokenResponse,
+            LinkOutcome, SessionClaims, SessionErrorKind, StartSession, TokenPair, TokenResponse,
         },
     },
-    store::port::{RevokeReason, SessionStore, ThrottleStore, UserRecord, UserStore},
+    store::port::{RevokeReason, UserRecord},
 };
 
 /// The place for the tokens in the response.
@@ -115,13 +114,7 @@ struct SignedIn {
     epoch: u32,
 }
 
-impl<S, G, U, T> Inner<S, G, U, T>
-where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
-{
+impl Inner {
     pub(super) async fn login(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         // A page of another site must not sign its visitors in to another account (login CSRF).
         self.refuse_foreign(parts)?;

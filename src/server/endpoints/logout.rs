@@ -9,19 +9,10 @@ use super::{
     service::{Inner, session_of},
 };
 use crate::{
-    principal::SessionId,
-    server::session::{ClaimsSource, Session},
-    store::port::{RevokeReason, SessionStore, ThrottleStore, UserStore},
-    time::Timestamp,
+    principal::SessionId, server::session::Session, store::port::RevokeReason, time::Timestamp,
 };
 
-impl<S, G, U, T> Inner<S, G, U, T>
-where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
-{
+impl Inner {
     pub(super) async fn logout(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         match fields.get("scope") {
             None | Some("device") => self.end_this(parts, fields).await?,

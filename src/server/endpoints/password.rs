@@ -15,18 +15,11 @@ use crate::{
     principal::PrincipalKind,
     server::{
         login::{ChangePasswordOutcome, Password, PasswordError},
-        session::{ClaimsSource, StartSession},
+        session::StartSession,
     },
-    store::port::{SessionStore, ThrottleStore, UserStore},
 };
 
-impl<S, G, U, T> Inner<S, G, U, T>
-where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
-{
+impl Inner {
     pub(super) async fn password(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         let caller = self.proved_caller(parts).await?;
         // Hashing for sessions has separate capacity, which guests must not use up.

@@ -9,20 +9,9 @@ use super::{
     login::{Given, Transport},
     service::Inner,
 };
-use crate::{
-    layer::extract::CSRF_HEADER,
-    principal::SessionId,
-    server::session::ClaimsSource,
-    store::port::{SessionStore, ThrottleStore, UserStore},
-};
+use crate::{layer::extract::CSRF_HEADER, principal::SessionId};
 
-impl<S, G, U, T> Inner<S, G, U, T>
-where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
-{
+impl Inner {
     pub(super) async fn refresh(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         let presented = self.refresh_token(parts, fields)?;
         let missing = || Refusal::invalid_request("A refresh token is required");

@@ -2,20 +2,15 @@
 
 use http::{StatusCode, request::Parts};
 
-use super::{
-    answer::Refusal,
-    fields::Fields,
-    guests::{GuestEndpoints, LinkIntent},
-    service::Inner,
-};
+use super::{answer::Refusal, fields::Fields, guests::LinkIntent, service::Inner};
 use crate::{
     error::{StoreError, StoreErrorKind},
     secret::{base62::base62, random},
     server::{
         login::{Identifier, PasswordHash},
-        session::{ClaimsSource, LinkOutcome, LinkRequest, Promotion},
+        session::{Guests, LinkOutcome, LinkRequest, Promotion},
     },
-    store::port::{NewUser, SessionStore, ThrottleStore, UserStore},
+    store::port::{ErasedUserStore, NewUser},
 };
 
 /// An account to be created.
@@ -27,13 +22,7 @@ pub(super) struct Account {
     pub(super) link: Option<LinkOutcome>,
 }
 
-impl<S, G, U, T> Inner<S, G, U, T>
-where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
-{
+impl Inner {
     /// Creates the account of a registration. Promotes the guest to this account if linking was
     /// requested.
     ///
@@ -52,7 +41,7 @@ where
             let users = login.users();
             let account = match link {
                 Some(LinkIntent::Accepted(guests, link)) => {
-                    promoted(users, &*guests, &link, &name).await?
+                    promoted(users, &guests, &link, &name).await?
                 }
                 Some(LinkIntent::Declined(outcome)) => new_account(Some(outcome)),
                 None => new_account(None),
@@ -73,9 +62,9 @@ where
 /// # Errors
 ///
 /// A conflict if the guest already belongs to an account, for example after a double click or a login.
-async fn promoted<U: UserStore>(
-    users: &U,
-    guests: &dyn GuestEndpoints,
+async fn promoted(
+    users: &dyn ErasedUserStore,
+    guests: &Guests,
     link: &LinkRequest,
     name: &Identifier,
 ) -> Result<Account, Refusal> {
@@ -115,7 +104,7 @@ fn new_account(link: Option<LinkOutcome>) -> Account {
 }
 
 /// Creates a user, and tries again if the connection to the store was lost before the result arrived.
-async fn create<U: UserStore>(users: &U, user: NewUser) -> Result<bool, StoreError> {
+async fn create(users: &dyn ErasedUserStore, user: NewUser) -> Result<bool, StoreError> {
     match users.create(user.clone()).await {
         Err(error) if error.kind() == StoreErrorKind::Interrupted => {}
         answered => return answered,

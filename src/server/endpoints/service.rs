@@ -17,7 +17,6 @@ use super::{
     AuthEndpointsBuilder, CookieNames, WellKnown,
     answer::{Answer, Refusal, without_content},
     fields::Fields,
-    guests::GuestEndpoints,
     signup_limit::SignupLimit,
 };
 use crate::{
@@ -31,22 +30,22 @@ use crate::{
     secret::SecretKey,
     server::{
         login::Login,
-        session::{ClaimsSource, Session, Sessions},
+        session::{Guests, Session, Sessions},
     },
-    store::port::{SessionStore, ThrottleStore, UserStore},
     verify::Verifier,
 };
 
 /// The endpoints of a login server, as a tower service. Cheap to clone.
 ///
 /// See the [module](super) for the routes.
-pub struct AuthEndpoints<S, G, U, T> {
-    inner: Arc<Inner<S, G, U, T>>,
+#[derive(Clone)]
+pub struct AuthEndpoints {
+    inner: Arc<Inner>,
 }
 
-pub(super) struct Inner<S, G, U, T> {
-    pub(super) sessions: Sessions<S, G>,
-    pub(super) login: Login<U, T>,
+pub(super) struct Inner {
+    pub(super) sessions: Sessions,
+    pub(super) login: Login,
     /// Accepts only live access tokens.
     pub(super) verifier: Verifier<Claims>,
     /// Also accepts expired access tokens, for a logout after expiry.
@@ -59,25 +58,15 @@ pub(super) struct Inner<S, G, U, T> {
     pub(super) proofs: CsrfProofs,
     pub(super) clients: ClientIp,
     pub(super) registration: bool,
-    pub(super) guests: Option<Arc<dyn GuestEndpoints>>,
+    pub(super) guests: Option<Guests>,
     pub(super) signup_limit: SignupLimit,
     pub(super) events: Events,
 }
 
-impl<S, G, U, T> AuthEndpoints<S, G, U, T>
-where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
-{
+impl AuthEndpoints {
     /// Creates a builder for the endpoints of these sessions and this login. The CSRF proofs are
     /// derived from the server's secret.
-    pub fn builder(
-        sessions: Sessions<S, G>,
-        login: Login<U, T>,
-        secret: SecretKey,
-    ) -> AuthEndpointsBuilder<S, G, U, T> {
+    pub fn builder(sessions: Sessions, login: Login, secret: SecretKey) -> AuthEndpointsBuilder {
         AuthEndpointsBuilder::new(sessions, login, secret)
     }
 
@@ -102,13 +91,7 @@ where
     }
 }
 
-impl<S, G, U, T> Inner<S, G, U, T>
-where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
-{
+impl Inner {
     async fn answer<B>(self: Arc<Self>, parts: Parts, body: B) -> Answer
     where
         B: Body,
@@ -244,12 +227,8 @@ pub(super) fn session_of(caller: &Principal) -> Option<SessionId> {
     caller.session_id()?.parse().ok()
 }
 
-impl<S, G, U, T, B> Service<Request<B>> for AuthEndpoints<S, G, U, T>
+impl<B> Service<Request<B>> for AuthEndpoints
 where
-    S: SessionStore,
-    G: ClaimsSource,
-    U: UserStore,
-    T: ThrottleStore,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -269,23 +248,15 @@ where
     }
 }
 
-impl<S, G, U, T> From<Inner<S, G, U, T>> for AuthEndpoints<S, G, U, T> {
-    fn from(inner: Inner<S, G, U, T>) -> Self {
+impl From<Inner> for AuthEndpoints {
+    fn from(inner: Inner) -> Self {
         Self {
             inner: Arc::new(inner),
         }
     }
 }
 
-impl<S, G, U, T> Clone for AuthEndpoints<S, G, U, T> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
-    }
-}
-
-impl<S, G, U, T> fmt::Debug for AuthEndpoints<S, G, U, T> {
+impl fmt::Debug for AuthEndpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthEndpoints")
             .field("path", &self.inner.path)

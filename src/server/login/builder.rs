@@ -7,31 +7,34 @@ use crate::{
     secret::SecretKey,
     server::login::{
         DeviceTokens, Login, PasswordHasher, PasswordPolicy, UnlockHook,
-        reset::OneTimeTokens,
         throttle::{AdmissionControl, HardLock, ThrottleKeys},
         use_case::Inner,
     },
-    store::port::{OneTimeStore, ThrottleStore, UserStore},
+    store::port::{ErasedOneTimeStore, ErasedThrottleStore, ErasedUserStore, OneTimeStore},
     time::{Clock, SystemClock},
 };
 
 /// Builds a [`Login`].
 #[must_use]
-pub struct LoginBuilder<U, T> {
-    users: U,
-    throttle: T,
+pub struct LoginBuilder {
+    users: Arc<dyn ErasedUserStore>,
+    throttle: Arc<dyn ErasedThrottleStore>,
     secret: SecretKey,
     hasher: Option<PasswordHasher>,
     policy: PasswordPolicy,
-    one_time: Option<OneTimeTokens>,
+    one_time: Option<Arc<dyn ErasedOneTimeStore>>,
     lock: Option<HardLock>,
     patience: Duration,
     events: Events,
     clock: Arc<dyn Clock>,
 }
 
-impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
-    pub(super) fn new(users: U, throttle: T, secret: SecretKey) -> Self {
+impl LoginBuilder {
+    pub(super) fn new(
+        users: Arc<dyn ErasedUserStore>,
+        throttle: Arc<dyn ErasedThrottleStore>,
+        secret: SecretKey,
+    ) -> Self {
         Self {
             users,
             throttle,
@@ -67,7 +70,7 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
     /// [resets](crate::store::port::OneTimePurpose::Reset): a new password then invalidates the
     /// outstanding tokens of the same user.
     pub fn one_time(mut self, store: impl OneTimeStore) -> Self {
-        self.one_time = Some(OneTimeTokens::new(store));
+        self.one_time = Some(Arc::new(store));
         self
     }
 
@@ -101,7 +104,7 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
 
     /// Returns the login.
     #[must_use]
-    pub fn build(self) -> Login<U, T> {
+    pub fn build(self) -> Login {
         let keys = ThrottleKeys::new(&self.secret);
         let hasher = self.hasher.unwrap_or_default();
         Login::from_inner(Inner {
@@ -124,7 +127,7 @@ impl<U: UserStore, T: ThrottleStore> LoginBuilder<U, T> {
     }
 }
 
-impl<U, T> fmt::Debug for LoginBuilder<U, T> {
+impl fmt::Debug for LoginBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoginBuilder")
             .field("hasher", &self.hasher)

@@ -15,9 +15,9 @@ use crate::{
             throttle::AttemptOutcome,
             use_case::{Stopped, note_store},
         },
-        session::{ClaimsSource, SessionError, Sessions},
+        session::{SessionError, Sessions},
     },
-    store::port::{RevokeReason, SessionStore, ThrottleStore, UserRecord, UserStore},
+    store::port::{RevokeReason, UserRecord},
 };
 
 /// The result of changing, resetting or setting a password.
@@ -61,7 +61,7 @@ pub enum ChangePasswordOutcome {
     Unavailable,
 }
 
-impl<U: UserStore, T: ThrottleStore> Login<U, T> {
+impl Login {
     /// Replaces the password of a signed-in user who presents the old one.
     ///
     /// All sessions of the user end and the trust in the user's devices is withdrawn. Tokens for a
@@ -72,9 +72,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// ```
     /// # use std::net::IpAddr;
-    /// # use tower_jwt_auth::{server::{login::{Login, MemoryThrottle, Password, ChangePasswordOutcome}, session::{Session, StartSession, Sessions, TokenPair}}, store::port::{UserStore, SessionStore}};
-    /// async fn change<U: UserStore, S: SessionStore>(
-    ///     (login, sessions): (&Login<U, MemoryThrottle>, &Sessions<S>),
+    /// # use tower_jwt_auth::server::{login::{Login, Password, ChangePasswordOutcome}, session::{Session, StartSession, Sessions, TokenPair}};
+    /// async fn change(
+    ///     (login, sessions): (&Login, &Sessions),
     ///     (caller, client): (&Session, Option<IpAddr>),
     ///     (old, new): (&Password, &Password),
     /// ) -> Result<TokenPair, Box<dyn std::error::Error>> {
@@ -117,9 +117,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// The writes run in a separate task, which completes even if the client disconnects. A change
     /// that is dropped earlier counts as a failed attempt.
-    pub async fn change_password<S: SessionStore, G: ClaimsSource>(
+    pub async fn change_password(
         &self,
-        sessions: &Sessions<S, G>,
+        sessions: &Sessions,
         subject: &str,
         old: &Password,
         new: &Password,
@@ -157,9 +157,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         }
     }
 
-    async fn try_change<S: SessionStore, G: ClaimsSource>(
+    async fn try_change(
         &self,
-        sessions: &Sessions<S, G>,
+        sessions: &Sessions,
         subject: &str,
         old: &Password,
         new: &Password,
@@ -188,9 +188,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         changed
     }
 
-    async fn replace<S: SessionStore, G: ClaimsSource>(
+    async fn replace(
         &self,
-        sessions: &Sessions<S, G>,
+        sessions: &Sessions,
         (caller, mut permit): (Caller, Option<Permit>),
         subject: &str,
         old: &Password,
@@ -245,15 +245,15 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
 }
 
 /// The writes of a new password, after the caller has proved the right to set it.
-pub(super) struct Change<U, T, S, G> {
-    pub(super) login: Login<U, T>,
-    pub(super) sessions: Sessions<S, G>,
+pub(super) struct Change {
+    pub(super) login: Login,
+    pub(super) sessions: Sessions,
     pub(super) subject: String,
     pub(super) old: PasswordHash,
     pub(super) new: PasswordHash,
 }
 
-impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: ClaimsSource> Change<U, T, S, G> {
+impl Change {
     /// Returns the epoch after the change; `None` if the stored hash is no longer `old`.
     pub(super) async fn write(self) -> Result<Option<u32>, StoreError> {
         match self.replace().await {
@@ -294,11 +294,7 @@ impl<U: UserStore, T: ThrottleStore, S: SessionStore, G: ClaimsSource> Change<U,
 
 /// Ends all of the subject's sessions and invalidates the tokens that the old password protected.
 /// Failed steps are retried for a minute in the background.
-async fn end<U: UserStore, T: ThrottleStore, S: SessionStore, G: ClaimsSource>(
-    login: &Login<U, T>,
-    sessions: &Sessions<S, G>,
-    subject: &str,
-) -> Result<u32, StoreError> {
+async fn end(login: &Login, sessions: &Sessions, subject: &str) -> Result<u32, StoreError> {
     let reason = RevokeReason::CredentialsChanged;
     let mut epoch = sessions.revoke_all(subject, reason).await;
     let mut forgotten = login.forget_tokens(subject).await;

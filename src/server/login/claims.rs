@@ -1,5 +1,7 @@
 //! A claims source that reads the users' current roles.
 
+use std::{fmt, sync::Arc};
+
 use crate::{
     error::StoreError,
     principal::PrincipalKind,
@@ -7,7 +9,7 @@ use crate::{
         login::Login,
         session::{ClaimsOrigin, ClaimsSource, Session, SessionClaims},
     },
-    store::port::{ThrottleStore, UserStanding, UserStore},
+    store::port::{ErasedUserStore, UserStanding, UserStore},
 };
 
 /// A claims source that reads a user's current roles at every refresh, and refuses disabled and
@@ -46,30 +48,41 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
-pub struct UserClaims<U> {
-    users: U,
+#[derive(Clone)]
+pub struct UserClaims {
+    users: Arc<dyn ErasedUserStore>,
 }
 
-impl<U: UserStore> UserClaims<U> {
+impl UserClaims {
     /// Creates a claims source over these users.
+    ///
+    /// The users need not be in the store of the sessions. If they are, a refresh reads them in the
+    /// query that reads the session.
     #[must_use]
-    pub fn new(users: U) -> Self {
-        Self { users }
+    pub fn new(users: impl UserStore) -> Self {
+        Self {
+            users: Arc::new(users),
+        }
     }
 }
 
-impl<U: UserStore> ClaimsSource for UserClaims<U> {
+impl ClaimsSource for UserClaims {
     async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
-        of_users(&self.users, session).await
+        of_users(&*self.users, session).await
     }
 
     fn origin(&self) -> ClaimsOrigin {
-        origin(&self.users)
+        origin(&*self.users)
     }
 }
 
-impl<U: UserStore, T: ThrottleStore> ClaimsSource for Login<U, T> {
+impl fmt::Debug for UserClaims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserClaims").finish_non_exhaustive()
+    }
+}
+
+impl ClaimsSource for Login {
     async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
         of_users(self.users(), session).await
     }
@@ -80,7 +93,7 @@ impl<U: UserStore, T: ThrottleStore> ClaimsSource for Login<U, T> {
 }
 
 async fn of_users(
-    users: &impl UserStore,
+    users: &dyn ErasedUserStore,
     session: &Session,
 ) -> Result<Option<SessionClaims>, StoreError> {
     if session.kind() != PrincipalKind::User {
@@ -91,7 +104,7 @@ async fn of_users(
     Ok(session.claims_of(user))
 }
 
-fn origin(users: &impl UserStore) -> ClaimsOrigin {
+fn origin(users: &dyn ErasedUserStore) -> ClaimsOrigin {
     users
         .store_id()
         .map_or(ClaimsOrigin::Elsewhere, ClaimsOrigin::Users)

@@ -9,15 +9,10 @@
 //! ```
 //! use std::net::IpAddr;
 //!
-//! use tower_jwt_auth::{
-//!     server::login::{
-//!         Identifier, Login, LoginAttempt, LoginOutcome, MemoryThrottle, Password,
-//!     },
-//!     store::port::UserStore,
-//! };
+//! use tower_jwt_auth::server::login::{Identifier, Login, LoginAttempt, LoginOutcome, Password};
 //!
-//! async fn sign_in<U: UserStore>(
-//!     login: &Login<U, MemoryThrottle>,
+//! async fn sign_in(
+//!     login: &Login,
 //!     (name, password): (&str, String),
 //!     client: Option<IpAddr>,
 //! ) -> Result<String, Box<dyn std::error::Error>> {

@@ -1,6 +1,6 @@
 //! New passwords without the old one.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
@@ -11,15 +11,12 @@ use crate::{
             ChangePasswordOutcome, Login, Network, Password, PasswordHash, change::Change,
             use_case::Stopped,
         },
-        session::{ClaimsSource, Sessions},
+        session::Sessions,
     },
-    store::port::{
-        NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken, SessionStore,
-        ThrottleStore, UserRecord, UserStore,
-    },
+    store::port::{ErasedOneTimeStore, NewOneTime, OneTimePurpose, OneTimeToken, UserRecord},
 };
 
-impl<U: UserStore, T: ThrottleStore> Login<U, T> {
+impl Login {
     /// Issues a token with which its holder can set a new password. Send it to the user's address.
     ///
     /// # Errors
@@ -63,9 +60,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// ```
     /// # use std::{net::IpAddr, time::Duration};
-    /// # use tower_jwt_auth::{server::{login::{Login, MemoryThrottle, Password, ChangePasswordOutcome}, session::Sessions}, store::port::{UserStore, SessionStore}};
-    /// async fn reset<U: UserStore, S: SessionStore>(
-    ///     (login, sessions): (&Login<U, MemoryThrottle>, &Sessions<S>),
+    /// # use tower_jwt_auth::server::{login::{Login, Password, ChangePasswordOutcome}, session::Sessions};
+    /// async fn reset(
+    ///     (login, sessions): (&Login, &Sessions),
     ///     (token, new): (&str, &Password),
     ///     client: Option<IpAddr>,
     /// ) -> &'static str {
@@ -86,9 +83,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     ///
     /// As for [`change_password`](Self::change_password): once the token is spent, a separate task
     /// completes the change.
-    pub async fn reset_password<S: SessionStore, G: ClaimsSource>(
+    pub async fn reset_password(
         &self,
-        sessions: &Sessions<S, G>,
+        sessions: &Sessions,
         token: &str,
         new: &Password,
         network: impl Into<Network>,
@@ -117,9 +114,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     /// # Cancel safety
     ///
     /// As for [`change_password`](Self::change_password).
-    pub async fn set_password<S: SessionStore, G: ClaimsSource>(
+    pub async fn set_password(
         &self,
-        sessions: &Sessions<S, G>,
+        sessions: &Sessions,
         subject: &str,
         new: &Password,
         network: impl Into<Network>,
@@ -142,14 +139,14 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         }
     }
 
-    async fn try_reset<S: SessionStore, G: ClaimsSource>(
+    async fn try_reset(
         &self,
-        sessions: &Sessions<S, G>,
+        sessions: &Sessions,
         token: &str,
         new: &Password,
         network: Network,
     ) -> Result<Option<ChangePasswordOutcome>, Stopped> {
-        let tokens = self.one_time()?.clone();
+        let tokens = Arc::clone(self.one_time()?);
         self.password_policy().check(new).map_err(Stopped::Rule)?;
         let Some(digest) = OneTimeToken::read(token) else {
             return Ok(None);
@@ -169,9 +166,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
             .unwrap_or_else(|lost| Err(StoreError::interrupted(lost)))?)
     }
 
-    async fn set<S: SessionStore, G: ClaimsSource>(
+    async fn set(
         &self,
-        sessions: &Sessions<S, G>,
+        sessions: &Sessions,
         subject: &str,
         hash: PasswordHash,
     ) -> Result<Option<ChangePasswordOutcome>, StoreError> {
@@ -213,73 +210,9 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
         Ok(())
     }
 
-    fn one_time(&self) -> Result<&OneTimeTokens, StoreError> {
+    fn one_time(&self) -> Result<&Arc<dyn ErasedOneTimeStore>, StoreError> {
         let tokens = self.inner().one_time.as_ref();
         tokens.ok_or_else(|| StoreError::unavailable("the login has no store of one-time tokens"))
-    }
-}
-
-/// The store of one-time tokens, with its type erased.
-#[derive(Clone)]
-pub(super) struct OneTimeTokens(Arc<dyn ErasedStore>);
-
-impl OneTimeTokens {
-    pub(super) fn new(store: impl OneTimeStore) -> Self {
-        Self(Arc::new(store))
-    }
-
-    async fn issue(&self, token: NewOneTime) -> Result<(), StoreError> {
-        self.0.issue(token).await
-    }
-
-    async fn redeem(
-        &self,
-        digest: &OneTimeDigest,
-        purpose: OneTimePurpose,
-    ) -> Result<Option<String>, StoreError> {
-        self.0.redeem(digest, purpose).await
-    }
-
-    async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {
-        self.0.forget(subject, purpose).await
-    }
-}
-
-impl fmt::Debug for OneTimeTokens {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OneTimeTokens(..)")
-    }
-}
-
-type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
-
-trait ErasedStore: Send + Sync {
-    fn issue(&self, token: NewOneTime) -> Waiting<'_, ()>;
-
-    fn redeem<'a>(
-        &'a self,
-        digest: &'a OneTimeDigest,
-        purpose: OneTimePurpose,
-    ) -> Waiting<'a, Option<String>>;
-
-    fn forget<'a>(&'a self, subject: &'a str, purpose: OneTimePurpose) -> Waiting<'a, ()>;
-}
-
-impl<O: OneTimeStore> ErasedStore for O {
-    fn issue(&self, token: NewOneTime) -> Waiting<'_, ()> {
-        Box::pin(OneTimeStore::issue(self, token))
-    }
-
-    fn redeem<'a>(
-        &'a self,
-        digest: &'a OneTimeDigest,
-        purpose: OneTimePurpose,
-    ) -> Waiting<'a, Option<String>> {
-        Box::pin(OneTimeStore::redeem(self, digest, purpose))
-    }
-
-    fn forget<'a>(&'a self, subject: &'a str, purpose: OneTimePurpose) -> Waiting<'a, ()> {
-        Box::pin(OneTimeStore::forget(self, subject, purpose))
     }
 }
 

@@ -19,10 +19,9 @@ use crate::{
         Verification,
         device::TrustedDevice,
         password::{Caller, Permit},
-        reset::OneTimeTokens,
         throttle::{Admission, AdmissionControl, AttemptOutcome, Denied},
     },
-    store::port::{ThrottleStore, UserRecord, UserStore},
+    store::port::{ErasedOneTimeStore, ErasedUserStore, ThrottleStore, UserRecord, UserStore},
     time::Clock,
 };
 
@@ -41,16 +40,17 @@ use crate::{
 /// 6. The result is recorded. A correct password gives the attempt back.
 /// 7. An outdated hash is replaced, unless the password has changed in the meantime. If the
 ///    replacement fails, the login still succeeds and the next login tries again.
-pub struct Login<U, T> {
-    inner: Arc<Inner<U, T>>,
+#[derive(Clone)]
+pub struct Login {
+    inner: Arc<Inner>,
 }
 
-pub(super) struct Inner<U, T> {
-    pub(super) users: U,
-    pub(super) admission: AdmissionControl<T>,
+pub(super) struct Inner {
+    pub(super) users: Arc<dyn ErasedUserStore>,
+    pub(super) admission: AdmissionControl,
     pub(super) hasher: PasswordHasher,
     pub(super) policy: PasswordPolicy,
-    pub(super) one_time: Option<OneTimeTokens>,
+    pub(super) one_time: Option<Arc<dyn ErasedOneTimeStore>>,
     pub(super) devices: DeviceTokens,
     pub(super) events: Events,
     pub(super) clock: Arc<dyn Clock>,
@@ -58,20 +58,26 @@ pub(super) struct Inner<U, T> {
     pub(super) warned: AtomicBool,
 }
 
-impl<U: UserStore, T: ThrottleStore> Login<U, T> {
+impl Login {
     /// Creates a builder over these users and counters. The keys of counters and device tokens are
     /// derived from `secret`, which must be the same in all processes of a service.
-    pub fn builder(users: U, throttle: T, secret: SecretKey) -> LoginBuilder<U, T> {
-        LoginBuilder::new(users, throttle, secret)
+    ///
+    /// The users need not be in the store of the sessions.
+    pub fn builder(
+        users: impl UserStore,
+        throttle: impl ThrottleStore,
+        secret: SecretKey,
+    ) -> LoginBuilder {
+        LoginBuilder::new(Arc::new(users), Arc::new(throttle), secret)
     }
 
-    pub(super) fn from_inner(inner: Inner<U, T>) -> Self {
+    pub(super) fn from_inner(inner: Inner) -> Self {
         Self {
             inner: Arc::new(inner),
         }
     }
 
-    pub(super) fn inner(&self) -> &Inner<U, T> {
+    pub(super) fn inner(&self) -> &Inner {
         &self.inner
     }
 
@@ -173,9 +179,8 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     }
 
     /// Returns the user store.
-    #[must_use]
-    pub fn users(&self) -> &U {
-        &self.inner.users
+    pub(crate) fn users(&self) -> &dyn ErasedUserStore {
+        &*self.inner.users
     }
 
     /// Returns the hasher, for passwords that your code sets.
@@ -208,7 +213,7 @@ impl<U: UserStore, T: ThrottleStore> Login<U, T> {
     }
 }
 
-impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
+impl Inner {
     async fn attempt(&self, attempt: &LoginAttempt) -> Result<LoginOutcome, Stopped> {
         let now = self.clock.now();
         let network = attempt.network.address();
@@ -395,15 +400,7 @@ impl<U: UserStore, T: ThrottleStore> Inner<U, T> {
     }
 }
 
-impl<U, T> Clone for Login<U, T> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
-    }
-}
-
-impl<U, T> fmt::Debug for Login<U, T> {
+impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login")
             .field("hasher", &self.inner.hasher)

@@ -8,7 +8,7 @@ use crate::{
     error::ConfigError,
     layer::{Confirmations, confirmations::Shared},
     principal::SessionId,
-    store::port::SessionStore,
+    store::port::{ErasedSessionStore, SessionStore},
     task::{self, Backoff, Task, caught},
 };
 
@@ -24,7 +24,7 @@ impl Confirmations {
         })?;
         let (handle, queue, shared) = Self::channel();
         let writer = Writer {
-            store,
+            store: Arc::new(store),
             queue,
             waiting: Vec::new(),
             shared,
@@ -36,15 +36,15 @@ impl Confirmations {
 }
 
 /// The task that writes confirmations to the store.
-struct Writer<S> {
-    store: S,
+struct Writer {
+    store: Arc<dyn ErasedSessionStore>,
     queue: mpsc::Receiver<(SessionId, u64)>,
     waiting: Vec<(SessionId, u64)>,
     shared: Arc<Shared>,
     backoff: Backoff,
 }
 
-impl<S: SessionStore> Task for Writer<S> {
+impl Task for Writer {
     const NAME: &'static str = "confirmations";
 
     async fn run(&mut self) {
@@ -62,7 +62,7 @@ impl<S: SessionStore> Task for Writer<S> {
     }
 }
 
-impl<S: SessionStore> Writer<S> {
+impl Writer {
     async fn write(&mut self, session: SessionId, generation: u64) {
         let write = caught(Self::NAME, async {
             self.store.confirm(session, generation).await

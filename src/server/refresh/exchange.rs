@@ -10,7 +10,9 @@ use super::decide::{RefreshOutcome, apply};
 use super::{decide::decide, policy::RefreshPolicy};
 #[cfg(any(test, feature = "test-util"))]
 use crate::principal::SessionId;
-use crate::store::port::{LoadedSession, RevokeReason, SessionRecord, SessionStore};
+#[cfg(any(test, feature = "test-util"))]
+use crate::store::port::SessionStore;
+use crate::store::port::{ErasedSessionStore, LoadedSession, RevokeReason, SessionRecord};
 use crate::{error::StoreError, time::Timestamp};
 
 /// The result of a refresh in the store.
@@ -33,7 +35,7 @@ pub struct Rotation {
 /// A reuse is not compared: a spent generation stays spent, so it ends the session whatever happens to
 /// it concurrently.
 pub(crate) async fn write(
-    store: &impl SessionStore,
+    store: &dyn ErasedSessionStore,
     loaded: LoadedSession,
     presented: u64,
     outcome: RefreshOutcome,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{ClaimsSource, Inner, SessionEvent, Sessions, StaticClaims};
+use super::{ClaimsSource, ErasedClaimsSource, Inner, SessionEvent, Sessions};
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
@@ -19,22 +19,21 @@ use crate::{
         issue::TokenIssuer,
         refresh::{RefreshPolicy, RefreshTokens},
     },
-    store::port::{LISTED, SessionStore},
+    store::port::{ErasedSessionStore, LISTED},
 };
 
 /// Builds [`Sessions`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
-pub struct SessionsBuilder<S, G = StaticClaims> {
+pub struct SessionsBuilder {
     issuer: TokenIssuer,
-    store: S,
+    store: Arc<dyn ErasedSessionStore>,
     secret: Option<SecretKey>,
     policy: RefreshPolicy,
     users: Lifetimes,
     guests: Lifetimes,
     most: Option<usize>,
     confirmations: Option<Confirmations>,
-    claims: G,
-    claims_chosen: bool,
+    claims: Option<Arc<dyn ErasedClaimsSource>>,
     claims_timeout: Duration,
     mfa_acr: Option<String>,
     events: Events,
@@ -51,8 +50,8 @@ pub(super) struct Lifetimes {
     pub(super) lifetime: Duration,
 }
 
-impl<S> SessionsBuilder<S> {
-    pub(super) fn new(issuer: TokenIssuer, store: S) -> Self {
+impl SessionsBuilder {
+    pub(super) fn new(issuer: TokenIssuer, store: Arc<dyn ErasedSessionStore>) -> Self {
         Self {
             issuer,
             store,
@@ -68,8 +67,7 @@ impl<S> SessionsBuilder<S> {
             },
             most: Some(MAX_SESSIONS),
             confirmations: None,
-            claims: StaticClaims,
-            claims_chosen: false,
+            claims: None,
             claims_timeout: Duration::from_secs(2),
             mfa_acr: None,
             events: Events::default(),
@@ -77,9 +75,7 @@ impl<S> SessionsBuilder<S> {
             revocations: Vec::new(),
         }
     }
-}
 
-impl<S, G> SessionsBuilder<S, G> {
     /// Sets the server's secret. Required. All processes of one service share it.
     pub fn secret(mut self, secret: SecretKey) -> Self {
         self.secret = Some(secret);
@@ -164,25 +160,10 @@ impl<S, G> SessionsBuilder<S, G> {
     /// every refresh. Without endpoints a session keeps the claims that it was started with.
     ///
     /// A subject that is not in the user store, such as one that another service authenticated,
-    /// needs a custom source. [`StaticClaims`] is the source that reads nothing.
-    pub fn claims_source<H: ClaimsSource>(self, claims: H) -> SessionsBuilder<S, H> {
-        SessionsBuilder {
-            issuer: self.issuer,
-            store: self.store,
-            secret: self.secret,
-            policy: self.policy,
-            users: self.users,
-            guests: self.guests,
-            most: self.most,
-            confirmations: self.confirmations,
-            claims,
-            claims_chosen: true,
-            claims_timeout: self.claims_timeout,
-            mfa_acr: self.mfa_acr,
-            events: self.events,
-            on_event: self.on_event,
-            revocations: self.revocations,
-        }
+    /// needs a custom source. [`StaticClaims`](super::StaticClaims) is the source that reads nothing.
+    pub fn claims_source(mut self, claims: impl ClaimsSource) -> Self {
+        self.claims = Some(Arc::new(claims));
+        self
     }
 
     /// Sets the claim `acr` of sessions that start with a second factor: with `mfa` among their
@@ -214,9 +195,7 @@ impl<S, G> SessionsBuilder<S, G> {
         self.on_event = Some(Arc::new(hook));
         self
     }
-}
 
-impl<S: SessionStore, G: ClaimsSource> SessionsBuilder<S, G> {
     /// Validates the settings and returns the sessions.
     ///
     /// # Errors
@@ -229,7 +208,7 @@ impl<S: SessionStore, G: ClaimsSource> SessionsBuilder<S, G> {
     /// - `claims_timeout` or `max_sessions` is out of its range,
     /// - `mfa_acr` is an empty string,
     /// - the policy needs confirmations and none were set.
-    pub fn build(self) -> Result<Sessions<S, G>, ConfigError> {
+    pub fn build(self) -> Result<Sessions, ConfigError> {
         let secret = self
             .secret
             .ok_or_else(|| ConfigError::invalid("secret", "a secret key is required"))?;
@@ -260,9 +239,7 @@ impl<S: SessionStore, G: ClaimsSource> SessionsBuilder<S, G> {
                 users: self.users,
                 guests: self.guests,
                 most: self.most,
-                claims: self.claims,
-                claims_chosen: self.claims_chosen,
-                user_claims: OnceLock::new(),
+                claims: self.claims.map_or_else(OnceLock::new, OnceLock::from),
                 mfa_acr: self.mfa_acr,
                 claims_timeout: self.claims_timeout,
                 events: self.events,
@@ -274,7 +251,7 @@ impl<S: SessionStore, G: ClaimsSource> SessionsBuilder<S, G> {
     }
 }
 
-impl<S, G> fmt::Debug for SessionsBuilder<S, G> {
+impl fmt::Debug for SessionsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionsBuilder")
             .field("policy", &self.policy)
@@ -284,7 +261,7 @@ impl<S, G> fmt::Debug for SessionsBuilder<S, G> {
     }
 }
 
-impl<S, G> Inner<S, G> {
+impl Inner {
     pub(super) fn lifetimes(&self, kind: PrincipalKind) -> Lifetimes {
         match kind {
             PrincipalKind::Guest => self.guests,

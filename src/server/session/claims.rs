@@ -1,12 +1,13 @@
 //! The claims of a session, and their source.
 
-use std::{collections::BTreeMap, fmt, future::Future, pin::Pin};
+use std::{collections::BTreeMap, fmt, future::Future};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Session;
 use crate::{
+    erased::erased,
     error::StoreError,
     principal::PrincipalKind,
     store::port::{StoreId, UserStanding},
@@ -192,22 +193,10 @@ impl Session {
     }
 }
 
-/// A claims source with a boxed future, so that its type needs no name.
-pub(crate) trait AnyClaimsSource: Send + Sync {
-    fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a>;
-    fn origin(&self) -> ClaimsOrigin;
-}
-
-type Asked<'a> =
-    Pin<Box<dyn Future<Output = Result<Option<SessionClaims>, StoreError>> + Send + 'a>>;
-
-impl<G: ClaimsSource> AnyClaimsSource for G {
-    fn ask<'a>(&'a self, session: &'a Session) -> Asked<'a> {
-        Box::pin(self.claims(session))
-    }
-
-    fn origin(&self) -> ClaimsOrigin {
-        ClaimsSource::origin(self)
+erased! {
+    pub(crate) trait ErasedClaimsSource: ClaimsSource {
+        async fn claims(&self, session: &'a Session) -> Result<Option<SessionClaims>, StoreError>;
+        fn origin(&self) -> ClaimsOrigin;
     }
 }
 

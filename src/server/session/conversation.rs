@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use super::{ClaimsSource, Session, SessionError, SessionErrorKind, Sessions, is_interrupted};
+use super::{Session, SessionError, SessionErrorKind, Sessions, is_interrupted};
 use crate::{
     principal::{Principal, PrincipalKind, SessionId},
     revocation::MAX_TOKEN_LIFETIME,
     server::issue::{AccessToken, AccessTokenClaims},
-    store::port::SessionStore,
 };
 
-impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
+impl Sessions {
     /// Returns a token for one conversation, for a chat widget or a socket.
     ///
     /// The token belongs to the caller's session. It has the claim `conv` and the scope `chat`, and

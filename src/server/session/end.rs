@@ -2,16 +2,10 @@
 //!
 //! Revoking is idempotent, so a write that was interrupted is repeated.
 
-use super::{
-    ClaimsSource, Inner, RevokedScope, SessionError, SessionEvent, Sessions, is_interrupted,
-};
-use crate::{
-    principal::SessionId,
-    revocation::RevocationTarget,
-    store::port::{RevokeReason, SessionStore},
-};
+use super::{Inner, RevokedScope, SessionError, SessionEvent, Sessions, is_interrupted};
+use crate::{principal::SessionId, revocation::RevocationTarget, store::port::RevokeReason};
 
-impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
+impl Sessions {
     /// Ends the session of a refresh token: a logout on this device.
     ///
     /// A token that this server did not issue, or whose session has ended, is not an error (RFC
@@ -131,7 +125,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     }
 }
 
-impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
+impl Inner {
     pub(super) fn revoked(&self, scope: RevokedScope, reason: RevokeReason) {
         self.emit(&SessionEvent::Revoked { scope, reason });
     }

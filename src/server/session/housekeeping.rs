@@ -4,17 +4,15 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, task::AbortHandle, time};
 
-use super::{ClaimHook, ClaimsSource, Guests, SessionEvent, Sessions};
-use crate::store::port::GuestStore;
+use super::{SessionEvent, Sessions};
 use crate::{
     error::StoreError,
     secret::random,
-    store::port::SessionStore,
     task::{self, Task, caught},
 };
 
 /// Periodic deletion of expired rows from a store: created by [`Sessions::housekeeping`] and
-/// [`Guests::housekeeping`].
+/// [`Guests::housekeeping`](super::Guests::housekeeping).
 ///
 /// A run deletes in small batches, as long as batches are full. The task then waits for five
 /// minutes ([`every`](Self::every)) with a random deviation, so that nodes that start together do
@@ -31,9 +29,10 @@ use crate::{
 /// # use tower_jwt_auth::{secret::SecretKey, server::session::{Guests, Sessions}, store::MemoryStore};
 /// # let issuer = TokenIssuer::builder(KeyRing::new(SigningKey::generate(Algorithm::EdDsa)?)?)
 /// #     .issuer("https://auth.example").audience("api").build()?;
-/// # let sessions = Sessions::builder(issuer, MemoryStore::new())
+/// # let store = MemoryStore::new();
+/// # let sessions = Sessions::builder(issuer, store.clone())
 /// #     .secret(SecretKey::generate()).build()?;
-/// let guests = Guests::builder(sessions).build()?;
+/// let guests = Guests::builder(sessions, store).build()?;
 /// // Kept for as long as the server runs.
 /// let housekeeper = guests.housekeeping().spawn();
 /// # drop(housekeeper);
@@ -51,13 +50,13 @@ pub struct Housekeeping {
 type Job = Box<dyn Fn(u32) -> Deleted + Send + Sync>;
 type Deleted = Pin<Box<dyn Future<Output = Result<u64, StoreError>> + Send>>;
 
-impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
+impl Sessions {
     /// Returns a housekeeping that deletes sessions and revocations that ended long ago.
     ///
     /// With this crate's stores it also deletes everything else in the store that expires, except
-    /// guests ([`Guests::housekeeping`]).
+    /// guests ([`Guests::housekeeping`](super::Guests::housekeeping)).
     pub fn housekeeping(&self) -> Housekeeping {
-        let sessions = self.clone();
+        let store = Arc::clone(&self.inner.store);
         let reporter = self.clone();
         let housekeeping = Housekeeping {
             jobs: Vec::new(),
@@ -66,31 +65,14 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
             emit: Arc::new(move |event| reporter.inner.emit(event)),
         };
         housekeeping.also(move |limit| {
-            let sessions = sessions.clone();
-            async move { sessions.inner.store.purge(limit).await }
-        })
-    }
-}
-
-impl<S, G, H> Guests<S, G, H>
-where
-    S: SessionStore + GuestStore,
-    G: ClaimsSource,
-    H: ClaimHook,
-{
-    /// Returns the housekeeping of [`Sessions::housekeeping`], extended by guests that expired at
-    /// least a day ago.
-    pub fn housekeeping(&self) -> Housekeeping {
-        let sessions = self.sessions().clone();
-        self.sessions().housekeeping().also(move |limit| {
-            let sessions = sessions.clone();
-            async move { sessions.inner.store.purge_guests(limit).await }
+            let store = Arc::clone(&store);
+            async move { store.purge(limit).await }
         })
     }
 }
 
 impl Housekeeping {
-    /// Adds a job, such as the [`purge`](SessionStore::purge) of a second store that holds the
+    /// Adds a job, such as the [`purge`](crate::store::port::SessionStore::purge) of a second store that holds the
     /// login counters, or of one of your tables.
     ///
     /// The job receives the maximum number of rows to delete and returns the number of rows that it

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time;
 
 use super::{
-    ClaimsOrigin, ClaimsSource, Inner, Session, SessionClaims, SessionError, SessionErrorKind,
-    TokenPair,
+    ClaimsOrigin, ErasedClaimsSource, Inner, Session, SessionClaims, SessionError,
+    SessionErrorKind, StaticClaims, TokenPair,
 };
 use crate::{
     principal::{PrincipalKind, SessionId},
@@ -16,26 +16,22 @@ use crate::{
     },
 };
 
-impl<S, G: ClaimsSource> Inner<S, G> {
+impl Inner {
+    fn claims_source(&self) -> &dyn ErasedClaimsSource {
+        self.claims.get().map_or(&StaticClaims, |source| &**source)
+    }
+
     /// Returns the origin of the claims.
     pub(super) fn origin(&self) -> ClaimsOrigin {
-        match self.user_claims.get() {
-            Some(users) if !self.claims_chosen => users.origin(),
-            _ => self.claims.origin(),
-        }
+        self.claims_source().origin()
     }
 
     /// Calls the claims source and returns the subject's current claims.
     pub(super) async fn claims_of(&self, session: &Session) -> Result<SessionClaims, SessionError> {
-        let asked = async {
-            match self.user_claims.get() {
-                Some(users) if !self.claims_chosen => users.ask(session).await,
-                _ => self.claims.claims(session).await,
-            }
-        };
-        let asked = time::timeout(self.claims_timeout, asked).await;
+        let claims = self.claims_source().claims(session);
+        let claims = time::timeout(self.claims_timeout, claims).await;
         let unavailable = SessionErrorKind::ClaimsUnavailable;
-        asked
+        claims
             .map_err(|late| SessionError::caused_by(unavailable, late))?
             .map_err(|failed| SessionError::caused_by(unavailable, failed))?
             .ok_or_else(|| SessionError::new(SessionErrorKind::Disabled))

@@ -81,7 +81,7 @@ use std::{
 };
 
 use self::builder::{EventHook, Lifetimes};
-pub(crate) use self::claims::AnyClaimsSource;
+pub(crate) use self::claims::ErasedClaimsSource;
 pub use self::{
     builder::SessionsBuilder,
     claims::{ClaimsOrigin, ClaimsSource, SessionClaims, StaticClaims},
@@ -89,7 +89,7 @@ pub use self::{
     event::{RevokedScope, SessionEvent},
     guests::{
         ClaimHook, ClaimRun, ClaimWorker, GuestStart, GuestTokens, Guests, GuestsBuilder,
-        LinkOutcome, LinkRequest, NoClaimHook, Promotion, SignInOutcome,
+        LinkOutcome, LinkRequest, Promotion, SignInOutcome,
     },
     housekeeping::{Housekeeper, Housekeeping},
     pair::{TokenPair, TokenResponse},
@@ -106,7 +106,10 @@ use crate::{
         issue::TokenIssuer,
         refresh::{RefreshPolicy, RefreshTokens},
     },
-    store::port::{CreateOutcome, NewSessionRecord, RevokeReason, SessionRecord, SessionStore},
+    store::port::{
+        CreateOutcome, ErasedSessionStore, NewSessionRecord, RevokeReason, SessionRecord,
+        SessionStore,
+    },
     task::caught_now,
 };
 
@@ -120,24 +123,23 @@ use crate::{
 /// # Panics
 ///
 /// The methods panic outside a tokio runtime.
-pub struct Sessions<S, G = StaticClaims> {
-    inner: Arc<Inner<S, G>>,
+#[derive(Clone)]
+pub struct Sessions {
+    inner: Arc<Inner>,
 }
 
-struct Inner<S, G> {
+struct Inner {
     issuer: TokenIssuer,
-    store: S,
+    store: Arc<dyn ErasedSessionStore>,
     tokens: RefreshTokens,
     policy: RefreshPolicy,
     users: Lifetimes,
     guests: Lifetimes,
     /// The maximum number of sessions per user.
     most: Option<usize>,
-    claims: G,
-    /// `true` if the builder was given a claims source, which then takes precedence over that of the
-    /// endpoints.
-    claims_chosen: bool,
-    user_claims: OnceLock<Arc<dyn AnyClaimsSource>>,
+    /// The claims source of the builder, or else that of the first endpoints. Without either, a session
+    /// keeps its claims.
+    claims: OnceLock<Arc<dyn ErasedClaimsSource>>,
     claims_timeout: Duration,
     /// The `acr` of a session with a second factor.
     mfa_acr: Option<String>,
@@ -148,14 +150,12 @@ struct Inner<S, G> {
     confirmations: Option<Confirmations>,
 }
 
-impl<S: SessionStore> Sessions<S> {
+impl Sessions {
     /// Creates a builder of sessions in this store, whose access tokens this issuer signs.
-    pub fn builder(issuer: TokenIssuer, store: S) -> SessionsBuilder<S> {
-        SessionsBuilder::new(issuer, store)
+    pub fn builder(issuer: TokenIssuer, store: impl SessionStore) -> SessionsBuilder {
+        SessionsBuilder::new(issuer, Arc::new(store))
     }
-}
 
-impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     /// Starts a session for a subject that your code has authenticated.
     ///
     /// The session is always new: tokens that the client held before are not upgraded (no session
@@ -290,10 +290,15 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
         }
     }
 
+    /// Returns `true` if these are clones of one value.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// Sets the claims source of these sessions and their clones, unless the builder was given one.
-    pub(crate) fn default_claims(&self, source: Arc<dyn AnyClaimsSource>) {
+    pub(crate) fn default_claims(&self, source: Arc<dyn ErasedClaimsSource>) {
         // The first endpoints win; other endpoints of the same sessions have the same users.
-        let _ = self.inner.user_claims.set(source);
+        let _ = self.inner.claims.set(source);
     }
 
     /// Returns the issuer of the access tokens.
@@ -303,7 +308,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     }
 
     /// Runs `work` in a separate task, which completes even if the caller is dropped.
-    async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner<S, G>>) -> F) -> Result<T, SessionError>
+    async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, SessionError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, SessionError>> + Send + 'static,
@@ -317,7 +322,7 @@ impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
     }
 }
 
-impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
+impl Inner {
     async fn create(&self, new: NewSessionRecord) -> Result<SessionRecord, SessionError> {
         let id = new.id;
         let mut created = self.store.create(new.clone()).await;
@@ -386,15 +391,7 @@ impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
     }
 }
 
-impl<S, G> Clone for Sessions<S, G> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
-    }
-}
-
-impl<S, G> fmt::Debug for Sessions<S, G> {
+impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions")
             .field("issuer", &self.inner.issuer)

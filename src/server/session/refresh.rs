@@ -1,8 +1,8 @@
 //! The refresh.
 
 use super::{
-    ClaimsOrigin, ClaimsSource, Inner, Session, SessionClaims, SessionError, SessionErrorKind,
-    SessionEvent, Sessions, TokenPair, is_interrupted,
+    ClaimsOrigin, Inner, Session, SessionClaims, SessionError, SessionErrorKind, SessionEvent,
+    Sessions, TokenPair, is_interrupted,
 };
 use crate::{
     error::StoreError,
@@ -10,17 +10,17 @@ use crate::{
     server::refresh::{
         RefreshOutcome, RefreshToken, Rotation, TRIES, apply, contended, decide, write,
     },
-    store::port::{LoadedSession, SessionRecord, SessionStore, UserStanding},
+    store::port::{LoadedSession, SessionRecord, UserStanding},
     time::Timestamp,
 };
 
-impl<S: SessionStore, G: ClaimsSource> Sessions<S, G> {
+impl Sessions {
     /// Exchanges a refresh token for a new access token and the next refresh token.
     ///
     /// A token that this server did not issue is refused without a query.
     ///
     /// If the session keeps the claims of its start, the refresh is one conditional write. Otherwise
-    /// the session is read, the [claims source](ClaimsSource) is called, the access token is minted,
+    /// the session is read, the [claims source](super::ClaimsSource) is called, the access token is minted,
     /// and the session is written if it is still what was read. A token that needs no change of the
     /// session (a repeat within the grace window, for example) is answered without a write.
     ///
@@ -171,7 +171,7 @@ enum Standing {
     Read(Option<UserStanding>),
 }
 
-impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
+impl Inner {
     /// Reads the session, and its user if the claims come from the users of the same store.
     async fn load(
         &self,
@@ -244,12 +244,12 @@ impl<S: SessionStore, G: ClaimsSource> Inner<S, G> {
         last: bool,
     ) -> Result<Written<Rotation>, SessionError> {
         let reuse = matches!(outcome, RefreshOutcome::Reused(_));
-        let mut done = write(&self.store, loaded.clone(), presented, outcome).await;
+        let mut done = write(&*self.store, loaded.clone(), presented, outcome).await;
         if is_interrupted(&done) {
             if reuse {
                 // Revoking a session twice is harmless. If no live session is left, the first write
                 // ended it.
-                done = write(&self.store, loaded, presented, outcome).await;
+                done = write(&*self.store, loaded, presented, outcome).await;
                 if let Ok(Some(rotation)) = &mut done {
                     rotation.outcome = outcome;
                 }

@@ -308,6 +308,10 @@ impl GuestStore for AnyStore {
     async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError> {
         each!(self, Self, store => store.purge_guests(limit))
     }
+
+    fn sessions(&self) -> Option<StoreId> {
+        of_each!(self, store => store.sessions())
+    }
 }
 
 impl RevocationLog for AnyStore {

@@ -9,7 +9,9 @@ use crate::{
     error::StoreError,
     store::{
         ENDED_FOR,
-        port::{GuestChange, GuestRecord, GuestStore, LoadedGuest, NewGuest, RevokeReason},
+        port::{
+            GuestChange, GuestRecord, GuestStore, LoadedGuest, NewGuest, RevokeReason, StoreId,
+        },
     },
     time::Timestamp,
 };
@@ -99,6 +101,10 @@ impl GuestStore for MemoryStore {
         let now = self.now();
         let end = |guest: &GuestRecord| guest.expires_at.plus(ENDED_FOR);
         Ok(state.forget_guests(now, limit as usize, end))
+    }
+
+    fn sessions(&self) -> Option<StoreId> {
+        Some(self.shared.id)
     }
 }
 

@@ -94,7 +94,7 @@ impl SessionStore for MemoryStore {
     }
 
     fn users(&self) -> Option<StoreId> {
-        cfg!(feature = "server").then_some(self.shared.id)
+        Some(self.shared.id)
     }
 
     async fn load_with_user(
@@ -104,10 +104,7 @@ impl SessionStore for MemoryStore {
         let Some(loaded) = self.load(id).await? else {
             return Ok(None);
         };
-        #[cfg(feature = "server")]
         let user = self.standing(&loaded.session.subject);
-        #[cfg(not(feature = "server"))]
-        let user = None;
         Ok(Some((loaded, user)))
     }
 

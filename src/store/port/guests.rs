@@ -4,7 +4,7 @@ use std::{fmt, future::Future, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{error::StoreError, time::Timestamp};
+use crate::{error::StoreError, store::port::StoreId, time::Timestamp};
 
 /// A store of guests: one row per guest, including who claimed it and whether the claim was
 /// delivered to the application.
@@ -60,6 +60,14 @@ pub trait GuestStore: Send + Sync + 'static {
     /// Deletes at most `limit` guests that expired at least a day ago, except those with a pending
     /// claim. Returns the number of deleted guests.
     fn purge_guests(&self, limit: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Returns the identity of the session store whose sessions a change ends: that of
+    /// [`SessionStore::users`](crate::store::port::SessionStore::users).
+    ///
+    /// With it, [`Guests`](crate::server::session::Guests) refuse sessions of another store.
+    fn sessions(&self) -> Option<StoreId> {
+        None
+    }
 }
 
 /// A guest to insert.

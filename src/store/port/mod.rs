@@ -53,6 +53,7 @@
 //! # fn main() {}
 //! ```
 
+mod erased;
 mod guests;
 mod key_ring;
 mod one_time;
@@ -62,7 +63,7 @@ mod throttle;
 mod user_admin;
 mod users;
 
-pub(crate) use self::sessions::LISTED;
+pub(crate) use self::{erased::*, sessions::LISTED};
 pub use self::{
     guests::*, key_ring::*, one_time::*, secret::*, sessions::*, throttle::*, user_admin::*,
     users::*,

@@ -8,6 +8,7 @@ use crate::{
         ENDED_FOR,
         port::{
             DeviceDigest, GuestChange, GuestClaim, GuestRecord, GuestStore, LoadedGuest, NewGuest,
+            StoreId,
         },
     },
     time::Timestamp,
@@ -111,6 +112,10 @@ impl GuestStore for RedisStore {
             .arg(limit)
             .arg(self.keys.index(""));
         self.link.run(&call, Repeat::Harmless).await
+    }
+
+    fn sessions(&self) -> Option<StoreId> {
+        Some(self.id)
     }
 }
 

@@ -113,7 +113,7 @@ impl SessionStore for RedisStore {
     }
 
     fn users(&self) -> Option<StoreId> {
-        cfg!(feature = "server").then_some(self.id)
+        Some(self.id)
     }
 
     async fn load_with_user(

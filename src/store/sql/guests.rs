@@ -7,6 +7,7 @@ use crate::{
         ENDED_FOR,
         port::{
             DeviceDigest, GuestChange, GuestClaim, GuestRecord, GuestStore, LoadedGuest, NewGuest,
+            StoreId,
         },
     },
     time::Timestamp,
@@ -122,6 +123,10 @@ impl<D: Dialect> GuestStore for SqlStore<D> {
         let values = [i64::from(limit).into(), millis(ENDED_FOR).into()];
         self.db.rows(&FORGET, &values).await?;
         self.db.count(&PURGE, &values).await
+    }
+
+    fn sessions(&self) -> Option<StoreId> {
+        Some(self.id)
     }
 }
 

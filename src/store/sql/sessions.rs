@@ -279,7 +279,7 @@ impl<D: Dialect> SessionStore for SqlStore<D> {
     }
 
     fn users(&self) -> Option<StoreId> {
-        cfg!(feature = "server").then_some(self.id)
+        Some(self.id)
     }
 
     async fn load_with_user(

@@ -85,13 +85,13 @@ impl KeyRingStore for Link {
 /// A node: its ring, its issuer, and a verifier that follows the ring.
 struct Node {
     link: Link,
-    ring: SharedKeyRing<Link>,
+    ring: SharedKeyRing,
     issuer: TokenIssuer,
     verifier: Verifier,
 }
 
 impl Node {
-    fn builder(link: &Link, clock: &TestClock, secret: &str) -> SharedKeyRingBuilder<Link> {
+    fn builder(link: &Link, clock: &TestClock, secret: &str) -> SharedKeyRingBuilder {
         SharedKeyRing::builder(link.clone(), key(secret))
             .rotate_every(ROTATE)
             .clock(clock.clone())

@@ -121,7 +121,7 @@ async fn s8_a_key_is_published_signs_at_its_time_on_every_node_and_goes() {
     );
 }
 
-fn issuer_of(ring: &SharedKeyRing<Link>) -> TokenIssuer {
+fn issuer_of(ring: &SharedKeyRing) -> TokenIssuer {
     issuer(ring.keys())
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn issuer(keys: KeyRing) -> TokenIssuer {
 }
 
 pub(crate) struct Service {
-    pub(crate) sessions: Sessions<Watched>,
+    pub(crate) sessions: Sessions,
     pub(crate) store: Watched,
     pub(crate) memory: MemoryStore,
     /// The store's clock; the issuer has another one.
@@ -74,7 +74,7 @@ pub(crate) fn with_policy(policy: RefreshPolicy) -> Service {
 }
 
 pub(crate) fn service_with(
-    configure: impl FnOnce(SessionsBuilder<Watched>, &MemoryStore) -> SessionsBuilder<Watched>,
+    configure: impl FnOnce(SessionsBuilder, &MemoryStore) -> SessionsBuilder,
 ) -> Service {
     let clock = TestClock::new();
     let memory = MemoryStore::with_clock(clock.clone());

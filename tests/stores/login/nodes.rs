@@ -79,15 +79,12 @@ where
 /// What the right password gets where a wrong one has to wait, the last of which was asked about at
 /// this time.
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
-async fn wait_of<S>(
-    node: &Login<S, S>,
+async fn wait_of(
+    node: &Login,
     mut asked: Instant,
     wrong: &LoginAttempt,
     right: &LoginAttempt,
-) -> LoginOutcome
-where
-    S: UserStore + ThrottleStore,
-{
+) -> LoginOutcome {
     for _ in 0..1000 {
         let now = Instant::now();
         if !matches!(node.attempt(wrong).await, LoginOutcome::Throttled { .. }) {

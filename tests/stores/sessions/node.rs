@@ -108,7 +108,7 @@ pass_on! {
 }
 
 pub(super) struct Node {
-    pub(super) sessions: Sessions<Watched>,
+    pub(super) sessions: Sessions,
     pub(super) store: Watched,
     pub(super) confirmations: Confirmations,
     pub(super) tokens: RefreshTokens,

@@ -15,10 +15,7 @@ use tower_jwt_auth::{
         login::{Identifier, PasswordHash, UserClaims},
         session::{SessionClaims, Sessions, StartSession, TokenPair},
     },
-    store::{
-        AnyStore,
-        port::{NewUser, UserAdmin, UserStore},
-    },
+    store::port::{NewUser, UserAdmin, UserStore},
 };
 use tracing_subscriber::{Layer, layer::SubscriberExt};
 
@@ -80,11 +77,7 @@ impl<'a> Trips<'a> {
 }
 
 /// The refresh token that is presented, and what that costs.
-async fn cost<G: tower_jwt_auth::server::session::ClaimsSource>(
-    trips: &Trips<'_>,
-    sessions: &Sessions<AnyStore, G>,
-    held: &TokenPair,
-) -> (usize, TokenPair) {
+async fn cost(trips: &Trips<'_>, sessions: &Sessions, held: &TokenPair) -> (usize, TokenPair) {
     trips.begin().await;
     let next = sessions.refresh(held.refresh_token().expose()).await;
     let spent = trips.end().await;

@@ -18,15 +18,15 @@ use crate::{
     event::{EventSink, Events},
     key::Algorithm,
     secret::SecretKey,
-    store::port::KeyRingStore,
+    store::port::ErasedKeyRingStore,
     task,
     time::{Clock, SystemClock},
 };
 
 /// A builder of a [`SharedKeyRing`]. [`open`](Self::open) reports invalid values.
 #[must_use = "there is no ring before `open` is called"]
-pub struct SharedKeyRingBuilder<S> {
-    store: S,
+pub struct SharedKeyRingBuilder {
+    store: Arc<dyn ErasedKeyRingStore>,
     secret: SecretKey,
     algorithm: Algorithm,
     rotate_every: Duration,
@@ -36,8 +36,8 @@ pub struct SharedKeyRingBuilder<S> {
     events: Events,
 }
 
-impl<S: KeyRingStore> SharedKeyRingBuilder<S> {
-    pub(super) fn new(store: S, secret: SecretKey) -> Self {
+impl SharedKeyRingBuilder {
+    pub(super) fn new(store: Arc<dyn ErasedKeyRingStore>, secret: SecretKey) -> Self {
         Self {
             store,
             secret,
@@ -108,7 +108,7 @@ impl<S: KeyRingStore> SharedKeyRingBuilder<S> {
     /// # Cancel safety
     ///
     /// Dropping the future is safe. The ring may have been created, and the next call finds it.
-    pub async fn open(self) -> Result<SharedKeyRing<S>, ConfigError> {
+    pub async fn open(self) -> Result<SharedKeyRing, ConfigError> {
         let schedule = self.schedule()?;
         if self.algorithm.is_hmac() {
             let problem = "a secret cannot be published; use the algorithm of a key pair";
@@ -175,7 +175,7 @@ impl<S: KeyRingStore> SharedKeyRingBuilder<S> {
     }
 }
 
-impl<S> fmt::Debug for SharedKeyRingBuilder<S> {
+impl fmt::Debug for SharedKeyRingBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedKeyRingBuilder")
             .finish_non_exhaustive()

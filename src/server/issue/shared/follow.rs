@@ -11,7 +11,7 @@ use super::{error::SharedRingError, live::Live, sync::Node};
 use crate::{
     error::StoreError,
     event::AuthEvent,
-    store::port::{KEY_RING_WAIT, KeyRingStore},
+    store::port::KEY_RING_WAIT,
     task::{Backoff, Task, caught},
 };
 
@@ -45,15 +45,15 @@ impl Following {
 }
 
 /// The task that loads the ring whenever it may have changed.
-pub(super) struct Follow<S> {
-    node: Arc<Node<S>>,
+pub(super) struct Follow {
+    node: Arc<Node>,
     backoff: Backoff,
     /// The time at which the ring was lost. One loss causes one event, however many attempts fail.
     lost: Option<Instant>,
 }
 
-impl<S: KeyRingStore> Follow<S> {
-    pub(super) fn new(node: Arc<Node<S>>) -> Self {
+impl Follow {
+    pub(super) fn new(node: Arc<Node>) -> Self {
         Self {
             node,
             backoff: Backoff::new(FIRST_PAUSE, LAST_PAUSE),
@@ -120,7 +120,7 @@ impl<S: KeyRingStore> Follow<S> {
     }
 }
 
-impl<S: KeyRingStore> Task for Follow<S> {
+impl Task for Follow {
     const NAME: &'static str = "key ring";
 
     async fn run(&mut self) {

@@ -67,18 +67,19 @@ use crate::{secret::SecretKey, store::port::KeyRingStore};
 /// # Ok(())
 /// # }
 /// ```
-pub struct SharedKeyRing<S> {
-    node: Arc<Node<S>>,
+#[derive(Clone)]
+pub struct SharedKeyRing {
+    node: Arc<Node>,
     following: Following,
 }
 
-impl<S: KeyRingStore> SharedKeyRing<S> {
+impl SharedKeyRing {
     /// Creates a builder of the ring in this store.
-    pub fn builder(store: S, secret: SecretKey) -> SharedKeyRingBuilder<S> {
-        SharedKeyRingBuilder::new(store, secret)
+    pub fn builder(store: impl KeyRingStore, secret: SecretKey) -> SharedKeyRingBuilder {
+        SharedKeyRingBuilder::new(Arc::new(store), secret)
     }
 
-    fn new(node: Arc<Node<S>>, following: Following) -> Self {
+    fn new(node: Arc<Node>, following: Following) -> Self {
         Self { node, following }
     }
 
@@ -173,16 +174,7 @@ impl<S: KeyRingStore> SharedKeyRing<S> {
     }
 }
 
-impl<S> Clone for SharedKeyRing<S> {
-    fn clone(&self) -> Self {
-        Self {
-            node: Arc::clone(&self.node),
-            following: self.following.clone(),
-        }
-    }
-}
-
-impl<S> fmt::Debug for SharedKeyRing<S> {
+impl fmt::Debug for SharedKeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedKeyRing")
             .field("keys", self.following.live())

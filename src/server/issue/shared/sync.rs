@@ -17,14 +17,14 @@ use super::{
 use crate::{
     error::StoreError,
     key::{Algorithm, SigningKey},
-    store::port::{KeyRingStore, StoredKeyRing},
+    store::port::{ErasedKeyRingStore, StoredKeyRing},
     time::Timestamp,
 };
 
 /// The ring of one node and its store.
-pub(super) struct Node<S> {
+pub(super) struct Node {
     pub(super) live: Arc<Live>,
-    pub(super) access: Access<S>,
+    pub(super) access: Access,
     /// One load or change at a time, so that an older load cannot follow a newer one.
     turn: Turn<()>,
     /// The time from which the node may seal the ring under its first secret.
@@ -32,13 +32,13 @@ pub(super) struct Node<S> {
 }
 
 /// A store and the secrets that open its ring.
-pub(super) struct Access<S> {
-    pub(super) store: S,
+pub(super) struct Access {
+    pub(super) store: Arc<dyn ErasedKeyRingStore>,
     pub(super) seals: Seals,
     pub(super) algorithm: Algorithm,
 }
 
-impl<S: KeyRingStore> Access<S> {
+impl Access {
     pub(super) async fn load(&self) -> Result<StoredKeyRing, SharedRingError> {
         Ok(within(self.store.load_key_ring()).await?)
     }
@@ -81,12 +81,11 @@ impl<S: KeyRingStore> Access<S> {
 }
 
 /// A change of a ring that was loaded, at the store's time. `false`: nothing is to be changed.
-type Change<'c, S> = dyn FnMut(&Access<S>, &mut Ring<Material>, Timestamp) -> Result<bool, SharedRingError>
-    + Send
-    + 'c;
+type Change<'c> =
+    dyn FnMut(&Access, &mut Ring<Material>, Timestamp) -> Result<bool, SharedRingError> + Send + 'c;
 
-impl<S: KeyRingStore> Node<S> {
-    pub(super) fn new(live: Arc<Live>, access: Access<S>) -> Self {
+impl Node {
+    pub(super) fn new(live: Arc<Live>, access: Access) -> Self {
         Self {
             turn: Turn::default(),
             reseal_from: Mutex::new(live.clock().monotonic()),
@@ -101,7 +100,7 @@ impl<S: KeyRingStore> Node<S> {
     }
 
     /// Loads the ring, and makes this change and those that are due.
-    pub(super) async fn change(&self, change: &mut Change<'_, S>) -> Result<(), SharedRingError> {
+    pub(super) async fn change(&self, change: &mut Change<'_>) -> Result<(), SharedRingError> {
         let _turn = self.turn.lock().await;
         let may_reseal = self.may_reseal();
         for _ in 0..TRIES {

@@ -1,6 +1,6 @@
 //! The path of an attempt through all its counters.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -15,13 +15,12 @@ use crate::{
         Identifier, PasswordError, PasswordHasher,
         password::{Caller, Permit},
     },
-    store::port::ThrottleStore,
+    store::port::ErasedThrottleStore,
 };
 
 /// Reserves and settles the counters of an attempt, before and after the password is checked.
-#[derive(Debug)]
-pub(in crate::server::login) struct AdmissionControl<T> {
-    store: T,
+pub(in crate::server::login) struct AdmissionControl {
+    store: Arc<dyn ErasedThrottleStore>,
     keys: ThrottleKeys,
     lock: Option<HardLock>,
     patience: Duration,
@@ -103,9 +102,9 @@ impl From<PasswordError> for Denied {
     }
 }
 
-impl<T: ThrottleStore> AdmissionControl<T> {
+impl AdmissionControl {
     pub(in crate::server::login) fn new(
-        store: T,
+        store: Arc<dyn ErasedThrottleStore>,
         keys: ThrottleKeys,
         lock: Option<HardLock>,
         patience: Duration,
@@ -275,7 +274,7 @@ impl<T: ThrottleStore> AdmissionControl<T> {
             }
             let contender = timeout_at(give_up, queued.contender()).await;
             let contender = contender.map_err(|_| Denied::Contended)?;
-            let reserved = counters::reserve(&self.store, &contender, rule, give_up).await?;
+            let reserved = counters::reserve(&*self.store, &contender, rule, give_up).await?;
             drop(contender);
             let held = match reserved {
                 Reserve::Granted(reservation) => return Ok(reservation),
@@ -307,7 +306,7 @@ impl<T: ThrottleStore> AdmissionControl<T> {
         let give_up = Instant::now() + SETTLE_WITHIN;
         let settled = match timeout_at(give_up, queued.contender()).await {
             Ok(contender) => {
-                counters::settle(&self.store, &contender, reservation, outcome, give_up).await
+                counters::settle(&*self.store, &contender, reservation, outcome, give_up).await
             }
             Err(_) => Err(Unanswered::Contended),
         };

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{AttemptOutcome, Reserve, ThrottleKey, ThrottleRow, ThrottleRule, gate::Contender};
-use crate::{error::StoreError, store::port::ThrottleStore, task::Contention, time::Timestamp};
+use crate::{
+    error::StoreError, store::port::ErasedThrottleStore, task::Contention, time::Timestamp,
+};
 
 /// An attempt that was counted and granted.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +36,8 @@ impl From<StoreError> for Unanswered {
 ///
 /// Only one contender of a node calls the store for a key, so that the number of swaps that meet is
 /// at most the number of nodes.
-pub(super) async fn reserve<T: ThrottleStore>(
-    store: &T,
+pub(super) async fn reserve(
+    store: &dyn ErasedThrottleStore,
     contender: &Contender<'_>,
     rule: &ThrottleRule,
     give_up: Instant,
@@ -61,8 +63,8 @@ pub(super) async fn reserve<T: ThrottleStore>(
 }
 
 /// Records the result of an attempt, and returns the wait that begins.
-pub(super) async fn settle<T: ThrottleStore>(
-    store: &T,
+pub(super) async fn settle(
+    store: &dyn ErasedThrottleStore,
     contender: &Contender<'_>,
     reservation: Reservation,
     outcome: AttemptOutcome,

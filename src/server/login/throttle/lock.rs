@@ -1,9 +1,9 @@
 //! The hard lock: a lock that only an unlock removes.
 
-use std::{fmt, future::Future, num::NonZeroU32, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, num::NonZeroU32, sync::Arc};
 
 use super::ThrottleRule;
-use crate::server::login::Identifier;
+use crate::{erased::erased, server::login::Identifier};
 
 /// A hook that sends the owner of a locked account the means to unlock it.
 ///
@@ -21,7 +21,7 @@ pub trait UnlockHook: Send + Sync + 'static {
 #[derive(Clone)]
 pub(in crate::server::login) struct HardLock {
     pub(super) rule: ThrottleRule,
-    hook: Arc<dyn ErasedHook>,
+    hook: Arc<dyn ErasedUnlockHook>,
 }
 
 impl HardLock {
@@ -45,18 +45,8 @@ impl fmt::Debug for HardLock {
     }
 }
 
-trait ErasedHook: Send + Sync {
-    fn locked<'a>(
-        &'a self,
-        identifier: &'a Identifier,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
-}
-
-impl<H: UnlockHook> ErasedHook for H {
-    fn locked<'a>(
-        &'a self,
-        identifier: &'a Identifier,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
-        Box::pin(UnlockHook::locked(self, identifier))
+erased! {
+    trait ErasedUnlockHook: UnlockHook {
+        async fn locked(&self, identifier: &'a Identifier);
     }
 }

@@ -2,47 +2,38 @@
 
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{ClaimHook, Guests, Inner, NoClaimHook};
-use crate::{
-    error::ConfigError,
-    server::session::{Sessions, StaticClaims},
-};
+use super::{ClaimHook, Guests, Inner, hook::ErasedClaimHook};
+use crate::{error::ConfigError, server::session::Sessions, store::port::ErasedGuestStore};
 
 /// Builds [`Guests`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
-pub struct GuestsBuilder<S, G = StaticClaims, H = NoClaimHook> {
-    sessions: Sessions<S, G>,
-    hook: H,
+pub struct GuestsBuilder {
+    sessions: Sessions,
+    store: Arc<dyn ErasedGuestStore>,
+    hook: Option<Arc<dyn ErasedClaimHook>>,
     patience: Duration,
     hook_timeout: Duration,
     link_within: Duration,
     claims_every: Duration,
 }
 
-impl<S, G> GuestsBuilder<S, G> {
-    pub(super) fn new(sessions: Sessions<S, G>) -> Self {
+impl GuestsBuilder {
+    pub(super) fn new(sessions: Sessions, store: Arc<dyn ErasedGuestStore>) -> Self {
         Self {
             sessions,
-            hook: NoClaimHook,
+            store,
+            hook: None,
             patience: Duration::from_secs(2),
             hook_timeout: Duration::from_secs(20),
             link_within: Duration::from_secs(60 * 60),
             claims_every: Duration::from_secs(15),
         }
     }
-}
 
-impl<S, G, H> GuestsBuilder<S, G, H> {
     /// Sets the hook that runs after a user has claimed a guest; none by default.
-    pub fn on_claim<J: ClaimHook>(self, hook: J) -> GuestsBuilder<S, G, J> {
-        GuestsBuilder {
-            sessions: self.sessions,
-            hook,
-            patience: self.patience,
-            hook_timeout: self.hook_timeout,
-            link_within: self.link_within,
-            claims_every: self.claims_every,
-        }
+    pub fn on_claim(mut self, hook: impl ClaimHook) -> Self {
+        self.hook = Some(Arc::new(hook));
+        self
     }
 
     /// Sets how long a login waits for the hook, 0 to 10 s; 2 s by default. The hook continues in
@@ -82,8 +73,20 @@ impl<S, G, H> GuestsBuilder<S, G, H> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: a duration is out of its range.
-    pub fn build(self) -> Result<Guests<S, G, H>, ConfigError> {
+    /// [`ConfigError::Invalid`]: a duration is out of its range, or the guests are known to be in
+    /// another store than the sessions.
+    pub fn build(self) -> Result<Guests, ConfigError> {
+        let guests_of = self.store.sessions();
+        let sessions_of = self.sessions.inner.store.users();
+        if guests_of
+            .zip(sessions_of)
+            .is_some_and(|(one, other)| one != other)
+        {
+            return Err(ConfigError::invalid(
+                "store",
+                "must be the store of the sessions: a claim ends the guest's sessions in the same step",
+            ));
+        }
         in_range("patience", self.patience, PATIENCE)?;
         in_range("hook_timeout", self.hook_timeout, HOOK_TIMEOUTS)?;
         in_range("link_within", self.link_within, LINK_WITHIN)?;
@@ -91,6 +94,7 @@ impl<S, G, H> GuestsBuilder<S, G, H> {
         Ok(Guests {
             inner: Arc::new(Inner {
                 sessions: self.sessions,
+                store: self.store,
                 hook: self.hook,
                 patience: self.patience,
                 hook_timeout: self.hook_timeout,
@@ -101,7 +105,7 @@ impl<S, G, H> GuestsBuilder<S, G, H> {
     }
 }
 
-impl<S, G, H> fmt::Debug for GuestsBuilder<S, G, H> {
+impl fmt::Debug for GuestsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuestsBuilder")
             .field("patience", &self.patience)

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use crate::error::StoreError;
+use crate::{erased::erased, error::StoreError};
 
 /// A hook that transfers a guest's data, such as conversations or a cart, to a user.
 ///
@@ -25,19 +25,14 @@ pub trait ClaimHook: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// A hook that does nothing: the default.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::exhaustive_structs, reason = "complete by nature")]
-pub struct NoClaimHook;
-
-impl ClaimHook for NoClaimHook {
-    async fn on_claim(&self, _: &str, _: &str) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
 impl<H: ClaimHook> ClaimHook for std::sync::Arc<H> {
     async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
         (**self).on_claim(guest, user).await
+    }
+}
+
+erased! {
+    pub(super) trait ErasedClaimHook: ClaimHook {
+        async fn on_claim(&self, guest: &'a str, user: &'a str) -> Result<(), StoreError>;
     }
 }

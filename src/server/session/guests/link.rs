@@ -1,17 +1,17 @@
 //! Linking a guest to the account of a user.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use tokio::time;
 
 use super::{
-    ClaimHook, ClaimsSource, DeviceDigest, GuestStore, Guests, SessionError,
+    DeviceDigest, Guests, SessionError,
     claim::{self, ClaimOutcome, LinkCondition},
 };
 use crate::{
     principal::Principal,
     server::session::{SessionEvent, StartSession, TokenPair},
-    store::port::{LoadedGuest, SessionStore},
+    store::port::LoadedGuest,
 };
 
 /// A request to link a guest's data to the account that is signing in.
@@ -75,9 +75,9 @@ impl fmt::Debug for LinkRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkOutcome {
-    /// The guest belongs to the user, and the [hook](ClaimHook) has succeeded.
+    /// The guest belongs to the user, and the [hook](super::ClaimHook) has succeeded.
     Linked,
-    /// The guest belongs to the user. The [hook](ClaimHook) is still running, or it failed and will be
+    /// The guest belongs to the user. The [hook](super::ClaimHook) is still running, or it failed and will be
     /// called again.
     Pending,
     /// Another user has claimed the guest, or it became another account.
@@ -142,17 +142,12 @@ pub enum Promotion {
     Refused,
 }
 
-impl<S, G, H> Guests<S, G, H>
-where
-    S: SessionStore + GuestStore,
-    G: ClaimsSource,
-    H: ClaimHook,
-{
+impl Guests {
     /// Signs in a user whom your code has authenticated, and links the guest to the user.
     ///
     /// The session is always new, whatever the result of the link. Of several users who claim one
     /// guest concurrently, one succeeds, and from then on the guest's tokens are refused on all
-    /// nodes. The [hook](ClaimHook) is called after that.
+    /// nodes. The [hook](super::ClaimHook) is called after that.
     ///
     /// # Errors
     ///
@@ -190,14 +185,14 @@ where
         let Some(wanted) = self.wanted(link).await? else {
             return self.past(link).await;
         };
-        let sessions = &self.inner.sessions;
+        let (sessions, store) = (&self.inner.sessions, Arc::clone(&self.inner.store));
         let done = sessions.write(move |inner| async move {
-            let done = claim::link(&inner.store, &wanted, None).await?;
+            let done = claim::link(&*store, &wanted, None).await?;
             if done != ClaimOutcome::Done {
                 return Ok(Err(done));
             }
             let subject = wanted.guest;
-            let epoch = claim::epoch(&inner.store, &subject).await?;
+            let epoch = claim::epoch(&*inner.store, &subject).await?;
             inner.refuse_older(&subject, epoch);
             inner.emit(&SessionEvent::GuestPromoted {
                 subject: subject.clone(),
@@ -228,9 +223,10 @@ where
         match (guest.claim, guest.promoted_at) {
             (None, None) => Ok(Promotion::Expired),
             (None, Some(at)) if now <= at.plus(within) => {
-                let epoch = self.store().epoch(subject).await?;
+                let sessions = &self.inner.sessions.inner;
+                let epoch = sessions.store.epoch(subject).await?;
                 // Needed if another node promoted the guest, or if the store's answer was lost.
-                self.inner.sessions.inner.refuse_older(subject, epoch);
+                sessions.refuse_older(subject, epoch);
                 let subject = guest.subject;
                 Ok(Promotion::Before { subject, epoch })
             }
@@ -246,9 +242,9 @@ where
         let sessions = &self.inner.sessions;
         // The task completes the claim even if the client disconnects.
         let notified = sessions.write(move |inner| async move {
-            match claim::link(&inner.store, &wanted, Some(&user)).await? {
+            match claim::link(guests.store(), &wanted, Some(&user)).await? {
                 ClaimOutcome::Done => {
-                    let epoch = claim::epoch(&inner.store, &guest).await?;
+                    let epoch = claim::epoch(&*inner.store, &guest).await?;
                     inner.refuse_older(&guest, epoch);
                 }
                 ClaimOutcome::Before => return Ok(Err(LinkOutcome::Linked)),

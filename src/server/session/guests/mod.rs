@@ -9,17 +9,18 @@ mod start;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use self::hook::ErasedClaimHook;
 pub use self::{
     builder::GuestsBuilder,
-    hook::{ClaimHook, NoClaimHook},
+    hook::ClaimHook,
     link::{LinkOutcome, LinkRequest, Promotion, SignInOutcome},
     pending::{ClaimRun, ClaimWorker},
     start::{GuestStart, GuestTokens},
 };
-use super::{ClaimsSource, SessionError, SessionErrorKind, Sessions, StaticClaims};
+use super::{Housekeeping, SessionError, SessionErrorKind, Sessions};
 use crate::{
     principal::{Principal, PrincipalKind},
-    store::port::{DeviceDigest, GuestStore, LoadedGuest, SessionStore},
+    store::port::{DeviceDigest, ErasedGuestStore, GuestStore, LoadedGuest},
 };
 
 /// Starts guests and links them to users. Cheap to clone.
@@ -72,10 +73,11 @@ use crate::{
 ///     .audience("api")
 ///     .build()?;
 /// let verifier = issuer.verifier().build()?;
-/// let sessions = Sessions::builder(issuer, MemoryStore::new())
+/// let store = MemoryStore::new();
+/// let sessions = Sessions::builder(issuer, store.clone())
 ///     .secret(SecretKey::generate())
 ///     .build()?;
-/// let guests = Guests::builder(sessions).on_claim(Conversations).build()?;
+/// let guests = Guests::builder(sessions, store).on_claim(Conversations).build()?;
 ///
 /// let guest = guests.start(GuestStart::new()).await?;
 /// let caller = verifier.verify_now(guest.tokens().access_token().expose())?.principal();
@@ -86,13 +88,15 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct Guests<S, G = StaticClaims, H = NoClaimHook> {
-    inner: Arc<Inner<S, G, H>>,
+#[derive(Clone)]
+pub struct Guests {
+    inner: Arc<Inner>,
 }
 
-struct Inner<S, G, H> {
-    sessions: Sessions<S, G>,
-    hook: H,
+struct Inner {
+    sessions: Sessions,
+    store: Arc<dyn ErasedGuestStore>,
+    hook: Option<Arc<dyn ErasedClaimHook>>,
     /// The time for which a login waits for the hook. The hook continues in the background after
     /// that.
     patience: Duration,
@@ -101,23 +105,16 @@ struct Inner<S, G, H> {
     link_within: Duration,
 }
 
-impl<S, G> Guests<S, G>
-where
-    S: SessionStore + GuestStore,
-    G: ClaimsSource,
-{
+impl Guests {
     /// Creates a builder for the guests of these sessions.
-    pub fn builder(sessions: Sessions<S, G>) -> GuestsBuilder<S, G> {
-        GuestsBuilder::new(sessions)
+    ///
+    /// `store` must be the store of the sessions, because a claim or a promotion ends the guest's
+    /// sessions in the same step. If both are stores of this crate, [`build`](GuestsBuilder::build)
+    /// checks it.
+    pub fn builder(sessions: Sessions, store: impl GuestStore) -> GuestsBuilder {
+        GuestsBuilder::new(sessions, Arc::new(store))
     }
-}
 
-impl<S, G, H> Guests<S, G, H>
-where
-    S: SessionStore + GuestStore,
-    G: ClaimsSource,
-    H: ClaimHook,
-{
     /// Returns `true` if the caller is a guest whose session is alive.
     ///
     /// Check it before you start a guest, so that two requests for a guest return the same one. It
@@ -179,14 +176,24 @@ where
         Ok(self.store().purge_guests(limit).await?)
     }
 
+    /// Returns the housekeeping of [`Sessions::housekeeping`], extended by guests that expired at
+    /// least a day ago.
+    pub fn housekeeping(&self) -> Housekeeping {
+        let store = Arc::clone(&self.inner.store);
+        self.sessions().housekeeping().also(move |limit| {
+            let store = Arc::clone(&store);
+            async move { store.purge_guests(limit).await }
+        })
+    }
+
     /// Returns the sessions.
     #[must_use]
-    pub fn sessions(&self) -> &Sessions<S, G> {
+    pub fn sessions(&self) -> &Sessions {
         &self.inner.sessions
     }
 
-    fn store(&self) -> &S {
-        &self.inner.sessions.inner.store
+    fn store(&self) -> &dyn ErasedGuestStore {
+        &*self.inner.store
     }
 
     /// Returns the subject of a guest whose session is alive in the store. A token that verifies
@@ -211,15 +218,7 @@ where
     }
 }
 
-impl<S, G, H> Clone for Guests<S, G, H> {
-    fn clone(&self) -> Self {
-        Self {
-            inner: Arc::clone(&self.inner),
-        }
-    }
-}
-
-impl<S, G, H> fmt::Debug for Guests<S, G, H> {
+impl fmt::Debug for Guests {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guests")
             .field("sessions", &self.inner.sessions)

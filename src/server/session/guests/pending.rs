@@ -6,10 +6,9 @@ use tokio::{
     time,
 };
 
-use super::{ClaimHook, ClaimsSource, GuestStore, Guests, SessionError, claim};
+use super::{Guests, SessionError, claim};
 use crate::{
     error::StoreError,
-    store::port::SessionStore,
     task::{self, Task, caught},
 };
 
@@ -34,12 +33,7 @@ impl Drop for ClaimWorker {
     }
 }
 
-impl<S, G, H> Guests<S, G, H>
-where
-    S: SessionStore + GuestStore,
-    G: ClaimsSource,
-    H: ClaimHook,
-{
+impl Guests {
     /// Calls the hook for the claims that are due, 100 at most. Several nodes may run it
     /// concurrently.
     ///
@@ -92,7 +86,10 @@ where
     /// retried.
     pub(super) async fn settle(&self, guest: &str, user: &str) -> bool {
         let call = caught("claim hook", async {
-            self.inner.hook.on_claim(guest, user).await
+            match &self.inner.hook {
+                Some(hook) => hook.on_claim(guest, user).await,
+                None => Ok(()),
+            }
         });
         let outcome = match time::timeout(self.inner.hook_timeout, call).await {
             Ok(Ok(Ok(()))) => claim::settle(self.store(), guest, user).await,
@@ -118,14 +115,9 @@ fn note(error: &StoreError) {
 }
 
 /// The task of [`Guests::spawn_claim_worker`].
-struct Worker<S, G, H>(Guests<S, G, H>);
+struct Worker(Guests);
 
-impl<S, G, H> Task for Worker<S, G, H>
-where
-    S: SessionStore + GuestStore,
-    G: ClaimsSource,
-    H: ClaimHook,
-{
+impl Task for Worker {
     const NAME: &'static str = "pending claims";
 
     async fn run(&mut self) {

@@ -1,16 +1,16 @@
 //! The start of a guest.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{ClaimHook, ClaimsSource, DeviceDigest, GuestStore, Guests, SessionError};
+use super::{DeviceDigest, Guests, SessionError};
 use crate::{
     error::StoreError,
     principal::PrincipalKind,
     secret::{Secret, base62::base62, random},
     server::session::{SessionClaims, StartSession, TokenPair},
-    store::port::{NewGuest, SessionStore},
+    store::port::NewGuest,
 };
 
 /// The parameters of a new guest.
@@ -122,12 +122,7 @@ impl fmt::Debug for GuestTokens {
     }
 }
 
-impl<S, G, H> Guests<S, G, H>
-where
-    S: SessionStore + GuestStore,
-    G: ClaimsSource,
-    H: ClaimHook,
-{
+impl Guests {
     /// Creates a guest and starts its session.
     ///
     /// Call it when a visitor writes for the first time, not when a page is shown, and behind a
@@ -145,9 +140,9 @@ where
         let lifetime = self.inner.sessions.inner.guests.lifetime;
         let mut guest = NewGuest::new(&subject, lifetime);
         guest.device = device.as_ref().map(|held| DeviceDigest::of(held.expose()));
-        let sessions = &self.inner.sessions;
+        let (sessions, store) = (&self.inner.sessions, Arc::clone(&self.inner.store));
         let created = sessions
-            .write(move |inner| async move { Ok(inner.store.create_guest(guest).await?) })
+            .write(move |_| async move { Ok(store.create_guest(guest).await?) })
             .await?;
         if !created {
             return Err(StoreError::invalid("a guest of this name exists").into());

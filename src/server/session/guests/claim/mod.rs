@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{DeviceDigest, GuestStore};
+use super::DeviceDigest;
 use crate::{
     error::StoreError,
     server::session::is_interrupted,
-    store::port::{GuestChange, GuestClaim, GuestRecord, LoadedGuest, SessionStore},
+    store::port::{
+        ErasedGuestStore, ErasedSessionStore, GuestChange, GuestClaim, GuestRecord, LoadedGuest,
+    },
     task::Contention,
     time::Timestamp,
 };
@@ -79,7 +81,7 @@ fn retry_after(attempts: u32) -> Duration {
 ///
 /// A claim is then pending, and due after [`FIRST_RETRY`].
 pub(super) async fn link(
-    store: &impl GuestStore,
+    store: &dyn ErasedGuestStore,
     link: &LinkCondition,
     user: Option<&str>,
 ) -> Result<ClaimOutcome, StoreError> {
@@ -119,7 +121,7 @@ pub(super) async fn link(
 }
 
 /// Returns the epoch of a guest that was just claimed or promoted.
-pub(super) async fn epoch(store: &impl SessionStore, guest: &str) -> Result<u32, StoreError> {
+pub(super) async fn epoch(store: &dyn ErasedSessionStore, guest: &str) -> Result<u32, StoreError> {
     let epoch = store.epoch(guest).await;
     match is_interrupted(&epoch) {
         true => store.epoch(guest).await,
@@ -128,7 +130,7 @@ pub(super) async fn epoch(store: &impl SessionStore, guest: &str) -> Result<u32,
 }
 
 /// Sets the guest's last write to the current time. Returns `false` if the guest is not alive.
-pub(super) async fn touch(store: &impl GuestStore, subject: &str) -> Result<bool, StoreError> {
+pub(super) async fn touch(store: &dyn ErasedGuestStore, subject: &str) -> Result<bool, StoreError> {
     let mut contention = contention();
     let mut since = None;
     loop {
@@ -153,7 +155,7 @@ pub(super) async fn touch(store: &impl GuestStore, subject: &str) -> Result<bool
 /// Takes a due claim, which becomes due again later. Returns the guest and the user; `None` if
 /// another worker has the claim.
 pub(super) async fn take(
-    store: &impl GuestStore,
+    store: &dyn ErasedGuestStore,
     due: LoadedGuest,
 ) -> Result<Option<(String, String)>, StoreError> {
     let LoadedGuest { guest, now } = due;
@@ -173,7 +175,7 @@ pub(super) async fn take(
 
 /// Marks a claim as delivered. Does nothing if no such claim is pending.
 pub(super) async fn settle(
-    store: &impl GuestStore,
+    store: &dyn ErasedGuestStore,
     guest: &str,
     user: &str,
 ) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::*;
-use crate::store::port::NewGuest;
+use crate::store::port::{GuestStore, NewGuest};
 
 type Interference = Box<dyn FnMut(&mut GuestRecord) + Send>;
 
@@ -98,7 +98,10 @@ impl GuestStore for OneGuest {
     }
 
     async fn due_claims(&self, _: u32) -> Result<Vec<LoadedGuest>, StoreError> {
-        Ok(self.find_guest("gst_1").await?.into_iter().collect())
+        Ok(GuestStore::find_guest(self, "gst_1")
+            .await?
+            .into_iter()
+            .collect())
     }
 
     async fn purge_guests(&self, _: u32) -> Result<u64, StoreError> {
@@ -238,7 +241,7 @@ async fn a_pending_claim_is_due_again_until_it_is_settled() {
     assert_eq!(due_in(&store), Some(SECOND * 30));
     for wait in [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600] {
         store.pass(due_in(&store).unwrap());
-        let [due] = <[_; 1]>::try_from(store.due_claims(1).await.unwrap()).unwrap();
+        let [due] = <[_; 1]>::try_from(GuestStore::due_claims(&store, 1).await.unwrap()).unwrap();
         let taken = take(&store, due.clone()).await.unwrap();
         assert_eq!(taken, Some(("gst_1".to_owned(), "alice".to_owned())));
         assert_eq!(due_in(&store), Some(SECOND * wait));

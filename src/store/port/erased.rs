@@ -1,0 +1,131 @@
+//! The ports behind a pointer: what the parts of a server keep of their stores.
+
+use std::time::Duration;
+
+use super::{
+    CreateOutcome, GuestChange, GuestStore, KeyRingStore, LoadedGuest, LoadedSession,
+    LoadedThrottle, NewGuest, NewOneTime, NewSessionRecord, NewUser, OneTimeDigest, OneTimePurpose,
+    OneTimeStore, RevokeReason, SessionRecord, SessionStore, StoreId, StoredKeyRing, ThrottleStore,
+    UserRecord, UserStanding, UserStore,
+};
+use crate::{
+    erased::erased,
+    error::StoreError,
+    principal::SessionId,
+    server::{
+        login::{Identifier, PasswordHash, ThrottleKey, ThrottleRow},
+        refresh::Family,
+    },
+};
+
+erased! {
+    pub(crate) trait ErasedSessionStore: SessionStore {
+        async fn create(&self, session: NewSessionRecord) -> Result<CreateOutcome, StoreError>;
+        async fn load(&self, id: SessionId) -> Result<Option<LoadedSession>, StoreError>;
+        async fn advance(
+            &self,
+            id: SessionId,
+            from: &'a Family,
+            to: &'a Family,
+        ) -> Result<Option<LoadedSession>, StoreError>;
+        async fn advance_live(
+            &self,
+            id: SessionId,
+            live: u64,
+            grace: Duration,
+            bound_key: Option<&'a str>,
+        ) -> Result<Option<LoadedSession>, StoreError>;
+        async fn load_with_user(
+            &self,
+            id: SessionId,
+        ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError>;
+        async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError>;
+        async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError>;
+        async fn revoke_others(
+            &self,
+            subject: &'a str,
+            keep: SessionId,
+            reason: RevokeReason,
+        ) -> Result<Vec<SessionId>, StoreError>;
+        async fn revoke_all(
+            &self,
+            subject: &'a str,
+            reason: RevokeReason,
+        ) -> Result<u32, StoreError>;
+        async fn epoch(&self, subject: &'a str) -> Result<u32, StoreError>;
+        async fn list(&self, subject: &'a str) -> Result<Vec<SessionRecord>, StoreError>;
+        async fn purge(&self, limit: u32) -> Result<u64, StoreError>;
+        fn users(&self) -> Option<StoreId>;
+    }
+}
+
+erased! {
+    pub(crate) trait ErasedGuestStore: GuestStore {
+        async fn create_guest(&self, guest: NewGuest) -> Result<bool, StoreError>;
+        async fn find_guest(&self, subject: &'a str) -> Result<Option<LoadedGuest>, StoreError>;
+        async fn change_guest(&self, change: GuestChange) -> Result<bool, StoreError>;
+        async fn due_claims(&self, limit: u32) -> Result<Vec<LoadedGuest>, StoreError>;
+        async fn purge_guests(&self, limit: u32) -> Result<u64, StoreError>;
+        fn sessions(&self) -> Option<StoreId>;
+    }
+}
+
+erased! {
+    pub(crate) trait ErasedUserStore: UserStore {
+        async fn find(&self, identifier: &'a Identifier) -> Result<Option<UserRecord>, StoreError>;
+        async fn find_by_subject(
+            &self,
+            subject: &'a str,
+        ) -> Result<Option<UserRecord>, StoreError>;
+        async fn replace_hash(
+            &self,
+            subject: &'a str,
+            old: &'a PasswordHash,
+            new: &'a PasswordHash,
+        ) -> Result<bool, StoreError>;
+        async fn create(&self, user: NewUser) -> Result<bool, StoreError>;
+        fn store_id(&self) -> Option<StoreId>;
+    }
+}
+
+erased! {
+    pub(crate) trait ErasedThrottleStore: ThrottleStore {
+        async fn load(&self, key: &'a ThrottleKey) -> Result<LoadedThrottle, StoreError>;
+        async fn swap(
+            &self,
+            key: &'a ThrottleKey,
+            from: Option<&'a ThrottleRow>,
+            to: Option<&'a ThrottleRow>,
+        ) -> Result<bool, StoreError>;
+        async fn clear(&self, key: &'a ThrottleKey) -> Result<(), StoreError>;
+    }
+}
+
+erased! {
+    pub(crate) trait ErasedOneTimeStore: OneTimeStore {
+        async fn issue(&self, token: NewOneTime) -> Result<(), StoreError>;
+        async fn redeem(
+            &self,
+            digest: &'a OneTimeDigest,
+            purpose: OneTimePurpose,
+        ) -> Result<Option<String>, StoreError>;
+        async fn forget(
+            &self,
+            subject: &'a str,
+            purpose: OneTimePurpose,
+        ) -> Result<(), StoreError>;
+    }
+}
+
+erased! {
+    pub(crate) trait ErasedKeyRingStore: KeyRingStore {
+        async fn load_key_ring(&self) -> Result<StoredKeyRing, StoreError>;
+        async fn swap_key_ring(
+            &self,
+            from: u64,
+            to: u64,
+            keys: &'a str,
+        ) -> Result<bool, StoreError>;
+        async fn key_ring_changed(&self, seen: u64) -> Result<(), StoreError>;
+    }
+}

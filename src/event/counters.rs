@@ -1,6 +1,9 @@
 //! An event sink that increments counters of the `metrics` facade.
 
 use super::{AuthEvent, EventSink};
+#[cfg(feature = "server")]
+use super::{LoginEvent, SessionEvent};
+#[cfg(feature = "server")]
 use crate::principal::PrincipalKind;
 
 /// An event sink that increments counters of the `metrics` facade, with the recorder that the
@@ -16,7 +19,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_key_rotations_total` | none |
 /// | `jwt_key_ring_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
-/// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
+/// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `evicted`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
 /// | `jwt_housekeeping_failures_total` | none |
 /// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`) |
 ///
@@ -54,38 +57,29 @@ impl EventSink for MetricsSink {
             AuthEvent::KeySkipped { .. } => {
                 metrics::counter!("jwt_keys_skipped_total").increment(1);
             }
+            #[cfg(feature = "server")]
             AuthEvent::KeyRotated { .. } => {
                 metrics::counter!("jwt_key_rotations_total").increment(1);
             }
+            #[cfg(feature = "server")]
             AuthEvent::KeyRingStale { .. } => ring("stale"),
+            #[cfg(feature = "server")]
             AuthEvent::KeyRingRecovered { .. } => ring("recovered"),
             AuthEvent::RevocationsStale { .. } => feed("stale"),
             AuthEvent::RevocationsRecovered { .. } => feed("recovered"),
-            AuthEvent::SessionStarted {
-                kind: PrincipalKind::Guest,
-                ..
-            } => session("guest_created", ""),
-            AuthEvent::SessionStarted { .. } => session("created", ""),
-            AuthEvent::SessionExpired { .. } => session("expired", ""),
-            AuthEvent::SessionEvicted { .. } => session("evicted", ""),
-            AuthEvent::GuestClaimed { .. } => session("guest_claimed", ""),
-            AuthEvent::GuestPromoted { .. } => session("guest_promoted", ""),
-            AuthEvent::SessionRefreshed { outcome, .. } => session("refreshed", outcome),
-            AuthEvent::ReuseDetected { reuse, .. } => session("reuse_detected", reuse),
-            AuthEvent::SessionsRevoked { scope, .. } => session("revoked", scope),
+            #[cfg(feature = "server")]
+            AuthEvent::Session(event) => session(event),
+            #[cfg(feature = "server")]
+            AuthEvent::Login(event) => login(event),
+            #[cfg(feature = "server")]
             AuthEvent::HousekeepingFailed { .. } => {
                 metrics::counter!("jwt_housekeeping_failures_total").increment(1);
             }
-            AuthEvent::LoginSucceeded { .. } => login("succeeded"),
-            AuthEvent::LoginFailed { .. } => login("failed"),
-            AuthEvent::LoginThrottled { .. } => login("throttled"),
-            AuthEvent::LoginLocked { .. } => login("locked"),
-            AuthEvent::LoginUnlocked => login("unlocked"),
-            AuthEvent::ApiKey { event, .. } => {
-                metrics::counter!("jwt_api_keys_total", "event" => *event).increment(1);
-            }
-            AuthEvent::PasswordChanged { .. } => login("password_changed"),
-            AuthEvent::PasswordRehashed { .. } => login("rehashed"),
+            AuthEvent::ApiKeyCreated { .. } => api_key("created"),
+            AuthEvent::ApiKeyRolled { .. } => api_key("rolled"),
+            AuthEvent::ApiKeyRevoked { .. } => api_key("revoked"),
+            AuthEvent::ApiKeyUsed { .. } => api_key("used"),
+            AuthEvent::ApiKeyNetwork { .. } => api_key("new_network"),
         }
     }
 }
@@ -101,18 +95,48 @@ fn fetch(result: &'static str) {
     metrics::counter!("jwt_key_fetches_total", "result" => result).increment(1);
 }
 
-fn session(event: &'static str, outcome: &'static str) {
-    metrics::counter!("jwt_sessions_total", "event" => event, "outcome" => outcome).increment(1);
+fn api_key(event: &'static str) {
+    metrics::counter!("jwt_api_keys_total", "event" => event).increment(1);
+}
+
+#[cfg(feature = "server")]
+fn session(event: &SessionEvent) {
+    let (name, outcome) = match event {
+        SessionEvent::Started {
+            kind: PrincipalKind::Guest,
+            ..
+        } => ("guest_created", ""),
+        SessionEvent::Started { .. } => ("created", ""),
+        SessionEvent::Refreshed { outcome, .. } => ("refreshed", outcome.as_str()),
+        SessionEvent::ReuseDetected { reuse, .. } => ("reuse_detected", reuse.as_str()),
+        SessionEvent::Expired { .. } => ("expired", ""),
+        SessionEvent::Evicted { .. } => ("evicted", ""),
+        SessionEvent::Revoked { scope, .. } => ("revoked", scope.as_str()),
+        SessionEvent::GuestClaimed { .. } => ("guest_claimed", ""),
+        SessionEvent::GuestPromoted { .. } => ("guest_promoted", ""),
+    };
+    metrics::counter!("jwt_sessions_total", "event" => name, "outcome" => outcome).increment(1);
 }
 
 fn feed(event: &'static str) {
     metrics::counter!("jwt_revocation_feed_total", "event" => event).increment(1);
 }
 
+#[cfg(feature = "server")]
 fn ring(event: &'static str) {
     metrics::counter!("jwt_key_ring_total", "event" => event).increment(1);
 }
 
-fn login(event: &'static str) {
-    metrics::counter!("jwt_logins_total", "event" => event).increment(1);
+#[cfg(feature = "server")]
+fn login(event: &LoginEvent) {
+    let name = match event {
+        LoginEvent::Succeeded { .. } => "succeeded",
+        LoginEvent::Failed { .. } => "failed",
+        LoginEvent::Throttled { .. } => "throttled",
+        LoginEvent::Locked { .. } => "locked",
+        LoginEvent::Unlocked => "unlocked",
+        LoginEvent::PasswordChanged { .. } => "password_changed",
+        LoginEvent::PasswordRehashed { .. } => "rehashed",
+    };
+    metrics::counter!("jwt_logins_total", "event" => name).increment(1);
 }

@@ -34,11 +34,34 @@
 //! assert_eq!(denied.0.load(Ordering::Relaxed), 0);
 //! ```
 
+#[cfg(feature = "metrics")]
+mod counters;
+#[cfg(feature = "server")]
+mod login;
+mod record;
+#[cfg(feature = "server")]
+mod session;
+
 use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
 
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+pub use self::counters::MetricsSink;
+#[cfg(feature = "tracing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
+pub use self::record::TracingSink;
+pub use self::record::{ChannelSink, EventReceiver, EventRecord, channel};
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use self::{
+    login::{LoginEvent, LoginFailure},
+    session::{RefreshOutcome, ReuseKind, RevokeReason, RevokedScope, SessionEvent},
+};
+#[cfg(feature = "server")]
+use crate::error::StoreErrorKind;
 use crate::{
-    error::{AuthError, AuthErrorKind, KeyProblem, StoreErrorKind},
-    principal::{Principal, PrincipalKind, SessionId},
+    error::{AuthError, AuthErrorKind, KeyProblem},
+    principal::{Principal, SessionId},
     task::caught_now,
 };
 
@@ -161,6 +184,8 @@ pub enum AuthEvent<'a> {
         reason: &'static str,
     },
     /// The key ring of the issuer activated a new signing key.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[non_exhaustive]
     KeyRotated {
         /// The `kid` of the new key.
@@ -168,12 +193,16 @@ pub enum AuthEvent<'a> {
     },
     /// A node could not load the key ring that it shares with others. It goes on with the keys that
     /// it has, for a limited time. Reported once per loss.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[non_exhaustive]
     KeyRingStale {
         /// The error of the load.
         error: &'a (dyn Error + 'static),
     },
     /// A node has loaded the key ring again, after a failure.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[non_exhaustive]
     KeyRingRecovered {
         /// The time for which the ring could not be loaded.
@@ -192,79 +221,17 @@ pub enum AuthEvent<'a> {
         /// The time for which the set was out of date.
         after: Duration,
     },
-    /// A session was started.
-    #[non_exhaustive]
-    SessionStarted {
-        /// The owner of the session.
-        subject: &'a str,
-        /// The session.
-        session: SessionId,
-        /// The kind of subject. [`Guest`](PrincipalKind::Guest) means that the guest was created
-        /// with this session.
-        kind: PrincipalKind,
-    },
-    /// A refresh token was presented after its session had ended.
-    #[non_exhaustive]
-    SessionExpired {
-        /// The owner of the session.
-        subject: &'a str,
-        /// The session.
-        session: SessionId,
-    },
-    /// A user took over a guest's data.
-    #[non_exhaustive]
-    GuestClaimed {
-        /// The guest, whose sessions were ended.
-        guest: &'a str,
-        /// The user.
-        user: &'a str,
-    },
-    /// A guest was promoted to an account with the same subject. The guest's sessions were ended.
-    #[non_exhaustive]
-    GuestPromoted {
-        /// The subject.
-        subject: &'a str,
-    },
-    /// A refresh token was exchanged.
-    #[non_exhaustive]
-    SessionRefreshed {
-        /// The session.
-        session: SessionId,
-        /// `rotated`, `fresh`, `retried`, `reissued` or `ahead`. `ahead` means that the store lost
-        /// a write.
-        outcome: &'static str,
-    },
-    /// A refresh token was reused after its rotation, and its session was ended.
-    #[non_exhaustive]
-    ReuseDetected {
-        /// The owner of the session.
-        subject: &'a str,
-        /// The session.
-        session: SessionId,
-        /// `late_parent`, `displaced_child` or `stale_lineage`.
-        reuse: &'static str,
-        /// The time since the last refresh of the session.
-        age: Duration,
-    },
-    /// A session ended because its owner started more sessions than are allowed.
-    #[non_exhaustive]
-    SessionEvicted {
-        /// The owner of the session.
-        subject: &'a str,
-        /// The session.
-        session: SessionId,
-    },
-    /// Sessions were ended.
-    #[non_exhaustive]
-    SessionsRevoked {
-        /// The owner of the sessions, if known.
-        subject: Option<&'a str>,
-        /// The session that was ended (`device`) or kept (`others`).
-        session: Option<SessionId>,
-        /// `device`, `others` or `all`.
-        scope: &'static str,
-    },
+    /// A session was started, refreshed or ended, or a guest was taken over.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+    Session(&'a SessionEvent),
+    /// A login was attempted, or a password was changed.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+    Login(&'a LoginEvent),
     /// Housekeeping failed: rows that ended long ago could not be deleted from the store.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[non_exhaustive]
     HousekeepingFailed {
         /// The kind of failure.
@@ -272,64 +239,47 @@ pub enum AuthEvent<'a> {
         /// The time until the next attempt.
         retry_in: Duration,
     },
-    /// A login with a password succeeded.
+    /// An API key was created.
     #[non_exhaustive]
-    LoginSucceeded {
-        /// The user.
-        subject: &'a str,
-        /// The client's network, given by its first address; `None` if unknown.
-        network: Option<IpAddr>,
-    },
-    /// A login or a change of a password was refused after the password was checked.
-    #[non_exhaustive]
-    LoginFailed {
-        /// The user whose name was given; `None` if there is no such user.
-        subject: Option<&'a str>,
-        /// `unknown_user`, `wrong_password`, `unusable_hash`, `disabled` or `locked`.
-        reason: &'static str,
-        /// As in [`LoginSucceeded`](Self::LoginSucceeded).
-        network: Option<IpAddr>,
-    },
-    /// A login attempt was throttled. Its password was not checked.
-    #[non_exhaustive]
-    LoginThrottled {
-        /// The time until the next attempt is allowed.
-        retry_after: Duration,
-        /// As in [`LoginFailed`](Self::LoginFailed).
-        network: Option<IpAddr>,
-    },
-    /// An identifier was locked after too many failed logins.
-    #[non_exhaustive]
-    LoginLocked {
-        /// The user with that identifier; `None` if there is no such user.
-        subject: Option<&'a str>,
-    },
-    /// An identifier was unlocked.
-    LoginUnlocked,
-    /// An API key was created, rolled, revoked or used.
-    #[non_exhaustive]
-    ApiKey {
+    ApiKeyCreated {
         /// The subject on whose behalf the key acts.
         owner: &'a str,
         /// The key's identifier, which is not secret.
         id: &'a str,
-        /// `created`, `rolled`, `revoked`, `used` or `new_network`. `used` is reported about once a
-        /// minute. `new_network` is the first use from a network, as far as this process knows.
-        event: &'static str,
-        /// The new network, given by its first address; `None` for other events.
-        network: Option<IpAddr>,
     },
-    /// A user's password was changed.
+    /// An API key got a new secret.
     #[non_exhaustive]
-    PasswordChanged {
-        /// The user.
-        subject: &'a str,
+    ApiKeyRolled {
+        /// The subject on whose behalf the key acts.
+        owner: &'a str,
+        /// The key's identifier, which is not secret.
+        id: &'a str,
     },
-    /// A user's password was hashed again, with the current parameters.
+    /// An API key was revoked.
     #[non_exhaustive]
-    PasswordRehashed {
-        /// The user.
-        subject: &'a str,
+    ApiKeyRevoked {
+        /// The subject on whose behalf the key acts.
+        owner: &'a str,
+        /// The key's identifier, which is not secret.
+        id: &'a str,
+    },
+    /// An API key was used. Reported about once a minute for each key.
+    #[non_exhaustive]
+    ApiKeyUsed {
+        /// The subject on whose behalf the key acts.
+        owner: &'a str,
+        /// The key's identifier, which is not secret.
+        id: &'a str,
+    },
+    /// An API key was used from a network for the first time, as far as this process knows.
+    #[non_exhaustive]
+    ApiKeyNetwork {
+        /// The subject on whose behalf the key acts.
+        owner: &'a str,
+        /// The key's identifier, which is not secret.
+        id: &'a str,
+        /// The network, given by its first address.
+        network: IpAddr,
     },
 }
 
@@ -347,41 +297,54 @@ impl AuthEvent<'_> {
             Self::KeysFetched { .. } => "keys.fetched",
             Self::KeyFetchFailed { .. } => "keys.fetch_failed",
             Self::KeySkipped { .. } => "keys.skipped",
+            #[cfg(feature = "server")]
             Self::KeyRotated { .. } => "key.rotated",
+            #[cfg(feature = "server")]
             Self::KeyRingStale { .. } => "key_ring.stale",
+            #[cfg(feature = "server")]
             Self::KeyRingRecovered { .. } => "key_ring.recovered",
             Self::RevocationsStale { .. } => "revocation_feed.stale",
             Self::RevocationsRecovered { .. } => "revocation_feed.recovered",
-            Self::SessionStarted {
-                kind: PrincipalKind::Guest,
-                ..
-            } => "guest.created",
-            Self::SessionStarted { .. } => "session.created",
-            Self::SessionExpired { .. } => "session.expired",
-            Self::SessionEvicted { .. } => "session.evicted",
-            Self::GuestClaimed { .. } => "guest.claimed",
-            Self::GuestPromoted { .. } => "guest.promoted",
-            Self::SessionRefreshed {
-                outcome: "ahead", ..
-            } => "store.lost_write",
-            Self::SessionRefreshed { .. } => "session.refreshed",
-            Self::ReuseDetected { .. } => "session.reuse_detected",
-            Self::SessionsRevoked { .. } => "session.revoked",
+            #[cfg(feature = "server")]
+            Self::Session(event) => event.name(),
+            #[cfg(feature = "server")]
+            Self::Login(event) => event.name(),
+            #[cfg(feature = "server")]
             Self::HousekeepingFailed { .. } => "housekeeping.failed",
-            Self::LoginSucceeded { .. } => "login.succeeded",
-            Self::LoginFailed { .. } => "login.failed",
-            Self::LoginThrottled { .. } => "login.throttled",
-            Self::LoginLocked { .. } => "login.locked",
-            Self::LoginUnlocked => "login.unlocked",
-            Self::ApiKey { event, .. } => match *event {
-                "created" => "api_key.created",
-                "rolled" => "api_key.rolled",
-                "revoked" => "api_key.revoked",
-                "new_network" => "api_key.new_network",
-                _ => "api_key.used",
-            },
-            Self::PasswordChanged { .. } => "password.changed",
-            Self::PasswordRehashed { .. } => "password.rehashed",
+            Self::ApiKeyCreated { .. } => "api_key.created",
+            Self::ApiKeyRolled { .. } => "api_key.rolled",
+            Self::ApiKeyRevoked { .. } => "api_key.revoked",
+            Self::ApiKeyUsed { .. } => "api_key.used",
+            Self::ApiKeyNetwork { .. } => "api_key.new_network",
+        }
+    }
+
+    /// Returns the subject that the event concerns, if known: the caller of a request, the owner of a
+    /// session or of an API key, the user who signs in.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match *self {
+            Self::Allowed { caller, .. } => caller.subject(),
+            #[cfg(feature = "server")]
+            Self::Session(event) => event.subject(),
+            #[cfg(feature = "server")]
+            Self::Login(event) => event.subject(),
+            Self::ApiKeyCreated { owner, .. }
+            | Self::ApiKeyRolled { owner, .. }
+            | Self::ApiKeyRevoked { owner, .. } => Some(owner),
+            Self::ApiKeyUsed { owner, .. } | Self::ApiKeyNetwork { owner, .. } => Some(owner),
+            _ => None,
+        }
+    }
+
+    /// Returns the session that the event concerns, if it concerns a single one.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        match *self {
+            Self::Allowed { caller, .. } => caller.session_id()?.parse().ok(),
+            #[cfg(feature = "server")]
+            Self::Session(event) => event.session(),
+            _ => None,
         }
     }
 }
@@ -405,6 +368,24 @@ impl Events {
         }
     }
 
+    /// Sends the event of a session, as [`emit`](Self::emit) does.
+    #[cfg(feature = "server")]
+    pub(crate) fn session(&self, event: impl FnOnce() -> SessionEvent) {
+        if self.is_enabled() {
+            let event = event();
+            self.emit(|| AuthEvent::Session(&event));
+        }
+    }
+
+    /// Sends the event of a login, as [`emit`](Self::emit) does.
+    #[cfg(feature = "server")]
+    pub(crate) fn login(&self, event: impl FnOnce() -> LoginEvent) {
+        if self.is_enabled() {
+            let event = event();
+            self.emit(|| AuthEvent::Login(&event));
+        }
+    }
+
     pub(crate) fn is_enabled(&self) -> bool {
         self.0.is_some()
     }
@@ -417,14 +398,3 @@ impl fmt::Debug for Events {
 }
 
 const SINK: &str = "event sink";
-
-#[cfg(feature = "metrics")]
-#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
-mod counters;
-mod record;
-#[cfg(feature = "metrics")]
-pub use self::counters::MetricsSink;
-#[cfg(feature = "tracing")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
-pub use self::record::TracingSink;
-pub use self::record::{ChannelSink, EventReceiver, EventRecord, channel};

@@ -10,6 +10,8 @@ use std::{
 
 use tokio::sync::mpsc;
 
+#[cfg(feature = "server")]
+use super::SessionEvent;
 use super::{AuthEvent, EventSink};
 use crate::{principal::SessionId, time::Timestamp};
 
@@ -38,76 +40,39 @@ impl EventRecord {
     /// Creates the record of an event, with the current time.
     #[must_use]
     pub fn of(event: &AuthEvent<'_>) -> Self {
-        let (subject, session, detail) = match *event {
-            AuthEvent::Allowed { caller, .. } => {
-                let session = caller.session_id().and_then(|id| id.parse().ok());
-                (caller.subject(), session, None)
-            }
-            AuthEvent::Denied { error } => (None, None, Some(error.as_str())),
-            AuthEvent::KeySkipped { reason, .. } => (None, None, Some(reason)),
-            AuthEvent::KeyFetchFailed { problem, .. } => (None, None, Some(problem.as_str())),
-            AuthEvent::Anonymous
-            | AuthEvent::Preflight
-            | AuthEvent::Skipped
-            | AuthEvent::KeysFetched { .. }
-            | AuthEvent::KeyRingStale { .. }
-            | AuthEvent::KeyRingRecovered { .. }
-            | AuthEvent::RevocationsStale { .. }
-            | AuthEvent::RevocationsRecovered { .. }
-            | AuthEvent::KeyRotated { .. }
-            | AuthEvent::LoginUnlocked
-            | AuthEvent::HousekeepingFailed { .. }
-            | AuthEvent::LoginThrottled { .. } => (None, None, None),
-            AuthEvent::SessionStarted {
-                subject, session, ..
-            }
-            | AuthEvent::SessionExpired { subject, session }
-            | AuthEvent::SessionEvicted { subject, session } => {
-                (Some(subject), Some(session), None)
-            }
-            AuthEvent::GuestClaimed { user, .. } => (Some(user), None, None),
-            AuthEvent::GuestPromoted { subject } => (Some(subject), None, None),
-            AuthEvent::SessionRefreshed { session, outcome } => {
-                (None, Some(session), Some(outcome))
-            }
-            AuthEvent::ReuseDetected {
-                subject,
-                session,
-                reuse,
-                ..
-            } => (Some(subject), Some(session), Some(reuse)),
-            AuthEvent::SessionsRevoked {
-                subject,
-                session,
-                scope,
-            } => (subject, session, Some(scope)),
-            AuthEvent::LoginFailed {
-                subject, reason, ..
-            } => (subject, None, Some(reason)),
-            AuthEvent::LoginLocked { subject } => (subject, None, None),
-            AuthEvent::LoginSucceeded { subject, .. }
-            | AuthEvent::PasswordChanged { subject }
-            | AuthEvent::PasswordRehashed { subject } => (Some(subject), None, None),
-            AuthEvent::ApiKey { owner, .. } => (Some(owner), None, None),
+        let detail = match *event {
+            AuthEvent::Denied { error } => Some(error.as_str()),
+            AuthEvent::KeySkipped { reason, .. } => Some(reason),
+            AuthEvent::KeyFetchFailed { problem, .. } => Some(problem.as_str()),
+            #[cfg(feature = "server")]
+            AuthEvent::Session(event) => event.detail(),
+            #[cfg(feature = "server")]
+            AuthEvent::Login(event) => event.detail(),
+            _ => None,
         };
         let object = match *event {
-            AuthEvent::ApiKey { id, .. } => Some(id),
-            AuthEvent::GuestClaimed { guest, .. } => Some(guest),
-            AuthEvent::KeyRotated { kid } | AuthEvent::KeySkipped { kid, .. } => kid,
+            AuthEvent::KeySkipped { kid, .. } => kid,
+            #[cfg(feature = "server")]
+            AuthEvent::KeyRotated { kid } => kid,
+            #[cfg(feature = "server")]
+            AuthEvent::Session(SessionEvent::GuestClaimed { guest, .. }) => Some(&**guest),
+            AuthEvent::ApiKeyCreated { id, .. }
+            | AuthEvent::ApiKeyRolled { id, .. }
+            | AuthEvent::ApiKeyRevoked { id, .. } => Some(id),
+            AuthEvent::ApiKeyUsed { id, .. } | AuthEvent::ApiKeyNetwork { id, .. } => Some(id),
             _ => None,
         };
         let network = match *event {
-            AuthEvent::LoginSucceeded { network, .. }
-            | AuthEvent::LoginFailed { network, .. }
-            | AuthEvent::LoginThrottled { network, .. }
-            | AuthEvent::ApiKey { network, .. } => network,
+            #[cfg(feature = "server")]
+            AuthEvent::Login(event) => event.network(),
+            AuthEvent::ApiKeyNetwork { network, .. } => Some(network),
             _ => None,
         };
         Self {
             name: event.name(),
             at: std::time::SystemTime::now().into(),
-            subject: subject.map(str::to_owned),
-            session,
+            subject: event.subject().map(str::to_owned),
+            session: event.session(),
             object: object.map(str::to_owned),
             network,
             detail,

@@ -111,8 +111,8 @@ async fn a_key_that_is_used_elsewhere_is_told_once_for_each_network() {
             from.to_str().ok()?.parse().ok()
         })
         .events(sink_fn(move |event| {
-            if let AuthEvent::ApiKey { id, network, .. } = event {
-                let line = format!("{} {id} {}", event.name(), network.unwrap());
+            if let AuthEvent::ApiKeyNetwork { id, network, .. } = event {
+                let line = format!("{} {id} {network}", event.name());
                 sink.lock().unwrap().push(line);
             }
         }));
@@ -152,10 +152,11 @@ async fn what_becomes_of_keys_is_told() {
     let sink = || {
         let told = Arc::clone(&told);
         sink_fn(move |event| {
-            told.lock().unwrap().push(match event {
-                AuthEvent::ApiKey { owner, .. } => format!("{} {owner}", event.name()),
-                _ => event.name().to_owned(),
-            });
+            let mut line = event.name().to_owned();
+            if let Some(owner) = event.subject().filter(|_| line.starts_with("api_key.")) {
+                line = format!("{line} {owner}");
+            }
+            told.lock().unwrap().push(line);
         })
     };
     let fixture = Fixture::new();

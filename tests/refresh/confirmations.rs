@@ -2,12 +2,10 @@
 
 use tower_jwt_auth::{
     Principal,
+    event::{RefreshOutcome, SessionEvent},
     layer::Confirmations,
     principal::SessionId,
-    server::{
-        refresh::{RefreshOutcome, RefreshPolicy},
-        session::{SessionEvent, TokenPair},
-    },
+    server::{refresh::RefreshPolicy, session::TokenPair},
     store::port::SessionStore,
 };
 

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
+    event::{RevokedScope, SessionEvent},
     revocation::RevocationSet,
-    server::session::{
-        RevokedScope, SessionErrorKind, SessionEvent, Sessions, SessionsBuilder, StartSession,
-        TokenPair,
-    },
+    server::session::{SessionErrorKind, Sessions, SessionsBuilder, StartSession, TokenPair},
     store::port::RevokeReason::{Administrative, CredentialsChanged, Logout},
 };
 

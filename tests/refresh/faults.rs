@@ -1,10 +1,8 @@
 //! Stores that fail, and clients that hang up.
 
 use tower_jwt_auth::{
-    server::{
-        refresh::RefreshPolicy,
-        session::{SessionErrorKind, SessionEvent},
-    },
+    event::SessionEvent,
+    server::{refresh::RefreshPolicy, session::SessionErrorKind},
     store::port::RevokeReason,
 };
 

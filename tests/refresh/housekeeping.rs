@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -10,11 +10,12 @@ use std::{
 
 use tower_jwt_auth::{
     error::{StoreError, StoreErrorKind},
-    server::session::{SessionEvent, StartSession},
+    event::{AuthEvent, sink_fn},
+    server::session::StartSession,
     store::port::SessionStore,
 };
 
-use crate::support::{Fault, Service, service};
+use crate::support::{Fault, Service, service, service_with};
 
 const SOON: Duration = Duration::from_millis(10);
 const YEAR: u64 = 365 * 24 * 3600;
@@ -66,10 +67,17 @@ async fn several_nodes_at_once_do_no_harm() {
 #[tokio::test]
 async fn a_store_that_fails_is_told_of_and_tried_again() {
     for fault in [Fault::Unavailable, Fault::LostAfter, Fault::PanicAfter] {
-        let service = service();
+        let failures = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&failures);
+        let service = service_with(|builder, _| {
+            builder.events(sink_fn(move |event| {
+                if let AuthEvent::HousekeepingFailed { kind, .. } = event {
+                    kept.lock().unwrap().push(*kind);
+                }
+            }))
+        });
         sign_in(&service, 5).await;
         service.pass(YEAR);
-        service.events.take();
         service.store.fail_writes(&[fault, fault]);
         let also = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&also);
@@ -86,14 +94,7 @@ async fn a_store_that_fails_is_told_of_and_tried_again() {
             Fault::Unavailable => StoreErrorKind::Unavailable,
             _ => StoreErrorKind::Interrupted,
         };
-        let events = service.events.take();
-        assert_eq!(events.len(), 2, "{fault:?}");
-        for event in events {
-            let SessionEvent::HousekeepingFailed { kind: found, .. } = event else {
-                panic!("{event:?}");
-            };
-            assert_eq!(found, kind, "{fault:?}");
-        }
+        assert_eq!(*failures.lock().unwrap(), [kind; 2], "{fault:?}");
     }
 }
 

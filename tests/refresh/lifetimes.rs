@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
+    event::SessionEvent,
     principal::PrincipalKind,
     secret::SecretKey,
     server::{
         refresh::RefreshPolicy,
-        session::{SessionEvent, Sessions, StartSession},
+        session::{Sessions, StartSession},
     },
     store::MemoryStore,
 };

@@ -14,6 +14,7 @@ mod codec;
 mod confirmations;
 mod crossing;
 mod ending;
+mod events;
 mod faults;
 mod grants;
 mod housekeeping;

@@ -19,8 +19,9 @@ use std::time::Duration;
 
 use stateright::{Model, Property};
 use tower_jwt_auth::{
+    event::RefreshOutcome,
     server::refresh::{
-        Family, RefreshOutcome, RefreshPolicy,
+        Family, RefreshPolicy,
         machine::{apply, confirm, decide},
     },
     time::Timestamp,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use tower_jwt_auth::{
+    event::{RefreshOutcome, ReuseKind},
     server::refresh::{
-        Family, RefreshOutcome, RefreshPolicy, ReuseKind,
+        Family, RefreshPolicy,
         machine::{apply, confirm, decide},
     },
     time::Timestamp,

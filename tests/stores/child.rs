@@ -8,8 +8,9 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
+    event::RefreshOutcome,
     principal::SessionId,
-    server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
+    server::refresh::{RefreshPolicy, machine::rotate},
     store::port::SessionStore,
 };
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use tower_jwt_auth::{
     Principal,
     error::StoreErrorKind,
+    event::{RefreshOutcome, ReuseKind},
     principal::{PrincipalKind, SessionId},
     revocation::{BroadcastFeed, RevocationSet},
-    server::refresh::{RefreshOutcome, RefreshPolicy, ReuseKind, machine::rotate},
+    server::refresh::{RefreshPolicy, machine::rotate},
     store::{
         MemoryStore,
         contract::Fixture,

@@ -13,8 +13,9 @@ use sqlx::{
 };
 use tower_jwt_auth::{
     error::StoreErrorKind,
+    event::RefreshOutcome,
     principal::SessionId,
-    server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
+    server::refresh::{RefreshPolicy, machine::rotate},
     store::{
         contract::Fixture,
         port::{RevokeReason, SessionStore},

@@ -175,11 +175,10 @@ impl Config {
             return;
         };
         if networks.are_joined_by(id, address) {
-            self.answers.events.emit(|| AuthEvent::ApiKey {
+            self.answers.events.emit(|| AuthEvent::ApiKeyNetwork {
                 owner: &row.record.owner,
                 id: id.as_str(),
-                event: "new_network",
-                network,
+                network: address,
             });
         }
     }

@@ -195,7 +195,10 @@ impl Inner {
                 created => created?,
             };
             if created {
-                self.emit(&record.owner, key.id(), "created");
+                self.events.emit(|| AuthEvent::ApiKeyCreated {
+                    owner: &record.owner,
+                    id: key.id().as_str(),
+                });
                 return Ok(key);
             }
             // The identifier is taken: try another one.
@@ -216,7 +219,10 @@ impl Inner {
         if !rolled? {
             return Err(ApiKeyError::NotFound);
         }
-        self.emit(owner, key.id(), "rolled");
+        self.events.emit(|| AuthEvent::ApiKeyRolled {
+            owner,
+            id: key.id().as_str(),
+        });
         Ok(key)
     }
 
@@ -271,7 +277,7 @@ impl Inner {
             // Longer than any process caches the row.
             log(Revocation::token(id.as_str(), now.plus(RETENTION))).await?;
         }
-        self.emit(owner, id, "revoked");
+        self.emit_revoked(owner, id);
         Ok(())
     }
 
@@ -291,7 +297,7 @@ impl Inner {
             if let Some(log) = &self.log {
                 logged = logged.and(log(Revocation::token(id.as_str(), until)).await);
             }
-            self.emit(owner, id, "revoked");
+            self.emit_revoked(owner, id);
         }
         logged?;
         Ok(revoked.len())
@@ -303,12 +309,10 @@ impl Inner {
         Ok(row.is_some_and(|row| row.secret == *key.digest()))
     }
 
-    fn emit(&self, owner: &str, id: &ApiKeyId, event: &'static str) {
-        self.events.emit(|| AuthEvent::ApiKey {
+    fn emit_revoked(&self, owner: &str, id: &ApiKeyId) {
+        self.events.emit(|| AuthEvent::ApiKeyRevoked {
             owner,
             id: id.as_str(),
-            event,
-            network: None,
         });
     }
 }

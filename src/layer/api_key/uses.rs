@@ -76,11 +76,9 @@ impl Uses {
         match self.queue.try_send((record.id.clone(), now)) {
             Ok(()) => {
                 self.recorded.insert(record.id.clone(), moment);
-                self.events.emit(|| AuthEvent::ApiKey {
+                self.events.emit(|| AuthEvent::ApiKeyUsed {
                     owner: &record.owner,
                     id: record.id.as_str(),
-                    event: "used",
-                    network: None,
                 });
             }
             // The use is not marked as recorded, so that the key's next use tries again.

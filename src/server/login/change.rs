@@ -6,7 +6,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     error::{StoreError, StoreErrorKind},
-    event::AuthEvent,
+    event::{LoginEvent, LoginFailure},
     secret::Secret,
     server::{
         login::{
@@ -140,11 +140,11 @@ impl Login {
             Stopped::Wait(wait) => {
                 let retry_after = wait.max(SECOND);
                 let network = network.address();
-                let throttled = || AuthEvent::LoginThrottled {
+                let throttled = || LoginEvent::Throttled {
                     retry_after,
                     network,
                 };
-                self.inner().events.emit(throttled);
+                self.inner().events.login(throttled);
                 ChangePasswordOutcome::Wait { retry_after }
             }
             Stopped::Busy(wait) => ChangePasswordOutcome::Busy {
@@ -179,9 +179,9 @@ impl Login {
         };
         inner.admission.settle_change(admission, outcome).await;
         if let Ok(None) = changed {
-            inner.events.emit(|| AuthEvent::LoginFailed {
-                subject: Some(subject),
-                reason: "wrong_password",
+            inner.events.login(|| LoginEvent::Failed {
+                subject: Some(subject.to_owned()),
+                reason: LoginFailure::WrongPassword,
                 network: network.address(),
             });
         }
@@ -268,7 +268,9 @@ impl Change {
         }
         let subject = &*self.subject;
         let events = &self.login.inner().events;
-        events.emit(|| AuthEvent::PasswordChanged { subject });
+        events.login(|| LoginEvent::PasswordChanged {
+            subject: subject.to_owned(),
+        });
         end(&self.login, &self.sessions, subject).await.map(Some)
     }
 

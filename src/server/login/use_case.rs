@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     error::StoreError,
-    event::{AuthEvent, Events},
+    event::{Events, LoginEvent, LoginFailure},
     secret::{Secret, SecretKey},
     server::login::{
         DeviceTokens, Identifier, LoginAttempt, LoginBuilder, LoginOutcome, LoginSuccess, Network,
@@ -105,7 +105,7 @@ impl Login {
     /// [`StoreError`]: the store of the counters failed.
     pub async fn unlock(&self, identifier: &Identifier) -> Result<(), StoreError> {
         self.inner.admission.unlock(identifier).await?;
-        self.inner.events.emit(|| AuthEvent::LoginUnlocked);
+        self.inner.events.login(|| LoginEvent::Unlocked);
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Login {
             Stopped::Wait(wait) => {
                 let retry_after = wait.max(SECOND);
                 let events = &self.inner.events;
-                events.emit(|| AuthEvent::LoginThrottled {
+                events.login(|| LoginEvent::Throttled {
                     retry_after,
                     network: attempt.network.address(),
                 });
@@ -255,23 +255,24 @@ impl Inner {
         let mut user = match user {
             Some(user) if verified.matches && !user.disabled && !admission.is_locked() => user,
             user => {
-                let subject = user.as_ref().map(|user| &*user.subject);
+                let subject = || user.as_ref().map(|user| user.subject.clone());
                 let reason = || match &user {
-                    None => "unknown_user",
-                    Some(_) if verified.unusable => "unusable_hash",
-                    Some(_) if !verified.matches => "wrong_password",
-                    Some(user) if user.disabled => "disabled",
-                    Some(_) => "locked",
+                    None => LoginFailure::UnknownUser,
+                    Some(_) if verified.unusable => LoginFailure::UnusableHash,
+                    Some(_) if !verified.matches => LoginFailure::WrongPassword,
+                    Some(user) if user.disabled => LoginFailure::Disabled,
+                    Some(_) => LoginFailure::Locked,
                 };
                 let failed = AttemptOutcome::Failed;
                 let locked_now = self.admission.settle(admission, identifier, failed).await;
-                self.events.emit(|| AuthEvent::LoginFailed {
-                    subject,
+                self.events.login(|| LoginEvent::Failed {
+                    subject: subject(),
                     reason: reason(),
                     network,
                 });
                 if locked_now {
-                    self.events.emit(|| AuthEvent::LoginLocked { subject });
+                    self.events
+                        .login(|| LoginEvent::Locked { subject: subject() });
                 }
                 return Ok(LoginOutcome::InvalidCredentials);
             }
@@ -280,9 +281,10 @@ impl Inner {
         self.admission
             .settle(admission, identifier, succeeded)
             .await;
-        let subject = &*user.subject;
-        self.events
-            .emit(|| AuthEvent::LoginSucceeded { subject, network });
+        self.events.login(|| LoginEvent::Succeeded {
+            subject: user.subject.clone(),
+            network,
+        });
         if verified.outdated {
             self.upgrade(&mut user, password, caller).await;
         }
@@ -377,7 +379,9 @@ impl Inner {
         let subject = &*user.subject;
         match self.users.replace_hash(subject, old, &new).await {
             Ok(true) => {
-                self.events.emit(|| AuthEvent::PasswordRehashed { subject });
+                self.events.login(|| LoginEvent::PasswordRehashed {
+                    subject: subject.to_owned(),
+                });
                 user.password = Some(new);
             }
             // The password was changed in the meantime.

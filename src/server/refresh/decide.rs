@@ -12,7 +12,10 @@
 use std::time::Duration;
 
 use super::policy::RefreshPolicy;
-use crate::time::Timestamp;
+use crate::{
+    event::{RefreshOutcome, ReuseKind},
+    time::Timestamp,
+};
 
 /// The state of a family of refresh tokens. A session has one family.
 ///
@@ -62,94 +65,6 @@ impl Family {
     #[must_use]
     pub fn ends_at(&self) -> Timestamp {
         self.expires_at.min(self.used_at.plus(self.idle))
-    }
-}
-
-/// The decision about a presented generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RefreshOutcome {
-    /// The live generation within the grace window, for example from a second tab. The response
-    /// contains the same refresh token.
-    Fresh,
-    /// The live generation. It becomes the parent of a new one.
-    Rotated,
-    /// A generation newer than the store's: the store lost a write. It becomes the parent of a new
-    /// one.
-    Ahead,
-    /// The parent within the grace window, for example after a lost response. The response contains the
-    /// live generation.
-    Retried,
-    /// The parent, after the grace window, and its child was never confirmed. The response contains a
-    /// new child.
-    Reissued,
-    /// The session was revoked.
-    Revoked,
-    /// The session has reached its maximum lifetime.
-    Expired,
-    /// The session has reached its idle timeout.
-    Idle,
-    /// A spent token. The session is revoked.
-    Reused(ReuseKind),
-}
-
-/// The kind of a spent token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ReuseKind {
-    /// The parent, later than the policy allows.
-    LateParent,
-    /// A child that a reissue replaced.
-    DisplacedChild,
-    /// A generation older than the parent.
-    StaleLineage,
-}
-
-impl ReuseKind {
-    /// Returns a stable name, in snake case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::LateParent => "late_parent",
-            Self::DisplacedChild => "displaced_child",
-            Self::StaleLineage => "stale_lineage",
-        }
-    }
-}
-
-impl RefreshOutcome {
-    /// Returns `true` if the outcome changes the family, so that the store has to write.
-    #[must_use]
-    pub fn writes(self) -> bool {
-        matches!(
-            self,
-            Self::Rotated | Self::Ahead | Self::Reissued | Self::Reused(_)
-        )
-    }
-
-    /// Returns `true` if the client receives new tokens.
-    #[must_use]
-    pub fn answers(self) -> bool {
-        matches!(
-            self,
-            Self::Fresh | Self::Rotated | Self::Ahead | Self::Retried | Self::Reissued
-        )
-    }
-
-    /// Returns a stable name, in snake case.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Rotated => "rotated",
-            Self::Ahead => "ahead",
-            Self::Retried => "retried",
-            Self::Reissued => "reissued",
-            Self::Revoked => "revoked",
-            Self::Expired => "expired",
-            Self::Idle => "idle",
-            Self::Reused(reuse) => reuse.as_str(),
-        }
     }
 }
 

@@ -5,15 +5,19 @@
     allow(unreachable_pub, reason = "public for the tests of stores only")
 )]
 
-use super::decide::{RefreshOutcome, apply};
+use super::decide::apply;
 #[cfg(any(test, feature = "test-util"))]
 use super::{decide::decide, policy::RefreshPolicy};
 #[cfg(any(test, feature = "test-util"))]
 use crate::principal::SessionId;
 #[cfg(any(test, feature = "test-util"))]
 use crate::store::port::SessionStore;
-use crate::store::port::{ErasedSessionStore, LoadedSession, RevokeReason, SessionRecord};
-use crate::{error::StoreError, time::Timestamp};
+use crate::{
+    error::StoreError,
+    event::{RefreshOutcome, RevokeReason},
+    store::port::{ErasedSessionStore, LoadedSession, SessionRecord},
+    time::Timestamp,
+};
 
 /// The result of a refresh in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]

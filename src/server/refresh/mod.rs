@@ -12,7 +12,7 @@ mod policy;
 mod token;
 
 pub use self::{
-    decide::{Family, RefreshOutcome, ReuseKind},
+    decide::Family,
     policy::RefreshPolicy,
     token::{RefreshToken, RefreshTokens},
 };

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{ClaimsSource, ErasedClaimsSource, Inner, SessionEvent, Sessions};
+use super::{ClaimsSource, ErasedClaimsSource, Inner, Sessions};
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
@@ -37,11 +37,8 @@ pub struct SessionsBuilder {
     claims_timeout: Duration,
     mfa_acr: Option<String>,
     events: Events,
-    on_event: Option<EventHook>,
     revocations: Vec<RevocationSet>,
 }
-
-pub(super) type EventHook = Arc<dyn Fn(&SessionEvent) + Send + Sync>;
 
 /// The idle timeout and the maximum lifetime of sessions of one kind.
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +68,6 @@ impl SessionsBuilder {
             claims_timeout: Duration::from_secs(2),
             mfa_acr: None,
             events: Events::default(),
-            on_event: None,
             revocations: Vec::new(),
         }
     }
@@ -143,7 +139,7 @@ impl SessionsBuilder {
     /// A login over the limit ends the oldest session that was never refreshed. If all of them were
     /// refreshed, it ends the least recently used one. A script that signs in for every job
     /// therefore ends its own sessions, and not those of its user's devices. Every end emits
-    /// [`SessionEvent::Evicted`].
+    /// [`SessionEvent::Evicted`](crate::event::SessionEvent::Evicted).
     ///
     /// A limit costs one more query per login, which lists the user's sessions. Concurrent logins
     /// may exceed the limit until the next login. Guests are not limited.
@@ -182,17 +178,11 @@ impl SessionsBuilder {
         self
     }
 
-    /// Sets the event sink. It receives the events of sessions: starts, refreshes, reuse, expiry and
-    /// revocations.
+    /// Sets the event sink. It receives every
+    /// [`SessionEvent`](crate::event::SessionEvent): starts, refreshes, reuse, expiry and revocations;
+    /// and the failures of housekeeping.
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);
-        self
-    }
-
-    /// Sets a hook that is called with the full [`SessionEvent`], in addition to
-    /// [`events`](Self::events). It must not block.
-    pub fn on_event(mut self, hook: impl Fn(&SessionEvent) + Send + Sync + 'static) -> Self {
-        self.on_event = Some(Arc::new(hook));
         self
     }
 
@@ -243,7 +233,6 @@ impl SessionsBuilder {
                 mfa_acr: self.mfa_acr,
                 claims_timeout: self.claims_timeout,
                 events: self.events,
-                on_event: self.on_event,
                 revocations: self.revocations,
                 confirmations: self.confirmations,
             }),

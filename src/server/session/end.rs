@@ -2,8 +2,12 @@
 //!
 //! Revoking is idempotent, so a write that was interrupted is repeated.
 
-use super::{Inner, RevokedScope, SessionError, SessionEvent, Sessions, is_interrupted};
-use crate::{principal::SessionId, revocation::RevocationTarget, store::port::RevokeReason};
+use super::{Inner, SessionError, Sessions, is_interrupted};
+use crate::{
+    event::{RevokeReason, RevokedScope, SessionEvent},
+    principal::SessionId,
+    revocation::RevocationTarget,
+};
 
 impl Sessions {
     /// Ends the session of a refresh token: a logout on this device.
@@ -28,6 +32,16 @@ impl Sessions {
     ///
     /// As [`revoke_token`](Self::revoke_token).
     pub async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, SessionError> {
+        self.revoke_of(id, None, reason).await
+    }
+
+    /// Ends a session of which the subject may be known already.
+    async fn revoke_of(
+        &self,
+        id: SessionId,
+        subject: Option<String>,
+        reason: RevokeReason,
+    ) -> Result<bool, SessionError> {
         self.write(move |inner| async move {
             let mut ended = inner.store.revoke(id, reason).await;
             if is_interrupted(&ended) {
@@ -38,7 +52,11 @@ impl Sessions {
             // Also if another process ended it: its entry may not have arrived over the feed yet.
             inner.refuse_session(id);
             if ended {
-                inner.revoked(RevokedScope::Session(id), reason);
+                let subject = match subject {
+                    None => inner.owner(id).await,
+                    known => known,
+                };
+                inner.revoked(subject, RevokedScope::Session(id), reason);
             }
             Ok(ended)
         })
@@ -63,7 +81,10 @@ impl Sessions {
         reason: RevokeReason,
     ) -> Result<bool, SessionError> {
         match self.inner.store.load(id).await? {
-            Some(loaded) if loaded.session.subject == subject => self.revoke(id, reason).await,
+            Some(loaded) if loaded.session.subject == subject => {
+                self.revoke_of(id, Some(loaded.session.subject), reason)
+                    .await
+            }
             _ => Ok(false),
         }
     }
@@ -87,14 +108,10 @@ impl Sessions {
             }
             let ended = ended?;
             ended.iter().for_each(|id| inner.refuse_session(*id));
-            let ended = u64::try_from(ended.len()).unwrap_or(u64::MAX);
-            let scope = RevokedScope::Others {
-                subject,
-                kept: keep,
-                ended,
-            };
-            inner.revoked(scope, reason);
-            Ok(ended)
+            let number = u64::try_from(ended.len()).unwrap_or(u64::MAX);
+            let scope = RevokedScope::Others { kept: keep, ended };
+            inner.revoked(Some(subject), scope, reason);
+            Ok(number)
         })
         .await
     }
@@ -118,7 +135,7 @@ impl Sessions {
             }
             let epoch = epoch?;
             inner.refuse_older(&subject, epoch);
-            inner.revoked(RevokedScope::All { subject, epoch }, reason);
+            inner.revoked(Some(subject), RevokedScope::All { epoch }, reason);
             Ok(epoch)
         })
         .await
@@ -126,8 +143,22 @@ impl Sessions {
 }
 
 impl Inner {
-    pub(super) fn revoked(&self, scope: RevokedScope, reason: RevokeReason) {
-        self.emit(&SessionEvent::Revoked { scope, reason });
+    fn revoked(&self, subject: Option<String>, scope: RevokedScope, reason: RevokeReason) {
+        self.events.session(|| SessionEvent::Revoked {
+            subject,
+            scope,
+            reason,
+        });
+    }
+
+    /// Returns the subject of an ended session, for its event. The store keeps an ended session, and
+    /// it is read only if an event sink is set.
+    async fn owner(&self, id: SessionId) -> Option<String> {
+        if !self.events.is_enabled() {
+            return None;
+        }
+        let loaded = self.store.load(id).await.ok()??;
+        Some(loaded.session.subject)
     }
 
     /// Makes this process refuse the session's access tokens from now on.

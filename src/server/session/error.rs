@@ -6,10 +6,8 @@ use http::StatusCode;
 
 use crate::{
     error::StoreError,
-    server::{
-        issue::IssueError,
-        refresh::{RefreshOutcome, ReuseKind},
-    },
+    event::{RefreshOutcome, ReuseKind},
+    server::issue::IssueError,
 };
 
 /// The reason why no new tokens are issued.

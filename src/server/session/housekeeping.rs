@@ -4,9 +4,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, task::AbortHandle, time};
 
-use super::{SessionEvent, Sessions};
+use super::Sessions;
 use crate::{
     error::StoreError,
+    event::{AuthEvent, Events},
     secret::random,
     task::{self, Task, caught},
 };
@@ -17,7 +18,7 @@ use crate::{
 /// A run deletes in small batches, as long as batches are full. The task then waits for five
 /// minutes ([`every`](Self::every)) with a random deviation, so that nodes that start together do
 /// not stay synchronized. Several nodes may run it concurrently. A failure is reported as
-/// [`SessionEvent::HousekeepingFailed`] and retried after one second, then two, doubling up to the
+/// [`AuthEvent::HousekeepingFailed`] and retried after one second, then two, doubling up to the
 /// interval.
 ///
 /// # Examples
@@ -44,7 +45,7 @@ pub struct Housekeeping {
     jobs: Vec<Job>,
     every: Duration,
     batch: u32,
-    emit: Arc<dyn Fn(&SessionEvent) + Send + Sync>,
+    events: Events,
 }
 
 type Job = Box<dyn Fn(u32) -> Deleted + Send + Sync>;
@@ -57,12 +58,11 @@ impl Sessions {
     /// guests ([`Guests::housekeeping`](super::Guests::housekeeping)).
     pub fn housekeeping(&self) -> Housekeeping {
         let store = Arc::clone(&self.inner.store);
-        let reporter = self.clone();
         let housekeeping = Housekeeping {
             jobs: Vec::new(),
             every: EVERY,
             batch: BATCH,
-            emit: Arc::new(move |event| reporter.inner.emit(event)),
+            events: self.inner.events.clone(),
         };
         housekeeping.also(move |limit| {
             let store = Arc::clone(&store);
@@ -155,7 +155,7 @@ impl Housekeeping {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::warn!(%error, cause, ?retry_in, "housekeeping failed");
         }
-        (self.emit)(&SessionEvent::HousekeepingFailed {
+        self.events.emit(|| AuthEvent::HousekeepingFailed {
             kind: error.kind(),
             retry_in,
         });

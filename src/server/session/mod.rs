@@ -64,7 +64,6 @@ mod claims;
 mod conversation;
 mod end;
 mod error;
-mod event;
 mod guests;
 mod housekeeping;
 mod mint;
@@ -80,13 +79,12 @@ use std::{
     time::Duration,
 };
 
-use self::builder::{EventHook, Lifetimes};
+use self::builder::Lifetimes;
 pub(crate) use self::claims::ErasedClaimsSource;
 pub use self::{
     builder::SessionsBuilder,
     claims::{ClaimsOrigin, ClaimsSource, SessionClaims, StaticClaims},
     error::{SessionError, SessionErrorKind},
-    event::{RevokedScope, SessionEvent},
     guests::{
         ClaimHook, ClaimRun, ClaimWorker, GuestStart, GuestTokens, Guests, GuestsBuilder,
         LinkOutcome, LinkRequest, Promotion, SignInOutcome,
@@ -98,7 +96,7 @@ pub use self::{
 };
 use crate::{
     error::{StoreError, StoreErrorKind},
-    event::Events,
+    event::{Events, RevokeReason, SessionEvent},
     layer::Confirmations,
     principal::{Principal, PrincipalKind, SessionId},
     revocation::RevocationSet,
@@ -107,10 +105,8 @@ use crate::{
         refresh::{RefreshPolicy, RefreshTokens},
     },
     store::port::{
-        CreateOutcome, ErasedSessionStore, NewSessionRecord, RevokeReason, SessionRecord,
-        SessionStore,
+        CreateOutcome, ErasedSessionStore, NewSessionRecord, SessionRecord, SessionStore,
     },
-    task::caught_now,
 };
 
 /// Starts, refreshes, lists and revokes sessions. Cheap to clone.
@@ -144,7 +140,6 @@ struct Inner {
     /// The `acr` of a session with a second factor.
     mfa_acr: Option<String>,
     events: Events,
-    on_event: Option<EventHook>,
     /// The sets that the layers of this process check.
     revocations: Vec<RevocationSet>,
     confirmations: Option<Confirmations>,
@@ -340,9 +335,9 @@ impl Inner {
         }
         match created? {
             CreateOutcome::Created(record) => {
-                self.emit(&SessionEvent::Created {
-                    session: record.id,
+                self.events.session(|| SessionEvent::Started {
                     subject: record.subject.clone(),
+                    session: record.id,
                     kind: record.kind,
                 });
                 Ok(record)
@@ -373,20 +368,11 @@ impl Inner {
             let evicted = self.store.revoke(session.id, RevokeReason::Displaced);
             if let Ok(true) = evicted.await {
                 self.refuse_session(session.id);
-                self.emit(&SessionEvent::Evicted {
-                    session: session.id,
+                self.events.session(|| SessionEvent::Evicted {
                     subject: session.subject.clone(),
+                    session: session.id,
                 });
             }
-        }
-    }
-
-    fn emit(&self, event: &SessionEvent) {
-        if let Some(event) = event.for_sinks() {
-            self.events.emit(|| event);
-        }
-        if let Some(hook) = &self.on_event {
-            let _ = caught_now("session event hook", || hook(event));
         }
     }
 }

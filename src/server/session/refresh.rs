@@ -1,15 +1,14 @@
 //! The refresh.
 
 use super::{
-    ClaimsOrigin, Inner, Session, SessionClaims, SessionError, SessionErrorKind, SessionEvent,
-    Sessions, TokenPair, is_interrupted,
+    ClaimsOrigin, Inner, Session, SessionClaims, SessionError, SessionErrorKind, Sessions,
+    TokenPair, is_interrupted,
 };
 use crate::{
     error::StoreError,
+    event::{RefreshOutcome, SessionEvent},
     principal::SessionId,
-    server::refresh::{
-        RefreshOutcome, RefreshToken, Rotation, TRIES, apply, contended, decide, write,
-    },
+    server::refresh::{RefreshToken, Rotation, TRIES, apply, contended, decide, write},
     store::port::{LoadedSession, SessionRecord, UserStanding},
     time::Timestamp,
 };
@@ -108,10 +107,7 @@ impl Sessions {
             };
             let pair = inner.answer(token, &next, &view, loaded.now, &claims)?;
             if !outcome.writes() {
-                inner.emit(&SessionEvent::Refreshed {
-                    session: id,
-                    outcome,
-                });
+                inner.refreshed(&loaded.session, outcome);
                 return Ok(pair);
             }
             let write = self.write(move |inner| async move {
@@ -136,9 +132,9 @@ impl Sessions {
     ) -> SessionError {
         if !outcome.writes() {
             if matches!(outcome, RefreshOutcome::Expired | RefreshOutcome::Idle) {
-                self.inner.emit(&SessionEvent::Expired {
-                    session: loaded.session.id,
+                self.inner.events.session(|| SessionEvent::Expired {
                     subject: loaded.session.subject,
+                    session: loaded.session.id,
                 });
             }
             return SessionError::refused(outcome);
@@ -227,10 +223,7 @@ impl Inner {
         let Some(advanced) = advanced? else {
             return Ok(Written::Changed);
         };
-        self.emit(&SessionEvent::Refreshed {
-            session: id,
-            outcome: RefreshOutcome::Rotated,
-        });
+        self.refreshed(&advanced.session, RefreshOutcome::Rotated);
         Ok(Written::Done(advanced))
     }
 
@@ -283,27 +276,29 @@ impl Inner {
     }
 
     fn emit_outcome(&self, rotation: &Rotation) {
-        let session = rotation.session.id;
+        let session = &rotation.session;
         match rotation.outcome {
             RefreshOutcome::Reused(reuse) => {
-                self.refuse_session(session);
-                let family = &rotation.session.family;
-                let refreshed = family.rotated_at.unwrap_or(rotation.session.created_at);
-                self.emit(&SessionEvent::ReuseDetected {
-                    session,
-                    subject: rotation.session.subject.clone(),
+                self.refuse_session(session.id);
+                let refreshed = session.family.rotated_at.unwrap_or(session.created_at);
+                self.events.session(|| SessionEvent::ReuseDetected {
+                    subject: session.subject.clone(),
+                    session: session.id,
                     reuse,
                     age: rotation.now.since(refreshed),
                 });
             }
-            outcome if outcome.answers() => {
-                if outcome == RefreshOutcome::Ahead {
-                    self.emit(&SessionEvent::StoreLostWrite { session });
-                }
-                self.emit(&SessionEvent::Refreshed { session, outcome });
-            }
+            outcome if outcome.answers() => self.refreshed(session, outcome),
             _ => {}
         }
+    }
+
+    fn refreshed(&self, session: &SessionRecord, outcome: RefreshOutcome) {
+        self.events.session(|| SessionEvent::Refreshed {
+            subject: session.subject.clone(),
+            session: session.id,
+            outcome,
+        });
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{Fixture, IDLE, LIFETIME, SECOND, new_session, peek, rotate, session_of, start};
 use crate::{
+    event::RefreshOutcome,
     principal::SessionId,
-    server::refresh::{Family, RefreshOutcome, RefreshPolicy},
+    server::refresh::{Family, RefreshPolicy},
     store::port::{NewSessionRecord, RevokeReason, SessionStore},
 };
 

@@ -6,9 +6,10 @@ use tokio::task::JoinSet;
 
 use super::{Fixture, new_id, new_name, outcome, peek, start};
 use crate::{
+    event::RefreshOutcome,
     principal::{Principal, PrincipalKind, SessionId},
     revocation::{Feed, RevocationSet},
-    server::refresh::{RefreshOutcome, RefreshPolicy},
+    server::refresh::RefreshPolicy,
     store::port::{
         DeviceDigest, GuestChange, GuestClaim, GuestRecord, GuestStore, LoadedGuest, NewGuest,
         NewSessionRecord, SessionStore,

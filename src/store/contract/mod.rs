@@ -62,11 +62,12 @@ pub use self::{
 };
 pub use self::{housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{
+    event::RefreshOutcome,
     principal::SessionId,
     revocation::{Feed, RevocationLog},
     secret,
     server::refresh::{
-        RefreshOutcome, RefreshPolicy,
+        RefreshPolicy,
         machine::{self, Rotation},
     },
     store::port::{

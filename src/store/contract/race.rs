@@ -6,9 +6,10 @@ use tokio::task::JoinSet;
 
 use super::{Fixture, new_name, new_session, outcome, peek, session_of, start};
 use crate::{
+    event::RefreshOutcome,
     principal::SessionId,
     secret,
-    server::refresh::{RefreshOutcome, RefreshPolicy},
+    server::refresh::RefreshPolicy,
     store::port::{CreateOutcome, NewSessionRecord, RevokeReason, SecretStore, SessionStore},
 };
 

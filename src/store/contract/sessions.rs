@@ -6,8 +6,9 @@ use super::{Fixture, IDLE, LIFETIME, SECOND, new_id, new_name, new_session, outc
 use super::{rotate, session_of, start};
 use crate::{
     error::StoreErrorKind,
+    event::RefreshOutcome,
     principal::{PrincipalKind, SessionId},
-    server::refresh::{RefreshOutcome, RefreshPolicy, machine},
+    server::refresh::{RefreshPolicy, machine},
     store::port::{CreateOutcome, NewSessionRecord, RevokeReason, SessionStore},
 };
 

@@ -5,8 +5,9 @@ use std::{cmp::Reverse, time::Duration};
 use super::MemoryStore;
 use crate::{
     error::StoreError,
+    event::RefreshOutcome,
     principal::SessionId,
-    server::refresh::{Family, RefreshOutcome, RefreshPolicy, apply, confirm, decide},
+    server::refresh::{Family, RefreshPolicy, apply, confirm, decide},
     store::port::{
         CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
         SessionStore, StoreId, UserStanding,

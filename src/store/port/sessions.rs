@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use crate::server::refresh::Family;
+pub use crate::event::RevokeReason;
 use crate::{
     error::StoreError,
     principal::{PrincipalKind, SessionId},
+    server::refresh::Family,
     time::Timestamp,
 };
 
@@ -314,53 +315,6 @@ impl SessionRecord {
             bound_key: session.bound_key,
             details: session.details,
         }
-    }
-}
-
-/// The reason why a session was revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RevokeReason {
-    /// The user logged out.
-    Logout,
-    /// A spent refresh token was presented.
-    Reuse,
-    /// The user's credentials changed.
-    CredentialsChanged,
-    /// An operator revoked it.
-    Administrative,
-    /// A guest was claimed by a user or became an account.
-    Claimed,
-    /// The subject had too many sessions, and this one was used least recently.
-    Displaced,
-}
-
-impl RevokeReason {
-    /// Returns the number by which stores persist the reason.
-    #[must_use]
-    pub fn code(self) -> i16 {
-        match self {
-            Self::Logout => 1,
-            Self::Reuse => 2,
-            Self::CredentialsChanged => 3,
-            Self::Administrative => 4,
-            Self::Claimed => 5,
-            Self::Displaced => 6,
-        }
-    }
-
-    /// Returns the reason with this number.
-    #[must_use]
-    pub fn from_code(code: i16) -> Option<Self> {
-        Some(match code {
-            1 => Self::Logout,
-            2 => Self::Reuse,
-            3 => Self::CredentialsChanged,
-            4 => Self::Administrative,
-            5 => Self::Claimed,
-            6 => Self::Displaced,
-            _ => return None,
-        })
     }
 }
 

@@ -51,7 +51,7 @@
 //!
 //! The server's `synchronous_commit` determines the durability. With `on`, the default, nothing is
 //! lost. With `off`, or after a failover to a replica that lags, the last changes may be lost. A lost
-//! refresh is repaired ([`RefreshOutcome::Ahead`](crate::server::refresh::RefreshOutcome::Ahead)), a
+//! refresh is repaired ([`RefreshOutcome::Ahead`](crate::event::RefreshOutcome::Ahead)), a
 //! lost revocation is not.
 //!
 //! Use the isolation level `read committed`, PostgreSQL's default. A stricter level is also correct,

@@ -46,7 +46,7 @@
 //!   before the nodes connect: access tokens of that time are then refused, and a client that refreshes
 //!   receives a new one. Sessions that ended after the copy are alive again.
 //! - **With `appendfsync everysec`**, a crash of the machine loses the last second. A lost refresh is
-//!   repaired ([`Ahead`](crate::server::refresh::RefreshOutcome::Ahead)). A lost revocation or a lost
+//!   repaired ([`Ahead`](crate::event::RefreshOutcome::Ahead)). A lost revocation or a lost
 //!   raised epoch is not: the session is alive again. `appendfsync always` loses nothing.
 //! - **A failover** loses what the new primary had not received. `min-replicas-to-write 1` narrows the
 //!   gap and stops a primary that is cut off from accepting writes.

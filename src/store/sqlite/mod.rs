@@ -16,7 +16,7 @@
 //!
 //! `synchronous` is FULL: every confirmed change has reached the disk, for one `fsync` per change. With
 //! NORMAL, a power cut would undo the last changes. A lost refresh is repaired
-//! ([`RefreshOutcome::Ahead`](crate::server::refresh::RefreshOutcome::Ahead)), but a lost logout
+//! ([`RefreshOutcome::Ahead`](crate::event::RefreshOutcome::Ahead)), but a lost logout
 //! would make its session valid again.
 //!
 //! # Schema

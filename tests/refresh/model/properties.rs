@@ -1,7 +1,7 @@
 //! What holds in every history.
 
 use stateright::Property;
-use tower_jwt_auth::server::refresh::{RefreshOutcome, machine::decide};
+use tower_jwt_auth::{event::RefreshOutcome, server::refresh::machine::decide};
 
 use super::{LEAP, STEP, State, World};
 

@@ -3,8 +3,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use tower_jwt_auth::{
+    event::RefreshOutcome,
     server::refresh::{
-        Family, RefreshOutcome, RefreshPolicy,
+        Family, RefreshPolicy,
         machine::{apply, confirm, decide},
     },
     time::Timestamp,

@@ -6,15 +6,14 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use tower_jwt_auth::{
     Principal, Verifier,
+    event::{AuthEvent, EventSink, SessionEvent, sink_fn},
     key::{Algorithm, SigningKey},
     revocation::RevocationSet,
     secret::SecretKey,
     server::{
         issue::{KeyRing, TokenIssuer},
         refresh::{RefreshPolicy, RefreshTokens},
-        session::{
-            SessionClaims, SessionEvent, Sessions, SessionsBuilder, StartSession, TokenPair,
-        },
+        session::{SessionClaims, Sessions, SessionsBuilder, StartSession, TokenPair},
     },
     store::MemoryStore,
     test_util::TestClock,
@@ -54,9 +53,13 @@ pub(crate) struct Service {
 pub(crate) struct Events(Arc<Mutex<Vec<SessionEvent>>>);
 
 impl Events {
-    pub(crate) fn hook(&self) -> impl Fn(&SessionEvent) + Send + Sync + 'static {
+    pub(crate) fn sink(&self) -> impl EventSink {
         let kept = Arc::clone(&self.0);
-        move |event| kept.lock().unwrap().push(event.clone())
+        sink_fn(move |event| {
+            if let AuthEvent::Session(event) = *event {
+                kept.lock().unwrap().push(event.clone());
+            }
+        })
     }
 
     /// Those that were told since the last call.
@@ -85,7 +88,7 @@ pub(crate) fn service_with(
     let verifier = issuer.verifier().build().unwrap();
     let builder = Sessions::builder(issuer, store.clone())
         .secret(secret.clone())
-        .on_event(events.hook());
+        .events(events.sink());
     Service {
         sessions: configure(builder, &memory).build().unwrap(),
         store,

@@ -16,7 +16,8 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
     error::StoreErrorKind,
-    server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
+    event::RefreshOutcome,
+    server::refresh::{RefreshPolicy, machine::rotate},
     store::postgres::PostgresStore,
 };
 

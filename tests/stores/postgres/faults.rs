@@ -12,8 +12,9 @@ use sqlx::{PgPool, postgres::PgPoolOptions};
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
     error::StoreErrorKind,
+    event::RefreshOutcome,
     principal::SessionId,
-    server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
+    server::refresh::{RefreshPolicy, machine::rotate},
     store::{
         port::{RevokeReason, SessionStore},
         postgres::PostgresStore,

@@ -11,9 +11,10 @@ use std::{
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
     error::StoreErrorKind,
+    event::RefreshOutcome,
     principal::SessionId,
     revocation::{Revocation, RevocationCheck, RevocationLog},
-    server::refresh::{RefreshOutcome, RefreshPolicy, machine::rotate},
+    server::refresh::{RefreshPolicy, machine::rotate},
     store::{
         RedisStore,
         port::{RevokeReason, SessionStore},

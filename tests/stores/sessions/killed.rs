@@ -10,11 +10,9 @@ use std::{
 use tokio::sync::Notify;
 use tower_jwt_auth::{
     error::StoreError,
+    event::{RefreshOutcome, SessionEvent},
     principal::SessionId,
-    server::{
-        refresh::{Family, RefreshOutcome},
-        session::{SessionEvent, Sessions},
-    },
+    server::{refresh::Family, session::Sessions},
     store::{
         AnyStore,
         port::{

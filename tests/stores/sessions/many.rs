@@ -8,10 +8,8 @@ use std::{
 
 use tokio::{sync::Barrier, task::JoinSet};
 use tower_jwt_auth::{
-    server::{
-        refresh::RefreshOutcome,
-        session::{SessionErrorKind, SessionEvent, Sessions, StartSession, TokenPair},
-    },
+    event::{RefreshOutcome, SessionEvent},
+    server::session::{SessionErrorKind, Sessions, StartSession, TokenPair},
     store::port::SessionStore,
 };
 

@@ -11,6 +11,7 @@ use std::{
 use tower_jwt_auth::{
     Claims, Principal, Verifier,
     error::StoreError,
+    event::{AuthEvent, SessionEvent, sink_fn},
     key::{Algorithm, SigningKey},
     layer::Confirmations,
     principal::SessionId,
@@ -18,7 +19,7 @@ use tower_jwt_auth::{
     server::{
         issue::{KeyRing, TokenIssuer},
         refresh::{Family, RefreshPolicy, RefreshTokens},
-        session::{SessionClaims, SessionEvent, Sessions, StartSession, TokenPair},
+        session::{SessionClaims, Sessions, StartSession, TokenPair},
     },
     store::{
         AnyStore,
@@ -129,7 +130,11 @@ impl Node {
             .secret(secret())
             .policy(policy)
             .confirmations(confirmations.clone())
-            .on_event(move |event| told.lock().unwrap().push(event.clone()));
+            .events(sink_fn(move |event| {
+                if let AuthEvent::Session(event) = *event {
+                    told.lock().unwrap().push(event.clone());
+                }
+            }));
         Self {
             sessions: sessions.build().unwrap(),
             store,

@@ -7,10 +7,11 @@ use std::{
 
 use tokio::task::JoinSet;
 use tower_jwt_auth::{
+    event::{RefreshOutcome, ReuseKind, SessionEvent},
     secret::SecretKey,
     server::{
-        refresh::{RefreshOutcome, RefreshPolicy, RefreshTokens, ReuseKind},
-        session::{SessionErrorKind, SessionEvent, StartSession},
+        refresh::{RefreshPolicy, RefreshTokens},
+        session::{SessionErrorKind, StartSession},
     },
     store::port::{RevokeReason, SessionStore},
 };
@@ -200,8 +201,9 @@ pub(super) async fn t13_a_store_that_lost_a_rotation_is_rolled_forward(place: Pl
     assert_eq!(node.generation(&next), held + 1);
     let events = node.take_events();
     let [
-        SessionEvent::StoreLostWrite { session, .. },
-        SessionEvent::Refreshed { outcome, .. },
+        SessionEvent::Refreshed {
+            session, outcome, ..
+        },
     ] = &events[..]
     else {
         panic!("{events:?}")

@@ -9,8 +9,9 @@ use super::{
     claim::{self, ClaimOutcome, LinkCondition},
 };
 use crate::{
+    event::SessionEvent,
     principal::Principal,
-    server::session::{SessionEvent, StartSession, TokenPair},
+    server::session::{StartSession, TokenPair},
     store::port::LoadedGuest,
 };
 
@@ -194,7 +195,7 @@ impl Guests {
             let subject = wanted.guest;
             let epoch = claim::epoch(&*inner.store, &subject).await?;
             inner.refuse_older(&subject, epoch);
-            inner.emit(&SessionEvent::GuestPromoted {
+            inner.events.session(|| SessionEvent::GuestPromoted {
                 subject: subject.clone(),
             });
             Ok(Ok(Promotion::Promoted { subject, epoch }))
@@ -254,7 +255,7 @@ impl Guests {
                 }
                 ClaimOutcome::OtherDevice => return Ok(Err(LinkOutcome::NotFound)),
             }
-            inner.emit(&SessionEvent::GuestClaimed {
+            inner.events.session(|| SessionEvent::GuestClaimed {
                 guest: guest.clone(),
                 user: user.clone(),
             });

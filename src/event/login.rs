@@ -1,0 +1,133 @@
+//! The events of logins and passwords.
+
+use std::{net::IpAddr, time::Duration};
+
+/// The result of a login attempt, or a change of a password.
+///
+/// The event is owned, so that a sink can clone it and send it to another task. It contains no
+/// password and no identifier that a client entered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LoginEvent {
+    /// A login with a password succeeded.
+    #[non_exhaustive]
+    Succeeded {
+        /// The user.
+        subject: String,
+        /// The client's network, given by its first address; `None` if unknown.
+        network: Option<IpAddr>,
+    },
+    /// A login or a change of a password was refused after the password was checked.
+    #[non_exhaustive]
+    Failed {
+        /// The user whose name was given; `None` if there is no such user.
+        subject: Option<String>,
+        /// The reason. Clients do not receive it.
+        reason: LoginFailure,
+        /// As in [`Succeeded`](Self::Succeeded).
+        network: Option<IpAddr>,
+    },
+    /// A login attempt was throttled. Its password was not checked.
+    #[non_exhaustive]
+    Throttled {
+        /// The time until the next attempt is allowed.
+        retry_after: Duration,
+        /// As in [`Succeeded`](Self::Succeeded).
+        network: Option<IpAddr>,
+    },
+    /// An identifier was locked after too many failed logins.
+    #[non_exhaustive]
+    Locked {
+        /// The user with that identifier; `None` if there is no such user.
+        subject: Option<String>,
+    },
+    /// An identifier was unlocked.
+    Unlocked,
+    /// A user's password was changed.
+    #[non_exhaustive]
+    PasswordChanged {
+        /// The user.
+        subject: String,
+    },
+    /// A user's password was hashed again, with the current parameters.
+    #[non_exhaustive]
+    PasswordRehashed {
+        /// The user.
+        subject: String,
+    },
+}
+
+impl LoginEvent {
+    /// Returns a stable name, for logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Succeeded { .. } => "login.succeeded",
+            Self::Failed { .. } => "login.failed",
+            Self::Throttled { .. } => "login.throttled",
+            Self::Locked { .. } => "login.locked",
+            Self::Unlocked => "login.unlocked",
+            Self::PasswordChanged { .. } => "password.changed",
+            Self::PasswordRehashed { .. } => "password.rehashed",
+        }
+    }
+
+    /// Returns the user, if known.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Succeeded { subject, .. }
+            | Self::PasswordChanged { subject }
+            | Self::PasswordRehashed { subject } => Some(subject),
+            Self::Failed { subject, .. } | Self::Locked { subject } => subject.as_deref(),
+            Self::Throttled { .. } | Self::Unlocked => None,
+        }
+    }
+
+    pub(super) fn network(&self) -> Option<IpAddr> {
+        match self {
+            Self::Succeeded { network, .. }
+            | Self::Failed { network, .. }
+            | Self::Throttled { network, .. } => *network,
+            _ => None,
+        }
+    }
+
+    /// Returns a further detail, from a fixed list of words.
+    pub(super) fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::Failed { reason, .. } => Some(reason.as_str()),
+            _ => None,
+        }
+    }
+}
+
+/// The reason of a failed login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoginFailure {
+    /// There is no user with this identifier.
+    UnknownUser,
+    /// The password is wrong.
+    WrongPassword,
+    /// The user's hash cannot be verified by this server.
+    UnusableHash,
+    /// The password is correct, and the user is disabled.
+    Disabled,
+    /// The password is correct, and the identifier is locked.
+    Locked,
+}
+
+impl LoginFailure {
+    /// Returns a stable name, in snake case.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownUser => "unknown_user",
+            Self::WrongPassword => "wrong_password",
+            Self::UnusableHash => "unusable_hash",
+            Self::Disabled => "disabled",
+            Self::Locked => "locked",
+        }
+    }
+}

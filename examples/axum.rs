@@ -17,12 +17,12 @@
 //! curl -i http://127.0.0.1:3000/admin -H "Authorization: Bearer $token"
 //! ```
 
-use std::{env, error::Error};
+use std::error::Error;
 
 use axum::{Router, routing::get};
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use tower_jwt_auth::{JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier};
+use tower_jwt_auth::{JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, Verified};
 
 /// The claims of this service. A token without them is refused.
 #[derive(Deserialize)]
@@ -30,24 +30,16 @@ pub(crate) struct User {
     name: String,
 }
 
-pub(crate) fn app(verifier: Verifier<User>) -> Router {
-    let auth = JwtAuthLayer::new(verifier).realm("example");
-
-    // A guard has to be inside the layer that authenticates.
-    let private = Router::new()
-        .route(
-            "/admin",
-            get(admin).layer(RoleGuardLayer::any_of(["admin"])),
-        )
-        .route("/me", get(me))
-        .route_layer(auth.clone());
-
+pub(crate) fn app(auth: JwtAuthLayer<User>) -> Router {
     // A token is optional here, but an invalid one is refused.
-    let public = Router::new()
-        .route("/", get(greet))
-        .route_layer(auth.optional());
-
-    public.merge(private)
+    let greet = get(greet).layer(auth.clone().optional());
+    // A guard has to be inside the layer that authenticates.
+    let admin = get(admin).layer(RoleGuardLayer::any_of(["admin"]));
+    Router::new()
+        .route("/me", get(me))
+        .route("/admin", admin)
+        .route_layer(auth)
+        .route("/", greet)
 }
 
 async fn greet(user: Option<Verified<User>>) -> String {
@@ -68,12 +60,9 @@ async fn admin(caller: Principal) -> String {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret = env::var("JWT_SECRET_KEY").map_err(|_| "set JWT_SECRET_KEY, see the source")?;
-    let verifier = Verifier::hs256(secret).claims::<User>().build()?;
-
-    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let settings = JwtSettings::from_env()?;
+    let listener = TcpListener::bind(settings.address()).await?;
     println!("http://{}", listener.local_addr()?);
-    axum::serve(listener, app(verifier)).await?;
+    axum::serve(listener, app(settings.layer_for()?)).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@
 //! curl -i http://127.0.0.1:3000/ -H "Authorization: Bearer $token" --http2-prior-knowledge
 //! ```
 
-use std::{convert::Infallible, env, error::Error};
+use std::{convert::Infallible, error::Error};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -22,7 +22,7 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
-use tower_jwt_auth::{JwtAuthLayer, Principal, Verifier};
+use tower_jwt_auth::{JwtAuthLayer, JwtSettings, Principal};
 
 async fn handle(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let caller = request.extensions().get::<Principal>();
@@ -47,12 +47,8 @@ pub(crate) async fn serve(listener: TcpListener, auth: JwtAuthLayer) -> std::io:
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret = env::var("JWT_SECRET_KEY").map_err(|_| "set JWT_SECRET_KEY, see the source")?;
-    let auth = JwtAuthLayer::new(Verifier::hs256(secret).build()?);
-
-    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let settings = JwtSettings::from_env()?;
+    let listener = TcpListener::bind(settings.address()).await?;
     println!("http://{}", listener.local_addr()?);
-    serve(listener, auth).await?;
-    Ok(())
+    Ok(serve(listener, settings.layer()?).await?)
 }

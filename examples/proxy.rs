@@ -32,7 +32,7 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower::{Layer, service_fn};
 use tower_jwt_auth::{
-    JwtAuthLayer, Verifier,
+    JwtAuthLayer, JwtSettings,
     layer::jwt::{ForwardedBody, ForwardedClaim},
 };
 
@@ -114,15 +114,9 @@ pub(crate) async fn serve(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret = env::var("JWT_SECRET_KEY").map_err(|_| "set JWT_SECRET_KEY, see the source")?;
-    let upstream = env::var("UPSTREAM")
-        .map_err(|_| "set UPSTREAM to host:port")?
-        .parse()?;
-    let auth = JwtAuthLayer::new(Verifier::hs256(secret).build()?);
-
-    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let upstream = env::var("UPSTREAM").map_err(|_| "set UPSTREAM to host:port")?;
+    let settings = JwtSettings::from_env()?;
+    let listener = TcpListener::bind(settings.address()).await?;
     println!("http://{}", listener.local_addr()?);
-    serve(listener, auth, upstream).await?;
-    Ok(())
+    Ok(serve(listener, settings.layer()?, upstream.parse()?).await?)
 }

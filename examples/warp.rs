@@ -14,7 +14,7 @@
 //! curl -i http://127.0.0.1:3001/admin -H "Authorization: Bearer $token"
 //! ```
 
-use std::{env, error::Error};
+use std::error::Error;
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -24,7 +24,7 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
-    Claims, JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier,
+    Claims, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, Verified,
     warp::{authenticated, maybe_authenticated, recover},
 };
 use warp::{Filter, Rejection, Reply, path};
@@ -73,17 +73,12 @@ pub(crate) async fn serve_routes(listener: TcpListener, auth: JwtAuthLayer) -> s
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret = env::var("JWT_SECRET_KEY").map_err(|_| "set JWT_SECRET_KEY, see the source")?;
-    let auth = JwtAuthLayer::new(Verifier::hs256(secret).build()?);
-
-    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
-    let first = TcpListener::bind(("127.0.0.1", port)).await?;
-    let second = TcpListener::bind(("127.0.0.1", port + 1)).await?;
-    println!(
-        "http://{} and http://{}",
-        first.local_addr()?,
-        second.local_addr()?
-    );
+    let settings = JwtSettings::from_env()?;
+    let (host, port) = settings.address();
+    let auth = settings.layer()?;
+    let first = TcpListener::bind((host, port)).await?;
+    let second = TcpListener::bind((host, port + 1)).await?;
+    println!("http://{host}:{port} and http://{host}:{}", port + 1);
     tokio::spawn(warp::serve(filters(auth.clone())).incoming(first).run());
     serve_routes(second, auth).await?;
     Ok(())

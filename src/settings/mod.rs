@@ -1,8 +1,19 @@
-//! The settings of the `JWT_*` environment, checked as a whole and turned into a verifier.
+//! The settings of the `JWT_*` environment, checked as a whole and turned into a layer.
 //!
 //! [`JwtSettings`] reads the variables below and loads the keys. It refuses every value that is invalid
 //! or contradicts another one, before a port is opened. An error is one line that names the variable
-//! and never contains a secret.
+//! and never contains a secret. [`layer`](JwtSettings::layer) returns the layer that authenticates
+//! requests:
+//!
+//! ```no_run
+//! use tower_jwt_auth::JwtSettings;
+//!
+//! # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+//! let auth = JwtSettings::from_env()?.layer()?;
+//! # let _ = auth;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
@@ -124,6 +135,7 @@ use self::{
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
+    layer::jwt::JwtAuthLayer,
     principal::Claims,
     verify::{Verifier, VerifierBuilder},
 };
@@ -139,7 +151,7 @@ pub use self::{secrets::AuthSecrets, seeds::SeedUser, server::AuthSettings};
 /// ```
 /// # #[cfg(feature = "aws-lc-rs")]
 /// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
-/// use tower_jwt_auth::{Claims, JwtAuthLayer, settings::JwtSettings};
+/// use tower_jwt_auth::settings::JwtSettings;
 ///
 /// let vars = [
 ///     ("JWT_SECRET_KEY", "a secret of at least thirty-two bytes"),
@@ -147,7 +159,7 @@ pub use self::{secrets::AuthSecrets, seeds::SeedUser, server::AuthSettings};
 /// ];
 /// let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
 /// let settings = JwtSettings::from_vars(vars)?;
-/// let layer = JwtAuthLayer::new(settings.verifier::<Claims>()?);
+/// let layer = settings.layer()?;
 /// assert_eq!(settings.address(), ("127.0.0.1", 3000));
 ///
 /// let typo = [("JWT_AUDIANCE".to_owned(), "orders".to_owned())];
@@ -168,6 +180,7 @@ pub struct JwtSettings {
     keys: Keys,
     policy: Policy,
     gateway: bool,
+    events: Events,
     ignored: Vec<String>,
 }
 
@@ -197,8 +210,48 @@ impl JwtSettings {
         Self::read(Vars::new(vars)?)
     }
 
-    /// Builds a verifier from these settings. Call it once, and clone the verifier. If the keys come
-    /// from the network, it starts to fetch them and must be called within a tokio runtime.
+    /// Builds the layer that authenticates requests, with everything that these settings contain: the
+    /// keys, the rules for tokens, [gateway mode](JwtAuthLayer::gateway) and the [event
+    /// sink](Self::events). The claims are [`Claims`].
+    ///
+    /// Call it once, and clone the layer. If the keys come from the network, it starts to fetch them and
+    /// must be called within a tokio runtime. The first requests wait for the keys. To open the port
+    /// only with keys, wait for [`ready`](Verifier::ready) of the layer's
+    /// [`verifier`](JwtAuthLayer::verifier).
+    ///
+    /// With the feature `tracing`, the [ignored](Self::ignored) variables are logged as warnings.
+    ///
+    /// # Errors
+    ///
+    /// As [`verifier`](Self::verifier).
+    pub fn layer(&self) -> Result<JwtAuthLayer, ConfigError> {
+        self.layer_for()
+    }
+
+    /// Builds the layer of [`layer`](Self::layer) for a custom claims type. A token whose claims do not
+    /// match the type is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`verifier`](Self::verifier).
+    pub fn layer_for<C>(&self) -> Result<JwtAuthLayer<C>, ConfigError>
+    where
+        C: DeserializeOwned + Send + Sync + 'static,
+    {
+        #[cfg(feature = "tracing")]
+        for name in self.ignored() {
+            tracing::warn!("{name} is not a known variable; ignored");
+        }
+        let layer = JwtAuthLayer::new(self.verifier()?).with_events(self.events.clone());
+        match self.gateway {
+            true => layer.gateway().build(),
+            false => Ok(layer),
+        }
+    }
+
+    /// Builds a verifier from these settings, for tokens that do not come from a request. Call it once,
+    /// and clone the verifier. If the keys come from the network, it starts to fetch them and must be
+    /// called within a tokio runtime.
     ///
     /// # Errors
     ///
@@ -220,11 +273,12 @@ impl JwtSettings {
         self.policy.apply(builder)
     }
 
-    /// Sets the event sink for keys: it receives an event for each entry of a key set that is left
-    /// out, and, if keys are fetched, for each fetch.
+    /// Sets the event sink. It receives the events of the keys (each fetch, and each entry of a key set
+    /// that is left out), and those of the requests to the [`layer`](Self::layer).
     #[must_use]
     pub fn events(mut self, sink: impl EventSink) -> Self {
-        self.keys.emit(&Events::to(sink));
+        self.events = Events::to(sink);
+        self.keys.emit(&self.events);
         self
     }
 
@@ -246,8 +300,8 @@ impl JwtSettings {
         (&self.host, self.port)
     }
 
-    /// Returns `true` if the server answers the authentication requests of a gateway. Pass it to
-    /// [`JwtAuthLayer::gateway`](crate::JwtAuthLayer::gateway).
+    /// Returns `true` if the server answers the authentication requests of a gateway. The
+    /// [`layer`](Self::layer) is then in [gateway mode](JwtAuthLayer::gateway).
     #[must_use]
     pub fn gateway(&self) -> bool {
         self.gateway
@@ -274,6 +328,7 @@ impl JwtSettings {
             keys: Keys::read(&mut vars, policy.issuers())?,
             policy,
             gateway,
+            events: Events::default(),
             ignored: vars.into_ignored(),
         };
         // Runs the builder's checks before the port opens. Nothing is fetched yet.

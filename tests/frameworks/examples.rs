@@ -17,6 +17,7 @@ pub(crate) mod tonic;
 pub(crate) mod warp;
 
 use http::StatusCode;
+use tower_jwt_auth::JwtAuthLayer;
 
 use crate::{
     grpc,
@@ -25,7 +26,8 @@ use crate::{
 
 #[tokio::test]
 async fn the_axum_example_does_what_it_says() {
-    let server = Server::axum(axum::app(verifier().claims().build().unwrap())).await;
+    let verifier = verifier().claims().build().unwrap();
+    let server = Server::axum(axum::app(JwtAuthLayer::new(verifier))).await;
     let alice = |roles: &[&str]| {
         issuer().token(|claims| {
             claims.insert("name".into(), "Alice".into());

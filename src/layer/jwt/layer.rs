@@ -72,7 +72,10 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     /// Sets the event sink. It receives one event per request, including requests that a guard inside
     /// this layer refuses.
     pub fn events(self, sink: impl EventSink) -> Self {
-        let events = Events::to(sink);
+        self.with_events(Events::to(sink))
+    }
+
+    pub(crate) fn with_events(self, events: Events) -> Self {
         self.with(|config| config.change_answers(|answers| answers.with_events(events)))
     }
 
@@ -107,27 +110,20 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     ///
     /// # Examples
     ///
-    /// A custom JSON body. The layer adds the challenge and the caching headers. axum applications
-    /// have these types as `axum::body::Bytes` and `axum::http`.
+    /// A custom JSON body. The crate adds the challenge and the headers about caching.
     ///
     /// ```
     /// # #[cfg(not(feature = "aws-lc-rs"))]
     /// # fn main() {}
     /// # #[cfg(feature = "aws-lc-rs")]
     /// # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
-    /// use bytes::Bytes;
-    /// use http::Response;
-    /// use tower_jwt_auth::{JwtAuthLayer, Verifier, layer::response::Refusal};
-    ///
-    /// fn body(refusal: &Refusal<'_>) -> Response<Bytes> {
-    ///     let text = refusal.detail().unwrap_or("Access denied");
-    ///     let mut response = Response::new(format!(r#"{{"message":"{text}"}}"#).into());
-    ///     *response.status_mut() = refusal.status();
-    ///     response
-    /// }
+    /// use serde_json::json;
+    /// use tower_jwt_auth::{JwtAuthLayer, Verifier, layer::response::json_body};
     ///
     /// let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
-    /// let layer = JwtAuthLayer::new(verifier).responder(body);
+    /// let layer = JwtAuthLayer::new(verifier).responder(json_body(|refusal| {
+    ///     (refusal.status(), json!({ "message": refusal.detail() }))
+    /// }));
     /// # let _ = layer;
     /// # Ok(())
     /// # }
@@ -257,6 +253,13 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     pub fn build(self) -> Result<Self, ConfigError> {
         self.config.answers.validate(&self.config.openings())?;
         Ok(self)
+    }
+
+    /// Returns the verifier, for tokens that do not come from a request, and to
+    /// [wait for keys](Verifier::ready) at start.
+    #[must_use]
+    pub fn verifier(&self) -> &Verifier<C> {
+        &self.config.verifier
     }
 
     /// Returns `true` if the keys and the revocation data are available, for readiness probes.

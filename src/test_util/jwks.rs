@@ -12,13 +12,15 @@ use std::{
 
 use serde_json::json;
 
-use super::{Answer, TestKeys, jwks_answer::Body};
+use super::{Answer, TestIssuer, TestKeys, jwks_answer::Body};
+use crate::key::Algorithm;
 
 /// A key server on a free port of the loopback interface, with configurable faults.
 ///
 /// It publishes [`TestKeys::jwks`] at [`url`](Self::url), and metadata (OpenID Connect Discovery, RFC
-/// 8414) for [`issuer`](Self::issuer). Its responses can be changed while it runs, and it counts
-/// requests. It needs no async runtime, and stops when it is dropped.
+/// 8414) for [`issuer`](Self::issuer). [`issuer_for`](Self::issuer_for) issues its tokens. Its responses
+/// can be changed while it runs, and it counts requests. It needs no async runtime, and stops when it is
+/// dropped.
 ///
 /// # Examples
 ///
@@ -55,6 +57,8 @@ use super::{Answer, TestKeys, jwks_answer::Body};
 /// ```
 pub struct JwksFixture {
     address: SocketAddr,
+    /// The path of the issuer, empty for the origin.
+    realm: String,
     board: Arc<Board>,
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
@@ -87,17 +91,65 @@ impl JwksFixture {
     /// If the operating system provides no port.
     #[must_use]
     pub fn start() -> Self {
+        Self::at(String::new())
+    }
+
+    /// Starts a server whose issuer has this path, as an identity provider with realms or tenants.
+    ///
+    /// # Panics
+    ///
+    /// If the path does not start with `/`, or ends with `/`, and if the operating system provides no
+    /// port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "aws-lc-rs")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use serde_json::json;
+    /// use tower_jwt_auth::{
+    ///     Verifier, key::Algorithm, test_util::JwksFixture, verify::Provider,
+    /// };
+    ///
+    /// let keycloak = JwksFixture::realm("/realms/shop");
+    /// let verifier = Verifier::provider(Provider::keycloak(&keycloak.issuer(), "orders"))
+    ///     .audience("orders")
+    ///     .build()?;
+    ///
+    /// let issuer = keycloak.issuer_for(Algorithm::Rs256).audience("orders");
+    /// let token = issuer.token(|claims| {
+    ///     claims.insert("realm_access".into(), json!({ "roles": ["admin"] }))
+    /// });
+    /// let caller = verifier.verify(token).await?.principal();
+    /// assert!(caller.has_role("admin"));
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "aws-lc-rs"))]
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn realm(path: &str) -> Self {
+        let sound = path.len() > 1 && path.starts_with('/') && !path.ends_with('/');
+        assert!(sound, "a path such as /realms/shop is needed, not {path:?}");
+        Self::at(path.to_owned())
+    }
+
+    fn at(realm: String) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let fixture = Self {
             address: listener.local_addr().expect("a bound port has an address"),
+            realm,
             board: Arc::default(),
             acceptor: Mutex::default(),
         };
         let issuer = fixture.issuer();
         fixture.answer(Answer::json(TestKeys::new().jwks()));
-        for path in [OIDC, RFC8414] {
+        // OpenID Connect Discovery §4 appends to the issuer. RFC 8414 §3.1 inserts before its path.
+        let realm = &fixture.realm;
+        for path in [format!("{realm}{OIDC}"), format!("{RFC8414}{realm}")] {
             let metadata = json!({ "issuer": issuer, "jwks_uri": fixture.url() });
-            fixture.answer_at(path, Answer::json(metadata.to_string()));
+            fixture.answer_at(&path, Answer::json(metadata.to_string()));
         }
         fixture.listen(listener);
         fixture
@@ -106,13 +158,24 @@ impl JwksFixture {
     /// Returns the URL of the key set.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_of(KEYS)
+        self.url_of(&self.keys())
     }
 
-    /// Returns the issuer that the metadata names: the server's origin.
+    /// Returns the issuer that the metadata names: the server's origin and the path of its realm.
     #[must_use]
     pub fn issuer(&self) -> String {
-        format!("http://{}", self.address)
+        self.url_of(&self.realm)
+    }
+
+    /// Returns an issuer of this server's tokens, with the first set of [`TestKeys`], which the server
+    /// publishes unless it was changed.
+    ///
+    /// # Panics
+    ///
+    /// As [`TestIssuer::new`].
+    #[must_use]
+    pub fn issuer_for(&self, algorithm: Algorithm) -> TestIssuer {
+        TestIssuer::new(algorithm).issuer(self.issuer())
     }
 
     /// Returns the URL of another path, which starts with `/`.
@@ -128,7 +191,7 @@ impl JwksFixture {
 
     /// Sets the response to requests for the key set from now on.
     pub fn answer(&self, answer: Answer) {
-        self.answer_at(KEYS, answer);
+        self.answer_at(&self.keys(), answer);
     }
 
     /// Sets the response to requests for this path, which starts with `/`, from now on.
@@ -170,7 +233,7 @@ impl JwksFixture {
     /// Returns the number of requests for the key set.
     #[must_use]
     pub fn hits(&self) -> usize {
-        self.hits_at(KEYS)
+        self.hits_at(&self.keys())
     }
 
     /// Returns the number of requests for this path.
@@ -200,6 +263,11 @@ impl JwksFixture {
     #[must_use]
     pub fn confirmed(&self) -> usize {
         self.board.lock().confirmed
+    }
+
+    /// Returns the path of the key set.
+    fn keys(&self) -> String {
+        format!("{}{KEYS}", self.realm)
     }
 
     fn listen(&self, listener: TcpListener) {

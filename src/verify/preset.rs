@@ -113,6 +113,19 @@ impl Provider {
             .demand(is_name(authorization_server), SERVER)
     }
 
+    /// Sets another issuer, for a provider behind another name: a national cloud, such as
+    /// `https://login.microsoftonline.us/<tenant>/v2.0`, a proxy, or a key server in tests. The keys are
+    /// discovered from this issuer. The places of the roles and the marks of the provider stay.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = issuer.into();
+        self.problem = self.problem.or(match self.issuer.as_str() {
+            "" => Some("an issuer is needed"),
+            _ => None,
+        });
+        self
+    }
+
     /// Returns the issuer that tokens must name.
     #[must_use]
     pub fn issuer(&self) -> &str {

@@ -10,6 +10,7 @@
 mod layer;
 mod memory;
 mod providers;
+mod realms;
 mod several;
 mod sources;
 mod tenants;

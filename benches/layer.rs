@@ -136,7 +136,7 @@ fn guarded() -> Vec<Group> {
     let auth = || JwtAuthLayer::new(token.verifier());
     let inside = |guard| ServiceBuilder::new().layer(auth()).layer(guard);
     let roles = inside(RoleGuardLayer::any_of(["root", "viewer"]));
-    let scopes = inside(RoleGuardLayer::scope(["orders:read", "invoices:read"]));
+    let scopes = inside(RoleGuardLayer::scope("orders:read invoices:read"));
     let group = given(&token, Group::new("HS256, guard"))
         .candidate("layer", calls(&token, auth()))
         .candidate("with roles", calls(&token, roles))

@@ -16,7 +16,7 @@
 //! call -H "Authorization: Bearer $token"        # grpc-status: 0
 //! ```
 
-use std::{env, error::Error};
+use std::error::Error;
 
 use tokio::net::TcpListener;
 use tonic::{
@@ -29,7 +29,7 @@ use tonic_health::pb::{
     health_check_response::ServingStatus,
     health_server::{Health, HealthServer},
 };
-use tower_jwt_auth::{Claims, JwtAuthLayer, Verifier, tonic::RequestExt};
+use tower_jwt_auth::{JwtAuthLayer, JwtSettings, tonic::RequestExt};
 
 struct Service;
 
@@ -39,9 +39,9 @@ impl Health for Service {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        // The error of the extension is a `Status`.
-        let user = request.verified::<Claims>()?;
-        println!("check by {:?}", user.subject().unwrap_or("nobody"));
+        // The errors of the crate are a `Status`.
+        let caller = request.principal()?;
+        println!("check by {:?}", caller.subject().unwrap_or("nobody"));
         Ok(Response::new(serving()))
     }
 
@@ -52,9 +52,7 @@ impl Health for Service {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let caller = request.principal()?;
-        if !caller.has_role("admin") {
-            return Err(Status::permission_denied("watching is for admins"));
-        }
+        caller.require_role("admin")?;
         // A stream outlives its request. A real one ends at `caller.expires_at()`.
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(serving())))))
     }
@@ -80,12 +78,8 @@ pub(crate) async fn serve(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let secret = env::var("JWT_SECRET_KEY").map_err(|_| "set JWT_SECRET_KEY, see the source")?;
-    let auth = JwtAuthLayer::new(Verifier::hs256(secret).build()?);
-
-    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse::<u16>())?;
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let settings = JwtSettings::from_env()?;
+    let listener = TcpListener::bind(settings.address()).await?;
     println!("http://{}", listener.local_addr()?);
-    serve(listener, auth).await?;
-    Ok(())
+    Ok(serve(listener, settings.layer()?).await?)
 }

@@ -18,6 +18,24 @@
 //! A 401 looks like the refusals of the authenticating layer. A [`Verified`] with another claims type
 //! than the layer's is a mistake in the program, and is answered with 500.
 //!
+//! A handler that decides by itself returns the error of [`Principal::require_scope`],
+//! [`require_role`](Principal::require_role) or [`require_kind`](Principal::require_kind), which is a
+//! response:
+//!
+//! ```
+//! use axum::extract::Path;
+//! use tower_jwt_auth::{Principal, layer::response::AccessDenied};
+//!
+//! async fn cancel(caller: Principal, Path(order): Path<u64>) -> Result<String, AccessDenied> {
+//!     if order > 1000 {
+//!         caller.require_role("admin")?;
+//!     }
+//!     caller.require_scope("orders:write")?;
+//!     Ok(format!("order {order} is cancelled"))
+//! }
+//! # let _ = axum::routing::post::<_, _, ()>(cancel);
+//! ```
+//!
 //! # Examples
 //!
 //! ```
@@ -81,7 +99,7 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
         extract::RequestHead,
-        response::{Refuse, answers_in, caller_in},
+        response::{AccessDenied, Refuse, answers_in, caller_in},
     },
     principal::Principal,
     verify::Verified,
@@ -164,6 +182,12 @@ impl AuthRejection {
 impl IntoResponse for AuthRejection {
     fn into_response(self) -> Response {
         self.response.map(Body::from)
+    }
+}
+
+impl IntoResponse for AccessDenied {
+    fn into_response(self) -> Response {
+        self.to_response().map(Body::from)
     }
 }
 

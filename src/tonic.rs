@@ -15,6 +15,7 @@
 //!
 //! async fn say_hello(request: Request<String>) -> Result<Response<String>, Status> {
 //!     let caller = request.principal()?;
+//!     caller.require_scope("greet")?;
 //!     let name = caller.subject().unwrap_or("nobody");
 //!     Ok(Response::new(format!("{} from {name}", request.get_ref())))
 //! }
@@ -23,7 +24,7 @@
 //! # async fn main() -> Result<(), Status> {
 //! // The layer does this; here it is done by hand.
 //! let mut request = Request::new("hello".to_owned());
-//! request.extensions_mut().insert(Principal::builder().subject("alice").build());
+//! request.extensions_mut().insert(Principal::builder().subject("alice").scope("greet").build());
 //! assert_eq!(say_hello(request).await?.into_inner(), "hello from alice");
 //!
 //! // No authenticating layer ran: the server is misconfigured.
@@ -70,7 +71,7 @@ use crate::{
     layer::{
         api_key::ApiKeyService,
         jwt::JwtAuthService,
-        response::{answers_in, caller_in, outcome},
+        response::{AccessDenied, answers_in, caller_in, outcome},
         role_guard::RoleGuardService,
         socket::ChatService,
     },
@@ -116,6 +117,15 @@ impl From<AuthError> for Status {
     }
 }
 
+/// Converts the error of [`Principal::require_scope`] and its siblings to the status of the layer that
+/// authenticated the caller. The refusal is logged, and reported to the layer's event sink.
+impl From<AccessDenied> for Status {
+    fn from(denied: AccessDenied) -> Self {
+        let (code, message) = denied.to_outcome();
+        status(code, message, denied.into())
+    }
+}
+
 // tonic's router needs the name of a service. The layers' services pass it on.
 macro_rules! named {
     ($($(#[$gate:meta])? $service:ident<S $(, $other:ident)*>;)*) => {$(
@@ -147,7 +157,7 @@ where
         Err(error) => error,
     };
     #[cfg(feature = "tracing")]
-    crate::layer::response::record(&error);
+    crate::layer::response::record(&error, None);
     let (code, message) = outcome(&error, answers_in(extensions).as_deref());
     Err(status(code, message, error))
 }

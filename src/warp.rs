@@ -88,7 +88,7 @@ use crate::{
     layer::{
         extract::RequestHead,
         jwt::JwtAuthLayer,
-        response::{Refuse, answers_in, caller_in},
+        response::{AccessDenied, Refuse, answers_in, caller_in},
     },
     principal::{Anonymous, Principal},
     revocation::RevocationCheck,
@@ -186,7 +186,7 @@ pub async fn recover(rejection: Rejection) -> Result<Response, Rejection> {
     }
 }
 
-/// A rejection by [`authenticated`], [`maybe_authenticated`] or [`verified`].
+/// A rejection by [`authenticated`], [`maybe_authenticated`], [`verified`] or an [`AccessDenied`].
 ///
 /// In a custom `recover`, get it with `rejection.find::<AuthRejected>()`.
 pub struct AuthRejected {
@@ -210,6 +210,14 @@ impl AuthRejected {
 }
 
 impl Reject for AuthRejected {}
+
+/// Converts the error of [`Principal::require_scope`] and its siblings to a rejection that [`recover`]
+/// answers.
+impl From<AccessDenied> for Rejection {
+    fn from(denied: AccessDenied) -> Self {
+        refused(Box::new(denied.to_response()))
+    }
+}
 
 impl fmt::Debug for AuthRejected {
     // warp sends this text to the client if the rejection is not recovered.

@@ -20,6 +20,8 @@ mod grpc;
 mod proxy;
 #[path = "frameworks/readiness.rs"]
 mod readiness;
+#[path = "frameworks/requirements.rs"]
+mod requirements;
 #[path = "frameworks/support/mod.rs"]
 mod support;
 #[path = "frameworks/websocket.rs"]

@@ -40,9 +40,12 @@ macro_rules! kinds {
             }
         }
 
-        /// The status, the code and the reason of each cause.
+        /// The status, the code and the reason of each cause, and of the other reasons of
+        /// `Forbidden`.
         pub(crate) const ROWS: &[(StatusCode, Option<ErrorCode>, Reason)] = &[
             $((StatusCode::$status, $code, Reason::$reason),)*
+            (StatusCode::FORBIDDEN, Some(ErrorCode::InsufficientScope), Reason::Caller),
+            (StatusCode::FORBIDDEN, Some(ErrorCode::InsufficientScope), Reason::Rule),
         ];
     };
 }
@@ -234,6 +237,8 @@ pub(crate) enum Reason {
     Invalid,
     Role,
     Scope,
+    Caller,
+    Rule,
     CrossSite,
     Throttled,
     Unavailable,
@@ -252,6 +257,8 @@ impl Reason {
             Self::Invalid => "The access token is invalid",
             Self::Role => "The access token does not grant a role that is needed here",
             Self::Scope => "The access token does not grant a scope that is needed here",
+            Self::Caller => "This kind of caller is not allowed here",
+            Self::Rule => "The caller is not allowed to do this",
             Self::CrossSite => "The request comes from another site",
             Self::Throttled => "Too many requests",
             Self::Unavailable => "The credential cannot be checked now",

@@ -5,17 +5,23 @@
 
 mod keys;
 mod kind;
+mod shown;
 mod store;
+mod token;
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use http::StatusCode;
 
-pub(crate) use self::kind::{ROWS, Reason};
 pub use self::{
     keys::KeyProblem,
     kind::{AuthErrorKind, ErrorCode},
     store::{StoreError, StoreErrorKind},
+    token::RefusedToken,
+};
+pub(crate) use self::{
+    kind::{ROWS, Reason},
+    shown::shown,
 };
 
 /// The refusal of a request or a token.
@@ -28,18 +34,37 @@ pub use self::{
 pub struct AuthError {
     kind: AuthErrorKind,
     detail: Option<Arc<Detail>>,
+    context: Option<Arc<Context>>,
+}
+
+/// What is known about the request, for the log and for events.
+#[derive(Clone, Default)]
+struct Context {
+    token: Option<RefusedToken>,
+    subject: Option<Box<str>>,
 }
 
 #[derive(Default)]
 struct Detail {
     scope: Option<Box<str>>,
     retry_after: Option<u32>,
+    missing: Option<Missing>,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The requirement that a caller does not meet, and its category for the client.
+struct Missing {
+    reason: Reason,
+    requirement: Box<str>,
 }
 
 impl AuthError {
     pub(crate) fn new(kind: AuthErrorKind) -> Self {
-        Self { kind, detail: None }
+        Self {
+            kind,
+            detail: None,
+            context: None,
+        }
     }
 
     /// Creates the error for keys or a check that are unavailable. `retry_after` is sent to the
@@ -76,7 +101,26 @@ impl AuthError {
         Self::with_detail(
             AuthErrorKind::MissingScope,
             Detail {
+                missing: Some(Missing {
+                    reason: Reason::Scope,
+                    requirement: format!("the scope `{scope}`").into(),
+                }),
                 scope: Some(scope.into_boxed_str()),
+                ..Detail::default()
+            },
+        )
+    }
+
+    /// Creates the error for a caller who does not meet a requirement. The client receives the reason.
+    /// The requirement is for the log.
+    pub(crate) fn forbidden(reason: Reason, requirement: impl Into<Box<str>>) -> Self {
+        Self::with_detail(
+            AuthErrorKind::Forbidden,
+            Detail {
+                missing: Some(Missing {
+                    reason,
+                    requirement: requirement.into(),
+                }),
                 ..Detail::default()
             },
         )
@@ -100,7 +144,26 @@ impl AuthError {
         Self {
             kind,
             detail: Some(Arc::new(detail)),
+            context: None,
         }
+    }
+
+    /// Adds the values of the refused token.
+    pub(crate) fn of_token(self, token: RefusedToken) -> Self {
+        self.with_context(|context| context.token = Some(token))
+    }
+
+    /// Adds the subject of a caller who is known.
+    pub(crate) fn of_subject(self, subject: Option<&str>) -> Self {
+        match subject {
+            Some(subject) => self.with_context(|context| context.subject = Some(subject.into())),
+            None => self,
+        }
+    }
+
+    fn with_context(mut self, change: impl FnOnce(&mut Context)) -> Self {
+        change(Arc::make_mut(self.context.get_or_insert_default()));
+        self
     }
 
     /// Returns the cause, for operators.
@@ -133,6 +196,38 @@ impl AuthError {
     #[must_use]
     pub fn required_scope(&self) -> Option<&str> {
         self.detail.as_ref()?.scope.as_deref()
+    }
+
+    /// Returns the requirement that the caller does not meet, for logs: a role, scopes, a kind of
+    /// caller, or the [name](crate::layer::role_guard::Rule::named) of a rule. Set if the status is 403
+    /// and a guard, an extractor or a `require_…` method refused the caller.
+    #[must_use]
+    pub fn missing(&self) -> Option<&str> {
+        let missing = self.detail.as_ref()?.missing.as_ref()?;
+        Some(&missing.requirement)
+    }
+
+    /// Returns the reason that the client receives.
+    pub(crate) fn reason(&self) -> Reason {
+        let missing = self
+            .detail
+            .as_ref()
+            .and_then(|detail| detail.missing.as_ref());
+        missing.map_or(self.kind.row().reason, |missing| missing.reason)
+    }
+
+    /// Returns the values of the refused token and the expectations of the verifier, for logs. Set for a
+    /// token that a layer refused, if the layer has an event sink or the log is at `debug`.
+    #[must_use]
+    pub fn token(&self) -> Option<&RefusedToken> {
+        self.context.as_ref()?.token.as_ref()
+    }
+
+    /// Returns the subject of the refused caller, for audit logs, if the caller is known although the
+    /// token is refused: the token was revoked.
+    #[must_use]
+    pub fn subject(&self) -> Option<&str> {
+        self.context.as_ref()?.subject.as_deref()
     }
 
     /// Returns the number of seconds after which a new attempt may succeed, if the refusal is

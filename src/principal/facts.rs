@@ -28,6 +28,7 @@ pub(crate) struct Facts {
     pub(crate) by_key: bool,
     pub(crate) expires: Option<Date>,
     pub(crate) issued: Option<Date>,
+    pub(crate) authenticated: Option<Date>,
     pub(crate) epoch: Option<u32>,
     pub(crate) refresh_generation: Option<u64>,
     pub(super) unreadable_roles: bool,
@@ -69,15 +70,19 @@ pub(crate) enum Field {
     SessionId,
     /// `conv`: the only conversation for which the credential is valid.
     Conversation,
+    /// `acr`: the class of the authentication.
+    AuthContext,
 }
 
-const FIELDS: usize = 6;
+const FIELDS: usize = 7;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum List {
     Roles,
     Scope,
     Permissions,
+    /// `amr`: the methods of the authentication.
+    AuthMethods,
 }
 
 impl Facts {
@@ -109,7 +114,7 @@ impl Facts {
         match list {
             List::Roles => self.unreadable_roles = true,
             List::Scope => self.unreadable_scope = true,
-            List::Permissions => {}
+            List::Permissions | List::AuthMethods => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use http::Extensions;
 
 use crate::{
-    error::{AuthError, AuthErrorKind},
+    error::{AuthError, AuthErrorKind, Reason},
     principal::{Anonymous, Principal, PrincipalKind},
 };
 
@@ -50,6 +50,8 @@ impl UserPrincipal {
         caller(extensions)?.clone().try_into()
     }
 
+    const REQUIREMENT: &str = "a user who has signed in";
+
     fn admits(caller: &Principal) -> bool {
         caller.is_person()
             && caller.kind() == PrincipalKind::User
@@ -66,6 +68,8 @@ impl GuestPrincipal {
     pub fn from_extensions(extensions: &Extensions) -> Result<Self, AuthError> {
         caller(extensions)?.clone().try_into()
     }
+
+    const REQUIREMENT: &str = "a guest";
 
     fn admits(caller: &Principal) -> bool {
         caller.is_person()
@@ -91,6 +95,8 @@ impl AnyPrincipal {
     pub fn is_guest(&self) -> bool {
         self.0.kind() == PrincipalKind::Guest
     }
+
+    const REQUIREMENT: &str = "a user or a guest";
 
     fn admits(caller: &Principal) -> bool {
         caller.is_person()
@@ -121,7 +127,7 @@ macro_rules! principal {
             fn try_from(caller: Principal) -> Result<Self, AuthError> {
                 match Self::admits(&caller) {
                     true => Ok(Self(caller)),
-                    false => Err(AuthErrorKind::Forbidden.into()),
+                    false => Err(AuthError::forbidden(Reason::Caller, Self::REQUIREMENT)),
                 }
             }
         }

@@ -159,6 +159,26 @@ impl Principal {
         self.facts().issued.map(Date::to_timestamp)
     }
 
+    /// Returns the methods by which the user authenticated (`amr`, RFC 8176), such as `pwd` and `otp`.
+    /// Empty if the credential states none.
+    pub fn amr(&self) -> impl Iterator<Item = &str> {
+        self.facts().list(List::AuthMethods)
+    }
+
+    /// Returns the class of the authentication (`acr`, OpenID Connect Core §2). Its values are defined
+    /// by the issuer.
+    #[must_use]
+    pub fn acr(&self) -> Option<&str> {
+        self.facts().text(Field::AuthContext)
+    }
+
+    /// Returns the time at which the user authenticated (`auth_time`, OpenID Connect Core §2). A refresh
+    /// does not change it. To require a recent login, compare it with the current time.
+    #[must_use]
+    pub fn auth_time(&self) -> Option<Timestamp> {
+        self.facts().authenticated.map(Date::to_timestamp)
+    }
+
     /// Returns the roles, in the order of the credential. Roles are compared byte by byte.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         self.facts().list(List::Roles)
@@ -232,11 +252,38 @@ pub enum PrincipalKind {
     User,
     /// A client that acts on its own behalf: the client credentials grant (RFC 6749 §4.4).
     ///
+    /// No standard claim marks a token of a service. A verifier counts a token as a service's if one of
+    /// these conditions holds:
+    ///
+    /// - The client is also the subject: `sub` equals `client_id` (or `azp`), or there is no `sub`. This
+    ///   is the form of RFC 9068 §2.2, and of this crate's issuer.
+    /// - `gty` is `client-credentials` (Auth0), or `idtyp` is `app` (Entra ID).
+    /// - With a [`Provider`](crate::verify::Provider), also by the provider's mark: the subject
+    ///   `<client>@clients` (Auth0), no `scp` (Entra ID), or `clientHost` (Keycloak).
+    ///
+    /// API keys have the kind that their [builder](crate::layer::api_key::ApiKeysBuilder::kind) sets, a
+    /// service by default.
+    ///
+    /// # Security
+    ///
     /// Some issuers let clients choose an identifier that looks like a user's `sub` (RFC 9700
     /// §4.15). Never treat a service as the user with the same subject.
+    /// [`UserPrincipal`] and [`require_kind`](Principal::require_kind) do not.
     Service,
     /// A visitor who has not signed in.
     Guest,
+}
+
+impl PrincipalKind {
+    /// Returns the name of the kind: `user`, `service` or `guest`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Service => "service",
+            Self::Guest => "guest",
+        }
+    }
 }
 
 /// A marker for requests without a caller. An optional layer inserts it into the request's
@@ -339,6 +386,30 @@ impl PrincipalBuilder {
     /// Sets the time at which the credential was issued.
     pub fn issued_at(mut self, at: impl Into<Timestamp>) -> Self {
         self.facts.issued = Some(Date::of(at.into()));
+        self
+    }
+
+    /// Adds methods by which the user authenticated.
+    pub fn amr<I>(mut self, methods: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        for method in methods {
+            self.facts.push(List::AuthMethods, method.as_ref());
+        }
+        self
+    }
+
+    /// Sets the class of the authentication.
+    pub fn acr(mut self, class: &str) -> Self {
+        self.facts.set(Field::AuthContext, class);
+        self
+    }
+
+    /// Sets the time at which the user authenticated.
+    pub fn auth_time(mut self, at: impl Into<Timestamp>) -> Self {
+        self.facts.authenticated = Some(Date::of(at.into()));
         self
     }
 

@@ -239,6 +239,24 @@ impl<'r> Registered<'r> {
                     }
                 }
             }
+            // Not every issuer writes these in the form of OpenID Connect. Any other form counts as
+            // absent, so that a rule that requires them does not hold.
+            Claim::Acr => {
+                if let Seen::Text(class) = value {
+                    self.facts.set(Field::AuthContext, class);
+                }
+            }
+            Claim::Amr => {
+                if let Seen::List(methods) = value {
+                    for method in methods.iter().filter_map(Item::as_text) {
+                        self.facts.push(List::AuthMethods, method);
+                    }
+                }
+            }
+            Claim::AuthTime => {
+                let whole = || value.as_decimal()?.parse().ok().map(Date::from_i64);
+                self.facts.authenticated = date(value).ok().or_else(whole);
+            }
             Claim::Guest => self.guest = matches!(value, Seen::Other(Value::Bool(true))),
             Claim::Typ => self.note_use("typ", value),
             Claim::Type => self.note_use("type", value),
@@ -378,6 +396,10 @@ enum Claim {
     Guest,
     Conv,
     Permissions,
+    // The user's authentication (OpenID Connect Core §2).
+    Acr,
+    Amr,
+    AuthTime,
 }
 
 impl Claim {
@@ -406,6 +428,9 @@ impl Claim {
             b"guest" => Self::Guest,
             b"conv" => Self::Conv,
             b"permissions" => Self::Permissions,
+            b"acr" => Self::Acr,
+            b"amr" => Self::Amr,
+            b"auth_time" => Self::AuthTime,
             b"typ" => Self::Typ,
             b"type" => Self::Type,
             b"token_use" => Self::TokenUse,

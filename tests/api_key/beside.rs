@@ -35,7 +35,7 @@ async fn both_orders(
     request: http::Request<String>,
 ) -> [Answer; 2] {
     let (token, key) = (tokens.clone().optional(), ApiKeyLayer::new(keys).optional());
-    let guard = || RoleGuardLayer::scope(["orders:read"]);
+    let guard = || RoleGuardLayer::scope("orders:read");
     let outside = ServiceBuilder::<Identity>::new()
         .layer(token.clone())
         .layer(key.clone())
@@ -140,7 +140,7 @@ async fn a_guard_does_not_care_whose_scope_it_reads() {
     let fixture = Fixture::new();
     let keys = fixture.keys();
     let (issuer, layer) = tokens(&fixture);
-    let wanted = crate::support::wanted().scope("orders:write".parse().unwrap());
+    let wanted = crate::support::wanted().scope("orders:write");
     let key = keys.issue(wanted).await.unwrap();
     let token = issuer.token(|claims| claims.insert("scope".into(), json!("orders:write")));
     for credential in [key.expose(), &token] {
@@ -210,7 +210,7 @@ async fn p8_without_the_framing_both_kinds_stand_behind_a_gateway() {
     let stack = ServiceBuilder::new()
         .layer(layer.optional().grpc(false))
         .layer(ApiKeyLayer::new(&keys).optional().grpc(false))
-        .layer(RoleGuardLayer::scope(["orders:read"]).gateway());
+        .layer(RoleGuardLayer::scope("orders:read").gateway());
     for kind in ["application/grpc", "application/grpc-web", "text/plain"] {
         let call = |request| {
             let mut request = with(request, "content-type", kind);

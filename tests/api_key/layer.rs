@@ -80,7 +80,7 @@ async fn v3_expired_revoked_and_wrong_scope() {
     }
     let layers = ServiceBuilder::new()
         .layer(ApiKeyLayer::new(&keys))
-        .layer(RoleGuardLayer::scope(["orders:write"]));
+        .layer(RoleGuardLayer::scope("orders:write"));
     let answer = send(layers, x_api_key(good.expose())).await;
     let answer = answer.is("403/is", "scope");
     let challenge = answer.header("www-authenticate").unwrap();
@@ -225,7 +225,7 @@ async fn grpc_calls_are_refused_in_their_own_way() {
     assert_eq!(status(send(layer(), grpc(x_api_key(""))).await), "3");
     let guarded = ServiceBuilder::new()
         .layer(layer())
-        .layer(RoleGuardLayer::scope(["orders:write"]));
+        .layer(RoleGuardLayer::scope("orders:write"));
     assert_eq!(
         status(send(guarded, grpc(x_api_key(key.expose()))).await),
         "7"
@@ -245,7 +245,7 @@ async fn p7_what_is_not_grpc_is_answered_with_its_http_status() {
     let key = issue(&keys).await;
     let guarded = ServiceBuilder::new()
         .layer(ApiKeyLayer::new(&keys))
-        .layer(RoleGuardLayer::scope(["orders:write"]));
+        .layer(RoleGuardLayer::scope("orders:write"));
     for (method, version, kind) in [
         ("GET", http::Version::HTTP_11, "application/grpc"),
         ("HEAD", http::Version::HTTP_2, "application/grpc"),
@@ -276,7 +276,7 @@ async fn p8_in_gateway_mode_no_refusal_is_an_allowance() {
     let key = issue(&keys).await;
     let layer = ApiKeyLayer::new(&keys).gateway().build().unwrap();
     // The guard's own realm does not bring the framing back.
-    let guard = RoleGuardLayer::scope(["orders:write"]).realm("own");
+    let guard = RoleGuardLayer::scope("orders:write").realm("own");
     let guarded = ServiceBuilder::new().layer(layer.clone()).layer(guard);
     for kind in ["application/grpc", "application/grpc-web", "text/plain"] {
         for (request, status) in [

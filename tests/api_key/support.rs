@@ -212,7 +212,7 @@ impl Fixture {
 
     pub(crate) fn builder(&self) -> ApiKeysBuilder {
         ApiKeys::builder(format(), self.store.clone())
-            .scopes("orders:read orders:write".parse().unwrap())
+            .scopes("orders:read orders:write")
             .clock(self.clock.clone())
     }
 
@@ -227,7 +227,7 @@ pub(crate) fn format() -> ApiKeyFormat {
 }
 
 pub(crate) fn wanted() -> NewApiKey {
-    NewApiKey::new("alice").scope("orders:read".parse().unwrap())
+    NewApiKey::new("alice").scope("orders:read")
 }
 
 pub(crate) async fn issue(keys: &ApiKeys) -> ApiKey {

@@ -67,7 +67,7 @@ async fn w7_without_the_layers_a_handler_runs_for_nobody() {
     let alice = signed_in(Principal::builder().subject("alice").build());
     let wrong = ServiceBuilder::new()
         .layer(alice)
-        .layer(ChatLayer::new().manage(!Rule::scope([""])))
+        .layer(ChatLayer::new().manage(!Rule::scope("")))
         .service(handler());
     let answer = wrong.oneshot(Request::new(())).await.unwrap();
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -83,7 +83,7 @@ async fn p2_a_caller_without_the_role_is_denied() {
     let fixture = Fixture::new();
     for guard in [
         RoleGuardLayer::any_of(["admin"]),
-        RoleGuardLayer::scope(["admin"]),
+        RoleGuardLayer::scope("admin"),
     ] {
         let layers = ServiceBuilder::new().layer(fixture.layer()).layer(guard);
         let request = grpc(bearer(fixture.token()), NATIVE[0]);

@@ -50,7 +50,7 @@ async fn refusals(
         (
             403,
             send(
-                guarded(RoleGuardLayer::scope(["b", "a"])),
+                guarded(RoleGuardLayer::scope("b a")),
                 bearer(fixture.token()),
             )
             .await,

@@ -151,8 +151,8 @@ async fn l12_a_scope_is_no_role_and_a_role_is_no_scope() {
     let fixture = Fixture::new();
     let scope = json!({"scope": "admin"});
     assert!(!allows(&fixture, Rule::any_of(["admin"]), &scope).await);
-    assert!(allows(&fixture, Rule::scope(["admin"]), &scope).await);
-    assert!(!allows(&fixture, Rule::scope(["admin"]), &roles(&["admin"])).await);
+    assert!(allows(&fixture, Rule::scope("admin"), &scope).await);
+    assert!(!allows(&fixture, Rule::scope("admin"), &roles(&["admin"])).await);
     // Mapped on purpose, one scope is one role.
     let by = |builder: VerifierBuilder| builder.roles_at("scope");
     let answer = fixture

@@ -38,7 +38,7 @@ async fn l17_no_inverted_rule_holds_for_a_caller_whose_roles_could_not_be_read()
             !Rule::all_of(["suspended", "x"]),
             Rule::authenticated().and(!suspended()),
             Rule::none_of(["suspended"]).or(Rule::any_of(["admin"])),
-            !suspended().or(Rule::scope(["x"])),
+            !suspended().or(Rule::scope("x")),
             !Rule::check(|caller, _| caller.has_role("suspended")),
             !Rule::kind(PrincipalKind::Guest),
             !!!suspended(),
@@ -93,7 +93,7 @@ async fn l17_the_same_goes_for_a_place_below_a_claim_and_for_a_scope() {
             "{value}"
         );
     }
-    let limited = || !Rule::scope(["limited"]);
+    let limited = || !Rule::scope("limited");
     for value in [json!(5), json!({"limited": 1}), json!(["a", 5])] {
         for name in ["scope", "scp"] {
             let claims = json!({ name: value });
@@ -161,5 +161,5 @@ async fn l17_a_remembered_token_and_a_principal_by_hand_are_no_exception() {
     assert!(ask(unreadable(), Rule::any_of(["admin"])).await);
     let scopes = || builder().unreadable_scope().build();
     assert!(ask(scopes(), none_of()).await);
-    assert!(!ask(scopes(), !Rule::scope(["limited"])).await);
+    assert!(!ask(scopes(), !Rule::scope("limited")).await);
 }

@@ -20,6 +20,7 @@ use crate::{
 pub struct ApiKeysBuilder {
     format: ApiKeyFormat,
     store: Arc<dyn ErasedApiKeyStore>,
+    scope: Result<Scope, ConfigError>,
     limits: Limits,
     keep: Duration,
     kind: PrincipalKind,
@@ -50,6 +51,7 @@ impl ApiKeysBuilder {
         Self {
             format,
             store,
+            scope: Ok(Scope::default()),
             limits: Limits {
                 scope: Scope::default(),
                 lifetime: 365 * DAY,
@@ -66,14 +68,14 @@ impl ApiKeysBuilder {
         }
     }
 
-    /// Sets the scopes that keys may have; none by default.
+    /// Sets the scope tokens that keys may have, separated by spaces; none by default.
     ///
     /// # Security
     ///
     /// If owners choose the scopes of their keys, your application must check that an owner has
     /// these scopes before it issues the key.
-    pub fn scopes(mut self, scope: Scope) -> Self {
-        self.limits.scope = scope;
+    pub fn scopes(mut self, scope: &str) -> Self {
+        self.scope = scope.parse();
         self
     }
 
@@ -203,8 +205,10 @@ impl ApiKeysBuilder {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`]: a duration is out of its range, or there is no tokio runtime.
-    pub fn build(self) -> Result<ApiKeys, ConfigError> {
+    /// [`ConfigError::Invalid`]: a scope token is invalid (RFC 6749 §3.3), a duration is out of its
+    /// range, or there is no tokio runtime.
+    pub fn build(mut self) -> Result<ApiKeys, ConfigError> {
+        self.limits.scope = self.scope?;
         let runtime = runtime::Handle::try_current().map_err(|_| {
             ConfigError::invalid("API keys", "must be built within a tokio runtime")
         })?;

@@ -48,14 +48,14 @@
 //! use tower_jwt_auth::layer::api_key::{ApiKeyFormat, ApiKeyLayer, ApiKeys, NewApiKey};
 //!
 //! let keys = ApiKeys::builder(ApiKeyFormat::new("acme_live")?, store)
-//!     .scopes("orders:read orders:write".parse()?)
+//!     .scopes("orders:read orders:write")
 //!     .build()?;
-//! let key = keys.issue(NewApiKey::new("alice").label("ci").scope("orders:read".parse()?)).await?;
+//! let key = keys.issue(NewApiKey::new("alice").label("ci").scope("orders:read")).await?;
 //! let shown_once = key.expose();
 //!
 //! let service = ServiceBuilder::new()
 //!     .layer(ApiKeyLayer::new(&keys))
-//!     .layer(RoleGuardLayer::scope(["orders:read"]))
+//!     .layer(RoleGuardLayer::scope("orders:read"))
 //!     .service(service_fn(async |_: Request<String>| {
 //!         Ok::<_, Infallible>(Response::new(String::new()))
 //!     }));

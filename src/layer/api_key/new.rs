@@ -11,7 +11,8 @@ use crate::{principal::Scope, time::Timestamp};
 pub struct NewApiKey {
     owner: String,
     label: String,
-    scope: Scope,
+    /// `None` if a token is invalid.
+    scope: Option<Scope>,
     lifetime: Lifetime,
 }
 
@@ -27,7 +28,7 @@ impl NewApiKey {
         Self {
             owner: owner.into(),
             label: String::new(),
-            scope: Scope::default(),
+            scope: Some(Scope::default()),
             lifetime: Lifetime::For(DEFAULT_LIFETIME),
         }
     }
@@ -38,9 +39,10 @@ impl NewApiKey {
         self
     }
 
-    /// Sets the scope of the key.
-    pub fn scope(mut self, scope: Scope) -> Self {
-        self.scope = scope;
+    /// Sets the scope tokens of the key, separated by spaces. Issuing a key with an invalid token is
+    /// [`ApiKeyError::Scope`].
+    pub fn scope(mut self, scope: &str) -> Self {
+        self.scope = scope.parse().ok();
         self
     }
 
@@ -64,16 +66,15 @@ impl NewApiKey {
             Lifetime::Unending if limits.unending => None,
             _ => return Err(ApiKeyError::Lifetime),
         };
-        if !self.scope.iter().all(|token| limits.scope.contains(token)) {
-            return Err(ApiKeyError::Scope);
-        }
+        let allowed = |scope: &Scope| scope.iter().all(|token| limits.scope.contains(token));
+        let scope = self.scope.filter(allowed).ok_or(ApiKeyError::Scope)?;
         if self.owner.is_empty() || self.label.len() > MAX_LABEL {
             return Err(ApiKeyError::Name);
         }
         Ok(Template {
             owner: self.owner,
             label: self.label,
-            scope: self.scope,
+            scope,
             expires_at,
         })
     }

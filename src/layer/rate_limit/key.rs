@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::extract::RequestHead,
-    principal::{Anonymous, Principal, PrincipalKind},
+    principal::{Anonymous, Principal},
 };
 
 /// A function from a request to the key of its budget.
@@ -60,9 +60,7 @@ impl RateKey for BySubject {
         };
         let kind = match caller.kind() {
             _ if caller.is_by_key() => "key",
-            PrincipalKind::User => "user",
-            PrincipalKind::Guest => "guest",
-            PrincipalKind::Service => "service",
+            kind => kind.as_str(),
         };
         let issuer = caller.issuer().unwrap_or_default();
         // The length delimits the issuer, because both strings may contain any character.

@@ -8,6 +8,8 @@ use http::{
     header::{CONTENT_LENGTH, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
+#[cfg(feature = "tracing")]
+use crate::error::{RefusedToken, shown};
 use crate::{
     error::{AuthError, AuthErrorKind, ConfigError},
     event::{AuthEvent, Events},
@@ -116,9 +118,7 @@ impl Answers {
         events: &Events,
         form: Form,
     ) -> Response<Bytes> {
-        #[cfg(feature = "tracing")]
-        record(&error);
-        emit(&error, head, events);
+        report(&error, head, events);
 
         let refusal = Refusal {
             error: &error,
@@ -140,6 +140,21 @@ impl Answers {
         }
         response.extensions_mut().insert(error);
         response
+    }
+
+    /// Returns `true` if the details of a refusal are logged or reported.
+    pub(crate) fn are_read(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            return true;
+        }
+        self.events.is_enabled()
+    }
+
+    /// Logs a refusal that another host answers, and reports it to the sink of these settings.
+    #[cfg(feature = "tonic")]
+    pub(super) fn report(&self, error: &AuthError, head: RequestHead<'_>) {
+        report(error, head, &self.events);
     }
 
     /// Returns the responder's response, with the missing headers added.
@@ -213,14 +228,28 @@ pub(crate) fn answers_of(origin: &Origin) -> Option<Arc<Answers>> {
     Arc::clone(&origin.0).downcast().ok()
 }
 
-fn emit(error: &AuthError, head: RequestHead<'_>, events: &Events) {
-    let event = || AuthEvent::Denied { error };
+/// Logs a refusal, and reports it to `events`, or to the sink of the authenticating layer if `events` is
+/// empty.
+pub(crate) fn report(error: &AuthError, head: RequestHead<'_>, events: &Events) {
+    #[cfg(feature = "tracing")]
+    record(error, Some(head));
+    let is_known = head.extensions().get::<UnknownRequest>().is_none();
+    let event = || AuthEvent::Denied {
+        error,
+        caller: head.extensions().get(),
+        method: is_known.then(|| head.method()),
+        path: is_known.then(|| head.uri().path()),
+    };
     if events.is_enabled() {
         events.emit(event);
     } else if let Some(carried) = answers_in(head.extensions()) {
         carried.events.emit(event);
     }
 }
+
+/// A marker in the extensions of a request that stands for an unknown one.
+#[derive(Clone, Copy)]
+pub(super) struct UnknownRequest;
 
 /// Returns `true` if the headers hold exactly one `Content-Length`, and it is this length.
 fn declares(headers: &HeaderMap, length: usize) -> bool {
@@ -233,7 +262,7 @@ fn declares(headers: &HeaderMap, length: usize) -> bool {
 }
 
 #[cfg(feature = "tracing")]
-pub(crate) fn record(error: &AuthError) {
+pub(crate) fn record(error: &AuthError, head: Option<RequestHead<'_>>) {
     use std::{error::Error, iter::successors};
 
     let cause = || {
@@ -250,6 +279,25 @@ pub(crate) fn record(error: &AuthError) {
         }
     }
     if tracing::enabled!(tracing::Level::DEBUG) {
-        tracing::debug!(reason = error.as_str(), cause = cause(), "request refused");
+        let token = error.token();
+        // The query may contain a token.
+        let is_known = |head: &RequestHead<'_>| head.extensions().get::<UnknownRequest>().is_none();
+        let head = head.filter(is_known);
+        let path = head.map(|head| shown(head.uri().path()));
+        tracing::debug!(
+            reason = error.as_str(),
+            cause = cause(),
+            missing = error.missing(),
+            method = head.map(|head| head.method().as_str()),
+            path,
+            alg = token.and_then(RefusedToken::algorithm),
+            kid = token.and_then(RefusedToken::key_id),
+            iss = token.and_then(RefusedToken::issuer),
+            aud = token.and_then(RefusedToken::audience),
+            expected_alg = token.map(RefusedToken::expected_algorithms),
+            expected_iss = token.map(RefusedToken::expected_issuers),
+            expected_aud = token.map(RefusedToken::expected_audience),
+            "request refused"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Extensions;
 
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
-use crate::error::{AuthError, AuthErrorKind};
+use crate::error::{AuthError, AuthErrorKind, Reason};
 use crate::{
     layer::response::{Answers, answers::answers_of},
     principal::{Anonymous, Principal},
@@ -59,9 +59,8 @@ where
     }
     let problem = match extensions.get::<Principal>() {
         Some(caller) if caller.is_by_key() => {
-            let problem =
-                "the handler requires claims, and the caller has an API key, which has none";
-            return Err(AuthError::caused_by(AuthErrorKind::Forbidden, problem));
+            let requirement = "the claims of a token, which an API key does not have";
+            return Err(AuthError::forbidden(Reason::Caller, requirement));
         }
         Some(_) => format!(
             "the authenticating layer provides no {}; check that its claims type is the same",

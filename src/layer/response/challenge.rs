@@ -18,6 +18,8 @@ pub(super) struct Challenges {
     invalid: HeaderValue,
     role: HeaderValue,
     scope: HeaderValue,
+    caller: HeaderValue,
+    rule: HeaderValue,
 }
 
 /// Returns the code that all causes of a reason share.
@@ -46,6 +48,8 @@ impl Challenges {
             invalid: make(Reason::Invalid),
             role: make(Reason::Role),
             scope: make(Reason::Scope),
+            caller: make(Reason::Caller),
+            rule: make(Reason::Rule),
             // RFC 6750 §3.1: no error information if the request lacks a credential.
             bare: value(bare),
         }
@@ -67,6 +71,8 @@ impl Challenges {
             Reason::Invalid => &self.invalid,
             Reason::Role => &self.role,
             Reason::Scope => &self.scope,
+            Reason::Caller => &self.caller,
+            Reason::Rule => &self.rule,
             Reason::CrossSite | Reason::Throttled | Reason::Unavailable | Reason::Misconfigured => {
                 return None;
             }

@@ -78,7 +78,12 @@ impl Protocol {
     pub(super) fn answer(self, refusal: &Refusal<'_>) -> Response<Bytes> {
         let status = status(refusal.error());
         // `grpc-message` is percent-encoded ASCII. The fixed texts need no encoding.
-        let message = refusal.detail();
+        let plain = |text: &String| {
+            text.bytes()
+                .all(|byte| matches!(byte, b' '..=b'~') && byte != b'%')
+        };
+        let mistake = refusal.mistake().filter(plain);
+        let message = mistake.as_deref().or(refusal.detail());
 
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
@@ -87,7 +92,10 @@ impl Protocol {
             // Trailers-Only: the status is among the headers, and there is no body.
             headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
             if let Some(message) = message {
-                headers.insert(GRPC_MESSAGE, HeaderValue::from_static(message));
+                let message = HeaderValue::from_str(message);
+                message
+                    .map(|message| headers.insert(GRPC_MESSAGE, message))
+                    .ok();
             }
         } else {
             let frame = trailers_frame(status, message);
@@ -109,7 +117,7 @@ pub(crate) fn outcome(
     answers: Option<&Answers>,
 ) -> (&'static str, &'static str) {
     let details = answers.is_none_or(|answers| answers.details);
-    let message = error.kind().row().reason.text().filter(|_| details);
+    let message = error.reason().text().filter(|_| details);
     (status(error), message.unwrap_or_default())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A layer never returns an error. It returns a response with 401, 403, 400 or 503, or with 500 if the
 //! application's layers are misconfigured. An [`ErrorResponder`] builds that response. [`Problem`] is the
-//! default, [`OAuthJson`] is built in too, and any closure is a responder:
+//! default, [`OAuthJson`] is built in too, [`json_body`] sends your own JSON, and any closure is a
+//! responder:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -37,6 +38,9 @@
 //! request with such a `Content-Type` is answered with its HTTP status. The layers' `.grpc(false)`
 //! turns the framing off.
 //!
+//! A 500 says nothing about the mistake in the layers, which is in the log and in the `AuthError`. In a
+//! build with debug assertions the built-in responders name it in the response.
+//!
 //! A layer that answers the authentication requests of a gateway (nginx, Caddy, Envoy, Traefik) needs
 //! `.gateway()`: no framing, and only statuses that every gateway treats as a refusal. See [the
 //! manual](crate::manual::gateways).
@@ -51,27 +55,31 @@ mod challenge;
 mod form;
 mod grpc;
 mod inner;
+mod json;
 mod oauth;
 #[cfg(feature = "tracing")]
 mod once;
 mod private;
 mod problem;
+mod require;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::{
-    error::{AuthError, ErrorCode, Reason},
+    error::{AuthError, AuthErrorKind, ErrorCode, Reason},
     layer::{extract::RequestHead, response::form::Form},
 };
 
-#[cfg(all(any(feature = "tonic", feature = "server"), feature = "tracing"))]
+#[cfg(all(feature = "tonic", feature = "tracing"))]
 pub(crate) use self::answers::record;
+#[cfg(feature = "server")]
+pub(crate) use self::answers::report;
 pub(crate) use self::answers::{Answers, origin};
 pub use self::body::Whole;
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
@@ -82,7 +90,12 @@ pub(crate) use self::form::Opening;
 pub(crate) use self::grpc::outcome;
 pub(crate) use self::inner::InnerAnswers;
 pub(crate) use self::private::keep_private;
-pub use self::{oauth::OAuthJson, problem::Problem};
+pub use self::{
+    json::{JsonBody, json_body},
+    oauth::OAuthJson,
+    problem::Problem,
+    require::AccessDenied,
+};
 
 /// The settings for a layer's refusals.
 pub(crate) trait Refuse {
@@ -181,8 +194,16 @@ impl<'a> Refusal<'a> {
         self.head
     }
 
+    /// Returns the mistake in the application's layers, in a build with debug assertions. A developer
+    /// sees it in the response, without a log.
+    fn mistake(&self) -> Option<String> {
+        let shown = cfg!(debug_assertions) && self.details();
+        let is_mistake = self.error.kind() == AuthErrorKind::Misconfigured;
+        (shown && is_mistake).then(|| self.error.source().map(ToString::to_string))?
+    }
+
     fn reason(&self) -> Reason {
-        self.error.kind().row().reason
+        self.error.reason()
     }
 
     fn details(&self) -> bool {

@@ -8,12 +8,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
-use crate::{
-    error::Reason,
-    layer::response::{
-        ErrorResponder, Refusal,
-        table::{Body, Table, answer},
-    },
+use crate::layer::response::{
+    ErrorResponder, Refusal,
+    table::{Body, Table, answer},
 };
 
 /// A responder that answers with `application/json`, as OAuth clients expect it.
@@ -45,24 +42,22 @@ impl OAuthJson {
 impl ErrorResponder for OAuthJson {
     fn respond(&self, refusal: &Refusal<'_>) -> Response<Bytes> {
         static BODIES: LazyLock<Table> = LazyLock::new(|| {
-            Table::new(|reason, status, error, details| body(reason, status, error, details, None))
+            Table::new(|reason, status, error, details| {
+                let text = reason.text().filter(|_| details);
+                Members::new(status, error, text, None).to_bytes()
+            })
         });
 
         let content_type = HeaderValue::from_static("application/json");
-        match refusal.error().required_scope() {
-            None => answer(refusal, BODIES.get(refusal), content_type),
-            scope => {
-                let error = refusal.code().map(|code| code.as_str());
-                let bytes = body(
-                    refusal.reason(),
-                    refusal.status(),
-                    error,
-                    refusal.details(),
-                    scope,
-                );
-                answer(refusal, Some(&Body::new(bytes)), content_type)
-            }
+        let (scope, mistake) = (refusal.error().required_scope(), refusal.mistake());
+        if scope.is_none() && mistake.is_none() {
+            return answer(refusal, BODIES.get(refusal), content_type);
         }
+        let text = refusal.reason().text().filter(|_| refusal.details());
+        let text = mistake.as_deref().or(text);
+        let error = refusal.code().map(|code| code.as_str());
+        let bytes = Members::new(refusal.status(), error, text, scope).to_bytes();
+        answer(refusal, Some(&Body::new(bytes)), content_type)
     }
 }
 
@@ -71,29 +66,33 @@ struct Members<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_description: Option<&'static str>,
+    error_description: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
 }
 
-fn body(
-    reason: Reason,
-    status: StatusCode,
-    error: Option<&'static str>,
-    details: bool,
-    scope: Option<&str>,
-) -> Bytes {
-    let members = Members {
-        error: error.or(match status {
-            StatusCode::FORBIDDEN => Some("access_denied"),
-            // RFC 8628 §3.5.
-            StatusCode::TOO_MANY_REQUESTS => Some("slow_down"),
-            StatusCode::SERVICE_UNAVAILABLE => Some("temporarily_unavailable"),
-            StatusCode::INTERNAL_SERVER_ERROR => Some("server_error"),
-            _ => None,
-        }),
-        error_description: reason.text().filter(|_| details),
-        scope,
-    };
-    serde_json::to_vec(&members).unwrap_or_default().into()
+impl<'a> Members<'a> {
+    fn new(
+        status: StatusCode,
+        error: Option<&'static str>,
+        error_description: Option<&'a str>,
+        scope: Option<&'a str>,
+    ) -> Self {
+        Self {
+            error: error.or(match status {
+                StatusCode::FORBIDDEN => Some("access_denied"),
+                // RFC 8628 §3.5.
+                StatusCode::TOO_MANY_REQUESTS => Some("slow_down"),
+                StatusCode::SERVICE_UNAVAILABLE => Some("temporarily_unavailable"),
+                StatusCode::INTERNAL_SERVER_ERROR => Some("server_error"),
+                _ => None,
+            }),
+            error_description,
+            scope,
+        }
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     error::Reason,
     layer::response::{
         ErrorResponder, Refusal,
-        table::{Table, answer},
+        table::{Body, Table, answer},
     },
 };
 
@@ -39,33 +39,46 @@ impl ErrorResponder for Problem {
     fn respond(&self, refusal: &Refusal<'_>) -> Response<Bytes> {
         static BODIES: LazyLock<Table> = LazyLock::new(|| Table::new(body));
 
-        answer(
-            refusal,
-            BODIES.get(refusal),
-            HeaderValue::from_static("application/problem+json"),
-        )
+        let content_type = HeaderValue::from_static("application/problem+json");
+        match refusal.mistake() {
+            None => answer(refusal, BODIES.get(refusal), content_type),
+            Some(mistake) => {
+                let members = Members::new(refusal.status(), Some(&mistake), None);
+                answer(refusal, Some(&Body::new(members.to_bytes())), content_type)
+            }
+        }
     }
 }
 
 #[derive(Serialize)]
-struct Members {
+struct Members<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'static str>,
+    detail: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
 }
 
 fn body(reason: Reason, status: StatusCode, error: Option<&'static str>, details: bool) -> Bytes {
-    let members = Members {
-        r#type: "about:blank",
-        // RFC 9457 §4.2.1: with `about:blank` the title is the status phrase.
-        title: status.canonical_reason().unwrap_or_default(),
-        status: status.as_u16(),
-        detail: reason.text().filter(|_| details),
-        error,
-    };
-    serde_json::to_vec(&members).unwrap_or_default().into()
+    let detail = reason.text().filter(|_| details);
+    Members::new(status, detail, error).to_bytes()
+}
+
+impl<'a> Members<'a> {
+    fn new(status: StatusCode, detail: Option<&'a str>, error: Option<&'static str>) -> Self {
+        Self {
+            r#type: "about:blank",
+            // RFC 9457 §4.2.1: with `about:blank` the title is the status phrase.
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            detail,
+            error,
+        }
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
 }

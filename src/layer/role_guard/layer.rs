@@ -31,8 +31,8 @@ use crate::{
 /// use tower_jwt_auth::layer::role_guard::{RoleGuardLayer, Rule};
 ///
 /// let admins = RoleGuardLayer::any_of(["admin", "ops"]);
-/// let writers = RoleGuardLayer::scope(["orders:read", "orders:write"]);
-/// let nested = RoleGuardLayer::new(Rule::any_of(["admin"]).or(Rule::scope(["orders:write"])));
+/// let writers = RoleGuardLayer::scope("orders:read orders:write");
+/// let nested = RoleGuardLayer::new(Rule::any_of(["admin"]).or(Rule::scope("orders:write")));
 /// # let _ = (admins, writers, nested);
 /// ```
 #[derive(Clone, Debug)]
@@ -81,9 +81,9 @@ impl RoleGuardLayer {
         Self::new(Rule::none_of(roles))
     }
 
-    /// Requires every one of these scope tokens: [`Rule::scope`].
-    pub fn scope<T: AsRef<str>, const N: usize>(tokens: [T; N]) -> Self {
-        Self::new(Rule::scope(tokens))
+    /// Requires every one of these scope tokens, which are separated by spaces: [`Rule::scope`].
+    pub fn scope(scope: &str) -> Self {
+        Self::new(Rule::scope(scope))
     }
 
     /// Requires at least one of these roles, as [`any_of`](Self::any_of) does, for roles known only at
@@ -129,7 +129,7 @@ impl RoleGuardLayer {
     }
 
     /// Requires every one of these scope tokens, as [`scope`](Self::scope) does, for tokens known only
-    /// at run time. They are separated by spaces.
+    /// at run time.
     ///
     /// # Errors
     ///

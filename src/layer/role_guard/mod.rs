@@ -8,12 +8,14 @@
 //! |---|---|
 //! | a [`Principal`] that satisfies the rule | the inner service's |
 //! | a [`Principal`] that lacks a scope | 403 `insufficient_scope`; `scope` names all that are required |
-//! | a [`Principal`] that lacks a role, or fails a condition | 403 `insufficient_scope` |
+//! | a [`Principal`] that lacks a role, is of another kind, or fails a condition | 403 `insufficient_scope` |
 //! | [`Anonymous`] | 401 without an error code (RFC 6750 §3.1) |
 //! | neither, because no authenticating layer ran | 500 |
 //!
 //! If the caller lacks both a role and a scope, the refusal names the scope, because a new token can
-//! add it. For a rule with alternatives, the refusal names the scopes of all alternatives.
+//! add it. For a rule with alternatives, the refusal names the scopes of all alternatives. The log and
+//! [`AuthError::missing`](crate::AuthError::missing) name what is missing: scopes, roles, the kind of
+//! caller, or the [name of the rule](Rule::named). The client receives the scopes only.
 //!
 //! # Examples
 //!
@@ -32,7 +34,7 @@
 //! }
 //!
 //! let hierarchy = RoleHierarchy::builder().implies("admin", ["editor"]).build()?;
-//! let rule = Rule::any_of(["editor"]).and(Rule::scope(["docs:publish"]));
+//! let rule = Rule::any_of(["editor"]).and(Rule::scope("docs:publish"));
 //! let service = RoleGuardLayer::new(rule).hierarchy(hierarchy).layer(service_fn(publish));
 //!
 //! // An authenticating layer does this; here it is done by hand.
@@ -59,6 +61,7 @@ mod hierarchy;
 mod layer;
 mod rule;
 mod service;
+mod unmet;
 
 pub use self::{
     hierarchy::{RoleHierarchy, RoleHierarchyBuilder},

@@ -1,13 +1,16 @@
 //! The conditions that a guard sets for a caller.
 
-use std::{collections::BTreeSet, ops::Not};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Not,
+};
 
 use super::{
     condition::{Check, Condition, Role},
     hierarchy::RoleHierarchy,
 };
 use crate::{
-    error::{AuthError, AuthErrorKind, ConfigError},
+    error::{AuthError, ConfigError},
     layer::extract::RequestHead,
     principal::{Principal, PrincipalKind, Scope},
 };
@@ -19,8 +22,8 @@ use crate::{
 /// a scope. A rule is evaluated only for a [`Principal`]: the guard refuses anonymous requests under
 /// every rule, including `!rule`.
 ///
-/// A constructor that takes an array rejects an empty one at compile time. Its `try_` variant takes
-/// names known only at run time. A name that no credential can hold (an empty name, or a scope outside
+/// A constructor that takes an array of roles rejects an empty one at compile time. A `try_` variant is
+/// for names known only at run time. A name that no credential can hold (an empty name, or a scope outside
 /// RFC 6749 §3.3) is a configuration error. A constructor that returns no `Result` cannot report it, so
 /// that a guard with such a rule answers every request with 500.
 ///
@@ -126,40 +129,24 @@ impl Rule {
         !Self::of_roles(roles, Condition::AnyOf)
     }
 
-    /// Creates a rule for callers whose credential grants every one of these scope tokens (RFC 6749
-    /// §3.3).
-    ///
-    /// An element may hold several tokens, separated by spaces.
+    /// Creates a rule for callers whose credential grants every one of these scope tokens, which are
+    /// separated by spaces (RFC 6749 §3.3).
     ///
     /// # Examples
     ///
     /// ```
     /// use tower_jwt_auth::layer::role_guard::Rule;
     ///
-    /// let rule = Rule::scope(["orders:read", "orders:write"]);
+    /// let rule = Rule::scope("orders:read orders:write");
     /// # let _ = rule;
     /// ```
-    ///
-    /// An empty list would accept every caller, and is an error at compile time:
-    ///
-    /// ```compile_fail,E0080
-    /// use tower_jwt_auth::layer::role_guard::Rule;
-    ///
-    /// let rule = Rule::scope::<&str, 0>([]);
-    /// # let _ = rule;
-    /// ```
-    pub fn scope<T: AsRef<str>, const N: usize>(tokens: [T; N]) -> Self {
-        const { assert!(N > 0, "scope needs at least one scope token") };
-        let mut needed = BTreeSet::new();
-        let mut fault = None;
-        for element in tokens {
-            match element.as_ref().parse::<Scope>() {
-                Ok(scope) if !scope.is_empty() => needed.extend(scope.iter().map(Into::into)),
-                _ => fault = Some(BAD_SCOPE),
-            }
-        }
+    pub fn scope(scope: &str) -> Self {
+        let (tokens, fault) = match scope.parse::<Scope>() {
+            Ok(scope) if !scope.is_empty() => (scope.iter().map(Into::into).collect(), None),
+            _ => (BTreeSet::new(), Some(BAD_SCOPE)),
+        };
         Self {
-            condition: Condition::Scope(needed),
+            condition: Condition::Scope(tokens),
             fault,
         }
     }
@@ -203,14 +190,13 @@ impl Rule {
         Self::of_some_roles("none_of", roles, Condition::AnyOf).map(Not::not)
     }
 
-    /// Creates the rule of [`scope`](Self::scope) for scope tokens known only at run time, separated by
-    /// spaces.
+    /// Creates the rule of [`scope`](Self::scope) for scope tokens known only at run time.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Invalid`] if there is no token, or a token is outside RFC 6749 §3.3.
     pub fn try_scope(scope: &str) -> Result<Self, ConfigError> {
-        Self::scope([scope]).sound("scope")
+        Self::scope(scope).sound("scope")
     }
 
     /// Creates a rule for callers of this kind.
@@ -231,6 +217,75 @@ impl Rule {
         F: Fn(&Principal, RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
         Self::of(Condition::Check(Check::new(predicate)))
+    }
+
+    /// Creates a rule that has a rule for each path, and refuses every other path. It is for gRPC, whose
+    /// paths are `/package.Service/Method`.
+    ///
+    /// The path of the request is compared byte for byte. A gRPC server does not decode paths, so that
+    /// another spelling of a method is another path, and is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] if there is no rule, a path has two rules, or a path does not have the
+    /// form `/package.Service/Method`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_jwt_auth::layer::role_guard::{RoleGuardLayer, Rule};
+    ///
+    /// let guard = RoleGuardLayer::new(Rule::grpc([
+    ///     ("/shop.v1.Orders/List", Rule::scope("orders:read")),
+    ///     ("/shop.v1.Orders/Cancel", Rule::any_of(["admin"])),
+    /// ])?);
+    /// # let _ = guard;
+    /// # Ok::<(), tower_jwt_auth::ConfigError>(())
+    /// ```
+    pub fn grpc<P: AsRef<str>>(
+        methods: impl IntoIterator<Item = (P, Self)>,
+    ) -> Result<Self, ConfigError> {
+        let refuse = |problem: String| Err(ConfigError::invalid("grpc", problem));
+        let (mut rules, mut fault) = (BTreeMap::new(), None);
+        for (path, rule) in methods {
+            let path = path.as_ref();
+            if !is_method(path) {
+                return refuse(format!(
+                    "{path:?} is not of the form /package.Service/Method"
+                ));
+            }
+            fault = fault.or(rule.fault);
+            if rules.insert(path.into(), rule.condition).is_some() {
+                return refuse(format!("two rules for {path}"));
+            }
+        }
+        if rules.is_empty() {
+            return refuse("no rule would refuse every call".to_owned());
+        }
+        Ok(Self {
+            condition: Condition::Paths(rules),
+            fault,
+        })
+    }
+
+    /// Sets the name by which refusals call the rule in the log and in
+    /// [`AuthError::missing`](crate::AuthError::missing). Without a name they list its parts, and a
+    /// [`check`](Self::check) is only "a custom condition". The client never receives the name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_jwt_auth::layer::role_guard::Rule;
+    ///
+    /// let own = Rule::check(|caller, head| head.uri().path().ends_with(caller.subject().unwrap_or("/")));
+    /// let rule = own.named("own profile");
+    /// # let _ = rule;
+    /// ```
+    pub fn named(self, name: impl Into<String>) -> Self {
+        Self {
+            condition: Condition::Named(name.into().into(), Box::new(self.condition)),
+            fault: self.fault,
+        }
     }
 
     /// Combines two rules: both must hold.
@@ -261,12 +316,7 @@ impl Rule {
 
     /// Returns the refusal for a caller who does not satisfy the rule.
     pub(super) fn refusal(&self, caller: &Principal, head: RequestHead<'_>) -> AuthError {
-        let needed = self.condition.missing_scope(caller, head);
-        if needed.is_empty() {
-            AuthErrorKind::Forbidden.into()
-        } else {
-            AuthError::missing_scope(needed)
-        }
+        self.condition.refusal(caller, head)
     }
 
     /// Applies a hierarchy: each named role is also satisfied by the roles that imply it. Replaces an
@@ -338,132 +388,19 @@ impl Not for Rule {
     }
 }
 
+/// Returns `true` for the path of a gRPC method: `"/" Service-Name "/" {method name}`.
+fn is_method(path: &str) -> bool {
+    let name = |part: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
+        !part.is_empty() && part.bytes().all(plain)
+    };
+    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    parts.is_some_and(|(service, method)| name(service) && name(method))
+}
+
 const NO_ROLE: &str = "the list of roles is empty";
 const EMPTY_ROLE: &str = "a role's name is empty";
 const BAD_SCOPE: &str = "no scope token, or one that holds a character outside RFC 6749 §3.3";
 
 #[cfg(test)]
-mod tests {
-    use http::Request;
-
-    use super::Rule;
-    use crate::{
-        error::ConfigError,
-        layer::{extract::RequestHead, role_guard::RoleHierarchy},
-        principal::Principal,
-    };
-
-    fn admits(rule: &Rule, roles: &[&str]) -> bool {
-        let caller = Principal::builder().roles(roles).build();
-        rule.admits(&caller, RequestHead::of(&Request::new(())))
-    }
-
-    #[test]
-    fn l6_an_empty_list_is_refused_at_build() {
-        let none: [&str; 0] = [];
-        for (name, refused) in [
-            ("any_of", Rule::try_any_of(none)),
-            ("all_of", Rule::try_all_of(none)),
-            ("none_of", Rule::try_none_of(none)),
-            ("scope", Rule::try_scope("")),
-            ("scope", Rule::try_scope("  ")),
-        ] {
-            match refused {
-                Err(ConfigError::Invalid { name: of, .. }) => assert_eq!(of, name),
-                other => panic!("{name}: {other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn l6_names_that_no_credential_can_hold_are_refused_at_build() {
-        assert!(Rule::try_any_of(["admin", ""]).is_err());
-        assert!(Rule::try_none_of([""]).is_err());
-        for scope in ["a\tb", "a \"b\"", "a\\b", "ä"] {
-            assert!(Rule::try_scope(scope).is_err(), "{scope}");
-        }
-        assert!(Rule::try_scope("a  b").is_ok());
-        assert!(Rule::try_any_of(vec![String::from("admin")]).is_ok());
-    }
-
-    #[test]
-    fn l6_a_faulty_rule_is_never_satisfied_however_it_is_joined() {
-        let faulty = || Rule::scope([""]);
-        for rule in [
-            faulty(),
-            !faulty(),
-            faulty().or(Rule::authenticated()),
-            Rule::authenticated().or(!faulty()),
-            !Rule::authenticated().and(faulty()),
-            Rule::scope(["a", "b\n"]),
-            Rule::any_of(["admin", ""]),
-            Rule::none_of([""]),
-        ] {
-            assert!(rule.fault().is_some());
-            assert!(!admits(&rule, &["admin"]), "{rule:?}");
-        }
-    }
-
-    #[test]
-    fn l8_a_hierarchy_counts_for_any_all_none_and_not_alike() {
-        let hierarchy = RoleHierarchy::builder()
-            .implies("admin", ["editor"])
-            .implies("editor", ["viewer"])
-            .build()
-            .unwrap();
-        let table = [
-            (Rule::any_of(["viewer", "x"]), [true, true, true, false]),
-            (
-                Rule::all_of(["viewer", "editor"]),
-                [true, true, false, false],
-            ),
-            (Rule::none_of(["viewer"]), [false, false, false, true]),
-            (!Rule::any_of(["editor"]), [false, false, true, true]),
-            (
-                !Rule::all_of(["viewer", "editor"]),
-                [false, false, true, true],
-            ),
-            (Rule::any_of(["admin"]), [true, false, false, false]),
-            (
-                Rule::any_of(["viewer"]).and(!Rule::any_of(["editor"])),
-                [false, false, true, false],
-            ),
-            (
-                Rule::any_of(["x"]).or(Rule::none_of(["admin"])),
-                [false, true, true, true],
-            ),
-        ];
-        for (mut rule, expected) in table {
-            rule.apply(&hierarchy);
-            let actual =
-                ["admin", "editor", "viewer", "stranger"].map(|role| admits(&rule, &[role]));
-            assert_eq!(actual, expected, "{rule:?}");
-        }
-    }
-
-    #[test]
-    fn l7_the_hierarchy_applied_last_counts_alone() {
-        let of = |role| {
-            RoleHierarchy::builder()
-                .implies(role, ["viewer"])
-                .build()
-                .unwrap()
-        };
-        let mut rule = Rule::any_of(["viewer"]);
-        rule.apply(&of("admin"));
-        assert!(admits(&rule, &["admin"]));
-        rule.apply(&of("editor"));
-        assert!(!admits(&rule, &["admin"]));
-        assert!(admits(&rule, &["editor"]));
-    }
-
-    #[test]
-    fn debug_shows_the_rule_and_not_the_predicate() {
-        let rule = Rule::any_of(["admin"]).or(Rule::check(|_, _| true));
-        let shown = format!("{rule:?}");
-        assert!(
-            shown.contains("admin") && shown.contains("Check(..)"),
-            "{shown}"
-        );
-    }
-}
+mod tests;

@@ -51,7 +51,7 @@ impl EventSink for MetricsSink {
             AuthEvent::Anonymous => request("anonymous", ""),
             AuthEvent::Preflight => request("preflight", ""),
             AuthEvent::Skipped => request("skipped", ""),
-            AuthEvent::Denied { error } => request("denied", error.as_str()),
+            AuthEvent::Denied { error, .. } => request("denied", error.as_str()),
             AuthEvent::KeysFetched { .. } => fetch("ok"),
             AuthEvent::KeyFetchFailed { .. } => fetch("failed"),
             AuthEvent::KeySkipped { .. } => {

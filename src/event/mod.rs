@@ -44,6 +44,8 @@ mod session;
 
 use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
 
+use http::Method;
+
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
 pub use self::counters::MetricsSink;
@@ -154,8 +156,16 @@ pub enum AuthEvent<'a> {
     /// A layer or a guard refused a request, or an endpoint refused a cross-site request.
     #[non_exhaustive]
     Denied {
-        /// The cause of the refusal.
+        /// The cause of the refusal. It names what is [missing](AuthError::missing), and for a token the
+        /// [expected and received values](AuthError::token).
         error: &'a AuthError,
+        /// The caller, if a layer authenticated one before the refusal.
+        caller: Option<&'a Principal>,
+        /// The method of the request; `None` if a handler refused the caller.
+        method: Option<&'a Method>,
+        /// The path of the request, without the query, which may contain a token; `None` as for the
+        /// method.
+        path: Option<&'a str>,
     },
     /// Verification keys were fetched. They may be the same keys as before.
     #[non_exhaustive]
@@ -292,7 +302,9 @@ impl AuthEvent<'_> {
             Self::Anonymous => "request.anonymous",
             Self::Preflight => "request.preflight",
             Self::Skipped => "request.skipped",
-            Self::Denied { error } if error.kind() == AuthErrorKind::CrossSite => "csrf.rejected",
+            Self::Denied { error, .. } if error.kind() == AuthErrorKind::CrossSite => {
+                "csrf.rejected"
+            }
             Self::Denied { .. } => "request.denied",
             Self::KeysFetched { .. } => "keys.fetched",
             Self::KeyFetchFailed { .. } => "keys.fetch_failed",
@@ -325,6 +337,10 @@ impl AuthEvent<'_> {
     pub fn subject(&self) -> Option<&str> {
         match *self {
             Self::Allowed { caller, .. } => caller.subject(),
+            Self::Denied { error, caller, .. } => match caller {
+                Some(caller) => caller.subject(),
+                None => error.subject(),
+            },
             #[cfg(feature = "server")]
             Self::Session(event) => event.subject(),
             #[cfg(feature = "server")]
@@ -342,6 +358,7 @@ impl AuthEvent<'_> {
     pub fn session(&self) -> Option<SessionId> {
         match *self {
             Self::Allowed { caller, .. } => caller.session_id()?.parse().ok(),
+            Self::Denied { caller, .. } => caller?.session_id()?.parse().ok(),
             #[cfg(feature = "server")]
             Self::Session(event) => event.session(),
             _ => None,

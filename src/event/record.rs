@@ -13,7 +13,11 @@ use tokio::sync::mpsc;
 #[cfg(feature = "server")]
 use super::SessionEvent;
 use super::{AuthEvent, EventSink};
-use crate::{principal::SessionId, time::Timestamp};
+use crate::{
+    error::{AuthError, RefusedToken, shown},
+    principal::SessionId,
+    time::Timestamp,
+};
 
 /// An owned record of an event. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,13 @@ pub struct EventRecord {
     /// The client's network, given by its first address. Set for logins, and for API keys used from
     /// a new network.
     pub network: Option<IpAddr>,
+    /// The method and the path of a refused request, escaped and cut at 128 bytes. The query is left
+    /// out, because it may contain a token.
+    pub request: Option<String>,
+    /// The requirement that a refused caller does not meet: [`AuthError::missing`].
+    pub missing: Option<String>,
+    /// The values of a refused token, and the expected ones.
+    pub token: Option<RefusedToken>,
     /// Further detail, such as a reason or an outcome, from a fixed list of words.
     pub detail: Option<&'static str>,
 }
@@ -41,7 +52,7 @@ impl EventRecord {
     #[must_use]
     pub fn of(event: &AuthEvent<'_>) -> Self {
         let detail = match *event {
-            AuthEvent::Denied { error } => Some(error.as_str()),
+            AuthEvent::Denied { error, .. } => Some(error.as_str()),
             AuthEvent::KeySkipped { reason, .. } => Some(reason),
             AuthEvent::KeyFetchFailed { problem, .. } => Some(problem.as_str()),
             #[cfg(feature = "server")]
@@ -68,6 +79,20 @@ impl EventRecord {
             AuthEvent::ApiKeyNetwork { network, .. } => Some(network),
             _ => None,
         };
+        let (error, request) = match *event {
+            AuthEvent::Denied {
+                error,
+                method,
+                path,
+                ..
+            } => (
+                Some(error),
+                method
+                    .zip(path)
+                    .map(|(method, path)| format!("{method} {}", shown(path))),
+            ),
+            _ => (None, None),
+        };
         Self {
             name: event.name(),
             at: std::time::SystemTime::now().into(),
@@ -75,6 +100,9 @@ impl EventRecord {
             session: event.session(),
             object: object.map(str::to_owned),
             network,
+            request,
+            missing: error.and_then(AuthError::missing).map(str::to_owned),
+            token: error.and_then(AuthError::token).cloned(),
             detail,
         }
     }
@@ -188,6 +216,9 @@ impl EventSink for TracingSink {
             session = record.session.map(tracing::field::display),
             object = record.object,
             network = record.network.map(tracing::field::display),
+            request = record.request,
+            missing = record.missing,
+            token = record.token.as_ref().map(tracing::field::display),
             detail = record.detail,
         );
     }

@@ -26,6 +26,9 @@ use crate::{error::ConfigError, event::Events};
 ///
 /// Duplicate keys count as one key.
 ///
+/// The feature `pem`, which is on by default, adds `from_pem`. Sets that are fetched need the feature
+/// `jwks`: `key::remote::RemoteKeySet`.
+///
 /// # Examples
 ///
 /// ```
@@ -156,6 +159,7 @@ impl KeySet {
     ///   follows another one that it did not issue.
     /// - [`ConfigError::KeySet`] if there are more than four keys for one algorithm.
     #[cfg(feature = "pem")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pem")))]
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         Self::new(super::pem::read(pem.as_ref())?)
     }

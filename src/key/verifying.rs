@@ -16,7 +16,8 @@ use super::{
 };
 use crate::error::ConfigError;
 
-/// A key that verifies signatures. It is prepared once, when it is loaded.
+/// A key that verifies signatures. It is prepared once, when it is loaded. `from_pem` and `from_der`
+/// need the feature `pem`, which is on by default.
 ///
 /// Each key verifies one algorithm (RFC 8725 §3.1). A secret, a JWK with `alg` and a key with
 /// [`with_algorithm`](Self::with_algorithm) are bound to that algorithm. Other keys verify those
@@ -103,6 +104,7 @@ impl VerifyingKey {
     /// 2048 or more than 8192 bits, or a point that is not on its curve. The same error for more
     /// than one key; use [`KeySet::from_pem`](super::KeySet::from_pem) for several.
     #[cfg(feature = "pem")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pem")))]
     pub fn from_pem(pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         let mut keys = super::pem::read(pem.as_ref())?.into_iter();
         match keys.next() {
@@ -120,6 +122,7 @@ impl VerifyingKey {
     ///
     /// The errors of [`from_pem`](Self::from_pem).
     #[cfg(feature = "pem")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pem")))]
     pub fn from_der(der: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         super::pem::read_der(der.as_ref())
     }

@@ -164,7 +164,7 @@ impl<C> Rules<C> {
         Ok(Signed::Payload(parts.payload, used))
     }
 
-    fn query<'q>(
+    pub(super) fn query<'q>(
         &self,
         header: &'q Header<'_>,
         issuer_is_trusted: &'q dyn Fn() -> bool,

@@ -11,6 +11,7 @@
 //! | [`Verified<C>`](Verified) | the claims of a verified token |
 //! | [`Provider`] | presets for Auth0, Amazon Cognito, Keycloak, Microsoft Entra ID and Okta |
 //! | [`Verifier::by_issuer`], [`Tenants`], [`IssuerResolver`] | several issuers: fixed, or known only at run time |
+//! | [`Verifier::explain`], [`Explanation`] | every check of a token, with expected and found values, for development |
 //! | [`CheckError`] | the result of a [custom check](VerifierBuilder::validate_with) that does not pass |
 //!
 //! [Choosing a verifier](crate::manual::getting_started#choosing-a-verifier) lists the sources of keys.
@@ -37,7 +38,9 @@
 mod builder;
 mod cache;
 mod compact;
+mod describe;
 mod examine;
+mod explain;
 mod header;
 mod keys;
 mod near;
@@ -59,6 +62,7 @@ use serde::de::DeserializeOwned;
 pub(crate) use self::policy::{ACCESS_TOKEN, CONVERSATION_TOKEN};
 pub use self::{
     builder::VerifierBuilder,
+    explain::{Explanation, TokenCheck},
     place::RoleForm,
     preset::Provider,
     trust::{IssuerResolver, Resolution, Tenants},
@@ -79,6 +83,14 @@ use crate::{
 };
 
 /// A verifier of tokens with fixed rules. Cheap to clone.
+///
+/// | source of the keys | function | feature |
+/// |---|---|---|
+/// | a secret | [`hs256`](Self::hs256), [`secret`](Self::secret) | |
+/// | keys in code or in a file | [`key`](Self::key), [`key_set`](Self::key_set) | |
+/// | a PEM | `pem` | `pem` (default) |
+/// | a URL, or an issuer that publishes its keys | `jwks`, `oidc`, `provider`, `remote` | `jwks` |
+/// | another source | [`key_source`](Self::key_source) | |
 ///
 /// The checks run in this order: size, form, algorithm, type, key, signature. The claims follow,
 /// which are authentic at that point: issuer, times, audience, use, client, binding, the
@@ -109,6 +121,7 @@ impl Verifier<Claims> {
     /// Creates a builder of a verifier for the public keys or the certificate in a PEM. See
     /// [`KeySet::from_pem`].
     #[cfg(feature = "pem")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "pem")))]
     pub fn pem(pem: impl AsRef<[u8]>) -> VerifierBuilder {
         VerifierBuilder::new(KeySet::from_pem(pem).map(Keys::Set))
     }

@@ -85,12 +85,7 @@ impl Policy {
         self.check_times(registered, now)?;
         self.check_audience(registered)?;
         self.check_use(registered)?;
-        if self.typ == Typ::Rfc9068 {
-            require_rfc9068(registered)?;
-        }
-        if self.dialect == Dialect::Entra && !self.id_tokens {
-            require_client(registered)?;
-        }
+        self.check_profile(registered)?;
         self.check_client(registered)?;
         // RFC 9449 §7.2: a bound token with the Bearer scheme must be refused; RFC 8705 §3 requires
         // the same.
@@ -110,7 +105,7 @@ impl Policy {
     }
 
     // RFC 9068 §4, RFC 8414 §3.3: issuers are compared code point by code point.
-    fn check_issuer(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
+    pub(super) fn check_issuer(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
         match registered.facts.text(Field::Issuer) {
             _ if self.issuers.is_empty() => Ok(()),
             Some(issuer) if self.issuers.iter().any(|ours| ours == issuer) => Ok(()),
@@ -120,29 +115,72 @@ impl Policy {
     }
 
     fn check_times(&self, registered: &Registered<'_>, now: Date) -> Result<(), AuthErrorKind> {
+        self.check_expires(registered, now)?;
+        self.check_starts(registered, now)?;
+        self.check_age(registered, now)
+    }
+
+    pub(super) fn check_expires(
+        &self,
+        registered: &Registered<'_>,
+        now: Date,
+    ) -> Result<(), AuthErrorKind> {
         match registered.expires {
             // RFC 7519 §4.1.4: the current time must be *before* the expiration time.
             Some(expires) if self.check_expiry && now >= expires.plus(self.leeway) => {
-                return Err(AuthErrorKind::Expired);
+                Err(AuthErrorKind::Expired)
             }
-            None if self.require_expiry => return Err(AuthErrorKind::MissingClaim("exp")),
-            _ => {}
+            None if self.require_expiry => Err(AuthErrorKind::MissingClaim("exp")),
+            _ => Ok(()),
         }
+    }
+
+    pub(super) fn check_starts(
+        &self,
+        registered: &Registered<'_>,
+        now: Date,
+    ) -> Result<(), AuthErrorKind> {
         // RFC 7519 §4.1.5: the current time must be after or equal to the not-before time.
         let latest = now.plus(self.leeway);
-        if self.check_not_before && registered.not_before.is_some_and(|start| start > latest) {
+        match registered.not_before {
+            Some(start) if self.check_not_before && start > latest => {
+                Err(AuthErrorKind::NotYetValid)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn check_age(
+        &self,
+        registered: &Registered<'_>,
+        now: Date,
+    ) -> Result<(), AuthErrorKind> {
+        let Some(max_age) = self.max_age else {
+            return Ok(());
+        };
+        let issued = registered
+            .issued
+            .ok_or(AuthErrorKind::MissingClaim("iat"))?;
+        if issued > now.plus(self.leeway) {
             return Err(AuthErrorKind::NotYetValid);
         }
-        if let Some(max_age) = self.max_age {
-            let issued = registered
-                .issued
-                .ok_or(AuthErrorKind::MissingClaim("iat"))?;
-            if issued > latest {
-                return Err(AuthErrorKind::NotYetValid);
-            }
-            if now >= issued.plus(max_age).plus(self.leeway) {
-                return Err(AuthErrorKind::TooOld);
-            }
+        if now >= issued.plus(max_age).plus(self.leeway) {
+            return Err(AuthErrorKind::TooOld);
+        }
+        Ok(())
+    }
+
+    /// Returns `true` if a profile or a provider requires further claims.
+    pub(super) fn has_profile(&self) -> bool {
+        self.typ == Typ::Rfc9068 || (self.dialect == Dialect::Entra && !self.id_tokens)
+    }
+
+    pub(super) fn check_profile(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
+        if self.typ == Typ::Rfc9068 {
+            require_rfc9068(registered)?;
+        }
+        if self.dialect == Dialect::Entra && !self.id_tokens {
+            require_client(registered)?;
         }
         Ok(())
     }
@@ -178,7 +216,7 @@ impl Policy {
     }
 
     // RFC 7519 §4.1.3: a principal that `aud` does not name must reject the token.
-    fn check_audience(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
+    pub(super) fn check_audience(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
         match registered.audience {
             _ if self.any_audience => Ok(()),
             Audience::Expected => Ok(()),
@@ -190,7 +228,7 @@ impl Policy {
     }
 
     /// RFC 8725 §3.12: a token for one use must not be accepted for another.
-    fn check_use(&self, registered: &mut Registered<'_>) -> Result<(), AuthError> {
+    pub(super) fn check_use(&self, registered: &mut Registered<'_>) -> Result<(), AuthError> {
         // The audience of an ID token is its client, which is also accepted as the audience here.
         let ids_pass = self.id_tokens || self.any_use && !self.by_client_alone();
         let event = registered.event.take();
@@ -203,7 +241,7 @@ impl Policy {
         }
     }
 
-    fn check_client(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
+    pub(super) fn check_client(&self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
         match registered.facts.text(Field::ClientId) {
             _ if self.clients.is_empty() => Ok(()),
             Some(client) if self.clients.iter().any(|ours| ours == client) => Ok(()),

@@ -1,6 +1,8 @@
 //! Claims that state another use of a token than access ([RFC 8725
 //! §3.12](https://www.rfc-editor.org/rfc/rfc8725#section-3.12)).
 
+use crate::error::shown;
+
 /// The other use that a claim's value states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OtherUse {
@@ -43,17 +45,9 @@ impl Mark {
 
     /// Creates a mark for a claim whose value marks the token.
     pub(super) fn value(claim: &'static str, value: &str) -> Self {
-        let mut shown = String::new();
-        for one in value.chars().flat_map(char::escape_debug) {
-            if shown.len() >= LONGEST_SHOWN {
-                shown.push('…');
-                break;
-            }
-            shown.push(one);
-        }
         Self {
             claim,
-            value: Some(shown.into()),
+            value: Some(shown(value).into()),
         }
     }
 }
@@ -136,8 +130,6 @@ const WORDS: [&str; 9] = [
     "mfa",
     "otp",
 ];
-/// The maximum length of a claim's value in a log line, in bytes.
-const LONGEST_SHOWN: usize = 128;
 
 #[cfg(test)]
 mod tests {

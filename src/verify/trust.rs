@@ -181,6 +181,14 @@ impl<C: 'static> Group<C> {
         }
     }
 
+    /// Returns the verifier for a token, or `None` if it is being looked up.
+    pub(super) fn member_of(&self, token: &[u8]) -> Result<Option<Verifier<C>>, AuthError> {
+        Ok(match self.choose(token)? {
+            Chosen::Verifier(verifier) => Some(verifier),
+            Chosen::Wait(_) => None,
+        })
+    }
+
     /// Selects a verifier by the unverified issuer. The verifier then checks the same claim.
     fn by_issuer(
         &self,

@@ -9,7 +9,7 @@ use crate::{
     layer::extract::{
         CSRF_HEADER, Credential, CsrfProofs, Place, Proof, RequestHead, TokenExtractor,
         is_token_byte, is_websocket, single,
-        site::{Sender, Site, origin_of},
+        site::{Sender, Site, cross_site, origin_of},
         trim,
     },
 };
@@ -219,13 +219,13 @@ impl Cookie {
         let Some(site) = self.site.as_ref().filter(|_| checked) else {
             return Ok(None);
         };
-        let forged = AuthErrorKind::CrossSite;
+        let forged = || cross_site(head);
         match site.sender(head) {
             Sender::Own => Ok(None),
-            Sender::Foreign => Err(forged.into()),
+            Sender::Foreign => Err(forged()),
             Sender::Unknown => {
-                let proofs = self.proofs.as_ref().ok_or(forged)?;
-                let presented = single(head.headers(), &CSRF_HEADER)?.ok_or(forged)?;
+                let proofs = self.proofs.as_ref().ok_or_else(forged)?;
+                let presented = single(head.headers(), &CSRF_HEADER)?.ok_or_else(forged)?;
                 let presented = presented.as_bytes();
                 Ok(Some(Proof { proofs, presented }))
             }

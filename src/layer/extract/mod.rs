@@ -66,7 +66,7 @@ pub use self::{
 #[cfg(feature = "server")]
 pub(crate) use self::{
     cookie::{PARTS, cookies, part},
-    site::{Sender, origin_of},
+    site::{Sender, cross_site, origin_of},
 };
 
 /// Reads the credential of a request.

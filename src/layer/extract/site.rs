@@ -6,7 +6,10 @@ use http::{
     uri::Authority,
 };
 
-use crate::{error::ConfigError, layer::extract::RequestHead};
+use crate::{
+    error::{AuthError, AuthErrorKind, ConfigError, shown},
+    layer::extract::RequestHead,
+};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -67,6 +70,20 @@ impl Site {
             None => authority_of(origin).is_some_and(|host| Some(host) == requested_host(head)),
         }
     }
+}
+
+/// Returns the refusal of a request from another site. The cause names its origin, for the log.
+pub(crate) fn cross_site(head: RequestHead<'_>) -> AuthError {
+    let value = |name: &HeaderName| match only(head.headers(), name) {
+        Field::Absent => "no header".to_owned(),
+        Field::One(value) => format!("`{}`", shown(&String::from_utf8_lossy(value))),
+        Field::Several => "several headers".to_owned(),
+    };
+    let (origin, site) = (value(&ORIGIN), value(&SEC_FETCH_SITE));
+    AuthError::caused_by(
+        AuthErrorKind::CrossSite,
+        format!("Origin: {origin}, Sec-Fetch-Site: {site}"),
+    )
 }
 
 enum Field<'a> {

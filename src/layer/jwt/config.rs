@@ -141,7 +141,8 @@ where
         let found = head.extensions().get::<Principal>();
         match self.extractor.extract(head) {
             Ok(Some(credential)) if credential.is_foreign() => match self.optional {
-                true => self.anonymous(Cleared::Nothing),
+                // The layer of that credential counts the request.
+                true => Verdict::Pass(Pass::Anonymous(Cleared::Nothing)),
                 false => self.judge(&credential),
             },
             // RFC 6750 §2: an API key and a token are two credentials, in any order of the layers.
@@ -149,7 +150,7 @@ where
                 Verdict::Refuse(AuthErrorKind::MultipleCredentials.into())
             }
             Ok(Some(credential)) => self.judge(&credential),
-            Ok(None) if self.optional => self.anonymous(Cleared::Nothing),
+            Ok(None) if self.optional => self.pass_without(found),
             Ok(None) => Verdict::Refuse(AuthErrorKind::MissingCredential.into()),
             Err(error) => Verdict::Refuse(error),
         }
@@ -171,6 +172,7 @@ where
         // token would cost more than the rest of the layer.
         let error = match error.status() {
             StatusCode::UNAUTHORIZED if malformed() => AuthErrorKind::MalformedCredential.into(),
+            _ if self.answers.are_read() => self.verifier.describe(credential.token(), error),
             _ => error,
         };
         self.refuse(error, credential.clearing())
@@ -186,7 +188,9 @@ where
         let principal = token.principal_from(Some(self.origin.clone()));
         let proof = credential.proof();
         if proof.is_some_and(|proof| !proof.fits(principal.session_id())) {
-            return self.refuse(AuthErrorKind::CrossSite.into(), Cleared::Nothing);
+            let problem = "the CSRF proof is not of the token's session";
+            let error = AuthError::caused_by(AuthErrorKind::CrossSite, problem);
+            return self.refuse(error, Cleared::Nothing);
         }
         let check = self.revocation.check(&principal);
         let pending = Pending {
@@ -226,7 +230,11 @@ where
                 });
                 Verdict::Pass(Pass::Caller(pending.caller))
             }
-            RevocationStatus::Revoked => self.refuse(AuthErrorKind::Revoked.into(), pending.clear),
+            RevocationStatus::Revoked => {
+                let error = AuthError::from(AuthErrorKind::Revoked);
+                let subject = pending.caller.principal.subject();
+                self.refuse(error.of_subject(subject), pending.clear)
+            }
             RevocationStatus::Unavailable { retry_after } => {
                 let kind = AuthErrorKind::RevocationUnavailable;
                 Verdict::Refuse(AuthError::unavailable(kind, retry_after))
@@ -240,6 +248,15 @@ where
             // Unavailable keys do not make the cookie a bad one.
             clear if self.optional && error.status().is_client_error() => self.anonymous(clear),
             _ => Verdict::Refuse(error),
+        }
+    }
+
+    /// Passes a request without a token. A caller whom an outer layer authenticated by an API key is not
+    /// anonymous, and was counted there.
+    fn pass_without(&self, found: Option<&Principal>) -> Decision<C, R::Future> {
+        match found {
+            Some(found) if found.is_by_key() => Verdict::Pass(Pass::Anonymous(Cleared::Nothing)),
+            _ => self.anonymous(Cleared::Nothing),
         }
     }
 

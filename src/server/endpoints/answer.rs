@@ -9,14 +9,18 @@ use http::{
         ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, PRAGMA, REFERRER_POLICY, RETRY_AFTER,
         WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
     },
+    request::Parts,
 };
 use http_body::Body as _;
 use serde::Serialize;
 
 use crate::{
     error::{AuthError, AuthErrorKind, StoreError},
-    event::{AuthEvent, Events},
-    layer::response::Whole,
+    event::Events,
+    layer::{
+        extract::{RequestHead, cross_site},
+        response::{Whole, report},
+    },
     server::{
         login::PasswordError,
         session::{SessionError, SessionErrorKind},
@@ -238,14 +242,13 @@ impl Refusal {
     }
 
     /// Reports the refusal to the event sink, as a layer does.
-    pub(super) fn emit(&self, events: &Events) {
-        let Some(kind) = self.denied else {
-            return;
-        };
-        let error = AuthError::from(kind);
-        #[cfg(feature = "tracing")]
-        crate::layer::response::record(&error);
-        events.emit(|| AuthEvent::Denied { error: &error });
+    pub(super) fn emit(&self, events: &Events, parts: &Parts) {
+        let head = RequestHead::of_parts(parts);
+        match self.denied {
+            None => {}
+            Some(AuthErrorKind::CrossSite) => report(&cross_site(head), head, events),
+            Some(kind) => report(&kind.into(), head, events),
+        }
     }
 
     pub(super) fn answer(&self) -> Answer {

@@ -100,7 +100,7 @@ impl Inner {
         let mut answer = match self.route(&parts, body).await {
             Ok(answer) => answer,
             Err(refusal) => {
-                refusal.emit(&self.events);
+                refusal.emit(&self.events, &parts);
                 refusal.answer()
             }
         };

@@ -8,22 +8,56 @@
 //! A [`Verifier`] holds the keys and the rules. A [`JwtAuthLayer`] authenticates requests with it, and a
 //! [`RoleGuardLayer`] inside that layer requires roles or scopes:
 //!
-//! ```
-//! # #[cfg(not(feature = "aws-lc-rs"))]
+//! ```no_run
+//! # #[cfg(not(feature = "axum"))]
 //! # fn main() {}
-//! # #[cfg(feature = "aws-lc-rs")]
+//! # #[cfg(feature = "axum")]
 //! # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
-//! use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, Verifier};
+//! use axum::{Router, routing::get};
+//! use tower_jwt_auth::{JwtSettings, Principal, RoleGuardLayer};
 //!
-//! let verifier = Verifier::hs256("a secret of at least thirty-two bytes")
-//!     .issuer("https://auth.example")
-//!     .audience("api")
-//!     .build()?;
-//! let authenticate = JwtAuthLayer::new(verifier);
-//! let admins_only = RoleGuardLayer::any_of(["admin"]);
+//! async fn me(caller: Principal) -> String {
+//!     format!("hello {}", caller.subject().unwrap_or("you"))
+//! }
+//!
+//! let auth = JwtSettings::from_env()?.layer()?;
+//! let app: Router = Router::new()
+//!     .route("/me", get(me))
+//!     .route("/admin", get(me).layer(RoleGuardLayer::any_of(["admin"])))
+//!     .layer(auth);
+//! # let _ = app;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Where to start
+//!
+//! | I want to … | take |
+//! |---|---|
+//! | verify tokens, configured by `JWT_*` variables | [`JwtSettings::layer`] |
+//! | verify tokens of an identity provider, configured in code | `Verifier::provider`, `Verifier::oidc` (feature `jwks`), then [`JwtAuthLayer::new`] |
+//! | verify tokens with a secret or a key file | [`Verifier::hs256`], `Verifier::pem` (feature `pem`) |
+//! | require a role, a scope or a condition | [`RoleGuardLayer`], [`Rule`](layer::role_guard::Rule) |
+//! | another scope for reading than for writing | [a guard by verb](manual::recipes::verbs) |
+//! | a rule for each gRPC method | [`Rule::grpc`](layer::role_guard::Rule::grpc) |
+//! | decide in the handler | [`Principal::require_scope`], [`require_role`](Principal::require_role), [`require_kind`](Principal::require_kind) |
+//! | read the claims in a handler | [`Verified<C>`](Verified) with your claims type, [`Principal`] without one |
+//! | accept users only, no services and no guests | [`UserPrincipal`](principal::UserPrincipal) |
+//! | serve requests with and without a token | [`JwtAuthLayer::optional`] |
+//! | read the token from a cookie, the query or another header | [`layer::extract`] |
+//! | return my own JSON for errors | [`json_body`](layer::response::json_body) |
+//! | know why a token is refused | [`Verifier::explain`], [the recipe](manual::recipes::refused) |
+//! | accept tokens of several issuers, or old and new ones during a migration | [`Verifier::by_issuer`], [`Verifier::by_algorithm`], [moving from jsonwebtoken](manual::moving_from_jsonwebtoken) |
+//! | revoke tokens before they expire | [`RevocationSet`](revocation::RevocationSet), [`JwtAuthLayer::revocation`] |
+//! | accept API keys of programs | [`layer::api_key`], [the recipe](manual::recipes::api_keys) |
+//! | protect an application behind nginx, Caddy, Envoy or Traefik | [`JwtAuthLayer::gateway`], [the recipe](manual::recipes::gate) |
+//! | forward the caller to an upstream | [`JwtAuthLayer::forward_as`] |
+//! | limit requests by client or by caller | `layer::rate_limit` (feature `rate-limit`) |
+//! | close sockets when their token ends | [`layer::socket`] |
+//! | sign users in, and issue, rotate and revoke tokens | [`server`] (feature `server`) |
+//! | issue a token for a service | `server::issue::TokenIssuer`, [the recipe](manual::recipes::service_tokens) |
+//! | count and audit | [`event`] |
+//! | test handlers without tokens, or with tokens of a test issuer | `test_util` (feature `test-util`) |
 //!
 //! # Modules
 //!

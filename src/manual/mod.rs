@@ -3,6 +3,36 @@
 #[doc = include_str!("getting_started.md")]
 pub mod getting_started {}
 
+#[doc = include_str!("moving_from_jsonwebtoken.md")]
+pub mod moving_from_jsonwebtoken {}
+
+#[doc = include_str!("recipes/mod.md")]
+pub mod recipes {
+    #[doc = include_str!("recipes/cors.md")]
+    pub mod cors {}
+
+    #[doc = include_str!("recipes/route_layer.md")]
+    pub mod route_layer {}
+
+    #[doc = include_str!("recipes/verbs.md")]
+    pub mod verbs {}
+
+    #[doc = include_str!("recipes/grpc.md")]
+    pub mod grpc {}
+
+    #[doc = include_str!("recipes/gate.md")]
+    pub mod gate {}
+
+    #[doc = include_str!("recipes/api_keys.md")]
+    pub mod api_keys {}
+
+    #[doc = include_str!("recipes/service_tokens.md")]
+    pub mod service_tokens {}
+
+    #[doc = include_str!("recipes/refused.md")]
+    pub mod refused {}
+}
+
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 

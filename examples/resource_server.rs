@@ -23,15 +23,22 @@
 //! unset JWT_PUBLIC_KEY_FILE; export JWT_ISSUER=https://sso.example/realms/shop
 //! curl -i localhost:3000/ready                                       # 503 and a reason without keys
 //!
+//! # A page that shows the reason for which a pasted token is refused, at /explain:
+//! EXPLAIN_PAGE=true cargo run --example resource_server --all-features
+//!
 //! # As the authentication server of nginx, Caddy, Envoy or Traefik: see the manual.
 //! export JWT_GATEWAY=true                                            # at /protected or /admin
 //! ```
 //!
 //! For an invalid value, the server prints one line with the variable's name, and exits with code 2.
 
+mod explain;
+
 use std::{
+    env,
     error::Error,
     io::{self, IsTerminal},
+    net::IpAddr,
     process::ExitCode,
 };
 
@@ -45,8 +52,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
-    Claims, JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, error::KeyProblem,
-    event::MetricsSink,
+    JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, error::KeyProblem, event::MetricsSink,
 };
 use tracing_subscriber::filter::LevelFilter;
 
@@ -76,12 +82,6 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
-    for line in settings.warnings() {
-        eprintln!("warning: {line}");
-    }
-    for name in settings.ignored() {
-        eprintln!("warning: {name} is not a known variable; ignored");
-    }
     axum::serve(listener, app)
         .with_graceful_shutdown(stopped)
         .await?;
@@ -91,25 +91,38 @@ async fn run() -> Result<(), Box<dyn Error>> {
 fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
     // Events are counted through the `metrics` facade and served at `/metrics`.
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    let settings = settings.clone().events(MetricsSink::new());
-    let verifier = settings.verifier::<Claims>()?;
-    let auth = JwtAuthLayer::new(verifier).events(MetricsSink::new());
-    let (auth, public) = match settings.gateway() {
+    let auth = settings.clone().events(MetricsSink::new()).layer()?;
+    let public = match settings.gateway() {
         // Without a token every route refuses. Otherwise the gateway would allow every request.
-        true => {
-            let auth = auth.gateway().build()?;
-            (auth.clone(), any(greet).layer(auth))
-        }
-        false => (auth.clone(), get(greet).layer(auth.optional())),
+        true => any(greet).layer(auth.clone()),
+        false => get(greet).layer(auth.clone().optional()),
     };
     let probed = auth.clone();
     let app = guarded(settings.gateway())
-        .route_layer(auth)
+        .route_layer(auth.clone())
         .route("/public", public)
         .route("/metrics", get(async move || show(&metrics)))
         .route("/health", get(async || "ok"))
         .route("/ready", get(async move || ready(&probed)));
-    Ok(app)
+    Ok(match has_page(settings)? {
+        true => app.merge(explain::routes(auth.verifier().clone())),
+        false => app,
+    })
+}
+
+/// Returns `true` if the page for developers is wanted. Its place is a developer's machine.
+fn has_page(settings: &JwtSettings) -> Result<bool, Box<dyn Error>> {
+    let wanted = match env::var("EXPLAIN_PAGE").as_deref() {
+        Err(_) | Ok("false") => return Ok(false),
+        Ok(value) => value == "true",
+    };
+    let address = settings.host().parse::<IpAddr>();
+    let local = settings.host() == "localhost" || address.is_ok_and(|host| host.is_loopback());
+    match (wanted, local && !settings.gateway()) {
+        (false, _) => Err("EXPLAIN_PAGE: neither true nor false".into()),
+        (true, false) => Err("EXPLAIN_PAGE: needs a loopback address, and no gateway".into()),
+        (true, true) => Ok(true),
+    }
 }
 
 fn guarded(gateway: bool) -> Router {

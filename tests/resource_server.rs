@@ -7,10 +7,14 @@
 mod fixture;
 #[path = "resource_server/gateway.rs"]
 mod gateway;
+#[path = "resource_server/layer.rs"]
+mod layer;
 #[path = "resource_server/mapped.rs"]
 mod mapped;
 #[path = "resource_server/network.rs"]
 mod network;
+#[path = "resource_server/page.rs"]
+mod page;
 #[path = "resource_server/process.rs"]
 mod process;
 #[path = "resource_server/proxies.rs"]

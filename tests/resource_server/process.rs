@@ -415,7 +415,7 @@ fn spawn<N: AsRef<OsStr>, V: AsRef<OsStr>>(
     (child, line)
 }
 
-fn refused<N: AsRef<OsStr>, V: AsRef<OsStr>>(
+pub(crate) fn refused<N: AsRef<OsStr>, V: AsRef<OsStr>>(
     vars: impl IntoIterator<Item = (N, V)>,
 ) -> (ExitStatus, String) {
     let (mut child, line) = spawn(vars);

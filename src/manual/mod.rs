@@ -36,15 +36,23 @@ pub mod recipes {
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 #[doc = include_str!("issuing.md")]
 pub mod issuing {}
 
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 #[doc = include_str!("sessions.md")]
 pub mod sessions {}
 
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 #[doc = include_str!("api_keys.md")]
 pub mod api_keys {}
 
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 #[doc = include_str!("guests.md")]
 pub mod guests {}
 
@@ -76,5 +84,6 @@ pub mod rules {}
 pub mod limits {}
 
 #[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 #[doc = include_str!("login.md")]
 pub mod login {}

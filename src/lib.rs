@@ -67,7 +67,7 @@
 //! |---|---|
 //! | [`verify`] | [`Verifier`]: the keys and rules that a token must satisfy; presets for identity providers |
 //! | [`key`] | keys for verification and signing, key sets, fetched key sets |
-//! | [`layer`] | the tower layers: [authentication](layer::jwt), [role guards](layer::role_guard), [API keys](layer::api_key), rate limits, sockets; extractors and error responses |
+//! | [`layer`] | the tower layers: [authentication](layer::jwt), [role guards](layer::role_guard), [API keys], rate limits, sockets; extractors and error responses |
 //! | [`principal`] | [`Principal`], the caller of a request, and parts of tokens: [`Claims`], scopes, session ids |
 //! | [`revocation`] | revocation of tokens before they expire |
 //! | [`event`] | events for audit logs and metrics |
@@ -89,7 +89,7 @@
 //! | `rust-crypto` | pure-Rust cryptography through jsonwebtoken; if both are enabled, aws-lc-rs is used |
 //! | `jwks` | keys from the network: JWKS URLs and discovery; includes aws-lc-rs through TLS |
 //! | `axum`, `tonic`, `warp` | extractors, request extensions, filters |
-//! | `server` | the issuing side: tokens, sessions, login by password, endpoints, the store in memory |
+//! | `server` | the issuing side: tokens, sessions, login by password, endpoints, API keys, the store in memory |
 //! | `tracing` | causes of refusals as `tracing` events |
 //! | `rate-limit` | limits on the requests of a client |
 //! | `metrics` | counters of events, through the `metrics` facade |
@@ -101,6 +101,7 @@
 //! Without a cryptography feature everything compiles, and every key is refused with
 //! [`ConfigError::NoCrypto`].
 //!
+//! [API keys]: layer/api_key/index.html
 //! [`axum`]: axum/index.html
 //! [`tonic`]: tonic/index.html
 //! [`warp`]: warp/index.html
@@ -112,6 +113,7 @@
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
+#[cfg(feature = "server")]
 mod erased;
 pub mod error;
 pub mod event;

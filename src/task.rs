@@ -182,12 +182,14 @@ impl Backoff {
 }
 
 /// The pauses of a compare-and-set that lost against another node, up to a deadline.
+#[cfg(feature = "server")]
 #[derive(Debug)]
 pub(crate) struct Contention {
     give_up: Instant,
     backoff: Backoff,
 }
 
+#[cfg(feature = "server")]
 impl Contention {
     pub(crate) fn until(give_up: Instant) -> Self {
         Self {
@@ -222,7 +224,9 @@ fn report(name: &'static str, payload: Box<dyn Any + Send>) -> Panicked {
     Panicked
 }
 
+#[cfg(feature = "server")]
 const FIRST_RETRY: Duration = Duration::from_millis(4);
+#[cfg(feature = "server")]
 const LAST_RETRY: Duration = Duration::from_millis(64);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
@@ -313,6 +317,7 @@ mod tests {
         assert_eq!(backoff.next(), seconds(1));
     }
 
+    #[cfg(feature = "server")]
     #[tokio::test]
     async fn a_loser_tries_again_until_its_deadline() {
         let mut contention = Contention::until(Instant::now() + Duration::from_millis(20));

@@ -64,12 +64,13 @@ use std::sync::Arc;
 use http::Extensions;
 use tonic::{Code, Request, Status, server::NamedService};
 
+#[cfg(feature = "server")]
+use crate::layer::api_key::ApiKeyService;
 #[cfg(feature = "rate-limit")]
 use crate::layer::{rate_limit::RateLimitService, require_https::RequireHttpsService};
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
-        api_key::ApiKeyService,
         jwt::JwtAuthService,
         response::{AccessDenied, answers_in, caller_in, outcome},
         role_guard::RoleGuardService,
@@ -128,16 +129,22 @@ impl From<AccessDenied> for Status {
 
 // tonic's router needs the name of a service. The layers' services pass it on.
 macro_rules! named {
-    ($($(#[$gate:meta])? $service:ident<S $(, $other:ident)*>;)*) => {$(
+    ($($(#[$gate:meta])? $service:ident<S>;)*) => {$(
         $(#[$gate])?
-        impl<S: NamedService $(, $other)*> NamedService for $service<S $(, $other)*> {
+        impl<S: NamedService> NamedService for $service<S> {
             const NAME: &'static str = S::NAME;
         }
     )*};
 }
 
+impl<S: NamedService, C, R, const FORWARDS: bool> NamedService
+    for JwtAuthService<S, C, R, FORWARDS>
+{
+    const NAME: &'static str = S::NAME;
+}
+
 named! {
-    JwtAuthService<S, C, R, M>;
+    #[cfg(feature = "server")]
     ApiKeyService<S>;
     ChatService<S>;
     RoleGuardService<S>;

@@ -80,6 +80,7 @@ impl AuthError {
     }
 
     /// As [`unavailable`](Self::unavailable), with a cause that is worth logging.
+    #[cfg(feature = "server")]
     pub(crate) fn unavailable_by(
         kind: AuthErrorKind,
         retry_after: u32,

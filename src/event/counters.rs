@@ -75,10 +75,15 @@ impl EventSink for MetricsSink {
             AuthEvent::HousekeepingFailed { .. } => {
                 metrics::counter!("jwt_housekeeping_failures_total").increment(1);
             }
+            #[cfg(feature = "server")]
             AuthEvent::ApiKeyCreated { .. } => api_key("created"),
+            #[cfg(feature = "server")]
             AuthEvent::ApiKeyRolled { .. } => api_key("rolled"),
+            #[cfg(feature = "server")]
             AuthEvent::ApiKeyRevoked { .. } => api_key("revoked"),
+            #[cfg(feature = "server")]
             AuthEvent::ApiKeyUsed { .. } => api_key("used"),
+            #[cfg(feature = "server")]
             AuthEvent::ApiKeyNetwork { .. } => api_key("new_network"),
         }
     }
@@ -95,6 +100,7 @@ fn fetch(result: &'static str) {
     metrics::counter!("jwt_key_fetches_total", "result" => result).increment(1);
 }
 
+#[cfg(feature = "server")]
 fn api_key(event: &'static str) {
     metrics::counter!("jwt_api_keys_total", "event" => event).increment(1);
 }

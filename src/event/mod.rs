@@ -42,7 +42,9 @@ mod record;
 #[cfg(feature = "server")]
 mod session;
 
-use std::{error::Error, fmt, net::IpAddr, sync::Arc, time::Duration};
+#[cfg(feature = "server")]
+use std::net::IpAddr;
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use http::Method;
 
@@ -52,7 +54,7 @@ pub use self::counters::MetricsSink;
 #[cfg(feature = "tracing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "tracing")))]
 pub use self::record::TracingSink;
-pub use self::record::{ChannelSink, EventReceiver, EventRecord, channel};
+pub use self::record::{EventReceiver, EventRecord, channel};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use self::{
@@ -75,7 +77,7 @@ pub trait EventSink: Send + Sync + 'static {
     fn record(&self, event: &AuthEvent<'_>);
 
     /// Combines two sinks: each event goes to `self`, then to `other`.
-    fn and<O: EventSink>(self, other: O) -> Both<Self, O>
+    fn and(self, other: impl EventSink) -> impl EventSink
     where
         Self: Sized,
     {
@@ -89,23 +91,18 @@ impl<S: EventSink + ?Sized> EventSink for Arc<S> {
     }
 }
 
-/// Creates a sink from a closure.
+/// Creates a sink from a closure. Clones of the sink share the closure.
 ///
 /// ```
 /// use tower_jwt_auth::event::sink_fn;
 ///
 /// let sink = sink_fn(|event| println!("{}", event.name()));
 /// ```
-pub fn sink_fn<F>(record: F) -> SinkFn<F>
-where
-    F: Fn(&AuthEvent<'_>) + Send + Sync + 'static,
-{
-    SinkFn(record)
+pub fn sink_fn(record: impl Fn(&AuthEvent<'_>) + Send + Sync + 'static) -> impl EventSink + Clone {
+    Arc::new(SinkFn(record))
 }
 
-/// A sink that calls a closure; created by [`sink_fn`].
-#[derive(Clone, Copy)]
-pub struct SinkFn<F>(F);
+struct SinkFn<F>(F);
 
 impl<F> EventSink for SinkFn<F>
 where
@@ -116,15 +113,8 @@ where
     }
 }
 
-impl<F> fmt::Debug for SinkFn<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SinkFn").finish_non_exhaustive()
-    }
-}
-
-/// Two sinks that both receive each event; created by [`EventSink::and`].
-#[derive(Clone, Copy, Debug)]
-pub struct Both<A, B>(A, B);
+/// Two sinks that both receive each event.
+struct Both<A, B>(A, B);
 
 impl<A: EventSink, B: EventSink> EventSink for Both<A, B> {
     fn record(&self, event: &AuthEvent<'_>) {
@@ -250,6 +240,8 @@ pub enum AuthEvent<'a> {
         retry_in: Duration,
     },
     /// An API key was created.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[non_exhaustive]
     ApiKeyCreated {
         /// The subject on whose behalf the key acts.
@@ -258,6 +250,8 @@ pub enum AuthEvent<'a> {
         id: &'a str,
     },
     /// An API key got a new secret.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[non_exhaustive]
     ApiKeyRolled {
         /// The subject on whose behalf the key acts.
@@ -266,6 +260,8 @@ pub enum AuthEvent<'a> {
         id: &'a str,
     },
     /// An API key was revoked.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[non_exhaustive]
     ApiKeyRevoked {
         /// The subject on whose behalf the key acts.
@@ -274,6 +270,8 @@ pub enum AuthEvent<'a> {
         id: &'a str,
     },
     /// An API key was used. Reported about once a minute for each key.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[non_exhaustive]
     ApiKeyUsed {
         /// The subject on whose behalf the key acts.
@@ -282,6 +280,8 @@ pub enum AuthEvent<'a> {
         id: &'a str,
     },
     /// An API key was used from a network for the first time, as far as this process knows.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[non_exhaustive]
     ApiKeyNetwork {
         /// The subject on whose behalf the key acts.
@@ -323,10 +323,15 @@ impl AuthEvent<'_> {
             Self::Login(event) => event.name(),
             #[cfg(feature = "server")]
             Self::HousekeepingFailed { .. } => "housekeeping.failed",
+            #[cfg(feature = "server")]
             Self::ApiKeyCreated { .. } => "api_key.created",
+            #[cfg(feature = "server")]
             Self::ApiKeyRolled { .. } => "api_key.rolled",
+            #[cfg(feature = "server")]
             Self::ApiKeyRevoked { .. } => "api_key.revoked",
+            #[cfg(feature = "server")]
             Self::ApiKeyUsed { .. } => "api_key.used",
+            #[cfg(feature = "server")]
             Self::ApiKeyNetwork { .. } => "api_key.new_network",
         }
     }
@@ -345,10 +350,12 @@ impl AuthEvent<'_> {
             Self::Session(event) => event.subject(),
             #[cfg(feature = "server")]
             Self::Login(event) => event.subject(),
+            #[cfg(feature = "server")]
             Self::ApiKeyCreated { owner, .. }
             | Self::ApiKeyRolled { owner, .. }
-            | Self::ApiKeyRevoked { owner, .. } => Some(owner),
-            Self::ApiKeyUsed { owner, .. } | Self::ApiKeyNetwork { owner, .. } => Some(owner),
+            | Self::ApiKeyRevoked { owner, .. }
+            | Self::ApiKeyUsed { owner, .. }
+            | Self::ApiKeyNetwork { owner, .. } => Some(owner),
             _ => None,
         }
     }

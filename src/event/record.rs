@@ -67,15 +67,18 @@ impl EventRecord {
             AuthEvent::KeyRotated { kid } => kid,
             #[cfg(feature = "server")]
             AuthEvent::Session(SessionEvent::GuestClaimed { guest, .. }) => Some(&**guest),
+            #[cfg(feature = "server")]
             AuthEvent::ApiKeyCreated { id, .. }
             | AuthEvent::ApiKeyRolled { id, .. }
-            | AuthEvent::ApiKeyRevoked { id, .. } => Some(id),
-            AuthEvent::ApiKeyUsed { id, .. } | AuthEvent::ApiKeyNetwork { id, .. } => Some(id),
+            | AuthEvent::ApiKeyRevoked { id, .. }
+            | AuthEvent::ApiKeyUsed { id, .. }
+            | AuthEvent::ApiKeyNetwork { id, .. } => Some(id),
             _ => None,
         };
         let network = match *event {
             #[cfg(feature = "server")]
             AuthEvent::Login(event) => event.network(),
+            #[cfg(feature = "server")]
             AuthEvent::ApiKeyNetwork { network, .. } => Some(network),
             _ => None,
         };
@@ -128,7 +131,7 @@ impl EventRecord {
 /// # }
 /// ```
 #[must_use]
-pub fn channel(capacity: usize) -> (ChannelSink, EventReceiver) {
+pub fn channel(capacity: usize) -> (impl EventSink + Clone, EventReceiver) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));
     let dropped = Arc::new(AtomicU64::new(0));
     let sink = ChannelSink {
@@ -138,9 +141,9 @@ pub fn channel(capacity: usize) -> (ChannelSink, EventReceiver) {
     (sink, EventReceiver { receiver, dropped })
 }
 
-/// The sending half of a [`channel`]: an event sink.
-#[derive(Clone, Debug)]
-pub struct ChannelSink {
+/// The sending half of a [`channel`].
+#[derive(Clone)]
+struct ChannelSink {
     sender: mpsc::Sender<EventRecord>,
     dropped: Arc<AtomicU64>,
 }

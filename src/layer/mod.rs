@@ -3,7 +3,7 @@
 //! | layer | effect on a request | refusals |
 //! |---|---|---|
 //! | [`JwtAuthLayer`](jwt::JwtAuthLayer) | authenticates it by a JWT | 400, 401, 503 |
-//! | [`ApiKeyLayer`](api_key::ApiKeyLayer) | authenticates it by an API key | 400, 401, 503 |
+//! | [`ApiKeyLayer`] | authenticates it by an API key | 400, 401, 503 |
 //! | [`RoleGuardLayer`](role_guard::RoleGuardLayer) | requires roles, scopes or a custom condition | 401, 403 |
 //! | [`ChatLayer`](socket::ChatLayer) | inserts a [`ChatContext`](socket::ChatContext) for guests and users | |
 //! | [`RateLimitLayer`] | limits the requests of a client or a caller | 429 |
@@ -48,10 +48,21 @@
 //! # }
 //! ```
 //!
+//! [`ApiKeyLayer`]: api_key/index.html
 //! [`RateLimitLayer`]: rate_limit/index.html
 //! [`RequireHttpsLayer`]: require_https/index.html
 
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod api_key;
+#[cfg_attr(
+    not(feature = "server"),
+    allow(
+        dead_code,
+        unreachable_pub,
+        reason = "only the issuing side creates confirmations"
+    )
+)]
 pub(crate) mod confirmations;
 pub mod extract;
 pub mod jwt;
@@ -66,4 +77,6 @@ pub mod response;
 pub mod role_guard;
 pub mod socket;
 
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use self::confirmations::Confirmations;

@@ -74,6 +74,7 @@ impl Principal {
     }
 
     /// Returns the same caller with another origin.
+    #[cfg(feature = "server")]
     pub(crate) fn with_origin(&self, origin: Option<Origin>) -> Self {
         Self {
             facts: Arc::clone(&self.facts),
@@ -445,6 +446,7 @@ impl PrincipalBuilder {
         self
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn by_key(mut self) -> Self {
         self.facts.by_key = true;
         self

@@ -101,13 +101,12 @@ impl Broadcast {
         let _ = shared.sender.send(revocation);
     }
 
-    #[cfg(all(feature = "server", any(test, feature = "test-util")))]
+    #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn len(&self) -> usize {
         let live = self.shared.live.lock();
         live.unwrap_or_else(PoisonError::into_inner).kept.len()
     }
 
-    #[cfg(feature = "server")]
     /// Removes the revocations that have ended, and returns their number.
     pub(crate) fn purge(&self) -> u64 {
         let shared = &self.shared;

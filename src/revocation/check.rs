@@ -129,9 +129,10 @@ impl<T: RevocationCheck + ?Sized> RevocationCheck for Arc<T> {
 ///         }
 ///     }
 /// });
-/// # let _: tower_jwt_auth::revocation::CheckFn<_> = check;
+/// # drop(check);
 /// ```
-pub fn check_fn<F, A>(check: F) -> CheckFn<F>
+#[must_use = "a check does nothing until a layer uses it"]
+pub fn check_fn<F, A>(check: F) -> impl RevocationCheck
 where
     F: Fn(&Principal) -> A + Send + Sync + 'static,
     A: Future<Output = RevocationStatus> + Send + 'static,
@@ -139,10 +140,7 @@ where
     CheckFn(check)
 }
 
-/// A check made from an asynchronous function by [`check_fn`].
-#[derive(Clone, Copy, Debug)]
-#[must_use = "a check does nothing until a layer uses it"]
-pub struct CheckFn<F>(F);
+struct CheckFn<F>(F);
 
 impl<F, A> RevocationCheck for CheckFn<F>
 where

@@ -4,15 +4,16 @@
 //! in every process therefore holds the sessions, tokens and subjects' epochs that were revoked. A
 //! layer looks each request up in it
 //! ([`JwtAuthLayer::revocation`](crate::JwtAuthLayer::revocation)), also if the token is in the
-//! verifier's cache. A [`Feed`] fills the set from a store. A [`Broadcast`] fills the sets within
-//! one process.
+//! verifier's cache. A [`Feed`] fills the set from a store. Without a store, the process
+//! [inserts](RevocationSet::insert) revocations itself.
 //!
 //! | item | role |
 //! |---|---|
 //! | [`RevocationSet`] | the set in memory, which follows a feed |
 //! | [`Revocation`], [`RevocationTarget`] | an entry: a session, a token, a subject's epoch, or all tokens issued before a time |
-//! | [`RevocationLog`], [`Feed`] | the write and the read side of a store of revocations |
-//! | [`Broadcast`] | both sides in one process, without a store |
+//! | [`Feed`] | the source of revocations by other nodes |
+//! | [`RevocationLog`] | the destination of revocations, with the feature `server` |
+//! | [`Broadcast`] | both sides in one process, with the feature `server` |
 //! | [`RevocationCheck`], [`check_fn`] | a custom check, for example a query |
 //! | [`Changes`] | the revocations of one caller, for connections that outlive a request |
 //!
@@ -33,27 +34,27 @@
 //! # #[cfg(not(feature = "aws-lc-rs"))]
 //! # fn main() {}
 //! # #[cfg(feature = "aws-lc-rs")]
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use std::time::Duration;
+//! # fn main() -> Result<(), tower_jwt_auth::ConfigError> {
 //! use tower_jwt_auth::{JwtAuthLayer, Verifier, time::Timestamp};
-//! use tower_jwt_auth::revocation::{Broadcast, Revocation, RevocationLog, RevocationSet};
+//! use tower_jwt_auth::revocation::{Revocation, RevocationSet};
 //!
-//! let news = Broadcast::new();
-//! let revoked = RevocationSet::follow(news.feed())?;
-//! assert!(revoked.loaded(Duration::from_secs(30)).await);
+//! let revoked = RevocationSet::local();
 //!
 //! let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build()?;
 //! let everywhere = JwtAuthLayer::new(verifier.clone()).revocation(revoked.clone());
-//! let payments = JwtAuthLayer::new(verifier).revocation(revoked.require_fresh());
+//! let payments = JwtAuthLayer::new(verifier).revocation(revoked.clone().require_fresh());
 //!
 //! let until = Timestamp::from(std::time::SystemTime::now()).plus(tower_jwt_auth::revocation::RETENTION);
-//! news.append(Revocation::session("1f0953f2e859f2e1f589274be44a2338", until)).await?;
+//! revoked.insert(&Revocation::session("1f0953f2e859f2e1f589274be44a2338", until));
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`RevocationLog`]: trait.RevocationLog.html
+//! [`Broadcast`]: struct.Broadcast.html
 
 mod both;
+#[cfg(feature = "server")]
 mod broadcast;
 mod changes;
 mod check;
@@ -61,16 +62,23 @@ mod entries;
 mod entry;
 mod feed;
 mod follow;
+#[cfg(feature = "server")]
 mod log;
 mod set;
 
 pub use self::{
-    both::{Both, BothFuture},
-    broadcast::{Broadcast, BroadcastFeed},
     changes::Changes,
-    check::{CheckFn, CheckResult, NoRevocation, RevocationCheck, RevocationStatus, check_fn},
+    check::{CheckResult, RevocationCheck, RevocationStatus, check_fn},
     entry::{MAX_TOKEN_LIFETIME, RETENTION, Revocation, RevocationTarget},
     feed::Feed,
-    log::RevocationLog,
     set::RevocationSet,
+};
+// Named only to write down the type of a layer.
+#[doc(hidden)]
+pub use self::{both::Both, check::NoRevocation};
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use self::{
+    broadcast::{Broadcast, BroadcastFeed},
+    log::RevocationLog,
 };

@@ -255,6 +255,7 @@ impl RevocationSet {
 
     /// Returns the status of the credential with this identifier, for credentials that have neither
     /// issuer nor epoch.
+    #[cfg(feature = "server")]
     pub(crate) fn status_of(&self, token_id: &str) -> RevocationStatus {
         let shared = &self.shared;
         let found = shared.entries.find(Kind::Token, token_id, &**shared);

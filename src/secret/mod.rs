@@ -1,13 +1,18 @@
 //! Secret values, and stores for them.
 
+#[cfg(feature = "server")]
 pub(crate) mod base62;
+#[cfg(feature = "server")]
 mod key;
 
 use std::fmt;
 
 use zeroize::Zeroize;
 
+#[cfg(feature = "server")]
 pub(crate) use self::key::DerivedKey;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use self::key::SecretKey;
 
 /// A value that is never printed and is wiped from memory when dropped.

@@ -6,10 +6,7 @@ use tower::ServiceBuilder;
 use tower_jwt_auth::{
     Anonymous, Claims, JwtAuthLayer, Principal, Verified, Verifier,
     error::AuthErrorKind,
-    layer::{
-        extract::Header,
-        jwt::{ForwardedClaim, Forwarding},
-    },
+    layer::{extract::Header, jwt::ForwardedClaim},
     revocation::NoRevocation,
     verify::CheckError,
 };
@@ -38,7 +35,7 @@ fn forge(mut request: Request<String>) -> Request<String> {
     request
 }
 
-fn forwarding(layer: JwtAuthLayer) -> JwtAuthLayer<Claims, NoRevocation, Forwarding> {
+fn forwarding(layer: JwtAuthLayer) -> JwtAuthLayer<Claims, NoRevocation, true> {
     let name = HeaderName::from_static("x-user-id");
     layer.forward_as(name, ForwardedClaim::Subject)
 }

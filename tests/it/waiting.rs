@@ -17,7 +17,6 @@ use tower_jwt_auth::{
     Claims, JwtAuthLayer, Principal, Verifier,
     error::AuthErrorKind,
     key::{Algorithm, KeyLookup, KeyNotifier, KeyQuery, KeySet, KeySource, KeyWait},
-    layer::jwt::Forwarding,
     revocation::{Both, CheckResult, NoRevocation, RevocationCheck, RevocationStatus, check_fn},
 };
 
@@ -108,8 +107,7 @@ fn for_a_check() -> Case<JwtAuthLayer<Claims, Both<NoRevocation, Asking>>> {
 }
 
 /// The same in a layer that changes the request's body.
-fn for_a_check_and_forwarding() -> Case<JwtAuthLayer<Claims, Both<NoRevocation, Asking>, Forwarding>>
-{
+fn for_a_check_and_forwarding() -> Case<JwtAuthLayer<Claims, Both<NoRevocation, Asking>, true>> {
     let Case {
         layer,
         waits,

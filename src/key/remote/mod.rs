@@ -81,11 +81,10 @@ use std::{
 use tokio::task::AbortHandle;
 
 use self::state::Shared;
-pub use self::{
-    builder::{HyperFetcher, RemoteKeySetBuilder},
-    error::FetchError,
-    fetch::Fetcher,
-};
+// Named only to write down the type of a builder.
+#[doc(hidden)]
+pub use self::builder::HyperFetcher;
+pub use self::{builder::RemoteKeySetBuilder, error::FetchError, fetch::Fetcher};
 use super::{KeyLookup, KeyQuery, KeySet, KeySource, KeyWait};
 use crate::error::KeyProblem;
 use crate::time::Timestamp;

@@ -124,7 +124,6 @@ mod service;
 mod store;
 mod uses;
 
-#[cfg(feature = "server")]
 pub(crate) use self::store::LISTED;
 pub use self::{
     builder::ApiKeysBuilder,
@@ -134,6 +133,8 @@ pub use self::{
     layer::ApiKeyLayer,
     new::NewApiKey,
     record::{ApiKeyRecord, ApiKeyRefusal, PreviousSecret},
-    service::ApiKeyService,
     store::ApiKeyStore,
 };
+// Named only to write down the type of a service.
+#[doc(hidden)]
+pub use self::service::ApiKeyService;

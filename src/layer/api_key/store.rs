@@ -96,5 +96,4 @@ erased! {
 }
 
 /// The maximum number of keys in a list.
-#[cfg(feature = "server")]
 pub(crate) const LISTED: usize = 100;

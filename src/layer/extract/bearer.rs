@@ -104,6 +104,7 @@ impl<'a> Scheme<'a> {
 }
 
 /// Returns `true` if the request carries a token that is bound to a key (RFC 9449 §7.1).
+#[cfg(feature = "server")]
 pub(crate) fn is_dpop(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     values.any(|value| matches!(Scheme::of(value.as_bytes()), Scheme::Dpop))

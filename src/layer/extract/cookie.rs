@@ -34,9 +34,9 @@ use crate::{
 ///    one.
 /// 2. There is no `Sec-Fetch-Site`, and the `Origin` is the [public](Self::public_origin) or a trusted
 ///    one. Without a configured public origin, the host and port of `Origin` must be those of the request.
-/// 3. There is neither header, [CSRF proofs](Self::csrf_proofs) are enabled, and `X-CSRF-Token` is the
-///    [proof](CsrfProofs) of the token's session (`sid`). All current browsers send one of the two
-///    headers. A client that is not a browser can use the `Authorization` header instead.
+/// 3. There is neither header, CSRF proofs are enabled (`csrf_proofs`, with the feature `server`), and
+///    `X-CSRF-Token` is the proof of the token's session (`sid`). All current browsers send one of the
+///    two headers. A client that is not a browser can use the `Authorization` header instead.
 ///
 /// Every other checked request is answered with 403. `GET` must not change anything (RFC 9110 §9.2.1).
 /// If a `GET` of your service does, this check does not protect it.
@@ -120,6 +120,8 @@ impl Cookie {
 
     /// Accepts requests of old browsers, which send neither `Sec-Fetch-Site` nor `Origin`, if
     /// `X-CSRF-Token` proves that they come from this site.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     pub fn csrf_proofs(mut self, proofs: CsrfProofs) -> Self {
         self.proofs = Some(proofs);
         self
@@ -137,7 +139,7 @@ impl Cookie {
     /// Also reads a token that is split into two or three cookies: `NAME`, `NAME-2` and `NAME-3`.
     /// Browsers drop a cookie of more than 4096 bytes.
     ///
-    /// [`AuthEndpoints`](crate::server::endpoints::AuthEndpoints) set such cookies. A part without the part
+    /// [`AuthEndpoints`](../../server/endpoints/struct.AuthEndpoints.html) set such cookies. A part without the part
     /// before it makes the token a bad one.
     pub fn split(mut self) -> Self {
         self.parts = (2..=PARTS).map(|at| part(&self.name, at).into()).collect();

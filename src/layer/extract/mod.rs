@@ -37,9 +37,12 @@
 
 mod bearer;
 mod cookie;
+#[cfg(feature = "server")]
 mod csrf;
 mod head;
 mod header;
+#[cfg(not(feature = "server"))]
+mod no_csrf;
 mod query;
 mod site;
 #[cfg(test)]
@@ -52,16 +55,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header::UPGRADE};
 
 use crate::error::{AuthError, AuthErrorKind};
 
-pub(crate) use self::bearer::{is_b64token, is_dpop};
+pub(crate) use self::bearer::is_b64token;
+#[cfg(feature = "server")]
+pub(crate) use self::bearer::is_dpop;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use self::csrf::{CSRF_HEADER, CsrfProofs};
 pub use self::head::RequestHead;
 pub(crate) use self::head::percent_decoded;
+#[cfg(not(feature = "server"))]
+use self::no_csrf::{CSRF_HEADER, CsrfProofs};
 pub use self::{
-    bearer::Bearer,
-    cookie::Cookie,
-    csrf::{CSRF_HEADER, CsrfProofs},
-    header::Header,
-    query::Query,
-    websocket::WebSocketProtocol,
+    bearer::Bearer, cookie::Cookie, header::Header, query::Query, websocket::WebSocketProtocol,
 };
 #[cfg(feature = "server")]
 pub(crate) use self::{

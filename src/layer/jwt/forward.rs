@@ -35,17 +35,6 @@ pub enum ForwardedClaim {
     Scope,
 }
 
-/// The mode of a layer that forwards no claims: the inner service receives the body unchanged.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Plain;
-
-/// The mode of a layer that [forwards claims](super::JwtAuthLayer::forward_as): the inner service
-/// receives a [`ForwardedBody`].
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Forwarding;
-
 #[derive(Clone, Default)]
 pub(super) struct Forward {
     headers: Vec<(HeaderName, ForwardedClaim)>,

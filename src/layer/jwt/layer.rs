@@ -1,20 +1,17 @@
 //! The layer and its settings.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::HeaderName;
 use tower_layer::Layer;
 
-use super::{
-    JwtAuthService,
-    config::Config,
-    forward::{ForwardedClaim, Forwarding, Plain},
-};
+use super::{JwtAuthService, config::Config, forward::ForwardedClaim};
+#[cfg(feature = "server")]
+use crate::layer::confirmations::Confirmations;
 use crate::{
     error::{ConfigError, KeyProblem},
     event::{EventSink, Events},
     layer::{
-        confirmations::Confirmations,
         extract::{Bearer, RequestHead, TokenExtractor},
         response::{Answers, ErrorResponder},
     },
@@ -28,12 +25,11 @@ use crate::{
 /// See the [module](super) for the rules. All settings are behind one `Arc`, so that a clone for every
 /// request is cheap.
 ///
-/// The type parameters are the claims' type, the revocation checks, and the mode: [`Plain`], or
-/// [`Forwarding`] after [`forward_as`](Self::forward_as).
+/// The parameters are the claims' type, the type of the revocation checks, and `true` after
+/// [`forward_as`](Self::forward_as), which changes the body of the request.
 #[must_use = "a layer does nothing before it is put around a service"]
-pub struct JwtAuthLayer<C = Claims, R = NoRevocation, M = Plain> {
+pub struct JwtAuthLayer<C = Claims, R = NoRevocation, const FORWARDS: bool = false> {
     pub(super) config: Arc<Config<C, R>>,
-    mode: PhantomData<fn() -> M>,
 }
 
 impl<C: Send + Sync + 'static> JwtAuthLayer<C> {
@@ -41,23 +37,27 @@ impl<C: Send + Sync + 'static> JwtAuthLayer<C> {
     pub fn new(verifier: Verifier<C>) -> Self {
         Self {
             config: Arc::new(Config::new(verifier, NoRevocation, Arc::new(Bearer::new()))),
-            mode: PhantomData,
         }
     }
 }
 
-impl<C, R, M> JwtAuthLayer<C, R, M> {
+impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
     /// Adds a revocation check that runs on every request: a
     /// [`RevocationSet`](crate::revocation::RevocationSet) or a custom check.
     ///
     /// A revoked token is refused with 401 `invalid_token`. An unavailable check is 503. May be called
     /// repeatedly, in any order: a token must pass all checks, each with its own requirement of
-    /// freshness. See [`Both`].
-    pub fn revocation<T: RevocationCheck>(self, check: T) -> JwtAuthLayer<C, Both<R, T>, M> {
+    /// freshness.
+    ///
+    /// - Revoked: at least one check returns revoked, even if another check is unavailable.
+    /// - Unavailable: at least one check is unavailable, and none returns revoked.
+    /// - Valid: all checks return valid.
+    ///
+    /// Pending checks run concurrently.
+    pub fn revocation<T: RevocationCheck>(self, check: T) -> JwtAuthLayer<C, Both<R, T>, FORWARDS> {
         let config = Arc::unwrap_or_clone(self.config);
         JwtAuthLayer {
             config: Arc::new(config.with_revocation(check)),
-            mode: PhantomData,
         }
     }
 
@@ -65,6 +65,8 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     /// issued with it. Needed on servers whose sessions are refreshed by
     /// [`RefreshPolicy::balanced`](crate::server::refresh::RefreshPolicy::balanced). May be called repeatedly,
     /// for the sessions of several issuers.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     pub fn confirmations(self, confirmations: Confirmations) -> Self {
         self.with(|config| config.confirmations.push(confirmations))
     }
@@ -217,15 +219,10 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     /// [`ForwardedBody`](super::ForwardedBody).
     ///
     /// A value that a recipient could read differently is left out: see [`ForwardedClaim`].
-    pub fn forward_as(
-        self,
-        header: HeaderName,
-        claim: ForwardedClaim,
-    ) -> JwtAuthLayer<C, R, Forwarding> {
+    pub fn forward_as(self, header: HeaderName, claim: ForwardedClaim) -> JwtAuthLayer<C, R, true> {
         let layer = self.with(|config| Arc::make_mut(&mut config.forward).add(header, claim));
         JwtAuthLayer {
             config: layer.config,
-            mode: PhantomData,
         }
     }
 
@@ -286,24 +283,23 @@ impl<C, R, M> JwtAuthLayer<C, R, M> {
     }
 }
 
-impl<C, R, M> Clone for JwtAuthLayer<C, R, M> {
+impl<C, R, const FORWARDS: bool> Clone for JwtAuthLayer<C, R, FORWARDS> {
     fn clone(&self) -> Self {
         Self {
             config: Arc::clone(&self.config),
-            mode: PhantomData,
         }
     }
 }
 
-impl<S, C, R, M> Layer<S> for JwtAuthLayer<C, R, M> {
-    type Service = JwtAuthService<S, C, R, M>;
+impl<S, C, R, const FORWARDS: bool> Layer<S> for JwtAuthLayer<C, R, FORWARDS> {
+    type Service = JwtAuthService<S, C, R, FORWARDS>;
 
     fn layer(&self, inner: S) -> Self::Service {
         JwtAuthService::new(inner, self.clone())
     }
 }
 
-impl<C, R, M> fmt::Debug for JwtAuthLayer<C, R, M> {
+impl<C, R, const FORWARDS: bool> fmt::Debug for JwtAuthLayer<C, R, FORWARDS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtAuthLayer").finish_non_exhaustive()
     }

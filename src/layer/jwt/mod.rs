@@ -7,8 +7,7 @@
 //! guards inside it.
 //!
 //! If two of these layers are nested, the inner layer replaces the outer layer's caller. For the
-//! combination with an [`ApiKeyLayer`](crate::layer::api_key::ApiKeyLayer), see [keys and tokens
-//! together](crate::layer::api_key#keys-and-tokens-together).
+//! combination with an [`ApiKeyLayer`], see [keys and tokens together].
 //!
 //! # Examples
 //!
@@ -39,6 +38,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`ApiKeyLayer`]: ../api_key/struct.ApiKeyLayer.html
+//! [keys and tokens together]: ../api_key/index.html#keys-and-tokens-together
 
 mod config;
 mod forward;
@@ -49,7 +51,7 @@ mod standalone;
 mod wait;
 
 pub use self::{
-    forward::{ForwardedBody, ForwardedClaim, Forwarding, Plain},
+    forward::{ForwardedBody, ForwardedClaim},
     layer::JwtAuthLayer,
     service::JwtAuthService,
 };

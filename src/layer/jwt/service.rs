@@ -10,10 +10,7 @@ use http::{Request, Response};
 use serde::de::DeserializeOwned;
 use tower_service::Service;
 
-use super::{
-    JwtAuthLayer,
-    forward::{ForwardedBody, Forwarding, Plain},
-};
+use super::{JwtAuthLayer, forward::ForwardedBody};
 use crate::{
     layer::middleware::{Guarded, ResponseBody, ResponseFuture, Suspended},
     principal::Claims,
@@ -25,12 +22,12 @@ use crate::{
 /// The inner service must be `Clone`: a request that waits for keys or for a revocation check holds a
 /// clone, so that it keeps no permit of a limit inside.
 #[must_use = "services do nothing unless called"]
-pub struct JwtAuthService<S, C = Claims, R = NoRevocation, M = Plain> {
-    guarded: Guarded<S, JwtAuthLayer<C, R, M>>,
+pub struct JwtAuthService<S, C = Claims, R = NoRevocation, const FORWARDS: bool = false> {
+    guarded: Guarded<S, JwtAuthLayer<C, R, FORWARDS>>,
 }
 
-impl<S, C, R, M> JwtAuthService<S, C, R, M> {
-    pub(super) fn new(inner: S, layer: JwtAuthLayer<C, R, M>) -> Self {
+impl<S, C, R, const FORWARDS: bool> JwtAuthService<S, C, R, FORWARDS> {
+    pub(super) fn new(inner: S, layer: JwtAuthLayer<C, R, FORWARDS>) -> Self {
         Self {
             guarded: Guarded::new(inner, layer),
         }
@@ -68,7 +65,7 @@ where
     }
 }
 
-impl<S, C, R, B, T> Service<Request<B>> for JwtAuthService<S, C, R, Forwarding>
+impl<S, C, R, B, T> Service<Request<B>> for JwtAuthService<S, C, R, true>
 where
     S: Service<Request<ForwardedBody<B>>, Response = Response<T>> + Clone,
     C: DeserializeOwned + Send + Sync + 'static,
@@ -77,7 +74,7 @@ where
     type Response = Response<ResponseBody<T>>;
     type Error = S::Error;
     type Future =
-        ResponseFuture<S::Future, Suspended<JwtAuthLayer<C, R, Forwarding>, S, ForwardedBody<B>>>;
+        ResponseFuture<S::Future, Suspended<JwtAuthLayer<C, R, true>, S, ForwardedBody<B>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.guarded.poll_ready(cx)
@@ -90,7 +87,7 @@ where
     }
 }
 
-impl<S: Clone, C, R, M> Clone for JwtAuthService<S, C, R, M> {
+impl<S: Clone, C, R, const FORWARDS: bool> Clone for JwtAuthService<S, C, R, FORWARDS> {
     fn clone(&self) -> Self {
         Self {
             guarded: self.guarded.clone(),
@@ -98,7 +95,7 @@ impl<S: Clone, C, R, M> Clone for JwtAuthService<S, C, R, M> {
     }
 }
 
-impl<S, C, R, M> fmt::Debug for JwtAuthService<S, C, R, M> {
+impl<S, C, R, const FORWARDS: bool> fmt::Debug for JwtAuthService<S, C, R, FORWARDS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JwtAuthService").finish_non_exhaustive()
     }

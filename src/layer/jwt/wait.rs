@@ -72,7 +72,7 @@ impl<C, F: Future<Output = RevocationStatus>> Wait for TokenWait<C, F> {
     }
 }
 
-impl<C, R, M> Middleware for JwtAuthLayer<C, R, M>
+impl<C, R, const FORWARDS: bool> Middleware for JwtAuthLayer<C, R, FORWARDS>
 where
     C: DeserializeOwned + Send + Sync + 'static,
     R: RevocationCheck,

@@ -20,8 +20,8 @@ pin_project! {
     /// The response future of this crate's services.
     ///
     /// It returns the response of the inner service, or the layer's own response to a request that does
-    /// not pass. Its error is the inner service's. `F` is the inner service's future. `K` is
-    /// [`Suspended`](super::Suspended) if the layer may wait, and otherwise [`Immediate`].
+    /// not pass. Its error is the inner service's. `F` is the inner service's future. `K`
+    /// depends on the layer.
     ///
     /// # Cancel safety
     ///

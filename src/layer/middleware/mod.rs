@@ -42,11 +42,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::SET_CO
 
 #[cfg(feature = "warp")]
 pub(crate) use self::standalone::decide;
-pub use self::{
-    body::ResponseBody,
-    future::ResponseFuture,
-    suspended::{Immediate, Suspended},
-};
+pub use self::{body::ResponseBody, future::ResponseFuture};
+// The parameters of `ResponseFuture`.
+#[doc(hidden)]
+pub use self::suspended::{Immediate, Suspended};
 pub(crate) use self::{
     service::{Guarded, immediate_service},
     wait::{Never, Wait},
@@ -124,6 +123,7 @@ impl Amend for () {
 }
 
 /// The changes that a layer makes to the headers of the inner service's response.
+#[doc(hidden)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct After {
     /// Makes the response `private`, so that shared caches do not store it.

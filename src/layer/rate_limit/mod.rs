@@ -42,5 +42,7 @@ pub use self::{
     client::{ClientIp, PeerAddr, network_of},
     key::{RateKey, by_subject},
     layer::RateLimitLayer,
-    service::RateLimitService,
 };
+// Named only to write down the type of a service.
+#[doc(hidden)]
+pub use self::service::RateLimitService;

@@ -52,4 +52,7 @@ mod credentials;
 mod layer;
 mod service;
 
-pub use self::{layer::RequireHttpsLayer, service::RequireHttpsService};
+pub use self::layer::RequireHttpsLayer;
+// Named only to write down the type of a service.
+#[doc(hidden)]
+pub use self::service::RequireHttpsService;

@@ -49,6 +49,10 @@
 //! [RFC 9110 §15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
 
 mod answers;
+#[cfg_attr(
+    not(feature = "server"),
+    allow(unreachable_pub, reason = "the issuing side returns this body")
+)]
 mod body;
 mod caller;
 mod challenge;
@@ -81,6 +85,10 @@ pub(crate) use self::answers::record;
 #[cfg(feature = "server")]
 pub(crate) use self::answers::report;
 pub(crate) use self::answers::{Answers, origin};
+#[cfg(not(feature = "server"))]
+pub(crate) use self::body::Whole;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use self::body::Whole;
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) use self::caller::caller_in;

@@ -67,5 +67,7 @@ pub use self::{
     hierarchy::{RoleHierarchy, RoleHierarchyBuilder},
     layer::RoleGuardLayer,
     rule::Rule,
-    service::RoleGuardService,
 };
+// Named only to write down the type of a service.
+#[doc(hidden)]
+pub use self::service::RoleGuardService;

@@ -120,6 +120,8 @@ impl<C> SocketAuth<C> {
     /// The policy [`balanced`](crate::server::refresh::RefreshPolicy::balanced) requires them at every
     /// consumer of the access tokens. May be called repeatedly, for the sessions of several
     /// issuers.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     pub fn confirmations(self, confirmations: Confirmations) -> Self {
         self.with(|config| config.confirmations.push(confirmations))
     }

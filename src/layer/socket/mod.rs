@@ -7,9 +7,10 @@
 //! [`UserPrincipal`], [`GuestPrincipal`] and [`AnyPrincipal`] to require a kind of caller, and [`Owner`] to
 //! store the owner of a conversation. None of them accepts a service or an API key, whatever its subject is.
 //!
-//! Guests are created by [`Guests`](crate::server::session::Guests). The manual has a chapter about
-//! [guests, chats and sockets](crate::manual::guests).
+//! Guests are created by [`Guests`]. The manual has a chapter about
+//! [guests, chats and sockets](../../manual/guests/index.html).
 //!
+//! [`Guests`]: ../../server/session/struct.Guests.html
 //! [`UserPrincipal`]: crate::principal::UserPrincipal
 //! [`GuestPrincipal`]: crate::principal::GuestPrincipal
 //! [`AnyPrincipal`]: crate::principal::AnyPrincipal
@@ -77,5 +78,7 @@ pub use self::{
     layer::ChatLayer,
     message::AuthMessage,
     owner::Owner,
-    service::ChatService,
 };
+// Named only to write down the type of a service.
+#[doc(hidden)]
+pub use self::service::ChatService;

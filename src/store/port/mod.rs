@@ -12,7 +12,7 @@
 //! | [`OneTimeStore`] | tokens for password resets and unlocks | [`Login`](crate::server::login::Login) | [`one_time_store_contract!`](crate::one_time_store_contract) |
 //! | [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore) | API keys | [`ApiKeys`](crate::layer::api_key::ApiKeys) | [`api_key_store_contract!`](crate::api_key_store_contract) |
 //!
-//! Two ports are in other modules, because resource servers use them without the feature `server`.
+//! Two ports are in the modules of the types that use them.
 //!
 //! # Implementing a port
 //!

@@ -254,7 +254,7 @@ impl<C: 'static> VerifierBuilder<C> {
     }
 
     /// Accepts tokens for a single conversation in addition (`conv+jwt`,
-    /// [`Sessions::conversation_token`](crate::server::session::Sessions::conversation_token)), for the
+    /// [`Sessions::conversation_token`](../server/session/struct.Sessions.html#method.conversation_token)), for the
     /// routes and sockets of a chat. By default they are refused, as other types are.
     ///
     /// # Security

@@ -5,7 +5,8 @@ use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 use tokio::runtime;
 
 use super::{
-    ApiKeyFormat, ApiKeys, examine::Examiner, lookup::Lookups, store::ErasedApiKeyStore, uses::Uses,
+    ApiKeyFormat, ApiKeys, examine::Examiner, keys::Inner, lookup::Lookups,
+    store::ErasedApiKeyStore, uses::Uses,
 };
 use crate::{
     error::{ConfigError, StoreError},
@@ -252,13 +253,16 @@ impl ApiKeysBuilder {
             revoked: self.revoked,
             clock: self.clock,
         };
-        Ok(ApiKeys::assemble(
+        let inner = Inner {
             store,
-            Arc::new(examiner),
-            self.limits,
-            self.log,
-            self.events,
-        ))
+            examiner: Arc::new(examiner),
+            limits: self.limits,
+            log: self.log,
+            events: self.events,
+        };
+        Ok(ApiKeys {
+            inner: Arc::new(inner),
+        })
     }
 }
 

@@ -24,39 +24,21 @@ use crate::{
 /// Writes run in separate tasks, which complete even if the caller's future is dropped.
 #[derive(Clone)]
 pub struct ApiKeys {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    store: Arc<dyn ErasedApiKeyStore>,
-    examiner: Arc<Examiner>,
-    limits: Limits,
-    log: Option<Arc<Log>>,
-    events: Events,
+pub(super) struct Inner {
+    pub(super) store: Arc<dyn ErasedApiKeyStore>,
+    pub(super) examiner: Arc<Examiner>,
+    pub(super) limits: Limits,
+    pub(super) log: Option<Arc<Log>>,
+    pub(super) events: Events,
 }
 
 impl ApiKeys {
     /// Creates a builder of keys with this format in this store.
     pub fn builder(format: ApiKeyFormat, store: impl ApiKeyStore) -> ApiKeysBuilder {
         ApiKeysBuilder::new(format, Arc::new(store))
-    }
-
-    pub(super) fn assemble(
-        store: Arc<dyn ErasedApiKeyStore>,
-        examiner: Arc<Examiner>,
-        limits: Limits,
-        log: Option<Arc<Log>>,
-        events: Events,
-    ) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                store,
-                examiner,
-                limits,
-                log,
-                events,
-            }),
-        }
     }
 
     pub(super) fn examiner(&self) -> Arc<Examiner> {

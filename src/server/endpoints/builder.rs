@@ -208,7 +208,7 @@ impl AuthEndpointsBuilder {
             }
             None => None,
         };
-        Ok(AuthEndpoints::from(Inner {
+        let inner = Inner {
             verifier: issuer.verifier().without_cache().build()?,
             expired: issuer
                 .verifier()
@@ -231,7 +231,10 @@ impl AuthEndpointsBuilder {
             cookies,
             extractor,
             proofs,
-        }))
+        };
+        Ok(AuthEndpoints {
+            inner: Arc::new(inner),
+        })
     }
 }
 

@@ -40,7 +40,7 @@ use crate::{
 /// See the [module](super) for the routes.
 #[derive(Clone)]
 pub struct AuthEndpoints {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
@@ -245,14 +245,6 @@ where
         let (parts, body) = request.into_parts();
         let inner = Arc::clone(&self.inner);
         Box::pin(async move { Ok(inner.answer(parts, body).await) })
-    }
-}
-
-impl From<Inner> for AuthEndpoints {
-    fn from(inner: Inner) -> Self {
-        Self {
-            inner: Arc::new(inner),
-        }
     }
 }
 

@@ -107,7 +107,7 @@ impl LoginBuilder {
     pub fn build(self) -> Login {
         let keys = ThrottleKeys::new(&self.secret);
         let hasher = self.hasher.unwrap_or_default();
-        Login::from_inner(Inner {
+        let inner = Inner {
             users: self.users,
             admission: AdmissionControl::new(
                 self.throttle,
@@ -123,7 +123,10 @@ impl LoginBuilder {
             events: self.events,
             clock: self.clock,
             warned: false.into(),
-        })
+        };
+        Login {
+            inner: Arc::new(inner),
+        }
     }
 }
 

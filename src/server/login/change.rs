@@ -144,7 +144,7 @@ impl Login {
                     retry_after,
                     network,
                 };
-                self.inner().events.login(throttled);
+                self.inner.events.login(throttled);
                 ChangePasswordOutcome::Wait { retry_after }
             }
             Stopped::Busy(wait) => ChangePasswordOutcome::Busy {
@@ -165,7 +165,7 @@ impl Login {
         new: &Password,
         network: Network,
     ) -> Result<Option<ChangePasswordOutcome>, Stopped> {
-        let inner = self.inner();
+        let inner = &self.inner;
         inner.policy.check(new).map_err(Stopped::Rule)?;
         inner.note_network(network);
         let mut admission = inner.admission.admit_change(subject, network).await?;
@@ -196,7 +196,7 @@ impl Login {
         old: &Password,
         new: &Password,
     ) -> Result<Option<ChangePasswordOutcome>, Stopped> {
-        let inner = self.inner();
+        let inner = &self.inner;
         let mut replacement = None;
         // A second round is needed if a login has just upgraded the hash of the same password.
         for _ in 0..2 {
@@ -267,7 +267,7 @@ impl Change {
             }
         }
         let subject = &*self.subject;
-        let events = &self.login.inner().events;
+        let events = &self.login.inner.events;
         events.login(|| LoginEvent::PasswordChanged {
             subject: subject.to_owned(),
         });

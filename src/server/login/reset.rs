@@ -200,7 +200,7 @@ impl Login {
 
     /// Invalidates the tokens that the subject's old password protected.
     pub(super) async fn forget_tokens(&self, subject: &str) -> Result<(), StoreError> {
-        let Some(tokens) = &self.inner().one_time else {
+        let Some(tokens) = &self.inner.one_time else {
             return Ok(());
         };
         for purpose in OneTimePurpose::UNDER_A_PASSWORD {
@@ -211,7 +211,7 @@ impl Login {
     }
 
     fn one_time(&self) -> Result<&Arc<dyn ErasedOneTimeStore>, StoreError> {
-        let tokens = self.inner().one_time.as_ref();
+        let tokens = self.inner.one_time.as_ref();
         tokens.ok_or_else(|| StoreError::unavailable("the login has no store of one-time tokens"))
     }
 }

@@ -42,7 +42,7 @@ use crate::{
 ///    replacement fails, the login still succeeds and the next login tries again.
 #[derive(Clone)]
 pub struct Login {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
@@ -69,16 +69,6 @@ impl Login {
         secret: SecretKey,
     ) -> LoginBuilder {
         LoginBuilder::new(Arc::new(users), Arc::new(throttle), secret)
-    }
-
-    pub(super) fn from_inner(inner: Inner) -> Self {
-        Self {
-            inner: Arc::new(inner),
-        }
-    }
-
-    pub(super) fn inner(&self) -> &Inner {
-        &self.inner
     }
 
     /// Checks one attempt to sign in.

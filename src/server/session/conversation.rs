@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Session, SessionError, SessionErrorKind, Sessions, is_interrupted};
+use super::{Session, SessionError, SessionErrorKind, Sessions, repeated};
 use crate::{
     principal::{Principal, PrincipalKind, SessionId},
     revocation::MAX_TOKEN_LIFETIME,
@@ -76,11 +76,8 @@ impl Sessions {
         self.confirm(caller);
         let id = caller.session_id().ok_or_else(invalid)?;
         let id: SessionId = id.parse().map_err(|_| invalid())?;
-        let mut loaded = self.inner.store.load(id).await;
-        if is_interrupted(&loaded) {
-            loaded = self.inner.store.load(id).await;
-        }
-        let loaded = loaded?.ok_or_else(invalid)?;
+        let loaded = repeated(|| self.inner.store.load(id)).await?;
+        let loaded = loaded.ok_or_else(invalid)?;
         if Some(loaded.session.subject.as_str()) != caller.subject() {
             return Err(invalid());
         }

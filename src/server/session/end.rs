@@ -2,7 +2,7 @@
 //!
 //! Revoking is idempotent, so a write that was interrupted is repeated.
 
-use super::{Inner, SessionError, Sessions, is_interrupted};
+use super::{Inner, SessionError, Sessions, is_interrupted, repeated};
 use crate::{
     event::{RevokeReason, RevokedScope, SessionEvent},
     principal::SessionId,
@@ -102,11 +102,7 @@ impl Sessions {
     ) -> Result<u64, SessionError> {
         let subject = subject.to_owned();
         self.write(move |inner| async move {
-            let mut ended = inner.store.revoke_others(&subject, keep, reason).await;
-            if is_interrupted(&ended) {
-                ended = inner.store.revoke_others(&subject, keep, reason).await;
-            }
-            let ended = ended?;
+            let ended = repeated(|| inner.store.revoke_others(&subject, keep, reason)).await?;
             ended.iter().for_each(|id| inner.refuse_session(*id));
             let number = u64::try_from(ended.len()).unwrap_or(u64::MAX);
             let scope = RevokedScope::Others { kept: keep, ended };
@@ -129,11 +125,7 @@ impl Sessions {
     ) -> Result<u32, SessionError> {
         let subject = subject.to_owned();
         self.write(move |inner| async move {
-            let mut epoch = inner.store.revoke_all(&subject, reason).await;
-            if is_interrupted(&epoch) {
-                epoch = inner.store.revoke_all(&subject, reason).await;
-            }
-            let epoch = epoch?;
+            let epoch = repeated(|| inner.store.revoke_all(&subject, reason)).await?;
             inner.refuse_older(&subject, epoch);
             inner.revoked(Some(subject), RevokedScope::All { epoch }, reason);
             Ok(epoch)

@@ -391,3 +391,15 @@ impl fmt::Debug for Sessions {
 fn is_interrupted<T>(outcome: &Result<T, StoreError>) -> bool {
     matches!(outcome, Err(error) if error.kind() == StoreErrorKind::Interrupted)
 }
+/// Calls the store, and again if the answer was lost. For calls that have the same effect twice.
+async fn repeated<T, F>(call: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let answer = call().await;
+    match is_interrupted(&answer) {
+        true => call().await,
+        false => answer,
+    }
+}
+

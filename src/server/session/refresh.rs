@@ -2,7 +2,7 @@
 
 use super::{
     ClaimsOrigin, Inner, Session, SessionClaims, SessionError, SessionErrorKind, Sessions,
-    TokenPair, is_interrupted,
+    TokenPair, is_interrupted, repeated,
 };
 use crate::{
     error::StoreError,
@@ -177,17 +177,11 @@ impl Inner {
         let joined =
             matches!(origin, ClaimsOrigin::Users(users) if self.store.users() == Some(users));
         if joined {
-            let mut loaded = self.store.load_with_user(id).await;
-            if is_interrupted(&loaded) {
-                loaded = self.store.load_with_user(id).await;
-            }
-            return Ok(loaded?.map(|(loaded, user)| (loaded, Standing::Read(user))));
+            let loaded = repeated(|| self.store.load_with_user(id)).await?;
+            return Ok(loaded.map(|(loaded, user)| (loaded, Standing::Read(user))));
         }
-        let mut loaded = self.store.load(id).await;
-        if is_interrupted(&loaded) {
-            loaded = self.store.load(id).await;
-        }
-        Ok(loaded?.map(|loaded| (loaded, Standing::Unread)))
+        let loaded = repeated(|| self.store.load(id)).await?;
+        Ok(loaded.map(|loaded| (loaded, Standing::Unread)))
     }
 
     /// Refuses the refresh token of another client, and that of a session whose key the client has not

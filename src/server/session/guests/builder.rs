@@ -2,24 +2,16 @@
 
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
-use super::{ClaimHook, Guests, Inner, hook::ErasedClaimHook};
+use super::{ClaimHook, Guests, Inner};
 use crate::{error::ConfigError, server::session::Sessions, store::port::ErasedGuestStore};
 
 /// Builds [`Guests`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
-pub struct GuestsBuilder {
-    sessions: Sessions,
-    store: Arc<dyn ErasedGuestStore>,
-    hook: Option<Arc<dyn ErasedClaimHook>>,
-    patience: Duration,
-    hook_timeout: Duration,
-    link_within: Duration,
-    claims_every: Duration,
-}
+pub struct GuestsBuilder(Inner);
 
 impl GuestsBuilder {
     pub(super) fn new(sessions: Sessions, store: Arc<dyn ErasedGuestStore>) -> Self {
-        Self {
+        Self(Inner {
             sessions,
             store,
             hook: None,
@@ -27,26 +19,26 @@ impl GuestsBuilder {
             hook_timeout: Duration::from_secs(20),
             link_within: Duration::from_secs(60 * 60),
             claims_every: Duration::from_secs(15),
-        }
+        })
     }
 
     /// Sets the hook that runs after a user has claimed a guest; none by default.
     pub fn on_claim(mut self, hook: impl ClaimHook) -> Self {
-        self.hook = Some(Arc::new(hook));
+        self.0.hook = Some(Arc::new(hook));
         self
     }
 
     /// Sets how long a login waits for the hook, 0 to 10 s; 2 s by default. The hook continues in
     /// the background after that.
     pub fn patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
+        self.0.patience = patience;
         self
     }
 
     /// Sets the timeout of one call of the hook, 100 ms to 25 s; 20 s by default. A hook that
     /// exceeds it is dropped and called again later.
     pub fn hook_timeout(mut self, timeout: Duration) -> Self {
-        self.hook_timeout = timeout;
+        self.0.hook_timeout = timeout;
         self
     }
 
@@ -58,14 +50,14 @@ impl GuestsBuilder {
     /// On a shared computer, the next person can take over the previous person's conversation
     /// within this time.
     pub fn link_within(mut self, time: Duration) -> Self {
-        self.link_within = time;
+        self.0.link_within = time;
         self
     }
 
     /// Sets how often [`Guests::spawn_claim_worker`] runs the pending claims, 10 ms to an hour; 15 s by
     /// default.
     pub fn claims_every(mut self, interval: Duration) -> Self {
-        self.claims_every = interval;
+        self.0.claims_every = interval;
         self
     }
 
@@ -76,8 +68,9 @@ impl GuestsBuilder {
     /// [`ConfigError::Invalid`]: a duration is out of its range, or the guests are known to be in
     /// another store than the sessions.
     pub fn build(self) -> Result<Guests, ConfigError> {
-        let guests_of = self.store.sessions();
-        let sessions_of = self.sessions.inner.store.users();
+        let Self(guests) = self;
+        let guests_of = guests.store.sessions();
+        let sessions_of = guests.sessions.inner.store.users();
         if guests_of
             .zip(sessions_of)
             .is_some_and(|(one, other)| one != other)
@@ -87,20 +80,12 @@ impl GuestsBuilder {
                 "must be the store of the sessions: a claim ends the guest's sessions in the same step",
             ));
         }
-        in_range("patience", self.patience, PATIENCE)?;
-        in_range("hook_timeout", self.hook_timeout, HOOK_TIMEOUTS)?;
-        in_range("link_within", self.link_within, LINK_WITHIN)?;
-        in_range("claims_every", self.claims_every, CLAIMS_EVERY)?;
+        in_range("patience", guests.patience, PATIENCE)?;
+        in_range("hook_timeout", guests.hook_timeout, HOOK_TIMEOUTS)?;
+        in_range("link_within", guests.link_within, LINK_WITHIN)?;
+        in_range("claims_every", guests.claims_every, CLAIMS_EVERY)?;
         Ok(Guests {
-            inner: Arc::new(Inner {
-                sessions: self.sessions,
-                store: self.store,
-                hook: self.hook,
-                patience: self.patience,
-                hook_timeout: self.hook_timeout,
-                link_within: self.link_within,
-                claims_every: self.claims_every,
-            }),
+            inner: Arc::new(guests),
         })
     }
 }
@@ -108,9 +93,9 @@ impl GuestsBuilder {
 impl fmt::Debug for GuestsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuestsBuilder")
-            .field("patience", &self.patience)
-            .field("hook_timeout", &self.hook_timeout)
-            .field("link_within", &self.link_within)
+            .field("patience", &self.0.patience)
+            .field("hook_timeout", &self.0.hook_timeout)
+            .field("link_within", &self.0.link_within)
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     event::SessionEvent,
     principal::Principal,
-    server::session::{StartSession, TokenPair},
+    server::session::{StartSession, TokenPair, repeated},
     store::port::LoadedGuest,
 };
 
@@ -193,7 +193,7 @@ impl Guests {
                 return Ok(Err(done));
             }
             let subject = wanted.guest;
-            let epoch = claim::epoch(&*inner.store, &subject).await?;
+            let epoch = repeated(|| inner.store.epoch(&subject)).await?;
             inner.refuse_older(&subject, epoch);
             inner.events.session(|| SessionEvent::GuestPromoted {
                 subject: subject.clone(),
@@ -245,7 +245,7 @@ impl Guests {
         let notified = sessions.write(move |inner| async move {
             match claim::link(guests.store(), &wanted, Some(&user)).await? {
                 ClaimOutcome::Done => {
-                    let epoch = claim::epoch(&*inner.store, &guest).await?;
+                    let epoch = repeated(|| inner.store.epoch(&guest)).await?;
                     inner.refuse_older(&guest, epoch);
                 }
                 ClaimOutcome::Before => return Ok(Err(LinkOutcome::Linked)),

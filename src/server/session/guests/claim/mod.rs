@@ -9,9 +9,7 @@ use super::DeviceDigest;
 use crate::{
     error::StoreError,
     server::session::is_interrupted,
-    store::port::{
-        ErasedGuestStore, ErasedSessionStore, GuestChange, GuestClaim, GuestRecord, LoadedGuest,
-    },
+    store::port::{ErasedGuestStore, GuestChange, GuestClaim, GuestRecord, LoadedGuest},
     task::Contention,
     time::Timestamp,
 };
@@ -117,15 +115,6 @@ pub(super) async fn link(
             Err(error) => return Err(error),
         }
         wait(&mut contention).await?;
-    }
-}
-
-/// Returns the epoch of a guest that was just claimed or promoted.
-pub(super) async fn epoch(store: &dyn ErasedSessionStore, guest: &str) -> Result<u32, StoreError> {
-    let epoch = store.epoch(guest).await;
-    match is_interrupted(&epoch) {
-        true => store.epoch(guest).await,
-        false => epoch,
     }
 }
 

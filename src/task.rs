@@ -191,6 +191,11 @@ pub(crate) struct Contention {
 
 #[cfg(feature = "server")]
 impl Contention {
+    /// Allows pauses for as long as a request should wait for its store: 2 s.
+    pub(crate) fn new() -> Self {
+        Self::until(Instant::now() + PATIENCE)
+    }
+
     pub(crate) fn until(give_up: Instant) -> Self {
         Self {
             give_up,
@@ -224,6 +229,8 @@ fn report(name: &'static str, payload: Box<dyn Any + Send>) -> Panicked {
     Panicked
 }
 
+#[cfg(feature = "server")]
+const PATIENCE: Duration = Duration::from_secs(2);
 #[cfg(feature = "server")]
 const FIRST_RETRY: Duration = Duration::from_millis(4);
 #[cfg(feature = "server")]

@@ -196,6 +196,26 @@ async fn an_end_is_written_also_where_the_store_is_lost_or_the_client_hangs_up()
     assert_eq!(service.refused(&pair).await, "session_revoked");
 }
 
+/// Every load is followed by a change of another node, such as a confirmation.
+#[tokio::test]
+async fn a_refresh_that_loses_to_other_nodes_tries_again_until_its_patience_ends() {
+    let service = service();
+    let pair = service.sign_in().await;
+    // With its client, a refresh loads the session.
+    let refresh = async || {
+        let token = pair.refresh_token().expose();
+        let refreshed = service.sessions.refresh_for(token, Some("first-party"));
+        refreshed.await
+    };
+    service.store.beat_advances(usize::MAX);
+    let refused = refresh().await.unwrap_err();
+    assert_eq!(refused.kind(), SessionErrorKind::StoreUnavailable);
+    assert!(refused.retry_after().is_some());
+    service.store.beat_advances(12);
+    let next = refresh().await.unwrap();
+    assert_eq!(service.generation(&next), 1);
+}
+
 async fn devices(service: &Service) -> usize {
     service.sessions.list("alice", None).await.unwrap().len()
 }

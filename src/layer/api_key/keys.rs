@@ -2,8 +2,6 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-
 use super::{
     ApiKey, ApiKeyError, ApiKeyFormat, ApiKeyId, ApiKeyRecord, ApiKeyStore, ApiKeysBuilder,
     NewApiKey,
@@ -215,7 +213,7 @@ impl Inner {
         owner: &str,
         overlap: Duration,
     ) -> Result<bool, StoreError> {
-        let mut contention = Contention::until(Instant::now() + PATIENCE);
+        let mut contention = Contention::new();
         let mut again = true;
         loop {
             let Some(from) = self.store.find(key.id()).await? else {
@@ -310,5 +308,3 @@ impl fmt::Debug for ApiKeys {
 
 /// An identifier has 59 random bits.
 const ATTEMPTS: usize = 3;
-/// The time for which a roll tries again.
-const PATIENCE: Duration = Duration::from_secs(2);

@@ -8,16 +8,14 @@
 use super::decide::apply;
 #[cfg(any(test, feature = "test-util"))]
 use super::{decide::decide, policy::RefreshPolicy};
-#[cfg(any(test, feature = "test-util"))]
-use crate::principal::SessionId;
-#[cfg(any(test, feature = "test-util"))]
-use crate::store::port::SessionStore;
 use crate::{
     error::StoreError,
     event::{RefreshOutcome, RevokeReason},
     store::port::{ErasedSessionStore, LoadedSession, SessionRecord},
     time::Timestamp,
 };
+#[cfg(any(test, feature = "test-util"))]
+use crate::{principal::SessionId, store::port::SessionStore, task::Contention};
 
 /// The result of a refresh in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +83,8 @@ pub(crate) async fn write(
 ///
 /// # Errors
 ///
-/// As the store's, and [`Unavailable`](crate::error::StoreErrorKind::Unavailable) if the session
-/// changed after each of the loads.
+/// As the store's, and [`Unavailable`](crate::error::StoreErrorKind::Unavailable) if other nodes keep
+/// changing the session.
 #[cfg(any(test, feature = "test-util"))]
 pub async fn rotate(
     store: &impl SessionStore,
@@ -103,7 +101,8 @@ pub async fn rotate(
             decided_at: advanced.now,
         }));
     }
-    for _ in 0..TRIES {
+    let mut contention = Contention::new();
+    loop {
         let Some(loaded) = store.load(id).await? else {
             return Ok(None);
         };
@@ -111,15 +110,13 @@ pub async fn rotate(
         if let Some(done) = write(store, loaded, presented, outcome).await? {
             return Ok(Some(done));
         }
+        if !contention.wait().await {
+            return Err(contended());
+        }
     }
-    Err(contended())
 }
 
-/// The error of a refresh whose session changed after each of [`TRIES`] loads.
+/// The error of a refresh whose session other nodes keep changing.
 pub(crate) fn contended() -> StoreError {
     StoreError::unavailable("the session changes too often")
 }
-
-/// The maximum number of loads in a refresh. A change that makes another load necessary also makes the
-/// presented token spent or its answer final, except for a confirmation.
-pub(crate) const TRIES: u32 = 5;

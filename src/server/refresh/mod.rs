@@ -18,7 +18,7 @@ pub use self::{
 };
 pub(crate) use self::{
     decide::{apply, confirm, decide},
-    exchange::{Rotation, TRIES, contended, write},
+    exchange::{Rotation, contended, write},
 };
 
 /// The state machine and the refresh in a store, for tests of stores.

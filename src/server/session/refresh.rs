@@ -8,8 +8,9 @@ use crate::{
     error::StoreError,
     event::{RefreshOutcome, SessionEvent},
     principal::SessionId,
-    server::refresh::{RefreshToken, Rotation, TRIES, apply, contended, decide, write},
+    server::refresh::{RefreshToken, Rotation, apply, contended, decide, write},
     store::port::{LoadedSession, SessionRecord, UserStanding},
+    task::Contention,
     time::Timestamp,
 };
 
@@ -86,7 +87,10 @@ impl Sessions {
         let inner = &self.inner;
         let (id, presented) = (token.session_id(), token.generation());
         let mut fetched = None;
-        for _ in 0..TRIES {
+        // A change that makes another load necessary also makes the presented token spent or its answer
+        // final, except for a confirmation.
+        let mut contention = Contention::new();
+        loop {
             let (loaded, user) = inner.load(id, origin).await?.ok_or_else(invalid)?;
             inner.check_client(&loaded.session, client_id)?;
             let outcome = decide(&loaded.session.family, presented, &inner.policy, loaded.now);
@@ -115,12 +119,12 @@ impl Sessions {
             });
             match write.await? {
                 Written::Done(_) => return Ok(pair),
-                Written::Changed => {}
+                Written::Changed if contention.wait().await => {}
+                Written::Changed => return Err(contended().into()),
                 Written::Lost => lost = true,
             }
             fetched = Some(claims);
         }
-        Err(contended().into())
     }
 
     /// Returns the error of a refusal. A reuse ends the session first.

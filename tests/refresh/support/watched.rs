@@ -38,6 +38,7 @@ struct Shared {
     read_faults: Mutex<VecDeque<Fault>>,
     write_faults: Mutex<VecDeque<Fault>>,
     confirm_panics: AtomicUsize,
+    beaten: AtomicUsize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,11 @@ impl Watched {
     /// So many confirmations panic before they write.
     pub(crate) fn panic_on_confirm(&self, times: usize) {
         self.shared.confirm_panics.store(times, Ordering::SeqCst);
+    }
+
+    /// So many advances find that another node has changed the session.
+    pub(crate) fn beat_advances(&self, times: usize) {
+        self.shared.beaten.store(times, Ordering::SeqCst);
     }
 
     pub(crate) fn fail_reads(&self, faults: &[Fault]) {
@@ -156,6 +162,11 @@ impl SessionStore for Watched {
         from: &Family,
         to: &Family,
     ) -> Result<Option<LoadedSession>, StoreError> {
+        let beaten = &self.shared.beaten;
+        if beaten.load(Ordering::SeqCst) > 0 {
+            beaten.fetch_sub(1, Ordering::SeqCst);
+            return self.write(async { Ok(None) }).await;
+        }
         self.write(self.store.advance(id, from, to)).await
     }
 

@@ -18,6 +18,7 @@ use crate::{
     error::StoreError,
     key::{Algorithm, SigningKey},
     store::port::{ErasedKeyRingStore, StoredKeyRing},
+    task::Contention,
     time::Timestamp,
 };
 
@@ -103,10 +104,11 @@ impl Node {
     pub(super) async fn change(&self, change: &mut Change<'_>) -> Result<(), SharedRingError> {
         let _turn = self.turn.lock().await;
         let may_reseal = self.may_reseal();
-        for _ in 0..TRIES {
-            let keys = match self.follow().await? {
-                Some(keys) => keys,
-                None => continue,
+        let mut contention = Contention::new();
+        loop {
+            let Some(keys) = self.follow().await? else {
+                wait(&mut contention).await?;
+                continue;
             };
             let now = self.live.now();
             let mut ring = keys.ring.clone();
@@ -126,8 +128,8 @@ impl Node {
                 self.follow().await?;
                 return Ok(());
             }
+            wait(&mut contention).await?;
         }
-        Err(SharedRingError::Contended)
     }
 
     /// Loads the ring and uses it from now on. `None`: the store has to be read again.
@@ -183,6 +185,13 @@ impl Node {
     }
 }
 
+async fn wait(contention: &mut Contention) -> Result<(), SharedRingError> {
+    match contention.wait().await {
+        true => Ok(()),
+        false => Err(SharedRingError::Contended),
+    }
+}
+
 async fn within<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     match time::timeout(ANSWER, work).await {
         Ok(outcome) => outcome,
@@ -190,7 +199,5 @@ async fn within<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<
     }
 }
 
-/// The attempts to change a ring that other nodes change at the same time.
-const TRIES: u32 = 10;
 const ANSWER: Duration = Duration::from_secs(5);
 const RESEAL_EVERY: Duration = Duration::from_secs(3600);

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use super::DeviceDigest;
 use crate::{
     error::StoreError,
@@ -83,7 +81,7 @@ pub(super) async fn link(
     link: &LinkCondition,
     user: Option<&str>,
 ) -> Result<ClaimOutcome, StoreError> {
-    let mut contention = contention();
+    let mut contention = Contention::new();
     // The guest after a change whose answer was lost.
     let mut unanswered: Option<GuestRecord> = None;
     loop {
@@ -120,7 +118,7 @@ pub(super) async fn link(
 
 /// Sets the guest's last write to the current time. Returns `false` if the guest is not alive.
 pub(super) async fn touch(store: &dyn ErasedGuestStore, subject: &str) -> Result<bool, StoreError> {
-    let mut contention = contention();
+    let mut contention = Contention::new();
     let mut since = None;
     loop {
         let Some(LoadedGuest { guest, now }) = store.find_guest(subject).await? else {
@@ -168,7 +166,7 @@ pub(super) async fn settle(
     guest: &str,
     user: &str,
 ) -> Result<(), StoreError> {
-    let mut contention = contention();
+    let mut contention = Contention::new();
     loop {
         let Some(LoadedGuest { guest, .. }) = store.find_guest(guest).await? else {
             return Ok(());
@@ -189,10 +187,6 @@ pub(super) async fn settle(
     }
 }
 
-fn contention() -> Contention {
-    Contention::until(Instant::now() + PATIENCE)
-}
-
 async fn wait(contention: &mut Contention) -> Result<(), StoreError> {
     match contention.wait().await {
         true => Ok(()),
@@ -202,7 +196,6 @@ async fn wait(contention: &mut Contention) -> Result<(), StoreError> {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(2);
 /// The delay until a new claim is due for the first time. Within this time the process that made
 /// the claim calls the hook itself.
 pub(super) const FIRST_RETRY: Duration = Duration::from_secs(30);

@@ -81,8 +81,8 @@ impl SessionStore for Flaky {
         self.store.epoch(subject).await
     }
 
-    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
-        self.store.list(subject).await
+    async fn list(&self, subject: &str, limit: u32) -> Result<Vec<SessionRecord>, StoreError> {
+        self.store.list(subject, limit).await
     }
 
     async fn purge(&self, limit: u32) -> Result<u64, StoreError> {

@@ -6,7 +6,10 @@ use tower_jwt_auth::{
     event::{RevokedScope, SessionEvent},
     revocation::RevocationSet,
     server::session::{SessionErrorKind, Sessions, SessionsBuilder, StartSession, TokenPair},
-    store::port::RevokeReason::{Administrative, CredentialsChanged, Logout},
+    store::port::{
+        RevokeReason::{Administrative, CredentialsChanged, Logout},
+        SessionStore,
+    },
 };
 
 use crate::support::{alice, issuer, service, service_with};
@@ -216,6 +219,49 @@ async fn t15_one_session_too_many_ends_one_that_was_never_refreshed() {
         .max_sessions(most)
         .build();
         assert!(refused.unwrap_err().to_string().contains("max_sessions"));
+    }
+}
+
+/// As after the limit was lowered: the sessions that have to end are not among the 100 that were used
+/// last.
+#[tokio::test]
+async fn t15_of_more_than_a_hundred_sessions_the_right_ones_end() {
+    let service = service_with(|builder, _| builder.max_sessions(None));
+    let mut held = Vec::new();
+    for _ in 0..130 {
+        held.push(service.sign_in().await);
+        service.pass(1);
+    }
+    held[0] = service.refresh(&held[0]).await;
+    let alive = async || {
+        let alive = service.memory.list("alice", 1000).await.unwrap();
+        let alive = alive.iter().map(|session| session.id);
+        alive.collect::<std::collections::HashSet<_>>()
+    };
+    let limited = |most: usize| {
+        let sessions = Sessions::builder(
+            issuer(service.sessions.issuer().keys().clone()),
+            service.memory.clone(),
+        );
+        let sessions = sessions.secret(service.secret.clone());
+        sessions.max_sessions(most).build().unwrap()
+    };
+    let new = limited(99).start(alice()).await.unwrap();
+    let alive_now = alive().await;
+    assert_eq!(alive_now.len(), 99);
+    assert!(alive_now.contains(&new.session_id()));
+    for (at, pair) in held.iter().enumerate() {
+        // The first was refreshed, so the 32 after it have to go.
+        let kept = at == 0 || at > 32;
+        assert_eq!(alive_now.contains(&pair.session_id()), kept, "{at}");
+    }
+    // One login ends at most 100, and the next one the rest.
+    for _ in 0..60 {
+        service.sign_in().await;
+    }
+    for left in [60, 1] {
+        limited(1).start(alice()).await.unwrap();
+        assert_eq!(alive().await.len(), left);
     }
 }
 

@@ -50,7 +50,7 @@ async fn it_goes_on_while_a_batch_is_full() {
     assert_eq!(housekeeping.run_once().await.unwrap(), 25);
     assert_eq!(service.store.take_counts(), (0, 3), "ten, ten, five");
     assert_eq!(housekeeping.run_once().await.unwrap(), 0);
-    assert_eq!(service.memory.list("user 0").await.unwrap().len(), 1);
+    assert_eq!(service.memory.list("user 0", 100).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -95,9 +95,9 @@ async fn the_windows_are_exact_to_the_millisecond() {
     let store = MemoryStore::with_clock(clock.clone());
     store.create(session(1)).await.unwrap();
     clock.advance(Duration::from_secs(3600) - millisecond);
-    assert_eq!(store.list("subject 1").await.unwrap().len(), 1);
+    assert_eq!(store.list("subject 1", 100).await.unwrap().len(), 1);
     clock.advance(millisecond);
-    assert_eq!(store.list("subject 1").await.unwrap().len(), 0);
+    assert_eq!(store.list("subject 1", 100).await.unwrap().len(), 0);
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ repeat! {
         fn revoke_others(subject: &str, keep: SessionId, reason: RevokeReason) -> Vec<SessionId>;
         fn revoke_all(subject: &str, reason: RevokeReason) -> u32;
         fn epoch(subject: &str) -> u32;
-        fn list(subject: &str) -> Vec<SessionRecord>;
+        fn list(subject: &str, limit: u32) -> Vec<SessionRecord>;
         fn purge(limit: u32) -> u64;
     }
     RevocationLog {

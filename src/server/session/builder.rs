@@ -142,7 +142,8 @@ impl SessionsBuilder {
     /// [`SessionEvent::Evicted`](crate::event::SessionEvent::Evicted).
     ///
     /// A limit costs one more query per login, which lists the user's sessions. Concurrent logins
-    /// may exceed the limit until the next login. Guests are not limited.
+    /// may exceed the limit until the next login. A login ends at most 100 sessions, and the next
+    /// one continues. Guests are not limited.
     pub fn max_sessions(mut self, most: impl Into<Option<usize>>) -> Self {
         self.most = most.into();
         self

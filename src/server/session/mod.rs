@@ -105,7 +105,7 @@ use crate::{
         refresh::{RefreshPolicy, RefreshTokens},
     },
     store::port::{
-        CreateOutcome, ErasedSessionStore, NewSessionRecord, SessionRecord, SessionStore,
+        CreateOutcome, ErasedSessionStore, LISTED, NewSessionRecord, SessionRecord, SessionStore,
     },
 };
 
@@ -232,7 +232,7 @@ impl Sessions {
         subject: &str,
         current: Option<SessionId>,
     ) -> Result<Vec<Session>, SessionError> {
-        let records = self.inner.store.list(subject).await?;
+        let records = self.inner.store.list(subject, LISTED).await?;
         let views = records.iter().map(|record| {
             let mut session = Session::of(record)?;
             session.current = Some(session.id()) == current;
@@ -355,7 +355,7 @@ impl Inner {
         let Some(most) = self.most.filter(|_| newest.kind != PrincipalKind::Guest) else {
             return;
         };
-        let Ok(mut others) = self.store.list(&newest.subject).await else {
+        let Ok(mut others) = self.live(&newest.subject).await else {
             return;
         };
         others.retain(|session| session.id != newest.id);
@@ -364,7 +364,7 @@ impl Inner {
             (family.rotated_at.is_some(), family.used_at, session.id)
         });
         let excess = (others.len() + 1).saturating_sub(most);
-        for session in others.iter().take(excess) {
+        for session in others.iter().take(excess.min(LISTED as usize)) {
             let evicted = self.store.revoke(session.id, RevokeReason::Displaced);
             if let Ok(true) = evicted.await {
                 self.refuse_session(session.id);
@@ -373,6 +373,18 @@ impl Inner {
                     session: session.id,
                 });
             }
+        }
+    }
+
+    /// Returns all live sessions of a subject. There may be many, if the limit is newer than they are.
+    async fn live(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut limit = LISTED;
+        loop {
+            let sessions = self.store.list(subject, limit).await?;
+            if sessions.len() < limit as usize || limit == u32::MAX {
+                return Ok(sessions);
+            }
+            limit = limit.saturating_mul(10);
         }
     }
 }
@@ -386,11 +398,6 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// Returns `true` if the connection was lost while the store answered, so that the call should be
-/// repeated.
-fn is_interrupted<T>(outcome: &Result<T, StoreError>) -> bool {
-    matches!(outcome, Err(error) if error.kind() == StoreErrorKind::Interrupted)
-}
 /// Calls the store, and again if the answer was lost. For calls that have the same effect twice.
 async fn repeated<T, F>(call: impl Fn() -> F) -> Result<T, StoreError>
 where
@@ -403,3 +410,8 @@ where
     }
 }
 
+/// Returns `true` if the connection was lost while the store answered, so that the call should be
+/// repeated.
+fn is_interrupted<T>(outcome: &Result<T, StoreError>) -> bool {
+    matches!(outcome, Err(error) if error.kind() == StoreErrorKind::Interrupted)
+}

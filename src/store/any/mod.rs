@@ -279,8 +279,8 @@ impl SessionStore for AnyStore {
         each!(self, Self, store => store.epoch(subject))
     }
 
-    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
-        each!(self, Self, store => store.list(subject))
+    async fn list(&self, subject: &str, limit: u32) -> Result<Vec<SessionRecord>, StoreError> {
+        each!(self, Self, store => store.list(subject, limit))
     }
 
     async fn purge(&self, limit: u32) -> Result<u64, StoreError> {

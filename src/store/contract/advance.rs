@@ -154,14 +154,14 @@ pub async fn t6_the_end_never_moves(fixture: &impl Fixture) {
         let aged = step * u32::try_from(generation).unwrap_or_default();
         assert_eq!(rotation.session.family.expires_at, end.minus(aged));
         // The session is listed until its end.
-        let listed = store.list(&started.subject).await.expect("list");
+        let listed = store.list(&started.subject, 100).await.expect("list");
         assert_eq!(listed.len(), 1);
         fixture.age(id, step).await;
     }
     fixture.age(id, Duration::from_secs(4 * 3600)).await;
     let rotation = rotate(&store, id, 4, RefreshPolicy::browser()).await;
     assert_eq!(rotation.outcome, RefreshOutcome::Expired);
-    assert_eq!(store.list(&started.subject).await.expect("list"), []);
+    assert_eq!(store.list(&started.subject, 100).await.expect("list"), []);
 }
 
 /// A confirmation of the live generation resets the reissues. A confirmation of another generation

@@ -131,7 +131,7 @@ pub async fn t10_no_login_survives_the_end_of_all(fixture: &impl Fixture) {
             }
         }
         assert_eq!(end.await.expect("the store does not panic"), read + 1);
-        let alive = store.list(&subject).await.expect("list");
+        let alive = store.list(&subject, 100).await.expect("list");
         assert_eq!(alive, [], "round {round}");
     }
 }

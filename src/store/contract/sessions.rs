@@ -33,7 +33,7 @@ pub async fn starting_never_overwrites(fixture: &impl Fixture) {
         CreateOutcome::Exists
     );
     assert_eq!(peek(&store, before.id).await.session, before);
-    let listed = store.list(&thief_subject).await.expect("list");
+    let listed = store.list(&thief_subject, 100).await.expect("list");
     assert!(listed.is_empty(), "the session keeps its subject");
 }
 
@@ -76,7 +76,7 @@ pub async fn what_is_unknown_is_none(fixture: &impl Fixture) {
     let others = store.revoke_others(&subject, id, logout).await;
     assert_eq!(others.expect("revoke_others"), []);
     assert_eq!(store.epoch(&subject).await.expect("epoch"), 0);
-    assert_eq!(store.list(&subject).await.expect("list"), []);
+    assert_eq!(store.list(&subject, 100).await.expect("list"), []);
     assert_eq!(store.load(id).await.expect("load"), None);
 }
 
@@ -116,11 +116,11 @@ pub async fn all_text_is_kept(fixture: &impl Fixture) {
         assert_eq!(started.kind, session.kind);
         assert_eq!(started.details, session.details);
         assert_eq!(peek(&store, session.id).await.session, started);
-        let listed = store.list(&session.subject).await.expect("list");
+        let listed = store.list(&session.subject, 100).await.expect("list");
         assert_eq!(listed, [started]);
     }
     for other in [tail.to_uppercase(), tail.clone() + " "] {
-        let listed = store.list(&other).await.expect("list");
+        let listed = store.list(&other, 100).await.expect("list");
         assert_eq!(listed, [], "subjects are compared byte by byte");
     }
     let nul = session_of(&format!("a\0b{tail}"));
@@ -149,7 +149,7 @@ pub async fn lists_hold_what_is_alive(fixture: &impl Fixture) {
         .expect("revoke");
     fixture.age(ids[2], IDLE).await;
     fixture.age(ids[4], LIFETIME).await;
-    let listed = store.list(&subject).await.expect("list");
+    let listed = store.list(&subject, 100).await.expect("list");
     let found: Vec<SessionId> = listed.iter().map(|session| session.id).collect();
     assert_eq!(found, [ids[3], ids[0], ids[5]]);
     assert_eq!(listed[0], peek(&store, ids[3]).await.session);
@@ -157,9 +157,15 @@ pub async fn lists_hold_what_is_alive(fixture: &impl Fixture) {
     for _ in 0..101 {
         start(&store, session_of(&subject)).await;
     }
-    let listed = store.list(&subject).await.expect("list");
+    let listed = store.list(&subject, 100).await.expect("list");
     assert_eq!(listed.len(), 100);
     assert!(listed.iter().all(|session| session.id != ids[5]));
+    let all = store.list(&subject, 1000).await.expect("list");
+    assert_eq!(all.len(), 104);
+    assert_eq!(all[..100], listed);
+    let last: Vec<SessionId> = all[101..].iter().map(|session| session.id).collect();
+    assert_eq!(last, found, "none is left out, in the same order");
+    assert_eq!(store.list(&subject, 2).await.expect("list"), all[..2]);
 }
 
 /// `revoke` ends one session and no other. A second call has no effect.
@@ -256,7 +262,7 @@ pub async fn t10_all_sessions_end(fixture: &impl Fixture) {
         let revoked = store.revoke(session.id, RevokeReason::Logout).await;
         assert!(!revoked.expect("revoke"), "the session has ended before");
     }
-    assert_eq!(store.list(&subject).await.expect("list"), []);
+    assert_eq!(store.list(&subject, 100).await.expect("list"), []);
     let others = store
         .revoke_others(&subject, foreign, RevokeReason::Logout)
         .await;
@@ -267,7 +273,7 @@ pub async fn t10_all_sessions_end(fixture: &impl Fixture) {
     assert_eq!(session.epoch, 1);
     let alive = outcome(&store, session.id, 0, browser).await;
     assert_eq!(alive, (RefreshOutcome::Rotated, 1));
-    assert_eq!(store.list(&subject).await.expect("list").len(), 1);
+    assert_eq!(store.list(&subject, 100).await.expect("list").len(), 1);
     assert_eq!(revoke_all(&store, &subject).await, 2);
     let after = outcome(&store, session.id, 1, browser).await;
     assert_eq!(after, (RefreshOutcome::Revoked, 1));
@@ -294,7 +300,7 @@ pub async fn t15_many_sessions_end_and_leave_the_list(fixture: &impl Fixture) {
                 _ => others.push(id),
             }
         }
-        let listed = store.list(&subject).await.expect("list");
+        let listed = store.list(&subject, 100).await.expect("list");
         assert_eq!(listed.len(), 100, "round {round}");
         let reason = RevokeReason::CredentialsChanged;
         let ended = store.revoke_others(&subject, keep, reason).await;
@@ -302,7 +308,7 @@ pub async fn t15_many_sessions_end_and_leave_the_list(fixture: &impl Fixture) {
         ended.sort();
         others.sort();
         assert!(ended == others, "round {round}");
-        let listed = store.list(&subject).await.expect("list");
+        let listed = store.list(&subject, 100).await.expect("list");
         let listed: Vec<_> = listed.iter().map(|session| session.id).collect();
         assert_eq!(listed, [keep], "round {round}");
     }
@@ -310,9 +316,9 @@ pub async fn t15_many_sessions_end_and_leave_the_list(fixture: &impl Fixture) {
         start(&store, session_of(&subject)).await;
     }
     assert_eq!(revoke_all(&store, &subject).await, 1);
-    assert_eq!(store.list(&subject).await.expect("list"), []);
+    assert_eq!(store.list(&subject, 100).await.expect("list"), []);
     let session = start(&store, session_of(&subject)).await;
-    assert_eq!(store.list(&subject).await.expect("list"), [session]);
+    assert_eq!(store.list(&subject, 100).await.expect("list"), [session]);
 }
 
 /// A login that verified the old password cannot create a session after the epoch was raised.
@@ -367,6 +373,6 @@ pub async fn what_ended_long_ago_is_purged(fixture: &impl Fixture) {
     }
     peek(&store, alive).await;
     peek(&store, just_ended).await;
-    let listed = store.list(&subject).await.expect("list");
+    let listed = store.list(&subject, 100).await.expect("list");
     assert_eq!(listed.len(), 1);
 }

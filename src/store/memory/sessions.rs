@@ -9,8 +9,8 @@ use crate::{
     principal::SessionId,
     server::refresh::{Family, RefreshPolicy, apply, confirm, decide},
     store::port::{
-        CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
-        SessionStore, StoreId, UserStanding,
+        CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord, SessionStore,
+        StoreId, UserStanding,
     },
 };
 
@@ -154,14 +154,14 @@ impl SessionStore for MemoryStore {
         Ok(self.lock().epoch(subject))
     }
 
-    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn list(&self, subject: &str, limit: u32) -> Result<Vec<SessionRecord>, StoreError> {
         let state = self.lock();
         let now = self.now();
         let ids = state.alive_of(subject, now);
         let rows = ids.iter().filter_map(|id| state.sessions.get(id));
         let mut alive: Vec<_> = rows.collect();
         alive.sort_by_key(|row| (Reverse(row.record.family.used_at), row.record.id));
-        alive.truncate(LISTED);
+        alive.truncate(limit as usize);
         Ok(alive.into_iter().map(|row| row.record.clone()).collect())
     }
 

@@ -53,7 +53,11 @@ erased! {
             reason: RevokeReason,
         ) -> Result<u32, StoreError>;
         async fn epoch(&self, subject: &'a str) -> Result<u32, StoreError>;
-        async fn list(&self, subject: &'a str) -> Result<Vec<SessionRecord>, StoreError>;
+        async fn list(
+            &self,
+            subject: &'a str,
+            limit: u32,
+        ) -> Result<Vec<SessionRecord>, StoreError>;
         async fn purge(&self, limit: u32) -> Result<u64, StoreError>;
         fn users(&self) -> Option<StoreId>;
     }

@@ -150,10 +150,11 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`NewSessionRecord::epoch`].
     fn epoch(&self, subject: &str) -> impl Future<Output = Result<u32, StoreError>> + Send;
 
-    /// Returns the subject's live sessions, the most recently used first; 100 at most.
+    /// Returns at most `limit` live sessions of the subject, the most recently used first.
     fn list(
         &self,
         subject: &str,
+        limit: u32,
     ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
 
     /// Deletes at most `limit` sessions that ended long ago (a day after their end, or a week after
@@ -318,5 +319,5 @@ impl SessionRecord {
     }
 }
 
-/// The maximum number of sessions in a list.
-pub(crate) const LISTED: usize = 100;
+/// The maximum number of sessions in a list for a user.
+pub(crate) const LISTED: u32 = 100;

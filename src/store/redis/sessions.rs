@@ -15,7 +15,7 @@ use crate::{
     server::refresh::Family,
     store::{
         port::{
-            CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore, StoreId, UserStanding,
         },
         roles_of,
@@ -202,7 +202,7 @@ impl SessionStore for RedisStore {
         self.link.run(&call, Repeat::Harmless).await
     }
 
-    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn list(&self, subject: &str, limit: u32) -> Result<Vec<SessionRecord>, StoreError> {
         let mut alive = Vec::new();
         let mut from = 0;
         loop {
@@ -221,7 +221,7 @@ impl SessionStore for RedisStore {
             alive.sort_by_key(|session| (Reverse(session.family.used_at), session.id));
             // A session that moved in the index between two steps was read twice.
             alive.dedup_by_key(|session| session.id);
-            alive.truncate(LISTED);
+            alive.truncate(limit as usize);
             if read < STEP {
                 return Ok(alive);
             }

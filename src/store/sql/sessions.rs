@@ -12,7 +12,7 @@ use crate::{
     store::{
         ENDED_FOR, REVOKED_FOR,
         port::{
-            CreateOutcome, LISTED, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore, StoreId, UserStanding,
         },
         roles_of,
@@ -372,8 +372,8 @@ impl<D: Dialect> SessionStore for SqlStore<D> {
         }
     }
 
-    async fn list(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
-        let values = [subject.into(), (LISTED as i64).into()];
+    async fn list(&self, subject: &str, limit: u32) -> Result<Vec<SessionRecord>, StoreError> {
+        let values = [subject.into(), i64::from(limit).into()];
         let rows = self.db.rows(&LIST, &values).await?;
         rows.iter().map(|row| Columns(row).record()).collect()
     }

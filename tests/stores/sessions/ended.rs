@@ -72,7 +72,7 @@ async fn measure(store: &AnyStore, subject: &'static str, first: u128) -> [Durat
         let from = first + round * 5;
         start(store, subject, from..from + 5, |_| (30 * DAY, false)).await;
         let begun = Instant::now();
-        let list = store.list(subject).await.unwrap();
+        let list = store.list(subject, 100).await.unwrap();
         listed.push(begun.elapsed());
         assert_eq!(list.len(), 5);
         let begun = Instant::now();
@@ -108,7 +108,7 @@ async fn ended_sessions_cost(place: Place) {
     .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let begun = Instant::now();
-    store.list("alice").await.unwrap();
+    store.list("alice", 100).await.unwrap();
     let first = begun.elapsed();
     let after = measure(&store, "alice", 1 << 65).await;
     println!(
@@ -125,7 +125,7 @@ async fn ended_sessions_cost(place: Place) {
     for (from, live) in [(1 << 70, LIVE / 5), (1 << 71, LIVE)] {
         start(&store, "bob", from..from + live, |_| (30 * DAY, false)).await;
         let begun = Instant::now();
-        assert_eq!(store.list("bob").await.unwrap().len(), 100);
+        assert_eq!(store.list("bob", 100).await.unwrap().len(), 100);
         let listed = begun.elapsed();
         let begun = Instant::now();
         let keep = SessionId::from_bytes([0xEE; 16]);

@@ -213,7 +213,7 @@ impl SessionStore for Stops {
         unreachable!()
     }
 
-    async fn list(&self, _: &str) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn list(&self, _: &str, _: u32) -> Result<Vec<SessionRecord>, StoreError> {
         unreachable!()
     }
 

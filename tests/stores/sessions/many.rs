@@ -131,5 +131,5 @@ pub(super) async fn t15_a_user_has_fifty_sessions(place: Place) {
     for _ in 0..55 {
         without.start(StartSession::new("bob")).await.unwrap();
     }
-    assert_eq!(node.store.list("bob").await.unwrap().len(), 55);
+    assert_eq!(node.store.list("bob", 100).await.unwrap().len(), 55);
 }

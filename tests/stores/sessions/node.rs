@@ -104,7 +104,7 @@ pass_on! {
     fn revoke_others(subject: &str, keep: SessionId, reason: RevokeReason) -> Vec<SessionId>;
     fn revoke_all(subject: &str, reason: RevokeReason) -> u32;
     fn epoch(subject: &str) -> u32;
-    fn list(subject: &str) -> Vec<SessionRecord>;
+    fn list(subject: &str, limit: u32) -> Vec<SessionRecord>;
     fn purge(limit: u32) -> u64;
 }
 

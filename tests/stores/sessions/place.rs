@@ -223,7 +223,7 @@ impl Place {
     pub(super) async fn dump(&self, subject: &str, id: SessionId) -> Vec<Vec<u8>> {
         match &self.kind {
             Kind::Memory(store) => {
-                let rows = (store.load(id).await, store.list(subject).await);
+                let rows = (store.load(id).await, store.list(subject, 100).await);
                 vec![format!("{store:?} {:?} {rows:?}", store.feed()).into_bytes()]
             }
             Kind::Sqlite { folder, .. } => {

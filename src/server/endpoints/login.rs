@@ -158,6 +158,7 @@ impl Inner {
         let (identifier, password) = credentials(fields, &["username", "email"], Identifier::new)?;
         let policy = self.login.password_policy();
         policy.check(&password).map_err(PasswordError::from)?;
+        self.sessions.check_keys()?;
         self.signup_limit.take(parts)?;
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
         let hash = self.login.hash_new(&password, client).await?;

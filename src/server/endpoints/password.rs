@@ -28,6 +28,7 @@ impl Inner {
         }
         let old = password(fields, "current_password")?;
         let new = password(fields, "new_password")?;
+        self.sessions.check_keys()?;
         // Everyone who knew the old password is signed out. The caller continues with a new session.
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
         let (epoch, device) = match self

@@ -101,7 +101,7 @@ use crate::{
     principal::{Principal, PrincipalKind, SessionId},
     revocation::RevocationSet,
     server::{
-        issue::TokenIssuer,
+        issue::{IssueError, TokenIssuer},
         refresh::{RefreshPolicy, RefreshTokens},
     },
     store::port::{
@@ -204,8 +204,10 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start). The old sessions may already be revoked; the user signs in again.
+    /// As [`start`](Self::start). The old sessions may already be revoked; the user signs in again. If the
+    /// key ring is out of date, they are not.
     pub async fn restart(&self, start: StartSession) -> Result<TokenPair, SessionError> {
+        self.check_keys()?;
         let reason = RevokeReason::CredentialsChanged;
         let epoch = self.revoke_all(&start.subject, reason).await?;
         self.start(start.epoch(epoch)).await
@@ -282,6 +284,15 @@ impl Sessions {
             && let Some(confirmations) = &self.inner.confirmations
         {
             confirmations.saw(caller);
+        }
+    }
+
+    /// Returns an error if this node does not sign now. A write that has to be followed by a new session
+    /// is made only after this check: it would otherwise end sessions, and return no new one.
+    pub(crate) fn check_keys(&self) -> Result<(), SessionError> {
+        match self.inner.issuer.keys().may_sign() {
+            true => Ok(()),
+            false => Err(IssueError::KeysUnavailable.into()),
         }
     }
 

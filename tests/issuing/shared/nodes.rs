@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Request, StatusCode};
+use http_body_util::Full;
+use serde_json::json;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 use tower_jwt_auth::{
@@ -14,14 +17,19 @@ use tower_jwt_auth::{
     event::{AuthEvent, sink_fn},
     key::Algorithm,
     server::{
+        endpoints::AuthEndpoints,
         issue::{
             AccessTokenClaims, IssueError, KeyRing, KeyState, RotationError, SharedKeyRing,
             SharedRingError, TokenIssuer,
         },
+        login::{Argon2Cost, Identifier, Login, PasswordHasher},
         refresh::RefreshPolicy,
-        session::{SessionErrorKind, Sessions, StartSession},
+        session::{GuestStart, Guests, LinkRequest, SessionErrorKind, Sessions, StartSession},
     },
-    store::{MemoryStore, port::KeyRingStore},
+    store::{
+        MemoryStore,
+        port::{KeyRingStore, UserStore},
+    },
     test_util::TestClock,
     time::Clock,
 };
@@ -388,5 +396,81 @@ async fn s8_the_keys_of_a_shared_ring_change_through_it_alone() {
         keys.withdraw_others(),
     ] {
         assert!(matches!(refused, Err(RotationError::Shared)));
+    }
+}
+
+/// What has to be followed by a new session is not begun.
+#[tokio::test]
+async fn s8_a_node_that_cannot_sign_ends_nothing_and_creates_nothing() {
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    let node = Node::start(&store, &clock).await;
+    let sessions = Sessions::builder(node.issuer.clone(), store.clone())
+        .secret(key("s"))
+        .build()
+        .unwrap();
+    let guests = Guests::builder(sessions.clone(), store.clone()).build();
+    let guests = guests.unwrap();
+    let cost = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();
+    let hasher = PasswordHasher::builder().cost(cost).build().unwrap();
+    let login = Login::builder(store.clone(), store.clone(), key("s"))
+        .hasher(hasher)
+        .clock(clock.clone())
+        .build();
+    let endpoints = AuthEndpoints::builder(sessions.clone(), login, key("s"))
+        .guests(guests.clone())
+        .registration(true)
+        .build()
+        .unwrap();
+    let post = async |path: &str, token: Option<&str>, body: serde_json::Value| {
+        let mut request = Request::post(format!("/api/auth/{path}"));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.header("content-type", "application/json");
+        let request = request.body(Full::new(Bytes::from(body.to_string())));
+        let Ok(answer) = endpoints.clone().oneshot(request.unwrap()).await;
+        answer.status().as_u16()
+    };
+    let bob = json!({ "email": "bob@example.org", "password": "a long password" });
+    assert_eq!(post("register", None, bob).await, 201);
+    let name = |name: &str| Identifier::new(name).unwrap();
+    let found = UserStore::find(&store, &name("bob@example.org")).await;
+    let bob = found.unwrap().unwrap().subject;
+
+    // The access tokens outlive the lead, by which the node is out of date.
+    clock.advance(LEAD - MINUTE);
+    let guest = guests.start(GuestStart::new()).await.unwrap();
+    let signed_in = sessions.start(StartSession::new(&bob)).await.unwrap();
+    node.link.up.store(false, Ordering::Relaxed);
+    clock.advance(MINUTE + Duration::from_millis(1));
+    assert!(!node.verifier.is_ready());
+
+    let token = guest.tokens().access_token().expose();
+    let caller = node.verifier.verify_now(token).unwrap().principal();
+    let refused = guests.promote(&LinkRequest::from_body(caller)).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), SessionErrorKind::KeysUnavailable);
+    let refused = guests.start(GuestStart::new()).await.unwrap_err();
+    assert_eq!(refused.kind(), SessionErrorKind::KeysUnavailable);
+    let refused = sessions.restart(StartSession::new(&bob)).await;
+    assert_eq!(
+        refused.unwrap_err().kind(),
+        SessionErrorKind::KeysUnavailable
+    );
+    let link = json!({ "email": "eve@example.org", "password": "a long password", "link": true });
+    assert_eq!(post("register", Some(token), link).await, 503);
+    let change =
+        json!({ "current_password": "a long password", "new_password": "a longer password" });
+    let access = signed_in.access_token().expose();
+    assert_eq!(post("password", Some(access), change).await, 503);
+
+    node.link.up.store(true, Ordering::Relaxed);
+    node.ring.refresh().await.unwrap();
+    let eve = UserStore::find(&store, &name("eve@example.org")).await;
+    assert!(eve.unwrap().is_none());
+    for pair in [guest.tokens(), &signed_in] {
+        let token = pair.refresh_token().expose();
+        sessions.refresh(token).await.unwrap();
     }
 }

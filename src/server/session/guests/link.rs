@@ -180,12 +180,14 @@ impl Guests {
     ///
     /// # Errors
     ///
-    /// [`StoreUnavailable`](crate::server::session::SessionErrorKind::StoreUnavailable): do not write the
-    /// account.
+    /// [`StoreUnavailable`](crate::server::session::SessionErrorKind::StoreUnavailable),
+    /// [`KeysUnavailable`](crate::server::session::SessionErrorKind::KeysUnavailable): do not write the
+    /// account. In the second case the guest is unchanged.
     pub async fn promote(&self, link: &LinkRequest) -> Result<Promotion, SessionError> {
         let Some(wanted) = self.wanted(link).await? else {
             return self.past(link).await;
         };
+        self.inner.sessions.check_keys()?;
         let (sessions, store) = (&self.inner.sessions, Arc::clone(&self.inner.store));
         let done = sessions.write(move |inner| async move {
             let done = claim::link(&*store, &wanted, None).await?;

@@ -133,6 +133,7 @@ impl Guests {
     ///
     /// Those of [`Sessions::start`](crate::server::session::Sessions::start).
     pub async fn start(&self, start: GuestStart) -> Result<GuestTokens, SessionError> {
+        self.inner.sessions.check_keys()?;
         let subject = format!("{PREFIX}{}", base62(random::<16>()));
         let device = start
             .bound

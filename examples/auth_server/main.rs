@@ -151,6 +151,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .secret(secrets.sessions().clone())
         .policy(settings.refresh_policy())
         .idle(settings.refresh_idle())
+        .max_sessions(settings.max_sessions())
         .revocation(revocations.clone())
         .confirmations(confirmations.clone())
         .claims_source(UserClaims::new(store.clone()))

@@ -9,8 +9,10 @@ use super::{
     vars::{Vars, refuse},
 };
 use crate::{
-    error::ConfigError, layer::rate_limit::ClientIp, secret::SecretKey,
-    server::refresh::RefreshPolicy,
+    error::ConfigError,
+    layer::rate_limit::ClientIp,
+    secret::SecretKey,
+    server::{refresh::RefreshPolicy, session::DEFAULT_MAX_SESSIONS},
 };
 
 /// The settings of a login server, read from the environment and checked.
@@ -35,6 +37,7 @@ use crate::{
 /// | `AUTH_KEY_ROTATION_DAYS` | the days for which a key in the store signs, such as `0.5`: at least twice the lifetime of an access token | 30 |
 /// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced`; with `balanced` every server that accepts the access tokens has to confirm them | browser |
 /// | `AUTH_REFRESH_GRACE_SECONDS` | grace period for a used refresh token: 1 to 300 | 30 |
+/// | `AUTH_MAX_SESSIONS` | the sessions that a user has at the same time: 1 to 99, or `none`, see [`SessionsBuilder::max_sessions`](crate::server::session::SessionsBuilder::max_sessions) | 50 |
 /// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | the application's choice |
 /// | `AUTH_REGISTRATION` | `true` enables registration | false |
 /// | `JWT_TOKEN_URL` | the path of the token endpoint; the other endpoints have the same parent | `/api/auth/token` |
@@ -62,6 +65,7 @@ pub struct AuthSettings {
     clients: ClientIp,
     proxied: bool,
     policy: RefreshPolicy,
+    max_sessions: Option<usize>,
     store: Option<String>,
     registration: bool,
     mount: String,
@@ -118,6 +122,7 @@ impl AuthSettings {
             proxied: proxies.is_some(),
             clients: read_clients(proxies)?,
             policy: read_policy(&mut vars)?,
+            max_sessions: read_max_sessions(&mut vars)?,
             store: vars.text("AUTH_STORE")?,
             registration: vars.switch("AUTH_REGISTRATION")?.unwrap_or(false),
             mount: read_mount(&mut vars)?,
@@ -228,6 +233,13 @@ impl AuthSettings {
         self.refresh_idle
     }
 
+    /// Returns the maximum number of sessions of a user, for
+    /// [`SessionsBuilder::max_sessions`](crate::server::session::SessionsBuilder::max_sessions).
+    #[must_use]
+    pub fn max_sessions(&self) -> Option<usize> {
+        self.max_sessions
+    }
+
     /// Returns the URL of the store for sessions and users, if it is set.
     #[must_use]
     pub fn store(&self) -> Option<&str> {
@@ -309,6 +321,20 @@ fn read_policy(vars: &mut Vars) -> Result<RefreshPolicy, ConfigError> {
     }
 }
 
+fn read_max_sessions(vars: &mut Vars) -> Result<Option<usize>, ConfigError> {
+    match vars.text(MAX_SESSIONS)?.as_deref() {
+        None => Ok(Some(DEFAULT_MAX_SESSIONS)),
+        Some("none") => Ok(None),
+        Some(number) => match number.parse() {
+            Ok(most) if (1..=99).contains(&most) => Ok(Some(most)),
+            _ => Err(refuse(
+                MAX_SESSIONS,
+                "must be a number from 1 to 99, or none",
+            )),
+        },
+    }
+}
+
 /// Reads the base path from the path of the token endpoint.
 fn read_mount(vars: &mut Vars) -> Result<String, ConfigError> {
     let kind = vars.text(TOKEN_TYPE)?;
@@ -342,6 +368,7 @@ const PROXIES: &str = "AUTH_TRUSTED_PROXIES";
 const SECRET: &str = "AUTH_SECRET_KEY";
 const POLICY: &str = "AUTH_REFRESH_POLICY";
 const GRACE: &str = "AUTH_REFRESH_GRACE_SECONDS";
+const MAX_SESSIONS: &str = "AUTH_MAX_SESSIONS";
 const TOKEN_TYPE: &str = "JWT_TOKEN_TYPE";
 const TOKEN_URL: &str = "JWT_TOKEN_URL";
 const ACCESS: &str = "JWT_ACCESS_TOKEN_EXPIRE_MINUTES";

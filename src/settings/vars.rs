@@ -276,7 +276,7 @@ const OF_ISSUERS: [&str; 5] = [
 ];
 
 #[cfg(feature = "server")]
-const OF_SERVER: [&str; 24] = [
+const OF_SERVER: [&str; 25] = [
     "HOST",
     "PORT",
     "AUTH_PUBLIC_URL",
@@ -289,6 +289,7 @@ const OF_SERVER: [&str; 24] = [
     "AUTH_TRUSTED_PROXIES",
     "AUTH_REFRESH_POLICY",
     "AUTH_REFRESH_GRACE_SECONDS",
+    "AUTH_MAX_SESSIONS",
     "AUTH_STORE",
     "AUTH_REGISTRATION",
     "AUTH_SEED_USER",

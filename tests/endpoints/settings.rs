@@ -32,6 +32,11 @@ async fn nothing_set_is_a_first_try_with_a_fresh_key() {
     // T14: a consumer of the tokens that does not confirm makes `balanced` unsafe.
     assert_eq!(settings.refresh_policy(), RefreshPolicy::browser());
     assert_eq!(settings.refresh_idle().as_secs(), 14 * 24 * 3600);
+    assert_eq!(settings.max_sessions(), Some(50));
+    for (value, most) in [("1", Some(1)), ("99", Some(99)), ("none", None)] {
+        let settings = read(&[("AUTH_MAX_SESSIONS", value)]).unwrap();
+        assert_eq!(settings.max_sessions(), most);
+    }
     let issuer = settings
         .listening_on(4711)
         .issuer(&MemoryStore::new())
@@ -124,6 +129,9 @@ fn every_bad_value_names_its_variable_and_shows_no_secret() {
         ("AUTH_REFRESH_POLICY", "lenient"),
         ("AUTH_REFRESH_GRACE_SECONDS", "0"),
         ("AUTH_REFRESH_GRACE_SECONDS", "301"),
+        ("AUTH_MAX_SESSIONS", "0"),
+        ("AUTH_MAX_SESSIONS", "100"),
+        ("AUTH_MAX_SESSIONS", "None"),
         ("AUTH_REGISTRATION", "maybe"),
         ("AUTH_PUBLIC_URL", "app.example"),
         ("AUTH_PUBLIC_URL", "http://app.example"),

@@ -62,7 +62,7 @@ impl SessionsBuilder {
                 idle: 7 * DAY,
                 lifetime: 30 * DAY,
             },
-            most: Some(MAX_SESSIONS),
+            most: Some(DEFAULT_MAX_SESSIONS),
             confirmations: None,
             claims: None,
             claims_timeout: Duration::from_secs(2),
@@ -211,8 +211,11 @@ impl SessionsBuilder {
         }
         check("idle", "lifetime", self.users)?;
         check("guest_idle", "guest_lifetime", self.guests)?;
-        in_range("claims_timeout", self.claims_timeout, GRANTS_TIMEOUTS)?;
-        if self.most.is_some_and(|most| !(1..LISTED).contains(&most)) {
+        in_range("claims_timeout", self.claims_timeout, CLAIMS_TIMEOUTS)?;
+        if self
+            .most
+            .is_some_and(|most| !(1..LISTED as usize).contains(&most))
+        {
             return Err(ConfigError::invalid(
                 "max_sessions",
                 "must be between 1 and 99",
@@ -289,10 +292,11 @@ fn in_range(
     Err(ConfigError::invalid(name, problem))
 }
 
-const MAX_SESSIONS: usize = 50;
+/// The number of sessions of a user, unless another one is set.
+pub(crate) const DEFAULT_MAX_SESSIONS: usize = 50;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Browsers keep a cookie for 400 days at most (RFC 6265bis §5.5).
 const LIFETIMES: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(400 * 24 * 60 * 60);
-const GRANTS_TIMEOUTS: RangeInclusive<Duration> =
+const CLAIMS_TIMEOUTS: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(30);

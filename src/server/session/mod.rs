@@ -80,7 +80,7 @@ use std::{
 };
 
 use self::builder::Lifetimes;
-pub(crate) use self::claims::ErasedClaimsSource;
+pub(crate) use self::{builder::DEFAULT_MAX_SESSIONS, claims::ErasedClaimsSource};
 pub use self::{
     builder::SessionsBuilder,
     claims::{ClaimsOrigin, ClaimsSource, SessionClaims, StaticClaims},

@@ -83,6 +83,7 @@
 //! # }
 //! ```
 
+mod close;
 mod identity;
 
 use std::{error::Error, fmt};

@@ -22,6 +22,8 @@ mod proxy;
 mod readiness;
 #[path = "frameworks/requirements.rs"]
 mod requirements;
+#[path = "frameworks/sockets.rs"]
+mod sockets;
 #[path = "frameworks/support/mod.rs"]
 mod support;
 #[path = "frameworks/websocket.rs"]

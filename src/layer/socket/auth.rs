@@ -23,58 +23,36 @@ use crate::{
 
 /// Authenticates the sockets of a service. Cheap to clone.
 ///
+/// - [`run`](Self::run) serves a WebSocket that answers messages, and [`accept`](Self::accept) one that also
+///   sends by itself. Both work with axum, warp and tokio-tungstenite over hyper.
+/// - [`guard`](Self::guard) guards anything else that outlives its request, such as an event stream.
+///
 /// # Examples
 ///
-/// A WebSocket with axum. The socket loops of other frameworks look the same.
+/// A WebSocket with axum. The layer around the route is optional, and its extractor is
+/// `(Bearer::new(), WebSocketProtocol::new("bearer"))`.
+///
 /// ```
 /// # #[cfg(all(feature = "axum", feature = "aws-lc-rs"))]
 /// # mod example {
-/// use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+/// use axum::extract::ws::{Message, WebSocketUpgrade};
 /// use axum::{extract::State, response::Response};
-/// use tower_jwt_auth::{Principal, layer::socket::{AuthMessage, CloseReason, SocketAuth}};
+/// use tower_jwt_auth::{Principal, layer::socket::SocketAuth, websocket_frames};
 ///
 /// async fn upgrade(
 ///     State(auth): State<SocketAuth>,
 ///     caller: Option<Principal>,
 ///     upgrade: WebSocketUpgrade,
 /// ) -> Response {
-///     let upgrade = upgrade.protocols(["bearer"]);
-///     upgrade.on_upgrade(async move |mut socket| {
-///         if let Err(reason) = talk(&auth, caller, &mut socket).await {
-///             let (code, reason) = (reason.code(), reason.as_str().into());
-///             let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
-///         }
-///     })
-/// }
-///
-/// async fn talk(
-///     auth: &SocketAuth,
-///     caller: Option<Principal>,
-///     socket: &mut WebSocket,
-/// ) -> Result<(), CloseReason> {
-///     let mut guard = match caller {
-///         Some(caller) => auth.guard(caller)?,
-///         // Without a token in the handshake, the first message has to carry one.
-///         None => auth.first_message(async {
-///             match socket.recv().await {
-///                 Some(Ok(Message::Text(text))) => Some(text.to_string()),
-///                 _ => None,
-///             }
-///         }).await?,
-///     };
-///     loop {
-///         let message = tokio::select! {
-///             reason = guard.closed() => return Err(reason),
-///             message = socket.recv() => message,
+///     let upgrade = upgrade.protocols(["bearer"]).max_message_size(16 * 1024);
+///     upgrade.on_upgrade(async move |socket| {
+///         let answer = async |caller: Principal, message| {
+///             let Message::Text(text) = message else { return Ok(None) };
+///             let name = caller.subject().unwrap_or_default();
+///             Ok(Some(Message::text(format!("{name}: {text}"))))
 ///         };
-///         let Some(Ok(message)) = message else { return Ok(()) };
-///         let Message::Text(text) = message else { continue };
-///         if let Some(renewal) = AuthMessage::parse(&text) {
-///             guard.renew(renewal.token().expose()).await?;
-///             continue;
-///         }
-///         let _ = socket.send(Message::Text(text)).await;
-///     }
+///         auth.run(socket, websocket_frames!(axum), caller, answer).await;
+///     })
 /// }
 /// # }
 /// ```
@@ -90,6 +68,7 @@ struct Config<C> {
     clock: Arc<dyn Clock>,
     first_message: Duration,
     check_every: Duration,
+    close_within: Duration,
 }
 
 impl<C> SocketAuth<C> {
@@ -103,6 +82,7 @@ impl<C> SocketAuth<C> {
                 clock: Arc::new(SystemClock::new()),
                 first_message: Duration::from_secs(10),
                 check_every: Duration::from_secs(5),
+                close_within: Duration::from_secs(5),
             }),
         }
     }
@@ -137,6 +117,13 @@ impl<C> SocketAuth<C> {
         self.with(|config| config.check_every = interval.max(SHORTEST))
     }
 
+    /// Sets the time after a Close frame for which [`run`](Self::run) and [`accept`](Self::accept) still
+    /// read the socket; 5 s by default. A connection that is closed with unread data is reset, and the
+    /// client then does not receive the Close frame.
+    pub fn close_within(self, time: Duration) -> Self {
+        self.with(|config| config.close_within = time)
+    }
+
     /// Sets the clock by which tokens expire.
     pub fn clock(self, clock: impl Clock) -> Self {
         self.with(|config| config.clock = Arc::new(clock))
@@ -161,6 +148,11 @@ impl<C> SocketAuth<C> {
             changes,
             closed: None,
         })
+    }
+
+    /// Returns the time to read after a Close frame.
+    pub(super) fn closes_within(&self) -> Duration {
+        self.config.close_within
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config<C>)) -> Self {
@@ -400,6 +392,7 @@ impl<C> Clone for Config<C> {
             clock: Arc::clone(&self.clock),
             first_message: self.first_message,
             check_every: self.check_every,
+            close_within: self.close_within,
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A [`ChatLayer`] inside an optional [`JwtAuthLayer`](crate::JwtAuthLayer) inserts a
 //! [`ChatContext`] into the request's extensions: the caller, the session, the conversation, and
-//! the right to manage conversations. A [`SocketGuard`] covers the lifetime of a WebSocket or an event
-//! stream: it completes when the token has expired or was revoked. Handlers use
+//! the right to manage conversations. [`SocketAuth`] serves WebSockets that close when their token has
+//! expired or was revoked. Its [`SocketGuard`] does the same for event streams. Handlers use
 //! [`UserPrincipal`], [`GuestPrincipal`] and [`AnyPrincipal`] to require a kind of caller, and [`Owner`] to
 //! store the owner of a conversation. None of them accepts a service or an API key, whatever its subject is.
 //!
@@ -66,18 +66,22 @@
 mod auth;
 mod close;
 mod context;
+mod frames;
 mod layer;
 mod message;
 mod owner;
+mod served;
 mod service;
 
 pub use self::{
     auth::{SocketAuth, SocketGuard},
     close::CloseReason,
     context::ChatContext,
+    frames::Frames,
     layer::ChatLayer,
     message::AuthMessage,
     owner::Owner,
+    served::AuthSocket,
 };
 // Named only to write down the type of a service.
 #[doc(hidden)]

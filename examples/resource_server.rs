@@ -32,6 +32,7 @@
 //!
 //! For an invalid value, the server prints one line with the variable's name, and exits with code 2.
 
+mod common;
 mod explain;
 
 use std::{
@@ -43,16 +44,13 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::IntoResponse,
+    Router,
+    http::StatusCode,
     routing::{any, get},
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
-    JwtAuthLayer, JwtSettings, Principal, RoleGuardLayer, error::KeyProblem, event::MetricsSink,
+    JwtAuthLayer, JwtSettings, RoleGuardLayer, error::KeyProblem, event::MetricsSink,
 };
 use tracing_subscriber::filter::LevelFilter;
 
@@ -64,19 +62,13 @@ async fn main() -> ExitCode {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    common::exit(run().await)
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = JwtSettings::from_env()?;
     let app = app(&settings)?;
-    let stopped = stopped()?;
+    let stopped = common::stopped()?;
     let (host, port) = settings.address();
     let listener = TcpListener::bind((host, port))
         .await
@@ -90,18 +82,18 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
 fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
     // Events are counted through the `metrics` facade and served at `/metrics`.
-    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let metrics = common::metrics()?;
     let auth = settings.clone().events(MetricsSink::new()).layer()?;
     let public = match settings.gateway() {
         // Without a token every route refuses. Otherwise the gateway would allow every request.
-        true => any(greet).layer(auth.clone()),
-        false => get(greet).layer(auth.clone().optional()),
+        true => any(common::greet).layer(auth.clone()),
+        false => get(common::greet).layer(auth.clone().optional()),
     };
     let probed = auth.clone();
     let app = guarded(settings.gateway())
         .route_layer(auth.clone())
         .route("/public", public)
-        .route("/metrics", get(async move || show(&metrics)))
+        .route("/metrics", metrics)
         .route("/health", get(async || "ok"))
         .route("/ready", get(async move || ready(&probed)));
     Ok(match has_page(settings)? {
@@ -128,17 +120,17 @@ fn has_page(settings: &JwtSettings) -> Result<bool, Box<dyn Error>> {
 fn guarded(gateway: bool) -> Router {
     let admins = RoleGuardLayer::any_of(["admin"]);
     if !gateway {
-        let admin = get(me).layer(admins);
+        let admin = get(common::me).layer(admins);
         return Router::new()
             .route("/admin", admin)
-            .route("/protected", get(me));
+            .route("/protected", get(common::me));
     }
     // A gateway may use the method of its client's request, and append that request's path.
     let below = ["", "/", "/{*path}"];
     below.iter().fold(Router::new(), |router, below| {
-        let admin = any(me).layer(admins.clone());
+        let admin = any(common::me).layer(admins.clone());
         let router = router.route(&format!("/admin{below}"), admin);
-        router.route(&format!("/protected{below}"), any(me))
+        router.route(&format!("/protected{below}"), any(common::me))
     })
 }
 
@@ -151,46 +143,4 @@ fn ready(auth: &JwtAuthLayer) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, reason)
         }
     }
-}
-
-async fn me(caller: Principal) -> Json<Value> {
-    Json(json!({
-        "sub": caller.subject(),
-        "roles": caller.roles().collect::<Vec<_>>(),
-        "scope": caller.scope().collect::<Vec<_>>(),
-        "exp": caller.expires_at().map(|at| at.as_secs()),
-    }))
-}
-
-async fn greet(caller: Option<Principal>) -> Json<Value> {
-    Json(match caller {
-        Some(caller) => json!({ "authenticated": true, "sub": caller.subject() }),
-        None => json!({ "authenticated": false }),
-    })
-}
-
-fn show(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
-    metrics.run_upkeep();
-    let kind = (CONTENT_TYPE, "text/plain; version=0.0.4");
-    ([kind], metrics.render())
-}
-
-/// Installs handlers for Ctrl-C and SIGTERM, and returns a future that completes at the first signal. The
-/// server then finishes the requests in progress.
-#[cfg(unix)]
-fn stopped() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    })
-}
-
-#[cfg(not(unix))]
-fn stopped() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
 }

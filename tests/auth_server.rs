@@ -17,6 +17,8 @@ mod example_chat;
 mod foreign;
 #[path = "auth_server/kept.rs"]
 mod kept;
+#[path = "auth_server/live.rs"]
+mod live;
 #[path = "auth_server/load.rs"]
 mod load;
 #[path = "stores/port.rs"]

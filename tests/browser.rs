@@ -1,4 +1,4 @@
-//! The page of the login server in a real browser: Chromium, driven by tests/browser/login.mjs.
+//! The page of the login server in a real browser: Chromium, driven by the scripts in tests/browser.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,7 +27,16 @@ use self::process::{Folder, PASSWORD, SEEDS, Server, USER};
 fn a_page_signs_in_refreshes_in_two_tabs_and_signs_out() {
     let server = Server::start(&[SEEDS]);
     let asked = json!({ "origin": server.address(), "pictures": pictures("plain") });
-    drive(asked, Stdio::null());
+    drive("login.mjs", asked, Stdio::null());
+}
+
+/// As a newcomer starts it: without any setting, so that it has demo users and is open to others.
+#[test]
+#[ignore = "needs Chromium, and Node with playwright-core and axe-core"]
+fn w2_w6_a_page_shows_all_that_the_server_does() {
+    let server = Server::start(&[]);
+    let asked = json!({ "origin": server.address(), "pictures": pictures("page") });
+    drive("page.mjs", asked, Stdio::null());
 }
 
 #[test]
@@ -49,7 +58,7 @@ fn u12_cookies_behind_tls_as_the_browser_sees_them() {
         "pictures": pictures("tls"),
         "tls": { "to": to, "key": key, "cert": cert },
     });
-    drive(asked, OwnedFd::from(listener).into());
+    drive("login.mjs", asked, OwnedFd::from(listener).into());
 }
 
 /// Where pictures of the page are kept, for whoever wants to look at them.
@@ -61,12 +70,12 @@ fn pictures(kind: &str) -> String {
     folder.to_str().unwrap().to_owned()
 }
 
-fn drive(mut asked: Value, listener: Stdio) {
+fn drive(script: &str, mut asked: Value, listener: Stdio) {
     asked["name"] = json!(USER);
     asked["password"] = json!(PASSWORD);
     let program = env::var("NODE").unwrap_or_else(|_| "node".to_owned());
     let output = Command::new(&program)
-        .args(["tests/browser/login.mjs", &asked.to_string()])
+        .args([&*format!("tests/browser/{script}"), &asked.to_string()])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(listener)
         .output()

@@ -1,4 +1,5 @@
-//! A login server: sign in, refresh, sign out, on SQLite, PostgreSQL, Redis or memory.
+//! A login server with a page that shows it: sign in, refresh, sign out, sessions, attacks, a chat for
+//! guests. On SQLite, PostgreSQL, Redis or memory.
 //!
 //! ```sh
 //! cargo run --example auth_server --all-features   # by default: SQLite, and a demo user
@@ -32,28 +33,28 @@
 //! export AUTH_SECRET_KEY=$(openssl rand 32 | basenc --base64url | tr -d '=')
 //! ```
 //!
-//! The page <http://localhost:3000/> signs in with cookies. For an invalid value, the server prints one line
-//! with the variable's name, and exits with code 2.
+//! Open <http://localhost:3000/>. For an invalid value, the server prints one line with the variable's name,
+//! and exits with code 2.
 
 mod chat;
+#[path = "../common.rs"]
+mod common;
+mod live;
 mod page;
 
-use std::{error::Error, io, net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
+use std::{error::Error, net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, Query, State},
-    http::{Extensions, StatusCode, header::CONTENT_TYPE},
-    response::IntoResponse,
+    extract::{ConnectInfo, State},
+    http::{Extensions, StatusCode},
     routing::get,
 };
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
-    JwtAuthLayer, Principal, RoleGuardLayer,
-    event::MetricsSink,
+    Claims, JwtAuthLayer, RoleGuardLayer, Verified,
+    event::{EventSink, MetricsSink},
     layer::{
         Confirmations,
         extract::{Bearer, WebSocketProtocol},
@@ -73,29 +74,27 @@ use tower_jwt_auth::{
     },
 };
 
-use self::chat::{Chat, Conversations};
+use self::{
+    chat::{Chat, Conversations},
+    live::{Feed, Live},
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::from(2)
-        }
-    }
+    common::exit(run().await)
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = AuthSettings::from_env()?;
-    let stopped = stopped()?;
+    let stopped = common::stopped()?;
     let (host, port) = settings.address();
     let listener = TcpListener::bind((host, port))
         .await
         .map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))?;
     let address = listener.local_addr()?;
     let settings = settings.listening_on(address.port());
-    let (app, _tasks) = app(&settings).await?;
+    let feed = Feed::new();
+    let (app, _tasks) = app(&settings, &feed).await?;
     for name in settings.ignored() {
         eprintln!("warning: {name} is not a known variable; ignored");
     }
@@ -104,7 +103,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
         listener,
         app.into_make_service_with_connect_info::<SocketAddr>(),
     )
-    .with_graceful_shutdown(stopped)
+    .with_graceful_shutdown(async move {
+        stopped.await;
+        feed.close();
+    })
     .await?;
     Ok(())
 }
@@ -112,11 +114,18 @@ async fn run() -> Result<(), Box<dyn Error>> {
 /// The handles of the background tasks. Dropping them ends the tasks.
 type Tasks = (ClaimWorker, Housekeeper);
 
-async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>> {
-    let metrics = PrometheusBuilder::new().install_recorder()?;
+async fn app(settings: &AuthSettings, feed: &Feed) -> Result<(Router, Tasks), Box<dyn Error>> {
+    let metrics = common::metrics()?;
+    let events = || MetricsSink::new().and(feed.clone());
     let store = open(settings).await?;
     let hasher = PasswordHasher::new();
-    seed(settings, &store, &hasher).await?;
+    let accounts = seed(settings, &store, &hasher).await?;
+    let registration = settings.registration() || !accounts.is_empty();
+    let demo = json!({
+        "accounts": accounts,
+        "registration": registration,
+        "grace_seconds": settings.refresh_policy().grace_window().as_secs(),
+    });
 
     let secrets = settings.secrets(&store).await?;
     if !secrets.are_lasting() {
@@ -138,9 +147,7 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
     let revocations = store.revocations()?;
     // Until the revocations are loaded, requests with a token are answered with 503; see /ready.
     revocations.loaded(Duration::from_secs(5)).await;
-    let issuer = settings
-        .issuer_with_events(&store, MetricsSink::new())
-        .await?;
+    let issuer = settings.issuer_with_events(&store, events()).await?;
     let verifier = issuer.verifier().build()?;
     let confirmations = Confirmations::new(store.clone())?;
     let mut sessions = Sessions::builder(issuer, store.clone());
@@ -155,12 +162,12 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         .revocation(revocations.clone())
         .confirmations(confirmations.clone())
         .claims_source(UserClaims::new(store.clone()))
-        .events(MetricsSink::new())
+        .events(events())
         .build()?;
     let login = Login::builder(store.clone(), store.clone(), secrets.login().clone())
         .hasher(hasher)
         .one_time(store.clone())
-        .events(MetricsSink::new())
+        .events(events())
         .build();
     // A user who signs in keeps the conversation of the guest.
     let conversations = Conversations::default();
@@ -186,27 +193,33 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
     let endpoints = endpoints
         .base_path(settings.base_path())
         .public_origin(settings.public_url())
-        .registration(settings.registration())
+        .registration(registration)
         .client_ip(clients)
         .guests(guests.clone())
         .signup_rate_limit(signup_limit)
-        .events(MetricsSink::new())
+        .events(events())
         .build()
         .map_err(|error| format!("AUTH_PUBLIC_URL: {error}"))?;
 
     let cookie = endpoints.cookie().ok_or("no public origin")?;
+    let sockets = SocketAuth::new(verifier.clone())
+        .revocation(revocations.clone())
+        .confirmations(confirmations.clone());
+    let live = live::routes(Live {
+        feed: feed.clone(),
+        sockets: sockets.clone(),
+        sessions: guests.sessions().clone(),
+    });
     let chat = chat::routes(Chat {
         conversations,
         guests,
-        sockets: SocketAuth::new(verifier.clone())
-            .revocation(revocations.clone())
-            .confirmations(confirmations.clone()),
+        sockets,
     });
     let auth = JwtAuthLayer::new(verifier)
         .extractor((Bearer::new(), cookie.clone()))
         .revocation(revocations)
         .confirmations(confirmations)
-        .events(MetricsSink::new());
+        .events(events());
     let ready = auth.clone();
     let auth_of_chat = auth.clone().optional().extractor((
         Bearer::new(),
@@ -215,12 +228,13 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
     ));
     let app = Router::new()
         .route("/api/admin/users", get(users).with_state(store))
-        .route("/admin", get(me))
+        .route("/admin", get(common::me))
         .route_layer(RoleGuardLayer::any_of(["admin"]))
-        .route("/api/me", get(my).post(my))
-        .route("/protected", get(me))
+        .route("/api/me", get(me).post(me))
+        .route("/protected", get(common::me))
+        .merge(live)
         .route_layer(auth.clone())
-        .route("/public", get(public).layer(auth.optional()))
+        .route("/public", get(common::greet).layer(auth.optional()))
         .route_service("/.well-known/{*document}", endpoints.well_known())
         .route_service(
             &format!("{}/{{*endpoint}}", settings.base_path()),
@@ -228,7 +242,8 @@ async fn app(settings: &AuthSettings) -> Result<(Router, Tasks), Box<dyn Error>>
         )
         .merge(chat.layer(auth_of_chat))
         .merge(page::routes())
-        .route("/metrics", get(async move || show(&metrics)))
+        .route("/demo", get(async move || Json(demo)))
+        .route("/metrics", metrics)
         .route("/health", get(async || "ok"))
         .route(
             "/ready",
@@ -257,112 +272,60 @@ async fn open(settings: &AuthSettings) -> Result<AnyStore, Box<dyn Error>> {
     Ok(store.map_err(|error| format!("AUTH_STORE: {error}"))?)
 }
 
-/// Creates the seed users. Existing users are not changed.
+/// Creates the seed users, and the demo users, which it returns. Existing users are not changed.
 async fn seed(
     settings: &AuthSettings,
     store: &AnyStore,
     hasher: &PasswordHasher,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<Vec<Value>, Box<dyn Error>> {
     let mut users = Vec::new();
     for seed in settings.seed_users() {
-        users.push((
-            seed.name(),
-            seed.password().expose().clone(),
-            seed.roles().to_vec(),
-        ));
+        let password = seed.password().expose().clone();
+        users.push((seed.name(), seed.name(), password, seed.roles().to_vec()));
     }
+    let mut demo = Vec::new();
     if settings.is_a_first_try() {
-        println!("demo user: demo@example.org, password: demo-password");
-        users.push((
-            "demo@example.org",
-            "demo-password".to_owned(),
-            vec!["user".to_owned()],
-        ));
+        for (subject, name, role) in [
+            ("u-demo", "demo@example.org", "user"),
+            ("u-admin", "admin@example.org", "admin"),
+        ] {
+            println!("demo user: {name}, password: {PASSWORD}");
+            users.push((subject, name, PASSWORD.to_owned(), vec![role.to_owned()]));
+            demo.push(json!({ "email": name, "password": PASSWORD, "roles": [role] }));
+        }
     }
-    for (name, password, roles) in users {
+    for (subject, name, password, roles) in users {
         let wrong = |error: &dyn Error| format!("AUTH_SEED_USER: {error}");
         let identifier = Identifier::new(name).map_err(|error| wrong(&error))?;
         let password = Password::new(password).map_err(|error| wrong(&error))?;
         let hash = hasher.hash(&password).await?;
-        let user = NewUser::new(name, identifier, hash).roles(roles);
+        let user = NewUser::new(subject, identifier, hash).roles(roles);
         let created = UserStore::create(store, user).await;
         created.map_err(|error| format!("AUTH_STORE: {}", error.causes()))?;
     }
-    Ok(())
+    Ok(demo)
 }
 
 /// For users only: a guest is refused with 403.
-async fn my(user: UserPrincipal) -> Json<Value> {
-    me(user.into()).await
+async fn me(user: UserPrincipal, token: Verified<Claims>) -> Json<Value> {
+    let Json(mut me) = common::me(user.into()).await;
+    let claims = token
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.clone()));
+    me["claims"] = claims.collect();
+    Json(me)
 }
 
-async fn me(caller: Principal) -> Json<Value> {
-    Json(json!({
-        "sub": caller.subject(),
-        "roles": caller.roles().collect::<Vec<_>>(),
-        "scope": caller.scope().collect::<Vec<_>>(),
-        "exp": caller.expires_at().map(|at| at.as_secs()),
-    }))
-}
-
-async fn public(caller: Option<Principal>) -> Json<Value> {
-    Json(match caller {
-        Some(caller) => json!({ "authenticated": true, "sub": caller.subject() }),
-        None => json!({ "authenticated": false }),
-    })
-}
-
-#[derive(Deserialize)]
-struct Page {
-    after: Option<String>,
-}
-
-async fn users(
-    State(store): State<AnyStore>,
-    Query(page): Query<Page>,
-) -> Result<Json<Value>, StatusCode> {
-    let after = match page.after {
-        Some(name) => Some(Identifier::existing(&name).map_err(|_| StatusCode::BAD_REQUEST)?),
-        None => None,
-    };
-    let users = store.users(after.as_ref(), 100).await;
+async fn users(State(store): State<AnyStore>) -> Result<Json<Value>, StatusCode> {
+    let users = store.users(None, 100).await;
     let users = users.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
     let users = users.iter().map(|user| {
-        json!({
-            "sub": user.subject,
-            "name": user.identifier.as_str(),
-            "roles": user.roles,
-            "disabled": user.disabled,
-        })
+        let (name, roles) = (user.identifier.as_str(), &user.roles);
+        json!({ "sub": user.subject, "name": name, "roles": roles, "disabled": user.disabled })
     });
     Ok(Json(json!({ "users": users.collect::<Vec<_>>() })))
 }
 
-fn show(metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
-    metrics.run_upkeep();
-    let kind = (CONTENT_TYPE, "text/plain; version=0.0.4");
-    ([kind], metrics.render())
-}
-
-/// Installs handlers for Ctrl-C and SIGTERM, and returns a future that completes at the first signal. The
-/// server then finishes the requests in progress.
-#[cfg(unix)]
-fn stopped() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-    })
-}
-
-#[cfg(not(unix))]
-fn stopped() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
-}
-
+const PASSWORD: &str = "demo-password";
 const SIGNUPS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();

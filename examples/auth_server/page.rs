@@ -1,4 +1,4 @@
-//! The page. Style and script are separate files, so that its Content-Security-Policy allows nothing inline.
+//! The page. Style and scripts are separate files, so that its Content-Security-Policy allows nothing inline.
 
 use axum::{
     Router,
@@ -11,14 +11,16 @@ use axum::{
 
 pub(crate) fn routes() -> Router {
     Router::new()
-        .route("/", file("html", include_str!("page.html")))
-        .route("/page.css", file("css", include_str!("page.css")))
-        .route("/page.js", file("javascript", include_str!("page.js")))
+        .route("/", file("text/html", include_str!("page.html")))
+        .route("/page.css", file("text/css", include_str!("page.css")))
+        .route("/page.js", file(SCRIPT, include_str!("page.js")))
+        .route("/client.js", file(SCRIPT, include_str!("client.js")))
+        .route("/icon.svg", file("image/svg+xml", include_str!("icon.svg")))
 }
 
 fn file(kind: &str, text: &'static str) -> MethodRouter {
     let headers = [
-        (CONTENT_TYPE, format!("text/{kind}; charset=utf-8")),
+        (CONTENT_TYPE, format!("{kind}; charset=utf-8")),
         (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
         // For browsers without `frame-ancestors`.
         (X_FRAME_OPTIONS, "DENY".to_owned()),
@@ -28,6 +30,7 @@ fn file(kind: &str, text: &'static str) -> MethodRouter {
     get(async move || (headers, text))
 }
 
+const SCRIPT: &str = "text/javascript";
 /// `form-action` keeps a form from putting the password into the page's address if the script is not loaded.
 const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";

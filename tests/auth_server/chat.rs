@@ -2,8 +2,10 @@
 
 use http::{Method, header::WWW_AUTHENTICATE};
 use serde_json::{Value, json};
+use tower_jwt_auth::server::session::ClaimHook;
 
 use crate::{
+    example_chat::Conversations,
     postgres,
     process::{ADMIN, Answer, Folder, PASSWORD, SEEDS, Server, Tokens, USER},
     redis,
@@ -434,4 +436,42 @@ async fn an_open_socket_does_not_keep_the_server_from_ending() {
     let mut socket = Socket::open(&server, Some(&guest)).await;
     assert_eq!(socket.ask("hi").await["reply"], "You said: hi");
     server.stop();
+}
+
+#[tokio::test]
+async fn w2_a_guests_message_that_meets_the_claim_goes_on_with_the_user() {
+    let conversations = Conversations::default();
+    conversations.add("gst_1", true, ["before", "ok"]);
+    let name = conversations.name("gst_1");
+    conversations.on_claim("gst_1", "alice").await.unwrap();
+    // The request passed the layer before the claim.
+    conversations.add("gst_1", true, ["late", "ok"]);
+    assert_eq!(conversations.name("alice"), name);
+    let texts = |owner| {
+        let lines = conversations.lines(owner);
+        lines.into_iter().map(|line| line.text).collect::<Vec<_>>()
+    };
+    assert_eq!(texts("alice"), ["before", "ok", "late", "ok"]);
+    assert!(texts("gst_1").is_empty());
+    // The hook may be called twice.
+    conversations.on_claim("gst_1", "alice").await.unwrap();
+    assert_eq!(texts("alice").len(), 4);
+    assert_eq!(conversations.name("alice"), name);
+}
+
+/// A crowd of guests costs the others nothing but the oldest messages.
+#[tokio::test]
+async fn the_conversations_are_bounded() {
+    let conversations = Conversations::default();
+    conversations.add("first", false, ["hello", "ok"]);
+    for guest in 0..10_000 {
+        conversations.add(&guest.to_string(), true, ["x", "y"]);
+    }
+    assert!(conversations.lines("first").is_empty());
+    assert_eq!(conversations.lines("9999").len(), 2);
+    for _ in 0..30 {
+        conversations.add("9999", true, ["x", "y"]);
+    }
+    assert_eq!(conversations.lines("9999").len(), 20);
+    assert_eq!(conversations.lines("5000").len(), 2);
 }

@@ -1,5 +1,5 @@
-// Signs in on the page of a running auth_server with Chromium, as a person would, and looks at what
-// the browser keeps. Fails on the first thing that is not as it should be.
+// Signs in on the page of a running auth_server with Chromium, and looks at what the browser keeps and sends.
+// Fails on the first thing that is not as it should be.
 //
 // node login.mjs '{"origin", "name", "password", "pictures", "tls"?: {"to", "key", "cert"}}'
 //
@@ -7,18 +7,12 @@
 // everything on to the server's own port.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createServer as createTlsServer } from "node:tls";
-import { pathToFileURL } from "node:url";
 
-// An `import` of a bare name does not look into NODE_PATH; `require.resolve` does.
-const resolved = createRequire(import.meta.url).resolve("playwright-core");
-const { chromium } = (await import(pathToFileURL(resolved).href)).default;
+import { call, inBrowser, pictures, shows, signIn } from "./chromium.mjs";
 
 const asked = JSON.parse(process.argv[2]);
 const { origin, tls } = asked;
@@ -46,34 +40,15 @@ const stranger = createServer((request, response) => {
 });
 const strange = await listen(stranger, { port: 0, host: "127.0.0.1" });
 
-const folder = mkdtempSync(join(tmpdir(), "auth-server-chromium-"));
-const browser = await chromium.launchPersistentContext(folder, {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  headless: true,
-  timeout: 120_000,
-  viewport: { width: 800, height: 600 },
-  args: [
-    "--no-sandbox", "--no-proxy-server", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    // Nothing leaves this machine.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
-    ...(tls ? ["--ignore-certificate-errors"] : []),
-  ],
-});
-
-// Nothing here takes long but where the machine is busy.
-browser.setDefaultTimeout(60_000);
-
-const broken = [];
-browser.on("page", (page) => page.on("pageerror", (error) => broken.push(error)));
-
-try {
+let browser;
+await inBrowser(async (launched) => {
+  browser = launched;
   await run();
-  assert.deepEqual(broken, []);
-} finally {
-  await browser.close();
-  rmSync(folder, { recursive: true, force: true });
-}
+}, {
+  args: tls ? ["--ignore-certificate-errors"] : [],
+  // The script that the test plants.
+  expected: /^Failed to load resource|inline script/,
+});
 console.log("done");
 // Sockets that the browser left open.
 process.exit(0);
@@ -81,35 +56,34 @@ process.exit(0);
 async function run() {
   const page = await opened();
   await shows(page, "nobody");
-  await pictures(page, "signed-out");
 
-  await signIn(page, "not this one");
-  await page.waitForFunction(() => document.body.innerText.includes("Invalid credentials"));
+  await signIn(page, asked.name, "not this one");
+  await page.locator("#note.bad", { hasText: "Invalid credentials" }).waitFor();
   await shows(page, "nobody");
   assert.deepEqual(await names(), []);
 
-  await signIn(page, asked.password);
-  await shows(page, asked.name);
+  await signIn(page, asked.name, asked.password);
+  await shows(page, "user");
   await cookiesAreAsTheyShould(page);
   await runsNothingInline(page);
   await callsTheApi(page);
-  await pictures(page, "signed-in");
+  await pictures(page, asked.pictures, "signed-in");
   await page.reload();
-  await shows(page, asked.name);
+  await shows(page, "user");
 
   await withoutProof(page);
   await strangersGetNowhere();
-  await shows(page, asked.name);
+  await shows(page, "user");
 
   const other = await opened();
-  await shows(other, asked.name);
+  await shows(other, "user");
   await twoTabs(page, other);
 
   await page.click("#logout");
   await shows(page, "nobody");
   const device = tls ? "__Host-dvc" : "dvc";
   assert.deepEqual(await names(), [device], "the device stays a trusted one");
-  await other.click("#me");
+  // The other tab is told.
   await shows(other, "nobody");
   await other.reload();
   await shows(other, "nobody");
@@ -121,22 +95,8 @@ async function opened() {
   return page;
 }
 
-async function shows(page, who) {
-  const found = (who) => document.getElementById("badge").textContent === who;
-  await page.waitForFunction(found, who);
-}
-
-async function signIn(page, password) {
-  await page.fill("input[name=email]", asked.name);
-  await page.fill("input[name=password]", password);
-  await page.click("#login button");
-}
-
 async function callsTheApi(page) {
-  await page.evaluate(() => { document.getElementById("log").textContent = ""; });
-  await page.click("#me");
-  await page.waitForFunction(
-    () => document.getElementById("log").textContent.includes("POST /api/me → 200"));
+  assert.match(await call(page, "GET /api/me"), /→ 200/);
 }
 
 /** What somebody got into the page by other means. */
@@ -237,31 +197,30 @@ async function posted(page, url) {
   return status;
 }
 
+/** A refresh as a page does it that knows nothing of other tabs. */
+function refreshed(page) {
+  return page.evaluate(async () => {
+    const pairs = document.cookie.split("; ").map((pair) => pair.split("="));
+    const [, proof] = pairs.find(([name]) => name.endsWith("csrf"));
+    const headers = { "x-csrf-token": proof };
+    return (await fetch("/api/auth/refresh", { method: "POST", headers })).status;
+  });
+}
+
 async function twoTabs(one, two) {
   const both = (act) => Promise.all([act(one), act(two)]);
-  // As the page does it, one after the other; and at once, as a page does that knows no better.
-  for (const act of ["refresh()", 'call("POST", "/api/auth/refresh", {})']) {
-    for (let round = 0; round < 5; round += 1) {
-      const answers = await both((page) => page.evaluate(act));
-      assert.deepEqual(answers.map((answer) => answer.status), [200, 200], act);
-      const callers = await both((page) => page.evaluate('call("POST", "/api/me")'));
-      assert.deepEqual(callers.map((answer) => answer.status), [200, 200], act);
-    }
+  for (let round = 0; round < 5; round += 1) {
+    assert.deepEqual(await both(refreshed), [200, 200]);
+    await both(callsTheApi);
+    // As the page does it, one after the other.
+    await both(async (page) => {
+      await page.click("#refresh");
+      await page.locator("#note", { hasText: "A new access token." }).waitFor();
+      await page.evaluate(() => { document.getElementById("note").textContent = ""; });
+    });
   }
   // Both find their access token expired.
   await browser.clearCookies({ name: tls ? "__Host-at" : "at" });
   await both(callsTheApi);
-  await both((page) => shows(page, asked.name));
-}
-
-async function pictures(page, name) {
-  if (!asked.pictures) return;
-  for (const colorScheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme });
-    await page.screenshot({ path: join(asked.pictures, `${name}-${colorScheme}.png`) });
-  }
-  await page.setViewportSize({ width: 360, height: 640 });
-  await page.screenshot({ path: join(asked.pictures, `${name}-narrow.png`) });
-  await page.setViewportSize({ width: 800, height: 600 });
-  await page.emulateMedia({ colorScheme: null });
+  await both((page) => shows(page, "user"));
 }

@@ -15,13 +15,13 @@
 )]
 
 mod by_hand;
-#[path = "../../tests/stores/port.rs"]
+#[path = "../../tests/support/port.rs"]
 mod port;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../tests/stores/postgres/server.rs"]
+#[path = "../../tests/support/postgres.rs"]
 mod postgres;
 #[allow(dead_code, unreachable_pub)]
-#[path = "../../tests/stores/redis/server.rs"]
+#[path = "../../tests/support/redis.rs"]
 mod redis_server;
 
 use std::{

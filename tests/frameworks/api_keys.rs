@@ -21,7 +21,11 @@ use warp::Filter;
 
 use crate::{
     grpc,
-    support::{Server, get, good, layer},
+    support::{
+        http_client::get,
+        http_server::Server,
+        tokens::{good, layer},
+    },
 };
 
 /// A key, and both layers, the token's inside.

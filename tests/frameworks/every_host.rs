@@ -18,7 +18,11 @@ use warp::Filter;
 
 use crate::{
     grpc,
-    support::{Answer, Http, Server, admin, forged, good, layer, raw, request, send},
+    support::{
+        http_client::{Answer, Http, raw, request, send},
+        http_server::Server,
+        tokens::{admin, forged, good, layer},
+    },
 };
 
 #[tokio::test]

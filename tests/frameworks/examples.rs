@@ -21,7 +21,11 @@ use tower_jwt_auth::JwtAuthLayer;
 
 use crate::{
     grpc,
-    support::{Server, admin, forged, get, good, issuer, layer, verifier},
+    support::{
+        http_client::get,
+        http_server::Server,
+        tokens::{admin, forged, good, issuer, layer, verifier},
+    },
 };
 
 #[tokio::test]

@@ -16,7 +16,11 @@ use tower_jwt_auth::{
     test_util::{anonymous, signed_in, signed_in_with},
 };
 
-use crate::support::{Server, forged, get, good, issuer, layer, raw, verifier};
+use crate::support::{
+    http_client::{get, raw},
+    http_server::Server,
+    tokens::{forged, good, issuer, layer, verifier},
+};
 
 #[derive(Deserialize)]
 struct UserPrincipal {

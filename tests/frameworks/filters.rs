@@ -15,7 +15,10 @@ use tower_jwt_auth::{
 use warp::{Filter, Rejection, Reply};
 
 use crate::support::{
-    Http, LateKeys, Server, expecting, forged, get, good, layer, raw, request, send,
+    http_client::{Http, get, raw, request, send},
+    http_server::Server,
+    late_keys::LateKeys,
+    tokens::{expecting, forged, good, layer},
 };
 
 #[allow(

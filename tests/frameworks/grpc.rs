@@ -29,7 +29,9 @@ use tower_jwt_auth::{
 };
 
 use crate::support::{
-    Answer, Http, Server, admin, expecting, forged, good, issuer, layer, request, send,
+    http_client::{Answer, Http, request, send},
+    http_server::Server,
+    tokens::{admin, expecting, forged, good, issuer, layer},
 };
 
 /// Answers with the caller's name instead of anybody's health: in the unary call one byte of it as
@@ -357,7 +359,7 @@ async fn l13_a_handler_without_a_layer_is_an_internal_error() {
 
 #[tokio::test]
 async fn claims_of_another_type_are_an_internal_error() {
-    let verifier = crate::support::verifier()
+    let verifier = crate::support::tokens::verifier()
         .claims::<Other>()
         .build()
         .unwrap();
@@ -410,7 +412,7 @@ fn an_error_becomes_the_status_of_its_refusal() {
 #[test]
 fn b14_a_status_says_nothing_of_the_token() {
     let token = issuer().token(|claims| claims["exp"] = 1.into());
-    let error = crate::support::verifier()
+    let error = crate::support::tokens::verifier()
         .build()
         .unwrap()
         .verify_now(&token)

@@ -20,7 +20,11 @@ use tower_jwt_auth::layer::jwt::ForwardedClaim;
 
 use crate::{
     examples::proxy,
-    support::{Http, Server, admin, forged, get, good, layer, raw, request, send},
+    support::{
+        http_client::{Http, get, raw, request, send},
+        http_server::Server,
+        tokens::{admin, forged, good, layer},
+    },
 };
 
 /// Answers with the header fields that it got.

@@ -23,7 +23,12 @@ use tokio::{
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 use tower_jwt_auth::{JwtAuthLayer, Principal, RoleGuardLayer, Verifier};
 
-use crate::support::{LateKeys, Server, connection, expecting, get, good};
+use crate::support::{
+    http_client::get,
+    http_server::{Server, connection},
+    late_keys::LateKeys,
+    tokens::{expecting, good},
+};
 
 /// A clone is never ready, and one that is called unready panics.
 #[derive(Default)]

@@ -15,7 +15,10 @@ use tower_jwt_auth::{
     layer::extract::{Bearer, WebSocketProtocol},
 };
 
-use crate::support::{Server, forged, good, issuer, layer};
+use crate::support::{
+    http_server::Server,
+    tokens::{forged, good, issuer, layer},
+};
 
 /// Sends when the token expires, and closes.
 async fn socket(caller: Principal, upgrade: WebSocketUpgrade) -> Response {

@@ -7,7 +7,7 @@
 //! mkdir -p target/interop/node && cp tests/interop/package*.json target/interop/node/
 //! npm ci --prefix target/interop/node
 //! PYTHON=$PWD/target/interop/python/bin/python NODE_PATH=$PWD/target/interop/node/node_modules \
-//!     cargo test --test interop -- --ignored
+//!     cargo test --features server --test interop -- --ignored
 //! ```
 
 // Outside a `#[test]` function clippy takes a helper for production code.

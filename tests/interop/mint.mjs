@@ -1,4 +1,4 @@
-// Prints fresh keys and tokens made by the npm package `jose`, for tests/interop.rs, as one JSON
+// Prints fresh keys and tokens made by the npm package `jose`, for tests/interop/main.rs, as one JSON
 // document:
 //
 // {"jwks": {public keys}, "secret": for HMAC, "cases": [{"name", "alg", "token", "expect", ...}]}

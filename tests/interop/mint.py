@@ -1,4 +1,4 @@
-"""Prints fresh keys and tokens made by PyJWT, for tests/interop.rs, as one JSON document.
+"""Prints fresh keys and tokens made by PyJWT, for tests/interop/main.rs, as one JSON document.
 
 {"jwks": {public keys}, "secret": for HMAC, "cases": [{"name", "alg", "token", "expect", ...}]}
 

@@ -14,7 +14,10 @@ use tower_jwt_auth::{
     time::Clock,
 };
 
-use crate::support::{Fixture, bearer, send};
+use crate::support::{
+    answer::send,
+    fixture::{Fixture, bearer},
+};
 
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);

@@ -23,7 +23,10 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-use crate::support::{Answer, Fixture, bearer, send};
+use crate::support::{
+    answer::{Answer, send},
+    fixture::{Fixture, bearer},
+};
 
 fn from(peer: &str) -> Request<String> {
     let mut request = Request::new(String::new());

@@ -8,7 +8,7 @@ use tower_jwt_auth::layer::{
     require_https::RequireHttpsLayer,
 };
 
-use crate::support::send;
+use crate::support::answer::send;
 
 fn layer() -> RequireHttpsLayer {
     RequireHttpsLayer::behind(ClientIp::behind(["10.0.0.0/8"]).unwrap())

@@ -1,10 +1,4 @@
-//! The page of the login server in a real browser: Chromium, driven by the scripts in tests/browser.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "tests fail by panicking"
-)]
+//! The page of the login server in a real browser: Chromium, driven by the scripts in tests/processes/browser.
 
 use std::{
     env, fs,
@@ -16,11 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-#[path = "auth_server/process.rs"]
-#[allow(dead_code, reason = "tests/auth_server.rs uses all of it")]
-mod process;
-
-use self::process::{Folder, PASSWORD, SEEDS, Server, USER};
+use crate::support::process::{Folder, PASSWORD, SEEDS, Server, USER};
 
 #[test]
 #[ignore = "needs Chromium, and Node with playwright-core"]
@@ -75,7 +65,7 @@ fn drive(script: &str, mut asked: Value, listener: Stdio) {
     asked["password"] = json!(PASSWORD);
     let program = env::var("NODE").unwrap_or_else(|_| "node".to_owned());
     let output = Command::new(&program)
-        .args([&*format!("tests/browser/{script}"), &asked.to_string()])
+        .args([&*format!("tests/processes/browser/{script}"), &asked.to_string()])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(listener)
         .output()

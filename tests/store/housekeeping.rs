@@ -13,7 +13,10 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-use crate::{postgres, redis, sqlite};
+use crate::{
+    postgres, sqlite,
+    support::redis::{FORGETFUL, Redis},
+};
 
 struct Memory {
     store: MemoryStore,
@@ -149,7 +152,7 @@ sql!(
     "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()"
 );
 
-impl HousekeepingFixture for redis::server::Redis {
+impl HousekeepingFixture for Redis {
     async fn pass(&self, by: Duration) {
         let mut connection = self.server.connection().await.unwrap();
         let passed: ::redis::RedisResult<()> = ::redis::Script::new(PASS)
@@ -231,6 +234,6 @@ mod in_postgres {
 mod in_redis {
     tower_jwt_auth::housekeeping_contract!(
         #[ignore = "needs redis-server"]
-        crate::redis::server::Redis::start(crate::redis::server::FORGETFUL).await
+        super::Redis::start(super::FORGETFUL).await
     );
 }

@@ -18,7 +18,7 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::{patient::Patient, postgres, redis, sqlite::Folder};
+use crate::{patient::Patient, postgres, sqlite::Folder, support::redis};
 
 struct Memory(MemoryStore);
 
@@ -64,7 +64,7 @@ mod in_postgres {
 }
 
 mod in_redis {
-    use crate::redis::server::{FORGETFUL, Redis};
+    use crate::support::redis::{FORGETFUL, Redis};
 
     tower_jwt_auth::key_ring_store_contract!(
         #[ignore = "needs redis-server"]
@@ -200,7 +200,7 @@ async fn s9_a_dump_of_postgres_holds_no_private_key() {
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn s9_a_dump_of_redis_holds_no_private_key() {
-    let server = redis::server::Server::start(redis::server::DURABLE).await;
+    let server = redis::Server::start(redis::DURABLE).await;
     let set = shared([server.store(), server.store()]).await;
     let keys: Vec<String> = server.ask(&["KEYS", "*"]).await.unwrap();
     assert_eq!(keys, ["{auth}:key_ring"]);

@@ -13,20 +13,27 @@ mod child;
 mod housekeeping;
 #[cfg(feature = "full")]
 mod key_ring;
-#[cfg(feature = "server")]
 mod login;
 mod memory;
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod patient;
-#[cfg(any(feature = "postgres", feature = "redis"))]
-mod port;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod rows;
 #[cfg(feature = "full")]
 mod sessions;
 #[cfg(feature = "sqlite")]
 mod sqlite;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod support;
+
+#[path = "../support"]
+mod support {
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) mod port;
+    #[cfg(feature = "postgres")]
+    pub(crate) mod postgres;
+    #[cfg(feature = "redis")]
+    pub(crate) mod redis;
+}

@@ -26,7 +26,7 @@ use tower_jwt_auth::{
 use crate::{
     child,
     patient::Patient,
-    support::{holder, start},
+    rows::{holder, start},
 };
 
 /// Removed when it is dropped.

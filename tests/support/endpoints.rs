@@ -39,7 +39,7 @@ use tower_jwt_auth::{
     time::Clock,
 };
 
-use crate::flaky::Flaky;
+use super::flaky::Flaky;
 
 pub(crate) const ISSUER: &str = "https://auth.example";
 pub(crate) const ORIGIN: &str = "https://app.example";

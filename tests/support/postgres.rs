@@ -12,6 +12,8 @@ use std::{
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
+use super::port::free_port;
+
 /// Stopped and removed when it is dropped, and stopped when this process dies.
 pub(crate) struct Server {
     port: u16,
@@ -52,7 +54,7 @@ impl Server {
             run(Command::new("chown").arg("postgres:").arg(folder.path()));
         }
         let mut server = Self {
-            port: crate::port::free_port(),
+            port: free_port(),
             options,
             running: Mutex::new(None),
             folder,
@@ -65,7 +67,7 @@ impl Server {
         let started = Instant::now();
         while !server.comes_up(started) {
             // Somebody may have taken the port meanwhile.
-            server.port = crate::port::free_port();
+            server.port = free_port();
         }
         server
     }

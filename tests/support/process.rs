@@ -281,7 +281,7 @@ fn ended(child: &mut Child) -> (ExitStatus, String) {
     (child.wait().unwrap(), complaint)
 }
 
-/// `cargo test` builds the examples beside the tests; `cargo test --test auth_server` takes what was
+/// `cargo test` builds the examples beside the tests; `cargo test --test processes` takes what was
 /// built last.
 fn example(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();

@@ -14,7 +14,7 @@ use tower_jwt_auth::{
     store::{RedisStore, contract::Fixture, redis::RedisFeed},
 };
 
-pub(crate) use crate::port::free_port;
+use super::port::free_port;
 
 pub(crate) struct Server {
     process: Child,

@@ -1,7 +1,5 @@
 //! A service in one value: an issuer, a store that can fail, sessions, and what they told.
 
-pub(crate) mod watched;
-
 use std::sync::{Arc, LazyLock, Mutex};
 
 use tower_jwt_auth::{
@@ -19,7 +17,7 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-pub(crate) use self::watched::{Fault, Watched};
+use super::watched::Watched;
 
 /// The key of every service under test.
 static KEYS: LazyLock<KeyRing> = LazyLock::new(|| {

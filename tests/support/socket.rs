@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest},
 };
 
-use crate::process::{Server, Tokens};
+use super::process::{Server, Tokens};
 
 #[derive(Debug)]
 pub(crate) struct Socket(WebSocketStream<TcpStream>);

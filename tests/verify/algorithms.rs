@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     verify::VerifierBuilder,
 };
 
-use crate::support::{Counting, Fixture, bearer, judge};
+use crate::support::fixture::{Counting, Fixture, bearer, judge};
 
 fn with_signature(token: &str, signature: &[u8]) -> String {
     let (message, _) = token.rsplit_once('.').unwrap();

@@ -12,7 +12,7 @@ use tower_jwt_auth::{
     verify::{Provider, VerifierBuilder},
 };
 
-use crate::support::{AUDIENCE, Counting, Fixture, ISSUER, bearer, judge, keys};
+use crate::support::fixture::{AUDIENCE, Counting, Fixture, ISSUER, bearer, judge, keys};
 
 fn claims(fixture: &Fixture, extra: &Value) -> String {
     fixture

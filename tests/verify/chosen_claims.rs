@@ -15,7 +15,10 @@ use tower_jwt_auth::{
     verify::{Provider, VerifierBuilder},
 };
 
-use crate::support::{AUDIENCE, Answer, Counting, Fixture, ISSUER, bearer, judge, keys};
+use crate::support::{
+    answer::Answer,
+    fixture::{AUDIENCE, Counting, Fixture, ISSUER, bearer, judge, keys},
+};
 
 fn with(fixture: &Fixture, without: &[&str], claims: &Value) -> String {
     fixture.es.token(|own| {

@@ -18,7 +18,10 @@ use tower_jwt_auth::{
     verify::{CheckError, VerifierBuilder},
 };
 
-use crate::support::{AUDIENCE, Answer, Fixture, ISSUER, bearer, judge, keys, send};
+use crate::support::{
+    answer::{Answer, send},
+    fixture::{AUDIENCE, Fixture, ISSUER, bearer, judge, keys},
+};
 
 #[tokio::test]
 async fn e11_the_issuer_is_compared_exactly() {

@@ -3,7 +3,10 @@
 use serde_json::json;
 use tower_jwt_auth::error::AuthErrorKind;
 
-use crate::support::{Fixture, authorization, encode, segments, send};
+use crate::support::{
+    answer::send,
+    fixture::{Fixture, authorization, encode, segments},
+};
 
 #[tokio::test]
 async fn c1_other_than_three_filled_segments_are_an_invalid_token() {

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::{JwtAuthLayer, error::AuthErrorKind};
 
-use crate::support::{Fixture, bearer, encode, segments, send};
+use crate::support::{
+    answer::send,
+    fixture::{Fixture, bearer, encode, segments},
+};
 
 #[tokio::test]
 async fn c8_a_header_that_is_no_object_is_an_invalid_token() {

@@ -6,7 +6,7 @@ use tower_jwt_auth::{
     verify::{Provider, VerifierBuilder},
 };
 
-use crate::support::{AUDIENCE, keys};
+use crate::support::fixture::{AUDIENCE, keys};
 
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 

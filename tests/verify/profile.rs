@@ -10,7 +10,7 @@ use tower_jwt_auth::{
     verify::VerifierBuilder,
 };
 
-use crate::support::{AUDIENCE, Fixture, ISSUER, bearer, judge};
+use crate::support::fixture::{AUDIENCE, Fixture, ISSUER, bearer, judge};
 
 fn strict(builder: VerifierBuilder) -> VerifierBuilder {
     builder.rfc9068()

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use tower_jwt_auth::{ConfigError, error::AuthErrorKind, verify::VerifierBuilder};
 
-use crate::support::Fixture;
+use crate::support::fixture::Fixture;
 
 #[tokio::test]
 async fn e1_an_expired_token_is_an_invalid_token() {

@@ -8,7 +8,10 @@ use tower_jwt_auth::{
     verify::VerifierBuilder,
 };
 
-use crate::support::{AUDIENCE, Counting, Fixture, ISSUER, bearer, judge, keys, send};
+use crate::support::{
+    answer::send,
+    fixture::{AUDIENCE, Counting, Fixture, ISSUER, bearer, judge, keys},
+};
 
 #[tokio::test]
 async fn r1_a_token_that_says_it_is_another_is_an_invalid_token() {

@@ -19,7 +19,7 @@ use tower_jwt_auth::{
     verify::{CheckError, VerifierBuilder},
 };
 
-use crate::support::{AUDIENCE, Fixture};
+use crate::support::fixture::{AUDIENCE, Fixture};
 
 fn kind<T>(verdict: Result<T, tower_jwt_auth::AuthError>) -> Result<(), AuthErrorKind> {
     verdict.map(drop).map_err(|error| error.kind())

@@ -1,4 +1,4 @@
-//! Tests for both cryptographic libraries. The others are in `tests/issuing`.
+//! Tests for both cryptographic libraries. The others are in `tests/server/issue`.
 
 use serde_json::Value;
 

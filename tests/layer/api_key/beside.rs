@@ -14,7 +14,7 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
-use crate::support::{Answer, Fixture, bearer, issue, nobody, send, with, x_api_key};
+use crate::support::api_key::{Answer, Fixture, bearer, issue, nobody, send, with, x_api_key};
 
 fn tokens(fixture: &Fixture) -> (TestIssuer, JwtAuthLayer) {
     let issuer = TestIssuer::new(Algorithm::Es256).clock(fixture.clock.clone());
@@ -140,7 +140,7 @@ async fn a_guard_does_not_care_whose_scope_it_reads() {
     let fixture = Fixture::new();
     let keys = fixture.keys();
     let (issuer, layer) = tokens(&fixture);
-    let wanted = crate::support::wanted().scope("orders:write");
+    let wanted = crate::support::api_key::wanted().scope("orders:write");
     let key = keys.issue(wanted).await.unwrap();
     let token = issuer.token(|claims| claims.insert("scope".into(), json!("orders:write")));
     for credential in [key.expose(), &token] {

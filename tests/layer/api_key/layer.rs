@@ -17,7 +17,7 @@ use tower_jwt_auth::{
     principal::PrincipalKind,
 };
 
-use crate::support::{
+use crate::support::api_key::{
     Fault, Fixture, HOUR, ask, bearer, issue, nobody, send, settle, wanted, with, x_api_key,
 };
 
@@ -212,7 +212,7 @@ async fn grpc_calls_are_refused_in_their_own_way() {
         *request.version_mut() = http::Version::HTTP_2;
         request
     };
-    let status = |answer: crate::support::Answer| {
+    let status = |answer: crate::support::api_key::Answer| {
         assert!(answer.seen.is_none() && answer.status == 200);
         answer.header("grpc-status").unwrap().to_owned()
     };
@@ -370,7 +370,7 @@ async fn nothing_prints_a_key() {
     let key = issue(&keys).await;
     let secret = &key.expose()[21..40];
     let layer = ApiKeyLayer::new(&keys);
-    let mut service = layer.layer(crate::support::Inner::default());
+    let mut service = layer.layer(crate::support::api_key::Inner::default());
     let future = service.call(x_api_key(key.expose()));
     let printed = format!(
         "{keys:?} {layer:?} {service:?} {future:?} {:?} {key:?}",

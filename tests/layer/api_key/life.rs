@@ -9,7 +9,7 @@ use tower_jwt_auth::{
     time::Clock,
 };
 
-use crate::support::{Fault, Fixture, HOUR, ask, format, issue, wanted};
+use crate::support::api_key::{Fault, Fixture, HOUR, ask, format, issue, wanted};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

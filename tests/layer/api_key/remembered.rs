@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     time::{Clock, Timestamp},
 };
 
-use crate::support::{Fixture, Inner, ask, format, issue, send, settle, x_api_key};
+use crate::support::api_key::{Fixture, Inner, ask, format, issue, send, settle, x_api_key};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     time::Clock,
 };
 
-use crate::support::{Fault, Fixture, ask, issue, send, settle, x_api_key};
+use crate::support::api_key::{Fault, Fixture, ask, issue, send, settle, x_api_key};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -2,13 +2,13 @@
 
 use tower_jwt_auth::{error::AuthErrorKind, layer::api_key::ApiKeyLayer};
 
-use crate::{
-    rules_of_waiting::{
+use crate::support::{
+    api_key::{Fault, Fixture, ask, issue, send, x_api_key},
+    waiting::{
         Case, fits_around, holds_no_permit, is_called_ready,
         never_calls_a_clone_that_is_never_ready, releases_everything_if_it_is_cancelled,
         returns_the_readiness_error,
     },
-    support::{Fault, Fixture, ask, issue, send, x_api_key},
 };
 
 /// One key is cached. The row of another one hangs.

@@ -8,7 +8,10 @@ use tower_jwt_auth::{
     secret::SecretKey,
 };
 
-use crate::support::{Answer, Fixture, bearer, send};
+use crate::support::{
+    answer::{Answer, send},
+    fixture::{Fixture, bearer},
+};
 
 const NAME: &str = "__Host-at";
 const UNSAFE: [Method; 4] = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE];

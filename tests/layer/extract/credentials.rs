@@ -8,7 +8,10 @@ use tower_jwt_auth::{
     layer::extract::{Bearer, Cookie, Header, Query, TokenExtractor, WebSocketProtocol},
 };
 
-use crate::support::{Answer, Counting, Fixture, authorization, bearer, send, send_to};
+use crate::support::{
+    answer::{Answer, send, send_to},
+    fixture::{Counting, Fixture, authorization, bearer},
+};
 
 fn query(token: &str) -> Request<String> {
     target(&format!("/?access_token={token}"))

@@ -19,7 +19,10 @@ use tower_jwt_auth::{
     time::Timestamp,
 };
 
-use crate::support::{Fixture, bearer, send};
+use crate::support::{
+    answer::send,
+    fixture::{Fixture, bearer},
+};
 
 const LONG: Duration = Duration::from_secs(600);
 

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_jwt_auth::layer::jwt::ForwardedClaim;
 
-use crate::support::{Fixture, bearer, send};
+use crate::support::{
+    answer::send,
+    fixture::{Fixture, bearer},
+};
 
 async fn forwarded(
     fixture: &Fixture,

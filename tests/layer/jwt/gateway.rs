@@ -14,8 +14,11 @@ use tower_jwt_auth::{
 };
 
 use crate::{
-    grpc::{NATIVE, WEB, grpc, unlike_grpc},
-    support::{Answer, Fixture, Unreachable, bearer, send},
+    response::grpc::{NATIVE, WEB, grpc, unlike_grpc},
+    support::{
+        answer::{Answer, send},
+        fixture::{Fixture, Unreachable, bearer},
+    },
 };
 
 /// This request with every content type, method and version that a gateway may hand on.

@@ -11,7 +11,10 @@ use tower_jwt_auth::{
     verify::CheckError,
 };
 
-use crate::support::{Counting, Fixture, ISSUER, bearer, send};
+use crate::support::{
+    answer::send,
+    fixture::{Counting, Fixture, ISSUER, bearer},
+};
 
 const FORGED: [&str; 5] = [
     "x-user-id",

@@ -8,7 +8,10 @@ use tower_jwt_auth::{
     layer::extract::{Bearer, Cookie},
 };
 
-use crate::support::{Answer, Fixture, Unreachable, authorization, bearer, send};
+use crate::support::{
+    answer::{Answer, send},
+    fixture::{Fixture, Unreachable, authorization, bearer},
+};
 
 fn with_cookie(mut request: Request<String>, value: &str) -> Request<String> {
     let value = HeaderValue::from_str(&format!("at={value}")).unwrap();

@@ -28,7 +28,10 @@ use tower_jwt_auth::{
     time::{Clock, Timestamp},
 };
 
-use crate::support::{AUDIENCE, Fixture, ISSUER, Inner, bearer, keys, send};
+use crate::support::{
+    answer::{Inner, send},
+    fixture::{AUDIENCE, Fixture, ISSUER, bearer, keys},
+};
 
 fn later(clock: &TestClock) -> Timestamp {
     clock.now().plus(RETENTION)

@@ -22,7 +22,10 @@ use tower_jwt_auth::{
     time::{Clock, Timestamp},
 };
 
-use crate::support::{AUDIENCE, Fixture, ISSUER, bearer, keys, send};
+use crate::support::{
+    answer::send,
+    fixture::{AUDIENCE, Fixture, ISSUER, bearer, keys},
+};
 
 const OTHER: &str = "https://other.example";
 

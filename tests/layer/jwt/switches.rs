@@ -17,7 +17,10 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::support::{Answer, Fixture, Inner, bearer, keys, send};
+use crate::support::{
+    answer::{Answer, Inner, send},
+    fixture::{Fixture, bearer, keys},
+};
 
 fn target(target: &str) -> Request<String> {
     Request::get(target).body(String::new()).unwrap()

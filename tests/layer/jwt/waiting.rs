@@ -20,13 +20,16 @@ use tower_jwt_auth::{
     revocation::{Both, CheckResult, NoRevocation, RevocationCheck, RevocationStatus, check_fn},
 };
 
-use crate::{
-    rules_of_waiting::{
+use crate::support::{
+    waiting::{
         Case, fits_around, holds_no_permit, is_called_ready,
         never_calls_a_clone_that_is_never_ready, releases_everything_if_it_is_cancelled,
         returns_the_readiness_error,
     },
-    support::{Fixture, bearer, jwk, keys, send},
+    {
+        answer::send,
+        fixture::{Fixture, bearer, jwk, keys},
+    },
 };
 
 /// Known keys, and one more that comes later.

@@ -15,7 +15,10 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
-use crate::support::{Answer, Fixture, Unreachable, authorization, bearer, send};
+use crate::support::{
+    answer::{Answer, send},
+    fixture::{Fixture, Unreachable, authorization, bearer},
+};
 
 /// Text that must never come back.
 const POISON: &str = "p01s0n";

@@ -10,7 +10,10 @@ use tower_jwt_auth::{
     layer::{extract::Cookie, response::OAuthJson, socket::ChatLayer},
 };
 
-use crate::support::{Answer, Fixture, Unreachable, bearer, send};
+use crate::support::{
+    answer::{Answer, send},
+    fixture::{Fixture, Unreachable, bearer},
+};
 
 pub(crate) const NATIVE: [&str; 5] = [
     "application/grpc",

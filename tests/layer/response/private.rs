@@ -12,7 +12,10 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::support::{Answer, Fixture, send, send_to};
+use crate::support::{
+    answer::{Answer, send, send_to},
+    fixture::Fixture,
+};
 
 const ASSERTION: HeaderName = HeaderName::from_static("cf-access-jwt-assertion");
 
@@ -89,7 +92,7 @@ async fn q14_the_answer_to_a_credential_outside_authorization_is_private() {
         }
     }
     // RFC 9111 §3.5: caches know `Authorization` for a credential.
-    let request = crate::support::bearer(&token);
+    let request = crate::support::fixture::bearer(&token);
     let answer = send_to(caching(None), everywhere(&fixture), request).await;
     assert_eq!(answer.passes("header").header("cache-control"), None);
 }

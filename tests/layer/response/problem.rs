@@ -13,7 +13,10 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::support::{Answer, Fixture, Unreachable, bearer, send};
+use crate::support::{
+    answer::{Answer, send},
+    fixture::{Fixture, Unreachable, bearer},
+};
 
 /// One refusal of every status.
 async fn refusals(

@@ -7,8 +7,8 @@ use tower_jwt_auth::{
     verify::{RoleForm, VerifierBuilder},
 };
 
-use crate::roles::{allows, roles};
-use crate::support::{Fixture, bearer, judge};
+use super::roles::{allows, roles};
+use crate::support::fixture::{Fixture, bearer, judge};
 
 #[tokio::test]
 async fn l9_role_claims_of_another_type_hold_no_roles() {

@@ -10,7 +10,10 @@ use tower_jwt_auth::{
     principal::PrincipalKind,
 };
 
-use crate::support::{Answer, Fixture, bearer, send};
+use crate::support::{
+    answer::{Answer, send},
+    fixture::{Fixture, bearer},
+};
 
 async fn ask(fixture: &Fixture, guard: RoleGuardLayer, request: Request<String>) -> Answer {
     let layers = ServiceBuilder::new().layer(fixture.layer()).layer(guard);

@@ -9,8 +9,8 @@ use tower_jwt_auth::{
     verify::{RoleForm, VerifierBuilder},
 };
 
-use crate::roles::allows;
-use crate::support::{Fixture, send};
+use super::roles::allows;
+use crate::support::{answer::send, fixture::Fixture};
 
 /// Values of a role claim that are read in none of the default forms.
 fn unreadable() -> [Value; 9] {

@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     test_util::{anonymous, signed_in},
 };
 
-use crate::support::Chat;
+use crate::support::chat::Chat;
 
 #[tokio::test]
 async fn w7_the_context_says_who_is_there_and_what_they_may_do() {

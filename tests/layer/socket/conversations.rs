@@ -10,7 +10,7 @@ use tower_jwt_auth::{
     store::port::RevokeReason,
 };
 
-use crate::support::Chat;
+use crate::support::chat::Chat;
 
 #[tokio::test]
 async fn w7_a_conversation_token_chats_there_and_does_nothing_else() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_jwt_auth::store::port::RevokeReason;
 
-use crate::support::Chat;
+use crate::support::chat::Chat;
 
 #[tokio::test]
 async fn w6_of_a_thousand_sockets_one_revocation_closes_exactly_its_own() {

@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     time::Clock,
 };
 
-use crate::support::{Chat, user};
+use crate::support::chat::{Chat, user};
 
 fn expired() -> (u16, String) {
     (4401, "token_expired".to_owned())

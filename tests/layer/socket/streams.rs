@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use tower::ServiceExt;
 use tower_jwt_auth::store::port::RevokeReason;
 
-use crate::support::Chat;
+use crate::support::chat::Chat;
 
 async fn events(chat: &Chat, token: &str) -> BodyDataStream {
     let request = Request::get("/chat/events")

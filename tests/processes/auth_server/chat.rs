@@ -4,12 +4,11 @@ use http::{Method, header::WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 use tower_jwt_auth::server::session::ClaimHook;
 
-use crate::{
-    example_chat::Conversations,
+use super::{example_chat::Conversations, shared::two};
+use crate::support::{
     postgres,
     process::{ADMIN, Answer, Folder, PASSWORD, SEEDS, Server, Tokens, USER},
     redis,
-    shared::two,
     socket::{Socket, upgrade},
 };
 

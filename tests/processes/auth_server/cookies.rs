@@ -1,9 +1,9 @@
-//! Tokens in cookies, as a browser would send them; a real one is in tests/browser.rs.
+//! Tokens in cookies, as a browser would send them; a real one is in tests/processes/browser.rs.
 
 use http::Method;
 use serde_json::json;
 
-use crate::process::{Answer, PASSWORD, SEEDS, Server, Tokens, USER};
+use crate::support::process::{Answer, PASSWORD, SEEDS, Server, Tokens, USER};
 
 /// Behind TLS that ends elsewhere.
 const PUBLIC: (&str, &str) = ("AUTH_PUBLIC_URL", "https://app.example");

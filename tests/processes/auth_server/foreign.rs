@@ -2,7 +2,7 @@
 
 use std::{env, process::Command};
 
-use crate::process::{PASSWORD, SEEDS, Server, USER};
+use crate::support::process::{PASSWORD, SEEDS, Server, USER};
 
 #[test]
 #[ignore = "needs Python with requests, Authlib and PyJWT"]

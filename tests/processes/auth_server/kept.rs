@@ -4,10 +4,8 @@ use std::path::Path;
 
 use tower_jwt_auth::key::{Algorithm, SigningKey};
 
-use crate::{
-    process::{Folder, SEEDS, Server, USER},
-    shared::{one_lock_for_both, one_session_on_both},
-};
+use super::shared::{one_lock_for_both, one_session_on_both};
+use crate::support::process::{Folder, SEEDS, Server, USER};
 
 #[tokio::test]
 async fn a_refresh_token_outlives_the_process() {

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use crate::process::{PASSWORD, SEEDS, Server, USER};
+use crate::support::process::{PASSWORD, SEEDS, Server, USER};
 
 const CROWD: usize = 200;
 

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::json;
 
-use crate::process::{SEEDS, Server, USER};
+use crate::support::process::{SEEDS, Server, USER};
 
 const PUBLIC: (&str, &str) = ("AUTH_PUBLIC_URL", "https://app.example");
 

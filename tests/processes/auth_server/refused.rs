@@ -1,6 +1,6 @@
 //! Settings that keep the server from coming up, and what it says then and otherwise.
 
-use crate::process::{Folder, PASSWORD, SEEDS, Server, USER, refused};
+use crate::support::process::{Folder, PASSWORD, SEEDS, Server, USER, refused};
 
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE";
 const SECRET: &str = "another test secret, never in use";

@@ -18,7 +18,7 @@ use tower_jwt_auth::{
     Verifier, key::KeySet, secret::SecretKey, server::issue::SharedKeyRing, store::PostgresStore,
 };
 
-use crate::{
+use crate::support::{
     postgres,
     process::{Folder, SEEDS, Server, Tokens, USER, refused},
 };

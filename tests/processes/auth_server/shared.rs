@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
 
-use crate::{
+use crate::support::{
     postgres,
     process::{ADMIN, Folder, PASSWORD, SEEDS, Server, USER},
     redis,

@@ -5,9 +5,9 @@ use std::process::Command;
 use http::Method;
 use serde_json::json;
 
-use crate::process::{ADMIN, PASSWORD, SEEDS, Server, USER};
+use crate::support::process::{ADMIN, PASSWORD, SEEDS, Server, USER};
 
-const HEAD: &str = include_str!("../../examples/auth_server/main.rs");
+const HEAD: &str = include_str!("../../../examples/auth_server/main.rs");
 
 /// The lines themselves, in a shell, against a server that was told nothing.
 #[test]

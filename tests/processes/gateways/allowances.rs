@@ -6,11 +6,11 @@ use http_body_util::Full;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower_jwt_auth::{key::Algorithm, test_util::TestIssuer};
 
-use crate::{
+use super::{
     configurations::Gateway,
-    port::free_port,
     processes::{Application, AuthServer, Running},
 };
+use crate::support::port::free_port;
 
 #[tokio::test]
 #[ignore = "needs nginx"]

@@ -29,10 +29,8 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::{
-    configurations::{Gateway, Place},
-    port::free_port,
-};
+use super::configurations::{Gateway, Place};
+use crate::support::port::free_port;
 
 /// A gateway that listens; killed when this is dropped.
 pub(crate) struct Running {
@@ -177,7 +175,7 @@ impl Drop for AuthServer {
     }
 }
 
-/// `cargo test` builds the examples beside the tests; `cargo test --test gateways` takes what was
+/// `cargo test` builds the examples beside the tests; `cargo test --test processes` takes what was
 /// built last.
 fn example() -> PathBuf {
     let test = env::current_exe().unwrap();

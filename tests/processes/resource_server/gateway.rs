@@ -7,10 +7,8 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::json;
 use tower_jwt_auth::{key::Algorithm, test_util::TestIssuer};
 
-use crate::{
-    fixture::{AUDIENCE, SECRET, vars},
-    process::Server,
-};
+use super::process::Server;
+use crate::support::vars::{AUDIENCE, SECRET, vars};
 
 #[tokio::test]
 async fn p8_the_server_in_gateway_mode_lets_only_callers_pass() {

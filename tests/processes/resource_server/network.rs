@@ -7,10 +7,8 @@ use tower_jwt_auth::{
     test_util::{self, JwksFixture, TestIssuer, TestKeys},
 };
 
-use crate::{
-    fixture::{AUDIENCE, ISSUER, vars},
-    process::{Answer, Server},
-};
+use super::process::{Answer, Server};
+use crate::support::vars::{AUDIENCE, ISSUER, vars};
 
 #[tokio::test]
 async fn d25_d29_keys_of_a_url_are_fetched_and_a_rotation_is_picked_up() {
@@ -178,14 +176,14 @@ pub(crate) fn token(keys: TestKeys, issuer: &str) -> String {
 async fn d45_http_off_loopback_needs_the_variable_and_is_a_warning() {
     let url = ("JWT_JWKS_URL", "http://keys.invalid/certs");
     let expected = [("JWT_ISSUER", ISSUER), ("JWT_AUDIENCE", AUDIENCE)];
-    let refused = crate::fixture::refusal(&[&[url], &expected[..]].concat());
+    let refused = crate::support::vars::refusal(&[&[url], &expected[..]].concat());
     assert!(
         refused.starts_with("JWT_JWKS_URL: not an https URL"),
         "{refused}"
     );
     for off in ["false", "0"] {
         let off = [("JWT_JWKS_ALLOW_HTTP", off)];
-        crate::fixture::refusal(&[&[url], &expected[..], &off[..]].concat());
+        crate::support::vars::refusal(&[&[url], &expected[..], &off[..]].concat());
     }
     let open = [("JWT_JWKS_ALLOW_HTTP", "true")];
     let server = Server::start(vars(&[&[url], &expected[..], &open[..]].concat()));

@@ -24,10 +24,8 @@ use tower_jwt_auth::{
     test_util::{self, JwksFixture, TestIssuer, TestKeys},
 };
 
-use crate::{
-    fixture::{AUDIENCE, File, ISSUER, SECRET, WEAK_PEM, vars},
-    network::decided,
-};
+use super::network::decided;
+use crate::support::vars::{AUDIENCE, File, ISSUER, SECRET, WEAK_PEM, vars};
 
 #[tokio::test]
 async fn every_kind_of_key_serves_every_route() {
@@ -434,7 +432,7 @@ fn complaint(child: &mut Child) -> String {
     text
 }
 
-/// `cargo test` builds the examples beside the tests; `cargo test --test resource_server` takes what
+/// `cargo test` builds the examples beside the tests; `cargo test --test processes` takes what
 /// was built last.
 fn example() -> PathBuf {
     let test = env::current_exe().unwrap();

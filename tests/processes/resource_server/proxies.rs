@@ -9,11 +9,11 @@ use std::{
 
 use tower_jwt_auth::test_util::{Answer, JwksFixture, TestKeys};
 
-use crate::{
-    fixture::{AUDIENCE, File, ISSUER, vars},
-    network::{becomes, becomes_ready, decided, token},
-    process::Server,
+use super::network::{becomes, becomes_ready, decided, token};
+use super::process::Server;
+use crate::support::{
     tls_server::Authority,
+    vars::{AUDIENCE, File, ISSUER, vars},
 };
 
 /// A proxy that makes a tunnel to one server, whatever it is asked for.

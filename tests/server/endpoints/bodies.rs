@@ -3,7 +3,7 @@
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::support::{PASSWORD, Server, ada, form, json as post, request};
+use crate::support::endpoints::{PASSWORD, Server, ada, form, json as post, request};
 
 #[tokio::test]
 async fn u9_long_passwords_and_bodies_are_refused_before_any_hashing() {

@@ -26,7 +26,9 @@ use tower_jwt_auth::{
     store::port::{NewUser, UserRecord, UserStore},
 };
 
-use crate::support::{Answer, ORIGIN, PASSWORD, Server, Users, ada, bearer, json as post};
+use crate::support::endpoints::{
+    Answer, ORIGIN, PASSWORD, Server, Users, ada, bearer, json as post,
+};
 
 const NEW: &str = "another long password";
 

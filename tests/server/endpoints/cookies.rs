@@ -7,7 +7,7 @@ use http::{HeaderValue, Request};
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::support::{Browser, Server, ada, json as post};
+use crate::support::endpoints::{Browser, Server, ada, json as post};
 
 #[tokio::test]
 async fn u12_cookies_have_the_attributes_that_protect_them() {

@@ -7,7 +7,9 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tower_jwt_auth::layer::rate_limit::PeerAddr;
 
-use crate::support::{Answer, Browser, PASSWORD, Server, ada, bearer, form, json as post};
+use crate::support::endpoints::{
+    Answer, Browser, PASSWORD, Server, ada, bearer, form, json as post,
+};
 
 const NEW: &str = "another long password";
 

@@ -3,7 +3,7 @@
 use http::HeaderValue;
 use serde_json::json;
 
-use crate::support::{Server, ada, form, json as post};
+use crate::support::endpoints::{Server, ada, form, json as post};
 
 #[tokio::test]
 async fn q8_every_refusal_for_cross_site_requests_is_told() {

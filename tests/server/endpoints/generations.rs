@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     store::port::SessionStore,
 };
 
-use crate::support::{Answer, PASSWORD, Server, bearer, json as post, request};
+use crate::support::endpoints::{Answer, PASSWORD, Server, bearer, json as post, request};
 
 /// A session that was refreshed once.
 struct Refreshed {

@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     store::port::{GuestRecord, GuestStore},
 };
 
-use crate::support::{Browser, PASSWORD, Server, ada, bearer, json as post};
+use crate::support::endpoints::{Browser, PASSWORD, Server, ada, bearer, json as post};
 
 fn linking() -> Value {
     let mut login = ada();

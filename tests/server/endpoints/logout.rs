@@ -5,7 +5,7 @@ use std::time::Duration;
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::support::{Server, bearer, form, json as post, request};
+use crate::support::endpoints::{Server, bearer, form, json as post, request};
 
 #[tokio::test]
 async fn t10_logout_ends_this_device_by_whatever_token_it_brings() {
@@ -162,7 +162,7 @@ async fn revoking_either_token_ends_the_session() {
 async fn devices_are_listed_and_ended_one_by_one_by_their_owner_alone() {
     let server = Server::start().await;
     let phone = json!({
-        "email": "ada@example.org", "password": crate::support::PASSWORD, "device": "Ada's phone",
+        "email": "ada@example.org", "password": crate::support::endpoints::PASSWORD, "device": "Ada's phone",
     });
     let phone = server.post("login", &phone).await;
     let laptop = server.sign_in().await;

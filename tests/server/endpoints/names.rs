@@ -18,7 +18,7 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-use crate::support::{Answer, Browser, ORIGIN, Server, ada, json as post};
+use crate::support::endpoints::{Answer, Browser, ORIGIN, Server, ada, json as post};
 
 /// Adds a claim of as many bytes as are asked for.
 #[derive(Clone, Default)]

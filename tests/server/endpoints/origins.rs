@@ -12,7 +12,7 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::support::{Answer, Browser, ORIGIN, Server, ada, json as post};
+use crate::support::endpoints::{Answer, Browser, ORIGIN, Server, ada, json as post};
 
 const OURS: &str = "https://www.app.example";
 

@@ -10,7 +10,7 @@ use tower_jwt_auth::{
     store::port::{NewUser, UserStore},
 };
 
-use crate::support::{PASSWORD, Server, bearer, json as post};
+use crate::support::endpoints::{PASSWORD, Server, bearer, json as post};
 
 /// By another cost than the server's.
 async fn outdated() -> PasswordHash {

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_jwt_auth::store::port::GuestStore;
 
-use crate::support::{Browser, Fault, PASSWORD, Server, ada, bearer, json as post};
+use crate::support::endpoints::{Browser, Fault, PASSWORD, Server, ada, bearer, json as post};
 
 fn linking(name: &str) -> Value {
     json!({ "email": name, "password": PASSWORD, "link": true })
@@ -22,7 +22,7 @@ impl Server {
         (token, subject)
     }
 
-    async fn register(&self, name: &str, guest: &str) -> crate::support::Answer {
+    async fn register(&self, name: &str, guest: &str) -> crate::support::endpoints::Answer {
         let request = bearer(post("register", &linking(name)), guest);
         self.send(request).await
     }
@@ -203,7 +203,7 @@ async fn a_guest_that_is_somebodys_is_a_conflict_and_an_old_one_is_left() {
     assert_eq!(answer.status, 201, "a user's token is no guest's");
 
     let (token, _) = server.guest().await;
-    let mut login = crate::support::ada();
+    let mut login = crate::support::endpoints::ada();
     login["link"] = true.into();
     server.send(bearer(post("login", &login), &token)).await;
     let answer = server.register("gil@example.org", &token).await;

@@ -8,7 +8,7 @@ use tower_jwt_auth::{
     store::port::{NewUser, UserStore},
 };
 
-use crate::support::{PASSWORD, Server, ada, form, json as post};
+use crate::support::endpoints::{PASSWORD, Server, ada, form, json as post};
 
 #[tokio::test]
 async fn u10_json_and_forms_sign_in_with_the_shape_of_rfc_6749() {
@@ -173,7 +173,7 @@ async fn a_new_password_ends_every_session_but_the_one_that_asked() {
     let (mine, other) = (server.sign_in().await, server.sign_in().await);
     let change = |old: &str, new: &str, token: &str| {
         let body = json!({ "current_password": old, "new_password": new });
-        crate::support::bearer(post("password", &body), token)
+        crate::support::endpoints::bearer(post("password", &body), token)
     };
     let wrong = change("not the password", "another password", &mine.access());
     server.send(wrong).await.is(400, "invalid_password");

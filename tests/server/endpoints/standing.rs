@@ -19,7 +19,9 @@ use tower_jwt_auth::{
     store::MemoryStore,
 };
 
-use crate::support::{Answer, ORIGIN, PASSWORD, Server, ada, bearer, form, json as post};
+use crate::support::endpoints::{
+    Answer, ORIGIN, PASSWORD, Server, ada, bearer, form, json as post,
+};
 
 /// The claims of a token, as they stand in it.
 fn claims(token: &str) -> Value {

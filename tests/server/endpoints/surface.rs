@@ -17,7 +17,9 @@ use tower_jwt_auth::{
     store::MemoryStore,
 };
 
-use crate::support::{Answer, ORIGIN, PASSWORD, Server, ada, bearer, form, json as post, request};
+use crate::support::endpoints::{
+    Answer, ORIGIN, PASSWORD, Server, ada, bearer, form, json as post, request,
+};
 
 /// The endpoints of this issuer, over new stores.
 fn endpoints(issuer: &str, origin: Option<&str>, nested: bool) -> AuthEndpoints {
@@ -249,7 +251,7 @@ async fn u20_the_outcome_of_a_guest_link_is_in_the_response() {
     let answer = server
         .send(post("guest?transport=cookie", &json!({})))
         .await;
-    let mut browser = crate::support::Browser::default();
+    let mut browser = crate::support::endpoints::Browser::default();
     browser.keep(&answer);
     let login = browser.dress(post("login?transport=cookie", &link(ada())));
     let answer = server.send(login).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Server, form};
+use crate::support::endpoints::{Server, form};
 
 #[tokio::test]
 async fn a_refresh_token_is_exchanged_in_json_and_in_forms() {

@@ -4,7 +4,7 @@ use http::Request;
 use tower::ServiceExt;
 use tower_jwt_auth::{Verifier, key::KeySet};
 
-use crate::support::{Answer, ISSUER, ORIGIN, Server};
+use crate::support::endpoints::{Answer, ISSUER, ORIGIN, Server};
 
 #[tokio::test]
 async fn the_metadata_leads_to_the_keys_and_the_keys_verify() {

@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     verify::Verifier,
 };
 
-use crate::support::{
+use crate::support::issuing::{
     AUDIENCE, ISSUER, PUBLIC, SECRET, alice, claims, generated, issuer, plain, read, ring,
 };
 
@@ -277,7 +277,7 @@ fn an_issuer_is_named_and_says_for_whom() {
 fn a_key_from_a_file_signs_what_its_public_half_verifies_elsewhere() {
     let clock = TestClock::new();
     // As a service writes it: PEM in, and the other side has the public PEM alone.
-    let key = include_str!("../../src/key/signing/test-only/p256.pkcs8.pem");
+    let key = include_str!("../../../src/key/signing/test-only/p256.pkcs8.pem");
     let key = SigningKey::from_pem(key).unwrap();
     let jwk = key.public_jwk().unwrap();
     let keys = KeyRing::builder(key).clock(clock.clone()).build().unwrap();

@@ -10,7 +10,7 @@ use tower_jwt_auth::{
     server::issue::{AccessTokenClaims, KeyRing},
 };
 
-use crate::support::{AUDIENCE, ISSUER, PUBLIC, SECRET, alice, generated, issuer};
+use crate::support::issuing::{AUDIENCE, ISSUER, PUBLIC, SECRET, alice, generated, issuer};
 
 fn install() {
     // With both of its crypto features on there is no default; a second installation is refused.

@@ -18,7 +18,7 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-use crate::support::{PUBLIC, SECRET, generated, plain, ring};
+use crate::support::issuing::{PUBLIC, SECRET, generated, plain, ring};
 
 async fn ask(service: &JwksService, request: Request<()>) -> Response<Whole> {
     service.clone().oneshot(request).await.unwrap()
@@ -51,8 +51,8 @@ async fn s5_the_set_is_a_jwk_set_with_an_age_and_a_tag() {
 
 #[test]
 fn s5_the_golden_set() {
-    let key = include_str!("../../src/key/signing/test-only/p256.pkcs8.pem");
-    let next = include_str!("../../src/key/signing/test-only/rsa2048.pkcs1.pem");
+    let key = include_str!("../../../src/key/signing/test-only/p256.pkcs8.pem");
+    let next = include_str!("../../../src/key/signing/test-only/rsa2048.pkcs1.pem");
     let next = SigningKey::from_pem(next)
         .unwrap()
         .with_algorithm(Algorithm::Ps256)

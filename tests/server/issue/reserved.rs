@@ -10,7 +10,7 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-use crate::support::{claims, plain, read};
+use crate::support::issuing::{claims, plain, read};
 
 /// Everything that the crate writes or a verifier reads.
 const SPOKEN_FOR: &[&str] = &[

@@ -19,7 +19,9 @@ use tower_jwt_auth::{
     time::{Clock, Timestamp},
 };
 
-use crate::support::{AUDIENCE, ISSUER, alice, generated, issuer, kids, plain, read, ring};
+use crate::support::issuing::{
+    AUDIENCE, ISSUER, alice, generated, issuer, kids, plain, read, ring,
+};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -331,7 +333,7 @@ fn a_next_key_can_be_withdrawn_and_then_signs_nothing() {
 #[test]
 fn a_key_that_retired_elsewhere_verifies_until_it_is_withdrawn() {
     let clock = TestClock::new();
-    let pem = include_str!("../../src/key/signing/test-only/p256.pkcs8.pem");
+    let pem = include_str!("../../../src/key/signing/test-only/p256.pkcs8.pem");
     let key = || SigningKey::from_pem(pem).unwrap();
     let before = issuer(
         KeyRing::builder(key())

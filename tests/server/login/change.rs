@@ -20,7 +20,7 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-use crate::support::{Fixture, any_password, attempt, cheap, password};
+use crate::support::login::{Fixture, any_password, attempt, cheap, password};
 
 pub(crate) fn sessions() -> Sessions {
     let key = SigningKey::generate(Algorithm::EdDsa).unwrap();

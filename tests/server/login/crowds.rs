@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     store::port::{LoadedThrottle, ThrottleStore},
 };
 
-use crate::support::*;
+use crate::support::login::*;
 
 /// Counts the calls of a store of counters, and may keep all attempts waiting.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use tower_jwt_auth::{
     time::Timestamp,
 };
 
-use crate::support::cheap;
+use crate::support::login::cheap;
 
 /// A hash that is nearly one.
 fn nearly_a_hash() -> impl Strategy<Value = String> {

@@ -7,7 +7,7 @@ use tower_jwt_auth::{
     server::login::{Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher},
 };
 
-use crate::support::*;
+use crate::support::login::*;
 
 fn stored(text: &str) -> PasswordHash {
     PasswordHash::new(text.to_owned())

@@ -21,10 +21,8 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::{
-    change::sessions,
-    support::{Fixture, attempt, password, shown},
-};
+use super::change::sessions;
+use crate::support::login::{Fixture, attempt, password, shown};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     store::port::UserRecord,
 };
 
-use crate::support::*;
+use crate::support::login::*;
 
 #[tokio::test]
 async fn who_knows_the_password_gets_in_whatever_the_name_is_spelled_like() {

@@ -7,7 +7,7 @@ use tower_jwt_auth::{
     store::port::UserRecord,
 };
 
-use crate::support::*;
+use crate::support::login::*;
 
 /// All of them at once; what each was told.
 async fn together(fixture: &Fixture, count: usize, text: &'static str) -> Vec<String> {

@@ -8,7 +8,7 @@ use tower_jwt_auth::{
     test_util::TestIssuer,
 };
 
-use crate::support::service;
+use crate::support::sessions::service;
 
 fn tokens() -> RefreshTokens {
     RefreshTokens::new(&SecretKey::from_bytes([7; 32]).unwrap())

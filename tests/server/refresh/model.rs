@@ -9,7 +9,7 @@
 //! A refresh is one step, or two where `splits` is set: it loads and decides, and later compares and sets
 //! what it decided. Confirmations, logouts, other refreshes and time come between the two.
 //!
-//! One history is left out, because no server can tell it from theft (`tests/refresh/crossing.rs`):
+//! One history is left out, because no server can tell it from theft (`tests/server/refresh/crossing.rs`):
 //! a repeated request that is under way when the window of its token closes.
 
 mod histories;

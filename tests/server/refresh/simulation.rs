@@ -1,7 +1,7 @@
 //! What policies cost honest clients, and how fast they find a thief: a synthetic week of many
 //! sessions whose clients have no locks of their own. The dice are the same on every run.
 //!
-//! `cargo test --all-features --test refresh -- simulation --nocapture` prints the table, which
+//! `cargo test --all-features --test server -- refresh::simulation --nocapture` prints the table, which
 //! stands in the manual's chapter about sessions.
 
 mod servers;

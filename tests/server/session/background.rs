@@ -10,7 +10,10 @@ use std::{
 
 use tower_jwt_auth::{event::sink_fn, layer::Confirmations, store::port::SessionStore};
 
-use crate::support::{Fault, Service, service, service_with};
+use crate::support::{
+    sessions::{Service, service, service_with},
+    watched::Fault,
+};
 
 const SOON: Duration = Duration::from_millis(10);
 

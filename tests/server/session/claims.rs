@@ -11,7 +11,7 @@ use tower_jwt_auth::{
     server::session::{ClaimsSource, Session, SessionClaims, SessionErrorKind, Sessions},
 };
 
-use crate::support::{Service, alice, issuer, service};
+use crate::support::sessions::{Service, alice, issuer, service};
 
 #[derive(Clone, Copy)]
 enum Mood {

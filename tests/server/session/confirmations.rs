@@ -9,7 +9,10 @@ use tower_jwt_auth::{
     store::port::SessionStore,
 };
 
-use crate::support::{Fault, Service, service, service_with};
+use crate::support::{
+    sessions::{Service, service, service_with},
+    watched::Fault,
+};
 
 const HOUR: u64 = 3600;
 

@@ -12,7 +12,7 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::support::{alice, issuer, service, service_with};
+use crate::support::sessions::{alice, issuer, service, service_with};
 
 #[tokio::test]
 async fn t10_signing_out_ends_this_device() {

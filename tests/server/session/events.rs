@@ -6,7 +6,10 @@ use tower_jwt_auth::{
     server::session::{Sessions, StartSession},
 };
 
-use crate::support::{Fault, Service, issuer, service, service_with};
+use crate::support::{
+    sessions::{Service, issuer, service, service_with},
+    watched::Fault,
+};
 
 /// The names of the events, each of which must name this session and its owner.
 fn names(service: &Service, session: SessionId) -> Vec<&'static str> {

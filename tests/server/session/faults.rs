@@ -6,7 +6,10 @@ use tower_jwt_auth::{
     store::port::RevokeReason,
 };
 
-use crate::support::{Fault, Service, alice, service, watched::dropped_after, with_policy};
+use crate::support::{
+    sessions::{Service, alice, service, with_policy},
+    watched::{Fault, dropped_after},
+};
 
 #[tokio::test]
 async fn t8_a_client_that_hangs_up_at_any_point_goes_on_with_its_token() {

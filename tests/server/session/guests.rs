@@ -17,7 +17,7 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::support::{Chat, user};
+use crate::support::chat::{Chat, user};
 
 #[tokio::test]
 async fn w1_routes_demand_a_user_a_guest_or_either() {

@@ -15,7 +15,10 @@ use tower_jwt_auth::{
     store::port::SessionStore,
 };
 
-use crate::support::{Fault, Service, service, service_with};
+use crate::support::{
+    sessions::{Service, service, service_with},
+    watched::Fault,
+};
 
 const SOON: Duration = Duration::from_millis(10);
 const YEAR: u64 = 365 * 24 * 3600;

@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     store::MemoryStore,
 };
 
-use crate::support::{issuer, service, service_with};
+use crate::support::sessions::{issuer, service, service_with};
 
 const DAY: u64 = 24 * 60 * 60;
 

@@ -9,7 +9,7 @@ use tower_jwt_auth::{
     server::refresh::{RefreshPolicy, RefreshTokens},
 };
 
-use crate::support::{service, with_policy};
+use crate::support::sessions::{service, with_policy};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn t1_hundred_refreshes_are_one_rotation() {

@@ -10,7 +10,7 @@ use tower_jwt_auth::{
 };
 
 use super::{contracts, nodes};
-use crate::redis::server::{DURABLE, FORGETFUL, Redis, Server};
+use crate::support::redis::{DURABLE, FORGETFUL, Redis, Server};
 
 impl Handles for Redis {
     type Store = RedisStore;
@@ -31,7 +31,7 @@ fn name_of(key: &ThrottleKey) -> String {
 
 contracts!(
     [#[ignore = "needs redis-server"]]
-    crate::redis::server::Redis::start(crate::redis::server::FORGETFUL).await
+    crate::support::redis::Redis::start(crate::support::redis::FORGETFUL).await
 );
 
 #[tokio::test]

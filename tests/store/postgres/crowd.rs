@@ -21,8 +21,8 @@ use tower_jwt_auth::{
     store::postgres::PostgresStore,
 };
 
-use super::{Nodes, age, server::Server};
-use crate::{child, patient::Patient, support::start};
+use super::{Nodes, age};
+use crate::{child, patient::Patient, rows::start, support::postgres::Server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs PostgreSQL"]

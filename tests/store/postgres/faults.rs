@@ -21,8 +21,8 @@ use tower_jwt_auth::{
     },
 };
 
-use super::server::Server;
-use crate::support::{holder, start};
+use crate::rows::{holder, start};
+use crate::support::postgres::Server;
 
 /// One who refreshes over and over, and never takes a failure for an answer.
 struct Client {

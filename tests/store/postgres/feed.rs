@@ -11,8 +11,8 @@ use tower_jwt_auth::{
     },
 };
 
-use super::server::Server;
-use crate::support::{holder, start};
+use crate::rows::{holder, start};
+use crate::support::postgres::Server;
 
 /// In a schema of its own, which the URL names.
 pub(super) async fn in_schema(server: &Server, name: &str) -> (String, PgConnection) {

@@ -3,7 +3,6 @@
 mod crowd;
 mod faults;
 mod feed;
-pub(crate) mod server;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,8 +15,7 @@ use tower_jwt_auth::{
     },
 };
 
-use self::server::Server;
-use crate::patient::Patient;
+use crate::{patient::Patient, support::postgres::Server};
 
 /// Two stores, as two nodes have.
 pub(crate) struct Nodes {

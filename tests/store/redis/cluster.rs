@@ -5,10 +5,8 @@ use tower_jwt_auth::store::{
     port::{CreateOutcome, SessionStore},
 };
 
-use super::{
-    server::{CLUSTER, Redis, Server},
-    session, until,
-};
+use super::{session, until};
+use crate::support::redis::{CLUSTER, Redis, Server};
 
 /// A node of a cluster refuses a script whose keys lie in several slots.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

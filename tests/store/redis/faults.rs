@@ -22,10 +22,10 @@ use tower_jwt_auth::{
     time::Timestamp,
 };
 
-use super::{
-    DAY, MINUTE, caller, loaded,
-    server::{DURABLE, FORGETFUL, Server, free_port},
-    session, until,
+use super::{DAY, MINUTE, caller, loaded, session, until};
+use crate::support::{
+    port::free_port,
+    redis::{DURABLE, FORGETFUL, Server},
 };
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 mod cluster;
 mod faults;
-pub(crate) mod server;
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +16,10 @@ use tower_jwt_auth::{
     },
 };
 
+use crate::support::redis::{FORGETFUL, Server};
+
 mod contract {
-    use super::server::{FORGETFUL, Redis};
+    use crate::support::redis::{FORGETFUL, Redis};
 
     tower_jwt_auth::session_store_contract!(
         #[ignore = "needs redis-server"]
@@ -61,7 +62,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn keys_go_by_themselves() {
-    let server = server::Server::start(server::FORGETFUL).await;
+    let server = Server::start(FORGETFUL).await;
     let store = server.store();
     let id = session(1).id;
     let key = format!("{{auth}}:s:{id}");

@@ -1,7 +1,7 @@
 //! What sessions that have ended cost those that are alive. It takes minutes, and prints what it
 //! measured:
 //!
-//! `STORES_ENDED=1 cargo test --release --all-features --test stores -- --ignored --nocapture ended_sessions_cost`
+//! `STORES_ENDED=1 cargo test --release --all-features --test store -- --ignored --nocapture ended_sessions_cost`
 
 use std::time::{Duration, Instant};
 

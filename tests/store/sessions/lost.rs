@@ -15,7 +15,7 @@ use super::{
     node::{Node, Switch, Watched},
     place::Place,
 };
-use crate::redis::server::{FORGETFUL, Server};
+use crate::support::redis::{FORGETFUL, Server};
 
 async fn node(server: &Server) -> (Node, RevocationSet) {
     let store = tower_jwt_auth::store::AnyStore::Redis(server.store());

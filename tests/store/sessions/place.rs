@@ -10,9 +10,12 @@ use tower_jwt_auth::{
 
 use super::node::{Switch, Watched};
 use crate::{
-    postgres::{self, server::Server as PgServer},
-    redis::server::{DURABLE, Server as RedisServer},
+    postgres,
     sqlite::{self, Folder},
+    support::{
+        postgres::{Server as PgServer, program},
+        redis::{DURABLE, Server as RedisServer},
+    },
 };
 
 pub(super) struct Place {
@@ -233,7 +236,7 @@ impl Place {
                     .into()
             }
             Kind::Postgres { server, .. } => {
-                let output = std::process::Command::new(postgres::server::program("pg_dump"))
+                let output = std::process::Command::new(program("pg_dump"))
                     .args(["--inserts", &server.url()])
                     .output()
                     .unwrap();

@@ -1,12 +1,5 @@
 //! Several issuers, tenants known at run time, and the documents of real providers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
 mod layer;
 mod memory;
 mod providers;

@@ -12,7 +12,10 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
-use crate::support::{Answer, Fixture, bearer, encode, judge};
+use crate::support::{
+    answer::Answer,
+    fixture::{Fixture, bearer, encode, judge},
+};
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::Ed25519];
 
@@ -21,7 +24,7 @@ fn pair(algorithm: Algorithm) -> KeyPair {
     macro_rules! der {
         ($name:literal) => {
             &include_bytes!(concat!(
-                "../../src/test_util/keys/first/",
+                "../../../src/test_util/keys/first/",
                 $name,
                 ".test-only.pkcs8.der"
             ))[..]

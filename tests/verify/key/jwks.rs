@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
-use crate::support::{Fixture, bearer, judge, jwk};
+use crate::support::fixture::{Fixture, bearer, judge, jwk};
 
 fn document(keys: &[Value]) -> String {
     json!({ "keys": keys }).to_string()

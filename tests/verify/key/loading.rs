@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     verify::VerifierBuilder,
 };
 
-use crate::support::{Fixture, bearer, judge, jwk};
+use crate::support::fixture::{Fixture, bearer, judge, jwk};
 
 #[test]
 fn d12_a_secret_shorter_than_its_hash_is_refused_at_build() {

@@ -11,7 +11,10 @@ use tower_jwt_auth::{
     verify::VerifierBuilder,
 };
 
-use crate::support::{AUDIENCE, Counting, Fixture, bearer, judge, jwk, send};
+use crate::support::{
+    answer::send,
+    fixture::{AUDIENCE, Counting, Fixture, bearer, judge, jwk},
+};
 
 fn stranger(fixture: &Fixture, algorithm: Algorithm) -> TestIssuer {
     TestIssuer::with_keys(algorithm, TestKeys::other()).clock(fixture.clock.clone())

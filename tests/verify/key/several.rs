@@ -16,7 +16,10 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
-use crate::support::{Answer, Fixture, bearer, encode, judge, jwk};
+use crate::support::{
+    answer::Answer,
+    fixture::{Fixture, bearer, encode, judge, jwk},
+};
 
 fn set(keys: impl IntoIterator<Item = Value>) -> KeySet {
     let keys: Vec<_> = keys.into_iter().collect();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tower_jwt_auth::{Claims, JwtSettings, Principal, key::Algorithm, test_util::TestIssuer};
 
-use crate::fixture::{AUDIENCE, File, ISSUER, SECRET, read, refusal};
+use crate::support::vars::{AUDIENCE, File, ISSUER, SECRET, read, refusal};
 
 const ALGORITHM: Algorithm = Algorithm::Es256;
 

@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
-use crate::fixture::{AUDIENCE, File, ISSUER, SECRET, read};
+use crate::support::vars::{AUDIENCE, File, ISSUER, SECRET, read};
 
 /// The verdict on a token: `ok`, or the cause of its refusal.
 fn verdict(settings: &JwtSettings, token: &str) -> &'static str {

@@ -2,7 +2,7 @@
 
 use tower_jwt_auth::{key::Algorithm, test_util::TestKeys};
 
-use crate::fixture::{AUDIENCE, File, ISSUER, SECRET, WEAK_JWKS, WEAK_PEM, read, refusal};
+use crate::support::vars::{AUDIENCE, File, ISSUER, SECRET, WEAK_JWKS, WEAK_PEM, read, refusal};
 
 /// Refuses these variables beside a good secret.
 fn beside_secret(name: &str, value: &str) -> String {

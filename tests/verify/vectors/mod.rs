@@ -4,11 +4,8 @@
 //! The tests that read files beside the repository are ignored unless asked for:
 //!
 //! ```sh
-//! VECTORS_DIR=../shared/vectors cargo test --features test-util --test vectors -- --include-ignored
+//! VECTORS_DIR=../shared/vectors cargo test --features test-util --test verify vectors:: -- --include-ignored
 //! ```
-
-// Outside a `#[test]` function clippy takes a helper for production code.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod oracle;
 mod published;

@@ -30,7 +30,7 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-use crate::support::{AUDIENCE, ISSUER, alice, issuer};
+use crate::support::issuing::{AUDIENCE, ISSUER, alice, issuer};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);

@@ -35,7 +35,7 @@ use tower_jwt_auth::{
 };
 
 use super::{HOUR, LEAD, Link, MINUTE, Node, ROTATE, key, stored};
-use crate::support::{AUDIENCE, alice, generated, issuer, kids};
+use crate::support::issuing::{AUDIENCE, alice, generated, issuer, kids};
 
 #[tokio::test]
 async fn s8_of_many_nodes_that_start_one_creates_the_ring_and_one_rotates_it() {
@@ -357,7 +357,7 @@ async fn s8_times_that_would_leave_a_gap_are_refused() {
 
 #[tokio::test]
 async fn s8_every_algorithm_of_key_pairs_is_kept_and_signs_again() {
-    for algorithm in crate::support::PUBLIC {
+    for algorithm in crate::support::issuing::PUBLIC {
         let clock = TestClock::new();
         let store = MemoryStore::with_clock(clock.clone());
         let open = || async {

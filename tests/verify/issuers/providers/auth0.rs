@@ -4,7 +4,7 @@ use serde_json::json;
 use tower_jwt_auth::{error::AuthErrorKind, principal::PrincipalKind, verify::Provider};
 
 use super::{Realm, jwt, roles, rsa, scope};
-use crate::memory::Memory;
+use crate::issuers::memory::Memory;
 
 async fn auth0() -> Realm {
     let memory = Memory::default()

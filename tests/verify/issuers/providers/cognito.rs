@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tower_jwt_auth::{error::AuthErrorKind, principal::PrincipalKind, verify::Provider};
 
 use super::{Realm, bare, roles, rsa, scope};
-use crate::memory::Memory;
+use crate::issuers::memory::Memory;
 
 const POOL: &str = "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_EXAMPLE";
 

@@ -6,7 +6,7 @@ use tower_jwt_auth::{
 };
 
 use super::{Realm, jwt, roles, rsa, scope};
-use crate::memory::Memory;
+use crate::issuers::memory::Memory;
 
 const TENANT: &str = "aaaabbbb-0000-cccc-1111-dddd2222eeee";
 const API: &str = "00001111-aaaa-2222-bbbb-3333cccc4444";

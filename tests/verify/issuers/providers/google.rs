@@ -4,7 +4,7 @@ use serde_json::json;
 use tower_jwt_auth::{error::AuthErrorKind, principal::PrincipalKind, verify::VerifierBuilder};
 
 use super::{Realm, jwt, rsa};
-use crate::memory::Memory;
+use crate::issuers::memory::Memory;
 
 const GOOGLE: &str = "https://accounts.google.com";
 

@@ -7,7 +7,7 @@ use tower_jwt_auth::{
 };
 
 use super::{Realm, jwt, roles, rsa, scope};
-use crate::{memory::Memory, timed};
+use crate::issuers::{memory::Memory, timed};
 
 const REALM: &str = "https://sso.example/realms/shop";
 

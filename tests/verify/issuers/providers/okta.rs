@@ -8,7 +8,7 @@ use tower_jwt_auth::{
 };
 
 use super::{Realm, bare, roles, rsa, scope};
-use crate::memory::Memory;
+use crate::issuers::memory::Memory;
 
 const OKTA: &str = "https://shop.okta.com/oauth2/default";
 

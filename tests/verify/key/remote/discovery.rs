@@ -12,7 +12,9 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{ALGORITHM, LONG, Scripted, eventually, has_keys, issuer_of, kind, seconds};
+use crate::support::remote::{
+    ALGORITHM, LONG, Scripted, eventually, has_keys, issuer_of, kind, seconds,
+};
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
@@ -190,7 +192,7 @@ async fn k6_nothing_is_discovered_for_an_issuer_that_is_not_configured() {
     let token = issuer_of(TestKeys::other(), &clock)
         .issuer(foreign.issuer())
         .token(|_| ());
-    let (status, _) = crate::support::status(&verifier, &token).await;
+    let (status, _) = crate::support::remote::status(&verifier, &token).await;
     assert_eq!(status, StatusCode::UNAUTHORIZED);
     assert_eq!((ours.all_hits(), foreign.all_hits()), (hits, 0));
 }
@@ -271,7 +273,7 @@ async fn a_key_set_that_moved_is_found_again() {
         .unwrap();
     eventually(|| {
         clock.advance(seconds(5));
-        let token = crate::support::token_of(TestKeys::other(), &clock);
+        let token = crate::support::remote::token_of(TestKeys::other(), &clock);
         verifier.verify_now(token).is_ok()
     })
     .await;

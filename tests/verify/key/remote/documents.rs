@@ -12,7 +12,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{
+use crate::support::remote::{
     ALGORITHM, Scripted, Setup, issuer_of, kind, seconds, settle, token_of, verifier,
 };
 

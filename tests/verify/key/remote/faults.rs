@@ -9,7 +9,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestKeys},
 };
 
-use crate::support::{
+use crate::support::remote::{
     ALGORITHM, LONG, SHORT, Setup, eventually, issuer_of, kind, seconds, token_with_kid,
 };
 

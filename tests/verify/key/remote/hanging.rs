@@ -16,7 +16,7 @@ use tower_jwt_auth::{
     test_util::{TestClock, TestKeys},
 };
 
-use crate::support::{eventually, seconds, token_of, token_with_kid, verifier};
+use crate::support::remote::{eventually, seconds, token_of, token_with_kid, verifier};
 
 const METADATA: &str = "/.well-known/openid-configuration";
 

@@ -8,7 +8,7 @@ use tower_jwt_auth::{
     test_util::{JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{ALGORITHM, LONG, Scripted, eventually, kind, settle, status};
+use crate::support::remote::{ALGORITHM, LONG, Scripted, eventually, kind, settle, status};
 
 fn of(name: &str, keys: TestKeys, clock: &TestClock) -> TestIssuer {
     TestIssuer::with_keys(ALGORITHM, keys)

@@ -23,7 +23,7 @@ use tower_jwt_auth::{
     verify::Provider,
 };
 
-use crate::support::{
+use crate::support::remote::{
     ALGORITHM, LONG, SHORT, Scripted, Setup, eventually, kind, seconds, settle, status, token_of,
     token_with_kid, verifier,
 };

@@ -9,7 +9,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
-use crate::support::{
+use crate::support::remote::{
     ALGORITHM, LONG, Scripted, Setup, eventually, kind, seconds, settle, token_of, verifier,
 };
 
@@ -166,7 +166,7 @@ async fn d30_old_keys_serve_through_an_outage_and_not_past_the_stale_window() {
     assert_eq!(kind(&verifier, &token), Ok(()));
 
     clock.advance(seconds(1));
-    let (status, retry_after) = crate::support::status(&verifier, &token).await;
+    let (status, retry_after) = crate::support::remote::status(&verifier, &token).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(retry_after.is_some_and(|seconds| seconds >= 1));
     assert!(!keys.is_usable());
@@ -360,7 +360,8 @@ async fn q7_the_wall_clock_does_not_age_keys() {
 
 #[tokio::test]
 async fn requests_whose_key_is_known_are_answered_while_the_server_hangs() {
-    let setup = Setup::ready_with(|keys| keys.wait(crate::support::SHORT).timeout(LONG)).await;
+    let setup =
+        Setup::ready_with(|keys| keys.wait(crate::support::remote::SHORT).timeout(LONG)).await;
     setup.server.answer(Answer::hang());
     setup.refreshed(seconds(515), &setup.token()).await;
     // `verify_now` cannot wait, so that an answer proves that nothing was waited for.

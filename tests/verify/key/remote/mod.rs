@@ -1,12 +1,5 @@
 //! Keys from the network, against a key server that misbehaves on demand.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking"
-)]
-
 mod discovery;
 mod documents;
 mod faults;
@@ -18,8 +11,6 @@ mod moved;
 mod reasons;
 mod refetch;
 mod stopped;
-mod support;
 mod tls;
-mod tls_server;
 mod transport;
 mod unknown_kids;

@@ -8,7 +8,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
-use crate::support::{LONG, eventually, issuer_of, seconds, verifier_of};
+use crate::support::remote::{LONG, eventually, issuer_of, seconds, verifier_of};
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";

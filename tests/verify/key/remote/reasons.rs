@@ -15,7 +15,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
-use crate::support::{LONG, Scripted, Setup, eventually, remote, seconds};
+use crate::support::remote::{LONG, Scripted, Setup, eventually, remote, seconds};
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
@@ -164,7 +164,7 @@ async fn d47_there_is_no_reason_where_there_are_keys_and_one_before_the_first_an
 #[cfg(feature = "tracing")]
 mod logged {
     use super::*;
-    use crate::support::{Log, issuer_of, status, verifier_of};
+    use crate::support::remote::{Log, issuer_of, status, verifier_of};
 
     /// Lets the backing off pass, and has one more fetch fail.
     async fn fails_again(setup: &Setup, seen: &Mutex<usize>) {

@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{
+use crate::support::remote::{
     ALGORITHM, SHORT, Setup, eventually, forged, issuer_of, kind, remote, renamed_keys, seconds,
     token_of, token_with_kid, verifier, verifier_of,
 };

@@ -17,7 +17,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
-use crate::support::{
+use crate::support::remote::{
     LONG, SHORT, Scripted, Setup, eventually, remote, settle, status, token_of, token_with_kid,
     verifier,
 };
@@ -85,7 +85,7 @@ async fn q19_a_runtime_that_was_dropped_is_503_and_the_keys_at_hand_serve() {
         status(&verifier, &unknown).await.0,
         StatusCode::SERVICE_UNAVAILABLE
     );
-    clock.advance(crate::support::seconds(600 + 3600));
+    clock.advance(crate::support::remote::seconds(600 + 3600));
     assert_eq!(
         status(&verifier, &known).await.0,
         StatusCode::SERVICE_UNAVAILABLE
@@ -102,7 +102,7 @@ async fn q19_a_runtime_that_was_dropped_is_503_and_the_keys_at_hand_serve() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn q19_it_is_logged_once_at_error_level() {
-    let (log, _guard) = crate::support::Log::start();
+    let (log, _guard) = crate::support::remote::Log::start();
     // The task ends.
     let clock = TestClock::new();
     let (keys, worker) = Scripted::publishing(TestKeys::new())
@@ -138,7 +138,7 @@ async fn q19_it_is_logged_once_at_error_level() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn q19_a_set_that_is_dropped_is_no_error() {
-    let (log, _guard) = crate::support::Log::start();
+    let (log, _guard) = crate::support::remote::Log::start();
     let setup = Setup::ready().await;
     drop(setup);
     settle().await;

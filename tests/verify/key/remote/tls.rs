@@ -9,8 +9,8 @@ use tower_jwt_auth::{
     test_util::JwksFixture,
 };
 
-use crate::{
-    support::LONG,
+use crate::support::{
+    remote::LONG,
     tls_server::{Authority, serve},
 };
 

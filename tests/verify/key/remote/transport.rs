@@ -7,7 +7,7 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
-use crate::support::{LONG, Scripted, Setup, remote, seconds};
+use crate::support::remote::{LONG, Scripted, Setup, remote, seconds};
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
@@ -240,7 +240,7 @@ async fn d45_the_opt_in_covers_the_issuer_its_metadata_and_its_jwks_uri() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn d45_the_opt_in_is_a_warning_at_start() {
-    let (log, _guard) = crate::support::Log::start();
+    let (log, _guard) = crate::support::remote::Log::start();
     let clock = TestClock::new();
     let client = Scripted::publishing(TestKeys::new());
     let url = "http://keycloak:8080/certs?code=s3cr3t";

@@ -9,7 +9,7 @@ use tower_jwt_auth::{
     test_util::{Answer, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::{
+use crate::support::remote::{
     SHORT, Scripted, Setup, eventually, issuer_of, kind, seconds, settle, token_of, token_with_kid,
     verifier,
 };
@@ -63,7 +63,7 @@ async fn q10_what_has_no_form_of_a_token_causes_no_fetch() {
             let edited = format!("{message}.{signature}");
             let malformed = Err(AuthErrorKind::MalformedToken);
             assert_eq!(kind(verifier, &edited), malformed, "{signature}");
-            let (status, _) = crate::support::status(verifier, &edited).await;
+            let (status, _) = crate::support::remote::status(verifier, &edited).await;
             assert!(status.is_client_error());
         }
         let token = token_with_kid("no-payload", &setup.clock);

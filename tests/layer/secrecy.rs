@@ -21,7 +21,10 @@ use tower_jwt_auth::{
     verify::CheckError,
 };
 
-use crate::support::{Fixture, bearer, keys, send};
+use crate::support::{
+    answer::send,
+    fixture::{Fixture, bearer, keys},
+};
 
 const POISON: &str = "p01s0n";
 const SECRET: &str = "a secret of p01s0n, thirty-two bytes and more";
@@ -303,7 +306,7 @@ mod log {
     use tower_jwt_auth::JwtAuthLayer;
 
     use super::*;
-    use crate::support::Unreachable;
+    use crate::support::fixture::Unreachable;
 
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);

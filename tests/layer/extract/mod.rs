@@ -1,0 +1,4 @@
+//! The places of a credential in a request.
+
+mod cookies;
+mod credentials;

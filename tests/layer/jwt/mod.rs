@@ -1,0 +1,11 @@
+//! The layer that verifies tokens: its switches, revocation, waits, and the requests of gateways.
+
+mod background;
+mod forwarded;
+mod gateway;
+mod operation;
+mod optional;
+mod revocation;
+mod several_checks;
+mod switches;
+mod waiting;

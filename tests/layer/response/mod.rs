@@ -1,0 +1,6 @@
+//! Challenges, bodies, headers and the framing of gRPC.
+
+mod challenges;
+pub(crate) mod grpc;
+mod private;
+mod problem;

@@ -1,0 +1,5 @@
+//! The guard, and the claims that it reads.
+
+mod claims;
+mod roles;
+mod unreadable;

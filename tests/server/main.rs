@@ -1,0 +1,28 @@
+//! A service that issues tokens: keys and tokens, sessions, logins, and their endpoints.
+//!
+//! A test's name starts with the id of the rule that it proves.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+mod endpoints;
+mod issue;
+mod login;
+mod refresh;
+mod session;
+mod settings;
+
+#[path = "../support"]
+mod support {
+    #[cfg(feature = "axum")]
+    pub(crate) mod chat;
+    pub(crate) mod endpoints;
+    pub(crate) mod flaky;
+    pub(crate) mod issuing;
+    pub(crate) mod login;
+    pub(crate) mod sessions;
+    pub(crate) mod watched;
+}

@@ -1,0 +1,4 @@
+//! The source tree and the manual, as files.
+
+mod architecture;
+mod rules;

@@ -1,0 +1,5 @@
+//! The variables `JWT_…`: their meaning, and the values that are refused.
+
+mod mapped;
+mod meaning;
+mod refused;

@@ -23,4 +23,5 @@ mod support {
     pub(crate) mod http_server;
     pub(crate) mod late_keys;
     pub(crate) mod tokens;
+    pub(crate) mod touchy;
 }

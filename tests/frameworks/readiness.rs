@@ -3,12 +3,10 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -20,52 +18,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tower::{Layer, Service, ServiceBuilder, service_fn};
-use tower_jwt_auth::{JwtAuthLayer, Principal, RoleGuardLayer, Verifier};
+use tower::{Layer, ServiceBuilder, service_fn};
+use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, Verifier};
 
 use crate::support::{
     http_client::get,
     http_server::{Server, connection},
     late_keys::LateKeys,
     tokens::{expecting, good},
+    touchy::Touchy,
 };
-
-/// A clone is never ready, and one that is called unready panics.
-#[derive(Default)]
-struct Touchy {
-    ready: bool,
-    calls: Arc<AtomicUsize>,
-}
-
-impl Clone for Touchy {
-    fn clone(&self) -> Self {
-        Self {
-            ready: false,
-            calls: Arc::clone(&self.calls),
-        }
-    }
-}
-
-impl Service<Request<Incoming>> for Touchy {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called unready");
-        assert!(
-            request.extensions().get::<Principal>().is_some(),
-            "called unverified"
-        );
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        ready(Ok(Response::default()))
-    }
-}
 
 fn waiting_for(keys: &LateKeys) -> JwtAuthLayer {
     let verifier = expecting(Verifier::key_source(keys.clone()))

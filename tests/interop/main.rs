@@ -10,15 +10,21 @@
 //!     cargo test --features server --test interop -- --ignored
 //! ```
 
-// Outside a `#[test]` function clippy takes a helper for production code.
-#![allow(clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests fail by panicking"
+)]
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod script;
+}
 
 use std::{
     collections::BTreeMap,
-    env,
-    io::Write,
-    path::Path,
-    process::{Command, Stdio},
+    io::{Seek, Write},
+    process::Stdio,
 };
 
 use serde::Deserialize;
@@ -29,45 +35,47 @@ use tower_jwt_auth::{
     server::issue::{AccessTokenClaims, KeyRing, TokenIssuer},
 };
 
+use self::support::script::{NODE, PYTHON, Program, run};
+
 #[test]
 #[ignore = "needs Python with PyJWT"]
 fn tokens_of_pyjwt_get_the_verdict_they_deserve() {
-    judge(&mint("PYTHON", "python3", "tests/interop/mint.py"));
+    judge(&mint(PYTHON, "tests/interop/mint.py"));
 }
 
 #[test]
 #[ignore = "needs Node with jose"]
 fn tokens_of_jose_get_the_verdict_they_deserve() {
-    judge(&mint("NODE", "node", "tests/interop/mint.mjs"));
+    judge(&mint(NODE, "tests/interop/mint.mjs"));
 }
 
 #[test]
 #[ignore = "needs Python with PyJWT"]
 fn s1_pyjwt_accepts_what_is_issued_here() {
-    show("PYTHON", "python3", "tests/interop/verify.py");
+    show(PYTHON, "tests/interop/verify.py");
 }
 
 #[test]
 #[ignore = "needs Node with jose"]
 fn s1_jose_accepts_what_is_issued_here() {
-    show("NODE", "node", "tests/interop/verify.mjs");
+    show(NODE, "tests/interop/verify.mjs");
 }
 
 /// As a resource server checks them that knows RFC 9068 (§4), not only RFC 7519.
 #[test]
 #[ignore = "needs Node with oauth4webapi"]
 fn s10_oauth4webapi_accepts_what_is_issued_here_as_rfc_9068() {
-    show("NODE", "node", "tests/interop/rfc9068.mjs");
+    show(NODE, "tests/interop/rfc9068.mjs");
 }
 
 #[test]
 #[ignore = "needs Python with Authlib"]
 fn s10_authlib_accepts_what_is_issued_here_as_rfc_9068() {
-    show("PYTHON", "python3", "tests/interop/rfc9068.py");
+    show(PYTHON, "tests/interop/rfc9068.py");
 }
 
 #[derive(Deserialize)]
-struct AccessToken {
+struct Minted {
     jwks: Value,
     secret: String,
     cases: Vec<Case>,
@@ -83,21 +91,13 @@ struct Case {
     scope: Option<String>,
 }
 
-fn mint(variable: &str, default: &str, script: &str) -> AccessToken {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let program = env::var(variable).unwrap_or_else(|_| default.to_owned());
-    let output = Command::new(&program)
-        .arg(script)
-        .current_dir(root)
-        .output()
-        .unwrap_or_else(|error| panic!("{variable}={program}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}: {complaint}");
-    serde_json::from_slice(&output.stdout).expect("the script prints one JSON document")
+fn mint(program: Program, script: &str) -> Minted {
+    let printed = run(program, &[script], Stdio::null());
+    serde_json::from_str(&printed).expect("the script prints one JSON document")
 }
 
 /// Gives the other library a token of each of its algorithms, by the keys as they are published.
-fn show(variable: &str, default: &str, script: &str) {
+fn show(program: Program, script: &str) {
     const SECRET: &str = "a secret of sixty-four characters, as many as SHA-512 has bytes.";
     let issuing = |key: SigningKey| {
         TokenIssuer::builder(KeyRing::new(key).expect("a ring"))
@@ -131,28 +131,16 @@ fn show(variable: &str, default: &str, script: &str) {
     let count = tokens.len();
     let document = json!({"jwks": {"keys": keys}, "secret": SECRET, "tokens": tokens});
 
-    let program = env::var(variable).unwrap_or_else(|_| default.to_owned());
-    let mut child = Command::new(&program)
-        .arg(script)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{variable}={program}: {error}"));
-    let mut input = child.stdin.take().expect("a pipe");
+    let mut input = tempfile::tempfile().expect("a file");
     input
         .write_all(document.to_string().as_bytes())
-        .expect("the script reads");
-    drop(input);
-    let output = child.wait_with_output().expect("the script ends");
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}: {complaint}");
-    let accepted = String::from_utf8_lossy(&output.stdout);
+        .and_then(|()| input.rewind())
+        .expect("the file takes the document");
+    let accepted = run(program, &[script], input);
     assert_eq!(accepted.trim(), count.to_string());
 }
 
-fn judge(minted: &AccessToken) {
+fn judge(minted: &Minted) {
     let public = verifier_of_key_set(minted);
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut wrong = Vec::new();
@@ -191,7 +179,7 @@ fn judge(minted: &AccessToken) {
     assert!(seen.values().all(|cases| *cases == 11), "{seen:?}");
 }
 
-fn verifier_of_key_set(minted: &AccessToken) -> Verifier {
+fn verifier_of_key_set(minted: &Minted) -> Verifier {
     let keys = KeySet::from_jwks(minted.jwks.to_string()).expect("a usable key set");
     assert_eq!(keys.len(), 10);
     Verifier::key_set(keys)
@@ -201,7 +189,7 @@ fn verifier_of_key_set(minted: &AccessToken) -> Verifier {
         .expect("a verifier")
 }
 
-fn verifier_of_secret(algorithm: Algorithm, minted: &AccessToken) -> Verifier {
+fn verifier_of_secret(algorithm: Algorithm, minted: &Minted) -> Verifier {
     Verifier::secret(algorithm, &minted.secret)
         .issuer("https://as.example")
         .audience("https://api.example")

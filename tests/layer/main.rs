@@ -8,7 +8,6 @@
     reason = "tests fail by panicking"
 )]
 
-mod answer;
 mod api_key;
 mod events;
 mod extract;
@@ -31,5 +30,15 @@ mod support {
     #[cfg(all(feature = "server", feature = "axum"))]
     pub(crate) mod chat;
     pub(crate) mod fixture;
+    #[cfg(feature = "tracing")]
+    pub(crate) mod log;
+    pub(crate) mod refusals;
+    pub(crate) mod request;
+    pub(crate) mod settle;
+    #[cfg(all(feature = "server", feature = "axum"))]
+    pub(crate) mod socket;
+    pub(crate) mod touchy;
+    pub(crate) mod unreachable;
+    pub(crate) mod until;
     pub(crate) mod waiting;
 }

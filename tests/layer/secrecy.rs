@@ -298,28 +298,10 @@ pub(crate) use log::logged;
 
 #[cfg(feature = "tracing")]
 mod log {
-    use std::{
-        io::Write,
-        sync::{Arc, Mutex},
-    };
-
     use tower_jwt_auth::JwtAuthLayer;
 
     use super::*;
-    use crate::support::fixture::Unreachable;
-
-    #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Buffer {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::support::{log::Log, unreachable::Unreachable};
 
     /// Everything that is logged on this thread, spans included, at every level.
     pub(crate) async fn logged(run: impl Future<Output = ()>) -> String {
@@ -333,8 +315,8 @@ mod log {
                 .finish();
             tracing::subscriber::set_global_default(everything).unwrap();
         });
-        let buffer = Buffer::default();
-        let writer = buffer.clone();
+        let log = Log::default();
+        let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .with_max_level(tracing::Level::TRACE)
@@ -344,8 +326,7 @@ mod log {
         let guard = tracing::subscriber::set_default(subscriber);
         run.await;
         drop(guard);
-        let bytes = buffer.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        log.text()
     }
 
     #[tokio::test]

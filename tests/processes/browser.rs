@@ -1,16 +1,16 @@
 //! The page of the login server in a real browser: Chromium, driven by the scripts in tests/processes/browser.
 
-use std::{
-    env, fs,
-    net::TcpListener,
-    os::fd::OwnedFd,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, net::TcpListener, os::fd::OwnedFd, path::Path, process::Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::process::{Folder, PASSWORD, SEEDS, Server, USER};
+use crate::{
+    auth_server::client::{PASSWORD, SEEDS, USER},
+    support::{
+        process::{Folder, Server},
+        script::{NODE, run},
+    },
+};
 
 #[test]
 #[ignore = "needs Chromium, and Node with playwright-core"]
@@ -63,14 +63,7 @@ fn pictures(kind: &str) -> String {
 fn drive(script: &str, mut asked: Value, listener: Stdio) {
     asked["name"] = json!(USER);
     asked["password"] = json!(PASSWORD);
-    let program = env::var("NODE").unwrap_or_else(|_| "node".to_owned());
-    let output = Command::new(&program)
-        .args([&*format!("tests/processes/browser/{script}"), &asked.to_string()])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .stdin(listener)
-        .output()
-        .unwrap_or_else(|error| panic!("NODE={program}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "done");
+    let script = format!("tests/processes/browser/{script}");
+    let script = [script.as_str(), &asked.to_string()];
+    assert_eq!(run(NODE, &script, listener).trim(), "done");
 }

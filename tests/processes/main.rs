@@ -10,7 +10,7 @@
 mod auth_server;
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod browser;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod chatbot;
 mod gateways;
 mod resource_server;
@@ -23,6 +23,8 @@ mod support {
     pub(crate) mod process;
     #[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
     pub(crate) mod redis;
+    pub(crate) mod script;
+    #[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
     pub(crate) mod socket;
     pub(crate) mod tls_server;
     pub(crate) mod vars;

@@ -22,7 +22,10 @@ mod support {
     pub(crate) mod endpoints;
     pub(crate) mod flaky;
     pub(crate) mod issuing;
+    #[cfg(feature = "tracing")]
+    pub(crate) mod log;
     pub(crate) mod login;
     pub(crate) mod sessions;
+    pub(crate) mod until;
     pub(crate) mod watched;
 }

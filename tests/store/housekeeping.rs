@@ -13,10 +13,7 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
-use crate::{
-    postgres, sqlite,
-    support::redis::{FORGETFUL, Redis},
-};
+use crate::{postgres, redis::server::Redis, sqlite, support::redis::FORGETFUL};
 
 struct Memory {
     store: MemoryStore,

@@ -12,44 +12,19 @@ use tower_jwt_auth::{
     secret::SecretKey,
     server::issue::{AccessTokenClaims, SharedKeyRing, TokenIssuer},
     store::{
-        AnyStore, MemoryStore, SqliteStore,
-        contract::Handles,
+        MemoryStore, SqliteStore,
         port::{KeyRingStore, StoredKeyRing},
     },
 };
 
 use crate::{patient::Patient, postgres, sqlite::Folder, support::redis};
 
-struct Memory(MemoryStore);
-
-impl Handles for Memory {
-    type Store = MemoryStore;
-
-    fn store(&self) -> MemoryStore {
-        self.0.clone()
-    }
-}
-
-struct Any(AnyStore);
-
-impl Handles for Any {
-    type Store = AnyStore;
-
-    fn store(&self) -> AnyStore {
-        self.0.clone()
-    }
-}
-
 mod memory {
-    use super::{Memory, MemoryStore};
-
-    tower_jwt_auth::key_ring_store_contract!(Memory(MemoryStore::new()));
+    tower_jwt_auth::key_ring_store_contract!(crate::login::memory::memory());
 }
 
 mod any {
-    use super::{Any, AnyStore};
-
-    tower_jwt_auth::key_ring_store_contract!(Any(AnyStore::open("memory:").await.unwrap()));
+    tower_jwt_auth::key_ring_store_contract!(crate::login::memory::any().await);
 }
 
 mod in_sqlite {
@@ -64,7 +39,8 @@ mod in_postgres {
 }
 
 mod in_redis {
-    use crate::support::redis::{FORGETFUL, Redis};
+    use crate::redis::server::Redis;
+    use crate::support::redis::FORGETFUL;
 
     tower_jwt_auth::key_ring_store_contract!(
         #[ignore = "needs redis-server"]

@@ -36,4 +36,6 @@ mod support {
     pub(crate) mod postgres;
     #[cfg(feature = "redis")]
     pub(crate) mod redis;
+    #[cfg(feature = "redis")]
+    pub(crate) mod until;
 }

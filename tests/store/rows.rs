@@ -36,3 +36,10 @@ pub(crate) async fn start(store: &impl SessionStore, subject: &str) -> SessionId
 pub(crate) fn holder(id: SessionId) -> Principal {
     Principal::builder().session_id(&id.to_string()).build()
 }
+
+/// Adds so many milliseconds to every time of a session's row.
+pub(crate) const SHIFT: &str = "
+    UPDATE auth_session SET created_at = created_at + $2, used_at = used_at + $2,
+      rotated_at = rotated_at + $2, expires_at = expires_at + $2, ends_by = ends_by + $2,
+      revoked_at = revoked_at + $2
+    WHERE sid = $1";

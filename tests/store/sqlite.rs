@@ -26,7 +26,7 @@ use tower_jwt_auth::{
 use crate::{
     child,
     patient::Patient,
-    rows::{holder, start},
+    rows::{SHIFT, holder, start},
 };
 
 /// Removed when it is dropped.
@@ -112,17 +112,12 @@ pub(crate) async fn age(pool: &SqlitePool, id: SessionId, by: Duration) {
 }
 
 async fn shift(pool: &SqlitePool, id: SessionId, millis: i64) {
-    sqlx::query(
-        "UPDATE auth_session SET created_at = created_at + $2, used_at = used_at + $2,
-           rotated_at = rotated_at + $2, expires_at = expires_at + $2, ends_by = ends_by + $2,
-           revoked_at = revoked_at + $2
-         WHERE sid = $1",
-    )
-    .bind(id.as_bytes().as_slice())
-    .bind(millis)
-    .execute(pool)
-    .await
-    .unwrap();
+    sqlx::query(SHIFT)
+        .bind(id.as_bytes().as_slice())
+        .bind(millis)
+        .execute(pool)
+        .await
+        .unwrap();
 }
 
 mod contract {

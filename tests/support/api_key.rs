@@ -1,30 +1,29 @@
-//! A store in memory that counts, fails and hesitates on demand, and a service behind the layer.
+//! A store of API keys in memory that counts, fails and hesitates on demand.
 
 use std::{
     collections::HashMap,
-    convert::Infallible,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
-use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, header::WWW_AUTHENTICATE, request::Parts,
-};
+use http::Request;
 use tokio::sync::Semaphore;
-use tower::{Layer, Service, ServiceExt};
 use tower_jwt_auth::{
-    AuthError, Principal,
-    error::{AuthErrorKind, StoreError},
+    error::StoreError,
     layer::api_key::{
         ApiKey, ApiKeyFormat, ApiKeyId, ApiKeyLayer, ApiKeyRecord, ApiKeyStore, ApiKeys,
         ApiKeysBuilder, NewApiKey,
     },
     test_util::TestClock,
     time::{Clock, Timestamp},
+};
+
+use super::{
+    answer::{Answer, send},
+    request::{nobody, with},
 };
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
@@ -234,138 +233,10 @@ pub(crate) async fn issue(keys: &ApiKeys) -> ApiKey {
     keys.issue(wanted()).await.unwrap()
 }
 
-/// Lets all tasks run that can.
-pub(crate) async fn settle() {
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-}
-
-pub(crate) fn nobody() -> Request<String> {
-    Request::new(String::new())
-}
-
-pub(crate) fn with(
-    mut request: Request<String>,
-    name: &'static str,
-    value: &str,
-) -> Request<String> {
-    let value = HeaderValue::from_str(value).unwrap();
-    request.headers_mut().append(name, value);
-    request
-}
-
 pub(crate) fn x_api_key(key: &str) -> Request<String> {
     with(nobody(), "x-api-key", key)
 }
 
-pub(crate) fn bearer(value: &str) -> Request<String> {
-    with(nobody(), "authorization", &format!("Bearer {value}"))
-}
-
-/// The service inside: it takes note of what reaches it.
-#[derive(Clone, Default)]
-pub(crate) struct Inner {
-    pub(crate) seen: Arc<Mutex<Vec<Parts>>>,
-}
-
-impl Service<Request<String>> for Inner {
-    type Response = Response<String>;
-    type Error = Infallible;
-    type Future = std::future::Ready<Result<Response<String>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<String>) -> Self::Future {
-        self.seen.lock().unwrap().push(request.into_parts().0);
-        std::future::ready(Ok(Response::default()))
-    }
-}
-
-/// Sends a request through a layer.
-pub(crate) async fn send<L, R>(layer: L, request: Request<String>) -> Answer
-where
-    L: Layer<Inner>,
-    L::Service: Service<Request<String>, Response = Response<R>, Error = Infallible>,
-{
-    let inner = Inner::default();
-    let seen = Arc::clone(&inner.seen);
-    let Ok(response) = layer.layer(inner).oneshot(request).await;
-    let seen = seen.lock().unwrap().pop();
-    Answer {
-        status: response.status(),
-        headers: response.headers().clone(),
-        error: response.extensions().get::<AuthError>().cloned(),
-        seen,
-    }
-}
-
 pub(crate) async fn ask(keys: &ApiKeys, key: &str) -> Answer {
     send(ApiKeyLayer::new(keys), x_api_key(key)).await
-}
-
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) error: Option<AuthError>,
-    pub(crate) seen: Option<Parts>,
-}
-
-impl Answer {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-
-    pub(crate) fn kind(&self) -> Option<AuthErrorKind> {
-        self.error.as_ref().map(AuthError::kind)
-    }
-
-    #[track_caller]
-    pub(crate) fn caller(&self) -> &Principal {
-        let seen = self.seen.as_ref().expect("the inner service ran");
-        seen.extensions.get().expect("a principal")
-    }
-
-    #[track_caller]
-    pub(crate) fn passes(self, case: &str) -> Self {
-        assert_eq!(self.status, StatusCode::OK, "{case}: {:?}", self.kind());
-        assert!(self.seen.is_some(), "{case}");
-        self
-    }
-
-    /// `400/ir`, `401/it`, `401/bare`, `403/is` or `503`.
-    #[track_caller]
-    pub(crate) fn is(self, expected: &str, case: &str) -> Self {
-        assert!(self.seen.is_none(), "{case}");
-        let (status, code) = expected.split_once('/').unwrap_or((expected, ""));
-        assert_eq!(self.status.as_str(), status, "{case}: {:?}", self.kind());
-        let challenge = self.headers.get(WWW_AUTHENTICATE);
-        let challenge = challenge.map_or("", |value| value.to_str().unwrap());
-        match code {
-            "" => assert!(challenge.is_empty(), "{case}: {challenge}"),
-            "bare" => assert_eq!(challenge, r#"Bearer realm="api""#, "{case}"),
-            _ => {
-                let error = match code {
-                    "ir" => "invalid_request",
-                    "it" => "invalid_token",
-                    _ => "insufficient_scope",
-                };
-                let error = format!("error=\"{error}\"");
-                assert!(challenge.contains(&error), "{case}: {challenge}");
-            }
-        }
-        if status == "503" {
-            assert!(self.headers.contains_key("retry-after"), "{case}");
-        }
-        self
-    }
-
-    #[track_caller]
-    pub(crate) fn because(self, kind: AuthErrorKind) -> Self {
-        assert_eq!(self.kind(), Some(kind));
-        self
-    }
 }

@@ -44,7 +44,7 @@ impl Challenge {
 
 /// Parses `1#challenge` as a sender must write it (RFC 9110 §5.6.1.1, §11.2, §11.3): no empty list
 /// elements, no whitespace around `=`, nothing unquoted that is no token.
-pub(super) fn parse_challenges(text: &str) -> Result<Vec<Challenge>, String> {
+pub(crate) fn parse_challenges(text: &str) -> Result<Vec<Challenge>, String> {
     let mut rest = text;
     let mut challenges: Vec<Challenge> = Vec::new();
     loop {
@@ -134,45 +134,5 @@ fn token(text: &str) -> Result<(&str, &str), String> {
     match text.split_at(end) {
         ("", rest) => Err(format!("no token at `{rest}`")),
         found => Ok(found),
-    }
-}
-
-#[test]
-fn b6_the_parser_reads_what_is_right_and_refuses_what_is_not() {
-    let good = r#"Bearer realm="a \"b\" \\", error=invalid_token, Negotiate abc==, DPoP algs="ES256", Basic"#;
-    let challenges = parse_challenges(good).unwrap();
-    let schemes: Vec<_> = challenges.iter().map(|one| one.scheme.as_str()).collect();
-    assert_eq!(schemes, ["Bearer", "Negotiate", "DPoP", "Basic"]);
-    assert_eq!(challenges[0].get("realm"), Some(r#"a "b" \"#));
-    assert_eq!(challenges[0].get("error"), Some("invalid_token"));
-    assert_eq!(challenges[1].token68.as_deref(), Some("abc=="));
-
-    for bad in [
-        "",
-        " ",
-        ",Bearer",
-        "Bearer,",
-        "Bearer ",
-        "Bearer realm=",
-        "Bearer realm",
-        r#"Bearer realm ="a""#,
-        r#"Bearer realm= "a""#,
-        r#"Bearer realm="a"#,
-        r#"Bearer realm="a"b"#,
-        r#"Bearer realm="a" error="b""#,
-        r#"Bearer realm="a",, error="b""#,
-        r#"Bearer realm="a", Realm="b""#,
-        r#"Bearer realm="a\"#,
-        "Bearer realm=\"a\u{7f}\"",
-        "Bearer realm=\"a\r\n\"",
-        "Bearer realm=\"ä\"",
-        "Bearer error=invalid token",
-        r#"="a""#,
-    ] {
-        if let Ok(parsed) = parse_challenges(bad) {
-            // A lone word after a scheme is a token68, which Bearer never has.
-            let token68 = parsed.iter().any(|one| one.token68.is_some());
-            assert!(token68, "{bad:?} was read as {parsed:?}");
-        }
     }
 }

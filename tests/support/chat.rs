@@ -1,12 +1,6 @@
-//! A chat server in one value: sessions, guests, a hook that can fail, an axum router, a clock.
+//! A chat server in one value: sessions, guests, an axum router, a clock.
 
-use std::{
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -24,7 +18,6 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, Verifier,
-    error::StoreError,
     key::{Algorithm, SigningKey},
     layer::{
         extract::{Bearer, WebSocketProtocol},
@@ -37,62 +30,30 @@ use tower_jwt_auth::{
     server::{
         issue::{KeyRing, TokenIssuer},
         session::{
-            ClaimHook, GuestStart, Guests, SessionClaims, Sessions, StartSession, TokenPair,
+            GuestStart, Guests, GuestsBuilder, SessionClaims, Sessions, StartSession, TokenPair,
         },
     },
     store::MemoryStore,
     test_util::TestClock,
 };
 
-pub(crate) type Store = MemoryStore;
-
 pub(crate) struct Chat {
     pub(crate) clock: TestClock,
-    pub(crate) store: Store,
     pub(crate) guests: Guests,
-    pub(crate) hook: Arc<Hook>,
     pub(crate) verifier: Verifier,
     /// What each of two nodes knows to be revoked.
     pub(crate) nodes: [RevocationSet; 2],
     pub(crate) app: Router,
 }
 
-/// Conversations that move, unless they are told not to.
-#[derive(Default)]
-pub(crate) struct Hook {
-    pub(crate) moved: Mutex<Vec<(String, String)>>,
-    pub(crate) down: AtomicBool,
-    pub(crate) panics: AtomicBool,
-    /// How often it was asked.
-    pub(crate) asked: AtomicU32,
-}
-
-impl ClaimHook for Hook {
-    async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        assert!(!self.panics.load(Ordering::SeqCst), "the hook panics");
-        if self.down.load(Ordering::SeqCst) {
-            return Err(StoreError::unavailable("the conversations are down"));
-        }
-        let moved = (guest.to_owned(), user.to_owned());
-        self.moved.lock().unwrap().push(moved);
-        Ok(())
-    }
-}
-
 impl Chat {
-    pub(crate) async fn start() -> Self {
-        // The clock under test moves in steps that no timer hears of.
-        Self::start_checking(Duration::from_millis(5)).await
-    }
-
-    /// As a server does that looks at the time so often.
-    pub(crate) async fn start_checking(interval: Duration) -> Self {
-        Self::start_with(interval, Duration::from_secs(60)).await
-    }
-
-    pub(crate) async fn start_with(interval: Duration, first_message: Duration) -> Self {
-        let clock = TestClock::new();
+    /// Looks at the time after each `interval`, and waits for a first message by the real clock.
+    pub(crate) async fn on(
+        store: MemoryStore,
+        clock: TestClock,
+        configure: impl FnOnce(GuestsBuilder) -> GuestsBuilder,
+        [interval, first_message]: [Duration; 2],
+    ) -> Self {
         let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
         let ring = KeyRing::builder(key).clock(clock.clone());
         let issuer = TokenIssuer::builder(ring.build().unwrap())
@@ -105,14 +66,11 @@ impl Chat {
             .allow_conversation_tokens()
             .build()
             .unwrap();
-        let store = MemoryStore::with_clock(clock.clone());
         let sessions = Sessions::builder(issuer, store.clone())
             .secret(SecretKey::generate())
             .build()
             .unwrap();
-        let hook = Arc::new(Hook::default());
-        let guests = Guests::builder(sessions, store.clone())
-            .on_claim(Arc::clone(&hook))
+        let guests = configure(Guests::builder(sessions, store.clone()))
             .claims_every(Duration::from_millis(10));
         let nodes = [(); 2]
             .map(|()| RevocationSet::follow_with_clock(store.feed(), clock.clone()).unwrap());
@@ -150,9 +108,7 @@ impl Chat {
             .layer(layer);
         Self {
             clock,
-            store,
             guests: guests.build().unwrap(),
-            hook,
             verifier,
             nodes,
             app,

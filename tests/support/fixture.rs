@@ -67,10 +67,6 @@ impl Fixture {
         JwtAuthLayer::new(self.builder().build().unwrap())
     }
 
-    pub(crate) fn issuer(&self, algorithm: Algorithm) -> TestIssuer {
-        TestIssuer::new(algorithm).clock(self.clock.clone())
-    }
-
     pub(crate) fn now(&self) -> i64 {
         self.clock.timestamp()
     }
@@ -87,12 +83,6 @@ impl Fixture {
     /// A good token without one claim.
     pub(crate) fn without(&self, claim: &str) -> String {
         self.es.token(|claims| claims.remove(claim))
-    }
-
-    /// A good token with one claim written as it stands here.
-    pub(crate) fn with_text(&self, claim: &str, value: &str) -> String {
-        let claims = self.payload(|claims| claims.remove(claim));
-        self.with_payload(claims.replacen('{', &format!("{{\"{claim}\":{value},"), 1))
     }
 
     /// A token whose claims are this text, and everything else is good.
@@ -138,15 +128,6 @@ fn edited<R>(
     let mut members = serde_json::from_slice(&json).unwrap();
     edit(&mut members);
     Value::Object(members).to_string()
-}
-
-pub(crate) fn segments(token: &str) -> [String; 3] {
-    let segments: Vec<_> = token.split('.').map(str::to_owned).collect();
-    segments.try_into().unwrap()
-}
-
-pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// A published key, its members edited.
@@ -264,15 +245,5 @@ impl KeySource for Counting {
         let kid = query.kid().map(str::to_owned);
         self.kids.lock().unwrap().push(kid);
         self.keys.lookup(query)
-    }
-}
-
-/// A source of keys that cannot be reached.
-#[derive(Clone, Copy)]
-pub(crate) struct Unreachable;
-
-impl KeySource for Unreachable {
-    fn lookup(&self, _: &KeyQuery<'_>) -> KeyLookup {
-        KeyLookup::Unavailable { retry_after: 7 }
     }
 }

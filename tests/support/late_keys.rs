@@ -8,7 +8,7 @@ use tower_jwt_auth::{
     test_util::TestKeys,
 };
 
-use super::ALGORITHM;
+use super::tokens::ALGORITHM;
 
 /// A source that lets every look-up wait until [`arrive`](Self::arrive).
 #[derive(Clone, Default)]

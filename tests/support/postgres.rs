@@ -5,7 +5,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,24 +16,13 @@ use super::port::free_port;
 
 /// Stopped and removed when it is dropped, and stopped when this process dies.
 pub(crate) struct Server {
-    port: u16,
+    pub(crate) port: u16,
     options: &'static [&'static str],
     running: Mutex<Option<Child>>,
     folder: TempDir,
 }
 
 impl Server {
-    /// The one that the tests share while one of them runs.
-    pub(crate) fn shared() -> Arc<Self> {
-        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let server = Arc::new(Self::start());
-            *shared = Arc::downgrade(&server);
-            server
-        })
-    }
-
     /// What reached the operating system survives a killed server, so nothing has to wait for
     /// disks.
     pub(crate) fn start() -> Self {
@@ -173,10 +162,6 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
     }
 
     pub(crate) fn data(&self) -> PathBuf {

@@ -1,34 +1,27 @@
-//! A process of the example, and a client of it.
+//! A process of an example, and a client of it.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::{
     HeaderMap, Method, Request,
-    header::{AUTHORIZATION, CONTENT_TYPE, SET_COOKIE},
+    header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-pub(crate) const USER: &str = "ada@example.org";
-pub(crate) const ADMIN: &str = "grace@example.org";
-pub(crate) const PASSWORD: &str = "a password of the tests";
-pub(crate) const SEEDS: (&str, &str) = (
-    "AUTH_SEED_USER",
-    "ada@example.org:a password of the tests:user,grace@example.org:a password of the tests:admin",
-);
-
-/// The example, on a port of its own; killed when this is dropped.
+/// An example, on a port of its own; killed when this is dropped.
 pub(crate) struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -45,20 +38,8 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// What a client was given.
-#[derive(Clone, Debug)]
-pub(crate) struct Tokens {
-    pub(crate) access: String,
-    pub(crate) refresh: String,
-}
-
 impl Server {
-    pub(crate) fn start(vars: &[(&str, &str)]) -> Self {
-        Self::start_example("auth_server", vars)
-    }
-
-    /// Another example that says where it listens.
-    pub(crate) fn start_example(name: &str, vars: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_example<V: AsRef<OsStr>>(name: &str, vars: &[(&str, V)]) -> Self {
         let folder = Folder::new();
         let mut child = spawn(name, vars, &folder);
         let mut server = Self {
@@ -130,10 +111,6 @@ impl Server {
         self.with(Method::GET, path, token, "").await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: impl Into<String>) -> Answer {
-        self.send(Method::POST, path, &[], body).await
-    }
-
     pub(crate) async fn with(
         &self,
         method: Method,
@@ -148,45 +125,14 @@ impl Server {
         self.send(method, path, header.as_slice(), body).await
     }
 
-    pub(crate) async fn try_login(&self, name: &str, password: &str) -> Answer {
-        let body = json!({ "email": name, "password": password });
-        self.post("/api/auth/login", body.to_string()).await
-    }
-
-    pub(crate) async fn login(&self, name: &str) -> Tokens {
-        self.try_login(name, PASSWORD).await.tokens()
-    }
-
-    pub(crate) async fn refresh(&self, tokens: &Tokens) -> Answer {
-        let body = json!({ "refresh_token": tokens.refresh });
-        self.post("/api/auth/refresh", body.to_string()).await
-    }
-
-    pub(crate) async fn logout(&self, tokens: &Tokens, scope: &str) -> Answer {
-        let body = json!({ "scope": scope }).to_string();
-        let path = "/api/auth/logout";
-        self.with(Method::POST, path, Some(&tokens.access), &body)
-            .await
-    }
-
-    pub(crate) async fn me(&self, tokens: &Tokens) -> u16 {
-        self.get("/api/me", Some(&tokens.access)).await.status
-    }
-
-    /// Waits until the tokens' session is known to be over; says how long it took. The process that
-    /// ended it knows at once, another one a moment later.
-    pub(crate) async fn refuses(&self, tokens: &Tokens) -> Duration {
-        let begun = Instant::now();
-        while self.me(tokens).await != 401 {
-            assert!(begun.elapsed() < Duration::from_secs(60), "still let in");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        begun.elapsed()
-    }
-
     /// Ends it as an operator does, and says all that it has printed.
-    pub(crate) fn stop(mut self) -> String {
-        let command = format!("kill -TERM {}", self.child.id());
+    pub(crate) fn stop(self) -> String {
+        self.stop_by("TERM")
+    }
+
+    pub(crate) fn stop_by(mut self, signal: &str) -> String {
+        // The shell's own: a minimal system has no program of that name.
+        let command = format!("kill -{signal} {}", self.child.id());
         let sent = Command::new("sh").args(["-c", &command]).status().unwrap();
         assert!(sent.success());
         self.stdout.read_to_string(&mut self.said).unwrap();
@@ -214,36 +160,16 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
-    pub(crate) fn text(&self, name: &str) -> String {
-        self.json()[name].as_str().unwrap_or_default().to_owned()
-    }
-
-    #[track_caller]
-    pub(crate) fn tokens(&self) -> Tokens {
-        assert_eq!(self.status, 200, "{self:?}");
-        Tokens {
-            access: self.text("access_token"),
-            refresh: self.text("refresh_token"),
-        }
-    }
-
-    /// The lines that set cookies, in their order.
-    pub(crate) fn cookies(&self) -> Vec<&str> {
-        let lines = self.headers.get_all(SET_COOKIE).iter();
-        lines.map(|line| line.to_str().unwrap()).collect()
-    }
-
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
-/// What a process says that does not come up: all that it printed, and the complaint alone.
-pub(crate) fn refused(vars: &[(&str, &str)]) -> (ExitStatus, String, String) {
-    refused_by("auth_server", vars)
-}
-
-pub(crate) fn refused_by(name: &str, vars: &[(&str, &str)]) -> (ExitStatus, String, String) {
+/// What an example says that does not come up: all that it printed, and the complaint alone.
+pub(crate) fn refused_by<V: AsRef<OsStr>>(
+    name: &str,
+    vars: &[(&str, V)],
+) -> (ExitStatus, String, String) {
     let folder = Folder::new();
     let mut child = spawn(name, vars, &folder);
     let mut said = String::new();
@@ -261,12 +187,12 @@ pub(crate) fn refused_by(name: &str, vars: &[(&str, &str)]) -> (ExitStatus, Stri
     (status, said, complaint)
 }
 
-fn spawn(name: &str, vars: &[(&str, &str)], folder: &Folder) -> Child {
+fn spawn<V: AsRef<OsStr>>(name: &str, vars: &[(&str, V)], folder: &Folder) -> Child {
     Command::new(example(name))
         .env_clear()
         .env("PORT", "0")
         .env("TMPDIR", folder.path())
-        .envs(vars.iter().copied())
+        .envs(vars.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -306,11 +232,6 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
-    }
-
-    /// The URL of a database in it.
-    pub(crate) fn sqlite(&self) -> String {
-        format!("sqlite:{}", self.path().join("auth.db").display())
     }
 
     pub(crate) fn file(&self, name: &str, contents: &str) -> String {

@@ -23,6 +23,8 @@ use tower_jwt_auth::{
     test_util::{JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
+use super::{settle::settle, until::until};
+
 pub(crate) const ALGORITHM: Algorithm = Algorithm::Es256;
 /// Longer than any test that works: only a broken one gets there.
 pub(crate) const LONG: Duration = Duration::from_secs(50);
@@ -106,7 +108,7 @@ impl Setup {
         let hits = self.server.hits();
         self.clock.advance(by);
         let _ = self.verifier.verify_now(token);
-        eventually(|| self.server.hits() > hits).await;
+        until(|| self.server.hits() > hits).await;
     }
 }
 
@@ -155,25 +157,6 @@ pub(crate) async fn has_keys(verifier: &Verifier, clock: &TestClock) {
         clock.advance(seconds(5));
         tries += 1;
         assert!(tries < 20, "a good server answers in time, once");
-    }
-}
-
-/// Polls until it holds. The bound only keeps a broken test from hanging.
-pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(LONG, waiting)
-        .await
-        .expect("it came to hold");
-}
-
-/// Lets every other task of a current-thread runtime do what it can without I/O.
-pub(crate) async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
     }
 }
 
@@ -235,6 +218,16 @@ impl Fetcher for Scripted {
     }
 }
 
+/// The keys of an issuer, which are discovered.
+pub(crate) fn keys_of(issuer: &str) -> RemoteKeySetBuilder {
+    RemoteKeySet::oidc(issuer).timeout(LONG).wait(LONG)
+}
+
+/// Whether the keys can be had.
+pub(crate) async fn succeeds(keys: RemoteKeySetBuilder) -> bool {
+    keys.build().unwrap().ready().await.is_ok()
+}
+
 /// A verifier of an issuer whose keys are discovered.
 pub(crate) fn verifier_of(issuer: &str, keys: &RemoteKeySet, clock: &TestClock) -> Verifier {
     Verifier::key_source(keys.clone())
@@ -255,46 +248,4 @@ pub(crate) fn forged(clock: &TestClock) -> String {
 /// The other keys, under the names of the first.
 pub(crate) fn renamed_keys() -> String {
     TestKeys::other().jwks().replace("other-", "first-")
-}
-
-/// What is written to the log on this thread.
-#[cfg(feature = "tracing")]
-#[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
-
-#[cfg(feature = "tracing")]
-impl Log {
-    pub(crate) fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
-        // A thread without a subscriber may have noted that nobody listens, for all.
-        tracing::callsite::rebuild_interest_cache();
-        (log, guard)
-    }
-
-    pub(crate) fn text(&self) -> String {
-        tracing::callsite::rebuild_interest_cache();
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-
-    pub(crate) fn lines_with(&self, part: &str) -> usize {
-        let text = self.text();
-        text.lines().filter(|line| line.contains(part)).count()
-    }
-}
-
-#[cfg(feature = "tracing")]
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,9 +3,10 @@
 use serde_json::json;
 use tower_jwt_auth::error::AuthErrorKind;
 
+use crate::support::text::{encode, segments};
 use crate::support::{
     answer::send,
-    fixture::{Fixture, authorization, encode, segments},
+    fixture::{Fixture, authorization},
 };
 
 #[tokio::test]

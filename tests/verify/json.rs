@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::{JwtAuthLayer, error::AuthErrorKind};
 
+use crate::support::text::{encode, segments};
 use crate::support::{
     answer::send,
-    fixture::{Fixture, bearer, encode, segments},
+    fixture::{Fixture, bearer},
 };
 
 #[tokio::test]

@@ -32,9 +32,16 @@ mod support {
     pub(crate) mod answer;
     pub(crate) mod challenge;
     pub(crate) mod fixture;
+    #[cfg(feature = "tracing")]
+    pub(crate) mod log;
     #[cfg(feature = "jwks")]
     pub(crate) mod remote;
     #[cfg(feature = "jwks")]
+    pub(crate) mod settle;
+    pub(crate) mod text;
+    #[cfg(feature = "jwks")]
     pub(crate) mod tls_server;
+    #[cfg(feature = "jwks")]
+    pub(crate) mod until;
     pub(crate) mod vars;
 }

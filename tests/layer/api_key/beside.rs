@@ -14,7 +14,12 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
-use crate::support::api_key::{Answer, Fixture, bearer, issue, nobody, send, with, x_api_key};
+use crate::support::{
+    answer::{Answer, send},
+    api_key::{Fixture, issue, x_api_key},
+    fixture::bearer,
+    request::{nobody, with},
+};
 
 fn tokens(fixture: &Fixture) -> (TestIssuer, JwtAuthLayer) {
     let issuer = TestIssuer::new(Algorithm::Es256).clock(fixture.clock.clone());

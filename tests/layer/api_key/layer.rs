@@ -1,14 +1,6 @@
 //! The layer: where a key is read, what it gives, and how it is refused.
 
-use std::{
-    convert::Infallible,
-    future::{Ready, ready},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll},
-};
+use std::sync::atomic::Ordering;
 
 use http::{HeaderValue, Request, Response};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
@@ -17,8 +9,13 @@ use tower_jwt_auth::{
     principal::PrincipalKind,
 };
 
-use crate::support::api_key::{
-    Fault, Fixture, HOUR, ask, bearer, issue, nobody, send, settle, wanted, with, x_api_key,
+use crate::support::{
+    answer::send,
+    api_key::{Fault, Fixture, HOUR, ask, issue, wanted, x_api_key},
+    fixture::bearer,
+    request::{nobody, with},
+    settle::settle,
+    touchy::Touchy,
 };
 
 #[tokio::test]
@@ -212,7 +209,7 @@ async fn grpc_calls_are_refused_in_their_own_way() {
         *request.version_mut() = http::Version::HTTP_2;
         request
     };
-    let status = |answer: crate::support::api_key::Answer| {
+    let status = |answer: crate::support::answer::Answer| {
         assert!(answer.seen.is_none() && answer.status == 200);
         answer.header("grpc-status").unwrap().to_owned()
     };
@@ -370,7 +367,7 @@ async fn nothing_prints_a_key() {
     let key = issue(&keys).await;
     let secret = &key.expose()[21..40];
     let layer = ApiKeyLayer::new(&keys);
-    let mut service = layer.layer(crate::support::api_key::Inner::default());
+    let mut service = layer.layer(crate::support::answer::Inner::default());
     let future = service.call(x_api_key(key.expose()));
     let printed = format!(
         "{keys:?} {layer:?} {service:?} {future:?} {:?} {key:?}",
@@ -383,43 +380,6 @@ async fn nothing_prints_a_key() {
     assert!(!format!("{refused:?}").contains(secret));
 }
 
-/// A clone is never ready, and one that is called unready panics.
-#[derive(Default)]
-struct Touchy {
-    ready: bool,
-    calls: Arc<AtomicUsize>,
-}
-
-impl Clone for Touchy {
-    fn clone(&self) -> Self {
-        Self {
-            ready: false,
-            calls: Arc::clone(&self.calls),
-        }
-    }
-}
-
-impl Service<Request<String>> for Touchy {
-    type Response = Response<String>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.ready = true;
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<String>) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called unready");
-        assert!(
-            request.extensions().get::<Principal>().is_some(),
-            "unverified"
-        );
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        ready(Ok(Response::default()))
-    }
-}
-
 #[tokio::test]
 async fn a_service_that_panics_unready_is_called_ready() {
     let fixture = Fixture::new();
@@ -429,7 +389,8 @@ async fn a_service_that_panics_unready_is_called_ready() {
     let mut service = ApiKeyLayer::new(&keys).layer(touchy.clone());
     // The first has to wait for the store, the second does not.
     for calls in 1..=2 {
-        let future = service.ready().await.unwrap().call(x_api_key(key.expose()));
+        let Ok(ready) = ServiceExt::<Request<String>>::ready(&mut service).await;
+        let future = ready.call(x_api_key(key.expose()));
         assert_eq!(
             touchy.calls.load(Ordering::SeqCst),
             usize::from(calls == 2) * 2
@@ -448,7 +409,8 @@ async fn a_dropped_request_never_reaches_the_service_and_its_answer_is_kept() {
     let touchy = Touchy::default();
     let mut service = ApiKeyLayer::new(&keys).layer(touchy.clone());
     fixture.store.hold();
-    let future = service.ready().await.unwrap().call(x_api_key(key.expose()));
+    let Ok(ready) = ServiceExt::<Request<String>>::ready(&mut service).await;
+    let future = ready.call(x_api_key(key.expose()));
     let task = tokio::spawn(future);
     settle().await;
     task.abort();
@@ -456,7 +418,8 @@ async fn a_dropped_request_never_reaches_the_service_and_its_answer_is_kept() {
     fixture.store.release();
     settle().await;
     assert_eq!(touchy.calls.load(Ordering::SeqCst), 0);
-    let future = service.ready().await.unwrap().call(x_api_key(key.expose()));
+    let Ok(ready) = ServiceExt::<Request<String>>::ready(&mut service).await;
+    let future = ready.call(x_api_key(key.expose()));
     assert_eq!(touchy.calls.load(Ordering::SeqCst), 1);
     future.await.unwrap();
     assert_eq!(fixture.store.finds(), 1);

@@ -14,7 +14,8 @@ use tower_jwt_auth::{
     revocation::{Broadcast, RevocationSet},
 };
 
-use crate::support::api_key::{Fault, Fixture, ask, issue, settle};
+use crate::support::api_key::{Fault, Fixture, ask, issue};
+use crate::support::settle::settle;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -11,7 +11,11 @@ use tower_jwt_auth::{
     time::{Clock, Timestamp},
 };
 
-use crate::support::api_key::{Fixture, Inner, ask, format, issue, send, settle, x_api_key};
+use crate::support::{
+    answer::{Inner, send},
+    api_key::{Fixture, ask, format, issue, x_api_key},
+    settle::settle,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -13,7 +13,11 @@ use tower_jwt_auth::{
     time::Clock,
 };
 
-use crate::support::api_key::{Fault, Fixture, ask, issue, send, settle, x_api_key};
+use crate::support::{
+    answer::send,
+    api_key::{Fault, Fixture, ask, issue, x_api_key},
+    settle::settle,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 

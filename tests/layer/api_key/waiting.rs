@@ -3,7 +3,8 @@
 use tower_jwt_auth::{error::AuthErrorKind, layer::api_key::ApiKeyLayer};
 
 use crate::support::{
-    api_key::{Fault, Fixture, ask, issue, send, x_api_key},
+    answer::send,
+    api_key::{Fault, Fixture, ask, issue, x_api_key},
     waiting::{
         Case, fits_around, holds_no_permit, is_called_ready,
         never_calls_a_clone_that_is_never_ready, releases_everything_if_it_is_cancelled,

@@ -11,21 +11,12 @@ use tower_jwt_auth::{
 use crate::support::{
     answer::{Answer, send, send_to},
     fixture::{Counting, Fixture, authorization, bearer},
+    request::target,
+    request::with as add,
 };
 
 fn query(token: &str) -> Request<String> {
     target(&format!("/?access_token={token}"))
-}
-
-fn target(target: &str) -> Request<String> {
-    Request::get(target).body(String::new()).unwrap()
-}
-
-fn add(mut request: Request<String>, name: &'static str, value: &str) -> Request<String> {
-    let value = HeaderValue::from_str(value).unwrap();
-    let name = HeaderName::from_static(name);
-    request.headers_mut().append(name, value);
-    request
 }
 
 async fn ask(fixture: &Fixture, request: Request<String>) -> Answer {

@@ -17,7 +17,9 @@ use crate::{
     response::grpc::{NATIVE, WEB, grpc, unlike_grpc},
     support::{
         answer::{Answer, send},
-        fixture::{Fixture, Unreachable, bearer},
+        fixture::{Fixture, bearer},
+        request::nobody,
+        unreachable::Unreachable,
     },
 };
 
@@ -47,10 +49,6 @@ fn is_refused(answer: &Answer, status: u16, name: &str) {
         let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(body["status"], status, "{name}");
     }
-}
-
-fn nobody() -> Request<String> {
-    Request::new(String::new())
 }
 
 #[tokio::test]

@@ -10,17 +10,15 @@ use tower_jwt_auth::{
 
 use crate::support::{
     answer::{Answer, send},
-    fixture::{Fixture, Unreachable, authorization, bearer},
+    fixture::{Fixture, authorization, bearer},
+    request::nobody,
+    unreachable::Unreachable,
 };
 
 fn with_cookie(mut request: Request<String>, value: &str) -> Request<String> {
     let value = HeaderValue::from_str(&format!("at={value}")).unwrap();
     request.headers_mut().append("cookie", value);
     request
-}
-
-fn nobody() -> Request<String> {
-    Request::new(String::new())
 }
 
 fn both(fixture: &Fixture) -> JwtAuthLayer {

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{HeaderValue, Request};
@@ -31,9 +31,10 @@ use tower_jwt_auth::{
 use crate::support::{
     answer::{Inner, send},
     fixture::{AUDIENCE, Fixture, ISSUER, bearer, keys},
+    until::until,
 };
 
-fn later(clock: &TestClock) -> Timestamp {
+pub(super) fn later(clock: &TestClock) -> Timestamp {
     clock.now().plus(RETENTION)
 }
 
@@ -148,7 +149,7 @@ async fn a_feed_that_never_waits_leaves_the_thread_to_others() {
 }
 
 /// A feed whose load takes a while by the clock.
-struct Slow(TestClock);
+pub(super) struct Slow(pub(super) TestClock);
 
 impl Feed for Slow {
     async fn load(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
@@ -321,14 +322,6 @@ impl Feed for Hand {
             Some(Order::Fail) => Err(StoreError::unavailable("told to")),
             None => std::future::pending().await,
         }
-    }
-}
-
-async fn until(condition: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !condition() {
-        assert!(since.elapsed().as_secs() < 60, "it never came to be");
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -13,25 +13,19 @@ use std::{
 use serde_json::json;
 use tower_jwt_auth::{
     JwtAuthLayer, Principal, Verifier,
-    error::{AuthErrorKind, StoreError},
+    error::AuthErrorKind,
     key::Algorithm,
-    revocation::{
-        CheckResult, Feed, RETENTION, Revocation, RevocationCheck, RevocationSet, RevocationStatus,
-    },
-    test_util::{TestClock, TestIssuer},
-    time::{Clock, Timestamp},
+    revocation::{CheckResult, Revocation, RevocationCheck, RevocationSet, RevocationStatus},
+    test_util::TestIssuer,
 };
 
+use super::revocation::{Slow, later};
 use crate::support::{
     answer::send,
     fixture::{AUDIENCE, Fixture, ISSUER, bearer, keys},
 };
 
 const OTHER: &str = "https://other.example";
-
-fn until(clock: &TestClock) -> Timestamp {
-    clock.now().plus(RETENTION)
-}
 
 #[tokio::test]
 async fn q12_two_revocation_checks_both_count() {
@@ -45,7 +39,7 @@ async fn q12_two_revocation_checks_both_count() {
     let set = || RevocationSet::local_with_clock(fixture.clock.clone());
     let (ours, theirs) = (set(), set());
     for set in [&ours, &theirs] {
-        set.insert(&Revocation::session("revoked", until(&fixture.clock)));
+        set.insert(&Revocation::session("revoked", later(&fixture.clock)));
     }
     let (a, b) = (ours.of_issuer(ISSUER), theirs.of_issuer(OTHER));
     let both = [
@@ -73,20 +67,6 @@ async fn q12_two_revocation_checks_both_count() {
                 }
             }
         }
-    }
-}
-
-/// A feed whose load takes 20 seconds by the clock.
-struct Slow(TestClock);
-
-impl Feed for Slow {
-    async fn load(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
-        self.0.advance(Duration::from_secs(20));
-        Ok(())
-    }
-
-    async fn next(&mut self, _: &RevocationSet) -> Result<(), StoreError> {
-        std::future::pending().await
     }
 }
 
@@ -142,7 +122,7 @@ async fn q12_each_check_keeps_its_own_demand_of_freshness() {
             .unavailable("both handles");
     }
     // What is known to be revoked is 401, whatever the other check cannot say.
-    local.insert(&Revocation::session("s", until(&clock)));
+    local.insert(&Revocation::session("s", later(&clock)));
     for layer in [
         fixture
             .layer()

@@ -20,11 +20,9 @@ use tower_jwt_auth::{
 use crate::support::{
     answer::{Answer, Inner, send},
     fixture::{Fixture, bearer, keys},
+    request::target,
+    request::with,
 };
-
-fn target(target: &str) -> Request<String> {
-    Request::get(target).body(String::new()).unwrap()
-}
 
 #[tokio::test]
 async fn skipped_requests_pass_as_nobody_without_a_look_at_their_credential() {
@@ -66,14 +64,6 @@ async fn skipped_requests_pass_as_nobody_without_a_look_at_their_credential() {
         .layer(layer())
         .layer(RoleGuardLayer::authenticated());
     send(guarded, target("/health")).await.bare("guard");
-}
-
-fn with(mut request: Request<String>, name: &'static str, value: &str) -> Request<String> {
-    let value = HeaderValue::from_str(value).unwrap();
-    request
-        .headers_mut()
-        .append(HeaderName::from_static(name), value);
-    request
 }
 
 #[tokio::test]

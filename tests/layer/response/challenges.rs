@@ -17,7 +17,9 @@ use tower_jwt_auth::{
 
 use crate::support::{
     answer::{Answer, send},
-    fixture::{Fixture, Unreachable, authorization, bearer},
+    challenge::parse_challenges,
+    fixture::{Fixture, authorization, bearer},
+    unreachable::Unreachable,
 };
 
 /// Text that must never come back.
@@ -388,4 +390,44 @@ async fn b1_a_responder_may_answer_with_a_challenge_of_its_own() {
     let answer = send(own, Request::new(String::new())).await;
     assert_eq!(answer.header("www-authenticate"), Some("Custom x=\"1\""));
     assert_eq!((answer.status.as_u16(), answer.ran()), (401, false));
+}
+
+#[test]
+fn b6_the_parser_reads_what_is_right_and_refuses_what_is_not() {
+    let good = r#"Bearer realm="a \"b\" \\", error=invalid_token, Negotiate abc==, DPoP algs="ES256", Basic"#;
+    let challenges = parse_challenges(good).unwrap();
+    let schemes: Vec<_> = challenges.iter().map(|one| one.scheme.as_str()).collect();
+    assert_eq!(schemes, ["Bearer", "Negotiate", "DPoP", "Basic"]);
+    assert_eq!(challenges[0].get("realm"), Some(r#"a "b" \"#));
+    assert_eq!(challenges[0].get("error"), Some("invalid_token"));
+    assert_eq!(challenges[1].token68.as_deref(), Some("abc=="));
+
+    for bad in [
+        "",
+        " ",
+        ",Bearer",
+        "Bearer,",
+        "Bearer ",
+        "Bearer realm=",
+        "Bearer realm",
+        r#"Bearer realm ="a""#,
+        r#"Bearer realm= "a""#,
+        r#"Bearer realm="a"#,
+        r#"Bearer realm="a"b"#,
+        r#"Bearer realm="a" error="b""#,
+        r#"Bearer realm="a",, error="b""#,
+        r#"Bearer realm="a", Realm="b""#,
+        r#"Bearer realm="a\"#,
+        "Bearer realm=\"a\u{7f}\"",
+        "Bearer realm=\"a\r\n\"",
+        "Bearer realm=\"ä\"",
+        "Bearer error=invalid token",
+        r#"="a""#,
+    ] {
+        if let Ok(parsed) = parse_challenges(bad) {
+            // A lone word after a scheme is a token68, which Bearer never has.
+            let token68 = parsed.iter().any(|one| one.token68.is_some());
+            assert!(token68, "{bad:?} was read as {parsed:?}");
+        }
+    }
 }

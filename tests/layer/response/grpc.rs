@@ -12,7 +12,9 @@ use tower_jwt_auth::{
 
 use crate::support::{
     answer::{Answer, send},
-    fixture::{Fixture, Unreachable, bearer},
+    fixture::{Fixture, bearer},
+    request::nobody,
+    unreachable::Unreachable,
 };
 
 pub(crate) const NATIVE: [&str; 5] = [
@@ -29,10 +31,6 @@ pub(crate) fn grpc(mut request: Request<String>, kind: &'static str) -> Request<
     let kind = HeaderValue::from_static(kind);
     request.headers_mut().insert("content-type", kind);
     request
-}
-
-fn nobody() -> Request<String> {
-    Request::new(String::new())
 }
 
 #[track_caller]

@@ -15,7 +15,8 @@ use tower_jwt_auth::{
 
 use crate::support::{
     answer::{Answer, send},
-    fixture::{Fixture, Unreachable, bearer},
+    fixture::{Fixture, bearer},
+    unreachable::Unreachable,
 };
 
 /// One refusal of every status.

@@ -1,24 +1,40 @@
-//! Connections to the chat, and the client's end of a WebSocket.
+//! Connections to the chat.
 
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use http::StatusCode;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
     service::TowerToHyperService,
 };
-use serde_json::{Value, json};
-use tokio::io::DuplexStream;
-use tokio_tungstenite::{WebSocketStream, tungstenite};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio_tungstenite::tungstenite::Message;
+use tower_jwt_auth::{store::MemoryStore, test_util::TestClock};
 
-use crate::support::chat::Chat;
+use crate::support::{chat::Chat, socket::Socket};
 
 impl Chat {
+    pub(crate) async fn start() -> Self {
+        // The clock under test moves in steps that no timer hears of.
+        Self::start_checking(Duration::from_millis(5)).await
+    }
+
+    /// As a server does that looks at the time so often.
+    pub(crate) async fn start_checking(interval: Duration) -> Self {
+        Self::start_with([interval, Duration::from_secs(60)]).await
+    }
+
     /// As a server does that waits so long for a first message, by the real clock.
     pub(crate) async fn start_hasty(first_message: Duration) -> Self {
-        Self::start_with(Duration::from_millis(5), first_message).await
+        Self::start_with([Duration::from_millis(5), first_message]).await
+    }
+
+    async fn start_with(times: [Duration; 2]) -> Self {
+        let clock = TestClock::new();
+        let store = MemoryStore::with_clock(clock.clone());
+        Self::on(store, clock, |guests| guests, times).await
     }
 
     pub(crate) async fn context(&self, token: Option<&str>) -> Value {
@@ -42,22 +58,14 @@ impl Chat {
     /// A WebSocket, over a connection of the caller's.
     pub(crate) async fn socket_over<T>(&self, stream: T, token: Option<&str>) -> Socket<T>
     where
-        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin,
     {
-        use tungstenite::client::IntoClientRequest;
-
-        let mut request = "ws://localhost/chat/ws".into_client_request().unwrap();
-        if let Some(token) = token {
-            let protocols = format!("bearer, {token}").parse().unwrap();
-            request
-                .headers_mut()
-                .insert("sec-websocket-protocol", protocols);
-        }
-        let connected = tokio_tungstenite::client_async(request, stream).await;
-        let (socket, answer) = connected.unwrap();
-        let chosen = answer.headers().get("sec-websocket-protocol");
-        assert_eq!(chosen.is_some(), token.is_some());
-        Socket(socket)
+        let protocols = token.map(|token| format!("bearer, {token}"));
+        let protocols = protocols
+            .as_deref()
+            .map(|value| ("sec-websocket-protocol", value));
+        let connected = Socket::connect(stream, "ws://localhost/chat/ws", protocols.as_slice());
+        connected.await.unwrap()
     }
 
     pub(crate) async fn socket(&self, token: Option<&str>) -> Socket<DuplexStream> {
@@ -65,52 +73,14 @@ impl Chat {
     }
 }
 
-/// The client's end of a WebSocket.
-pub(crate) struct Socket<T>(WebSocketStream<T>);
-
-impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<T> {
-    pub(crate) async fn say(&mut self, text: &str) {
-        let message = tungstenite::Message::text(text.to_owned());
-        self.0.send(message).await.unwrap();
-    }
-
-    pub(crate) async fn renew(&mut self, token: &str) {
-        let message = json!({"type": "auth", "token": token});
-        self.say(&message.to_string()).await;
-    }
-
+impl<T: AsyncRead + AsyncWrite + Unpin> Socket<T> {
     pub(crate) async fn ping(&mut self) {
-        let ping = tungstenite::Message::Ping(Default::default());
-        let _ = self.0.send(ping).await;
+        let _ = self.send(Message::Ping(Default::default())).await;
     }
 
     /// What the server says to this; it names who said it.
     pub(crate) async fn echo(&mut self, text: &str) -> String {
         self.say(text).await;
-        loop {
-            match self.next().await.unwrap().unwrap() {
-                tungstenite::Message::Text(text) => return text.to_string(),
-                tungstenite::Message::Pong(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    /// The code and the reason of the Close frame that comes.
-    pub(crate) async fn closed(&mut self) -> (u16, String) {
-        loop {
-            match self.next().await.unwrap().unwrap() {
-                tungstenite::Message::Close(Some(frame)) => {
-                    return (frame.code.into(), frame.reason.to_string());
-                }
-                tungstenite::Message::Pong(_) => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    async fn next(&mut self) -> Option<Result<tungstenite::Message, tungstenite::Error>> {
-        let next = tokio::time::timeout(Duration::from_secs(60), self.0.next()).await;
-        next.expect("the server says something")
+        self.text().await
     }
 }

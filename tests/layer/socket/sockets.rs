@@ -44,7 +44,7 @@ async fn w6_a_socket_lives_across_refreshes_and_ends_with_its_session() {
         chat.clock.advance(Duration::from_secs(500));
         assert_eq!(socket.echo("hello").await, "alice: hello");
         pair = chat.refresh(&pair).await;
-        socket.renew(pair.access_token().expose()).await;
+        socket.authenticate(pair.access_token().expose()).await;
         assert_eq!(socket.echo("again").await, "alice: again");
     }
     let id = pair.session_id();
@@ -80,7 +80,7 @@ async fn w6_the_first_message_brings_the_token() {
     let token = chat.guest().await.access_token().expose().clone();
     let subject = chat.caller(&token).subject().unwrap().to_owned();
     let mut socket = chat.socket(None).await;
-    socket.renew(&token).await;
+    socket.authenticate(&token).await;
     assert_eq!(socket.echo("hi").await, format!("{subject}: hi"));
 
     for first in [
@@ -122,12 +122,12 @@ async fn w6_a_socket_is_renewed_by_its_own_session_alone() {
     ] {
         let mut socket = chat.socket(Some(token)).await;
         assert_eq!(socket.echo("1").await, "alice: 1");
-        socket.renew(foreign).await;
+        socket.authenticate(foreign).await;
         assert_eq!(socket.closed().await, unauthenticated());
     }
     // Nor is one for a conversation widened to all of them.
     let mut socket = chat.socket(Some(scoped.token().expose())).await;
-    socket.renew(token).await;
+    socket.authenticate(token).await;
     assert_eq!(socket.closed().await, unauthenticated());
     // A second token for the conversation is welcome.
     let again = chat
@@ -136,7 +136,7 @@ async fn w6_a_socket_is_renewed_by_its_own_session_alone() {
         .await
         .unwrap();
     let mut socket = chat.socket(Some(scoped.token().expose())).await;
-    socket.renew(again.token().expose()).await;
+    socket.authenticate(again.token().expose()).await;
     assert_eq!(socket.echo("2").await, "alice: 2");
 }
 
@@ -149,11 +149,11 @@ async fn w6_a_token_that_is_revoked_or_expired_renews_nothing() {
     chat.clock.advance(Duration::from_secs(300));
     let renewed = chat.refresh(&alice).await;
     chat.clock.advance(Duration::from_secs(200));
-    socket.renew(renewed.access_token().expose()).await;
+    socket.authenticate(renewed.access_token().expose()).await;
     assert_eq!(socket.echo("1").await, "alice: 1");
     // Long past its leeway.
     chat.clock.advance(Duration::from_secs(250));
-    socket.renew(token).await;
+    socket.authenticate(token).await;
     assert_eq!(socket.closed().await, expired());
 
     let mut socket = chat.socket(Some(renewed.access_token().expose())).await;

@@ -4,12 +4,17 @@ use http::{Method, header::WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 use tower_jwt_auth::server::session::ClaimHook;
 
-use super::{example_chat::Conversations, shared::two};
+use super::{
+    client::{ADMIN, PASSWORD, SEEDS, Tokens, USER},
+    example_chat::Conversations,
+    shared::two,
+    socket::upgrade,
+};
 use crate::support::{
     postgres,
-    process::{ADMIN, Answer, Folder, PASSWORD, SEEDS, Server, Tokens, USER},
+    process::{Answer, Folder, Server},
     redis,
-    socket::{Socket, upgrade},
+    socket::Socket,
 };
 
 impl Server {
@@ -151,7 +156,7 @@ async fn w6_a_socket_ends_with_its_session(store: &str) {
     let user = server.login(USER).await;
     let mut by_protocol = Socket::open(&server, Some(&user)).await;
     let mut by_message = Socket::open(&server, None).await;
-    by_message.authenticate(&user).await;
+    by_message.authenticate(&user.access).await;
     let conversation = server.context(&user).await["conversation"].clone();
     for socket in [&mut by_protocol, &mut by_message] {
         for said in ["hello", r#"{"text":"hello"}"#] {
@@ -162,10 +167,12 @@ async fn w6_a_socket_ends_with_its_session(store: &str) {
     }
     // It lives on with the session's next token, and with no other one.
     let fresh = server.refresh(&user).await.tokens();
-    by_protocol.authenticate(&fresh).await;
+    by_protocol.authenticate(&fresh.access).await;
     assert_eq!(by_protocol.ask("again").await["reply"], "You said: again");
     let mut renewed = Socket::open(&server, Some(&fresh)).await;
-    renewed.authenticate(&server.login(ADMIN).await).await;
+    renewed
+        .authenticate(&server.login(ADMIN).await.access)
+        .await;
     assert_eq!(renewed.closed().await, (4401, "unauthenticated".to_owned()));
 
     assert_eq!(server.logout(&fresh, "device").await.status, 204);

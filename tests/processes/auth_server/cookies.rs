@@ -3,7 +3,8 @@
 use http::Method;
 use serde_json::json;
 
-use crate::support::process::{Answer, PASSWORD, SEEDS, Server, Tokens, USER};
+use super::client::{PASSWORD, SEEDS, Tokens, USER};
+use crate::support::process::{Answer, Server};
 
 /// Behind TLS that ends elsewhere.
 const PUBLIC: (&str, &str) = ("AUTH_PUBLIC_URL", "https://app.example");

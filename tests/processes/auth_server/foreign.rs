@@ -1,25 +1,19 @@
 //! Clients of another ecosystem.
 
-use std::{env, process::Command};
+use std::process::Stdio;
 
-use crate::support::process::{PASSWORD, SEEDS, Server, USER};
+use super::client::{PASSWORD, SEEDS, USER};
+use crate::support::{
+    process::Server,
+    script::{PYTHON, run},
+};
 
 #[test]
 #[ignore = "needs Python with requests, Authlib and PyJWT"]
 fn requests_and_authlib_sign_in_refresh_verify_and_revoke() {
     let server = Server::start(&[SEEDS]);
-    let program = env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let output = Command::new(&program)
-        .args(["tests/interop/login.py", server.address(), USER, PASSWORD])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        // Whatever proxy this machine asks for other addresses.
-        .env("NO_PROXY", "*")
-        .env("no_proxy", "*")
-        .output()
-        .unwrap_or_else(|error| panic!("PYTHON={program}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "done");
+    let script = ["tests/interop/login.py", server.address(), USER, PASSWORD];
+    assert_eq!(run(PYTHON, &script, Stdio::null()).trim(), "done");
 }
 
 #[tokio::test]
@@ -29,7 +23,7 @@ async fn s10_our_resource_server_in_rfc_9068_mode_accepts_our_tokens() {
     let api = Server::start_example(
         "resource_server",
         &[
-            ("JWT_JWKS_URL", &keys),
+            ("JWT_JWKS_URL", &*keys),
             ("JWT_ISSUER", server.address()),
             ("JWT_AUDIENCE", server.address()),
             ("JWT_REQUIRED_TYP", "at+jwt"),

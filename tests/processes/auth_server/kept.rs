@@ -4,8 +4,9 @@ use std::path::Path;
 
 use tower_jwt_auth::key::{Algorithm, SigningKey};
 
+use super::client::{SEEDS, USER};
 use super::shared::{one_lock_for_both, one_session_on_both};
-use crate::support::process::{Folder, SEEDS, Server, USER};
+use crate::support::process::{Folder, Server};
 
 #[tokio::test]
 async fn a_refresh_token_outlives_the_process() {

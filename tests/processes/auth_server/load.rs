@@ -7,7 +7,8 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use crate::support::process::{PASSWORD, SEEDS, Server, USER};
+use super::client::{PASSWORD, SEEDS, USER};
+use crate::support::process::Server;
 
 const CROWD: usize = 200;
 

@@ -1,6 +1,7 @@
 //! The login server of the examples as a process, over HTTP.
 
 mod chat;
+pub(crate) mod client;
 mod cookies;
 #[path = "../../../examples/auth_server/chat.rs"]
 #[allow(dead_code, reason = "the example uses all of it")]
@@ -12,4 +13,5 @@ mod proxies;
 mod refused;
 mod ring;
 mod shared;
+pub(crate) mod socket;
 mod walk;

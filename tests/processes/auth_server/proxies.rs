@@ -3,7 +3,8 @@
 use http::Method;
 use serde_json::json;
 
-use crate::support::process::{SEEDS, Server, USER};
+use super::client::{SEEDS, USER};
+use crate::support::process::Server;
 
 const PUBLIC: (&str, &str) = ("AUTH_PUBLIC_URL", "https://app.example");
 

@@ -1,6 +1,7 @@
 //! Settings that keep the server from coming up, and what it says then and otherwise.
 
-use crate::support::process::{Folder, PASSWORD, SEEDS, Server, USER, refused};
+use super::client::{PASSWORD, SEEDS, USER, refused};
+use crate::support::process::{Folder, Server};
 
 const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE";
 const SECRET: &str = "another test secret, never in use";

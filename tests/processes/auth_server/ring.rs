@@ -18,9 +18,10 @@ use tower_jwt_auth::{
     Verifier, key::KeySet, secret::SecretKey, server::issue::SharedKeyRing, store::PostgresStore,
 };
 
+use super::client::{SEEDS, Tokens, USER, refused};
 use crate::support::{
     postgres,
-    process::{Folder, SEEDS, Server, Tokens, USER, refused},
+    process::{Folder, Server},
 };
 
 const OLD: &str = "YW4gb2xkIHNlY3JldCBvZiB0aGlydHktdHdvIGJ5dGU";

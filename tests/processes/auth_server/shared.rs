@@ -8,9 +8,10 @@ use std::{
 use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
 
+use super::client::{ADMIN, PASSWORD, SEEDS, USER};
 use crate::support::{
     postgres,
-    process::{ADMIN, Folder, PASSWORD, SEEDS, Server, USER},
+    process::{Folder, Server},
     redis,
 };
 

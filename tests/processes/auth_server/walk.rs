@@ -5,7 +5,8 @@ use std::process::Command;
 use http::Method;
 use serde_json::json;
 
-use crate::support::process::{ADMIN, PASSWORD, SEEDS, Server, USER};
+use super::client::{ADMIN, PASSWORD, SEEDS, USER};
+use crate::support::process::Server;
 
 const HEAD: &str = include_str!("../../../examples/auth_server/main.rs");
 

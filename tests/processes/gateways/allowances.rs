@@ -8,9 +8,12 @@ use tower_jwt_auth::{key::Algorithm, test_util::TestIssuer};
 
 use super::{
     configurations::Gateway,
-    processes::{Application, AuthServer, Running},
+    processes::{Application, Running},
 };
-use crate::support::port::free_port;
+use crate::{
+    resource_server::start,
+    support::{port::free_port, process::Server},
+};
 
 #[tokio::test]
 #[ignore = "needs nginx"]
@@ -104,7 +107,7 @@ struct Stack {
     application: Application,
     mode: bool,
     good: String,
-    _servers: [AuthServer; 2],
+    _servers: [Server; 2],
 }
 
 /// A credential, and the place of the gateway where it is sent.
@@ -128,20 +131,24 @@ impl Stack {
             ("JWT_GATEWAY", mode_value),
         ];
         let secret = [("JWT_SECRET_KEY", "first test secret, never in use.")];
-        let with_keys = AuthServer::start(&[&secret[..], &expected].concat());
+        let with_keys = start(&[&secret[..], &expected].concat());
         // Nothing listens there.
         let nowhere = format!("http://127.0.0.1:{}/jwks", free_port());
         let url = [("JWT_JWKS_URL", nowhere.as_str())];
-        let without_keys = AuthServer::start(&[&url[..], &expected].concat());
+        let without_keys = start(&[&url[..], &expected].concat());
         // Without gateway mode no path below these exists, so that Envoy must ask at the client's.
         let path = |path| match gateway.keeps_the_request() && !mode {
             true => "",
             false => path,
         };
+        let address = |server: &Server| {
+            let address = server.address().strip_prefix("http://");
+            address.unwrap().parse().unwrap()
+        };
         let asked = [
-            (with_keys.address, path("/protected")),
-            (with_keys.address, path("/admin")),
-            (without_keys.address, path("/protected")),
+            (address(&with_keys), path("/protected")),
+            (address(&with_keys), path("/admin")),
+            (address(&without_keys), path("/protected")),
         ];
         Self {
             gateway: Running::start(gateway, &asked, application.address).await,

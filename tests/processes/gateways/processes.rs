@@ -1,12 +1,11 @@
-//! The processes of a test: the gateway, the example server, and an application that counts.
+//! The gateway of a test, and an application that counts.
 
 use std::{
     convert::Infallible,
     env,
     fs::{self, File},
-    io::{BufRead, BufReader},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -141,52 +140,6 @@ fn command(gateway: Gateway, root: &Path, configuration: &Path) -> Command {
             envoy
         }
     }
-}
-
-/// The example server; killed when this is dropped.
-pub(crate) struct AuthServer {
-    process: Child,
-    pub(crate) address: SocketAddr,
-}
-
-impl AuthServer {
-    pub(crate) fn start(vars: &[(&str, &str)]) -> Self {
-        let mut process = Command::new(example())
-            .env_clear()
-            .env("PORT", "0")
-            .envs(vars.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the example starts");
-        let mut line = String::new();
-        let stdout = process.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://");
-        let address = address.expect("the example listens").parse().unwrap();
-        Self { process, address }
-    }
-}
-
-impl Drop for AuthServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// `cargo test` builds the examples beside the tests; `cargo test --test processes` takes what was
-/// built last.
-fn example() -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let name = format!("resource_server{}", env::consts::EXE_SUFFIX);
-    let path = profile.join("examples").join(name);
-    assert!(
-        path.exists(),
-        "first: cargo build --example resource_server --features axum,jwks"
-    );
-    path
 }
 
 /// The application behind the gateway: it counts what reaches it.

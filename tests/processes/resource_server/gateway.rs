@@ -1,22 +1,22 @@
 //! The example server in gateway mode, asked as gateways ask.
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::Request;
 use http_body_util::Full;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::json;
 use tower_jwt_auth::{key::Algorithm, test_util::TestIssuer};
 
-use super::process::Server;
-use crate::support::vars::{AUDIENCE, SECRET, vars};
+use super::start;
+use crate::support::vars::{AUDIENCE, SECRET};
 
 #[tokio::test]
 async fn p8_the_server_in_gateway_mode_lets_only_callers_pass() {
-    let server = Server::start(vars(&[
+    let server = start(&[
         ("JWT_SECRET_KEY", SECRET),
         ("JWT_AUDIENCE", AUDIENCE),
         ("JWT_GATEWAY", "true"),
-    ]));
+    ]);
     let issuer = TestIssuer::new(Algorithm::Hs256);
     let user = format!("Bearer {}", issuer.token(|_| ()));
     let admin = issuer.token(|claims| claims.insert("roles".into(), json!(["admin"])));
@@ -49,7 +49,7 @@ async fn p8_the_server_in_gateway_mode_lets_only_callers_pass() {
             ] {
                 let mut request = Request::builder()
                     .method(method)
-                    .uri(format!("{}{place}", server.address))
+                    .uri(format!("{}{place}", server.address()))
                     .header("content-type", kind)
                     .header("origin", "https://elsewhere.example")
                     .header("access-control-request-method", "GET");
@@ -70,6 +70,6 @@ async fn p8_the_server_in_gateway_mode_lets_only_callers_pass() {
     // Probes are for the machine that the server runs on.
     for probe in ["/health", "/ready", "/metrics"] {
         let answer = server.get(probe, None).await;
-        assert_eq!(answer.status, StatusCode::OK, "{probe}");
+        assert_eq!(answer.status, 200, "{probe}");
     }
 }

@@ -4,3 +4,15 @@ mod gateway;
 mod network;
 mod process;
 mod proxies;
+
+use std::{ffi::OsStr, process::ExitStatus};
+
+use crate::support::process::{Server, refused_by};
+
+pub(crate) fn start<V: AsRef<OsStr>>(vars: &[(&str, V)]) -> Server {
+    Server::start_example("resource_server", vars)
+}
+
+fn refused<V: AsRef<OsStr>>(vars: &[(&str, V)]) -> (ExitStatus, String, String) {
+    refused_by("resource_server", vars)
+}

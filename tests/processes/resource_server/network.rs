@@ -7,18 +7,21 @@ use tower_jwt_auth::{
     test_util::{self, JwksFixture, TestIssuer, TestKeys},
 };
 
-use super::process::{Answer, Server};
-use crate::support::vars::{AUDIENCE, ISSUER, vars};
+use super::start;
+use crate::support::{
+    process::{Answer, Server},
+    vars::{AUDIENCE, ISSUER, refusal},
+};
 
 #[tokio::test]
 async fn d25_d29_keys_of_a_url_are_fetched_and_a_rotation_is_picked_up() {
     let published = JwksFixture::start();
-    let server = Server::start(vars(&[
+    let server = start(&[
         ("JWT_JWKS_URL", published.url().as_str()),
         ("JWT_ISSUER", ISSUER),
         ("JWT_AUDIENCE", AUDIENCE),
         ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
-    ]));
+    ]);
     serves_through_a_rotation(&published, &server, ISSUER).await;
     assert_eq!(published.all_hits(), 4);
 }
@@ -27,11 +30,11 @@ async fn d25_d29_keys_of_a_url_are_fetched_and_a_rotation_is_picked_up() {
 async fn k6_keys_of_an_issuer_are_discovered_and_a_rotation_is_picked_up() {
     let published = JwksFixture::start();
     let issuer = published.issuer();
-    let server = Server::start(vars(&[
+    let server = start(&[
         ("JWT_ISSUER", issuer.as_str()),
         ("JWT_AUDIENCE", AUDIENCE),
         ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
-    ]));
+    ]);
     serves_through_a_rotation(&published, &server, &issuer).await;
     // D49: the metadata were read at first, and for the kid that stayed unknown.
     assert_eq!((published.hits(), published.all_hits()), (4, 6));
@@ -82,14 +85,14 @@ async fn d31_a_key_server_that_is_down_at_start_is_503_until_it_is_up() {
         if name != "JWT_ISSUER" {
             pairs.push(("JWT_ISSUER", &issuer));
         }
-        let server = Server::start(vars(&pairs));
+        let server = start(&pairs);
         let token = token(TestKeys::new(), &issuer);
         assert_eq!(server.get("/health", None).await.status, 200, "{name}");
         let ready = becomes(&server, "connection_refused").await;
         assert_eq!(ready.status, 503, "{name}");
         let answer = server.get("/protected", Some(&token)).await;
         assert_eq!(answer.status, 503, "{name} {answer:?}");
-        assert!(answer.retry_after.is_some(), "{name} {answer:?}");
+        assert!(answer.header("retry-after").is_some(), "{name} {answer:?}");
         // Who brings no token is told so, whatever the keys are.
         assert_eq!(server.get("/protected", None).await.status, 401, "{name}");
 
@@ -105,11 +108,11 @@ async fn d31_a_key_server_that_is_down_at_start_is_503_until_it_is_up() {
 async fn d30_an_outage_in_mid_run_is_noticed_by_nobody_whose_key_is_known() {
     let published = JwksFixture::start();
     let issuer = published.issuer();
-    let server = Server::start(vars(&[
+    let server = start(&[
         ("JWT_ISSUER", issuer.as_str()),
         ("JWT_AUDIENCE", AUDIENCE),
         ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
-    ]));
+    ]);
     let token = token(TestKeys::new(), &issuer);
     becomes_ready(&server).await;
     published.answer(test_util::Answer::status(500));
@@ -176,17 +179,17 @@ pub(crate) fn token(keys: TestKeys, issuer: &str) -> String {
 async fn d45_http_off_loopback_needs_the_variable_and_is_a_warning() {
     let url = ("JWT_JWKS_URL", "http://keys.invalid/certs");
     let expected = [("JWT_ISSUER", ISSUER), ("JWT_AUDIENCE", AUDIENCE)];
-    let refused = crate::support::vars::refusal(&[&[url], &expected[..]].concat());
+    let refused = refusal(&[&[url], &expected[..]].concat());
     assert!(
         refused.starts_with("JWT_JWKS_URL: not an https URL"),
         "{refused}"
     );
     for off in ["false", "0"] {
         let off = [("JWT_JWKS_ALLOW_HTTP", off)];
-        crate::support::vars::refusal(&[&[url], &expected[..], &off[..]].concat());
+        refusal(&[&[url], &expected[..], &off[..]].concat());
     }
     let open = [("JWT_JWKS_ALLOW_HTTP", "true")];
-    let server = Server::start(vars(&[&[url], &expected[..], &open[..]].concat()));
+    let server = start(&[&[url], &expected[..], &open[..]].concat());
     let ready = becomes(&server, "name_not_resolved").await;
     assert_eq!(ready.status, 503);
     let log = server.stop();
@@ -202,10 +205,10 @@ async fn d45_http_off_loopback_needs_the_variable_and_is_a_warning() {
 async fn d55_an_issuer_that_is_almost_the_expected_one_is_in_the_log() {
     let published = JwksFixture::start();
     let configured = published.issuer().replace("127.0.0.1", "localhost");
-    let server = Server::start(vars(&[
+    let server = start(&[
         ("JWT_ISSUER", configured.as_str()),
         ("JWT_AUDIENCE", AUDIENCE),
-    ]));
+    ]);
     becomes(&server, "issuer_mismatch").await;
     let token = token(TestKeys::new(), &published.issuer());
     assert_eq!(server.get("/protected", Some(&token)).await.status, 401);

@@ -1,22 +1,12 @@
 //! The example server as a process, spoken to over HTTP.
 
 use std::{
-    env,
-    ffi::OsStr,
-    io::{BufRead, BufReader, Read},
     net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{
-    Method, Request,
-    header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
-};
-use http_body_util::{BodyExt, Empty};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
@@ -24,8 +14,12 @@ use tower_jwt_auth::{
     test_util::{self, JwksFixture, TestIssuer, TestKeys},
 };
 
-use super::network::decided;
-use crate::support::vars::{AUDIENCE, File, ISSUER, SECRET, WEAK_PEM, vars};
+use super::{network::decided, refused, start};
+use crate::support::{
+    process::Server,
+    script::{NODE, PYTHON, run},
+    vars::{AUDIENCE, File, ISSUER, SECRET, WEAK_PEM},
+};
 
 #[tokio::test]
 async fn every_kind_of_key_serves_every_route() {
@@ -43,7 +37,7 @@ async fn every_kind_of_key_serves_every_route() {
 
 async fn serves_every_route(algorithm: Algorithm, key: &[(&str, &str)]) {
     let expected = [("JWT_ISSUER", ISSUER), ("JWT_AUDIENCE", AUDIENCE)];
-    let server = Server::start(vars(&[key, &expected].concat()));
+    let server = start(&[key, &expected].concat());
     let issuer = TestIssuer::new(algorithm);
     let user = issuer.token(|claims| {
         claims.insert("roles".into(), json!(["user"]));
@@ -75,7 +69,7 @@ async fn serves_every_route(algorithm: Algorithm, key: &[(&str, &str)]) {
         let answer = server.get(path, token.map(String::as_str)).await;
         let case = format!("{algorithm} {path} {answer:?}");
         assert_eq!(answer.status, status, "{case}");
-        assert_eq!(answer.challenge.as_deref(), challenge, "{case}");
+        assert_eq!(answer.header("www-authenticate"), challenge, "{case}");
     }
 
     let anonymous = server.get("/public", None).await.json();
@@ -126,12 +120,12 @@ async fn q8_fetches_of_keys_are_counted() {
     let fixture = JwksFixture::start();
     fixture.serve(TestKeys::new().jwks());
     let url = fixture.url();
-    let server = Server::start(vars(&[
+    let server = start(&[
         ("JWT_JWKS_URL", url.as_str()),
         ("JWT_ISSUER", ISSUER),
         ("JWT_AUDIENCE", AUDIENCE),
         ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
-    ]));
+    ]);
     let token = TestIssuer::new(Algorithm::Es256).token(|_| ());
     let answer = decided(&server, "/protected", Some(&token)).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -165,24 +159,22 @@ async fn counts(server: &Server, line: &str) {
 
 #[tokio::test]
 async fn b10_head_and_other_methods_are_not_a_way_around() {
-    let server = Server::start(vars(&[("JWT_SECRET_KEY", SECRET)]));
+    let server = start(&[("JWT_SECRET_KEY", SECRET)]);
     for method in [Method::HEAD, Method::POST, Method::OPTIONS] {
-        let answer = server.send(method.clone(), "/protected", None).await;
+        let answer = server.with(method.clone(), "/protected", None, "").await;
         assert_eq!(answer.status, 401, "{method}");
-        assert_eq!(answer.challenge.as_deref(), Some(r#"Bearer realm="api""#));
+        assert_eq!(
+            answer.header("www-authenticate"),
+            Some(r#"Bearer realm="api""#)
+        );
     }
 }
 
 #[cfg(unix)]
 #[test]
 fn a_signal_ends_the_server_in_good_order() {
-    for signal in ["-TERM", "-INT"] {
-        let mut server = Server::start(vars(&[("JWT_SECRET_KEY", SECRET)]));
-        // The shell's own: a minimal system has no program of that name.
-        let command = format!("kill {signal} {}", server.child.id());
-        let sent = Command::new("sh").args(["-c", &command]).status().unwrap();
-        assert!(sent.success());
-        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{signal}");
+    for signal in ["TERM", "INT"] {
+        start(&[("JWT_SECRET_KEY", SECRET)]).stop_by(signal);
     }
 }
 
@@ -240,7 +232,7 @@ fn a_bad_configuration_is_one_line_and_exit_code_2() {
         (&[secret, ("PORT", "http")], "PORT"),
         (&[secret, ("HOST", "256.0.0.1")], "HOST"),
     ] {
-        let (status, complaint) = refused(vars(pairs));
+        let (status, _, complaint) = refused(pairs);
         assert_eq!(status.code(), Some(2), "{variable}: {complaint}");
         assert_eq!(complaint.lines().count(), 1, "{complaint}");
         assert!(
@@ -257,7 +249,7 @@ fn a_bad_configuration_is_one_line_and_exit_code_2() {
 fn a_port_that_is_taken_is_one_line_too() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let (status, complaint) = refused(vars(&[("JWT_SECRET_KEY", SECRET), ("PORT", &port)]));
+    let (status, _, complaint) = refused(&[("JWT_SECRET_KEY", SECRET), ("PORT", &port)]);
     assert_eq!(status.code(), Some(2));
     let expected = format!("HOST, PORT: cannot listen on 127.0.0.1:{port}: ");
     assert!(complaint.starts_with(&expected), "{complaint}");
@@ -271,20 +263,21 @@ fn a_value_that_is_not_utf_8_is_refused_only_where_it_is_read() {
 
     let odd = OsStr::from_bytes(b"\xFF");
     let secret = ("JWT_SECRET_KEY", OsStr::new(SECRET));
-    let (status, complaint) = refused([secret, ("JWT_ISSUER", odd)]);
+    let (status, _, complaint) = refused(&[secret, ("JWT_ISSUER", odd)]);
     assert_eq!(status.code(), Some(2));
     assert_eq!(complaint, "JWT_ISSUER: not UTF-8\n");
-    drop(Server::start([secret, ("OTHER", odd)]));
+    drop(start(&[secret, ("OTHER", odd)]));
 }
 
 #[tokio::test]
 #[ignore = "needs Python with PyJWT and Node with jose"]
 async fn tokens_of_pyjwt_and_jose_are_served_as_they_deserve() {
-    for (variable, default, script) in [
-        ("PYTHON", "python3", "tests/interop/mint.py"),
-        ("NODE", "node", "tests/interop/mint.mjs"),
+    for (program, script) in [
+        (PYTHON, "tests/interop/mint.py"),
+        (NODE, "tests/interop/mint.mjs"),
     ] {
-        let minted = mint(variable, default, script);
+        let minted = run(program, &[script], Stdio::null());
+        let minted: Minted = serde_json::from_str(&minted).unwrap();
         let jwks = File::new(minted.jwks.to_string());
         let expected = [("JWT_ISSUER", ISSUER), ("JWT_AUDIENCE", AUDIENCE)];
         let set = [("JWT_JWKS_FILE", jwks.path())];
@@ -292,8 +285,8 @@ async fn tokens_of_pyjwt_and_jose_are_served_as_they_deserve() {
             ("JWT_SECRET_KEY", minted.secret.as_str()),
             ("JWT_ALGORITHM", "HS256,HS384,HS512"),
         ];
-        let by_set = Server::start(vars(&[&set[..], &expected].concat()));
-        let by_secret = Server::start(vars(&[&secret[..], &expected].concat()));
+        let by_set = start(&[&set[..], &expected].concat());
+        let by_secret = start(&[&secret[..], &expected].concat());
         let mut seen = [0; 3];
         for case in &minted.cases {
             let server = match case.alg.starts_with("HS") {
@@ -318,136 +311,8 @@ async fn tokens_of_pyjwt_and_jose_are_served_as_they_deserve() {
     }
 }
 
-/// The example, on a port of its own; killed when this is dropped.
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) address: String,
-}
-
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    challenge: Option<String>,
-    pub(crate) retry_after: Option<String>,
-    pub(crate) body: String,
-}
-
-impl Server {
-    pub(crate) fn start<N: AsRef<OsStr>, V: AsRef<OsStr>>(
-        vars: impl IntoIterator<Item = (N, V)>,
-    ) -> Self {
-        let (mut child, line) = spawn(vars);
-        let Some(address) = line.trim().strip_prefix("listening on ") else {
-            let _ = child.kill();
-            panic!("{line:?}: {}", complaint(&mut child));
-        };
-        Self {
-            address: address.to_owned(),
-            child,
-        }
-    }
-
-    pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Answer {
-        self.send(Method::GET, path, token).await
-    }
-
-    /// Ends the server, and gives what it wrote to standard error.
-    pub(crate) fn stop(mut self) -> String {
-        let _ = self.child.kill();
-        complaint(&mut self.child)
-    }
-
-    async fn send(&self, method: Method, path: &str, token: Option<&str>) -> Answer {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.address));
-        if let Some(token) = token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(Empty::<Bytes>::new()).unwrap();
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let (head, body) = client.request(request).await.unwrap().into_parts();
-        let text = |name| {
-            let value = head.headers.get(name);
-            value.map(|value| value.to_str().unwrap().to_owned())
-        };
-        let body = body.collect().await.unwrap().to_bytes();
-        Answer {
-            status: head.status.as_u16(),
-            challenge: text(WWW_AUTHENTICATE),
-            retry_after: text(RETRY_AFTER),
-            body: String::from_utf8(body.to_vec()).unwrap(),
-        }
-    }
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).expect("the body is JSON")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Starts the example, and waits for its first line or its end.
-fn spawn<N: AsRef<OsStr>, V: AsRef<OsStr>>(
-    vars: impl IntoIterator<Item = (N, V)>,
-) -> (Child, String) {
-    let mut child = Command::new(example())
-        .env_clear()
-        .env("PORT", "0")
-        .envs(vars)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the example starts");
-    let mut line = String::new();
-    let stdout: ChildStdout = child.stdout.take().unwrap();
-    BufReader::new(stdout).read_line(&mut line).unwrap();
-    (child, line)
-}
-
-pub(crate) fn refused<N: AsRef<OsStr>, V: AsRef<OsStr>>(
-    vars: impl IntoIterator<Item = (N, V)>,
-) -> (ExitStatus, String) {
-    let (mut child, line) = spawn(vars);
-    if !line.is_empty() {
-        let _ = child.kill();
-        panic!("{line}");
-    }
-    let complaint = complaint(&mut child);
-    (child.wait().unwrap(), complaint)
-}
-
-fn complaint(child: &mut Child) -> String {
-    let mut text = String::new();
-    let mut stderr = child.stderr.take().unwrap();
-    stderr.read_to_string(&mut text).unwrap();
-    text
-}
-
-/// `cargo test` builds the examples beside the tests; `cargo test --test processes` takes what
-/// was built last.
-fn example() -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let name = format!("resource_server{}", env::consts::EXE_SUFFIX);
-    let path = profile.join("examples").join(name);
-    assert!(
-        path.exists(),
-        "first: cargo build --example resource_server --features axum,jwks"
-    );
-    path
-}
-
 #[derive(Deserialize)]
-struct AccessToken {
+struct Minted {
     jwks: Value,
     secret: String,
     cases: Vec<Case>,
@@ -460,18 +325,6 @@ struct Case {
     token: String,
     expect: String,
     roles: Option<Vec<String>>,
-}
-
-fn mint(variable: &str, default: &str, script: &str) -> AccessToken {
-    let program = env::var(variable).unwrap_or_else(|_| default.to_owned());
-    let output = Command::new(&program)
-        .arg(script)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .unwrap_or_else(|error| panic!("{variable}={program}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{script}: {complaint}");
-    serde_json::from_slice(&output.stdout).expect("the script prints one JSON document")
 }
 
 const PUBLIC_KEY_ALGORITHMS: [Algorithm; 4] = [

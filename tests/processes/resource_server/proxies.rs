@@ -10,10 +10,10 @@ use std::{
 use tower_jwt_auth::test_util::{Answer, JwksFixture, TestKeys};
 
 use super::network::{becomes, becomes_ready, decided, token};
-use super::process::Server;
 use crate::support::{
+    process::Server,
     tls_server::Authority,
-    vars::{AUDIENCE, File, ISSUER, vars},
+    vars::{AUDIENCE, File, ISSUER},
 };
 
 /// A proxy that makes a tunnel to one server, whatever it is asked for.
@@ -75,7 +75,7 @@ fn start(pairs: &[(&str, &str)]) -> Server {
         ("JWT_AUDIENCE", AUDIENCE),
         ("JWT_JWKS_TIMEOUT_SECONDS", "60"),
     ];
-    Server::start(vars(&[&expected[..], pairs].concat()))
+    super::start(&[&expected[..], pairs].concat())
 }
 
 #[tokio::test]

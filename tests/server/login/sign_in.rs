@@ -402,35 +402,14 @@ async fn u2_an_unknown_user_takes_a_place_in_the_pool_too() {
 async fn u18_an_unknown_network_is_warned_of_once() {
     use tower_jwt_auth::server::login::Network;
 
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
     let fixture = Fixture::new().await;
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let warnings = || {
-        let lines = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-        lines.matches("the network of a login is unknown").count()
-    };
+    let (log, _guard) = crate::support::log::Log::start();
+    let warnings = || log.lines_with("the network of a login is unknown");
     let known = fixture.login().attempt(&attempt("ada", "right")).await;
     assert_eq!((shown(&known).as_str(), warnings()), ("welcome user-1", 0));
     let unknown = attempt("ada", "right").from(Network::UNKNOWN);
     let mut login = fixture.login();
     for _ in 0..1000 {
-        // A thread without a subscriber may be about to note that nobody listens, for all.
-        tracing::callsite::rebuild_interest_cache();
         let outcome = login.attempt(&unknown).await;
         assert_eq!(shown(&outcome), "welcome user-1");
         if warnings() > 0 {

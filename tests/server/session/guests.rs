@@ -1,27 +1,91 @@
 //! Guests who turn out to be somebody.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use http::StatusCode;
 use tower_jwt_auth::{
+    error::StoreError,
     event::channel,
     revocation::RevocationSet,
     secret::SecretKey,
     server::session::{
-        GuestStart, Guests, LinkOutcome, LinkRequest, Promotion, SessionErrorKind, Sessions,
-        StartSession,
+        ClaimHook, GuestStart, Guests, LinkOutcome, LinkRequest, Promotion, SessionErrorKind,
+        Sessions, StartSession,
     },
     store::{
         MemoryStore,
         port::{GuestStore, RevokeReason},
     },
+    test_util::TestClock,
 };
 
 use crate::support::chat::{Chat, user};
 
+/// Conversations that move, unless they are told not to.
+#[derive(Default)]
+struct Hook {
+    moved: Mutex<Vec<(String, String)>>,
+    down: AtomicBool,
+    panics: AtomicBool,
+    /// How often it was asked.
+    asked: AtomicU32,
+}
+
+impl ClaimHook for Hook {
+    async fn on_claim(&self, guest: &str, user: &str) -> Result<(), StoreError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        assert!(!self.panics.load(Ordering::SeqCst), "the hook panics");
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreError::unavailable("the conversations are down"));
+        }
+        let moved = (guest.to_owned(), user.to_owned());
+        self.moved.lock().unwrap().push(moved);
+        Ok(())
+    }
+}
+
+/// A chat, the store below it, and the hook of its claims.
+struct Guesthouse {
+    chat: Chat,
+    store: MemoryStore,
+    hook: Arc<Hook>,
+}
+
+impl Guesthouse {
+    async fn start() -> Self {
+        let (clock, hook) = (TestClock::new(), Arc::<Hook>::default());
+        let store = MemoryStore::with_clock(clock.clone());
+        let times = [Duration::from_millis(5), Duration::from_secs(60)];
+        let claims = Arc::clone(&hook);
+        let chat = Chat::on(
+            store.clone(),
+            clock,
+            |guests| guests.on_claim(claims),
+            times,
+        )
+        .await;
+        Self { chat, store, hook }
+    }
+}
+
+impl Deref for Guesthouse {
+    type Target = Chat;
+
+    fn deref(&self) -> &Chat {
+        &self.chat
+    }
+}
+
 #[tokio::test]
 async fn w1_routes_demand_a_user_a_guest_or_either() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let (alice, guest) = (chat.user("alice").await, chat.guest().await);
     let [alice, guest] = [&alice, &guest].map(|pair| pair.access_token().expose().as_str());
     for (path, of_user, of_guest) in [
@@ -39,7 +103,7 @@ async fn w1_routes_demand_a_user_a_guest_or_either() {
 
 #[tokio::test]
 async fn w1_a_guest_is_a_subject_of_its_own_and_asked_for_twice_the_same() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let (one, other) = (chat.guest().await, chat.guest().await);
     let [one, other] = [&one, &other].map(|pair| chat.caller_of(pair));
     assert!(one.subject().unwrap().starts_with("gst_"));
@@ -64,7 +128,7 @@ async fn w1_a_guest_is_a_subject_of_its_own_and_asked_for_twice_the_same() {
 
 #[tokio::test]
 async fn guests_of_another_store_than_the_sessions_are_refused() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let build = |store| Guests::builder(chat.sessions().clone(), store).build();
     assert!(build(chat.store.clone()).is_ok());
     let error = build(MemoryStore::new()).unwrap_err().to_string();
@@ -77,7 +141,7 @@ async fn guests_of_another_store_than_the_sessions_are_refused() {
 /// No feed fills this set: what ends is in it by the sessions' own word.
 #[tokio::test]
 async fn t11_the_node_of_a_claim_or_a_promotion_refuses_the_guest_at_once() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let own = RevocationSet::local_with_clock(chat.clock.clone());
     let (sink, mut told) = channel(10);
     let sessions = Sessions::builder(chat.sessions().issuer().clone(), chat.store.clone())
@@ -122,7 +186,7 @@ async fn t11_the_node_of_a_claim_or_a_promotion_refuses_the_guest_at_once() {
 
 #[tokio::test]
 async fn w2_signing_in_mints_a_new_family_and_revokes_the_guests() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let guest = chat.guest().await;
     let caller = chat.caller_of(&guest);
     let link = LinkRequest::from_body(caller.clone());
@@ -147,7 +211,7 @@ async fn w2_signing_in_mints_a_new_family_and_revokes_the_guests() {
 #[tokio::test]
 async fn w3_of_two_users_who_claim_one_guest_at_once_one_wins() {
     for _ in 0..20 {
-        let chat = Chat::start().await;
+        let chat = Guesthouse::start().await;
         let caller = chat.caller_of(&chat.guest().await);
         let sign_in = |name: &str| {
             let link = LinkRequest::from_body(caller.clone());
@@ -167,7 +231,7 @@ async fn w3_of_two_users_who_claim_one_guest_at_once_one_wins() {
 
 #[tokio::test]
 async fn w4_a_planted_guest_cookie_without_the_link_flag_is_ignored() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let planted = chat.guest().await;
     let caller = chat.caller_of(&planted);
     // Without the flag there is no `LinkRequest`, and a login knows no guest.
@@ -184,7 +248,7 @@ async fn w4_a_planted_guest_cookie_without_the_link_flag_is_ignored() {
 
 #[tokio::test]
 async fn w4_a_planted_guest_cookie_is_refused_without_its_device_also_where_the_person_says_yes() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let start = GuestStart::new().bound_to_device();
     let [own, attackers] = [
         chat.guests.start(start.clone()).await.unwrap(),
@@ -214,7 +278,7 @@ async fn w4_a_planted_guest_cookie_is_refused_without_its_device_also_where_the_
 
 #[tokio::test]
 async fn w4_who_is_a_user_or_did_not_write_for_an_hour_is_not_linked() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let bob = chat.user("bob").await;
     let link = LinkRequest::from_body(chat.caller_of(&bob));
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();
@@ -237,7 +301,7 @@ async fn w4_who_is_a_user_or_did_not_write_for_an_hour_is_not_linked() {
 
 #[tokio::test]
 async fn w5_the_guests_token_is_dead_on_all_nodes_after_the_claim() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let guest = chat.guest().await;
     let token = guest.access_token().expose();
     let caller = chat.caller_of(&guest);
@@ -263,7 +327,7 @@ async fn w5_the_guests_token_is_dead_on_all_nodes_after_the_claim() {
 
 #[tokio::test]
 async fn a_promoted_guest_keeps_its_subject_and_none_of_its_tokens() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let guest = chat.guest().await;
     let caller = chat.caller_of(&guest);
     let link = LinkRequest::from_body(caller.clone());
@@ -308,7 +372,7 @@ async fn a_promoted_guest_keeps_its_subject_and_none_of_its_tokens() {
 
 #[tokio::test]
 async fn a_claimed_guest_is_not_promoted_and_one_that_went_is_nobodys() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let [claimed, gone] = [chat.guest().await, chat.guest().await];
     let [claimed, gone] = [&claimed, &gone].map(|pair| chat.caller_of(pair));
     let link = LinkRequest::from_body(claimed);
@@ -328,7 +392,7 @@ async fn a_claimed_guest_is_not_promoted_and_one_that_went_is_nobodys() {
 
 #[tokio::test]
 async fn a_hook_that_fails_signs_in_all_the_same_and_is_called_again() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let caller = chat.caller_of(&chat.guest().await);
     chat.hook.down.store(true, Ordering::SeqCst);
     let link = LinkRequest::from_body(caller.clone());
@@ -355,7 +419,7 @@ async fn a_hook_that_fails_signs_in_all_the_same_and_is_called_again() {
 
 #[tokio::test]
 async fn the_servers_own_late_writes_follow_a_claim_for_30_seconds() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let caller = chat.caller_of(&chat.guest().await);
     let guest = caller.subject().unwrap().to_owned();
     let owner = async || chat.guests.owner(&guest).await.unwrap();
@@ -372,7 +436,7 @@ async fn the_servers_own_late_writes_follow_a_claim_for_30_seconds() {
 
 #[tokio::test]
 async fn a_login_that_fails_claims_nothing() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     let caller = chat.caller_of(&chat.guest().await);
     chat.sessions()
         .revoke_all("alice", RevokeReason::Logout)
@@ -390,7 +454,7 @@ async fn a_login_that_fails_claims_nothing() {
 
 #[tokio::test]
 async fn q11_pending_claims_go_on_after_a_hook_that_panicked() {
-    let chat = Chat::start().await;
+    let chat = Guesthouse::start().await;
     chat.hook.panics.store(true, Ordering::SeqCst);
     let link = LinkRequest::from_body(chat.caller_of(&chat.guest().await));
     let signed_in = chat.guests.sign_in(user("alice"), link).await.unwrap();

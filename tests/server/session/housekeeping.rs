@@ -17,6 +17,7 @@ use tower_jwt_auth::{
 
 use crate::support::{
     sessions::{Service, service, service_with},
+    until::until,
     watched::Fault,
 };
 
@@ -28,16 +29,6 @@ async fn sign_in(service: &Service, count: usize) {
         let start = StartSession::new(format!("user {number}"));
         service.sessions.start(start).await.unwrap();
     }
-}
-
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..2_000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("never: {what}");
 }
 
 #[tokio::test]
@@ -90,7 +81,7 @@ async fn a_store_that_fails_is_told_of_and_tried_again() {
         });
         let housekeeper = housekeeping.spawn();
         // Once it failed twice, and once it did not: the other job was asked each time.
-        until("three rounds", || also.load(Ordering::SeqCst) >= 3).await;
+        until(|| also.load(Ordering::SeqCst) >= 3).await;
         drop(housekeeper);
         assert_eq!(service.memory.purge(10).await.unwrap(), 0, "{fault:?}");
         let kind = match fault {
@@ -130,8 +121,8 @@ async fn it_ends_with_its_handle() {
         std::future::pending()
     });
     let housekeeper = housekeeping.spawn();
-    until("it began", || rounds.load(Ordering::SeqCst) > 0).await;
+    until(|| rounds.load(Ordering::SeqCst) > 0).await;
     drop(housekeeper);
-    until("it let go of everything", || weak.upgrade().is_none()).await;
+    until(|| weak.upgrade().is_none()).await;
     assert_eq!(rounds.load(Ordering::SeqCst), 1);
 }

@@ -5,7 +5,6 @@ mod claims;
 mod confirmations;
 mod ending;
 mod events;
-mod events;
 mod faults;
 #[cfg(feature = "axum")]
 mod guests;

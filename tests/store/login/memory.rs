@@ -37,11 +37,11 @@ mod any {
     contracts!([] crate::login::memory::any().await);
 }
 
-fn memory() -> Memory {
+pub(crate) fn memory() -> Memory {
     Memory(MemoryStore::new())
 }
 
-async fn any() -> Any {
+pub(crate) async fn any() -> Any {
     Any(AnyStore::open("memory:").await.unwrap())
 }
 

@@ -1,6 +1,6 @@
 //! Users, counters of login attempts, API keys, tokens for one use: on every store.
 
-mod memory;
+pub(crate) mod memory;
 mod nodes;
 #[cfg(feature = "postgres")]
 mod postgres;

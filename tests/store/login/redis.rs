@@ -10,7 +10,8 @@ use tower_jwt_auth::{
 };
 
 use super::{contracts, nodes};
-use crate::support::redis::{DURABLE, FORGETFUL, Redis, Server};
+use crate::redis::server::Redis;
+use crate::support::redis::{DURABLE, FORGETFUL, Server};
 
 impl Handles for Redis {
     type Store = RedisStore;
@@ -31,7 +32,7 @@ fn name_of(key: &ThrottleKey) -> String {
 
 contracts!(
     [#[ignore = "needs redis-server"]]
-    crate::support::redis::Redis::start(crate::support::redis::FORGETFUL).await
+    crate::redis::server::Redis::start(crate::support::redis::FORGETFUL).await
 );
 
 #[tokio::test]

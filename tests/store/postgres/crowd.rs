@@ -123,7 +123,7 @@ async fn t1_two_processes_rotate_once() {
 async fn t16_a_refresh_is_one_round_trip() {
     let nodes = Nodes::start().await;
     let counted = Counted::default();
-    let port = count_answers(nodes.server.port(), counted.clone());
+    let port = count_answers(nodes.server.port, counted.clone());
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable");
     let pool = PgPoolOptions::new()
         .max_connections(1)

@@ -4,7 +4,10 @@ mod crowd;
 mod faults;
 mod feed;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use sqlx::PgPool;
 use tower_jwt_auth::{
@@ -15,7 +18,7 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::{patient::Patient, support::postgres::Server};
+use crate::{patient::Patient, rows::SHIFT, support::postgres::Server};
 
 /// Two stores, as two nodes have.
 pub(crate) struct Nodes {
@@ -68,6 +71,19 @@ impl Nodes {
     }
 }
 
+impl Server {
+    /// The one that the tests share while one of them runs.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let server = Arc::new(Self::start());
+            *shared = Arc::downgrade(&server);
+            server
+        })
+    }
+}
+
 impl Fixture for Nodes {
     type Store = Patient<PostgresStore>;
     type Feed = PostgresFeed;
@@ -95,17 +111,12 @@ pub(crate) async fn age(pool: &PgPool, id: SessionId, by: Duration) {
 }
 
 async fn shift(pool: &PgPool, id: SessionId, millis: i64) {
-    sqlx::query(
-        "UPDATE auth_session SET created_at = created_at + $2, used_at = used_at + $2,
-           rotated_at = rotated_at + $2, expires_at = expires_at + $2, ends_by = ends_by + $2,
-           revoked_at = revoked_at + $2
-         WHERE sid = $1",
-    )
-    .bind(id.as_bytes().as_slice())
-    .bind(millis)
-    .execute(pool)
-    .await
-    .unwrap();
+    sqlx::query(SHIFT)
+        .bind(id.as_bytes().as_slice())
+        .bind(millis)
+        .execute(pool)
+        .await
+        .unwrap();
 }
 
 mod contract {

@@ -5,8 +5,9 @@ use tower_jwt_auth::store::{
     port::{CreateOutcome, SessionStore},
 };
 
-use super::{session, until};
-use crate::support::redis::{CLUSTER, Redis, Server};
+use super::server::{CLUSTER, Redis};
+use super::session;
+use crate::support::{redis::Server, until::until};
 
 /// A node of a cluster refuses a script whose keys lie in several slots.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +48,7 @@ async fn any_node_leads_to_the_one_that_has_the_keys() {
         "at the first try"
     );
     let set = store.revocations().unwrap();
-    until("the feed finds the keys", || set.age().is_some()).await;
+    until(|| set.age().is_some()).await;
 
     // The node that was named is not needed any more.
     other.kill();

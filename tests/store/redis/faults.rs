@@ -22,10 +22,11 @@ use tower_jwt_auth::{
     time::Timestamp,
 };
 
-use super::{DAY, MINUTE, caller, loaded, session, until};
+use super::{DAY, MINUTE, caller, loaded, session};
 use crate::support::{
     port::free_port,
     redis::{DURABLE, FORGETFUL, Server},
+    until::until,
 };
 
 #[tokio::test]
@@ -44,7 +45,7 @@ async fn down_at_start_is_unavailable_and_then_it_is_there() {
     assert!(!set.is_ready(), "it was never loaded");
 
     let _server = Server::start_on(port, FORGETFUL).await;
-    until("the set is loaded", || set.is_ready()).await;
+    until(|| set.is_ready()).await;
     store.create(session(1)).await.unwrap();
 }
 
@@ -76,7 +77,7 @@ async fn a_restart_with_a_log_on_disk_loses_nothing() {
     assert_eq!(over.outcome, RefreshOutcome::Revoked);
     assert_eq!(store.epoch("bob").await.unwrap(), epoch);
     assert!(loaded(&store).await.contains(&caller(ended)), "a new node");
-    until("an old one", || set.contains(&caller(ended))).await;
+    until(|| set.contains(&caller(ended))).await;
 }
 
 /// The first requests after a restart may meet the connection that was lost.
@@ -104,7 +105,7 @@ async fn an_empty_restart_brings_no_revoked_token_back() {
     let id = session(1).id;
     store.create(session(1)).await.unwrap();
     store.revoke(id, RevokeReason::Logout).await.unwrap();
-    until("the news arrive", || set.contains(&caller(id))).await;
+    until(|| set.contains(&caller(id))).await;
 
     server.kill();
     server.restart().await;
@@ -176,7 +177,7 @@ async fn t8_killed_again_and_again_under_load_every_family_is_sound() {
         };
         let before = read();
         let all_went_on = || read().iter().zip(&before).all(|(now, before)| now > before);
-        until("the clients are at work", all_went_on).await;
+        until(all_went_on).await;
         tokio::time::sleep(Duration::from_millis(100 + 37 * round % 90)).await;
         let mut server = server.write().await;
         server.kill();

@@ -2,8 +2,9 @@
 
 mod cluster;
 mod faults;
+pub(crate) mod server;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tower_jwt_auth::{
     ConfigError, Principal,
@@ -19,7 +20,8 @@ use tower_jwt_auth::{
 use crate::support::redis::{FORGETFUL, Server};
 
 mod contract {
-    use crate::support::redis::{FORGETFUL, Redis};
+    use crate::redis::server::Redis;
+    use crate::support::redis::FORGETFUL;
 
     tower_jwt_auth::session_store_contract!(
         #[ignore = "needs redis-server"]
@@ -38,15 +40,6 @@ fn session(number: u8) -> NewSessionRecord {
 fn caller(id: SessionId) -> Principal {
     let builder = Principal::builder().subject("alice");
     builder.session_id(&id.to_string()).epoch(0).build()
-}
-
-/// Waits until it holds, a minute at most.
-async fn until(what: &str, holds: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !holds() {
-        assert!(since.elapsed() < MINUTE, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 async fn loaded(store: &RedisStore) -> RevocationSet {

@@ -21,17 +21,9 @@ use super::{
     node::{Node, Switch, verifier},
     place::Place,
 };
+use crate::support::until::until;
 
 type Body = Empty<bytes::Bytes>;
-
-/// Waits until it holds, a minute at most.
-pub(super) async fn until(what: &str, holds: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !holds() {
-        assert!(since.elapsed() < Duration::from_secs(60), "never: {what}");
-        tokio::time::sleep(Duration::from_micros(200)).await;
-    }
-}
 
 pub(super) async fn t10_signing_out_ends_this_device_the_others_or_all(place: Place) {
     let node = Node::of(&place).await;
@@ -92,7 +84,7 @@ pub(super) async fn t11_another_node_refuses_soon(place: Place) {
             .await
             .unwrap();
         let since = Instant::now();
-        until("the other node knows", || revoked.contains(&caller)).await;
+        until(|| revoked.contains(&caller)).await;
         longest = longest.max(since.elapsed());
     }
     println!(
@@ -149,7 +141,7 @@ pub(super) async fn t12_a_stale_feed_serves_or_is_503_and_never_401(mut place: P
     // is cut off by hand.
     switch.set(true);
     place.take_away().await;
-    until("it was noticed", || {
+    until(|| {
         clock.advance(Duration::from_millis(10));
         revoked.age() > Some(Duration::from_secs(11))
     })
@@ -160,9 +152,6 @@ pub(super) async fn t12_a_stale_feed_serves_or_is_503_and_never_401(mut place: P
 
     switch.set(false);
     place.bring_back().await;
-    until("it was loaded again", || {
-        revoked.age() < Some(Duration::from_secs(10))
-    })
-    .await;
+    until(|| revoked.age() < Some(Duration::from_secs(10))).await;
     assert_eq!((ask(&revoked).await, ask(&fresh).await), (200, 200));
 }

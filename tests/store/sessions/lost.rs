@@ -11,11 +11,13 @@ use tower_jwt_auth::{
 };
 
 use super::{
-    ending::until,
     node::{Node, Switch, Watched},
     place::Place,
 };
-use crate::support::redis::{FORGETFUL, Server};
+use crate::support::{
+    redis::{FORGETFUL, Server},
+    until::until,
+};
 
 async fn node(server: &Server) -> (Node, RevocationSet) {
     let store = tower_jwt_auth::store::AnyStore::Redis(server.store());
@@ -41,7 +43,7 @@ async fn no_access_token_of_a_store_that_was_lost_comes_back() {
         .revoke(alice.session_id(), logout)
         .await
         .unwrap();
-    until("it is known", || known.contains(&before.caller(&alice))).await;
+    until(|| known.contains(&before.caller(&alice))).await;
     assert!(!known.contains(&before.caller(&bob)));
 
     server.kill();
@@ -53,10 +55,7 @@ async fn no_access_token_of_a_store_that_was_lost_comes_back() {
     for pair in [&alice, &bob] {
         assert!(fresh.contains(&after.caller(pair)));
         assert_eq!(after.refused(pair).await, "refresh_token_invalid");
-        until("old nodes know it too", || {
-            known.contains(&after.caller(pair))
-        })
-        .await;
+        until(|| known.contains(&after.caller(pair))).await;
     }
     let again = after.sign_in("alice").await;
     assert!(!fresh.contains(&after.caller(&again)));
@@ -77,7 +76,7 @@ pub(super) async fn what_was_issued_before_is_revoked_to_the_second(place: Place
     assert!(!revoked.contains(&same));
     let revocation = Revocation::issued_before(now, now.plus(RETENTION));
     store.append(revocation).await.unwrap();
-    until("it is known", || revoked.contains(&earlier)).await;
+    until(|| revoked.contains(&earlier)).await;
     assert!(!revoked.contains(&same));
     assert!(!revoked.contains(&Principal::builder().subject("alice").build()));
     // And to those that start later.

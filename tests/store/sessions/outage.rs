@@ -6,17 +6,17 @@ use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use tower::ServiceExt;
 use tower_jwt_auth::{
-    error::StoreError,
     layer::rate_limit::PeerAddr,
     server::{
         endpoints::AuthEndpoints,
-        login::{
-            Argon2Cost, Identifier, Login, MemoryThrottle, Password, PasswordHash, PasswordHasher,
-        },
+        login::{Argon2Cost, Identifier, Login, MemoryThrottle, Password, PasswordHasher},
         refresh::RefreshPolicy,
         session::{SessionErrorKind, StartSession},
     },
-    store::port::{NewUser, UserRecord, UserStore},
+    store::{
+        MemoryStore,
+        port::{NewUser, UserStore},
+    },
 };
 
 use super::{
@@ -27,38 +27,20 @@ use super::{
 const ORIGIN: &str = "https://app.example";
 
 /// Ada alone.
-#[derive(Clone)]
-struct Users(UserRecord);
-
-impl UserStore for Users {
-    async fn find(&self, _: &Identifier) -> Result<Option<UserRecord>, StoreError> {
-        Ok(Some(self.0.clone()))
-    }
-
-    async fn find_by_subject(&self, _: &str) -> Result<Option<UserRecord>, StoreError> {
-        Ok(Some(self.0.clone()))
-    }
-
-    async fn replace_hash(
-        &self,
-        _: &str,
-        _: &PasswordHash,
-        _: &PasswordHash,
-    ) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-
-    async fn create(&self, _: NewUser) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-}
-
-async fn users() -> (Users, PasswordHasher) {
+async fn users() -> (MemoryStore, PasswordHasher) {
     let cheap = Argon2Cost::dangerous_custom(16, 1, 1).unwrap();
     let hasher = PasswordHasher::builder().cost(cheap).build().unwrap();
     let password = Password::new("correct horse battery staple".to_owned()).unwrap();
     let hash = hasher.hash(&password).await.unwrap();
-    (Users(UserRecord::new("u-ada").password(hash)), hasher)
+    let users = MemoryStore::new();
+    let name = Identifier::new("ada@example.org").unwrap();
+    assert!(
+        users
+            .create(NewUser::new("u-ada", name, hash))
+            .await
+            .unwrap()
+    );
+    (users, hasher)
 }
 
 fn post(path: &str, cookies: &str, csrf: &str, body: &str) -> Request<Full<bytes::Bytes>> {

@@ -16,7 +16,8 @@ use tower_jwt_auth::{
     store::port::{RevokeReason, SessionStore},
 };
 
-use super::{ending, node::Node, place::Place};
+use super::{node::Node, place::Place};
+use crate::support::until::until;
 
 const LATER: Duration = Duration::from_secs(31);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -77,7 +78,7 @@ pub(super) async fn t3_an_ancestor_ends_the_session_on_another_node(place: Place
 
         assert_eq!(here.refused(&first).await, "refresh_token_reused");
         let since = Instant::now();
-        ending::until("the other node knows", || revoked.contains(&caller)).await;
+        until(|| revoked.contains(&caller)).await;
         println!(
             "{}, {how}: refused on another node after {:?}",
             place.name(),
@@ -226,7 +227,7 @@ pub(super) async fn an_epoch_never_goes_back(place: Place) {
             .revoke_all("alice", RevokeReason::Administrative);
         assert_eq!(all.await.unwrap(), epoch);
     }
-    ending::until("it is known", || revoked.contains(&node.caller(&old))).await;
+    until(|| revoked.contains(&node.caller(&old))).await;
     // Nothing is left of her sessions.
     place.age(old.session_id(), 200 * DAY).await;
     for _ in 0..3 {

@@ -12,9 +12,10 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
+use crate::support::text::encode;
 use crate::support::{
     answer::Answer,
-    fixture::{Fixture, bearer, encode, judge},
+    fixture::{Fixture, bearer, judge},
 };
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::Rs256, Algorithm::Es256, Algorithm::Ed25519];

@@ -319,38 +319,12 @@ fn d42_an_entry_that_is_left_out_is_listed_with_its_reason() {
 #[cfg(feature = "tracing")]
 #[test]
 fn d42_an_entry_that_is_left_out_is_a_line_in_the_log() {
-    use std::{
-        io::{self, Write},
-        sync::{Arc, Mutex},
-    };
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
+    let (log, guard) = crate::support::log::Log::start();
     let odd = json!({"kty": "RSA", "n": "AA==", "e": "AQAB", "kid": "padded\nkey"});
     let document = document(&[odd, jwk(Algorithm::Es256, |_| ())]);
-    tracing::subscriber::with_default(subscriber, || {
-        // A thread without a subscriber may have noted that no one listens.
-        tracing::callsite::rebuild_interest_cache();
-        KeySet::from_jwks(document).unwrap();
-    });
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    KeySet::from_jwks(document).unwrap();
+    drop(guard);
+    let log = log.text();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("WARN")).collect();
     assert_eq!(lines.len(), 1, "{log}");
     assert!(lines[0].contains("`n` is not base64url"), "{log}");

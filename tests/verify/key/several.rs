@@ -16,9 +16,10 @@ use tower_jwt_auth::{
     test_util::{TestIssuer, TestKeys},
 };
 
+use crate::support::text::encode;
 use crate::support::{
     answer::Answer,
-    fixture::{Fixture, bearer, encode, judge, jwk},
+    fixture::{Fixture, bearer, judge, jwk},
 };
 
 fn set(keys: impl IntoIterator<Item = Value>) -> KeySet {

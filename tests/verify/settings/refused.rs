@@ -2,7 +2,10 @@
 
 use tower_jwt_auth::{key::Algorithm, test_util::TestKeys};
 
-use crate::support::vars::{AUDIENCE, File, ISSUER, SECRET, WEAK_JWKS, WEAK_PEM, read, refusal};
+use crate::support::vars::{AUDIENCE, File, ISSUER, SECRET, WEAK_PEM, read, refusal};
+
+/// The key of [`WEAK_PEM`] in a set.
+const WEAK_JWKS: &str = r#"{"keys":[{"kty":"RSA","e":"AQAB","n":"0AZoQCaMQf6sNliKPNuckH6vxP6_UfbPTz5Beqy_CXP767XNvwxa-99vpD1I6C6ZWUutQfwhVrDWRUbJpffdplYV-XohMYJYrPLX2A7sYHNqskr42-psX2LoX0tYgBR1LMG23vBy5xBzFVOWFClosgDoDbA1AGleK5eSd58Xr6E"}]}"#;
 
 /// Refuses these variables beside a good secret.
 fn beside_secret(name: &str, value: &str) -> String {

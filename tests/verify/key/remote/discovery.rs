@@ -5,23 +5,15 @@ use serde_json::json;
 use tower_jwt_auth::{
     Verifier,
     error::AuthErrorKind,
-    key::{
-        Algorithm,
-        remote::{RemoteKeySet, RemoteKeySetBuilder},
-    },
+    key::{Algorithm, remote::RemoteKeySet},
     test_util::{Answer, JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::remote::{
-    ALGORITHM, LONG, Scripted, eventually, has_keys, issuer_of, kind, seconds,
-};
+use crate::support::remote::{ALGORITHM, Scripted, has_keys, issuer_of, keys_of, kind, seconds};
+use crate::support::until::until;
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
-
-fn keys_of(issuer: &str) -> RemoteKeySetBuilder {
-    RemoteKeySet::oidc(issuer).timeout(LONG).wait(LONG)
-}
 
 fn metadata(issuer: &str, jwks_uri: &str) -> Answer {
     Answer::json(json!({ "issuer": issuer, "jwks_uri": jwks_uri }).to_string())
@@ -271,7 +263,7 @@ async fn a_key_set_that_moved_is_found_again() {
         .clock(clock.clone())
         .build()
         .unwrap();
-    eventually(|| {
+    until(|| {
         clock.advance(seconds(5));
         let token = crate::support::remote::token_of(TestKeys::other(), &clock);
         verifier.verify_now(token).is_ok()

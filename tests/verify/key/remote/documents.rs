@@ -13,8 +13,9 @@ use tower_jwt_auth::{
 };
 
 use crate::support::remote::{
-    ALGORITHM, Scripted, Setup, issuer_of, kind, seconds, settle, token_of, verifier,
+    ALGORITHM, Scripted, Setup, issuer_of, kind, seconds, token_of, verifier,
 };
+use crate::support::settle::settle;
 
 /// The other set's key as a JWK, edited.
 fn odd(edit: impl FnOnce(&mut Value)) -> Value {

@@ -10,8 +10,9 @@ use tower_jwt_auth::{
 };
 
 use crate::support::remote::{
-    ALGORITHM, LONG, SHORT, Setup, eventually, issuer_of, kind, seconds, token_with_kid,
+    ALGORITHM, LONG, SHORT, Setup, issuer_of, kind, seconds, token_with_kid,
 };
+use crate::support::until::until;
 
 /// A gzip stream, as a server sends it that ignores what the client accepts.
 const GZIP: &[u8] = &[
@@ -87,7 +88,7 @@ async fn in_mid_run(name: &str, fault: Answer, timeout: Duration) {
     for _ in 0..20 {
         assert_eq!(kind(&setup.verifier, &setup.token()), Ok(()), "{name}");
     }
-    eventually(|| setup.keys.last_error().is_some()).await;
+    until(|| setup.keys.last_error().is_some()).await;
     assert!(setup.server.hits() - hits <= 4, "{name}");
     assert_eq!(kind(&setup.verifier, &setup.token()), Ok(()), "{name}");
     let forged = issuer_of(TestKeys::other(), &setup.clock)
@@ -108,13 +109,13 @@ async fn in_mid_run(name: &str, fault: Answer, timeout: Duration) {
     let hits = setup.server.hits();
 
     setup.server.serve(TestKeys::other().jwks());
-    eventually(|| {
+    until(|| {
         setup.clock.advance(seconds(5));
         setup.verifier.verify_now(setup.other_token()).is_ok()
     })
     .await;
     assert!(setup.server.hits() > hits, "{name}");
-    eventually(|| setup.keys.last_error().is_none()).await;
+    until(|| setup.keys.last_error().is_none()).await;
 }
 
 async fn at_start(name: &str, fault: Answer, timeout: Duration) {
@@ -124,12 +125,12 @@ async fn at_start(name: &str, fault: Answer, timeout: Duration) {
     let (status, retry_after) = setup.status(&setup.token()).await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
     assert!(retry_after.is_some(), "{name}");
-    eventually(|| setup.keys.last_error().is_some()).await;
+    until(|| setup.keys.last_error().is_some()).await;
     assert!(!setup.keys.is_usable(), "{name}");
     assert!(setup.keys.ready().await.is_err(), "{name}");
 
     setup.server.serve(TestKeys::new().jwks());
-    eventually(|| {
+    until(|| {
         setup.clock.advance(seconds(5));
         setup.verifier.verify_now(setup.token()).is_ok()
     })
@@ -171,7 +172,7 @@ async fn down_in_mid_run_keeps_the_old_keys_and_ends_with_the_outage() {
     setup.server.down();
     setup.clock.advance(seconds(515));
     assert_eq!(kind(&setup.verifier, &setup.token()), Ok(()));
-    eventually(|| setup.keys.last_error().is_some()).await;
+    until(|| setup.keys.last_error().is_some()).await;
     assert_eq!(kind(&setup.verifier, &setup.token()), Ok(()));
     setup.server.serve(TestKeys::other().jwks());
     setup.server.up();
@@ -186,11 +187,11 @@ async fn a_flapping_server_never_disturbs_known_keys() {
         setup.server.answer(Answer::status(503));
         setup.clock.advance(seconds(515));
         assert_eq!(kind(&setup.verifier, &setup.token()), Ok(()), "{round}");
-        eventually(|| setup.keys.last_error().is_some()).await;
+        until(|| setup.keys.last_error().is_some()).await;
         setup.server.serve(TestKeys::new().jwks());
         setup.clock.advance(seconds(1));
         assert_eq!(kind(&setup.verifier, &setup.token()), Ok(()), "{round}");
-        eventually(|| setup.keys.last_error().is_none()).await;
+        until(|| setup.keys.last_error().is_none()).await;
         assert!(setup.keys.is_fresh());
     }
     assert_eq!(setup.server.hits(), 21);
@@ -201,9 +202,9 @@ async fn a_late_answer_never_overwrites_a_newer_one() {
     let server = JwksFixture::start();
     server.answer(Answer::json(TestKeys::new().jwks()).held());
     let setup = Setup::new(server, |keys| keys.timeout(Duration::from_millis(500)));
-    eventually(|| setup.keys.last_error().is_some()).await;
+    until(|| setup.keys.last_error().is_some()).await;
     setup.server.serve(TestKeys::other().jwks());
-    eventually(|| {
+    until(|| {
         setup.clock.advance(seconds(5));
         setup.verifier.verify_now(setup.other_token()).is_ok()
     })
@@ -211,7 +212,7 @@ async fn a_late_answer_never_overwrites_a_newer_one() {
     let hits = setup.server.hits();
     setup.server.release();
     // One more exchange over the network, which the late answer would have preceded.
-    eventually(|| {
+    until(|| {
         setup.clock.advance(seconds(5));
         let _ = kind(&setup.verifier, &token_with_kid("x", &setup.clock));
         setup.server.hits() > hits

@@ -16,7 +16,8 @@ use tower_jwt_auth::{
     test_util::{TestClock, TestKeys},
 };
 
-use crate::support::remote::{eventually, seconds, token_of, token_with_kid, verifier};
+use crate::support::remote::{seconds, token_of, token_with_kid, verifier};
+use crate::support::until::until;
 
 const METADATA: &str = "/.well-known/openid-configuration";
 
@@ -126,7 +127,7 @@ async fn d49_old_metadata_that_hang_do_not_cost_the_keys() {
         }
         set.clock.advance(seconds(24 * 3600));
         set.fetches();
-        eventually(|| set.keys.is_fresh() || set.keys.last_error().is_some()).await;
+        until(|| set.keys.is_fresh() || set.keys.last_error().is_some()).await;
         assert!(set.keys.last_error().is_none(), "{new:?}");
     }
 }
@@ -139,8 +140,8 @@ async fn d49_a_key_set_that_moved_is_found_though_the_old_place_hangs() {
     set.paths.hang("/jwks");
     set.clock.advance(seconds(700));
     set.fetches();
-    eventually(|| set.keys.last_error().is_some()).await;
+    until(|| set.keys.last_error().is_some()).await;
     set.clock.advance(seconds(2));
     set.fetches();
-    eventually(|| set.keys.is_fresh()).await;
+    until(|| set.keys.is_fresh()).await;
 }

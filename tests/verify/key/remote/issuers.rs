@@ -8,7 +8,8 @@ use tower_jwt_auth::{
     test_util::{JwksFixture, TestClock, TestIssuer, TestKeys},
 };
 
-use crate::support::remote::{ALGORITHM, LONG, Scripted, eventually, kind, settle, status};
+use crate::support::remote::{ALGORITHM, LONG, Scripted, kind, status};
+use crate::support::{settle::settle, until::until};
 
 fn of(name: &str, keys: TestKeys, clock: &TestClock) -> TestIssuer {
     TestIssuer::with_keys(ALGORITHM, keys)
@@ -124,7 +125,7 @@ async fn an_outage_of_one_issuer_does_not_touch_the_other() {
         .unwrap();
     let remote = [&up, &down].map(|server| member(server, &clock));
     let verifier = Verifier::by_issuer(remote.into_iter().chain([static_key])).unwrap();
-    eventually(|| up.hits() == 1).await;
+    until(|| up.hits() == 1).await;
     let unready = verifier.ready().await.unwrap_err();
     assert_eq!(unready.kind(), AuthErrorKind::KeysUnavailable);
     let token = |name: &str| of(name, TestKeys::new(), &clock).token(|_| ());

@@ -24,9 +24,10 @@ use tower_jwt_auth::{
 };
 
 use crate::support::remote::{
-    ALGORITHM, LONG, SHORT, Scripted, Setup, eventually, kind, seconds, settle, status, token_of,
-    token_with_kid, verifier,
+    ALGORITHM, LONG, SHORT, Scripted, Setup, kind, seconds, status, token_of, token_with_kid,
+    verifier,
 };
+use crate::support::{settle::settle, until::until};
 
 #[test]
 fn building_outside_a_runtime_is_a_config_error() {
@@ -199,7 +200,7 @@ async fn the_last_handle_ends_the_fetching_in_mid_fetch() {
     settle().await;
     assert!(!ended.load(Ordering::SeqCst));
     drop(verifier);
-    eventually(|| ended.load(Ordering::SeqCst)).await;
+    until(|| ended.load(Ordering::SeqCst)).await;
 }
 
 #[tokio::test]
@@ -384,7 +385,7 @@ async fn ready_waits_for_the_whole_attempt_though_requests_do_not() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(!ready.is_finished() && !built.is_finished());
     // Who comes after the release is held until the next one.
-    eventually(|| setup.server.hits() == 1).await;
+    until(|| setup.server.hits() == 1).await;
     setup.server.release();
     assert!(ready.await.unwrap().is_ok());
     assert!(built.await.unwrap().is_ok());
@@ -413,7 +414,7 @@ async fn keys_that_failed_at_start_come_though_no_request_comes() {
     let keys = RemoteKeySet::jwks(&server.url()).build().unwrap();
     assert!(keys.ready().await.is_err());
     server.serve(TestKeys::new().jwks());
-    eventually(|| keys.is_usable()).await;
+    until(|| keys.is_usable()).await;
 }
 
 #[tokio::test]

@@ -9,9 +9,8 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
-use crate::support::remote::{
-    ALGORITHM, LONG, Scripted, Setup, eventually, kind, seconds, settle, token_of, verifier,
-};
+use crate::support::remote::{ALGORITHM, LONG, Scripted, Setup, kind, seconds, token_of, verifier};
+use crate::support::{settle::settle, until::until};
 
 #[tokio::test]
 async fn d25_a_rotated_key_is_picked_up_by_the_very_request_that_needs_it() {
@@ -33,7 +32,7 @@ async fn d25_many_requests_share_the_fetch_for_a_rotated_key() {
         let (setup, token) = (Arc::clone(&setup), token.clone());
         requests.spawn(async move { setup.status(&token).await });
     }
-    eventually(|| setup.server.hits() == 2).await;
+    until(|| setup.server.hits() == 2).await;
     settle().await;
     setup.server.release();
     for (status, _) in requests.join_all().await {
@@ -53,7 +52,7 @@ async fn d27_a_hundred_first_requests_at_once_are_one_fetch() {
         let (setup, token) = (Arc::clone(&setup), token.clone());
         requests.spawn(async move { setup.status(&token).await });
     }
-    eventually(|| setup.server.hits() == 1).await;
+    until(|| setup.server.hits() == 1).await;
     settle().await;
     setup.server.release();
     for (status, _) in requests.join_all().await {
@@ -73,7 +72,7 @@ async fn d28_a_fetch_goes_on_when_the_client_that_caused_it_disconnects() {
         tokio::spawn(async move { setup.status(&setup.other_token()).await })
     };
     let first = ask(&setup);
-    eventually(|| setup.server.hits() == 2).await;
+    until(|| setup.server.hits() == 2).await;
     let second = ask(&setup);
     settle().await;
     first.abort();
@@ -92,9 +91,9 @@ async fn d28_a_fetch_that_nobody_waits_for_any_more_still_brings_the_keys() {
     let token = setup.other_token();
     let gone = tokio::time::timeout(Duration::from_millis(1), setup.status(&token)).await;
     assert!(gone.is_err());
-    eventually(|| setup.server.hits() == 2).await;
+    until(|| setup.server.hits() == 2).await;
     setup.server.release();
-    eventually(|| setup.verifier.verify_now(&token).is_ok()).await;
+    until(|| setup.verifier.verify_now(&token).is_ok()).await;
     assert_eq!(setup.server.hits(), 2);
 }
 
@@ -110,7 +109,7 @@ async fn d29_a_withdrawn_key_dies_at_the_next_successful_fetch() {
     // At 85 % of max_age at the latest a request has the keys fetched.
     setup.refreshed(seconds(75), &setup.token()).await;
     let token = setup.token();
-    eventually(|| setup.verifier.verify_now(&token).is_err()).await;
+    until(|| setup.verifier.verify_now(&token).is_err()).await;
     let refused = setup.verifier.verify(&token).await.unwrap_err();
     assert_eq!(refused.kind(), AuthErrorKind::UnknownKey);
     assert_eq!(setup.status(&setup.other_token()).await.0, StatusCode::OK);
@@ -123,7 +122,7 @@ async fn d29_a_key_that_is_replaced_under_its_kid_no_longer_verifies() {
     setup.server.serve(replaced);
     setup.refreshed(seconds(515), &setup.token()).await;
     let token = setup.token();
-    eventually(|| kind(&setup.verifier, &token) == Err(AuthErrorKind::InvalidSignature)).await;
+    until(|| kind(&setup.verifier, &token) == Err(AuthErrorKind::InvalidSignature)).await;
 }
 
 /// Without a request nobody would notice that the keys are due; the stale window is for outages,
@@ -138,7 +137,7 @@ async fn d29_keys_are_refreshed_within_max_age_though_no_request_comes() {
         .unwrap();
     keys.ready().await.unwrap();
     server.serve(TestKeys::other().jwks());
-    eventually(|| server.hits() >= 3).await;
+    until(|| server.hits() >= 3).await;
     let clock = TestClock::at(std::time::SystemTime::now());
     let verifier = verifier(&keys, &clock);
     let withdrawn = token_of(TestKeys::new(), &clock);
@@ -326,7 +325,7 @@ async fn d37_an_etag_is_sent_back_and_304_keeps_the_keys() {
     let first = setup.keys.last_success();
 
     setup.refreshed(seconds(515), &setup.token()).await;
-    eventually(|| setup.keys.last_success() > first).await;
+    until(|| setup.keys.last_success() > first).await;
     assert_eq!((setup.server.hits(), setup.server.confirmed()), (2, 1));
     assert!(setup.keys.is_fresh());
     assert_eq!(kind(&setup.verifier, &setup.token()), Ok(()));
@@ -334,7 +333,7 @@ async fn d37_an_etag_is_sent_back_and_304_keeps_the_keys() {
     setup.server.answer(tagged(TestKeys::other(), "\"two\""));
     setup.refreshed(seconds(515), &setup.token()).await;
     let token = setup.other_token();
-    eventually(|| setup.verifier.verify_now(&token).is_ok()).await;
+    until(|| setup.verifier.verify_now(&token).is_ok()).await;
     assert_eq!(setup.server.confirmed(), 1);
 }
 

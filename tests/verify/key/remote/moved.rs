@@ -8,7 +8,8 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
-use crate::support::remote::{LONG, eventually, issuer_of, seconds, verifier_of};
+use crate::support::remote::{LONG, issuer_of, seconds, verifier_of};
+use crate::support::until::until;
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
@@ -123,8 +124,8 @@ async fn d49_metadata_are_read_again_within_a_day_though_no_kid_is_unknown() {
             set.clock.advance(seconds(max_age * 3600));
             assert_eq!(set.verify(TestKeys::new()).await, Ok(()));
             let fetched = || set.server.hits() + set.server.hits_at("/new") > round;
-            eventually(fetched).await;
-            eventually(|| set.keys.is_fresh()).await;
+            until(fetched).await;
+            until(|| set.keys.is_fresh()).await;
         }
         assert_eq!(set.server.hits_at(OIDC), 2, "{max_age} h");
         assert_eq!(set.server.hits_at("/new"), 1, "{max_age} h");
@@ -143,7 +144,7 @@ async fn d49_a_fetch_for_a_kid_does_not_put_off_the_metadata() {
     assert_eq!(set.verify(TestKeys::other()).await, Ok(()));
     set.clock.advance(seconds(12 * 3600));
     assert_eq!(set.verify(TestKeys::other()).await, Ok(()));
-    eventually(|| set.server.hits_at("/new") > 0).await;
+    until(|| set.server.hits_at("/new") > 0).await;
     assert_eq!(set.verify(TestKeys::other()).await, Ok(()));
 }
 
@@ -153,7 +154,7 @@ async fn d49_an_ordinary_refresh_reads_no_metadata() {
     for round in 2..=20 {
         set.clock.advance(seconds(600));
         assert_eq!(set.verify(TestKeys::new()).await, Ok(()));
-        eventually(|| set.keys.is_fresh()).await;
+        until(|| set.keys.is_fresh()).await;
         assert_eq!(set.server.hits(), round);
     }
     assert_eq!(set.server.hits_at(OIDC), 1);
@@ -209,9 +210,9 @@ async fn d49_the_old_place_serves_on_where_the_metadata_are_gone() {
     set.server.forget(OIDC);
     set.clock.advance(seconds(600));
     assert_eq!(set.verify(TestKeys::new()).await, Ok(()));
-    eventually(|| set.keys.last_error().is_some()).await;
+    until(|| set.keys.last_error().is_some()).await;
     set.server.serve(TestKeys::new().jwks());
-    eventually(|| {
+    until(|| {
         set.clock.advance(seconds(5));
         set.keys.is_fresh()
     })

@@ -15,7 +15,8 @@ use tower_jwt_auth::{
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
-use crate::support::remote::{LONG, Scripted, Setup, eventually, remote, seconds};
+use crate::support::remote::{LONG, Scripted, Setup, remote, seconds};
+use crate::support::until::until;
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
@@ -37,7 +38,7 @@ async fn reason(builder: RemoteKeySetBuilder) -> String {
         .build()
         .unwrap();
     let code = code(&keys).await;
-    eventually(|| !told.lock().unwrap().is_empty()).await;
+    until(|| !told.lock().unwrap().is_empty()).await;
     assert_eq!(told.lock().unwrap()[0].as_str(), code);
     code
 }
@@ -148,7 +149,7 @@ async fn d47_there_is_no_reason_where_there_are_keys_and_one_before_the_first_an
     let setup = Setup::new(server, |keys| keys);
     assert_eq!(setup.verifier.key_problem(), Some(KeyProblem::Pending));
     setup.server.release();
-    eventually(|| {
+    until(|| {
         setup.server.release();
         setup.keys.is_usable()
     })
@@ -157,21 +158,24 @@ async fn d47_there_is_no_reason_where_there_are_keys_and_one_before_the_first_an
     // An outage in mid-run is no reason while the keys serve.
     setup.server.answer(Answer::status(500));
     setup.refreshed(seconds(515), &setup.token()).await;
-    eventually(|| setup.keys.last_error().is_some()).await;
+    until(|| setup.keys.last_error().is_some()).await;
     assert_eq!(setup.verifier.key_problem(), None);
 }
 
 #[cfg(feature = "tracing")]
 mod logged {
     use super::*;
-    use crate::support::remote::{Log, issuer_of, status, verifier_of};
+    use crate::support::{
+        log::Log,
+        remote::{issuer_of, status, verifier_of},
+    };
 
     /// Lets the backing off pass, and has one more fetch fail.
     async fn fails_again(setup: &Setup, seen: &Mutex<usize>) {
         let before = *seen.lock().unwrap();
         setup.clock.advance(seconds(6));
         let _ = setup.verifier.verify_now(setup.token());
-        eventually(|| *seen.lock().unwrap() > before).await;
+        until(|| *seen.lock().unwrap() > before).await;
     }
 
     #[tokio::test]
@@ -184,7 +188,7 @@ mod logged {
         let setup = Setup::new(server, |keys| {
             keys.events(sink_fn(move |_| *count.lock().unwrap() += 1))
         });
-        eventually(|| *seen.lock().unwrap() > 0).await;
+        until(|| *seen.lock().unwrap() > 0).await;
         for _ in 0..5 {
             fails_again(&setup, &seen).await;
         }
@@ -207,7 +211,7 @@ mod logged {
         setup.server.down();
         setup.clock.advance(seconds(515));
         let _ = setup.verifier.verify_now(setup.token());
-        eventually(|| log.lines_with("WARN") == 1).await;
+        until(|| log.lines_with("WARN") == 1).await;
         let log = log.text();
         assert!(log.contains("connection_refused"), "{log}");
         assert!(log.contains("the connection failed"), "{log}");
@@ -232,7 +236,7 @@ mod logged {
             .build()
             .unwrap();
         assert!(keys.ready().await.is_err());
-        eventually(|| log.lines_with("client_failed") == 1).await;
+        until(|| log.lines_with("client_failed") == 1).await;
         let log = log.text();
         assert!(log.contains("https://as.example/jwks"), "{log}");
         assert!(!log.contains("s3cr3t"), "{log}");
@@ -251,7 +255,7 @@ mod logged {
             .build()
             .unwrap();
         assert!(keys.ready().await.is_err());
-        eventually(|| log.lines_with("issuer_mismatch") == 1).await;
+        until(|| log.lines_with("issuer_mismatch") == 1).await;
         let log = log.text();
         assert!(
             log.contains(&configured) && log.contains(&server.issuer()),

@@ -14,9 +14,10 @@ use tower_jwt_auth::{
 };
 
 use crate::support::remote::{
-    ALGORITHM, SHORT, Setup, eventually, forged, issuer_of, kind, remote, renamed_keys, seconds,
-    token_of, token_with_kid, verifier, verifier_of,
+    ALGORITHM, SHORT, Setup, forged, issuer_of, kind, remote, renamed_keys, seconds, token_of,
+    token_with_kid, verifier, verifier_of,
 };
+use crate::support::until::until;
 
 #[tokio::test]
 async fn d53_another_key_under_the_same_kid_is_accepted_by_the_request_that_brings_it() {
@@ -208,6 +209,6 @@ async fn d54_the_key_may_serve_the_algorithm_by_now() {
             .await
             .is_ok()
     );
-    eventually(|| keys.last_error().is_none()).await;
+    until(|| keys.last_error().is_none()).await;
     assert_eq!(server.hits(), 2);
 }

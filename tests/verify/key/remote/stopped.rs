@@ -18,9 +18,9 @@ use tower_jwt_auth::{
 };
 
 use crate::support::remote::{
-    LONG, SHORT, Scripted, Setup, eventually, remote, settle, status, token_of, token_with_kid,
-    verifier,
+    LONG, SHORT, Scripted, Setup, remote, status, token_of, token_with_kid, verifier,
 };
+use crate::support::{settle::settle, until::until};
 
 fn idle_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
@@ -51,11 +51,11 @@ async fn q19_a_runtime_that_is_not_driven_hangs_no_request() {
     // Driven again, it recovers by itself.
     let driver = std::thread::spawn(move || {
         runtime.block_on(async {
-            eventually(|| keys.is_usable()).await;
+            until(|| keys.is_usable()).await;
         });
         runtime
     });
-    eventually(|| verifier.is_ready()).await;
+    until(|| verifier.is_ready()).await;
     assert_eq!(status(&verifier, &token).await.0, StatusCode::OK);
     let runtime = driver.join().unwrap();
     runtime.shutdown_background();
@@ -102,7 +102,7 @@ async fn q19_a_runtime_that_was_dropped_is_503_and_the_keys_at_hand_serve() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn q19_it_is_logged_once_at_error_level() {
-    let (log, _guard) = crate::support::remote::Log::start();
+    let (log, _guard) = crate::support::log::Log::start();
     // The task ends.
     let clock = TestClock::new();
     let (keys, worker) = Scripted::publishing(TestKeys::new())
@@ -138,7 +138,7 @@ async fn q19_it_is_logged_once_at_error_level() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn q19_a_set_that_is_dropped_is_no_error() {
-    let (log, _guard) = crate::support::remote::Log::start();
+    let (log, _guard) = crate::support::log::Log::start();
     let setup = Setup::ready().await;
     drop(setup);
     settle().await;
@@ -190,7 +190,7 @@ fn a_waker_that_looks_up_in_place_does_not_deadlock() {
         let mut context = Context::from_waker(&task);
         runtime.block_on(async {
             assert!(waiting.as_mut().poll(&mut context).is_pending());
-            eventually(|| {
+            until(|| {
                 server.release();
                 waker.ran.load(Ordering::SeqCst)
             })

@@ -10,16 +10,12 @@ use tower_jwt_auth::{
 };
 
 use crate::support::{
-    remote::LONG,
+    remote::{LONG, succeeds},
     tls_server::{Authority, serve},
 };
 
 fn keys(url: &str) -> RemoteKeySetBuilder {
     RemoteKeySet::jwks(url).timeout(LONG).wait(LONG)
-}
-
-async fn succeeds(builder: RemoteKeySetBuilder) -> bool {
-    builder.build().unwrap().ready().await.is_ok()
 }
 
 #[tokio::test]

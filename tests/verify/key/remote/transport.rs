@@ -3,25 +3,17 @@
 use serde_json::json;
 use tower_jwt_auth::{
     error::KeyProblem,
-    key::remote::{RemoteKeySet, RemoteKeySetBuilder},
+    key::remote::RemoteKeySet,
     test_util::{Answer, JwksFixture, TestClock, TestKeys},
 };
 
-use crate::support::remote::{LONG, Scripted, Setup, remote, seconds};
+use crate::support::remote::{LONG, Scripted, Setup, keys_of, remote, seconds, succeeds};
 
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
 const GZIPPED: &[u8] =
     b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\nxxxx";
 const MARK: &str = "\u{feff}";
-
-fn keys_of(issuer: &str) -> RemoteKeySetBuilder {
-    RemoteKeySet::oidc(issuer).timeout(LONG).wait(LONG)
-}
-
-async fn succeeds(keys: RemoteKeySetBuilder) -> bool {
-    keys.build().unwrap().ready().await.is_ok()
-}
 
 fn metadata(issuer: &str, jwks_uri: &str) -> String {
     json!({ "issuer": issuer, "jwks_uri": jwks_uri }).to_string()
@@ -240,7 +232,7 @@ async fn d45_the_opt_in_covers_the_issuer_its_metadata_and_its_jwks_uri() {
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn d45_the_opt_in_is_a_warning_at_start() {
-    let (log, _guard) = crate::support::remote::Log::start();
+    let (log, _guard) = crate::support::log::Log::start();
     let clock = TestClock::new();
     let client = Scripted::publishing(TestKeys::new());
     let url = "http://keycloak:8080/certs?code=s3cr3t";

@@ -10,9 +10,9 @@ use tower_jwt_auth::{
 };
 
 use crate::support::remote::{
-    SHORT, Scripted, Setup, eventually, issuer_of, kind, seconds, settle, token_of, token_with_kid,
-    verifier,
+    SHORT, Scripted, Setup, issuer_of, kind, seconds, token_of, token_with_kid, verifier,
 };
+use crate::support::{settle::settle, until::until};
 
 #[tokio::test]
 async fn d26_a_thousand_random_kids_are_two_fetches_and_valid_tokens_pass() {
@@ -76,7 +76,7 @@ async fn q10_what_has_no_form_of_a_token_causes_no_fetch() {
     assert_eq!(setup.server.hits(), 1);
     // Control: with the form of a token it does.
     let _ = kind(&setup.verifier, &token_with_kid("unknown", &setup.clock));
-    eventually(|| setup.server.hits() == 2).await;
+    until(|| setup.server.hits() == 2).await;
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn d26_thousands_of_unknown_kids_at_once_are_all_refused_after_one_fetch()
         let token = token_with_kid(&format!("at-once-{number}"), &setup.clock);
         requests.spawn(async move { setup.status(&token).await });
     }
-    eventually(|| setup.server.hits() == 2).await;
+    until(|| setup.server.hits() == 2).await;
     settle().await;
     setup.server.answer(published);
     setup.server.release();

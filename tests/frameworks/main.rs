@@ -15,6 +15,8 @@ mod filters;
 mod grpc;
 mod proxy;
 mod readiness;
+mod requirements;
+mod sockets;
 mod websocket;
 
 #[path = "../support"]

@@ -17,7 +17,11 @@ use tower_jwt_auth::{
 };
 use warp::{Filter, Rejection};
 
-use crate::support::{Answer, Server, admin, get, good, layer};
+use crate::support::{
+    http_client::{Answer, get},
+    http_server::Server,
+    tokens::{admin, good, layer},
+};
 
 fn shop() -> JwtAuthLayer {
     layer().realm("shop")

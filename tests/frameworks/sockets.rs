@@ -48,7 +48,10 @@ use tower_jwt_auth::{
 };
 use warp::Filter;
 
-use crate::support::{Server, issuer, verifier};
+use crate::support::{
+    http_server::Server,
+    tokens::{issuer, verifier},
+};
 
 #[derive(Clone, Copy, Debug)]
 enum Framework {

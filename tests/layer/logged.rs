@@ -21,7 +21,10 @@ use tower_jwt_auth::{
 
 use crate::{
     secrecy::logged,
-    support::{AUDIENCE, Fixture, ISSUER, bearer, send},
+    support::{
+        answer::send,
+        fixture::{AUDIENCE, Fixture, ISSUER, bearer},
+    },
 };
 
 fn to(path: &str, token: &str) -> Request<String> {

@@ -12,6 +12,7 @@ mod api_key;
 mod events;
 mod extract;
 mod jwt;
+mod logged;
 #[cfg(feature = "rate-limit")]
 mod rate_limit;
 #[cfg(feature = "rate-limit")]

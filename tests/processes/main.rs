@@ -10,8 +10,6 @@
 mod auth_server;
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod browser;
-#[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
-mod chatbot;
 mod gateways;
 mod resource_server;
 

@@ -67,6 +67,16 @@ impl Fixture {
         JwtAuthLayer::new(self.builder().build().unwrap())
     }
 
+    pub(crate) fn issuer(&self, algorithm: Algorithm) -> TestIssuer {
+        TestIssuer::new(algorithm).clock(self.clock.clone())
+    }
+
+    /// A good token with one claim written as it stands here.
+    pub(crate) fn with_text(&self, claim: &str, value: &str) -> String {
+        let claims = self.payload(|claims| claims.remove(claim));
+        self.with_payload(claims.replacen('{', &format!("{{\"{claim}\":{value},"), 1))
+    }
+
     pub(crate) fn now(&self) -> i64 {
         self.clock.timestamp()
     }

@@ -10,7 +10,10 @@ use tower_jwt_auth::{
     verify::{CheckError, Explanation, VerifierBuilder},
 };
 
-use crate::support::{AUDIENCE, Fixture, ISSUER, Unreachable};
+use crate::support::{
+    fixture::{AUDIENCE, Fixture, ISSUER},
+    unreachable::Unreachable,
+};
 
 fn failed(explanation: &Explanation) -> Vec<&'static str> {
     let failed = explanation

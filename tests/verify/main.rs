@@ -12,6 +12,7 @@ mod algorithms;
 mod builders;
 mod chosen_claims;
 mod claims;
+mod explained;
 mod form;
 #[cfg(feature = "jwks")]
 mod issuers;
@@ -41,6 +42,7 @@ mod support {
     pub(crate) mod text;
     #[cfg(feature = "jwks")]
     pub(crate) mod tls_server;
+    pub(crate) mod unreachable;
     #[cfg(feature = "jwks")]
     pub(crate) mod until;
     pub(crate) mod vars;

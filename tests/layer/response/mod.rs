@@ -2,5 +2,6 @@
 
 mod challenges;
 pub(crate) mod grpc;
+mod own_bodies;
 mod private;
 mod problem;

@@ -5,7 +5,10 @@ use serde_json::json;
 use tower::ServiceBuilder;
 use tower_jwt_auth::{JwtAuthLayer, RoleGuardLayer, layer::response::json_body};
 
-use crate::support::{Fixture, bearer, send};
+use crate::support::{
+    answer::send,
+    fixture::{Fixture, bearer},
+};
 
 fn layer(fixture: &Fixture) -> JwtAuthLayer {
     fixture.layer().responder(json_body(|refusal| {

@@ -1,5 +1,6 @@
 //! The guard, and the claims that it reads.
 
 mod claims;
+mod requirements;
 mod roles;
 mod unreadable;

@@ -14,7 +14,10 @@ use tower_jwt_auth::{
     test_util::signed_in,
 };
 
-use crate::support::{Fixture, bearer, send};
+use crate::support::{
+    answer::send,
+    fixture::{Fixture, bearer},
+};
 
 fn challenge(denied: &AccessDenied) -> String {
     let response = denied.to_response();

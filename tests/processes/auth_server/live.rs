@@ -9,7 +9,8 @@ use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::json;
 
-use crate::process::{ADMIN, SEEDS, Server, Tokens, USER};
+use super::client::{ADMIN, SEEDS, Tokens, USER};
+use crate::support::process::Server;
 
 struct Stream {
     body: Incoming,

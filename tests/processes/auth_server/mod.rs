@@ -8,6 +8,7 @@ mod cookies;
 mod example_chat;
 mod foreign;
 mod kept;
+mod live;
 mod load;
 mod proxies;
 mod refused;

@@ -2,6 +2,7 @@
 
 mod gateway;
 mod network;
+mod page;
 mod process;
 mod proxies;
 

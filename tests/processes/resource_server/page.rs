@@ -1,47 +1,36 @@
 //! The page that explains a pasted token.
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use http::Method;
 use serde_json::json;
 use tower_jwt_auth::{key::Algorithm, test_util::TestIssuer};
 
-use crate::{
-    fixture::{AUDIENCE, ISSUER, SECRET, vars},
-    process::{Server, refused},
+use super::{refused, start};
+use crate::support::{
+    process::Server,
+    vars::{AUDIENCE, ISSUER, SECRET},
 };
 
-fn settings(page: &str) -> Vec<(String, String)> {
-    vars(&[
+fn settings(page: &str) -> [(&str, &str); 5] {
+    [
         ("JWT_SECRET_KEY", SECRET),
         ("JWT_ISSUER", ISSUER),
         ("JWT_AUDIENCE", AUDIENCE),
         ("EXPLAIN_PAGE", page),
         // Everything that the server logs.
         ("RUST_LOG", "trace"),
-    ])
+    ]
 }
 
-async fn send(server: &Server, method: Method, body: String) -> (StatusCode, String) {
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("{}/explain", server.address))
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(Full::<Bytes>::from(body))
-        .unwrap();
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.request(request).await.unwrap();
-    let (parts, body) = response.into_parts();
-    if parts.status == StatusCode::OK {
-        let policy = parts.headers["content-security-policy"].to_str().unwrap();
+async fn send(server: &Server, method: Method, body: String) -> (u16, String) {
+    let answer = server.send(method, "/explain", &[], body).await;
+    if answer.status == 200 {
+        let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'; style-src 'self'"));
         assert!(!policy.contains("unsafe"), "{policy}");
-        assert_eq!(parts.headers["cache-control"], "no-store");
-        assert_eq!(parts.headers["referrer-policy"], "no-referrer");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
     }
-    let body = body.collect().await.unwrap().to_bytes();
-    (parts.status, String::from_utf8(body.to_vec()).unwrap())
+    (answer.status, answer.body)
 }
 
 fn form(token: &str) -> String {
@@ -50,13 +39,13 @@ fn form(token: &str) -> String {
 
 #[tokio::test]
 async fn the_page_shows_every_check_and_keeps_no_token() {
-    let server = Server::start(settings("true"));
+    let server = start(&settings("true"));
     let issuer = TestIssuer::new(Algorithm::Hs256);
     let good = issuer.token(|_| ());
     let wrong = issuer.token(|claims| claims["aud"] = json!("<script>alert(1)</script>"));
 
     let (status, page) = send(&server, Method::GET, String::new()).await;
-    assert_eq!(status, StatusCode::OK);
+    assert_eq!(status, 200);
     for expected in [ISSUER, AUDIENCE, "HS256", "<textarea"] {
         assert!(page.contains(expected), "{expected}: {page}");
     }
@@ -78,7 +67,7 @@ async fn the_page_shows_every_check_and_keeps_no_token() {
 
     let huge = form(&"x".repeat(100_000));
     let (status, _) = send(&server, Method::POST, huge).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(status, 413);
 
     for token in [&good, &wrong] {
         assert!(token.split('.').all(|segment| !page.contains(segment)));
@@ -94,21 +83,20 @@ async fn the_page_shows_every_check_and_keeps_no_token() {
 
 #[tokio::test]
 async fn without_the_setting_there_is_no_page() {
-    let server = Server::start(vars(&[("JWT_SECRET_KEY", SECRET)]));
+    let server = start(&[("JWT_SECRET_KEY", SECRET)]);
     assert_eq!(server.get("/explain", None).await.status, 404);
-    let server = Server::start(settings("false"));
+    let server = start(&settings("false"));
     assert_eq!(server.get("/explain", None).await.status, 404);
 }
 
 #[test]
 fn the_page_is_for_a_developers_machine() {
     for other in [("HOST", "0.0.0.0"), ("JWT_GATEWAY", "true")] {
-        let mut vars = settings("true");
-        vars.push((other.0.to_owned(), other.1.to_owned()));
-        let (status, complaint) = refused(vars);
+        let vars = [&settings("true")[..], &[other]].concat();
+        let (status, _, complaint) = refused(&vars);
         assert_eq!(status.code(), Some(2), "{complaint}");
         assert!(complaint.starts_with("EXPLAIN_PAGE: "), "{complaint}");
     }
-    let (status, complaint) = refused(settings("maybe"));
+    let (status, _, complaint) = refused(&settings("maybe"));
     assert_eq!(status.code(), Some(2), "{complaint}");
 }

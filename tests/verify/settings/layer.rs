@@ -18,7 +18,7 @@ use tower_jwt_auth::{
     test_util::{JwksFixture, TestIssuer},
 };
 
-use crate::fixture::{AUDIENCE, File, ISSUER, SECRET, read};
+use crate::support::vars::{AUDIENCE, File, ISSUER, SECRET, read};
 
 /// The status and the body of the answer to a request with this token.
 async fn call<C>(layer: &JwtAuthLayer<C>, token: Option<&str>) -> (StatusCode, String)

@@ -1,5 +1,7 @@
 //! The variables `JWT_…`: their meaning, and the values that are refused.
 
+#[cfg(feature = "jwks")]
+mod layer;
 mod mapped;
 mod meaning;
 mod refused;

@@ -148,6 +148,9 @@ pub use crate::error::{AuthError, ConfigError};
 pub use crate::layer::jwt::JwtAuthLayer;
 pub use crate::layer::role_guard::RoleGuardLayer;
 pub use crate::principal::{Anonymous, Claims, Principal};
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub use crate::server::AuthSettings;
 pub use crate::settings::JwtSettings;
 pub use crate::verify::{Verified, Verifier};
 

@@ -27,7 +27,7 @@
 //! curl -s $C/messages -H "Authorization: Bearer $(field access_token)"                    # hello
 //! curl -i $C/context -H "Authorization: Bearer $GUEST"                                    # 401
 //!
-//! # With your database, users and keys; see tower_jwt_auth::settings::AuthSettings:
+//! # With your database, users and keys; see tower_jwt_auth::AuthSettings:
 //! export AUTH_STORE=postgres://localhost/app AUTH_SEED_USER=me@example.org:a-long-password:admin
 //! # The signing keys are then in the store as well, encrypted, and rotate by themselves.
 //! export AUTH_SECRET_KEY=$(openssl rand 32 | basenc --base64url | tr -d '=')
@@ -53,7 +53,7 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
-    Claims, JwtAuthLayer, RoleGuardLayer, Verified,
+    AuthSettings, Claims, JwtAuthLayer, RoleGuardLayer, Verified,
     event::{EventSink, MetricsSink},
     layer::{
         Confirmations,
@@ -67,7 +67,6 @@ use tower_jwt_auth::{
         login::{Identifier, Login, Password, PasswordHasher, UserClaims},
         session::{ClaimWorker, Guests, Housekeeper, Sessions},
     },
-    settings::AuthSettings,
     store::{
         AnyStore,
         port::{NewUser, UserAdmin, UserStore},

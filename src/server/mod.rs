@@ -24,7 +24,7 @@
 //! | anonymous users | [guests](crate::manual::guests) |
 //!
 //! [`endpoints`] has the wiring of a login server as an example, and the example `auth_server` is a
-//! complete one. [`AuthSettings`](crate::settings::AuthSettings) reads its configuration from the
+//! complete one. [`AuthSettings`] reads its configuration from the
 //! environment.
 
 pub mod endpoints;
@@ -32,3 +32,6 @@ pub mod issue;
 pub mod login;
 pub mod refresh;
 pub mod session;
+mod settings;
+
+pub use self::settings::{AuthSecrets, AuthSettings, SeedUser};

@@ -219,7 +219,7 @@ fn refuse_fetching(vars: &mut Vars) -> Result<(), ConfigError> {
     Ok(())
 }
 
-pub(super) fn read_file(variable: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {
+pub(crate) fn read_file(variable: &'static str, path: &str) -> Result<Vec<u8>, ConfigError> {
     // A key in place of a path is not printed, because it may be a private one.
     if path.contains("-----BEGIN ") || path.starts_with('{') {
         return Err(refuse(

@@ -107,21 +107,11 @@
 //! [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
-#[cfg(feature = "server")]
-mod browsers;
-mod keys;
+pub(crate) mod keys;
 mod policy;
 #[cfg(feature = "jwks")]
 mod remote;
-#[cfg(feature = "server")]
-mod secrets;
-#[cfg(feature = "server")]
-mod seeds;
-#[cfg(feature = "server")]
-mod server;
-#[cfg(feature = "server")]
-mod signing;
-mod vars;
+pub(crate) mod vars;
 
 use std::{fmt, net::IpAddr};
 
@@ -139,10 +129,6 @@ use crate::{
     principal::Claims,
     verify::{Verifier, VerifierBuilder},
 };
-
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use self::{secrets::AuthSecrets, seeds::SeedUser, server::AuthSettings};
 
 /// The settings of the `JWT_*` environment, read and checked. See the [module](self) for the variables.
 ///
@@ -378,7 +364,7 @@ impl fmt::Debug for JwtSettings {
 const ANY_ISSUER: &str = "JWT_JWKS_FILE: without JWT_ISSUER, tokens of every issuer pass whose \
                           key is in the set; JWT_VERIFY_ISS=false says that this is meant";
 
-fn read_address(vars: &mut Vars) -> Result<(String, u16), ConfigError> {
+pub(crate) fn read_address(vars: &mut Vars) -> Result<(String, u16), ConfigError> {
     let host = read_host(vars)?;
     let port = vars.number("PORT", 0..=65_535)?.unwrap_or(3000);
     Ok((host, u16::try_from(port).unwrap_or_default()))

@@ -9,24 +9,24 @@ use std::{
 use crate::{error::ConfigError, secret::Secret};
 
 /// The variables of this crate. Each is removed when it is read.
-pub(super) struct Vars {
+pub(crate) struct Vars {
     values: BTreeMap<String, Secret<String>>,
     ignored: Vec<String>,
 }
 
 impl Vars {
-    pub(super) fn from_env() -> Result<Self, ConfigError> {
+    pub(crate) fn from_env() -> Result<Self, ConfigError> {
         Self::new(environment(is_ours)?)
     }
 
     /// Returns the variables of a login server.
     #[cfg(feature = "server")]
-    pub(super) fn of_server_from_env() -> Result<Self, ConfigError> {
+    pub(crate) fn of_server_from_env() -> Result<Self, ConfigError> {
         Self::of_server(environment(is_of_server)?)
     }
 
     #[cfg(feature = "server")]
-    pub(super) fn of_server(
+    pub(crate) fn of_server(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let (mut values, mut ignored) = (BTreeMap::new(), Vec::new());
@@ -55,7 +55,7 @@ impl Vars {
         Ok(Self { values, ignored })
     }
 
-    pub(super) fn new(
+    pub(crate) fn new(
         vars: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let mut values = BTreeMap::new();
@@ -80,12 +80,12 @@ impl Vars {
         Ok(Self { values, ignored })
     }
 
-    pub(super) fn into_ignored(self) -> Vec<String> {
+    pub(crate) fn into_ignored(self) -> Vec<String> {
         self.ignored
     }
 
     /// Returns the value unchanged, including white space.
-    pub(super) fn secret(
+    pub(crate) fn secret(
         &mut self,
         name: &'static str,
     ) -> Result<Option<Secret<String>>, ConfigError> {
@@ -96,12 +96,12 @@ impl Vars {
         }
     }
 
-    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ConfigError> {
+    pub(crate) fn text(&mut self, name: &'static str) -> Result<Option<String>, ConfigError> {
         let value = self.secret(name)?;
         Ok(value.map(|value| value.expose().trim().to_owned()))
     }
 
-    pub(super) fn list(&mut self, name: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
+    pub(crate) fn list(&mut self, name: &'static str) -> Result<Option<Vec<String>>, ConfigError> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
@@ -112,7 +112,7 @@ impl Vars {
         Ok(Some(entries))
     }
 
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         name: &'static str,
         range: RangeInclusive<u32>,
@@ -131,7 +131,7 @@ impl Vars {
         }
     }
 
-    pub(super) fn switch(&mut self, name: &'static str) -> Result<Option<bool>, ConfigError> {
+    pub(crate) fn switch(&mut self, name: &'static str) -> Result<Option<bool>, ConfigError> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
@@ -147,7 +147,7 @@ impl Vars {
 }
 
 /// Creates the error for a variable's value. A name from outside cannot break the line.
-pub(super) fn refuse(name: &str, problem: impl Into<String>) -> ConfigError {
+pub(crate) fn refuse(name: &str, problem: impl Into<String>) -> ConfigError {
     ConfigError::invalid(name.escape_debug().to_string(), problem.into())
 }
 
@@ -314,7 +314,7 @@ mod tests {
 
     const SETTINGS: &str = include_str!("mod.rs");
     #[cfg(feature = "server")]
-    const SERVER: &str = include_str!("server.rs");
+    const SERVER: &str = include_str!("../server/settings/mod.rs");
 
     /// The variables in the first column of a table in a module's docs.
     fn documented(module: &'static str) -> Names {
@@ -355,9 +355,9 @@ mod tests {
         let modules = [
             SETTINGS,
             SERVER,
-            include_str!("browsers.rs"),
-            include_str!("seeds.rs"),
-            include_str!("signing.rs"),
+            include_str!("../server/settings/browsers.rs"),
+            include_str!("../server/settings/seeds.rs"),
+            include_str!("../server/settings/signing.rs"),
         ];
         assert_eq!(unread(&known, &modules), Names::new());
         // A resource server ignores exactly the variables that only a login server reads.

@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 
 use http::Request;
 use tower_jwt_auth::{
-    Claims,
+    AuthSettings, Claims,
     layer::{extract::RequestHead, rate_limit::PeerAddr},
     server::{
         issue::{AccessTokenClaims, TokenIssuer},
         refresh::RefreshPolicy,
     },
-    settings::AuthSettings,
     store::{MemoryStore, port::KeyRingStore},
 };
 

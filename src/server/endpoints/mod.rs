@@ -39,7 +39,7 @@
 //! # Examples
 //!
 //! A login server and an API next to it, in memory. For a database, use another [store](crate::store).
-//! [`AuthSettings`](crate::settings::AuthSettings) reads the values that are fixed here from the
+//! [`AuthSettings`](crate::AuthSettings) reads the values that are fixed here from the
 //! environment. The example `auth_server` is a complete server.
 //!
 //! ```

@@ -29,6 +29,7 @@ const ROWS: &[&[&[&str]]] = &[
         &["layer::require_https", "layer::socket"],
         &["layer"],
     ],
+    &[&["settings"]],
     &[
         &["store::port"],
         &["server::issue"],
@@ -36,9 +37,9 @@ const ROWS: &[&[&[&str]]] = &[
         &["server::session"],
         &["server::login"],
         &["server::endpoints"],
+        &["server::settings"],
         &["server"],
         &["store"],
-        &["settings"],
     ],
     &[&["axum", "tonic", "warp"]],
     &[&["test_util", "manual", "prelude"]],

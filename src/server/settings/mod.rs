@@ -1,18 +1,27 @@
 //! The settings of a server that issues tokens.
 
+mod browsers;
+mod secrets;
+mod seeds;
+mod signing;
+
 use std::{fmt, net::IpAddr, time::Duration};
 
-use super::{
+use self::{
     browsers::{read_prefix, read_public_url, read_trusted},
-    seeds::{SeedUser, read_seeds},
+    seeds::read_seeds,
     signing::{Key, read_key, read_rotation},
-    vars::{Vars, refuse},
 };
+pub use self::{secrets::AuthSecrets, seeds::SeedUser};
 use crate::{
     error::ConfigError,
     layer::rate_limit::ClientIp,
     secret::SecretKey,
     server::{refresh::RefreshPolicy, session::DEFAULT_MAX_SESSIONS},
+    settings::{
+        read_address,
+        vars::{Vars, refuse},
+    },
 };
 
 /// The settings of a login server, read from the environment and checked.
@@ -54,12 +63,12 @@ pub struct AuthSettings {
     trusted_origins: Vec<String>,
     cookie_prefix: Option<String>,
     acr_mfa: Option<String>,
-    pub(super) client_ids: Vec<String>,
-    pub(super) key: Key,
-    pub(super) rotate_every: Option<Duration>,
-    pub(super) issuer: Option<String>,
-    pub(super) audiences: Option<Vec<String>>,
-    pub(super) access_lifetime: Duration,
+    client_ids: Vec<String>,
+    key: Key,
+    rotate_every: Option<Duration>,
+    issuer: Option<String>,
+    audiences: Option<Vec<String>>,
+    access_lifetime: Duration,
     refresh_idle: Duration,
     secret: Option<SecretKey>,
     clients: ClientIp,
@@ -96,7 +105,7 @@ impl AuthSettings {
     }
 
     fn read(mut vars: Vars) -> Result<Self, ConfigError> {
-        let (host, port) = super::read_address(&mut vars)?;
+        let (host, port) = read_address(&mut vars)?;
         let public_url = read_public_url(&mut vars)?;
         let issuer = vars.text("JWT_ISSUER")?;
         // A verifying server accepts a list, but a token has one issuer.

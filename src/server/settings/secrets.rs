@@ -1,7 +1,9 @@
 //! The secrets of a login server.
 
-use super::{AuthSettings, vars::refuse};
-use crate::{error::ConfigError, secret::SecretKey, store::port::SecretStore};
+use super::AuthSettings;
+use crate::{
+    error::ConfigError, secret::SecretKey, settings::vars::refuse, store::port::SecretStore,
+};
 
 /// The secrets of a login server: see [`AuthSettings::secrets`].
 #[derive(Clone, Debug)]
@@ -66,7 +68,7 @@ impl AuthSettings {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), tower_jwt_auth::ConfigError> {
-    /// use tower_jwt_auth::{settings::AuthSettings, store::MemoryStore};
+    /// use tower_jwt_auth::{AuthSettings, store::MemoryStore};
     ///
     /// # #[cfg(feature = "aws-lc-rs")] {
     /// let settings = AuthSettings::from_vars([])?;

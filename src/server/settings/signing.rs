@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use super::{
-    AuthSettings,
-    keys::read_file,
-    vars::{Vars, refuse},
-};
+use super::AuthSettings;
 use crate::{
     error::ConfigError,
     event::{EventSink, sink_fn},
     key::{Algorithm, SigningKey},
     secret::Secret,
     server::issue::{KeyRing, TokenIssuer},
+    settings::{
+        keys::read_file,
+        vars::{Vars, refuse},
+    },
     store::port::KeyRingStore,
 };
 #[cfg(feature = "aws-lc-rs")]

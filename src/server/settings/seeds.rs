@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use super::vars::{Vars, refuse};
-use crate::{error::ConfigError, secret::Secret};
+use crate::{
+    error::ConfigError,
+    secret::Secret,
+    settings::vars::{Vars, refuse},
+};
 
 /// A user that is created at the start of the server.
 #[derive(Clone)]

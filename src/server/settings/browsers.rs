@@ -1,9 +1,9 @@
 //! The settings for browsers: origins and cookies.
 
-use super::vars::{Vars, refuse};
 use crate::{
     error::ConfigError,
     server::endpoints::{CookieNames, trusted},
+    settings::vars::{Vars, refuse},
 };
 
 /// Reads the public origin, in the form that browsers write.

@@ -263,20 +263,28 @@ impl KeyMatch {
         !self.rest.is_empty()
     }
 
-    /// Returns `true` if one of the keys made the signature.
+    /// Returns the key that made the signature, if it is one of these.
     ///
     /// Each key is checked again to be for the algorithm (RFC 8725 §3.1), so that a custom
     /// [`KeySource`] cannot break this rule.
-    pub(crate) fn verifies(
+    pub(crate) fn signer(
         &self,
         (algorithm, listed): (Algorithm, bool),
         message: &[u8],
         signature: &[u8],
-    ) -> bool {
-        std::iter::once(&self.first)
-            .chain(&self.rest)
+    ) -> Option<&Arc<VerifyingKey>> {
+        self.keys()
             .filter(|key| key.serves(algorithm, listed))
-            .any(|key| key.verifies(algorithm, message, signature))
+            .find(|key| key.verifies(algorithm, message, signature))
+    }
+
+    /// Returns `true` if this key is one of these, whatever names it has.
+    pub(crate) fn includes(&self, key: &VerifyingKey) -> bool {
+        self.keys().any(|one| one.has_material_of(key))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Arc<VerifyingKey>> {
+        std::iter::once(&self.first).chain(&self.rest)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The facts about a caller, packed into one buffer.
 
-use std::{mem, ops::Range};
+use std::{any::Any, mem, ops::Range, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) authenticated: Option<Date>,
     pub(crate) epoch: Option<u32>,
     pub(crate) refresh_generation: Option<u64>,
+    /// The key that signed the token. Its type is erased, because keys are above principals.
+    pub(crate) signer: Option<Arc<dyn Any + Send + Sync>>,
     pub(super) unreadable_roles: bool,
     pub(super) unreadable_scope: bool,
     text: String,

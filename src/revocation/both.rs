@@ -9,6 +9,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 
+use super::changes::Changes;
 use super::check::{CheckResult, RevocationCheck, RevocationStatus};
 use crate::principal::Principal;
 
@@ -63,6 +64,12 @@ impl<A: RevocationCheck, B: RevocationCheck> RevocationCheck for Both<A, B> {
 
     fn is_ready(&self) -> bool {
         self.first.is_ready() && self.second.is_ready()
+    }
+
+    fn watch(&self, caller: &Principal) -> Vec<Changes> {
+        let mut changes = self.first.watch(caller);
+        changes.extend(self.second.watch(caller));
+        changes
     }
 }
 

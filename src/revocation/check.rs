@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::changes::Changes;
 use crate::principal::Principal;
 
 /// A check that determines if a verified token was revoked.
@@ -27,6 +28,16 @@ pub trait RevocationCheck: Send + Sync + 'static {
     /// Returns `true` if the check is currently able to answer. For readiness probes.
     fn is_ready(&self) -> bool {
         true
+    }
+
+    /// Returns notifications of results that may have changed for this caller, for connections that
+    /// outlive a request. The result of such a check must be [`Ready`](CheckResult::Ready).
+    ///
+    /// A check without notifications is called again every few seconds
+    /// ([`SocketAuth::check_every`](crate::layer::socket::SocketAuth::check_every)).
+    fn watch(&self, caller: &Principal) -> Vec<Changes> {
+        let _ = caller;
+        Vec::new()
     }
 }
 
@@ -98,6 +109,10 @@ impl<T: RevocationCheck + ?Sized> RevocationCheck for Arc<T> {
 
     fn is_ready(&self) -> bool {
         (**self).is_ready()
+    }
+
+    fn watch(&self, caller: &Principal) -> Vec<Changes> {
+        (**self).watch(caller)
     }
 }
 

@@ -15,6 +15,7 @@
 //! | [`RevocationLog`] | the destination of revocations, with the feature `server` |
 //! | [`Broadcast`] | both sides in one process, with the feature `server` |
 //! | [`RevocationCheck`], [`check_fn`] | a custom check, for example a query |
+//! | [`RevocationChecks`] | several checks of any type |
 //! | [`Changes`] | the revocations of one caller, for connections that outlive a request |
 //!
 //! An *epoch* is a number that every access token of a session carries. Raising the epoch of a subject
@@ -58,17 +59,23 @@ mod both;
 mod broadcast;
 mod changes;
 mod check;
+mod checks;
 mod entries;
 mod entry;
+mod expected;
 mod feed;
 mod follow;
 #[cfg(feature = "server")]
 mod log;
 mod set;
 
+#[cfg(feature = "server")]
+pub(crate) use self::expected::expect;
+pub(crate) use self::expected::note_unchecked;
 pub use self::{
     changes::Changes,
     check::{CheckResult, RevocationCheck, RevocationStatus, check_fn},
+    checks::RevocationChecks,
     entry::{MAX_TOKEN_LIFETIME, RETENTION, Revocation, RevocationTarget},
     feed::Feed,
     set::RevocationSet,

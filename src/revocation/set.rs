@@ -342,6 +342,10 @@ impl RevocationCheck for RevocationSet {
     fn is_ready(&self) -> bool {
         self.is_up_to_date()
     }
+
+    fn watch(&self, caller: &Principal) -> Vec<Changes> {
+        vec![self.changes_for(caller)]
+    }
 }
 
 impl fmt::Debug for RevocationSet {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{AuthError, AuthErrorKind},
-    key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait},
+    key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait, VerifyingKey},
     principal::Field,
     time::{Clock, date::Date},
     verify::compact::{Compact, Room, decode, is_base64url},
@@ -50,8 +50,8 @@ pub(crate) enum Examined<C> {
 
 /// The result of checking a token's signature.
 enum Signed<'t> {
-    /// The signature is valid. The payload segment is not decoded yet.
-    Payload(&'t [u8], Use),
+    /// This key made the signature. The payload segment is not decoded yet.
+    Payload(&'t [u8], Use, Arc<VerifyingKey>),
     /// The token's key is being fetched. The error is the result if the key does not arrive.
     Wait(KeyWait, AuthError),
 }
@@ -69,11 +69,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         if let Some(verified) = slot.as_ref().and_then(|slot| slot.get(now)) {
             return Ok(Examined::Remembered(verified));
         }
-        let (payload, used) = match self.check_signature(token)? {
-            Signed::Payload(payload, used) => (payload, used),
+        let (payload, used, signer) = match self.check_signature(token)? {
+            Signed::Payload(payload, used, signer) => (payload, used, signer),
             Signed::Wait(wait, error) => return Ok(Examined::Wait(wait, error)),
         };
-        let (verified, window) = self.read_claims(payload, used, now)?;
+        let (verified, window) = self.read_claims(payload, used, signer, now)?;
         if let Some(slot) = slot {
             slot.put(verified.clone(), window);
         }
@@ -85,6 +85,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         &self,
         payload: &[u8],
         used: Use,
+        signer: Arc<VerifyingKey>,
         now: Date,
     ) -> Result<(Verified<C>, Window), AuthError> {
         let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
@@ -93,6 +94,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         let mut registered = Registered::new(&json, self.policy.audience_names(), &self.policy.map);
         let claims = parse::parse::<C>(&json, &mut registered)?;
         registered.facts.adopt(json);
+        registered.facts.signer = Some(signer);
         let checked = self.policy.check(&mut registered, used, now);
         if let Err(error) = &checked
             && error.kind() == AuthErrorKind::WrongIssuer
@@ -158,10 +160,28 @@ impl<C> Rules<C> {
         let signature = room
             .decode(parts.signature, self.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
-        if !keys.verifies(signed_by, parts.message, signature) {
-            return self.refused(&parts, AuthErrorKind::InvalidSignature);
+        match keys.signer(signed_by, parts.message, signature) {
+            Some(signer) => Ok(Signed::Payload(parts.payload, used, Arc::clone(signer))),
+            None => self.refused(&parts, AuthErrorKind::InvalidSignature),
         }
-        Ok(Signed::Payload(parts.payload, used))
+    }
+
+    /// Returns `true` if the keys still include this one, or if they are unknown now.
+    pub(super) fn hold(&self, key: &VerifyingKey) -> bool {
+        let query = KeyQuery {
+            algorithm: key.default_algorithm(),
+            kid: key.kid(),
+            x5t: None,
+            x5t_s256: None,
+            listed: true,
+            // An absent key causes no fetch.
+            issuer_is_trusted: &|| false,
+        };
+        match self.keys.lookup(&query) {
+            KeyLookup::Found(found) => found.includes(key),
+            KeyLookup::Absent | KeyLookup::AlgorithmMismatch => false,
+            _ => true,
+        }
     }
 
     pub(super) fn query<'q>(
@@ -235,7 +255,7 @@ impl<C> Rules<C> {
     /// Returns the payload of a token whose claims were not checked, for `test_util` only.
     #[cfg(any(test, feature = "test-util"))]
     pub(super) fn signed_payload(&self, token: &[u8]) -> Result<Vec<u8>, AuthError> {
-        let Signed::Payload(payload, _) = self.check_signature(token)? else {
+        let Signed::Payload(payload, ..) = self.check_signature(token)? else {
             return Err(AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1));
         };
         decode(payload, self.padded).ok_or_else(|| AuthErrorKind::MalformedToken.into())

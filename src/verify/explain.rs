@@ -199,7 +199,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         keys: &KeyMatch,
     ) -> bool {
         let signature = decode(parts.signature, self.padded).unwrap_or_default();
-        keys.verifies((header.algorithm, self.listed), parts.message, &signature)
+        let signed_by = (header.algorithm, self.listed);
+        let signer = keys.signer(signed_by, parts.message, &signature);
+        signer.is_some()
     }
 
     /// Adds the checks of the claims, whether or not the signature is valid.

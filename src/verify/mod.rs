@@ -79,7 +79,7 @@ use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
 use crate::{
     error::{AuthError, AuthErrorKind, ConfigError, KeyProblem},
     key::{Algorithm, KeySet, KeySource, VerifyingKey},
-    principal::Claims,
+    principal::{Claims, Principal},
 };
 
 /// A verifier of tokens with fixed rules. Cheap to clone.
@@ -287,6 +287,27 @@ impl<C> Verifier<C> {
                     member.collect_sources(sources);
                 }
             }
+        }
+    }
+
+    /// Returns `true` unless the key that signed the caller's token was withdrawn. A caller without
+    /// a token was signed by no key.
+    pub(crate) fn holds_key_of(&self, caller: &Principal) -> bool
+    where
+        C: 'static,
+    {
+        let signer = caller.facts().signer.as_ref();
+        let signer = signer.and_then(|key| key.downcast_ref::<VerifyingKey>());
+        signer.is_none_or(|key| self.holds(key, caller.issuer()))
+    }
+
+    fn holds(&self, key: &VerifyingKey, issuer: Option<&str>) -> bool
+    where
+        C: 'static,
+    {
+        match &self.kind {
+            Kind::One(rules) => rules.hold(key),
+            Kind::Group(group) => group.holds(key, issuer),
         }
     }
 

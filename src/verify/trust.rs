@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{AuthError, AuthErrorKind, ConfigError},
-    key::{Algorithm, KeyWait},
+    key::{Algorithm, KeyWait, VerifyingKey},
     time::{Clock, SystemClock},
     verify::compact::{Compact, Room},
 };
@@ -187,6 +187,20 @@ impl<C: 'static> Group<C> {
             Chosen::Verifier(verifier) => Some(verifier),
             Chosen::Wait(_) => None,
         })
+    }
+
+    /// Returns `true` if a verifier for this issuer holds the key, or if it is unknown now.
+    pub(super) fn holds(&self, key: &VerifyingKey, issuer: Option<&str>) -> bool {
+        let members = match (&self.choice, issuer) {
+            (Choice::Tenants(tenants), Some(issuer)) => match tenants.choose(issuer) {
+                Ok(Chosen::Verifier(member)) => return member.holds(key, Some(issuer)),
+                Ok(Chosen::Wait(_)) => return true,
+                Err(error) => return error.status().is_server_error(),
+            },
+            (Choice::Issuers(members), Some(issuer)) => members.get(issuer).into_iter().collect(),
+            _ => self.members(),
+        };
+        members.iter().any(|member| member.holds(key, issuer))
     }
 
     /// Selects a verifier by the unverified issuer. The verifier then checks the same claim.

@@ -1,6 +1,6 @@
 //! Decides about one request, and changes the request accordingly.
 
-use std::{sync::Arc, time::Duration};
+use std::{any::TypeId, sync::Arc, time::Duration};
 
 use http::{
     HeaderValue, Method, Request, StatusCode,
@@ -19,7 +19,9 @@ use crate::{
         response::{self, Answers, Opening, answers_in, forget_derived},
     },
     principal::{Anonymous, Origin, Principal},
-    revocation::{Both, CheckResult, RevocationCheck, RevocationStatus},
+    revocation::{
+        Both, CheckResult, NoRevocation, RevocationCheck, RevocationStatus, note_unchecked,
+    },
     verify::{Examined, Verified, Verifier},
 };
 
@@ -223,6 +225,9 @@ where
                 let caller = &pending.caller;
                 for confirmations in &self.confirmations {
                     confirmations.saw(&caller.principal);
+                }
+                if !caller.remembered && TypeId::of::<R>() == TypeId::of::<NoRevocation>() {
+                    note_unchecked(&caller.principal);
                 }
                 self.answers.events.emit(|| AuthEvent::Allowed {
                     caller: &caller.principal,

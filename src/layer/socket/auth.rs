@@ -1,22 +1,16 @@
 //! Sockets and streams that end with their token.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{fmt, future::Future, mem, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 use tokio::time;
 
-use super::{AuthMessage, CloseReason};
+use super::{AuthMessage, CloseReason, checked::Checked};
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::confirmations::Confirmations,
     principal::{Claims, Principal},
-    revocation::{Changes, CheckResult, RevocationCheck, RevocationSet, RevocationStatus},
+    revocation::{RevocationCheck, RevocationChecks, RevocationStatus, note_unchecked},
     time::{Clock, SystemClock},
     verify::Verifier,
 };
@@ -63,7 +57,7 @@ pub struct SocketAuth<C = Claims> {
 
 struct Config<C> {
     verifier: Verifier<C>,
-    revoked: Vec<RevocationSet>,
+    revocation: RevocationChecks,
     confirmations: Vec<Confirmations>,
     clock: Arc<dyn Clock>,
     first_message: Duration,
@@ -77,7 +71,7 @@ impl<C> SocketAuth<C> {
         Self {
             config: Arc::new(Config {
                 verifier,
-                revoked: Vec::new(),
+                revocation: RevocationChecks::new(),
                 confirmations: Vec::new(),
                 clock: Arc::new(SystemClock::new()),
                 first_message: Duration::from_secs(10),
@@ -87,11 +81,14 @@ impl<C> SocketAuth<C> {
         }
     }
 
-    /// Adds a revocation set: a socket is closed when its token is revoked in it. May be called
-    /// repeatedly: every set is checked, each with its own staleness limit. Without a set, a socket
-    /// ends only when its token expires.
-    pub fn revocation(self, revoked: RevocationSet) -> Self {
-        self.with(|config| config.revoked.push(revoked))
+    /// Adds a revocation check: a socket is closed when the check refuses its token. May be called
+    /// repeatedly: all checks apply. Add the checks of the layer that serves the handshake.
+    ///
+    /// A [`RevocationSet`](crate::revocation::RevocationSet) closes a socket immediately. Any other
+    /// check is called at the start and then at intervals ([`check_every`](Self::check_every)). If it
+    /// is unavailable, the socket is closed as [`CloseReason::Unavailable`].
+    pub fn revocation(self, check: impl RevocationCheck) -> Self {
+        self.with(|config| config.revocation = mem::take(&mut config.revocation).and(check))
     }
 
     /// Adds the confirmations of the sessions whose tokens these sockets accept. Each token in a
@@ -111,8 +108,10 @@ impl<C> SocketAuth<C> {
         self.with(|config| config.first_message = time)
     }
 
-    /// Sets the interval of additional checks of the clock, in case the clock was set; 5 s by
-    /// default. Expiry and revocations take effect without waiting for it.
+    /// Sets the interval of checks that nothing announces, 5 s by default: the clock, which may have
+    /// been set; the key of the token, which may have been withdrawn; and revocation checks other
+    /// than a [`RevocationSet`](crate::revocation::RevocationSet). Expiry and the entries of a set
+    /// take effect without waiting for it.
     pub fn check_every(self, interval: Duration) -> Self {
         self.with(|config| config.check_every = interval.max(SHORTEST))
     }
@@ -129,25 +128,27 @@ impl<C> SocketAuth<C> {
         self.with(|config| config.clock = Arc::new(clock))
     }
 
+    fn with(mut self, change: impl FnOnce(&mut Config<C>)) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        change(config);
+        self
+    }
+}
+
+impl<C: 'static> SocketAuth<C> {
     /// Guards a socket whose caller passed an authenticating layer.
+    ///
+    /// The layer has waited for the revocation checks that query a store. They are called again,
+    /// and [`SocketGuard::closed`] waits for their results.
     ///
     /// # Errors
     ///
     /// The reason to close the socket immediately: [`CloseReason::Expired`],
     /// [`CloseReason::Revoked`], [`CloseReason::Unavailable`].
     pub fn guard(&self, caller: Principal) -> Result<SocketGuard<C>, CloseReason> {
-        // Subscribes before the check, so that no change is missed in between.
-        let changes = self.config.changes(&caller);
-        if let Some(reason) = self.config.end_of(&caller) {
-            return Err(reason);
-        }
-        self.config.confirm(&caller);
-        Ok(SocketGuard {
-            auth: self.clone(),
-            caller,
-            changes,
-            closed: None,
-        })
+        let guard = self.open(caller)?;
+        self.config.confirm(&guard.caller);
+        Ok(guard)
     }
 
     /// Returns the time to read after a Close frame.
@@ -155,10 +156,17 @@ impl<C> SocketAuth<C> {
         self.config.close_within
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Config<C>)) -> Self {
-        let config = Arc::make_mut(&mut self.config);
-        change(config);
-        self
+    fn open(&self, caller: Principal) -> Result<SocketGuard<C>, CloseReason> {
+        let checked = self.config.checked(&caller);
+        match self.config.end_of(&caller, &checked) {
+            Some(reason) => Err(reason),
+            None => Ok(SocketGuard {
+                auth: self.clone(),
+                caller,
+                checked,
+                closed: None,
+            }),
+        }
     }
 }
 
@@ -187,7 +195,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketAuth<C> {
         let message = AuthMessage::parse(&text).ok_or(refused)?;
         let verified = self.config.verifier.verify(message.token().expose()).await;
         let verified = verified.map_err(|error| refusal(&error))?;
-        self.guard(verified.principal())
+        let mut guard = self.open(verified.principal())?;
+        guard.checked.settle().await;
+        match guard.end() {
+            Some(reason) => Err(reason),
+            None => {
+                self.config.confirm(&guard.caller);
+                Ok(guard)
+            }
+        }
     }
 }
 
@@ -198,7 +214,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketAuth<C> {
 pub struct SocketGuard<C = Claims> {
     auth: SocketAuth<C>,
     caller: Principal,
-    changes: Vec<Changes>,
+    checked: Checked,
     /// Once closed, it stays closed.
     closed: Option<CloseReason>,
 }
@@ -209,10 +225,12 @@ impl<C> SocketGuard<C> {
     pub fn caller(&self) -> &Principal {
         &self.caller
     }
+}
 
+impl<C: 'static> SocketGuard<C> {
     /// Waits until the socket has to be closed, and returns the reason: the token has expired
-    /// (without leeway), or it was revoked. A revocation arrives in this process's set within the
-    /// latency of the feed.
+    /// (without leeway), it was revoked, or its key was withdrawn. A revocation arrives in this
+    /// process's set within the latency of the feed.
     ///
     /// # Cancel safety
     ///
@@ -224,8 +242,7 @@ impl<C> SocketGuard<C> {
                 return reason;
             }
             let wait = config.left(&self.caller).min(config.check_every);
-            // A timeout leads to another check of the clock.
-            let _ = time::timeout(wait, any_changed(&mut self.changes)).await;
+            self.checked.changed(&self.caller, wait).await;
         }
     }
 
@@ -239,7 +256,7 @@ impl<C> SocketGuard<C> {
     pub fn end(&mut self) -> Option<CloseReason> {
         self.closed = self
             .closed
-            .or_else(|| self.auth.config.end_of(&self.caller));
+            .or_else(|| self.auth.config.end_of(&self.caller, &self.checked));
         self.closed
     }
 }
@@ -279,18 +296,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> SocketGuard<C> {
         if !continues(&self.caller, &renewed) {
             return Err(self.close(CloseReason::Unauthenticated));
         }
-        // Subscribes before the check, so that no change is missed in between.
-        let changes = config.changes(&renewed);
-        if let Some(reason) = config.end_of(&renewed) {
+        let mut checked = config.checked(&renewed);
+        checked.settle().await;
+        if let Some(reason) = config.end_of(&renewed, &checked) {
             return Err(self.close(reason));
         }
-        // The old token may have ended while the verifier waited for keys.
+        // The old token may have ended while the verifier waited for keys, or a check for its store.
         if let Some(reason) = self.end() {
             return Err(reason);
         }
         config.confirm(&renewed);
         self.caller = renewed;
-        self.changes = changes;
+        self.checked = checked;
         Ok(())
     }
 
@@ -310,23 +327,24 @@ impl<C> Config<C> {
         }
     }
 
-    fn changes(&self, caller: &Principal) -> Vec<Changes> {
-        let revoked = self.revoked.iter();
-        revoked.map(|set| set.changes_for(caller)).collect()
+    fn checked(&self, caller: &Principal) -> Checked {
+        if self.revocation.is_empty() {
+            note_unchecked(caller);
+        }
+        Checked::new(&self.revocation, caller, self.check_every)
     }
 
-    fn end_of(&self, caller: &Principal) -> Option<CloseReason> {
-        let sets = self.revoked.iter();
-        let status = sets.fold(RevocationStatus::Valid, |status, set| {
-            status.and(match set.check(caller) {
-                CheckResult::Ready(status) => status,
-                CheckResult::Pending(_) => RevocationStatus::unavailable(1),
-            })
-        });
-        match status {
+    fn end_of(&self, caller: &Principal, checked: &Checked) -> Option<CloseReason>
+    where
+        C: 'static,
+    {
+        match checked.status(caller) {
             RevocationStatus::Valid => {}
             RevocationStatus::Revoked => return Some(CloseReason::Revoked),
             RevocationStatus::Unavailable { .. } => return Some(CloseReason::Unavailable),
+        }
+        if !self.verifier.holds_key_of(caller) {
+            return Some(CloseReason::Revoked);
         }
         self.left(caller).is_zero().then_some(CloseReason::Expired)
     }
@@ -337,22 +355,6 @@ impl<C> Config<C> {
         let expires = caller.expires_at();
         expires.map_or(Duration::MAX, |expires| expires.since(now))
     }
-}
-
-/// Waits until one of the sets has changed.
-async fn any_changed(changes: &mut [Changes]) {
-    let waits = changes
-        .iter_mut()
-        .map(|changes| Box::pin(changes.changed()));
-    let mut waits: Vec<_> = waits.collect();
-    poll_fn(|cx| {
-        let mut waits = waits.iter_mut();
-        match waits.any(|wait| wait.as_mut().poll(cx).is_ready()) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
 }
 
 /// Returns `true` if the renewed token belongs to the same caller.
@@ -387,7 +389,7 @@ impl<C> Clone for Config<C> {
     fn clone(&self) -> Self {
         Self {
             verifier: self.verifier.clone(),
-            revoked: self.revoked.clone(),
+            revocation: self.revocation.clone(),
             confirmations: self.confirmations.clone(),
             clock: Arc::clone(&self.clock),
             first_message: self.first_message,
@@ -400,7 +402,7 @@ impl<C> Clone for Config<C> {
 impl<C> fmt::Debug for SocketAuth<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SocketAuth")
-            .field("revoked", &self.config.revoked)
+            .field("revocation", &self.config.revocation)
             .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,8 @@ use std::fmt;
 pub enum CloseReason {
     /// The token has expired and was not renewed in time.
     Expired,
-    /// The token, its session or all sessions of its subject were revoked.
+    /// The token, its session or all sessions of its subject were revoked, or the key that signed
+    /// the token was withdrawn.
     Revoked,
     /// No token was sent, or it is not valid.
     Unauthenticated,

@@ -64,6 +64,7 @@
 //! ```
 
 mod auth;
+mod checked;
 mod close;
 mod context;
 mod frames;

@@ -345,7 +345,7 @@ where
 }
 
 /// Completes with the future, or with the reason if the socket has to be closed before.
-async fn within<C, T>(
+async fn within<C: 'static, T>(
     guard: &mut SocketGuard<C>,
     work: impl Future<Output = T>,
 ) -> Result<T, CloseReason> {

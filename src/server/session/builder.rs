@@ -13,7 +13,7 @@ use crate::{
     event::{EventSink, Events},
     layer::Confirmations,
     principal::PrincipalKind,
-    revocation::RevocationSet,
+    revocation::{self, RevocationSet},
     secret::SecretKey,
     server::{
         issue::TokenIssuer,
@@ -223,6 +223,9 @@ impl SessionsBuilder {
         }
         if self.mfa_acr.as_ref().is_some_and(String::is_empty) {
             return Err(ConfigError::invalid("mfa_acr", "must not be empty"));
+        }
+        for set in &self.revocations {
+            revocation::expect(self.issuer.issuer(), set);
         }
         Ok(Sessions {
             inner: Arc::new(Inner {

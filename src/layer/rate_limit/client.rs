@@ -22,8 +22,12 @@ use crate::{
 /// trusted proxy. It is read from the right, and trusted proxies are skipped. The first other
 /// address is the client. Addresses further left are ignored.
 ///
-/// The peer's address comes from the request's extensions: a [`PeerAddr`], or the value that
-/// [`peer_from`](Self::peer_from) returns.
+/// The peer's address comes from the request's extensions. It is the first of these that is present:
+///
+/// 1. the value that [`peer_from`](Self::peer_from) returns, if it is set; the others are then not read
+/// 2. a [`PeerAddr`], which the code that accepts connections inserts
+/// 3. with the feature `axum`, the `ConnectInfo<SocketAddr>` of
+///    `Router::into_make_service_with_connect_info`
 ///
 /// # Examples
 ///
@@ -64,7 +68,7 @@ impl ClientIp {
         Self {
             proxies: Vec::new(),
             header: HeaderName::from_static("x-forwarded-for"),
-            peer: Arc::new(|extensions| extensions.get::<PeerAddr>().map(|peer| peer.0)),
+            peer: Arc::new(peer_in),
         }
     }
 
@@ -106,8 +110,8 @@ impl ClientIp {
         self
     }
 
-    /// Sets the function that returns the peer's address from the request's extensions, as for
-    /// axum's `ConnectInfo`.
+    /// Sets the function that returns the peer's address from the request's extensions, for a host
+    /// that keeps it elsewhere.
     #[must_use]
     pub fn peer_from<F>(mut self, peer: F) -> Self
     where
@@ -173,6 +177,16 @@ impl fmt::Debug for ClientIp {
     }
 }
 
+fn peer_in(extensions: &Extensions) -> Option<SocketAddr> {
+    let peer = extensions.get::<PeerAddr>().map(|peer| peer.0);
+    #[cfg(feature = "axum")]
+    let peer = peer.or_else(|| {
+        let info = extensions.get::<::axum::extract::ConnectInfo<SocketAddr>>();
+        info.map(|info| info.0)
+    });
+    peer
+}
+
 /// Parses an address as proxies write it, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text
@@ -216,8 +230,9 @@ impl super::RateKey for ClientIp {
     /// address. With one shared budget, any client could lock out all others.
     fn key(&self, head: RequestHead<'_>) -> Result<Option<Cow<'_, str>>, AuthError> {
         let peer = (self.peer)(head.extensions()).ok_or_else(|| {
-            let problem = "the rate limit found no `PeerAddr` in the request's extensions: \
-                insert one, or set another source with `ClientIp::peer_from`";
+            let problem = "the rate limit found no peer address in the request's extensions: \
+                serve an axum router by `into_make_service_with_connect_info::<SocketAddr>`, \
+                insert a `PeerAddr`, or set another source with `ClientIp::peer_from`";
             AuthError::caused_by(AuthErrorKind::Misconfigured, problem)
         })?;
         let client = self.of_peer(peer, head);

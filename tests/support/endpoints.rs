@@ -129,6 +129,10 @@ impl UserStore for Users {
         Ok(user.map(|user| user.password = Some(new.clone())).is_some())
     }
 
+    fn can_create(&self) -> bool {
+        true
+    }
+
     async fn create(&self, new: NewUser) -> Result<bool, StoreError> {
         let fault = self.fault.lock().unwrap().take();
         match fault {

@@ -32,6 +32,10 @@ impl UserStore for AnyStore {
         each!(self, Self, store => store.replace_hash(subject, old, new))
     }
 
+    fn can_create(&self) -> bool {
+        of_each!(self, store => UserStore::can_create(store))
+    }
+
     async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
         each!(self, Self, store => store.create(user))
     }

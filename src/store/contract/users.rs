@@ -59,6 +59,7 @@ where
     F: Handles<Store: UserStore>,
 {
     let store = fixture.store();
+    assert!(store.can_create(), "`can_create` returns false");
     let tail = new_name("");
     for (subject, name, roles) in [
         ("plain", "ada@example.org", vec!["admin", "editor"]),

@@ -94,6 +94,10 @@ impl UserStore for MemoryStore {
         Ok(true)
     }
 
+    fn can_create(&self) -> bool {
+        true
+    }
+
     async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
         let mut users = self.lock_users();
         let name = user.identifier.as_str().to_owned();

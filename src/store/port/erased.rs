@@ -89,6 +89,7 @@ erased! {
         ) -> Result<bool, StoreError>;
         async fn create(&self, user: NewUser) -> Result<bool, StoreError>;
         fn store_id(&self) -> Option<StoreId>;
+        fn can_create(&self) -> bool;
     }
 }
 

@@ -1,6 +1,6 @@
 //! Users, and the store port for them.
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use crate::{
     error::StoreError,
@@ -105,8 +105,8 @@ impl NewUser {
 ///
 /// Implement it for your user table, or use a store of this crate, which also implements
 /// [`UserAdmin`](crate::store::port::UserAdmin). A login needs `find` and `replace_hash`. Refreshes and
-/// password changes need `find_by_subject`. If users register elsewhere, return `false` from
-/// `create`.
+/// password changes need `find_by_subject`. Registration needs `create` and `can_create`; leave both
+/// out if users register elsewhere.
 ///
 /// # Security
 ///
@@ -151,7 +151,21 @@ pub trait UserStore: Send + Sync + 'static {
         new: &PasswordHash,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Returns `true` if [`create`](Self::create) is implemented. The default is `false`: enabling
+    /// registration is then a [`ConfigError`](crate::ConfigError), not a failure of every request.
+    fn can_create(&self) -> bool {
+        false
+    }
+
     /// Inserts a new user. Returns `false` if the subject or the identifier is taken. Never
     /// overwrites.
-    fn create(&self, user: NewUser) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    ///
+    /// The default returns an error. It is not called unless [`can_create`](Self::can_create) returns
+    /// `true`.
+    fn create(&self, user: NewUser) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let _ = user;
+        ready(Err(StoreError::invalid(
+            "this user store does not create users",
+        )))
+    }
 }

@@ -47,6 +47,10 @@ impl UserStore for RedisStore {
         self.link.run(&call, Repeat::Never).await
     }
 
+    fn can_create(&self) -> bool {
+        true
+    }
+
     async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
         let identifier = user.identifier.as_str();
         let mut call = scripts::USER_CREATE.key(self.keys.of("u", identifier));

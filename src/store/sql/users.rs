@@ -77,6 +77,10 @@ impl<D: Dialect> UserStore for SqlStore<D> {
         self.db.changed(&REPLACE_HASH, &values).await
     }
 
+    fn can_create(&self) -> bool {
+        true
+    }
+
     async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
         let roles = roles_text(&user.roles)?;
         let values = [

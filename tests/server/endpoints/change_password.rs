@@ -90,6 +90,10 @@ impl UserStore for Faulty {
         }
     }
 
+    fn can_create(&self) -> bool {
+        true
+    }
+
     async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
         self.users.create(user).await
     }

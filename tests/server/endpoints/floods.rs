@@ -55,6 +55,10 @@ impl UserStore for Slow {
         self.users.replace_hash(subject, old, new).await
     }
 
+    fn can_create(&self) -> bool {
+        true
+    }
+
     async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
         self.users.create(user).await
     }

@@ -26,7 +26,6 @@ pub struct AuthEndpointsBuilder {
     login: Login,
     secret: SecretKey,
     path: String,
-    nested: bool,
     origin: Option<String>,
     trusted: Vec<String>,
     prefix: Option<String>,
@@ -35,6 +34,7 @@ pub struct AuthEndpointsBuilder {
     guests: Option<Guests>,
     signup_limit: Option<RateLimitLayer>,
     events: Events,
+    kept: Option<Arc<dyn Send + Sync>>,
 }
 
 impl AuthEndpointsBuilder {
@@ -44,7 +44,6 @@ impl AuthEndpointsBuilder {
             login,
             secret,
             path: "/api/auth".to_owned(),
-            nested: false,
             origin: None,
             trusted: Vec::new(),
             prefix: None,
@@ -53,6 +52,7 @@ impl AuthEndpointsBuilder {
             guests: None,
             signup_limit: None,
             events: Events::default(),
+            kept: None,
         }
     }
 
@@ -60,17 +60,6 @@ impl AuthEndpointsBuilder {
     /// path. Requests to other paths are answered with 404.
     pub fn base_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
-        self
-    }
-
-    /// Expects request paths without the [base path](Self::base_path), as `axum::Router::nest_service`
-    /// passes them. Requests with the base path are then answered with 404.
-    ///
-    /// Each endpoint has exactly one path, so that a proxy which limits or guards an endpoint by its
-    /// path covers every request to it. Prefer `Router::route_service("/api/auth/{*endpoint}", …)`,
-    /// which passes the path as the client sent it.
-    pub fn nested(mut self) -> Self {
-        self.nested = true;
         self
     }
 
@@ -167,12 +156,36 @@ impl AuthEndpointsBuilder {
         self
     }
 
+    /// Keeps a value until the last clone of the endpoints is dropped.
+    pub(crate) fn keeping(mut self, kept: Arc<dyn Send + Sync>) -> Self {
+        self.kept = Some(kept);
+        self
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Refuses settings of browsers that have no effect without a public origin.
+    pub(crate) fn check_origin(&self) -> Result<(), ConfigError> {
+        let refused = |name| {
+            let problem = "has no effect without a public origin";
+            Err(ConfigError::invalid(name, problem))
+        };
+        match self.origin {
+            None if !self.trusted.is_empty() => refused("trusted_origin"),
+            None if self.prefix.is_some() => refused("cookie_prefix"),
+            _ => Ok(()),
+        }
+    }
+
     /// Builds the service.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Invalid`] if an origin or the path is invalid (see [`CookieNames::new`]), if the
-    /// guests belong to other sessions, or if the issuer has keys that cannot verify.
+    /// guests belong to other sessions, if registration is enabled and the users do not implement
+    /// [`create`](crate::store::port::UserStore::create), or if the issuer has keys that cannot verify.
     pub fn build(self) -> Result<AuthEndpoints, ConfigError> {
         let cookies = match (&self.origin, &self.prefix) {
             (Some(origin), Some(prefix)) => {
@@ -186,6 +199,12 @@ impl AuthEndpointsBuilder {
             return Err(ConfigError::invalid(
                 "guests",
                 "must belong to the sessions of the endpoints",
+            ));
+        }
+        if self.registration && !self.login.users().can_create() {
+            return Err(ConfigError::invalid(
+                "registration",
+                "the user store does not create users (`UserStore::can_create`)",
             ));
         }
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
@@ -217,7 +236,6 @@ impl AuthEndpointsBuilder {
                 .dangerous_ignore_expiry()
                 .build()?,
             path: self.path.trim_end_matches('/').to_owned(),
-            nested: self.nested,
             sessions: self.sessions,
             login: self.login,
             registration: self.registration,
@@ -231,9 +249,11 @@ impl AuthEndpointsBuilder {
             cookies,
             extractor,
             proofs,
+            _kept: self.kept,
         };
         Ok(AuthEndpoints {
             inner: Arc::new(inner),
+            nested: false,
         })
     }
 }

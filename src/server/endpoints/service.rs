@@ -41,6 +41,8 @@ use crate::{
 #[derive(Clone)]
 pub struct AuthEndpoints {
     pub(super) inner: Arc<Inner>,
+    /// If `true`, the host removes the base path.
+    pub(super) nested: bool,
 }
 
 pub(super) struct Inner {
@@ -51,8 +53,6 @@ pub(super) struct Inner {
     /// Also accepts expired access tokens, for a logout after expiry.
     pub(super) expired: Verifier<Claims>,
     pub(super) path: String,
-    /// If `true`, the host removes the base path.
-    pub(super) nested: bool,
     pub(super) cookies: Option<CookieNames>,
     pub(super) extractor: Option<Cookie>,
     pub(super) proofs: CsrfProofs,
@@ -61,6 +61,8 @@ pub(super) struct Inner {
     pub(super) guests: Option<Guests>,
     pub(super) signup_limit: SignupLimit,
     pub(super) events: Events,
+    /// The background tasks of an `AuthServer`.
+    pub(super) _kept: Option<Arc<dyn Send + Sync>>,
 }
 
 impl AuthEndpoints {
@@ -68,6 +70,17 @@ impl AuthEndpoints {
     /// derived from the server's secret.
     pub fn builder(sessions: Sessions, login: Login, secret: SecretKey) -> AuthEndpointsBuilder {
         AuthEndpointsBuilder::new(sessions, login, secret)
+    }
+
+    /// Returns the endpoints for a host that removes the [base path](AuthEndpointsBuilder::base_path),
+    /// as `Router::nest_service` of axum does. Requests with the base path are then answered with 404.
+    ///
+    /// Each endpoint has exactly one path, so that a proxy which limits or guards an endpoint by its
+    /// path covers every request to it.
+    #[must_use]
+    pub fn nested(mut self) -> Self {
+        self.nested = true;
+        self
     }
 
     /// Returns the service for the documents at the root of the site: the key set and the metadata.
@@ -92,12 +105,12 @@ impl AuthEndpoints {
 }
 
 impl Inner {
-    async fn answer<B>(self: Arc<Self>, parts: Parts, body: B) -> Answer
+    async fn answer<B>(self: Arc<Self>, parts: Parts, body: B, nested: bool) -> Answer
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let mut answer = match self.route(&parts, body).await {
+        let mut answer = match self.route(&parts, body, nested).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 refusal.emit(&self.events, &parts);
@@ -110,14 +123,14 @@ impl Inner {
         answer
     }
 
-    async fn route<B>(&self, parts: &Parts, body: B) -> Result<Answer, Refusal>
+    async fn route<B>(&self, parts: &Parts, body: B, nested: bool) -> Result<Answer, Refusal>
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         // Each endpoint has one path, so that a proxy which limits or guards an endpoint by its path
         // covers every request to it.
-        let path = match self.nested {
+        let path = match nested {
             true => Some(parts.uri.path()),
             false => parts.uri.path().strip_prefix(&*self.path),
         };
@@ -243,8 +256,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let inner = Arc::clone(&self.inner);
-        Box::pin(async move { Ok(inner.answer(parts, body).await) })
+        let (inner, nested) = (Arc::clone(&self.inner), self.nested);
+        Box::pin(async move { Ok(inner.answer(parts, body, nested).await) })
     }
 }
 

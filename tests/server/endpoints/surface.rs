@@ -42,10 +42,11 @@ fn endpoints(issuer: &str, origin: Option<&str>, nested: bool) -> AuthEndpoints 
     if let Some(origin) = origin {
         builder = builder.public_origin(origin);
     }
-    if nested {
-        builder = builder.nested();
+    let endpoints = builder.build().unwrap();
+    match nested {
+        true => endpoints.nested(),
+        false => endpoints,
     }
-    builder.build().unwrap()
 }
 
 async fn get(service: WellKnown, method: Method, path: &str) -> Answer {

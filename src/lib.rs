@@ -150,7 +150,7 @@ pub use crate::layer::role_guard::RoleGuardLayer;
 pub use crate::principal::{Anonymous, Claims, Principal};
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use crate::server::AuthSettings;
+pub use crate::server::{AuthServer, AuthSettings};
 pub use crate::settings::JwtSettings;
 pub use crate::verify::{Verified, Verifier};
 

@@ -1,5 +1,8 @@
 //! The issuing side: a service that signs users in, and issues, refreshes and revokes their tokens.
 //!
+//! [`AuthServer`] is the front door: from settings and a store to layers, endpoints and background tasks.
+//! It consists of these parts, which can also be used by themselves:
+//!
 //! | module | contents |
 //! |---|---|
 //! | [`issue`] | [`TokenIssuer`](issue::TokenIssuer): access tokens (RFC 9068), the signing keys and their rotation, the published key set |
@@ -8,7 +11,7 @@
 //! | [`login`] | [`Login`](login::Login): identifier and password, throttling, password change and reset |
 //! | [`endpoints`] | [`AuthEndpoints`](endpoints::AuthEndpoints): all of it over HTTP, with tokens in bodies or cookies |
 //!
-//! Each part works without those below it in the table. A service that authenticates by a passkey, a
+//! Each part works without those below it. A service that authenticates by a passkey, a
 //! magic link or another identity provider calls [`Sessions::start`](session::Sessions::start) and
 //! needs neither `login` nor `endpoints`. A service that only signs tokens needs only `issue`.
 //!
@@ -23,10 +26,10 @@
 //! | signing keys and rotation | [issuing](crate::manual::issuing) |
 //! | anonymous users | [guests](crate::manual::guests) |
 //!
-//! [`endpoints`] has the wiring of a login server as an example, and the example `auth_server` is a
-//! complete one. [`AuthSettings`] reads its configuration from the
-//! environment.
+//! [`AuthSettings`] reads the configuration from the environment. The example `auth_server` is a complete
+//! server, and [`endpoints`] has the wiring of the parts as an example.
 
+mod auth_server;
 pub mod endpoints;
 pub mod issue;
 pub mod login;
@@ -34,4 +37,5 @@ pub mod refresh;
 pub mod session;
 mod settings;
 
+pub use self::auth_server::{AuthServer, AuthServerBuilder};
 pub use self::settings::{AuthSecrets, AuthSettings, SeedUser};

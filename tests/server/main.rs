@@ -9,6 +9,7 @@
 )]
 
 mod endpoints;
+mod front;
 mod issue;
 mod login;
 mod refresh;

@@ -41,6 +41,16 @@ impl<C: Send + Sync + 'static> JwtAuthLayer<C> {
     }
 }
 
+#[cfg(feature = "server")]
+impl<C: Send + Sync + 'static, R> JwtAuthLayer<C, R> {
+    /// Creates a layer with this revocation check.
+    pub(crate) fn with_check(verifier: Verifier<C>, check: R) -> Self {
+        Self {
+            config: Arc::new(Config::new(verifier, check, Arc::new(Bearer::new()))),
+        }
+    }
+}
+
 impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
     /// Adds a revocation check that runs on every request: a
     /// [`RevocationSet`](crate::revocation::RevocationSet) or a custom check.

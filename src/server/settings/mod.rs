@@ -5,8 +5,9 @@ mod secrets;
 mod seeds;
 mod signing;
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, sync::OnceLock, time::Duration};
 
+pub(crate) use self::signing::SigningKeys;
 use self::{
     browsers::{read_prefix, read_public_url, read_trusted},
     seeds::read_seeds,
@@ -80,6 +81,8 @@ pub struct AuthSettings {
     mount: String,
     seeds: Vec<SeedUser>,
     ignored: Vec<String>,
+    /// The store that was opened because none is configured.
+    trial_store: OnceLock<String>,
 }
 
 impl AuthSettings {
@@ -148,6 +151,7 @@ impl AuthSettings {
             issuer,
             audiences,
             ignored: vars.into_ignored(),
+            trial_store: OnceLock::new(),
         };
         settings.check_keys()?;
         Ok(settings)
@@ -255,6 +259,16 @@ impl AuthSettings {
         self.store.as_deref()
     }
 
+    /// Records the store that was opened because none is configured.
+    pub(crate) fn use_trial_store(&self, url: String) {
+        // A second call opens another store, and the first one stays in use.
+        let _ = self.trial_store.set(url);
+    }
+
+    pub(crate) fn trial_store(&self) -> Option<&str> {
+        self.trial_store.get().map(String::as_str)
+    }
+
     /// Returns `true` if registration is enabled.
     #[must_use]
     pub fn registration(&self) -> bool {
@@ -266,6 +280,14 @@ impl AuthSettings {
     #[must_use]
     pub fn base_path(&self) -> &str {
         &self.mount
+    }
+
+    /// Adds a user that [`AuthServer`](crate::AuthServer) creates when it starts, unless the name is
+    /// taken. The user's subject is random.
+    #[must_use]
+    pub fn seed(mut self, user: SeedUser) -> Self {
+        self.seeds.push(user);
+        self
     }
 
     /// Returns the users that are created at the start of the server.

@@ -81,8 +81,17 @@ impl AuthSettings {
     /// # }
     /// ```
     pub async fn secrets(&self, store: &impl SecretStore) -> Result<AuthSecrets, ConfigError> {
-        if let Some(secret) = self.secret() {
-            return Ok(AuthSecrets {
+        AuthSecrets::load(self.secret(), store).await
+    }
+}
+
+impl AuthSecrets {
+    pub(crate) async fn load(
+        secret: Option<&SecretKey>,
+        store: &impl SecretStore,
+    ) -> Result<Self, ConfigError> {
+        if let Some(secret) = secret {
+            return Ok(Self {
                 sessions: secret.clone(),
                 login: secret.clone(),
                 lasting: true,
@@ -92,7 +101,7 @@ impl AuthSettings {
         let kept = store.secret_or_insert("refresh", fresh.expose()).await;
         let kept = kept.map_err(|error| refuse(STORE, error.causes()))?;
         let short = |_| refuse(STORE, "its secret of refresh tokens is too short");
-        Ok(AuthSecrets {
+        Ok(Self {
             sessions: SecretKey::from_bytes(kept.expose()).map_err(short)?,
             login: SecretKey::generate(),
             lasting: false,

@@ -17,6 +17,22 @@ pub struct SeedUser {
 }
 
 impl SeedUser {
+    /// Creates a user with this name, password and these roles, for [`AuthSettings::seed`].
+    ///
+    /// [`AuthSettings::seed`]: crate::AuthSettings::seed
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        password: impl Into<String>,
+        roles: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            password: Secret::new(password.into()),
+            roles: roles.into_iter().map(Into::into).collect(),
+        }
+    }
+
     /// Returns the name with which the user signs in.
     #[must_use]
     pub fn name(&self) -> &str {

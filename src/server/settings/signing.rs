@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use super::AuthSettings;
+#[cfg(feature = "aws-lc-rs")]
+use crate::server::issue::SharedKeyRing;
 use crate::{
     error::ConfigError,
     event::{EventSink, sink_fn},
     key::{Algorithm, SigningKey},
-    secret::Secret,
-    server::issue::{KeyRing, TokenIssuer},
+    secret::{Secret, SecretKey},
+    server::issue::{KeyRing, TokenIssuer, TokenIssuerBuilder},
     settings::{
         keys::read_file,
         vars::{Vars, refuse},
     },
     store::port::KeyRingStore,
 };
-#[cfg(feature = "aws-lc-rs")]
-use crate::{secret::SecretKey, server::issue::SharedKeyRing};
 
 /// The source of the signing keys.
 #[derive(Clone)]
@@ -73,20 +73,21 @@ impl AuthSettings {
     where
         S: KeyRingStore + Clone,
     {
-        #[cfg(feature = "aws-lc-rs")]
-        if let (Key::Generated(algorithm), Some(secret)) = (&self.key, self.secret()) {
-            let keys = self.stored_keys(store, secret, *algorithm, events).await?;
-            return self.issuer_of(keys);
-        }
-        let _ = store;
-        self.issuer_of(self.own_keys(events)?)
+        let keys = self.signing_keys();
+        self.issuer_of(keys.open(store, self.secret(), events).await?)
     }
 
     /// Returns `true` if the signing keys end with the process, and with them all access tokens.
     #[must_use]
     pub fn keys_end_with_process(&self, store: &impl KeyRingStore) -> bool {
-        let stored = cfg!(feature = "aws-lc-rs") && self.secret().is_some();
-        matches!(self.key, Key::Generated(_)) && !(stored && store.keeps_key_ring())
+        self.signing_keys().end_with_process(store, self.secret())
+    }
+
+    pub(crate) fn signing_keys(&self) -> SigningKeys {
+        SigningKeys {
+            key: self.key.clone(),
+            rotate_every: self.rotate_every,
+        }
     }
 
     /// Reports an invalid key or issuer, before a store is opened.
@@ -99,12 +100,81 @@ impl AuthSettings {
                  JWT_PRIVATE_KEY_FILE nor JWT_SECRET_KEY",
             ));
         }
-        let keys = self.own_keys(sink_fn(|_| {}))?;
+        let keys = self.signing_keys().own(sink_fn(|_| {}))?;
         self.issuer_of(keys).map(drop)
     }
 
+    fn issuer_of(&self, keys: KeyRing) -> Result<TokenIssuer, ConfigError> {
+        let name = self.issuer.clone().unwrap_or_else(|| self.public_url());
+        let builder = self.token_issuer(keys).issuer(&name);
+        let own = [name];
+        let audiences = self.audiences.as_deref().unwrap_or(&own).iter();
+        let builder = audiences.fold(builder, |builder, audience| builder.audience(audience));
+        builder.build()
+    }
+
+    /// Returns the issuer, if one is set.
+    pub(crate) fn issuer_name(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    pub(crate) fn audiences(&self) -> Option<&[String]> {
+        self.audiences.as_deref()
+    }
+
+    /// Returns a builder with the lifetime and the clients.
+    pub(crate) fn token_issuer(&self, keys: KeyRing) -> TokenIssuerBuilder {
+        let builder = TokenIssuer::builder(keys).access_lifetime(self.access_lifetime);
+        let clients = self.client_ids.iter();
+        clients.fold(builder, |builder, client| builder.client_id(client))
+    }
+}
+
+/// The source of the signing keys, and their rotation.
+pub(crate) struct SigningKeys {
+    key: Key,
+    rotate_every: Option<Duration>,
+}
+
+impl SigningKeys {
+    /// Creates the source for a server without settings.
+    pub(crate) fn generated() -> Self {
+        Self {
+            key: Key::Generated(Algorithm::EdDsa),
+            rotate_every: None,
+        }
+    }
+
+    /// Opens the keys: those in the store if a secret can encrypt them, and otherwise those of this
+    /// process.
+    pub(crate) async fn open<S>(
+        &self,
+        store: &S,
+        secret: Option<&SecretKey>,
+        events: impl EventSink,
+    ) -> Result<KeyRing, ConfigError>
+    where
+        S: KeyRingStore + Clone,
+    {
+        #[cfg(feature = "aws-lc-rs")]
+        if let (Key::Generated(algorithm), Some(secret)) = (&self.key, secret) {
+            return self.stored(store, secret, *algorithm, events).await;
+        }
+        let _ = (store, secret);
+        self.own(events)
+    }
+
+    pub(crate) fn end_with_process(
+        &self,
+        store: &impl KeyRingStore,
+        secret: Option<&SecretKey>,
+    ) -> bool {
+        let stored = cfg!(feature = "aws-lc-rs") && secret.is_some();
+        matches!(self.key, Key::Generated(_)) && !(stored && store.keeps_key_ring())
+    }
+
     #[cfg(feature = "aws-lc-rs")]
-    async fn stored_keys<S>(
+    async fn stored<S>(
         &self,
         store: &S,
         secret: &SecretKey,
@@ -129,7 +199,7 @@ impl AuthSettings {
     }
 
     /// Returns the keys that this process holds by itself.
-    fn own_keys(&self, events: impl EventSink) -> Result<KeyRing, ConfigError> {
+    fn own(&self, events: impl EventSink) -> Result<KeyRing, ConfigError> {
         let ring = match &self.key {
             Key::Pem(pems, algorithm) => {
                 let mut keys = pems.iter().map(|pem| from_pem(pem, *algorithm));
@@ -145,20 +215,6 @@ impl AuthSettings {
             Key::Generated(algorithm) => KeyRing::builder(SigningKey::generate(*algorithm)?),
         };
         ring.events(events).build().map_err(blame(PEM))
-    }
-
-    fn issuer_of(&self, keys: KeyRing) -> Result<TokenIssuer, ConfigError> {
-        let name = self.issuer.clone().unwrap_or_else(|| self.public_url());
-        let mut builder = TokenIssuer::builder(keys)
-            .issuer(&name)
-            .access_lifetime(self.access_lifetime);
-        for client in &self.client_ids {
-            builder = builder.client_id(client);
-        }
-        for audience in self.audiences.as_deref().unwrap_or(&[name]) {
-            builder = builder.audience(audience);
-        }
-        builder.build()
     }
 }
 

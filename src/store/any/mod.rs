@@ -11,9 +11,9 @@ use crate::{
     store::{
         MemoryStore,
         port::{
-            CreateOutcome, GuestChange, GuestStore, LoadedGuest, LoadedSession, NewGuest,
-            NewSessionRecord, RevokeReason, SecretStore, SessionRecord, SessionStore, StoreId,
-            UserStanding,
+            AuthStore, CreateOutcome, GuestChange, GuestStore, LoadedGuest, LoadedSession,
+            NewGuest, NewSessionRecord, RevokeReason, SecretStore, SessionRecord, SessionStore,
+            StoreId, UserStanding,
         },
     },
 };
@@ -100,6 +100,7 @@ macro_rules! of_each {
 mod api_keys;
 mod key_ring;
 mod login;
+mod settings;
 
 impl AnyStore {
     /// Opens the store that the URL selects.
@@ -175,6 +176,12 @@ impl AnyStore {
     ///
     /// [`ConfigError::Invalid`]: called outside a tokio runtime.
     pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
+        RevocationSet::follow(self.feed())
+    }
+}
+
+impl AuthStore for AnyStore {
+    fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     revocation::{Broadcast, BroadcastFeed, RETENTION, Revocation, RevocationLog, RevocationSet},
     secret::Secret,
     server::refresh::Family,
-    store::port::{RevokeReason, SecretStore, SessionRecord, StoreId},
+    store::port::{AuthStore, RevokeReason, SecretStore, SessionRecord, StoreId},
     time::{Clock, SystemClock, Timestamp},
 };
 
@@ -268,6 +268,12 @@ impl MemoryStore {
     fn emit(&self, id: SessionId, now: Timestamp) {
         let revocation = Revocation::session(id.to_string(), now.plus(RETENTION));
         self.shared.news.send(revocation);
+    }
+}
+
+impl AuthStore for MemoryStore {
+    fn revocations(&self) -> Result<RevocationSet, ConfigError> {
+        RevocationSet::follow(self.feed())
     }
 }
 

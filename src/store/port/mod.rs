@@ -12,6 +12,8 @@
 //! | [`OneTimeStore`] | tokens for password resets and unlocks | [`Login`](crate::server::login::Login) | [`one_time_store_contract!`](crate::one_time_store_contract) |
 //! | [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore) | API keys | [`ApiKeys`](crate::layer::api_key::ApiKeys) | [`api_key_store_contract!`](crate::api_key_store_contract) |
 //!
+//! [`AuthStore`] combines the ports that an [`AuthServer`](crate::AuthServer) uses.
+//!
 //! Two ports are in the modules of the types that use them.
 //!
 //! # Implementing a port
@@ -53,6 +55,7 @@
 //! # fn main() {}
 //! ```
 
+mod auth;
 mod erased;
 mod guests;
 mod key_ring;
@@ -63,8 +66,8 @@ mod throttle;
 mod user_admin;
 mod users;
 
-pub(crate) use self::{erased::*, sessions::LISTED};
 pub use self::{
-    guests::*, key_ring::*, one_time::*, secret::*, sessions::*, throttle::*, user_admin::*,
-    users::*,
+    auth::*, guests::*, key_ring::*, one_time::*, secret::*, sessions::*, throttle::*,
+    user_admin::*, users::*,
 };
+pub(crate) use self::{erased::*, sessions::LISTED};

@@ -80,6 +80,7 @@ use super::sql::{Dialect, SqlStore, Statement, Value, Words, cells};
 use crate::{
     error::{ConfigError, StoreError},
     revocation::RevocationSet,
+    store::port::AuthStore,
 };
 
 /// A store in PostgreSQL. Cheap to clone; all clones are the same store.
@@ -182,6 +183,12 @@ impl PostgresStore {
     ///
     /// [`ConfigError::Invalid`]: called outside a tokio runtime.
     pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
+        RevocationSet::follow(self.feed())
+    }
+}
+
+impl AuthStore for PostgresStore {
+    fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
     }
 }

@@ -82,7 +82,7 @@ use crate::{
     principal::SessionId,
     revocation::{Revocation, RevocationLog, RevocationSet},
     secret::Secret,
-    store::port::{SecretStore, StoreId},
+    store::port::{AuthStore, SecretStore, StoreId},
 };
 
 /// A store in Redis. Cheap to clone; all clones share one connection.
@@ -176,6 +176,12 @@ impl RedisStore {
     ///
     /// [`ConfigError::Invalid`]: called outside a tokio runtime.
     pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
+        RevocationSet::follow(self.feed())
+    }
+}
+
+impl AuthStore for RedisStore {
+    fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
     }
 }

@@ -70,6 +70,7 @@ use super::sql::{Dialect, Does, SqlStore, Statement, Value, Words, cells};
 use crate::{
     error::{ConfigError, StoreError},
     revocation::RevocationSet,
+    store::port::AuthStore,
 };
 
 /// A store in an SQLite file. Cheap to clone; all clones are the same store.
@@ -186,6 +187,12 @@ impl SqliteStore {
     ///
     /// [`ConfigError::Invalid`]: called outside a tokio runtime.
     pub fn revocations(&self) -> Result<RevocationSet, ConfigError> {
+        RevocationSet::follow(self.feed())
+    }
+}
+
+impl AuthStore for SqliteStore {
+    fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
     }
 }

@@ -3,6 +3,8 @@
 mod crowd;
 mod faults;
 mod feed;
+#[cfg(feature = "axum")]
+mod users_table;
 
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak},

@@ -38,6 +38,7 @@ const ROWS: &[&[&[&str]]] = &[
         &["server::login"],
         &["server::endpoints"],
         &["server::settings"],
+        &["server::auth_server"],
         &["server"],
         &["store"],
     ],

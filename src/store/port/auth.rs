@@ -1,0 +1,35 @@
+//! Every port of a login server in one trait.
+
+use crate::{
+    error::ConfigError,
+    revocation::RevocationSet,
+    store::port::{
+        GuestStore, KeyRingStore, OneTimeStore, SecretStore, SessionStore, ThrottleStore, UserStore,
+    },
+};
+
+/// A store with every port that an [`AuthServer`](crate::AuthServer) uses.
+///
+/// Every store of this crate implements it. A custom store that has the other ports adds
+/// [`revocations`](Self::revocations).
+///
+/// A custom users table does not need this trait. It is a [`UserStore`] of its own beside a store of
+/// this crate: [`AuthServerBuilder::users`](crate::server::AuthServerBuilder::users).
+pub trait AuthStore:
+    SessionStore
+    + GuestStore
+    + UserStore
+    + ThrottleStore
+    + OneTimeStore
+    + SecretStore
+    + KeyRingStore
+    + Clone
+{
+    /// Returns a set that follows the revocations of this store, usually by
+    /// [`RevocationSet::follow`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] outside a tokio runtime.
+    fn revocations(&self) -> Result<RevocationSet, ConfigError>;
+}

@@ -4,12 +4,13 @@ use std::{error::Error, io, process::ExitCode};
 
 use axum::{
     Json,
-    http::header::CONTENT_TYPE,
+    http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
     routing::{MethodRouter, get},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tower_jwt_auth::Principal;
 
 pub(crate) async fn me(caller: Principal) -> Json<Value> {
@@ -36,6 +37,19 @@ pub(crate) fn metrics() -> Result<MethodRouter, Box<dyn Error>> {
         let kind = (CONTENT_TYPE, "text/plain; version=0.0.4");
         ([kind], metrics.render()).into_response()
     }))
+}
+
+pub(crate) async fn listen((host, port): (&str, u16)) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind((host, port)).await;
+    listener.map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))
+}
+
+/// Returns the answer to a readiness probe.
+pub(crate) fn ready(problem: Option<&'static str>) -> (StatusCode, &'static str) {
+    match problem {
+        None => (StatusCode::OK, "ready"),
+        Some(problem) => (StatusCode::SERVICE_UNAVAILABLE, problem),
+    }
 }
 
 /// Prints the error in one line, and returns the exit code: 2 for an invalid setting.

@@ -48,7 +48,6 @@ use axum::{
     http::StatusCode,
     routing::{any, get},
 };
-use tokio::net::TcpListener;
 use tower_jwt_auth::{
     JwtAuthLayer, JwtSettings, RoleGuardLayer, error::KeyProblem, event::MetricsSink,
 };
@@ -69,10 +68,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let settings = JwtSettings::from_env()?;
     let app = app(&settings)?;
     let stopped = common::stopped()?;
-    let (host, port) = settings.address();
-    let listener = TcpListener::bind((host, port))
-        .await
-        .map_err(|error| format!("HOST, PORT: cannot listen on {host}:{port}: {error}"))?;
+    let listener = common::listen(settings.address()).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, app)
         .with_graceful_shutdown(stopped)
@@ -135,12 +131,7 @@ fn guarded(gateway: bool) -> Router {
 }
 
 fn ready(auth: &JwtAuthLayer) -> (StatusCode, &'static str) {
-    match auth.is_ready() {
-        true => (StatusCode::OK, "ready"),
-        // A fixed code, such as `name_not_resolved`. The log has the cause.
-        false => {
-            let reason = auth.key_problem().map_or("not ready", KeyProblem::as_str);
-            (StatusCode::SERVICE_UNAVAILABLE, reason)
-        }
-    }
+    // A fixed code, such as `name_not_resolved`. The log has the cause.
+    let problem = || auth.key_problem().map_or("not ready", KeyProblem::as_str);
+    common::ready((!auth.is_ready()).then(problem))
 }

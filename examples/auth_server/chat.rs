@@ -18,33 +18,36 @@ use axum::{
     response::Response,
     routing::{any, get},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
-    Principal,
+    AuthServer, Principal,
     error::StoreError,
-    layer::socket::{ChatContext, ChatLayer, CloseReason, Owner, SocketAuth},
+    layer::socket::{ChatContext, ChatLayer, CloseReason, Owner},
     principal::{AnyPrincipal, PrincipalKind},
-    server::session::{ClaimHook, Guests},
+    server::session::ClaimHook,
     websocket_frames,
 };
 
 #[derive(Clone)]
-pub(crate) struct Chat {
-    pub(crate) conversations: Conversations,
-    pub(crate) guests: Guests,
-    pub(crate) sockets: SocketAuth,
+struct Chat {
+    conversations: Conversations,
+    auth: AuthServer,
 }
 
-/// Returns the routes. They need an optional authenticating layer outside.
-pub(crate) fn routes(chat: Chat) -> Router {
+pub(crate) fn routes(conversations: Conversations, auth: AuthServer) -> Router {
+    let layer = auth.socket_layer();
     Router::new()
         .route("/chat/messages", get(history).post(say))
         .route("/chat/context", get(context))
         .route("/chat/ws", any(upgrade))
-        .with_state(chat)
+        .with_state(Chat {
+            conversations,
+            auth,
+        })
         .layer(DefaultBodyLimit::max(LONGEST))
         .layer(ChatLayer::new())
+        .layer(layer)
 }
 
 async fn context(State(chat): State<Chat>, caller: ChatContext) -> Json<Value> {
@@ -95,7 +98,7 @@ async fn upgrade(
             let reply = chat.hear(&caller, said.as_deref().unwrap_or(&text)).await?;
             Ok(Some(Message::text(reply.to_string())))
         };
-        let (sockets, frames) = (&chat.sockets, websocket_frames!(axum));
+        let (sockets, frames) = (chat.auth.sockets(), websocket_frames!(axum));
         sockets.run(socket, frames, caller, answer).await;
     })
 }
@@ -109,7 +112,7 @@ impl Chat {
         // Writing keeps the guest linkable for another hour. A guest that was just linked on another node
         // cannot write any more.
         if is_guest {
-            let alive = self.guests.touch(owner.subject()).await;
+            let alive = self.auth.guests().touch(owner.subject()).await;
             if !alive.map_err(|_| CloseReason::Unavailable)? {
                 return Err(CloseReason::Revoked);
             }
@@ -127,18 +130,11 @@ pub(crate) struct Conversations(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
-    lines: VecDeque<(String, Line)>,
+    /// With a flag for what a guest wrote, before the user signed in.
+    lines: VecDeque<(String, Value)>,
     /// The most recently claimed guests and their users. The user's conversation goes on under the guest's
     /// name. A message that is in progress while its guest is claimed is added to it.
     claimed: VecDeque<(String, String)>,
-}
-
-#[derive(Clone, Serialize)]
-pub(crate) struct Line {
-    from: &'static str,
-    pub(crate) text: String,
-    /// `true` if a guest wrote the message, before the user signed in.
-    from_guest: bool,
 }
 
 impl Conversations {
@@ -149,7 +145,7 @@ impl Conversations {
         claimed.map_or(owner, |(guest, _)| guest).to_owned()
     }
 
-    pub(crate) fn lines(&self, owner: &str) -> Vec<Line> {
+    pub(crate) fn lines(&self, owner: &str) -> Vec<Value> {
         let kept = self.kept();
         let own = kept.lines.iter().filter(|(of, _)| of == owner);
         own.map(|(_, line)| line.clone()).collect()
@@ -162,12 +158,7 @@ impl Conversations {
         let claimed = claimed.iter().find(|(guest, _)| guest == owner);
         let owner = claimed.map_or(owner, |(_, user)| user);
         for (from, text) in ["you", "bot"].into_iter().zip(texts) {
-            let text = text.to_owned();
-            let line = Line {
-                from,
-                text,
-                from_guest,
-            };
+            let line = json!({ "from": from, "text": text, "from_guest": from_guest });
             lines.push_back((owner.to_owned(), line));
         }
         let own = lines.iter().filter(|(of, _)| of == owner).count();

@@ -16,14 +16,11 @@ use futures_util::{
 use serde_json::{Value, json};
 use tokio::{sync::broadcast::Sender, time::sleep};
 use tower_jwt_auth::{
-    Principal,
+    AuthServer, Principal,
     event::{AuthEvent, EventRecord, EventSink, SessionEvent},
-    layer::socket::{CloseReason, SocketAuth},
+    layer::socket::CloseReason,
     principal::UserPrincipal,
-    server::{
-        issue::{AccessTokenClaims, TokenIssuer},
-        session::Sessions,
-    },
+    server::issue::{AccessTokenClaims, TokenIssuer},
 };
 
 /// The events of the sessions in this process, each with a detail. `None` ends all streams.
@@ -50,31 +47,26 @@ impl EventSink for Feed {
     }
 }
 
-#[derive(Clone)]
-pub(crate) struct Live {
-    pub(crate) feed: Feed,
-    pub(crate) sockets: SocketAuth,
-    pub(crate) sessions: Sessions,
-}
+type Live = State<(Feed, AuthServer)>;
 
 /// Returns the routes. They need an authenticating layer outside.
-pub(crate) fn routes(live: Live) -> Router {
+pub(crate) fn routes(feed: Feed, auth: AuthServer) -> Router {
     Router::new()
         .route("/api/events", get(events))
         .route("/demo/other-audience", post(other_audience))
-        .with_state(live)
+        .with_state((feed, auth))
 }
 
 /// Streams the events of the caller's session until it ends, and then the reason of the end.
 async fn events(
-    State(live): State<Live>,
+    State((feed, auth)): Live,
     caller: Principal,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, CloseReason> {
     let session = caller.session_id().and_then(|id| id.parse().ok());
     let session = session.ok_or(CloseReason::Unauthenticated)?;
     // Subscribed before the check, so that no event is missed in between.
-    let events = live.feed.0.subscribe();
-    let guard = live.sockets.guard(caller.clone())?;
+    let events = feed.0.subscribe();
+    let guard = auth.sockets().guard(caller.clone())?;
     let events = stream::unfold(events, async |mut events| {
         Some((events.recv().await.ok()?, events))
     });
@@ -100,10 +92,10 @@ async fn events(
 
 /// Issues a token of this server for another API. The page presents it here.
 async fn other_audience(
-    State(live): State<Live>,
+    State((_, auth)): Live,
     user: UserPrincipal,
 ) -> Result<Json<Value>, StatusCode> {
-    let ours = live.sessions.issuer();
+    let ours = auth.issuer();
     let theirs = TokenIssuer::builder(ours.keys().clone())
         .issuer(ours.issuer())
         .audience("https://another-api.example")

@@ -20,11 +20,12 @@ fn a_page_signs_in_refreshes_in_two_tabs_and_signs_out() {
     drive("login.mjs", asked, Stdio::null());
 }
 
-/// As a newcomer starts it: without any setting, so that it has demo users and is open to others.
+/// As a newcomer starts it: without a store, users and a public URL, so that it has demo users. The page
+/// waits for the end of the grace window.
 #[test]
 #[ignore = "needs Chromium, and Node with playwright-core and axe-core"]
 fn w2_w6_a_page_shows_all_that_the_server_does() {
-    let server = Server::start(&[]);
+    let server = Server::start(&[("AUTH_REFRESH_GRACE_SECONDS", "2")]);
     let asked = json!({ "origin": server.address(), "pictures": pictures("page") });
     drive("page.mjs", asked, Stdio::null());
 }

@@ -86,7 +86,7 @@ fn a_first_trys_database_is_in_a_folder_of_its_own() {
         let said = server.said().to_owned();
         let path = said
             .lines()
-            .find_map(|line| line.strip_prefix("AUTH_STORE is not set: "));
+            .find_map(|line| line.strip_prefix("AUTH_STORE is not set: the store is sqlite:"));
         let path = Path::new(path.unwrap());
         assert!(path.is_file(), "{path:?}");
         let folder = path.parent().unwrap();

@@ -299,31 +299,15 @@ pub(crate) use log::logged;
 #[cfg(feature = "tracing")]
 mod log {
     use tower_jwt_auth::JwtAuthLayer;
+    use tracing::Level;
+    use tracing_subscriber::fmt::format::FmtSpan;
 
     use super::*;
     use crate::support::{log::Log, unreachable::Unreachable};
 
     /// Everything that is logged on this thread, spans included, at every level.
     pub(crate) async fn logged(run: impl Future<Output = ()>) -> String {
-        // While nobody else listens in this process, other tests have what they log switched off
-        // for all threads.
-        static SOMEBODY: std::sync::Once = std::sync::Once::new();
-        SOMEBODY.call_once(|| {
-            let everything = tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::TRACE)
-                .with_writer(std::io::sink)
-                .finish();
-            tracing::subscriber::set_global_default(everything).unwrap();
-        });
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_max_level(tracing::Level::TRACE)
-            .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
-            .with_writer(move || writer.clone())
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
+        let (log, guard) = Log::capture(Level::TRACE, FmtSpan::FULL);
         run.await;
         drop(guard);
         log.text()

@@ -64,7 +64,8 @@ async fn keys_and_tokens_stand_side_by_side() {
         claims.insert("scope".into(), json!("orders:read"));
     });
     let expired = issuer.token(|claims| claims["exp"] = json!(1));
-    let bad_key = format!("{}A", &key[..key.len() - 1]);
+    let (front, last) = key.split_at(key.len() - 1);
+    let bad_key = format!("{front}{}", if last == "A" { "B" } else { "A" });
     let authorization = |value: &str| format!("Bearer {value}");
 
     for (request, kind, subject) in [

@@ -1,10 +1,6 @@
 //! The warning about a layer or a socket that does not know what ends.
 
-use std::{
-    convert::Infallible,
-    io::Write,
-    sync::{Arc, Mutex},
-};
+use std::convert::Infallible;
 
 use http::Request;
 use tower::{Layer, ServiceExt, service_fn};
@@ -15,22 +11,10 @@ use tower_jwt_auth::{
     store::MemoryStore,
 };
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+use crate::support::log::Log;
 
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The number of warnings about this issuer.
-fn warnings(lines: &Lines, issuer: &str) -> usize {
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+fn warnings(log: &Log, issuer: &str) -> usize {
+    let text = log.text();
     let warned = |line: &&str| line.contains("without a revocation set") && line.contains(issuer);
     text.lines().filter(warned).count()
 }
@@ -49,26 +33,6 @@ where
     assert!(sent.is_ok());
 }
 
-fn log() -> (Lines, tracing::subscriber::DefaultGuard) {
-    // While no other subscriber exists, a line that is first reached on another thread is switched off
-    // for all threads.
-    static EVERYTHING: std::sync::Once = std::sync::Once::new();
-    EVERYTHING.call_once(|| {
-        let everything = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_writer(std::io::sink)
-            .finish();
-        let _ = tracing::subscriber::set_global_default(everything);
-    });
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    (lines, tracing::subscriber::set_default(subscriber))
-}
-
 async fn server(issuer: &str) -> AuthServer {
     let builder = AuthServer::builder(MemoryStore::new()).issuer(issuer);
     let builder = builder.claims_source(StaticClaims);
@@ -77,7 +41,7 @@ async fn server(issuer: &str) -> AuthServer {
 
 #[tokio::test]
 async fn a_place_that_accepts_ended_sessions_is_logged_once() {
-    let (lines, _guard) = log();
+    let (log, _guard) = Log::start();
     for place in ["layer", "socket"] {
         let issuer = format!("https://{place}.example");
         let auth = server(&issuer).await;
@@ -97,7 +61,7 @@ async fn a_place_that_accepts_ended_sessions_is_logged_once() {
             .unwrap()
             .principal();
         assert!(auth.sockets().guard(caller.clone()).is_ok());
-        assert_eq!(warnings(&lines, &issuer), 0);
+        assert_eq!(warnings(&log, &issuer), 0);
 
         // By hand, without the set.
         let verifier = auth.issuer().verifier().build().unwrap();
@@ -106,7 +70,7 @@ async fn a_place_that_accepts_ended_sessions_is_logged_once() {
                 "layer" => call(JwtAuthLayer::new(verifier.clone()), &token().await).await,
                 _ => drop(SocketAuth::new(verifier.clone()).guard(caller.clone())),
             }
-            assert_eq!(warnings(&lines, &issuer), 1, "{place}");
+            assert_eq!(warnings(&log, &issuer), 1, "{place}");
         }
     }
     // Tokens of sessions that no set in this process ends.
@@ -126,5 +90,5 @@ async fn a_place_that_accepts_ended_sessions_is_logged_once() {
     };
     super::until("the tasks end", async || tasks() == 0).await;
     call(JwtAuthLayer::new(verifier), &access).await;
-    assert_eq!(warnings(&lines, "https://gone.example"), 0);
+    assert_eq!(warnings(&log, "https://gone.example"), 0);
 }

@@ -99,6 +99,7 @@ async function look() {
   const changed = context.session_id !== me.session;
   me = { kind, session: context.session_id, subject: user?.sub, name: user?.sub, claims: user?.claims, expires: context.expires_at };
   $("#badge").textContent = kind === "user" ? me.name : kind === "guest" ? "a guest" : "nobody";
+  $("#badge").title = me.name ?? "";
   $("#badge").dataset.kind = kind;
   $("#logout").hidden = kind === "nobody";
   $("#outside").hidden = kind === "user";

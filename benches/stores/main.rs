@@ -5,7 +5,8 @@
 //! every refresh a rotation; ours by the policy `strict`, because the others would answer some of
 //! these calls without writing. The servers are the bench's own, in temporary folders.
 //!
-//! `cargo bench --all-features --bench stores`, `-- --quick` for a moment of each.
+//! `cargo bench --all-features --bench stores`, `-- --quick` for a moment of each, `-- --only sqlite` for
+//! one store.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -39,10 +40,14 @@ use tower_jwt_auth::{
     secret::SecretKey,
     server::{
         issue::{AccessTokenClaims, KeyRing, TokenIssuer},
+        login::{Identifier, PasswordHash, UserClaims},
         refresh::RefreshPolicy,
         session::{Sessions, StartSession},
     },
-    store::{AnyStore, MemoryStore, PostgresStore, RedisStore, SqliteStore},
+    store::{
+        AnyStore, MemoryStore, PostgresStore, RedisStore, SqliteStore,
+        port::{NewUser, UserStore},
+    },
 };
 
 use self::by_hand::ByHand;
@@ -62,10 +67,14 @@ impl Client {
                 *held = pair.refresh_token().expose().clone();
             }
             Self::ByHand(store, issuer, held) => {
-                *held = store.refresh(held).await;
-                issuer
-                    .issue_access_token(AccessTokenClaims::for_subject("alice"))
-                    .unwrap();
+                let roles;
+                (*held, roles) = store.refresh(held).await;
+                let mut claims = AccessTokenClaims::for_subject("alice");
+                if let Some(roles) = roles {
+                    let roles: Vec<String> = serde_json::from_str(&roles).unwrap();
+                    claims = claims.roles(roles);
+                }
+                issuer.issue_access_token(claims).unwrap();
             }
         }
     }
@@ -101,9 +110,14 @@ fn main() {
             "| store | clients | ours / by hand | ours, per s | by hand, per s | durability |"
         );
         println!("|---|---|---|---|---|---|");
+        let mut arguments = std::env::args().skip_while(|argument| argument != "--only");
+        let only = arguments.nth(1).unwrap_or_default().to_lowercase();
         for pair in &pairs {
-            for clients in [1, 16] {
-                measure(pair, clients, quick).await;
+            if !pair.name.to_lowercase().contains(&only) {
+                continue;
+            }
+            for (clients, users) in [(1, false), (16, false), (1, true), (16, true)] {
+                measure(pair, clients, users, quick).await;
             }
         }
         drop(pairs);
@@ -115,23 +129,40 @@ fn main() {
     });
 }
 
-async fn measure(pair: &Pair, clients: usize, quick: bool) {
+/// `users`: the roles come from a user table in the same store, as in the default wiring.
+async fn measure(pair: &Pair, clients: usize, users: bool, quick: bool) {
     let (rounds, slice) = match quick {
         true => (1, Duration::from_millis(100)),
         false => (7, Duration::from_millis(1500)),
     };
     let issuer = issuer();
-    let sessions = Sessions::builder(issuer.clone(), pair.ours.clone())
-        .secret(SecretKey::generate())
-        .policy(RefreshPolicy::strict())
-        .build()
-        .unwrap();
+    let secret = SecretKey::generate();
+    let builder = || {
+        Sessions::builder(issuer.clone(), pair.ours.clone())
+            .secret(secret.clone())
+            .policy(RefreshPolicy::strict())
+    };
+    let sessions = match users {
+        false => builder(),
+        true => builder().claims_source(UserClaims::new(pair.ours.clone())),
+    };
+    let sessions = sessions.build().unwrap();
+    if users {
+        let name = Identifier::new("alice@example.org").unwrap();
+        let user = NewUser::new("alice", name, PasswordHash::new("$argon2id$".to_owned()));
+        // The first measurement creates the user.
+        let _ = UserStore::create(&pair.ours, user.roles(["editor"])).await;
+    }
     let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
     for _ in 0..clients {
         let started = sessions.start(StartSession::new("alice")).await.unwrap();
         let token = started.refresh_token().expose().clone();
         ours.push(Client::Ours(sessions.clone(), token));
         if let Some(store) = &pair.by_hand {
+            let store = match users {
+                false => store.clone(),
+                true => store.reading_the_user(),
+            };
             by_hand.push(Client::ByHand(
                 store.clone(),
                 issuer.clone(),
@@ -167,8 +198,9 @@ async fn measure(pair: &Pair, clients: usize, quick: bool) {
             text
         }
     };
+    let roles = if users { ", roles from its users" } else { "" };
     println!(
-        "| {} | {clients} | {} | {ours:.0} | {} | {} |",
+        "| {}{roles} | {clients} | {} | {ours:.0} | {} | {} |",
         pair.name,
         or_dash(format!("{ratio:.2}")),
         or_dash(format!("{other:.0}")),
@@ -255,6 +287,6 @@ async fn of_redis(server: &redis_server::Server) -> Pair {
         name: "Redis",
         durability: "`appendonly`, `everysec`",
         ours: AnyStore::Redis(RedisStore::new(&server.url()).unwrap()),
-        by_hand: Some(ByHand::Redis(server.connection().await.unwrap())),
+        by_hand: Some(ByHand::redis(server.connection().await.unwrap()).await),
     }
 }

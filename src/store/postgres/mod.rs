@@ -38,7 +38,8 @@
 //!
 //! # Cost
 //!
-//! A refresh is one round trip; a test counts them. sqlx then pings the connection before it returns
+//! A refresh is one round trip; a test counts them. At most four statements refresh sessions at a time.
+//! Refreshes that queue in the meantime share the next one. sqlx pings a connection before it returns
 //! to the pool.
 //!
 //! # Permissions
@@ -76,7 +77,7 @@ use sqlx::{
 use tokio::time;
 
 pub use self::feed::PostgresFeed;
-use super::sql::{Dialect, SqlStore, Statement, Value, Words, cells};
+use super::sql::{Dialect, SqlStore, Statement, Value, Words, cells, store_over};
 use crate::{
     error::{ConfigError, StoreError},
     revocation::RevocationSet,
@@ -152,7 +153,7 @@ impl PostgresStore {
     /// each call takes one more round trip.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self::over(PostgresDialect { pool })
+        store_over(PostgresDialect { pool })
     }
 
     /// Creates or migrates the tables in one transaction. Several nodes may call it concurrently.
@@ -212,7 +213,10 @@ impl Dialect for PostgresDialect {
             "{each}",
             "json_array_elements(CAST($1 AS json)) AS u (value)",
         ),
+        ("{id}", "decode(u.value ->> 0, 'hex')"),
     ];
+
+    const TURNS: usize = 4;
 
     /// Repeats the statement once after a conflict with another transaction, because nothing was
     /// written then.

@@ -8,6 +8,7 @@
 //! Times are whole milliseconds since 1970 in columns of 64 bits. Every number is a `bigint`.
 
 mod api_keys;
+mod batch;
 mod guests;
 mod key_ring;
 mod log;
@@ -18,7 +19,7 @@ mod statement;
 mod throttle;
 mod users;
 
-use std::{fmt, future::Future};
+use std::{fmt, future::Future, sync::Arc};
 
 use self::row::{duration, kind_code, kind_of, millis, narrow, target};
 #[cfg(feature = "sqlite")]
@@ -36,14 +37,16 @@ use crate::store::port::StoreId;
 pub struct SqlStore<D> {
     pub(in crate::store) db: D,
     id: StoreId,
+    /// The refreshes that wait for a statement.
+    refreshes: Arc<batch::Queue>,
 }
 
-impl<D> SqlStore<D> {
-    pub(in crate::store) fn over(db: D) -> Self {
-        Self {
-            db,
-            id: StoreId::new(),
-        }
+/// Creates a store over a database.
+pub(in crate::store) fn store_over<D: Dialect>(db: D) -> SqlStore<D> {
+    SqlStore {
+        db,
+        id: StoreId::new(),
+        refreshes: Arc::new(batch::Queue::new(D::TURNS)),
     }
 }
 
@@ -54,14 +57,18 @@ pub(in crate::store) trait Dialect:
     /// A row.
     type Row: Cells;
 
-    /// The texts of `{now}`, `{least}`, `{locked}`, `{unlocked}` and `{each}` in statements.
+    /// The texts of `{now}`, `{least}`, `{locked}`, `{unlocked}`, `{each}` and `{id}` in statements.
     ///
     /// - `{now}`: the server's time. It does not change during a statement.
     /// - `{least}`: the function that returns the least of its arguments.
     /// - `{locked}`: at the end of a selection, locks its rows for a change and waits for locked rows.
     /// - `{unlocked}`: as `{locked}`, but leaves out rows that another transaction has locked.
     /// - `{each}`: the rows of the JSON array `$1`, as `u (value)`.
+    /// - `{id}`: the bytes whose hexadecimal text is the first element of the array `u.value`.
     const WORDS: Words;
+
+    /// The maximum number of concurrent statements that advance sessions.
+    const TURNS: usize;
 
     /// Runs one statement, which is one transaction. Returns all its rows.
     fn rows(

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Cells, Columns, Dialect, SqlStore, Statement, duration, kind_code, kind_of, millis, narrow,
+    Cells, Columns, Dialect, SqlStore, Statement,
+    batch::{self, Advance},
+    duration, kind_code, kind_of, millis, narrow,
 };
 use crate::{
     error::StoreError,
@@ -66,15 +68,48 @@ macro_rules! stamp {
     };
 }
 
-/// The hot path: the live generation, outside the grace window.
+/// The condition of the hot path: the live generation of a session `s`, outside the grace window.
+macro_rules! may_advance {
+    ($live:literal, $grace:literal, $key:literal) => {
+        concat!(
+            "s.gen = ",
+            $live,
+            " AND ",
+            alive!(),
+            " AND s.bound_key IS NOT DISTINCT FROM ",
+            $key,
+            " AND (s.rotated_at IS NULL OR ",
+            $grace,
+            " = 0 OR s.rotated_at + ",
+            $grace,
+            " < {now} OR s.rotated_at - ",
+            $grace,
+            " > {now})"
+        )
+    };
+}
+
 static ADVANCE_LIVE: Statement = Statement::write(concat!(
     "UPDATE auth_session AS s SET gen = gen + 1, parent_gen = gen, ",
     stamp!(),
-    " WHERE s.sid = $1 AND s.gen = $2 AND ",
-    alive!(),
-    " AND s.bound_key IS NOT DISTINCT FROM $4 \
-     AND (s.rotated_at IS NULL OR $3 = 0 OR s.rotated_at + $3 < {now} OR s.rotated_at - $3 > {now}) \
-     RETURNING ",
+    " WHERE s.sid = $1 AND ",
+    may_advance!("$2", "$3", "$4"),
+    " RETURNING ",
+    written!()
+));
+
+/// [`ADVANCE_LIVE`] for each element of the array `$1`: a session id, its generation, the grace time and
+/// the key.
+static ADVANCE_LIVE_BATCH: Statement = Statement::write(concat!(
+    "UPDATE auth_session SET gen = gen + 1, parent_gen = gen, ",
+    stamp!(),
+    " WHERE sid IN (SELECT s.sid FROM {each} JOIN auth_session s ON s.sid = {id} WHERE ",
+    may_advance!(
+        "CAST(u.value ->> 1 AS bigint)",
+        "CAST(u.value ->> 2 AS bigint)",
+        "u.value ->> 3"
+    ),
+    " {unlocked}) RETURNING ",
     written!()
 ));
 
@@ -268,14 +303,14 @@ impl<D: Dialect> SessionStore for SqlStore<D> {
         grace: Duration,
         bound_key: Option<&str>,
     ) -> Result<Option<LoadedSession>, StoreError> {
-        let values = [
-            id.as_bytes().into(),
-            wide(live)?.into(),
-            millis(grace).into(),
-            bound_key.into(),
-        ];
-        let row = self.db.row(&ADVANCE_LIVE, &values).await?;
-        row.map(|row| Columns(&row).loaded()).transpose()
+        let advance = Advance {
+            id,
+            live: wide(live)?,
+            grace_millis: millis(grace),
+            bound_key: bound_key.map(str::to_owned),
+        };
+        let statements = [&ADVANCE_LIVE, &ADVANCE_LIVE_BATCH];
+        batch::advance(&self.db, &self.refreshes, statements, &advance).await
     }
 
     fn users(&self) -> Option<StoreId> {
@@ -420,7 +455,7 @@ impl<R: Cells> Columns<'_, R> {
         })
     }
 
-    fn loaded(&self) -> Result<LoadedSession, StoreError> {
+    pub(super) fn loaded(&self) -> Result<LoadedSession, StoreError> {
         Ok(LoadedSession::new(self.record()?, self.time("now")?))
     }
 }

@@ -14,8 +14,9 @@
 //!
 //! # Durability
 //!
-//! `synchronous` is FULL: every confirmed change has reached the disk, for one `fsync` per change. With
-//! NORMAL, a power cut would undo the last changes. A lost refresh is repaired
+//! `synchronous` is FULL: every confirmed change has reached the disk, for one `fsync` per change.
+//! Refreshes that queue are one change. With NORMAL, a power cut would undo the last changes. A lost
+//! refresh is repaired
 //! ([`RefreshOutcome::Ahead`](crate::event::RefreshOutcome::Ahead)), but a lost logout
 //! would make its session valid again.
 //!
@@ -66,7 +67,7 @@ use sqlx::{
 use tokio::sync::Notify;
 
 pub use self::feed::SqliteFeed;
-use super::sql::{Dialect, Does, SqlStore, Statement, Value, Words, cells};
+use super::sql::{Dialect, Does, SqlStore, Statement, Value, Words, cells, store_over};
 use crate::{
     error::{ConfigError, StoreError},
     revocation::RevocationSet,
@@ -131,7 +132,7 @@ impl SqliteStore {
                 .max_lifetime(None)
                 .test_before_acquire(false)
         };
-        let store = Self::over(SqliteDialect {
+        let store = store_over(SqliteDialect {
             writer: pool()
                 .max_connections(1)
                 .idle_timeout(None)
@@ -152,7 +153,7 @@ impl SqliteStore {
     /// `busy_timeout`.
     #[must_use]
     pub fn new(pool: SqlitePool) -> Self {
-        Self::over(SqliteDialect {
+        store_over(SqliteDialect {
             readers: pool.clone(),
             writer: pool,
             news: Arc::default(),
@@ -212,7 +213,10 @@ impl Dialect for SqliteDialect {
         ("{locked}", ""),
         ("{unlocked}", ""),
         ("{each}", "json_each($1) u"),
+        ("{id}", "unhex(u.value ->> 0)"),
     ];
+
+    const TURNS: usize = 1;
 
     async fn rows(
         &self,

@@ -1,6 +1,7 @@
 //! The rules of refresh tokens through [`Sessions`](tower_jwt_auth::server::session::Sessions), on every
 //! store: the very same tests, on the store that its URL names.
 
+mod batch;
 mod ended;
 mod ending;
 mod killed;

@@ -15,7 +15,7 @@ use tower_jwt_auth::{
         login::{Identifier, PasswordHash, UserClaims},
         session::{SessionClaims, Sessions, StartSession, TokenPair},
     },
-    store::port::{NewUser, UserAdmin, UserStore},
+    store::port::{NewUser, SessionStore, UserAdmin, UserStore},
 };
 use tracing_subscriber::{Layer, layer::SubscriberExt};
 
@@ -151,6 +151,28 @@ async fn two_with_the_roles_of_the_user_table(place: Place) {
     );
 }
 
+/// Callers that find no free turn share the next statement.
+async fn few_for_those_that_queue(place: Place) {
+    let store = place.store().await;
+    let trips = Trips::to(&place);
+    let mut ids = Vec::new();
+    for _ in 0..65 {
+        ids.push(crate::rows::start(&store, "alice").await);
+    }
+    let advance = async |id| store.advance_live(id, 0, Duration::ZERO, None).await;
+    // A connection prepares what it uses for the first time.
+    let warm = ids.pop().unwrap();
+    assert!(advance(warm).await.unwrap().is_some());
+    trips.begin().await;
+    let advanced = futures_util::future::join_all(ids.iter().map(|id| advance(*id))).await;
+    let spent = trips.end().await;
+    for (id, loaded) in ids.into_iter().zip(advanced) {
+        let session = loaded.unwrap().unwrap().session;
+        assert_eq!((session.id, session.family.generation), (id, 1));
+    }
+    assert!(spent <= 16, "{} needed {spent} statements", place.name());
+}
+
 const STORE: &str = "STORES_TRIPS_STORE";
 const CLAIMS: &str = "STORES_TRIPS_CLAIMS";
 
@@ -181,6 +203,7 @@ async fn counts_for_its_parent() {
     };
     match std::env::var(CLAIMS).unwrap().as_str() {
         "session" => one_with_the_claims_of_the_session(place).await,
+        "queued" => few_for_those_that_queue(place).await,
         _ => two_with_the_roles_of_the_user_table(place).await,
     }
 }
@@ -201,6 +224,19 @@ macro_rules! trips {
             }
         }
     )*};
+}
+
+mod queued {
+    #[test]
+    fn t17_refreshes_that_queue_share_a_statement_of_sqlite() {
+        super::counted("sqlite", "queued");
+    }
+
+    #[test]
+    #[ignore = "needs PostgreSQL"]
+    fn t17_refreshes_that_queue_share_a_statement_of_postgres() {
+        super::counted("postgres", "queued");
+    }
 }
 
 trips! {

@@ -17,16 +17,9 @@ use crate::principal::Principal;
 
 /// Several revocation checks of any type, all of which apply. Cheap to clone.
 ///
-/// [`SocketAuth`](crate::layer::socket::SocketAuth) and the layer of an
-#[cfg_attr(
-    feature = "server",
-    doc = "[`AuthServer`](crate::AuthServer) hold their checks in this form."
-)]
-#[cfg_attr(
-    not(feature = "server"),
-    doc = "`AuthServer` (feature `server`) hold their checks in this form."
-)]
-/// The future of a check is boxed if the check is not ready immediately.
+/// [`SocketAuth`](crate::layer::socket::SocketAuth) and, with the feature `server`, the layer of an
+/// `AuthServer` hold their checks in this form. The future of a check is boxed if the check is not ready
+/// immediately.
 ///
 /// # Examples
 ///
@@ -37,7 +30,7 @@ use crate::principal::Principal;
 ///
 /// let checks = RevocationChecks::new()
 ///     .and(RevocationSet::local())
-///     .and(check_fn(async |_| RevocationStatus::Valid));
+///     .and(check_fn(|_| async { RevocationStatus::Valid }));
 /// assert!(checks.is_ready());
 /// ```
 #[derive(Clone, Default)]

@@ -12,7 +12,7 @@ use crate::{
         endpoints::{AuthEndpoints, CookieNames},
         issue::{KeyRing, TokenIssuer},
         login::Login,
-        session::{Guests, Sessions},
+        session::{Guests, Housekeeping, Sessions},
         settings::{AuthSecrets, AuthSettings, SigningKeys},
     },
     store::port::{AuthStore, UserStore},
@@ -177,7 +177,7 @@ where
     let path = endpoints.path().to_owned();
     let endpoints = endpoints
         .keeping(Arc::new(Tasks {
-            _housekeeping: guests.housekeeping().spawn(),
+            _housekeeping: Housekeeping::spawn(guests.housekeeping()),
             _claims: builder.has_guests.then(|| guests.spawn_claim_worker()),
         }))
         .build()?;

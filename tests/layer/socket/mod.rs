@@ -8,3 +8,4 @@ mod services;
 mod sockets;
 mod streams;
 mod waking;
+mod withdrawn;

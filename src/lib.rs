@@ -54,7 +54,7 @@
 //! | forward the caller to an upstream | [`JwtAuthLayer::forward_as`] |
 //! | limit requests by client or by caller | `layer::rate_limit` (feature `rate-limit`) |
 //! | close sockets when their token ends | [`layer::socket`] |
-//! | sign users in, and issue, rotate and revoke tokens | [`server`] (feature `server`) |
+//! | sign users in, and issue, rotate and revoke tokens | [`AuthServer`](server/struct.AuthServer.html), [`server`] (feature `server`) |
 //! | issue a token for a service | `server::issue::TokenIssuer`, [the recipe](manual::recipes::service_tokens) |
 //! | count and audit | [`event`] |
 //! | test handlers without tokens, or with tokens of a test issuer | `test_util` (feature `test-util`) |

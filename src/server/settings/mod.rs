@@ -48,7 +48,7 @@ use crate::{
 /// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced`; with `balanced` every server that accepts the access tokens has to confirm them | browser |
 /// | `AUTH_REFRESH_GRACE_SECONDS` | grace period for a used refresh token: 1 to 300 | 30 |
 /// | `AUTH_MAX_SESSIONS` | the sessions that a user has at the same time: 1 to 99, or `none`, see [`SessionsBuilder::max_sessions`](crate::server::session::SessionsBuilder::max_sessions) | 50 |
-/// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | the application's choice |
+/// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | see [`open_store`](Self::open_store) |
 /// | `AUTH_REGISTRATION` | `true` enables registration | false |
 /// | `JWT_TOKEN_URL` | the path of the token endpoint; the other endpoints have the same parent | `/api/auth/token` |
 /// | `JWT_TOKEN_TYPE` | only `Bearer` | Bearer |

@@ -86,6 +86,7 @@ impl AuthSettings {
     pub(crate) fn signing_keys(&self) -> SigningKeys {
         SigningKeys {
             key: self.key.clone(),
+            #[cfg(feature = "aws-lc-rs")]
             rotate_every: self.rotate_every,
         }
     }
@@ -133,6 +134,7 @@ impl AuthSettings {
 /// The source of the signing keys, and their rotation.
 pub(crate) struct SigningKeys {
     key: Key,
+    #[cfg(feature = "aws-lc-rs")]
     rotate_every: Option<Duration>,
 }
 
@@ -141,6 +143,7 @@ impl SigningKeys {
     pub(crate) fn generated() -> Self {
         Self {
             key: Key::Generated(Algorithm::EdDsa),
+            #[cfg(feature = "aws-lc-rs")]
             rotate_every: None,
         }
     }

@@ -123,6 +123,7 @@ erased! {
 }
 
 erased! {
+    #[cfg_attr(not(feature = "aws-lc-rs"), allow(dead_code, reason = "only the shared ring uses it"))]
     pub(crate) trait ErasedKeyRingStore: KeyRingStore {
         async fn load_key_ring(&self) -> Result<StoredKeyRing, StoreError>;
         async fn swap_key_ring(

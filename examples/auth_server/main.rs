@@ -1,5 +1,4 @@
-//! A login server with a page that shows it: sign in, refresh, sign out, sessions, attacks, a chat for
-//! guests. On SQLite, PostgreSQL, Redis or memory.
+//! A login server, and a page that shows all of it. On SQLite, PostgreSQL, Redis or memory.
 //!
 //! ```sh
 //! cargo run --example auth_server --all-features   # by default: SQLite, and a demo user
@@ -33,8 +32,7 @@
 //! export AUTH_SECRET_KEY=$(openssl rand 32 | basenc --base64url | tr -d '=')
 //! ```
 //!
-//! Open <http://localhost:3000/>. For an invalid value, the server prints one line with the variable's name,
-//! and exits with code 2.
+//! Open <http://localhost:3000/>. An invalid variable is named in one line, and the exit code is 2.
 
 mod chat;
 #[path = "../common.rs"]
@@ -136,7 +134,9 @@ async fn me(user: UserPrincipal, token: Verified<Claims>) -> Json<Value> {
     let claims = token
         .iter()
         .map(|(name, value)| (name.to_owned(), value.clone()));
-    me["claims"] = claims.collect();
+    if let Some(me) = me.as_object_mut() {
+        me.insert("claims".to_owned(), claims.collect());
+    }
     Json(me)
 }
 

@@ -1,6 +1,6 @@
 //! The builder of [`ApiKeys`].
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::runtime;
 
@@ -9,6 +9,7 @@ use super::{
     store::ErasedApiKeyStore, uses::Uses,
 };
 use crate::{
+    erased::Boxed,
     error::{ConfigError, StoreError},
     event::{EventSink, Events},
     principal::{PrincipalKind, Scope},
@@ -41,11 +42,9 @@ pub(super) struct Limits {
     pub(super) overlap: Duration,
 }
 
-type Written = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 /// Returns `true` if an owner is active.
-pub(super) type Owners = dyn Fn(String) -> Active + Send + Sync;
-pub(super) type Active = Pin<Box<dyn Future<Output = Result<bool, StoreError>> + Send>>;
-pub(super) type Log = dyn Fn(Revocation) -> Written + Send + Sync;
+pub(super) type Owners = dyn Fn(String) -> Boxed<'static, Result<bool, StoreError>> + Send + Sync;
+pub(super) type Log = dyn Fn(Revocation) -> Boxed<'static, Result<(), StoreError>> + Send + Sync;
 
 impl ApiKeysBuilder {
     pub(super) fn new(format: ApiKeyFormat, store: Arc<dyn ErasedApiKeyStore>) -> Self {

@@ -210,7 +210,7 @@ impl AuthEndpointsBuilder {
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
         let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
         // Applies also to the sessions that the application holds: roles come from the user store.
-        self.sessions.default_claims(Arc::new(self.login.clone()));
+        self.sessions.default_claims(self.login.user_claims());
         let issuer = self.sessions.issuer();
         let proofs = CsrfProofs::new(&self.secret);
         let extractor = match &cookies {

@@ -68,11 +68,17 @@ impl UserClaims {
 
 impl ClaimsSource for UserClaims {
     async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
-        of_users(&*self.users, session).await
+        if session.kind() != PrincipalKind::User {
+            return Ok(Some(session.claims().clone()));
+        }
+        let user = self.users.find_by_subject(session.subject()).await?;
+        let user = user.map(|user| UserStanding::new(user.roles, user.disabled));
+        Ok(session.claims_of(user))
     }
 
     fn origin(&self) -> ClaimsOrigin {
-        origin(&*self.users)
+        let users = self.users.store_id();
+        users.map_or(ClaimsOrigin::Elsewhere, ClaimsOrigin::Users)
     }
 }
 
@@ -82,30 +88,11 @@ impl fmt::Debug for UserClaims {
     }
 }
 
-impl ClaimsSource for Login {
-    async fn claims(&self, session: &Session) -> Result<Option<SessionClaims>, StoreError> {
-        of_users(self.users(), session).await
+impl Login {
+    /// Returns the claims source over the users of this login.
+    pub(crate) fn user_claims(&self) -> UserClaims {
+        UserClaims {
+            users: Arc::clone(&self.inner.users),
+        }
     }
-
-    fn origin(&self) -> ClaimsOrigin {
-        origin(self.users())
-    }
-}
-
-async fn of_users(
-    users: &dyn ErasedUserStore,
-    session: &Session,
-) -> Result<Option<SessionClaims>, StoreError> {
-    if session.kind() != PrincipalKind::User {
-        return Ok(Some(session.claims().clone()));
-    }
-    let user = users.find_by_subject(session.subject()).await?;
-    let user = user.map(|user| UserStanding::new(user.roles, user.disabled));
-    Ok(session.claims_of(user))
-}
-
-fn origin(users: &dyn ErasedUserStore) -> ClaimsOrigin {
-    users
-        .store_id()
-        .map_or(ClaimsOrigin::Elsewhere, ClaimsOrigin::Users)
 }

@@ -283,7 +283,7 @@ fn check(
     Ok(())
 }
 
-fn in_range(
+pub(super) fn in_range(
     name: &'static str,
     value: Duration,
     range: RangeInclusive<Duration>,

@@ -1,11 +1,12 @@
 //! Periodic deletion of expired rows.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, task::AbortHandle, time};
 
 use super::Sessions;
 use crate::{
+    erased::Boxed,
     error::StoreError,
     event::{AuthEvent, Events},
     secret::random,
@@ -48,8 +49,7 @@ pub struct Housekeeping {
     events: Events,
 }
 
-type Job = Box<dyn Fn(u32) -> Deleted + Send + Sync>;
-type Deleted = Pin<Box<dyn Future<Output = Result<u64, StoreError>> + Send>>;
+type Job = Box<dyn Fn(u32) -> Boxed<'static, Result<u64, StoreError>> + Send + Sync>;
 
 impl Sessions {
     /// Returns a housekeeping that deletes sessions and revocations that ended long ago.

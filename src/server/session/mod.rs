@@ -79,8 +79,9 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::builder::DEFAULT_MAX_SESSIONS;
 use self::builder::Lifetimes;
-pub(crate) use self::{builder::DEFAULT_MAX_SESSIONS, claims::ErasedClaimsSource};
+use self::claims::ErasedClaimsSource;
 pub use self::{
     builder::SessionsBuilder,
     claims::{ClaimsOrigin, ClaimsSource, SessionClaims, StaticClaims},
@@ -302,9 +303,9 @@ impl Sessions {
     }
 
     /// Sets the claims source of these sessions and their clones, unless the builder was given one.
-    pub(crate) fn default_claims(&self, source: Arc<dyn ErasedClaimsSource>) {
+    pub(crate) fn default_claims(&self, source: impl ClaimsSource) {
         // The first endpoints win; other endpoints of the same sessions have the same users.
-        let _ = self.inner.claims.set(source);
+        let _ = self.inner.claims.set(Arc::new(source));
     }
 
     /// Returns the issuer of the access tokens.

@@ -21,6 +21,8 @@
 //! - Implement only the ports that you need. A project with its own users table implements
 //!   [`UserStore`], usually only `find`, `find_by_subject` and `replace_hash`, and takes everything
 //!   else from a store of this crate.
+//! - Write `async fn`s. The builders that take a store box the futures, so no type of this crate has
+//!   the store as a parameter.
 //! - Every method is one atomic operation unless its docs state otherwise.
 //! - The store's clock is the only clock. No method takes the current time.
 //! - No row contains a password or a token. A reader of the store cannot sign in.

@@ -3,7 +3,11 @@
 use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use super::{ClaimHook, Guests, Inner};
-use crate::{error::ConfigError, server::session::Sessions, store::port::ErasedGuestStore};
+use crate::{
+    error::ConfigError,
+    server::session::{Sessions, builder::in_range},
+    store::port::ErasedGuestStore,
+};
 
 /// Builds [`Guests`]. Invalid settings are reported by [`build`](Self::build).
 #[must_use = "nothing is built before `build` is called"]
@@ -98,18 +102,6 @@ impl fmt::Debug for GuestsBuilder {
             .field("link_within", &self.0.link_within)
             .finish_non_exhaustive()
     }
-}
-
-fn in_range(
-    name: &'static str,
-    value: Duration,
-    range: RangeInclusive<Duration>,
-) -> Result<(), ConfigError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    let problem = format!("must be between {:?} and {:?}", range.start(), range.end());
-    Err(ConfigError::invalid(name, problem))
 }
 
 const PATIENCE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10);

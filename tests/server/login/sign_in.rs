@@ -149,16 +149,16 @@ async fn a_sink_hears_what_became_of_each_attempt_and_nothing_secret() {
     let heard = heard.lock().unwrap();
     let expected = [
         ("login.succeeded", "user-1"),
-        ("login.failed", "unknown_user"),
-        ("login.failed", "disabled"),
+        ("login.failed", "UnknownUser"),
+        ("login.failed", "Disabled"),
         ("login.succeeded", "user-9"),
         ("password.rehashed", "user-9"),
-        ("login.failed", "wrong_password"),
-        ("login.failed", "wrong_password"),
+        ("login.failed", "WrongPassword"),
+        ("login.failed", "WrongPassword"),
         ("login.locked", "user-1"),
-        ("login.failed", "locked"),
-        ("login.failed", "wrong_password"),
-        ("login.failed", "wrong_password"),
+        ("login.failed", "Locked"),
+        ("login.failed", "WrongPassword"),
+        ("login.failed", "WrongPassword"),
         ("login.throttled", "1s"),
         ("login.unlocked", ""),
     ];

@@ -13,14 +13,12 @@ mod events;
 mod extract;
 mod jwt;
 mod logged;
-#[cfg(feature = "rate-limit")]
 mod rate_limit;
-#[cfg(feature = "rate-limit")]
 mod require_https;
 mod response;
 mod role_guard;
 mod secrecy;
-#[cfg(all(feature = "server", feature = "axum"))]
+#[cfg(feature = "axum")]
 mod socket;
 
 #[path = "../support"]
@@ -28,7 +26,7 @@ mod support {
     pub(crate) mod answer;
     pub(crate) mod api_key;
     pub(crate) mod challenge;
-    #[cfg(all(feature = "server", feature = "axum"))]
+    #[cfg(feature = "axum")]
     pub(crate) mod chat;
     pub(crate) mod fixture;
     #[cfg(feature = "tracing")]
@@ -36,7 +34,7 @@ mod support {
     pub(crate) mod refusals;
     pub(crate) mod request;
     pub(crate) mod settle;
-    #[cfg(all(feature = "server", feature = "axum"))]
+    #[cfg(feature = "axum")]
     pub(crate) mod socket;
     pub(crate) mod touchy;
     pub(crate) mod unreachable;

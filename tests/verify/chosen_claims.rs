@@ -6,13 +6,12 @@ use tower_jwt_auth::{
     error::AuthErrorKind,
     key::Algorithm,
     principal::PrincipalKind,
-    test_util::TestKeys,
     verify::{Provider, VerifierBuilder},
 };
 
 use crate::support::{
     answer::Answer,
-    fixture::{AUDIENCE, Counting, Fixture, ISSUER, bearer, judge, keys},
+    fixture::{AUDIENCE, Fixture, ISSUER, bearer, judge, keys},
 };
 
 fn with(fixture: &Fixture, without: &[&str], claims: &Value) -> String {
@@ -353,9 +352,13 @@ fn warnings(builder: VerifierBuilder) -> usize {
 #[cfg(feature = "tracing")]
 #[test]
 fn d50_a_set_from_a_file_or_from_code_may_go_without_an_issuer_with_one_warning() {
+    use tower_jwt_auth::{key::KeySource, test_util::TestKeys};
+
+    use crate::support::fixture::Counting;
+
     let set = || Verifier::key_set(keys()).audience(AUDIENCE);
     let source = || Verifier::key_source(Counting::new()).audience(AUDIENCE);
-    assert!(!tower_jwt_auth::key::KeySource::is_remote(&Counting::new()));
+    assert!(!Counting::new().is_remote());
     assert_eq!(warnings(set()), 1);
     assert_eq!(warnings(source()), 1);
     for quiet in [

@@ -28,5 +28,6 @@ mod support {
     pub(crate) mod login;
     pub(crate) mod sessions;
     pub(crate) mod until;
+    pub(crate) mod users;
     pub(crate) mod watched;
 }

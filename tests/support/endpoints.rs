@@ -3,21 +3,16 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
 use http::{HeaderMap, Request, StatusCode, header::SET_COOKIE};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
-use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_jwt_auth::{
     Claims, Verifier,
-    error::StoreError,
     event::{AuthEvent, sink_fn},
     key::{Algorithm, SigningKey},
     layer::{Confirmations, rate_limit::PeerAddr, response::Whole},
@@ -25,137 +20,23 @@ use tower_jwt_auth::{
     server::{
         endpoints::AuthEndpoints,
         issue::{KeyRing, TokenIssuer},
-        login::{
-            Argon2Cost, Identifier, Login, MemoryThrottle, Password, PasswordHash, PasswordHasher,
-        },
+        login::{Argon2Cost, Login, MemoryThrottle, Password, PasswordHasher},
         refresh::RefreshPolicy,
         session::{Guests, Sessions},
     },
     store::{
         MemoryStore,
-        port::{NewUser, SessionStore, UserRecord, UserStore},
+        port::{SessionStore, UserRecord},
     },
     test_util::TestClock,
     time::Clock,
 };
 
-use super::flaky::Flaky;
+use super::{flaky::Flaky, users::Users};
 
 pub(crate) const ISSUER: &str = "https://auth.example";
 pub(crate) const ORIGIN: &str = "https://app.example";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
-
-/// Users in memory.
-#[derive(Clone, Default)]
-pub(crate) struct Users {
-    rows: Arc<Mutex<HashMap<String, UserRecord>>>,
-    down: Arc<AtomicBool>,
-    fault: Arc<Mutex<Option<Fault>>>,
-}
-
-/// What goes wrong when an account is kept.
-pub(crate) enum Fault {
-    /// Nothing is written.
-    Unavailable,
-    /// The answer is lost: after it was written, or before.
-    Written,
-    NotWritten,
-    /// The answer is lost, and somebody with another password had just written the same.
-    Beaten,
-    /// It says that it was asked, and waits.
-    Waits {
-        came: Arc<Notify>,
-        go: Arc<Notify>,
-    },
-}
-
-impl Users {
-    pub(crate) fn subject(&self, name: &str) -> Option<String> {
-        let rows = self.rows.lock().unwrap();
-        rows.get(name).map(|user| user.subject.clone())
-    }
-
-    /// Changes what is kept of a user.
-    pub(crate) fn change(&self, name: &str, change: impl FnOnce(UserRecord) -> UserRecord) {
-        let mut rows = self.rows.lock().unwrap();
-        let user = rows.remove(name).unwrap();
-        rows.insert(name.to_owned(), change(user));
-    }
-
-    pub(crate) fn next_create(&self, fault: Fault) {
-        *self.fault.lock().unwrap() = Some(fault);
-    }
-
-    fn insert(&self, new: NewUser) -> bool {
-        let mut rows = self.rows.lock().unwrap();
-        let name = new.identifier.as_str().to_owned();
-        let taken = rows.values().any(|user| user.subject == new.subject);
-        if taken || rows.contains_key(&name) {
-            return false;
-        }
-        let user = UserRecord::new(new.subject)
-            .password(new.password)
-            .roles(new.roles);
-        rows.insert(name, user);
-        true
-    }
-}
-
-impl UserStore for Users {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
-        match self.down.load(Ordering::Relaxed) {
-            true => Err(StoreError::unavailable("unplugged")),
-            false => Ok(self.rows.lock().unwrap().get(identifier.as_str()).cloned()),
-        }
-    }
-
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
-        let rows = self.rows.lock().unwrap();
-        Ok(rows.values().find(|user| user.subject == subject).cloned())
-    }
-
-    async fn replace_hash(
-        &self,
-        subject: &str,
-        old: &PasswordHash,
-        new: &PasswordHash,
-    ) -> Result<bool, StoreError> {
-        let mut rows = self.rows.lock().unwrap();
-        let same = |user: &&mut UserRecord| {
-            let hash = user.password.as_ref().map(PasswordHash::expose);
-            user.subject == subject && hash == Some(old.expose())
-        };
-        let user = rows.values_mut().find(same);
-        Ok(user.map(|user| user.password = Some(new.clone())).is_some())
-    }
-
-    fn can_create(&self) -> bool {
-        true
-    }
-
-    async fn create(&self, new: NewUser) -> Result<bool, StoreError> {
-        let fault = self.fault.lock().unwrap().take();
-        match fault {
-            None => {}
-            Some(Fault::Unavailable) => return Err(StoreError::unavailable("unplugged")),
-            Some(Fault::NotWritten) => return Err(StoreError::interrupted("cut")),
-            Some(Fault::Written) => {
-                self.insert(new);
-                return Err(StoreError::interrupted("cut"));
-            }
-            Some(Fault::Beaten) => {
-                let other = PasswordHash::new("$argon2id$of another password".to_owned());
-                self.insert(NewUser::new(new.subject, new.identifier, other));
-                return Err(StoreError::interrupted("cut"));
-            }
-            Some(Fault::Waits { came, go }) => {
-                came.notify_one();
-                go.notified().await;
-            }
-        }
-        Ok(self.insert(new))
-    }
-}
 
 /// The server.
 pub(crate) struct Server {
@@ -217,7 +98,7 @@ impl Server {
             ("bob@example.org", UserRecord::new("u-bob").disabled(true)),
         ] {
             let user = user.password(hash.clone());
-            users.rows.lock().unwrap().insert(name.to_owned(), user);
+            users.put(name, user);
         }
         let throttle = MemoryThrottle::with_clock(clock.clone());
         let login = Login::builder(users.clone(), throttle, secret.clone());

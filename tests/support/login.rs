@@ -1,107 +1,18 @@
-//! Users in memory, and a login over them that hashes cheaply.
+//! A login over users in memory that hashes cheaply.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    num::NonZeroUsize,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::IpAddr, num::NonZeroUsize, time::Duration};
 
 use tower_jwt_auth::{
-    error::StoreError,
     secret::SecretKey,
     server::login::{
         Argon2Cost, Identifier, Login, LoginAttempt, LoginBuilder, LoginOutcome, MemoryThrottle,
         Password, PasswordHash, PasswordHasher, PasswordHasherBuilder, PasswordPolicy,
     },
-    store::port::{NewUser, UserRecord, UserStore},
+    store::port::UserRecord,
     test_util::TestClock,
 };
 
-#[derive(Clone, Default)]
-pub(crate) struct Users {
-    rows: Arc<Mutex<HashMap<String, UserRecord>>>,
-    pub(crate) found: Arc<AtomicUsize>,
-    pub(crate) replaced: Arc<AtomicUsize>,
-    pub(crate) down: Arc<AtomicBool>,
-    pub(crate) read_only: Arc<AtomicBool>,
-}
-
-impl Users {
-    pub(crate) fn put(&self, name: &str, user: UserRecord) {
-        let name = Identifier::new(name).unwrap().as_str().to_owned();
-        self.rows.lock().unwrap().insert(name, user);
-    }
-
-    pub(crate) fn hash(&self, name: &str) -> String {
-        self.rows.lock().unwrap()[name]
-            .password
-            .as_ref()
-            .unwrap()
-            .expose()
-            .to_owned()
-    }
-
-    fn up(&self) -> Result<(), StoreError> {
-        match self.down.load(Ordering::Relaxed) {
-            true => Err(StoreError::unavailable("unplugged")),
-            false => Ok(()),
-        }
-    }
-}
-
-impl UserStore for Users {
-    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
-        self.up()?;
-        self.found.fetch_add(1, Ordering::Relaxed);
-        Ok(self.rows.lock().unwrap().get(identifier.as_str()).cloned())
-    }
-
-    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
-        self.up()?;
-        let rows = self.rows.lock().unwrap();
-        Ok(rows.values().find(|user| user.subject == subject).cloned())
-    }
-
-    async fn replace_hash(
-        &self,
-        subject: &str,
-        old: &PasswordHash,
-        new: &PasswordHash,
-    ) -> Result<bool, StoreError> {
-        if self.read_only.load(Ordering::Relaxed) {
-            return Err(StoreError::unavailable("read-only replica"));
-        }
-        let mut rows = self.rows.lock().unwrap();
-        let row = rows.values_mut().find(|user| {
-            user.subject == subject
-                && user
-                    .password
-                    .as_ref()
-                    .is_some_and(|hash| hash.expose() == old.expose())
-        });
-        let Some(row) = row else { return Ok(false) };
-        row.password = Some(new.clone());
-        self.replaced.fetch_add(1, Ordering::Relaxed);
-        Ok(true)
-    }
-
-    async fn create(&self, new: NewUser) -> Result<bool, StoreError> {
-        let mut rows = self.rows.lock().unwrap();
-        if rows.contains_key(new.identifier.as_str()) {
-            return Ok(false);
-        }
-        let user = UserRecord::new(new.subject)
-            .password(new.password)
-            .roles(new.roles);
-        rows.insert(new.identifier.as_str().to_owned(), user);
-        Ok(true)
-    }
-}
+use super::users::Users;
 
 /// Eight KiB and one pass: a hash in microseconds.
 pub(crate) fn cheap() -> PasswordHasherBuilder {

@@ -26,8 +26,9 @@ use tower_jwt_auth::{
     store::port::{NewUser, UserRecord, UserStore},
 };
 
-use crate::support::endpoints::{
-    Answer, ORIGIN, PASSWORD, Server, Users, ada, bearer, json as post,
+use crate::support::{
+    endpoints::{Answer, ORIGIN, PASSWORD, Server, ada, bearer, json as post},
+    users::Users,
 };
 
 const NEW: &str = "another long password";

@@ -19,7 +19,10 @@ use tower_jwt_auth::{
     store::port::{NewUser, UserRecord, UserStore},
 };
 
-use crate::support::endpoints::{Answer, PASSWORD, Server, Users, ada, bearer, form, json as post};
+use crate::support::{
+    endpoints::{Answer, PASSWORD, Server, ada, bearer, form, json as post},
+    users::Users,
+};
 
 /// Finds nobody by a name of the flood before it may: until then its place in the pool is taken.
 #[derive(Clone)]

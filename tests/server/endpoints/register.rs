@@ -7,7 +7,10 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 use tower_jwt_auth::store::port::GuestStore;
 
-use crate::support::endpoints::{Browser, Fault, PASSWORD, Server, ada, bearer, json as post};
+use crate::support::{
+    endpoints::{Browser, PASSWORD, Server, ada, bearer, json as post},
+    users::Fault,
+};
 
 fn linking(name: &str) -> Value {
     json!({ "email": name, "password": PASSWORD, "link": true })

@@ -5,7 +5,7 @@ use std::fmt;
 /// The values of a refused token that explain the refusal, and what the verifier expects. For logs and
 /// events.
 ///
-/// The values from the token are not verified: anybody can write them. They are escaped and cut at 128
+/// The values from the token are not verified, so that an attacker can choose them. They are escaped and cut at 128
 /// bytes. No other claim and no signature is here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RefusedToken {

@@ -54,11 +54,14 @@ mod signature;
 #[doc(hidden)]
 pub use self::signature::{verify_primitive, verify_signature};
 pub use self::{
-    caller::{CallerLayer, CallerService, anonymous, signed_in, signed_in_with},
+    caller::{CallerLayer, anonymous, signed_in, signed_in_with},
     clock::TestClock,
     issuer::TestIssuer,
     keys::TestKeys,
 };
+// Named only to write down the type of a service.
+#[doc(hidden)]
+pub use self::caller::CallerService;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub use self::{jwks::JwksFixture, jwks_answer::Answer};

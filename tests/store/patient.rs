@@ -8,9 +8,8 @@ use tower_jwt_auth::{
     principal::SessionId,
     revocation::{Revocation, RevocationLog},
     secret::Secret,
-    server::refresh::Family,
     store::port::{
-        CreateOutcome, GuestChange, GuestStore, LoadedGuest, LoadedSession, NewGuest,
+        CreateOutcome, Family, GuestChange, GuestStore, LoadedGuest, LoadedSession, NewGuest,
         NewSessionRecord, RevokeReason, SecretStore, SessionRecord, SessionStore,
     },
     time::Timestamp,
@@ -88,10 +87,10 @@ repeat! {
 #[cfg(feature = "server")]
 mod login {
     use tower_jwt_auth::{
-        server::login::{Identifier, PasswordHash, ThrottleKey, ThrottleRow},
+        server::login::{Identifier, PasswordHash},
         store::port::{
             LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
-            ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
+            ThrottleKey, ThrottleRow, ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
         },
     };
 

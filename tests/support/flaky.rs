@@ -8,11 +8,10 @@ use std::sync::{
 use tower_jwt_auth::{
     error::StoreError,
     principal::SessionId,
-    server::refresh::Family,
     store::{
         MemoryStore,
         port::{
-            CreateOutcome, GuestChange, GuestStore, LoadedGuest, LoadedSession, NewGuest,
+            CreateOutcome, Family, GuestChange, GuestStore, LoadedGuest, LoadedSession, NewGuest,
             NewSessionRecord, RevokeReason, SessionRecord, SessionStore,
         },
     },

@@ -8,9 +8,10 @@ use tower_jwt_auth::{
     key::{Algorithm, SigningKey},
     revocation::RevocationSet,
     secret::SecretKey,
+    server::refresh::machine::RefreshTokens,
     server::{
         issue::{KeyRing, TokenIssuer},
-        refresh::{RefreshPolicy, RefreshTokens},
+        refresh::RefreshPolicy,
         session::{SessionClaims, Sessions, SessionsBuilder, StartSession, TokenPair},
     },
     store::MemoryStore,

@@ -14,11 +14,10 @@ use tokio::task;
 use tower_jwt_auth::{
     error::StoreError,
     principal::SessionId,
-    server::refresh::Family,
     store::{
         MemoryStore,
         port::{
-            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+            CreateOutcome, Family, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore,
         },
     },

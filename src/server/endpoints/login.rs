@@ -351,7 +351,7 @@ impl Inner {
             }
             _ => {
                 let body = InBody {
-                    tokens: tokens.to_response(),
+                    tokens: tokens.response(),
                     device_token: given.device.map(|device| &**device.expose()),
                     link: given.link,
                 };

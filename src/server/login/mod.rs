@@ -35,10 +35,11 @@ mod device;
 mod identifier;
 mod password;
 mod reset;
-mod throttle;
+pub(crate) mod throttle;
 mod throttle_memory;
 mod use_case;
 
+use self::throttle::{ThrottleKey, ThrottleRow};
 pub use self::{
     attempt::{LoginAttempt, LoginOutcome, LoginSuccess},
     builder::LoginBuilder,
@@ -50,7 +51,7 @@ pub use self::{
         Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,
         PasswordPolicy, PasswordRule, Verification,
     },
-    throttle::{Network, ThrottleKey, ThrottleRow, UnlockHook},
+    throttle::{Network, UnlockHook},
     throttle_memory::MemoryThrottle,
     use_case::Login,
 };

@@ -11,22 +11,20 @@ mod exchange;
 mod policy;
 mod token;
 
-pub use self::{
-    decide::Family,
-    policy::RefreshPolicy,
-    token::{RefreshToken, RefreshTokens},
-};
+pub use self::policy::RefreshPolicy;
 pub(crate) use self::{
     decide::{apply, confirm, decide},
     exchange::{Rotation, contended, write},
+    token::{RefreshToken, RefreshTokens},
 };
 
-/// The state machine and the refresh in a store, for tests of stores.
+/// The tokens, the state machine and the refresh in a store, for tests of stores.
 #[cfg(any(test, feature = "test-util"))]
 #[doc(hidden)]
 pub mod machine {
     pub use super::{
         decide::{apply, confirm, decide},
         exchange::{Rotation, rotate},
+        token::{RefreshToken, RefreshTokens},
     };
 }

@@ -11,6 +11,11 @@
 //! the store nor the key alone is enough to make a token. A successor is computed from its
 //! predecessor and the key.
 
+#![cfg_attr(
+    not(any(test, feature = "test-util")),
+    allow(unreachable_pub, reason = "public for the tests of stores only")
+)]
+
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -27,25 +32,6 @@ use crate::{
 };
 
 /// Writes refresh tokens, and reads the tokens that it wrote.
-///
-/// Most applications need only [`Sessions`](crate::server::session::Sessions), which contains one.
-///
-/// # Examples
-///
-/// ```
-/// use tower_jwt_auth::{server::refresh::RefreshTokens, secret::SecretKey};
-///
-/// let tokens = RefreshTokens::new(&SecretKey::generate());
-/// let first = tokens.start();
-/// let text = tokens.write(&first);
-/// assert!(text.expose().starts_with("rt1_"));
-///
-/// let read = tokens.read(text.expose()).ok_or("not ours")?;
-/// assert_eq!(read.session_id(), first.session_id());
-/// assert_eq!(read.successor(7).generation(), 7);
-/// assert!(tokens.read("rt1_garbage").is_none());
-/// # Ok::<(), &str>(())
-/// ```
 #[derive(Clone)]
 pub struct RefreshTokens {
     // Never empty. The first key mints.

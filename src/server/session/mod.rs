@@ -82,6 +82,7 @@ use std::{
 pub(crate) use self::builder::DEFAULT_MAX_SESSIONS;
 use self::builder::Lifetimes;
 use self::claims::ErasedClaimsSource;
+pub(crate) use self::pair::TokenResponse;
 pub use self::{
     builder::SessionsBuilder,
     claims::{ClaimsOrigin, ClaimsSource, SessionClaims, StaticClaims},
@@ -91,7 +92,7 @@ pub use self::{
         LinkOutcome, LinkRequest, Promotion, SignInOutcome,
     },
     housekeeping::{Housekeeper, Housekeeping},
-    pair::{TokenPair, TokenResponse},
+    pair::TokenPair,
     start::StartSession,
     view::Session,
 };

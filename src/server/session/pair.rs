@@ -67,13 +67,19 @@ impl TokenPair {
         self.session_id
     }
 
-    /// Returns the serializable response of a token endpoint (RFC 6749 §5.1).
+    /// Returns the serializable response of a token endpoint (RFC 6749 §5.1): an object with
+    /// `access_token`, `token_type` (`Bearer`), `expires_in`, `refresh_token`, `refresh_expires_in` and,
+    /// if it is not empty, `scope`. Times are in seconds.
     ///
     /// # Security
     ///
     /// The response needs `Cache-Control: no-store`.
     #[must_use]
-    pub fn to_response(&self) -> TokenResponse<'_> {
+    pub fn to_response(&self) -> impl Serialize + Copy + fmt::Debug {
+        self.response()
+    }
+
+    pub(crate) fn response(&self) -> TokenResponse<'_> {
         TokenResponse {
             access_token: self.access_token().expose(),
             token_type: "Bearer",
@@ -97,7 +103,7 @@ impl fmt::Debug for TokenPair {
 
 /// The response of a token endpoint (RFC 6749 §5.1).
 #[derive(Clone, Copy, Serialize)]
-pub struct TokenResponse<'a> {
+pub(crate) struct TokenResponse<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: u64,

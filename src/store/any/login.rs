@@ -3,10 +3,10 @@
 use super::AnyStore;
 use crate::{
     error::StoreError,
-    server::login::{Identifier, PasswordHash, ThrottleKey, ThrottleRow},
+    server::login::{Identifier, PasswordHash},
     store::port::{
         LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore, StoreId,
-        ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
+        ThrottleKey, ThrottleRow, ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
     },
 };
 

@@ -7,11 +7,10 @@ use crate::{
     principal::SessionId,
     revocation::{BroadcastFeed, Feed, Revocation, RevocationLog, RevocationSet},
     secret::Secret,
-    server::refresh::Family,
     store::{
         MemoryStore,
         port::{
-            AuthStore, CreateOutcome, GuestChange, GuestStore, LoadedGuest, LoadedSession,
+            AuthStore, CreateOutcome, Family, GuestChange, GuestStore, LoadedGuest, LoadedSession,
             NewGuest, NewSessionRecord, RevokeReason, SecretStore, SessionRecord, SessionStore,
             StoreId, UserStanding,
         },

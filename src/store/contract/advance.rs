@@ -6,8 +6,8 @@ use super::{Fixture, IDLE, LIFETIME, SECOND, new_session, peek, rotate, session_
 use crate::{
     event::RefreshOutcome,
     principal::SessionId,
-    server::refresh::{Family, RefreshPolicy},
-    store::port::{NewSessionRecord, RevokeReason, SessionStore},
+    server::refresh::RefreshPolicy,
+    store::port::{Family, NewSessionRecord, RevokeReason, SessionStore},
 };
 
 /// If the session is still as it was loaded, `advance` sets the state and the store's time, and

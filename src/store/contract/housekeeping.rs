@@ -8,10 +8,11 @@ use super::{
 use crate::{
     revocation::{self, Revocation, RevocationLog},
     secret,
-    server::{login::ThrottleKey, refresh::RefreshPolicy},
+    server::refresh::RefreshPolicy,
     store::port::{
         GuestChange, GuestClaim, GuestStore, LoadedGuest, NewGuest, NewOneTime, NewSessionRecord,
-        OneTimePurpose, OneTimeStore, OneTimeToken, RevokeReason, SessionStore, ThrottleStore,
+        OneTimePurpose, OneTimeStore, OneTimeToken, RevokeReason, SessionStore, ThrottleKey,
+        ThrottleStore,
     },
 };
 

@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use super::Handles;
 use crate::{
     secret,
-    server::login::{ThrottleKey, ThrottleRow},
     store::port::ThrottleStore,
+    store::port::{ThrottleKey, ThrottleRow},
     time::Timestamp,
 };
 

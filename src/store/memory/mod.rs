@@ -24,8 +24,7 @@ use crate::{
     principal::SessionId,
     revocation::{Broadcast, BroadcastFeed, RETENTION, Revocation, RevocationLog, RevocationSet},
     secret::Secret,
-    server::refresh::Family,
-    store::port::{AuthStore, RevokeReason, SecretStore, SessionRecord, StoreId},
+    store::port::{AuthStore, Family, RevokeReason, SecretStore, SessionRecord, StoreId},
     time::{Clock, SystemClock, Timestamp},
 };
 

@@ -7,10 +7,10 @@ use crate::{
     error::StoreError,
     event::RefreshOutcome,
     principal::SessionId,
-    server::refresh::{Family, RefreshPolicy, apply, confirm, decide},
+    server::refresh::{RefreshPolicy, apply, confirm, decide},
     store::port::{
-        CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord, SessionStore,
-        StoreId, UserStanding,
+        CreateOutcome, Family, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+        SessionStore, StoreId, UserStanding,
     },
 };
 

@@ -3,8 +3,8 @@
 use super::MemoryStore;
 use crate::{
     error::StoreError,
-    server::login::{MemoryThrottle, ThrottleKey, ThrottleRow},
-    store::port::{LoadedThrottle, ThrottleStore},
+    server::login::MemoryThrottle,
+    store::port::{LoadedThrottle, ThrottleKey, ThrottleRow, ThrottleStore},
 };
 
 impl MemoryStore {

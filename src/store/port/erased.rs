@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use super::{
-    CreateOutcome, GuestChange, GuestStore, KeyRingStore, LoadedGuest, LoadedSession,
+    CreateOutcome, Family, GuestChange, GuestStore, KeyRingStore, LoadedGuest, LoadedSession,
     LoadedThrottle, NewGuest, NewOneTime, NewSessionRecord, NewUser, OneTimeDigest, OneTimePurpose,
-    OneTimeStore, RevokeReason, SessionRecord, SessionStore, StoreId, StoredKeyRing, ThrottleStore,
-    UserRecord, UserStanding, UserStore,
+    OneTimeStore, RevokeReason, SessionRecord, SessionStore, StoreId, StoredKeyRing, ThrottleKey,
+    ThrottleRow, ThrottleStore, UserRecord, UserStanding, UserStore,
 };
 use crate::{
     erased::erased,
     error::StoreError,
     principal::SessionId,
-    server::{
-        login::{Identifier, PasswordHash, ThrottleKey, ThrottleRow},
-        refresh::Family,
-    },
+    server::login::{Identifier, PasswordHash},
 };
 
 erased! {

@@ -10,7 +10,6 @@ pub use crate::event::RevokeReason;
 use crate::{
     error::StoreError,
     principal::{PrincipalKind, SessionId},
-    server::refresh::Family,
     time::Timestamp,
 };
 
@@ -316,6 +315,57 @@ impl SessionRecord {
             bound_key: session.bound_key,
             details: session.details,
         }
+    }
+}
+
+/// The state of a family of refresh tokens. A session has one family.
+///
+/// All times are times of the store's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Family {
+    /// The live generation; the first is 0.
+    pub generation: u64,
+    /// The generation whose use created the live one.
+    pub parent: Option<u64>,
+    /// The highest generation that is known to have reached the client.
+    pub confirmed: Option<u64>,
+    /// The time at which the parent was first used. If it lies in the future by more than a window,
+    /// the clock was wrong, and the time counts as outside the window.
+    pub rotated_at: Option<Timestamp>,
+    /// The number of consecutive responses to a late parent since a generation was last confirmed.
+    pub reissues: u32,
+    /// The time at which the live generation was created.
+    pub used_at: Timestamp,
+    /// The idle timeout.
+    pub idle: Duration,
+    /// The end of the maximum lifetime. A refresh does not change it.
+    pub expires_at: Timestamp,
+    /// `true` if the session was revoked, or its subject's epoch is newer than the session's.
+    pub revoked: bool,
+}
+
+impl Family {
+    /// Creates the state of a session that starts at `used_at`.
+    #[must_use]
+    pub fn new(used_at: Timestamp, idle: Duration, expires_at: Timestamp) -> Self {
+        Self {
+            generation: 0,
+            parent: None,
+            confirmed: None,
+            rotated_at: None,
+            reissues: 0,
+            used_at,
+            idle,
+            expires_at,
+            revoked: false,
+        }
+    }
+
+    /// Returns the end of the session if it is not used again.
+    #[must_use]
+    pub fn ends_at(&self) -> Timestamp {
+        self.expires_at.min(self.used_at.plus(self.idle))
     }
 }
 

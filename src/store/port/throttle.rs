@@ -2,11 +2,8 @@
 
 use std::future::Future;
 
-use crate::{
-    error::StoreError,
-    server::login::{ThrottleKey, ThrottleRow},
-    time::Timestamp,
-};
+pub use crate::server::login::throttle::{ThrottleKey, ThrottleRow};
+use crate::{error::StoreError, time::Timestamp};
 
 /// A store of login counters, shared by all processes of a service.
 ///

@@ -101,6 +101,7 @@ use crate::{
 pub type PostgresStore = SqlStore<PostgresDialect>;
 
 /// PostgreSQL, with a pool of connections.
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct PostgresDialect {
     pool: PgPool,

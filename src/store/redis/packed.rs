@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::{
     error::StoreError,
     principal::{PrincipalKind, SessionId},
-    server::refresh::Family,
-    store::port::{RevokeReason, SessionRecord},
+    store::port::{Family, RevokeReason, SessionRecord},
     time::Timestamp,
 };
 

@@ -12,10 +12,9 @@ use crate::{
     error::StoreError,
     principal::SessionId,
     revocation::RETENTION,
-    server::refresh::Family,
     store::{
         port::{
-            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+            CreateOutcome, Family, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore, StoreId, UserStanding,
         },
         roles_of,

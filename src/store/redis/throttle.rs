@@ -3,8 +3,7 @@
 use super::{RedisStore, link::Repeat, scripts};
 use crate::{
     error::StoreError,
-    server::login::{ThrottleKey, ThrottleRow},
-    store::port::{LoadedThrottle, ThrottleStore},
+    store::port::{LoadedThrottle, ThrottleKey, ThrottleRow, ThrottleStore},
     time::Timestamp,
 };
 

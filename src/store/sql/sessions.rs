@@ -10,11 +10,10 @@ use super::{
 use crate::{
     error::StoreError,
     principal::SessionId,
-    server::refresh::Family,
     store::{
         ENDED_FOR, REVOKED_FOR,
         port::{
-            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+            CreateOutcome, Family, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore, StoreId, UserStanding,
         },
         roles_of,

@@ -3,8 +3,7 @@
 use super::{Cells, Columns, Dialect, SqlStore, Statement};
 use crate::{
     error::StoreError,
-    server::login::{ThrottleKey, ThrottleRow},
-    store::port::{LoadedThrottle, ThrottleStore},
+    store::port::{LoadedThrottle, ThrottleKey, ThrottleRow, ThrottleStore},
 };
 
 static LOAD: Statement = Statement::read(

@@ -96,6 +96,7 @@ use crate::{
 pub type SqliteStore = SqlStore<SqliteDialect>;
 
 /// SQLite, with connections to one file.
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct SqliteDialect {
     readers: SqlitePool,

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tower_jwt_auth::{secret::SecretKey, server::refresh::RefreshTokens};
+use tower_jwt_auth::{secret::SecretKey, server::refresh::machine::RefreshTokens};
 
 static TOKENS: LazyLock<RefreshTokens> =
     LazyLock::new(|| RefreshTokens::new(&SecretKey::from_bytes([7; 32]).unwrap()));

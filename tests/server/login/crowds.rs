@@ -11,8 +11,8 @@ use std::{
 use tower_jwt_auth::{
     error::StoreError,
     secret::SecretKey,
-    server::login::{Login, LoginBuilder, MemoryThrottle, ThrottleKey, ThrottleRow},
-    store::port::{LoadedThrottle, ThrottleStore},
+    server::login::{Login, LoginBuilder, MemoryThrottle},
+    store::port::{LoadedThrottle, ThrottleKey, ThrottleRow, ThrottleStore},
 };
 
 use crate::support::login::*;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tower_jwt_auth::{
     key::Algorithm,
     secret::SecretKey,
-    server::refresh::{RefreshToken, RefreshTokens},
+    server::refresh::machine::{RefreshToken, RefreshTokens},
     test_util::TestIssuer,
 };
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use tower_jwt_auth::{
     event::{RefreshOutcome, ReuseKind},
     server::refresh::{
-        Family, RefreshPolicy,
+        RefreshPolicy,
         machine::{apply, confirm, decide},
     },
+    store::port::Family,
     time::Timestamp,
 };
 

@@ -21,9 +21,10 @@ use stateright::{Model, Property};
 use tower_jwt_auth::{
     event::RefreshOutcome,
     server::refresh::{
-        Family, RefreshPolicy,
+        RefreshPolicy,
         machine::{apply, confirm, decide},
     },
+    store::port::Family,
     time::Timestamp,
 };
 

@@ -6,7 +6,8 @@ use tokio::task::JoinSet;
 use tower_jwt_auth::{
     event::{RefreshOutcome, ReuseKind, SessionEvent},
     revocation::RevocationSet,
-    server::refresh::{RefreshPolicy, RefreshTokens},
+    server::refresh::RefreshPolicy,
+    server::refresh::machine::RefreshTokens,
 };
 
 use crate::support::sessions::{service, with_policy};

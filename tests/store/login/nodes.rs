@@ -15,9 +15,8 @@ use tower_jwt_auth::{
     secret::SecretKey,
     server::login::{
         Argon2Cost, Identifier, Login, LoginAttempt, LoginOutcome, Password, PasswordHasher,
-        ThrottleKey, ThrottleRow,
     },
-    store::port::{LoadedThrottle, NewUser, ThrottleStore, UserStore},
+    store::port::{LoadedThrottle, NewUser, ThrottleKey, ThrottleRow, ThrottleStore, UserStore},
 };
 
 /// Guesses on both nodes until neither looks at a password any more: what one counted holds on the

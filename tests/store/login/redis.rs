@@ -1,11 +1,14 @@
 //! In Redis.
 
 use tower_jwt_auth::{
-    server::login::{PasswordHash, ThrottleKey, ThrottleRow},
+    server::login::PasswordHash,
     store::{
         RedisStore,
         contract::{Fixture, Handles},
-        port::{NewUser, OneTimePurpose, OneTimeStore, ThrottleStore, UserStore},
+        port::{
+            NewUser, OneTimePurpose, OneTimeStore, ThrottleKey, ThrottleRow, ThrottleStore,
+            UserStore,
+        },
     },
 };
 

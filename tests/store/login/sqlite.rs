@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use sqlx::Row;
-use tower_jwt_auth::{
-    server::login::{ThrottleKey, ThrottleRow},
-    store::{
-        SqliteStore,
-        contract::{Fixture, Handles},
-        port::{
-            NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken, SessionStore, ThrottleStore,
-        },
+use tower_jwt_auth::store::{
+    SqliteStore,
+    contract::{Fixture, Handles},
+    port::{
+        NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken, SessionStore, ThrottleKey,
+        ThrottleRow, ThrottleStore,
     },
 };
 

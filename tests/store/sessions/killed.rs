@@ -12,11 +12,11 @@ use tower_jwt_auth::{
     error::StoreError,
     event::{RefreshOutcome, SessionEvent},
     principal::SessionId,
-    server::{refresh::Family, session::Sessions},
+    server::session::Sessions,
     store::{
         AnyStore,
         port::{
-            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+            CreateOutcome, Family, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore,
         },
     },

@@ -16,15 +16,16 @@ use tower_jwt_auth::{
     layer::Confirmations,
     principal::SessionId,
     secret::SecretKey,
+    server::refresh::machine::RefreshTokens,
     server::{
         issue::{KeyRing, TokenIssuer},
-        refresh::{Family, RefreshPolicy, RefreshTokens},
+        refresh::RefreshPolicy,
         session::{SessionClaims, Sessions, StartSession, TokenPair},
     },
     store::{
         AnyStore,
         port::{
-            CreateOutcome, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
+            CreateOutcome, Family, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore,
         },
     },

@@ -9,8 +9,9 @@ use tokio::task::JoinSet;
 use tower_jwt_auth::{
     event::{RefreshOutcome, ReuseKind, SessionEvent},
     secret::SecretKey,
+    server::refresh::machine::RefreshTokens,
     server::{
-        refresh::{RefreshPolicy, RefreshTokens},
+        refresh::RefreshPolicy,
         session::{SessionErrorKind, StartSession},
     },
     store::port::{RevokeReason, SessionStore},

@@ -53,8 +53,6 @@ const DIVIDED: &[&str] = &["layer", "server", "store"];
 const KNOWN: &[(&str, &str)] = &[
     // Records with values that the issuing side validates: identifiers, hashes, counters of logins.
     ("store::port", "server::login"),
-    // The family of a session's refresh tokens.
-    ("store::port", "server::refresh"),
 ];
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -5,9 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use tower_jwt_auth::{
     event::RefreshOutcome,
     server::refresh::{
-        Family, RefreshPolicy,
+        RefreshPolicy,
         machine::{apply, confirm, decide},
     },
+    store::port::Family,
     time::Timestamp,
 };
 

@@ -94,7 +94,7 @@ async fn keys_and_tokens_stand_side_by_side() {
         (x_api_key(&bad_key), ["401/it"; 2], "bad key"),
         (bearer("garbage"), ["401/it"; 2], "neither's form"),
         (bearer("a.b.c"), ["401/it"; 2], "a token's form"),
-        (bearer(&format!("{key}.a.b")), ["401/it"; 2], "both forms"),
+        (bearer(format!("{key}.a.b")), ["401/it"; 2], "both forms"),
         (
             with(x_api_key(key), "authorization", &authorization(&token)),
             ["400/ir"; 2],
@@ -230,7 +230,7 @@ async fn p8_without_the_framing_both_kinds_stand_behind_a_gateway() {
             (bearer("a b"), 400),
             (x_api_key("acme_live_x"), 401),
             (with(x_api_key(key), "authorization", "Bearer a.b.c"), 401),
-            (bearer(&issuer.token(|_| ())), 403),
+            (bearer(issuer.token(|_| ())), 403),
         ] {
             let answer = send(stack.clone(), call(request)).await;
             assert_eq!(answer.status, status, "{kind}");

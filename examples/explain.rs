@@ -68,7 +68,9 @@ fn html(verdict: &str, explanation: &Explanation, of_a_token: bool) -> String {
             escaped(found),
         );
     }
-    PAGE.replace("{verdict}", &escaped(verdict))
+    let kind = if of_a_token { "checked" } else { "expected" };
+    PAGE.replace("{kind}", kind)
+        .replace("{verdict}", &escaped(verdict))
         .replace("{rows}", &rows)
 }
 

@@ -102,6 +102,7 @@
 //! [`ConfigError::NoCrypto`].
 //!
 //! [API keys]: layer/api_key/index.html
+//! [`layer::api_key`]: layer/api_key/index.html
 //! [`axum`]: axum/index.html
 //! [`tonic`]: tonic/index.html
 //! [`warp`]: warp/index.html

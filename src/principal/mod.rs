@@ -262,7 +262,7 @@ pub enum PrincipalKind {
     /// - With a [`Provider`](crate::verify::Provider), also by the provider's mark: the subject
     ///   `<client>@clients` (Auth0), no `scp` (Entra ID), or `clientHost` (Keycloak).
     ///
-    /// API keys have the kind that their [builder](crate::layer::api_key::ApiKeysBuilder::kind) sets, a
+    /// API keys have the kind that their [builder](../layer/api_key/struct.ApiKeysBuilder.html#method.kind) sets, a
     /// service by default.
     ///
     /// # Security

@@ -1,6 +1,6 @@
 //! The result of every check of a token, for developers.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
@@ -96,14 +96,9 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
     fn check_each(&self, token: &[u8], checks: &mut Checks) {
-        let size = format!("{} bytes", token.len());
         let small = token.len() <= self.max_bytes;
-        checks.add(
-            "size",
-            small,
-            format!("at most {} bytes", self.max_bytes),
-            size,
-        );
+        let expected = format!("at most {} bytes", self.max_bytes);
+        checks.add("size", small, expected, format!("{} bytes", token.len()));
         if !small {
             return;
         }
@@ -495,7 +490,7 @@ fn one_of(names: &str) -> String {
 /// Returns a time in seconds, and its distance from now.
 fn ago(time: Date, now: Timestamp) -> String {
     let (time, now) = (time.to_timestamp().as_secs(), now.as_secs());
-    let distance = Duration::from_secs(time.abs_diff(now)).as_secs();
+    let distance = time.abs_diff(now);
     match time > now {
         true => format!("{time}, in {distance} s"),
         false => format!("{time}, {distance} s ago"),

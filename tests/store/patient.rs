@@ -23,8 +23,14 @@ use tower_jwt_auth::{
 pub(crate) struct Patient<S>(pub(crate) S);
 
 macro_rules! repeat {
-    ($($trait:ident {$(fn $method:ident($($name:ident: $kind:ty),*) -> $output:ty;)*})*) => {$(
+    ($($trait:ident {
+        $(fn $method:ident($($name:ident: $kind:ty),*) -> $output:ty;)*
+        $(plain fn $plain:ident() -> $value:ty;)?
+    })*) => {$(
         impl<S: $trait> $trait for Patient<S> {
+            $(fn $plain(&self) -> $value {
+                $trait::$plain(&self.0)
+            })?
             $(async fn $method(&self, $($name: $kind),*) -> Result<$output, StoreError> {
                 let since = Instant::now();
                 loop {
@@ -109,6 +115,7 @@ mod login {
             fn find_by_subject(subject: &str) -> Option<UserRecord>;
             fn replace_hash(subject: &str, old: &PasswordHash, new: &PasswordHash) -> bool;
             fn create(user: NewUser) -> bool;
+            plain fn can_create() -> bool;
         }
         UserAdmin {
             fn users(after: Option<&Identifier>, limit: u32) -> Vec<UserEntry>;

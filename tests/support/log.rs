@@ -23,10 +23,8 @@ impl Log {
         // switched off for all threads.
         static EVERYTHING: Once = Once::new();
         EVERYTHING.call_once(|| {
-            let everything = tracing_subscriber::fmt()
-                .with_max_level(Level::TRACE)
-                .with_writer(io::sink)
-                .finish();
+            // Enabled for every line, and formats none.
+            let everything = tracing_subscriber::registry();
             tracing::subscriber::set_global_default(everything).unwrap();
         });
         let log = Self::default();

@@ -11,9 +11,10 @@
 //!   batch to fill.
 //! - A turn is a value whose destructor passes it on. An error, a panic or the cancellation of a caller
 //!   therefore never leaves the queue without a runner.
-//! - A batch contains a session once. Callers with the same session share its place: the first one
-//!   gets the result, and the others get `None`, as if they had come later. `None` means that the
-//!   caller loads the session and decides.
+//! - A batch contains a session once. Callers with the same session, generation and key share its
+//!   place: the first one gets the result, and the others get `None`, as if they had come later. `None`
+//!   means that the caller loads the session and decides. A caller with the same session and another
+//!   generation or key gets `None` immediately: a result that it shared would accept its token.
 //! - A failed statement fails all members with the same kind of error.
 //! - A batch leaves out rows that another transaction has locked, so that one locked row does not delay
 //!   the other sessions. Their callers get `None`, load the session, and wait for the row by
@@ -37,7 +38,7 @@ use crate::{
 };
 
 /// The advance of a session from its live generation.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Advance {
     pub(super) id: SessionId,
     pub(super) live: i64,
@@ -135,7 +136,8 @@ impl Queue {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = state.waiting.iter_mut();
         match waiting.find(|member| member.advance.id == advance.id) {
-            Some(member) => member.callers.push(sender),
+            Some(member) if member.advance == *advance => member.callers.push(sender),
+            Some(_) => drop(sender.send(Ok(None))),
             None => state.waiting.push_back(Member {
                 advance: advance.clone(),
                 since: Instant::now(),

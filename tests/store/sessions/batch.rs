@@ -151,6 +151,38 @@ async fn t17_a_cancelled_caller_takes_no_other_with_it(place: Place) {
     assert!(advance(&store, fresh).await.unwrap().unwrap().is_some());
 }
 
+/// A thief presents a spent token while the owner's refresh queues and is cancelled.
+async fn t17_a_result_goes_to_no_caller_with_another_token(place: Place) {
+    let store = place.store().await;
+    let ids = start_many(&store, CALLERS).await;
+    let stolen = start(&store, "batched").await;
+    let blocked = Blocked::in_place(&place).await;
+    let others: Vec<_> = ids.iter().map(|id| advance(&store, *id)).collect();
+    time::sleep(SETTLED / 20).await;
+    let owner = advance(&store, stolen);
+    time::sleep(SETTLED / 20).await;
+    let thief = {
+        let store = store.clone();
+        tokio::spawn(async move { store.advance_live(stolen, 7, Duration::ZERO, None).await })
+    };
+    let key = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let key = Some("another key");
+            store.advance_live(stolen, 0, Duration::ZERO, key).await
+        })
+    };
+    time::sleep(SETTLED / 20).await;
+    owner.abort();
+    time::sleep(SETTLED).await;
+    blocked.end().await;
+    assert_eq!(thief.await.unwrap().unwrap(), None);
+    assert_eq!(key.await.unwrap().unwrap(), None);
+    for other in others {
+        assert!(other.await.unwrap().unwrap().is_some());
+    }
+}
+
 /// A lost connection leaves the result unknown for every member, and the next statement runs.
 async fn t17_a_lost_connection_interrupts_all_of_its_callers(place: Place) {
     let Kind::Postgres { pool, .. } = &place.kind else {
@@ -228,11 +260,13 @@ on! {
     sqlite: Place::sqlite().await, #[cfg(all())],
         t17_callers_with_one_session_advance_it_once
         t17_a_failed_statement_fails_all_of_its_callers
-        t17_a_cancelled_caller_takes_no_other_with_it;
+        t17_a_cancelled_caller_takes_no_other_with_it
+        t17_a_result_goes_to_no_caller_with_another_token;
     postgres: Place::postgres().await, #[ignore = "needs PostgreSQL"],
         t17_callers_with_one_session_advance_it_once
         t17_a_failed_statement_fails_all_of_its_callers
         t17_a_cancelled_caller_takes_no_other_with_it
+        t17_a_result_goes_to_no_caller_with_another_token
         t17_a_lost_connection_interrupts_all_of_its_callers
         t17_locked_rows_delay_no_other_session;
 }

@@ -77,12 +77,12 @@ impl Jwk {
     }
 
     pub(crate) fn into_key(self) -> Result<VerifyingKey, ConfigError> {
-        let thumbprints = self.thumbprints();
+        let thumbprints = self.thumbprints()?;
         Ok(self.into_bare_key()?.with_thumbprints(thumbprints))
     }
 
     /// Returns the thumbprints of the certificate, stated or computed (RFC 7517 §4.7 to §4.9).
-    fn thumbprints(&self) -> Thumbprints {
+    fn thumbprints(&self) -> Result<Thumbprints, ConfigError> {
         let text =
             |member: &Option<Value>| member.as_ref().and_then(Value::as_str).map(str::to_owned);
         let (x5t, x5t_s256) = (text(&self.x5t), text(&self.x5t_s256));
@@ -91,9 +91,9 @@ impl Jwk {
         let first = self.x5c.as_ref().and_then(|chain| chain.get(0)?.as_str());
         let der = first.and_then(|first| STANDARD.decode(first).ok());
         if let Some(der) = der.filter(|der| looks_like_a_key(der)) {
-            thumbprints.add_certificate(&der);
+            thumbprints.add_certificate(&der)?;
         }
-        thumbprints
+        Ok(thumbprints)
     }
 
     fn into_bare_key(self) -> Result<VerifyingKey, ConfigError> {

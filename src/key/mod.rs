@@ -43,6 +43,7 @@ mod byte_order_mark;
 )]
 mod der;
 mod digest;
+mod hash;
 mod jwk;
 #[cfg(feature = "pem")]
 mod pem;

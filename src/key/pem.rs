@@ -123,7 +123,7 @@ impl<'a> Certificate<'a> {
 
     fn key(&self, der: &[u8]) -> Result<VerifyingKey, ConfigError> {
         let mut thumbprints = Thumbprints::default();
-        thumbprints.add_certificate(der);
+        thumbprints.add_certificate(der)?;
         Ok(key_of(&self.info)?.with_thumbprints(thumbprints))
     }
 }

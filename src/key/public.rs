@@ -2,13 +2,13 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
-use super::provider::Material;
+use super::{hash::sha256, provider::Material};
+use crate::error::ConfigError;
 
 /// The numbers of a public key.
 #[cfg_attr(
-    not(any(test, feature = "aws-lc-rs", feature = "rust-crypto")),
+    not(any(feature = "aws-lc-rs", feature = "rust-crypto")),
     expect(dead_code, reason = "nothing signs in a build without cryptography")
 )]
 pub(crate) enum PublicKey {
@@ -69,13 +69,14 @@ impl PublicKey {
 
     /// Returns the RFC 7638 §3 thumbprint with SHA-256: the hash of exactly these members, in this
     /// order, without spaces.
-    pub(crate) fn thumbprint(&self) -> String {
+    pub(crate) fn thumbprint(&self) -> Result<String, ConfigError> {
         let json = Value::Object(self.members()).to_string();
-        URL_SAFE_NO_PAD.encode(Sha256::digest(json))
+        Ok(URL_SAFE_NO_PAD.encode(sha256(&[json.as_bytes()])?))
     }
 }
 
 #[cfg(test)]
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod tests {
     use super::*;
 
@@ -87,7 +88,7 @@ mod tests {
             e: vec![1, 0, 1],
         };
         assert_eq!(
-            key.thumbprint(),
+            key.thumbprint().unwrap(),
             "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
         );
     }
@@ -97,7 +98,7 @@ mod tests {
         let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         let key = PublicKey::Ed25519(URL_SAFE_NO_PAD.decode(x).unwrap());
         assert_eq!(
-            key.thumbprint(),
+            key.thumbprint().unwrap(),
             "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
         );
     }

@@ -1,10 +1,12 @@
 //! The certificate thumbprints that select a key.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use sha1::Sha1;
-use sha2::{Digest as _, Sha256};
 
-use super::KeyQuery;
+use super::{
+    KeyQuery,
+    hash::{sha1, sha256},
+};
+use crate::error::ConfigError;
 
 /// The thumbprints of a key's certificate: `x5t` and `x5t#S256` (RFC 7517 §4.8, §4.9).
 ///
@@ -27,11 +29,12 @@ impl Thumbprints {
     }
 
     /// Adds the thumbprints of a DER certificate.
-    pub(crate) fn add_certificate(&mut self, der: &[u8]) {
+    pub(crate) fn add_certificate(&mut self, der: &[u8]) -> Result<(), ConfigError> {
         self.add(Self {
-            sha1: vec![URL_SAFE_NO_PAD.encode(Sha1::digest(der)).into()],
-            sha256: vec![URL_SAFE_NO_PAD.encode(Sha256::digest(der)).into()],
+            sha1: vec![URL_SAFE_NO_PAD.encode(sha1(der)?).into()],
+            sha256: vec![URL_SAFE_NO_PAD.encode(sha256(&[der])?).into()],
         });
+        Ok(())
     }
 
     pub(crate) fn add(&mut self, other: Self) {

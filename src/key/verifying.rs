@@ -3,13 +3,14 @@
 use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::{
     Algorithm,
     algorithm::{Curve, Family},
-    der, jwk,
+    der,
+    hash::sha256,
+    jwk,
     provider::{Material, PreparedKey},
     thumbprint::Thumbprints,
     without_byte_order_mark,
@@ -302,7 +303,7 @@ impl VerifyingKey {
             family,
             declared,
             prepared,
-            material: digest(material),
+            material: digest(material)?,
             thumbprints: Thumbprints::default(),
         })
     }
@@ -363,19 +364,11 @@ fn check(material: &Material<'_>) -> Result<Family, ConfigError> {
 }
 
 /// Returns a digest of the key material, including the kind of key.
-fn digest(material: &Material<'_>) -> [u8; 32] {
-    let mut digest = Sha256::new();
+fn digest(material: &Material<'_>) -> Result<[u8; 32], ConfigError> {
     match *material {
-        Material::Rsa { n, e } => {
-            digest.update(n.len().to_be_bytes());
-            digest.update(n);
-            digest.update(e);
-        }
-        Material::Secret(bytes) | Material::Ec(bytes) | Material::Ed25519(bytes) => {
-            digest.update(bytes);
-        }
+        Material::Rsa { n, e } => sha256(&[&n.len().to_be_bytes(), n, e]),
+        Material::Secret(bytes) | Material::Ec(bytes) | Material::Ed25519(bytes) => sha256(&[bytes]),
     }
-    digest.finalize().into()
 }
 
 fn bits(number: &[u8]) -> usize {

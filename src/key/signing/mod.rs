@@ -173,7 +173,7 @@ impl SigningKey {
 
     fn of_signer(algorithm: Algorithm, signer: Signer) -> Result<Self, ConfigError> {
         let key = signer.public(algorithm)?;
-        let thumbprint = key.thumbprint().into_boxed_str();
+        let thumbprint = key.thumbprint()?.into_boxed_str();
         let kid = Kid::Named(thumbprint.clone());
         Ok(Self {
             // Checks the sizes and points that no library checks.

@@ -116,7 +116,10 @@ impl TokenIssuer {
         let contents = token.checked()?;
         // Read before the key: a key that is replaced in between still verifies long enough.
         let now = seconds(inner.keys.clock().now());
-        let lifetime = shortened(contents.lifetime.unwrap_or(inner.access_lifetime));
+        // One call for both: it asks the operating system.
+        let [a, b, c, d, id @ ..] = secret::random::<{ size_of::<u32>() + TOKEN_ID_BYTES }>();
+        let lifetime = contents.lifetime.unwrap_or(inner.access_lifetime);
+        let lifetime = shortened(lifetime, u32::from_le_bytes([a, b, c, d]));
         let mut expires = now.saturating_add(lifetime);
         if let Some(end) = contents.not_after {
             expires = expires.min(seconds(end));
@@ -124,7 +127,7 @@ impl TokenIssuer {
         if expires <= now {
             return Err(IssueError::SessionEnded);
         }
-        let token_id = URL_SAFE_NO_PAD.encode(secret::random::<TOKEN_ID_BYTES>());
+        let token_id = URL_SAFE_NO_PAD.encode(id);
         let payload = serde_json::to_vec(&Payload {
             iss: &inner.issuer,
             aud: &inner.audiences,
@@ -223,12 +226,11 @@ fn seconds(time: Timestamp) -> u64 {
     u64::try_from(time.as_secs()).unwrap_or_default()
 }
 
-/// Returns the lifetime in seconds, shortened at random by up to 5 %.
-fn shortened(lifetime: Duration) -> u64 {
+/// Returns the lifetime in seconds, shortened by up to 5 %. `dice` is random.
+fn shortened(lifetime: Duration, dice: u32) -> u64 {
     let seconds = lifetime.as_secs();
     let most = u32::try_from(seconds / 20).unwrap_or(u32::MAX - 1);
-    let chance = u32::from_le_bytes(secret::random()) % (most + 1);
-    seconds - u64::from(chance)
+    seconds - u64::from(dice % (most + 1))
 }
 
 /// RFC 9068 §2.2 requires a client even if the server has only its own.

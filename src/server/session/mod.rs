@@ -74,8 +74,10 @@ mod view;
 
 use std::{
     fmt,
-    future::Future,
+    future::{self, Future},
+    pin::Pin,
     sync::{Arc, OnceLock},
+    task::Poll,
     time::Duration,
 };
 
@@ -109,6 +111,7 @@ use crate::{
     store::port::{
         CreateOutcome, ErasedSessionStore, LISTED, NewSessionRecord, SessionRecord, SessionStore,
     },
+    task,
 };
 
 /// Starts, refreshes, lists and revokes sessions. Cheap to clone.
@@ -315,18 +318,26 @@ impl Sessions {
         &self.inner.issuer
     }
 
-    /// Runs `work` in a separate task, which completes even if the caller is dropped.
+    /// Runs `work`, which completes even if the caller is dropped.
+    ///
+    /// The first poll is made here. Work that then still waits continues in a separate task. A store in
+    /// memory does not wait, and a task would take longer than its write.
     async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, SessionError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, SessionError>> + Send + 'static,
     {
-        let task = tokio::spawn(work(Arc::clone(&self.inner)));
-        match task.await {
-            Ok(outcome) => outcome,
-            // The task panicked, or the runtime is shutting down.
-            Err(lost) => Err(StoreError::interrupted(lost).into()),
-        }
+        let mut work = task::caught("write of a session", work(Arc::clone(&self.inner)));
+        let first = future::poll_fn(|cx| Poll::Ready(Pin::new(&mut work).poll(cx))).await;
+        let outcome = match first {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => match tokio::spawn(work).await {
+                Ok(outcome) => outcome,
+                // The runtime is shutting down.
+                Err(lost) => return Err(StoreError::interrupted(lost).into()),
+            },
+        };
+        outcome.unwrap_or_else(|panicked| Err(StoreError::interrupted(panicked).into()))
     }
 }
 

@@ -367,7 +367,9 @@ fn check(material: &Material<'_>) -> Result<Family, ConfigError> {
 fn digest(material: &Material<'_>) -> Result<[u8; 32], ConfigError> {
     match *material {
         Material::Rsa { n, e } => sha256(&[&n.len().to_be_bytes(), n, e]),
-        Material::Secret(bytes) | Material::Ec(bytes) | Material::Ed25519(bytes) => sha256(&[bytes]),
+        Material::Secret(bytes) | Material::Ec(bytes) | Material::Ed25519(bytes) => {
+            sha256(&[bytes])
+        }
     }
 }
 

@@ -56,9 +56,13 @@ fn memory_holds_backwards(needle: &[u8]) -> bool {
                 break;
             };
             seen += read;
-            let found = chunk[..read]
-                .windows(needle.len())
-                .any(|window| window.iter().eq(needle.iter().rev()));
+            let read_here = &chunk[..read];
+            let found = needle.last().is_some_and(|&first| {
+                memchr::memchr_iter(first, read_here).any(|at| {
+                    let window = read_here.get(at..at + needle.len());
+                    window.is_some_and(|window| window.iter().eq(needle.iter().rev()))
+                })
+            });
             if found {
                 return true;
             }

@@ -2,7 +2,7 @@
 
 use super::{AuthEvent, EventSink};
 #[cfg(feature = "server")]
-use super::{LoginEvent, SessionEvent};
+use super::{LoginEvent, MailEvent, SessionEvent};
 #[cfg(feature = "server")]
 use crate::principal::PrincipalKind;
 
@@ -21,10 +21,12 @@ use crate::principal::PrincipalKind;
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `evicted`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
 /// | `jwt_housekeeping_failures_total` | none |
-/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`) |
+/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`, `email_verified`, `email_changed`) |
+/// | `jwt_mails_total` | `event` (`processed`, `failed`), `reason` (`refused`, `panicked`, `timed_out`, `store`, `queue_full`, `stopped`; otherwise empty) |
 ///
 /// The cause of a failed login is in the event, but not in a label. Otherwise a reader of the
-/// counters could find out with one attempt whether a name has an account.
+/// counters could find out with one attempt whether a name has an account. For the same reason a mail
+/// that was sent and one that was not needed have the same label.
 ///
 /// A request that passes the layer and is then refused by a guard is counted as `allowed` and as
 /// `denied`. All label values come from fixed lists. No label contains input from a client.
@@ -71,6 +73,8 @@ impl EventSink for MetricsSink {
             AuthEvent::Session(event) => session(event),
             #[cfg(feature = "server")]
             AuthEvent::Login(event) => login(event),
+            #[cfg(feature = "server")]
+            AuthEvent::Mail(event) => mail(event),
             #[cfg(feature = "server")]
             AuthEvent::HousekeepingFailed { .. } => {
                 metrics::counter!("jwt_housekeeping_failures_total").increment(1);
@@ -143,6 +147,17 @@ fn login(event: &LoginEvent) {
         LoginEvent::Unlocked => "unlocked",
         LoginEvent::PasswordChanged { .. } => "password_changed",
         LoginEvent::PasswordRehashed { .. } => "rehashed",
+        LoginEvent::EmailVerified { .. } => "email_verified",
+        LoginEvent::EmailChanged { .. } => "email_changed",
     };
     metrics::counter!("jwt_logins_total", "event" => name).increment(1);
+}
+
+#[cfg(feature = "server")]
+fn mail(event: &MailEvent) {
+    let (name, reason) = match event {
+        MailEvent::Sent { .. } | MailEvent::Skipped { .. } => ("processed", ""),
+        MailEvent::Failed { reason, .. } => ("failed", reason.as_str()),
+    };
+    metrics::counter!("jwt_mails_total", "event" => name, "reason" => reason).increment(1);
 }

@@ -49,6 +49,18 @@ pub enum LoginEvent {
         /// The user.
         subject: String,
     },
+    /// A user has proved to receive mail at the address of the account.
+    #[non_exhaustive]
+    EmailVerified {
+        /// The user.
+        subject: String,
+    },
+    /// A user's address was replaced by another one, which is verified.
+    #[non_exhaustive]
+    EmailChanged {
+        /// The user.
+        subject: String,
+    },
     /// A user's password was hashed again, with the current parameters.
     #[non_exhaustive]
     PasswordRehashed {
@@ -69,6 +81,8 @@ impl LoginEvent {
             Self::Unlocked => "login.unlocked",
             Self::PasswordChanged { .. } => "password.changed",
             Self::PasswordRehashed { .. } => "password.rehashed",
+            Self::EmailVerified { .. } => "email.verified",
+            Self::EmailChanged { .. } => "email.changed",
         }
     }
 
@@ -78,7 +92,9 @@ impl LoginEvent {
         match self {
             Self::Succeeded { subject, .. }
             | Self::PasswordChanged { subject }
-            | Self::PasswordRehashed { subject } => Some(subject),
+            | Self::PasswordRehashed { subject }
+            | Self::EmailVerified { subject }
+            | Self::EmailChanged { subject } => Some(subject),
             Self::Failed { subject, .. } | Self::Locked { subject } => subject.as_deref(),
             Self::Throttled { .. } | Self::Unlocked => None,
         }

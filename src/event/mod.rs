@@ -38,6 +38,8 @@
 mod counters;
 #[cfg(feature = "server")]
 mod login;
+#[cfg(feature = "server")]
+mod mail;
 mod record;
 #[cfg(feature = "server")]
 mod session;
@@ -59,6 +61,7 @@ pub use self::record::{EventReceiver, EventRecord, channel};
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub use self::{
     login::{LoginEvent, LoginFailure},
+    mail::{MailEvent, MailFailure, MailPurpose, MailSkipped},
     session::{RefreshOutcome, ReuseKind, RevokeReason, RevokedScope, SessionEvent},
 };
 #[cfg(feature = "server")]
@@ -229,6 +232,10 @@ pub enum AuthEvent<'a> {
     #[cfg(feature = "server")]
     #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     Login(&'a LoginEvent),
+    /// A mail was sent, was not needed, or was lost.
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+    Mail(&'a MailEvent),
     /// Housekeeping failed: rows that ended long ago could not be deleted from the store.
     #[cfg(feature = "server")]
     #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
@@ -322,6 +329,8 @@ impl AuthEvent<'_> {
             #[cfg(feature = "server")]
             Self::Login(event) => event.name(),
             #[cfg(feature = "server")]
+            Self::Mail(event) => event.name(),
+            #[cfg(feature = "server")]
             Self::HousekeepingFailed { .. } => "housekeeping.failed",
             #[cfg(feature = "server")]
             Self::ApiKeyCreated { .. } => "api_key.created",
@@ -350,6 +359,8 @@ impl AuthEvent<'_> {
             Self::Session(event) => event.subject(),
             #[cfg(feature = "server")]
             Self::Login(event) => event.subject(),
+            #[cfg(feature = "server")]
+            Self::Mail(event) => event.subject(),
             #[cfg(feature = "server")]
             Self::ApiKeyCreated { owner, .. }
             | Self::ApiKeyRolled { owner, .. }
@@ -407,6 +418,15 @@ impl Events {
         if self.is_enabled() {
             let event = event();
             self.emit(|| AuthEvent::Login(&event));
+        }
+    }
+
+    /// Sends the event of a mail, as [`emit`](Self::emit) does.
+    #[cfg(feature = "server")]
+    pub(crate) fn mail(&self, event: impl FnOnce() -> MailEvent) {
+        if self.is_enabled() {
+            let event = event();
+            self.emit(|| AuthEvent::Mail(&event));
         }
     }
 

@@ -31,7 +31,8 @@ pub struct EventRecord {
     pub subject: Option<String>,
     /// The session that the event concerns, if known.
     pub session: Option<SessionId>,
-    /// Another object of the event: an API key, a signing key or a claimed guest.
+    /// Another object of the event: an API key, a signing key, a claimed guest or the purpose of a
+    /// mail.
     pub object: Option<String>,
     /// The client's network, given by its first address. Set for logins, and for API keys used from
     /// a new network.
@@ -59,6 +60,8 @@ impl EventRecord {
             AuthEvent::Session(event) => event.detail(),
             #[cfg(feature = "server")]
             AuthEvent::Login(event) => event.detail(),
+            #[cfg(feature = "server")]
+            AuthEvent::Mail(event) => event.detail(),
             _ => None,
         };
         let object = match *event {
@@ -67,6 +70,8 @@ impl EventRecord {
             AuthEvent::KeyRotated { kid } => kid,
             #[cfg(feature = "server")]
             AuthEvent::Session(SessionEvent::GuestClaimed { guest, .. }) => Some(&**guest),
+            #[cfg(feature = "server")]
+            AuthEvent::Mail(event) => Some(event.purpose().as_str()),
             #[cfg(feature = "server")]
             AuthEvent::ApiKeyCreated { id, .. }
             | AuthEvent::ApiKeyRolled { id, .. }

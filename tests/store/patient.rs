@@ -25,12 +25,12 @@ pub(crate) struct Patient<S>(pub(crate) S);
 macro_rules! repeat {
     ($($trait:ident {
         $(fn $method:ident($($name:ident: $kind:ty),*) -> $output:ty;)*
-        $(plain fn $plain:ident() -> $value:ty;)?
+        $(plain fn $plain:ident() -> $value:ty;)*
     })*) => {$(
         impl<S: $trait> $trait for Patient<S> {
             $(fn $plain(&self) -> $value {
                 $trait::$plain(&self.0)
-            })?
+            })*
             $(async fn $method(&self, $($name: $kind),*) -> Result<$output, StoreError> {
                 let since = Instant::now();
                 loop {
@@ -93,10 +93,11 @@ repeat! {
 #[cfg(feature = "server")]
 mod login {
     use tower_jwt_auth::{
-        server::login::{Identifier, PasswordHash},
+        server::login::{EmailAddress, Identifier, PasswordHash},
         store::port::{
             LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
-            ThrottleKey, ThrottleRow, ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
+            SpentOneTime, ThrottleKey, ThrottleRow, ThrottleStore, UserAdmin, UserEntry,
+            UserRecord, UserStore,
         },
     };
 
@@ -114,8 +115,12 @@ mod login {
             fn find(identifier: &Identifier) -> Option<UserRecord>;
             fn find_by_subject(subject: &str) -> Option<UserRecord>;
             fn replace_hash(subject: &str, old: &PasswordHash, new: &PasswordHash) -> bool;
+            fn find_by_email(address: &EmailAddress) -> Option<UserRecord>;
             fn create(user: NewUser) -> bool;
+            fn verify_email(subject: &str, address: &EmailAddress) -> bool;
+            fn change_email(subject: &str, from: &EmailAddress, to: &EmailAddress) -> bool;
             plain fn can_create() -> bool;
+            plain fn keeps_email() -> bool;
         }
         UserAdmin {
             fn users(after: Option<&Identifier>, limit: u32) -> Vec<UserEntry>;
@@ -125,7 +130,7 @@ mod login {
         }
         OneTimeStore {
             fn issue(token: NewOneTime) -> ();
-            fn redeem(digest: &OneTimeDigest, purpose: OneTimePurpose) -> Option<String>;
+            fn redeem(digest: &OneTimeDigest, purpose: OneTimePurpose) -> Option<SpentOneTime>;
             fn forget(subject: &str, purpose: OneTimePurpose) -> ();
         }
     }

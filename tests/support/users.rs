@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::Notify;
 use tower_jwt_auth::{
     error::StoreError,
-    server::login::{Identifier, PasswordHash},
+    server::login::{EmailAddress, Identifier, PasswordHash},
     store::port::{NewUser, UserRecord, UserStore},
 };
 
@@ -44,8 +44,15 @@ pub(crate) enum Fault {
 
 impl Users {
     pub(crate) fn put(&self, name: &str, user: UserRecord) {
-        let name = Identifier::new(name).unwrap().as_str().to_owned();
-        self.rows.lock().unwrap().insert(name, user);
+        let name = Identifier::new(name).unwrap();
+        let user = match user.email.is_some() {
+            true => user,
+            false => user.email(EmailAddress::of(&name), false),
+        };
+        self.rows
+            .lock()
+            .unwrap()
+            .insert(name.as_str().to_owned(), user);
     }
 
     pub(crate) fn hash(&self, name: &str) -> String {
@@ -85,7 +92,8 @@ impl Users {
         }
         let user = UserRecord::new(new.subject)
             .password(new.password)
-            .roles(new.roles);
+            .roles(new.roles)
+            .email(EmailAddress::of(&new.identifier), false);
         rows.insert(name, user);
         true
     }
@@ -151,5 +159,23 @@ impl UserStore for Users {
             }
         }
         Ok(self.insert(new))
+    }
+
+    fn keeps_email(&self) -> bool {
+        true
+    }
+
+    async fn verify_email(
+        &self,
+        subject: &str,
+        address: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        self.up()?;
+        let mut rows = self.rows.lock().unwrap();
+        let own = |user: &&mut UserRecord| {
+            user.subject == subject && user.email.as_ref() == Some(address)
+        };
+        let user = rows.values_mut().find(own);
+        Ok(user.map(|user| user.email_verified = true).is_some())
     }
 }

@@ -27,6 +27,8 @@ pub enum ChangePasswordOutcome {
     /// The new password is set. All sessions of the user have ended, the user's devices are no
     /// longer trusted, and the user's tokens for a reset or an unlock are invalid.
     Changed {
+        /// The user.
+        subject: String,
         /// The subject's new epoch, with which the caller's new session
         /// [starts](crate::server::session::StartSession::epoch).
         epoch: u32,
@@ -234,6 +236,7 @@ impl Login {
             if let Some(epoch) = epoch {
                 let user = UserRecord::new(subject).password(hash);
                 return Ok(Some(ChangePasswordOutcome::Changed {
+                    subject: subject.to_owned(),
                     epoch,
                     device_token: self.device_token(&user),
                 }));

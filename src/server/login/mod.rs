@@ -27,25 +27,32 @@
 //! }
 //! ```
 
+mod addresses;
 mod attempt;
 mod builder;
 mod change;
 mod claims;
 mod device;
+mod email;
 mod identifier;
+mod limits;
 mod password;
+mod recheck;
 mod reset;
 pub(crate) mod throttle;
 mod throttle_memory;
 mod use_case;
 
+pub(crate) use self::limits::Limited;
 use self::throttle::{ThrottleKey, ThrottleRow};
 pub use self::{
+    addresses::EmailChanged,
     attempt::{LoginAttempt, LoginOutcome, LoginSuccess},
     builder::LoginBuilder,
     change::ChangePasswordOutcome,
     claims::UserClaims,
     device::{DeviceTokens, TrustedDevice},
+    email::EmailAddress,
     identifier::{Identifier, IdentifierError},
     password::{
         Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,

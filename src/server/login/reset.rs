@@ -13,7 +13,9 @@ use crate::{
         },
         session::Sessions,
     },
-    store::port::{ErasedOneTimeStore, NewOneTime, OneTimePurpose, OneTimeToken, UserRecord},
+    store::port::{
+        ErasedOneTimeStore, NewOneTime, OneTimePurpose, OneTimeToken, SpentOneTime, UserRecord,
+    },
 };
 
 impl Login {
@@ -28,6 +30,7 @@ impl Login {
     ///
     /// Answer a request for a reset before the user lookup, and do the rest in the background.
     /// Otherwise the response time reveals which accounts exist.
+    /// [`MailFlows`](crate::server::mail::MailFlows) do that.
     ///
     /// # Panics
     ///
@@ -39,12 +42,20 @@ impl Login {
     ) -> Result<OneTimeToken, StoreError> {
         let token = OneTimeToken::mint();
         let new = NewOneTime::new(&token, OneTimePurpose::Reset, subject, lifetime);
-        self.one_time()?.issue(new).await?;
+        self.issue_token(new).await?;
         Ok(token)
+    }
+
+    pub(crate) async fn issue_token(&self, token: NewOneTime) -> Result<(), StoreError> {
+        self.one_time()?.issue(token).await
     }
 
     /// Sets a new password for the holder of a [reset token](Self::reset_token), and spends the
     /// token.
+    ///
+    /// A token that was sent by mail is valid only while the user has the address to which it was sent.
+    /// It also verifies that address, if the users [keep
+    /// addresses](crate::store::port::UserStore::keeps_email).
     ///
     /// Everything else works as in [`change_password`](Self::change_password): the
     /// [policy](crate::server::login::LoginBuilder::password_policy) applies, all sessions end, devices are
@@ -128,7 +139,10 @@ impl Login {
         };
         let (login, sessions) = (self.clone(), sessions.clone());
         let subject = subject.to_owned();
-        let set = tokio::spawn(async move { login.set(&sessions, &subject, hash).await });
+        let set = tokio::spawn(async move {
+            let user = SpentOneTime::new(subject, None, None);
+            login.set(&sessions, &user, hash).await
+        });
         match set
             .await
             .unwrap_or_else(|lost| Err(StoreError::interrupted(lost)))
@@ -156,7 +170,7 @@ impl Login {
         let reset = tokio::spawn(async move {
             let purpose = OneTimePurpose::Reset;
             match tokens.redeem(&digest, purpose).await? {
-                Some(subject) => login.set(&sessions, &subject, hash).await,
+                Some(spent) => login.set(&sessions, &spent, hash).await,
                 None => Ok(None),
             }
         });
@@ -166,30 +180,34 @@ impl Login {
             .unwrap_or_else(|lost| Err(StoreError::interrupted(lost)))?)
     }
 
-    async fn set(
+    pub(super) async fn set(
         &self,
         sessions: &Sessions,
-        subject: &str,
+        SpentOneTime { subject, email, .. }: &SpentOneTime,
         hash: PasswordHash,
     ) -> Result<Option<ChangePasswordOutcome>, StoreError> {
         // Repeated if a login has just upgraded the old hash.
         for _ in 0..3 {
             let user = self.users().find_by_subject(subject).await?;
-            let user = user.filter(|user| !user.disabled);
-            let Some(old) = user.and_then(|user| user.password) else {
+            let user = user.filter(|user| !user.disabled && user.has_email(email.as_deref()));
+            let Some((Some(old), address)) = user.map(|user| (user.password, user.email)) else {
                 return Ok(None);
             };
             let change = Change {
                 login: self.clone(),
                 sessions: sessions.clone(),
-                subject: subject.to_owned(),
+                subject: subject.clone(),
                 old,
                 new: hash.clone(),
             };
             if let Some(epoch) = change.write().await? {
+                if let (Some(_), Some(address)) = (email, address) {
+                    self.note_verified(subject, &address).await;
+                }
                 let user = UserRecord::new(subject).password(hash);
                 let device_token = self.device_token(&user);
                 return Ok(Some(ChangePasswordOutcome::Changed {
+                    subject: subject.clone(),
                     epoch,
                     device_token,
                 }));
@@ -210,7 +228,7 @@ impl Login {
         Ok(())
     }
 
-    fn one_time(&self) -> Result<&Arc<dyn ErasedOneTimeStore>, StoreError> {
+    pub(super) fn one_time(&self) -> Result<&Arc<dyn ErasedOneTimeStore>, StoreError> {
         let tokens = self.inner.one_time.as_ref();
         tokens.ok_or_else(|| StoreError::unavailable("the login has no store of one-time tokens"))
     }

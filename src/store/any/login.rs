@@ -3,10 +3,11 @@
 use super::AnyStore;
 use crate::{
     error::StoreError,
-    server::login::{Identifier, PasswordHash},
+    server::login::{EmailAddress, Identifier, PasswordHash},
     store::port::{
-        LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore, StoreId,
-        ThrottleKey, ThrottleRow, ThrottleStore, UserAdmin, UserEntry, UserRecord, UserStore,
+        LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
+        SpentOneTime, StoreId, ThrottleKey, ThrottleRow, ThrottleStore, UserAdmin, UserEntry,
+        UserRecord, UserStore,
     },
 };
 
@@ -38,6 +39,27 @@ impl UserStore for AnyStore {
 
     async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
         each!(self, Self, store => store.create(user))
+    }
+
+    fn keeps_email(&self) -> bool {
+        of_each!(self, store => UserStore::keeps_email(store))
+    }
+
+    async fn verify_email(
+        &self,
+        subject: &str,
+        address: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.verify_email(subject, address))
+    }
+
+    async fn change_email(
+        &self,
+        subject: &str,
+        from: &EmailAddress,
+        to: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.change_email(subject, from, to))
     }
 }
 
@@ -91,7 +113,7 @@ impl OneTimeStore for AnyStore {
         &self,
         digest: &OneTimeDigest,
         purpose: OneTimePurpose,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<SpentOneTime>, StoreError> {
         each!(self, Self, store => store.redeem(digest, purpose))
     }
 

@@ -44,6 +44,7 @@
 
 mod advance;
 mod api_keys;
+mod email;
 mod feed;
 mod guests;
 mod housekeeping;
@@ -60,7 +61,7 @@ use std::{future::Future, time::Duration};
 pub use self::{
     advance::*, api_keys::*, feed::*, guests::*, key_ring::*, model::*, race::*, sessions::*,
 };
-pub use self::{housekeeping::*, one_time::*, throttle::*, users::*};
+pub use self::{email::*, housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{
     event::RefreshOutcome,
     principal::SessionId,

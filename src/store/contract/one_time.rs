@@ -5,7 +5,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::{Handles, SECOND, new_name};
-use crate::store::port::{NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken};
+use crate::{
+    server::login::EmailAddress,
+    store::port::{NewOneTime, OneTimePurpose, OneTimeStore, OneTimeToken},
+};
 
 /// Creates a `#[tokio::test]` for every rule of a [`OneTimeStore`](crate::store::port::OneTimeStore).
 ///
@@ -21,6 +24,7 @@ macro_rules! one_time_store_contract {
             [$($metas)*] $fixture;
             a_token_is_good_for_one_use_and_one_purpose
             one_of_many_uses_of_a_token_succeeds
+            a_token_keeps_the_address_that_it_proves_and_its_epoch
             a_token_that_is_over_is_good_for_nothing
             forgotten_tokens_are_good_for_nothing
         }
@@ -46,7 +50,11 @@ where
     };
     assert_eq!(redeem(OneTimePurpose::Unlock).await, None);
     assert_eq!(redeem(OneTimePurpose::Verification).await, None);
-    assert_eq!(redeem(OneTimePurpose::Reset).await, Some(subject));
+    let spent = redeem(OneTimePurpose::Reset).await.expect("a good token");
+    assert_eq!(
+        (spent.subject, spent.email, spent.epoch),
+        (subject, None, None)
+    );
     assert_eq!(redeem(OneTimePurpose::Reset).await, None, "it is spent");
     let unknown = *OneTimeToken::mint().digest();
     let unknown = store.redeem(&unknown, OneTimePurpose::Reset).await;
@@ -73,7 +81,33 @@ where
         while let Some(task) = tasks.join_next().await {
             redeemed.extend(task.expect("the store does not panic"));
         }
+        let redeemed: Vec<_> = redeemed.into_iter().map(|spent| spent.subject).collect();
         assert_eq!(redeemed, [subject]);
+    }
+}
+
+/// A redemption returns the address and the epoch for which the token was issued.
+pub async fn a_token_keeps_the_address_that_it_proves_and_its_epoch<F>(fixture: &F)
+where
+    F: Handles<Store: OneTimeStore>,
+{
+    let store = fixture.store();
+    let subject = new_name("subject");
+    let address = EmailAddress::new("o'hara+news@bücher.example").expect("an address");
+    for (purpose, epoch) in [
+        (OneTimePurpose::Verification, 0),
+        (OneTimePurpose::EmailChange, 1),
+        (OneTimePurpose::SignIn, u32::MAX),
+    ] {
+        let token = OneTimeToken::mint();
+        let new = NewOneTime::new(&token, purpose, &subject, HOUR).email(&address);
+        let new = new.epoch(epoch);
+        store.issue(new).await.expect("issue");
+        let spent = store.redeem(token.digest(), purpose).await.expect("redeem");
+        let spent = spent.expect("a good token");
+        assert_eq!(spent.subject, subject);
+        assert_eq!(spent.email.as_deref(), Some(address.as_str()));
+        assert_eq!(spent.epoch, Some(epoch));
     }
 }
 
@@ -89,7 +123,8 @@ where
     let redeemed = store.redeem(over.digest(), OneTimePurpose::Reset).await;
     assert_eq!(redeemed.expect("redeem"), None);
     let redeemed = store.redeem(alive.digest(), OneTimePurpose::Reset).await;
-    assert_eq!(redeemed.expect("redeem"), Some(subject));
+    let redeemed = redeemed.expect("redeem");
+    assert_eq!(redeemed.map(|spent| spent.subject), Some(subject));
 }
 
 /// `forget` spends all tokens of one subject for one purpose, and no others.
@@ -123,7 +158,10 @@ where
         .expect("forget");
     for (token, whose, purpose, kept) in tokens {
         let redeemed = store.redeem(token.digest(), purpose).await.expect("redeem");
-        assert_eq!(redeemed, kept.then(|| whose.clone()));
+        assert_eq!(
+            redeemed.map(|spent| spent.subject),
+            kept.then(|| whose.clone())
+        );
     }
 }
 

@@ -411,13 +411,13 @@ where
     }
 }
 
-fn new_user() -> NewUser {
+pub(super) fn new_user() -> NewUser {
     let name = new_name("user");
     let identifier = Identifier::existing(&format!("{name}@example.org")).expect("an identifier");
     let hash = PasswordHash::new(format!("$hash-of-{name}"));
     NewUser::new(name, identifier, hash).roles(["member"])
 }
 
-fn hash_of(user: &UserRecord) -> &str {
+pub(super) fn hash_of(user: &UserRecord) -> &str {
     user.password.as_ref().map_or("", PasswordHash::expose)
 }

@@ -8,7 +8,7 @@ use std::{
 use super::{MemoryStore, Searched};
 use crate::{
     error::StoreError,
-    store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+    store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, SpentOneTime},
     time::Timestamp,
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Tokens {
 pub(super) struct Row {
     purpose: OneTimePurpose,
     subject: String,
+    email: Option<String>,
+    epoch: Option<u32>,
     expires_at: Timestamp,
 }
 
@@ -65,6 +67,8 @@ impl OneTimeStore for MemoryStore {
         let row = Row {
             purpose: token.purpose,
             subject: token.subject,
+            email: token.email,
+            epoch: token.epoch,
             expires_at: now.plus(token.lifetime),
         };
         tokens.rows.entry(*token.digest.as_bytes()).or_insert(row);
@@ -75,7 +79,7 @@ impl OneTimeStore for MemoryStore {
         &self,
         digest: &OneTimeDigest,
         purpose: OneTimePurpose,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<SpentOneTime>, StoreError> {
         let mut tokens = self.one_time();
         let now = self.now();
         let key = digest.as_bytes();
@@ -87,7 +91,7 @@ impl OneTimeStore for MemoryStore {
             return Ok(None);
         }
         let spent = tokens.rows.remove(key).filter(|row| now < row.expires_at);
-        Ok(spent.map(|row| row.subject))
+        Ok(spent.map(|row| SpentOneTime::new(row.subject, row.email, row.epoch)))
     }
 
     async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {

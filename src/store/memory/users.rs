@@ -9,7 +9,7 @@ use std::{
 use super::MemoryStore;
 use crate::{
     error::StoreError,
-    server::login::{Identifier, PasswordHash},
+    server::login::{EmailAddress, Identifier, PasswordHash},
     store::port::{NewUser, StoreId, UserAdmin, UserEntry, UserRecord, UserStanding, UserStore},
     time::Timestamp,
 };
@@ -27,6 +27,7 @@ struct Row {
     password: Option<PasswordHash>,
     roles: Vec<String>,
     disabled: bool,
+    verified: bool,
     created_at: Timestamp,
 }
 
@@ -43,6 +44,8 @@ impl MemoryStore {
             password: row.password.clone(),
             roles: row.roles.clone(),
             disabled: row.disabled,
+            email: EmailAddress::of(&row.identifier),
+            email_verified: row.verified,
             epoch: Some(self.lock().epoch(subject)),
         })
     }
@@ -110,9 +113,49 @@ impl UserStore for MemoryStore {
             password: Some(user.password),
             roles: user.roles,
             disabled: false,
+            verified: false,
             created_at: self.now(),
         };
         users.rows.insert(user.subject, row);
+        Ok(true)
+    }
+
+    fn keeps_email(&self) -> bool {
+        true
+    }
+
+    async fn verify_email(
+        &self,
+        subject: &str,
+        address: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        let mut users = self.lock_users();
+        let row = users.rows.get_mut(subject);
+        let row = row.filter(|row| row.identifier == *address.identifier());
+        Ok(row.map(|row| row.verified = true).is_some())
+    }
+
+    async fn change_email(
+        &self,
+        subject: &str,
+        from: &EmailAddress,
+        to: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        let mut users = self.lock_users();
+        let users = &mut *users;
+        let row = users.rows.get_mut(subject);
+        let Some(row) = row.filter(|row| row.identifier == *from.identifier()) else {
+            return Ok(false);
+        };
+        if users.subjects.contains_key(to.as_str()) {
+            return Ok(false);
+        }
+        users.subjects.remove(from.as_str());
+        users
+            .subjects
+            .insert(to.as_str().to_owned(), subject.to_owned());
+        row.identifier = to.identifier().clone();
+        row.verified = true;
         Ok(true)
     }
 }

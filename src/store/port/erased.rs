@@ -5,14 +5,14 @@ use std::time::Duration;
 use super::{
     CreateOutcome, Family, GuestChange, GuestStore, KeyRingStore, LoadedGuest, LoadedSession,
     LoadedThrottle, NewGuest, NewOneTime, NewSessionRecord, NewUser, OneTimeDigest, OneTimePurpose,
-    OneTimeStore, RevokeReason, SessionRecord, SessionStore, StoreId, StoredKeyRing, ThrottleKey,
-    ThrottleRow, ThrottleStore, UserRecord, UserStanding, UserStore,
+    OneTimeStore, RevokeReason, SessionRecord, SessionStore, SpentOneTime, StoreId, StoredKeyRing,
+    ThrottleKey, ThrottleRow, ThrottleStore, UserRecord, UserStanding, UserStore,
 };
 use crate::{
     erased::erased,
     error::StoreError,
     principal::SessionId,
-    server::login::{Identifier, PasswordHash},
+    server::login::{EmailAddress, Identifier, PasswordHash},
 };
 
 erased! {
@@ -74,6 +74,10 @@ erased! {
 erased! {
     pub(crate) trait ErasedUserStore: UserStore {
         async fn find(&self, identifier: &'a Identifier) -> Result<Option<UserRecord>, StoreError>;
+        async fn find_by_email(
+            &self,
+            address: &'a EmailAddress,
+        ) -> Result<Option<UserRecord>, StoreError>;
         async fn find_by_subject(
             &self,
             subject: &'a str,
@@ -85,8 +89,20 @@ erased! {
             new: &'a PasswordHash,
         ) -> Result<bool, StoreError>;
         async fn create(&self, user: NewUser) -> Result<bool, StoreError>;
+        async fn verify_email(
+            &self,
+            subject: &'a str,
+            address: &'a EmailAddress,
+        ) -> Result<bool, StoreError>;
+        async fn change_email(
+            &self,
+            subject: &'a str,
+            from: &'a EmailAddress,
+            to: &'a EmailAddress,
+        ) -> Result<bool, StoreError>;
         fn store_id(&self) -> Option<StoreId>;
         fn can_create(&self) -> bool;
+        fn keeps_email(&self) -> bool;
     }
 }
 
@@ -110,7 +126,7 @@ erased! {
             &self,
             digest: &'a OneTimeDigest,
             purpose: OneTimePurpose,
-        ) -> Result<Option<String>, StoreError>;
+        ) -> Result<Option<SpentOneTime>, StoreError>;
         async fn forget(
             &self,
             subject: &'a str,

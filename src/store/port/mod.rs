@@ -6,10 +6,10 @@
 //! | [`SecretStore`] | generated secrets | [`Sessions`](crate::server::session::Sessions), if no secret is configured | the same |
 //! | [`RevocationLog`](crate::revocation::RevocationLog), with a [`Feed`](crate::revocation::Feed) | revocations | [`RevocationSet`](crate::revocation::RevocationSet) | the same |
 //! | [`GuestStore`] | guests and their claims | [`Guests`](crate::server::session::Guests) | [`guest_store_contract!`](crate::guest_store_contract) |
-//! | [`UserStore`] | users | [`Login`](crate::server::login::Login) | [`user_store_contract!`](crate::user_store_contract) |
+//! | [`UserStore`] | users | [`Login`](crate::server::login::Login) | [`user_store_contract!`](crate::user_store_contract), [`user_email_contract!`](crate::user_email_contract) |
 //! | [`UserAdmin`] | users | your administration | [`user_admin_contract!`](crate::user_admin_contract) |
 //! | [`ThrottleStore`] | counters of login attempts | [`Login`](crate::server::login::Login) | [`throttle_store_contract!`](crate::throttle_store_contract) |
-//! | [`OneTimeStore`] | tokens for password resets and unlocks | [`Login`](crate::server::login::Login) | [`one_time_store_contract!`](crate::one_time_store_contract) |
+//! | [`OneTimeStore`] | tokens for resets, unlocks, verifications and sign-ins | [`Login`](crate::server::login::Login) | [`one_time_store_contract!`](crate::one_time_store_contract) |
 //! | [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore) | API keys | [`ApiKeys`](crate::layer::api_key::ApiKeys) | [`api_key_store_contract!`](crate::api_key_store_contract) |
 //!
 //! [`AuthStore`] combines the ports that an [`AuthServer`](crate::AuthServer) uses.

@@ -12,6 +12,7 @@ use crate::{
         base62::{base62, checksum, is_base62, strip_checksum},
         random,
     },
+    server::login::EmailAddress,
 };
 
 /// The purpose of a one-time token.
@@ -24,11 +25,24 @@ pub enum OneTimePurpose {
     Verification,
     /// Removal of a [hard lock](crate::server::login::LoginBuilder::hard_lock).
     Unlock,
+    /// Signing in without a password.
+    SignIn,
+    /// Proof that the user receives mail at the address that replaces the current one.
+    EmailChange,
 }
 
 impl OneTimePurpose {
     /// The purposes whose tokens a new password invalidates.
-    pub(crate) const UNDER_A_PASSWORD: [Self; 2] = [Self::Reset, Self::Unlock];
+    pub(crate) const UNDER_A_PASSWORD: [Self; 4] =
+        [Self::Reset, Self::Unlock, Self::SignIn, Self::EmailChange];
+
+    /// The purposes whose tokens were sent to the user's address.
+    pub(crate) const BY_MAIL: [Self; 4] = [
+        Self::Reset,
+        Self::SignIn,
+        Self::EmailChange,
+        Self::Verification,
+    ];
 
     /// Returns a stable name, which stores persist.
     #[must_use]
@@ -37,6 +51,8 @@ impl OneTimePurpose {
             Self::Reset => "reset",
             Self::Verification => "verification",
             Self::Unlock => "unlock",
+            Self::SignIn => "sign_in",
+            Self::EmailChange => "email_change",
         }
     }
 }
@@ -66,8 +82,8 @@ impl OneTimePurpose {
 /// store.issue(NewOneTime::new(&token, OneTimePurpose::Reset, "user-1", hour)).await?;
 ///
 /// let presented = OneTimeToken::read(token.expose()).ok_or("not a token")?;
-/// let whose = store.redeem(&presented, OneTimePurpose::Reset).await?;
-/// assert_eq!(whose.as_deref(), Some("user-1"));
+/// let spent = store.redeem(&presented, OneTimePurpose::Reset).await?;
+/// assert_eq!(spent.map(|spent| spent.subject).as_deref(), Some("user-1"));
 /// assert_eq!(store.redeem(&presented, OneTimePurpose::Reset).await?, None);
 /// # Ok(())
 /// # }
@@ -175,6 +191,11 @@ pub struct NewOneTime {
     pub purpose: OneTimePurpose,
     /// The subject to whom the token belongs.
     pub subject: String,
+    /// The address that the token proves, if it was sent by mail.
+    pub email: Option<String>,
+    /// The subject's epoch at the time of the request, if the token starts a session: a session must
+    /// not outlive a change of the password in between.
+    pub epoch: Option<u32>,
     /// The lifetime of the token.
     pub lifetime: Duration,
 }
@@ -192,7 +213,47 @@ impl NewOneTime {
             digest: *token.digest(),
             purpose,
             subject: subject.into(),
+            email: None,
+            epoch: None,
             lifetime,
+        }
+    }
+
+    /// Sets the address that the token proves.
+    #[must_use]
+    pub fn email(mut self, address: &EmailAddress) -> Self {
+        self.email = Some(address.as_str().to_owned());
+        self
+    }
+
+    /// Sets the subject's epoch.
+    #[must_use]
+    pub fn epoch(mut self, epoch: u32) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+}
+
+/// The row of a token that was redeemed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SpentOneTime {
+    /// The subject to whom the token belonged.
+    pub subject: String,
+    /// The address that the token proved, if it was sent by mail.
+    pub email: Option<String>,
+    /// The epoch with which the token was issued.
+    pub epoch: Option<u32>,
+}
+
+impl SpentOneTime {
+    /// Creates the row of a redeemed token.
+    #[must_use]
+    pub fn new(subject: impl Into<String>, email: Option<String>, epoch: Option<u32>) -> Self {
+        Self {
+            subject: subject.into(),
+            email,
+            epoch,
         }
     }
 }
@@ -207,8 +268,8 @@ pub trait OneTimeStore: Send + Sync + 'static {
     /// Inserts a token. A token that exists is unchanged.
     fn issue(&self, token: NewOneTime) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Redeems a token: spends it and returns its subject. Of concurrent calls one receives the
-    /// subject.
+    /// Redeems a token: spends it and returns its subject, address and epoch. Of concurrent calls one
+    /// receives them.
     ///
     /// Returns `None` if the token is unknown, spent or expired, or has another purpose. A token
     /// with another purpose is not spent.
@@ -216,14 +277,14 @@ pub trait OneTimeStore: Send + Sync + 'static {
         &self,
         digest: &OneTimeDigest,
         purpose: OneTimePurpose,
-    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<SpentOneTime>, StoreError>> + Send;
 
     /// Spends all tokens of a subject with this purpose. Tokens that are issued later are not
     /// affected.
     ///
     /// A [`Login`](crate::server::login::Login) with this [store](crate::server::login::LoginBuilder::one_time)
-    /// calls the method after each new password, for resets and unlocks: an older mail must not be
-    /// able to set the password again.
+    /// calls the method after each new password, for every purpose but verifications: an older mail
+    /// must not be able to set the password again.
     fn forget(
         &self,
         subject: &str,

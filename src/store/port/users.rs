@@ -4,7 +4,7 @@ use std::future::{Future, ready};
 
 use crate::{
     error::StoreError,
-    server::login::{Identifier, PasswordHash},
+    server::login::{EmailAddress, Identifier, PasswordHash},
     store::port::StoreId,
 };
 
@@ -20,6 +20,11 @@ pub struct UserRecord {
     pub roles: Vec<String>,
     /// `true` if the user may not sign in.
     pub disabled: bool,
+    /// The address to which mails for the user are sent; `None` if there is none. In the stores of
+    /// this crate it is the identifier, if that is an address.
+    pub email: Option<EmailAddress>,
+    /// `true` if the user has proved to receive mail at the address.
+    pub email_verified: bool,
     /// The user's epoch in the session store, if `find` reads it in the same query. Otherwise it is
     /// read separately.
     pub epoch: Option<u32>,
@@ -34,6 +39,8 @@ impl UserRecord {
             password: None,
             roles: Vec::new(),
             disabled: false,
+            email: None,
+            email_verified: false,
             epoch: None,
         }
     }
@@ -56,6 +63,21 @@ impl UserRecord {
     #[must_use]
     pub fn disabled(mut self, disabled: bool) -> Self {
         self.disabled = disabled;
+        self
+    }
+
+    /// Returns `true` if a token that was sent to this address is still valid for the user. A token that
+    /// was not sent by mail names no address.
+    pub(crate) fn has_email(&self, sent_to: Option<&str>) -> bool {
+        let own = self.email.as_ref().map(EmailAddress::as_str);
+        sent_to.is_none() || sent_to == own
+    }
+
+    /// Sets the address for mails, and whether it is verified.
+    #[must_use]
+    pub fn email(mut self, address: Option<EmailAddress>, verified: bool) -> Self {
+        self.email_verified = verified && address.is_some();
+        self.email = address;
         self
     }
 
@@ -106,7 +128,8 @@ impl NewUser {
 /// Implement it for your user table, or use a store of this crate, which also implements
 /// [`UserAdmin`](crate::store::port::UserAdmin). A login needs `find` and `replace_hash`. Refreshes and
 /// password changes need `find_by_subject`. Registration needs `create` and `can_create`; leave both
-/// out if users register elsewhere.
+/// out if users register elsewhere. Mails need the [`email`](UserRecord::email) of the records;
+/// verified addresses need `keeps_email`, `verify_email` and `change_email` as well.
 ///
 /// # Security
 ///
@@ -122,6 +145,18 @@ pub trait UserStore: Send + Sync + 'static {
         &self,
         identifier: &Identifier,
     ) -> impl Future<Output = Result<Option<UserRecord>, StoreError>> + Send;
+
+    /// Returns the user with this address, including disabled users. The default is
+    /// [`find`](Self::find): the address is the identifier.
+    ///
+    /// Override it if users sign in with a name and have an address beside it. At most one user has an
+    /// address. The rules of `find` apply.
+    fn find_by_email(
+        &self,
+        address: &EmailAddress,
+    ) -> impl Future<Output = Result<Option<UserRecord>, StoreError>> + Send {
+        self.find(address.identifier())
+    }
 
     /// Returns the user with this subject, including disabled users.
     fn find_by_subject(
@@ -168,4 +203,49 @@ pub trait UserStore: Send + Sync + 'static {
             "this user store does not create users",
         )))
     }
+
+    /// Returns `true` if [`verify_email`](Self::verify_email) and
+    /// [`change_email`](Self::change_email) are implemented. The default is `false`: addresses are
+    /// then neither verified nor changed, and resets by mail still work.
+    fn keeps_email(&self) -> bool {
+        false
+    }
+
+    /// Records that the user receives mail at this address. Returns `false`, without a write, if the
+    /// user has another address, or does not exist. An address that is verified stays verified.
+    ///
+    /// One statement: `UPDATE … SET verified = true WHERE subject = $subject AND email = $address`.
+    ///
+    /// The default returns an error. It is not called unless [`keeps_email`](Self::keeps_email)
+    /// returns `true`.
+    fn verify_email(
+        &self,
+        subject: &str,
+        address: &EmailAddress,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let _ = (subject, address);
+        ready(Err(no_email()))
+    }
+
+    /// Replaces the user's address by one that is verified. If the address is the identifier, the user
+    /// signs in with the new one from then on. Returns `false`, without a write, if the user's address
+    /// is not `from`, if the user does not exist, or if another user has `to`.
+    ///
+    /// One statement. Of concurrent changes to one address, exactly one returns `true`.
+    ///
+    /// The default returns an error. It is not called unless [`keeps_email`](Self::keeps_email)
+    /// returns `true`.
+    fn change_email(
+        &self,
+        subject: &str,
+        from: &EmailAddress,
+        to: &EmailAddress,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let _ = (subject, from, to);
+        ready(Err(no_email()))
+    }
+}
+
+fn no_email() -> StoreError {
+    StoreError::invalid("this user store does not keep addresses")
 }

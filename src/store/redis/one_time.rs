@@ -3,7 +3,7 @@
 use super::{RedisStore, link::Repeat, scripts, sessions::millis};
 use crate::{
     error::StoreError,
-    store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+    store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, SpentOneTime},
 };
 
 impl OneTimeStore for RedisStore {
@@ -12,7 +12,9 @@ impl OneTimeStore for RedisStore {
         call.key(self.of_subject(&token.subject, token.purpose))
             .arg(&token.subject)
             .arg(token.purpose.as_str())
-            .arg(millis(token.lifetime));
+            .arg(millis(token.lifetime))
+            .arg(token.email.unwrap_or_default())
+            .arg(token.epoch.map_or(String::new(), |epoch| epoch.to_string()));
         self.link.run(&call, Repeat::Harmless).await
     }
 
@@ -20,10 +22,14 @@ impl OneTimeStore for RedisStore {
         &self,
         digest: &OneTimeDigest,
         purpose: OneTimePurpose,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<SpentOneTime>, StoreError> {
         let mut call = scripts::REDEEM.key(self.one_time(digest));
         call.arg(purpose.as_str());
-        self.link.run(&call, Repeat::Never).await
+        let row: Option<(String, String, String)> = self.link.run(&call, Repeat::Never).await?;
+        Ok(row.map(|(subject, email, epoch)| {
+            let email = (!email.is_empty()).then_some(email);
+            SpentOneTime::new(subject, email, epoch.parse().ok())
+        }))
     }
 
     async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {

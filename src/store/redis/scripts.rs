@@ -53,6 +53,8 @@ scripts! {
     USER_FIND_BY_SUBJECT "users/find_by_subject.lua";
     USER_CREATE "users/create.lua";
     USER_SET "users/set.lua";
+    USER_VERIFY_EMAIL "users/verify_email.lua";
+    USER_CHANGE_EMAIL "users/change_email.lua";
     USER_LIST "users/list.lua";
     ISSUE "one_time/issue.lua";
     REDEEM "one_time/redeem.lua";

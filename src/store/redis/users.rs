@@ -3,7 +3,7 @@
 use super::{RedisStore, link::Repeat, scripts};
 use crate::{
     error::StoreError,
-    server::login::{Identifier, PasswordHash},
+    server::login::{EmailAddress, Identifier, PasswordHash},
     store::{
         port::{NewUser, StoreId, UserAdmin, UserEntry, UserRecord, UserStore},
         roles_of, roles_text,
@@ -18,7 +18,7 @@ impl UserStore for RedisStore {
 
     async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
         let mut call = scripts::USER_FIND.key(self.keys.of("u", identifier.as_str()));
-        call.key(&self.keys.epochs);
+        call.key(&self.keys.epochs).arg(identifier.as_str());
         let row: Option<Row> = self.link.run(&call, Repeat::Harmless).await?;
         row.map(user).transpose()
     }
@@ -62,6 +62,37 @@ impl UserStore for RedisStore {
             .arg(roles_text(&user.roles)?);
         self.link.run(&call, Repeat::Never).await
     }
+
+    fn keeps_email(&self) -> bool {
+        true
+    }
+
+    async fn verify_email(
+        &self,
+        subject: &str,
+        address: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        let mut call = scripts::USER_VERIFY_EMAIL.key(&self.keys.subjects);
+        call.arg(subject)
+            .arg(self.keys.of("u", ""))
+            .arg(address.as_str());
+        self.link.run(&call, Repeat::Harmless).await
+    }
+
+    async fn change_email(
+        &self,
+        subject: &str,
+        from: &EmailAddress,
+        to: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        let mut call = scripts::USER_CHANGE_EMAIL.key(&self.keys.subjects);
+        call.key(&self.keys.names)
+            .arg(subject)
+            .arg(self.keys.of("u", ""))
+            .arg(from.as_str())
+            .arg(to.as_str());
+        self.link.run(&call, Repeat::Never).await
+    }
 }
 
 impl UserAdmin for RedisStore {
@@ -102,15 +133,19 @@ impl RedisStore {
     }
 }
 
-/// Subject, hash, roles, `disabled`, epoch.
-type Row = (String, Option<String>, String, u8, u32);
+/// Subject, hash, roles, `disabled`, epoch, identifier, `email_verified`.
+type Row = (String, Option<String>, String, u8, u32, String, u8);
 
-fn user((subject, hash, roles, disabled, epoch): Row) -> Result<UserRecord, StoreError> {
+fn user(row: Row) -> Result<UserRecord, StoreError> {
+    let (subject, hash, roles, disabled, epoch, identifier, verified) = row;
+    let identifier = Identifier::existing(&identifier).ok();
     Ok(UserRecord {
         subject,
         password: hash.map(PasswordHash::new),
         roles: roles_of(&roles)?,
         disabled: disabled != 0,
+        email: identifier.as_ref().and_then(EmailAddress::of),
+        email_verified: verified != 0,
         epoch: Some(epoch),
     })
 }

@@ -1,20 +1,20 @@
 //! One-time tokens.
 
-use super::{Columns, Dialect, SqlStore, Statement, millis};
+use super::{Columns, Dialect, SqlStore, Statement, millis, narrow};
 use crate::{
     error::StoreError,
-    store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore},
+    store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, SpentOneTime},
 };
 
 static ISSUE: Statement = Statement::write(
-    "INSERT INTO auth_one_time (digest, purpose, sub, expires_at) VALUES ($1, $2, $3, {now} + $4) \
-     ON CONFLICT DO NOTHING",
+    "INSERT INTO auth_one_time (digest, purpose, sub, email, epoch, expires_at) \
+     VALUES ($1, $2, $3, $4, $5, {now} + $6) ON CONFLICT DO NOTHING",
 );
 
 /// Deletes the row. The second of two concurrent redemptions finds no row.
 static REDEEM: Statement = Statement::write(
     "DELETE FROM auth_one_time WHERE digest = $1 AND purpose = $2 \
-     RETURNING sub, expires_at, {now} AS now",
+     RETURNING sub, email, epoch, expires_at, {now} AS now",
 );
 
 static FORGET: Statement =
@@ -26,6 +26,8 @@ impl<D: Dialect> OneTimeStore for SqlStore<D> {
             token.digest.as_bytes().into(),
             token.purpose.as_str().into(),
             (&token.subject).into(),
+            token.email.as_deref().into(),
+            token.epoch.map(i64::from).into(),
             millis(token.lifetime).into(),
         ];
         self.db.rows(&ISSUE, &values).await?;
@@ -36,14 +38,21 @@ impl<D: Dialect> OneTimeStore for SqlStore<D> {
         &self,
         digest: &OneTimeDigest,
         purpose: OneTimePurpose,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<SpentOneTime>, StoreError> {
         let values = [digest.as_bytes().into(), purpose.as_str().into()];
         let row = self.db.row(&REDEEM, &values).await?;
         let Some(row) = row.as_ref().map(Columns) else {
             return Ok(None);
         };
         let is_alive = row.time("now")? < row.time("expires_at")?;
-        is_alive.then(|| row.text("sub")).transpose()
+        match is_alive {
+            true => Ok(Some(SpentOneTime::new(
+                row.text("sub")?,
+                row.maybe_text("email")?,
+                row.maybe("epoch")?.map(narrow).transpose()?,
+            ))),
+            false => Ok(None),
+        }
     }
 
     async fn forget(&self, subject: &str, purpose: OneTimePurpose) -> Result<(), StoreError> {

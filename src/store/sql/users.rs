@@ -3,7 +3,7 @@
 use super::{Cells, Columns, Dialect, SqlStore, Statement};
 use crate::{
     error::StoreError,
-    server::login::{Identifier, PasswordHash},
+    server::login::{EmailAddress, Identifier, PasswordHash},
     store::{
         port::{NewUser, StoreId, UserAdmin, UserEntry, UserRecord, UserStore},
         roles_of, roles_text,
@@ -14,7 +14,7 @@ use crate::{
 macro_rules! find {
     ($column:literal) => {
         concat!(
-            "SELECT u.sub, u.hash, u.roles, u.disabled, \
+            "SELECT u.sub, u.hash, u.roles, u.disabled, u.identifier, u.verified_at, \
              COALESCE((SELECT a.epoch FROM auth_subject a WHERE a.sub = u.sub), 0) AS epoch \
              FROM auth_user u WHERE u.",
             $column,
@@ -45,6 +45,18 @@ static REPLACE_HASH: Statement =
 static CREATE: Statement = Statement::write(
     "INSERT INTO auth_user (sub, identifier, hash, roles, created_at) \
      VALUES ($1, $2, $3, $4, {now}) ON CONFLICT DO NOTHING RETURNING sub",
+);
+
+static VERIFY_EMAIL: Statement = Statement::write(
+    "UPDATE auth_user SET verified_at = COALESCE(verified_at, {now}) \
+     WHERE sub = $1 AND identifier = $2 RETURNING sub",
+);
+
+/// The constraint on the column refuses the second of two concurrent changes to one address.
+static CHANGE_EMAIL: Statement = Statement::write(
+    "UPDATE auth_user SET identifier = $3, verified_at = {now} \
+     WHERE sub = $1 AND identifier = $2 \
+     AND NOT EXISTS (SELECT 1 FROM auth_user o WHERE o.identifier = $3) RETURNING sub",
 );
 
 static USERS: Statement = Statement::read(
@@ -91,6 +103,32 @@ impl<D: Dialect> UserStore for SqlStore<D> {
         ];
         self.db.changed(&CREATE, &values).await
     }
+
+    fn keeps_email(&self) -> bool {
+        true
+    }
+
+    async fn verify_email(
+        &self,
+        subject: &str,
+        address: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        let values = [subject.into(), address.as_str().into()];
+        self.db.changed(&VERIFY_EMAIL, &values).await
+    }
+
+    async fn change_email(
+        &self,
+        subject: &str,
+        from: &EmailAddress,
+        to: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        let values = [subject.into(), from.as_str().into(), to.as_str().into()];
+        match self.db.changed(&CHANGE_EMAIL, &values).await {
+            Err(error) if is_taken(&error) => Ok(false),
+            changed => changed,
+        }
+    }
 }
 
 impl<D: Dialect> UserAdmin for SqlStore<D> {
@@ -123,6 +161,13 @@ impl<D: Dialect> UserAdmin for SqlStore<D> {
     }
 }
 
+/// Returns `true` if a unique constraint refused the statement.
+fn is_taken(error: &StoreError) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+    let cause = cause.and_then(sqlx::Error::as_database_error);
+    cause.is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
 impl<R: Cells> Columns<'_, R> {
     fn user(&self) -> Result<UserRecord, StoreError> {
         Ok(UserRecord {
@@ -130,8 +175,16 @@ impl<R: Cells> Columns<'_, R> {
             password: self.maybe_text("hash")?.map(PasswordHash::new),
             roles: roles_of(&self.text("roles")?)?,
             disabled: self.flag("disabled")?,
+            email: self.email()?,
+            email_verified: self.maybe("verified_at")?.is_some(),
             epoch: Some(self.epoch("epoch")?),
         })
+    }
+
+    /// Returns the identifier, if it is an address.
+    fn email(&self) -> Result<Option<EmailAddress>, StoreError> {
+        let identifier = Identifier::existing(&self.text("identifier")?);
+        Ok(identifier.ok().as_ref().and_then(EmailAddress::of))
     }
 
     fn user_entry(&self) -> Result<UserEntry, StoreError> {

@@ -17,7 +17,10 @@ use tower_jwt_auth::{
     },
     store::{
         MemoryStore,
-        port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken, UserRecord},
+        port::{
+            NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, OneTimeToken, SpentOneTime,
+            UserRecord,
+        },
     },
 };
 
@@ -43,7 +46,7 @@ impl OneTimeStore for Tokens {
         &self,
         digest: &OneTimeDigest,
         purpose: OneTimePurpose,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<SpentOneTime>, StoreError> {
         self.store.redeem(digest, purpose).await
     }
 
@@ -261,7 +264,7 @@ async fn u23_one_policy_rules_registrations_changes_and_resets() {
     let policy = PasswordPolicy::new()
         .min_chars(10)
         .unwrap()
-        .rule("common", |text| !text.contains("battery"));
+        .rule("staple", |text| !text.contains("battery"));
     let login = fixture.builder().one_time(tokens.clone());
     let login = login.password_policy(policy).build();
     let sessions = sessions();
@@ -271,7 +274,8 @@ async fn u23_one_policy_rules_registrations_changes_and_resets() {
         ("a", short),
         ("nine char", short),
         ("with\u{7}control", PasswordRule::ControlCharacter),
-        ("horse battery staple", PasswordRule::Custom("common")),
+        ("horse battery staple", PasswordRule::Custom("staple")),
+        ("Qwerty12345", PasswordRule::Common),
     ] {
         let new = password(text);
         let hashed = login.hash_new(&new, None).await.unwrap_err();
@@ -307,11 +311,27 @@ fn u23_the_default_policy_is_the_minimum_of_nist() {
     let policy = PasswordPolicy::new();
     let short = Err(PasswordRule::TooShort { min: 8 });
     assert_eq!(policy.check(&password("1234567")), short);
-    assert_eq!(policy.check(&password("12345678")), Ok(()));
+    assert_eq!(policy.check(&password("tr0ub4do")), Ok(()));
     // Code points are counted, not bytes, and no kind of character is asked for.
     assert_eq!(policy.check(&password("ééééééé")), short);
     assert_eq!(policy.check(&password("        ")), Ok(()));
     assert_eq!(policy.check(&password(&"x".repeat(1024))), Ok(()));
+    for common in ["12345678", "PassWord1", "\u{FF11}2345678", "iloveyou!"] {
+        assert_eq!(policy.check(&password(common)), Err(PasswordRule::Common));
+    }
+    assert_eq!(policy.check(&password(" 12345678")), Ok(()));
+    let accepts = policy.dangerous_accept_common();
+    assert_eq!(accepts.check(&password("12345678")), Ok(()));
+    let longer =
+        PasswordPolicy::new().common_passwords(["Our Product", "short", " padded entry\n"]);
+    for (text, expected) in [
+        ("our product", Err(PasswordRule::Common)),
+        ("PADDED ENTRY", Err(PasswordRule::Common)),
+        ("12345678", Err(PasswordRule::Common)),
+        ("our products", Ok(())),
+    ] {
+        assert_eq!(longer.check(&password(text)), expected, "{text}");
+    }
     for (chars, valid) in [(7, false), (8, true), (15, true), (64, true), (65, false)] {
         assert_eq!(PasswordPolicy::new().min_chars(chars).is_ok(), valid);
     }

@@ -1,5 +1,7 @@
 //! Users, counters of login attempts, API keys, tokens for one use: on every store.
 
+#[cfg(feature = "aws-lc-rs")]
+mod mails;
 pub(crate) mod memory;
 mod nodes;
 #[cfg(feature = "postgres")]
@@ -18,6 +20,7 @@ macro_rules! contracts {
         mod users {
             tower_jwt_auth::user_store_contract!([$($meta)*] $fixture);
             tower_jwt_auth::user_admin_contract!([$($meta)*] $fixture);
+            tower_jwt_auth::user_email_contract!([$($meta)*] $fixture);
         }
         mod api_keys {
             tower_jwt_auth::api_key_store_contract!([$($meta)*] $fixture);

@@ -20,12 +20,12 @@ use crate::{
 
 /// Reserves and settles the counters of an attempt, before and after the password is checked.
 pub(in crate::server::login) struct AdmissionControl {
-    store: Arc<dyn ErasedThrottleStore>,
-    keys: ThrottleKeys,
+    pub(super) store: Arc<dyn ErasedThrottleStore>,
+    pub(super) keys: ThrottleKeys,
     lock: Option<HardLock>,
-    patience: Duration,
+    pub(super) patience: Duration,
     hasher: PasswordHasher,
-    gate: Gate,
+    pub(super) gate: Gate,
     /// The attempts that wait for a turn or for open attempts.
     waiting: WaitingRoom,
 }

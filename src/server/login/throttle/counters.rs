@@ -62,6 +62,34 @@ pub(super) async fn reserve(
     }
 }
 
+/// Counts a use that is never given back, with one load and one swap. A refusal writes nothing.
+pub(super) async fn count(
+    store: &dyn ErasedThrottleStore,
+    contender: &Contender<'_>,
+    rule: &ThrottleRule,
+    give_up: Instant,
+) -> Result<Reserve<()>, Unanswered> {
+    let key = *contender.key();
+    let mut contention = Contention::until(give_up);
+    loop {
+        let loaded = store.load(&key).await?;
+        let mut row = loaded.row.unwrap_or_default();
+        match row.reserve(rule, loaded.now) {
+            Reserve::Granted(batch) => {
+                let _ = row.settle(rule, loaded.now, batch, AttemptOutcome::Failed);
+            }
+            Reserve::Pending(held) => return Ok(Reserve::Pending(held)),
+            Reserve::Wait(wait) => return Ok(Reserve::Wait(wait)),
+        }
+        if store.swap(&key, loaded.row.as_ref(), Some(&row)).await? {
+            return Ok(Reserve::Granted(()));
+        }
+        if !contention.wait().await {
+            return Err(Unanswered::Contended);
+        }
+    }
+}
+
 /// Records the result of an attempt, and returns the wait that begins.
 pub(super) async fn settle(
     store: &dyn ErasedThrottleStore,

@@ -133,6 +133,10 @@ impl ThrottleKeys {
         self.digest(b"change", &[subject.as_bytes()])
     }
 
+    pub(super) fn mail(&self, purpose: &str, address: &str) -> ThrottleKey {
+        self.digest(b"mail", &[purpose.as_bytes(), address.as_bytes()])
+    }
+
     fn digest(&self, kind: &[u8], parts: &[&[u8]]) -> ThrottleKey {
         // HMAC accepts keys of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose()) else {
@@ -181,6 +185,8 @@ mod tests {
             keys.lock(&ada),
             keys.device(b"ada"),
             keys.change("ada"),
+            keys.mail("sign_in", "ada"),
+            keys.mail("sign", "_inada"),
             other.name(&ada),
         ];
         for (at, key) in all.iter().enumerate() {

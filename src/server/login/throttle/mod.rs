@@ -9,6 +9,7 @@
 //! | name | 50 in 15 min | one attempt in 30 s | 15 min after the first failure |
 //! | trusted device, instead of both | 5 | as the first | as the first |
 //! | subject, for password changes | 5 | as the first | as the first |
+//! | address and purpose, for mails | 5 in an hour | none for the rest of the hour | an hour after the first mail |
 //!
 //! An attempt is counted when it has a permit of the hashing queue, *before* its password is hashed,
 //! and is given back if the password was correct. However many guesses run concurrently, no more
@@ -22,6 +23,7 @@ mod counters;
 mod gate;
 mod key;
 mod lock;
+mod requests;
 mod row;
 mod rule;
 

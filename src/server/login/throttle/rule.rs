@@ -48,6 +48,18 @@ impl ThrottleRule {
         hold: HOLD,
     };
 
+    /// The rule for mails of one purpose to one address. The count is independent of the account, so
+    /// that it reveals nothing.
+    pub(crate) const MAIL: Self = Self {
+        free: 5,
+        first_wait: HOUR,
+        longest_wait: HOUR,
+        memory: HOUR,
+        memory_slides: false,
+        success_clears: false,
+        hold: HOLD,
+    };
+
     /// Returns the rule of a hard lock: after this many failures within a day, every attempt is
     /// refused until the name is unlocked.
     pub(super) fn lock(failures: u32) -> Self {
@@ -74,6 +86,7 @@ impl ThrottleRule {
     }
 }
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const QUARTER: Duration = Duration::from_secs(15 * 60);
 /// Longer than the maximum wait for a turn and a hash together, and short for clients after a crash
 /// of the server.

@@ -88,6 +88,7 @@ CREATE TABLE auth_user (
   hash       text,                                 -- NULL: no password
   roles      text    NOT NULL DEFAULT '[]',        -- a JSON array
   disabled   bigint  NOT NULL DEFAULT 0,           -- 1: may not sign in
+  verified_at bigint,                              -- NULL: the identifier is not a verified address
   created_at bigint  NOT NULL
 );
 
@@ -120,6 +121,8 @@ CREATE TABLE auth_one_time (
   digest     bytea  PRIMARY KEY,              -- SHA-256
   purpose    text   NOT NULL,
   sub        text   NOT NULL,
+  email      text,                            -- the address to which it was sent
+  epoch      bigint,                          -- a session that it starts has this epoch
   expires_at bigint NOT NULL
 );
 CREATE INDEX auth_one_time_sub_idx ON auth_one_time (sub, purpose);

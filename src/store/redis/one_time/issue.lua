@@ -1,10 +1,11 @@
 local token, of_subject = KEYS[1], KEYS[2]
 local subject, purpose, lifetime = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local email, epoch = ARGV[4], ARGV[5]
 
 if lifetime <= 0 or redis.call('EXISTS', token) == 1 then
   return 0
 end
-redis.call('HSET', token, 'sub', subject, 'for', purpose)
+redis.call('HSET', token, 'sub', subject, 'for', purpose, 'email', email, 'ep', epoch)
 redis.call('PEXPIRE', token, lifetime)
 -- The index contains the tokens by the times at which they expire.
 redis.call('ZREMRANGEBYSCORE', of_subject, '-inf', now)

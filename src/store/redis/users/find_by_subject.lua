@@ -7,5 +7,5 @@ local identifier = redis.call('HGET', subjects, subject)
 if not identifier then
   return false
 end
-local row = redis.call('HMGET', prefix .. identifier, 'sub', 'hash', 'roles', 'off')
-return {row[1], row[2], row[3], row[4], tostring(epoch_of(epochs, subject))}
+local row = redis.call('HMGET', prefix .. identifier, 'sub', 'hash', 'roles', 'off', 'verified')
+return {row[1], row[2], row[3], row[4], tostring(epoch_of(epochs, subject)), identifier, row[5] and 1 or 0}

@@ -74,6 +74,7 @@ CREATE TABLE auth_user (
   hash       TEXT,                            -- NULL: no password
   roles      TEXT    NOT NULL DEFAULT '[]',   -- a JSON array
   disabled   INTEGER NOT NULL DEFAULT 0,
+  verified_at INTEGER,                        -- NULL: the identifier is not a verified address
   created_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 
@@ -106,6 +107,8 @@ CREATE TABLE auth_one_time (
   digest     BLOB    NOT NULL PRIMARY KEY,    -- SHA-256
   purpose    TEXT    NOT NULL,
   sub        TEXT    NOT NULL,
+  email      TEXT,                            -- the address to which it was sent
+  epoch      INTEGER,                         -- a session that it starts has this epoch
   expires_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX auth_one_time_sub_idx ON auth_one_time (sub, purpose);

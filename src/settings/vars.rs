@@ -276,7 +276,7 @@ const OF_ISSUERS: [&str; 5] = [
 ];
 
 #[cfg(feature = "server")]
-const OF_SERVER: [&str; 25] = [
+const OF_SERVER: [&str; 29] = [
     "HOST",
     "PORT",
     "AUTH_PUBLIC_URL",
@@ -293,6 +293,10 @@ const OF_SERVER: [&str; 25] = [
     "AUTH_STORE",
     "AUTH_REGISTRATION",
     "AUTH_SEED_USER",
+    "AUTH_PASSWORD_MIN_CHARS",
+    "AUTH_COMMON_PASSWORDS_FILE",
+    "AUTH_SMTP_URL",
+    "AUTH_MAIL_FROM",
     "JWT_PRIVATE_KEY_FILE",
     "JWT_SECRET_KEY",
     "JWT_ALGORITHM",
@@ -355,6 +359,7 @@ mod tests {
         let modules = [
             SETTINGS,
             SERVER,
+            include_str!("../server/settings/accounts.rs"),
             include_str!("../server/settings/browsers.rs"),
             include_str!("../server/settings/seeds.rs"),
             include_str!("../server/settings/signing.rs"),

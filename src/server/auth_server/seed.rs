@@ -26,7 +26,8 @@ pub(super) async fn create(seeds: &[SeedUser], login: &Login) -> Result<(), Conf
         if users.find(&name).await.map_err(failed)?.is_some() {
             continue;
         }
-        let hash = login.hasher().hash(&password).await;
+        // By the policy, as every password that is set.
+        let hash = login.hash_new(&password, None).await;
         let hash = hash.map_err(|error| refused(error.to_string()))?;
         let subject = format!("usr_{}", base62(random::<16>()));
         let user = NewUser::new(subject, name, hash).roles(seed.roles());

@@ -1,5 +1,6 @@
 //! The settings of a server that issues tokens.
 
+mod accounts;
 mod browsers;
 mod secrets;
 mod seeds;
@@ -9,6 +10,7 @@ use std::{fmt, net::IpAddr, sync::OnceLock, time::Duration};
 
 pub(crate) use self::signing::SigningKeys;
 use self::{
+    accounts::{Smtp, read_policy as read_passwords, read_smtp},
     browsers::{read_prefix, read_public_url, read_trusted},
     seeds::read_seeds,
     signing::{Key, read_key, read_rotation},
@@ -17,8 +19,12 @@ pub use self::{secrets::AuthSecrets, seeds::SeedUser};
 use crate::{
     error::ConfigError,
     layer::rate_limit::ClientIp,
-    secret::SecretKey,
-    server::{refresh::RefreshPolicy, session::DEFAULT_MAX_SESSIONS},
+    secret::{Secret, SecretKey},
+    server::{
+        login::{EmailAddress, PasswordPolicy},
+        refresh::RefreshPolicy,
+        session::DEFAULT_MAX_SESSIONS,
+    },
     settings::{
         read_address,
         vars::{Vars, refuse},
@@ -50,6 +56,10 @@ use crate::{
 /// | `AUTH_MAX_SESSIONS` | the sessions that a user has at the same time: 1 to 99, or `none`, see [`SessionsBuilder::max_sessions`](crate::server::session::SessionsBuilder::max_sessions) | 50 |
 /// | `AUTH_STORE` | `memory:`, `sqlite:PATH`, `postgres://…`, `redis://…` | see [`open_store`](Self::open_store) |
 /// | `AUTH_REGISTRATION` | `true` enables registration | false |
+/// | `AUTH_PASSWORD_MIN_CHARS` | the minimum length of new passwords: 8 to 64, see [`PasswordPolicy`] | 8 |
+/// | `AUTH_COMMON_PASSWORDS_FILE` | a file with one password a line; these are refused in addition to the built-in list | |
+/// | `AUTH_SMTP_URL` | a mail server, `smtps://USER:PASSWORD@HOST` or `smtp://…`, for your [mailer](crate::server::AuthServerBuilder::mailer); `auth_server` uses it | |
+/// | `AUTH_MAIL_FROM` | the sender of mails; required with `AUTH_SMTP_URL` | |
 /// | `JWT_TOKEN_URL` | the path of the token endpoint; the other endpoints have the same parent | `/api/auth/token` |
 /// | `JWT_TOKEN_TYPE` | only `Bearer` | Bearer |
 /// | `AUTH_SEED_USER` | `name:password:role+role`, several separated by commas; none of them may contain a colon or a comma | |
@@ -78,6 +88,8 @@ pub struct AuthSettings {
     max_sessions: Option<usize>,
     store: Option<String>,
     registration: bool,
+    passwords: Option<PasswordPolicy>,
+    smtp: Option<Smtp>,
     mount: String,
     seeds: Vec<SeedUser>,
     ignored: Vec<String>,
@@ -137,6 +149,8 @@ impl AuthSettings {
             max_sessions: read_max_sessions(&mut vars)?,
             store: vars.text("AUTH_STORE")?,
             registration: vars.switch("AUTH_REGISTRATION")?.unwrap_or(false),
+            passwords: read_passwords(&mut vars)?,
+            smtp: read_smtp(&mut vars)?,
             mount: read_mount(&mut vars)?,
             seeds: read_seeds(&mut vars)?,
             access_lifetime,
@@ -273,6 +287,19 @@ impl AuthSettings {
     #[must_use]
     pub fn registration(&self) -> bool {
         self.registration
+    }
+
+    /// Returns the rules for new passwords, if one is set.
+    #[must_use]
+    pub fn password_policy(&self) -> Option<&PasswordPolicy> {
+        self.passwords.as_ref()
+    }
+
+    /// Returns the URL of the mail server, which contains its password, and the sender of mails, if they
+    /// are set.
+    #[must_use]
+    pub fn smtp(&self) -> Option<(&Secret<String>, &EmailAddress)> {
+        self.smtp.as_ref().map(|smtp| (&smtp.url, &smtp.from))
     }
 
     /// Returns the public path of the endpoints, the parent of `JWT_TOKEN_URL`. The default is

@@ -29,6 +29,11 @@ pub mod recipes {
     #[doc = include_str!("recipes/service_tokens.md")]
     pub mod service_tokens {}
 
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+    #[doc = include_str!("recipes/mail.md")]
+    pub mod mail {}
+
     #[doc = include_str!("recipes/refused.md")]
     pub mod refused {}
 }

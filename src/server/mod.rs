@@ -9,6 +9,7 @@
 //! | [`refresh`] | refresh tokens and the [`RefreshPolicy`](refresh::RefreshPolicy): grace window, detection of stolen tokens |
 //! | [`session`] | [`Sessions`](session::Sessions): start, refresh, list, end; [`Guests`](session::Guests); [`Housekeeping`](session::Housekeeping) |
 //! | [`login`] | [`Login`](login::Login): identifier and password, throttling, password change and reset |
+//! | [`mail`] | [`Mailer`](mail::Mailer), [`MailFlows`](mail::MailFlows): links and codes by mail, and notices |
 //! | [`endpoints`] | [`AuthEndpoints`](endpoints::AuthEndpoints): all of it over HTTP, with tokens in bodies or cookies |
 //!
 //! Each part works without those below it. A service that authenticates by a passkey, a
@@ -33,6 +34,7 @@ mod auth_server;
 pub mod endpoints;
 pub mod issue;
 pub mod login;
+pub mod mail;
 pub mod refresh;
 pub mod session;
 mod settings;

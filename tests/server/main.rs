@@ -12,6 +12,7 @@ mod endpoints;
 mod front;
 mod issue;
 mod login;
+mod mail;
 mod refresh;
 mod session;
 mod settings;
@@ -26,6 +27,7 @@ mod support {
     #[cfg(feature = "tracing")]
     pub(crate) mod log;
     pub(crate) mod login;
+    pub(crate) mod postbox;
     pub(crate) mod sessions;
     pub(crate) mod until;
     pub(crate) mod users;

@@ -13,7 +13,8 @@ use crate::{
     server::{
         endpoints::AuthEndpointsBuilder,
         issue::{KeyRing, TokenIssuerBuilder},
-        login::LoginBuilder,
+        login::{Login, LoginBuilder},
+        mail::{MailFlows, MailFlowsBuilder, Mailer},
         refresh::RefreshPolicy,
         session::{ClaimHook, ClaimsSource, GuestsBuilder, SessionsBuilder},
         settings::AuthSettings,
@@ -64,8 +65,12 @@ pub struct AuthServerBuilder<S, U = S> {
     pub(super) checks: RevocationChecks,
     pub(super) events: Option<Arc<dyn EventSink>>,
     pub(super) has_guests: bool,
+    pub(super) mailer: Option<NewMails>,
     pub(super) changes: Changes,
 }
+
+/// Creates the builder of the mails for a login and an origin.
+pub(super) type NewMails = Box<dyn FnOnce(Login, &str) -> MailFlowsBuilder + Send>;
 
 /// The changes to the builders of the parts, in the order of the calls.
 #[derive(Default)]
@@ -74,6 +79,7 @@ pub(super) struct Changes {
     pub(super) sessions: Vec<Change<SessionsBuilder>>,
     pub(super) login: Vec<Change<LoginBuilder>>,
     pub(super) guests: Vec<Change<GuestsBuilder>>,
+    pub(super) mail: Vec<Change<MailFlowsBuilder>>,
     pub(super) endpoints: Vec<Change<AuthEndpointsBuilder>>,
 }
 
@@ -96,6 +102,7 @@ impl<S: AuthStore> AuthServerBuilder<S> {
             checks: RevocationChecks::new(),
             events: None,
             has_guests: false,
+            mailer: None,
             changes: Changes::default(),
         }
     }
@@ -128,6 +135,7 @@ impl<S, U> AuthServerBuilder<S, U> {
             checks: self.checks,
             events: self.events,
             has_guests: self.has_guests,
+            mailer: self.mailer,
             changes: self.changes,
         }
     }
@@ -142,6 +150,18 @@ impl<S, U> AuthServerBuilder<S, U> {
     /// that fails is called again by a background task.
     pub fn on_claim(self, hook: impl ClaimHook) -> Self {
         self.guests(|guests| guests.on_claim(hook))
+    }
+
+    /// Sets the sender of mails, and enables the [endpoints](crate::server::endpoints) for resets and
+    /// verifications, and notices. It needs a public origin, to which the links lead.
+    ///
+    /// A background task sends the mails. [`AuthServer::flush_mail`] waits for it before the process
+    /// ends.
+    pub fn mailer(mut self, mailer: impl Mailer) -> Self {
+        self.mailer = Some(Box::new(|login, origin| {
+            MailFlows::builder(mailer, login, origin)
+        }));
+        self
     }
 
     /// Sets the event sink of every part.
@@ -273,6 +293,17 @@ impl<S, U> AuthServerBuilder<S, U> {
         self
     }
 
+    /// Changes the builder of the mails: the pages to which links lead, lifetimes, the size of the queue.
+    ///
+    /// The event sink is set after it. It has no effect without a [`mailer`](Self::mailer).
+    pub fn mail(
+        mut self,
+        change: impl FnOnce(MailFlowsBuilder) -> MailFlowsBuilder + Send + 'static,
+    ) -> Self {
+        self.changes.mail.push(Box::new(change));
+        self
+    }
+
     /// Changes the builder of the endpoints: the path, trusted origins, the limit of sign-ups.
     ///
     /// The event sink is set after it.
@@ -300,7 +331,7 @@ impl<S: AuthStore, U: UserStore> AuthServerBuilder<S, U> {
     /// - neither an issuer nor a public origin is set, or one of them is invalid,
     /// - registration is enabled, or there are seed users, and the users do not implement
     ///   [`create`](crate::store::port::UserStore::create),
-    /// - a trusted origin or a cookie prefix is set without a public origin,
+    /// - a trusted origin, a cookie prefix or a mailer is set without a public origin,
     /// - a seed user has an invalid name or password,
     /// - the store is unavailable, or the secret does not open its keys,
     /// - a part refuses its settings,

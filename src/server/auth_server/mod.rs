@@ -5,7 +5,7 @@ mod seed;
 mod start;
 mod warnings;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
@@ -26,6 +26,7 @@ use crate::{
         endpoints::{AuthEndpoints, WellKnown},
         issue::TokenIssuer,
         login::Login,
+        mail::MailFlows,
         session::{ClaimWorker, Guests, Housekeeper, Sessions},
     },
     store::port::AuthStore,
@@ -104,6 +105,7 @@ struct Inner {
     sessions: Sessions,
     login: Login,
     guests: Guests,
+    mail: Option<MailFlows>,
     endpoints: AuthEndpoints,
     verifier: Verifier,
     revocations: RevocationSet,
@@ -232,6 +234,22 @@ impl AuthServer {
     #[must_use]
     pub fn guests(&self) -> &Guests {
         &self.inner.guests
+    }
+
+    /// Returns the mails, if a [mailer](AuthServerBuilder::mailer) is set: to request and notify from your
+    /// code.
+    #[must_use]
+    pub fn mail(&self) -> Option<&MailFlows> {
+        self.inner.mail.as_ref()
+    }
+
+    /// Waits until every queued mail was sent or reported: [`MailFlows::flush`]. Returns `true`
+    /// immediately without a mailer.
+    pub async fn flush_mail(&self, within: Duration) -> bool {
+        match &self.inner.mail {
+            Some(mail) => mail.flush(within).await,
+            None => true,
+        }
     }
 
     /// Returns the set of revocations. [`require_fresh`](RevocationSet::require_fresh) of a clone makes

@@ -12,6 +12,7 @@ use crate::{
         endpoints::{AuthEndpoints, CookieNames},
         issue::{KeyRing, TokenIssuer},
         login::Login,
+        mail::MailFlowsBuilder,
         session::{Guests, Housekeeping, Sessions},
         settings::{AuthSecrets, AuthSettings, SigningKeys},
     },
@@ -126,7 +127,10 @@ where
     }
     let sessions = sessions.build()?;
 
-    let login = Login::builder(users, store.clone(), secrets.login().clone());
+    let mut login = Login::builder(users, store.clone(), secrets.login().clone());
+    if let Some(policy) = settings.and_then(AuthSettings::password_policy) {
+        login = login.password_policy(policy.clone());
+    }
     let mut login = apply(login, changes.login).one_time(store.clone());
     if let Some(events) = &events {
         login = login.events(Arc::clone(events));
@@ -134,6 +138,21 @@ where
     let login = login.build();
     let guests = Guests::builder(sessions.clone(), store.clone());
     let guests = apply(guests, changes.guests).build()?;
+
+    let mail = match (builder.mailer, &origin) {
+        (None, _) => None,
+        (Some(_), None) => {
+            let problem = "has no effect without a public origin";
+            return Err(ConfigError::invalid("mailer", problem));
+        }
+        (Some(new), Some(origin)) => {
+            let mail = apply(new(login.clone(), origin), changes.mail);
+            Some(match &events {
+                Some(events) => mail.events(Arc::clone(events)),
+                None => mail,
+            })
+        }
+    };
 
     let clients = builder.clients;
     let clients = clients.or_else(|| settings.map(AuthSettings::client_ip));
@@ -167,6 +186,10 @@ where
     if let Some(settings) = settings {
         seed::create(settings.seed_users(), &login).await?;
     }
+    let mail = mail.map(MailFlowsBuilder::build).transpose()?;
+    if let Some(mail) = &mail {
+        endpoints = endpoints.mail(mail.clone());
+    }
     let warnings = warnings::of(&warnings::Facts {
         settings,
         secrets: &secrets,
@@ -187,6 +210,7 @@ where
             sessions,
             login,
             guests,
+            mail,
             endpoints,
             verifier,
             revocations,

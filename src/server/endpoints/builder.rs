@@ -15,6 +15,7 @@ use crate::{
     secret::SecretKey,
     server::{
         login::Login,
+        mail::MailFlows,
         session::{Guests, Sessions},
     },
 };
@@ -33,6 +34,8 @@ pub struct AuthEndpointsBuilder {
     registration: bool,
     guests: Option<Guests>,
     signup_limit: Option<RateLimitLayer>,
+    mail: Option<MailFlows>,
+    mail_limit: Option<RateLimitLayer>,
     events: Events,
     kept: Option<Arc<dyn Send + Sync>>,
 }
@@ -51,6 +54,8 @@ impl AuthEndpointsBuilder {
             registration: false,
             guests: None,
             signup_limit: None,
+            mail: None,
+            mail_limit: None,
             events: Events::default(),
             kept: None,
         }
@@ -143,6 +148,29 @@ impl AuthEndpointsBuilder {
         self
     }
 
+    /// Enables the endpoints for mails: links for new passwords and for the verification of addresses,
+    /// and notices. Off by default. The mails must belong to the same login, or to a clone of it.
+    ///
+    /// # Security
+    ///
+    /// A response never depends on the account: [`MailFlows`] look the user up after it. Requests are
+    /// limited for each address, and for each client by [`mail_rate_limit`](Self::mail_rate_limit).
+    pub fn mail(mut self, mail: MailFlows) -> Self {
+        self.mail = Some(mail);
+        self
+    }
+
+    /// Limits how many mails one client may request, for all addresses together. The default is 30 per
+    /// hour for each network of [`client_ip`](Self::client_ip), all of which may be requested in a
+    /// burst. If the client address is unknown, the default has no limit. Above the limit the response
+    /// is 429.
+    ///
+    /// Only the layer's key and counts are used.
+    pub fn mail_rate_limit(mut self, limit: RateLimitLayer) -> Self {
+        self.mail_limit = Some(limit);
+        self
+    }
+
     /// Sets the event sink for requests that were refused because another site may have sent them. It
     /// receives [`AuthEvent::Denied`](crate::event::AuthEvent::Denied) with
     /// [`CrossSite`](crate::error::AuthErrorKind::CrossSite), as from a layer. A single event is
@@ -184,7 +212,7 @@ impl AuthEndpointsBuilder {
     /// # Errors
     ///
     /// [`ConfigError::Invalid`] if an origin or the path is invalid (see [`CookieNames::new`]), if the
-    /// guests belong to other sessions, if registration is enabled and the users do not implement
+    /// guests belong to other sessions or the mails to another login, if registration is enabled and the users do not implement
     /// [`create`](crate::store::port::UserStore::create), or if the issuer has keys that cannot verify.
     pub fn build(self) -> Result<AuthEndpoints, ConfigError> {
         let cookies = match (&self.origin, &self.prefix) {
@@ -205,6 +233,16 @@ impl AuthEndpointsBuilder {
             return Err(ConfigError::invalid(
                 "registration",
                 "the user store does not create users (`UserStore::can_create`)",
+            ));
+        }
+        if self
+            .mail
+            .as_ref()
+            .is_some_and(|mail| !mail.is_of(&self.login))
+        {
+            return Err(ConfigError::invalid(
+                "mail",
+                "must belong to the login of the endpoints",
             ));
         }
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
@@ -240,10 +278,9 @@ impl AuthEndpointsBuilder {
             login: self.login,
             registration: self.registration,
             guests: self.guests,
-            signup_limit: match self.signup_limit {
-                Some(limit) => SignupLimit::Limited(limit),
-                None => SignupLimit::by_network(&self.clients),
-            },
+            signup_limit: SignupLimit::new(self.signup_limit, &self.clients),
+            mail: self.mail,
+            mail_limit: SignupLimit::new(self.mail_limit, &self.clients),
             clients: self.clients,
             events: self.events,
             cookies,

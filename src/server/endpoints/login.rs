@@ -162,8 +162,10 @@ impl Inner {
         self.signup_limit.take(parts)?;
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
         let hash = self.login.hash_new(&password, client).await?;
+        let name = identifier.clone();
         let account = self.keep_account(parts, fields, identifier, hash.clone());
         let account = account.await?;
+        self.verify_new(parts, &name).await;
         let mut start = self.start(parts, fields, &account.subject).amr(["pwd"]);
         if let Some(client_id) = client_id {
             start = start.client_id(client_id);

@@ -17,6 +17,13 @@
 //! | `DELETE sessions/{sid}` | | 204; 404 if the caller has no such session |
 //! | `POST register` (if registration is enabled) | as `login` | 201, the tokens; 409 if the name is taken, or the guest belongs to an account |
 //!
+//! | `POST password/forgot` (if there is a [mailer](AuthEndpointsBuilder::mail)) | `email` | 202, for known and unknown addresses; a link goes to the address |
+//! | `POST password/reset` (likewise) | `token` of the link, `new_password` | 204; every session ends; a bad token 400 `invalid_link` |
+//! | `POST email/verification` (likewise, if the users [keep addresses](crate::store::port::UserStore::keeps_email)) | `email` | 202, as `password/forgot` |
+//! | `POST email/verify` (likewise) | `token` of the link | 204; a bad token 400 `invalid_link` |
+//! | `POST email/change` (likewise) | `new_email`, `current_password`, with a live access token | 202; a link goes to the new address, a notice to the current one |
+//! | `POST email/confirm` (likewise) | `token` of the link | 204; the user signs in with the new address from then on; a bad token 400 `invalid_link` |
+//!
 //! A login or a registration with `"link": true` and a guest's token, in the header or the cookie,
 //! keeps the guest's data: [`Guests`](crate::server::session::Guests). Ask the user for consent first.
 //!
@@ -142,6 +149,7 @@ mod fields;
 mod guests;
 mod login;
 mod logout;
+mod mail;
 mod password;
 mod refresh;
 mod register;

@@ -11,6 +11,7 @@ use super::{
     service::Inner,
 };
 use crate::{
+    event::MailPurpose,
     layer::extract::RequestHead,
     principal::PrincipalKind,
     server::{
@@ -37,22 +38,16 @@ impl Inner {
             .await
         {
             ChangePasswordOutcome::Changed {
+                subject,
                 epoch,
                 device_token,
-            } => (epoch, device_token),
-            ChangePasswordOutcome::Refused => {
-                return Err(Refusal::invalid_password());
+            } => {
+                if let Some(mail) = &self.mail {
+                    mail.notify(subject, MailPurpose::PasswordChanged);
+                }
+                (epoch, device_token)
             }
-            ChangePasswordOutcome::NotAllowed { rule } => {
-                return Err(PasswordError::from(rule).into());
-            }
-            ChangePasswordOutcome::Wait { retry_after } => {
-                return Err(Refusal::slow_down(retry_after));
-            }
-            ChangePasswordOutcome::Busy { retry_after } => {
-                return Err(Refusal::unavailable(retry_after));
-            }
-            _ => return Err(Refusal::unavailable(Duration::from_secs(1))),
+            refused => return Err(Refusal::of_change(&refused, Refusal::invalid_password)),
         };
         // The new session keeps the authentication methods of the old one: a policy may require a
         // second factor.
@@ -69,8 +64,21 @@ impl Inner {
     }
 }
 
-fn password(fields: &Fields, name: &str) -> Result<Password, Refusal> {
-    let missing = "The current and the new password are required";
+impl Refusal {
+    /// Refuses a change of a password; `refused` is the refusal of its proof.
+    pub(super) fn of_change(outcome: &ChangePasswordOutcome, refused: fn() -> Self) -> Self {
+        match *outcome {
+            ChangePasswordOutcome::Refused => refused(),
+            ChangePasswordOutcome::NotAllowed { rule } => PasswordError::from(rule).into(),
+            ChangePasswordOutcome::Wait { retry_after } => Self::slow_down(retry_after),
+            ChangePasswordOutcome::Busy { retry_after } => Self::unavailable(retry_after),
+            _ => Self::unavailable(Duration::from_secs(1)),
+        }
+    }
+}
+
+pub(super) fn password(fields: &Fields, name: &str) -> Result<Password, Refusal> {
+    let missing = "A password is required";
     let text = fields.get(name).ok_or(Refusal::invalid_request(missing))?;
     Ok(Password::new(text.to_owned())?)
 }

@@ -30,6 +30,7 @@ use crate::{
     secret::SecretKey,
     server::{
         login::Login,
+        mail::MailFlows,
         session::{Guests, Session, Sessions},
     },
     verify::Verifier,
@@ -60,6 +61,8 @@ pub(super) struct Inner {
     pub(super) registration: bool,
     pub(super) guests: Option<Guests>,
     pub(super) signup_limit: SignupLimit,
+    pub(super) mail: Option<MailFlows>,
+    pub(super) mail_limit: SignupLimit,
     pub(super) events: Events,
     /// The background tasks of an `AuthServer`.
     pub(super) _kept: Option<Arc<dyn Send + Sync>>,
@@ -150,7 +153,7 @@ impl Inner {
             return self.end(parts, session).await;
         }
         let known = FIELDS.iter().find(|(endpoint, _)| *endpoint == path);
-        let known = known.filter(|_| path != "register" || self.registration);
+        let known = known.filter(|_| self.offers(path));
         let (path, known) = known.ok_or_else(Refusal::not_found)?;
         only(&[Method::POST], "POST")?;
         let fields = Fields::read(known, &parts.headers, body).await?;
@@ -162,7 +165,25 @@ impl Inner {
             "logout" => self.logout(parts, &fields).await,
             "revoke" => self.revoke(&fields).await,
             "password" => self.password(parts, &fields).await,
+            "password/forgot" => self.forgot(parts, &fields).await,
+            "password/reset" => self.reset(parts, &fields).await,
+            "email/verification" => self.verification(parts, &fields).await,
+            "email/verify" => self.verify(parts, &fields).await,
+            "email/change" => self.change(parts, &fields).await,
+            "email/confirm" => self.confirm_change(parts, &fields).await,
             _ => self.register(parts, &fields).await,
+        }
+    }
+
+    /// Returns `true` if the endpoint exists with these settings.
+    fn offers(&self, path: &str) -> bool {
+        match path {
+            "register" => self.registration,
+            "password/forgot" | "password/reset" => self.mail.is_some(),
+            "email/verification" | "email/verify" | "email/change" | "email/confirm" => {
+                self.mail.is_some() && self.login.users().keeps_email()
+            }
+            _ => true,
         }
     }
 
@@ -321,4 +342,10 @@ const FIELDS: &[(&str, &[&str])] = &[
         "password",
         &["current_password", "new_password", "device", "device_token"],
     ),
+    ("password/forgot", &["email"]),
+    ("password/reset", &["token", "new_password"]),
+    ("email/verification", &["email"]),
+    ("email/verify", &["token"]),
+    ("email/change", &["new_email", "current_password"]),
+    ("email/confirm", &["token"]),
 ];

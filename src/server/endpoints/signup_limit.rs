@@ -1,4 +1,5 @@
-//! The limit on guests and accounts that a client without a password may create.
+//! The limits on guests and accounts that a client without a password may create, and on mails that it
+//! may request.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -13,7 +14,7 @@ use crate::{
     },
 };
 
-/// The budget of guests and accounts.
+/// The budget of guests and accounts, or of mails.
 pub(super) enum SignupLimit {
     Limited(RateLimitLayer),
     /// The default, which applies only if the network is known. Otherwise all unknown clients would
@@ -22,7 +23,10 @@ pub(super) enum SignupLimit {
 }
 
 impl SignupLimit {
-    pub(super) fn by_network(clients: &ClientIp) -> Self {
+    pub(super) fn new(limit: Option<RateLimitLayer>, clients: &ClientIp) -> Self {
+        if let Some(limit) = limit {
+            return Self::Limited(limit);
+        }
         let limit = RateLimitLayer::per_hour(AN_HOUR, clients.clone());
         Self::ByNetwork(clients.clone(), limit)
     }

@@ -7,6 +7,8 @@ use tower_jwt_auth::{
     test_util::TestClock,
 };
 
+#[cfg(feature = "aws-lc-rs")]
+use super::mails;
 use super::{contracts, nodes};
 
 pub(crate) struct Memory(MemoryStore);
@@ -68,4 +70,18 @@ async fn tokens_that_are_over_are_purged() {
     clock.advance(Duration::from_millis(1));
     assert_eq!(store.purge(1).await.unwrap(), 1);
     assert_eq!(store.purge(10).await.unwrap(), 1);
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn u27_a_link_works_once_on_both_nodes() {
+    let store = MemoryStore::new();
+    mails::a_link_works_once_on_both_nodes([store.clone(), store]).await;
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test]
+async fn u29_mails_to_one_address_are_limited_on_both_nodes() {
+    let store = MemoryStore::new();
+    mails::mails_to_one_address_are_limited_on_both_nodes([store.clone(), store]).await;
 }

@@ -5,6 +5,8 @@ use tower_jwt_auth::store::{
     contract::{Fixture, Handles},
 };
 
+#[cfg(feature = "aws-lc-rs")]
+use super::mails;
 use super::{contracts, nodes};
 use crate::{patient::Patient, postgres::Nodes};
 
@@ -30,4 +32,20 @@ async fn the_lockout_holds_across_two_nodes() {
 async fn u3_u4_guesses_on_four_nodes_leave_room_for_the_owner() {
     let nodes = Nodes::start().await;
     nodes::guesses_leave_room_for_the_owner(nodes.four().await).await;
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs PostgreSQL"]
+async fn u27_a_link_works_once_on_both_nodes() {
+    let nodes = Nodes::start().await;
+    mails::a_link_works_once_on_both_nodes(nodes.stores.clone()).await;
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn u29_mails_to_one_address_are_limited_on_both_nodes() {
+    let nodes = Nodes::start().await;
+    mails::mails_to_one_address_are_limited_on_both_nodes(nodes.stores.clone()).await;
 }

@@ -12,6 +12,8 @@ use tower_jwt_auth::{
     },
 };
 
+#[cfg(feature = "aws-lc-rs")]
+use super::mails;
 use super::{contracts, nodes};
 use crate::redis::server::Redis;
 use crate::support::redis::{DURABLE, FORGETFUL, Server};
@@ -116,4 +118,20 @@ async fn users_survive_a_crash_of_a_server_that_writes_all() {
         .forget("user-1", OneTimePurpose::Reset)
         .await
         .unwrap();
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn u27_a_link_works_once_on_both_nodes() {
+    let server = Server::start(FORGETFUL).await;
+    mails::a_link_works_once_on_both_nodes([server.store(), server.store()]).await;
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn u29_mails_to_one_address_are_limited_on_both_nodes() {
+    let server = Server::start(FORGETFUL).await;
+    mails::mails_to_one_address_are_limited_on_both_nodes([server.store(), server.store()]).await;
 }

@@ -12,6 +12,8 @@ use tower_jwt_auth::store::{
     },
 };
 
+#[cfg(feature = "aws-lc-rs")]
+use super::mails;
 use super::{contracts, nodes};
 use crate::{patient::Patient, sqlite::Nodes};
 
@@ -107,4 +109,18 @@ async fn u13_the_file_does_not_tell_which_names_were_tried() {
             assert_ne!(row.get::<Vec<u8>, _>("key"), digest[..16]);
         }
     }
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn u27_a_link_works_once_on_both_nodes() {
+    let nodes = Nodes::start().await;
+    mails::a_link_works_once_on_both_nodes(nodes.stores.clone()).await;
+}
+
+#[cfg(feature = "aws-lc-rs")]
+#[tokio::test]
+async fn u29_mails_to_one_address_are_limited_on_both_nodes() {
+    let nodes = Nodes::start().await;
+    mails::mails_to_one_address_are_limited_on_both_nodes(nodes.stores.clone()).await;
 }

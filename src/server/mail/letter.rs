@@ -1,0 +1,185 @@
+//! Mails before they are written: which user, which token, which page.
+
+use std::time::Duration;
+
+use super::{Mail, page::Page};
+use crate::{
+    error::StoreError,
+    event::{MailPurpose, MailSkipped},
+    server::login::{EmailAddress, Login},
+    store::port::{NewOneTime, OneTimePurpose, OneTimeToken, UserRecord},
+};
+
+/// A request for a mail. The user is looked up in the background, so that the response does not depend
+/// on the account.
+#[derive(Debug)]
+pub(super) struct Letter {
+    pub(super) kind: LetterKind,
+    pub(super) locale: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) enum LetterKind {
+    Reset(EmailAddress),
+    Verify(EmailAddress),
+    Change {
+        subject: String,
+        from: EmailAddress,
+        to: EmailAddress,
+    },
+    Notice {
+        subject: String,
+        purpose: MailPurpose,
+        /// The recipient; `None` for the user's current address.
+        to: Option<EmailAddress>,
+    },
+}
+
+impl Letter {
+    pub(super) fn purpose(&self) -> MailPurpose {
+        match &self.kind {
+            LetterKind::Reset(_) => MailPurpose::ResetPassword,
+            LetterKind::Verify(_) => MailPurpose::VerifyEmail,
+            LetterKind::Change { .. } => MailPurpose::ChangeEmail,
+            LetterKind::Notice { purpose, .. } => *purpose,
+        }
+    }
+
+    /// Returns the user, if the request named one.
+    pub(super) fn subject(&self) -> Option<&str> {
+        match &self.kind {
+            LetterKind::Change { subject, .. } | LetterKind::Notice { subject, .. } => {
+                Some(subject)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The result of writing a letter.
+pub(super) enum Written {
+    Mail(Box<Mail>),
+    Skipped {
+        subject: Option<String>,
+        reason: MailSkipped,
+    },
+}
+
+/// A page of the application, and the lifetime of the token in a link to it.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) page: Page,
+    pub(super) lifetime: Duration,
+}
+
+/// Writes letters: looks the user up, and issues the token.
+#[derive(Clone, Debug)]
+pub(super) struct Letters {
+    pub(super) login: Login,
+    /// The public origin, without a slash at its end.
+    pub(super) origin: String,
+    pub(super) site: String,
+    pub(super) reset: Target,
+    pub(super) verify: Target,
+    pub(super) change: Target,
+}
+
+impl Letters {
+    pub(super) async fn write(&self, letter: &Letter) -> Result<Written, StoreError> {
+        let (user, to) = match self.recipient(letter).await? {
+            Ok(found) => found,
+            Err(skipped) => return Ok(skipped),
+        };
+        let skip = |reason| {
+            Ok(Written::Skipped {
+                subject: Some(user.subject.clone()),
+                reason,
+            })
+        };
+        let mut mail = Mail::new(letter.purpose(), to, &user.subject, &self.site);
+        mail.locale.clone_from(&letter.locale);
+        match &letter.kind {
+            LetterKind::Notice { .. } => {}
+            LetterKind::Reset(_) if user.password.is_none() => {
+                return skip(MailSkipped::NoPassword);
+            }
+            LetterKind::Verify(_) if user.email_verified => {
+                return skip(MailSkipped::AlreadyVerified);
+            }
+            LetterKind::Reset(_) => {
+                self.link(&mut mail, OneTimePurpose::Reset, &self.reset)
+                    .await?;
+            }
+            LetterKind::Verify(_) => {
+                let purpose = OneTimePurpose::Verification;
+                self.link(&mut mail, purpose, &self.verify).await?;
+            }
+            LetterKind::Change { from, .. } if user.email.as_ref() != Some(from) => {
+                return skip(MailSkipped::NoAddress);
+            }
+            LetterKind::Change { to, .. } => {
+                if self.login.users().find_by_email(to).await?.is_some() {
+                    return skip(MailSkipped::AddressTaken);
+                }
+                let purpose = OneTimePurpose::EmailChange;
+                self.link(&mut mail, purpose, &self.change).await?;
+            }
+        }
+        Ok(Written::Mail(Box::new(mail)))
+    }
+
+    /// Returns the user and the address to write to.
+    ///
+    /// The mail goes to the address in the record. The address in the request only finds the record: a
+    /// store whose collation confuses two addresses must not send a token to the other one.
+    async fn recipient(
+        &self,
+        letter: &Letter,
+    ) -> Result<Result<(UserRecord, EmailAddress), Written>, StoreError> {
+        let users = self.login.users();
+        let user = match &letter.kind {
+            LetterKind::Reset(address) | LetterKind::Verify(address) => {
+                users.find_by_email(address).await?
+            }
+            LetterKind::Change { subject, .. } | LetterKind::Notice { subject, .. } => {
+                users.find_by_subject(subject).await?
+            }
+        };
+        let Some(user) = user else {
+            return Ok(Err(Written::Skipped {
+                subject: None,
+                reason: MailSkipped::UnknownUser,
+            }));
+        };
+        let to = match &letter.kind {
+            LetterKind::Change { to, .. } | LetterKind::Notice { to: Some(to), .. } => {
+                Some(to.clone())
+            }
+            _ => user.email.clone(),
+        };
+        let reason = match to {
+            _ if user.disabled => MailSkipped::Disabled,
+            None => MailSkipped::NoAddress,
+            Some(to) => return Ok(Ok((user, to))),
+        };
+        Ok(Err(Written::Skipped {
+            subject: Some(user.subject),
+            reason,
+        }))
+    }
+
+    /// Issues a token that proves the address of the mail, and adds the link with it.
+    async fn link(
+        &self,
+        mail: &mut Mail,
+        purpose: OneTimePurpose,
+        target: &Target,
+    ) -> Result<(), StoreError> {
+        let token = OneTimeToken::mint();
+        let new = NewOneTime::new(&token, purpose, &mail.user, target.lifetime).email(&mail.to);
+        self.login.issue_token(new).await?;
+        mail.link = Some(target.page.link(&self.origin, token.expose()));
+        mail.expires_in = Some(target.lifetime);
+        Ok(())
+    }
+}

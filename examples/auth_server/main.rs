@@ -26,6 +26,10 @@
 //! curl -s $C/messages -H "Authorization: Bearer $(field access_token)"                    # hello
 //! curl -i $C/context -H "Authorization: Bearer $GUEST"                                    # 401
 //!
+//! # A link for a new password is printed by the server, or sent over SMTP:
+//! curl -i $A/password/forgot -H "$JSON" -d '{"email":"demo@example.org"}'                # 202
+//! export AUTH_SMTP_URL=smtps://user:password@mail.example AUTH_MAIL_FROM=no-reply@example.org
+//!
 //! # With your database, users and keys; see tower_jwt_auth::AuthSettings:
 //! export AUTH_STORE=postgres://localhost/app AUTH_SEED_USER=me@example.org:a-long-password:admin
 //! # The signing keys are then in the store as well, encrypted, and rotate by themselves.
@@ -38,9 +42,10 @@ mod chat;
 #[path = "../common.rs"]
 mod common;
 mod live;
+mod mail;
 mod page;
 
-use std::{error::Error, net::SocketAddr, num::NonZeroU32, process::ExitCode};
+use std::{error::Error, net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde_json::{Value, json};
@@ -66,17 +71,23 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let listener = common::listen(settings.address()).await?;
     let address = listener.local_addr()?;
     let feed = Feed::new();
-    let app = app(settings.listening_on(address.port()), &feed).await?;
+    let (app, auth) = app(settings.listening_on(address.port()), &feed).await?;
     println!("listening on http://{address}");
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         stopped.await;
         feed.close();
     });
-    Ok(server.await?)
+    server.await?;
+    // Mails of the last requests.
+    auth.flush_mail(Duration::from_secs(5)).await;
+    Ok(())
 }
 
-async fn app(mut settings: AuthSettings, feed: &Feed) -> Result<Router, Box<dyn Error>> {
+async fn app(
+    mut settings: AuthSettings,
+    feed: &Feed,
+) -> Result<(Router, AuthServer), Box<dyn Error>> {
     let metrics = common::metrics()?;
     let mut demo = Vec::new();
     if settings.is_a_first_try() {
@@ -92,21 +103,24 @@ async fn app(mut settings: AuthSettings, feed: &Feed) -> Result<Router, Box<dyn 
     // Generous for local tests. On the internet use the default of 30 per hour.
     let signups = RateLimitLayer::per_minute(PER_MINUTE, settings.client_ip()).burst(AT_ONCE);
 
+    let post = mail::Post::of(&settings)?;
     let store = settings.open_store().await?;
     // A user who signs in keeps the conversation of the guest.
     let conversations = Conversations::default();
-    let auth = AuthServer::builder(store.clone())
+    let mut server = AuthServer::builder(store.clone())
         .settings(settings)
         .registration(registration)
         .endpoints(|endpoints| endpoints.signup_rate_limit(signups))
         .on_claim(conversations.clone())
-        .events(MetricsSink::new().and(feed.clone()))
-        .start()
-        .await?;
+        .events(MetricsSink::new().and(feed.clone()));
+    if let Some(post) = post {
+        server = server.mailer(post);
+    }
+    let auth = server.start().await?;
     auth.warnings().for_each(|warning| println!("{warning}"));
 
     let (api, probed) = (auth.layer(), auth.clone());
-    Ok(Router::new()
+    let router = Router::new()
         .route("/api/admin/users", get(users).with_state(store))
         .route("/admin", get(common::me))
         .route_layer(RoleGuardLayer::any_of(["admin"]))
@@ -125,7 +139,8 @@ async fn app(mut settings: AuthSettings, feed: &Feed) -> Result<Router, Box<dyn 
         .route(
             "/ready",
             get(async move || common::ready((!probed.is_ready()).then_some("not ready"))),
-        ))
+        );
+    Ok((router, auth))
 }
 
 /// For users only: a guest is refused with 403.

@@ -178,8 +178,14 @@ async function enter(endpoint, body) {
   note(link ? "Signed in. The conversation is yours." : "Signed in.");
 }
 
+async function forgot(email) {
+  const answer = await client.call("POST", "/api/auth/password/forgot", { body: { email } });
+  note(answer.ok ? "If the account exists, the server has printed or sent a link." : "Enter your address first.", !answer.ok);
+}
+
 $("#login").addEventListener("submit", (event) => {
   event.preventDefault();
+  if (event.submitter?.value === "forgot") return during(event.submitter, () => forgot(event.target.email.value));
   const { email, password } = Object.fromEntries(new FormData(event.target));
   during(event.submitter ?? $("#login .main"), () => enter(event.submitter?.value ?? "login", { email, password }));
 });

@@ -10,7 +10,12 @@ use axum::{
 };
 
 pub(crate) fn routes() -> Router {
+    let mail = || file("text/html", include_str!("mail.html"));
     Router::new()
+        .route("/reset-password", mail())
+        .route("/verify-email", mail())
+        .route("/change-email", mail())
+        .route("/mail.js", file(SCRIPT, include_str!("mail.js")))
         .route("/", file("text/html", include_str!("page.html")))
         .route("/page.css", file("text/css", include_str!("page.css")))
         .route("/page.js", file(SCRIPT, include_str!("page.js")))

@@ -11,6 +11,8 @@ mod auth_server;
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod browser;
 mod gateways;
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod mail;
 mod resource_server;
 
 #[path = "../support"]

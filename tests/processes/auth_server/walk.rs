@@ -25,7 +25,7 @@ fn the_curl_lines_of_the_example_answer_as_they_say() {
     let promised: Vec<_> = lines.iter().filter_map(promised).collect();
     assert_eq!(
         promised,
-        [200, 403, 204, 401, 400, 401],
+        [200, 403, 204, 401, 400, 401, 202],
         "of the head comment"
     );
 

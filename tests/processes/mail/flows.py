@@ -1,0 +1,166 @@
+"""Drives every mail flow of `auth_server` over HTTP, with an SMTP server that keeps what it gets.
+
+Prints the port of the SMTP server, reads the origin of the login server, and prints "done".
+"""
+
+import concurrent.futures
+import email
+import email.policy
+import queue
+import re
+import sys
+import time
+
+import requests
+from aiosmtpd.controller import Controller
+
+ADA = "ada@example.org"
+PASSWORD = "a password of the tests"
+NEW = "another password of the tests"
+mails = queue.Queue()
+
+
+class Sink:
+    async def handle_DATA(self, server, session, envelope):
+        if envelope.rcpt_tos == ["refused@example.org"]:
+            return "550 no such user"
+        mails.put((envelope, email.message_from_bytes(envelope.content, policy=email.policy.default)))
+        return "250 kept"
+
+
+class Sinks(Controller):
+    """On a port that the system chooses."""
+
+    def _trigger_server(self):
+        self.port = self.server.sockets[0].getsockname()[1]
+        super()._trigger_server()
+
+
+controller = Sinks(Sink(), hostname="127.0.0.1", port=0)
+controller.start()
+print(controller.port, flush=True)
+origin = sys.stdin.readline().strip()
+base = origin + "/api/auth/"
+client = requests.Session()
+client.trust_env = False
+
+
+def post(path, body, token=None, **headers):
+    if token:
+        headers["Authorization"] = "Bearer " + token
+    return client.post(base + path, json=body, headers=headers, timeout=60, allow_redirects=False)
+
+
+def mail(to, word):
+    """Returns the next mail, which must have this recipient and this word in its subject."""
+    envelope, message = mails.get(timeout=60)
+    assert envelope.rcpt_tos == [to], envelope.rcpt_tos
+    assert envelope.mail_from == "no-reply@example.org", envelope.mail_from
+    assert message["To"] == to and message["From"] == "no-reply@example.org", message
+    assert word in message["Subject"], message["Subject"]
+    return message.get_content()
+
+
+def link(text, page):
+    """Returns the token of the link to a page of this server."""
+    found = re.findall(re.escape(origin + page) + r"=(\S+)", text)
+    assert len(found) == 1 and text.count("http") == 1, text
+    return found[0]
+
+
+def check(answer, status, error=None):
+    assert answer.status_code == status, (answer.status_code, answer.text)
+    assert answer.headers["Cache-Control"] == "no-store"
+    if error:
+        assert answer.json()["error"] == error, answer.text
+    return answer
+
+
+def all_at_once(path, body, times=12):
+    """Uses one token many times at once. One use succeeds."""
+    with concurrent.futures.ThreadPoolExecutor(times) as pool:
+        answers = list(pool.map(lambda _: requests.post(base + path, json=body, timeout=60), range(times)))
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [204] + [400] * (times - 1), statuses
+
+
+def same(path):
+    """Known, unknown and odd spellings get one response."""
+    answers = [
+        check(post(path, {"email": name}, Host="evil.example"), 202)
+        for name in (ADA, "nobody@example.org", "ADA@EXAMPLE.ORG ")
+    ]
+    shown = {
+        (answer.status_code, answer.content, tuple(sorted((k, v) for k, v in answer.headers.items() if k != "date")))
+        for answer in answers
+    }
+    assert len(shown) == 1, shown
+
+
+def verification():
+    tokens = check(post("register", {"email": "eve@example.org", "password": PASSWORD}), 201).json()
+    token = link(mail("eve@example.org", "Confirm your address"), "/verify-email#token")
+    check(post("email/verify", {"token": token[:-1]}), 400, "invalid_link")
+    check(post("password/reset", {"token": token, "new_password": NEW}), 400, "invalid_link")
+    all_at_once("email/verify", {"token": token})
+    check(post("email/verification", {"email": "eve@example.org"}), 202)
+    return tokens
+
+
+def reset():
+    old = check(post("login", {"email": ADA, "password": PASSWORD}), 200).json()
+    same("password/forgot")
+    first, second = (link(mail(ADA, "Set a new password"), "/reset-password#token") for _ in range(2))
+    # What a mail scanner does.
+    assert client.get(base + "password/reset", params={"token": first}, timeout=60).status_code == 405
+    check(post("password/reset", {"token": first, "new_password": "short"}), 400, "invalid_request")
+    all_at_once("password/reset", {"token": first, "new_password": NEW})
+    mail(ADA, "password")
+    check(post("password/reset", {"token": first, "new_password": PASSWORD}), 400, "invalid_link")
+    check(post("password/reset", {"token": second, "new_password": PASSWORD}), 400, "invalid_link")
+    check(post("refresh", {"refresh_token": old["refresh_token"]}), 400, "invalid_grant")
+    check(post("login", {"email": ADA, "password": PASSWORD}), 401)
+    return check(post("login", {"email": ADA, "password": NEW}), 200).json()
+
+
+def change(tokens):
+    body = {"new_email": "ada@new.example", "current_password": "wrong"}
+    check(post("email/change", body, tokens["access_token"]), 400, "invalid_password")
+    check(post("email/change", body), 401)
+    body["current_password"] = NEW
+    check(post("email/change", body, tokens["access_token"]), 202)
+    texts = {}
+    for _ in range(2):
+        envelope, message = mails.get(timeout=60)
+        texts[envelope.rcpt_tos[0]] = message.get_content()
+    assert sorted(texts) == [ADA, "ada@new.example"], texts
+    assert "http" not in texts[ADA]
+    token = link(texts["ada@new.example"], "/change-email#token")
+    all_at_once("email/confirm", {"token": token})
+    mail(ADA, "was changed")
+    check(post("login", {"email": ADA, "password": NEW}), 401)
+    check(post("login", {"email": "ada@new.example", "password": NEW}), 200)
+
+
+def limits():
+    for number in range(6):
+        answer = post("password/forgot", {"email": "nobody@elsewhere.example"})
+        check(answer, 202 if number < 5 else 429)
+    assert int(answer.headers["Retry-After"]) > 3000
+
+
+def refused():
+    """A relay that refuses a mail changes no response, and the next mail is sent."""
+    check(post("register", {"email": "refused@example.org", "password": PASSWORD}), 201)
+    check(post("register", {"email": "bob@example.org", "password": PASSWORD}), 201)
+    mail("bob@example.org", "Confirm your address")
+
+
+verification()
+change(reset())
+limits()
+refused()
+time.sleep(0.5)
+assert mails.empty(), mails.get()
+controller.stop()
+print("done")

@@ -2,7 +2,7 @@
 //! two threads, memory.
 //!
 //! `cargo bench --features test-util --bench cache`, optionally with `-- --quick` and a part of a
-//! group's name; `-- --memory` counts what a full cache takes.
+//! group's name; `-- --memory` counts what a full cache takes, `-- --rates` how often it is of use.
 
 #![allow(
     clippy::expect_used,
@@ -13,9 +13,14 @@
 mod harness;
 
 use std::{
+    collections::HashMap,
     env,
     hint::black_box,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::Duration,
 };
@@ -24,16 +29,20 @@ use http::{Request, StatusCode};
 use tower::Layer;
 use tower_jwt_auth::{
     Claims, JwtAuthLayer, Verified, Verifier,
-    key::Algorithm,
+    key::{Algorithm, KeyLookup, KeyQuery, KeySet, KeySource},
     layer::extract::{Bearer, RequestHead, TokenExtractor},
+    test_util::{TestClock, TestIssuer, TestKeys},
     verify::VerifierBuilder,
 };
 
-use self::harness::{Group, Handler, Prepared, Token, User, call, credential, request};
+use self::harness::{Dice, Group, Handler, Prepared, Token, User, call, credential, request};
 
 fn main() {
     if env::args().any(|argument| argument == "--memory") {
         return memory();
+    }
+    if env::args().any(|argument| argument == "--rates") {
+        return rates();
     }
     harness::main("cache", vec![hits, digests, misses, threads]);
 }
@@ -151,6 +160,106 @@ where
     let (count, length) = (tokens.len(), tokens[0].text.len());
     let each = bytes / i64::try_from(count).expect("a few thousand");
     println!("| {count} | {length} | {claims} | {remembered} | {bytes} | {each} |");
+}
+
+/// Counts how many lookups are hits, for several kinds of traffic and a cache of a thousand tokens.
+/// The most is what a cache without limits reaches.
+fn rates() {
+    let quick = env::args().any(|argument| argument == "--quick");
+    let requests = if quick { 4_000 } else { 60_000 };
+    println!("`cargo bench --features test-util --bench cache -- --rates`\n");
+    println!("| requests | hits, % | at most, % |");
+    println!("|---|---|---|");
+    let mut dice = Dice::new();
+    // Of few tokens, the first ones are far more frequent than the last ones.
+    let mut skewed = |count: u64| {
+        let exponent = dice.below(1_000_000) as f64 / 1e6;
+        (count as f64).powf(exponent) as u64
+    };
+    rate("800 tokens", requests, |_| skewed(800));
+    rate("8000 tokens, skewed", requests, |_| skewed(8_000));
+    let mut dice = Dice::new();
+    rate("2000 tokens, equally often", requests, |_| {
+        dice.below(2_000)
+    });
+    rate("half 800 tokens, half unique", requests, |number| {
+        match number % 2 {
+            0 => skewed(800),
+            _ => 1_000_000 + number,
+        }
+    });
+    rate("unique", requests, |number| number);
+    rate("each token twice", requests, |number| number / 2);
+    rate(
+        "each token five times, a hundred between",
+        requests,
+        |number| number / 500 * 100 + number % 100,
+    );
+    // Four generations, each valid until the next.
+    rate(
+        "800 clients, a new token every 15000 requests",
+        requests,
+        |number| number / 15_000 * EXPIRING + skewed(800),
+    );
+    rate("the same, half unique", requests, |number| {
+        let generation = number / 15_000 * EXPIRING;
+        match number % 2 {
+            0 => generation + skewed(800),
+            _ => generation + 1_000_000 + number,
+        }
+    });
+}
+
+/// Tokens with numbers in one such range expire together.
+const EXPIRING: u64 = 1_000_000_000;
+
+fn rate(name: &str, requests: u64, mut which: impl FnMut(u64) -> u64) {
+    let clock = TestClock::new();
+    let keys = Counted {
+        keys: KeySet::try_from(TestKeys::new().verifying_key(Algorithm::Hs256)).expect("one key"),
+        lookups: Arc::default(),
+    };
+    let lookups = Arc::clone(&keys.lookups);
+    let verifier = Verifier::key_source(keys)
+        .algorithms([Algorithm::Hs256])
+        .dangerous_any_audience()
+        .clock(clock.clone())
+        .cache_capacity(1_000)
+        .build()
+        .expect("the settings fit together");
+    let issuer = TestIssuer::new(Algorithm::Hs256).clock(clock.clone());
+    let mut tokens = HashMap::new();
+    let mut generation = 0;
+    for number in 0..requests {
+        let one = which(number);
+        if one / EXPIRING != generation {
+            generation = one / EXPIRING;
+            clock.advance(Duration::from_secs(86_400));
+        }
+        let token = tokens.entry(one).or_insert_with(|| issuer.token(|_| ()));
+        verifier.verify_now(token).expect("a good token");
+    }
+    let percent = |misses: u64| 100.0 * (requests - misses) as f64 / requests as f64;
+    let most = percent(tokens.len() as u64);
+    let hits = percent(lookups.load(Ordering::Relaxed));
+    println!("| {name} | {hits:.1} | {most:.1} |");
+}
+
+/// Keys that count their lookups: one for each token that was not found.
+struct Counted {
+    keys: KeySet,
+    lookups: Arc<AtomicU64>,
+}
+
+impl KeySource for Counted {
+    fn lookup(&self, query: &KeyQuery<'_>) -> KeyLookup {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        self.keys.lookup(query)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(0)
+    }
 }
 
 fn finds(token: &Token, verifier: Verifier<User>) -> impl FnMut() -> Verified<User> + use<> {

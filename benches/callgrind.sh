@@ -26,9 +26,27 @@ count() {
 # Instructions of one.
 each() { echo $((($(count "$1" $many) - $(count "$1" $few)) / (many - few))); }
 
-echo "| instructions of a request | floor | first time | again |"
-echo "|---|---|---|---|"
+echo "| instructions of a request | floor | first time | again | told | no layer |"
+echo "|---|---|---|---|---|---|"
 for algorithm in "${algorithms[@]}"; do
     echo "| $algorithm | $(each "$algorithm/floor") | $(each "$algorithm/layer") |" \
-        "$(each "$algorithm, again/hit") |"
+        "$(each "$algorithm, again/hit") | $(each "$algorithm, again/told") |" \
+        "$(each "$algorithm, again/no layer") |"
+done
+
+echo
+echo "| instructions of a cache hit | |"
+echo "|---|---|"
+for candidate in "several/one issuer" "several/three issuers" "several/tenants" \
+    "8192 bytes/short" "8192 bytes/long"; do
+    echo "| ${candidate} | $(each "HS256, $candidate") |"
+done
+
+# Once around all tokens before, so that the cache is full.
+few=9000 many=10000
+echo
+echo "| instructions of a unique token | |"
+echo "|---|---|"
+for candidate in floor "no cache" cache; do
+    echo "| $candidate | $(each "HS256, unique/$candidate") |"
 done

@@ -18,29 +18,35 @@
 mod harness;
 
 use std::{
+    cell::LazyCell,
     convert::Infallible,
+    future::Ready,
+    rc::Rc,
+    slice,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::SystemTime,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use jsonwebtoken as jwt;
-use tower::{Layer, Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder, service_fn};
 use tower_http::validate_request::{ValidateRequest, ValidateRequestHeaderLayer};
 use tower_jwt_auth::{
-    JwtAuthLayer, RoleGuardLayer,
+    JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier,
     event::sink_fn,
     key::Algorithm,
     revocation::{RETENTION, Revocation, RevocationSet},
     time::Timestamp,
+    verify::{IssuerResolver, Resolution, Tenants},
 };
 
 use self::harness::{
-    Group, Handler, Prepared, Token, User, call, credential, decoding, now, request,
+    Group, Handler, ISSUER, Prepared, Token, User, call, credential, decoding, now, request,
 };
 
 fn main() {
@@ -49,7 +55,8 @@ fn main() {
     harness::main(
         "layer",
         vec![
-            accepted, remembered, watched, guarded, key_sets, refused, anonymous,
+            accepted, remembered, several, long, unique, watched, guarded, key_sets, refused,
+            anonymous,
         ],
     );
 }
@@ -59,7 +66,7 @@ fn accepted() -> Vec<Group> {
     let group = |(algorithm, of_floor, of_hand): (Algorithm, &str, &str)| {
         let token = Token::new(algorithm);
         given(&token, Group::new(algorithm.as_str()))
-            .candidate("floor", floor(&token))
+            .candidate("floor", floor(slice::from_ref(&token)))
             .candidate("layer", calls(&token, JwtAuthLayer::new(token.verifier())))
             .candidate("by hand", calls(&token, by_hand(&token)))
             .compare("layer", "floor", of_floor)
@@ -78,13 +85,95 @@ fn remembered() -> Vec<Group> {
         given(&token, Group::new(format!("{algorithm}, again")))
             .candidate("layer", calls(&token, JwtAuthLayer::new(token.verifier())))
             .candidate("hit", calls(&token, layer))
-            .candidate("floor", floor(&token))
+            .candidate("floor", floor(slice::from_ref(&token)))
+            .candidate("told", told(&token))
             .candidate("no layer", bare(Some(&token)))
             .compare("hit", "layer", "–")
             .compare("hit", "floor", "–")
-            .compare("hit", "no layer", "–")
+            .compare("hit", "told", "≤ 1.80")
+            .compare("hit", "no layer", "≤ 3.7")
+            .compare("told", "no layer", "–")
     };
     ALGORITHMS.into_iter().map(group).collect()
+}
+
+/// A token that came before, where its issuer is one of several.
+fn several() -> Vec<Group> {
+    let token = Token::new(Algorithm::Hs256);
+    let built = |issuer: &str| {
+        let rules = token.rules_of(issuer, 1);
+        rules.build().expect("the settings fit together")
+    };
+    let issuers = [ISSUER, "https://a.example", "https://b.example"].map(built);
+    let issuers = Verifier::by_issuer(issuers).expect("three issuers");
+    let tenants = Verifier::tenants(Tenants::new(Tenant(built(ISSUER))));
+    let hit = |verifier| calls(&token, JwtAuthLayer::new(verifier));
+    let group = given(&token, Group::new("HS256, several"))
+        .candidate("one issuer", hit(token.remembering()))
+        .candidate("three issuers", hit(issuers))
+        .candidate("tenants", hit(tenants))
+        .compare("three issuers", "one issuer", "≤ 1.05")
+        .compare("tenants", "one issuer", "–");
+    vec![group]
+}
+
+/// A resolver of one tenant.
+struct Tenant(Verifier<User>);
+
+impl IssuerResolver<User> for Tenant {
+    fn resolve(&self, _: &str) -> Resolution<User> {
+        Resolution::Trusted(self.0.clone())
+    }
+}
+
+/// A token with many groups that came before.
+fn long() -> Vec<Group> {
+    let group = |bytes: usize| {
+        let (short, long) = (
+            Token::new(Algorithm::Hs256),
+            Token::long(Algorithm::Hs256, bytes),
+        );
+        let hit = |token: &Token| calls(token, JwtAuthLayer::new(token.remembering()));
+        Group::new(format!("HS256, {bytes} bytes"))
+            .candidate("short", hit(&short))
+            .candidate("long", hit(&long))
+            .candidate(
+                "first time",
+                calls(&long, JwtAuthLayer::new(long.verifier())),
+            )
+            .compare("long", "short", "≤ 2")
+            .compare("first time", "long", "–")
+    };
+    [3 * 1024, 8 * 1024].map(group).into()
+}
+
+/// Tokens that come once each, with a cache that is full of others.
+fn unique() -> Vec<Group> {
+    let token = Token::new(Algorithm::Hs256);
+    // Far more than are cached: a token is long gone when it comes again.
+    let tokens = Rc::new(LazyCell::new(|| Token::many(Algorithm::Hs256, 8000)));
+    let again = Rc::clone(&tokens);
+    let full = token.rules(1).cache_capacity(400).build();
+    let full = JwtAuthLayer::new(full.expect("the settings fit together"));
+    let none = JwtAuthLayer::new(token.verifier());
+    let through = |layer: JwtAuthLayer<User>| {
+        let tokens = Rc::clone(&tokens);
+        late(move || each(&tokens, layer.clone()))
+    };
+    let group = given(&token, Group::new("HS256, unique"))
+        .candidate("floor", late(move || floor(&again)))
+        .candidate("cache", through(full))
+        .candidate("no cache", through(none))
+        .compare("cache", "floor", "≤ 1.75")
+        .compare("no cache", "floor", "–")
+        .compare("cache", "no cache", "–");
+    vec![group]
+}
+
+/// Prepared when it is first called, so that whoever measures something else need not wait for it.
+fn late<F: FnMut()>(make: impl Fn() -> F) -> impl FnMut() {
+    let mut made = None;
+    move || made.get_or_insert_with(&make)()
 }
 
 /// A token that came before, where it might have been revoked, and where somebody listens.
@@ -221,6 +310,71 @@ where
     answers(Some(token), layer, StatusCode::OK)
 }
 
+/// The same for tokens in turn.
+fn each<L, R>(tokens: &[Token], layer: L) -> impl FnMut() + use<L, R>
+where
+    L: Layer<Handler>,
+    L::Service: Service<Request<()>, Response = Response<R>, Error = Infallible>,
+{
+    let mut service = layer.layer(Handler);
+    let values: Vec<_> = tokens.iter().map(credential).collect();
+    let mut next = 0;
+    move || {
+        next = (next + 1) % values.len();
+        let status = call(&mut service, request(Some(&values[next])));
+        assert_eq!(status, StatusCode::OK);
+    }
+}
+
+/// No layer, but a service that inserts what the layer leaves in the extensions.
+fn told(token: &Token) -> impl FnMut() + use<> {
+    let left = Arc::new(Mutex::new(None));
+    let seen = Arc::clone(&left);
+    let inside = service_fn(move |request: Request<()>| {
+        let extensions = request.extensions();
+        let principal = extensions.get::<Principal>().cloned();
+        let token = extensions.get::<Verified<User>>().cloned();
+        *seen.lock().expect("one thread") = principal.zip(token);
+        std::future::ready(Ok::<_, Infallible>(Response::new(())))
+    });
+    let mut layer = JwtAuthLayer::new(token.remembering()).layer(inside);
+    let value = credential(token);
+    assert_eq!(call(&mut layer, request(Some(&value))), StatusCode::OK);
+    let (principal, token) = left.lock().expect("one thread").take().expect("a caller");
+    let mut service = Told {
+        principal,
+        token,
+        inner: Handler,
+    };
+    move || {
+        let status = call(&mut service, request(Some(&value)));
+        assert_eq!(status, StatusCode::OK);
+    }
+}
+
+struct Told {
+    principal: Principal,
+    token: Verified<User>,
+    inner: Handler,
+}
+
+impl Service<Request<()>> for Told {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<()>) -> Self::Future {
+        let extensions = request.extensions_mut();
+        extensions.insert(self.principal.clone());
+        extensions.insert(self.token.clone());
+        self.inner.call(request)
+    }
+}
+
 fn answers<L, R>(token: Option<&Token>, layer: L, status: StatusCode) -> impl FnMut() + use<L, R>
 where
     L: Layer<Handler>,
@@ -231,13 +385,19 @@ where
     move || assert_eq!(call(&mut service, request(value.as_ref())), status)
 }
 
-fn floor(token: &Token) -> impl FnMut() + use<> {
-    let key = Prepared::new(token.algorithm);
-    let (first, second) = token.dots;
-    let value = credential(token);
+fn floor(tokens: &[Token]) -> impl FnMut() + use<> {
+    let key = Prepared::new(tokens[0].algorithm);
+    let values: Vec<_> = tokens
+        .iter()
+        .map(|token| (credential(token), token.dots))
+        .collect();
+    let mut next = 0;
     let mut inner = Handler;
     move || {
-        let mut request = request(Some(&value));
+        next = (next + 1) % values.len();
+        let (value, (first, second)) = &values[next];
+        let (first, second) = (*first, *second);
+        let mut request = request(Some(value));
         let text = request
             .headers()
             .get(AUTHORIZATION)

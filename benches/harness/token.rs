@@ -64,6 +64,21 @@ impl Token {
             .collect()
     }
 
+    /// A token of this many bytes, most of which are groups.
+    pub(crate) fn long(algorithm: Algorithm, bytes: usize) -> Self {
+        let short = claims(now() + 3600, 1);
+        let open = short.strip_suffix('}').expect("claims are an object");
+        let mut groups = Vec::new();
+        loop {
+            let list = groups.join(",");
+            let token = Self::of(algorithm, &format!(r#"{open},"groups":[{list}]}}"#));
+            if token.text.len() >= bytes {
+                return token;
+            }
+            groups.push(format!(r#""6b1f9a52-7c1e-4d0c-8f7e-{:012}""#, groups.len()));
+        }
+    }
+
     pub(crate) fn of(algorithm: Algorithm, claims: &str) -> Self {
         Self::signed(&TestIssuer::new(algorithm), algorithm, claims)
     }
@@ -128,12 +143,17 @@ impl Token {
 
     /// The rules, for a verifier whose cache is another.
     pub(crate) fn rules(&self, keys: usize) -> VerifierBuilder<User> {
+        self.rules_of(ISSUER, keys)
+    }
+
+    /// The rules for tokens of another issuer.
+    pub(crate) fn rules_of(&self, issuer: &str, keys: usize) -> VerifierBuilder<User> {
         let key = TestKeys::new().verifying_key(self.algorithm);
         let others =
             (1..keys).map(|number| key.clone().with_kid(format!("2026-10-signing-{number}")));
         let all = others.chain([key.clone().with_kid(KID)]);
         Verifier::key_set(KeySet::new(all).expect("the keys fit together"))
-            .issuer(ISSUER)
+            .issuer(issuer)
             .audience(AUDIENCE)
             .claims()
     }

@@ -40,19 +40,21 @@ pin_project! {
 }
 
 pin_project! {
+    // A future is moved several times before it is polled, so only the state of a request that passes
+    // is part of it. The others are boxed.
     #[project = Projected]
     enum State<F, W, A> {
         // Without a response: the future has completed.
-        Answered { response: Option<Response<Bytes>> },
+        Answered { response: Option<Box<Response<Bytes>>> },
         Inner { #[pin] future: F, after: A },
-        Suspended { #[pin] request: W },
+        Suspended { request: Pin<Box<W>> },
     }
 }
 
 #[allow(private_bounds, reason = "see `ResponseFuture`")]
 impl<F, K: Kind> ResponseFuture<F, K> {
     pub(super) fn answered(response: Response<Bytes>) -> Self {
-        let response = Some(response);
+        let response = Some(Box::new(response));
         Self {
             state: State::Answered { response },
         }
@@ -65,6 +67,7 @@ impl<F, K: Kind> ResponseFuture<F, K> {
     }
 
     pub(super) fn suspended(request: K) -> Self {
+        let request = Box::pin(request);
         Self {
             state: State::Suspended { request },
         }
@@ -84,7 +87,7 @@ where
             let next = match state.as_mut().project() {
                 Projected::Answered { response } => {
                     return match response.take() {
-                        Some(response) => Poll::Ready(Ok(response.map(ResponseBody::denied))),
+                        Some(response) => Poll::Ready(Ok((*response).map(ResponseBody::denied))),
                         // Polled after completion: stays pending instead of panicking.
                         None => Poll::Pending,
                     };
@@ -94,12 +97,12 @@ where
                     after.amend(response.headers_mut());
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
-                Projected::Suspended { request } => ready!(request.poll(cx)),
+                Projected::Suspended { request } => ready!(request.as_mut().poll(cx)),
             };
             match next {
                 Ok(Next::Call(future, after)) => state.set(State::Inner { future, after }),
                 Ok(Next::Answer(response)) => {
-                    let response = Some(response);
+                    let response = Some(Box::new(response));
                     state.set(State::Answered { response });
                 }
                 Err(error) => {

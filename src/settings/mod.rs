@@ -45,7 +45,7 @@
 //! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
 //! | `JWT_GATEWAY` | `true`: the server answers the authentication requests of a gateway ([gateway mode](crate::manual::gateways)) | `false` |
 //! | `JWT_MAX_TOKEN_BYTES` | maximum length of a token: 1024 to 1048576 | 16384 |
-//! | `JWT_CACHE_ENTRIES` | size of the cache of verified tokens, up to 1000000; 0 disables it | 10000 |
+//! | `JWT_CACHE_ENTRIES` | size of the [cache of verified tokens](crate::manual::remembered), up to 1000000; 0 disables it | 10000 |
 //!
 //! Exactly one of the four key variables is required. Without any of them, `JWT_ISSUER` is required,
 //! and the keys are discovered from its metadata (OpenID Connect Discovery, [RFC 8414]). A key set may

@@ -47,6 +47,24 @@ impl Date {
         let clamped = millis.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
         Timestamp::from_millis(i64::try_from(clamped).unwrap_or_default())
     }
+
+    /// Returns the first time in milliseconds that is not before this one, clamped.
+    pub(crate) fn to_timestamp_rounded_up(self) -> Timestamp {
+        // A division of 128 bits is slow, and 64 bits reach to the year 2262.
+        let millis = match i64::try_from(self.0) {
+            Ok(nanos) => {
+                const MILLISECOND: i64 = 1_000_000;
+                nanos.div_euclid(MILLISECOND) + i64::from(nanos.rem_euclid(MILLISECOND) != 0)
+            }
+            Err(_) => {
+                let part = i128::from(self.0.rem_euclid(MILLISECOND) != 0);
+                let millis = self.0.div_euclid(MILLISECOND) + part;
+                let clamped = millis.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+                i64::try_from(clamped).unwrap_or_default()
+            }
+        };
+        Timestamp::from_millis(millis)
+    }
 }
 
 fn nanoseconds(duration: Duration) -> i128 {

@@ -150,7 +150,12 @@ impl Timestamp {
 
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
-        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        // Every request reads the clock, and `as_millis` has 128 bits.
+        let millis = |duration: Duration| {
+            let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+            let millis = seconds.saturating_mul(1000);
+            millis.saturating_add(i64::from(duration.subsec_millis()))
+        };
         Self(match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => millis(after),
             Err(before) => -millis(before.duration()),

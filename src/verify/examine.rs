@@ -6,7 +6,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{
     CheckError, Verified,
-    cache::{Cache, Window},
+    cache::Cache,
     header::{Header, Text},
     near::NearMisses,
     parse,
@@ -17,7 +17,7 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait, VerifyingKey},
     principal::Field,
-    time::{Clock, date::Date},
+    time::{Clock, Timestamp, date::Date},
     verify::compact::{Compact, Room, decode, is_base64url},
 };
 
@@ -41,43 +41,88 @@ pub(super) type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send
 
 /// The result of examining a token.
 pub(crate) enum Examined<C> {
-    Done(Result<Verified<C>, AuthError>),
+    Accepted(Verified<C>),
     /// The token was found in the cache.
     Remembered(Verified<C>),
-    /// The token's key is being fetched. The error is the result if the key does not arrive.
-    Wait(KeyWait, AuthError),
+    Refused(AuthError),
+    /// The token's key is being fetched. Boxed, because the other results are moved for every
+    /// request.
+    Wait(Box<Waiting>),
+}
+
+/// A token that waits for its key.
+pub(crate) struct Waiting {
+    pub(crate) wait: KeyWait,
+    /// The result if the key does not arrive.
+    pub(crate) error: AuthError,
+}
+
+impl<C> From<Result<Verified<C>, Unverified>> for Examined<C> {
+    fn from(verdict: Result<Verified<C>, Unverified>) -> Self {
+        match verdict {
+            Ok(verified) => Self::Accepted(verified),
+            Err(Unverified::Refused(error)) => Self::Refused(error),
+            Err(Unverified::Wait(waiting)) => Self::Wait(waiting),
+        }
+    }
+}
+
+/// The reason for which a token is not verified.
+pub(super) enum Unverified {
+    Refused(AuthError),
+    Wait(Box<Waiting>),
+}
+
+impl From<AuthError> for Unverified {
+    fn from(error: AuthError) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// The result of checking a token's signature.
 enum Signed<'t> {
     /// This key made the signature. The payload segment is not decoded yet.
     Payload(&'t [u8], Use, Arc<VerifyingKey>),
-    /// The token's key is being fetched. The error is the result if the key does not arrive.
-    Wait(KeyWait, AuthError),
+    /// The token's key is being fetched.
+    Wait(Box<Waiting>),
+}
+
+/// The time and the keys with which a token is verified.
+#[derive(Clone, Copy)]
+pub(super) struct Present {
+    pub(super) now: Timestamp,
+    pub(super) generation: Option<u64>,
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
-    pub(super) fn examine(&self, token: &[u8]) -> Result<Examined<C>, AuthError> {
-        let now = Date::of(self.clock.now());
-        // The generation is read before the lookup. If the keys change in between, the entry never
-        // matches.
-        let slot = self
-            .cache
-            .as_ref()
-            .zip(self.keys.generation())
-            .and_then(|(cache, generation)| cache.slot(token, generation));
-        if let Some(verified) = slot.as_ref().and_then(|slot| slot.get(now)) {
-            return Ok(Examined::Remembered(verified));
+    /// Verifies a token, or finds it in the cache.
+    pub(super) fn examine(&self, token: &[u8]) -> Examined<C> {
+        let present = self.present();
+        let cache = self.cache.as_ref().filter(|_| present.generation.is_some());
+        let mut slot = cache.and_then(|cache| cache.slot(token));
+        if let Some(slot) = &mut slot
+            && let Some(found) = slot.get()
+        {
+            if found.verified.is_valid(present.now, present.generation) {
+                return Examined::Remembered(found.verified);
+            }
+            slot.remove();
         }
-        let (payload, used, signer) = match self.check_signature(token)? {
-            Signed::Payload(payload, used, signer) => (payload, used, signer),
-            Signed::Wait(wait, error) => return Ok(Examined::Wait(wait, error)),
-        };
-        let (verified, window) = self.read_claims(payload, used, signer, now)?;
-        if let Some(slot) = slot {
-            slot.put(verified.clone(), window);
+        let verified = self.verify(token, present);
+        if let (Some(slot), Ok(verified)) = (slot, &verified) {
+            slot.put(verified.clone(), (), present.now);
         }
-        Ok(Examined::Done(Ok(verified)))
+        verified.into()
+    }
+
+    /// Verifies a token without a cache.
+    pub(super) fn verify(&self, token: &[u8], present: Present) -> Result<Verified<C>, Unverified> {
+        match self.check_signature(token)? {
+            Signed::Payload(payload, used, signer) => {
+                Ok(self.read_claims(payload, used, signer, present)?)
+            }
+            Signed::Wait(waiting) => Err(Unverified::Wait(waiting)),
+        }
     }
 
     /// Parses and checks the claims, after the signature has proved that the issuer wrote them.
@@ -86,8 +131,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         payload: &[u8],
         used: Use,
         signer: Arc<VerifyingKey>,
-        now: Date,
-    ) -> Result<(Verified<C>, Window), AuthError> {
+        present: Present,
+    ) -> Result<Verified<C>, AuthError> {
         let json = decode(payload, self.padded).ok_or(AuthErrorKind::MalformedToken)?;
         // RFC 8725 §3.7: UTF-8 only.
         let json = String::from_utf8(json).map_err(|_| AuthErrorKind::MalformedClaims)?;
@@ -95,6 +140,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         let claims = parse::parse::<C>(&json, &mut registered)?;
         registered.facts.adopt(json);
         registered.facts.signer = Some(signer);
+        let now = Date::of(present.now);
         let checked = self.policy.check(&mut registered, used, now);
         if let Err(error) = &checked
             && error.kind() == AuthErrorKind::WrongIssuer
@@ -107,15 +153,24 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         }
         checked?;
         let window = self.policy.window(&registered);
-        let token = Verified::new(claims, registered.facts);
+        let token = Verified::within(claims, registered.facts, window, present.generation);
         if let Some(check) = &self.check {
             check(&token).map_err(CheckError::into_error)?;
         }
-        Ok((token, window))
+        Ok(token)
     }
 }
 
 impl<C> Rules<C> {
+    /// Reads the clock and the generation of the keys. If the keys change after this call, a token
+    /// that is verified with it is not valid for the new ones.
+    pub(super) fn present(&self) -> Present {
+        Present {
+            now: self.clock.now(),
+            generation: self.keys.generation(),
+        }
+    }
+
     /// Checks everything before the claims: size, form, algorithm, type, key and signature.
     fn check_signature<'t>(&self, token: &'t [u8]) -> Result<Signed<'t>, AuthError> {
         if token.len() > self.max_bytes {
@@ -145,8 +200,8 @@ impl<C> Rules<C> {
             }
             KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
             KeyLookup::Wait(wait) => {
-                let unavailable = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
-                return Ok(Signed::Wait(wait, unavailable));
+                let error = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
+                return Ok(Signed::Wait(Box::new(Waiting { wait, error })));
             }
             KeyLookup::Unavailable { retry_after } => {
                 let kind = AuthErrorKind::KeysUnavailable;
@@ -215,7 +270,10 @@ impl<C> Rules<C> {
         let header = Header::parse(header)?;
         let issuer_is_trusted = || self.trusts_issuer_of(parts.payload);
         match self.keys.refetch(&self.query(&header, &issuer_is_trusted)) {
-            Some(wait) => Ok(Signed::Wait(wait, kind.into())),
+            Some(wait) => Ok(Signed::Wait(Box::new(Waiting {
+                wait,
+                error: kind.into(),
+            }))),
             None => Err(kind.into()),
         }
     }

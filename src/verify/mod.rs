@@ -41,6 +41,7 @@ mod compact;
 mod describe;
 mod examine;
 mod explain;
+mod group;
 mod header;
 mod keys;
 mod near;
@@ -50,8 +51,8 @@ mod policy;
 mod preset;
 mod registered;
 mod tee;
+mod tenants;
 mod token_use;
-mod trust;
 mod verified;
 
 use std::{error::Error, fmt, sync::Arc};
@@ -65,15 +66,11 @@ pub use self::{
     explain::{Explanation, TokenCheck},
     place::RoleForm,
     preset::Provider,
-    trust::{IssuerResolver, Resolution, Tenants},
+    tenants::{IssuerResolver, Resolution, Tenants},
     verified::Verified,
 };
 pub(crate) use self::{examine::Examined, header::media_type};
-use self::{
-    examine::Rules,
-    keys::Keys,
-    trust::{Chosen, Group},
-};
+use self::{examine::Rules, group::Group, keys::Keys};
 #[cfg(feature = "jwks")]
 use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
 use crate::{
@@ -192,6 +189,8 @@ impl<C> Verifier<C> {
     /// therefore never verifies a token of another (RFC 8725 §3.8), and a token of an unknown
     /// issuer causes no fetch.
     ///
+    /// The verifiers share one cache, as large as their own caches together.
+    ///
     /// # Errors
     ///
     /// [`ConfigError::Invalid`] if there is no verifier, a verifier expects no issuer, or two
@@ -201,7 +200,8 @@ impl<C> Verifier<C> {
     }
 
     /// Combines verifiers for different algorithms, for example during a migration. A token's
-    /// algorithm selects the verifier, and each verifier has its own keys.
+    /// algorithm selects the verifier, and each verifier has its own keys. The verifiers share one
+    /// cache, as with [`by_issuer`](Self::by_issuer).
     ///
     /// # Errors
     ///
@@ -290,6 +290,19 @@ impl<C> Verifier<C> {
         }
     }
 
+    /// Adds the rules of this verifier, or of its members, each once.
+    fn collect_rules(&self, all: &mut Vec<Arc<Rules<C>>>) {
+        match &self.kind {
+            Kind::One(rules) if all.iter().any(|known| Arc::ptr_eq(known, rules)) => {}
+            Kind::One(rules) => all.push(Arc::clone(rules)),
+            Kind::Group(group) => {
+                for member in group.members() {
+                    member.collect_rules(all);
+                }
+            }
+        }
+    }
+
     /// Returns `true` unless the key that signed the caller's token was withdrawn. A caller without
     /// a token was signed by no key.
     pub(crate) fn holds_key_of(&self, caller: &Principal) -> bool
@@ -356,10 +369,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Verified<C>, AuthError> {
         let token = token.as_ref();
         match self.examine(token) {
-            Examined::Done(verdict) => verdict,
-            Examined::Remembered(verified) => Ok(verified),
-            Examined::Wait(wait, _) => {
-                wait.await;
+            Examined::Accepted(verified) | Examined::Remembered(verified) => Ok(verified),
+            Examined::Refused(error) => Err(error),
+            Examined::Wait(waiting) => {
+                waiting.wait.await;
                 self.verify_now(token)
             }
         }
@@ -374,25 +387,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
     /// token is refused immediately.
     pub fn verify_now(&self, token: impl AsRef<[u8]>) -> Result<Verified<C>, AuthError> {
         match self.examine(token.as_ref()) {
-            Examined::Done(verdict) => verdict,
-            Examined::Remembered(verified) => Ok(verified),
-            Examined::Wait(_, error) => Err(error),
+            Examined::Accepted(verified) | Examined::Remembered(verified) => Ok(verified),
+            Examined::Refused(error) => Err(error),
+            Examined::Wait(waiting) => Err(waiting.error),
         }
     }
 
     pub(crate) fn examine(&self, token: &[u8]) -> Examined<C> {
-        let examined = match &self.kind {
+        match &self.kind {
             Kind::One(rules) => rules.examine(token),
-            Kind::Group(group) => match group.choose(token) {
-                Ok(Chosen::Verifier(verifier)) => Ok(verifier.examine(token)),
-                Ok(Chosen::Wait(wait)) => {
-                    let error = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
-                    Ok(Examined::Wait(wait, error))
-                }
-                Err(error) => Err(error),
-            },
-        };
-        examined.unwrap_or_else(|error| Examined::Done(Err(error)))
+            Kind::Group(group) => group.examine(token),
+        }
     }
 }
 

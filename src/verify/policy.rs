@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    cache::Window,
     header::{Header, media_type},
     place::ClaimMap,
     preset::Dialect,
     registered::{Audience, Registered},
+    verified::Window,
 };
 use crate::{
     error::{AuthError, AuthErrorKind},
@@ -194,10 +194,10 @@ impl Policy {
             .max_age
             .and_then(|age| Some(registered.issued?.plus(age)));
         let earliest = [end, too_old].into_iter().flatten().min();
-        Window {
-            from: start.max(issued).map(|start| start.minus(self.leeway)),
-            until: earliest.map(|end| end.plus(self.leeway)),
-        }
+        Window::new(
+            start.max(issued).map(|start| start.minus(self.leeway)),
+            earliest.map(|end| end.plus(self.leeway)),
+        )
     }
 
     /// Returns the names of which one must be in `aud`. Without an expected audience these are the

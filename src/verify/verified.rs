@@ -2,8 +2,10 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
-use crate::principal::{Facts, Field, HasFacts, Origin, Principal};
-use crate::time::Timestamp;
+use crate::{
+    principal::{Facts, Field, HasFacts, Origin, Principal},
+    time::{Timestamp, date::Date},
+};
 
 /// The claims of a verified token.
 ///
@@ -17,13 +19,68 @@ pub struct Verified<C> {
 struct Inner<C> {
     claims: C,
     facts: Facts,
+    // In this allocation, so that a cache hit copies one pointer.
+    window: Window,
+    generation: Option<u64>,
+}
+
+/// The time span in which a token is valid, leeway included, in the resolution of
+/// [`Clock`](crate::time::Clock). `until` is exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    from: Timestamp,
+    until: Timestamp,
+}
+
+impl Window {
+    /// The time span without limits.
+    const OPEN: Self = Self {
+        from: Timestamp::from_millis(i64::MIN),
+        until: Timestamp::from_millis(i64::MAX),
+    };
+
+    pub(crate) fn new(from: Option<Date>, until: Option<Date>) -> Self {
+        let rounded = |date: Option<Date>| date.map(Date::to_timestamp_rounded_up);
+        Self {
+            from: rounded(from).unwrap_or(Self::OPEN.from),
+            until: rounded(until).unwrap_or(Self::OPEN.until),
+        }
+    }
+
+    fn contains(self, now: Timestamp) -> bool {
+        self.from <= now && now < self.until
+    }
 }
 
 impl<C> Verified<C> {
+    /// Creates the claims of a token that no cache stores.
     pub(crate) fn new(claims: C, facts: Facts) -> Self {
+        Self::within(claims, facts, Window::OPEN, None)
+    }
+
+    /// Creates the claims of a token that is valid in this time span, as long as the keys have this
+    /// generation.
+    pub(crate) fn within(claims: C, facts: Facts, window: Window, generation: Option<u64>) -> Self {
         Self {
-            inner: Arc::new(Inner { claims, facts }),
+            inner: Arc::new(Inner {
+                claims,
+                facts,
+                window,
+                generation,
+            }),
         }
+    }
+
+    /// Returns `true` if a token from the cache is still valid. A change of the keys invalidates all
+    /// tokens. Keys without a generation may have changed.
+    pub(super) fn is_valid(&self, now: Timestamp, generation: Option<u64>) -> bool {
+        let inner = &*self.inner;
+        generation.is_some() && generation == inner.generation && inner.window.contains(now)
+    }
+
+    /// Returns the time at which a token from the cache ends, leeway included.
+    pub(super) fn valid_until(&self) -> Timestamp {
+        self.inner.window.until
     }
 
     /// Creates unverified claims, for `test_util` only.
@@ -90,5 +147,43 @@ impl<C> fmt::Debug for Verified<C> {
     // Claims are personal data and are not printed. To log them, print `claims()`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verified").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn date(nanos: i64) -> Date {
+        let seconds = Date::from_i64(nanos.div_euclid(1_000_000_000));
+        seconds.plus(Duration::from_nanos(nanos.rem_euclid(1_000_000_000) as u64))
+    }
+
+    proptest! {
+        /// The clock returns milliseconds, so no precision is lost.
+        #[test]
+        fn q4_a_window_in_milliseconds_is_exact(
+            from in prop::option::of(-5_000_000_i64..5_000_000),
+            until in prop::option::of(-5_000_000_i64..5_000_000),
+            now in -6_i64..6,
+        ) {
+            let (from, until) = (from.map(date), until.map(date));
+            let now = Timestamp::from_millis(now);
+            let exact = from.is_none_or(|from| from <= Date::of(now))
+                && until.is_none_or(|until| Date::of(now) < until);
+            prop_assert_eq!(Window::new(from, until).contains(now), exact);
+        }
+    }
+
+    #[test]
+    fn e6_extreme_times_are_clamped() {
+        let window = Window::new(Some(Date::from_f64(-1e300)), Some(Date::from_f64(1e300)));
+        assert_eq!(window, Window::OPEN);
+        let never = Window::new(Some(Date::from_f64(1e300)), Some(Date::from_f64(-1e300)));
+        assert!(!never.contains(Timestamp::from_secs(0)));
     }
 }

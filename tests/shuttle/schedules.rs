@@ -30,10 +30,10 @@ use tower_jwt_auth::{
 /// D29: whoever knows that a key was withdrawn is never served a token of it.
 #[test]
 fn d29_no_schedule_serves_a_token_past_its_key() {
-    for digests in [false, true] {
+    for mode in [Mode::Tokens, Mode::Digests, Mode::Group] {
         schedules(move || {
             let keys = SharedKeySet::new(set(OLD));
-            let verifier = Arc::new(build(&keys, digests, TestClock::new()));
+            let verifier = Arc::new(build(&keys, mode, TestClock::new()));
             let withdrawn = Arc::new(AtomicBool::new(false));
             let readers: Vec<_> = (0..2)
                 .map(|_| {
@@ -65,26 +65,30 @@ fn d29_no_schedule_serves_a_token_past_its_key() {
 /// Q4: whoever knows that a token expired is never served it.
 #[test]
 fn q4_no_schedule_serves_a_token_past_its_time() {
-    schedules(|| {
-        let keys = SharedKeySet::new(set(OLD));
-        let clock = TestClock::new();
-        let verifier = Arc::new(build(&keys, false, clock.clone()));
-        let expired = Arc::new(AtomicBool::new(false));
-        let reader = {
-            let (verifier, expired) = (Arc::clone(&verifier), Arc::clone(&expired));
-            thread::spawn(move || {
-                for _ in 0..3 {
-                    let late = expired.load(Ordering::SeqCst);
-                    let accepted = verifier.verify_now(&*OLD_TOKEN).is_ok();
-                    assert!(!(late && accepted), "an expired token was accepted");
-                }
-            })
-        };
-        clock.advance(DAY);
-        expired.store(true, Ordering::SeqCst);
-        assert!(verifier.verify_now(&*OLD_TOKEN).is_err());
-        reader.join().unwrap();
-    });
+    for mode in [Mode::Tokens, Mode::Group] {
+        schedules(move || past_its_time(mode));
+    }
+}
+
+fn past_its_time(mode: Mode) {
+    let keys = SharedKeySet::new(set(OLD));
+    let clock = TestClock::new();
+    let verifier = Arc::new(build(&keys, mode, clock.clone()));
+    let expired = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let (verifier, expired) = (Arc::clone(&verifier), Arc::clone(&expired));
+        thread::spawn(move || {
+            for _ in 0..3 {
+                let late = expired.load(Ordering::SeqCst);
+                let accepted = verifier.verify_now(&*OLD_TOKEN).is_ok();
+                assert!(!(late && accepted), "an expired token was accepted");
+            }
+        })
+    };
+    clock.advance(DAY);
+    expired.store(true, Ordering::SeqCst);
+    assert!(verifier.verify_now(&*OLD_TOKEN).is_err());
+    reader.join().unwrap();
 }
 
 /// One generation is one whole set, however many replace it at once.
@@ -165,16 +169,24 @@ fn set(secret: u8) -> KeySet {
     KeySet::new([key]).unwrap()
 }
 
-fn build(keys: &SharedKeySet, digests: bool, clock: TestClock) -> Verifier {
+/// The cache that is used.
+#[derive(Clone, Copy)]
+enum Mode {
+    Tokens,
+    Digests,
+    /// The cache in front of a group of verifiers.
+    Group,
+}
+
+fn build(keys: &SharedKeySet, mode: Mode, clock: TestClock) -> Verifier {
     let builder = rules(Verifier::key_source(keys.clone()))
         .clock(clock)
         .cache_capacity(4);
-    let builder = if digests {
-        builder.cache_by_digest()
-    } else {
-        builder
-    };
-    builder.build().unwrap()
+    match mode {
+        Mode::Tokens => builder.build().unwrap(),
+        Mode::Digests => builder.cache_by_digest().build().unwrap(),
+        Mode::Group => Verifier::by_algorithm([builder.build().unwrap()]).unwrap(),
+    }
 }
 
 fn rules(builder: VerifierBuilder<Claims>) -> VerifierBuilder<Claims> {

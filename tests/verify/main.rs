@@ -10,6 +10,7 @@
 
 mod algorithms;
 mod builders;
+mod cached;
 mod chosen_claims;
 mod claims;
 mod explained;

@@ -161,14 +161,15 @@ where
     fn judge(&self, credential: &Credential<'_>) -> Decision<C, R::Future> {
         let malformed = || !self.may_be_a_token(credential.token());
         let error = match self.verifier.examine(credential.token()) {
-            Examined::Done(Ok(token)) => return self.check(token, false, credential),
+            Examined::Accepted(token) => return self.check(token, false, credential),
             Examined::Remembered(token) => return self.check(token, true, credential),
             // A value that cannot be a token causes no fetch.
-            Examined::Wait(wait, error) if !malformed() => {
-                return Verdict::Wait(TokenWait::Keys { wait }, error);
+            Examined::Wait(waiting) if !malformed() => {
+                let wait = waiting.wait;
+                return Verdict::Wait(TokenWait::Keys { wait }, waiting.error);
             }
-            Examined::Wait(..) => AuthErrorKind::MalformedCredential.into(),
-            Examined::Done(Err(error)) => error,
+            Examined::Wait(_) => AuthErrorKind::MalformedCredential.into(),
+            Examined::Refused(error) => error,
         };
         // RFC 6750 §2.1, §3.1: the syntax is checked only after a failure, because a scan of every
         // token would cost more than the rest of the layer.
@@ -195,34 +196,40 @@ where
             return self.refuse(error, Cleared::Nothing);
         }
         let check = self.revocation.check(&principal);
-        let pending = Pending {
-            caller: Caller {
-                token,
-                principal,
-                remembered,
-                place: credential.place(),
-            },
-            clear: credential.clearing(),
+        let caller = Caller {
+            token,
+            principal,
+            remembered,
+            place: credential.place(),
         };
         match check {
-            CheckResult::Ready(status) => self.conclude(status, pending),
+            CheckResult::Ready(status) => self.conclude(status, caller, || credential.clearing()),
             CheckResult::Pending(check) => {
-                let pending = Some(pending);
+                let clear = credential.clearing();
+                let pending = Some(Pending { caller, clear });
                 let refusal = AuthError::unavailable(AuthErrorKind::RevocationUnavailable, 1);
                 Verdict::Wait(TokenWait::Check { check, pending }, refusal)
             }
         }
     }
 
-    /// Decides by the status that the revocation check returned.
-    pub(super) fn conclude(
+    /// Decides by the status that the revocation check returned after a wait.
+    pub(super) fn conclude_pending(
         &self,
         status: RevocationStatus,
         pending: Pending<C>,
     ) -> Decision<C, R::Future> {
+        self.conclude(status, pending.caller, || pending.clear)
+    }
+
+    fn conclude(
+        &self,
+        status: RevocationStatus,
+        caller: Caller<C>,
+        clear: impl FnOnce() -> Cleared,
+    ) -> Decision<C, R::Future> {
         match status {
             RevocationStatus::Valid => {
-                let caller = &pending.caller;
                 for confirmations in &self.confirmations {
                     confirmations.saw(&caller.principal);
                 }
@@ -233,12 +240,12 @@ where
                     caller: &caller.principal,
                     remembered: caller.remembered,
                 });
-                Verdict::Pass(Pass::Caller(pending.caller))
+                Verdict::Pass(Pass::Caller(caller))
             }
             RevocationStatus::Revoked => {
                 let error = AuthError::from(AuthErrorKind::Revoked);
-                let subject = pending.caller.principal.subject();
-                self.refuse(error.of_subject(subject), pending.clear)
+                let subject = caller.principal.subject();
+                self.refuse(error.of_subject(subject), clear())
             }
             RevocationStatus::Unavailable { retry_after } => {
                 let kind = AuthErrorKind::RevocationUnavailable;

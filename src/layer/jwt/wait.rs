@@ -99,7 +99,7 @@ where
                 Verdict::Wait(TokenWait::Keys { .. }, error) => Verdict::Refuse(error),
                 decision => decision,
             },
-            Woke::Status(status, pending) => self.config.conclude(status, pending),
+            Woke::Status(status, pending) => self.config.conclude_pending(status, pending),
         }
     }
 

@@ -48,7 +48,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             );
         }
         let digester = self.digester()?;
-        let cache = (self.cache > 0).then(|| Cache::new(self.cache, digester));
+        let cache = (self.cache > 0).then(|| Cache::new(self.cache, self.max_bytes, digester));
         let cache = cache.transpose()?;
         let keys: Arc<dyn KeySource> = match keys {
             Keys::Set(set) => Arc::new(set),

@@ -365,15 +365,16 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// Sets the number of verified tokens in the cache. The default is 10 000.
+    /// Sets the size of the cache, as a number of verified tokens of up to 853 bytes. The default is
+    /// 10 000.
     ///
     /// A token that is sent again is looked up as a whole and not verified again, as long as it has
     /// not expired and the keys of the source have not changed. Requests with the same token share
     /// one [`Verified`].
     ///
-    /// Tokens over 4 KiB are not cached. Nothing is cached if
-    /// [`KeySource::generation`](crate::key::KeySource::generation) returns `None`. For memory use
-    /// and expired tokens see [the manual](crate::manual::remembered).
+    /// The cache is limited in bytes: a longer token takes the place of several. Nothing is cached if
+    /// [`KeySource::generation`](crate::key::KeySource::generation) returns `None`. For the sizes,
+    /// memory use, admission and eviction see [the manual](crate::manual::remembered).
     pub fn cache_capacity(mut self, tokens: usize) -> Self {
         self.cache = tokens;
         self
@@ -457,4 +458,4 @@ const DEFAULT_LEEWAY: Duration = Duration::from_secs(60);
 /// Longer than any real token, and the usual limit of servers for a header.
 pub(super) const DEFAULT_MAX_BYTES: usize = 16 * 1024;
 /// More callers than most processes serve within the lifetime of a token, in a few tens of MiB.
-const DEFAULT_CACHE: usize = 10_000;
+pub(super) const DEFAULT_CACHE: usize = 10_000;

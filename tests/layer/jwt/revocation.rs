@@ -285,16 +285,20 @@ async fn a_wall_clock_that_jumps_ahead_and_back_forgets_no_revocation() {
 #[tokio::test]
 async fn a_remembered_token_is_asked_about_on_every_request() {
     let fixture = Fixture::new();
-    let revoked = local(&fixture);
-    let layer = fixture.layer().revocation(revoked.clone());
-    let token = fixture.with("sid", json!("s1"));
-    for _ in 0..3 {
-        send(layer.clone(), bearer(&token))
-            .await
-            .passes("remembered");
+    let one = fixture.builder().build().unwrap();
+    // The cache of one verifier, and the one in front of a group.
+    for verifier in [one.clone(), Verifier::by_algorithm([one]).unwrap()] {
+        let revoked = local(&fixture);
+        let layer = JwtAuthLayer::new(verifier).revocation(revoked.clone());
+        let token = fixture.with("sid", json!("s1"));
+        for _ in 0..3 {
+            send(layer.clone(), bearer(&token))
+                .await
+                .passes("remembered");
+        }
+        revoked.insert(&Revocation::session("s1", later(&fixture.clock)));
+        send(layer, bearer(&token)).await.invalid_token("at once");
     }
-    revoked.insert(&Revocation::session("s1", later(&fixture.clock)));
-    send(layer, bearer(&token)).await.invalid_token("at once");
 }
 
 /// A feed in the test's hand: it loads and brings news when it is told to.

@@ -1,5 +1,6 @@
 //! Several issuers, tenants known at run time, and the documents of real providers.
 
+mod cached;
 mod layer;
 mod memory;
 mod providers;

@@ -94,6 +94,12 @@ enum Scheme<'a> {
 
 impl<'a> Scheme<'a> {
     fn of(value: &'a [u8]) -> Self {
+        // The usual spelling, which the rules below read in the same way.
+        if let Some(token @ [first, ..]) = value.strip_prefix(b"Bearer ")
+            && *first != b' '
+        {
+            return Self::Bearer(token);
+        }
         let value = trim_start(value);
         match after(b"bearer", value) {
             Some(token) => Self::Bearer(token),

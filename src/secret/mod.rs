@@ -4,6 +4,8 @@
 pub(crate) mod base62;
 #[cfg(feature = "server")]
 mod key;
+#[cfg(all(feature = "server", feature = "aws-lc-rs"))]
+pub(crate) mod seal;
 
 use std::fmt;
 

@@ -1,18 +1,14 @@
-//! The encryption of keys: AES-256-GCM under keys that HKDF derives from the server's secret.
+//! The encryption of keys, and the parts of a record to which a seal is bound.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use zeroize::Zeroizing;
-
+pub(super) use crate::secret::seal::Opened;
 use crate::{
     key::Algorithm,
-    secret::{DerivedKey, SecretKey},
+    secret::{SecretKey, seal},
     time::Timestamp,
 };
 
 /// The keys that seal and open records, one for each secret.
-pub(super) struct Seals {
-    keys: Vec<DerivedKey>,
-}
+pub(super) struct Seals(seal::Seals);
 
 /// The parts of a record that are stored in clear text. The seal is bound to all of them.
 ///
@@ -28,45 +24,20 @@ pub(super) struct Bound<'a> {
     pub(super) activates_at: Timestamp,
 }
 
-/// The content of a record, and the index of the secret that opened it.
-pub(super) struct Opened {
-    pub(super) content: Zeroizing<Vec<u8>>,
-    pub(super) secret: usize,
-}
-
 impl Seals {
     pub(super) fn new(secret: &SecretKey) -> Self {
-        Self {
-            keys: secret.derive("tower-jwt-auth signing key"),
-        }
+        Self(seal::Seals::new(secret, "tower-jwt-auth signing key"))
     }
 
     /// Encrypts the content of a record under the secret with this index. `None` if the library
     /// fails.
     pub(super) fn seal(&self, bound: &Bound<'_>, content: &[u8], secret: usize) -> Option<Vec<u8>> {
-        let key = cipher(self.keys.get(secret)?)?;
-        // `content` is encrypted in place, so that no copy of it is left.
-        let mut sealed = Zeroizing::new(Vec::with_capacity(content.len() + TAG_LEN));
-        sealed.extend_from_slice(content);
-        let nonce = key
-            .seal_in_place_append_tag(Aad::from(bound.bytes()), &mut *sealed)
-            .ok()?;
-        Some([nonce.as_ref().as_slice(), &sealed].concat())
+        self.0.seal(&bound.bytes(), content, secret)
     }
 
     /// Decrypts a record. `None` if no secret opens it.
     pub(super) fn open(&self, bound: &Bound<'_>, sealed: &[u8]) -> Option<Opened> {
-        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN)?;
-        self.keys.iter().enumerate().find_map(|(secret, key)| {
-            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-            let mut content = Zeroizing::new(sealed.to_vec());
-            let length = cipher(key)?
-                .open_in_place(nonce, Aad::from(bound.bytes()), &mut content)
-                .ok()?
-                .len();
-            content.truncate(length);
-            Some(Opened { content, secret })
-        })
+        self.0.open(&bound.bytes(), sealed)
     }
 }
 
@@ -87,13 +58,8 @@ impl Bound<'_> {
     }
 }
 
-fn cipher(key: &DerivedKey) -> Option<RandomizedNonceKey> {
-    RandomizedNonceKey::new(&AES_256_GCM, key.key.expose()).ok()
-}
-
 /// The version of the additional data, the content and the text form.
 pub(super) const FORMAT: u8 = 1;
-const TAG_LEN: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -249,6 +249,8 @@ pub enum RevokeReason {
     Claimed,
     /// The subject had too many sessions, and this one was used least recently.
     Displaced,
+    /// A session with another proof of authentication took its place.
+    Replaced,
 }
 
 impl RevokeReason {
@@ -262,6 +264,7 @@ impl RevokeReason {
             Self::Administrative => 4,
             Self::Claimed => 5,
             Self::Displaced => 6,
+            Self::Replaced => 7,
         }
     }
 
@@ -275,6 +278,7 @@ impl RevokeReason {
             4 => Self::Administrative,
             5 => Self::Claimed,
             6 => Self::Displaced,
+            7 => Self::Replaced,
             _ => return None,
         })
     }

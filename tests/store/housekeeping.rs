@@ -98,6 +98,7 @@ const FOR_GOOD: &[&str] = &[
     "auth_user",
     "auth_api_key",
     "auth_key_ring",
+    "auth_factor",
 ];
 
 macro_rules! sql {

@@ -36,6 +36,8 @@ mod support {
     pub(crate) mod postgres;
     #[cfg(feature = "redis")]
     pub(crate) mod redis;
+    #[cfg(feature = "totp")]
+    pub(crate) mod totp;
     #[cfg(feature = "redis")]
     pub(crate) mod until;
 }

@@ -60,6 +60,7 @@ repeat! {
         ) -> Option<LoadedSession>;
         fn confirm(id: SessionId, generation: u64) -> ();
         fn revoke(id: SessionId, reason: RevokeReason) -> bool;
+        fn replace(old: SessionId, new: NewSessionRecord) -> Option<CreateOutcome>;
         fn revoke_others(subject: &str, keep: SessionId, reason: RevokeReason) -> Vec<SessionId>;
         fn revoke_all(subject: &str, reason: RevokeReason) -> u32;
         fn epoch(subject: &str) -> u32;
@@ -95,9 +96,9 @@ mod login {
     use tower_jwt_auth::{
         server::login::{EmailAddress, Identifier, PasswordHash},
         store::port::{
-            LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore,
-            SpentOneTime, ThrottleKey, ThrottleRow, ThrottleStore, UserAdmin, UserEntry,
-            UserRecord, UserStore,
+            FactorStore, LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose,
+            OneTimeStore, SpentOneTime, StoredFactors, ThrottleKey, ThrottleRow, ThrottleStore,
+            UserAdmin, UserEntry, UserRecord, UserStore,
         },
     };
 
@@ -127,6 +128,10 @@ mod login {
             fn set_roles(subject: &str, roles: &[String]) -> bool;
             fn set_disabled(subject: &str, disabled: bool) -> bool;
             fn set_password(subject: &str, hash: &PasswordHash) -> bool;
+        }
+        FactorStore {
+            fn load_factors(subject: &str) -> StoredFactors;
+            fn swap_factors(subject: &str, from: u64, to: u64, factors: &str) -> bool;
         }
         OneTimeStore {
             fn issue(token: NewOneTime) -> ();

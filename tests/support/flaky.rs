@@ -63,6 +63,14 @@ impl SessionStore for Flaky {
         self.store.revoke(id, reason).await
     }
 
+    async fn replace(
+        &self,
+        old: SessionId,
+        new: NewSessionRecord,
+    ) -> Result<Option<CreateOutcome>, StoreError> {
+        self.store.replace(old, new).await
+    }
+
     async fn revoke_others(
         &self,
         subject: &str,

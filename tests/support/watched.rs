@@ -193,6 +193,14 @@ impl SessionStore for Watched {
         self.write(self.store.revoke(id, reason)).await
     }
 
+    async fn replace(
+        &self,
+        old: SessionId,
+        new: NewSessionRecord,
+    ) -> Result<Option<CreateOutcome>, StoreError> {
+        self.write(self.store.replace(old, new)).await
+    }
+
     async fn revoke_others(
         &self,
         subject: &str,

@@ -11,6 +11,7 @@
 //! | exchange a refresh token | [`Sessions::refresh`] |
 //! | show the devices of a user | [`Sessions::list`] |
 //! | sign out: this device, the others, all | [`Sessions::revoke`], [`revoke_others`](Sessions::revoke_others), [`revoke_all`](Sessions::revoke_all) |
+//! | raise a session after another factor was proved | [`Sessions::step_up`] |
 //! | end all sessions after a password change, and start a new one | [`Sessions::restart`] |
 //! | read roles and disabled accounts at every refresh | [`ClaimsSource`] |
 //! | delete expired rows | [`Sessions::housekeeping`] |
@@ -70,6 +71,7 @@ mod mint;
 mod pair;
 mod refresh;
 mod start;
+mod step_up;
 mod view;
 
 use std::{
@@ -85,6 +87,7 @@ pub(crate) use self::builder::DEFAULT_MAX_SESSIONS;
 use self::builder::Lifetimes;
 use self::claims::ErasedClaimsSource;
 pub(crate) use self::pair::TokenResponse;
+pub(crate) use self::start::has_second_factor;
 pub use self::{
     builder::SessionsBuilder,
     claims::{ClaimsOrigin, ClaimsSource, SessionClaims, StaticClaims},
@@ -105,8 +108,8 @@ use crate::{
     principal::{Principal, PrincipalKind, SessionId},
     revocation::RevocationSet,
     server::{
-        issue::{IssueError, TokenIssuer},
-        refresh::{RefreshPolicy, RefreshTokens},
+        issue::{AccessToken, IssueError, TokenIssuer},
+        refresh::{RefreshPolicy, RefreshToken, RefreshTokens},
     },
     store::port::{
         CreateOutcome, ErasedSessionStore, LISTED, NewSessionRecord, SessionRecord, SessionStore,
@@ -168,30 +171,14 @@ impl Sessions {
     /// - [`SessionErrorKind::Disabled`]: the claims source returned `None` for the subject.
     /// - [`SessionErrorKind::StoreUnavailable`], [`SessionErrorKind::ClaimsUnavailable`],
     ///   [`SessionErrorKind::NotMinted`].
-    pub async fn start(&self, mut start: StartSession) -> Result<TokenPair, SessionError> {
-        let inner = &self.inner;
-        let now = inner.issuer.keys().clock().now();
-        start.settle(now, inner.mfa_acr.as_deref());
-        let epoch = match start.epoch {
-            Some(epoch) => epoch,
-            None => inner.store.epoch(&start.subject).await?,
-        };
-        let token = inner.tokens.start();
-        let lifetimes = inner.lifetimes(start.kind);
-        let new = NewSessionRecord {
-            id: token.session_id(),
-            subject: start.subject,
-            kind: start.kind,
-            epoch: Some(epoch),
-            idle: lifetimes.idle,
-            lifetime: lifetimes.lifetime,
-            bound_key: None,
-            details: serde_json::to_string(&start.details).map_err(StoreError::invalid)?,
-        };
-        // Every fallible step runs before the session is written.
-        let expected = Session::to_be(&new, epoch, start.details, now);
-        let claims = inner.claims_of(&expected).await?;
-        let access = inner.mint(&expected, &claims, token.generation(), lifetimes.idle)?;
+    pub async fn start(&self, start: StartSession) -> Result<TokenPair, SessionError> {
+        let Prepared {
+            new,
+            token,
+            claims,
+            access,
+            idle,
+        } = self.inner.prepare(start).await?;
         let record = self
             .write(move |inner| async move {
                 let record = inner.create(new).await?;
@@ -199,7 +186,7 @@ impl Sessions {
                 Ok(record)
             })
             .await?;
-        Ok(inner.pair(access, &token, &claims, record.id, lifetimes.idle))
+        Ok(self.inner.pair(access, &token, &claims, record.id, idle))
     }
 
     /// Revokes all sessions of the subject and starts a new one.
@@ -341,7 +328,48 @@ impl Sessions {
     }
 }
 
+/// A session that can be written, and its tokens.
+struct Prepared {
+    new: NewSessionRecord,
+    token: RefreshToken,
+    claims: SessionClaims,
+    access: AccessToken,
+    idle: Duration,
+}
+
 impl Inner {
+    /// Runs every fallible step of a start before the session is written.
+    async fn prepare(&self, mut start: StartSession) -> Result<Prepared, SessionError> {
+        let now = self.issuer.keys().clock().now();
+        start.settle(now, self.mfa_acr.as_deref());
+        let epoch = match start.epoch {
+            Some(epoch) => epoch,
+            None => self.store.epoch(&start.subject).await?,
+        };
+        let token = self.tokens.start();
+        let lifetimes = self.lifetimes(start.kind);
+        let new = NewSessionRecord {
+            id: token.session_id(),
+            subject: start.subject,
+            kind: start.kind,
+            epoch: Some(epoch),
+            idle: lifetimes.idle,
+            lifetime: lifetimes.lifetime,
+            bound_key: None,
+            details: serde_json::to_string(&start.details).map_err(StoreError::invalid)?,
+        };
+        let expected = Session::to_be(&new, epoch, start.details, now);
+        let claims = self.claims_of(&expected).await?;
+        let access = self.mint(&expected, &claims, token.generation(), lifetimes.idle)?;
+        Ok(Prepared {
+            new,
+            token,
+            claims,
+            access,
+            idle: lifetimes.idle,
+        })
+    }
+
     async fn create(&self, new: NewSessionRecord) -> Result<SessionRecord, SessionError> {
         let id = new.id;
         let mut created = self.store.create(new.clone()).await;

@@ -25,6 +25,8 @@ pub struct StartSession {
     pub(super) kind: PrincipalKind,
     pub(super) epoch: Option<u32>,
     pub(super) details: Details,
+    /// The class of the session before does not count.
+    is_raised: bool,
 }
 
 impl StartSession {
@@ -35,6 +37,7 @@ impl StartSession {
             kind: PrincipalKind::User,
             epoch: None,
             details: Details::default(),
+            is_raised: false,
         }
     }
 
@@ -52,16 +55,57 @@ impl StartSession {
             kind: session.kind(),
             epoch: None,
             details,
+            is_raised: false,
         }
+    }
+
+    /// Creates the start of a session that replaces `session` after its subject has proved further
+    /// factors, for [`Sessions::step_up`](super::Sessions::step_up).
+    ///
+    /// The values of [`continuing`](Self::continuing) are copied, except that `methods` are added to
+    /// `amr`, `auth_time` is the time of the start, and `acr` is set again if
+    /// [`SessionsBuilder::mfa_acr`](super::SessionsBuilder::mfa_acr) names one.
+    pub fn raising<I>(session: &Session, methods: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let mut raised = Self::continuing(session);
+        raised.details.auth_time = None;
+        for method in methods.into_iter().map(Into::into) {
+            if !raised.details.amr.contains(&method) {
+                raised.details.amr.push(method);
+            }
+        }
+        raised.is_raised = true;
+        raised
     }
 
     /// Sets the values that no refresh changes: `auth_time`, and `acr` if the methods imply one.
     pub(super) fn settle(&mut self, now: Timestamp, mfa_acr: Option<&str>) {
         let details = &mut self.details;
         details.auth_time.get_or_insert(now.as_millis());
-        if details.acr.is_none() && has_second_factor(&details.amr) {
+        let is_open = details.acr.is_none() || (self.is_raised && mfa_acr.is_some());
+        if is_open && has_second_factor(&details.amr) {
             details.acr = mfa_acr.map(str::to_owned);
         }
+    }
+
+    /// Returns the values other than subject, kind and epoch, for a sign-in that is continued later.
+    pub(crate) fn details_value(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(&self.details).ok()
+    }
+
+    /// Creates a start from [`details_value`](Self::details_value).
+    pub(crate) fn of_details(subject: &str, details: serde_json::Value) -> Option<Self> {
+        let mut start = Self::new(subject);
+        start.details = serde_json::from_value(details).ok()?;
+        Some(start)
+    }
+
+    /// Returns the authentication methods.
+    pub(crate) fn methods(&self) -> &[String] {
+        &self.details.amr
     }
 
     pub(super) fn renamed(mut self, subject: String) -> Self {
@@ -101,6 +145,7 @@ impl StartSession {
     /// [`SessionsBuilder::mfa_acr`](super::SessionsBuilder::mfa_acr) decides.
     pub fn acr(mut self, class: impl Into<String>) -> Self {
         self.details.acr = Some(class.into());
+        self.is_raised = false;
         self
     }
 
@@ -145,7 +190,7 @@ impl StartSession {
 }
 
 /// Returns `true` if the methods are of two kinds or contain `mfa` (RFC 8176 §2).
-fn has_second_factor(amr: &[String]) -> bool {
+pub(crate) fn has_second_factor(amr: &[String]) -> bool {
     let of = |kind: &[&str]| amr.iter().any(|method| kind.contains(&method.as_str()));
     let kinds = [KNOWLEDGE, POSSESSION, INHERENCE];
     of(&["mfa"]) || kinds.into_iter().filter(|kind| of(kind)).count() > 1

@@ -97,6 +97,7 @@ macro_rules! of_each {
 
 // Declared after the macros that they use.
 mod api_keys;
+mod factors;
 mod key_ring;
 mod login;
 mod settings;
@@ -266,6 +267,14 @@ impl SessionStore for AnyStore {
 
     async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError> {
         each!(self, Self, store => store.revoke(id, reason))
+    }
+
+    async fn replace(
+        &self,
+        old: SessionId,
+        new: NewSessionRecord,
+    ) -> Result<Option<CreateOutcome>, StoreError> {
+        each!(self, Self, store => store.replace(old, new))
     }
 
     async fn revoke_others(

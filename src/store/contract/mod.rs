@@ -45,6 +45,7 @@
 mod advance;
 mod api_keys;
 mod email;
+mod factors;
 mod feed;
 mod guests;
 mod housekeeping;
@@ -52,6 +53,7 @@ mod key_ring;
 mod model;
 mod one_time;
 mod race;
+mod replace;
 mod sessions;
 mod throttle;
 mod users;
@@ -59,7 +61,8 @@ mod users;
 use std::{future::Future, time::Duration};
 
 pub use self::{
-    advance::*, api_keys::*, feed::*, guests::*, key_ring::*, model::*, race::*, sessions::*,
+    advance::*, api_keys::*, factors::*, feed::*, guests::*, key_ring::*, model::*, race::*,
+    replace::*, sessions::*,
 };
 pub use self::{email::*, housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{
@@ -170,6 +173,9 @@ macro_rules! session_store_contract {
             t11_a_revocation_ends
             a_node_whose_clock_is_ahead_knows_what_was_revoked
             starting_never_overwrites
+            u25_a_session_is_replaced
+            u25_what_has_ended_is_not_replaced
+            u25_one_of_many_replacements_succeeds
             one_of_many_starts_succeeds
             what_is_unknown_is_none
             all_text_is_kept

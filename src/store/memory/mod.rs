@@ -2,6 +2,7 @@
 //! lost at a restart.
 
 mod api_keys;
+mod factors;
 mod guests;
 mod key_ring;
 mod one_time;
@@ -71,6 +72,7 @@ struct Shared {
     state: Mutex<State>,
     api_keys: Mutex<HashMap<ApiKeyId, ApiKeyRecord>>,
     key_ring: key_ring::Ring,
+    factors: Mutex<factors::Factors>,
     users: Mutex<users::Users>,
     throttle: MemoryThrottle,
     one_time: Mutex<one_time::Tokens>,
@@ -141,6 +143,7 @@ impl MemoryStore {
                 news: Broadcast::with_clock(Arc::clone(&clock)),
                 api_keys: Mutex::default(),
                 key_ring: key_ring::Ring::default(),
+                factors: Mutex::default(),
                 users: Mutex::default(),
                 throttle: MemoryThrottle::with_clock(Arc::clone(&clock)),
                 one_time: Mutex::default(),

@@ -126,6 +126,33 @@ impl SessionStore for MemoryStore {
         Ok(alive)
     }
 
+    async fn replace(
+        &self,
+        old: SessionId,
+        new: NewSessionRecord,
+    ) -> Result<Option<CreateOutcome>, StoreError> {
+        let mut state = self.lock();
+        let now = self.now();
+        let epoch = state.epoch(&new.subject);
+        if new.epoch.is_some_and(|read| read != epoch) {
+            return Ok(Some(CreateOutcome::EpochMoved));
+        }
+        if state.sessions.contains_key(&new.id) {
+            return Ok(Some(CreateOutcome::Exists));
+        }
+        let alive = state.sessions.get(&old).filter(|row| row.is_alive(now));
+        if alive.is_none_or(|row| row.record.subject != new.subject) {
+            return Ok(None);
+        }
+        state.make_room(now)?;
+        if state.end(old, RevokeReason::Replaced, now) {
+            self.emit(old, now);
+        }
+        let record = SessionRecord::started(new, epoch, now);
+        state.insert(record.clone());
+        Ok(Some(CreateOutcome::Created(record)))
+    }
+
     async fn revoke_others(
         &self,
         subject: &str,

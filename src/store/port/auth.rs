@@ -4,7 +4,8 @@ use crate::{
     error::ConfigError,
     revocation::RevocationSet,
     store::port::{
-        GuestStore, KeyRingStore, OneTimeStore, SecretStore, SessionStore, ThrottleStore, UserStore,
+        FactorStore, GuestStore, KeyRingStore, OneTimeStore, SecretStore, SessionStore,
+        ThrottleStore, UserStore,
     },
 };
 
@@ -23,6 +24,7 @@ pub trait AuthStore:
     + OneTimeStore
     + SecretStore
     + KeyRingStore
+    + FactorStore
     + Clone
 {
     /// Returns a set that follows the revocations of this store, usually by

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    CreateOutcome, Family, GuestChange, GuestStore, KeyRingStore, LoadedGuest, LoadedSession,
-    LoadedThrottle, NewGuest, NewOneTime, NewSessionRecord, NewUser, OneTimeDigest, OneTimePurpose,
-    OneTimeStore, RevokeReason, SessionRecord, SessionStore, SpentOneTime, StoreId, StoredKeyRing,
-    ThrottleKey, ThrottleRow, ThrottleStore, UserRecord, UserStanding, UserStore,
+    CreateOutcome, FactorStore, Family, GuestChange, GuestStore, KeyRingStore, LoadedGuest,
+    LoadedSession, LoadedThrottle, NewGuest, NewOneTime, NewSessionRecord, NewUser, OneTimeDigest,
+    OneTimePurpose, OneTimeStore, RevokeReason, SessionRecord, SessionStore, SpentOneTime, StoreId,
+    StoredFactors, StoredKeyRing, ThrottleKey, ThrottleRow, ThrottleStore, UserRecord,
+    UserStanding, UserStore,
 };
 use crate::{
     erased::erased,
@@ -38,6 +39,11 @@ erased! {
         ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError>;
         async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError>;
         async fn revoke(&self, id: SessionId, reason: RevokeReason) -> Result<bool, StoreError>;
+        async fn replace(
+            &self,
+            old: SessionId,
+            new: NewSessionRecord,
+        ) -> Result<Option<CreateOutcome>, StoreError>;
         async fn revoke_others(
             &self,
             subject: &'a str,
@@ -146,5 +152,18 @@ erased! {
             keys: &'a str,
         ) -> Result<bool, StoreError>;
         async fn key_ring_changed(&self, seen: u64) -> Result<(), StoreError>;
+    }
+}
+
+erased! {
+    pub(crate) trait ErasedFactorStore: FactorStore {
+        async fn load_factors(&self, subject: &'a str) -> Result<StoredFactors, StoreError>;
+        async fn swap_factors(
+            &self,
+            subject: &'a str,
+            from: u64,
+            to: u64,
+            factors: &'a str,
+        ) -> Result<bool, StoreError>;
     }
 }

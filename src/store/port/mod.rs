@@ -10,6 +10,7 @@
 //! | [`UserAdmin`] | users | your administration | [`user_admin_contract!`](crate::user_admin_contract) |
 //! | [`ThrottleStore`] | counters of login attempts | [`Login`](crate::server::login::Login) | [`throttle_store_contract!`](crate::throttle_store_contract) |
 //! | [`OneTimeStore`] | tokens for resets, unlocks, verifications and sign-ins | [`Login`](crate::server::login::Login) | [`one_time_store_contract!`](crate::one_time_store_contract) |
+//! | [`FactorStore`] | second factors | [`Login`](crate::server::login::Login) | [`factor_store_contract!`](crate::factor_store_contract) |
 //! | [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore) | API keys | [`ApiKeys`](crate::layer::api_key::ApiKeys) | [`api_key_store_contract!`](crate::api_key_store_contract) |
 //!
 //! [`AuthStore`] combines the ports that an [`AuthServer`](crate::AuthServer) uses.
@@ -59,6 +60,7 @@
 
 mod auth;
 mod erased;
+mod factors;
 mod guests;
 mod key_ring;
 mod one_time;
@@ -69,7 +71,7 @@ mod user_admin;
 mod users;
 
 pub use self::{
-    auth::*, guests::*, key_ring::*, one_time::*, secret::*, sessions::*, throttle::*,
+    auth::*, factors::*, guests::*, key_ring::*, one_time::*, secret::*, sessions::*, throttle::*,
     user_admin::*, users::*,
 };
 pub(crate) use self::{erased::*, sessions::LISTED};

@@ -126,6 +126,27 @@ pub trait SessionStore: Send + Sync + 'static {
         reason: RevokeReason,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Ends the session `old` with the reason [`Replaced`](RevokeReason::Replaced), and inserts `new` as
+    /// [`create`](Self::create) does. Returns `None` if `old` is not alive or belongs to another
+    /// subject. Nothing is inserted then.
+    ///
+    /// The stores of this crate do both in one step. The default implementation takes two steps: if the
+    /// second one fails, the subject is signed out. It never leaves both sessions alive.
+    fn replace(
+        &self,
+        old: SessionId,
+        new: NewSessionRecord,
+    ) -> impl Future<Output = Result<Option<CreateOutcome>, StoreError>> + Send {
+        async move {
+            let loaded = self.load(old).await?;
+            let fits = loaded.is_some_and(|loaded| loaded.session.subject == new.subject);
+            if !fits || !self.revoke(old, RevokeReason::Replaced).await? {
+                return Ok(None);
+            }
+            self.create(new).await.map(Some)
+        }
+    }
+
     /// Ends the subject's other live sessions, as [`revoke`](Self::revoke) does. Returns those that
     /// were alive. Sessions that have ended by themselves may be left as they are.
     fn revoke_others(

@@ -13,7 +13,7 @@ use crate::{
 
 impl KeyRingStore for RedisStore {
     async fn load_key_ring(&self) -> Result<StoredKeyRing, StoreError> {
-        let call = scripts::KEY_RING_LOAD.key(&self.keys.key_ring);
+        let call = scripts::VERSIONED_LOAD.key(&self.keys.key_ring);
         let found: (i64, u64, String) = self.link.run(&call, Repeat::Harmless).await?;
         let (now, revision, keys) = found;
         Ok(StoredKeyRing::new(
@@ -24,7 +24,7 @@ impl KeyRingStore for RedisStore {
     }
 
     async fn swap_key_ring(&self, from: u64, to: u64, keys: &str) -> Result<bool, StoreError> {
-        let mut call = scripts::KEY_RING_SWAP.key(&self.keys.key_ring);
+        let mut call = scripts::VERSIONED_SWAP.key(&self.keys.key_ring);
         call.arg(from).arg(to).arg(keys);
         // A repeated call finds the new revision and returns `false`. The caller then loads the ring.
         self.link.run(&call, Repeat::Harmless).await

@@ -25,6 +25,7 @@
 //! | `{auth}:t:<key>` | a counter of login attempts; expires when it has no effect any more |
 //! | `{auth}:k:<id>`, `{auth}:o:<owner>` | an API key; the ids of an owner's keys |
 //! | `{auth}:x:<digest>`, `{auth}:y:<purpose>:<sub>` | a one-time token; the tokens of a subject |
+//! | `{auth}:f:<sub>` | the second factors of a subject: secrets encrypted, recovery codes as digests |
 //! | `{auth}:since` | the time at which a node first connected while the server was empty |
 //!
 //! A request whose response was lost fails with
@@ -61,6 +62,7 @@
 //! If a lost revocation is not acceptable, use `PostgresStore`.
 
 mod api_keys;
+mod factors;
 mod fault;
 mod feed;
 mod guests;

@@ -33,6 +33,7 @@ script! { THROTTLE_CLEAR "throttle/clear.lua" }
 scripts! {
     CREATE "packed.lua" "create.lua";
     REVOKE "packed.lua" "session.lua" "revoke.lua";
+    REPLACE "packed.lua" "session.lua" "replace.lua";
     REVOKE_OTHERS "packed.lua" "revoke_others.lua";
     REVOKE_ALL "revoke_all.lua";
     EPOCH "epoch.lua";
@@ -40,8 +41,8 @@ scripts! {
     APPEND "append.lua";
     PURGE "purge.lua";
     SECRET "secret.lua";
-    KEY_RING_LOAD "key_ring/load.lua";
-    KEY_RING_SWAP "key_ring/swap.lua";
+    VERSIONED_LOAD "versioned/load.lua";
+    VERSIONED_SWAP "versioned/swap.lua";
     KEY_CREATE "api_keys/create.lua";
     KEY_LIST "api_keys/list.lua";
     KEY_FIND "api_keys/find.lua";

@@ -157,6 +157,44 @@ impl SessionStore for RedisStore {
         Ok(alive.unwrap_or_default())
     }
 
+    async fn replace(
+        &self,
+        old: SessionId,
+        new: NewSessionRecord,
+    ) -> Result<Option<CreateOutcome>, StoreError> {
+        let epoch = new.epoch.map(|epoch| epoch.to_string());
+        let mut call = scripts::REPLACE.key(self.keys.session(old));
+        call.key(&self.keys.epochs)
+            .key(self.keys.session(new.id))
+            .key(self.keys.index(&new.subject))
+            .key(&self.keys.news)
+            .key(&self.keys.revoked)
+            .arg(epoch.unwrap_or_default())
+            .arg(&new.subject)
+            .arg(code_of(new.kind))
+            .arg(millis(new.idle))
+            .arg(millis(new.lifetime))
+            .arg(new.bound_key.as_deref().unwrap_or_default())
+            .arg(&new.details)
+            .arg(new.id.to_string())
+            .arg(old.to_string())
+            .arg(RevokeReason::Replaced.code())
+            .arg(millis(RETENTION));
+        let replaced: Option<(String, i64, u32)> = self.link.run(&call, Repeat::Never).await?;
+        let Some((what, now, epoch)) = replaced else {
+            return Ok(None);
+        };
+        let now = Timestamp::from_millis(now);
+        Ok(match what.as_str() {
+            "moved" => Some(CreateOutcome::EpochMoved),
+            "exists" => Some(CreateOutcome::Exists),
+            "created" => Some(CreateOutcome::Created(SessionRecord::started(
+                new, epoch, now,
+            ))),
+            _ => None,
+        })
+    }
+
     async fn revoke_others(
         &self,
         subject: &str,

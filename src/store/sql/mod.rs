@@ -9,10 +9,12 @@
 
 mod api_keys;
 mod batch;
+mod factors;
 mod guests;
 mod key_ring;
 mod log;
 mod one_time;
+mod replace;
 mod row;
 mod sessions;
 mod statement;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     Cells, Columns, Dialect, SqlStore, Statement,
     batch::{self, Advance},
-    duration, kind_code, kind_of, millis, narrow,
+    duration, kind_code, kind_of, millis, narrow, replace,
 };
 use crate::{
     error::StoreError,
@@ -350,6 +350,14 @@ impl<D: Dialect> SessionStore for SqlStore<D> {
             Some(row) => Columns(&row).flag("alive"),
             None => Ok(false),
         }
+    }
+
+    async fn replace(
+        &self,
+        old: SessionId,
+        new: NewSessionRecord,
+    ) -> Result<Option<CreateOutcome>, StoreError> {
+        replace::replace(self, old, new).await
     }
 
     async fn revoke_others(

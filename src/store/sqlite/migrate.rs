@@ -96,5 +96,7 @@ mod tests {
         let lifetime = format!("+ {}", RETENTION.as_millis());
         assert_eq!(sql.matches(&lifetime).count(), 3);
         assert_eq!(RevokeReason::Reuse.code(), 2);
+        let reason = format!("revoke_reason = {}\n", RevokeReason::Replaced.code());
+        assert_eq!(sql.matches(&reason).count(), 1);
     }
 }

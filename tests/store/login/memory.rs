@@ -85,3 +85,10 @@ async fn u29_mails_to_one_address_are_limited_on_both_nodes() {
     let store = MemoryStore::new();
     mails::mails_to_one_address_are_limited_on_both_nodes([store.clone(), store]).await;
 }
+
+#[cfg(feature = "totp")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn u24_u33_second_factors_hold_on_two_nodes() {
+    let store = AnyStore::open("memory:").await.unwrap();
+    super::factors::second_factors_hold_on_both([store.clone(), store]).await;
+}

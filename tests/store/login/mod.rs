@@ -1,5 +1,7 @@
 //! Users, counters of login attempts, API keys, tokens for one use: on every store.
 
+#[cfg(feature = "totp")]
+mod factors;
 #[cfg(feature = "aws-lc-rs")]
 mod mails;
 pub(crate) mod memory;
@@ -24,6 +26,9 @@ macro_rules! contracts {
         }
         mod api_keys {
             tower_jwt_auth::api_key_store_contract!([$($meta)*] $fixture);
+        }
+        mod factors {
+            tower_jwt_auth::factor_store_contract!([$($meta)*] $fixture);
         }
         mod one_time {
             tower_jwt_auth::one_time_store_contract!([$($meta)*] $fixture);

@@ -135,3 +135,11 @@ async fn u29_mails_to_one_address_are_limited_on_both_nodes() {
     let server = Server::start(FORGETFUL).await;
     mails::mails_to_one_address_are_limited_on_both_nodes([server.store(), server.store()]).await;
 }
+
+#[cfg(feature = "totp")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn u24_u33_second_factors_hold_on_two_nodes() {
+    let server = Server::start(FORGETFUL).await;
+    super::factors::second_factors_hold_on_both([server.store(), server.store()]).await;
+}

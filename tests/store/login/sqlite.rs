@@ -124,3 +124,10 @@ async fn u29_mails_to_one_address_are_limited_on_both_nodes() {
     let nodes = Nodes::start().await;
     mails::mails_to_one_address_are_limited_on_both_nodes(nodes.stores.clone()).await;
 }
+
+#[cfg(feature = "totp")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn u24_u33_second_factors_hold_on_two_nodes() {
+    let nodes = Nodes::start().await;
+    super::factors::second_factors_hold_on_both(nodes.stores.clone()).await;
+}

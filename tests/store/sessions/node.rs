@@ -102,6 +102,7 @@ pass_on! {
     ) -> Option<LoadedSession>;
     fn confirm(id: SessionId, generation: u64) -> ();
     fn revoke(id: SessionId, reason: RevokeReason) -> bool;
+    fn replace(old: SessionId, new: NewSessionRecord) -> Option<CreateOutcome>;
     fn revoke_others(subject: &str, keep: SessionId, reason: RevokeReason) -> Vec<SessionId>;
     fn revoke_all(subject: &str, reason: RevokeReason) -> u32;
     fn epoch(subject: &str) -> u32;

@@ -18,7 +18,8 @@ CREATE TABLE auth_session (
   revoked_at    bigint,
   revoke_reason bigint,
   bound_key     text,                         -- JWK thumbprint (RFC 7638) of the client's key
-  details       text     NOT NULL
+  details       text     NOT NULL,
+  replaces      bytea                         -- the session that ended when this one started
 ) WITH (fillfactor = 80);                     -- room on the page: most refreshes touch no index
 CREATE INDEX auth_session_sub_idx ON auth_session (sub, ep, ends_by) WHERE revoked_at IS NULL;
 CREATE INDEX auth_session_expires_idx ON auth_session (expires_at);
@@ -66,6 +67,20 @@ END $$;
 CREATE TRIGGER auth_session_revoked AFTER UPDATE OF revoked_at ON auth_session FOR EACH ROW
   WHEN (OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL)
   EXECUTE FUNCTION auth_session_revoked();
+-- A session that takes the place of another one ends it. If that one has ended in the meantime, no
+-- session starts. 7 is RevokeReason::Replaced.
+CREATE FUNCTION auth_session_replaced() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  UPDATE auth_session SET revoked_at = NEW.created_at, revoke_reason = 7
+  WHERE sid = NEW.replaces AND revoked_at IS NULL;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER auth_session_replaced BEFORE INSERT ON auth_session FOR EACH ROW
+  WHEN (NEW.replaces IS NOT NULL)
+  EXECUTE FUNCTION auth_session_replaced();
 CREATE FUNCTION auth_subject_raised() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 DECLARE
   at_ms bigint := floor(date_part('epoch', statement_timestamp()) * 1000);
@@ -164,3 +179,10 @@ CREATE TABLE auth_key_ring (
   revision bigint NOT NULL,
   keys     text   NOT NULL
 );
+
+-- The second factors of a subject. Secrets in the text are encrypted, recovery codes are digests.
+CREATE TABLE auth_factor (
+  sub      text   PRIMARY KEY,
+  revision bigint NOT NULL,
+  factors  text   NOT NULL
+) WITH (fillfactor = 80);

@@ -18,7 +18,8 @@ CREATE TABLE auth_session (
   revoked_at    INTEGER,
   revoke_reason INTEGER,
   bound_key     TEXT,                         -- JWK thumbprint (RFC 7638) of the client's key
-  details       TEXT    NOT NULL
+  details       TEXT    NOT NULL,
+  replaces      BLOB                          -- the session that ended when this one started
 ) WITHOUT ROWID;
 CREATE INDEX auth_session_sub_idx ON auth_session (sub, ep, ends_by) WHERE revoked_at IS NULL;
 CREATE INDEX auth_session_expires_idx ON auth_session (expires_at);
@@ -49,6 +50,13 @@ WHEN OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL
 BEGIN
   INSERT INTO auth_revocation (kind, key, "until", at)
   VALUES (1, lower(hex(NEW.sid)), NEW.revoked_at + 2100000, NEW.revoked_at);
+END;
+-- A session that takes the place of another one ends it. 7 is RevokeReason::Replaced.
+CREATE TRIGGER auth_session_replaced AFTER INSERT ON auth_session
+WHEN NEW.replaces IS NOT NULL
+BEGIN
+  UPDATE auth_session SET revoked_at = NEW.created_at, revoke_reason = 7
+  WHERE sid = NEW.replaces AND revoked_at IS NULL;
 END;
 CREATE TRIGGER auth_subject_created AFTER INSERT ON auth_subject
 BEGIN
@@ -146,4 +154,11 @@ CREATE TABLE auth_key_ring (
   name     TEXT    NOT NULL PRIMARY KEY CHECK (name = 'signing'),
   revision INTEGER NOT NULL,
   keys     TEXT    NOT NULL
+) WITHOUT ROWID;
+
+-- The second factors of a subject. Secrets in the text are encrypted, recovery codes are digests.
+CREATE TABLE auth_factor (
+  sub      TEXT    NOT NULL PRIMARY KEY,
+  revision INTEGER NOT NULL,
+  factors  TEXT    NOT NULL
 ) WITHOUT ROWID;

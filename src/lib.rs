@@ -93,6 +93,7 @@
 //! | `tracing` | causes of refusals as `tracing` events |
 //! | `rate-limit` | limits on the requests of a client |
 //! | `metrics` | counters of events, through the `metrics` facade |
+//! | `totp` | `server`, and second factors: authenticator apps, recovery codes |
 //! | `sqlite`, `postgres` | `server`, and stores for sessions, users, API keys, guests, revocations, over sqlx; requires Rust 1.94 |
 //! | `redis` | `server`, and the same in Redis |
 //! | `test-util` | clock, keys, tokens and callers for tests |

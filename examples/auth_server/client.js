@@ -74,6 +74,11 @@ export class Client {
     return answer;
   }
 
+  /** Raises the session by a code. It gets new tokens, and the session before is over. */
+  async raise(code) {
+    return this.#keep(await this.call("POST", `${AUTH}/step-up`, { body: { code } }));
+  }
+
   /** Ends this session (`device`), the others of this user (`others`), or all. */
   async logout(scope = "device") {
     const answer = await this.call("POST", `${AUTH}/logout`, { body: { scope } });

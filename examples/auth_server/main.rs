@@ -107,7 +107,14 @@ async fn app(
     let store = settings.open_store().await?;
     // A user who signs in keeps the conversation of the guest.
     let conversations = Conversations::default();
-    let mut server = AuthServer::builder(store.clone())
+    // Second factors are encrypted under the secret. A first try has a new store at every start.
+    let has_factors = settings.secret().is_some() || settings.is_a_first_try();
+    let auth = AuthServer::builder(store.clone());
+    let auth = match has_factors {
+        true => auth.totp("auth_server"),
+        false => auth,
+    };
+    let mut server = auth
         .settings(settings)
         .registration(registration)
         .endpoints(|endpoints| endpoints.signup_rate_limit(signups))

@@ -7,7 +7,7 @@ const MEANING = {
   exp: "refused after this time", iat: "when it was issued", nbf: "refused before this time",
   jti: "this one token", sid: "your session; when it ends, its tokens are refused", client_id: "the app that signed in",
   roles: "what guards ask for", scope: "what the app may do", permissions: "single rights",
-  auth_time: "when you gave your password", amr: "how you proved who you are (pwd: a password)", acr: "how sure that is",
+  auth_time: "when you gave your password", amr: "how you proved who you are (pwd: a password, otp: a code)", acr: "how sure that is",
   ep: "your epoch; it is raised when all sessions end", rtg: "the refresh token that came with it",
   guest: "nobody has signed in", conv: "the one conversation that it is for",
 };
@@ -18,6 +18,8 @@ let demo = { accounts: [], registration: false, grace_seconds: 30 };
 let me = { kind: "nobody" };
 let life = null;
 let watching = null;
+// The token of a sign-in that waits for its second step.
+let first = null;
 let busy = 0;
 
 // ---- Small helpers
@@ -110,6 +112,7 @@ async function look() {
   showToken();
   allow();
   if (kind === "user") await listSessions();
+  if (kind === "user") await showFactors();
   if (changed) {
     await showConversation();
     hangUp();
@@ -168,12 +171,20 @@ setInterval(tick, 1000);
 async function enter(endpoint, body) {
   const link = me.kind === "guest" && $("#keep input").checked;
   const answer = await client.start(endpoint, link ? { ...body, link } : body);
+  if (answer.json?.error === "mfa_required") {
+    first = answer.json.mfa_token;
+    step(true);
+    return note("The password is right. Another factor is required.");
+  }
   if (!answer.ok) {
+    // The first step is over.
+    if (answer.json?.code === "mfa_token_invalid") step(false);
     const wait = answer.headers.get("retry-after");
     note(`${answer.json?.error_description ?? `Status ${answer.status}`}${wait ? ` Try again in ${wait} s.` : ""}`, true);
     return;
   }
   $("#login").reset();
+  step(false);
   await look();
   note(link ? "Signed in. The conversation is yours." : "Signed in.");
 }
@@ -189,6 +200,20 @@ $("#login").addEventListener("submit", (event) => {
   const { email, password } = Object.fromEntries(new FormData(event.target));
   during(event.submitter ?? $("#login .main"), () => enter(event.submitter?.value ?? "login", { email, password }));
 });
+/** Shows the form of the second step, or that of the first one. */
+function step(second) {
+  $("#login").hidden = second;
+  $("#code").hidden = !second;
+  $("#code").reset();
+  if (second) $("#code input").focus();
+}
+
+$("#code").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { code } = Object.fromEntries(new FormData(event.target));
+  during(event.submitter ?? $("#code .main"), () => enter("login/continue", { mfa_token: first, code }));
+});
+$("#back").addEventListener("click", () => step(false));
 $("#logout").addEventListener("click", (event) => during(event.target, async () => {
   await client.logout();
   await look();
@@ -240,6 +265,52 @@ async function listSessions() {
   }));
   $("#others").disabled = sessions.length < 2;
 }
+
+// ---- Second factor
+
+async function showFactors() {
+  const answer = await client.call("GET", "/api/auth/totp");
+  // A server without a secret has none.
+  $("#factors").hidden = !answer.ok;
+  if (!answer.ok) return;
+  const { totp, recovery_codes } = await answer.json();
+  $("#factor").textContent = totp
+    ? `Signing in needs a code. ${recovery_codes} recovery codes are left.`
+    : "Signing in needs the password only.";
+  for (const button of document.querySelectorAll("#prove button")) {
+    button.hidden = button.value === "totp" || button.value === "totp/confirm" ? totp : !totp;
+    if (button.value === "totp/confirm") button.hidden ||= $("#enrolment").hidden;
+  }
+  $("#proof-of").hidden = !totp && $("#enrolment").hidden;
+}
+
+async function prove(path, code) {
+  if (path === "step-up") {
+    const answer = await client.raise(code);
+    if (!answer.ok) return note(answer.json?.error_description ?? `Status ${answer.status}`, true);
+    await look();
+    return note("A new session, with both factors. The one before is over.");
+  }
+  const answer = await client.call("POST", `/api/auth/${path}`, { body: path === "totp" ? { account: me.name } : { code } });
+  const json = answer.status === 204 ? {} : await answer.json();
+  if (!answer.ok) return note(json.error_description ?? `Status ${answer.status}`, true);
+  $("#enrolment").hidden = path !== "totp";
+  $("#recovery").hidden = !json.recovery_codes;
+  $("#secret").textContent = json.secret ?? "";
+  const picture = json.qr_svg && new DOMParser().parseFromString(json.qr_svg, "image/svg+xml").documentElement;
+  $("#picture").replaceChildren(...(picture ? [picture] : []));
+  $("#codes").textContent = (json.recovery_codes ?? []).join("\n");
+  await listSessions();
+  await showFactors();
+  note({ totp: "Enter the first code of the app.", "totp/confirm": "Signing in needs a code from now on." }[path] ?? "The second factor is off.");
+}
+
+$("#prove").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { code } = Object.fromEntries(new FormData(event.target));
+  const button = event.submitter ?? $("#prove button:not([hidden])");
+  during(button, () => prove(button.value, code.trim())).then(() => event.target.reset());
+});
 
 for (const scope of ["others", "all"]) {
   $(`#${scope}`).addEventListener("click", (event) => during(event.target, async () => {

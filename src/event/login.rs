@@ -43,6 +43,48 @@ pub enum LoginEvent {
     },
     /// An identifier was unlocked.
     Unlocked,
+    /// The first factor of a sign-in was proved, and a second one is needed.
+    #[non_exhaustive]
+    SecondStepRequired {
+        /// The user.
+        subject: String,
+        /// As in [`Succeeded`](Self::Succeeded).
+        network: Option<IpAddr>,
+    },
+    /// A second factor was proved, at a sign-in or in a session.
+    #[non_exhaustive]
+    SecondFactorUsed {
+        /// The user.
+        subject: String,
+        /// The method: `totp`, `recovery_code`, or `other` for a factor that the application verified.
+        method: &'static str,
+        /// As in [`Succeeded`](Self::Succeeded).
+        network: Option<IpAddr>,
+    },
+    /// Too many wrong codes. Codes of the user's authenticator are refused for a while.
+    #[non_exhaustive]
+    SecondFactorLocked {
+        /// The user.
+        subject: String,
+    },
+    /// A user has enrolled an authenticator.
+    #[non_exhaustive]
+    SecondFactorEnrolled {
+        /// The user.
+        subject: String,
+    },
+    /// The second factors of a user were removed, by the user or by an administrator.
+    #[non_exhaustive]
+    SecondFactorRemoved {
+        /// The user.
+        subject: String,
+    },
+    /// A user has new recovery codes.
+    #[non_exhaustive]
+    RecoveryCodesRenewed {
+        /// The user.
+        subject: String,
+    },
     /// A user's password was changed.
     #[non_exhaustive]
     PasswordChanged {
@@ -79,6 +121,12 @@ impl LoginEvent {
             Self::Throttled { .. } => "login.throttled",
             Self::Locked { .. } => "login.locked",
             Self::Unlocked => "login.unlocked",
+            Self::SecondStepRequired { .. } => "second_factor.required",
+            Self::SecondFactorUsed { .. } => "second_factor.used",
+            Self::SecondFactorLocked { .. } => "second_factor.locked",
+            Self::SecondFactorEnrolled { .. } => "second_factor.enrolled",
+            Self::SecondFactorRemoved { .. } => "second_factor.removed",
+            Self::RecoveryCodesRenewed { .. } => "recovery_codes.renewed",
             Self::PasswordChanged { .. } => "password.changed",
             Self::PasswordRehashed { .. } => "password.rehashed",
             Self::EmailVerified { .. } => "email.verified",
@@ -91,6 +139,12 @@ impl LoginEvent {
     pub fn subject(&self) -> Option<&str> {
         match self {
             Self::Succeeded { subject, .. }
+            | Self::SecondStepRequired { subject, .. }
+            | Self::SecondFactorUsed { subject, .. }
+            | Self::SecondFactorLocked { subject }
+            | Self::SecondFactorEnrolled { subject }
+            | Self::SecondFactorRemoved { subject }
+            | Self::RecoveryCodesRenewed { subject }
             | Self::PasswordChanged { subject }
             | Self::PasswordRehashed { subject }
             | Self::EmailVerified { subject }
@@ -103,6 +157,8 @@ impl LoginEvent {
     pub(super) fn network(&self) -> Option<IpAddr> {
         match self {
             Self::Succeeded { network, .. }
+            | Self::SecondStepRequired { network, .. }
+            | Self::SecondFactorUsed { network, .. }
             | Self::Failed { network, .. }
             | Self::Throttled { network, .. } => *network,
             _ => None,
@@ -113,6 +169,7 @@ impl LoginEvent {
     pub(super) fn detail(&self) -> Option<&'static str> {
         match self {
             Self::Failed { reason, .. } => Some(reason.as_str()),
+            Self::SecondFactorUsed { method, .. } => Some(method),
             _ => None,
         }
     }
@@ -132,6 +189,8 @@ pub enum LoginFailure {
     Disabled,
     /// The password is correct, and the identifier is locked.
     Locked,
+    /// The code of a second factor is wrong or was used before.
+    WrongCode,
 }
 
 impl LoginFailure {
@@ -144,6 +203,7 @@ impl LoginFailure {
             Self::UnusableHash => "unusable_hash",
             Self::Disabled => "disabled",
             Self::Locked => "locked",
+            Self::WrongCode => "wrong_code",
         }
     }
 }

@@ -26,6 +26,11 @@ pub mod recipes {
     #[doc = include_str!("recipes/api_keys.md")]
     pub mod api_keys {}
 
+    #[cfg(feature = "totp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "totp")))]
+    #[doc = include_str!("recipes/second_factor.md")]
+    pub mod second_factor {}
+
     #[doc = include_str!("recipes/service_tokens.md")]
     pub mod service_tokens {}
 

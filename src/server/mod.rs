@@ -12,9 +12,10 @@
 //! | [`mail`] | [`Mailer`](mail::Mailer), [`MailFlows`](mail::MailFlows): links and codes by mail, and notices |
 //! | [`endpoints`] | [`AuthEndpoints`](endpoints::AuthEndpoints): all of it over HTTP, with tokens in bodies or cookies |
 //!
-//! Each part works without those below it. A service that authenticates by a passkey, a
-//! magic link or another identity provider calls [`Sessions::start`](session::Sessions::start) and
-//! needs neither `login` nor `endpoints`. A service that only signs tokens needs only `issue`.
+//! Each part works without those below it. A service that only signs tokens needs only `issue`. A service
+//! that authenticates by a passkey or another identity provider passes the subject to
+//! [`AuthServer::sign_in`], which responds as a login does. Without endpoints it calls
+//! [`Sessions::start`](session::Sessions::start).
 //!
 //! Sessions, users and counters are kept in a [store](crate::store). Resource servers verify the issued
 //! tokens with [`TokenIssuer::verifier`](issue::TokenIssuer::verifier) in the same process, and by the

@@ -29,6 +29,8 @@ mod support {
     pub(crate) mod login;
     pub(crate) mod postbox;
     pub(crate) mod sessions;
+    #[cfg(feature = "totp")]
+    pub(crate) mod totp;
     pub(crate) mod until;
     pub(crate) mod users;
     pub(crate) mod watched;

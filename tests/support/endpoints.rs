@@ -20,7 +20,7 @@ use tower_jwt_auth::{
     server::{
         endpoints::AuthEndpoints,
         issue::{KeyRing, TokenIssuer},
-        login::{Argon2Cost, Login, MemoryThrottle, Password, PasswordHasher},
+        login::{Argon2Cost, Login, LoginBuilder, MemoryThrottle, Password, PasswordHasher},
         refresh::RefreshPolicy,
         session::{Guests, Sessions},
     },
@@ -48,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) verifier: Verifier<Claims>,
     pub(crate) endpoints: AuthEndpoints,
     pub(crate) sessions: Sessions,
+    #[cfg_attr(not(feature = "totp"), allow(dead_code))]
+    pub(crate) login: Login,
     pub(crate) confirmations: Confirmations,
 }
 
@@ -62,6 +64,15 @@ impl Server {
     }
 
     pub(crate) async fn with_policy(cookies: bool, policy: RefreshPolicy) -> Self {
+        Self::with_login(cookies, policy, |login, _| login).await
+    }
+
+    /// With these changes to the login, which get the store.
+    pub(crate) async fn with_login(
+        cookies: bool,
+        policy: RefreshPolicy,
+        change: impl FnOnce(LoginBuilder, &MemoryStore) -> LoginBuilder,
+    ) -> Self {
         let clock = TestClock::new();
         let secret = SecretKey::generate();
         let store = MemoryStore::with_clock(clock.clone());
@@ -83,6 +94,7 @@ impl Server {
         let sessions = Sessions::builder(issuer, flaky.clone())
             .secret(secret.clone())
             .policy(policy)
+            .mfa_acr("mfa")
             .confirmations(confirmations.clone())
             .build()
             .unwrap();
@@ -102,7 +114,7 @@ impl Server {
         }
         let throttle = MemoryThrottle::with_clock(clock.clone());
         let login = Login::builder(users.clone(), throttle, secret.clone());
-        let login = login.hasher(hasher).clock(clock.clone()).build();
+        let login = change(login.hasher(hasher).clock(clock.clone()), &store).build();
         let guests = Guests::builder(sessions.clone(), flaky.clone())
             .build()
             .unwrap();
@@ -114,7 +126,7 @@ impl Server {
                 _ => event.name().to_owned(),
             });
         });
-        let mut builder = AuthEndpoints::builder(sessions.clone(), login, secret)
+        let mut builder = AuthEndpoints::builder(sessions.clone(), login.clone(), secret)
             .registration(true)
             .guests(guests)
             .events(sink);
@@ -130,6 +142,7 @@ impl Server {
             told,
             verifier,
             sessions,
+            login,
             confirmations,
         }
     }

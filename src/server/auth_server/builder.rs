@@ -13,7 +13,7 @@ use crate::{
     server::{
         endpoints::AuthEndpointsBuilder,
         issue::{KeyRing, TokenIssuerBuilder},
-        login::{Login, LoginBuilder},
+        login::{Login, LoginBuilder, SecondStepPolicy},
         mail::{MailFlows, MailFlowsBuilder, Mailer},
         refresh::RefreshPolicy,
         session::{ClaimHook, ClaimsSource, GuestsBuilder, SessionsBuilder},
@@ -66,6 +66,7 @@ pub struct AuthServerBuilder<S, U = S> {
     pub(super) events: Option<Arc<dyn EventSink>>,
     pub(super) has_guests: bool,
     pub(super) mailer: Option<NewMails>,
+    pub(super) has_totp: bool,
     pub(super) changes: Changes,
 }
 
@@ -103,6 +104,7 @@ impl<S: AuthStore> AuthServerBuilder<S> {
             events: None,
             has_guests: false,
             mailer: None,
+            has_totp: false,
             changes: Changes::default(),
         }
     }
@@ -136,6 +138,7 @@ impl<S, U> AuthServerBuilder<S, U> {
             events: self.events,
             has_guests: self.has_guests,
             mailer: self.mailer,
+            has_totp: self.has_totp,
             changes: self.changes,
         }
     }
@@ -162,6 +165,27 @@ impl<S, U> AuthServerBuilder<S, U> {
             MailFlows::builder(mailer, login, origin)
         }));
         self
+    }
+
+    /// Enables authenticator apps and recovery codes. `name` is the name of the service in the apps.
+    ///
+    /// A user enrols over the [endpoints](crate::server::endpoints#second-step). From then on, sign-ins of
+    /// the user need a code. The [manual](crate::manual::recipes::second_factor) has a recipe.
+    ///
+    /// A store that outlives the process also needs a [`secret`](Self::secret), because the secrets of
+    /// authenticators are encrypted under it.
+    #[cfg(feature = "totp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "totp")))]
+    pub fn totp(mut self, name: impl Into<String>) -> Self {
+        self.has_totp = true;
+        let name = name.into();
+        self.login(|login| login.totp(name))
+    }
+
+    /// Sets a policy that may ask for another factor after the first one, beside the built-in one of
+    /// `totp`. See [`SecondStepPolicy`].
+    pub fn second_step(self, policy: impl SecondStepPolicy) -> Self {
+        self.login(|login| login.second_step(policy))
     }
 
     /// Sets the event sink of every part.

@@ -7,6 +7,7 @@ mod warnings;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::request::Parts;
 use serde::de::DeserializeOwned;
 
 pub use self::builder::AuthServerBuilder;
@@ -18,6 +19,7 @@ use crate::{
         extract::{Bearer, WebSocketProtocol},
         jwt::JwtAuthLayer,
         rate_limit::ClientIp,
+        response::Whole,
         socket::SocketAuth,
     },
     principal::Claims,
@@ -25,7 +27,7 @@ use crate::{
     server::{
         endpoints::{AuthEndpoints, WellKnown},
         issue::TokenIssuer,
-        login::Login,
+        login::{Login, SignIn},
         mail::MailFlows,
         session::{ClaimWorker, Guests, Housekeeper, Sessions},
     },
@@ -186,6 +188,22 @@ impl AuthServer {
     #[must_use]
     pub fn endpoints(&self) -> AuthEndpoints {
         self.inner.endpoints.clone()
+    }
+
+    /// Signs in a subject that your code has authenticated, and returns the response for its client.
+    /// `parts` is the head of the request.
+    ///
+    /// See [`AuthEndpoints::sign_in`] for the responses, with an example.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a Tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`AuthEndpoints::sign_in`].
+    pub async fn sign_in(&self, parts: &Parts, who: SignIn) -> http::Response<Whole> {
+        self.inner.endpoints.sign_in(parts, who).await
     }
 
     /// Returns the service of the key set and the metadata, for `/.well-known/` at the root of the

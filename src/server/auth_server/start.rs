@@ -127,11 +127,17 @@ where
     }
     let sessions = sessions.build()?;
 
+    let is_trial = settings.is_some_and(|settings| settings.trial_store().is_some());
+    if builder.has_totp && !secrets.are_lasting() && store.keeps_key_ring() && !is_trial {
+        let problem = "needs a secret that outlives the process, as its store does";
+        return Err(ConfigError::invalid("totp", problem));
+    }
     let mut login = Login::builder(users, store.clone(), secrets.login().clone());
     if let Some(policy) = settings.and_then(AuthSettings::password_policy) {
         login = login.password_policy(policy.clone());
     }
-    let mut login = apply(login, changes.login).one_time(store.clone());
+    let login = apply(login, changes.login).factors(store.clone());
+    let mut login = login.one_time(store.clone());
     if let Some(events) = &events {
         login = login.events(Arc::clone(events));
     }

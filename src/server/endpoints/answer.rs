@@ -49,6 +49,7 @@ enum Challenge {
     Missing,
     Invalid,
     Malformed,
+    Stale,
 }
 
 impl Challenge {
@@ -63,6 +64,10 @@ impl Challenge {
             Self::Malformed => {
                 "Bearer realm=\"api\", error=\"invalid_request\", \
                  error_description=\"The credential is malformed\""
+            }
+            Self::Stale => {
+                "Bearer realm=\"api\", error=\"insufficient_user_authentication\", \
+                 error_description=\"A more recent sign-in is required\", max_age=\"900\""
             }
         }
     }
@@ -119,6 +124,52 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "access_denied", description)
     }
 
+    /// Refuses a code of a second factor. The error is not `invalid_grant`, because clients sign their
+    /// user out on that error.
+    pub(super) fn invalid_code() -> Self {
+        let description = "The code is wrong or was used before";
+        Self::new(StatusCode::BAD_REQUEST, "invalid_code", description)
+    }
+
+    /// Refuses the token of a first step that has expired, was spent, or is of another device.
+    pub(super) fn invalid_step() -> Self {
+        Self {
+            code: Some("mfa_token_invalid"),
+            ..Self::invalid_grant("The first step is not valid any more; sign in again")
+        }
+    }
+
+    /// Refuses a caller that has no second factors.
+    #[cfg(feature = "totp")]
+    pub(super) fn no_factors() -> Self {
+        let description = "Only users have second factors";
+        Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+    }
+
+    /// Refuses a session whose user was authenticated too long ago (RFC 9470 §3).
+    #[cfg(feature = "totp")]
+    pub(super) fn stale_authentication() -> Self {
+        let description = "A more recent sign-in is required";
+        Self {
+            challenge: Some(Challenge::Stale),
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "insufficient_user_authentication",
+                description,
+            )
+        }
+    }
+
+    pub(super) fn server_error() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "")
+    }
+
+    /// Refuses an account that may not sign in.
+    pub(super) fn disabled() -> Self {
+        let description = "The account may not sign in";
+        Self::new(StatusCode::FORBIDDEN, "access_denied", description)
+    }
+
     /// Refuses an access token that is too large for cookies. The log names its size.
     pub(super) fn too_large() -> Self {
         let description = "The access token is too large for cookies";
@@ -133,10 +184,7 @@ impl Refusal {
     /// error is not `invalid_grant`.
     pub(super) fn of_start(error: SessionError) -> Self {
         match error.kind() {
-            SessionErrorKind::Disabled => {
-                let description = "The account may not sign in";
-                Self::new(StatusCode::FORBIDDEN, "access_denied", description)
-            }
+            SessionErrorKind::Disabled => Self::disabled(),
             _ if error.status().is_client_error() => Self::unavailable(Duration::from_secs(1)),
             _ => error.into(),
         }

@@ -245,6 +245,7 @@ impl AuthEndpointsBuilder {
                 "must belong to the login of the endpoints",
             ));
         }
+        self.login.check_second_step()?;
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
         let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
         // Applies also to the sessions that the application holds: roles come from the user store.

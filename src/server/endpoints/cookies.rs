@@ -20,6 +20,7 @@ use crate::{
 /// | refresh token | `__Secure-rt`; HttpOnly, SameSite=Strict, Path of the endpoints | `rt` |
 /// | CSRF proof | `__Host-csrf`; SameSite=Strict, Path=/, readable by pages | `csrf` |
 /// | guest's device | `__Host-gst`; HttpOnly, SameSite=Strict, Path=/ | `gst` |
+/// | browser between two steps | `__Host-mfa`; HttpOnly, SameSite=Strict, Path=/ | `mfa` |
 /// | trusted device | `__Host-dvc`; HttpOnly, SameSite=Strict, Path=/ | `dvc` |
 ///
 /// A [prefix](Self::prefix) comes between the browser's prefix and the name: `__Host-shop-at`.
@@ -29,7 +30,6 @@ use crate::{
 /// them sets or deletes all of them. Three full parts exceed the header limit of many proxies, such as
 /// the 8 KiB of nginx: raise `large_client_header_buffers` there. A token that does not fit into three
 /// cookies is not set: the login fails with 500, and a log line names the size.
-/// fails with 500, and a log line names the size.
 #[derive(Clone, Debug)]
 pub struct CookieNames {
     origin: String,
@@ -41,6 +41,7 @@ pub struct CookieNames {
     csrf: String,
     device: String,
     guest: String,
+    step: String,
 }
 
 /// An access token that does not fit into three cookies.
@@ -58,6 +59,8 @@ pub(super) enum Kind {
     Device,
     /// The proof of the guest's device.
     Guest,
+    /// The browser that asked for a second step.
+    Step,
 }
 
 impl CookieNames {
@@ -92,6 +95,7 @@ impl CookieNames {
             csrf: String::new(),
             device: String::new(),
             guest: String::new(),
+            step: String::new(),
         }
         .named(""))
     }
@@ -127,6 +131,7 @@ impl CookieNames {
             csrf: name("__Host-", "csrf"),
             device: name("__Host-", "dvc"),
             guest: name("__Host-", "gst"),
+            step: name("__Host-", "mfa"),
             ..self
         }
     }
@@ -158,6 +163,7 @@ impl CookieNames {
             Kind::Csrf => &self.csrf,
             Kind::Device => &self.device,
             Kind::Guest => &self.guest,
+            Kind::Step => &self.step,
         }
     }
 
@@ -261,7 +267,7 @@ impl CookieNames {
             Kind::Access => (true, SameSite::Lax, "/"),
             Kind::Refresh => (true, SameSite::Strict, &*self.path),
             Kind::Csrf => (false, SameSite::Strict, "/"),
-            Kind::Device | Kind::Guest => (true, SameSite::Strict, "/"),
+            Kind::Device | Kind::Guest | Kind::Step => (true, SameSite::Strict, "/"),
         };
         let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
         let cookie = Cookie::build((name, value))

@@ -62,6 +62,22 @@ impl Fields {
         }
     }
 
+    /// Creates the fields of a request whose body the application reads.
+    pub(super) fn none(known: &'static [&'static str]) -> Self {
+        Self {
+            known,
+            values: Vec::new(),
+        }
+    }
+
+    /// Sets a field. A field that this request does not know is not set.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        if let Some(name) = self.known(name) {
+            self.values.retain(|(field, _)| *field != name);
+            self.values.push((name, value.to_owned()));
+        }
+    }
+
     fn read_json(&mut self, bytes: &[u8]) -> Option<()> {
         let mut json = serde_json::Deserializer::from_slice(bytes);
         (&mut json).deserialize_map(Object(self)).ok()?;

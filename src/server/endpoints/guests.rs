@@ -113,7 +113,15 @@ impl Inner {
         parts: &Parts,
         fields: &Fields,
     ) -> Result<Option<LinkIntent>, Refusal> {
-        let (Some(guests), Some("true")) = (&self.guests, fields.get("link")) else {
+        match fields.get("link") {
+            Some("true") => self.guest_of(parts),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns the guest of a request that links it.
+    pub(super) fn guest_of(&self, parts: &Parts) -> Result<Option<LinkIntent>, Refusal> {
+        let Some(guests) = &self.guests else {
             return Ok(None);
         };
         let Some(credential) = self.credential(parts)? else {

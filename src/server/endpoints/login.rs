@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     answer::{Answer, Refusal, json},
     cookies::Kind,
+    door::{Entry, Link, Proof, roles_of},
     fields::Fields,
     service::Inner,
 };
@@ -17,11 +18,9 @@ use crate::{
     server::{
         login::{
             DeviceTokens, Identifier, IdentifierError, LoginAttempt, LoginOutcome, LoginSuccess,
-            Password, PasswordError,
+            Password, PasswordError, SignIn,
         },
-        session::{
-            LinkOutcome, SessionClaims, SessionErrorKind, StartSession, TokenPair, TokenResponse,
-        },
+        session::{LinkOutcome, StartSession, TokenPair, TokenResponse},
     },
     store::port::{RevokeReason, UserRecord},
 };
@@ -58,12 +57,12 @@ impl<'t> Given<'t> {
     }
 
     /// Adds the device token. A refresh returns none.
-    pub(super) fn device(mut self, token: &'t Secret<String>) -> Self {
-        self.device = Some(token);
+    pub(super) fn device(mut self, token: Option<&'t Secret<String>>) -> Self {
+        self.device = token;
         self
     }
 
-    fn link(mut self, outcome: Option<LinkOutcome>) -> Self {
+    pub(super) fn link(mut self, outcome: Option<LinkOutcome>) -> Self {
         self.link = outcome.map(LinkAnswer::of);
         self
     }
@@ -106,21 +105,15 @@ impl LinkAnswer {
     }
 }
 
-/// A user whose password was correct.
-struct SignedIn {
-    attempt: LoginAttempt,
-    accepted: LoginSuccess,
-    /// The epoch, read before the last comparison of the password.
-    epoch: u32,
-}
-
 impl Inner {
     pub(super) async fn login(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         // A page of another site must not sign its visitors in to another account (login CSRF).
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
         let credentials = credentials(fields, &["username", "email"], Identifier::existing)?;
-        let answer = self.sign_in(parts, fields, credentials, transport).await?;
+        let answer = self
+            .sign_in_with(parts, fields, credentials, transport)
+            .await?;
         answer.ok_or_else(|| Refusal::unauthorized("Invalid credentials"))
     }
 
@@ -138,10 +131,16 @@ impl Inner {
             Some("password") | None => {
                 self.refuse_foreign(parts)?;
                 let credentials = credentials(fields, &["username"], Identifier::existing)?;
-                let answer = self.sign_in(parts, fields, credentials, Transport::Body);
+                let answer = self.sign_in_with(parts, fields, credentials, Transport::Body);
                 // RFC 6749 §5.2
                 let answer = answer.await.map_err(Refusal::at_token_endpoint)?;
-                answer.ok_or_else(|| Refusal::invalid_grant("Invalid credentials"))
+                let wrong = || Refusal::invalid_grant("Invalid credentials");
+                let mut answer = answer.ok_or_else(wrong)?;
+                // A second step is required.
+                if answer.status() == StatusCode::FORBIDDEN {
+                    *answer.status_mut() = StatusCode::BAD_REQUEST;
+                }
+                Ok(answer)
             }
             Some(_) => Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
@@ -166,28 +165,33 @@ impl Inner {
         let account = self.keep_account(parts, fields, identifier, hash.clone());
         let account = account.await?;
         self.verify_new(parts, &name).await;
-        let mut start = self.start(parts, fields, &account.subject).amr(["pwd"]);
+        let mut who = SignIn::new(&account.subject).amr(["pwd"]);
         if let Some(client_id) = client_id {
-            start = start.client_id(client_id);
+            who = who.client_id(client_id);
         }
         if let Some(epoch) = account.epoch {
-            start = start.epoch(epoch);
+            who = who.epoch(epoch);
         }
-        let tokens = self.sessions.start(start).await;
-        let tokens = tokens.map_err(Refusal::of_start)?;
         let user = UserRecord::new(account.subject).password(hash);
-        let device = self.login.device_token(&user);
-        let given = Given::of(&tokens).device(&device).link(account.link);
-        self.hand_over(StatusCode::CREATED, given, transport).await
+        let entry = Entry {
+            who,
+            proof: Proof::Once,
+            device: Some(self.login.device_token(&user)),
+            link: Link::Done(account.link),
+            is_complete: true,
+        };
+        let entered = self.enter(parts, fields, StatusCode::CREATED, entry, transport);
+        let wait = Duration::from_secs(1);
+        entered.await?.ok_or_else(|| Refusal::unavailable(wait))
     }
 
-    /// Returns the user with these credentials, or `None` if they are wrong.
+    /// Returns the sign-in of the user with these credentials, or `None` if they are wrong.
     async fn attempt(
         &self,
         parts: &Parts,
         fields: &Fields,
         (identifier, password): (Identifier, Password),
-    ) -> Result<Option<SignedIn>, Refusal> {
+    ) -> Result<Option<Entry>, Refusal> {
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
         let mut attempt = LoginAttempt::new(identifier, password).from(client);
         if let Some(device) = self.device(parts, fields)? {
@@ -203,73 +207,51 @@ impl Inner {
             Some(epoch) => (accepted, epoch),
             None => {
                 let epoch = self.sessions.epoch(&accepted.user().subject).await?;
-                match decided(self.login.confirm(&attempt, accepted).await)? {
+                match self.confirm(&attempt, accepted).await? {
                     Some(accepted) => (accepted, epoch),
                     None => return Ok(None),
                 }
             }
         };
-        Ok(Some(SignedIn {
-            attempt,
-            accepted,
-            epoch,
+        let user = accepted.user();
+        let mut who = SignIn::new(&user.subject)
+            .amr(["pwd"])
+            .claims(roles_of(user))
+            .epoch(epoch);
+        if let Some(client_id) = self.client(fields) {
+            who = who.client_id(client_id);
+        }
+        Ok(Some(Entry {
+            who,
+            device: Some(accepted.device_token().clone()),
+            proof: Proof::Password(Box::new((attempt, accepted))),
+            link: Link::Requested,
+            is_complete: false,
         }))
     }
 
-    /// Repeats the check after all sessions of the user ended during the login: compares the password
-    /// and the account again, under the new epoch.
-    async fn again(&self, before: SignedIn) -> Result<Option<SignedIn>, Refusal> {
-        let epoch = self.sessions.epoch(&before.accepted.user().subject).await?;
-        let confirmed = self.login.confirm(&before.attempt, before.accepted).await;
-        Ok(decided(confirmed)?.map(|accepted| SignedIn {
-            accepted,
-            epoch,
-            ..before
-        }))
+    /// Checks an accepted password again. Returns `None` if it is wrong now, or if the user is disabled.
+    pub(super) async fn confirm(
+        &self,
+        attempt: &LoginAttempt,
+        accepted: LoginSuccess,
+    ) -> Result<Option<LoginSuccess>, Refusal> {
+        decided(self.login.confirm(attempt, accepted).await)
     }
 
     /// Returns the response to these credentials, or `None` if they are wrong.
-    async fn sign_in(
+    async fn sign_in_with(
         &self,
         parts: &Parts,
         fields: &Fields,
         credentials: (Identifier, Password),
         transport: Transport,
     ) -> Result<Option<Answer>, Refusal> {
-        let client_id = self.client(fields);
-        let Some(mut signed_in) = self.attempt(parts, fields, credentials).await? else {
+        let Some(entry) = self.attempt(parts, fields, credentials).await? else {
             return Ok(None);
         };
-        let link = self.link(parts, fields)?;
-        for _ in 0..STARTS {
-            let user = signed_in.accepted.user();
-            let mut start = self
-                .start(parts, fields, &user.subject)
-                .amr(["pwd"])
-                .epoch(signed_in.epoch)
-                .claims(SessionClaims::new().roles(&user.roles));
-            if let Some(client_id) = client_id {
-                start = start.client_id(client_id);
-            }
-            match self.start_linked(start, link.as_ref()).await {
-                Ok((tokens, link)) => {
-                    let device = signed_in.accepted.device_token();
-                    let given = Given::of(&tokens).device(device).link(link);
-                    let answer = self.hand_over(StatusCode::OK, given, transport);
-                    return answer.await.map(Some);
-                }
-                // A logout of all sessions ran during this login. It ends earlier sessions, not this
-                // login.
-                Err(error) if error.kind() == SessionErrorKind::Superseded => {
-                    match self.again(signed_in).await? {
-                        Some(confirmed) => signed_in = confirmed,
-                        None => return Ok(None),
-                    }
-                }
-                Err(error) => return Err(Refusal::of_start(error)),
-            }
-        }
-        Err(Refusal::unavailable(Duration::from_secs(1)))
+        self.enter(parts, fields, StatusCode::OK, entry, transport)
+            .await
     }
 
     /// Returns the request's client, if the issuer knows it. Clients are not authenticated, so that an
@@ -277,10 +259,6 @@ impl Inner {
     pub(super) fn client<'f>(&self, fields: &'f Fields) -> Option<&'f str> {
         let known = |client: &&str| self.sessions.issuer().knows_client(client);
         fields.get("client_id").filter(known)
-    }
-
-    pub(super) fn start(&self, parts: &Parts, fields: &Fields, subject: &str) -> StartSession {
-        self.at(parts, fields, StartSession::new(subject))
     }
 
     /// Adds the client address, the user agent and the client's name for the device to a session start.
@@ -303,7 +281,11 @@ impl Inner {
     }
 
     /// Returns the request's device token, from the body or, if it is absent there, from the cookie.
-    fn device(&self, parts: &Parts, fields: &Fields) -> Result<Option<Secret<String>>, Refusal> {
+    pub(super) fn device(
+        &self,
+        parts: &Parts,
+        fields: &Fields,
+    ) -> Result<Option<Secret<String>>, Refusal> {
         if let Some(token) = fields.get("device_token") {
             return Ok(Some(token.to_owned().into()));
         }
@@ -367,7 +349,11 @@ impl Inner {
         let mut pairs = form_urlencoded::parse(query);
         let asked = pairs.find(|(name, _)| name == "transport");
         let asked = asked.map(|(_, value)| value);
-        match asked.as_deref().or(fields.get("transport")) {
+        self.named_transport(asked.as_deref().or(fields.get("transport")))
+    }
+
+    pub(super) fn named_transport(&self, name: Option<&str>) -> Result<Transport, Refusal> {
+        match name {
             None | Some("body") => Ok(Transport::Body),
             Some("cookie") if self.cookies.is_some() => Ok(Transport::Cookie),
             Some(_) => Err(Refusal::invalid_request("This transport is not offered")),
@@ -422,7 +408,3 @@ fn credentials(
 fn text(headers: &HeaderMap) -> Option<&str> {
     headers.get(USER_AGENT)?.to_str().ok()
 }
-
-/// The number of session starts that one login tries if logouts of all sessions interrupt it. After that
-/// the client has to wait.
-const STARTS: usize = 3;

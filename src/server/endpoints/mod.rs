@@ -12,6 +12,11 @@
 //! | `POST refresh` | `refresh_token`, or the cookie | 200, new tokens; otherwise 400 `invalid_grant` |
 //! | `POST logout` | `scope`: `device` (default), `others`, `all` | 204 |
 //! | `POST password` | `current_password`, `new_password`, with a live access token | 200, new tokens; every other session ends; a wrong current password 400 `invalid_password`; a guest 403 `access_denied` |
+//! | `POST login/continue` (if second factors are enabled) | `mfa_token`, `code` | 200, the tokens; see [below](#second-step) |
+//! | `POST totp`, `POST totp/confirm` (the same) | `account`; `code`; with a live access token | 200, the secret of an authenticator; 200, the recovery codes |
+//! | `GET totp`, `HEAD totp` (the same) | | 200, the state of the caller's second factors |
+//! | `POST totp/disable`, `POST recovery-codes` (the same) | `code`, with a live access token | 204; 200, new recovery codes |
+//! | `POST step-up` (the same) | `code`, with a live access token | 200, the tokens of a new session in place of the caller's |
 //! | `POST revoke` | `token` (RFC 7009) | 200, also for an unknown token |
 //! | `GET sessions`, `HEAD sessions` | | 200, the caller's sessions |
 //! | `DELETE sessions/{sid}` | | 204; 404 if the caller has no such session |
@@ -38,6 +43,24 @@
 //! `login`, `register`, `token` and `guest` accept a `client_id`, one of those of the
 //! [issuer](crate::server::issue::TokenIssuerBuilder::client_id). An unknown one counts as absent. A refresh
 //! that names a known client must name the client of the session.
+//!
+//! # Second step
+//!
+//! After the first factor a user with an authenticator (`LoginBuilder::totp`), or a
+//! [policy](crate::server::login::SecondStepPolicy), may need another one. `login` then responds with 403, and
+//! `token` with 400 (RFC 6749 §5.2):
+//!
+//! ```json
+//! {"error":"mfa_required","error_description":"…","mfa_token":"mf1_…","mfa_methods":["totp","recovery_code"],"expires_in":300}
+//! ```
+//!
+//! The `mfa_token` is not an access token. It completes one sign-in within five minutes, on the device that
+//! asked for it: the browser with the cookie of this response, or a client with the same `User-Agent`. A wrong
+//! code is 400 `invalid_code`. A token that is late, spent or of another device is 400 `invalid_grant` with
+//! the code `mfa_token_invalid`. Too many wrong codes are 429 `slow_down`.
+//! [`sign_in`](AuthEndpoints::sign_in) responds in the same way as `login`.
+//!
+//! # Errors
 //!
 //! Errors are those of RFC 6749 §5.2. If the [claims source](crate::server::session::ClaimsSource) refuses an account at login, the error is
 //! `access_denied`. A client should sign its user out only on `invalid_grant`. A 429 and a 503 name the
@@ -145,6 +168,7 @@
 mod answer;
 mod builder;
 mod cookies;
+mod door;
 mod fields;
 mod guests;
 mod login;
@@ -153,8 +177,11 @@ mod mail;
 mod password;
 mod refresh;
 mod register;
+mod second;
 mod service;
 mod signup_limit;
+#[cfg(feature = "totp")]
+mod totp;
 mod well_known;
 
 pub(crate) use self::cookies::trusted;

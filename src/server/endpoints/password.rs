@@ -59,7 +59,7 @@ impl Inner {
             Some(_) => Transport::Body,
             None => Transport::Cookie,
         };
-        let given = Given::of(&tokens).device(&device);
+        let given = Given::of(&tokens).device(Some(&device));
         self.hand_over(StatusCode::OK, given, transport).await
     }
 }

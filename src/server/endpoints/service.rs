@@ -154,6 +154,11 @@ impl Inner {
         }
         let known = FIELDS.iter().find(|(endpoint, _)| *endpoint == path);
         let known = known.filter(|_| self.offers(path));
+        #[cfg(feature = "totp")]
+        if path == "totp" && parts.method != Method::POST && self.offers(path) {
+            only(&[Method::GET, Method::HEAD], "GET, HEAD, POST")?;
+            return self.factor_status(parts).await;
+        }
         let (path, known) = known.ok_or_else(Refusal::not_found)?;
         only(&[Method::POST], "POST")?;
         let fields = Fields::read(known, &parts.headers, body).await?;
@@ -171,6 +176,18 @@ impl Inner {
             "email/verify" => self.verify(parts, &fields).await,
             "email/change" => self.change(parts, &fields).await,
             "email/confirm" => self.confirm_change(parts, &fields).await,
+            #[cfg(feature = "totp")]
+            "login/continue" => self.proceed(parts, &fields).await,
+            #[cfg(feature = "totp")]
+            "totp" => self.enroll(parts, &fields).await,
+            #[cfg(feature = "totp")]
+            "totp/confirm" => self.confirm_totp(parts, &fields).await,
+            #[cfg(feature = "totp")]
+            "totp/disable" => self.disable_totp(parts, &fields).await,
+            #[cfg(feature = "totp")]
+            "recovery-codes" => self.recovery_codes(parts, &fields).await,
+            #[cfg(feature = "totp")]
+            "step-up" => self.step_up(parts, &fields).await,
             _ => self.register(parts, &fields).await,
         }
     }
@@ -183,6 +200,9 @@ impl Inner {
             "email/verification" | "email/verify" | "email/change" | "email/confirm" => {
                 self.mail.is_some() && self.login.users().keeps_email()
             }
+            #[cfg(feature = "totp")]
+            "login/continue" | "totp" | "totp/confirm" | "totp/disable" | "recovery-codes"
+            | "step-up" => self.login.second_factors().is_some(),
             _ => true,
         }
     }
@@ -348,4 +368,26 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("email/verify", &["token"]),
     ("email/change", &["new_email", "current_password"]),
     ("email/confirm", &["token"]),
+    #[cfg(feature = "totp")]
+    (
+        "login/continue",
+        &[
+            "mfa_token",
+            "code",
+            "transport",
+            "device",
+            "device_token",
+            "link",
+        ],
+    ),
+    #[cfg(feature = "totp")]
+    ("totp", &["account"]),
+    #[cfg(feature = "totp")]
+    ("totp/confirm", &["code"]),
+    #[cfg(feature = "totp")]
+    ("totp/disable", &["code", "device_token"]),
+    #[cfg(feature = "totp")]
+    ("recovery-codes", &["code", "device_token"]),
+    #[cfg(feature = "totp")]
+    ("step-up", &["code", "device", "device_token"]),
 ];

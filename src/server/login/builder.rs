@@ -2,15 +2,22 @@
 
 use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
+#[cfg(feature = "totp")]
+use crate::server::login::second::Authenticators;
 use crate::{
     event::{EventSink, Events},
     secret::SecretKey,
     server::login::{
-        DeviceTokens, Login, PasswordHasher, PasswordPolicy, UnlockHook,
+        DeviceTokens, Login, PasswordHasher, PasswordPolicy, SecondStepPolicy, StepTokens,
+        UnlockHook,
+        second::{ErasedSecondStepPolicy, SecondStep},
         throttle::{AdmissionControl, HardLock, ThrottleKeys},
         use_case::Inner,
     },
-    store::port::{ErasedOneTimeStore, ErasedThrottleStore, ErasedUserStore, OneTimeStore},
+    store::port::{
+        ErasedFactorStore, ErasedOneTimeStore, ErasedThrottleStore, ErasedUserStore, FactorStore,
+        OneTimeStore,
+    },
     time::{Clock, SystemClock},
 };
 
@@ -23,6 +30,10 @@ pub struct LoginBuilder {
     hasher: Option<PasswordHasher>,
     policy: PasswordPolicy,
     one_time: Option<Arc<dyn ErasedOneTimeStore>>,
+    factors: Option<Arc<dyn ErasedFactorStore>>,
+    second_step: Option<Arc<dyn ErasedSecondStepPolicy>>,
+    #[cfg(feature = "totp")]
+    totp: Option<String>,
     lock: Option<HardLock>,
     patience: Duration,
     events: Events,
@@ -42,6 +53,10 @@ impl LoginBuilder {
             hasher: None,
             policy: PasswordPolicy::new(),
             one_time: None,
+            factors: None,
+            second_step: None,
+            #[cfg(feature = "totp")]
+            totp: None,
             lock: None,
             patience: Duration::from_secs(2),
             events: Events::default(),
@@ -71,6 +86,37 @@ impl LoginBuilder {
     /// outstanding tokens of the same user.
     pub fn one_time(mut self, store: impl OneTimeStore) -> Self {
         self.one_time = Some(Arc::new(store));
+        self
+    }
+
+    /// Sets the store of second factors. It is needed for every second step, because the token of a first
+    /// step completes one sign-in only.
+    pub fn factors(mut self, store: impl FactorStore) -> Self {
+        self.factors = Some(Arc::new(store));
+        self
+    }
+
+    /// Sets a policy that may ask for another factor after the first one. It needs a
+    /// [store](Self::factors).
+    pub fn second_step(mut self, policy: impl SecondStepPolicy) -> Self {
+        self.second_step = Some(Arc::new(policy));
+        self
+    }
+
+    /// Enables authenticator apps (TOTP, RFC 6238) and recovery codes. Users who have enrolled are asked
+    /// for a code after every first factor that is not a second one already. It needs a
+    /// [store](Self::factors).
+    ///
+    /// `name` is the name of the service in authenticator apps.
+    ///
+    /// # Security
+    ///
+    /// The secrets of authenticators are encrypted under the server's secret. If it is lost, no code is
+    /// accepted any more, recovery codes included.
+    #[cfg(feature = "totp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "totp")))]
+    pub fn totp(mut self, name: impl Into<String>) -> Self {
+        self.totp = Some(name.into());
         self
     }
 
@@ -107,6 +153,15 @@ impl LoginBuilder {
     pub fn build(self) -> Login {
         let keys = ThrottleKeys::new(&self.secret);
         let hasher = self.hasher.unwrap_or_default();
+        let tokens = StepTokens::new(&self.secret);
+        let second = SecondStep::new(self.factors, self.second_step, tokens);
+        #[cfg(feature = "totp")]
+        let second = SecondStep {
+            totp: self
+                .totp
+                .map(|name| Authenticators::new(name, &self.secret)),
+            ..second
+        };
         let inner = Inner {
             users: self.users,
             admission: AdmissionControl::new(
@@ -119,6 +174,7 @@ impl LoginBuilder {
             hasher,
             policy: self.policy,
             one_time: self.one_time,
+            second,
             devices: DeviceTokens::new(&self.secret),
             events: self.events,
             clock: self.clock,

@@ -26,10 +26,11 @@ use crate::{
 /// Each login on a device returns a new token.
 ///
 /// ```text
-/// value = b64url( 0x02 | H(16) | nonce(16) | P(12) | expiry(8) | tag(16) )
+/// value = b64url( V | H(16) | nonce(16) | P(12) | expiry(8) | tag(16) )
 /// H     = first 16 bytes of SHA-256("device subject\0" || subject)
 /// P     = first 12 bytes of HMAC-SHA-256(key, "password\0" || stored hash)
-/// tag   = first 16 bytes of HMAC-SHA-256(key, 0x02 | H | nonce | P | expiry)
+/// V     = 0x02, or 0x03 after a second factor
+/// tag   = first 16 bytes of HMAC-SHA-256(key, V | H | nonce | P | expiry)
 /// ```
 ///
 /// # Examples
@@ -79,9 +80,18 @@ impl DeviceTokens {
     /// Panics if the operating system has no random bytes.
     #[must_use]
     pub fn mint(&self, user: &UserRecord, now: Timestamp) -> Secret<String> {
+        self.mint_as(VERSION, user, now)
+    }
+
+    /// Returns a new token for a device on which this user has just proved a second factor.
+    pub(super) fn mint_proved(&self, user: &UserRecord, now: Timestamp) -> Secret<String> {
+        self.mint_as(PROVED, user, now)
+    }
+
+    fn mint_as(&self, version: u8, user: &UserRecord, now: Timestamp) -> Secret<String> {
         let key = self.keys.first().map(|derived| &derived.key);
         let mut value = Vec::with_capacity(VALUE);
-        value.push(VERSION);
+        value.push(version);
         value.extend(subject_hash(&user.subject));
         value.extend(random::<16>());
         value.extend(key.and_then(|key| mark(key, user)).unwrap_or_default());
@@ -111,7 +121,9 @@ impl DeviceTokens {
         let (nonce, rest) = rest.split_first_chunk::<16>()?;
         let (password, rest) = rest.split_first_chunk::<MARK>()?;
         let expiry = Timestamp::from_millis(i64::from_be_bytes(rest.try_into().ok()?));
-        (*version == VERSION && now < expiry).then(|| TrustedDevice {
+        let is_known = [VERSION, PROVED].contains(version);
+        (is_known && now < expiry).then(|| TrustedDevice {
+            proved: *version == PROVED,
             subject: *subject,
             nonce: *nonce,
             password: *password,
@@ -126,6 +138,8 @@ pub struct TrustedDevice {
     subject: [u8; 16],
     nonce: [u8; 16],
     password: [u8; MARK],
+    /// `true` if the user has proved a second factor on the device.
+    proved: bool,
     /// The key that minted the token.
     key: Secret<[u8; 32]>,
 }
@@ -137,6 +151,12 @@ impl TrustedDevice {
         let subject = self.subject.ct_eq(&subject_hash(&user.subject));
         let password = mark(&self.key, user).map(|mark| self.password.ct_eq(&mark));
         password.is_some_and(|password| (subject & password).into())
+    }
+
+    /// Returns `true` if the user has also proved a second factor on the device.
+    #[must_use]
+    pub fn has_second_factor(&self) -> bool {
+        self.proved
     }
 
     /// Returns the random value that identifies the device.
@@ -172,6 +192,8 @@ fn mac<const N: usize>(key: &Secret<[u8; 32]>, parts: &[&[u8]]) -> Option<[u8; N
 
 // Separates the domains: no other authenticated text starts with this byte, "password" included.
 const VERSION: u8 = 2;
+/// As [`VERSION`], for a device on which a second factor was proved.
+const PROVED: u8 = 3;
 const MARK: usize = 12;
 const VALUE: usize = 1 + 16 + 16 + MARK + 8 + 16;
 const ENCODED: usize = VALUE.div_ceil(3) * 4;

@@ -39,11 +39,21 @@ mod limits;
 mod password;
 mod recheck;
 mod reset;
+mod second;
+mod sign_in;
 pub(crate) mod throttle;
 mod throttle_memory;
 mod use_case;
 
 pub(crate) use self::limits::Limited;
+#[cfg(feature = "totp")]
+pub(crate) use self::second::TOTP;
+pub(crate) use self::second::{AskingDevice, StepTokens};
+#[cfg(feature = "totp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "totp")))]
+pub use self::second::{
+    CodeAttempt, FactorStatus, RecoveryCodes, SecondFactors, TotpEnrollment, UsedFactor,
+};
 use self::throttle::{ThrottleKey, ThrottleRow};
 pub use self::{
     addresses::EmailChanged,
@@ -58,6 +68,8 @@ pub use self::{
         Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,
         PasswordPolicy, PasswordRule, Verification,
     },
+    second::{FirstStep, PendingSignIn, SecondFactorError, SecondStepPolicy},
+    sign_in::SignIn,
     throttle::{Network, UnlockHook},
     throttle_memory::MemoryThrottle,
     use_case::Login,

@@ -16,6 +16,23 @@ fn requests_and_authlib_sign_in_refresh_verify_and_revoke() {
     assert_eq!(run(PYTHON, &script, Stdio::null()).trim(), "done");
 }
 
+#[test]
+#[ignore = "needs Python with requests, PyJWT and pyotp"]
+fn u24_u25_u32_u33_pyotp_enrols_and_signs_in() {
+    let secret = (
+        "AUTH_SECRET_KEY",
+        "cHlvdHAgZW5yb2xzIGFuZCBzaWducyBpbiBoZXJlISE",
+    );
+    let server = Server::start(&[SEEDS, secret]);
+    let script = [
+        "tests/interop/second_factor.py",
+        server.address(),
+        USER,
+        PASSWORD,
+    ];
+    assert_eq!(run(PYTHON, &script, Stdio::null()).trim(), "done");
+}
+
 #[tokio::test]
 async fn s10_our_resource_server_in_rfc_9068_mode_accepts_our_tokens() {
     let server = Server::start(&[SEEDS, ("JWT_CLIENT_ID", "web, spa")]);

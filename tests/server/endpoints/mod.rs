@@ -6,6 +6,7 @@ mod bodies;
 mod change_password;
 mod cookies;
 mod devices;
+mod door;
 mod events;
 mod floods;
 mod generations;
@@ -14,9 +15,15 @@ mod logout;
 mod names;
 mod origins;
 mod passwords;
+#[cfg(feature = "totp")]
+mod policy;
 mod register;
+#[cfg(feature = "totp")]
+mod second_step;
 mod sign_in;
 mod standing;
 mod surface;
 mod tokens;
+#[cfg(feature = "totp")]
+mod totp;
 mod well_known;

@@ -1,6 +1,8 @@
 //! The login server through its front door alone: what it wires, no test wires.
 
 mod ends;
+#[cfg(feature = "totp")]
+mod factors;
 mod parts;
 mod reuse;
 mod sockets;

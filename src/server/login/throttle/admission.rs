@@ -302,6 +302,16 @@ impl AdmissionControl {
 
     /// Settles a reservation. Returns `true` if a wait began that only an unlock ends.
     async fn settle_one(&self, reservation: Reservation, outcome: AttemptOutcome) -> bool {
+        let wait = self.settled(reservation, outcome).await;
+        wait.is_some_and(|wait| wait >= ThrottleRule::FOREVER)
+    }
+
+    /// Settles a reservation, and returns the wait that begins; `None` if the store failed.
+    pub(super) async fn settled(
+        &self,
+        reservation: Reservation,
+        outcome: AttemptOutcome,
+    ) -> Option<Duration> {
         let queued = self.gate.exit(&reservation.key);
         let give_up = Instant::now() + SETTLE_WITHIN;
         let settled = match timeout_at(give_up, queued.contender()).await {
@@ -311,7 +321,7 @@ impl AdmissionControl {
             Err(_) => Err(Unanswered::Contended),
         };
         self.gate.wake(&reservation.key);
-        settled.is_ok_and(|wait| wait >= ThrottleRule::FOREVER)
+        settled.ok()
     }
 }
 

@@ -137,6 +137,14 @@ impl ThrottleKeys {
         self.digest(b"mail", &[purpose.as_bytes(), address.as_bytes()])
     }
 
+    pub(super) fn code(&self, subject: &str) -> ThrottleKey {
+        self.digest(b"code", &[subject.as_bytes()])
+    }
+
+    pub(super) fn code_device(&self, device: &[u8]) -> ThrottleKey {
+        self.digest(b"code device", &[device])
+    }
+
     fn digest(&self, kind: &[u8], parts: &[&[u8]]) -> ThrottleKey {
         // HMAC accepts keys of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose()) else {
@@ -187,6 +195,8 @@ mod tests {
             keys.change("ada"),
             keys.mail("sign_in", "ada"),
             keys.mail("sign", "_inada"),
+            keys.code("ada"),
+            keys.code_device(b"ada"),
             other.name(&ada),
         ];
         for (at, key) in all.iter().enumerate() {

@@ -10,6 +10,8 @@
 //! | trusted device, instead of both | 5 | as the first | as the first |
 //! | subject, for password changes | 5 | as the first | as the first |
 //! | address and purpose, for mails | 5 in an hour | none for the rest of the hour | an hour after the first mail |
+//! | subject, for codes of a second factor | 100 in 24 h | none | 24 h after the first failure |
+//! | device that has proved a second factor, instead | 5 | as the first | as the first |
 //!
 //! An attempt is counted when it has a permit of the hashing queue, *before* its password is hashed,
 //! and is given back if the password was correct. However many guesses run concurrently, no more
@@ -19,6 +21,7 @@
 //! extend the wait.
 
 mod admission;
+mod codes;
 mod counters;
 mod gate;
 mod key;
@@ -30,6 +33,7 @@ mod rule;
 use self::counters::{Reservation, Unanswered};
 pub(super) use self::{
     admission::{Admission, AdmissionControl, Denied},
+    codes::CodeCounter,
     key::ThrottleKeys,
     lock::HardLock,
     row::{AttemptOutcome, Reserve},

@@ -60,6 +60,18 @@ impl ThrottleRule {
         hold: HOLD,
     };
 
+    /// The rule for codes of a second factor, which have few digits: for a subject, over all networks. A
+    /// success does not clear it.
+    pub(super) const CODE: Self = Self {
+        free: 100,
+        first_wait: DAY,
+        longest_wait: DAY,
+        memory: DAY,
+        memory_slides: false,
+        success_clears: false,
+        hold: HOLD,
+    };
+
     /// Returns the rule of a hard lock: after this many failures within a day, every attempt is
     /// refused until the name is unlocked.
     pub(super) fn lock(failures: u32) -> Self {
@@ -67,7 +79,7 @@ impl ThrottleRule {
             free: failures,
             first_wait: Self::FOREVER,
             longest_wait: Self::FOREVER,
-            memory: Duration::from_secs(24 * 60 * 60),
+            memory: DAY,
             memory_slides: false,
             success_clears: true,
             hold: HOLD,
@@ -87,6 +99,7 @@ impl ThrottleRule {
 }
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const QUARTER: Duration = Duration::from_secs(15 * 60);
 /// Longer than the maximum wait for a turn and a hash together, and short for clients after a crash
 /// of the server.

@@ -53,6 +53,10 @@ pin_project! {
 
 #[allow(private_bounds, reason = "see `ResponseFuture`")]
 impl<F, K: Kind> ResponseFuture<F, K> {
+    // The rare states are created out of line, so that a request that passes needs no room for them on
+    // the stack.
+    #[cold]
+    #[inline(never)]
     pub(super) fn answered(response: Response<Bytes>) -> Self {
         let response = Some(Box::new(response));
         Self {
@@ -66,8 +70,10 @@ impl<F, K: Kind> ResponseFuture<F, K> {
         }
     }
 
-    pub(super) fn suspended(request: K) -> Self {
-        let request = Box::pin(request);
+    #[cold]
+    #[inline(never)]
+    pub(super) fn suspended(suspend: impl FnOnce() -> K) -> Self {
+        let request = Box::pin(suspend());
         Self {
             state: State::Suspended { request },
         }

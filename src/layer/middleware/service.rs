@@ -84,20 +84,27 @@ impl<S, L: Middleware> Guarded<S, L> {
         K: Kind<After = L::After>,
     {
         self.layer.prepare(&mut request);
-        let head = RequestHead::of(&request);
-        match self.layer.decide(head) {
+        match self.layer.decide(RequestHead::of(&request)) {
             Verdict::Pass(pass) => {
                 let after = self.layer.admit(&mut request, pass);
                 ResponseFuture::inner(self.inner.call(request), after)
             }
             Verdict::Answer(response) => ResponseFuture::answered(response),
-            Verdict::Refuse(error) => {
-                ResponseFuture::answered(self.layer.refusals().refuse(error, head))
-            }
+            Verdict::Refuse(error) => self.refuse(error, &request),
             Verdict::Wait(wait, refusal) => {
-                ResponseFuture::suspended(suspend(self, wait, refusal, request))
+                ResponseFuture::suspended(|| suspend(self, wait, refusal, request))
             }
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse<F, B, K>(&self, error: AuthError, request: &Request<B>) -> ResponseFuture<F, K>
+    where
+        K: Kind<After = L::After>,
+    {
+        let refusals = self.layer.refusals();
+        ResponseFuture::answered(refusals.refuse(error, RequestHead::of(request)))
     }
 }
 

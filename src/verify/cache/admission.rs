@@ -2,7 +2,7 @@
 
 use std::sync::{
     OnceLock,
-    atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed},
 };
 
 use crate::time::Timestamp;
@@ -12,13 +12,16 @@ use crate::time::Timestamp;
 /// While there is room, every token is stored. An eviction of an expired token makes room, too. An
 /// eviction of a valid token shows that the valid tokens do not fit. From then on a token is stored
 /// when it is verified for the second time, so that tokens that are sent once displace no others and
-/// cost no insertion.
+/// cost no insertion. A token that returns shows that tokens are sent several times here, and admits
+/// the next eight at their first verification.
 ///
 /// Of a token that was verified once, a mark of 32 bits remains: a part of its seeded hash. A newer
 /// mark replaces an older one in the same place. A false match stores a token early, which is
 /// harmless, because only verified tokens come here.
 pub(super) struct Admission {
     is_crowded: AtomicBool,
+    /// The number of tokens to admit at their first verification.
+    credit: AtomicU32,
     /// The time of the last insertion, with which an eviction compares.
     now: AtomicI64,
     /// Created at the first eviction of a valid token.
@@ -31,6 +34,7 @@ impl Admission {
         let places = capacity.clamp(MIN_PLACES / 2, MAX_PLACES / 2) * 2;
         Self {
             is_crowded: AtomicBool::new(false),
+            credit: AtomicU32::new(0),
             now: AtomicI64::new(i64::MIN),
             marks: OnceLock::new(),
             places: places.next_power_of_two(),
@@ -39,14 +43,27 @@ impl Admission {
 
     /// Returns `true` if the token with this hash, verified at `now`, is to be stored.
     pub(super) fn admits(&self, hash: u64, now: Timestamp) -> bool {
-        self.now.store(now.as_millis(), Ordering::Relaxed);
-        !self.is_crowded.load(Ordering::Relaxed) || self.mark(hash)
+        self.now.store(now.as_millis(), Relaxed);
+        if !self.is_crowded.load(Relaxed) {
+            return true;
+        }
+        // Concurrent requests may lose a credit, which is an estimate.
+        let credit = self.credit.load(Relaxed);
+        if self.mark(hash) {
+            self.credit
+                .store((credit + CREDIT).min(MAX_CREDIT), Relaxed);
+            return true;
+        }
+        if credit > 0 {
+            self.credit.store(credit - 1, Relaxed);
+        }
+        credit > 0
     }
 
     /// Records the eviction of a token.
     pub(super) fn evicts(&self, hash: u64, valid_until: Timestamp) {
-        let is_valid = valid_until.as_millis() > self.now.load(Ordering::Relaxed);
-        self.is_crowded.store(is_valid, Ordering::Relaxed);
+        let is_valid = valid_until.as_millis() > self.now.load(Relaxed);
+        self.is_crowded.store(is_valid, Relaxed);
         if is_valid {
             // The token may return, and was sent before.
             self.mark(hash);
@@ -65,14 +82,17 @@ impl Admission {
         let Some(place) = marks.get(place) else {
             return true;
         };
-        let was_there = place.load(Ordering::Relaxed) == mark;
+        let was_there = place.load(Relaxed) == mark;
         if !was_there {
-            place.store(mark, Ordering::Relaxed);
+            place.store(mark, Relaxed);
         }
         was_there
     }
 }
 
+/// One of nine tokens has to return for the insertions of all to be worth their time.
+const CREDIT: u32 = 8;
+const MAX_CREDIT: u32 = 64;
 const MIN_PLACES: usize = 64;
 /// 16 MiB.
 const MAX_PLACES: usize = 1 << 22;
@@ -100,15 +120,32 @@ mod tests {
         let admission = Admission::new(10);
         assert!(admission.admits(1 << 40, NOW));
         admission.evicts(1 << 40, LATER);
-        for hash in [2 << 40, 3 << 40 | 1, 4 << 40 | 2] {
-            assert!(!admission.admits(hash, NOW), "{hash}");
-            assert!(admission.admits(hash, NOW), "{hash}");
-        }
+        let unseen = [2 << 40, 3 << 40 | 1, 4 << 40 | 2];
+        assert!(unseen.iter().all(|hash| !admission.admits(*hash, NOW)));
+        assert!(unseen.iter().all(|hash| admission.admits(*hash, NOW)));
         // The evicted token was sent before.
         let admission = Admission::new(10);
         assert!(admission.admits(1 << 40, NOW));
         admission.evicts(1 << 40, LATER);
         assert!(admission.admits(1 << 40, NOW));
+    }
+
+    #[test]
+    fn a_token_that_returns_admits_the_next_ones() {
+        let admission = Admission::new(1_000);
+        admission.evicts(0, LATER);
+        let unseen = |number: u64| number << 40 | number;
+        let admitted = |numbers: std::ops::Range<u64>| {
+            numbers
+                .filter(|number| admission.admits(unseen(*number), NOW))
+                .count()
+        };
+        assert_eq!(admitted(1..100), 0);
+        assert!(admission.admits(unseen(99), NOW));
+        assert_eq!(admitted(100..200), 8);
+        // Not more than some in advance.
+        assert_eq!(admitted(1..100), 99);
+        assert_eq!(admitted(200..400), 64);
     }
 
     #[test]

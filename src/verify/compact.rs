@@ -1,7 +1,15 @@
 //! The JWS compact serialization: [RFC 7515
 //! §7.1](https://www.rfc-editor.org/rfc/rfc7515#section-7.1).
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use base64::engine::{Simd, general_purpose::NO_PAD};
+use smallvec::SmallVec;
 
 /// A token split at its dots. The segments are not decoded.
 #[derive(Clone, Copy)]
@@ -49,30 +57,26 @@ impl<'a> Compact<'a> {
 
 /// A buffer for a decoded segment: on the stack if the segment fits, otherwise on the heap.
 pub(crate) struct Room<const N: usize> {
-    stack: [u8; N],
-    heap: Vec<u8>,
+    bytes: SmallVec<[u8; N]>,
 }
 
 impl<const N: usize> Room<N> {
     pub(crate) fn new() -> Self {
         Self {
-            stack: [0; N],
-            heap: Vec::new(),
+            bytes: SmallVec::new(),
         }
     }
 
     /// Decodes a segment into this buffer, as [`decode`] does.
     pub(crate) fn decode(&mut self, segment: &[u8], padded: bool) -> Option<&[u8]> {
         let segment = if padded { unpadded(segment) } else { segment };
-        let room = segment.len() / 4 * 3 + 3;
-        let target = if room <= N {
-            &mut self.stack
-        } else {
-            self.heap.resize(room, 0);
-            self.heap.as_mut_slice()
-        };
-        let length = URL_SAFE_NO_PAD.decode_slice(segment, target).ok()?;
-        target.get(..length)
+        // Any bytes will do, because all of them are overwritten. Those of the segment are copied,
+        // so that no more of the buffer is filled than the segment needs.
+        let room = segment.get(..decoded_length(segment))?;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(room);
+        let length = ENGINE.decode_slice(segment, &mut self.bytes).ok()?;
+        self.bytes.get(..length)
     }
 }
 
@@ -82,8 +86,20 @@ impl<const N: usize> Room<N> {
 /// With `padded`, trailing `=` characters are removed first.
 pub(crate) fn decode(segment: &[u8], padded: bool) -> Option<Vec<u8>> {
     let segment = if padded { unpadded(segment) } else { segment };
-    URL_SAFE_NO_PAD.decode(segment).ok()
+    ENGINE.decode(segment).ok()
 }
+
+/// The length of the bytes in a segment without padding (RFC 4648 §4): three for four characters.
+fn decoded_length(segment: &[u8]) -> usize {
+    segment.len() / 4 * 3 + segment.len() % 4 * 3 / 4
+}
+
+/// The engine that uses the vector instructions of the processor. It is kept, because their
+/// detection and its tables cost more than a segment.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+use URL_SAFE_NO_PAD as ENGINE;
 
 /// Returns `true` if all bytes are in the alphabet of RFC 4648 §5. Branch-free, so that the
 /// compiler can vectorize it.
@@ -102,4 +118,51 @@ fn unpadded(segment: &[u8]) -> &[u8] {
     segment
         .get(..segment.len().saturating_sub(padding))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::{prelude::*, sample::Index};
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn c5_the_vector_engine_decodes_what_the_scalar_one_decodes(
+            bytes in prop::collection::vec(any::<u8>(), 0..700),
+            spoilt in prop::option::of((any::<Index>(), any::<u8>())),
+        ) {
+            let mut segment = URL_SAFE_NO_PAD.encode(bytes).into_bytes();
+            if let (Some((position, byte)), false) = (spoilt, segment.is_empty()) {
+                let position = position.index(segment.len());
+                segment[position] = byte;
+            }
+            let expected = URL_SAFE_NO_PAD.decode(&segment).ok();
+            prop_assert_eq!(&decode(&segment, false), &expected);
+            let mut room = Room::<515>::new();
+            // The second time, other bytes are in the buffer.
+            for _ in 0..2 {
+                prop_assert_eq!(room.decode(&segment, false), expected.as_deref());
+                room.bytes.reverse();
+            }
+        }
+    }
+
+    #[test]
+    fn c5_no_other_byte_is_in_the_alphabet_of_the_vector_engine() {
+        // Long enough for the vector instructions, which read 32 characters at a time.
+        for position in [0, 31, 32, 63, 64, 95, 96, 99] {
+            for byte in 0..=u8::MAX {
+                let mut segment = [b'A'; 100];
+                segment[position] = byte;
+                let expected = URL_SAFE_NO_PAD.decode(segment).ok();
+                assert_eq!(decode(&segment, false), expected, "{byte} at {position}");
+                let alphabet = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+                assert_eq!(expected.is_some(), alphabet, "{byte} at {position}");
+            }
+        }
+    }
 }

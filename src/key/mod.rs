@@ -269,12 +269,13 @@ impl KeyMatch {
     /// Each key is checked again to be for the algorithm (RFC 8725 §3.1), so that a custom
     /// [`KeySource`] cannot break this rule.
     pub(crate) fn signer(
-        &self,
+        self,
         (algorithm, listed): (Algorithm, bool),
         message: &[u8],
         signature: &[u8],
-    ) -> Option<&Arc<VerifyingKey>> {
-        self.keys()
+    ) -> Option<Arc<VerifyingKey>> {
+        std::iter::once(self.first)
+            .chain(self.rest)
             .filter(|key| key.serves(algorithm, listed))
             .find(|key| key.verifies(algorithm, message, signature))
     }

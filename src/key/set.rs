@@ -279,17 +279,21 @@ impl KeySet {
     }
 
     fn of_kid(&self, query: &KeyQuery<'_>, kid: &str) -> KeyLookup {
-        let keys = &self.inner.keys;
-        let positions = self.inner.named.get(kid);
-        if let Some(positions) = positions {
-            let named = positions.iter().filter_map(|position| keys.get(*position));
-            match choose(query, named, Several::AreAmbiguous) {
-                KeyLookup::Absent => {}
-                found => return found,
-            }
+        let Inner { keys, named, .. } = &*self.inner;
+        // To hash the `kid` takes longer than to compare it a few times.
+        let found = if keys.len() <= FEW {
+            let named = keys.iter().filter(|key| key.kid() == Some(kid));
+            choose(query, named, Several::AreAmbiguous)
+        } else {
+            let positions = named.get(kid).into_iter().flatten();
+            let named = positions.filter_map(|position| keys.get(*position));
+            choose(query, named, Several::AreAmbiguous)
+        };
+        if !matches!(found, KeyLookup::Absent) {
+            return found;
         }
         match self.open(query) {
-            KeyLookup::Absent if positions.is_some() => KeyLookup::AlgorithmMismatch,
+            KeyLookup::Absent if named.contains_key(kid) => KeyLookup::AlgorithmMismatch,
             found => found,
         }
     }
@@ -423,6 +427,9 @@ pub(crate) const NO_USABLE_KEY: &str = "it contains no usable key";
 
 /// The maximum number of entries in an error message.
 const MOST_NAMED: usize = 8;
+
+/// The maximum number of keys in a set that is searched for a `kid` key by key.
+const FEW: usize = 4;
 
 /// The maximum number of keys that are tried for a token that names no key. Each one costs a
 /// signature verification.

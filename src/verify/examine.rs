@@ -8,6 +8,7 @@ use super::{
     CheckError, Verified,
     cache::Cache,
     header::{Header, Text},
+    known_headers::KnownHeaders,
     near::NearMisses,
     parse,
     policy::{Policy, Use},
@@ -34,6 +35,7 @@ pub(super) struct Rules<C> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) check: Option<Arc<Check<C>>>,
     pub(super) cache: Option<Cache<C>>,
+    pub(super) headers: KnownHeaders,
     pub(super) near: NearMisses,
 }
 
@@ -177,26 +179,33 @@ impl<C> Rules<C> {
             return Err(AuthErrorKind::OversizedCredential.into());
         }
         let parts = Compact::parse(token).ok_or(AuthErrorKind::MalformedToken)?;
+        let known_headers = self.headers.load();
+        let known = known_headers.get(parts.header);
         let mut room = Room::<ROOM>::new();
-        let header = room
-            .decode(parts.header, self.padded)
-            .ok_or(AuthErrorKind::MalformedHeader)?;
-        let header = Header::parse(header)?;
+        let parsed;
+        let header = match known {
+            Some(header) => header,
+            None => {
+                let json = room.decode(parts.header, self.padded);
+                parsed = Header::parse(json.ok_or(AuthErrorKind::MalformedHeader)?)?;
+                &parsed
+            }
+        };
         // RFC 8725 §3.1: the configuration determines the algorithms, not the token.
         if !self.allowed.contains(&header.algorithm.canonical()) {
             return Err(AuthErrorKind::AlgorithmNotAllowed.into());
         }
-        let used = self.policy.check_typ(&header)?;
+        let used = self.policy.check_typ(header)?;
         if !parts.has_a_signature(self.padded) {
             return Err(AuthErrorKind::MalformedToken.into());
         }
         let issuer_is_trusted = || self.trusts_issuer_of(parts.payload);
-        let query = self.query(&header, &issuer_is_trusted);
+        let query = self.query(header, &issuer_is_trusted);
         let keys = match self.keys.lookup(&query) {
             KeyLookup::Found(keys) => keys,
             KeyLookup::Absent => return Err(AuthErrorKind::UnknownKey.into()),
             KeyLookup::AlgorithmMismatch => {
-                return self.refused(&parts, AuthErrorKind::KeyAlgorithmMismatch);
+                return self.refused(&query, AuthErrorKind::KeyAlgorithmMismatch);
             }
             KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
             KeyLookup::Wait(wait) => {
@@ -212,13 +221,17 @@ impl<C> Rules<C> {
             self.check_issuer_early(parts.payload)?;
         }
         let signed_by = (header.algorithm, self.listed);
+        let mut room = Room::<ROOM>::new();
         let signature = room
             .decode(parts.signature, self.padded)
             .ok_or(AuthErrorKind::MalformedToken)?;
-        match keys.signer(signed_by, parts.message, signature) {
-            Some(signer) => Ok(Signed::Payload(parts.payload, used, Arc::clone(signer))),
-            None => self.refused(&parts, AuthErrorKind::InvalidSignature),
+        let Some(signer) = keys.signer(signed_by, parts.message, signature) else {
+            return self.refused(&query, AuthErrorKind::InvalidSignature);
+        };
+        if known.is_none() {
+            self.headers.add(parts.header, header);
         }
+        Ok(Signed::Payload(parts.payload, used, signer))
     }
 
     /// Returns `true` if the keys still include this one, or if they are unknown now.
@@ -259,17 +272,10 @@ impl<C> Rules<C> {
     #[cold]
     fn refused<'t>(
         &self,
-        parts: &Compact<'_>,
+        query: &KeyQuery<'_>,
         kind: AuthErrorKind,
     ) -> Result<Signed<'t>, AuthError> {
-        // The buffer of the header was reused for the signature.
-        let mut room = Room::<ROOM>::new();
-        let header = room
-            .decode(parts.header, self.padded)
-            .ok_or(AuthErrorKind::MalformedHeader)?;
-        let header = Header::parse(header)?;
-        let issuer_is_trusted = || self.trusts_issuer_of(parts.payload);
-        match self.keys.refetch(&self.query(&header, &issuer_is_trusted)) {
+        match self.keys.refetch(query) {
             Some(wait) => Ok(Signed::Wait(Box::new(Waiting {
                 wait,
                 error: kind.into(),

@@ -177,7 +177,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
             }
         };
         checks.add("key", true, key, named);
-        let valid = self.signature_is_valid(&header, parts, &keys);
+        let valid = self.signature_is_valid(&header, parts, keys);
         let found = if valid {
             "valid"
         } else {
@@ -191,7 +191,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         &self,
         header: &Header<'_>,
         parts: &Compact<'_>,
-        keys: &KeyMatch,
+        keys: KeyMatch,
     ) -> bool {
         let signature = decode(parts.signature, self.padded).unwrap_or_default();
         let signed_by = (header.algorithm, self.listed);

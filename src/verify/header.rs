@@ -30,6 +30,21 @@ impl<'a> Header<'a> {
         header.map_err(|_| refusal)
     }
 
+    /// Returns the same header without borrowed parts.
+    pub(super) fn to_owned(&self) -> Header<'static> {
+        fn owned(text: Option<&str>) -> Option<Cow<'static, str>> {
+            text.map(|text| Cow::Owned(text.to_owned()))
+        }
+
+        Header {
+            algorithm: self.algorithm,
+            kid: owned(self.kid.as_deref()),
+            x5t: owned(self.x5t.as_deref()),
+            x5t_s256: owned(self.x5t_s256.as_deref()),
+            typ: owned(self.typ.as_deref()),
+        }
+    }
+
     /// Returns the media type in `typ`, in lower case. `application/` may be omitted (RFC 7515
     /// §4.1.9).
     pub(crate) fn typ(&self) -> Option<&str> {

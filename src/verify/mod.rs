@@ -44,6 +44,7 @@ mod explain;
 mod group;
 mod header;
 mod keys;
+mod known_headers;
 mod near;
 mod parse;
 mod place;

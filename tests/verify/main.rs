@@ -15,6 +15,7 @@ mod chosen_claims;
 mod claims;
 mod explained;
 mod form;
+mod headers;
 #[cfg(feature = "jwks")]
 mod issuers;
 mod json;

@@ -240,6 +240,8 @@ fn q5_what_is_remembered_is_bounded_by_number_and_by_bytes() {
         // A token that would take more than half of the room is not kept at all.
         let long = issuer.token(|claims| claims.insert("x".into(), json!("x".repeat(4_000))));
         let small = verifier(10);
+        // The first token leaves its parsed header.
+        assert_eq!(kind(small.verify_now(issuer.token(|_| ()))), Ok(()));
         let kept = allocation_counter::measure(|| {
             assert_eq!(kind(small.verify_now(&long)), Ok(()));
         });

@@ -11,6 +11,7 @@ use super::{
         examine::Rules,
         header::media_type,
         keys::Keys,
+        known_headers::KnownHeaders,
         near::NearMisses,
         place::{ClaimMap, Place, RoleForm},
         policy::{CONVERSATION_TOKEN, Typ, is_never_access_token},
@@ -66,6 +67,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             clock: self.clock,
             check: self.check,
             cache,
+            headers: KnownHeaders::new(),
             near: NearMisses::new(),
         }))
     }

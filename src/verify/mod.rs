@@ -37,12 +37,14 @@
 
 mod builder;
 mod cache;
+mod claim;
 mod compact;
 mod describe;
 mod examine;
 mod explain;
 mod group;
 mod header;
+mod items;
 mod keys;
 mod known_headers;
 mod near;
@@ -51,6 +53,7 @@ mod place;
 mod policy;
 mod preset;
 mod registered;
+mod replay;
 mod tee;
 mod tenants;
 mod token_use;

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use super::{
-    registered::{Name, Registered},
+    claim::Name,
+    registered::Registered,
     tee::{NameWitness, Tee},
 };
 use crate::error::AuthErrorKind;
@@ -246,8 +247,8 @@ mod tests {
     #[test]
     fn facts_are_read_from_the_claims_whether_escaped_or_not() {
         let json = r#"{"sub":"al\u0069ce","iss":"x","scope":" a  b ","roles":["r\n","","s"]}"#;
-        let mut map = default_map();
-        map.places = vec![Place::of_roles("roles", &RoleForm::Strings).unwrap()];
+        let places = vec![Place::of_roles("roles", &RoleForm::Strings).unwrap()];
+        let map = ClaimMap::new(places, None, &["client_id", "azp"]);
         let mut registered = Registered::new(json, &[], &map);
         parse::<IgnoredAny>(json, &mut registered).unwrap();
         registered.facts.adopt(json.to_owned());

@@ -268,8 +268,13 @@ impl Place {
         }
     }
 
+    /// Returns `true` if each string in a list is an item, and nothing else is.
+    pub(super) fn takes_any_string(&self) -> bool {
+        matches!(self.form, Form::Strings | Form::Words)
+    }
+
     /// Adds a string in a list.
-    fn item(&self, text: &str, facts: &mut Facts) -> Found {
+    pub(super) fn item(&self, text: &str, facts: &mut Facts) -> Found {
         match &self.form {
             Form::Strings | Form::Words => facts.push(self.list, text),
             Form::Separated(separator) => {
@@ -284,7 +289,7 @@ impl Place {
     }
 
     /// Adds an item of a list that is not a string.
-    fn odd_item(&self, value: &Value, facts: &mut Facts) -> Found {
+    pub(super) fn odd_item(&self, value: &Value, facts: &mut Facts) -> Found {
         let (Form::Member(steps), Value::Object(_)) = (&self.form, value) else {
             return Found::Unreadable;
         };
@@ -364,11 +369,14 @@ fn index(step: &str) -> Option<Option<usize>> {
 pub(crate) struct ClaimMap {
     pub(super) places: Vec<Place>,
     pub(super) names: Vec<NamedClaim>,
+    /// The bits of the claims above. Most other claims have none of them.
+    bits: u64,
 }
 
 impl ClaimMap {
     /// Reads the client from a provider-specific claim if no other claim names it.
     pub(super) fn with_client_of_provider(mut self, claim: &str) -> Self {
+        self.bits |= bit(claim);
         self.names.push(NamedClaim {
             claim: claim.to_owned(),
             holds: Holds::ClientOfProvider,
@@ -387,16 +395,50 @@ impl ClaimMap {
         let clients = clients.iter().zip(ranks);
         let clients = clients.map(|(claim, holds)| named(claim, holds));
         let subject = subject.map(|claim| named(claim, Holds::Subject));
-        Self {
+        let mut map = Self {
             places,
             names: subject.into_iter().chain(clients).collect(),
+            bits: 0,
+        };
+        map.bits = map.claims().map(bit).fold(0, |bits, bit| bits | bit);
+        map
+    }
+
+    fn claims(&self) -> impl Iterator<Item = &str> {
+        let places = self.places.iter().map(|place| place.head.as_str());
+        let names = self.names.iter().map(|named| named.claim.as_str());
+        places.chain(names)
+    }
+
+    /// Returns the claim with this name, if the application selected it.
+    pub(super) fn chosen(&self, name: &str) -> Option<&str> {
+        if self.bits & bit(name) == 0 {
+            return None;
         }
+        self.claims().find(|chosen| *chosen == name)
+    }
+
+    /// Returns the place in a claim that is selected for nothing else, if this place is the claim
+    /// itself.
+    pub(super) fn only_place(&self, claim: &str) -> Option<&Place> {
+        let mut places = self.places.iter().filter(|place| place.head == claim);
+        let place = places.next().filter(|place| place.tail.is_empty())?;
+        let is_name = self.names.iter().any(|named| named.claim == claim);
+        (places.next().is_none() && !is_name).then_some(place)
     }
 
     /// Returns `true` if the application selected the claim for the subject.
     pub(super) fn chooses_subject(&self) -> bool {
         self.names.iter().any(|named| named.holds == Holds::Subject)
     }
+}
+
+/// Returns one of 64 bits for a claim's name.
+fn bit(name: &str) -> u64 {
+    let name = name.as_bytes();
+    let ends = name.first().zip(name.last());
+    let sum = ends.map_or(0, |(first, last)| usize::from(*first) + usize::from(*last));
+    1 << ((sum + name.len()) % 64)
 }
 
 /// A top-level claim that contains one name.

@@ -4,6 +4,7 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::{
+    claim::{Claim, Name},
     place::{ClaimMap, Found, Holds, Place},
     tee::{Item, Number, Seen},
     token_use::{Mark, OtherUse},
@@ -64,6 +65,15 @@ pub(crate) enum Audience {
     Expected,
 }
 
+/// The use of each item of a list.
+#[derive(Clone, Copy)]
+pub(super) enum Each<'r> {
+    /// It is compared with the expected audiences.
+    Audience,
+    Item(List),
+    At(&'r Place),
+}
+
 impl<'r> Registered<'r> {
     /// Creates a record without any claims.
     pub(crate) fn new(json: &str, audiences: &'r [String], map: &'r ClaimMap) -> Self {
@@ -114,12 +124,26 @@ impl<'r> Registered<'r> {
 
     /// Returns the rules that apply to a claim.
     pub(super) fn name(&self, name: &str) -> Name<'r> {
-        let places = self.map.places.iter().map(|place| place.head.as_str());
-        let names = self.map.names.iter().map(|named| named.claim.as_str());
         Name {
             claim: Claim::of(name),
-            chosen: places.chain(names).find(|chosen| *chosen == name),
+            chosen: self.map.chosen(name),
         }
+    }
+
+    /// Counts a claim as read. Returns `false` for a duplicate: claim names must be unique (RFC 7519
+    /// §4).
+    fn is_first(&mut self, claim: Claim) -> bool {
+        let first = !self.has(claim);
+        self.seen |= claim.bit();
+        self.scp |= claim == Claim::Scp;
+        first
+    }
+
+    /// The same for a claim that only the application selected.
+    fn is_first_chosen(&mut self, chosen: &'r str) -> bool {
+        let first = !self.chosen.contains(&chosen);
+        self.chosen.push(chosen);
+        first
     }
 
     /// Records a claim's value. Returns `false` if the value is refused.
@@ -148,11 +172,8 @@ impl<'r> Registered<'r> {
         value: Seen<'_>,
     ) -> Result<(), AuthErrorKind> {
         // Duplicates of all other claims were detected by `note`.
-        if claim.is_none() {
-            if self.chosen.contains(&chosen) {
-                return Err(AuthErrorKind::MalformedClaims);
-            }
-            self.chosen.push(chosen);
+        if claim.is_none() && !self.is_first_chosen(chosen) {
+            return Err(AuthErrorKind::MalformedClaims);
         }
         let map = self.map;
         for named in map.names.iter().filter(|named| named.claim == chosen) {
@@ -200,12 +221,9 @@ impl<'r> Registered<'r> {
 
     fn note(&mut self, claim: Claim, value: Seen<'_>) -> Result<(), AuthErrorKind> {
         let malformed = AuthErrorKind::MalformedClaims;
-        // RFC 7519 §4: claim names must be unique.
-        if self.has(claim) {
+        if !self.is_first(claim) {
             return Err(malformed);
         }
-        self.seen |= claim.bit();
-        self.scp |= claim == Claim::Scp;
         match claim {
             Claim::Exp => self.expires = Some(date(value)?),
             Claim::Nbf => self.not_before = Some(date(value)?),
@@ -287,6 +305,75 @@ impl<'r> Registered<'r> {
         Ok(())
     }
 
+    /// Returns how to record the items of a claim's list one by one, or `None` if the list has to be
+    /// recorded as a whole.
+    pub(super) fn each_item(&self, name: Name<'r>) -> Option<Each<'r>> {
+        match (name.claim, name.chosen) {
+            (Some(Claim::Aud), None) => Some(Each::Audience),
+            (Some(Claim::Scope | Claim::Scp), None) => Some(Each::Item(List::Scope)),
+            (Some(Claim::Permissions), None) => Some(Each::Item(List::Permissions)),
+            (Some(Claim::Amr), None) => Some(Each::Item(List::AuthMethods)),
+            (None, Some(chosen)) => {
+                let place = self.map.only_place(chosen)?;
+                Some(match place.takes_any_string() {
+                    true => Each::Item(place.list),
+                    false => Each::At(place),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Counts a claim as read whose items follow one by one. Returns `false` for a duplicate.
+    pub(super) fn starts_list(&mut self, name: Name<'r>) -> bool {
+        let first = match (name.claim, name.chosen) {
+            (Some(claim), _) => self.is_first(claim),
+            (None, Some(chosen)) => self.is_first_chosen(chosen),
+            (None, None) => true,
+        };
+        if name.claim == Some(Claim::Aud) {
+            self.audience = Audience::Other;
+        }
+        if !first {
+            self.fault = Some(AuthErrorKind::MalformedClaims);
+        }
+        first
+    }
+
+    /// Records a string in a list.
+    pub(super) fn takes_text(&mut self, each: Each<'r>, text: &str) {
+        match each {
+            Each::Audience => {
+                if self.audiences.iter().any(|ours| ours == text) {
+                    self.audience = Audience::Expected;
+                }
+            }
+            Each::Item(list) => self.facts.push(list, text),
+            Each::At(place) => {
+                if place.item(text, &mut self.facts) == Found::Unreadable {
+                    self.facts.set_unreadable(place.list);
+                }
+            }
+        }
+    }
+
+    /// Records an item of a list that is not a string. Returns `false` if the item is refused.
+    pub(super) fn takes_other(&mut self, each: Each<'r>, value: &Value) -> bool {
+        match each {
+            Each::Audience => {
+                self.fault = Some(AuthErrorKind::MalformedClaims);
+                return false;
+            }
+            Each::Item(list) => self.facts.set_unreadable(list),
+            Each::At(place) => {
+                if place.odd_item(value, &mut self.facts) == Found::Unreadable {
+                    self.facts.set_unreadable(place.list);
+                }
+            }
+        }
+        true
+    }
+
     fn note_use(&mut self, claim: &'static str, value: Seen<'_>) {
         match value {
             Seen::Text(text) => self.note_use_text(claim, text),
@@ -332,120 +419,6 @@ impl<'r> Registered<'r> {
             Seen::Number(_) | Seen::Other(_) => return Err(AuthErrorKind::MalformedClaims),
         }
         Ok(found)
-    }
-}
-
-/// The rules that apply to a claim's name.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Name<'r> {
-    claim: Option<Claim>,
-    /// The name, if the application selected the claim.
-    chosen: Option<&'r str>,
-}
-
-impl Name<'_> {
-    /// Returns `true` if no rule reads the claim.
-    pub(super) fn is_unread(self) -> bool {
-        self.claim.is_none() && self.chosen.is_none()
-    }
-
-    pub(super) fn is_date(self) -> bool {
-        matches!(self.claim, Some(Claim::Exp | Claim::Nbf | Claim::Iat))
-    }
-}
-
-/// The claims that a rule reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
-    Exp,
-    Nbf,
-    Iat,
-    Iss,
-    Aud,
-    Sub,
-    Jti,
-    ClientId,
-    Azp,
-    Sid,
-    Scope,
-    /// The scope in tokens of Entra and Okta.
-    Scp,
-    Cnf,
-    // Claims that state the use of the token.
-    Typ,
-    Type,
-    TokenUse,
-    TokenType,
-    TokenTypeCamel,
-    Use,
-    /// The events of a security event token (RFC 8417 §2.2).
-    Events,
-    // Hashes in ID tokens (OpenID Connect Core §3.1.3.6, §3.3.2.11; FAPI 1.0 §5.1).
-    AtHash,
-    CHash,
-    SHash,
-    /// Entra: `app` if a client acts on its own behalf.
-    Idtyp,
-    /// Auth0: the grant type.
-    Gty,
-    /// Keycloak: the client's host, present only in tokens of service accounts.
-    ClientHost,
-    // Claims of this crate's issuer.
-    Ep,
-    Rtg,
-    Guest,
-    Conv,
-    Permissions,
-    // The user's authentication (OpenID Connect Core §2).
-    Acr,
-    Amr,
-    AuthTime,
-}
-
-impl Claim {
-    fn bit(self) -> u64 {
-        1 << self as u64
-    }
-
-    fn of(name: &str) -> Option<Self> {
-        // The compiler turns a match on bytes into a search tree.
-        Some(match name.as_bytes() {
-            b"exp" => Self::Exp,
-            b"nbf" => Self::Nbf,
-            b"iat" => Self::Iat,
-            b"iss" => Self::Iss,
-            b"aud" => Self::Aud,
-            b"sub" => Self::Sub,
-            b"jti" => Self::Jti,
-            b"client_id" => Self::ClientId,
-            b"azp" => Self::Azp,
-            b"sid" => Self::Sid,
-            b"scope" => Self::Scope,
-            b"scp" => Self::Scp,
-            b"cnf" => Self::Cnf,
-            b"ep" => Self::Ep,
-            b"rtg" => Self::Rtg,
-            b"guest" => Self::Guest,
-            b"conv" => Self::Conv,
-            b"permissions" => Self::Permissions,
-            b"acr" => Self::Acr,
-            b"amr" => Self::Amr,
-            b"auth_time" => Self::AuthTime,
-            b"typ" => Self::Typ,
-            b"type" => Self::Type,
-            b"token_use" => Self::TokenUse,
-            b"token_type" => Self::TokenType,
-            b"tokenType" => Self::TokenTypeCamel,
-            b"use" => Self::Use,
-            b"events" => Self::Events,
-            b"at_hash" => Self::AtHash,
-            b"c_hash" => Self::CHash,
-            b"s_hash" => Self::SHash,
-            b"idtyp" => Self::Idtyp,
-            b"gty" => Self::Gty,
-            b"clientHost" => Self::ClientHost,
-            _ => return None,
-        })
     }
 }
 

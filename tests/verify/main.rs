@@ -20,6 +20,7 @@ mod headers;
 mod issuers;
 mod json;
 mod key;
+mod lists;
 mod presets;
 mod profile;
 mod remains;

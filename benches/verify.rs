@@ -65,7 +65,10 @@ fn lists() -> Vec<Group> {
         .given(|| drop(serde_json::from_str::<User>(&json)))
         .candidate("crypto", crypto(&token))
         .candidate("verify", verify(&token, 1))
-        .candidate("jsonwebtoken", by_jsonwebtoken(&token).expect("it knows HMAC"))
+        .candidate(
+            "jsonwebtoken",
+            by_jsonwebtoken(&token).expect("it knows HMAC"),
+        )
         .compare("verify", "crypto", "–")
         .compare("verify", "jsonwebtoken", "≤ 0.9");
     vec![group]

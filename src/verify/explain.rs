@@ -187,12 +187,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         used
     }
 
-    fn signature_is_valid(
-        &self,
-        header: &Header<'_>,
-        parts: &Compact<'_>,
-        keys: KeyMatch,
-    ) -> bool {
+    fn signature_is_valid(&self, header: &Header<'_>, parts: &Compact<'_>, keys: KeyMatch) -> bool {
         let signature = decode(parts.signature, self.padded).unwrap_or_default();
         let signed_by = (header.algorithm, self.listed);
         let signer = keys.signer(signed_by, parts.message, &signature);

@@ -1,7 +1,7 @@
 //! What remembering verified tokens costs and saves: a hit, a miss, a digest in the token's place,
 //! two threads, memory.
 //!
-//! `cargo bench --features test-util --bench cache`, optionally with `-- --quick` and a part of a
+//! `cargo bench --features test-util,server --bench cache`, optionally with `-- --quick` and a part of a
 //! group's name; `-- --memory` counts what a full cache takes, `-- --rates` how often it is of use.
 
 #![allow(
@@ -131,7 +131,7 @@ fn memory() {
     } else {
         10_000
     };
-    println!("`cargo bench --features test-util --bench cache -- --memory`\n");
+    println!("`cargo bench --features test-util,server --bench cache -- --memory`\n");
     println!("| tokens | of bytes | claims as | remembered | bytes in all | bytes a token |");
     println!("|---|---|---|---|---|---|");
     for algorithm in [Algorithm::Hs256, Algorithm::Rs256] {
@@ -167,7 +167,7 @@ where
 fn rates() {
     let quick = env::args().any(|argument| argument == "--quick");
     let requests = if quick { 4_000 } else { 60_000 };
-    println!("`cargo bench --features test-util --bench cache -- --rates`\n");
+    println!("`cargo bench --features test-util,server --bench cache -- --rates`\n");
     println!("| requests | hits, % | at most, % |");
     println!("|---|---|---|");
     let mut dice = Dice::new();

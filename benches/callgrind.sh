@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 few=100 many=300
 algorithms=("$@")
 [ ${#algorithms[@]} -gt 0 ] || algorithms=(HS256 RS256 ES256 EdDSA)
-program=$(cargo bench --features test-util --bench layer --no-run 2>&1 |
+program=$(cargo bench --features test-util,server --bench layer --no-run 2>&1 |
     sed -n 's/.*Executable.*(\(.*\))$/\1/p')
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT

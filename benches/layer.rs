@@ -6,7 +6,7 @@
 //! is checked but the signature. Beside it stands what a user would write by hand: tower-http's
 //! `ValidateRequestHeaderLayer` around jsonwebtoken's `decode`.
 //!
-//! `cargo bench --features test-util --bench layer`, optionally with `-- --quick` and a part of a
+//! `cargo bench --features test-util,server --bench layer`, optionally with `-- --quick` and a part of a
 //! group's name. For a profiler: `-- --loop HS256/layer 10000`.
 
 #![allow(

@@ -7,7 +7,7 @@
 //! one that was bad before may never pass there, whatever changes at that moment. The process's
 //! memory is printed along the way, and must not grow.
 //!
-//! `cargo bench --features test-util --bench soak` sends 10 000 000 requests, `-- --quick` 50 000.
+//! `cargo bench --features test-util,server --bench soak` sends 10 000 000 requests, `-- --quick` 50 000.
 
 #![allow(
     clippy::expect_used,

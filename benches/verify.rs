@@ -7,7 +7,7 @@
 //! Where the processor has SHA extensions, HMAC is so cheap that HS256's ratio says little; then
 //! `OPENSSL_ia32cap=:~0x20000000` hides them from aws-lc.
 //!
-//! `cargo bench --features test-util --bench verify`, optionally with `-- --quick` and a part of a
+//! `cargo bench --features test-util,server --bench verify`, optionally with `-- --quick` and a part of a
 //! group's name. For a profiler: `-- --loop HS256/verify 10000`.
 
 #![allow(

@@ -115,7 +115,7 @@ pub(crate) fn main(bench: &str, groups: Vec<fn() -> Vec<Group>>) {
         let filter = arguments.filter.as_deref();
         filter.is_none_or(|filter| group.name.contains(filter))
     });
-    let command = format!("cargo bench --features test-util --bench {bench}");
+    let command = format!("cargo bench --features test-util,server --bench {bench}");
     println!("`{command}{}`\n", arguments.shown());
     println!("| what | ratio | median | quartiles | target | ns | allocations | given | more |");
     println!("|---|---|---|---|---|---|---|---|---|");

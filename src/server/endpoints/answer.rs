@@ -49,6 +49,7 @@ enum Challenge {
     Missing,
     Invalid,
     Malformed,
+    #[cfg(feature = "totp")]
     Stale,
 }
 
@@ -65,6 +66,7 @@ impl Challenge {
                 "Bearer realm=\"api\", error=\"invalid_request\", \
                  error_description=\"The credential is malformed\""
             }
+            #[cfg(feature = "totp")]
             Self::Stale => {
                 "Bearer realm=\"api\", error=\"insufficient_user_authentication\", \
                  error_description=\"A more recent sign-in is required\", max_age=\"900\""

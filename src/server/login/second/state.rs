@@ -87,6 +87,7 @@ impl State {
 pub(in crate::server::login) struct Rows(pub(super) Arc<dyn ErasedFactorStore>);
 
 impl Rows {
+    #[cfg(feature = "totp")]
     pub(super) async fn read(&self, subject: &str) -> Result<State, StoreError> {
         State::read(&self.0.load_factors(subject).await?)
     }

@@ -30,10 +30,11 @@ mod requests;
 mod row;
 mod rule;
 
+#[cfg(feature = "totp")]
+pub(super) use self::codes::CodeCounter;
 use self::counters::{Reservation, Unanswered};
 pub(super) use self::{
     admission::{Admission, AdmissionControl, Denied},
-    codes::CodeCounter,
     key::ThrottleKeys,
     lock::HardLock,
     row::{AttemptOutcome, Reserve},

@@ -11,25 +11,24 @@ local function epoch_of(epochs, subject)
   return tonumber(redis.call('HGET', epochs, subject) or '0')
 end
 
--- Writes a revocation, for nodes that run and for nodes that start later.
-local function tell(news, revoked, target, till)
-  redis.call('ZADD', revoked, 'GT', till, target)
-  redis.call('XADD', news, 'MINID', '~', now - HOUR, '*', 'target', target, 'until', till)
-  local over = redis.call('ZRANGEBYSCORE', revoked, '-inf', now, 'LIMIT', 0, 10)
+-- Writes revocations, for nodes that run and for nodes that start later.
+local function tell(news, revoked, targets, till)
+  local scores = {}
+  for i, target in ipairs(targets) do
+    scores[2 * i - 1], scores[2 * i] = till, target
+    redis.call('XADD', news, 'MINID', '~', now - HOUR, '*', 'target', target, 'until', till)
+  end
+  redis.call('ZADD', revoked, 'GT', unpack(scores))
+  local over = redis.call('ZRANGEBYSCORE', revoked, '-inf', now, 'LIMIT', 0, 10 * #targets)
   if #over > 0 then
     redis.call('ZREM', revoked, unpack(over))
   end
 end
 
 -- Marks a session as revoked. Its key stays for a week at most, so that a refresh can report the reason.
-local function finish(key, id, index, reason, news, revoked, lifetime)
+local function finish(key, reason, ends_by)
   redis.call('SETRANGE', key, 1, string.char(reason))
-  redis.call('ZREM', index, id)
-  local left = redis.call('PTTL', key)
-  if left < 0 or left > 7 * DAY then
-    redis.call('PEXPIRE', key, 7 * DAY)
-  end
-  tell(news, revoked, 's' .. id, now + lifetime)
+  redis.call('PEXPIREAT', key, math.min(ends_by + DAY, now + 7 * DAY))
 end
 
 -- Replaces the index of a subject whose sessions were all revoked by a raised epoch. One entry remains.

@@ -18,7 +18,9 @@ local first_end = math.min(last_end, now + tonumber(idle_time))
 local fresh = struct.pack(FORM, 1, 0, 0, 0, 0, 0, now, first_end, 0, tonumber(idle_time), last_end, now,
   current, tonumber(kind), #for_subject, #bound_key) .. for_subject .. bound_key .. details
 redis.call('SET', KEYS[3], fresh, 'PXAT', first_end + DAY)
-finish(KEYS[1], old_id, index, tonumber(why), KEYS[5], KEYS[6], tonumber(kept))
+tell(KEYS[5], KEYS[6], {'s' .. old_id}, now + tonumber(kept))
+redis.call('ZREM', index, old_id)
+finish(KEYS[1], tonumber(why), ends_by)
 prune(index)
 redis.call('ZADD', index, first_end, id)
 local latest = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')

@@ -205,6 +205,7 @@ impl SessionStore for RedisStore {
         call.key(&self.keys.epochs)
             .key(&self.keys.news)
             .key(&self.keys.revoked)
+            .arg(subject)
             .arg(keep.to_string())
             .arg(reason.code())
             .arg(millis(RETENTION))

@@ -18,7 +18,7 @@ else
 end
 if lifetime ~= '' then
   local epoch = redis.call('HINCRBY', epochs, subject, 1)
-  tell(news, revoked, 'u' .. string.format('%d', epoch) .. ':' .. subject, now + tonumber(lifetime))
+  tell(news, revoked, {'u' .. string.format('%d', epoch) .. ':' .. subject}, now + tonumber(lifetime))
   end_index(index)
 end
 if epoch_goes ~= '' then

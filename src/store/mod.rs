@@ -37,6 +37,8 @@
 //! [`RedisStore`]: redis/index.html
 
 mod any;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod batch;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod contract;

@@ -56,8 +56,8 @@ pub struct UserClaims {
 impl UserClaims {
     /// Creates a claims source over these users.
     ///
-    /// The users need not be in the store of the sessions. If they are, a refresh reads them in the
-    /// query that reads the session.
+    /// The users need not be in the store of the sessions. If they are, a refresh reads the user in the
+    /// statement that changes the session.
     #[must_use]
     pub fn new(users: impl UserStore) -> Self {
         Self {

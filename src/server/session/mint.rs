@@ -21,9 +21,14 @@ impl Inner {
         self.claims.get().map_or(&StaticClaims, |source| &**source)
     }
 
-    /// Returns the origin of the claims.
+    /// Returns the origin of the claims. Users of another store than the sessions' are elsewhere.
     pub(super) fn origin(&self) -> ClaimsOrigin {
-        self.claims_source().origin()
+        match self.claims_source().origin() {
+            ClaimsOrigin::Users(users) if self.store.users() != Some(users) => {
+                ClaimsOrigin::Elsewhere
+            }
+            origin => origin,
+        }
     }
 
     /// Calls the claims source and returns the subject's current claims.

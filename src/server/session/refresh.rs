@@ -19,10 +19,11 @@ impl Sessions {
     ///
     /// A token that this server did not issue is refused without a query.
     ///
-    /// If the session keeps the claims of its start, the refresh is one conditional write. Otherwise
-    /// the session is read, the [claims source](super::ClaimsSource) is called, the access token is minted,
-    /// and the session is written if it is still what was read. A token that needs no change of the
-    /// session (a repeat within the grace window, for example) is answered without a write.
+    /// If the session keeps the claims of its start, or the roles come from the users in the same store,
+    /// the refresh is one conditional write. Otherwise the session is read, the
+    /// [claims source](super::ClaimsSource) is called, the access token is minted, and the session is
+    /// written if it is still what was read. A token that needs no change of the session (a repeat within
+    /// the grace window, for example) is answered without a write.
     ///
     /// # Errors
     ///
@@ -58,15 +59,19 @@ impl Sessions {
         // The client of a session stands in its details, which the store does not read.
         // A write before a token that cannot be signed would spend the presented token.
         let may_sign = self.inner.issuer.keys().may_sign();
-        if origin == ClaimsOrigin::Session && client_id.is_none() && may_sign {
+        if origin != ClaimsOrigin::Elsewhere && client_id.is_none() && may_sign {
             let (id, live) = (token.session_id(), token.generation());
             let advance =
-                self.write(move |inner| async move { inner.advance_live(id, live).await });
+                self.write(move |inner| async move { inner.advance_live(id, live, origin).await });
             match advance.await? {
-                Written::Done(LoadedSession { session, now, .. }) => {
+                Written::Done((LoadedSession { session, now, .. }, user)) => {
                     let view = Session::of(&session)?;
                     let inner = &self.inner;
-                    return inner.answer(&token, &session, &view, now, view.claims());
+                    let Standing::Read(user) = user else {
+                        return inner.answer(&token, &session, &view, now, view.claims());
+                    };
+                    let claims = view.claims_of(user).ok_or_else(disabled)?;
+                    return inner.answer(&token, &session, &view, now, &claims);
                 }
                 Written::Changed => {}
                 Written::Lost => lost = true,
@@ -103,9 +108,7 @@ impl Sessions {
             next.family = apply(&next.family, presented, outcome, loaded.now);
             let view = Session::of(&next)?;
             let claims = match (user, fetched.take()) {
-                (Standing::Read(user), _) => view
-                    .claims_of(user)
-                    .ok_or_else(|| SessionError::new(SessionErrorKind::Disabled))?,
+                (Standing::Read(user), _) => view.claims_of(user).ok_or_else(disabled)?,
                 (Standing::Unread, Some(claims)) => claims,
                 (Standing::Unread, None) => inner.claims_of(&view).await?,
             };
@@ -178,9 +181,7 @@ impl Inner {
         id: SessionId,
         origin: ClaimsOrigin,
     ) -> Result<Option<(LoadedSession, Standing)>, StoreError> {
-        let joined =
-            matches!(origin, ClaimsOrigin::Users(users) if self.store.users() == Some(users));
-        if joined {
+        if matches!(origin, ClaimsOrigin::Users(_)) {
             let loaded = repeated(|| self.store.load_with_user(id)).await?;
             return Ok(loaded.map(|(loaded, user)| (loaded, Standing::Read(user))));
         }
@@ -207,21 +208,32 @@ impl Inner {
         Ok(())
     }
 
-    /// Advances the live generation in one round trip.
+    /// Advances the live generation in one round trip. A user who may not sign in is not advanced.
     async fn advance_live(
         &self,
         id: SessionId,
         live: u64,
-    ) -> Result<Written<LoadedSession>, SessionError> {
+        origin: ClaimsOrigin,
+    ) -> Result<Written<(LoadedSession, Standing)>, SessionError> {
         let grace = self.policy.grace_window();
-        let advanced = self.store.advance_live(id, live, grace, None).await;
+        let store = &self.store;
+        let advanced = match origin {
+            ClaimsOrigin::Users(_) => {
+                let advanced = store.advance_live_with_user(id, live, grace, None).await;
+                advanced.map(|done| done.map(|(session, user)| (session, Standing::Read(user))))
+            }
+            _ => {
+                let advanced = store.advance_live(id, live, grace, None).await;
+                advanced.map(|done| done.map(|session| (session, Standing::Unread)))
+            }
+        };
         if is_interrupted(&advanced) && !grace.is_zero() {
             return Ok(Written::Lost);
         }
         let Some(advanced) = advanced? else {
             return Ok(Written::Changed);
         };
-        self.refreshed(&advanced.session, RefreshOutcome::Rotated);
+        self.refreshed(&advanced.0.session, RefreshOutcome::Rotated);
         Ok(Written::Done(advanced))
     }
 
@@ -298,6 +310,10 @@ impl Inner {
             outcome,
         });
     }
+}
+
+fn disabled() -> SessionError {
+    SessionError::new(SessionErrorKind::Disabled)
 }
 
 fn invalid() -> SessionError {

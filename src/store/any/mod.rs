@@ -261,6 +261,16 @@ impl SessionStore for AnyStore {
         each!(self, Self, store => store.load_with_user(id))
     }
 
+    async fn advance_live_with_user(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError> {
+        each!(self, Self, store => store.advance_live_with_user(id, live, grace, bound_key))
+    }
+
     async fn confirm(&self, id: SessionId, generation: u64) -> Result<(), StoreError> {
         each!(self, Self, store => store.confirm(id, generation))
     }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Fixture, IDLE, LIFETIME, SECOND, new_session, peek, rotate, session_of, start};
+use super::{
+    Fixture, Handles, IDLE, LIFETIME, SECOND, new_name, new_session, peek, rotate, session_of,
+    start, users::new_user,
+};
 use crate::{
     event::RefreshOutcome,
-    principal::SessionId,
+    principal::{PrincipalKind, SessionId},
     server::refresh::RefreshPolicy,
-    store::port::{Family, NewSessionRecord, RevokeReason, SessionStore},
+    store::port::{
+        Family, NewSessionRecord, RevokeReason, SessionStore, UserAdmin, UserStanding, UserStore,
+    },
 };
 
 /// If the session is still as it was loaded, `advance` sets the state and the store's time, and
@@ -135,6 +140,90 @@ pub async fn t16_the_live_generation_advances_in_one_round_trip(fixture: &impl F
         let strict = store.advance_live(id, 1, Duration::ZERO, bound).await;
         assert!(strict.expect("advance_live").is_some());
     }
+}
+
+/// `advance_live_with_user`, if implemented, does what `advance_live` does for a session whose subject may
+/// sign in, and returns the current roles. It changes nothing of a user who is disabled or unknown.
+/// Guests and services need not be users.
+pub async fn t16_the_live_generation_advances_if_its_user_may_sign_in<F>(fixture: &F)
+where
+    F: Handles<Store: SessionStore + UserStore + UserAdmin>,
+{
+    let store = fixture.store();
+    if SessionStore::users(&store).is_none() {
+        return;
+    }
+    let roles = ["a \"b\", c", "", "é"];
+    let user = new_user().roles(roles);
+    let expected = user.roles.clone();
+    let subject = user.subject.clone();
+    assert!(UserStore::create(&store, user).await.expect("create"));
+    let id = start(&store, session_of(&subject)).await.id;
+    let before = peek(&store, id).await.session;
+    let advance = async |id, live, grace, bound_key| {
+        let advanced = store.advance_live_with_user(id, live, grace, bound_key);
+        advanced.await.expect("advance_live_with_user")
+    };
+    let grace = RefreshPolicy::browser().grace_window();
+    for (live, bound_key) in [(1, None), (7, None), (0, Some("a key"))] {
+        assert_eq!(advance(id, live, grace, bound_key).await, None);
+        assert_eq!(peek(&store, id).await.session, before);
+    }
+    let Some((advanced, standing)) = advance(id, 0, grace, None).await else {
+        // Not implemented: the session is loaded first.
+        return;
+    };
+    assert_eq!(standing, Some(UserStanding::new(expected, false)));
+    let mut session = before;
+    session.family = next(&session.family);
+    session.family.rotated_at = Some(advanced.now);
+    session.family.used_at = advanced.now;
+    assert_eq!(advanced.session, session);
+    assert_eq!(peek(&store, id).await.session, session);
+    assert_eq!(advance(id, 1, grace, None).await, None, "in the window");
+
+    let changed = vec!["admin".to_owned()];
+    assert!(
+        store
+            .set_roles(&subject, &changed)
+            .await
+            .expect("set_roles")
+    );
+    let advanced = advance(id, 1, Duration::ZERO, None).await;
+    let (_, standing) = advanced.expect("a user who may sign in");
+    assert_eq!(standing, Some(UserStanding::new(changed, false)));
+
+    let disabled = async |disabled| {
+        let done = store.set_disabled(&subject, disabled).await;
+        assert!(done.expect("set_disabled"));
+    };
+    disabled(true).await;
+    let before = peek(&store, id).await.session;
+    assert_eq!(advance(id, 2, Duration::ZERO, None).await, None);
+    assert_eq!(peek(&store, id).await.session, before);
+    disabled(false).await;
+    assert!(advance(id, 2, Duration::ZERO, None).await.is_some());
+    let ended = store.revoke(id, RevokeReason::Logout).await;
+    assert!(ended.expect("revoke"));
+    assert_eq!(advance(id, 3, Duration::ZERO, None).await, None);
+
+    for kind in [
+        PrincipalKind::User,
+        PrincipalKind::Guest,
+        PrincipalKind::Service,
+    ] {
+        let session = NewSessionRecord {
+            kind,
+            ..session_of(&new_name("unknown"))
+        };
+        let id = start(&store, session).await.id;
+        let advanced = advance(id, 0, grace, None).await;
+        assert_eq!(advanced.is_some(), kind != PrincipalKind::User, "{kind:?}");
+        let generation = peek(&store, id).await.session.family.generation;
+        assert_eq!(generation, u64::from(advanced.is_some()));
+    }
+    let unknown = SessionId::from_bytes(crate::secret::random());
+    assert_eq!(advance(unknown, 0, grace, None).await, None);
 }
 
 /// The end of a session does not move, however often the session is used.

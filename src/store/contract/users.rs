@@ -46,6 +46,7 @@ macro_rules! user_admin_contract {
             administrators_change_what_they_name
             users_are_listed_page_by_page
             a_users_epoch_is_that_of_their_sessions
+            t16_the_live_generation_advances_if_its_user_may_sign_in
         }
     };
     ($fixture:expr) => {

@@ -2,11 +2,11 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use super::MemoryStore;
+use super::{MemoryStore, State};
 use crate::{
     error::StoreError,
     event::RefreshOutcome,
-    principal::SessionId,
+    principal::{PrincipalKind, SessionId},
     server::refresh::{RefreshPolicy, apply, confirm, decide},
     store::port::{
         CreateOutcome, Family, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
@@ -74,24 +74,28 @@ impl SessionStore for MemoryStore {
         grace: Duration,
         bound_key: Option<&str>,
     ) -> Result<Option<LoadedSession>, StoreError> {
-        let mut state = self.lock();
-        let now = self.now();
-        let Some(row) = state.sessions.get(&id) else {
+        Ok(self.lock().advance_live(self, id, live, grace, bound_key))
+    }
+
+    async fn advance_live_with_user(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError> {
+        // The users are locked first, as elsewhere. The subject of a session never changes.
+        let subject = self.lock().subject_of(id);
+        let Some((kind, subject)) = subject else {
             return Ok(None);
         };
-        let record = &row.record;
-        let family = &record.family;
-        let policy = RefreshPolicy::within(grace);
-        if family.generation != live
-            || record.bound_key.as_deref() != bound_key
-            || decide(family, live, &policy, now) != RefreshOutcome::Rotated
-        {
+        let users = self.lock_users();
+        let user = users.standing(&subject);
+        if kind == PrincipalKind::User && user.as_ref().is_none_or(|user| user.disabled) {
             return Ok(None);
         }
-        let next = apply(family, live, RefreshOutcome::Rotated, now);
-        Ok(state
-            .change(id, next)
-            .map(|session| LoadedSession::new(session, now)))
+        let advanced = self.lock().advance_live(self, id, live, grace, bound_key);
+        Ok(advanced.map(|session| (session, user)))
     }
 
     fn users(&self) -> Option<StoreId> {
@@ -105,7 +109,7 @@ impl SessionStore for MemoryStore {
         let Some(loaded) = self.load(id).await? else {
             return Ok(None);
         };
-        let user = self.standing(&loaded.session.subject);
+        let user = self.lock_users().standing(&loaded.session.subject);
         Ok(Some((loaded, user)))
     }
 
@@ -209,5 +213,36 @@ impl SessionStore for MemoryStore {
         let purged = sessions + self.shared.news.purge();
         let purged = purged + self.purge_one_time(limit) + self.shared.throttle.purge();
         Ok(purged)
+    }
+}
+
+impl State {
+    fn subject_of(&self, id: SessionId) -> Option<(PrincipalKind, String)> {
+        let record = &self.sessions.get(&id)?.record;
+        Some((record.kind, record.subject.clone()))
+    }
+
+    /// `store` supplies the time.
+    fn advance_live(
+        &mut self,
+        store: &MemoryStore,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Option<LoadedSession> {
+        let now = store.now();
+        let record = &self.sessions.get(&id)?.record;
+        let family = &record.family;
+        let policy = RefreshPolicy::within(grace);
+        if family.generation != live
+            || record.bound_key.as_deref() != bound_key
+            || decide(family, live, &policy, now) != RefreshOutcome::Rotated
+        {
+            return None;
+        }
+        let next = apply(family, live, RefreshOutcome::Rotated, now);
+        let session = self.change(id, next)?;
+        Some(LoadedSession::new(session, now))
     }
 }

@@ -32,7 +32,7 @@ struct Row {
 }
 
 impl MemoryStore {
-    fn lock_users(&self) -> MutexGuard<'_, Users> {
+    pub(super) fn lock_users(&self) -> MutexGuard<'_, Users> {
         let users = self.shared.users.lock();
         users.unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,19 +50,20 @@ impl MemoryStore {
         })
     }
 
-    /// Returns the standing of a subject, for a refresh.
-    pub(super) fn standing(&self, subject: &str) -> Option<UserStanding> {
-        let users = self.lock_users();
-        let row = users.rows.get(subject)?;
-        Some(UserStanding::new(row.roles.clone(), row.disabled))
-    }
-
     fn change(&self, subject: &str, change: impl FnOnce(&mut Row)) -> bool {
         self.lock_users()
             .rows
             .get_mut(subject)
             .map(change)
             .is_some()
+    }
+}
+
+impl Users {
+    /// Returns the standing of a subject, for a refresh.
+    pub(super) fn standing(&self, subject: &str) -> Option<UserStanding> {
+        let row = self.rows.get(subject)?;
+        Some(UserStanding::new(row.roles.clone(), row.disabled))
     }
 }
 

@@ -33,6 +33,13 @@ erased! {
             grace: Duration,
             bound_key: Option<&'a str>,
         ) -> Result<Option<LoadedSession>, StoreError>;
+        async fn advance_live_with_user(
+            &self,
+            id: SessionId,
+            live: u64,
+            grace: Duration,
+            bound_key: Option<&'a str>,
+        ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError>;
         async fn load_with_user(
             &self,
             id: SessionId,

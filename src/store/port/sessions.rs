@@ -90,8 +90,8 @@ pub trait SessionStore: Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// Returns the identity of this store, if [`load_with_user`](Self::load_with_user) reads the
-    /// users of the same store.
+    /// Returns the identity of this store, if [`load_with_user`](Self::load_with_user) and
+    /// [`advance_live_with_user`](Self::advance_live_with_user) read the users of the same store.
     fn users(&self) -> Option<StoreId> {
         None
     }
@@ -106,6 +106,27 @@ pub trait SessionStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError>> + Send
     {
         async move { Ok(self.load(id).await?.map(|loaded| (loaded, None))) }
+    }
+
+    /// Advances a session as [`advance_live`](Self::advance_live) does, if its subject may sign in.
+    /// Returns the changed session and the standing of its subject, or `None` if nothing was changed.
+    ///
+    /// The additional condition: the session is not a [user's](PrincipalKind::User), or the store's own
+    /// user table contains its subject and the user is not disabled. The standing of a user is part of
+    /// the same step: a user whose roles cannot be read is not advanced.
+    ///
+    /// Called only if [`users`](Self::users) returns an identity. Without an implementation, a refresh
+    /// [loads](Self::load_with_user) the session with its user first.
+    fn advance_live_with_user(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> impl Future<Output = Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError>> + Send
+    {
+        let _ = (id, live, grace, bound_key);
+        async { Ok(None) }
     }
 
     /// Records that a generation reached its client, as [`confirm`](crate::server::refresh::confirm) specifies. Does

@@ -216,6 +216,7 @@ impl Dialect for PostgresDialect {
             "json_array_elements(CAST($1 AS json)) AS u (value)",
         ),
         ("{id}", "decode(u.value ->> 0, 'hex')"),
+        ("{written}", "s"),
     ];
 
     const TURNS: usize = 4;

@@ -5,4 +5,6 @@ if is_over or has_ended or generation ~= tonumber(from[1]) or reissues ~= tonumb
     or confirmed ~= tonumber(from[3]) then
   return false
 end
-return stamp(id, indexes, tonumber(to[1]), tonumber(to[2]), confirmed, tonumber(to[3]))
+local failed = stamp(KEYS[1], indexes .. subject, id, ends_by, idle, expires,
+  tonumber(to[1]), tonumber(to[2]), confirmed, tonumber(to[3]))
+return failed or {now, 0, row}

@@ -229,6 +229,6 @@ impl Failed {
     }
 }
 
-const AT_ONCE: usize = 1024;
+pub(super) const AT_ONCE: usize = 1024;
 const CONNECT: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(2);

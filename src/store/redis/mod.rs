@@ -28,6 +28,9 @@
 //! | `{auth}:f:<sub>` | the second factors of a subject: secrets encrypted, recovery codes as digests |
 //! | `{auth}:since` | the time at which a node first connected while the server was empty |
 //!
+//! At most four scripts of this process refresh sessions at a time. Refreshes that queue in the meantime
+//! share the next one, up to 64 of them, which takes less than a millisecond.
+//!
 //! A request whose response was lost fails with
 //! [`Interrupted`](crate::error::StoreErrorKind::Interrupted): the script ran in full or not at all.
 //! After a failover, a script that the old primary refused (`READONLY`, `MOVED`) is sent to the new
@@ -70,6 +73,7 @@ mod key_ring;
 mod link;
 mod one_time;
 mod packed;
+mod refreshes;
 mod scripts;
 mod sessions;
 mod throttle;
@@ -84,7 +88,10 @@ use crate::{
     principal::SessionId,
     revocation::{Revocation, RevocationLog, RevocationSet},
     secret::Secret,
-    store::port::{AuthStore, SecretStore, StoreId},
+    store::{
+        batch::Queue,
+        port::{AuthStore, SecretStore, StoreId},
+    },
 };
 
 /// A store in Redis. Cheap to clone; all clones share one connection.
@@ -106,6 +113,10 @@ pub struct RedisStore {
     link: Arc<Link>,
     keys: Arc<Keys>,
     id: StoreId,
+    /// The refreshes that wait for a call.
+    refreshes: Arc<Queue>,
+    /// The refreshes that wait for a call that also reads the users.
+    refreshes_with_user: Arc<Queue>,
 }
 
 /// The names of the keys, all in one slot.
@@ -151,6 +162,8 @@ impl RedisStore {
         let name = |of: &str| format!("{{{prefix}}}:{of}");
         Ok(Self {
             id: StoreId::new(),
+            refreshes: Arc::new(Queue::new(refreshes::TURNS)),
+            refreshes_with_user: Arc::new(Queue::new(refreshes::TURNS)),
             link: Arc::new(Link::new(url)?),
             keys: Arc::new(Keys {
                 prefix: name(""),

@@ -21,7 +21,7 @@ macro_rules! script {
 // These run at every refresh, so they contain only the functions that they call.
 script! { LOAD "clock.lua" "packed.lua" "session.lua" "load.lua" }
 script! { LOAD_WITH_USER "clock.lua" "packed.lua" "session.lua" "load_with_user.lua" }
-script! { ADVANCE_LIVE "clock.lua" "packed.lua" "session.lua" "stamp.lua" "advance_live.lua" }
+script! { ADVANCE_LIVE "clock.lua" "packed.lua" "stamp.lua" "advance_live.lua" }
 script! { ADVANCE "clock.lua" "packed.lua" "session.lua" "stamp.lua" "advance.lua" }
 script! { CONFIRM "clock.lua" "packed.lua" "session.lua" "confirm.lua" }
 

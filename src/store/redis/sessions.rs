@@ -1,11 +1,12 @@
 //! Sessions: one script per method of the port.
 
-use std::{cmp::Reverse, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use super::{
     RedisStore,
     link::Repeat,
     packed::{code_of, number_or_none, record},
+    refreshes::Refreshes,
     scripts,
 };
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     principal::SessionId,
     revocation::RETENTION,
     store::{
+        batch::{self, Advance},
         port::{
             CreateOutcome, Family, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore, StoreId, UserStanding,
@@ -91,24 +93,20 @@ impl SessionStore for RedisStore {
         grace: Duration,
         bound_key: Option<&str>,
     ) -> Result<Option<LoadedSession>, StoreError> {
-        let mut call = scripts::ADVANCE_LIVE.key(self.keys.session(id));
-        call.key(&self.keys.epochs)
-            .arg(exact(live)?)
-            .arg(millis(grace))
-            .arg(bound_key.unwrap_or_default())
-            .arg(id.to_string())
-            .arg(self.keys.indexes());
-        let loaded: Option<Loaded> = self.link.run(&call, Repeat::Never).await?;
-        let advanced = |loaded| {
-            let mut advanced = peek(id, loaded)?;
-            let family = &mut advanced.session.family;
-            family.generation = live + 1;
-            family.parent = Some(live);
-            family.rotated_at = Some(advanced.now);
-            family.used_at = advanced.now;
-            Ok(advanced)
-        };
-        loaded.map(advanced).transpose()
+        let advance = advance_of(id, live, grace, bound_key)?;
+        let advanced = batch::advance(&self.refreshing(false), &self.refreshes, &advance).await?;
+        Ok(advanced.map(|(session, _)| session))
+    }
+
+    async fn advance_live_with_user(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError> {
+        let advance = advance_of(id, live, grace, bound_key)?;
+        batch::advance(&self.refreshing(true), &self.refreshes_with_user, &advance).await
     }
 
     fn users(&self) -> Option<StoreId> {
@@ -274,22 +272,46 @@ impl SessionStore for RedisStore {
 }
 
 /// The server's time, the revocation of the session, and its row.
-type Loaded = (i64, bool, Vec<u8>);
+pub(super) type Loaded = (i64, bool, Vec<u8>);
 
 /// The same, with the roles of the user and the flag `disabled`.
 type WithUser = (i64, bool, Vec<u8>, Option<String>, Option<u8>);
 
-fn peek(id: SessionId, (now, over, row): Loaded) -> Result<LoadedSession, StoreError> {
+pub(super) fn peek(id: SessionId, (now, over, row): Loaded) -> Result<LoadedSession, StoreError> {
     let session = record(id, &row, over)?;
     Ok(LoadedSession::new(session, Timestamp::from_millis(now)))
 }
 
-/// Returns the generation if a number of a script represents it exactly.
-fn exact(generation: u64) -> Result<u64, StoreError> {
-    if generation >= 1 << 53 {
-        return Err(StoreError::invalid("the generation is 2⁵³ or more"));
+impl RedisStore {
+    fn refreshing(&self, reads_user: bool) -> Refreshes {
+        Refreshes {
+            link: Arc::clone(&self.link),
+            keys: Arc::clone(&self.keys),
+            reads_user,
+        }
     }
-    Ok(generation)
+}
+
+fn advance_of(
+    id: SessionId,
+    live: u64,
+    grace: Duration,
+    bound_key: Option<&str>,
+) -> Result<Advance, StoreError> {
+    Ok(Advance {
+        id,
+        live: exact(live)?,
+        grace_millis: exact(millis(grace))?,
+        bound_key: bound_key.map(str::to_owned),
+    })
+}
+
+/// Returns the number if a number of a script represents it exactly.
+fn exact(number: u64) -> Result<i64, StoreError> {
+    let number = i64::try_from(number)
+        .ok()
+        .filter(|number| *number < 1 << 53);
+    number.ok_or_else(|| StoreError::invalid("the generation is 2⁵³ or more"))
 }
 
 /// Returns the milliseconds, limited to a number that is exact in a script.

@@ -8,7 +8,6 @@
 //! Times are whole milliseconds since 1970 in columns of 64 bits. Every number is a `bigint`.
 
 mod api_keys;
-mod batch;
 mod factors;
 mod guests;
 mod key_ring;
@@ -30,8 +29,10 @@ pub(in crate::store) use self::{
     row::{Cells, Columns, cells},
     statement::{Statement, Value, Words},
 };
-use crate::error::StoreError;
-use crate::store::port::StoreId;
+use crate::{
+    error::StoreError,
+    store::{batch::Queue, port::StoreId},
+};
 
 /// A store in an SQL database: [`SqliteStore`](super::SqliteStore) and
 /// [`PostgresStore`](super::PostgresStore). Cheap to clone; all clones are the same store.
@@ -40,7 +41,9 @@ pub struct SqlStore<D> {
     pub(in crate::store) db: D,
     id: StoreId,
     /// The refreshes that wait for a statement.
-    refreshes: Arc<batch::Queue>,
+    refreshes: Arc<Queue>,
+    /// The refreshes that wait for a statement that also reads the users.
+    refreshes_with_user: Arc<Queue>,
 }
 
 /// Creates a store over a database.
@@ -48,7 +51,8 @@ pub(in crate::store) fn store_over<D: Dialect>(db: D) -> SqlStore<D> {
     SqlStore {
         db,
         id: StoreId::new(),
-        refreshes: Arc::new(batch::Queue::new(D::TURNS)),
+        refreshes: Arc::new(Queue::new(D::TURNS)),
+        refreshes_with_user: Arc::new(Queue::new(D::TURNS)),
     }
 }
 
@@ -59,7 +63,8 @@ pub(in crate::store) trait Dialect:
     /// A row.
     type Row: Cells;
 
-    /// The texts of `{now}`, `{least}`, `{locked}`, `{unlocked}`, `{each}` and `{id}` in statements.
+    /// The texts of `{now}`, `{least}`, `{locked}`, `{unlocked}`, `{each}`, `{id}` and `{written}` in
+    /// statements.
     ///
     /// - `{now}`: the server's time. It does not change during a statement.
     /// - `{least}`: the function that returns the least of its arguments.
@@ -67,6 +72,7 @@ pub(in crate::store) trait Dialect:
     /// - `{unlocked}`: as `{locked}`, but leaves out rows that another transaction has locked.
     /// - `{each}`: the rows of the JSON array `$1`, as `u (value)`.
     /// - `{id}`: the bytes whose hexadecimal text is the first element of the array `u.value`.
+    /// - `{written}`: the name by which `RETURNING` sees the row of `UPDATE auth_session AS s`.
     const WORDS: Words;
 
     /// The maximum number of concurrent statements that advance sessions.

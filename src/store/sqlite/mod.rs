@@ -216,6 +216,7 @@ impl Dialect for SqliteDialect {
         ("{unlocked}", ""),
         ("{each}", "json_each($1) u"),
         ("{id}", "unhex(u.value ->> 0)"),
+        ("{written}", "auth_session"),
     ];
 
     const TURNS: usize = 1;

@@ -13,6 +13,7 @@ mod place;
 mod refreshing;
 mod round_trips;
 mod secrets;
+mod with_user;
 
 /// A test of each rule on each store.
 macro_rules! on_every_store {
@@ -69,6 +70,12 @@ on_every_store! {
         t15_a_user_has_fifty_sessions;
     outage:
         t9_a_store_that_is_away_is_503_and_no_cookie_goes;
+    with_user:
+        t8_a_refresh_with_a_user_that_is_cancelled_can_be_repeated
+        u17_a_user_who_may_not_sign_in_uses_no_token_up
+        u17_a_change_of_the_user_comes_before_or_after_a_refresh
+        u17_roles_that_cannot_be_read_use_no_token_up
+        u17_other_stores_and_sources_load_first;
     secrets:
         t7_no_issued_secret_is_in_the_dump;
 }

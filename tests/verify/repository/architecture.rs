@@ -245,7 +245,7 @@ const SHORT: &[&str] = &[
     "server/session/guests/link.rs",
     "server/session/guests/pending.rs",
     "server/session/mod.rs",
-    "store/sql/batch.rs",
+    "store/batch.rs",
     "task.rs",
 ];
 

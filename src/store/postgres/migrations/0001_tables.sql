@@ -104,7 +104,12 @@ CREATE TABLE auth_user (
   roles      text    NOT NULL DEFAULT '[]',        -- a JSON array
   disabled   bigint  NOT NULL DEFAULT 0,           -- 1: may not sign in
   verified_at bigint,                              -- NULL: the identifier is not a verified address
-  created_at bigint  NOT NULL
+  created_at bigint  NOT NULL,
+  -- A refresh reads the roles after it has written, so roles that cannot be read must not exist.
+  CONSTRAINT auth_user_roles_are_texts CHECK (
+    json_typeof(CAST(roles AS json)) = 'array'
+    AND roles ~ '^\s*\[\s*("([^"\\]|\\.)*"\s*(,\s*"([^"\\]|\\.)*"\s*)*)?\]\s*$'
+  )
 );
 
 -- Counters of login attempts, under keyed digests of names and networks.

@@ -86,6 +86,20 @@ CREATE TABLE auth_user (
   created_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- A refresh reads the roles after it has written, so roles that cannot be read must not exist.
+CREATE TRIGGER auth_user_created BEFORE INSERT ON auth_user
+WHEN json_type(NEW.roles) <> 'array'
+  OR EXISTS (SELECT 1 FROM json_each(NEW.roles) WHERE type <> 'text')
+BEGIN
+  SELECT RAISE(ABORT, 'roles: not an array of texts');
+END;
+CREATE TRIGGER auth_user_roles_changed BEFORE UPDATE OF roles ON auth_user
+WHEN json_type(NEW.roles) <> 'array'
+  OR EXISTS (SELECT 1 FROM json_each(NEW.roles) WHERE type <> 'text')
+BEGIN
+  SELECT RAISE(ABORT, 'roles: not an array of texts');
+END;
+
 -- Counters of login attempts, under keyed digests of names and networks.
 CREATE TABLE auth_throttle (
   key        BLOB    NOT NULL PRIMARY KEY CHECK (length(key) = 16),

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use self::live::{ADVANCE_LIVE, ADVANCE_LIVE_WITH_USER};
 use super::{
-    Cells, Columns, Dialect, SqlStore, Statement,
-    batch::{self, Advance},
-    duration, kind_code, kind_of, millis, narrow, replace,
+    Cells, Columns, Dialect, SqlStore, Statement, duration, kind_code, kind_of, millis, narrow,
+    replace,
 };
 use crate::{
     error::StoreError,
     principal::SessionId,
     store::{
         ENDED_FOR, REVOKED_FOR,
+        batch::{self, Advance},
         port::{
             CreateOutcome, Family, LoadedSession, NewSessionRecord, RevokeReason, SessionRecord,
             SessionStore, StoreId, UserStanding,
@@ -67,50 +68,8 @@ macro_rules! stamp {
     };
 }
 
-/// The condition of the hot path: the live generation of a session `s`, outside the grace window.
-macro_rules! may_advance {
-    ($live:literal, $grace:literal, $key:literal) => {
-        concat!(
-            "s.gen = ",
-            $live,
-            " AND ",
-            alive!(),
-            " AND s.bound_key IS NOT DISTINCT FROM ",
-            $key,
-            " AND (s.rotated_at IS NULL OR ",
-            $grace,
-            " = 0 OR s.rotated_at + ",
-            $grace,
-            " < {now} OR s.rotated_at - ",
-            $grace,
-            " > {now})"
-        )
-    };
-}
-
-static ADVANCE_LIVE: Statement = Statement::write(concat!(
-    "UPDATE auth_session AS s SET gen = gen + 1, parent_gen = gen, ",
-    stamp!(),
-    " WHERE s.sid = $1 AND ",
-    may_advance!("$2", "$3", "$4"),
-    " RETURNING ",
-    written!()
-));
-
-/// [`ADVANCE_LIVE`] for each element of the array `$1`: a session id, its generation, the grace time and
-/// the key.
-static ADVANCE_LIVE_BATCH: Statement = Statement::write(concat!(
-    "UPDATE auth_session SET gen = gen + 1, parent_gen = gen, ",
-    stamp!(),
-    " WHERE sid IN (SELECT s.sid FROM {each} JOIN auth_session s ON s.sid = {id} WHERE ",
-    may_advance!(
-        "CAST(u.value ->> 1 AS bigint)",
-        "CAST(u.value ->> 2 AS bigint)",
-        "u.value ->> 3"
-    ),
-    " {unlocked}) RETURNING ",
-    written!()
-));
+// Declared after the macros that it uses.
+mod live;
 
 static ADVANCE: Statement = Statement::write(concat!(
     "UPDATE auth_session AS s SET gen = $5, parent_gen = $6, reissues = $7, ",
@@ -302,14 +261,22 @@ impl<D: Dialect> SessionStore for SqlStore<D> {
         grace: Duration,
         bound_key: Option<&str>,
     ) -> Result<Option<LoadedSession>, StoreError> {
-        let advance = Advance {
-            id,
-            live: wide(live)?,
-            grace_millis: millis(grace),
-            bound_key: bound_key.map(str::to_owned),
-        };
-        let statements = [&ADVANCE_LIVE, &ADVANCE_LIVE_BATCH];
-        batch::advance(&self.db, &self.refreshes, statements, &advance).await
+        let advance = advance_of(id, live, grace, bound_key)?;
+        let refreshes = ADVANCE_LIVE.of(&self.db);
+        let advanced = batch::advance(&refreshes, &self.refreshes, &advance).await?;
+        Ok(advanced.map(|(session, _)| session))
+    }
+
+    async fn advance_live_with_user(
+        &self,
+        id: SessionId,
+        live: u64,
+        grace: Duration,
+        bound_key: Option<&str>,
+    ) -> Result<Option<(LoadedSession, Option<UserStanding>)>, StoreError> {
+        let advance = advance_of(id, live, grace, bound_key)?;
+        let refreshes = ADVANCE_LIVE_WITH_USER.of(&self.db);
+        batch::advance(&refreshes, &self.refreshes_with_user, &advance).await
     }
 
     fn users(&self) -> Option<StoreId> {
@@ -465,6 +432,20 @@ impl<R: Cells> Columns<'_, R> {
     pub(super) fn loaded(&self) -> Result<LoadedSession, StoreError> {
         Ok(LoadedSession::new(self.record()?, self.time("now")?))
     }
+}
+
+fn advance_of(
+    id: SessionId,
+    live: u64,
+    grace: Duration,
+    bound_key: Option<&str>,
+) -> Result<Advance, StoreError> {
+    Ok(Advance {
+        id,
+        live: wide(live)?,
+        grace_millis: millis(grace),
+        bound_key: bound_key.map(str::to_owned),
+    })
 }
 
 fn wide(generation: u64) -> Result<i64, StoreError> {

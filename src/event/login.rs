@@ -189,7 +189,8 @@ pub enum LoginFailure {
     Disabled,
     /// The password is correct, and the identifier is locked.
     Locked,
-    /// The code of a second factor is wrong or was used before.
+    /// The code of a second factor or of a mail is wrong, has expired or was used before, or another
+    /// client asked for it.
     WrongCode,
 }
 

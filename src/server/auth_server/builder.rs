@@ -16,7 +16,7 @@ use crate::{
         login::{Login, LoginBuilder, SecondStepPolicy},
         mail::{MailFlows, MailFlowsBuilder, Mailer},
         refresh::RefreshPolicy,
-        session::{ClaimHook, ClaimsSource, GuestsBuilder, SessionsBuilder},
+        session::{ClaimHook, ClaimsSource, GuestsBuilder, Sessions, SessionsBuilder},
         settings::AuthSettings,
     },
     store::port::{AuthStore, UserStore},
@@ -71,7 +71,7 @@ pub struct AuthServerBuilder<S, U = S> {
 }
 
 /// Creates the builder of the mails for a login and an origin.
-pub(super) type NewMails = Box<dyn FnOnce(Login, &str) -> MailFlowsBuilder + Send>;
+pub(super) type NewMails = Box<dyn FnOnce(Login, Sessions, &str) -> MailFlowsBuilder + Send>;
 
 /// The changes to the builders of the parts, in the order of the calls.
 #[derive(Default)]
@@ -161,8 +161,8 @@ impl<S, U> AuthServerBuilder<S, U> {
     /// A background task sends the mails. [`AuthServer::flush_mail`] waits for it before the process
     /// ends.
     pub fn mailer(mut self, mailer: impl Mailer) -> Self {
-        self.mailer = Some(Box::new(|login, origin| {
-            MailFlows::builder(mailer, login, origin)
+        self.mailer = Some(Box::new(|login, sessions, origin| {
+            MailFlows::builder(mailer, login, sessions, origin)
         }));
         self
     }
@@ -317,7 +317,7 @@ impl<S, U> AuthServerBuilder<S, U> {
         self
     }
 
-    /// Changes the builder of the mails: the pages to which links lead, lifetimes, the size of the queue.
+    /// Changes the builder of the mails: signing in by a code, the pages to which links lead, lifetimes.
     ///
     /// The event sink is set after it. It has no effect without a [`mailer`](Self::mailer).
     pub fn mail(

@@ -152,7 +152,7 @@ where
             return Err(ConfigError::invalid("mailer", problem));
         }
         (Some(new), Some(origin)) => {
-            let mail = apply(new(login.clone(), origin), changes.mail);
+            let mail = apply(new(login.clone(), sessions.clone(), origin), changes.mail);
             Some(match &events {
                 Some(events) => mail.events(Arc::clone(events)),
                 None => mail,

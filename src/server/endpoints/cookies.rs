@@ -22,6 +22,7 @@ use crate::{
 /// | guest's device | `__Host-gst`; HttpOnly, SameSite=Strict, Path=/ | `gst` |
 /// | browser between two steps | `__Host-mfa`; HttpOnly, SameSite=Strict, Path=/ | `mfa` |
 /// | trusted device | `__Host-dvc`; HttpOnly, SameSite=Strict, Path=/ | `dvc` |
+/// | flow of a code from a mail | `__Host-flw`; HttpOnly, SameSite=Strict, Path=/ | `flw` |
 ///
 /// A [prefix](Self::prefix) comes between the browser's prefix and the name: `__Host-shop-at`.
 ///
@@ -42,6 +43,7 @@ pub struct CookieNames {
     device: String,
     guest: String,
     step: String,
+    flow: String,
 }
 
 /// An access token that does not fit into three cookies.
@@ -61,6 +63,8 @@ pub(super) enum Kind {
     Guest,
     /// The browser that asked for a second step.
     Step,
+    /// The secret of the client that asked for a code.
+    Flow,
 }
 
 impl CookieNames {
@@ -96,6 +100,7 @@ impl CookieNames {
             device: String::new(),
             guest: String::new(),
             step: String::new(),
+            flow: String::new(),
         }
         .named(""))
     }
@@ -132,6 +137,7 @@ impl CookieNames {
             device: name("__Host-", "dvc"),
             guest: name("__Host-", "gst"),
             step: name("__Host-", "mfa"),
+            flow: name("__Host-", "flw"),
             ..self
         }
     }
@@ -164,6 +170,7 @@ impl CookieNames {
             Kind::Device => &self.device,
             Kind::Guest => &self.guest,
             Kind::Step => &self.step,
+            Kind::Flow => &self.flow,
         }
     }
 
@@ -267,7 +274,7 @@ impl CookieNames {
             Kind::Access => (true, SameSite::Lax, "/"),
             Kind::Refresh => (true, SameSite::Strict, &*self.path),
             Kind::Csrf => (false, SameSite::Strict, "/"),
-            Kind::Device | Kind::Guest | Kind::Step => (true, SameSite::Strict, "/"),
+            Kind::Device | Kind::Guest | Kind::Step | Kind::Flow => (true, SameSite::Strict, "/"),
         };
         let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
         let cookie = Cookie::build((name, value))

@@ -127,7 +127,7 @@ impl Inner {
 
     /// Reads the address of a request for a mail, and takes one from the budget of the client. Nothing
     /// here depends on the account.
-    fn mail_request(
+    pub(super) fn mail_request(
         &self,
         parts: &Parts,
         fields: &Fields,
@@ -174,6 +174,6 @@ fn token(fields: &Fields) -> Result<&str, Refusal> {
     ))
 }
 
-fn language(parts: &Parts) -> Option<&str> {
+pub(super) fn language(parts: &Parts) -> Option<&str> {
     parts.headers.get(ACCEPT_LANGUAGE)?.to_str().ok()
 }

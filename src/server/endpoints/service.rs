@@ -170,6 +170,8 @@ impl Inner {
             "logout" => self.logout(parts, &fields).await,
             "revoke" => self.revoke(&fields).await,
             "password" => self.password(parts, &fields).await,
+            "login/email" => self.request_code(parts, &fields).await,
+            "login/code" => self.use_code(parts, &fields).await,
             "password/forgot" => self.forgot(parts, &fields).await,
             "password/reset" => self.reset(parts, &fields).await,
             "email/verification" => self.verification(parts, &fields).await,
@@ -197,6 +199,7 @@ impl Inner {
         match path {
             "register" => self.registration,
             "password/forgot" | "password/reset" => self.mail.is_some(),
+            "login/email" | "login/code" => self.mail.as_ref().is_some_and(MailFlows::signs_in),
             "email/verification" | "email/verify" | "email/change" | "email/confirm" => {
                 self.mail.is_some() && self.login.users().keeps_email()
             }
@@ -361,6 +364,19 @@ const FIELDS: &[(&str, &[&str])] = &[
     (
         "password",
         &["current_password", "new_password", "device", "device_token"],
+    ),
+    ("login/email", &["email", "transport"]),
+    (
+        "login/code",
+        &[
+            "code",
+            "flow",
+            "transport",
+            "device",
+            "device_token",
+            "link",
+            "client_id",
+        ],
     ),
     ("password/forgot", &["email"]),
     ("password/reset", &["token", "new_password"]),

@@ -1,10 +1,10 @@
-//! Limits on mails.
+//! Limits on mails and on codes from mails.
 
 use std::time::Duration;
 
 use super::{
     EmailAddress, Login,
-    throttle::Denied,
+    throttle::{AttemptOutcome, Denied, MailCodeAttempt},
     use_case::{Stopped, note_store},
 };
 use crate::event::MailPurpose;
@@ -26,6 +26,29 @@ impl Login {
         let admission = &self.inner.admission;
         let counted = admission.count_mail(purpose.as_str(), address.as_str());
         counted.await.map_err(limited)
+    }
+
+    /// Counts a guess at the code of a flow, before the code is compared.
+    pub(crate) async fn admit_mail_code(&self, flow: &[u8]) -> Result<MailCodeAttempt, Limited> {
+        let admission = &self.inner.admission;
+        admission.admit_mail_code(flow).await.map_err(limited)
+    }
+
+    /// Records the result of a guess; `None` if the code was not compared.
+    pub(crate) async fn settle_mail_code(
+        &self,
+        attempt: MailCodeAttempt,
+        is_correct: Option<bool>,
+    ) {
+        let outcome = match is_correct {
+            Some(true) => AttemptOutcome::Succeeded,
+            Some(false) => AttemptOutcome::Failed,
+            None => AttemptOutcome::Undecided,
+        };
+        self.inner
+            .admission
+            .settle_mail_code(attempt, outcome)
+            .await;
     }
 }
 

@@ -30,6 +30,7 @@
 mod addresses;
 mod attempt;
 mod builder;
+mod by_mail;
 mod change;
 mod claims;
 mod device;

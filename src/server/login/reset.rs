@@ -8,13 +8,15 @@ use crate::{
     error::StoreError,
     server::{
         login::{
-            ChangePasswordOutcome, Login, Network, Password, PasswordHash, change::Change,
-            use_case::Stopped,
+            ChangePasswordOutcome, Login, Network, Password, PasswordHash,
+            change::Change,
+            use_case::{Stopped, note_store},
         },
         session::Sessions,
     },
     store::port::{
-        ErasedOneTimeStore, NewOneTime, OneTimePurpose, OneTimeToken, SpentOneTime, UserRecord,
+        ErasedOneTimeStore, NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeToken, SpentOneTime,
+        UserRecord,
     },
 };
 
@@ -44,6 +46,15 @@ impl Login {
         let new = NewOneTime::new(&token, OneTimePurpose::Reset, subject, lifetime);
         self.issue_token(new).await?;
         Ok(token)
+    }
+
+    pub(crate) async fn redeem_token(
+        &self,
+        digest: &OneTimeDigest,
+        purpose: OneTimePurpose,
+    ) -> Result<Option<SpentOneTime>, StoreError> {
+        let spent = self.one_time()?.redeem(digest, purpose).await;
+        spent.inspect_err(note_store)
     }
 
     pub(crate) async fn issue_token(&self, token: NewOneTime) -> Result<(), StoreError> {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
-    server::login::Login,
+    server::{login::Login, session::Sessions},
 };
 
 /// A builder of [`MailFlows`].
@@ -35,10 +35,13 @@ use crate::{
 pub struct MailFlowsBuilder {
     mailer: Arc<dyn ErasedMailer>,
     login: Login,
+    sessions: Sessions,
     origin: String,
     reset: Link,
     verify: Link,
     change: Link,
+    sign_in: Link,
+    signs_in: bool,
     timeout: Duration,
     queue: u32,
     events: Events,
@@ -71,14 +74,21 @@ impl Link {
 }
 
 impl MailFlowsBuilder {
-    pub(super) fn new(mailer: Arc<dyn ErasedMailer>, login: Login, origin: String) -> Self {
+    pub(super) fn new(
+        mailer: Arc<dyn ErasedMailer>,
+        (login, sessions): (Login, Sessions),
+        origin: String,
+    ) -> Self {
         Self {
             mailer,
             login,
+            sessions,
             origin,
             reset: Link::new("/reset-password#token={token}", 30),
             verify: Link::new("/verify-email#token={token}", 24 * 60),
             change: Link::new("/change-email#token={token}", 60),
+            sign_in: Link::new("/sign-in#code={token}", 10),
+            signs_in: false,
             timeout: Duration::from_secs(30),
             queue: 1000,
             events: Events::default(),
@@ -124,6 +134,35 @@ impl MailFlowsBuilder {
         self
     }
 
+    /// Lets users sign in by a code from a mail instead of a password; off by default.
+    ///
+    /// # Security
+    ///
+    /// - The mailbox then opens the account without its password, as it does by a reset. A second factor
+    ///   is still required.
+    /// - A code works only in the client that asked for it, for five guesses. A user who opens the mail
+    ///   on another device types the code.
+    /// - If the address was not verified before, whoever registered the account may not be its owner. The
+    ///   password is then replaced by a random one, and all sessions end. This needs users that [keep
+    ///   addresses](crate::store::port::UserStore::keeps_email).
+    pub fn sign_in(mut self, enabled: bool) -> Self {
+        self.signs_in = enabled;
+        self
+    }
+
+    /// Sets the page that sends the code of a link to `login/code`; `/sign-in#code={token}` by default.
+    /// It works in the browser that asked for the code.
+    pub fn sign_in_page(mut self, path: impl Into<String>) -> Self {
+        self.sign_in.page = path.into();
+        self
+    }
+
+    /// Sets the lifetime of a code; 10 minutes by default, at most 30.
+    pub fn sign_in_lifetime(mut self, lifetime: Duration) -> Self {
+        self.sign_in.lifetime = lifetime;
+        self
+    }
+
     /// Sets the time in which the mailer has to answer; 30 s by default. The lookups before it have the
     /// same time.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -159,6 +198,10 @@ impl MailFlowsBuilder {
         if !self.login.has_one_time() {
             return refused("mailer", "the login has no store of one-time tokens");
         }
+        // The counter of guesses is cleared after an hour.
+        if self.sign_in.lifetime > 30 * MINUTE {
+            return refused("the lifetime of a code", "must be at most 30 minutes");
+        }
         if self.queue == 0 {
             return refused("the queue of mails", "must have a place");
         }
@@ -180,6 +223,8 @@ impl MailFlowsBuilder {
             reset: self.reset.target()?,
             verify: self.verify.target()?,
             change: self.change.target()?,
+            sign_in: self.sign_in.target()?,
+            sessions: self.sessions,
         };
         let post = Post {
             letters,
@@ -190,6 +235,8 @@ impl MailFlowsBuilder {
         Ok(MailFlows::new(Inner {
             outbox: Outbox::start(&runtime, post, self.queue),
             login: self.login,
+            signs_in: self.signs_in,
+            code_lifetime: self.sign_in.lifetime,
         }))
     }
 }

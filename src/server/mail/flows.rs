@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     event::MailPurpose,
-    server::login::{EmailAddress, EmailChanged, Limited, Login},
+    server::{
+        login::{EmailAddress, EmailChanged, Limited, Login},
+        session::Sessions,
+    },
 };
 
 /// The mails of an account: requests for links and codes, and notices. Cheap to clone.
@@ -28,25 +31,28 @@ use crate::{
 /// [`MailEvent::Failed`](crate::event::MailEvent::Failed).
 #[derive(Clone)]
 pub struct MailFlows {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 pub(super) struct Inner {
     pub(super) outbox: Outbox,
     pub(super) login: Login,
+    pub(super) signs_in: bool,
+    pub(super) code_lifetime: Duration,
 }
 
 impl MailFlows {
     /// Creates a builder of the mails that this mailer sends to the users of this login. Links lead to
     /// pages of the public origin, such as `https://app.example`.
     ///
-    /// The login needs a [store of one-time tokens](crate::server::login::LoginBuilder::one_time).
+    /// The sessions are those that a code starts. The login needs a [store of one-time tokens](crate::server::login::LoginBuilder::one_time).
     pub fn builder(
         mailer: impl Mailer,
         login: Login,
+        sessions: Sessions,
         origin: impl Into<String>,
     ) -> MailFlowsBuilder {
-        MailFlowsBuilder::new(Arc::new(mailer), login, origin.into())
+        MailFlowsBuilder::new(Arc::new(mailer), (login, sessions), origin.into())
     }
 
     pub(super) fn new(inner: Inner) -> Self {
@@ -70,8 +76,11 @@ impl MailFlows {
         address: &EmailAddress,
         language: Option<&str>,
     ) -> Result<(), MailRefused> {
-        self.request(LetterKind::Reset(address.clone()), address, language)
-            .await
+        let letter = Letter {
+            kind: LetterKind::Reset(address.clone()),
+            locale: language.and_then(preferred),
+        };
+        self.request(letter, address).await
     }
 
     /// Requests a mail with a link that verifies the address, for
@@ -89,8 +98,11 @@ impl MailFlows {
         address: &EmailAddress,
         language: Option<&str>,
     ) -> Result<(), MailRefused> {
-        self.request(LetterKind::Verify(address.clone()), address, language)
-            .await
+        let letter = Letter {
+            kind: LetterKind::Verify(address.clone()),
+            locale: language.and_then(preferred),
+        };
+        self.request(letter, address).await
     }
 
     /// Requests a mail with a link to the new address of a user, for
@@ -165,16 +177,11 @@ impl MailFlows {
         self.inner.login.is_same(login)
     }
 
-    async fn request(
+    pub(super) async fn request(
         &self,
-        kind: LetterKind,
+        letter: Letter,
         address: &EmailAddress,
-        language: Option<&str>,
     ) -> Result<(), MailRefused> {
-        let letter = Letter {
-            kind,
-            locale: language.and_then(preferred),
-        };
         let place = self.place(&letter)?;
         let counted = self.inner.login.count_mail(letter.purpose(), address);
         counted.await?;
@@ -246,7 +253,7 @@ impl From<Limited> for MailRefused {
 }
 
 /// Returns the first language of an `Accept-Language` header (RFC 9110 §12.5.4).
-fn preferred(languages: &str) -> Option<String> {
+pub(super) fn preferred(languages: &str) -> Option<String> {
     let first = languages.split([',', ';']).next()?.trim();
     let is_tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let is_sound = (2..=35).contains(&first.len()) && first.bytes().all(is_tag);

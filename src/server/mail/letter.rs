@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Mail, page::Page};
+use super::{Mail, code::SignInCode, page::Page};
 use crate::{
     error::StoreError,
     event::{MailPurpose, MailSkipped},
-    server::login::{EmailAddress, Login},
+    server::{
+        login::{EmailAddress, Login},
+        session::Sessions,
+    },
     store::port::{NewOneTime, OneTimePurpose, OneTimeToken, UserRecord},
 };
 
@@ -22,6 +25,10 @@ pub(super) struct Letter {
 pub(super) enum LetterKind {
     Reset(EmailAddress),
     Verify(EmailAddress),
+    SignIn {
+        address: EmailAddress,
+        flow: OneTimeToken,
+    },
     Change {
         subject: String,
         from: EmailAddress,
@@ -40,6 +47,7 @@ impl Letter {
         match &self.kind {
             LetterKind::Reset(_) => MailPurpose::ResetPassword,
             LetterKind::Verify(_) => MailPurpose::VerifyEmail,
+            LetterKind::SignIn { .. } => MailPurpose::SignIn,
             LetterKind::Change { .. } => MailPurpose::ChangeEmail,
             LetterKind::Notice { purpose, .. } => *purpose,
         }
@@ -82,6 +90,8 @@ pub(super) struct Letters {
     pub(super) reset: Target,
     pub(super) verify: Target,
     pub(super) change: Target,
+    pub(super) sign_in: Target,
+    pub(super) sessions: Sessions,
 }
 
 impl Letters {
@@ -114,6 +124,7 @@ impl Letters {
                 let purpose = OneTimePurpose::Verification;
                 self.link(&mut mail, purpose, &self.verify).await?;
             }
+            LetterKind::SignIn { flow, .. } => self.code(&mut mail, &user, flow).await?,
             LetterKind::Change { from, .. } if user.email.as_ref() != Some(from) => {
                 return skip(MailSkipped::NoAddress);
             }
@@ -138,9 +149,9 @@ impl Letters {
     ) -> Result<Result<(UserRecord, EmailAddress), Written>, StoreError> {
         let users = self.login.users();
         let user = match &letter.kind {
-            LetterKind::Reset(address) | LetterKind::Verify(address) => {
-                users.find_by_email(address).await?
-            }
+            LetterKind::Reset(address)
+            | LetterKind::Verify(address)
+            | LetterKind::SignIn { address, .. } => users.find_by_email(address).await?,
             LetterKind::Change { subject, .. } | LetterKind::Notice { subject, .. } => {
                 users.find_by_subject(subject).await?
             }
@@ -180,6 +191,34 @@ impl Letters {
         self.login.issue_token(new).await?;
         mail.link = Some(target.page.link(&self.origin, token.expose()));
         mail.expires_in = Some(target.lifetime);
+        Ok(())
+    }
+
+    /// Issues a code, and adds it with the link that contains it. A session that it starts has the epoch
+    /// of this moment, so that it does not survive a change of the password in between.
+    async fn code(
+        &self,
+        mail: &mut Mail,
+        user: &UserRecord,
+        flow: &OneTimeToken,
+    ) -> Result<(), StoreError> {
+        let epoch = match user.epoch {
+            Some(epoch) => epoch,
+            None => {
+                let epoch = self.sessions.epoch(&user.subject).await;
+                epoch.map_err(StoreError::unavailable)?
+            }
+        };
+        let (code, lifetime) = (SignInCode::mint(), self.sign_in.lifetime);
+        let new = NewOneTime {
+            digest: code.digest(flow),
+            ..NewOneTime::new(flow, OneTimePurpose::SignIn, &user.subject, lifetime)
+        };
+        let new = new.email(&mail.to).epoch(epoch);
+        self.login.issue_token(new).await?;
+        mail.link = Some(self.sign_in.page.link(&self.origin, code.text().expose()));
+        mail.code = Some(code.text().clone());
+        mail.expires_in = Some(lifetime);
         Ok(())
     }
 }

@@ -17,6 +17,7 @@
 //! - A `GET` request never spends a token.
 
 mod builder;
+mod code;
 mod flows;
 mod letter;
 mod mailer;

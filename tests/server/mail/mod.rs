@@ -4,6 +4,7 @@ mod change;
 mod lost;
 mod requests;
 mod reset;
+mod sign_in;
 mod verify;
 
 use serde_json::json;

@@ -145,6 +145,10 @@ impl ThrottleKeys {
         self.digest(b"code device", &[device])
     }
 
+    pub(super) fn mail_code(&self, flow: &[u8]) -> ThrottleKey {
+        self.digest(b"mail code", &[flow])
+    }
+
     fn digest(&self, kind: &[u8], parts: &[&[u8]]) -> ThrottleKey {
         // HMAC accepts keys of any length.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.key.expose()) else {
@@ -197,6 +201,7 @@ mod tests {
             keys.mail("sign", "_inada"),
             keys.code("ada"),
             keys.code_device(b"ada"),
+            keys.mail_code(b"ada"),
             other.name(&ada),
         ];
         for (at, key) in all.iter().enumerate() {

@@ -12,6 +12,7 @@
 //! | address and purpose, for mails | 5 in an hour | none for the rest of the hour | an hour after the first mail |
 //! | subject, for codes of a second factor | 100 in 24 h | none | 24 h after the first failure |
 //! | device that has proved a second factor, instead | 5 | as the first | as the first |
+//! | flow, for codes from mails | 5 | none | an hour after the first guess |
 //!
 //! An attempt is counted when it has a permit of the hashing queue, *before* its password is hashed,
 //! and is given back if the password was correct. However many guesses run concurrently, no more
@@ -33,6 +34,7 @@ mod rule;
 #[cfg(feature = "totp")]
 pub(super) use self::codes::CodeCounter;
 use self::counters::{Reservation, Unanswered};
+pub(crate) use self::requests::MailCodeAttempt;
 pub(super) use self::{
     admission::{Admission, AdmissionControl, Denied},
     key::ThrottleKeys,

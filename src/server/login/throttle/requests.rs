@@ -1,8 +1,15 @@
-//! Counters of mails to an address. No password is hashed, so they need no permit.
+//! Counters of mails to an address, and of guesses at codes from mails. No password is hashed, so they
+//! need no permit.
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{AdmissionControl, Denied, Reserve, ThrottleRule, counters};
+use super::{
+    AdmissionControl, AttemptOutcome, Denied, Reservation, Reserve, ThrottleRule, counters,
+};
+
+/// A guess at a code that was counted.
+#[derive(Debug)]
+pub(crate) struct MailCodeAttempt(Reservation);
 
 impl AdmissionControl {
     /// Counts a request for a mail of this purpose to this address.
@@ -17,11 +24,40 @@ impl AdmissionControl {
         let contender = timeout_at(give_up, queued.contender()).await;
         let contender = contender.map_err(|_| Denied::Contended)?;
         let rule = &ThrottleRule::MAIL;
-        match counters::count(&*self.store, &contender, rule, give_up).await? {
-            Reserve::Granted(()) => Ok(()),
-            Reserve::Wait(wait) => Err(Denied::Wait(wait)),
-            // Another node counts the last mail that is free.
-            Reserve::Pending(_) => Err(Denied::Crowded),
-        }
+        granted(counters::count(&*self.store, &contender, rule, give_up).await?)
+    }
+
+    /// Counts a guess at the code of a flow, before the code is compared.
+    pub(in crate::server::login) async fn admit_mail_code(
+        &self,
+        flow: &[u8],
+    ) -> Result<MailCodeAttempt, Denied> {
+        let give_up = Instant::now() + self.patience;
+        let key = self.keys.mail_code(flow);
+        let queued = self.gate.enqueue(&key).ok_or(Denied::Crowded)?;
+        let contender = timeout_at(give_up, queued.contender()).await;
+        let contender = contender.map_err(|_| Denied::Contended)?;
+        let rule = &ThrottleRule::MAIL_CODE;
+        let reserved = counters::reserve(&*self.store, &contender, rule, give_up).await?;
+        granted(reserved).map(MailCodeAttempt)
+    }
+
+    /// Records the result of a guess.
+    pub(in crate::server::login) async fn settle_mail_code(
+        &self,
+        MailCodeAttempt(reservation): MailCodeAttempt,
+        outcome: AttemptOutcome,
+    ) {
+        // A failure of the store leaves the guess counted.
+        let _ = self.settled(reservation, outcome).await;
+    }
+}
+
+/// A request that open guesses would decide is refused. It may come again after a second.
+fn granted<T>(reserved: Reserve<T>) -> Result<T, Denied> {
+    match reserved {
+        Reserve::Granted(granted) => Ok(granted),
+        Reserve::Wait(wait) => Err(Denied::Wait(wait)),
+        Reserve::Pending(_) => Err(Denied::Crowded),
     }
 }

@@ -72,6 +72,9 @@ impl ThrottleRule {
         hold: HOLD,
     };
 
+    /// The rule for a code that was sent by mail: five guesses. The code expires before the wait ends.
+    pub(crate) const MAIL_CODE: Self = Self::MAIL;
+
     /// Returns the rule of a hard lock: after this many failures within a day, every attempt is
     /// refused until the name is unlocked.
     pub(super) fn lock(failures: u32) -> Self {

@@ -77,7 +77,8 @@ impl Sessions {
                 Written::Lost => lost = true,
             }
         }
-        self.exchange(&token, client_id, origin, lost).await
+        // Boxed: the future is large, and most refreshes do not come here.
+        Box::pin(self.exchange(&token, client_id, origin, lost)).await
     }
 
     /// Loads, decides, and writes if the session is still what was loaded. `lost`: the answer to a write

@@ -1,7 +1,10 @@
 //! The issuers whose tokens are revoked in this process, for a warning about places that accept
 //! these tokens without a revocation check.
 
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::{
+    Mutex, PoisonError, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 #[cfg(feature = "server")]
 use super::set::RevocationSet;
@@ -10,6 +13,9 @@ use crate::principal::Principal;
 
 /// One entry for each issuer with a set that is alive.
 static EXPECTED: Mutex<Vec<Expected>> = Mutex::new(Vec::new());
+
+/// `true` if an entry was not noted. Most processes have no entry, and take no lock for a token.
+static HAS_UNNOTED: AtomicBool = AtomicBool::new(false);
 
 struct Expected {
     issuer: String,
@@ -34,12 +40,21 @@ pub(crate) fn expect(issuer: &str, set: &RevocationSet) {
             is_noted: false,
         }),
     }
+    update(&expected);
+}
+
+fn update(expected: &[Expected]) {
+    let has_unnoted = expected.iter().any(|known| !known.is_noted);
+    HAS_UNNOTED.store(has_unnoted, Ordering::Relaxed);
 }
 
 /// Logs a warning if a place without a revocation check accepts a session that another place of this
 /// process revokes. Once per issuer.
 #[cold]
 pub(crate) fn note_unchecked(caller: &Principal) {
+    if !HAS_UNNOTED.load(Ordering::Relaxed) {
+        return;
+    }
     let (Some(issuer), Some(_)) = (caller.issuer(), caller.session_id()) else {
         return;
     };
@@ -52,6 +67,7 @@ pub(crate) fn note_unchecked(caller: &Principal) {
         return;
     }
     known.is_noted = true;
+    update(&expected);
     #[cfg(feature = "tracing")]
     tracing::warn!(
         issuer,

@@ -6,7 +6,8 @@
 //! the processor time that the server took, kernel included, is divided by the requests it
 //! answered. What the load generator takes, and what else the machine does, does not count.
 //!
-//! `benches/http/run.sh`, optionally with `--quick`.
+//! `benches/http/run.sh`, optionally with `--quick`. `benches/http/run.sh refresh` measures a refresh at a
+//! login server instead: see `refresh.rs`.
 //!
 //! [wrk]: https://github.com/wg/wrk
 
@@ -14,6 +15,12 @@
 #[path = "../harness/token.rs"]
 mod token;
 
+#[path = "../../tests/support/port.rs"]
+mod port;
+#[allow(dead_code, reason = "the tests of stores use the rest")]
+#[path = "../../tests/support/postgres.rs"]
+mod postgres;
+mod refresh;
 mod server;
 
 use std::{
@@ -33,9 +40,11 @@ fn main() {
             let kind = Kind::ALL.into_iter().find(|one| one.name() == kind);
             server::run(kind.expect("a kind of server"), named(algorithm));
         }
+        ["refresh", "--quick"] => refresh::measure(true),
+        ["refresh"] => refresh::measure(false),
         ["--quick"] => measure(1, &ALGORITHMS[..2]),
         [] => measure(11, &ALGORITHMS),
-        _ => panic!("nothing but `--quick` is understood"),
+        _ => panic!("the arguments are `[refresh] [--quick]`"),
     }
 }
 

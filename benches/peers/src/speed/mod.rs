@@ -9,7 +9,7 @@ use std::fs;
 
 use tower_jwt_auth::key::Algorithm;
 
-use self::table::{Field, Table};
+use self::table::{BOLD, Field, Table};
 use crate::{
     floor::{Handler, calls, floor},
     harness::{Token, User, now},
@@ -38,7 +38,7 @@ pub(crate) fn main(quick: bool, svg: Option<String>, part: Option<String>) {
 
 fn accepted(rounds: usize) -> Table {
     println!("## A request with a good token\n");
-    println!("Times the floor, and microseconds; allocations with the first algorithm.\n");
+    println!("Times the floor, and microseconds; allocations with the first algorithm. {BOLD}\n");
     let fields = ALGORITHMS.map(|algorithm| field(algorithm).measured(rounds));
     let table = Table::over(FLOOR, &fields, &ALGORITHMS.map(|one| one.as_str()));
     table.print_with_allocations();

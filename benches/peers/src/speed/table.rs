@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{FIRST, FLOOR, NO_LAYER, REPEATED};
 use crate::{harness::Rounds, peer::Missing};
 
 /// Candidates for one column, or for one question.
@@ -90,6 +91,11 @@ impl Field {
     fn find(&self, name: &str) -> Option<&Candidate> {
         self.candidates.iter().find(|one| one.name == name)
     }
+
+    /// Whether a peer takes less time than this crate does, by the ratio within each round.
+    pub(crate) fn is_ahead(&self, peer: &str, ours: &str) -> bool {
+        !NO_PEERS.contains(&peer) && self.ratio(peer, ours).is_some_and(|ratio| ratio < 1.0)
+    }
 }
 
 /// A row for each candidate, a column for each field: times a base, and how long.
@@ -102,6 +108,8 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) ratios: Vec<Option<f64>>,
     nanoseconds: Vec<Option<f64>>,
+    /// Where a peer is ahead of this crate.
+    ahead: Vec<bool>,
     /// Of the first column that there is.
     allocations: Option<u64>,
     /// Why a column is empty.
@@ -116,6 +124,8 @@ impl Table {
                 name,
                 ratios: fields.iter().map(|field| field.ratio(name, base)).collect(),
                 nanoseconds: fields.iter().map(|field| field.nanoseconds(name)).collect(),
+                // What remembers nothing is compared with a first request.
+                ahead: fields.iter().map(|field| field.is_ahead(name, FIRST)).collect(),
                 allocations: all()
                     .find(|one| one.work.is_ok())
                     .map(|one| one.allocations),
@@ -157,21 +167,27 @@ impl Table {
 
 impl Row {
     fn cells(&self) -> String {
-        let cells = self.ratios.iter().zip(&self.nanoseconds);
+        let cells = self.ratios.iter().zip(&self.nanoseconds).zip(&self.ahead);
         cells
-            .map(|(ratio, time)| cell(*ratio, *time))
+            .map(|((ratio, time), ahead)| cell(*ratio, *time, *ahead))
             .collect::<Vec<_>>()
             .join(" | ")
     }
 }
 
-/// `2.47 (5.3)`: the ratio, and microseconds.
-pub(crate) fn cell(ratio: Option<f64>, nanoseconds: Option<f64>) -> String {
-    match (ratio, nanoseconds) {
-        (Some(ratio), Some(time)) => format!("{} ({})", figures(ratio), figures(time / 1000.0)),
-        _ => "–".into(),
-    }
+/// `2.47 (5.3)`: the ratio, and microseconds. Bold where a peer is ahead of this crate.
+pub(crate) fn cell(ratio: Option<f64>, nanoseconds: Option<f64>, ahead: bool) -> String {
+    let (Some(ratio), Some(time)) = (ratio, nanoseconds) else {
+        return "–".into();
+    };
+    let text = format!("{} ({})", figures(ratio), figures(time / 1000.0));
+    if ahead { format!("**{text}**") } else { text }
 }
+
+/// Stands above each table.
+pub(crate) const BOLD: &str = "Bold: a peer takes less time than this crate.";
+/// What is measured for comparison, and this crate itself.
+const NO_PEERS: [&str; 4] = [NO_LAYER, FLOOR, FIRST, REPEATED];
 
 /// Two decimals, and where there is little, two digits.
 pub(crate) fn figures(value: f64) -> String {

@@ -10,7 +10,7 @@ use tower_jwt_auth::key::Algorithm;
 
 use super::{
     FIRST, FLOOR, REPEATED,
-    table::{Field, cell, figures},
+    table::{BOLD, Field, cell, figures},
     token_with,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(crate) fn print(quick: bool) {
             (0..count).map(|number| token_with(algorithm, &format!(r#""sid":"{number:08}""#)));
         let unique: Vec<Token> = unique.collect();
         println!("## Repeated and unique tokens, one and two threads ({algorithm})\n");
-        println!("{EXPLANATION}\n");
+        println!("{EXPLANATION} {BOLD}\n");
         println!("| | one token | two threads | unique tokens | two threads |");
         println!("|---|---|---|---|---|");
         let mut all = Meeting {
@@ -48,7 +48,8 @@ pub(crate) fn print(quick: bool) {
         let fields = all.fields.map(|field| field.measured_for(SAMPLE, rounds));
         for (name, on_two) in names {
             let cells = fields.iter().map(|field| {
-                let one = cell(field.ratio(name, FLOOR), field.nanoseconds(name));
+                let ahead = field.is_ahead(name, REPEATED);
+                let one = cell(field.ratio(name, FLOOR), field.nanoseconds(name), ahead);
                 let two = field.ratio(on_two, name).map_or("–".into(), figures);
                 format!("{one} | {two}")
             });

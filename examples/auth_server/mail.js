@@ -2,11 +2,13 @@
 
 const PAGES = {
   "/reset-password": { title: "Set a new password", path: "password/reset", done: "The password is set. Sign in with it." },
+  "/sign-in": { title: "Sign in", path: "login/code?transport=cookie", done: "You are signed in." },
   "/verify-email": { title: "Confirm your address", path: "email/verify", done: "The address is confirmed." },
   "/change-email": { title: "Confirm your new address", path: "email/confirm", done: "Sign in with the new address." },
 };
 const page = PAGES[location.pathname];
-const token = new URLSearchParams(location.hash.slice(1)).get("token");
+const secrets = new URLSearchParams(location.hash.slice(1));
+const [token, code] = [secrets.get("token"), secrets.get("code")];
 // Out of the address bar and the history.
 history.replaceState(null, "", location.pathname);
 
@@ -25,7 +27,7 @@ function note(text, bad) {
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const body = asks ? { token, new_password: field.value } : { token };
+  const body = asks ? { token, new_password: field.value } : code ? { code } : { token };
   const headers = { "content-type": "application/json" };
   const answer = await fetch(`/api/auth/${page.path}`, { method: "POST", headers, body: JSON.stringify(body) });
   if (answer.ok) {

@@ -121,7 +121,7 @@ async fn app(
         .on_claim(conversations.clone())
         .events(MetricsSink::new().and(feed.clone()));
     if let Some(post) = post {
-        server = server.mailer(post);
+        server = server.mailer(post).mail(|mail| mail.sign_in(true));
     }
     let auth = server.start().await?;
     auth.warnings().for_each(|warning| println!("{warning}"));

@@ -189,14 +189,15 @@ async function enter(endpoint, body) {
   note(link ? "Signed in. The conversation is yours." : "Signed in.");
 }
 
-async function forgot(email) {
-  const answer = await client.call("POST", "/api/auth/password/forgot", { body: { email } });
+async function byMail(path, email) {
+  const answer = await client.call("POST", `/api/auth/${path}`, { body: { email } });
   note(answer.ok ? "If the account exists, the server has printed or sent a link." : "Enter your address first.", !answer.ok);
 }
 
 $("#login").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (event.submitter?.value === "forgot") return during(event.submitter, () => forgot(event.target.email.value));
+  const path = { forgot: "password/forgot", "by-mail": "login/email?transport=cookie" }[event.submitter?.value];
+  if (path) return during(event.submitter, () => byMail(path, event.target.email.value));
   const { email, password } = Object.fromEntries(new FormData(event.target));
   during(event.submitter ?? $("#login .main"), () => enter(event.submitter?.value ?? "login", { email, password }));
 });

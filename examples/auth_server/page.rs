@@ -13,6 +13,7 @@ pub(crate) fn routes() -> Router {
     let mail = || file("text/html", include_str!("mail.html"));
     Router::new()
         .route("/reset-password", mail())
+        .route("/sign-in", mail())
         .route("/verify-email", mail())
         .route("/change-email", mail())
         .route("/mail.js", file(SCRIPT, include_str!("mail.js")))

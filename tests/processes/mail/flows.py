@@ -142,6 +142,23 @@ def change(tokens):
     check(post("login", {"email": "ada@new.example", "password": NEW}), 200)
 
 
+def sign_in(name):
+    asked = check(post("login/email", {"email": name}), 202).json()
+    unknown = check(post("login/email", {"email": "nobody@example.org"}), 202).json()
+    assert asked.keys() == unknown.keys() and len(asked["flow"]) == len(unknown["flow"])
+    text = mail(name, "Sign in")
+    code = link(text, "/sign-in#code")
+    assert re.fullmatch(r"\d{8}", code) and text.count(code) == 2, text
+    stolen = {"code": code, "flow": unknown["flow"]}
+    check(post("login/code", stolen), 400, "invalid_code")
+    wrong = {"code": f"{(int(code) + 1) % 10**8:08}", "flow": asked["flow"]}
+    check(post("login/code", wrong), 400, "invalid_code")
+    right = {"code": code, "flow": asked["flow"]}
+    tokens = check(post("login/code", right), 200).json()
+    check(post("login/code", right), 400, "invalid_code")
+    check(post("refresh", {"refresh_token": tokens["refresh_token"]}), 200)
+
+
 def limits():
     for number in range(6):
         answer = post("password/forgot", {"email": "nobody@elsewhere.example"})
@@ -158,6 +175,7 @@ def refused():
 
 verification()
 change(reset())
+sign_in("ada@new.example")
 limits()
 refused()
 time.sleep(0.5)

@@ -13,7 +13,7 @@ use tower_jwt_auth::{
 
 pub(crate) enum Post {
     Smtp {
-        transport: AsyncSmtpTransport<Tokio1Executor>,
+        transport: Box<AsyncSmtpTransport<Tokio1Executor>>,
         from: Mailbox,
     },
     /// Prints credentials, which only a server on this machine may do.
@@ -32,7 +32,7 @@ impl Post {
         // The error could show the password in the URL.
         let transport = transport.map_err(|_| "AUTH_SMTP_URL is not the URL of a mail server")?;
         Ok(Some(Self::Smtp {
-            transport: transport.build(),
+            transport: Box::new(transport.build()),
             from: Mailbox::new(None, from.as_str().parse()?),
         }))
     }

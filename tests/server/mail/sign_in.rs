@@ -104,7 +104,7 @@ async fn u27_a_code_signs_in_once_in_the_client_that_asked() {
         );
         let session = &good[0];
         assert_eq!(front.call(&session.access()).await, 200);
-        let verified = front.auth.verifier().verify_now(&session.access()).unwrap();
+        let verified = front.auth.verifier().verify_now(session.access()).unwrap();
         assert_eq!(verified.claims().get("amr"), Some(&json!(["email"])));
         assert_eq!(
             enter(&front, &flow, &code).await.text("error"),

@@ -94,7 +94,8 @@ pub enum MailPurpose {
     EmailChanged,
     /// A notice that the password was changed.
     PasswordChanged,
-    /// A notice of a sign-in on a device that the server does not know.
+    /// A notice of a sign-in on a device that the server does not know. The endpoints do not send it; an
+    /// application sends it by [`MailFlows::notify`](crate::server::mail::MailFlows::notify).
     NewDevice,
 }
 

@@ -49,6 +49,7 @@
 //! | know why a token is refused | [`Verifier::explain`], [the recipe](manual::recipes::refused) |
 //! | accept tokens of several issuers, or old and new ones during a migration | [`Verifier::by_issuer`], [`Verifier::by_algorithm`], [moving from jsonwebtoken](manual::moving_from_jsonwebtoken) |
 //! | revoke tokens before they expire | [`RevocationSet`](revocation::RevocationSet), [`JwtAuthLayer::revocation`] |
+//! | announce the authorization servers and scopes of an API, protect an MCP server | [`layer::resource`] |
 //! | accept API keys of programs | [`layer::api_key`], [the recipe](manual::recipes::api_keys) |
 //! | protect an application behind nginx, Caddy, Envoy or Traefik | [`JwtAuthLayer::gateway`], [the recipe](manual::recipes::gate) |
 //! | forward the caller to an upstream | [`JwtAuthLayer::forward_as`] |

@@ -2,6 +2,8 @@
 //!
 //! [`JwtAuthLayer`](crate::JwtAuthLayer) works in `Server::layer`, around every service of a server, or
 //! around one service. Refused calls are answered in gRPC's own framing: HTTP 200 and a `grpc-status`.
+//! If the layer has a [resource](crate::JwtAuthLayer::resource), the challenge is the metadata
+//! `www-authenticate`.
 //! With tonic-web, put the layer around the `GrpcWebLayer`. Inside it, a gRPC-Web call over HTTP/1.1
 //! does not look like gRPC, and is answered with its HTTP status.
 //!
@@ -62,7 +64,7 @@
 use std::sync::Arc;
 
 use http::Extensions;
-use tonic::{Code, Request, Status, server::NamedService};
+use tonic::{Code, Request, Status, metadata::MetadataValue, server::NamedService};
 
 #[cfg(feature = "server")]
 use crate::layer::api_key::ApiKeyService;
@@ -72,7 +74,7 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
         jwt::JwtAuthService,
-        response::{AccessDenied, answers_in, caller_in, outcome},
+        response::{AccessDenied, Outcome, answers_in, caller_in, outcome},
         role_guard::RoleGuardService,
         socket::ChatService,
     },
@@ -113,8 +115,7 @@ impl<T> RequestExt for Request<T> {
 /// status.
 impl From<AuthError> for Status {
     fn from(error: AuthError) -> Self {
-        let (code, message) = outcome(&error, None);
-        status(code, message, error)
+        status(outcome(&error, None), error)
     }
 }
 
@@ -122,8 +123,7 @@ impl From<AuthError> for Status {
 /// authenticated the caller. The refusal is logged, and reported to the layer's event sink.
 impl From<AccessDenied> for Status {
     fn from(denied: AccessDenied) -> Self {
-        let (code, message) = denied.to_outcome();
-        status(code, message, denied.into())
+        status(denied.to_outcome(), denied.into())
     }
 }
 
@@ -165,15 +165,23 @@ where
     };
     #[cfg(feature = "tracing")]
     crate::layer::response::record(&error, None);
-    let (code, message) = outcome(&error, answers_in(extensions).as_deref());
-    Err(status(code, message, error))
+    let outcome = outcome(&error, answers_in(extensions).as_deref());
+    Err(status(outcome, error))
 }
 
-fn status(code: &str, message: &str, error: AuthError) -> Status {
-    let mut status = Status::new(Code::from_bytes(code.as_bytes()), message);
+fn status(outcome: Outcome, error: AuthError) -> Status {
+    let code = Code::from_bytes(outcome.code.as_bytes());
+    let mut status = Status::new(code, outcome.message);
+    for challenge in outcome.challenges {
+        if let Ok(challenge) = MetadataValue::try_from(challenge.as_bytes()) {
+            status.metadata_mut().append(CHALLENGE, challenge);
+        }
+    }
     status.set_source(Arc::new(error));
     status
 }
+
+const CHALLENGE: &str = "www-authenticate";
 
 mod sealed {
     #[allow(unnameable_types, reason = "sealed: no other crate implements it")]

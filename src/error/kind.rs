@@ -135,6 +135,10 @@ kinds! {
     /// The application's custom check refused the token.
     Rejected: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "rejected",
         "the application's check refused the token", Invalid;
+    /// The sign-in of the caller is too weak or too long ago for this request (RFC 9470).
+    InsufficientAuthentication: UNAUTHORIZED, Some(ErrorCode::InsufficientUserAuthentication),
+        "insufficient_authentication", "the sign-in of the caller is too weak or too long ago",
+        StepUp;
     /// The caller lacks a role, or the guard's condition refused the caller.
     Forbidden: FORBIDDEN, Some(ErrorCode::InsufficientScope), "forbidden",
         "the caller is not allowed to do this", Role;
@@ -167,7 +171,8 @@ kinds! {
 }
 
 impl AuthErrorKind {
-    /// Returns the error code of RFC 6750 §3.1 that the response contains, if one applies.
+    /// Returns the error code of RFC 6750 §3.1 or RFC 9470 §3 that the response contains, if one
+    /// applies.
     #[must_use]
     pub fn code(self) -> Option<ErrorCode> {
         self.row().code
@@ -195,7 +200,8 @@ impl fmt::Display for AuthErrorKind {
     }
 }
 
-/// An error code of [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1).
+/// An error code of [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1) or of [RFC 9470
+/// §3](https://www.rfc-editor.org/rfc/rfc9470#section-3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
@@ -205,16 +211,19 @@ pub enum ErrorCode {
     InvalidToken,
     /// `insufficient_scope`: the token does not grant the required privileges; 403.
     InsufficientScope,
+    /// `insufficient_user_authentication`: the sign-in is too weak or too long ago; 401.
+    InsufficientUserAuthentication,
 }
 
 impl ErrorCode {
-    /// Returns the code in the form that RFC 6750 defines.
+    /// Returns the code in the form that the RFC defines.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientUserAuthentication => "insufficient_user_authentication",
         }
     }
 }
@@ -235,6 +244,7 @@ pub(crate) enum Reason {
     Oversized,
     Expired,
     Invalid,
+    StepUp,
     Role,
     Scope,
     Caller,
@@ -255,6 +265,7 @@ impl Reason {
             Self::Oversized => "The credential is too long",
             Self::Expired => "The access token expired",
             Self::Invalid => "The access token is invalid",
+            Self::StepUp => "A stronger or more recent sign-in is needed here",
             Self::Role => "The access token does not grant a role that is needed here",
             Self::Scope => "The access token does not grant a scope that is needed here",
             Self::Caller => "This kind of caller is not allowed here",

@@ -5,11 +5,12 @@
 
 mod keys;
 mod kind;
+mod scheme;
 mod shown;
 mod store;
 mod token;
 
-use std::{borrow::Cow, error::Error, fmt, sync::Arc};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
@@ -21,6 +22,7 @@ pub use self::{
 };
 pub(crate) use self::{
     kind::{ROWS, Reason},
+    scheme::Scheme,
     shown::shown,
 };
 
@@ -37,11 +39,12 @@ pub struct AuthError {
     context: Option<Arc<Context>>,
 }
 
-/// What is known about the request, for the log and for events.
+/// What is known about the request, for the log, for events, and for the challenge.
 #[derive(Clone, Default)]
 struct Context {
     token: Option<RefusedToken>,
     subject: Option<Box<str>>,
+    scheme: Option<Scheme>,
 }
 
 #[derive(Default)]
@@ -49,7 +52,17 @@ struct Detail {
     scope: Option<Box<str>>,
     retry_after: Option<u32>,
     missing: Option<Missing>,
+    step_up: Option<StepUp>,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The sign-in that a request needs (RFC 9470 §3), and the scopes that the caller lacks too.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StepUp {
+    /// The acceptable `acr` values in order of preference, separated by spaces.
+    pub(crate) acr_values: Option<Box<str>>,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) scope: Option<Box<str>>,
 }
 
 /// The requirement that a caller does not meet, and its category for the client.
@@ -112,6 +125,23 @@ impl AuthError {
         )
     }
 
+    /// Creates the error for a caller who has to sign in again. The requirement is for the log.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no rule on the sign-in yet"))]
+    pub(crate) fn step_up(mut step_up: StepUp, requirement: impl Into<Box<str>>) -> Self {
+        Self::with_detail(
+            AuthErrorKind::InsufficientAuthentication,
+            Detail {
+                missing: Some(Missing {
+                    reason: Reason::StepUp,
+                    requirement: requirement.into(),
+                }),
+                scope: step_up.scope.take(),
+                step_up: Some(step_up),
+                ..Detail::default()
+            },
+        )
+    }
+
     /// Creates the error for a caller who does not meet a requirement. The client receives the reason.
     /// The requirement is for the log.
     pub(crate) fn forbidden(reason: Reason, requirement: impl Into<Box<str>>) -> Self {
@@ -162,6 +192,23 @@ impl AuthError {
         }
     }
 
+    /// Sets the scheme in which the credential was refused, whose challenge names the error.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "only tokens of a scheme other than Bearer need it"
+        )
+    )]
+    pub(crate) fn of_scheme(self, scheme: Scheme) -> Self {
+        self.with_context(|context| context.scheme = Some(scheme))
+    }
+
+    /// Returns the scheme in which the credential was refused, if it is known.
+    pub(crate) fn scheme(&self) -> Option<Scheme> {
+        self.context.as_ref()?.scheme
+    }
+
     fn with_context(mut self, change: impl FnOnce(&mut Context)) -> Self {
         change(Arc::make_mut(self.context.get_or_insert_default()));
         self
@@ -173,9 +220,11 @@ impl AuthError {
         self.kind
     }
 
-    /// Returns the error code of [RFC 6750 §3.1] that the response contains, if one applies.
+    /// Returns the error code of [RFC 6750 §3.1] or [RFC 9470 §3] that the response contains, if one
+    /// applies.
     ///
     /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+    /// [RFC 9470 §3]: https://www.rfc-editor.org/rfc/rfc9470#section-3
     #[must_use]
     pub fn code(&self) -> Option<ErrorCode> {
         self.kind.code()
@@ -193,15 +242,35 @@ impl AuthError {
         self.kind.as_str()
     }
 
-    /// Returns the scopes that the request needed, if the cause is [`AuthErrorKind::MissingScope`].
+    /// Returns the scopes that the request needed, if the caller lacks one of them: the cause is
+    /// [`AuthErrorKind::MissingScope`] or [`AuthErrorKind::InsufficientAuthentication`].
     #[must_use]
     pub fn required_scope(&self) -> Option<&str> {
         self.detail.as_ref()?.scope.as_deref()
     }
 
+    /// Returns the acceptable `acr` values in order of preference, separated by spaces, if the cause is
+    /// [`AuthErrorKind::InsufficientAuthentication`] and the caller's `acr` is none of them.
+    #[must_use]
+    pub fn required_acr(&self) -> Option<&str> {
+        self.detail
+            .as_ref()?
+            .step_up
+            .as_ref()?
+            .acr_values
+            .as_deref()
+    }
+
+    /// Returns the greatest age of a sign-in, if the cause is
+    /// [`AuthErrorKind::InsufficientAuthentication`] and the sign-in is older.
+    #[must_use]
+    pub fn required_max_age(&self) -> Option<Duration> {
+        self.detail.as_ref()?.step_up.as_ref()?.max_age
+    }
+
     /// Returns the requirement that the caller does not meet, for logs: a role, scopes, a kind of
-    /// caller, or the [name](crate::layer::role_guard::Rule::named) of a rule. Set if the status is 403
-    /// and a guard, an extractor or a `require_…` method refused the caller.
+    /// caller, a sign-in, or the [name](crate::layer::role_guard::Rule::named) of a rule. Set if a
+    /// guard, an extractor or a `require_…` method refused a caller who is known.
     #[must_use]
     pub fn missing(&self) -> Option<&str> {
         let missing = self.detail.as_ref()?.missing.as_ref()?;

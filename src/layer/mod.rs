@@ -13,6 +13,7 @@
 //! |---|---|
 //! | [`extract`] | the places in a request from which a credential is read |
 //! | [`response`] | the responses to refused requests: challenges, problem details, gRPC |
+//! | [`resource`] | the metadata by which an API announces its authorization servers and scopes |
 //! | [`middleware`] | the response future and the response body of every layer |
 //! | [`socket`] | guards for WebSockets and event streams, which outlive a request |
 //!
@@ -73,6 +74,7 @@ pub mod rate_limit;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod require_https;
+pub mod resource;
 pub mod response;
 pub mod role_guard;
 pub mod socket;

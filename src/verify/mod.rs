@@ -335,6 +335,14 @@ impl<C> Verifier<C> {
         }
     }
 
+    /// Returns `true` if every accepted token names an expected audience.
+    pub(crate) fn requires_audience(&self) -> bool {
+        let mut rules = Vec::new();
+        self.collect_rules(&mut rules);
+        // Tenants that are known only at run time have no rules here.
+        rules.iter().all(|rules| rules.policy.requires_audience())
+    }
+
     fn max_bytes(&self) -> usize {
         match &self.kind {
             Kind::One(rules) => rules.max_bytes,

@@ -210,6 +210,11 @@ impl Policy {
         }
     }
 
+    /// Returns `true` if every accepted token names an expected audience.
+    pub(super) fn requires_audience(&self) -> bool {
+        !self.any_audience && !self.audiences.is_empty()
+    }
+
     /// Returns `true` if tokens are accepted by their client and no audience is expected.
     fn by_client_alone(&self) -> bool {
         self.audiences.is_empty() && !self.clients.is_empty() && !self.any_audience

@@ -16,6 +16,7 @@ mod grpc;
 mod proxy;
 mod readiness;
 mod requirements;
+mod resource;
 mod sockets;
 mod websocket;
 

@@ -10,6 +10,7 @@ use crate::{
     event::{EventSink, Events},
     layer::{
         extract::RequestHead,
+        resource::ProtectedResource,
         response::{Answers, ErrorResponder},
     },
 };
@@ -60,6 +61,14 @@ impl ApiKeyLayer {
     {
         let networks = Arc::new(Networks::new(network));
         self.with(|config| config.networks = Some(networks))
+    }
+
+    /// Sets the protected resource whose metadata the challenges name (RFC 9728 §5.1). The
+    /// [`JwtAuthLayer`](crate::JwtAuthLayer::resource) beside this layer serves the document.
+    pub fn resource(self, resource: &ProtectedResource) -> Self {
+        let announced = resource.announced();
+        let announced = || Arc::clone(announced);
+        self.with(|config| config.change_answers(|answers| answers.with_announced(announced())))
     }
 
     /// Sets the realm in challenges (RFC 9110 §11.5); `api` by default.

@@ -82,6 +82,10 @@ impl TokenExtractor for Bearer {
             headers.remove(AUTHORIZATION);
         }
     }
+
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Authorization]
+    }
 }
 
 /// The scheme of an `Authorization` value, with the credential after it.

@@ -270,6 +270,10 @@ impl TokenExtractor for Cookie {
             headers.append(COOKIE, line);
         }
     }
+
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Cookie]
+    }
 }
 
 /// Returns the values of all cookies of this name, over all `Cookie` lines.

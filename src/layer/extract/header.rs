@@ -51,4 +51,8 @@ impl TokenExtractor for Header {
     fn strip(&self, headers: &mut HeaderMap, _: &mut Uri) {
         headers.remove(&self.name);
     }
+
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Header]
+    }
 }

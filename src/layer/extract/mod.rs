@@ -94,6 +94,12 @@ pub trait TokenExtractor: Send + Sync + 'static {
     ///
     /// For proxies, which must not forward a caller's credential.
     fn strip(&self, headers: &mut HeaderMap, uri: &mut Uri);
+
+    /// Returns the places that this extractor reads, for the metadata of a [protected
+    /// resource](crate::layer::resource). The default is none: the metadata then states no place.
+    fn places(&self) -> Vec<Place> {
+        Vec::new()
+    }
 }
 
 /// A credential as read from the request, unverified.
@@ -260,6 +266,10 @@ impl<E: TokenExtractor + ?Sized> TokenExtractor for Arc<E> {
     fn strip(&self, headers: &mut HeaderMap, uri: &mut Uri) {
         (**self).strip(headers, uri);
     }
+
+    fn places(&self) -> Vec<Place> {
+        (**self).places()
+    }
 }
 
 macro_rules! tuple {
@@ -278,6 +288,12 @@ macro_rules! tuple {
                 #[allow(non_snake_case, reason = "each variable is named like its type")]
                 let ($($extractor,)+) = self;
                 $($extractor.strip(headers, uri);)+
+            }
+
+            fn places(&self) -> Vec<Place> {
+                #[allow(non_snake_case, reason = "each variable is named like its type")]
+                let ($($extractor,)+) = self;
+                [$($extractor.places()),+].concat()
             }
         }
     };

@@ -84,4 +84,8 @@ impl TokenExtractor for Query {
         parts.path_and_query = Some(target);
         *uri = Uri::from_parts(parts).unwrap_or_default();
     }
+
+    fn places(&self) -> Vec<Place> {
+        vec![Place::Query]
+    }
 }

@@ -86,4 +86,8 @@ impl TokenExtractor for WebSocketProtocol {
             Err(_) => headers.remove(SEC_WEBSOCKET_PROTOCOL),
         };
     }
+
+    fn places(&self) -> Vec<Place> {
+        vec![Place::WebSocket]
+    }
 }

@@ -8,7 +8,7 @@ use http::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{forward::Forward, wait::TokenWait};
+use super::{forward::Forward, unseen::Unseen, wait::TokenWait};
 use crate::{
     error::{AuthError, AuthErrorKind},
     event::AuthEvent,
@@ -34,14 +34,13 @@ pub(super) struct Config<C, R> {
     /// A reference to `answers`, which guards inside this layer read from the principal.
     origin: Origin,
     pub(super) optional: bool,
-    pub(super) skips: Vec<Arc<Predicate>>,
+    /// Requests that are decided without a look at their credential.
+    pub(super) unseen: Vec<Unseen>,
     pub(super) preflight: bool,
     pub(super) strip: bool,
     pub(super) forward: Arc<Forward>,
     pub(super) patience: Duration,
 }
-
-pub(super) type Predicate = dyn Fn(RequestHead<'_>) -> bool + Send + Sync;
 
 /// The decision about a request.
 pub(super) type Decision<C, F> = Verdict<Pass<C>, TokenWait<C, F>>;
@@ -85,7 +84,7 @@ impl<C, R> Config<C, R> {
             origin: response::origin(&answers),
             answers,
             optional: false,
-            skips: Vec::new(),
+            unseen: Vec::new(),
             preflight: false,
             strip: false,
             forward: Arc::default(),
@@ -103,7 +102,7 @@ impl<C, R> Config<C, R> {
             answers: self.answers,
             origin: self.origin,
             optional: self.optional,
-            skips: self.skips,
+            unseen: self.unseen,
             preflight: self.preflight,
             strip: self.strip,
             forward: self.forward,
@@ -121,7 +120,7 @@ impl<C, R> Config<C, R> {
     pub(super) fn openings(&self) -> [Opening; 3] {
         [
             ("optional", self.optional),
-            ("skip", !self.skips.is_empty()),
+            ("skip", self.unseen.iter().any(Unseen::is_skip)),
             ("allow_preflight", self.preflight),
         ]
     }
@@ -136,9 +135,8 @@ where
         if let Err(error) = self.answers.check_openings(&self.openings()) {
             return Verdict::Refuse(error);
         }
-        if let Some(event) = self.passes_unseen(head) {
-            self.answers.events.emit(|| event);
-            return Verdict::Pass(Pass::Anonymous(Cleared::Nothing));
+        if let Some(decision) = self.decide_unseen(head) {
+            return decision;
         }
         let found = head.extensions().get::<Principal>();
         match self.extractor.extract(head) {
@@ -284,12 +282,46 @@ where
         is_b64token(value) || (self.verifier.allows_padding() && segments.all(is_b64token))
     }
 
-    fn passes_unseen(&self, head: RequestHead<'_>) -> Option<AuthEvent<'static>> {
+    /// Decides about a request whatever its credential is.
+    fn decide_unseen(&self, head: RequestHead<'_>) -> Option<Decision<C, R::Future>> {
         if self.preflight && is_preflight(head) {
-            return Some(AuthEvent::Preflight);
+            return Some(self.decide_preflight(head));
         }
-        let skipped = self.skips.iter().any(|names| names(head));
-        skipped.then_some(AuthEvent::Skipped)
+        // Usually there is nothing in the list.
+        let unseen = self.unseen.iter();
+        unseen
+            .filter_map(|unseen| self.as_unseen(unseen, head))
+            .next()
+    }
+
+    fn as_unseen(&self, unseen: &Unseen, head: RequestHead<'_>) -> Option<Decision<C, R::Future>> {
+        match unseen {
+            Unseen::Skip(names) => names(head).then(|| self.pass_unseen(AuthEvent::Skipped)),
+            // A gateway would take the document for a permission.
+            Unseen::Metadata(_) if self.answers.is_for_gateway() => None,
+            Unseen::Metadata(metadata) => metadata
+                .is_at(head)
+                .then(|| Verdict::Answer(metadata.answer_to(head.method()))),
+            Unseen::Fault(_, problem) => {
+                let kind = AuthErrorKind::Misconfigured;
+                Some(Verdict::Refuse(AuthError::caused_by(kind, *problem)))
+            }
+        }
+    }
+
+    /// A preflight request for the metadata is answered as such.
+    #[cold]
+    fn decide_preflight(&self, head: RequestHead<'_>) -> Decision<C, R::Future> {
+        let unseen = self.unseen.iter().filter(|unseen| !unseen.is_skip());
+        let decided = unseen
+            .filter_map(|unseen| self.as_unseen(unseen, head))
+            .next();
+        decided.unwrap_or_else(|| self.pass_unseen(AuthEvent::Preflight))
+    }
+
+    fn pass_unseen(&self, event: AuthEvent<'_>) -> Decision<C, R::Future> {
+        self.answers.events.emit(|| event);
+        Verdict::Pass(Pass::Anonymous(Cleared::Nothing))
     }
 
     /// Removes from the request everything that only this layer may set. Values from the client or from
@@ -360,7 +392,7 @@ impl<C, R> Clone for Config<C, R> {
             answers: Arc::clone(&self.answers),
             origin: self.origin.clone(),
             optional: self.optional,
-            skips: self.skips.clone(),
+            unseen: self.unseen.clone(),
             preflight: self.preflight,
             strip: self.strip,
             forward: Arc::clone(&self.forward),

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::HeaderName;
 use tower_layer::Layer;
 
-use super::{JwtAuthService, config::Config, forward::ForwardedClaim};
+use super::{JwtAuthService, config::Config, forward::ForwardedClaim, unseen::Unseen};
 #[cfg(feature = "server")]
 use crate::layer::confirmations::Confirmations;
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     event::{EventSink, Events},
     layer::{
         extract::{Bearer, RequestHead, TokenExtractor},
+        resource::{ProtectedResource, ResourceMetadata},
         response::{Answers, ErrorResponder},
     },
     principal::Claims,
@@ -111,10 +112,44 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
         self.with(|config| config.change_answers(|answers| answers.with_realm(realm)))
     }
 
+    /// Announces the protected resource (RFC 9728). Every challenge of this layer and of the guards inside
+    /// it names the metadata, and the layer answers requests for the document, without a token. See
+    /// [`resource`](crate::layer::resource).
+    ///
+    /// A later call replaces the resource. Requests for the document emit no event. In [gateway
+    /// mode](Self::gateway) the layer does not answer them, because a gateway would take the response for
+    /// a permission: route the document to [`metadata`](Self::metadata).
+    ///
+    /// For an [MCP server](crate::layer::resource::ProtectedResourceBuilder::mcp) the layer also removes
+    /// the token from requests that pass.
+    pub fn resource(self, resource: &ProtectedResource) -> Self {
+        self.with(|config| config.announce(resource))
+    }
+
+    /// Returns the metadata of the [resource](Self::resource), if one is set: for a router in which this
+    /// layer does not see requests for the document.
+    #[must_use]
+    pub fn metadata(&self) -> Option<ResourceMetadata> {
+        let metadata = self.config.metadata()?;
+        Some(metadata.document().clone())
+    }
+
+    /// Sets the scope in the challenges to requests without an accepted token: the scope tokens that a
+    /// client needs for its first request, separated by spaces. Guards inside the layer name the scopes of
+    /// their rules themselves.
+    ///
+    /// By default these challenges name no scope.
+    pub fn challenge_scope(self, scope: &str) -> Self {
+        self.with(|config| config.set_challenge_scope(scope))
+    }
+
     /// Sets the places from which the credential is read: one extractor, or a tuple of extractors. The
     /// default is the `Authorization` header. See [`extract`](crate::layer::extract).
     pub fn extractor(self, extractor: impl TokenExtractor) -> Self {
-        self.with(|config| config.extractor = Arc::new(extractor))
+        self.with(|config| {
+            config.extractor = Arc::new(extractor);
+            config.announce_again();
+        })
     }
 
     /// Sets the responder, which builds the responses to refused requests. The default is problem
@@ -203,7 +238,7 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
     where
         F: Fn(RequestHead<'_>) -> bool + Send + Sync + 'static,
     {
-        self.with(|config| config.skips.push(Arc::new(names)))
+        self.with(|config| config.unseen.push(Unseen::skip(names)))
     }
 
     /// Lets CORS preflight requests pass as [`Anonymous`](crate::Anonymous): `OPTIONS` with `Origin`
@@ -250,14 +285,18 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
         self.with(|config| config.patience = limit)
     }
 
-    /// Validates the settings against each other. Only [gateway mode](Self::gateway) can contradict
-    /// other settings.
+    /// Validates the settings. A layer with an invalid setting that was not built refuses every request.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Invalid`] if gateway mode is combined with a setting that lets requests without a
-    /// credential pass.
+    /// [`ConfigError::Invalid`] if
+    ///
+    /// - [gateway mode](Self::gateway) is combined with a setting that lets requests without a credential
+    ///   pass.
+    /// - the [scope in challenges](Self::challenge_scope) is not one, or contains `offline_access`.
+    /// - the [resource](Self::resource) is an MCP server, and the verifier expects no audience.
     pub fn build(self) -> Result<Self, ConfigError> {
+        self.config.fault()?;
         self.config.answers.validate(&self.config.openings())?;
         Ok(self)
     }

@@ -48,6 +48,7 @@ mod layer;
 mod service;
 #[cfg(feature = "warp")]
 mod standalone;
+mod unseen;
 mod wait;
 
 pub use self::{

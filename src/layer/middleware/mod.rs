@@ -101,11 +101,7 @@ pub(crate) trait Middleware: Clone {
 pub(crate) enum Verdict<P, W> {
     /// The request goes to the inner service.
     Pass(P),
-    /// The response is complete, for example a redirect.
-    #[cfg_attr(
-        not(any(test, feature = "rate-limit")),
-        expect(dead_code, reason = "only the https layer redirects")
-    )]
+    /// The response is complete, for example a redirect or a document.
     Answer(Response<Bytes>),
     Refuse(AuthError),
     /// The decision needs this wait. The error is the refusal if the wait gives no result.

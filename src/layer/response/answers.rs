@@ -11,13 +11,13 @@ use http::{
 #[cfg(feature = "tracing")]
 use crate::error::{RefusedToken, shown};
 use crate::{
-    error::{AuthError, AuthErrorKind, ConfigError},
+    error::{AuthError, AuthErrorKind, ConfigError, Scheme},
     event::{AuthEvent, Events},
     layer::{
         extract::RequestHead,
         response::{
             ErrorResponder, Problem, Refusal, Refuse, answers_in,
-            challenge::Challenges,
+            challenge::{Announced, Challenges, Offer, Setup},
             form::{self, Form, Opening},
             grpc::Protocol,
             is_temporary,
@@ -30,8 +30,6 @@ use crate::{
 /// The settings for a layer's refusals.
 #[derive(Clone)]
 pub(crate) struct Answers {
-    pub(super) realm: String,
-    pub(super) details: bool,
     pub(super) challenges: Challenges,
     responder: Arc<dyn ErrorResponder>,
     pub(super) form: Form,
@@ -59,16 +57,48 @@ impl Answers {
     /// Sets the realm in challenges (RFC 9110 §11.5).
     ///
     /// In a challenge, characters outside printable ASCII are replaced by spaces.
-    pub(crate) fn with_realm(mut self, realm: String) -> Self {
-        self.challenges = Challenges::new(&realm, self.details);
-        self.realm = realm;
-        self
+    pub(crate) fn with_realm(self, realm: String) -> Self {
+        self.with_challenges(|setup| setup.realm = realm)
     }
 
     /// Removes all explanations from refusals. Error codes stay.
-    pub(crate) fn without_details(mut self) -> Self {
-        self.challenges = Challenges::new(&self.realm, false);
-        self.details = false;
+    pub(crate) fn without_details(self) -> Self {
+        self.with_challenges(|setup| setup.details = false)
+    }
+
+    /// Sets the scope in the challenges to requests without an accepted token.
+    pub(crate) fn with_scope(self, scope: &str) -> Self {
+        self.with_challenges(|setup| setup.scope = Some(scope.into()))
+    }
+
+    /// Sets the metadata that every challenge names (RFC 9728 §5.1).
+    pub(crate) fn with_announced(self, announced: Arc<Announced>) -> Self {
+        self.with_challenges(|setup| setup.announced = Some(announced))
+    }
+
+    /// Sets the accepted schemes, one challenge each, and the scheme of the callers to whom these
+    /// settings are attached: refusals inside the layer name their error in its challenge.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no layer accepts another scheme than Bearer yet")
+    )]
+    pub(crate) fn with_schemes(self, schemes: Vec<Offer>, used: Scheme) -> Self {
+        self.with_challenges(|setup| {
+            setup.schemes = schemes;
+            setup.used = used;
+        })
+    }
+
+    /// Returns these settings with the schemes, the scope and the metadata of a layer around this one.
+    pub(super) fn within(&self, outer: &Self) -> Self {
+        Self {
+            challenges: self.challenges.within(&outer.challenges),
+            ..self.clone()
+        }
+    }
+
+    fn with_challenges(mut self, change: impl FnOnce(&mut Setup)) -> Self {
+        self.challenges = self.challenges.with(change);
         self
     }
 
@@ -87,6 +117,10 @@ impl Answers {
     pub(crate) fn for_gateway(mut self) -> Self {
         self.form.gateway = true;
         self
+    }
+
+    pub(crate) fn is_for_gateway(&self) -> bool {
+        self.form.gateway
     }
 
     /// Returns an error if gateway mode is combined with a setting that lets requests without a
@@ -174,14 +208,7 @@ impl Answers {
         let (status, length) = (response.status(), response.body().len());
         let headers = response.headers_mut();
 
-        // RFC 9110 §15.5.2: a 401 requires a challenge.
-        if status == StatusCode::UNAUTHORIZED && !headers.contains_key(WWW_AUTHENTICATE) {
-            let challenge = refusal.challenge();
-            headers.insert(
-                WWW_AUTHENTICATE,
-                challenge.unwrap_or_else(|| self.challenges.bare()),
-            );
-        }
+        self.complete_challenges(headers, status, refusal);
         if is_temporary(status) && !headers.contains_key(RETRY_AFTER) {
             headers.insert(RETRY_AFTER, refusal.retry_after().unwrap_or(1).into());
         }
@@ -194,6 +221,31 @@ impl Answers {
         }
         response
     }
+
+    /// Adds the challenges that a responder left out.
+    fn complete_challenges(
+        &self,
+        headers: &mut HeaderMap,
+        status: StatusCode,
+        refusal: &Refusal<'_>,
+    ) {
+        let values = self.challenges.of(refusal.error);
+        let mut own = headers.get_all(WWW_AUTHENTICATE).iter();
+        let missing = match (own.next(), own.next()) {
+            // RFC 9110 §15.5.2: a 401 requires a challenge.
+            (None, _) if status != StatusCode::UNAUTHORIZED => return,
+            (None, _) if values.is_empty() => self.challenges.bare(),
+            (None, _) => values,
+            // A responder that sets `Refusal::challenge` does not have to know about other schemes.
+            (Some(only), None) if Some(only) == values.first() => {
+                values.into_iter().skip(1).collect()
+            }
+            _ => return,
+        };
+        for value in missing {
+            headers.append(WWW_AUTHENTICATE, value);
+        }
+    }
 }
 
 impl Refuse for Answers {
@@ -204,14 +256,10 @@ impl Refuse for Answers {
 
 impl Default for Answers {
     fn default() -> Self {
-        const REALM: &str = "api";
-
         Self {
-            realm: REALM.to_owned(),
-            details: true,
             responder: Arc::new(Problem::new()),
             form: Form::default(),
-            challenges: Challenges::new(REALM, true),
+            challenges: Challenges::new(Setup::default()),
             events: Events::default(),
             forget: |_| (),
         }
@@ -221,8 +269,8 @@ impl Default for Answers {
 impl fmt::Debug for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answers")
-            .field("realm", &self.realm)
-            .field("details", &self.details)
+            .field("realm", &self.challenges.realm())
+            .field("details", &self.challenges.details())
             .finish_non_exhaustive()
     }
 }

@@ -8,11 +8,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Method, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, CONTENT_TYPE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE},
 };
 
 #[cfg(feature = "tonic")]
-use crate::layer::response::Answers;
+use crate::layer::response::{Answers, challenge::Values};
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{extract::RequestHead, response::Refusal},
@@ -88,6 +88,9 @@ impl Protocol {
         let mut response = Response::new(Bytes::new());
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type()));
+        for challenge in refusal.answers.challenges.of_call(refusal.error) {
+            headers.append(WWW_AUTHENTICATE, challenge);
+        }
         if self == Self::Grpc {
             // Trailers-Only: the status is among the headers, and there is no body.
             headers.insert(GRPC_STATUS, HeaderValue::from_static(status));
@@ -110,15 +113,25 @@ impl Protocol {
     }
 }
 
-/// Returns the status code and the message for the refusal of a call.
+/// The outcome of a refused call, for a host that frames it.
 #[cfg(feature = "tonic")]
-pub(crate) fn outcome(
-    error: &AuthError,
-    answers: Option<&Answers>,
-) -> (&'static str, &'static str) {
-    let details = answers.is_none_or(|answers| answers.details);
+pub(crate) struct Outcome {
+    pub(crate) code: &'static str,
+    pub(crate) message: &'static str,
+    /// The values of the metadata `www-authenticate`.
+    pub(crate) challenges: Values,
+}
+
+/// Returns the outcome for the refusal of a call. Without the settings of a layer it has no challenge.
+#[cfg(feature = "tonic")]
+pub(crate) fn outcome(error: &AuthError, answers: Option<&Answers>) -> Outcome {
+    let details = answers.is_none_or(|answers| answers.challenges.details());
     let message = error.reason().text().filter(|_| details);
-    (status(error), message.unwrap_or_default())
+    Outcome {
+        code: status(error),
+        message: message.unwrap_or_default(),
+        challenges: answers.map_or_else(Values::new, |answers| answers.challenges.of_call(error)),
+    }
 }
 
 /// Returns the status code of a refusal

@@ -1,6 +1,9 @@
 //! The response settings of a layer inside an authenticating layer.
 
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use http::Response;
@@ -21,6 +24,16 @@ pub(crate) struct InnerAnswers {
     events: Events,
     /// Combined with the form of the authenticating layer, even if `own` applies.
     form: Form,
+    /// `own` with the challenges of the first authenticating layer whose challenges have more than a
+    /// realm: a guard usually is inside one layer.
+    within: OnceLock<Within>,
+}
+
+/// The settings of a layer inside another one.
+#[derive(Clone, Debug)]
+struct Within {
+    outer: Arc<Answers>,
+    answers: Arc<Answers>,
 }
 
 impl InnerAnswers {
@@ -52,6 +65,21 @@ impl InnerAnswers {
     fn change(&mut self, change: impl FnOnce(Answers) -> Answers) {
         self.own = change(mem::take(&mut self.own));
         self.is_own = true;
+        self.within = OnceLock::new();
+    }
+
+    /// Returns the own settings, with the schemes and the metadata of the authenticating layer: they
+    /// belong to the credential, whatever the realm is.
+    fn own_within(&self, outer: &Arc<Answers>) -> Arc<Answers> {
+        let make = || Within {
+            outer: Arc::clone(outer),
+            answers: Arc::new(self.own.within(outer)),
+        };
+        let first = self.within.get_or_init(make);
+        match Arc::ptr_eq(&first.outer, outer) {
+            true => Arc::clone(&first.answers),
+            false => make().answers,
+        }
     }
 }
 
@@ -60,7 +88,13 @@ impl Refuse for InnerAnswers {
         let carried = answers_in(head.extensions());
         let around = carried.as_ref().map(|answers| answers.form);
         let form = around.map_or(self.form, |around| self.form.and(around));
-        let carried = carried.filter(|_| !self.is_own);
+        let carried = match carried {
+            Some(outer) if !self.is_own => Some(outer),
+            Some(outer) if outer.challenges.say_more_than_a_realm() => {
+                Some(self.own_within(&outer))
+            }
+            _ => None,
+        };
         let answers = carried.as_deref().unwrap_or(&self.own);
         answers.refuse_telling(error, head, &self.events, form)
     }

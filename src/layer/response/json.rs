@@ -67,8 +67,8 @@ where
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(challenge) = refusal.challenge() {
-            headers.insert(WWW_AUTHENTICATE, challenge);
+        for challenge in refusal.challenges() {
+            headers.append(WWW_AUTHENTICATE, challenge);
         }
         response
     }

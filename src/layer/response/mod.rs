@@ -49,10 +49,6 @@
 //! [RFC 9110 §15.5.2]: https://www.rfc-editor.org/rfc/rfc9110#section-15.5.2
 
 mod answers;
-#[cfg_attr(
-    not(feature = "server"),
-    allow(unreachable_pub, reason = "the issuing side returns this body")
-)]
 mod body;
 mod caller;
 mod challenge;
@@ -73,7 +69,7 @@ mod tests;
 use std::{error::Error, fmt};
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header::WWW_AUTHENTICATE};
 
 use crate::{
     error::{AuthError, AuthErrorKind, ErrorCode, Reason},
@@ -85,25 +81,29 @@ pub(crate) use self::answers::record;
 #[cfg(feature = "server")]
 pub(crate) use self::answers::report;
 pub(crate) use self::answers::{Answers, origin};
-#[cfg(not(feature = "server"))]
-pub(crate) use self::body::Whole;
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
-pub use self::body::Whole;
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) use self::caller::caller_in;
 pub(crate) use self::caller::{Derived, answers_in, forget_derived};
+pub(crate) use self::challenge::{Announced, OFFLINE, is_scope, is_scope_token};
 pub(crate) use self::form::Opening;
 #[cfg(feature = "tonic")]
-pub(crate) use self::grpc::outcome;
+pub(crate) use self::grpc::{Outcome, outcome};
 pub(crate) use self::inner::InnerAnswers;
 pub(crate) use self::private::keep_private;
 pub use self::{
+    body::Whole,
     json::{JsonBody, json_body},
     oauth::OAuthJson,
     problem::Problem,
     require::AccessDenied,
 };
+
+/// The response headers that pages of other origins have to read: the challenge, and the nonce for
+/// proofs (RFC 9449 §8). Pass them to the CORS layer, as
+/// [`Access-Control-Expose-Headers`](https://fetch.spec.whatwg.org/#http-access-control-expose-headers). See
+/// [the recipe](crate::manual::recipes::cors).
+pub const EXPOSED_HEADERS: [HeaderName; 2] =
+    [WWW_AUTHENTICATE, HeaderName::from_static("dpop-nonce")];
 
 /// The settings for a layer's refusals.
 pub(crate) trait Refuse {
@@ -164,7 +164,7 @@ impl<'a> Refusal<'a> {
     /// Returns the realm, as it was passed to the layer.
     #[must_use]
     pub fn realm(&self) -> &'a str {
-        &self.answers.realm
+        self.answers.challenges.realm()
     }
 
     /// Returns a short fixed text for the client, or `None` if details are off or no text would help.
@@ -173,16 +173,27 @@ impl<'a> Refusal<'a> {
         self.reason().text().filter(|_| self.details())
     }
 
-    /// Returns the value for `WWW-Authenticate`.
+    /// Returns the value for `WWW-Authenticate`. If the layer accepts several schemes, it is the first of
+    /// the [`challenges`](Self::challenges). The layer adds the others.
     ///
     /// There is a value for every refusal with an error code and for a missing credential. There is
     /// none for a cross-site request (403) or for a server that cannot decide (503, 500), because no
     /// other credential would change the result.
     #[must_use]
     pub fn challenge(&self) -> Option<HeaderValue> {
-        self.answers
-            .challenges
-            .of(self.reason(), self.error.required_scope())
+        self.challenges().next()
+    }
+
+    /// Returns the values for `WWW-Authenticate`, one for each scheme that the layer accepts. The value
+    /// for the scheme of the refused credential is the first one, and only it names an error (RFC 9449
+    /// §7.2).
+    pub fn challenges(&self) -> impl Iterator<Item = HeaderValue> + use<> {
+        self.answers.challenges.of(self.error).into_iter()
+    }
+
+    /// Returns the scopes that the request needed, under the names by which clients request them.
+    fn scope(&self) -> Option<String> {
+        self.answers.challenges.scope(self.error)
     }
 
     /// Returns the seconds for `Retry-After`, if a later attempt may succeed. A 503 and a 429 always
@@ -215,7 +226,7 @@ impl<'a> Refusal<'a> {
     }
 
     fn details(&self) -> bool {
-        self.answers.details
+        self.answers.challenges.details()
     }
 }
 

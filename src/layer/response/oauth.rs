@@ -49,14 +49,14 @@ impl ErrorResponder for OAuthJson {
         });
 
         let content_type = HeaderValue::from_static("application/json");
-        let (scope, mistake) = (refusal.error().required_scope(), refusal.mistake());
+        let (scope, mistake) = (refusal.scope(), refusal.mistake());
         if scope.is_none() && mistake.is_none() {
             return answer(refusal, BODIES.get(refusal), content_type);
         }
         let text = refusal.reason().text().filter(|_| refusal.details());
         let text = mistake.as_deref().or(text);
         let error = refusal.code().map(|code| code.as_str());
-        let bytes = Members::new(refusal.status(), error, text, scope).to_bytes();
+        let bytes = Members::new(refusal.status(), error, text, scope.as_deref()).to_bytes();
         answer(refusal, Some(&Body::new(bytes)), content_type)
     }
 }

@@ -140,9 +140,9 @@ impl AccessDenied {
         answers.refuse(self.error.clone(), RequestHead::of(&request))
     }
 
-    /// Returns the status code and the message for a gRPC call. The refusal is logged and reported.
+    /// Returns the outcome of a gRPC call. The refusal is logged and reported.
     #[cfg(feature = "tonic")]
-    pub(crate) fn to_outcome(&self) -> (&'static str, &'static str) {
+    pub(crate) fn to_outcome(&self) -> super::Outcome {
         let request = self.request();
         let answers = answers_in(request.extensions()).unwrap_or_default();
         answers.report(&self.error, RequestHead::of(&request));

@@ -86,8 +86,8 @@ pub(super) fn answer(
     *response.status_mut() = refusal.status();
     let headers = response.headers_mut();
     // RFC 6750 §3 requires a challenge on 400 and 403 too.
-    if let Some(challenge) = refusal.challenge() {
-        headers.insert(WWW_AUTHENTICATE, challenge);
+    for challenge in refusal.challenges() {
+        headers.append(WWW_AUTHENTICATE, challenge);
     }
     if let Some(body) = body {
         headers.insert(CONTENT_TYPE, content_type);

@@ -5,3 +5,4 @@ pub(crate) mod grpc;
 mod own_bodies;
 mod private;
 mod problem;
+mod resource;

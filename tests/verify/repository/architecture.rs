@@ -19,7 +19,11 @@ const ROWS: &[&[&[&str]]] = &[
     &[
         &["layer::extract"],
         &["layer::response"],
-        &["layer::confirmations", "layer::middleware"],
+        &[
+            "layer::confirmations",
+            "layer::middleware",
+            "layer::resource",
+        ],
         &[
             "layer::jwt",
             "layer::role_guard",

@@ -8,8 +8,8 @@ use proptest::prelude::{any, prop, prop_assert_eq, proptest};
 
 use super::{answer, answer_to, oauth, refusals, request};
 use crate::{
-    error::{AuthError, AuthErrorKind},
-    layer::response::{Answers, Refusal},
+    error::{AuthError, AuthErrorKind, Scheme, StepUp},
+    layer::response::{Answers, Refusal, challenge::Offer},
 };
 
 /// A strict reading of one challenge: RFC 9110 §11.3, §11.2, §5.6.2, §5.6.4; names in lower case.
@@ -188,4 +188,111 @@ fn b8_lacking_scope_is_403_and_names_all_scopes() {
     }
     let answer = answer_to(&request("GET", ""), &oauth(), error());
     assert_eq!(answer.json()["scope"], "orders:read orders:write");
+}
+
+/// Settings that accept two schemes, for a caller of this one.
+fn two_schemes(used: Scheme) -> Answers {
+    let dpop = Offer {
+        scheme: Scheme::Dpop,
+        parameters: vec![("algs", "ES256 EdDSA".into())],
+    };
+    Answers::default().with_schemes(vec![Offer::bearer(), dpop], used)
+}
+
+/// The scheme of each challenge, and `true` if it names an error.
+fn schemes_of(answers: &Answers, error: AuthError) -> Vec<(&'static str, bool)> {
+    let answer = answer_to(&request("GET", ""), answers, error);
+    let values = answer.headers.get_all(WWW_AUTHENTICATE).iter();
+    let values = values.map(|value| value.to_str().unwrap());
+    values
+        .map(|value| match value.strip_prefix("DPoP ") {
+            Some(rest) => {
+                assert!(rest.contains("algs=\"ES256 EdDSA\""), "{value}");
+                ("DPoP", rest.contains("error=\""))
+            }
+            None => ("Bearer", value.contains("error=\"")),
+        })
+        .collect()
+}
+
+#[test]
+fn a_second_scheme_has_its_own_challenge_and_only_the_refused_one_an_error() {
+    let both = two_schemes(Scheme::Bearer);
+    let of = |kind: AuthErrorKind| schemes_of(&both, kind.into());
+    let bare = [("Bearer", false), ("DPoP", false)];
+    assert_eq!(of(AuthErrorKind::MissingCredential), bare);
+    assert_eq!(
+        of(AuthErrorKind::Expired),
+        [("Bearer", true), ("DPoP", false)]
+    );
+    assert_eq!(
+        of(AuthErrorKind::MultipleCredentials),
+        [("Bearer", true), ("DPoP", true)]
+    );
+    assert_eq!(of(AuthErrorKind::MalformedCredential), [("Bearer", true)]);
+    assert_eq!(of(AuthErrorKind::MissingScope), [("Bearer", true)]);
+    assert_eq!(of(AuthErrorKind::KeysUnavailable), []);
+
+    let by_dpop = |kind: AuthErrorKind| AuthError::from(kind).of_scheme(Scheme::Dpop);
+    let of = |kind: AuthErrorKind| schemes_of(&both, by_dpop(kind));
+    assert_eq!(
+        of(AuthErrorKind::Expired),
+        [("DPoP", true), ("Bearer", false)]
+    );
+    assert_eq!(of(AuthErrorKind::MissingScope), [("DPoP", true)]);
+
+    // A guard inside, for a caller with a proof.
+    let inside = two_schemes(Scheme::Dpop);
+    let missing = AuthError::missing_scope("a".to_owned());
+    assert_eq!(schemes_of(&inside, missing), [("DPoP", true)]);
+    let step_up = AuthError::step_up(StepUp::default(), "a sign-in");
+    assert_eq!(schemes_of(&inside, step_up), [("DPoP", true)]);
+}
+
+#[test]
+fn only_the_accepted_scheme_has_a_challenge() {
+    let dpop = Offer {
+        scheme: Scheme::Dpop,
+        parameters: vec![("algs", "ES256 EdDSA".into())],
+    };
+    let answers = Answers::default().with_schemes(vec![dpop], Scheme::Bearer);
+    let of = |kind: AuthErrorKind| schemes_of(&answers, kind.into());
+    assert_eq!(of(AuthErrorKind::Expired), [("DPoP", false)]);
+    assert_eq!(of(AuthErrorKind::MissingScope), [("DPoP", true)]);
+}
+
+#[test]
+fn a_responder_that_sets_one_challenge_loses_no_other() {
+    let one = two_schemes(Scheme::Bearer).with_responder(Arc::new(|refusal: &Refusal<'_>| {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = refusal.status();
+        let challenge = refusal.challenge().unwrap();
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        response
+    }));
+    let found = schemes_of(&one, AuthErrorKind::Expired.into());
+    assert_eq!(found, [("Bearer", true), ("DPoP", false)]);
+}
+
+#[test]
+fn the_challenge_of_a_step_up_has_all_its_parameters() {
+    let step_up = StepUp {
+        acr_values: Some("gold silver".into()),
+        max_age: Some(std::time::Duration::from_secs(300)),
+        scope: Some("a b".into()),
+    };
+    let answer = answer(AuthError::step_up(step_up, "a sign-in"));
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let expected = pairs([
+        ("realm", "api"),
+        ("error", "insufficient_user_authentication"),
+        (
+            "error_description",
+            "A stronger or more recent sign-in is needed here",
+        ),
+        ("acr_values", "gold silver"),
+        ("max_age", "300"),
+        ("scope", "a b"),
+    ]);
+    assert_eq!(answer.challenge(), expected);
 }

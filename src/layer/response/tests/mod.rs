@@ -88,12 +88,12 @@ fn oauth() -> Answers {
 fn refusals() -> Vec<AuthError> {
     use AuthErrorKind::{
         AlgorithmNotAllowed, AmbiguousKey, CheckUnavailable, CrossSite, Expired, Forbidden,
-        InvalidSignature, KeyAlgorithmMismatch, KeysUnavailable, MalformedClaims,
-        MalformedCredential, MalformedHeader, MalformedToken, Misconfigured, MissingClaim,
-        MissingCredential, MissingScope, MultipleCredentials, NotYetValid, OversizedCredential,
-        Rejected, RevocationUnavailable, Revoked, SenderConstrained, TooManyRequests, TooOld,
-        UnknownKey, UnsupportedHeader, WrongAudience, WrongClient, WrongIssuer, WrongType,
-        WrongUse,
+        InsufficientAuthentication, InvalidSignature, KeyAlgorithmMismatch, KeysUnavailable,
+        MalformedClaims, MalformedCredential, MalformedHeader, MalformedToken, Misconfigured,
+        MissingClaim, MissingCredential, MissingScope, MultipleCredentials, NotYetValid,
+        OversizedCredential, Rejected, RevocationUnavailable, Revoked, SenderConstrained,
+        TooManyRequests, TooOld, UnknownKey, UnsupportedHeader, WrongAudience, WrongClient,
+        WrongIssuer, WrongType, WrongUse,
     };
 
     let kinds = [
@@ -122,6 +122,7 @@ fn refusals() -> Vec<AuthError> {
         SenderConstrained,
         Revoked,
         Rejected,
+        InsufficientAuthentication,
         Forbidden,
         MissingScope,
         CrossSite,

@@ -117,10 +117,12 @@ mod login {
             fn find_by_subject(subject: &str) -> Option<UserRecord>;
             fn replace_hash(subject: &str, old: &PasswordHash, new: &PasswordHash) -> bool;
             fn find_by_email(address: &EmailAddress) -> Option<UserRecord>;
+            fn set_first_hash(subject: &str, new: &PasswordHash) -> bool;
             fn create(user: NewUser) -> bool;
             fn verify_email(subject: &str, address: &EmailAddress) -> bool;
             fn change_email(subject: &str, from: &EmailAddress, to: &EmailAddress) -> bool;
             plain fn can_create() -> bool;
+            plain fn can_set_first_hash() -> bool;
             plain fn keeps_email() -> bool;
         }
         UserAdmin {

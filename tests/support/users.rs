@@ -90,10 +90,10 @@ impl Users {
         if taken || rows.contains_key(&name) {
             return false;
         }
-        let user = UserRecord::new(new.subject)
-            .password(new.password)
+        let mut user = UserRecord::new(new.subject)
             .roles(new.roles)
             .email(EmailAddress::of(&new.identifier), false);
+        user.password = new.password;
         rows.insert(name, user);
         true
     }
@@ -132,6 +132,17 @@ impl UserStore for Users {
         user.password = Some(new.clone());
         self.replaced.fetch_add(1, Ordering::Relaxed);
         Ok(true)
+    }
+
+    fn can_set_first_hash(&self) -> bool {
+        true
+    }
+
+    async fn set_first_hash(&self, subject: &str, new: &PasswordHash) -> Result<bool, StoreError> {
+        let mut rows = self.rows.lock().unwrap();
+        let user = rows.values_mut().find(|user| user.subject == subject);
+        let user = user.filter(|user| user.password.is_none());
+        Ok(user.map(|user| user.password = Some(new.clone())).is_some())
     }
 
     fn can_create(&self) -> bool {

@@ -116,7 +116,7 @@ async fn create(users: &dyn ErasedUserStore, user: NewUser) -> Result<bool, Stor
     let found = users.find(&user.identifier).await?;
     Ok(found.is_some_and(|found| {
         let hash = found.password.as_ref().map(PasswordHash::expose);
-        found.subject == user.subject && hash == Some(user.password.expose())
+        found.subject == user.subject && hash == user.password.as_ref().map(PasswordHash::expose)
     }))
 }
 

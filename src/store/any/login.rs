@@ -33,6 +33,14 @@ impl UserStore for AnyStore {
         each!(self, Self, store => store.replace_hash(subject, old, new))
     }
 
+    fn can_set_first_hash(&self) -> bool {
+        of_each!(self, store => UserStore::can_set_first_hash(store))
+    }
+
+    async fn set_first_hash(&self, subject: &str, new: &PasswordHash) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.set_first_hash(subject, new))
+    }
+
     fn can_create(&self) -> bool {
         of_each!(self, store => UserStore::can_create(store))
     }

@@ -4,7 +4,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Handles, new_name,
-    users::{hash_of, new_user},
+    users::{hash_of, new_user, password_of},
 };
 use crate::{
     server::login::{EmailAddress, Identifier},
@@ -101,7 +101,7 @@ where
     let found = store.find_by_email(&new).await.expect("find");
     let found = found.expect("the new address");
     assert_eq!(found.subject, user.subject);
-    assert_eq!(hash_of(&found), user.password.expose());
+    assert_eq!(hash_of(&found), password_of(&user).expose());
     assert_eq!(found.roles, user.roles);
     assert!(store.find_by_email(&old).await.expect("find").is_none());
     let again = store.change_email(&user.subject, &old, &new).await;

@@ -26,6 +26,7 @@ macro_rules! user_store_contract {
             one_of_many_registrations_succeeds
             a_hash_is_replaced_only_where_it_is_the_old_one
             one_of_two_changes_of_a_hash_wins
+            one_of_many_first_hashes_is_set
         }
     };
     ($fixture:expr) => {
@@ -139,7 +140,7 @@ where
     let found = store.find(&first.identifier).await.expect("find");
     let found = found.expect("the first one is there");
     assert_eq!(found.subject, first.subject);
-    assert_eq!(hash_of(&found), first.password.expose());
+    assert_eq!(hash_of(&found), password_of(&first).expose());
     assert!(
         store
             .find(&second.identifier)
@@ -158,7 +159,7 @@ where
 
 fn second_of(first: &NewUser, hash: &str) -> NewUser {
     NewUser {
-        password: PasswordHash::new(hash.to_owned()),
+        password: Some(PasswordHash::new(hash.to_owned())),
         ..first.clone()
     }
 }
@@ -206,18 +207,18 @@ where
     }
     let hash = |text: &str| PasswordHash::new(text.to_owned());
     let (subject, new) = (&*user.subject, hash("$new"));
-    for wrong in ["", "$new", &user.password.expose().to_uppercase()] {
+    for wrong in ["", "$new", &password_of(&user).expose().to_uppercase()] {
         let replaced = store.replace_hash(subject, &hash(wrong), &new).await;
         assert!(!replaced.expect("replace_hash"), "{wrong}");
     }
     let unknown = store
-        .replace_hash(&new_name("unknown"), &user.password, &new)
+        .replace_hash(&new_name("unknown"), password_of(&user), &new)
         .await;
     assert!(!unknown.expect("replace_hash"));
-    let replaced = store.replace_hash(subject, &user.password, &new).await;
+    let replaced = store.replace_hash(subject, password_of(&user), &new).await;
     assert!(replaced.expect("replace_hash"));
     let again = store
-        .replace_hash(subject, &user.password, &hash("$newer"))
+        .replace_hash(subject, password_of(&user), &hash("$newer"))
         .await;
     assert!(!again.expect("replace_hash"), "the old hash was replaced");
     let found = store
@@ -233,7 +234,7 @@ where
         .expect("found");
     assert_eq!(
         hash_of(&found),
-        other.password.expose(),
+        password_of(&other).expose(),
         "the other user's hash"
     );
 }
@@ -252,7 +253,7 @@ where
             tasks.spawn(async move {
                 let hash = PasswordHash::new(new.to_owned());
                 let replaced = store
-                    .replace_hash(&user.subject, &user.password, &hash)
+                    .replace_hash(&user.subject, password_of(&user), &hash)
                     .await;
                 (new, replaced.expect("replace_hash"))
             });
@@ -267,6 +268,60 @@ where
         let found = fixture.store().find(&user.identifier).await.expect("find");
         assert_eq!(winners, [hash_of(&found.expect("found"))]);
     }
+}
+
+/// A user may have no password. `set_first_hash` sets one, once, and `replace_hash` does not.
+pub async fn one_of_many_first_hashes_is_set<F>(fixture: &F)
+where
+    F: Handles<Store: UserStore>,
+{
+    let store = fixture.store();
+    assert!(
+        store.can_set_first_hash(),
+        "`can_set_first_hash` returns false"
+    );
+    let hash = |text: &str| PasswordHash::new(text.to_owned());
+    let NewUser {
+        subject,
+        identifier,
+        ..
+    } = new_user();
+    let user = NewUser::without_password(&subject, identifier.clone());
+    assert!(store.create(user).await.expect("create"));
+    for found in [
+        store.find(&identifier).await.expect("find"),
+        store.find_by_subject(&subject).await.expect("find"),
+    ] {
+        assert!(found.expect("found").password.is_none());
+    }
+    let replaced = store.replace_hash(&subject, &hash(""), &hash("$new")).await;
+    assert!(!replaced.expect("replace_hash"));
+    let set = store
+        .set_first_hash(&new_name("unknown"), &hash("$new"))
+        .await;
+    assert!(!set.expect("set_first_hash"));
+    let mut tasks = JoinSet::new();
+    for number in 0..8 {
+        let (store, subject) = (fixture.store(), subject.clone());
+        tasks.spawn(async move {
+            let new = format!("${number}");
+            let hash = PasswordHash::new(new.clone());
+            let set = store.set_first_hash(&subject, &hash).await;
+            (new, set.expect("set_first_hash"))
+        });
+    }
+    let mut winners = Vec::new();
+    while let Some(task) = tasks.join_next().await {
+        let (new, won) = task.expect("the store does not panic");
+        if won {
+            winners.push(new);
+        }
+    }
+    let found = store.find(&identifier).await.expect("find");
+    assert_eq!(winners, [hash_of(&found.expect("found"))]);
+    let first = hash(&winners.pop().expect("one is set"));
+    let replaced = store.replace_hash(&subject, &first, &hash("$second")).await;
+    assert!(replaced.expect("replace_hash"));
 }
 
 /// `set_roles`, `set_disabled` and `set_password` change the named user and no other.
@@ -417,6 +472,10 @@ pub(super) fn new_user() -> NewUser {
     let identifier = Identifier::existing(&format!("{name}@example.org")).expect("an identifier");
     let hash = PasswordHash::new(format!("$hash-of-{name}"));
     NewUser::new(name, identifier, hash).roles(["member"])
+}
+
+pub(super) fn password_of(user: &NewUser) -> &PasswordHash {
+    user.password.as_ref().expect("a password")
 }
 
 pub(super) fn hash_of(user: &UserRecord) -> &str {

@@ -98,6 +98,17 @@ impl UserStore for MemoryStore {
         Ok(true)
     }
 
+    fn can_set_first_hash(&self) -> bool {
+        true
+    }
+
+    async fn set_first_hash(&self, subject: &str, new: &PasswordHash) -> Result<bool, StoreError> {
+        let mut users = self.lock_users();
+        let row = users.rows.get_mut(subject);
+        let row = row.filter(|row| row.password.is_none());
+        Ok(row.map(|row| row.password = Some(new.clone())).is_some())
+    }
+
     fn can_create(&self) -> bool {
         true
     }
@@ -111,7 +122,7 @@ impl UserStore for MemoryStore {
         users.subjects.insert(name, user.subject.clone());
         let row = Row {
             identifier: user.identifier,
-            password: Some(user.password),
+            password: user.password,
             roles: user.roles,
             disabled: false,
             verified: false,

@@ -101,6 +101,11 @@ erased! {
             old: &'a PasswordHash,
             new: &'a PasswordHash,
         ) -> Result<bool, StoreError>;
+        async fn set_first_hash(
+            &self,
+            subject: &'a str,
+            new: &'a PasswordHash,
+        ) -> Result<bool, StoreError>;
         async fn create(&self, user: NewUser) -> Result<bool, StoreError>;
         async fn verify_email(
             &self,
@@ -115,6 +120,7 @@ erased! {
         ) -> Result<bool, StoreError>;
         fn store_id(&self) -> Option<StoreId>;
         fn can_create(&self) -> bool;
+        fn can_set_first_hash(&self) -> bool;
         fn keeps_email(&self) -> bool;
     }
 }

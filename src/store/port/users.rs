@@ -97,8 +97,8 @@ pub struct NewUser {
     pub subject: String,
     /// The identifier with which the user will sign in.
     pub identifier: Identifier,
-    /// The password hash.
-    pub password: PasswordHash,
+    /// The password hash; `None` for a user who signs in by other means.
+    pub password: Option<PasswordHash>,
     /// The user's roles.
     pub roles: Vec<String>,
 }
@@ -108,9 +108,18 @@ impl NewUser {
     #[must_use]
     pub fn new(subject: impl Into<String>, identifier: Identifier, password: PasswordHash) -> Self {
         Self {
+            password: Some(password),
+            ..Self::without_password(subject, identifier)
+        }
+    }
+
+    /// Creates a new user without roles who has no password: of an identity provider, or with a passkey.
+    #[must_use]
+    pub fn without_password(subject: impl Into<String>, identifier: Identifier) -> Self {
+        Self {
             subject: subject.into(),
             identifier,
-            password,
+            password: None,
             roles: Vec::new(),
         }
     }
@@ -128,7 +137,7 @@ impl NewUser {
 /// Implement it for your user table, or use a store of this crate, which also implements
 /// [`UserAdmin`](crate::store::port::UserAdmin). A login needs `find` and `replace_hash`. Refreshes and
 /// password changes need `find_by_subject`. Registration needs `create` and `can_create`; leave both
-/// out if users register elsewhere. Mails need the [`email`](UserRecord::email) of the records;
+/// out if users register elsewhere. A first password for a user without one needs `set_first_hash`. Mails need the [`email`](UserRecord::email) of the records;
 /// verified addresses need `keeps_email`, `verify_email` and `change_email` as well.
 ///
 /// # Security
@@ -186,6 +195,30 @@ pub trait UserStore: Send + Sync + 'static {
         new: &PasswordHash,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Returns `true` if [`set_first_hash`](Self::set_first_hash) is implemented. The default is `false`:
+    /// a user without a password then gets no link for a new one.
+    fn can_set_first_hash(&self) -> bool {
+        false
+    }
+
+    /// Sets the password hash of a user who has none. Returns `false`, without a write, if the user has a
+    /// password or does not exist.
+    ///
+    /// One statement: `UPDATE … SET hash = $new WHERE subject = $subject AND hash IS NULL`.
+    ///
+    /// The default returns an error. It is not called unless
+    /// [`can_set_first_hash`](Self::can_set_first_hash) returns `true`.
+    fn set_first_hash(
+        &self,
+        subject: &str,
+        new: &PasswordHash,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        let _ = (subject, new);
+        ready(Err(StoreError::invalid(
+            "this user store does not set first passwords",
+        )))
+    }
+
     /// Returns `true` if [`create`](Self::create) is implemented. The default is `false`: enabling
     /// registration is then a [`ConfigError`](crate::ConfigError), not a failure of every request.
     fn can_create(&self) -> bool {
@@ -207,6 +240,12 @@ pub trait UserStore: Send + Sync + 'static {
     /// Returns `true` if [`verify_email`](Self::verify_email) and
     /// [`change_email`](Self::change_email) are implemented. The default is `false`: addresses are
     /// then neither verified nor changed, and resets by mail still work.
+    ///
+    /// # Security
+    ///
+    /// Without it, an account that another person has registered for a foreign address keeps what this
+    /// person has set when the owner of the address resets the password: a second factor, API keys. Leave it
+    /// out only if your application verifies addresses before an account can be used.
     fn keeps_email(&self) -> bool {
         false
     }

@@ -54,6 +54,7 @@ scripts! {
     USER_FIND_BY_SUBJECT "users/find_by_subject.lua";
     USER_CREATE "users/create.lua";
     USER_SET "users/set.lua";
+    USER_SET_FIRST_HASH "users/set_first_hash.lua";
     USER_VERIFY_EMAIL "users/verify_email.lua";
     USER_CHANGE_EMAIL "users/change_email.lua";
     USER_LIST "users/list.lua";

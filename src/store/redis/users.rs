@@ -47,6 +47,18 @@ impl UserStore for RedisStore {
         self.link.run(&call, Repeat::Never).await
     }
 
+    fn can_set_first_hash(&self) -> bool {
+        true
+    }
+
+    async fn set_first_hash(&self, subject: &str, new: &PasswordHash) -> Result<bool, StoreError> {
+        let mut call = scripts::USER_SET_FIRST_HASH.key(&self.keys.subjects);
+        call.arg(subject)
+            .arg(self.keys.of("u", ""))
+            .arg(new.expose());
+        self.link.run(&call, Repeat::Never).await
+    }
+
     fn can_create(&self) -> bool {
         true
     }
@@ -58,8 +70,10 @@ impl UserStore for RedisStore {
             .key(&self.keys.subjects)
             .arg(&user.subject)
             .arg(identifier)
-            .arg(user.password.expose())
             .arg(roles_text(&user.roles)?);
+        if let Some(hash) = &user.password {
+            call.arg(hash.expose());
+        }
         self.link.run(&call, Repeat::Never).await
     }
 

@@ -42,6 +42,10 @@ static SET_PASSWORD: Statement = Statement::write(set!("hash"));
 static REPLACE_HASH: Statement =
     Statement::write("UPDATE auth_user SET hash = $3 WHERE sub = $1 AND hash = $2 RETURNING sub");
 
+static SET_FIRST_HASH: Statement = Statement::write(
+    "UPDATE auth_user SET hash = $2 WHERE sub = $1 AND hash IS NULL RETURNING sub",
+);
+
 static CREATE: Statement = Statement::write(
     "INSERT INTO auth_user (sub, identifier, hash, roles, created_at) \
      VALUES ($1, $2, $3, $4, {now}) ON CONFLICT DO NOTHING RETURNING sub",
@@ -89,6 +93,15 @@ impl<D: Dialect> UserStore for SqlStore<D> {
         self.db.changed(&REPLACE_HASH, &values).await
     }
 
+    fn can_set_first_hash(&self) -> bool {
+        true
+    }
+
+    async fn set_first_hash(&self, subject: &str, new: &PasswordHash) -> Result<bool, StoreError> {
+        let values = [subject.into(), new.expose().into()];
+        self.db.changed(&SET_FIRST_HASH, &values).await
+    }
+
     fn can_create(&self) -> bool {
         true
     }
@@ -98,7 +111,7 @@ impl<D: Dialect> UserStore for SqlStore<D> {
         let values = [
             (&user.subject).into(),
             user.identifier.as_str().into(),
-            user.password.expose().into(),
+            user.password.as_ref().map(PasswordHash::expose).into(),
             (&roles).into(),
         ];
         self.db.changed(&CREATE, &values).await

@@ -1,10 +1,14 @@
 local user, names, subjects = unpack(KEYS)
-local subject, identifier, hash, roles = unpack(ARGV)
+-- Without a fourth argument the user has no password.
+local subject, identifier, roles, hash = unpack(ARGV)
 
 if redis.call('EXISTS', user) == 1 or redis.call('HEXISTS', subjects, subject) == 1 then
   return 0
 end
-redis.call('HSET', user, 'sub', subject, 'hash', hash, 'roles', roles, 'off', 0, 'born', now)
+redis.call('HSET', user, 'sub', subject, 'roles', roles, 'off', 0, 'born', now)
+if hash then
+  redis.call('HSET', user, 'hash', hash)
+end
 redis.call('ZADD', names, 0, identifier)
 redis.call('HSET', subjects, subject, identifier)
 return 1

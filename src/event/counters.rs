@@ -21,7 +21,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `evicted`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
 /// | `jwt_housekeeping_failures_total` | none |
-/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`, `email_verified`, `email_changed`) |
+/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`, `email_verified`, `email_changed`, `taken_over`) |
 /// | `jwt_mails_total` | `event` (`processed`, `failed`), `reason` (`refused`, `panicked`, `timed_out`, `store`, `queue_full`, `stopped`; otherwise empty) |
 ///
 /// The cause of a failed login is in the event, but not in a label. Otherwise a reader of the
@@ -155,6 +155,7 @@ fn login(event: &LoginEvent) {
         LoginEvent::PasswordRehashed { .. } => "rehashed",
         LoginEvent::EmailVerified { .. } => "email_verified",
         LoginEvent::EmailChanged { .. } => "email_changed",
+        LoginEvent::TakenOver { .. } => "taken_over",
     };
     metrics::counter!("jwt_logins_total", "event" => name).increment(1);
 }

@@ -103,6 +103,13 @@ pub enum LoginEvent {
         /// The user.
         subject: String,
     },
+    /// The owner of an address that was never verified has taken the account over. Everything that opened
+    /// the account before was removed.
+    #[non_exhaustive]
+    TakenOver {
+        /// The user.
+        subject: String,
+    },
     /// A user's password was hashed again, with the current parameters.
     #[non_exhaustive]
     PasswordRehashed {
@@ -131,6 +138,7 @@ impl LoginEvent {
             Self::PasswordRehashed { .. } => "password.rehashed",
             Self::EmailVerified { .. } => "email.verified",
             Self::EmailChanged { .. } => "email.changed",
+            Self::TakenOver { .. } => "account.taken_over",
         }
     }
 
@@ -148,7 +156,8 @@ impl LoginEvent {
             | Self::PasswordChanged { subject }
             | Self::PasswordRehashed { subject }
             | Self::EmailVerified { subject }
-            | Self::EmailChanged { subject } => Some(subject),
+            | Self::EmailChanged { subject }
+            | Self::TakenOver { subject } => Some(subject),
             Self::Failed { subject, .. } | Self::Locked { subject } => subject.as_deref(),
             Self::Throttled { .. } | Self::Unlocked => None,
         }
@@ -189,6 +198,8 @@ pub enum LoginFailure {
     Disabled,
     /// The password is correct, and the identifier is locked.
     Locked,
+    /// The user was authenticated, and the address must be verified first.
+    UnverifiedEmail,
     /// The code of a second factor or of a mail is wrong, has expired or was used before, or another
     /// client asked for it.
     WrongCode,
@@ -204,6 +215,7 @@ impl LoginFailure {
             Self::UnusableHash => "unusable_hash",
             Self::Disabled => "disabled",
             Self::Locked => "locked",
+            Self::UnverifiedEmail => "unverified_email",
             Self::WrongCode => "wrong_code",
         }
     }

@@ -94,8 +94,8 @@ pub enum MailPurpose {
     EmailChanged,
     /// A notice that the password was changed.
     PasswordChanged,
-    /// A notice of a sign-in on a device that the server does not know. The endpoints do not send it; an
-    /// application sends it by [`MailFlows::notify`](crate::server::mail::MailFlows::notify).
+    /// A notice of a sign-in on a device that the server does not know. The endpoints send it, unless
+    /// [`new_device_notice`](crate::server::mail::MailFlowsBuilder::new_device_notice) is off.
     NewDevice,
 }
 
@@ -138,12 +138,19 @@ pub enum MailSkipped {
     Disabled,
     /// The record of the user has no [address](crate::store::port::UserRecord::email).
     NoAddress,
-    /// The user has no password that could be reset.
+    /// The user has no password, and the user store does not set a [first
+    /// one](crate::store::port::UserStore::can_set_first_hash).
     NoPassword,
     /// The address is verified already.
     AlreadyVerified,
     /// Another user has the new address.
     AddressTaken,
+    /// All sessions of the user ended after the request.
+    Ended,
+    /// The account has had no sign-in before, so that no device is new.
+    FirstSignIn,
+    /// The address has had the maximum number of these notices.
+    Limited,
 }
 
 impl MailSkipped {
@@ -157,6 +164,9 @@ impl MailSkipped {
             Self::NoPassword => "no_password",
             Self::AlreadyVerified => "already_verified",
             Self::AddressTaken => "address_taken",
+            Self::Ended => "ended",
+            Self::FirstSignIn => "first_sign_in",
+            Self::Limited => "limited",
         }
     }
 }

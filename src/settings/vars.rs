@@ -276,7 +276,7 @@ const OF_ISSUERS: [&str; 5] = [
 ];
 
 #[cfg(feature = "server")]
-const OF_SERVER: [&str; 29] = [
+const OF_SERVER: [&str; 32] = [
     "HOST",
     "PORT",
     "AUTH_PUBLIC_URL",
@@ -295,6 +295,9 @@ const OF_SERVER: [&str; 29] = [
     "AUTH_SEED_USER",
     "AUTH_PASSWORD_MIN_CHARS",
     "AUTH_COMMON_PASSWORDS_FILE",
+    "AUTH_REQUIRE_VERIFIED_EMAIL",
+    "AUTH_EMAIL_CLAIMS",
+    "AUTH_REMEMBER_DEVICE_DAYS",
     "AUTH_SMTP_URL",
     "AUTH_MAIL_FROM",
     "JWT_PRIVATE_KEY_FILE",

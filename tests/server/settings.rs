@@ -54,6 +54,36 @@ async fn nothing_set_is_a_first_try_with_a_fresh_key() {
     }
 }
 
+#[test]
+fn the_settings_of_accounts_are_read() {
+    use std::time::Duration;
+    use tower_jwt_auth::server::login::EmailClaims;
+
+    let settings = read(&[]).unwrap();
+    assert!(!settings.requires_verified_email());
+    assert_eq!(settings.email_claims(), EmailClaims::None);
+    assert_eq!(settings.remember_devices(), None);
+    let settings = read(&[
+        ("AUTH_REQUIRE_VERIFIED_EMAIL", "true"),
+        ("AUTH_EMAIL_CLAIMS", "address"),
+        ("AUTH_REMEMBER_DEVICE_DAYS", "30"),
+    ]);
+    let settings = settings.unwrap();
+    assert!(settings.requires_verified_email());
+    assert_eq!(settings.email_claims(), EmailClaims::Address);
+    let days = Duration::from_secs(30 * 24 * 60 * 60);
+    assert_eq!(settings.remember_devices(), Some(days));
+    for (name, value) in [
+        ("AUTH_REQUIRE_VERIFIED_EMAIL", "maybe"),
+        ("AUTH_EMAIL_CLAIMS", "email"),
+        ("AUTH_REMEMBER_DEVICE_DAYS", "0"),
+        ("AUTH_REMEMBER_DEVICE_DAYS", "91"),
+    ] {
+        let refused = read(&[(name, value)]).unwrap_err();
+        assert!(refused.contains(name), "{refused}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_set_is_used() {
     let settings = read(&[

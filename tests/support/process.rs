@@ -4,7 +4,9 @@ use std::{
     env,
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read},
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
@@ -70,6 +72,15 @@ impl Server {
     /// What it printed before it listened.
     pub(crate) fn said(&self) -> &str {
         &self.said
+    }
+
+    /// Writes what it prints from now on to a file.
+    #[allow(dead_code, reason = "only the processes need it")]
+    pub(crate) fn log_to(&self, path: &str) {
+        let printed = self.stdout.get_ref().as_fd().try_clone_to_owned();
+        let (mut printed, mut file) = (File::from(printed.unwrap()), File::create(path).unwrap());
+        // Ends with the process.
+        std::thread::spawn(move || io::copy(&mut printed, &mut file));
     }
 
     pub(crate) fn id(&self) -> u32 {

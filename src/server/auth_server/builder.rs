@@ -13,7 +13,7 @@ use crate::{
     server::{
         endpoints::AuthEndpointsBuilder,
         issue::{KeyRing, TokenIssuerBuilder},
-        login::{Login, LoginBuilder, SecondStepPolicy},
+        login::{EmailClaims, Login, LoginBuilder, SecondStepPolicy, TakeOverHook},
         mail::{MailFlows, MailFlowsBuilder, Mailer},
         refresh::RefreshPolicy,
         session::{ClaimHook, ClaimsSource, GuestsBuilder, Sessions, SessionsBuilder},
@@ -186,6 +186,27 @@ impl<S, U> AuthServerBuilder<S, U> {
     /// `totp`. See [`SecondStepPolicy`].
     pub fn second_step(self, policy: impl SecondStepPolicy) -> Self {
         self.login(|login| login.second_step(policy))
+    }
+
+    /// Lets users remember a device for this long, on which they have proved a second factor; off by
+    /// default. See [`LoginBuilder::remember_devices`].
+    #[cfg(feature = "totp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "totp")))]
+    pub fn remember_devices(self, lifetime: std::time::Duration) -> Self {
+        self.login(move |login| login.remember_devices(lifetime))
+    }
+
+    /// Sets the claims about the user's address in access tokens: `email_verified`, and `email` if chosen.
+    /// None by default.
+    pub fn email_claims(self, claims: EmailClaims) -> Self {
+        self.login(move |login| login.email_claims(claims))
+    }
+
+    /// Adds a hook that removes what your application keeps for an account, such as passkeys and
+    /// [API keys](crate::layer::api_key::ApiKeys), before the owner of an address that was never verified takes
+    /// the account over. See [`TakeOverHook`].
+    pub fn on_take_over(self, hook: impl TakeOverHook) -> Self {
+        self.login(|login| login.on_take_over(hook))
     }
 
     /// Sets the event sink of every part.

@@ -136,6 +136,13 @@ where
     if let Some(policy) = settings.and_then(AuthSettings::password_policy) {
         login = login.password_policy(policy.clone());
     }
+    if let Some(settings) = settings {
+        login = login.email_claims(settings.email_claims());
+        #[cfg(feature = "totp")]
+        if let Some(lifetime) = settings.remember_devices() {
+            login = login.remember_devices(lifetime);
+        }
+    }
     let login = apply(login, changes.login).factors(store.clone());
     let mut login = login.one_time(store.clone());
     if let Some(events) = &events {
@@ -145,14 +152,20 @@ where
     let guests = Guests::builder(sessions.clone(), store.clone());
     let guests = apply(guests, changes.guests).build()?;
 
+    let needs_verified = settings.is_some_and(AuthSettings::requires_verified_email);
     let mail = match (builder.mailer, &origin) {
+        (None, _) if needs_verified => {
+            let problem = "needs a mailer, which sends the links";
+            return Err(ConfigError::invalid(VERIFIED, problem));
+        }
         (None, _) => None,
         (Some(_), None) => {
             let problem = "has no effect without a public origin";
             return Err(ConfigError::invalid("mailer", problem));
         }
         (Some(new), Some(origin)) => {
-            let mail = apply(new(login.clone(), sessions.clone(), origin), changes.mail);
+            let mail = new(login.clone(), sessions.clone(), origin);
+            let mail = apply(mail.require_verified(needs_verified), changes.mail);
             Some(match &events {
                 Some(events) => mail.events(Arc::clone(events)),
                 None => mail,
@@ -274,6 +287,7 @@ const NAMES: [(&str, &str); 3] = [
     ("AUTH_STORE", "store"),
 ];
 const PUBLIC_URL: &str = "AUTH_PUBLIC_URL";
+const VERIFIED: &str = "AUTH_REQUIRE_VERIFIED_EMAIL";
 const ORIGIN: &str = "public_origin";
 const DEFAULT_PATH: &str = "/api/auth";
 /// A server that has not loaded the revocations by then starts and is not ready.

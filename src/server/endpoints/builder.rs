@@ -120,7 +120,8 @@ impl AuthEndpointsBuilder {
     ///   that must stay secret, leave registration off, and register users by an e-mail to their
     ///   address, with the same response in both cases.
     /// - Registration does not verify that the address belongs to the user. Do not trust a name as an
-    ///   address before your application has verified it.
+    ///   address before it is verified: see
+    ///   [`require_verified`](crate::server::mail::MailFlowsBuilder::require_verified).
     pub fn registration(mut self, open: bool) -> Self {
         self.registration = open;
         self

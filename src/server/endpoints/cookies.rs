@@ -22,6 +22,7 @@ use crate::{
 /// | guest's device | `__Host-gst`; HttpOnly, SameSite=Strict, Path=/ | `gst` |
 /// | browser between two steps | `__Host-mfa`; HttpOnly, SameSite=Strict, Path=/ | `mfa` |
 /// | trusted device | `__Host-dvc`; HttpOnly, SameSite=Strict, Path=/ | `dvc` |
+/// | remembered device | `__Host-rmd`; HttpOnly, SameSite=Strict, Path=/ | `rmd` |
 /// | flow of a code from a mail | `__Host-flw`; HttpOnly, SameSite=Strict, Path=/ | `flw` |
 ///
 /// A [prefix](Self::prefix) comes between the browser's prefix and the name: `__Host-shop-at`.
@@ -44,6 +45,7 @@ pub struct CookieNames {
     guest: String,
     step: String,
     flow: String,
+    remembered: String,
 }
 
 /// An access token that does not fit into three cookies.
@@ -65,6 +67,12 @@ pub(super) enum Kind {
     Step,
     /// The secret of the client that asked for a code.
     Flow,
+    /// The device on which no second factor is needed.
+    #[cfg_attr(
+        not(feature = "totp"),
+        allow(dead_code, reason = "only authenticators are remembered")
+    )]
+    Remembered,
 }
 
 impl CookieNames {
@@ -101,6 +109,7 @@ impl CookieNames {
             guest: String::new(),
             step: String::new(),
             flow: String::new(),
+            remembered: String::new(),
         }
         .named(""))
     }
@@ -138,6 +147,7 @@ impl CookieNames {
             guest: name("__Host-", "gst"),
             step: name("__Host-", "mfa"),
             flow: name("__Host-", "flw"),
+            remembered: name("__Host-", "rmd"),
             ..self
         }
     }
@@ -171,6 +181,7 @@ impl CookieNames {
             Kind::Guest => &self.guest,
             Kind::Step => &self.step,
             Kind::Flow => &self.flow,
+            Kind::Remembered => &self.remembered,
         }
     }
 
@@ -274,7 +285,9 @@ impl CookieNames {
             Kind::Access => (true, SameSite::Lax, "/"),
             Kind::Refresh => (true, SameSite::Strict, &*self.path),
             Kind::Csrf => (false, SameSite::Strict, "/"),
-            Kind::Device | Kind::Guest | Kind::Step | Kind::Flow => (true, SameSite::Strict, "/"),
+            Kind::Device | Kind::Guest | Kind::Step | Kind::Flow | Kind::Remembered => {
+                (true, SameSite::Strict, "/")
+            }
         };
         let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
         let cookie = Cookie::build((name, value))

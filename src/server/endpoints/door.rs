@@ -85,6 +85,10 @@ pub(super) struct Entry {
     pub(super) proof: Proof,
     pub(super) device: Option<Secret<String>>,
     pub(super) link: Link,
+    /// The token of a device that is remembered from now on, and its lifetime.
+    pub(super) remembered: Option<(Secret<String>, Duration)>,
+    /// `true` if a remembered device may have replaced the second step.
+    pub(super) is_remembered: bool,
     /// `true` if no second step follows.
     pub(super) is_complete: bool,
 }
@@ -114,7 +118,13 @@ impl Inner {
         if !who.is_cross_site {
             self.refuse_foreign(parts)?;
         }
-        let mut fields = Fields::none(&["transport", "link", "device"]);
+        let mut fields = Fields::none(&[
+            "transport",
+            "link",
+            "device",
+            "device_token",
+            "remember_token",
+        ]);
         if who.is_linked {
             fields.set("link", "true");
         }
@@ -135,24 +145,30 @@ impl Inner {
         self.login.spend_step(&facts).await?;
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
         self.login.emit_second_factor(&facts.subject, client);
-        self.complete(parts, &fields, who, user, transport).await
+        self.complete(parts, &fields, who, (user, None), transport)
+            .await
     }
 
-    /// Starts the session of a sign-in whose second factor was proved. `fields` contain `device` and
-    /// `link`.
+    /// Starts the session of a sign-in whose second factor was proved. `fields` contain `device`,
+    /// `device_token` and `link`.
     pub(super) async fn complete(
         &self,
         parts: &Parts,
         fields: &Fields,
         who: SignIn,
-        user: Option<UserRecord>,
+        (user, remembered): (Option<UserRecord>, Option<(Secret<String>, Duration)>),
         transport: Transport,
     ) -> Result<Answer, Refusal> {
         let links = who.is_linked || fields.get("link") == Some("true");
-        let who = with_roles(who, user.as_ref());
+        let mut who = with_roles(who, user.as_ref());
+        who.is_known |= user
+            .as_ref()
+            .is_none_or(|user| self.is_known_device(parts, fields, user));
         let entry = Entry {
             who,
             proof: Proof::Once,
+            remembered,
+            is_remembered: false,
             device: user.map(|user| self.login.proved_device_token(&user)),
             link: match links {
                 true => Link::Wanted,
@@ -169,7 +185,7 @@ impl Inner {
     }
 
     /// Signs in a subject that was authenticated by other means than a password. `fields` contain
-    /// `device` and `link`.
+    /// `device`, `device_token`, `remember_token` and `link`.
     pub(super) async fn admit(
         &self,
         parts: &Parts,
@@ -178,10 +194,21 @@ impl Inner {
         transport: Transport,
     ) -> Result<Answer, Refusal> {
         let user = self.standing(&who.subject).await?;
+        let mut who = with_roles(who, user.as_ref());
+        match &user {
+            Some(user) => {
+                self.check_verified(parts, user).await?;
+                who.is_known = self.is_known_device(parts, fields, user);
+            }
+            // Without a record there is no address to write to.
+            None => who.is_known = true,
+        }
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
         self.login.emit_success(&who.subject, client);
         let entry = Entry {
-            who: with_roles(who, user.as_ref()),
+            who,
+            remembered: None,
+            is_remembered: false,
             device: user.map(|user| self.login.device_token(&user)),
             proof: Proof::Standing,
             link: Link::Requested,
@@ -201,10 +228,13 @@ impl Inner {
         mut entry: Entry,
         transport: Transport,
     ) -> Result<Option<Answer>, Refusal> {
-        if !entry.is_complete
-            && let Some(answer) = self.second_step(parts, fields, &entry, transport).await?
-        {
-            return Ok(Some(answer));
+        if !entry.is_complete {
+            let device = self.remembered(parts, fields)?;
+            entry.is_remembered = device.is_some();
+            let step = self.second_step(parts, fields, (&entry, device), transport);
+            if let Some(answer) = step.await? {
+                return Ok(Some(answer));
+            }
         }
         let link = match &entry.link {
             Link::Requested => self.link(parts, fields)?,
@@ -225,8 +255,13 @@ impl Inner {
             let start = self.at(parts, fields, start);
             match self.start_linked(start, link.as_ref()).await {
                 Ok((tokens, link)) => {
-                    let given = Given::of(&tokens).device(entry.device.as_ref()).link(link);
-                    return self.hand_over(status, given, transport).await.map(Some);
+                    let given = Given::of(&tokens)
+                        .device(entry.device.as_ref())
+                        .remembered(entry.remembered.as_ref())
+                        .link(link);
+                    let answer = self.hand_over(status, given, transport).await?;
+                    self.notice_device(parts, &entry.who);
+                    return Ok(Some(answer));
                 }
                 // A logout of all sessions ran during this sign-in. It ends earlier sessions, not this
                 // one.
@@ -246,7 +281,8 @@ impl Inner {
     /// Returns `None` if the proof is not valid any more.
     async fn again(&self, entry: Entry) -> Result<Option<Entry>, Refusal> {
         match entry.proof {
-            Proof::Password(proof) => {
+            // The end of the sessions has ended the trust in the device.
+            Proof::Password(proof) if !entry.is_remembered => {
                 let epoch = self.sessions.epoch(&entry.who.subject).await?;
                 let (attempt, accepted) = *proof;
                 let confirmed = self.confirm(&attempt, accepted).await?;
@@ -255,16 +291,18 @@ impl Inner {
                     who: entry.who.epoch(epoch).claims(roles_of(accepted.user())),
                     proof: Proof::Password(Box::new((attempt, accepted))),
                     link: entry.link,
+                    remembered: entry.remembered,
+                    is_remembered: false,
                     is_complete: true,
                 }))
             }
-            Proof::Standing if entry.who.epoch.is_none() => {
+            Proof::Standing if entry.who.epoch.is_none() && !entry.is_remembered => {
                 let user = self.standing(&entry.who.subject).await?;
                 let device = user.map(|user| self.login.device_token(&user));
                 Ok(Some(Entry { device, ..entry }))
             }
             // The proof may be older than the end of the sessions.
-            Proof::Standing | Proof::Once => Err(Refusal::unavailable(SECOND)),
+            Proof::Standing | Proof::Once | Proof::Password(_) => Err(Refusal::unavailable(SECOND)),
         }
     }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, header::USER_AGENT, request::Parts};
 use serde::Serialize;
 
 use super::{
-    answer::{Answer, Refusal, json},
+    answer::{Answer, Refusal, empty, json},
     cookies::Kind,
     door::{Entry, Link, Proof, roles_of},
     fields::Fields,
@@ -17,9 +17,10 @@ use crate::{
     secret::Secret,
     server::{
         login::{
-            DeviceTokens, Identifier, IdentifierError, LoginAttempt, LoginOutcome, LoginSuccess,
-            Password, PasswordError, SignIn,
+            DeviceTokens, EmailAddress, Identifier, IdentifierError, LoginAttempt, LoginOutcome,
+            LoginSuccess, Password, PasswordError, SignIn,
         },
+        mail::MailFlows,
         session::{LinkOutcome, StartSession, TokenPair, TokenResponse},
     },
     store::port::{RevokeReason, UserRecord},
@@ -36,6 +37,7 @@ pub(super) enum Transport {
 pub(super) struct Given<'t> {
     tokens: &'t TokenPair,
     device: Option<&'t Secret<String>>,
+    remembered: Option<&'t (Secret<String>, Duration)>,
     link: Option<LinkAnswer>,
     refreshed: bool,
 }
@@ -45,6 +47,7 @@ impl<'t> Given<'t> {
         Self {
             tokens,
             device: None,
+            remembered: None,
             link: None,
             refreshed: false,
         }
@@ -62,6 +65,12 @@ impl<'t> Given<'t> {
         self
     }
 
+    /// Adds the token of a device that is remembered from now on.
+    pub(super) fn remembered(mut self, token: Option<&'t (Secret<String>, Duration)>) -> Self {
+        self.remembered = token;
+        self
+    }
+
     pub(super) fn link(mut self, outcome: Option<LinkOutcome>) -> Self {
         self.link = outcome.map(LinkAnswer::of);
         self
@@ -74,6 +83,8 @@ struct InBody<'a> {
     tokens: TokenResponse<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     device_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remember_token: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<LinkAnswer>,
 }
@@ -157,6 +168,10 @@ impl Inner {
         let (identifier, password) = credentials(fields, &["username", "email"], Identifier::new)?;
         let policy = self.login.password_policy();
         policy.check(&password).map_err(PasswordError::from)?;
+        let must_verify = self.mail.as_ref().is_some_and(MailFlows::requires_verified);
+        if must_verify && EmailAddress::of(&identifier).is_none() {
+            return Err(Refusal::invalid_request("An e-mail address is required"));
+        }
         self.sessions.check_keys()?;
         self.signup_limit.take(parts)?;
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
@@ -165,6 +180,9 @@ impl Inner {
         let account = self.keep_account(parts, fields, identifier, hash.clone());
         let account = account.await?;
         self.verify_new(parts, &name).await;
+        if must_verify {
+            return Ok(empty(StatusCode::ACCEPTED));
+        }
         let mut who = SignIn::new(&account.subject).amr(["pwd"]);
         if let Some(client_id) = client_id {
             who = who.client_id(client_id);
@@ -177,6 +195,8 @@ impl Inner {
             who,
             proof: Proof::Once,
             device: Some(self.login.device_token(&user)),
+            remembered: None,
+            is_remembered: false,
             link: Link::Done(account.link),
             is_complete: true,
         };
@@ -214,10 +234,12 @@ impl Inner {
             }
         };
         let user = accepted.user();
+        self.check_verified(parts, user).await?;
         let mut who = SignIn::new(&user.subject)
             .amr(["pwd"])
             .claims(roles_of(user))
             .epoch(epoch);
+        who.is_known = self.is_known_device(parts, fields, user);
         if let Some(client_id) = self.client(fields) {
             who = who.client_id(client_id);
         }
@@ -225,6 +247,8 @@ impl Inner {
             who,
             device: Some(accepted.device_token().clone()),
             proof: Proof::Password(Box::new((attempt, accepted))),
+            remembered: None,
+            is_remembered: false,
             link: Link::Requested,
             is_complete: false,
         }))
@@ -331,12 +355,16 @@ impl Inner {
                     let age = DeviceTokens::MAX_AGE;
                     cookies.set(&mut answer, Kind::Device, device.expose(), age);
                 }
+                if let Some((token, age)) = given.remembered {
+                    cookies.set(&mut answer, Kind::Remembered, token.expose(), *age);
+                }
                 Ok(answer)
             }
             _ => {
                 let body = InBody {
                     tokens: tokens.response(),
                     device_token: given.device.map(|device| &**device.expose()),
+                    remember_token: given.remembered.map(|(token, _)| &**token.expose()),
                     link: given.link,
                 };
                 Ok(json(status, &body))

@@ -81,13 +81,16 @@ impl Inner {
         let to = EmailAddress::new(to).map_err(|_| refused())?;
         let current = password(fields, "current_password")?;
         self.mail_limit.take(parts)?;
+        // Before the password: what ends the sessions in between also ends this request.
+        let epoch = self.sessions.epoch(caller.subject()).await?;
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
         let user = self.login.recheck(caller.subject(), &current, client).await;
         let user =
             user.map_err(|refused| Refusal::of_change(&refused, Refusal::invalid_password))?;
         let from = user.email.ok_or_else(Refusal::no_address)?;
         let language = language(parts);
-        mail.request_email_change(caller.subject(), &from, &to, language)
+        let user = (caller.subject(), &from);
+        mail.request_email_change_in(epoch, user, &to, language)
             .await?;
         Ok(empty(StatusCode::ACCEPTED))
     }

@@ -63,12 +63,9 @@ impl Inner {
             self.login.emit_wrong_code(client);
             return Err(Refusal::invalid_mail_code());
         };
-        let proved = self.login.proved_by_mail(&self.sessions, spent, client);
-        let proved = proved
-            .await
-            .map_err(|refused| Refusal::of_change(&refused, Refusal::invalid_mail_code))?;
+        let proved = self.login.proved_by_mail(&self.sessions, spent).await?;
         let proved = proved.ok_or_else(Refusal::invalid_mail_code)?;
-        if proved.is_taken_over {
+        if proved.lost_password {
             mail.notify(&proved.subject, MailPurpose::PasswordChanged);
         }
         let mut who = SignIn::new(proved.subject)

@@ -12,7 +12,7 @@
 //! | `POST refresh` | `refresh_token`, or the cookie | 200, new tokens; otherwise 400 `invalid_grant` |
 //! | `POST logout` | `scope`: `device` (default), `others`, `all` | 204 |
 //! | `POST password` | `current_password`, `new_password`, with a live access token | 200, new tokens; every other session ends; a wrong current password 400 `invalid_password`; a guest 403 `access_denied` |
-//! | `POST login/continue` (if second factors are enabled) | `mfa_token`, `code` | 200, the tokens; see [below](#second-step) |
+//! | `POST login/continue` (if second factors are enabled) | `mfa_token`, `code`, `remember` | 200, the tokens; see [below](#second-step) |
 //! | `POST totp`, `POST totp/confirm` (the same) | `account`; `code`; with a live access token | 200, the secret of an authenticator; 200, the recovery codes |
 //! | `GET totp`, `HEAD totp` (the same) | | 200, the state of the caller's second factors |
 //! | `POST totp/disable`, `POST recovery-codes` (the same) | `code`, with a live access token | 204; 200, new recovery codes |
@@ -20,7 +20,7 @@
 //! | `POST revoke` | `token` (RFC 7009) | 200, also for an unknown token |
 //! | `GET sessions`, `HEAD sessions` | | 200, the caller's sessions |
 //! | `DELETE sessions/{sid}` | | 204; 404 if the caller has no such session |
-//! | `POST register` (if registration is enabled) | as `login` | 201, the tokens; 409 if the name is taken, or the guest belongs to an account |
+//! | `POST register` (if registration is enabled) | as `login` | 201, the tokens; 202 without tokens if addresses must be verified; 409 if the name is taken, or the guest belongs to an account |
 //!
 //! | `POST password/forgot` (if there is a [mailer](AuthEndpointsBuilder::mail)) | `email` | 202, for known and unknown addresses; a link goes to the address |
 //! | `POST password/reset` (likewise) | `token` of the link, `new_password` | 204; every session ends; a bad token 400 `invalid_link` |
@@ -62,10 +62,14 @@
 //! the code `mfa_token_invalid`. Too many wrong codes are 429 `slow_down`.
 //! [`sign_in`](AuthEndpoints::sign_in) responds in the same way as `login`.
 //!
+//! If the server [remembers devices](crate::server::AuthServerBuilder::remember_devices), `"remember": true` at
+//! `login/continue` returns a `remember_token`, or sets it as a cookie. A later `login` with it needs no code.
+//!
 //! # Errors
 //!
 //! Errors are those of RFC 6749 §5.2. If the [claims source](crate::server::session::ClaimsSource) refuses an account at login, the error is
-//! `access_denied`. A client should sign its user out only on `invalid_grant`. A 429 and a 503 name the
+//! `access_denied`. If [addresses must be verified](crate::server::mail::MailFlowsBuilder::require_verified), a user with
+//! another one gets 403 `email_not_verified` after a correct proof. A client should sign its user out only on `invalid_grant`. A 429 and a 503 name the
 //! time of the next attempt, and leave tokens and cookies unchanged.
 //!
 //! # Examples
@@ -168,6 +172,7 @@
 //!   would delete the cookie of the other.
 
 mod answer;
+mod arrival;
 mod builder;
 mod cookies;
 mod door;

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     layer::extract::RequestHead,
-    secret::{base62::base62, random},
-    server::login::{AskingDevice, PendingSignIn, SecondFactorError, StepTokens},
+    secret::{Secret, base62::base62, random},
+    server::login::{AskingDevice, PendingSignIn, SecondFactorError, SignIn, StepTokens},
 };
 
 impl AuthEndpoints {
@@ -70,10 +70,16 @@ impl Inner {
         &self,
         parts: &Parts,
         fields: &Fields,
-        entry: &Entry,
+        (entry, device): (&Entry, Option<Secret<String>>),
         transport: Transport,
     ) -> Result<Option<Answer>, Refusal> {
-        let methods = self.login.second_methods(&entry.who).await?;
+        let device = match device {
+            Some(token) => Some((token, self.epoch_of(&entry.who).await?)),
+            None => None,
+        };
+        let device = device.as_ref();
+        let device = device.map(|(token, epoch)| (&**token.expose(), *epoch));
+        let methods = self.login.second_methods(&entry.who, device).await?;
         if methods.is_empty() {
             return Ok(None);
         }
@@ -86,10 +92,7 @@ impl Inner {
         if let Some(label) = fields.get("device") {
             who.start = who.start.label(label);
         }
-        let epoch = match who.epoch {
-            Some(epoch) => epoch,
-            None => self.sessions.epoch(&who.subject).await?,
-        };
+        let epoch = self.epoch_of(&who).await?;
         let nonce = base62(random::<16>());
         let device = match transport {
             Transport::Cookie => AskingDevice::Cookie(&nonce),
@@ -111,6 +114,14 @@ impl Inner {
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
         self.login.emit_second_step(&who.subject, client);
         Ok(Some(answer))
+    }
+
+    /// Returns the epoch of a subject, from before its authentication if it was read then.
+    async fn epoch_of(&self, who: &SignIn) -> Result<u32, Refusal> {
+        match who.epoch {
+            Some(epoch) => Ok(epoch),
+            None => Ok(self.sessions.epoch(&who.subject).await?),
+        }
     }
 
     /// Returns the sign-in of a token that this device presents.
@@ -154,6 +165,7 @@ impl From<SecondFactorError> for Refusal {
                 Self::invalid_request("No authenticator waits for its first code")
             }
             SecondFactorError::Spent => Self::invalid_step(),
+            SecondFactorError::Ended => Self::invalid_token(),
             SecondFactorError::Throttled { retry_after } => Self::slow_down(retry_after),
             SecondFactorError::Overloaded { retry_after } => Self::unavailable(retry_after),
             SecondFactorError::Unavailable(error) => error.into(),

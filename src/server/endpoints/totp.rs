@@ -53,9 +53,14 @@ impl Inner {
             return Err(Refusal::invalid_code());
         }
         let user = self.standing(pending.subject()).await?;
-        self.factors()?.complete(&pending.facts, &attempt).await?;
+        let remembers = fields.get("remember") == Some("true");
+        let remembering = user.as_ref().filter(|_| remembers);
+        let factors = self.factors()?;
+        let completed = factors.complete(&pending.facts, &attempt, remembering);
+        let remembered = completed.await?.zip(self.login.remembers_devices());
         let who = SignIn::completing(pending, METHODS).ok_or_else(Refusal::invalid_step)?;
-        self.complete(parts, fields, who, user, transport).await
+        self.complete(parts, fields, who, (user, remembered), transport)
+            .await
     }
 
     /// Returns a new secret of an authenticator.
@@ -64,7 +69,8 @@ impl Inner {
         let caller = self.user(parts).await?;
         self.check_recent(&caller)?;
         let account = fields.get("account").unwrap_or(caller.subject());
-        let enrolled = factors.enroll(caller.subject(), account).await?;
+        let epoch = Some(caller.epoch());
+        let enrolled = factors.enroll_in(caller.subject(), account, epoch).await?;
         let picture = enrolled.qr_svg();
         let body = Enrollment {
             secret: enrolled.secret().expose(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{EmailAddress, Identifier, Login, use_case::note_store};
+use super::{EmailAddress, Login, by_mail::sent_to};
 use crate::{
     error::StoreError,
     event::LoginEvent,
@@ -44,7 +44,7 @@ impl Login {
         let Some(spent) = tokens.redeem(&digest, purpose).await? else {
             return Ok(None);
         };
-        let Some(address) = spent.email.as_deref().and_then(stored) else {
+        let Some(address) = spent.email.as_deref().and_then(sent_to) else {
             return Ok(None);
         };
         if !self.users().verify_email(&spent.subject, &address).await? {
@@ -96,7 +96,7 @@ impl Login {
         let from = user
             .filter(|user| !user.disabled)
             .and_then(|user| user.email);
-        let to = spent.email.as_deref().and_then(stored);
+        let to = spent.email.as_deref().and_then(sent_to);
         let Some((from, to)) = from.zip(to) else {
             return Ok(None);
         };
@@ -114,20 +114,6 @@ impl Login {
         Ok(Some(EmailChanged { subject, from }))
     }
 
-    /// Records an address that another proof verified. A failure is logged: the proof itself succeeded.
-    pub(super) async fn note_verified(&self, subject: &str, address: &EmailAddress) {
-        if !self.users().keeps_email() {
-            return;
-        }
-        match self.users().verify_email(subject, address).await {
-            Ok(true) => self.inner.events.login(|| LoginEvent::EmailVerified {
-                subject: subject.to_owned(),
-            }),
-            Ok(false) => {}
-            Err(error) => note_store(&error),
-        }
-    }
-
     /// Returns `true` if the login has a store of one-time tokens.
     pub(crate) fn has_one_time(&self) -> bool {
         self.inner.one_time.is_some()
@@ -137,10 +123,4 @@ impl Login {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
-}
-
-/// Returns the address in the row of a token.
-fn stored(address: &str) -> Option<EmailAddress> {
-    let identifier = Identifier::existing(address).ok()?;
-    EmailAddress::of(&identifier)
 }

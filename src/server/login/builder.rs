@@ -8,9 +8,10 @@ use crate::{
     event::{EventSink, Events},
     secret::SecretKey,
     server::login::{
-        DeviceTokens, Login, PasswordHasher, PasswordPolicy, SecondStepPolicy, StepTokens,
-        UnlockHook,
+        DeviceTokens, EmailClaims, Login, PasswordHasher, PasswordPolicy, SecondStepPolicy,
+        StepTokens, UnlockHook,
         second::{ErasedSecondStepPolicy, SecondStep},
+        take_over::{ErasedTakeOverHook, TakeOverHook},
         throttle::{AdmissionControl, HardLock, ThrottleKeys},
         use_case::Inner,
     },
@@ -34,6 +35,10 @@ pub struct LoginBuilder {
     second_step: Option<Arc<dyn ErasedSecondStepPolicy>>,
     #[cfg(feature = "totp")]
     totp: Option<String>,
+    #[cfg(feature = "totp")]
+    remember: Option<Duration>,
+    email_claims: EmailClaims,
+    take_over: Vec<Box<dyn ErasedTakeOverHook>>,
     lock: Option<HardLock>,
     patience: Duration,
     events: Events,
@@ -57,6 +62,10 @@ impl LoginBuilder {
             second_step: None,
             #[cfg(feature = "totp")]
             totp: None,
+            #[cfg(feature = "totp")]
+            remember: None,
+            email_claims: EmailClaims::None,
+            take_over: Vec::new(),
             lock: None,
             patience: Duration::from_secs(2),
             events: Events::default(),
@@ -120,6 +129,38 @@ impl LoginBuilder {
         self
     }
 
+    /// Lets users remember a device for this long, after they have proved a second factor on it; off by
+    /// default. From a remembered device a sign-in needs no code of the authenticator. At most a year.
+    ///
+    /// # Security
+    ///
+    /// - The first factor is still needed. A session that starts without a code has no second factor in
+    ///   `amr`, so that rules which require one still ask for a [step-up](crate::server::endpoints).
+    /// - A new password, the end of all sessions, and the end of the authenticator forget all devices.
+    ///   Twenty devices are remembered for a user.
+    /// - A [policy](Self::second_step) of your own is asked on every device.
+    #[cfg(feature = "totp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "totp")))]
+    pub fn remember_devices(mut self, lifetime: Duration) -> Self {
+        self.remember = Some(lifetime);
+        self
+    }
+
+    /// Sets the claims about the user's address in access tokens; none by default. A custom
+    /// [claims source](crate::server::session::ClaimsSource) takes precedence.
+    pub fn email_claims(mut self, claims: EmailClaims) -> Self {
+        self.email_claims = claims;
+        self
+    }
+
+    /// Adds a hook that removes what your application keeps for an account, before the owner of its address
+    /// takes the account over: passkeys, links to identity providers,
+    /// [API keys](crate::layer::api_key::ApiKeys). May be called repeatedly.
+    pub fn on_take_over(mut self, hook: impl TakeOverHook) -> Self {
+        self.take_over.push(Box::new(hook));
+        self
+    }
+
     /// Locks a name after this many failures within a day, until [`Login::unlock`] is called.
     ///
     /// Off by default, because an attacker can lock the name of any user. Trusted devices can still
@@ -160,6 +201,7 @@ impl LoginBuilder {
             totp: self
                 .totp
                 .map(|name| Authenticators::new(name, &self.secret)),
+            remember: self.remember,
             ..second
         };
         let inner = Inner {
@@ -175,6 +217,8 @@ impl LoginBuilder {
             policy: self.policy,
             one_time: self.one_time,
             second,
+            email_claims: self.email_claims,
+            take_over: self.take_over,
             devices: DeviceTokens::new(&self.secret),
             events: self.events,
             clock: self.clock,

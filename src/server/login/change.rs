@@ -221,7 +221,7 @@ impl Login {
                 login: self.clone(),
                 sessions: sessions.clone(),
                 subject: subject.to_owned(),
-                old: current,
+                old: Some(current),
                 new: hash.clone(),
             };
             // A separate task, which completes even if the client disconnects.
@@ -252,7 +252,8 @@ pub(super) struct Change {
     pub(super) login: Login,
     pub(super) sessions: Sessions,
     pub(super) subject: String,
-    pub(super) old: PasswordHash,
+    /// `None` for a first password.
+    pub(super) old: Option<PasswordHash>,
     pub(super) new: PasswordHash,
 }
 
@@ -279,8 +280,10 @@ impl Change {
 
     async fn replace(&self) -> Result<bool, StoreError> {
         let users = self.login.users();
-        let replaced = users.replace_hash(&self.subject, &self.old, &self.new);
-        let replaced = timeout(ANSWER, replaced).await;
+        let replaced = match &self.old {
+            Some(old) => timeout(ANSWER, users.replace_hash(&self.subject, old, &self.new)).await,
+            None => timeout(ANSWER, users.set_first_hash(&self.subject, &self.new)).await,
+        };
         match replaced.unwrap_or_else(|late| Err(StoreError::interrupted(late))) {
             Err(error) if error.kind() != StoreErrorKind::Unavailable => {
                 // The salt is random: an equal hash proves that the write happened.
@@ -299,7 +302,11 @@ impl Change {
 
 /// Ends all of the subject's sessions and invalidates the tokens that the old password protected.
 /// Failed steps are retried for a minute in the background.
-async fn end(login: &Login, sessions: &Sessions, subject: &str) -> Result<u32, StoreError> {
+pub(super) async fn end(
+    login: &Login,
+    sessions: &Sessions,
+    subject: &str,
+) -> Result<u32, StoreError> {
     let reason = RevokeReason::CredentialsChanged;
     let mut epoch = sessions.revoke_all(subject, reason).await;
     let mut forgotten = login.forget_tokens(subject).await;

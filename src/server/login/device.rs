@@ -153,6 +153,13 @@ impl TrustedDevice {
         password.is_some_and(|password| (subject & password).into())
     }
 
+    /// Returns `true` if the device is no new one for this user. A user without a password is recognized by
+    /// the subject alone.
+    pub(super) fn is_known_to(&self, user: &UserRecord) -> bool {
+        let subject: bool = self.subject.ct_eq(&subject_hash(&user.subject)).into();
+        self.belongs_to(user) || (user.password.is_none() && subject)
+    }
+
     /// Returns `true` if the user has also proved a second factor on the device.
     #[must_use]
     pub fn has_second_factor(&self) -> bool {

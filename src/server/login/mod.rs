@@ -42,6 +42,7 @@ mod recheck;
 mod reset;
 mod second;
 mod sign_in;
+mod take_over;
 pub(crate) mod throttle;
 mod throttle_memory;
 mod use_case;
@@ -61,7 +62,7 @@ pub use self::{
     attempt::{LoginAttempt, LoginOutcome, LoginSuccess},
     builder::LoginBuilder,
     change::ChangePasswordOutcome,
-    claims::UserClaims,
+    claims::{EmailClaims, UserClaims},
     device::{DeviceTokens, TrustedDevice},
     email::EmailAddress,
     identifier::{Identifier, IdentifierError},
@@ -71,6 +72,7 @@ pub use self::{
     },
     second::{FirstStep, PendingSignIn, SecondFactorError, SecondStepPolicy},
     sign_in::SignIn,
+    take_over::{ProvedEmail, TakeOverHook},
     throttle::{Network, UnlockHook},
     throttle_memory::MemoryThrottle,
     use_case::Login,

@@ -9,6 +9,7 @@ use crate::{
     server::{
         login::{
             ChangePasswordOutcome, Login, Network, Password, PasswordHash,
+            by_mail::sent_to,
             change::Change,
             use_case::{Stopped, note_store},
         },
@@ -66,7 +67,8 @@ impl Login {
     ///
     /// A token that was sent by mail is valid only while the user has the address to which it was sent.
     /// It also verifies that address, if the users [keep
-    /// addresses](crate::store::port::UserStore::keeps_email).
+    /// addresses](crate::store::port::UserStore::keeps_email). If it was not verified before, the account is
+    /// taken over first, as [`prove_email`](Self::prove_email) says.
     ///
     /// Everything else works as in [`change_password`](Self::change_password): the
     /// [policy](crate::server::login::LoginBuilder::password_policy) applies, all sessions end, devices are
@@ -75,8 +77,8 @@ impl Login {
     /// refuses, or a full hashing queue, therefore does not cost the user the token.
     ///
     /// The result is [`Refused`](ChangePasswordOutcome::Refused) for a token that is unknown, spent,
-    /// expired or has another purpose. It is also `Refused` for disabled users and for users
-    /// without a password, because the port cannot set a first password.
+    /// expired or has another purpose, and for disabled users. A user without a password gets a first
+    /// one, if the users implement [`set_first_hash`](crate::store::port::UserStore::set_first_hash).
     ///
     /// # Examples
     ///
@@ -123,7 +125,9 @@ impl Login {
     /// Sets a new password without the old one and without a token, for administrators.
     ///
     /// Everything else works as in [`reset_password`](Self::reset_password). The result is
-    /// [`Refused`](ChangePasswordOutcome::Refused) for users who are unknown, disabled or without a password.
+    /// [`Refused`](ChangePasswordOutcome::Refused) for users who are unknown or disabled, and for users
+    /// without a password if the users do not implement
+    /// [`set_first_hash`](crate::store::port::UserStore::set_first_hash).
     ///
     /// # Security
     ///
@@ -197,13 +201,27 @@ impl Login {
         SpentOneTime { subject, email, .. }: &SpentOneTime,
         hash: PasswordHash,
     ) -> Result<Option<ChangePasswordOutcome>, StoreError> {
+        if let Some(address) = email.as_deref().and_then(sent_to) {
+            // Before the new password is set: its owner must not sign in while another person can.
+            let user = self.users().find_by_subject(subject).await?;
+            let user = user.filter(|user| !user.disabled && user.has_email(email.as_deref()));
+            if user.is_some_and(|user| self.is_unproved(&user))
+                && self.take_over(sessions, subject, &address).await?.is_none()
+            {
+                return Ok(None);
+            }
+        }
         // Repeated if a login has just upgraded the old hash.
         for _ in 0..3 {
             let user = self.users().find_by_subject(subject).await?;
             let user = user.filter(|user| !user.disabled && user.has_email(email.as_deref()));
-            let Some((Some(old), address)) = user.map(|user| (user.password, user.email)) else {
+            let Some(user) = user else {
                 return Ok(None);
             };
+            let old = user.password;
+            if old.is_none() && !self.users().can_set_first_hash() {
+                return Ok(None);
+            }
             let change = Change {
                 login: self.clone(),
                 sessions: sessions.clone(),
@@ -212,9 +230,6 @@ impl Login {
                 new: hash.clone(),
             };
             if let Some(epoch) = change.write().await? {
-                if let (Some(_), Some(address)) = (email, address) {
-                    self.note_verified(subject, &address).await;
-                }
                 let user = UserRecord::new(subject).password(hash);
                 let device_token = self.device_token(&user);
                 return Ok(Some(ChangePasswordOutcome::Changed {
@@ -225,6 +240,15 @@ impl Login {
             }
         }
         Ok(None)
+    }
+
+    /// Invalidates the tokens of a subject with this purpose.
+    pub(crate) async fn forget(
+        &self,
+        subject: &str,
+        purpose: OneTimePurpose,
+    ) -> Result<(), StoreError> {
+        self.one_time()?.forget(subject, purpose).await
     }
 
     /// Invalidates the tokens that the subject's old password protected.

@@ -28,6 +28,8 @@ pub struct SignIn {
     pub(crate) is_linked: bool,
     pub(crate) in_cookies: Option<bool>,
     pub(crate) is_cross_site: bool,
+    /// The device is no new one of the user.
+    pub(crate) is_known: bool,
     /// The first step, if this sign-in is its second one.
     pub(crate) completes: Option<Box<Facts>>,
 }
@@ -48,6 +50,7 @@ impl SignIn {
             is_linked: false,
             in_cookies: None,
             is_cross_site: false,
+            is_known: false,
             completes: None,
         }
     }

@@ -42,6 +42,8 @@ pub struct MailFlowsBuilder {
     change: Link,
     sign_in: Link,
     signs_in: bool,
+    requires_verified: bool,
+    notices_devices: bool,
     timeout: Duration,
     queue: u32,
     events: Events,
@@ -89,6 +91,8 @@ impl MailFlowsBuilder {
             change: Link::new("/change-email#token={token}", 60),
             sign_in: Link::new("/sign-in#code={token}", 10),
             signs_in: false,
+            requires_verified: false,
+            notices_devices: true,
             timeout: Duration::from_secs(30),
             queue: 1000,
             events: Events::default(),
@@ -142,11 +146,39 @@ impl MailFlowsBuilder {
     ///   is still required.
     /// - A code works only in the client that asked for it, for five guesses. A user who opens the mail
     ///   on another device types the code.
-    /// - If the address was not verified before, whoever registered the account may not be its owner. The
-    ///   password is then replaced by a random one, and all sessions end. This needs users that [keep
+    /// - If the address was not verified before, the person who registered the account may not be its owner.
+    ///   Everything that opened the account is then removed before the owner is signed in, as
+    ///   [`Login::prove_email`](crate::server::login::Login::prove_email) says. This needs users that [keep
     ///   addresses](crate::store::port::UserStore::keeps_email).
     pub fn sign_in(mut self, enabled: bool) -> Self {
         self.signs_in = enabled;
+        self
+    }
+
+    /// Lets only users with a verified address sign in; off by default.
+    ///
+    /// - A correct password of another user is answered with 403 `email_not_verified`, and another mail
+    ///   with a link is sent, within the limit. A wrong password is answered as always.
+    /// - `register` requires an address, starts no session, and is answered with 202. The user signs in
+    ///   after the address is verified.
+    /// - A link for a new password and a code verify the address as well.
+    /// - A user without an address, whom only your code creates, is not affected. Sessions that exist
+    ///   continue.
+    ///
+    /// It needs users that [keep addresses](crate::store::port::UserStore::keeps_email).
+    pub fn require_verified(mut self, required: bool) -> Self {
+        self.requires_verified = required;
+        self
+    }
+
+    /// Sends a notice at a sign-in from a device without a valid [device
+    /// token](crate::server::login::DeviceTokens), after the first sign-in of the account; on by default. It
+    /// states the time and roughly the network, and has no link. One address gets five of them in an hour.
+    ///
+    /// It needs a login with a [store of second factors](crate::server::login::LoginBuilder::factors), in
+    /// which the first sign-in of an account is recorded.
+    pub fn new_device_notice(mut self, enabled: bool) -> Self {
+        self.notices_devices = enabled;
         self
     }
 
@@ -202,6 +234,10 @@ impl MailFlowsBuilder {
         if self.sign_in.lifetime > 30 * MINUTE {
             return refused("the lifetime of a code", "must be at most 30 minutes");
         }
+        if self.requires_verified && !self.login.users().keeps_email() {
+            let problem = "the user store does not keep addresses (`UserStore::keeps_email`)";
+            return refused("require_verified", problem);
+        }
         if self.queue == 0 {
             return refused("the queue of mails", "must have a place");
         }
@@ -224,7 +260,7 @@ impl MailFlowsBuilder {
             verify: self.verify.target()?,
             change: self.change.target()?,
             sign_in: self.sign_in.target()?,
-            sessions: self.sessions,
+            sessions: self.sessions.clone(),
         };
         let post = Post {
             letters,
@@ -235,7 +271,10 @@ impl MailFlowsBuilder {
         Ok(MailFlows::new(Inner {
             outbox: Outbox::start(&runtime, post, self.queue),
             login: self.login,
+            sessions: self.sessions,
             signs_in: self.signs_in,
+            requires_verified: self.requires_verified,
+            notices_devices: self.notices_devices,
             code_lifetime: self.sign_in.lifetime,
         }))
     }

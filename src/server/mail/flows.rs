@@ -1,6 +1,6 @@
 //! Requests for mails.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     MailFlowsBuilder, Mailer,
@@ -13,6 +13,7 @@ use crate::{
         login::{EmailAddress, EmailChanged, Limited, Login},
         session::Sessions,
     },
+    time::Timestamp,
 };
 
 /// The mails of an account: requests for links and codes, and notices. Cheap to clone.
@@ -37,7 +38,10 @@ pub struct MailFlows {
 pub(super) struct Inner {
     pub(super) outbox: Outbox,
     pub(super) login: Login,
+    pub(super) sessions: Sessions,
     pub(super) signs_in: bool,
+    pub(super) requires_verified: bool,
+    pub(super) notices_devices: bool,
     pub(super) code_lifetime: Duration,
 }
 
@@ -127,11 +131,28 @@ impl MailFlows {
         to: &EmailAddress,
         language: Option<&str>,
     ) -> Result<(), MailRefused> {
+        let epoch = self.inner.sessions.epoch(subject).await;
+        let epoch = epoch.map_err(|_| MailRefused::Busy {
+            retry_after: SECOND,
+        })?;
+        self.request_email_change_in(epoch, (subject, from), to, language)
+            .await
+    }
+
+    /// Requests a change of the address for a user who had this epoch before the proof.
+    pub(crate) async fn request_email_change_in(
+        &self,
+        epoch: u32,
+        (subject, from): (&str, &EmailAddress),
+        to: &EmailAddress,
+        language: Option<&str>,
+    ) -> Result<(), MailRefused> {
         let letter = Letter {
             kind: LetterKind::Change {
                 subject: subject.to_owned(),
                 from: from.clone(),
                 to: to.clone(),
+                epoch,
             },
             locale: language.and_then(preferred),
         };
@@ -143,6 +164,26 @@ impl MailFlows {
         self.inner.outbox.put(first, letter);
         self.inner.outbox.put(second, notice);
         Ok(())
+    }
+
+    /// Returns `true` if only users with a verified address may sign in.
+    pub(crate) fn requires_verified(&self) -> bool {
+        self.inner.requires_verified
+    }
+
+    /// Queues a notice of a sign-in on an unknown device. It is skipped for the first sign-in of the account
+    /// and above the limit, which a background task decides.
+    pub(crate) fn notice_device(&self, subject: &str, at: Timestamp, client: Option<IpAddr>) {
+        if self.inner.notices_devices {
+            self.put_notice(Letter {
+                kind: LetterKind::Device {
+                    subject: subject.to_owned(),
+                    at,
+                    client,
+                },
+                locale: None,
+            });
+        }
     }
 
     /// Queues a notice to the user's old address.

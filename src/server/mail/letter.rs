@@ -1,16 +1,17 @@
 //! Mails before they are written: which user, which token, which page.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use super::{Mail, code::SignInCode, page::Page};
 use crate::{
     error::StoreError,
     event::{MailPurpose, MailSkipped},
     server::{
-        login::{EmailAddress, Login},
+        login::{EmailAddress, Limited, Login},
         session::Sessions,
     },
     store::port::{NewOneTime, OneTimePurpose, OneTimeToken, UserRecord},
+    time::Timestamp,
 };
 
 /// A request for a mail. The user is looked up in the background, so that the response does not depend
@@ -33,6 +34,14 @@ pub(super) enum LetterKind {
         subject: String,
         from: EmailAddress,
         to: EmailAddress,
+        /// The epoch before the user proved the right to change the address.
+        epoch: u32,
+    },
+    /// A sign-in on an unknown device.
+    Device {
+        subject: String,
+        at: Timestamp,
+        client: Option<IpAddr>,
     },
     Notice {
         subject: String,
@@ -49,6 +58,7 @@ impl Letter {
             LetterKind::Verify(_) => MailPurpose::VerifyEmail,
             LetterKind::SignIn { .. } => MailPurpose::SignIn,
             LetterKind::Change { .. } => MailPurpose::ChangeEmail,
+            LetterKind::Device { .. } => MailPurpose::NewDevice,
             LetterKind::Notice { purpose, .. } => *purpose,
         }
     }
@@ -56,9 +66,9 @@ impl Letter {
     /// Returns the user, if the request named one.
     pub(super) fn subject(&self) -> Option<&str> {
         match &self.kind {
-            LetterKind::Change { subject, .. } | LetterKind::Notice { subject, .. } => {
-                Some(subject)
-            }
+            LetterKind::Change { subject, .. }
+            | LetterKind::Device { subject, .. }
+            | LetterKind::Notice { subject, .. } => Some(subject),
             _ => None,
         }
     }
@@ -110,7 +120,25 @@ impl Letters {
         mail.locale.clone_from(&letter.locale);
         match &letter.kind {
             LetterKind::Notice { .. } => {}
-            LetterKind::Reset(_) if user.password.is_none() => {
+            LetterKind::Device { at, client, .. } => {
+                if !self.login.has_signed_in(&user.subject).await? {
+                    return skip(MailSkipped::FirstSignIn);
+                }
+                match self
+                    .login
+                    .count_mail(MailPurpose::NewDevice, &mail.to)
+                    .await
+                {
+                    Ok(()) => {}
+                    Err(Limited::Wait(_)) => return skip(MailSkipped::Limited),
+                    Err(Limited::Busy(_)) => {
+                        return Err(StoreError::unavailable("the mail was not counted"));
+                    }
+                }
+                mail.at = Some(*at);
+                mail.network = client.map(roughly);
+            }
+            LetterKind::Reset(_) if !self.can_reset(&user) => {
                 return skip(MailSkipped::NoPassword);
             }
             LetterKind::Verify(_) if user.email_verified => {
@@ -128,15 +156,30 @@ impl Letters {
             LetterKind::Change { from, .. } if user.email.as_ref() != Some(from) => {
                 return skip(MailSkipped::NoAddress);
             }
-            LetterKind::Change { to, .. } => {
+            LetterKind::Change { to, epoch, .. } => {
                 if self.login.users().find_by_email(to).await?.is_some() {
                     return skip(MailSkipped::AddressTaken);
                 }
                 let purpose = OneTimePurpose::EmailChange;
                 self.link(&mut mail, purpose, &self.change).await?;
+                // The end of all sessions invalidates the tokens that exist then. This one may be younger.
+                if self.epoch(&user.subject).await? != *epoch {
+                    self.login.forget(&user.subject, purpose).await?;
+                    return skip(MailSkipped::Ended);
+                }
             }
         }
         Ok(Written::Mail(Box::new(mail)))
+    }
+
+    async fn epoch(&self, subject: &str) -> Result<u32, StoreError> {
+        let epoch = self.sessions.epoch(subject).await;
+        epoch.map_err(StoreError::unavailable)
+    }
+
+    /// Returns `true` if the user has a password, or can get a first one.
+    fn can_reset(&self, user: &UserRecord) -> bool {
+        user.password.is_some() || self.login.users().can_set_first_hash()
     }
 
     /// Returns the user and the address to write to.
@@ -152,9 +195,9 @@ impl Letters {
             LetterKind::Reset(address)
             | LetterKind::Verify(address)
             | LetterKind::SignIn { address, .. } => users.find_by_email(address).await?,
-            LetterKind::Change { subject, .. } | LetterKind::Notice { subject, .. } => {
-                users.find_by_subject(subject).await?
-            }
+            LetterKind::Change { subject, .. }
+            | LetterKind::Device { subject, .. }
+            | LetterKind::Notice { subject, .. } => users.find_by_subject(subject).await?,
         };
         let Some(user) = user else {
             return Ok(Err(Written::Skipped {
@@ -204,10 +247,7 @@ impl Letters {
     ) -> Result<(), StoreError> {
         let epoch = match user.epoch {
             Some(epoch) => epoch,
-            None => {
-                let epoch = self.sessions.epoch(&user.subject).await;
-                epoch.map_err(StoreError::unavailable)?
-            }
+            None => self.epoch(&user.subject).await?,
         };
         let (code, lifetime) = (SignInCode::mint(), self.sign_in.lifetime);
         let new = NewOneTime {
@@ -220,5 +260,36 @@ impl Letters {
         mail.code = Some(code.text().clone());
         mail.expires_in = Some(lifetime);
         Ok(())
+    }
+}
+
+/// Returns the network of a client, without the part that identifies a subscriber.
+fn roughly(client: IpAddr) -> String {
+    match client.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u38_a_network_names_no_subscriber() {
+        for (client, network) in [
+            ("203.0.113.77", "203.0.113.0/24"),
+            ("::ffff:203.0.113.77", "203.0.113.0/24"),
+            ("2001:db8:7:8:9::1", "2001:db8:7::/48"),
+            ("::1", "0:0:0::/48"),
+        ] {
+            assert_eq!(roughly(client.parse().unwrap()), network);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use crate::{event::MailPurpose, secret::Secret, server::login::EmailAddress};
+use crate::{event::MailPurpose, secret::Secret, server::login::EmailAddress, time::Timestamp};
 
 /// A mail to a user.
 ///
@@ -30,6 +30,10 @@ pub struct Mail {
     pub code: Option<Secret<String>>,
     /// The lifetime of the link and the code.
     pub expires_in: Option<Duration>,
+    /// The time of a sign-in on a new device.
+    pub at: Option<Timestamp>,
+    /// Roughly the network of a new device, such as `203.0.113.0/24`, if it is known.
+    pub network: Option<String>,
     /// The client's preferred language, such as `de` or `pt-BR`, if it sent one with the request that
     /// caused the mail. The client may not be the user.
     pub locale: Option<String>,
@@ -52,6 +56,8 @@ impl Mail {
             link: None,
             code: None,
             expires_in: None,
+            at: None,
+            network: None,
             locale: None,
         }
     }
@@ -97,6 +103,13 @@ impl Mail {
         });
         // Writing to a string never fails.
         let _ = write!(text, " this address at {site}.\n\n");
+        if let Some(at) = self.at {
+            let at = at.to_calendar();
+            let (date, hour, minute) = (at.date(), at.hour(), at.minute());
+            let _ = writeln!(text, "Time: {date} {hour:02}:{minute:02} UTC");
+            let network = self.network.as_deref().unwrap_or("unknown");
+            let _ = write!(text, "Network: {network}\n\n");
+        }
         if let Some(code) = &self.code {
             let code = code.expose();
             let _ = write!(text, "Type this code where you asked for it: {code}\n\n");

@@ -100,6 +100,15 @@ impl Session {
         &self.subject
     }
 
+    /// Returns the subject's epoch in which the session started.
+    #[cfg_attr(
+        not(feature = "totp"),
+        allow(dead_code, reason = "only second factors need it")
+    )]
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// Returns the kind of the subject.
     #[must_use]
     pub fn kind(&self) -> PrincipalKind {

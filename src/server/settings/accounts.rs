@@ -1,11 +1,11 @@
 //! The settings for passwords and mails.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use crate::{
     error::ConfigError,
     secret::Secret,
-    server::login::{EmailAddress, PasswordPolicy},
+    server::login::{EmailAddress, EmailClaims, PasswordPolicy},
     settings::vars::{Vars, refuse},
 };
 
@@ -57,6 +57,32 @@ pub(super) fn read_smtp(vars: &mut Vars) -> Result<Option<Smtp>, ConfigError> {
     Ok(Some(Smtp { url, from }))
 }
 
+/// The settings of addresses and devices.
+#[derive(Clone, Copy)]
+pub(super) struct Accounts {
+    pub(super) requires_verified: bool,
+    pub(super) email_claims: EmailClaims,
+    pub(super) remember: Option<Duration>,
+}
+
+pub(super) fn read_accounts(vars: &mut Vars) -> Result<Accounts, ConfigError> {
+    let claims = vars.text(CLAIMS)?;
+    let day = Duration::from_secs(24 * 60 * 60);
+    Ok(Accounts {
+        requires_verified: vars.switch(VERIFIED)?.unwrap_or(false),
+        email_claims: match claims.as_deref() {
+            None | Some("none") => EmailClaims::None,
+            Some("verified") => EmailClaims::Verified,
+            Some("address") => EmailClaims::Address,
+            Some(_) => return Err(refuse(CLAIMS, "must be none, verified or address")),
+        },
+        remember: vars.number(REMEMBER, 1..=90)?.map(|days| day * days),
+    })
+}
+
+const VERIFIED: &str = "AUTH_REQUIRE_VERIFIED_EMAIL";
+const CLAIMS: &str = "AUTH_EMAIL_CLAIMS";
+const REMEMBER: &str = "AUTH_REMEMBER_DEVICE_DAYS";
 const MIN_CHARS: &str = "AUTH_PASSWORD_MIN_CHARS";
 const COMMON: &str = "AUTH_COMMON_PASSWORDS_FILE";
 const SMTP: &str = "AUTH_SMTP_URL";

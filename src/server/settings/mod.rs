@@ -10,7 +10,7 @@ use std::{fmt, net::IpAddr, sync::OnceLock, time::Duration};
 
 pub(crate) use self::signing::SigningKeys;
 use self::{
-    accounts::{Smtp, read_policy as read_passwords, read_smtp},
+    accounts::{Accounts, Smtp, read_accounts, read_policy as read_passwords, read_smtp},
     browsers::{read_prefix, read_public_url, read_trusted},
     seeds::read_seeds,
     signing::{Key, read_key, read_rotation},
@@ -21,7 +21,7 @@ use crate::{
     layer::rate_limit::ClientIp,
     secret::{Secret, SecretKey},
     server::{
-        login::{EmailAddress, PasswordPolicy},
+        login::{EmailAddress, EmailClaims, PasswordPolicy},
         refresh::RefreshPolicy,
         session::DEFAULT_MAX_SESSIONS,
     },
@@ -59,6 +59,9 @@ use crate::{
 /// | `AUTH_PASSWORD_MIN_CHARS` | the minimum length of new passwords: 8 to 64, see [`PasswordPolicy`] | 8 |
 /// | `AUTH_COMMON_PASSWORDS_FILE` | a file with one password a line; these are refused in addition to the built-in list | |
 /// | `AUTH_SMTP_URL` | a mail server, `smtps://USER:PASSWORD@HOST` or `smtp://…`, for your [mailer](crate::server::AuthServerBuilder::mailer); `auth_server` uses it | |
+/// | `AUTH_REQUIRE_VERIFIED_EMAIL` | `true` lets only users with a verified address sign in, see [`MailFlowsBuilder::require_verified`](crate::server::mail::MailFlowsBuilder::require_verified); needs a mailer | false |
+/// | `AUTH_EMAIL_CLAIMS` | claims about the address in access tokens: `verified` (`email_verified`), `address` (`email` as well) or `none` | none |
+/// | `AUTH_REMEMBER_DEVICE_DAYS` | 1 to 90: users may remember a device on which they have proved a second factor | off |
 /// | `AUTH_MAIL_FROM` | the sender of mails; required with `AUTH_SMTP_URL` | |
 /// | `JWT_TOKEN_URL` | the path of the token endpoint; the other endpoints have the same parent | `/api/auth/token` |
 /// | `JWT_TOKEN_TYPE` | only `Bearer` | Bearer |
@@ -90,6 +93,7 @@ pub struct AuthSettings {
     registration: bool,
     passwords: Option<PasswordPolicy>,
     smtp: Option<Smtp>,
+    accounts: Accounts,
     mount: String,
     seeds: Vec<SeedUser>,
     ignored: Vec<String>,
@@ -151,6 +155,7 @@ impl AuthSettings {
             registration: vars.switch("AUTH_REGISTRATION")?.unwrap_or(false),
             passwords: read_passwords(&mut vars)?,
             smtp: read_smtp(&mut vars)?,
+            accounts: read_accounts(&mut vars)?,
             mount: read_mount(&mut vars)?,
             seeds: read_seeds(&mut vars)?,
             access_lifetime,
@@ -293,6 +298,24 @@ impl AuthSettings {
     #[must_use]
     pub fn password_policy(&self) -> Option<&PasswordPolicy> {
         self.passwords.as_ref()
+    }
+
+    /// Returns `true` if only users with a verified address may sign in.
+    #[must_use]
+    pub fn requires_verified_email(&self) -> bool {
+        self.accounts.requires_verified
+    }
+
+    /// Returns the claims about the user's address in access tokens.
+    #[must_use]
+    pub fn email_claims(&self) -> EmailClaims {
+        self.accounts.email_claims
+    }
+
+    /// Returns the time for which a device is remembered, if users may do so.
+    #[must_use]
+    pub fn remember_devices(&self) -> Option<Duration> {
+        self.accounts.remember
     }
 
     /// Returns the URL of the mail server, which contains its password, and the sender of mails, if they

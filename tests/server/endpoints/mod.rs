@@ -19,6 +19,8 @@ mod passwords;
 mod policy;
 mod register;
 #[cfg(feature = "totp")]
+mod remembered;
+#[cfg(feature = "totp")]
 mod second_step;
 mod sign_in;
 mod standing;

@@ -1,10 +1,14 @@
 //! Mails of accounts: through the endpoints, on every store that needs no server.
 
 mod change;
+mod devices;
+mod first_password;
 mod lost;
 mod requests;
 mod reset;
 mod sign_in;
+mod take_over;
+mod verified;
 mod verify;
 
 use serde_json::json;

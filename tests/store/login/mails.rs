@@ -52,7 +52,7 @@ impl Node {
 }
 
 /// An address that no other test of the same database has.
-fn address(name: &str) -> String {
+pub(super) fn address(name: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let (process, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     format!("{name}-{process}-{next}@mails.example")

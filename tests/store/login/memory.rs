@@ -92,3 +92,9 @@ async fn u24_u33_second_factors_hold_on_two_nodes() {
     let store = AnyStore::open("memory:").await.unwrap();
     super::factors::second_factors_hold_on_both([store.clone(), store]).await;
 }
+
+#[cfg(all(feature = "aws-lc-rs", feature = "totp"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn u34_nothing_of_another_person_outlives_the_take_over() {
+    super::take_over::nothing_of_another_person_outlives_the_take_over(MemoryStore::new()).await;
+}

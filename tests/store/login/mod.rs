@@ -12,6 +12,8 @@ mod postgres;
 mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(all(feature = "aws-lc-rs", feature = "totp"))]
+mod take_over;
 
 /// All contracts on one fixture.
 macro_rules! contracts {

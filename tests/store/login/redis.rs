@@ -143,3 +143,11 @@ async fn u24_u33_second_factors_hold_on_two_nodes() {
     let server = Server::start(FORGETFUL).await;
     super::factors::second_factors_hold_on_both([server.store(), server.store()]).await;
 }
+
+#[cfg(all(feature = "aws-lc-rs", feature = "totp"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn u34_nothing_of_another_person_outlives_the_take_over() {
+    let server = Server::start(FORGETFUL).await;
+    super::take_over::nothing_of_another_person_outlives_the_take_over(server.store()).await;
+}

@@ -131,3 +131,11 @@ async fn u24_u33_second_factors_hold_on_two_nodes() {
     let nodes = Nodes::start().await;
     super::factors::second_factors_hold_on_both(nodes.stores.clone()).await;
 }
+
+#[cfg(all(feature = "aws-lc-rs", feature = "totp"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn u34_nothing_of_another_person_outlives_the_take_over() {
+    let nodes = Nodes::start().await;
+    super::take_over::nothing_of_another_person_outlives_the_take_over(nodes.stores[0].clone())
+        .await;
+}

@@ -243,7 +243,7 @@ const SHORT: &[&str] = &[
     "layer/api_key/lookup.rs",
     "server/endpoints/register.rs",
     "server/login/addresses.rs",
-    "server/login/by_mail.rs",
+    "server/login/take_over.rs",
     "server/login/change.rs",
     "server/login/password/pool.rs",
     "server/login/reset.rs",

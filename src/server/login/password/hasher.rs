@@ -113,6 +113,11 @@ impl PasswordHasher {
         self.inner.pool.run(permit, work).await?
     }
 
+    /// Returns a hash that no password matches. Nothing is hashed.
+    pub(in crate::server::login) fn unmatched(&self) -> Result<PasswordHash, PasswordError> {
+        stored::unmatched(self.inner.cost, self.inner.peppers.current())
+    }
+
     /// Verifies a password against a stored hash. Without a hash it does the same work and returns
     /// a mismatch, so that timing does not reveal unknown users.
     ///

@@ -158,12 +158,25 @@ pub(super) fn make(
     argon2
         .hash_password_into(password.normalised(), &salt, &mut *output)
         .map_err(|_| PasswordError::Failed)?;
+    written(&params, salt, &*output)
+}
+
+/// Creates a hash that no password matches: its output is random. It is verified in the time of any other.
+pub(super) fn unmatched(
+    cost: Argon2Cost,
+    pepper: Option<&Pepper>,
+) -> Result<PasswordHash, PasswordError> {
+    let salt = Salt::new(&random::<SALT>()).map_err(|_| PasswordError::Failed)?;
+    written(&params(cost, pepper)?, salt, &random::<OUTPUT>())
+}
+
+fn written(params: &Params, salt: Salt, output: &[u8]) -> Result<PasswordHash, PasswordError> {
     let hash = phc::PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
-        params: ParamsString::try_from(&params).map_err(|_| PasswordError::Failed)?,
+        params: ParamsString::try_from(params).map_err(|_| PasswordError::Failed)?,
         salt: Some(salt),
-        hash: Some(Output::new(&*output).map_err(failed)?),
+        hash: Some(Output::new(output).map_err(|_| PasswordError::Failed)?),
     };
     Ok(PasswordHash::new(hash.to_string()))
 }

@@ -16,6 +16,9 @@ pub enum SecondFactorError {
     NothingToConfirm,
     /// The first step has completed a sign-in before.
     Spent,
+    /// The session of the caller has ended, because the owner of the address has taken the account over.
+    /// The HTTP status is 401.
+    Ended,
     /// Too many wrong codes. The HTTP status is 429. Recovery codes are still accepted.
     Throttled {
         /// The time until the next code is accepted; at least 1 s.
@@ -58,6 +61,7 @@ impl fmt::Display for SecondFactorError {
             Self::AlreadyEnrolled => "the subject has an authenticator",
             Self::NothingToConfirm => "no authenticator waits for its first code",
             Self::Spent => "the first step has completed a sign-in",
+            Self::Ended => "the session has ended",
             Self::Throttled { .. } => "too many wrong codes",
             Self::Overloaded { .. } => "the second factors of the subject keep changing",
             Self::Unavailable(_) => "the store of second factors is unavailable",

@@ -1,9 +1,13 @@
 //! The second step of a sign-in: who asks for it, and the token between the steps.
 
+#[cfg(feature = "totp")]
+mod code;
 mod error;
 mod policy;
 #[cfg(feature = "totp")]
 mod recovery;
+#[cfg(feature = "totp")]
+mod remembered;
 mod state;
 mod token;
 #[cfg(feature = "totp")]
@@ -12,10 +16,20 @@ mod totp;
 mod use_case;
 
 use std::sync::Arc;
+#[cfg(feature = "totp")]
+use std::time::Duration;
 
 use self::state::Rows;
 #[cfg(feature = "totp")]
 pub(super) use self::totp::Authenticators;
+#[cfg(feature = "totp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "totp")))]
+pub use self::{
+    code::{CodeAttempt, FactorStatus, UsedFactor},
+    recovery::RecoveryCodes,
+    totp::TotpEnrollment,
+    use_case::SecondFactors,
+};
 pub use self::{
     error::SecondFactorError,
     policy::{FirstStep, SecondStepPolicy},
@@ -25,16 +39,9 @@ pub(crate) use self::{
     policy::ErasedSecondStepPolicy,
     token::{AskingDevice, Facts, StepTokens},
 };
-#[cfg(feature = "totp")]
-#[cfg_attr(docsrs, doc(cfg(feature = "totp")))]
-pub use self::{
-    recovery::RecoveryCodes,
-    totp::TotpEnrollment,
-    use_case::{CodeAttempt, FactorStatus, SecondFactors, UsedFactor},
-};
 use crate::{
     error::{ConfigError, StoreError},
-    event::LoginEvent,
+    event::{LoginEvent, LoginFailure},
     secret::Secret,
     server::{
         login::{Login, Network, SignIn},
@@ -50,6 +57,9 @@ pub(super) struct SecondStep {
     pub(super) tokens: StepTokens,
     #[cfg(feature = "totp")]
     pub(super) totp: Option<Authenticators>,
+    /// The time for which a device is remembered.
+    #[cfg(feature = "totp")]
+    pub(super) remember: Option<Duration>,
 }
 
 impl SecondStep {
@@ -64,6 +74,17 @@ impl SecondStep {
             tokens,
             #[cfg(feature = "totp")]
             totp: None,
+            #[cfg(feature = "totp")]
+            remember: None,
+        }
+    }
+
+    /// Removes the factors of a subject that its owner takes over. Sessions before this epoch enrol no
+    /// others. Returns `true` if there was an authenticator.
+    pub(super) async fn take_over(&self, subject: &str, epoch: u32) -> Result<bool, StoreError> {
+        match &self.rows {
+            Some(rows) => rows.take_over(subject, epoch).await,
+            None => Ok(false),
         }
     }
 
@@ -83,19 +104,26 @@ impl SecondStep {
 
 impl Login {
     /// Returns the methods of the second step that this sign-in needs. An empty list: none is needed.
-    pub(crate) async fn second_methods(&self, who: &SignIn) -> Result<Vec<String>, StoreError> {
+    ///
+    /// `device` is the token of a remembered device, which replaces a code of the authenticator, and the
+    /// epoch before the first factor was proved.
+    pub(crate) async fn second_methods(
+        &self,
+        who: &SignIn,
+        device: Option<(&str, u32)>,
+    ) -> Result<Vec<String>, StoreError> {
         let second = &self.inner.second;
         let amr = who.start.methods();
         let mut methods = Vec::new();
         #[cfg(feature = "totp")]
         if second.totp.is_some() && !has_second_factor(amr) {
-            let state = second.rows()?.read(&who.subject).await?;
-            if state.totp.is_some() {
+            let (state, now) = second.rows()?.read(&who.subject).await?;
+            if state.totp.is_some() && !self.remembers(&state, now, who, device).await? {
                 methods.extend([TOTP.to_owned(), RECOVERY_CODE.to_owned()]);
             }
         }
         #[cfg(not(feature = "totp"))]
-        let _ = has_second_factor;
+        let _ = (has_second_factor, device);
         if let Some(policy) = &second.policy {
             let first = FirstStep {
                 subject: who.subject.clone(),
@@ -108,6 +136,21 @@ impl Login {
             }
         }
         Ok(methods)
+    }
+
+    /// Returns `true` if the holder of this device token is no new device of the user.
+    pub(crate) fn is_known_device(&self, token: &str, user: &UserRecord) -> bool {
+        let device = self.inner.devices.read(token, self.inner.clock.now());
+        device.is_some_and(|device| device.is_known_to(user))
+    }
+
+    /// Records that a subject has signed in. Returns `true` if the subject has signed in before, and `false`
+    /// if there is no store in which that is recorded.
+    pub(crate) async fn has_signed_in(&self, subject: &str) -> Result<bool, StoreError> {
+        match &self.inner.second.rows {
+            Some(rows) => rows.has_signed_in(subject).await,
+            None => Ok(false),
+        }
     }
 
     /// Returns the token with which this device continues the sign-in.
@@ -154,6 +197,16 @@ impl Login {
         });
     }
 
+    /// Emits the event of a correct proof by a user whose address must be verified first.
+    pub(crate) fn emit_unverified(&self, subject: &str, network: impl Into<Network>) {
+        let network = network.into().address();
+        self.inner.events.login(|| LoginEvent::Failed {
+            subject: Some(subject.to_owned()),
+            reason: LoginFailure::UnverifiedEmail,
+            network,
+        });
+    }
+
     /// Emits the event of a sign-in that needs a second step.
     pub(crate) fn emit_second_step(&self, subject: &str, network: impl Into<Network>) {
         let network = network.into().address();
@@ -176,6 +229,14 @@ impl Login {
     /// Checks that a second step can be completed.
     pub(crate) fn check_second_step(&self) -> Result<(), ConfigError> {
         let second = &self.inner.second;
+        #[cfg(feature = "totp")]
+        if second
+            .remember
+            .is_some_and(|time| !REMEMBERED.contains(&time))
+        {
+            let problem = "must be between a minute and a year";
+            return Err(ConfigError::invalid("remember_devices", problem));
+        }
         let asks = second.policy.is_some() || second.has_totp();
         match asks && second.rows.is_none() {
             true => Err(ConfigError::invalid(
@@ -187,6 +248,9 @@ impl Login {
     }
 }
 
+#[cfg(feature = "totp")]
+const REMEMBERED: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(365 * 24 * 60 * 60);
 #[cfg(feature = "totp")]
 pub(crate) const TOTP: &str = "totp";
 #[cfg(feature = "totp")]

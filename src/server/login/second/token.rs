@@ -43,6 +43,8 @@ pub(crate) struct Facts {
     claims: Option<SessionClaims>,
     #[serde(default)]
     is_linked: bool,
+    #[serde(default)]
+    is_known: bool,
 }
 
 impl PendingSignIn {
@@ -76,6 +78,7 @@ impl PendingSignIn {
         who.start = start.amr(all);
         who.claims = facts.claims.clone();
         who.is_linked = facts.is_linked;
+        who.is_known = facts.is_known;
         who.completes = Some(Box::new(facts));
         Some(who)
     }
@@ -168,6 +171,7 @@ impl StepTokens {
             details: who.start.details_value()?,
             claims: who.claims.clone(),
             is_linked: who.is_linked,
+            is_known: who.is_known,
         };
         let mut value = serde_json::to_vec(&facts).ok()?;
         let tag = tag(self.keys.first()?, &value)?.finalize().into_bytes();

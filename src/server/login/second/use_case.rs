@@ -3,8 +3,9 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    Facts, RecoveryCodes, SecondFactorError, TotpEnrollment,
+    CodeAttempt, FactorStatus, Facts, RecoveryCodes, SecondFactorError, TotpEnrollment, UsedFactor,
     recovery::read,
+    remembered::{self, RememberedToken},
     state::{Enrolled, Pending, Rows, State},
     totp::{Authenticators, is_code},
 };
@@ -13,9 +14,10 @@ use crate::{
     event::{LoginEvent, LoginFailure},
     secret::Secret,
     server::login::{
-        Login, Network,
+        Login,
         throttle::{AttemptOutcome, CodeCounter},
     },
+    store::port::UserRecord,
     time::Timestamp,
 };
 
@@ -53,80 +55,6 @@ pub struct SecondFactors {
     login: Login,
 }
 
-/// A presented code, of an authenticator or a recovery code.
-#[derive(Clone)]
-#[must_use]
-pub struct CodeAttempt {
-    code: Secret<String>,
-    device: Option<Secret<String>>,
-    network: Network,
-}
-
-impl CodeAttempt {
-    /// Creates an attempt from an unknown device and an unknown network.
-    pub fn new(code: impl Into<Secret<String>>) -> Self {
-        Self {
-            code: code.into(),
-            device: None,
-            network: Network::UNKNOWN,
-        }
-    }
-
-    /// Sets the [device token](crate::server::login::DeviceTokens) that the client sent. It has an effect if
-    /// the user has proved a second factor on that device before.
-    pub fn device(mut self, token: impl Into<Secret<String>>) -> Self {
-        self.device = Some(token.into());
-        self
-    }
-
-    /// Sets the client's network, for events.
-    pub fn from(mut self, network: impl Into<Network>) -> Self {
-        self.network = network.into();
-        self
-    }
-}
-
-impl fmt::Debug for CodeAttempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CodeAttempt")
-            .field("network", &self.network)
-            .field("has_device", &self.device.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The factor of an accepted code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum UsedFactor {
-    /// The user's authenticator app.
-    Totp,
-    /// A recovery code, which is spent now.
-    RecoveryCode {
-        /// The number of unused codes.
-        left: usize,
-    },
-}
-
-impl UsedFactor {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Totp => super::TOTP,
-            Self::RecoveryCode { .. } => super::RECOVERY_CODE,
-        }
-    }
-}
-
-/// The second factors of a user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FactorStatus {
-    /// `true` if the user has an authenticator. Sign-ins then need a second step.
-    pub totp: bool,
-    /// The number of unused recovery codes.
-    pub recovery_codes: usize,
-}
-
 impl Login {
     /// Returns the second factors, if [`totp`](crate::server::login::LoginBuilder::totp) is set.
     #[must_use]
@@ -146,7 +74,7 @@ impl SecondFactors {
     ///
     /// [`SecondFactorError::Unavailable`].
     pub async fn status(&self, subject: &str) -> Result<FactorStatus, SecondFactorError> {
-        let state = self.rows()?.read(subject).await?;
+        let (state, _) = self.rows()?.read(subject).await?;
         Ok(FactorStatus {
             totp: state.totp.is_some(),
             recovery_codes: state.codes.len(),
@@ -174,8 +102,19 @@ impl SecondFactors {
         subject: &str,
         account: &str,
     ) -> Result<TotpEnrollment, SecondFactorError> {
+        self.enroll_in(subject, account, None).await
+    }
+
+    /// Enrols as [`enroll`](Self::enroll), for a session of this epoch.
+    pub(crate) async fn enroll_in(
+        &self,
+        subject: &str,
+        account: &str,
+        epoch: Option<u32>,
+    ) -> Result<TotpEnrollment, SecondFactorError> {
         let (enrollment, sealed) = self.authenticators()?.enroll(subject, account)?;
         let decide = |state: &mut State, now: Timestamp| {
+            state.check_epoch(epoch)?;
             if state.totp.is_some() {
                 return Err(SecondFactorError::AlreadyEnrolled);
             }
@@ -255,15 +194,29 @@ impl SecondFactors {
         Ok(used)
     }
 
-    /// As [`verify`](Self::verify), and spends the token of the first step in the same write.
+    /// As [`verify`](Self::verify), and spends the token of the first step in the same write. Returns the
+    /// token of this device if it is to be remembered for `user`.
     pub(crate) async fn complete(
         &self,
         facts: &Facts,
         attempt: &CodeAttempt,
-    ) -> Result<UsedFactor, SecondFactorError> {
-        let spend = |state: &mut State, now| state.spend(facts, now);
-        let (used, ()) = self.with_code(&facts.subject, attempt, spend).await?;
-        Ok(used)
+        user: Option<&UserRecord>,
+    ) -> Result<Option<Secret<String>>, SecondFactorError> {
+        let lifetime = self.login.inner.second.remember;
+        let remembered = user.zip(lifetime).map(|(user, lifetime)| {
+            let (text, token) = RememberedToken::mint(user, facts.epoch);
+            (text, token, lifetime)
+        });
+        let spend = |state: &mut State, now: Timestamp| {
+            state.spend(facts, now)?;
+            if let Some((_, token, lifetime)) = &remembered {
+                let new = token.clone().until(now.plus(*lifetime));
+                remembered::add(&mut state.remembered, new, now);
+            }
+            Ok(())
+        };
+        self.with_code(&facts.subject, attempt, spend).await?;
+        Ok(remembered.map(|(text, ..)| text))
     }
 
     /// Removes the authenticator and the recovery codes of a subject who presents a code.
@@ -278,8 +231,7 @@ impl SecondFactors {
     ) -> Result<(), SecondFactorError> {
         // The row stays, so that a spent token is not accepted again.
         let remove = |state: &mut State, _| {
-            state.totp = None;
-            state.codes.clear();
+            state.remove_totp();
             Ok(())
         };
         self.with_code(subject, attempt, remove).await?;
@@ -324,9 +276,8 @@ impl SecondFactors {
     /// The method does not authenticate its caller.
     pub async fn reset(&self, subject: &str) -> Result<(), SecondFactorError> {
         let remove = |state: &mut State, _| {
-            state.totp = None;
+            state.remove_totp();
             state.pending = None;
-            state.codes.clear();
             Ok(())
         };
         self.rows()?.change(subject, remove).await?;

@@ -5,6 +5,7 @@ const AUTH = "/api/auth";
 export class Client {
   #tokens = null;
   #device = null;
+  #remembered = null;
   /** Called after every refresh. */
   renewed = () => {};
 
@@ -54,7 +55,10 @@ export class Client {
 
   /** Starts a session: `login`, `register` or `guest`. */
   async start(endpoint, body = {}) {
-    const device = this.#device && { device_token: this.#device };
+    const device = {
+      ...(this.#device && { device_token: this.#device }),
+      ...(this.#remembered && { remember_token: this.#remembered }),
+    };
     // A guest's token is sent with the login, so that the conversation can be kept.
     return this.#keep(await this.send("POST", this.#path(endpoint), { body: { ...body, ...device } }));
   }
@@ -100,6 +104,7 @@ export class Client {
     if (response.ok && json?.access_token) {
       this.#tokens = { access: json.access_token, refresh: json.refresh_token };
       this.#device = json.device_token ?? this.#device;
+      this.#remembered = json.remember_token ?? this.#remembered;
     }
     return { ok: response.ok, status: response.status, headers: response.headers, json };
   }

@@ -111,7 +111,7 @@ async fn app(
     let has_factors = settings.secret().is_some() || settings.is_a_first_try();
     let auth = AuthServer::builder(store.clone());
     let auth = match has_factors {
-        true => auth.totp("auth_server"),
+        true => auth.totp("auth_server").remember_devices(MONTH),
         false => auth,
     };
     let mut server = auth
@@ -172,6 +172,7 @@ async fn users(State(store): State<AnyStore>) -> Result<Json<Value>, StatusCode>
     Ok(Json(json!({ "users": users.collect::<Vec<_>>() })))
 }
 
+const MONTH: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const PASSWORD: &str = "demo-password";
 const PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();

@@ -32,6 +32,22 @@ fn w2_w6_a_page_shows_all_that_the_server_does() {
 
 #[test]
 #[ignore = "needs Chromium, and Node with playwright-core"]
+fn u27_u33_u39_a_page_enrols_a_second_factor_and_uses_the_links_of_mails() {
+    let folder = Folder::new();
+    let log = folder.file("log", "");
+    let secret = ("AUTH_SECRET_KEY", SECRET);
+    let server = Server::start(&[SEEDS, ("AUTH_STORE", "memory:"), secret]);
+    server.log_to(&log);
+    let asked = json!({
+        "origin": server.address(),
+        "log": log,
+        "pictures": pictures("factors"),
+    });
+    drive("factors.mjs", asked, Stdio::null());
+}
+
+#[test]
+#[ignore = "needs Chromium, and Node with playwright-core"]
 fn u12_cookies_behind_tls_as_the_browser_sees_them() {
     let folder = Folder::new();
     let names = ["localhost".to_owned()];
@@ -51,6 +67,9 @@ fn u12_cookies_behind_tls_as_the_browser_sees_them() {
     });
     drive("login.mjs", asked, OwnedFd::from(listener).into());
 }
+
+/// 32 bytes.
+const SECRET: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE";
 
 /// Where pictures of the page are kept, for whoever wants to look at them.
 fn pictures(kind: &str) -> String {

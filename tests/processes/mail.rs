@@ -16,10 +16,17 @@ use crate::{
 #[test]
 #[ignore = "needs Python with aiosmtpd and requests"]
 fn u26_u27_u29_every_flow_by_a_foreign_client_and_a_real_mail_server() {
+    // One mail was refused by the mail server.
+    let said = against("tests/processes/mail/flows.py", &[]);
+    assert!(!said.contains("ot1_"));
+}
+
+/// Runs a client that is the mail server as well. Returns what the login server printed.
+fn against(script: &str, more: &[(&str, &str)]) -> String {
     let (variable, default) = PYTHON;
     let program = env::var(variable).unwrap_or_else(|_| default.to_owned());
     let mut client = Command::new(program)
-        .arg("tests/processes/mail/flows.py")
+        .arg(script)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("NO_PROXY", "*")
         .stdin(Stdio::piped())
@@ -29,19 +36,20 @@ fn u26_u27_u29_every_flow_by_a_foreign_client_and_a_real_mail_server() {
     let mut said = BufReader::new(client.stdout.take().unwrap()).lines();
     let port = said.next().expect("a port").unwrap();
     let smtp = format!("smtp://127.0.0.1:{port}");
-    let server = Server::start(&[
+    let mut vars = vec![
         SEEDS,
         ("AUTH_REGISTRATION", "true"),
-        ("AUTH_SMTP_URL", &smtp),
+        ("AUTH_SMTP_URL", &*smtp),
         ("AUTH_MAIL_FROM", "no-reply@example.org"),
-    ]);
+    ];
+    vars.extend_from_slice(more);
+    let server = Server::start(&vars);
     let mut stdin = client.stdin.take().unwrap();
     writeln!(stdin, "{}", server.address()).unwrap();
     let last = said.next().expect("a result").unwrap();
     assert!(client.wait().unwrap().success());
     assert_eq!(last, "done");
-    // One mail was refused by the mail server.
-    assert!(!server.stop().contains("ot1_"));
+    server.stop()
 }
 
 /// Without a mail server, a server on this machine prints its mails.
@@ -72,4 +80,22 @@ async fn u30_a_public_server_without_a_mail_server_has_no_mail_endpoints() {
         404
     );
     assert!(!server.stop().contains("development mail"));
+}
+
+/// The attacks on the accounts of this server: `tests/processes/mail/attacks.py`.
+#[test]
+#[ignore = "needs Python with aiosmtpd, pyotp and requests"]
+fn u24_u27_u29_u32_u34_u39_attacks_over_http_are_refused() {
+    against(
+        "tests/processes/mail/attacks.py",
+        &[
+            (
+                "AUTH_SECRET_KEY",
+                "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE",
+            ),
+            ("AUTH_STORE", "memory:"),
+            // The attacker comes from many networks.
+            ("AUTH_TRUSTED_PROXIES", "127.0.0.1"),
+        ],
+    );
 }

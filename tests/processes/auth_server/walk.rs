@@ -201,6 +201,7 @@ async fn what_operators_and_browsers_ask_for() {
         ("/", "html"),
         ("/page.css", "css"),
         ("/page.js", "javascript"),
+        ("/account.js", "javascript"),
     ] {
         let file = server.get(path, None).await;
         let kind = format!("text/{kind}; charset=utf-8");

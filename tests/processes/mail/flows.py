@@ -18,13 +18,16 @@ ADA = "ada@example.org"
 PASSWORD = "a password of the tests"
 NEW = "another password of the tests"
 mails = queue.Queue()
+# Notices of new devices follow a sign-in in the background.
+notices = queue.Queue()
 
 
 class Sink:
     async def handle_DATA(self, server, session, envelope):
         if envelope.rcpt_tos == ["refused@example.org"]:
             return "550 no such user"
-        mails.put((envelope, email.message_from_bytes(envelope.content, policy=email.policy.default)))
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        (notices if message["Subject"].startswith("A new device") else mails).put((envelope, message))
         return "250 kept"
 
 
@@ -173,8 +176,17 @@ def refused():
     mail("bob@example.org", "Confirm your address")
 
 
+def new_devices():
+    """The second sign-in without a device token was announced, without a link."""
+    envelope, message = notices.get(timeout=60)
+    text = message.get_content()
+    assert envelope.rcpt_tos == [ADA] and "http" not in text, text
+    assert re.search(r"Time: \d{4}-\d\d-\d\d \d\d:\d\d UTC\r?\nNetwork: 127\.0\.0\.0/24", text), text
+
+
 verification()
 change(reset())
+new_devices()
 sign_in("ada@new.example")
 limits()
 refused()

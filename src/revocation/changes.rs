@@ -74,7 +74,7 @@ impl fmt::Debug for Changes {
     }
 }
 
-pub(super) type Names = SmallVec<[Name; 3]>;
+pub(super) type Names = SmallVec<[Name; 5]>;
 
 /// The listeners that wait for certain names only, so that an entry wakes no other listener.
 #[derive(Default)]

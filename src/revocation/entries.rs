@@ -27,6 +27,8 @@ pub(super) struct Entries {
     sessions: Table,
     tokens: Table,
     subjects: Table,
+    /// Both kinds of revoked tokens of a subject, so that a caller costs one look at the count.
+    subject_tokens: Table,
     issued_before: IssuedBefore,
 }
 
@@ -101,7 +103,7 @@ struct Entry {
     /// The end by the monotonic clock, in seconds since the set was created, rounded up. The entry
     /// is kept until then, independent of the wall clock.
     kept: u32,
-    /// The subject's epoch; 0 for entries without an epoch.
+    /// The subject's epoch, or the latest revoked `iat` in seconds since 1970; 0 for other entries.
     epoch: u32,
 }
 
@@ -110,6 +112,10 @@ pub(super) enum Kind {
     Session,
     Token,
     Subject,
+    /// All tokens of a subject up to a time of issue.
+    SubjectTokens,
+    /// The tokens of a subject that name no session.
+    SessionlessTokens,
 }
 
 const SHARDS: usize = 16;
@@ -122,6 +128,7 @@ impl Entries {
             sessions: Table::default(),
             tokens: Table::default(),
             subjects: Table::default(),
+            subject_tokens: Table::default(),
             issued_before: IssuedBefore::default(),
         }
     }
@@ -136,28 +143,40 @@ impl Entries {
             RevocationTarget::Session(id) => (Kind::Session, id, 0),
             RevocationTarget::Token(id) => (Kind::Token, id, 0),
             RevocationTarget::Subject { subject, epoch } => (Kind::Subject, subject, *epoch),
+            RevocationTarget::SubjectTokens {
+                subject,
+                issued_until,
+                without_session,
+            } => {
+                let kind = match without_session {
+                    true => Kind::SessionlessTokens,
+                    false => Kind::SubjectTokens,
+                };
+                (kind, subject, second_of(*issued_until))
+            }
         };
         let entry = Entry {
             until: seconds_up(revocation.until()),
             kept: kept_from(now),
             epoch,
         };
-        let fingerprint = self.fingerprint(name);
+        let fingerprint = self.fingerprint(kind, name);
         self.table(kind).insert(fingerprint, entry, now);
         Some((kind, fingerprint))
     }
 
     pub(super) fn name(&self, kind: Kind, name: &str) -> Name {
-        (kind, self.fingerprint(name))
+        (kind, self.fingerprint(kind, name))
     }
 
-    /// Returns the epoch of the entry under this name; 0 for an entry without an epoch.
+    /// Returns the number of the entry under this name: a subject's epoch, the second up to which its
+    /// tokens are revoked, or 0.
     pub(super) fn find(&self, kind: Kind, name: &str, now: &impl Now) -> Option<u32> {
         let table = self.table(kind);
         if table.len() == 0 {
             return None;
         }
-        let entry = table.get(self.fingerprint(name))?;
+        let entry = table.get(self.fingerprint(kind, name))?;
         entry.lives(now).then_some(entry.epoch)
     }
 
@@ -187,9 +206,14 @@ impl Entries {
         }
     }
 
-    fn fingerprint(&self, name: &str) -> Fingerprint {
+    fn fingerprint(&self, kind: Kind, name: &str) -> Fingerprint {
         let [first, second] = self.seeds.each_ref().map(|seed| seed.hash_one(name));
-        [first as u32, (first >> 32) as u32, second as u32]
+        let [low, high] = [first as u32, (first >> 32) as u32];
+        match kind {
+            // Shares a table with the other kind, under another name.
+            Kind::SessionlessTokens => [high, low, second as u32],
+            _ => [low, high, second as u32],
+        }
     }
 
     fn table(&self, kind: Kind) -> &Table {
@@ -197,11 +221,17 @@ impl Entries {
             Kind::Session => &self.sessions,
             Kind::Token => &self.tokens,
             Kind::Subject => &self.subjects,
+            Kind::SubjectTokens | Kind::SessionlessTokens => &self.subject_tokens,
         }
     }
 
-    fn tables(&self) -> [&Table; 3] {
-        [&self.sessions, &self.tokens, &self.subjects]
+    fn tables(&self) -> [&Table; 4] {
+        [
+            &self.sessions,
+            &self.tokens,
+            &self.subjects,
+            &self.subject_tokens,
+        ]
     }
 }
 
@@ -270,6 +300,11 @@ fn is_kept(kept: u32, now: &impl Now) -> bool {
 fn kept_from(now: Moment) -> u32 {
     let kept = now.elapsed.saturating_add(RETENTION).as_secs();
     u32::try_from(kept).map_or(u32::MAX, |kept| kept.saturating_add(1))
+}
+
+/// Returns the second of a time of issue. A time after 2106 counts as the last one.
+fn second_of(time: Timestamp) -> u32 {
+    u32::try_from(time.as_secs().max(0)).unwrap_or(u32::MAX)
 }
 
 fn seconds_up(time: Timestamp) -> u32 {

@@ -40,6 +40,16 @@ pub enum RevocationTarget {
         /// The new epoch. Tokens with a lower `ep` or without one are refused.
         epoch: u32,
     },
+    /// The tokens of a subject that were issued (`iat`) at this time or earlier, in whole seconds.
+    /// A token without `iat` counts as earlier.
+    SubjectTokens {
+        /// The subject (`sub`).
+        subject: String,
+        /// The latest time of issue that is revoked.
+        issued_until: Timestamp,
+        /// `true` if tokens that name a session (`sid`) stay valid.
+        without_session: bool,
+    },
     /// Every token issued (`iat`) before this time, in whole seconds. A store that has lost its
     /// revocations reports this target.
     IssuedBefore(Timestamp),
@@ -72,6 +82,25 @@ impl Revocation {
             target: RevocationTarget::Subject {
                 subject: subject.into(),
                 epoch,
+            },
+            until,
+        }
+    }
+
+    /// Creates a revocation of all tokens of a subject that were issued at `issued_until` or
+    /// earlier, in whole seconds. A token without `iat` counts as earlier. It is for issuers whose
+    /// tokens have no `ep`.
+    #[must_use]
+    pub fn subject_tokens(
+        subject: impl Into<String>,
+        issued_until: Timestamp,
+        until: Timestamp,
+    ) -> Self {
+        Self {
+            target: RevocationTarget::SubjectTokens {
+                subject: subject.into(),
+                issued_until,
+                without_session: false,
             },
             until,
         }

@@ -10,7 +10,7 @@
 //! | item | role |
 //! |---|---|
 //! | [`RevocationSet`] | the set in memory, which follows a feed |
-//! | [`Revocation`], [`RevocationTarget`] | an entry: a session, a token, a subject's epoch, or all tokens issued before a time |
+//! | [`Revocation`], [`RevocationTarget`] | an entry: a session, a token, a subject's epoch, a subject's tokens up to a time of issue, or all tokens issued before a time |
 //! | [`Feed`] | the source of revocations by other nodes |
 //! | [`RevocationLog`] | the destination of revocations, with the feature `server` |
 //! | [`Broadcast`] | both sides in one process, with the feature `server` |
@@ -23,7 +23,7 @@
 //!
 //! | state of the set | response to the request |
 //! |---|---|
-//! | contains the token's `sid` or `jti`, or a newer epoch of its `sub` | 401 `invalid_token` |
+//! | contains the token's `sid` or `jti`, a newer epoch of its `sub`, or its `sub` with its `iat` or a later one | 401 `invalid_token` |
 //! | follows a store that has no records of the time at which the token was issued | 401 `invalid_token` |
 //! | was never loaded | 503 |
 //! | is up to date | passes |

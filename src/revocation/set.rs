@@ -193,6 +193,11 @@ impl RevocationSet {
             (Kind::Session, caller.session_id()),
             (Kind::Token, caller.token_id()),
             (Kind::Subject, caller.subject()),
+            (Kind::SubjectTokens, caller.subject()),
+            (
+                Kind::SessionlessTokens,
+                caller.subject().filter(|_| caller.session_id().is_none()),
+            ),
         ];
         let name = |(kind, name): (_, Option<&str>)| Some(self.shared.entries.name(kind, name?));
         let mut names: Names = names.into_iter().filter_map(name).collect();
@@ -227,6 +232,11 @@ impl RevocationSet {
             || names(Kind::Token, caller.token_id()).is_some()
             || names(Kind::Subject, caller.subject())
                 .is_some_and(|epoch| caller.epoch().unwrap_or(0) < epoch)
+            || names(Kind::SubjectTokens, caller.subject())
+                .is_some_and(|second| is_issued_until(caller, second))
+            || caller.session_id().is_none()
+                && names(Kind::SessionlessTokens, caller.subject())
+                    .is_some_and(|second| is_issued_until(caller, second))
             || entries.issued_before(now).is_some_and(|time| {
                 // `iat` is in whole seconds: a token of the same second may be newer.
                 let second = time.as_secs();
@@ -355,6 +365,12 @@ impl fmt::Debug for RevocationSet {
             .field("age", &self.age())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns `true` unless the caller's token was issued after this second.
+fn is_issued_until(caller: &Principal, second: u32) -> bool {
+    let issued = caller.issued_at().map(|issued| issued.as_secs());
+    issued.is_none_or(|issued| issued <= i64::from(second))
 }
 
 const FRESH: Duration = Duration::from_secs(10);

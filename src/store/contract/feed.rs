@@ -11,7 +11,7 @@ use std::{
 use super::{Fixture, SECOND, new_name, new_session, peek, rotate, session_of, start};
 use crate::{
     principal::{Principal, SessionId},
-    revocation::{RETENTION, Revocation, RevocationLog, RevocationSet},
+    revocation::{RETENTION, Revocation, RevocationLog, RevocationSet, RevocationTarget},
     server::refresh::RefreshPolicy,
     store::port::{RevokeReason, SessionStore},
     time::{Clock, Timestamp},
@@ -151,6 +151,32 @@ async fn revoke_everything(fixture: &impl Fixture) -> Revoked {
     store.append(revocation.clone()).await.expect("append");
     store.append(revocation).await.expect("append twice");
 
+    // A subject of an issuer whose tokens have no epoch.
+    let remote = new_name("remote:subject");
+    let by_session = |session: Option<&str>, issued: Timestamp| {
+        let builder = Principal::builder().subject(&remote).issued_at(issued);
+        match session {
+            Some(session) => builder.session_id(session).build(),
+            None => builder.build(),
+        }
+    };
+    // Later than now: a store that was empty a moment ago refuses all tokens that are older.
+    let (earlier, before, after) = (
+        now.plus(100 * SECOND),
+        now.plus(200 * SECOND),
+        now.plus(201 * SECOND),
+    );
+    for (issued_until, without_session) in [(before, true), (earlier, false), (before, true)] {
+        let target = RevocationTarget::SubjectTokens {
+            subject: remote.clone(),
+            issued_until,
+            without_session,
+        };
+        let revocation = Revocation::of(target, now.plus(RETENTION));
+        store.append(revocation).await.expect("append");
+    }
+    others.extend([by_session(None, after), by_session(Some("s"), before)]);
+
     let of_session = |session: &crate::store::port::SessionRecord| {
         caller_of(&session.subject, session.id, session.epoch)
     };
@@ -158,6 +184,8 @@ async fn revoke_everything(fixture: &impl Fixture) -> Revoked {
     let mut callers = of_sessions.clone();
     callers.push(caller_of(&subject, old.id, old.epoch));
     callers.push(token(&name));
+    callers.extend([by_session(None, before), by_session(Some("s"), earlier)]);
+    callers.push(Principal::builder().subject(&remote).build());
     Revoked {
         now,
         callers,

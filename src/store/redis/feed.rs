@@ -169,6 +169,14 @@ pub(super) fn encode(target: &RevocationTarget) -> String {
         RevocationTarget::Session(id) => format!("s{id}"),
         RevocationTarget::Token(id) => format!("t{id}"),
         RevocationTarget::Subject { subject, epoch } => format!("u{epoch}:{subject}"),
+        RevocationTarget::SubjectTokens {
+            subject,
+            issued_until,
+            without_session,
+        } => {
+            let kind = if *without_session { 'n' } else { 'i' };
+            format!("{kind}{}:{subject}", issued_until.as_secs())
+        }
         RevocationTarget::IssuedBefore(time) => format!("b{}", time.as_millis()),
     }
 }
@@ -184,6 +192,14 @@ fn decode(text: &[u8]) -> Option<RevocationTarget> {
             RevocationTarget::Subject {
                 subject: subject.to_owned(),
                 epoch: epoch.parse().ok()?,
+            }
+        }
+        "i" | "n" => {
+            let (second, subject) = rest.split_once(':')?;
+            RevocationTarget::SubjectTokens {
+                subject: subject.to_owned(),
+                issued_until: Timestamp::from_secs(second.parse().ok()?),
+                without_session: kind == "n",
             }
         }
         _ => return None,

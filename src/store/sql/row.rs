@@ -110,6 +110,11 @@ impl<R: Cells> Columns<'_, R> {
                 subject: key,
                 epoch: self.epoch("epoch")?,
             },
+            SUBJECT_TOKENS | SESSIONLESS_TOKENS => RevocationTarget::SubjectTokens {
+                subject: key,
+                issued_until: Timestamp::from_secs(self.number("epoch")?),
+                without_session: self.number("kind")? == SESSIONLESS_TOKENS,
+            },
             EVERYTHING => {
                 let millis = key.parse().map_err(StoreError::invalid)?;
                 RevocationTarget::IssuedBefore(Timestamp::from_millis(millis))
@@ -129,14 +134,28 @@ const SESSION: i64 = 1;
 const TOKEN: i64 = 2;
 const SUBJECT: i64 = 3;
 const EVERYTHING: i64 = 4;
+const SUBJECT_TOKENS: i64 = 5;
+const SESSIONLESS_TOKENS: i64 = 6;
 
-/// Returns the `kind`, `key` and `epoch` of a revocation.
+/// Returns the `kind`, `key` and `epoch` of a revocation. For tokens of a subject, `epoch` is the
+/// latest second of issue.
 pub(super) fn target(revocation: &Revocation) -> (i64, String, i64) {
     match revocation.target() {
         RevocationTarget::Session(id) => (SESSION, id.clone(), 0),
         RevocationTarget::Token(id) => (TOKEN, id.clone(), 0),
         RevocationTarget::Subject { subject, epoch } => {
             (SUBJECT, subject.clone(), i64::from(*epoch))
+        }
+        RevocationTarget::SubjectTokens {
+            subject,
+            issued_until,
+            without_session,
+        } => {
+            let kind = match without_session {
+                true => SESSIONLESS_TOKENS,
+                false => SUBJECT_TOKENS,
+            };
+            (kind, subject.clone(), issued_until.as_secs())
         }
         RevocationTarget::IssuedBefore(time) => (EVERYTHING, time.as_millis().to_string(), 0),
     }

@@ -36,7 +36,8 @@ CREATE TABLE auth_revocation (
   -- Sequence numbers do not follow the order of commits. With this column a reader finds the rows
   -- that were not visible before.
   tx      xid8     NOT NULL DEFAULT pg_current_xact_id(),
-  kind    bigint   NOT NULL,                  -- 1 session, 2 token, 3 subject, 4 all before
+  -- 1 session, 2 token, 3 subject, 4 all before, 5 tokens of a subject, 6 those without a session
+  kind    bigint   NOT NULL,
   key     text     NOT NULL,
   epoch   bigint   NOT NULL DEFAULT 0,
   "until" bigint   NOT NULL,

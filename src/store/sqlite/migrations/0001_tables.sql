@@ -34,7 +34,8 @@ CREATE TABLE auth_subject (
 -- AUTOINCREMENT: a number is never used twice, so that a reader can continue after the last one.
 CREATE TABLE auth_revocation (
   seq     INTEGER PRIMARY KEY AUTOINCREMENT,
-  kind    INTEGER NOT NULL,                   -- 1 session, 2 token, 3 subject, 4 all before
+  -- 1 session, 2 token, 3 subject, 4 all before, 5 tokens of a subject, 6 those without a session
+  kind    INTEGER NOT NULL,
   key     TEXT    NOT NULL,
   epoch   INTEGER NOT NULL DEFAULT 0,
   "until" INTEGER NOT NULL,

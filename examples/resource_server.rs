@@ -26,6 +26,9 @@
 //! # A page that shows the reason for which a pasted token is refused, at /explain:
 //! EXPLAIN_PAGE=true cargo run --example resource_server --all-features
 //!
+//! # Logout at the provider, which posts it to /backchannel-logout:
+//! export JWT_BACKCHANNEL_LOGOUT=true JWT_LOGOUT_CLIENT_ID=shop-web
+//!
 //! # As the authentication server of nginx, Caddy, Envoy or Traefik: see the manual.
 //! export JWT_GATEWAY=true                                            # at /protected or /admin
 //! ```
@@ -49,7 +52,10 @@ use axum::{
     routing::{any, get},
 };
 use tower_jwt_auth::{
-    JwtAuthLayer, JwtSettings, RoleGuardLayer, error::KeyProblem, event::MetricsSink,
+    Claims, JwtAuthLayer, JwtSettings, RoleGuardLayer,
+    error::KeyProblem,
+    event::MetricsSink,
+    revocation::{RevocationCheck, RevocationSet},
 };
 use tracing_subscriber::filter::LevelFilter;
 
@@ -79,7 +85,12 @@ async fn run() -> Result<(), Box<dyn Error>> {
 fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
     // Events are counted through the `metrics` facade and served at `/metrics`.
     let metrics = common::metrics()?;
-    let auth = settings.clone().events(MetricsSink::new()).layer()?;
+    let settings = settings.clone().events(MetricsSink::new());
+    let auth = settings.layer()?;
+    // What the issuer's logout tokens end, if the server receives them.
+    let revoked = RevocationSet::local();
+    let logout = settings.back_channel_logout(auth.verifier(), &revoked)?;
+    let auth = auth.revocation(revoked);
     let public = match settings.gateway() {
         // Without a token every route refuses. Otherwise the gateway would allow every request.
         true => any(common::greet).layer(auth.clone()),
@@ -92,7 +103,11 @@ fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
         .route("/metrics", metrics)
         .route("/health", get(async || "ok"))
         .route("/ready", get(async move || ready(&probed)));
-    Ok(match has_page(settings)? {
+    let app = match logout {
+        Some(logout) => app.route_service("/backchannel-logout", logout),
+        None => app,
+    };
+    Ok(match has_page(&settings)? {
         true => app.merge(explain::routes(auth.verifier().clone())),
         false => app,
     })
@@ -130,7 +145,7 @@ fn guarded(gateway: bool) -> Router {
     })
 }
 
-fn ready(auth: &JwtAuthLayer) -> (StatusCode, &'static str) {
+fn ready(auth: &JwtAuthLayer<Claims, impl RevocationCheck>) -> (StatusCode, &'static str) {
     // A fixed code, such as `name_not_resolved`. The log has the cause.
     let problem = || auth.key_problem().map_or("not ready", KeyProblem::as_str);
     common::ready((!auth.is_ready()).then(problem))

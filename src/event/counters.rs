@@ -19,6 +19,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_key_rotations_total` | none |
 /// | `jwt_key_ring_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
+/// | `jwt_backchannel_logouts_total` | none |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `evicted`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
 /// | `jwt_housekeeping_failures_total` | none |
 /// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`, `email_verified`, `email_changed`, `taken_over`) |
@@ -69,6 +70,10 @@ impl EventSink for MetricsSink {
             AuthEvent::KeyRingRecovered { .. } => ring("recovered"),
             AuthEvent::RevocationsStale { .. } => feed("stale"),
             AuthEvent::RevocationsRecovered { .. } => feed("recovered"),
+            #[cfg(feature = "jwks")]
+            AuthEvent::LoggedOut { .. } => {
+                metrics::counter!("jwt_backchannel_logouts_total").increment(1);
+            }
             #[cfg(feature = "server")]
             AuthEvent::Session(event) => session(event),
             #[cfg(feature = "server")]

@@ -224,6 +224,18 @@ pub enum AuthEvent<'a> {
         /// The time for which the set was out of date.
         after: Duration,
     },
+    /// The identity provider reported a logout, and the tokens that it ends are revoked.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    #[non_exhaustive]
+    LoggedOut {
+        /// The issuer of the logout token.
+        issuer: &'a str,
+        /// The subject, if the logout token names it.
+        subject: Option<&'a str>,
+        /// The provider's session, if the logout token names one.
+        session: Option<&'a str>,
+    },
     /// A session was started, refreshed or ended, or a guest was taken over.
     #[cfg(feature = "server")]
     #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
@@ -324,6 +336,8 @@ impl AuthEvent<'_> {
             Self::KeyRingRecovered { .. } => "key_ring.recovered",
             Self::RevocationsStale { .. } => "revocation_feed.stale",
             Self::RevocationsRecovered { .. } => "revocation_feed.recovered",
+            #[cfg(feature = "jwks")]
+            Self::LoggedOut { .. } => "backchannel.logged_out",
             #[cfg(feature = "server")]
             Self::Session(event) => event.name(),
             #[cfg(feature = "server")]
@@ -355,6 +369,8 @@ impl AuthEvent<'_> {
                 Some(caller) => caller.subject(),
                 None => error.subject(),
             },
+            #[cfg(feature = "jwks")]
+            Self::LoggedOut { subject, .. } => subject,
             #[cfg(feature = "server")]
             Self::Session(event) => event.subject(),
             #[cfg(feature = "server")]

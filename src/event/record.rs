@@ -31,8 +31,8 @@ pub struct EventRecord {
     pub subject: Option<String>,
     /// The session that the event concerns, if known.
     pub session: Option<SessionId>,
-    /// Another object of the event: an API key, a signing key, a claimed guest or the purpose of a
-    /// mail.
+    /// Another object of the event: an API key, a signing key, a claimed guest, the purpose of a
+    /// mail, or the provider's session of a logout.
     pub object: Option<String>,
     /// The client's network, given by its first address. Set for logins, and for API keys used from
     /// a new network.
@@ -66,6 +66,8 @@ impl EventRecord {
         };
         let object = match *event {
             AuthEvent::KeySkipped { kid, .. } => kid,
+            #[cfg(feature = "jwks")]
+            AuthEvent::LoggedOut { session, .. } => session,
             #[cfg(feature = "server")]
             AuthEvent::KeyRotated { kid } => kid,
             #[cfg(feature = "server")]

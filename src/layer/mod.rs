@@ -9,6 +9,10 @@
 //! | [`RateLimitLayer`] | limits the requests of a client or a caller | 429 |
 //! | [`RequireHttpsLayer`] | redirects or refuses plain HTTP | 308, 403 |
 //!
+//! | service | effect of a request |
+//! |---|---|
+//! | `logout::BackChannelLogout`, with the feature `jwks` | revokes the tokens of a user who signed out at the provider |
+//!
 //! | shared part | contents |
 //! |---|---|
 //! | [`extract`] | the places in a request from which a credential is read |
@@ -67,6 +71,9 @@ pub mod api_key;
 pub(crate) mod confirmations;
 pub mod extract;
 pub mod jwt;
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+pub mod logout;
 pub mod middleware;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]

@@ -44,6 +44,8 @@
 //! | `JWT_VERIFY_EXP`, `JWT_VERIFY_NBF`, `JWT_REQUIRE_EXP` | `false` does not check `exp`, does not check `nbf`, accepts tokens without `exp` | `true` |
 //! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
 //! | `JWT_GATEWAY` | `true`: the server answers the authentication requests of a gateway ([gateway mode](crate::manual::gateways)) | `false` |
+//! | `JWT_BACKCHANNEL_LOGOUT` | `true`: the server receives the issuer's logout tokens ([`back_channel_logout`](JwtSettings::back_channel_logout)); needs `JWT_ISSUER` | `false` |
+//! | `JWT_LOGOUT_CLIENT_ID` | the audience of logout tokens: the client that is registered with the issuer | `JWT_CLIENT_ID`, otherwise `JWT_AUDIENCE`, if it has one entry |
 //! | `JWT_MAX_TOKEN_BYTES` | maximum length of a token: 1024 to 1048576 | 16384 |
 //! | `JWT_CACHE_ENTRIES` | size of the [cache of verified tokens](crate::manual::remembered), up to 1000000; 0 disables it | 10000 |
 //!
@@ -108,6 +110,7 @@
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
 pub(crate) mod keys;
+mod logout;
 mod policy;
 #[cfg(feature = "jwks")]
 mod remote;
@@ -129,6 +132,8 @@ use crate::{
     principal::Claims,
     verify::{Verifier, VerifierBuilder},
 };
+#[cfg(feature = "jwks")]
+use crate::{layer::logout::BackChannelLogout, revocation::RevocationSet};
 
 /// The settings of the `JWT_*` environment, read and checked. See the [module](self) for the variables.
 ///
@@ -166,6 +171,12 @@ pub struct JwtSettings {
     keys: Keys,
     policy: Policy,
     gateway: bool,
+    /// The client of logout tokens.
+    #[cfg_attr(
+        not(feature = "jwks"),
+        allow(dead_code, reason = "refused without the feature")
+    )]
+    logout: Option<String>,
     events: Events,
     ignored: Vec<String>,
 }
@@ -268,6 +279,30 @@ impl JwtSettings {
         self
     }
 
+    /// Returns the service for the issuer's logout tokens, or `None` if `JWT_BACKCHANNEL_LOGOUT` is not
+    /// set. The [`layer`](Self::layer) must check the same set
+    /// ([`revocation`](JwtAuthLayer::revocation)).
+    ///
+    /// # Errors
+    ///
+    /// None that [`from_env`](Self::from_env) does not report.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn back_channel_logout<C>(
+        &self,
+        verifier: &Verifier<C>,
+        revoked: &RevocationSet,
+    ) -> Result<Option<BackChannelLogout>, ConfigError>
+    where
+        C: Send + Sync + 'static,
+    {
+        let Some(client) = &self.logout else {
+            return Ok(None);
+        };
+        let logout = BackChannelLogout::new(verifier, client, revoked)?;
+        Ok(Some(logout.with_events(self.events.clone())))
+    }
+
     /// Returns the address or the name of the interface to listen on.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -308,10 +343,12 @@ impl JwtSettings {
         let (host, port) = read_address(&mut vars)?;
         let policy = Policy::read(&mut vars)?;
         let gateway = vars.switch("JWT_GATEWAY")?.unwrap_or(false);
+        let logout = logout::read(&mut vars, &policy)?;
         let settings = Self {
             host,
             port,
             keys: Keys::read(&mut vars, policy.issuers())?,
+            logout,
             policy,
             gateway,
             events: Events::default(),

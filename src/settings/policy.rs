@@ -74,6 +74,23 @@ impl Policy {
         &self.issuers
     }
 
+    /// Returns `true` if the subject is read from another claim than `sub`.
+    pub(super) fn chooses_subject(&self) -> bool {
+        self.subject.as_deref().is_some_and(|claim| claim != "sub")
+    }
+
+    /// Returns the single client, otherwise the single audience.
+    pub(super) fn only_client(&self) -> Option<String> {
+        let names = match self.clients.is_empty() {
+            true => &self.audiences,
+            false => &self.clients,
+        };
+        match &names[..] {
+            [one] => Some(one.clone()),
+            _ => None,
+        }
+    }
+
     /// Returns `true` if no setting restricts the issuer.
     pub(super) fn leaves_issuer_open(&self) -> bool {
         self.issuers.is_empty() && !self.by_issuer

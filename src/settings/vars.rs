@@ -229,7 +229,7 @@ fn distance(a: &str, b: &str) -> usize {
 const LONG: usize = 16;
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
-const KNOWN: [&str; 31] = [
+const KNOWN: [&str; 33] = [
     "JWT_ALGORITHM",
     "JWT_SECRET_KEY",
     "JWT_PUBLIC_KEY_FILE",
@@ -261,6 +261,8 @@ const KNOWN: [&str; 31] = [
     "JWT_REQUIRE_EXP",
     "JWT_CACHE_ENTRIES",
     "JWT_GATEWAY",
+    "JWT_BACKCHANNEL_LOGOUT",
+    "JWT_LOGOUT_CLIENT_ID",
 ];
 
 /// Every name with such a prefix is meant to configure a check.
@@ -348,6 +350,7 @@ mod tests {
         let modules = [
             SETTINGS,
             include_str!("keys.rs"),
+            include_str!("logout.rs"),
             include_str!("policy.rs"),
             include_str!("remote.rs"),
         ];

@@ -82,7 +82,7 @@ impl From<AuthError> for Unverified {
 }
 
 /// The result of checking a token's signature.
-enum Signed<'t> {
+pub(super) enum Signed<'t> {
     /// This key made the signature. The payload segment is not decoded yet.
     Payload(&'t [u8], Use, Arc<VerifyingKey>),
     /// The token's key is being fetched.
@@ -173,8 +173,16 @@ impl<C> Rules<C> {
         }
     }
 
-    /// Checks everything before the claims: size, form, algorithm, type, key and signature.
     fn check_signature<'t>(&self, token: &'t [u8]) -> Result<Signed<'t>, AuthError> {
+        self.check_signature_of(token, |header| self.policy.check_typ(header))
+    }
+
+    /// Checks everything before the claims: size, form, algorithm, type, key and signature.
+    pub(super) fn check_signature_of<'t>(
+        &self,
+        token: &'t [u8],
+        check_typ: impl FnOnce(&Header<'_>) -> Result<Use, AuthErrorKind>,
+    ) -> Result<Signed<'t>, AuthError> {
         if token.len() > self.max_bytes {
             return Err(AuthErrorKind::OversizedCredential.into());
         }
@@ -195,7 +203,7 @@ impl<C> Rules<C> {
         if !self.allowed.contains(&header.algorithm.canonical()) {
             return Err(AuthErrorKind::AlgorithmNotAllowed.into());
         }
-        let used = self.policy.check_typ(header)?;
+        let used = check_typ(header)?;
         let mut room = Room::<ROOM>::new();
         let signature = room.decode(parts.signature, self.padded);
         // What was decoded has the form. What was not may have stray bits only, and then the key

@@ -47,6 +47,8 @@ mod header;
 mod items;
 mod keys;
 mod known_headers;
+#[cfg(feature = "jwks")]
+mod logout;
 mod near;
 mod parse;
 mod place;
@@ -63,6 +65,8 @@ use std::{error::Error, fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "jwks")]
+pub(crate) use self::logout::LogoutToken;
 #[cfg(feature = "server")]
 pub(crate) use self::policy::{ACCESS_TOKEN, CONVERSATION_TOKEN};
 pub use self::{

@@ -53,6 +53,9 @@ pub(crate) enum Use {
     Access,
     /// A single conversation.
     Conversation,
+    /// The end of sessions at the issuer.
+    #[cfg(feature = "jwks")]
+    Logout,
 }
 
 impl Policy {

@@ -13,6 +13,8 @@ mod events;
 mod extract;
 mod jwt;
 mod logged;
+#[cfg(all(feature = "jwks", feature = "server"))]
+mod logout;
 mod rate_limit;
 mod require_https;
 mod response;

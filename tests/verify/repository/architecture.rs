@@ -241,6 +241,7 @@ const SHORT: &[&str] = &[
     "key/remote/builder.rs",
     "layer/api_key/keys.rs",
     "layer/api_key/lookup.rs",
+    "layer/logout/service.rs",
     "server/endpoints/register.rs",
     "server/login/addresses.rs",
     "server/login/take_over.rs",

@@ -415,13 +415,57 @@ fn a_name_that_would_be_a_check_that_silently_does_not_happen() {
     assert_eq!(refused, "JWT_ISSUER: given twice");
 }
 
+#[cfg(feature = "jwks")]
+#[test]
+fn x9_a_logout_that_names_no_client_or_no_issuer() {
+    let with = |vars: &[(&str, &str)]| {
+        let on = [
+            ("JWT_SECRET_KEY", SECRET),
+            ("JWT_BACKCHANNEL_LOGOUT", "true"),
+        ];
+        let vars: Vec<_> = on.iter().chain(vars).copied().collect();
+        read(&vars).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let needs = |what: &str| Err(format!("JWT_BACKCHANNEL_LOGOUT: {what}"));
+    let (issuer, audience) = (("JWT_ISSUER", ISSUER), ("JWT_AUDIENCE", AUDIENCE));
+    let unnamed = "needs JWT_LOGOUT_CLIENT_ID, or a single JWT_CLIENT_ID or JWT_AUDIENCE";
+    assert_eq!(
+        with(&[audience]),
+        needs("needs JWT_ISSUER, whose logouts are received")
+    );
+    assert_eq!(with(&[issuer]), needs(unnamed));
+    assert_eq!(with(&[issuer, ("JWT_AUDIENCE", "a,b")]), needs(unnamed));
+    assert_eq!(
+        with(&[issuer, audience, ("JWT_SUBJECT_CLAIM", "oid")]),
+        needs("contradicts JWT_SUBJECT_CLAIM: logout tokens identify the subject by `sub`")
+    );
+    for vars in [
+        &[issuer, audience][..],
+        &[issuer, audience, ("JWT_SUBJECT_CLAIM", "sub")],
+        &[issuer, ("JWT_CLIENT_ID", "web")],
+        &[
+            issuer,
+            ("JWT_CLIENT_ID", "web,app"),
+            ("JWT_LOGOUT_CLIENT_ID", "web"),
+        ],
+    ] {
+        assert_eq!(with(vars), Ok(()), "{vars:?}");
+    }
+    assert_eq!(
+        beside_secret("JWT_LOGOUT_CLIENT_ID", "web"),
+        "JWT_LOGOUT_CLIENT_ID: needs JWT_BACKCHANNEL_LOGOUT=true"
+    );
+}
+
 /// Every variable that is read.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 35] = [
     "HOST",
     "PORT",
     "JWT_ACCEPT_ID_TOKENS",
     "JWT_ALGORITHM",
     "JWT_AUDIENCE",
+    "JWT_BACKCHANNEL_LOGOUT",
+    "JWT_LOGOUT_CLIENT_ID",
     "JWT_CACHE_ENTRIES",
     "JWT_CLIENT_ID",
     "JWT_CLIENT_ID_CLAIM",

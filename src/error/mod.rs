@@ -389,6 +389,9 @@ pub enum ConfigError {
     /// Roles of a hierarchy imply each other in a cycle.
     #[error("the role hierarchy has a cycle: {0}")]
     RoleCycle(String),
+    /// Scope tokens of a hierarchy imply each other in a cycle.
+    #[error("the scope hierarchy has a cycle: {0}")]
+    ScopeCycle(String),
     /// The crate was built without a cryptography feature.
     #[error("built without cryptography: enable the feature `aws-lc-rs` or `rust-crypto`")]
     NoCrypto,

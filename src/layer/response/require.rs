@@ -13,7 +13,8 @@ use crate::{
 };
 
 impl Principal {
-    /// Requires every one of these scope tokens, which are separated by spaces (RFC 6749 §3.3).
+    /// Requires every one of these scope tokens, which are separated by spaces (RFC 6749 §3.3). A scope
+    /// hierarchy is not applied; a [`RoleGuardLayer`](crate::RoleGuardLayer) applies one.
     ///
     /// # Errors
     ///

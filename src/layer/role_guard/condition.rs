@@ -1,12 +1,8 @@
 //! The expression tree of a rule, and its evaluation.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::hierarchy::RoleHierarchy;
+use super::hierarchy::{RoleHierarchy, ScopeHierarchy};
 use crate::{
     layer::extract::RequestHead,
     principal::{Principal, PrincipalKind},
@@ -14,9 +10,10 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub(super) enum Condition {
-    AnyOf(Vec<Role>),
-    AllOf(Vec<Role>),
-    Scope(BTreeSet<Box<str>>),
+    AnyOf(Vec<Name>),
+    AllOf(Vec<Name>),
+    /// Scope tokens, each of them once.
+    Scope(Vec<Name>),
     Kind(PrincipalKind),
     Check(Check),
     /// A rule for each path. A path without a rule is refused.
@@ -62,9 +59,9 @@ impl Condition {
 
     pub(super) fn holds(&self, caller: &Principal, head: RequestHead<'_>) -> bool {
         match self {
-            Self::AnyOf(roles) => roles.iter().any(|role| role.is_held_by(caller)),
-            Self::AllOf(roles) => roles.iter().all(|role| role.is_held_by(caller)),
-            Self::Scope(tokens) => tokens.iter().all(|token| caller.has_scope(token)),
+            Self::AnyOf(roles) => roles.iter().any(|role| role.is_role_of(caller)),
+            Self::AllOf(roles) => roles.iter().all(|role| role.is_role_of(caller)),
+            Self::Scope(tokens) => tokens.iter().all(|token| token.is_scope_of(caller)),
             Self::Kind(kind) => caller.kind() == *kind,
             Self::Check(check) => (check.0)(caller, head),
             Self::Paths(rules) => {
@@ -96,75 +93,94 @@ impl Condition {
         }
     }
 
-    pub(super) fn apply(&mut self, hierarchy: &RoleHierarchy) {
-        match self {
-            Self::AnyOf(roles) | Self::AllOf(roles) => {
-                roles.iter_mut().for_each(|role| role.apply(hierarchy));
+    pub(super) fn apply(&mut self, hierarchy: Hierarchy<'_>) {
+        match (self, hierarchy) {
+            (Self::AnyOf(roles) | Self::AllOf(roles), Hierarchy::Roles(hierarchy)) => {
+                for role in roles {
+                    role.grant(|name| hierarchy.granting(name).map(Into::into).collect());
+                }
             }
-            Self::Paths(rules) => {
+            (Self::Scope(tokens), Hierarchy::Scopes(hierarchy)) => {
+                for token in tokens {
+                    token.grant(|name| hierarchy.granting(name).map(Into::into).collect());
+                }
+            }
+            (Self::Paths(rules), _) => {
                 rules.values_mut().for_each(|rule| rule.apply(hierarchy));
             }
-            Self::Named(_, inner) | Self::Not(inner) => inner.apply(hierarchy),
-            Self::And(parts) | Self::Or(parts) => {
+            (Self::Named(_, inner) | Self::Not(inner), _) => inner.apply(hierarchy),
+            (Self::And(parts) | Self::Or(parts), _) => {
                 parts.iter_mut().for_each(|part| part.apply(hierarchy));
             }
-            Self::Scope(_) | Self::Kind(_) | Self::Check(_) => {}
+            (Self::AnyOf(_) | Self::AllOf(_) | Self::Scope(_), _)
+            | (Self::Kind(_) | Self::Check(_), _) => {}
         }
     }
+}
+
+/// A hierarchy that a guard applies to its rule.
+#[derive(Clone, Copy)]
+pub(super) enum Hierarchy<'a> {
+    Roles(&'a RoleHierarchy),
+    Scopes(&'a ScopeHierarchy),
 }
 
 /// Adds a part to a conjunction. Scopes are merged into one set, so that a refusal for one of them
 /// names all that are required together.
 fn conjoin(parts: &mut Vec<Condition>, part: Condition) {
-    let Condition::Scope(more) = part else {
+    let Condition::Scope(mut more) = part else {
         parts.push(part);
         return;
     };
     for held in parts.iter_mut() {
         if let Condition::Scope(tokens) = held {
-            tokens.extend(more);
+            more.retain(|token| tokens.iter().all(|held| held.text() != token.text()));
+            tokens.append(&mut more);
             return;
         }
     }
     parts.push(Condition::Scope(more));
 }
 
-/// A role that a rule names, and the roles that imply it.
+/// A role or a scope token that a rule names, and the names that imply it.
 #[derive(Clone, Debug)]
-pub(super) struct Role {
-    name: Box<str>,
+pub(super) struct Name {
+    text: Box<str>,
     // Sorted: a token may carry hundreds of roles, and each is looked up here.
     granted_by: Vec<Box<str>>,
 }
 
-impl Role {
-    pub(super) fn new(name: &str) -> Self {
+impl Name {
+    pub(super) fn new(text: &str) -> Self {
         Self {
-            name: name.into(),
+            text: text.into(),
             granted_by: Vec::new(),
         }
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
-    pub(super) fn is_nameless(&self) -> bool {
-        self.name.is_empty()
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty()
     }
 
-    fn is_held_by(&self, caller: &Principal) -> bool {
-        caller.roles().any(|held| {
-            held == &*self.name
-                || self
-                    .granted_by
-                    .binary_search_by(|name| (**name).cmp(held))
-                    .is_ok()
-        })
+    fn is_role_of(&self, caller: &Principal) -> bool {
+        caller.has_role(&self.text) || self.is_granted(|| caller.roles())
     }
 
-    fn apply(&mut self, hierarchy: &RoleHierarchy) {
-        self.granted_by = hierarchy.granting(&self.name).map(Into::into).collect();
+    fn is_scope_of(&self, caller: &Principal) -> bool {
+        caller.has_scope(&self.text) || self.is_granted(|| caller.scope())
+    }
+
+    fn is_granted<'a, I: Iterator<Item = &'a str>>(&self, held: impl FnOnce() -> I) -> bool {
+        let grants = |held: &str| self.granted_by.binary_search_by(|name| (**name).cmp(held));
+        !self.granted_by.is_empty() && held().any(|held| grants(held).is_ok())
+    }
+
+    fn grant(&mut self, by: impl FnOnce(&str) -> Vec<Box<str>>) {
+        self.granted_by = by(&self.text);
     }
 }
 

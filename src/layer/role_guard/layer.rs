@@ -4,7 +4,11 @@ use std::{borrow::Borrow, sync::Arc};
 
 use tower_layer::Layer;
 
-use super::{hierarchy::RoleHierarchy, rule::Rule, service::RoleGuardService};
+use super::{
+    hierarchy::{RoleHierarchy, ScopeHierarchy},
+    rule::Rule,
+    service::RoleGuardService,
+};
 use crate::{
     error::ConfigError,
     event::EventSink,
@@ -143,7 +147,16 @@ impl RoleGuardLayer {
     ///
     /// A second call replaces the hierarchy. It may be passed by value or by reference.
     pub fn hierarchy(mut self, hierarchy: impl Borrow<RoleHierarchy>) -> Self {
-        self.config_mut().rule.apply(hierarchy.borrow());
+        self.config_mut().rule.apply_roles(hierarchy.borrow());
+        self
+    }
+
+    /// Sets the scope hierarchy. Each scope token that the rule names is then satisfied by the tokens
+    /// that imply it. A refusal still names the token of the rule.
+    ///
+    /// A second call replaces the hierarchy. It may be passed by value or by reference.
+    pub fn scope_hierarchy(mut self, hierarchy: impl Borrow<ScopeHierarchy>) -> Self {
+        self.config_mut().rule.apply_scopes(hierarchy.borrow());
         self
     }
 

@@ -64,7 +64,7 @@ mod service;
 mod unmet;
 
 pub use self::{
-    hierarchy::{RoleHierarchy, RoleHierarchyBuilder},
+    hierarchy::{RoleHierarchy, RoleHierarchyBuilder, ScopeHierarchy, ScopeHierarchyBuilder},
     layer::RoleGuardLayer,
     rule::Rule,
 };

@@ -1,13 +1,10 @@
 //! The conditions that a guard sets for a caller.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Not,
-};
+use std::{collections::BTreeMap, ops::Not};
 
 use super::{
-    condition::{Check, Condition, Role},
-    hierarchy::RoleHierarchy,
+    condition::{Check, Condition, Hierarchy, Name},
+    hierarchy::{RoleHierarchy, ScopeHierarchy},
 };
 use crate::{
     error::{AuthError, ConfigError},
@@ -142,8 +139,8 @@ impl Rule {
     /// ```
     pub fn scope(scope: &str) -> Self {
         let (tokens, fault) = match scope.parse::<Scope>() {
-            Ok(scope) if !scope.is_empty() => (scope.iter().map(Into::into).collect(), None),
-            _ => (BTreeSet::new(), Some(BAD_SCOPE)),
+            Ok(scope) if !scope.is_empty() => (scope.iter().map(Name::new).collect(), None),
+            _ => (Vec::new(), Some(BAD_SCOPE)),
         };
         Self {
             condition: Condition::Scope(tokens),
@@ -209,8 +206,8 @@ impl Rule {
     /// An own-resource check compares decoded [path segments](RequestHead::path_segments), as routers
     /// do. [`Rule`] has an example.
     ///
-    /// The predicate sees the credential's roles without the [`RoleHierarchy`]: [`Principal::has_role`]
-    /// does not apply it. For a refused request the predicate may be called twice, so it must not count
+    /// The predicate sees the credential's roles and scopes without a hierarchy:
+    /// [`Principal::has_role`] and [`Principal::has_scope`] apply none. For a refused request the predicate may be called twice, so it must not count
     /// or change anything.
     pub fn check<F>(predicate: F) -> Self
     where
@@ -315,14 +312,20 @@ impl Rule {
     }
 
     /// Returns the refusal for a caller who does not satisfy the rule.
-    pub(super) fn refusal(&self, caller: &Principal, head: RequestHead<'_>) -> AuthError {
+    pub(crate) fn refusal(&self, caller: &Principal, head: RequestHead<'_>) -> AuthError {
         self.condition.refusal(caller, head)
     }
 
-    /// Applies a hierarchy: each named role is also satisfied by the roles that imply it. Replaces an
-    /// earlier hierarchy.
-    pub(super) fn apply(&mut self, hierarchy: &RoleHierarchy) {
-        self.condition.apply(hierarchy);
+    /// Applies a hierarchy: each role that the rule names is also satisfied by the roles that imply it.
+    /// Replaces an earlier role hierarchy.
+    pub(crate) fn apply_roles(&mut self, hierarchy: &RoleHierarchy) {
+        self.condition.apply(Hierarchy::Roles(hierarchy));
+    }
+
+    /// Applies a hierarchy: each scope token that the rule names is also satisfied by the tokens that
+    /// imply it. Replaces an earlier scope hierarchy.
+    pub(crate) fn apply_scopes(&mut self, hierarchy: &ScopeHierarchy) {
+        self.condition.apply(Hierarchy::Scopes(hierarchy));
     }
 
     fn of(condition: Condition) -> Self {
@@ -332,19 +335,19 @@ impl Rule {
         }
     }
 
-    fn of_roles<I>(roles: I, condition: fn(Vec<Role>) -> Condition) -> Self
+    fn of_roles<I>(roles: I, condition: fn(Vec<Name>) -> Condition) -> Self
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        let roles: Vec<Role> = roles
+        let roles: Vec<Name> = roles
             .into_iter()
-            .map(|role| Role::new(role.as_ref()))
+            .map(|role| Name::new(role.as_ref()))
             .collect();
         let fault = if roles.is_empty() {
             Some(NO_ROLE)
         } else {
-            roles.iter().any(Role::is_nameless).then_some(EMPTY_ROLE)
+            roles.iter().any(Name::is_empty).then_some(EMPTY_ROLE)
         };
         Self {
             condition: condition(roles),
@@ -355,7 +358,7 @@ impl Rule {
     fn of_some_roles<I>(
         name: &'static str,
         roles: I,
-        condition: fn(Vec<Role>) -> Condition,
+        condition: fn(Vec<Name>) -> Condition,
     ) -> Result<Self, ConfigError>
     where
         I: IntoIterator,

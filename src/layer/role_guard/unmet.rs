@@ -1,6 +1,6 @@
 //! The parts of a rule that a caller does not meet, for the refusal and for the log.
 
-use super::condition::{Condition, Role};
+use super::condition::{Condition, Name};
 use crate::{
     error::{AuthError, Reason},
     layer::extract::RequestHead,
@@ -17,10 +17,10 @@ struct Unmet<'a> {
 
 #[derive(Clone, Copy)]
 enum Part<'a> {
-    AnyOf(&'a [Role]),
-    AllOf(&'a [Role]),
+    AnyOf(&'a [Name]),
+    AllOf(&'a [Name]),
     /// Roles that the caller must not hold.
-    Without(&'a [Role]),
+    Without(&'a [Name]),
     Kind(PrincipalKind),
     OtherKind(PrincipalKind),
     /// A scope that the caller must not hold, a custom condition, or roles that could not be read.
@@ -80,7 +80,7 @@ impl Condition {
                 // Under `!`, the caller fails by holding the scope, so that no further scope would
                 // help.
                 match wanted {
-                    true => unmet.scope.extend(tokens.iter().map(AsRef::as_ref)),
+                    true => unmet.scope.extend(tokens.iter().map(Name::text)),
                     false => unmet.parts.push(Part::Other(SCOPE)),
                 }
                 self.holds(caller, head)
@@ -151,10 +151,10 @@ impl Part<'_> {
     }
 }
 
-fn names(roles: &[Role]) -> String {
+fn names(roles: &[Name]) -> String {
     let shown = roles.iter().take(LONGEST_LIST);
     let mut names: Vec<_> = shown
-        .map(|role| format!("`{}`", role.name().escape_debug()))
+        .map(|role| format!("`{}`", role.text().escape_debug()))
         .collect();
     if roles.len() > LONGEST_LIST {
         names.push("…".to_owned());

@@ -3,4 +3,5 @@
 mod claims;
 mod requirements;
 mod roles;
+mod scopes;
 mod unreadable;

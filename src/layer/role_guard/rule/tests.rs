@@ -90,7 +90,7 @@ fn l8_a_hierarchy_counts_for_any_all_none_and_not_alike() {
         ),
     ];
     for (mut rule, expected) in table {
-        rule.apply(&hierarchy);
+        rule.apply_roles(&hierarchy);
         let actual = ["admin", "editor", "viewer", "stranger"].map(|role| admits(&rule, &[role]));
         assert_eq!(actual, expected, "{rule:?}");
     }
@@ -105,9 +105,9 @@ fn l7_the_hierarchy_applied_last_counts_alone() {
             .unwrap()
     };
     let mut rule = Rule::any_of(["viewer"]);
-    rule.apply(&of("admin"));
+    rule.apply_roles(&of("admin"));
     assert!(admits(&rule, &["admin"]));
-    rule.apply(&of("editor"));
+    rule.apply_roles(&of("editor"));
     assert!(!admits(&rule, &["admin"]));
     assert!(admits(&rule, &["editor"]));
 }

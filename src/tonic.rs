@@ -137,6 +137,10 @@ macro_rules! named {
     )*};
 }
 
+impl<S: NamedService, D> NamedService for RoleGuardService<S, D> {
+    const NAME: &'static str = S::NAME;
+}
+
 impl<S: NamedService, C, R, const FORWARDS: bool> NamedService
     for JwtAuthService<S, C, R, FORWARDS>
 {
@@ -147,7 +151,6 @@ named! {
     #[cfg(feature = "server")]
     ApiKeyService<S>;
     ChatService<S>;
-    RoleGuardService<S>;
     #[cfg(feature = "rate-limit")]
     RateLimitService<S>;
     #[cfg(feature = "rate-limit")]

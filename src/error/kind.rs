@@ -164,6 +164,9 @@ kinds! {
     /// The store that holds the credential is currently unavailable.
     StoreUnavailable: SERVICE_UNAVAILABLE, None, "store_unavailable",
         "the store that holds the credential is unavailable", Unavailable;
+    /// The policy engine of a guard could not decide.
+    PolicyUnavailable: SERVICE_UNAVAILABLE, None, "policy_unavailable",
+        "the policy engine is unavailable", Unavailable;
     /// The layers are misconfigured, for example a guard or an extractor runs without an
     /// authenticating layer. The `source` of the error names the problem.
     Misconfigured: INTERNAL_SERVER_ERROR, None, "misconfigured",

@@ -45,6 +45,8 @@ struct Context {
     token: Option<RefusedToken>,
     subject: Option<Box<str>>,
     scheme: Option<Scheme>,
+    /// The reason of a policy engine.
+    decision: Option<Box<str>>,
 }
 
 #[derive(Default)]
@@ -209,6 +211,22 @@ impl AuthError {
         self.context.as_ref()?.scheme
     }
 
+    /// Adds the reason that a policy engine gave. Event sinks alone receive it.
+    pub(crate) fn because(self, reason: Option<Box<str>>) -> Self {
+        match reason {
+            Some(reason) => self.with_context(|context| context.decision = Some(reason)),
+            None => self,
+        }
+    }
+
+    /// Removes the parts that event sinks alone receive.
+    pub(crate) fn after_events(self) -> Self {
+        match self.decision_reason() {
+            Some(_) => self.with_context(|context| context.decision = None),
+            None => self,
+        }
+    }
+
     fn with_context(mut self, change: impl FnOnce(&mut Context)) -> Self {
         change(Arc::make_mut(self.context.get_or_insert_default()));
         self
@@ -298,6 +316,15 @@ impl AuthError {
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
         self.context.as_ref()?.subject.as_deref()
+    }
+
+    /// Returns the reason that a [policy engine](crate::layer::role_guard::Decide) gave, in an event.
+    ///
+    /// Event sinks alone receive it. The error in a response's extensions and in a
+    /// [`Refusal`](crate::layer::response::Refusal) has no reason, so that no response can contain it.
+    #[must_use]
+    pub fn decision_reason(&self) -> Option<&str> {
+        self.context.as_ref()?.decision.as_deref()
     }
 
     /// Returns the number of seconds after which a new attempt may succeed, if the refusal is

@@ -42,6 +42,9 @@ pub struct EventRecord {
     pub request: Option<String>,
     /// The requirement that a refused caller does not meet: [`AuthError::missing`].
     pub missing: Option<String>,
+    /// The reason that a policy engine gave, escaped and cut at 128 bytes:
+    /// [`AuthError::decision_reason`].
+    pub reason: Option<String>,
     /// The values of a refused token, and the expected ones.
     pub token: Option<RefusedToken>,
     /// Further detail, such as a reason or an outcome, from a fixed list of words.
@@ -112,6 +115,7 @@ impl EventRecord {
             network,
             request,
             missing: error.and_then(AuthError::missing).map(str::to_owned),
+            reason: error.and_then(AuthError::decision_reason).map(shown),
             token: error.and_then(AuthError::token).cloned(),
             detail,
         }
@@ -228,6 +232,7 @@ impl EventSink for TracingSink {
             network = record.network.map(tracing::field::display),
             request = record.request,
             missing = record.missing,
+            reason = record.reason,
             token = record.token.as_ref().map(tracing::field::display),
             detail = record.detail,
         );

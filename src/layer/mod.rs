@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`JwtAuthLayer`](jwt::JwtAuthLayer) | authenticates it by a JWT | 400, 401, 503 |
 //! | [`ApiKeyLayer`] | authenticates it by an API key | 400, 401, 503 |
-//! | [`RoleGuardLayer`](role_guard::RoleGuardLayer) | requires roles, scopes or a custom condition | 401, 403 |
+//! | [`RoleGuardLayer`](role_guard::RoleGuardLayer) | requires roles, scopes, a custom condition or the decision of a policy engine | 401, 403, 503 |
 //! | [`ChatLayer`](socket::ChatLayer) | inserts a [`ChatContext`](socket::ChatContext) for guests and users | |
 //! | [`RateLimitLayer`] | limits the requests of a client or a caller | 429 |
 //! | [`RequireHttpsLayer`] | redirects or refuses plain HTTP | 308, 403 |

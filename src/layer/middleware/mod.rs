@@ -7,7 +7,8 @@
 //! - A request that waits (for keys, a store or a revocation check) holds no permit of a service inside
 //!   the layer. The inner service is polled for readiness after the wait. If that fails, its error is
 //!   the error of the future.
-//! - All waits of a request have one deadline. After the deadline or a panic, the request is refused.
+//! - All waits of a request have one deadline, over all layers: the largest limit of a layer that waits
+//!   applies to their sum. After the deadline or a panic, the request is refused.
 //! - A response to a credential outside `Authorization` is `private` (RFC 9111 §3.5).
 //! - Only gRPC calls are refused in gRPC framing.
 //!

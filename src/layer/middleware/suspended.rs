@@ -6,6 +6,7 @@ use std::{
     mem,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -82,9 +83,10 @@ impl<L: Middleware, S, B> Suspended<L, S, B> {
         service: S,
         request: Request<B>,
     ) -> Self {
+        let limit = Waited::of(&request).left(layer.patience());
         Self {
             stage: Stage::Waiting {
-                waits: Bounded::new(wait, layer.patience()),
+                waits: Bounded::new(wait, limit),
             },
             held: Some(Held {
                 layer,
@@ -127,6 +129,8 @@ where
             let answer = match verdict {
                 Verdict::Pass(pass) => {
                     let after = held.layer.admit(&mut held.request, pass);
+                    let waited = Waited::of(&held.request).and(waits.as_ref().spent());
+                    held.request.extensions_mut().insert(waited);
                     this.stage.set(Stage::Passing { after });
                     continue;
                 }
@@ -148,6 +152,34 @@ where
                 Poll::Ready(Ok(Next::Call(future, after)))
             }
             None => Poll::Pending,
+        }
+    }
+}
+
+/// The time that a request has waited in outer layers. It is in the extensions of a request that
+/// waited, so that all waits of a request share one deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Waited {
+    pub(super) time: Duration,
+    pub(super) limit: Duration,
+}
+
+impl Waited {
+    fn of<B>(request: &Request<B>) -> Self {
+        request.extensions().get().copied().unwrap_or_default()
+    }
+
+    /// Returns the time that is left for a layer whose own limit is `patience`. The largest limit of
+    /// the layers applies to the sum of their waits.
+    pub(super) fn left(self, patience: Duration) -> Duration {
+        patience.max(self.limit).saturating_sub(self.time)
+    }
+
+    /// Adds the waits of a layer: the time that they took, of the time that was left.
+    pub(super) fn and(self, (time, left): (Duration, Duration)) -> Self {
+        Self {
+            time: self.time + time,
+            limit: self.limit.max(self.time + left),
         }
     }
 }

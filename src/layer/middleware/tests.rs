@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use tokio::{task::yield_now, time::Instant};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use super::{wait::Bounded, *};
+use super::{suspended::Waited, wait::Bounded, *};
 use crate::{error::AuthErrorKind, layer::response::InnerAnswers};
 
 /// The end of a request after its waits.
@@ -219,6 +219,52 @@ async fn all_waits_of_a_request_have_one_deadline() {
         assert_eq!(response.headers()["retry-after"], "7");
         assert_eq!(seen_by_inner, None);
         assert!(toy.resumed.load(Ordering::SeqCst) > 0);
+    }
+}
+
+#[test]
+fn the_waits_of_all_layers_share_one_deadline() {
+    let ms = Duration::from_millis;
+    let none = Waited::default();
+    assert_eq!(none.left(ms(2000)), ms(2000));
+
+    // A layer with 2 s waited for 300 ms.
+    let one = none.and((ms(300), none.left(ms(2000))));
+    assert_eq!(one.left(ms(2000)), ms(1700));
+    assert_eq!(one.left(ms(500)), ms(1700));
+    assert_eq!(one.left(ms(5000)), ms(4700));
+
+    // The next one has 5 s, and took all that was left.
+    let two = one.and((ms(4700), one.left(ms(5000))));
+    assert_eq!(two.left(ms(2000)), ms(0));
+    assert_eq!(two.left(ms(9000)), ms(4000));
+}
+
+#[tokio::test]
+async fn a_request_carries_the_time_that_it_waited() {
+    for (outer, inner) in [(0, 0), (0, 2), (2, 0), (2, 2)] {
+        let seen = Arc::new(std::sync::Mutex::new(None));
+        let note = Arc::clone(&seen);
+        let handler = service_fn(move |request: Request<()>| {
+            let waited = request.extensions().get::<Waited>().copied();
+            *note.lock().unwrap() = waited;
+            ready(Ok::<_, Infallible>(Response::new(String::new())))
+        });
+        let limits = |waits, limit| Toy {
+            limit: Duration::from_secs(limit),
+            ..Toy::new(waits, End::Pass)
+        };
+        let service = limits(outer, 3600).layer(limits(inner, 60).layer(handler));
+        let Ok(_) = service.oneshot(Request::new(())).await;
+        let waited = *seen.lock().unwrap();
+        assert_eq!(waited.is_some(), outer + inner > 0);
+        let limit = waited.map(|waited| waited.limit.as_secs());
+        let expected = match (outer, inner) {
+            (0, 0) => None,
+            (0, _) => Some(60),
+            _ => Some(3600),
+        };
+        assert_eq!(limit, expected);
     }
 }
 

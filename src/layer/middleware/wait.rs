@@ -44,6 +44,7 @@ pin_project! {
         wait: Option<W>,
         // `true` if the wait ends by itself before the deadline.
         is_limited: bool,
+        begun: Instant,
         deadline: Instant,
         timer: Timer,
     }
@@ -53,12 +54,14 @@ impl<W: Wait> Bounded<W> {
     /// Starts the time of a request with its first wait. A wait that was configured to take longer
     /// extends the time.
     pub(super) fn new(wait: W, patience: Duration) -> Self {
-        let deadline = Instant::now() + patience;
+        let begun = Instant::now();
+        let deadline = begun + patience;
         let own = wait.ends_at();
         let deadline = own.map_or(deadline, |own| own.max(deadline));
         Self {
             wait: Some(wait),
             is_limited: own.is_some(),
+            begun,
             deadline,
             timer: Timer::At(deadline),
         }
@@ -70,6 +73,12 @@ impl<W: Wait> Bounded<W> {
         let own = wait.ends_at();
         *this.is_limited = own.is_some_and(|own| own <= *this.deadline);
         this.wait.set(Some(wait));
+    }
+
+    /// Returns the time since the first wait began, and the time that all waits may take.
+    pub(super) fn spent(self: Pin<&Self>) -> (Duration, Duration) {
+        let limit = self.deadline - self.begun;
+        (self.begun.elapsed().min(limit), limit)
     }
 
     /// Polls the wait. The output is `None` after the deadline and after a panic.

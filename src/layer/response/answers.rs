@@ -162,6 +162,7 @@ impl Answers {
         form: Form,
     ) -> Response<Bytes> {
         report(&error, head, events);
+        let error = error.after_events();
 
         let refusal = Refusal {
             error: &error,

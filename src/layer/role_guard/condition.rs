@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::hierarchy::{RoleHierarchy, ScopeHierarchy};
+use super::{
+    action::Action,
+    hierarchy::{RoleHierarchy, ScopeHierarchy},
+};
 use crate::{
     layer::extract::RequestHead,
     principal::{Principal, PrincipalKind},
@@ -18,6 +21,8 @@ pub(super) enum Condition {
     Check(Check),
     /// A rule for each path. A path without a rule is refused.
     Paths(BTreeMap<Box<str>, Self>),
+    /// The action that a policy engine decides about. The condition itself always holds.
+    Action(Action),
     /// A condition that a refusal calls by this name.
     Named(Box<str>, Box<Self>),
     Not(Box<Self>),
@@ -68,6 +73,7 @@ impl Condition {
                 let rule = rules.get(head.uri().path());
                 rule.is_some_and(|rule| rule.holds(caller, head))
             }
+            Self::Action(_) => true,
             Self::Named(_, inner) => inner.holds(caller, head),
             Self::Not(inner) => inner.is_decidable(caller) && !inner.holds(caller, head),
             Self::And(parts) => parts.iter().all(|part| part.holds(caller, head)),
@@ -86,7 +92,7 @@ impl Condition {
     fn reads_scope(&self) -> bool {
         match self {
             Self::Scope(_) | Self::Check(_) => true,
-            Self::AnyOf(_) | Self::AllOf(_) | Self::Kind(_) => false,
+            Self::AnyOf(_) | Self::AllOf(_) | Self::Kind(_) | Self::Action(_) => false,
             Self::Paths(rules) => rules.values().any(Self::reads_scope),
             Self::Named(_, inner) | Self::Not(inner) => inner.reads_scope(),
             Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::reads_scope),
@@ -113,7 +119,18 @@ impl Condition {
                 parts.iter_mut().for_each(|part| part.apply(hierarchy));
             }
             (Self::AnyOf(_) | Self::AllOf(_) | Self::Scope(_), _)
-            | (Self::Kind(_) | Self::Check(_), _) => {}
+            | (Self::Kind(_) | Self::Check(_) | Self::Action(_), _) => {}
+        }
+    }
+
+    /// Returns the action for a request. No alternative and no inverted condition has one.
+    pub(super) fn action(&self, head: RequestHead<'_>) -> Option<&Action> {
+        match self {
+            Self::Action(action) => Some(action),
+            Self::Paths(rules) => rules.get(head.uri().path())?.action(head),
+            Self::Named(_, inner) => inner.action(head),
+            Self::And(parts) => parts.iter().find_map(|part| part.action(head)),
+            _ => None,
         }
     }
 }

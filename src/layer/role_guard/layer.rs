@@ -1,10 +1,11 @@
 //! The layer: a rule, and the response to refused requests.
 
-use std::{borrow::Borrow, sync::Arc};
+use std::{borrow::Borrow, fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{
+    decide::{Decide, NoPolicy},
     hierarchy::{RoleHierarchy, ScopeHierarchy},
     rule::Rule,
     service::RoleGuardService,
@@ -12,7 +13,10 @@ use super::{
 use crate::{
     error::ConfigError,
     event::EventSink,
-    layer::response::{ErrorResponder, InnerAnswers},
+    layer::{
+        middleware::PATIENCE,
+        response::{ErrorResponder, InnerAnswers},
+    },
 };
 
 /// A layer that lets only callers through who satisfy a [`Rule`].
@@ -25,7 +29,8 @@ use crate::{
 /// By default, refusals look like those of the authenticating layer. After [`realm`](Self::realm),
 /// [`responder`](Self::responder) or [`terse`](Self::terse) the guard uses only its own settings.
 ///
-/// A layer is cheap to clone, and one value may be used for many services.
+/// A layer is cheap to clone, and one value may be used for many services. The parameter is the type of
+/// the [policy engine](Self::policy), if the guard has one.
 ///
 /// [`Principal`]: crate::principal::Principal
 ///
@@ -39,10 +44,9 @@ use crate::{
 /// let nested = RoleGuardLayer::new(Rule::any_of(["admin"]).or(Rule::scope("orders:write")));
 /// # let _ = (admins, writers, nested);
 /// ```
-#[derive(Clone, Debug)]
 #[must_use = "a layer guards nothing before it is put around a service"]
-pub struct RoleGuardLayer {
-    pub(super) config: Arc<Config>,
+pub struct RoleGuardLayer<D = NoPolicy> {
+    pub(super) config: Arc<Config<D>>,
 }
 
 impl RoleGuardLayer {
@@ -52,6 +56,8 @@ impl RoleGuardLayer {
             config: Arc::new(Config {
                 rule,
                 answers: InnerAnswers::default(),
+                engine: Arc::new(NoPolicy),
+                patience: PATIENCE,
             }),
         }
     }
@@ -142,6 +148,88 @@ impl RoleGuardLayer {
         Rule::try_scope(scope).map(Self::new)
     }
 
+    /// Sets the policy engine, which decides about every request of a caller who satisfies the rule.
+    ///
+    /// | the decision | response |
+    /// |---|---|
+    /// | [`Allow`](super::Decision::Allow) | the inner service's |
+    /// | [`Deny`](super::Decision::Deny) | 403 `insufficient_scope`, without a scope |
+    /// | [`Unavailable`](super::Decision::Unavailable) | 503 with `Retry-After` |
+    /// | none within the [limit](Self::wait_limit), or a panic | 503 with `Retry-After` |
+    ///
+    /// The engine is called last, so that it receives no request which the rule refuses. No decision is
+    /// cached. The reason of a refusal goes to the event sink and never to the client. Put several
+    /// guards around a service for several engines.
+    ///
+    /// A guard with an engine needs an inner service that is `Clone`: a request that waits holds a
+    /// clone, so that it keeps no permit of a limit inside.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{Request, Response, StatusCode};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_jwt_auth::{
+    ///     Principal, RoleGuardLayer,
+    ///     layer::role_guard::{Action, Decision, Rule, decide_fn},
+    /// };
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// async fn document(_: Request<()>) -> Result<Response<String>, std::convert::Infallible> {
+    ///     Ok(Response::new("a document".to_owned()))
+    /// }
+    ///
+    /// // For `/documents/{id}`.
+    /// let read = Action::new("read")
+    ///     .resource("document")
+    ///     .resource_id(|head| Some(head.path_segments()?.get(1)?.to_string()));
+    /// let engine = decide_fn(|question| {
+    ///     let own = question.resource_id() == question.caller().subject();
+    ///     async move { if own { Decision::Allow } else { Decision::deny().because("not the owner") } }
+    /// });
+    /// let guard = RoleGuardLayer::new(Rule::authenticated().action(read)).policy(engine);
+    /// let service = guard.layer(service_fn(document));
+    ///
+    /// for (path, status) in [
+    ///     ("/documents/alice", StatusCode::OK),
+    ///     ("/documents/bob", StatusCode::FORBIDDEN),
+    /// ] {
+    ///     // An authenticating layer inserts the caller.
+    ///     let mut request = Request::get(path).body(())?;
+    ///     request.extensions_mut().insert(Principal::builder().subject("alice").build());
+    ///     assert_eq!(service.clone().oneshot(request).await?.status(), status);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn policy<D: Decide>(self, engine: D) -> RoleGuardLayer<D> {
+        let config = Arc::unwrap_or_clone(self.config);
+        RoleGuardLayer {
+            config: Arc::new(Config {
+                rule: config.rule,
+                answers: config.answers,
+                engine: Arc::new(engine),
+                patience: config.patience,
+            }),
+        }
+    }
+}
+
+impl<D: Decide> RoleGuardLayer<D> {
+    /// Sets the time for which a request may wait for the policy engine, 2 seconds by default. After
+    /// this time, the response is 503.
+    ///
+    /// All waits of a request share one deadline: the time that the request waited in the
+    /// authenticating layer, for keys or for a revocation check, counts here. The largest limit of the
+    /// layers in which the request waits applies to the sum.
+    pub fn wait_limit(mut self, limit: Duration) -> Self {
+        self.config_mut().patience = limit;
+        self
+    }
+}
+
+impl<D> RoleGuardLayer<D> {
     /// Sets the role hierarchy. Each role that the rule names is then satisfied by the roles that imply
     /// it.
     ///
@@ -207,13 +295,29 @@ impl RoleGuardLayer {
         self
     }
 
-    fn config_mut(&mut self) -> &mut Config {
+    fn config_mut(&mut self) -> &mut Config<D> {
         Arc::make_mut(&mut self.config)
     }
 }
 
-impl<S> Layer<S> for RoleGuardLayer {
-    type Service = RoleGuardService<S>;
+impl<D> Clone for RoleGuardLayer<D> {
+    fn clone(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+        }
+    }
+}
+
+impl<D> fmt::Debug for RoleGuardLayer<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoleGuardLayer")
+            .field("rule", &self.config.rule)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, D> Layer<S> for RoleGuardLayer<D> {
+    type Service = RoleGuardService<S, D>;
 
     fn layer(&self, inner: S) -> Self::Service {
         RoleGuardService::new(inner, self.clone())
@@ -221,8 +325,20 @@ impl<S> Layer<S> for RoleGuardLayer {
 }
 
 /// The guard's settings, shared by its services and their clones.
-#[derive(Clone, Debug)]
-pub(super) struct Config {
+pub(super) struct Config<D> {
     pub(super) rule: Rule,
     pub(super) answers: InnerAnswers,
+    pub(super) engine: Arc<D>,
+    pub(super) patience: Duration,
+}
+
+impl<D> Clone for Config<D> {
+    fn clone(&self) -> Self {
+        Self {
+            rule: self.rule.clone(),
+            answers: self.answers.clone(),
+            engine: Arc::clone(&self.engine),
+            patience: self.patience,
+        }
+    }
 }

@@ -9,6 +9,8 @@
 //! | a [`Principal`] that satisfies the rule | the inner service's |
 //! | a [`Principal`] that lacks a scope | 403 `insufficient_scope`; `scope` names all that are required |
 //! | a [`Principal`] that lacks a role, is of another kind, or fails a condition | 403 `insufficient_scope` |
+//! | a [`Principal`] whom the [policy engine](RoleGuardLayer::policy) refuses | 403 `insufficient_scope` |
+//! | a [`Principal`], while the policy engine is unavailable | 503 |
 //! | [`Anonymous`] | 401 without an error code (RFC 6750 §3.1) |
 //! | neither, because no authenticating layer ran | 500 |
 //!
@@ -56,7 +58,10 @@
 //! [`Principal`]: crate::principal::Principal
 //! [`Anonymous`]: crate::principal::Anonymous
 
+mod action;
 mod condition;
+mod decide;
+mod fault;
 mod hierarchy;
 mod layer;
 mod rule;
@@ -64,6 +69,8 @@ mod service;
 mod unmet;
 
 pub use self::{
+    action::Action,
+    decide::{Decide, Decided, Decision, NoPolicy, Question, decide_fn},
     hierarchy::{RoleHierarchy, RoleHierarchyBuilder, ScopeHierarchy, ScopeHierarchyBuilder},
     layer::RoleGuardLayer,
     rule::Rule,

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, ops::Not};
 
 use super::{
+    action::Action,
     condition::{Check, Condition, Hierarchy, Name},
+    fault::Fault,
     hierarchy::{RoleHierarchy, ScopeHierarchy},
 };
 use crate::{
@@ -44,7 +46,7 @@ use crate::{
 #[must_use = "a rule decides nothing before a guard holds it"]
 pub struct Rule {
     condition: Condition,
-    fault: Option<&'static str>,
+    fault: Option<Fault>,
 }
 
 impl Rule {
@@ -140,7 +142,7 @@ impl Rule {
     pub fn scope(scope: &str) -> Self {
         let (tokens, fault) = match scope.parse::<Scope>() {
             Ok(scope) if !scope.is_empty() => (scope.iter().map(Name::new).collect(), None),
-            _ => (Vec::new(), Some(BAD_SCOPE)),
+            _ => (Vec::new(), Some(Fault::Broken(BAD_SCOPE))),
         };
         Self {
             condition: Condition::Scope(tokens),
@@ -243,7 +245,7 @@ impl Rule {
         methods: impl IntoIterator<Item = (P, Self)>,
     ) -> Result<Self, ConfigError> {
         let refuse = |problem: String| Err(ConfigError::invalid("grpc", problem));
-        let (mut rules, mut fault) = (BTreeMap::new(), None);
+        let (mut rules, mut fault) = (BTreeMap::new(), None::<Fault>);
         for (path, rule) in methods {
             let path = path.as_ref();
             if !is_method(path) {
@@ -251,7 +253,7 @@ impl Rule {
                     "{path:?} is not of the form /package.Service/Method"
                 ));
             }
-            fault = fault.or(rule.fault);
+            fault = Fault::of_either(fault, rule.fault);
             if rules.insert(path.into(), rule.condition).is_some() {
                 return refuse(format!("two rules for {path}"));
             }
@@ -262,6 +264,33 @@ impl Rule {
         Ok(Self {
             condition: Condition::Paths(rules),
             fault,
+        })
+    }
+
+    /// Sets the action that the policy engine of the guard decides about
+    /// ([`RoleGuardLayer::policy`](super::RoleGuardLayer::policy)).
+    ///
+    /// The action is no condition. The policy engine is called last, for a caller who satisfies the
+    /// rest of the rule.
+    ///
+    /// A guard without a policy engine answers every request with 500 if its rule has an action. The
+    /// same applies to [`ChatLayer::manage`](crate::layer::socket::ChatLayer::manage), to a rule with
+    /// two actions, and to an action in an alternative ([`or`](Self::or)) or under `!`. Alternatives to
+    /// a policy belong in the policy. In [`grpc`](Self::grpc), each path may have an action.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_jwt_auth::layer::role_guard::{Action, Rule};
+    ///
+    /// let list = Rule::scope("documents:read").action("list");
+    /// let purge = Rule::any_of(["admin"]).action(Action::new("purge").resource("document"));
+    /// # let _ = (list, purge);
+    /// ```
+    pub fn action(self, action: impl Into<Action>) -> Self {
+        self.and(Self {
+            condition: Condition::Action(action.into()),
+            fault: Some(Fault::Undecided),
         })
     }
 
@@ -289,7 +318,7 @@ impl Rule {
     pub fn and(self, other: Self) -> Self {
         Self {
             condition: self.condition.and(other.condition),
-            fault: self.fault.or(other.fault),
+            fault: Fault::of_both(self.fault, other.fault),
         }
     }
 
@@ -297,18 +326,38 @@ impl Rule {
     pub fn or(self, other: Self) -> Self {
         Self {
             condition: self.condition.or(other.condition),
-            fault: self.fault.or(other.fault),
+            fault: Fault::of_both(
+                self.fault.map(Fault::in_alternative),
+                other.fault.map(Fault::in_alternative),
+            ),
         }
     }
 
-    /// Returns the configuration error in this rule, if it has one.
+    /// Returns the configuration error in this rule, if it has one. An action is an error here.
     pub(crate) fn fault(&self) -> Option<&'static str> {
-        self.fault
+        self.fault.map(Fault::text)
     }
 
-    /// Returns `true` if the caller satisfies the rule. Allocates nothing.
+    /// As [`fault`](Self::fault), for a guard with a policy engine, which decides about the action.
+    pub(super) fn fault_if_decided(&self) -> Option<&'static str> {
+        let fault = self.fault.filter(|fault| !fault.is_undecided());
+        fault.map(Fault::text)
+    }
+
+    /// Returns `true` if the caller satisfies the rule. A rule with an action is never satisfied here.
+    /// Allocates nothing.
     pub(crate) fn admits(&self, caller: &Principal, head: RequestHead<'_>) -> bool {
         self.fault.is_none() && self.condition.holds(caller, head)
+    }
+
+    /// As [`admits`](Self::admits), for a guard with a policy engine, which decides about the action.
+    pub(super) fn admits_if_decided(&self, caller: &Principal, head: RequestHead<'_>) -> bool {
+        self.fault_if_decided().is_none() && self.condition.holds(caller, head)
+    }
+
+    /// Returns the action of a request, if the rule has one for it.
+    pub(super) fn action_of(&self, head: RequestHead<'_>) -> Option<&Action> {
+        self.condition.action(head)
     }
 
     /// Returns the refusal for a caller who does not satisfy the rule.
@@ -345,9 +394,10 @@ impl Rule {
             .map(|role| Name::new(role.as_ref()))
             .collect();
         let fault = if roles.is_empty() {
-            Some(NO_ROLE)
+            Some(Fault::Broken(NO_ROLE))
         } else {
-            roles.iter().any(Name::is_empty).then_some(EMPTY_ROLE)
+            let nameless = roles.iter().any(Name::is_empty);
+            nameless.then_some(Fault::Broken(EMPTY_ROLE))
         };
         Self {
             condition: condition(roles),
@@ -368,7 +418,7 @@ impl Rule {
     }
 
     fn sound(self, name: &'static str) -> Result<Self, ConfigError> {
-        match self.fault {
+        match self.fault() {
             Some(fault) => Err(ConfigError::invalid(name, fault)),
             None => Ok(self),
         }
@@ -386,7 +436,7 @@ impl Not for Rule {
     fn not(self) -> Self {
         Self {
             condition: self.condition.inverted(),
-            fault: self.fault,
+            fault: self.fault.map(Fault::in_alternative),
         }
     }
 }

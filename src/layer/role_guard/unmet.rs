@@ -85,6 +85,7 @@ impl Condition {
                 }
                 self.holds(caller, head)
             }
+            Self::Action(_) => true,
             Self::AnyOf(_) | Self::AllOf(_) | Self::Kind(_) | Self::Check(_) => {
                 unmet.parts.push(self.as_part(wanted));
                 self.holds(caller, head)

@@ -1,6 +1,7 @@
 //! The guard, and the claims that it reads.
 
 mod claims;
+mod policy;
 mod requirements;
 mod roles;
 mod scopes;

@@ -91,7 +91,7 @@ fn refusals() -> Vec<AuthError> {
         InsufficientAuthentication, InvalidSignature, KeyAlgorithmMismatch, KeysUnavailable,
         MalformedClaims, MalformedCredential, MalformedHeader, MalformedToken, Misconfigured,
         MissingClaim, MissingCredential, MissingScope, MultipleCredentials, NotYetValid,
-        OversizedCredential, Rejected, RevocationUnavailable, Revoked, SenderConstrained,
+        OversizedCredential, PolicyUnavailable, Rejected, RevocationUnavailable, Revoked, SenderConstrained,
         TooManyRequests, TooOld, UnknownKey, UnsupportedHeader, WrongAudience, WrongClient,
         WrongIssuer, WrongType, WrongUse,
     };
@@ -130,6 +130,7 @@ fn refusals() -> Vec<AuthError> {
         KeysUnavailable,
         RevocationUnavailable,
         CheckUnavailable,
+        PolicyUnavailable,
         Misconfigured,
     ];
     let mut refusals: Vec<AuthError> = kinds.into_iter().map(AuthError::from).collect();
@@ -185,6 +186,10 @@ fn a_refusal_that_no_credential_would_change_has_no_challenge() {
         ),
         (
             AuthErrorKind::CheckUnavailable,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ),
+        (
+            AuthErrorKind::PolicyUnavailable,
             StatusCode::SERVICE_UNAVAILABLE,
         ),
         (

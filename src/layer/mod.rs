@@ -17,6 +17,7 @@
 //! |---|---|
 //! | [`extract`] | the places in a request from which a credential is read |
 //! | [`response`] | the responses to refused requests: challenges, problem details, gRPC |
+//! | [`openapi`] | OpenAPI descriptions of credentials and rules |
 //! | [`resource`] | the metadata by which an API announces its authorization servers and scopes |
 //! | [`middleware`] | the response future and the response body of every layer |
 //! | [`socket`] | guards for WebSockets and event streams, which outlive a request |
@@ -75,6 +76,7 @@ pub mod jwt;
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub mod logout;
 pub mod middleware;
+pub mod openapi;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod rate_limit;

@@ -23,6 +23,9 @@ pub mod recipes {
     #[doc = include_str!("recipes/policy_engine.md")]
     pub mod policy_engine {}
 
+    #[doc = include_str!("recipes/openapi.md")]
+    pub mod openapi {}
+
     #[doc = include_str!("recipes/gate.md")]
     pub mod gate {}
 

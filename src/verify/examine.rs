@@ -37,6 +37,8 @@ pub(super) struct Rules<C> {
     pub(super) cache: Option<Cache<C>>,
     pub(super) headers: KnownHeaders,
     pub(super) near: NearMisses,
+    /// The issuer whose metadata name the keys.
+    pub(super) discovered: Option<Box<str>>,
 }
 
 pub(super) type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;

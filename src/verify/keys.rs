@@ -35,6 +35,15 @@ impl Keys {
         }
     }
 
+    /// Returns the issuer whose metadata name the keys, if the keys are found in this way.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        match self {
+            Self::Set(_) | Self::Source(_) => None,
+            #[cfg(feature = "jwks")]
+            Self::Remote(remote) => remote.issuer(),
+        }
+    }
+
     /// Returns the key set, if it is known before the verifier is built.
     pub(super) fn set(&self) -> Option<&KeySet> {
         match self {

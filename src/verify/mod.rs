@@ -311,6 +311,20 @@ impl<C> Verifier<C> {
         }
     }
 
+    /// Returns the issuers whose metadata name the keys, and `true` if keys of another source verify
+    /// tokens as well.
+    pub(crate) fn discovered(&self) -> (Vec<String>, bool) {
+        let mut rules = Vec::new();
+        self.collect_rules(&mut rules);
+        let issuers = rules.iter().filter_map(|rules| rules.discovered.as_deref());
+        let mut issuers: Vec<_> = issuers.map(str::to_owned).collect();
+        // Tenants are known only at run time.
+        let has_others = rules.is_empty() || issuers.len() < rules.len();
+        issuers.sort_unstable();
+        issuers.dedup();
+        (issuers, has_others)
+    }
+
     /// Returns `true` unless the key that signed the caller's token was withdrawn. A caller without
     /// a token was signed by no key.
     pub(crate) fn holds_key_of(&self, caller: &Principal) -> bool

@@ -30,8 +30,12 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
-    Verifier,
+    JwtAuthLayer, Verifier,
     key::{Algorithm, KeySet, SigningKey},
+    layer::{
+        extract::{Bearer, Cookie, Header, Query},
+        role_guard::Rule,
+    },
     server::issue::{AccessTokenClaims, KeyRing, TokenIssuer},
 };
 
@@ -72,6 +76,55 @@ fn s10_oauth4webapi_accepts_what_is_issued_here_as_rfc_9068() {
 #[ignore = "needs Python with Authlib"]
 fn s10_authlib_accepts_what_is_issued_here_as_rfc_9068() {
     show(PYTHON, "tests/interop/rfc9068.py");
+}
+
+#[test]
+#[ignore = "needs Python with openapi-spec-validator"]
+fn l23_another_library_validates_the_openapi_description() {
+    let verifier = Verifier::hs256("a secret of at least thirty-two bytes").build();
+    let layer = JwtAuthLayer::new(verifier.expect("a verifier"));
+    let cookie = Cookie::new("__Host-at").expect("a cookie");
+    let header = Header::new(http::HeaderName::from_static("x-token"));
+    let places = (Bearer::new(), cookie, header, Query::new("access_token"));
+    let schemes = layer.extractor(places).optional().openapi();
+    let schemes = schemes.expect("the places are known");
+    let rules = [
+        Rule::authenticated(),
+        Rule::scope("orders:read orders:write").or(Rule::scope("orders")),
+        Rule::any_of(["admin"]).and(!Rule::scope("read-only")),
+        Rule::check(|_, _| true).named("own order").action("edit"),
+    ];
+    let paths: serde_json::Map<_, _> = rules
+        .iter()
+        .enumerate()
+        .map(|(number, rule)| {
+            let operation = json!({
+                "security": rule.openapi_security(&schemes),
+                "x-authorization": rule.openapi_extension(),
+                "responses": { "200": { "description": "OK" } },
+            });
+            (format!("/{number}"), json!({ "get": operation }))
+        })
+        .collect();
+    let document = json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Orders", "version": "1" },
+        "components": { "securitySchemes": schemes.to_value() },
+        "security": schemes.requirement(),
+        "paths": paths,
+    });
+    let printed = run(PYTHON, &["tests/interop/openapi.py"], written(&document));
+    // The four places and the anonymous request, then the alternatives of the rules.
+    assert_eq!(printed.trim(), "3.1.0 25");
+}
+
+/// Returns a file with this document, to be read from its start.
+fn written(document: &Value) -> std::fs::File {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(document.to_string().as_bytes())
+        .and_then(|()| file.rewind())
+        .expect("the file takes the document");
+    file
 }
 
 #[derive(Deserialize)]
@@ -131,12 +184,7 @@ fn show(program: Program, script: &str) {
     let count = tokens.len();
     let document = json!({"jwks": {"keys": keys}, "secret": SECRET, "tokens": tokens});
 
-    let mut input = tempfile::tempfile().expect("a file");
-    input
-        .write_all(document.to_string().as_bytes())
-        .and_then(|()| input.rewind())
-        .expect("the file takes the document");
-    let accepted = run(program, &[script], input);
+    let accepted = run(program, &[script], written(&document));
     assert_eq!(accepted.trim(), count.to_string());
 }
 

@@ -53,6 +53,14 @@ impl RemoteKeySetBuilder {
         Self::new(Place::Issuer(issuer.to_owned()))
     }
 
+    /// Returns the issuer, if the keys are found through its metadata.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        match &self.place {
+            Place::Issuer(issuer) => Some(issuer),
+            Place::Jwks(_) => None,
+        }
+    }
+
     fn new(place: Place) -> Self {
         Self {
             place,

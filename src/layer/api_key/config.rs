@@ -28,7 +28,7 @@ pub(super) struct Config {
     pub(super) answers: Arc<Answers>,
     /// A reference to `answers`, for the guards inside.
     origin: Origin,
-    header: Header,
+    pub(super) header: Header,
     bearer: Bearer,
     pub(super) optional: bool,
     pub(super) skips: Vec<Arc<Predicate>>,

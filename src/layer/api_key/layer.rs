@@ -9,7 +9,8 @@ use crate::{
     error::ConfigError,
     event::{EventSink, Events},
     layer::{
-        extract::RequestHead,
+        extract::{RequestHead, TokenExtractor},
+        openapi::SecuritySchemes,
         resource::ProtectedResource,
         response::{Answers, ErrorResponder},
     },
@@ -141,6 +142,17 @@ impl ApiKeyLayer {
     pub fn build(self) -> Result<Self, ConfigError> {
         self.config.answers.validate(&self.config.openings())?;
         Ok(self)
+    }
+
+    /// Returns the OpenAPI security scheme of this layer: the header of the key. The layer also
+    /// accepts a key as a bearer token, which is left out.
+    ///
+    /// Beside a JWT layer, combine the schemes with
+    /// [`SecuritySchemes::or`](crate::layer::openapi::SecuritySchemes::or).
+    #[must_use]
+    pub fn openapi(&self) -> SecuritySchemes {
+        let schemes = SecuritySchemes::of_api_keys(&self.config.header.places());
+        schemes.optional(self.config.optional)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {

@@ -6,7 +6,9 @@ use http::{HeaderMap, HeaderValue, Uri, header::AUTHORIZATION};
 
 use crate::{
     error::{AuthError, AuthErrorKind},
-    layer::extract::{Credential, Place, RequestHead, TokenExtractor, is_token_byte, single},
+    layer::extract::{
+        Credential, NamedPlace, Place, RequestHead, TokenExtractor, is_token_byte, single,
+    },
 };
 
 /// Reads the token from `Authorization: Bearer <token>`. This is the default.
@@ -83,8 +85,8 @@ impl TokenExtractor for Bearer {
         }
     }
 
-    fn places(&self) -> Vec<Place> {
-        vec![Place::Authorization]
+    fn places(&self) -> Vec<NamedPlace> {
+        vec![NamedPlace::new(Place::Authorization, "Authorization")]
     }
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header::COOKIE};
 use crate::{
     error::{AuthError, AuthErrorKind, ConfigError},
     layer::extract::{
-        CSRF_HEADER, Credential, CsrfProofs, Place, Proof, RequestHead, TokenExtractor,
+        CSRF_HEADER, Credential, CsrfProofs, NamedPlace, Place, Proof, RequestHead, TokenExtractor,
         is_token_byte, is_websocket, single,
         site::{Sender, Site, cross_site, origin_of},
         trim,
@@ -271,8 +271,8 @@ impl TokenExtractor for Cookie {
         }
     }
 
-    fn places(&self) -> Vec<Place> {
-        vec![Place::Cookie]
+    fn places(&self) -> Vec<NamedPlace> {
+        vec![NamedPlace::new(Place::Cookie, &*self.name)]
     }
 }
 

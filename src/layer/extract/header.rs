@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, Uri};
 
 use crate::{
     error::{AuthError, AuthErrorKind},
-    layer::extract::{Credential, Place, RequestHead, TokenExtractor, single},
+    layer::extract::{Credential, NamedPlace, Place, RequestHead, TokenExtractor, single},
 };
 
 /// Reads the token from a separate header, whose whole value is the token.
@@ -52,7 +52,7 @@ impl TokenExtractor for Header {
         headers.remove(&self.name);
     }
 
-    fn places(&self) -> Vec<Place> {
-        vec![Place::Header]
+    fn places(&self) -> Vec<NamedPlace> {
+        vec![NamedPlace::new(Place::Header, self.name.as_str())]
     }
 }

@@ -41,6 +41,7 @@ mod cookie;
 mod csrf;
 mod head;
 mod header;
+mod named;
 #[cfg(not(feature = "server"))]
 mod no_csrf;
 mod query;
@@ -66,7 +67,8 @@ pub(crate) use self::head::percent_decoded;
 #[cfg(not(feature = "server"))]
 use self::no_csrf::{CSRF_HEADER, CsrfProofs};
 pub use self::{
-    bearer::Bearer, cookie::Cookie, header::Header, query::Query, websocket::WebSocketProtocol,
+    bearer::Bearer, cookie::Cookie, header::Header, named::NamedPlace, query::Query,
+    websocket::WebSocketProtocol,
 };
 #[cfg(feature = "server")]
 pub(crate) use self::{
@@ -96,8 +98,9 @@ pub trait TokenExtractor: Send + Sync + 'static {
     fn strip(&self, headers: &mut HeaderMap, uri: &mut Uri);
 
     /// Returns the places that this extractor reads, for the metadata of a [protected
-    /// resource](crate::layer::resource). The default is none: the metadata then states no place.
-    fn places(&self) -> Vec<Place> {
+    /// resource](crate::layer::resource) and for [OpenAPI](crate::layer::openapi). The default is none:
+    /// the metadata then states no place.
+    fn places(&self) -> Vec<NamedPlace> {
         Vec::new()
     }
 }
@@ -267,7 +270,7 @@ impl<E: TokenExtractor + ?Sized> TokenExtractor for Arc<E> {
         (**self).strip(headers, uri);
     }
 
-    fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<NamedPlace> {
         (**self).places()
     }
 }
@@ -290,7 +293,7 @@ macro_rules! tuple {
                 $($extractor.strip(headers, uri);)+
             }
 
-            fn places(&self) -> Vec<Place> {
+            fn places(&self) -> Vec<NamedPlace> {
                 #[allow(non_snake_case, reason = "each variable is named like its type")]
                 let ($($extractor,)+) = self;
                 [$($extractor.places()),+].concat()

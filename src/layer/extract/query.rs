@@ -9,7 +9,7 @@ use http::{
 
 use crate::{
     error::{AuthError, AuthErrorKind},
-    layer::extract::{Credential, Place, RequestHead, TokenExtractor, percent_decoded},
+    layer::extract::{Credential, NamedPlace, Place, RequestHead, TokenExtractor, percent_decoded},
 };
 
 /// Reads the token from a query parameter, `?access_token=…`: a last resort.
@@ -85,7 +85,7 @@ impl TokenExtractor for Query {
         *uri = Uri::from_parts(parts).unwrap_or_default();
     }
 
-    fn places(&self) -> Vec<Place> {
-        vec![Place::Query]
+    fn places(&self) -> Vec<NamedPlace> {
+        vec![NamedPlace::new(Place::Query, &*self.name)]
     }
 }

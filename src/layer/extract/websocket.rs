@@ -4,7 +4,9 @@ use http::{HeaderMap, HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL};
 
 use crate::{
     error::{AuthError, AuthErrorKind},
-    layer::extract::{Credential, Place, RequestHead, TokenExtractor, is_websocket, list},
+    layer::extract::{
+        Credential, NamedPlace, Place, RequestHead, TokenExtractor, is_websocket, list,
+    },
 };
 
 /// Reads the token from the `Sec-WebSocket-Protocol` header of a WebSocket handshake, the only header
@@ -87,7 +89,7 @@ impl TokenExtractor for WebSocketProtocol {
         };
     }
 
-    fn places(&self) -> Vec<Place> {
-        vec![Place::WebSocket]
+    fn places(&self) -> Vec<NamedPlace> {
+        vec![NamedPlace::new(Place::WebSocket, "Sec-WebSocket-Protocol")]
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     event::{EventSink, Events},
     layer::{
         extract::{Bearer, RequestHead, TokenExtractor},
+        openapi::SecuritySchemes,
         resource::{ProtectedResource, ResourceMetadata},
         response::{Answers, ErrorResponder},
     },
@@ -306,6 +307,21 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
     #[must_use]
     pub fn verifier(&self) -> &Verifier<C> {
         &self.config.verifier
+    }
+
+    /// Returns the OpenAPI security schemes of this layer: the places from which it reads a token, and
+    /// the URL of the issuer's metadata if the keys are found through them.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Invalid`] if OpenAPI can express none of the places: the only one is the
+    /// subprotocol of a WebSocket, or a custom extractor does not implement
+    /// [`TokenExtractor::places`].
+    pub fn openapi(&self) -> Result<SecuritySchemes, ConfigError> {
+        let (issuers, has_others) = self.config.verifier.discovered();
+        let places = self.config.extractor.places();
+        let schemes = SecuritySchemes::of_tokens(&places, &issuers, has_others)?;
+        Ok(schemes.optional(self.config.optional))
     }
 
     /// Returns `true` if the keys and the revocation data are available, for readiness probes.

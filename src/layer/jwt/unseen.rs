@@ -9,7 +9,7 @@ use super::config::Config;
 use crate::{
     error::ConfigError,
     layer::{
-        extract::{Place, RequestHead},
+        extract::{NamedPlace, Place, RequestHead},
         resource::{ProtectedResource, ResourceMetadata},
         response::{OFFLINE, is_scope},
     },
@@ -115,7 +115,7 @@ impl<C, R> Config<C, R> {
     /// Returns the members of the metadata that the settings of the layer determine (RFC 9728 §2).
     fn members(&self) -> Vec<(&'static str, Value)> {
         // A cookie and other header fields are no methods of RFC 6750 §2.
-        let method = |place: Place| match place {
+        let method = |place: NamedPlace| match place.place() {
             Place::Authorization => Some("header"),
             Place::Query => Some("query"),
             _ => None,

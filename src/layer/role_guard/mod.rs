@@ -64,6 +64,7 @@ mod decide;
 mod fault;
 mod hierarchy;
 mod layer;
+mod openapi;
 mod rule;
 mod service;
 mod unmet;

@@ -296,7 +296,8 @@ impl Rule {
 
     /// Sets the name by which refusals call the rule in the log and in
     /// [`AuthError::missing`](crate::AuthError::missing). Without a name they list its parts, and a
-    /// [`check`](Self::check) is only "a custom condition". The client never receives the name.
+    /// [`check`](Self::check) is only "a custom condition". No response contains the name; the OpenAPI
+    /// [extension](Self::openapi_extension) contains the name of a `check`.
     ///
     /// # Examples
     ///
@@ -353,6 +354,10 @@ impl Rule {
     /// As [`admits`](Self::admits), for a guard with a policy engine, which decides about the action.
     pub(super) fn admits_if_decided(&self, caller: &Principal, head: RequestHead<'_>) -> bool {
         self.fault_if_decided().is_none() && self.condition.holds(caller, head)
+    }
+
+    pub(super) fn condition(&self) -> &Condition {
+        &self.condition
     }
 
     /// Returns the action of a request, if the rule has one for it.

@@ -51,6 +51,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         let digester = self.digester()?;
         let cache = (self.cache > 0).then(|| Cache::new(self.cache, self.max_bytes, digester));
         let cache = cache.transpose()?;
+        let discovered = keys.issuer().map(Into::into);
         let keys: Arc<dyn KeySource> = match keys {
             Keys::Set(set) => Arc::new(set),
             Keys::Source(source) => source,
@@ -69,6 +70,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             cache,
             headers: KnownHeaders::new(),
             near: NearMisses::new(),
+            discovered,
         }))
     }
 

@@ -16,13 +16,13 @@ use http::{
 };
 use serde_json::json;
 use tokio::{sync::watch, task::yield_now};
-use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_jwt_auth::{
     AuthError, JwtAuthLayer, Principal, RoleGuardLayer,
     error::AuthErrorKind,
     event::{AuthEvent, EventRecord, EventSink, sink_fn},
     layer::{
-        response::{Problem, ErrorResponder, Refusal},
+        response::{ErrorResponder, Problem, Refusal},
         role_guard::{Action, Decide, Decided, Decision, Question, Rule, decide_fn},
         socket::ChatLayer,
     },
@@ -129,7 +129,9 @@ async fn l19_an_engine_is_called_last() {
         ask(guard, to("/")).await.insufficient_scope("the rule");
     }
     let guard = RoleGuardLayer::scope("documents").policy(Arc::clone(&engine));
-    let layers = ServiceBuilder::new().layer(anonymous()).layer(guard.clone());
+    let layers = ServiceBuilder::new()
+        .layer(anonymous())
+        .layer(guard.clone());
     send(layers, to("/")).await.bare("anonymous");
     let unauthenticated = send(guard.clone(), to("/")).await;
     assert_eq!(unauthenticated.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -144,8 +146,9 @@ async fn l19_no_decision_is_cached() {
     let fixture = Fixture::new();
     let decision = Arc::new(Mutex::new(Decision::Allow));
     let current = Arc::clone(&decision);
-    let guard = RoleGuardLayer::authenticated()
-        .policy(Engine(move |_: &Question<'_>| later(current.lock().unwrap().clone())));
+    let guard = RoleGuardLayer::authenticated().policy(Engine(move |_: &Question<'_>| {
+        later(current.lock().unwrap().clone())
+    }));
     let token = fixture.token();
     for next in [
         Decision::Allow,
@@ -154,7 +157,9 @@ async fn l19_no_decision_is_cached() {
         Decision::Allow,
     ] {
         *decision.lock().unwrap() = next.clone();
-        let layers = ServiceBuilder::new().layer(fixture.layer()).layer(guard.clone());
+        let layers = ServiceBuilder::new()
+            .layer(fixture.layer())
+            .layer(guard.clone());
         let answer = send(layers, bearer(&token)).await;
         assert_eq!(answer.ran(), next == Decision::Allow, "{next:?}");
     }
@@ -195,7 +200,10 @@ async fn l19_an_engine_receives_the_caller_the_request_and_the_action() {
         .passes("none");
     let by_method = Rule::grpc([
         ("/a.B/Read", Rule::authenticated().action(read)),
-        ("/a.B/List", Rule::authenticated().action("list").named("a list")),
+        (
+            "/a.B/List",
+            Rule::authenticated().action("list").named("a list"),
+        ),
         ("/a.B/Ping", Rule::authenticated()),
     ]);
     let by_method = guard(by_method.unwrap());
@@ -231,8 +239,11 @@ async fn l19_a_request_without_the_resource_of_its_action_is_refused() {
     }
 }
 
+/// The reasons of refusals, and their records.
+type Refusals = Vec<(Option<String>, EventRecord)>;
+
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(Option<String>, EventRecord)>>>);
+struct Told(Arc<Mutex<Refusals>>);
 
 impl Told {
     fn sink(&self) -> impl EventSink {
@@ -274,7 +285,10 @@ async fn l19_the_reason_goes_to_the_event_alone() {
                     false => later(decision.clone()),
                 });
                 let guard = RoleGuardLayer::new(Rule::authenticated().action("edit"));
-                let guard = guard.responder(responder).events(told.sink()).policy(engine);
+                let guard = guard
+                    .responder(responder)
+                    .events(told.sink())
+                    .policy(engine);
                 let answer = ask(guard, request.clone()).await;
 
                 assert!(!answer.ran());
@@ -288,10 +302,7 @@ async fn l19_the_reason_goes_to_the_event_alone() {
                     panic!("one event");
                 };
                 assert_eq!(reason.as_deref(), Some(REASON));
-                assert_eq!(
-                    record.reason.as_deref(),
-                    Some("policy-7:\\nnot the owner")
-                );
+                assert_eq!(record.reason.as_deref(), Some("policy-7:\\nnot the owner"));
                 assert_eq!(record.subject.as_deref(), Some("alice"));
             }
         }
@@ -334,10 +345,7 @@ async fn l19_grpc_calls_are_answered_in_their_framing() {
         request.headers_mut().insert(CONTENT_TYPE, kind);
         request
     };
-    for (decision, status) in [
-        (Decision::deny(), "7"),
-        (Decision::unavailable(7), "14"),
-    ] {
+    for (decision, status) in [(Decision::deny(), "7"), (Decision::unavailable(7), "14")] {
         for answer in now_and_later(decision, grpc).await {
             assert_eq!(answer.status, StatusCode::OK);
             assert_eq!(answer.header("grpc-status"), Some(status));
@@ -360,7 +368,9 @@ async fn l19_a_panic_and_a_timeout_are_503() {
                 panics()
             }))
         }),
-        ("no answer", |_| Decided::Pending(Box::pin(std::future::pending()))),
+        ("no answer", |_| {
+            Decided::Pending(Box::pin(std::future::pending()))
+        }),
         // A task that was aborted: the engine maps it, or panics as here.
         ("a cancelled task", |_| {
             let task = tokio::spawn(std::future::pending::<Decision>());
@@ -377,7 +387,9 @@ async fn l19_a_panic_and_a_timeout_are_503() {
     let action = Action::new("read").resource_id(|_| panic!("on purpose"));
     let guard = RoleGuardLayer::new(Rule::authenticated().action(action));
     let guard = guard.policy(Engine(|_: &Question<'_>| Decided::Ready(Decision::Allow)));
-    ask(guard, to("/")).await.unavailable("a panic for the resource");
+    ask(guard, to("/"))
+        .await
+        .unavailable("a panic for the resource");
 }
 
 #[tokio::test]
@@ -444,8 +456,8 @@ async fn l19_two_guards_with_engines_must_both_allow() {
 async fn l19_the_settings_of_the_layer_around_apply_to_the_refusal() {
     let fixture = Fixture::new();
     let layer: JwtAuthLayer = fixture.layer().realm("shop").terse();
-    let guard = RoleGuardLayer::authenticated()
-        .policy(Engine(|_: &Question<'_>| later(Decision::deny())));
+    let guard =
+        RoleGuardLayer::authenticated().policy(Engine(|_: &Question<'_>| later(Decision::deny())));
     let layers = ServiceBuilder::new().layer(layer).layer(guard);
     let answer = send(layers, bearer(fixture.with("sub", json!("alice")))).await;
     assert_eq!(
@@ -469,18 +481,19 @@ async fn l19_a_client_that_leaves_ends_the_query() {
     let count = Arc::clone(&dropped);
     let engine = Engine(move |_: &Question<'_>| {
         let query = Dropped(Arc::clone(&count));
-        Decided::Pending(Box::pin(async move {
+        let decision: Later = Box::pin(async move {
             let _query = query;
             std::future::pending().await
-        }))
+        });
+        Decided::Pending(decision)
     });
-    let inner = service_fn(async |_: Request<String>| -> Result<Response<String>, AuthError> {
-        panic!("called")
-    });
+    let inner = service_fn(
+        async |_: Request<String>| -> Result<Response<String>, AuthError> { panic!("called") },
+    );
     let layers = ServiceBuilder::new()
         .layer(signed_in(alice()))
         .layer(RoleGuardLayer::authenticated().policy(engine));
-    let mut request = Box::pin(layers.layer(inner).oneshot(to("/")));
+    let mut request = Box::pin(layers.service(inner).oneshot(to("/")));
     for _ in 0..3 {
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(request.as_mut().poll(&mut cx).is_pending());

@@ -58,7 +58,11 @@ async fn j14_the_challenge_names_the_narrow_scope_of_the_rule() {
         let answer = ask(guard.clone(), held).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{held}");
         let challenge = answer.challenge();
-        assert_eq!(challenge.get("scope"), Some("files:read mail:send"), "{held}");
+        assert_eq!(
+            challenge.get("scope"),
+            Some("files:read mail:send"),
+            "{held}"
+        );
         assert_eq!(challenge.get("error"), Some("insufficient_scope"), "{held}");
     }
     assert!(ask(guard, "files mail:send").await.ran());
@@ -106,8 +110,18 @@ async fn j14_both_hierarchies_apply_and_a_second_one_replaces_the_first() {
     let other = ScopeHierarchy::builder().implies("mail", ["files:read"]);
     let other = other.build().unwrap();
     for (guard, passes) in [
-        (RoleGuardLayer::new(rule()).hierarchy(&roles).scope_hierarchy(files()), true),
-        (RoleGuardLayer::new(rule()).scope_hierarchy(files()).hierarchy(&roles), true),
+        (
+            RoleGuardLayer::new(rule())
+                .hierarchy(&roles)
+                .scope_hierarchy(files()),
+            true,
+        ),
+        (
+            RoleGuardLayer::new(rule())
+                .scope_hierarchy(files())
+                .hierarchy(&roles),
+            true,
+        ),
         (RoleGuardLayer::new(rule()).scope_hierarchy(files()), false),
         (RoleGuardLayer::new(rule()).hierarchy(&roles), false),
         (
@@ -131,8 +145,13 @@ async fn j14_the_hierarchy_counts_for_each_grpc_method() {
     ]);
     let guard = RoleGuardLayer::new(rule.unwrap()).scope_hierarchy(files());
     let fixture = Fixture::new();
-    for (path, passes) in [("/files.v1.Files/Read", true), ("/files.v1.Files/Purge", false)] {
-        let layers = ServiceBuilder::new().layer(fixture.layer()).layer(guard.clone());
+    for (path, passes) in [
+        ("/files.v1.Files/Read", true),
+        ("/files.v1.Files/Purge", false),
+    ] {
+        let layers = ServiceBuilder::new()
+            .layer(fixture.layer())
+            .layer(guard.clone());
         let mut request = bearer(fixture.with("scope", json!("files:write")));
         *request.method_mut() = Method::POST;
         *request.version_mut() = Version::HTTP_2;

@@ -22,6 +22,7 @@ const ROWS: &[&[&[&str]]] = &[
         &[
             "layer::confirmations",
             "layer::middleware",
+            "layer::openapi",
             "layer::resource",
         ],
         &[

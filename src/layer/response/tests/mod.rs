@@ -91,9 +91,9 @@ fn refusals() -> Vec<AuthError> {
         InsufficientAuthentication, InvalidSignature, KeyAlgorithmMismatch, KeysUnavailable,
         MalformedClaims, MalformedCredential, MalformedHeader, MalformedToken, Misconfigured,
         MissingClaim, MissingCredential, MissingScope, MultipleCredentials, NotYetValid,
-        OversizedCredential, PolicyUnavailable, Rejected, RevocationUnavailable, Revoked, SenderConstrained,
-        TooManyRequests, TooOld, UnknownKey, UnsupportedHeader, WrongAudience, WrongClient,
-        WrongIssuer, WrongType, WrongUse,
+        OversizedCredential, PolicyUnavailable, Rejected, RevocationUnavailable, Revoked,
+        SenderConstrained, TooManyRequests, TooOld, UnknownKey, UnsupportedHeader, WrongAudience,
+        WrongClient, WrongIssuer, WrongType, WrongUse,
     };
 
     let kinds = [

@@ -400,7 +400,7 @@ fn a_policy_engine_enlarges_neither_the_layer_nor_its_future() {
     }
     let buffer = [0_u8; 4096];
     let engine = decide_fn(move |_| async move {
-        std::future::ready(()).await;
+        ready(()).await;
         match buffer.len() {
             0 => Decision::deny(),
             _ => Decision::Allow,

@@ -192,6 +192,13 @@ impl IntoResponse for AccessDenied {
     }
 }
 
+#[cfg(feature = "server")]
+impl IntoResponse for crate::server::endpoints::FlowError {
+    fn into_response(self) -> Response {
+        self.to_response().map(Body::new)
+    }
+}
+
 impl fmt::Display for AuthRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)

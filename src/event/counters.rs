@@ -22,7 +22,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_backchannel_logouts_total` | none |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `evicted`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
 /// | `jwt_housekeeping_failures_total` | none |
-/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`, `email_verified`, `email_changed`, `taken_over`) |
+/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`, `email_verified`, `email_changed`, `taken_over`, `identity_linked`, `identity_unlinked`) |
 /// | `jwt_mails_total` | `event` (`processed`, `failed`), `reason` (`refused`, `panicked`, `timed_out`, `store`, `queue_full`, `stopped`; otherwise empty) |
 ///
 /// The cause of a failed login is in the event, but not in a label. Otherwise a reader of the
@@ -161,6 +161,8 @@ fn login(event: &LoginEvent) {
         LoginEvent::EmailVerified { .. } => "email_verified",
         LoginEvent::EmailChanged { .. } => "email_changed",
         LoginEvent::TakenOver { .. } => "taken_over",
+        LoginEvent::IdentityLinked { .. } => "identity_linked",
+        LoginEvent::IdentityUnlinked { .. } => "identity_unlinked",
     };
     metrics::counter!("jwt_logins_total", "event" => name).increment(1);
 }

@@ -110,6 +110,18 @@ pub enum LoginEvent {
         /// The user.
         subject: String,
     },
+    /// An account at an identity provider was linked to a user, who can sign in with it from now on.
+    #[non_exhaustive]
+    IdentityLinked {
+        /// The user.
+        subject: String,
+    },
+    /// An account at an identity provider was unlinked from a user.
+    #[non_exhaustive]
+    IdentityUnlinked {
+        /// The user.
+        subject: String,
+    },
     /// A user's password was hashed again, with the current parameters.
     #[non_exhaustive]
     PasswordRehashed {
@@ -139,6 +151,8 @@ impl LoginEvent {
             Self::EmailVerified { .. } => "email.verified",
             Self::EmailChanged { .. } => "email.changed",
             Self::TakenOver { .. } => "account.taken_over",
+            Self::IdentityLinked { .. } => "identity.linked",
+            Self::IdentityUnlinked { .. } => "identity.unlinked",
         }
     }
 
@@ -157,7 +171,9 @@ impl LoginEvent {
             | Self::PasswordRehashed { subject }
             | Self::EmailVerified { subject }
             | Self::EmailChanged { subject }
-            | Self::TakenOver { subject } => Some(subject),
+            | Self::TakenOver { subject }
+            | Self::IdentityLinked { subject }
+            | Self::IdentityUnlinked { subject } => Some(subject),
             Self::Failed { subject, .. } | Self::Locked { subject } => subject.as_deref(),
             Self::Throttled { .. } | Self::Unlocked => None,
         }

@@ -45,6 +45,16 @@ pub mod recipes {
     #[doc = include_str!("recipes/mail.md")]
     pub mod mail {}
 
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+    #[doc = include_str!("recipes/oidc.md")]
+    pub mod oidc {}
+
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+    #[doc = include_str!("recipes/users_table.md")]
+    pub mod users_table {}
+
     #[doc = include_str!("recipes/refused.md")]
     pub mod refused {}
 }

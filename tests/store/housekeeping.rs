@@ -99,6 +99,7 @@ const FOR_GOOD: &[&str] = &[
     "auth_api_key",
     "auth_key_ring",
     "auth_factor",
+    "auth_credential",
 ];
 
 macro_rules! sql {

@@ -96,9 +96,10 @@ mod login {
     use tower_jwt_auth::{
         server::login::{EmailAddress, Identifier, PasswordHash},
         store::port::{
-            FactorStore, LoadedThrottle, NewOneTime, NewUser, OneTimeDigest, OneTimePurpose,
-            OneTimeStore, SpentOneTime, StoredFactors, ThrottleKey, ThrottleRow, ThrottleStore,
-            UserAdmin, UserEntry, UserRecord, UserStore,
+            CredentialRecord, CredentialStore, FactorStore, LoadedThrottle, NewCredential,
+            NewOneTime, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore, SpentOneTime,
+            StoredFactors, ThrottleKey, ThrottleRow, ThrottleStore, UserAdmin, UserEntry,
+            UserRecord, UserStore,
         },
     };
 
@@ -134,6 +135,14 @@ mod login {
         FactorStore {
             fn load_factors(subject: &str) -> StoredFactors;
             fn swap_factors(subject: &str, from: u64, to: u64, factors: &str) -> bool;
+        }
+        CredentialStore {
+            fn link_credential(new: NewCredential) -> bool;
+            fn find_credential(kind: &str, id: &str) -> Option<CredentialRecord>;
+            fn credentials(kind: &str, subject: &str) -> Vec<CredentialRecord>;
+            fn update_credential(from: &CredentialRecord, data: &str) -> bool;
+            fn unlink_credential(kind: &str, id: &str, subject: &str) -> bool;
+            fn unlink_credentials(subject: &str) -> u64;
         }
         OneTimeStore {
             fn issue(token: NewOneTime) -> ();

@@ -25,6 +25,11 @@ impl Whole {
             bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
         }
     }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.as_deref().unwrap_or_default()
+    }
 }
 
 impl Body for Whole {

@@ -13,7 +13,9 @@ use crate::{
     server::{
         endpoints::AuthEndpointsBuilder,
         issue::{KeyRing, TokenIssuerBuilder},
-        login::{EmailClaims, Login, LoginBuilder, SecondStepPolicy, TakeOverHook},
+        login::{
+            EmailClaims, IdentityProvider, Login, LoginBuilder, SecondStepPolicy, TakeOverHook,
+        },
         mail::{MailFlows, MailFlowsBuilder, Mailer},
         refresh::RefreshPolicy,
         session::{ClaimHook, ClaimsSource, GuestsBuilder, Sessions, SessionsBuilder},
@@ -207,6 +209,17 @@ impl<S, U> AuthServerBuilder<S, U> {
     /// the account over. See [`TakeOverHook`].
     pub fn on_take_over(self, hook: impl TakeOverHook) -> Self {
         self.login(|login| login.on_take_over(hook))
+    }
+
+    /// Adds an identity provider with which users sign in, such as `"google"`. May be called repeatedly, with
+    /// different names. It needs a public origin. The [manual](crate::manual::recipes::oidc) has a recipe.
+    pub fn identity_provider(
+        self,
+        name: impl Into<String>,
+        provider: impl IdentityProvider,
+    ) -> Self {
+        let name = name.into();
+        self.endpoints(|endpoints| endpoints.identity_provider(name, provider))
     }
 
     /// Sets the event sink of every part.

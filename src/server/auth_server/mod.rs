@@ -7,8 +7,8 @@ mod warnings;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::request::Parts;
-use serde::de::DeserializeOwned;
+use http::{HeaderValue, request::Parts};
+use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::builder::AuthServerBuilder;
 use crate::{
@@ -25,9 +25,9 @@ use crate::{
     principal::Claims,
     revocation::{RevocationCheck, RevocationChecks, RevocationSet},
     server::{
-        endpoints::{AuthEndpoints, WellKnown},
+        endpoints::{AuthEndpoints, FlowError, WellKnown},
         issue::TokenIssuer,
-        login::{Login, SignIn},
+        login::{Identities, Login, SignIn},
         mail::MailFlows,
         session::{ClaimWorker, Guests, Housekeeper, Sessions},
     },
@@ -206,6 +206,44 @@ impl AuthServer {
         self.inner.endpoints.sign_in(parts, who).await
     }
 
+    /// Begins a flow of several requests of one browser: [`AuthEndpoints::begin_flow`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AuthEndpoints::begin_flow`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`AuthEndpoints::begin_flow`].
+    pub async fn begin_flow<T>(
+        &self,
+        parts: &Parts,
+        name: &str,
+        state: &T,
+    ) -> Result<HeaderValue, FlowError>
+    where
+        T: Serialize + Sync + ?Sized,
+    {
+        self.inner.endpoints.begin_flow(parts, name, state).await
+    }
+
+    /// Finishes the flow of this name that the browser of the request has begun:
+    /// [`AuthEndpoints::finish_flow`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`AuthEndpoints::finish_flow`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As for [`AuthEndpoints::finish_flow`].
+    pub async fn finish_flow<T>(&self, parts: &Parts, name: &str) -> Result<T, FlowError>
+    where
+        T: DeserializeOwned,
+    {
+        self.inner.endpoints.finish_flow(parts, name).await
+    }
+
     /// Returns the service of the key set and the metadata, for `/.well-known/` at the root of the
     /// site.
     #[must_use]
@@ -245,6 +283,13 @@ impl AuthServer {
     #[must_use]
     pub fn login(&self) -> &Login {
         &self.inner.login
+    }
+
+    /// Returns the identities of the users at identity providers: to sign in with one, to link one to the
+    /// signed-in user, to list them.
+    #[must_use]
+    pub fn identities(&self) -> Identities {
+        self.inner.login.identities(&self.inner.sessions)
     }
 
     /// Returns the guests. Their endpoint exists only after [`AuthServerBuilder::on_claim`] or

@@ -143,7 +143,9 @@ where
             login = login.remember_devices(lifetime);
         }
     }
-    let login = apply(login, changes.login).factors(store.clone());
+    let login = apply(login, changes.login)
+        .factors(store.clone())
+        .credentials(store.clone());
     let mut login = login.one_time(store.clone());
     if let Some(events) = &events {
         login = login.events(Arc::clone(events));

@@ -49,7 +49,6 @@ enum Challenge {
     Missing,
     Invalid,
     Malformed,
-    #[cfg(feature = "totp")]
     Stale,
 }
 
@@ -66,7 +65,6 @@ impl Challenge {
                 "Bearer realm=\"api\", error=\"invalid_request\", \
                  error_description=\"The credential is malformed\""
             }
-            #[cfg(feature = "totp")]
             Self::Stale => {
                 "Bearer realm=\"api\", error=\"insufficient_user_authentication\", \
                  error_description=\"A more recent sign-in is required\", max_age=\"900\""
@@ -98,6 +96,14 @@ impl Refusal {
             allow: None,
             denied: None,
         }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn error(&self) -> &'static str {
+        self.error
     }
 
     pub(super) fn invalid_request(description: &'static str) -> Self {
@@ -141,15 +147,13 @@ impl Refusal {
         }
     }
 
-    /// Refuses a caller that has no second factors.
-    #[cfg(feature = "totp")]
+    /// Refuses a caller that has no second factors and other credentials.
     pub(super) fn no_factors() -> Self {
-        let description = "Only users have second factors";
+        let description = "Only users have credentials";
         Self::new(StatusCode::FORBIDDEN, "access_denied", description)
     }
 
     /// Refuses a session whose user was authenticated too long ago (RFC 9470 §3).
-    #[cfg(feature = "totp")]
     pub(super) fn stale_authentication() -> Self {
         let description = "A more recent sign-in is required";
         Self {

@@ -1,9 +1,14 @@
 //! The builder of the endpoints.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
-    AuthEndpoints, CookieNames, cookies::trusted, service::Inner, signup_limit::SignupLimit,
+    AuthEndpoints, CookieNames,
+    cookies::trusted,
+    flow::FlowKeys,
+    identity::{Providers, check_name},
+    service::Inner,
+    signup_limit::SignupLimit,
 };
 use crate::{
     error::ConfigError,
@@ -14,7 +19,7 @@ use crate::{
     },
     secret::SecretKey,
     server::{
-        login::Login,
+        login::{ErasedIdentityProvider, IdentityProvider, Login},
         mail::MailFlows,
         session::{Guests, Sessions},
     },
@@ -36,6 +41,8 @@ pub struct AuthEndpointsBuilder {
     signup_limit: Option<RateLimitLayer>,
     mail: Option<MailFlows>,
     mail_limit: Option<RateLimitLayer>,
+    flow_limit: Option<RateLimitLayer>,
+    providers: Vec<(String, Arc<dyn ErasedIdentityProvider>)>,
     events: Events,
     kept: Option<Arc<dyn Send + Sync>>,
 }
@@ -56,6 +63,8 @@ impl AuthEndpointsBuilder {
             signup_limit: None,
             mail: None,
             mail_limit: None,
+            flow_limit: None,
+            providers: Vec::new(),
             events: Events::default(),
             kept: None,
         }
@@ -172,6 +181,32 @@ impl AuthEndpointsBuilder {
         self
     }
 
+    /// Adds an identity provider with which users sign in. May be called repeatedly, with different names.
+    /// The name is part of the endpoints' paths: 1 to 24 lower-case letters, digits and `-`.
+    ///
+    /// It needs a [public origin](Self::public_origin), and a login with a
+    /// [store of credentials](crate::server::login::LoginBuilder::credentials). See
+    /// [`endpoints`](super#identity-providers).
+    pub fn identity_provider(
+        mut self,
+        name: impl Into<String>,
+        provider: impl IdentityProvider,
+    ) -> Self {
+        self.providers.push((name.into(), Arc::new(provider)));
+        self
+    }
+
+    /// Limits how many [flows](AuthEndpoints::begin_flow) one client may begin, for all names together. The
+    /// default is 600 per hour for each network of [`client_ip`](Self::client_ip), all of which may begin in
+    /// a burst. If the client address is unknown, the default has no limit. Above the limit the response is
+    /// 429.
+    ///
+    /// Only the layer's key and counts are used.
+    pub fn flow_rate_limit(mut self, limit: RateLimitLayer) -> Self {
+        self.flow_limit = Some(limit);
+        self
+    }
+
     /// Sets the event sink for requests that were refused because another site may have sent them. It
     /// receives [`AuthEvent::Denied`](crate::event::AuthEvent::Denied) with
     /// [`CrossSite`](crate::error::AuthErrorKind::CrossSite), as from a layer. A single event is
@@ -205,6 +240,28 @@ impl AuthEndpointsBuilder {
             None if !self.trusted.is_empty() => refused("trusted_origin"),
             None if self.prefix.is_some() => refused("cookie_prefix"),
             _ => Ok(()),
+        }
+    }
+
+    fn checked_providers(&self, has_origin: bool) -> Result<Providers, ConfigError> {
+        let refused = |problem| Err(ConfigError::invalid("identity_provider", problem));
+        let mut providers = Providers::new();
+        for (name, provider) in &self.providers {
+            check_name(name)?;
+            if providers
+                .insert(name.clone(), Arc::clone(provider))
+                .is_some()
+            {
+                return refused("two providers have the same name");
+            }
+        }
+        match providers.is_empty() {
+            true => Ok(providers),
+            false if !has_origin => refused("needs a public origin"),
+            false if !self.login.has_credentials() => {
+                refused("needs a store of credentials (`LoginBuilder::credentials`)")
+            }
+            false => Ok(providers),
         }
     }
 
@@ -247,6 +304,7 @@ impl AuthEndpointsBuilder {
             ));
         }
         self.login.check_second_step()?;
+        let providers = self.checked_providers(cookies.is_some())?;
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
         let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
         // Applies also to the sessions that the application holds: roles come from the user store.
@@ -280,9 +338,12 @@ impl AuthEndpointsBuilder {
             login: self.login,
             registration: self.registration,
             guests: self.guests,
-            signup_limit: SignupLimit::new(self.signup_limit, &self.clients),
+            signup_limit: SignupLimit::new(self.signup_limit, AN_HOUR, &self.clients),
             mail: self.mail,
-            mail_limit: SignupLimit::new(self.mail_limit, &self.clients),
+            mail_limit: SignupLimit::new(self.mail_limit, AN_HOUR, &self.clients),
+            flow_limit: SignupLimit::new(self.flow_limit, FLOWS_AN_HOUR, &self.clients),
+            providers,
+            flows: FlowKeys::new(&self.secret),
             clients: self.clients,
             events: self.events,
             cookies,
@@ -303,3 +364,8 @@ impl std::fmt::Debug for AuthEndpointsBuilder {
             .finish_non_exhaustive()
     }
 }
+
+/// Guests and accounts, and mails, of one network.
+const AN_HOUR: NonZeroU32 = NonZeroU32::new(30).unwrap();
+/// More than sign-ups, because a page may begin a flow whenever it is opened.
+const FLOWS_AN_HOUR: NonZeroU32 = NonZeroU32::new(600).unwrap();

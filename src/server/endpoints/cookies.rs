@@ -24,6 +24,7 @@ use crate::{
 /// | trusted device | `__Host-dvc`; HttpOnly, SameSite=Strict, Path=/ | `dvc` |
 /// | remembered device | `__Host-rmd`; HttpOnly, SameSite=Strict, Path=/ | `rmd` |
 /// | flow of a code from a mail | `__Host-flw`; HttpOnly, SameSite=Strict, Path=/ | `flw` |
+/// | [flow](super::AuthEndpoints::begin_flow) of the application | `__Host-flw-<name>`; HttpOnly, SameSite=Lax, Path=/ | `flw-<name>` |
 ///
 /// A [prefix](Self::prefix) comes between the browser's prefix and the name: `__Host-shop-at`.
 ///
@@ -73,6 +74,8 @@ pub(super) enum Kind {
         allow(dead_code, reason = "only authenticators are remembered")
     )]
     Remembered,
+    /// The flow of the application, with its name.
+    AppFlow,
 }
 
 impl CookieNames {
@@ -180,7 +183,7 @@ impl CookieNames {
             Kind::Device => &self.device,
             Kind::Guest => &self.guest,
             Kind::Step => &self.step,
-            Kind::Flow => &self.flow,
+            Kind::Flow | Kind::AppFlow => &self.flow,
             Kind::Remembered => &self.remembered,
         }
     }
@@ -188,11 +191,7 @@ impl CookieNames {
     /// Returns the value of a cookie, or an error if two cookies have the name, because one of them is
     /// planted.
     pub(super) fn value(&self, headers: &HeaderMap, kind: Kind) -> Result<Option<String>, Refusal> {
-        let mut values = self.values(headers, kind);
-        match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Refusal::planted()),
-            (value, None) => Ok(value),
-        }
+        one(self.values(headers, kind))
     }
 
     /// Returns all non-empty values of a cookie. If there are several, at most one of them was set by
@@ -202,9 +201,24 @@ impl CookieNames {
         headers: &'a HeaderMap,
         kind: Kind,
     ) -> impl Iterator<Item = String> + 'a {
-        let values = cookies(headers, self.name(kind)).filter(|value| !value.is_empty());
-        // Cookies of this server are ASCII. A value that is not stays foreign after the conversion.
-        values.map(|value| String::from_utf8_lossy(value).into_owned())
+        named(headers, self.name(kind))
+    }
+
+    /// Returns the `Set-Cookie` value of a flow of the application. The redirect of another site sends the
+    /// cookie.
+    pub(super) fn flow(&self, name: &str, value: &str, max_age: Duration) -> Option<HeaderValue> {
+        let name = format!("{}-{name}", self.flow);
+        HeaderValue::try_from(self.line(Kind::AppFlow, &name, value, max_age)).ok()
+    }
+
+    /// Returns the value of the cookie of a flow of the application.
+    pub(super) fn flow_value(
+        &self,
+        headers: &HeaderMap,
+        name: &str,
+    ) -> Result<Option<String>, Refusal> {
+        let name = format!("{}-{name}", self.flow);
+        one(named(headers, &name))
     }
 
     /// Sets the cookies of a session, or none of them if the access token is too large.
@@ -282,7 +296,7 @@ impl CookieNames {
 
     fn line(&self, kind: Kind, name: &str, value: &str, max_age: Duration) -> String {
         let (http_only, same_site, path) = match kind {
-            Kind::Access => (true, SameSite::Lax, "/"),
+            Kind::Access | Kind::AppFlow => (true, SameSite::Lax, "/"),
             Kind::Refresh => (true, SameSite::Strict, &*self.path),
             Kind::Csrf => (false, SameSite::Strict, "/"),
             Kind::Device | Kind::Guest | Kind::Step | Kind::Flow | Kind::Remembered => {
@@ -297,6 +311,20 @@ impl CookieNames {
             .same_site(same_site)
             .max_age(time::Duration::seconds(seconds));
         cookie.to_string()
+    }
+}
+
+fn named<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    let values = cookies(headers, name).filter(|value| !value.is_empty());
+    // Cookies of this server are ASCII. A value that is not stays foreign after the conversion.
+    values.map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+/// Returns the only value, or an error if there are two, because one of them is planted.
+fn one(mut values: impl Iterator<Item = String>) -> Result<Option<String>, Refusal> {
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Refusal::planted()),
+        (value, None) => Ok(value),
     }
 }
 

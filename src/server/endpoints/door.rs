@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, request::Parts};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, LOCATION},
+    request::Parts,
+};
 
 use super::{
     AuthEndpoints,
@@ -39,6 +43,9 @@ impl AuthEndpoints {
     /// | 403 `access_denied` | another site caused the request; the user is disabled; or the [claims source](crate::server::session::ClaimsSource) refused the subject |
     /// | 503 with `Retry-After` | a store failed; or all sessions of the subject ended during the sign-in |
     ///
+    /// With [`SignIn::redirect_to`] the status is 303 in all cases, and the cause is in the fragment of the
+    /// location.
+    ///
     /// A subject that the user store does not contain is accepted if the claims source accepts it. The
     /// default claims source refuses it.
     ///
@@ -69,12 +76,17 @@ impl AuthEndpoints {
     /// If the future is dropped, the session may have started. Its tokens are lost.
     pub async fn sign_in(&self, parts: &Parts, who: SignIn) -> http::Response<Whole> {
         let inner = &self.inner;
-        match inner.sign_in(parts, who).await {
+        let location = who.location.clone();
+        let answer = match inner.sign_in(parts, who).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 refusal.emit(&inner.events, parts);
                 refusal.answer()
             }
+        };
+        match location {
+            Some(location) => redirected(answer, &location),
+            None => answer,
         }
     }
 }
@@ -114,7 +126,7 @@ pub(super) enum Link {
 }
 
 impl Inner {
-    async fn sign_in(&self, parts: &Parts, who: SignIn) -> Result<Answer, Refusal> {
+    pub(super) async fn sign_in(&self, parts: &Parts, who: SignIn) -> Result<Answer, Refusal> {
         if !who.is_cross_site {
             self.refuse_foreign(parts)?;
         }
@@ -327,6 +339,38 @@ fn with_roles(who: SignIn, user: Option<&UserRecord>) -> SignIn {
 /// Returns the claims of a user whose application sets none.
 pub(super) fn roles_of(user: &UserRecord) -> SessionClaims {
     SessionClaims::new().roles(&user.roles)
+}
+
+/// Replaces a response by a redirect with the same cookies. The members of an error follow in the
+/// fragment.
+pub(super) fn redirected(answer: Answer, location: &str) -> Answer {
+    let is_success = answer.status().is_success();
+    let (mut parts, body) = answer.into_parts();
+    let mut location = location.to_owned();
+    if !is_success {
+        let members: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(body.as_bytes()).unwrap_or_default();
+        let mut fragment = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in &members {
+            match value {
+                serde_json::Value::String(text) => fragment.append_pair(name, text),
+                serde_json::Value::Array(list) => {
+                    let list: Vec<_> = list.iter().filter_map(|one| one.as_str()).collect();
+                    fragment.append_pair(name, &list.join(" "))
+                }
+                other => fragment.append_pair(name, &other.to_string()),
+            };
+        }
+        location.push('#');
+        location.push_str(&fragment.finish());
+    }
+    parts.status = StatusCode::SEE_OTHER;
+    parts.headers.remove(CONTENT_TYPE);
+    // Both parts consist of characters that are valid in a header.
+    if let Ok(location) = HeaderValue::try_from(location) {
+        parts.headers.insert(LOCATION, location);
+    }
+    Answer::from_parts(parts, Whole::default())
 }
 
 /// The number of session starts that one sign-in tries if logouts of all sessions interrupt it. After

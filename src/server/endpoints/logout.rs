@@ -1,5 +1,7 @@
 //! Logout, revocation, and the list of sessions.
 
+use std::time::Duration;
+
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
 
@@ -9,7 +11,10 @@ use super::{
     service::{Inner, session_of},
 };
 use crate::{
-    principal::SessionId, server::session::Session, store::port::RevokeReason, time::Timestamp,
+    principal::{PrincipalKind, SessionId},
+    server::session::Session,
+    store::port::RevokeReason,
+    time::Timestamp,
 };
 
 impl Inner {
@@ -67,6 +72,25 @@ impl Inner {
         let caller = self.caller(parts).await?;
         self.refuse_unproved(parts, caller.id())?;
         Ok(caller)
+    }
+
+    /// Returns the session of a caller who is a user.
+    pub(super) async fn user(&self, parts: &Parts) -> Result<Session, Refusal> {
+        let caller = self.proved_caller(parts).await?;
+        match caller.kind() {
+            PrincipalKind::User => Ok(caller),
+            _ => Err(Refusal::no_factors()),
+        }
+    }
+
+    /// The holder of a stolen session must not add a factor or a way to sign in, which would outlive the
+    /// session.
+    pub(super) fn check_recent(&self, caller: &Session) -> Result<(), Refusal> {
+        let now = self.sessions.issuer().keys().clock().now();
+        match now < caller.auth_time().plus(RECENT) {
+            true => Ok(()),
+            false => Err(Refusal::stale_authentication()),
+        }
     }
 
     /// Returns an error unless the token is in the header or the request has the session's CSRF proof.
@@ -157,3 +181,6 @@ impl<'s> Listed<'s> {
         }
     }
 }
+
+/// The challenge of `stale_authentication` names it too.
+const RECENT: Duration = Duration::from_secs(15 * 60);

@@ -65,6 +65,31 @@
 //! If the server [remembers devices](crate::server::AuthServerBuilder::remember_devices), `"remember": true` at
 //! `login/continue` returns a `remember_token`, or sets it as a cookie. A later `login` with it needs no code.
 //!
+//! # Identity providers
+//!
+//! Each [provider](AuthEndpointsBuilder::identity_provider) has three routes below the base path. They serve
+//! browsers, and set cookies.
+//!
+//! | route | input | response |
+//! |---|---|---|
+//! | `GET identity/{name}/start` | `return_to` in the query, a path of this site | 303 to the provider |
+//! | `POST identity/{name}/link` | `return_to`; with a live access token and a sign-in within the last 15 minutes | 200 with the `location` to which the page sends the browser; the identity is linked to the caller |
+//! | `GET identity/{name}/callback` | the parameters of the provider | 303 to `return_to`, signed in |
+//!
+//! The callback's full URL is the redirect URI that is registered at the provider. An error is in the fragment
+//! of `return_to`, with the members of other errors: `#error=no_account&error_description=…`.
+//!
+//! | error | cause |
+//! |---|---|
+//! | `access_denied` | the user or the provider declined; or the account may not sign in |
+//! | `identity_refused` | the response of the provider is not valid |
+//! | `invalid_flow` | another browser began, more than ten minutes have passed, or the callback was used before |
+//! | `no_account` | no user has the identity or its address |
+//! | `link_required` | a user has the address: sign in to that account first, then link the identity ([`Identities`](crate::server::login::Identities)) |
+//! | `identity_taken`, `too_many_identities` | the identity was not linked |
+//! | `mfa_required` | another factor is needed; `mfa_token` and `mfa_methods` are in the fragment too |
+//! | `temporarily_unavailable` | the provider or a store is unavailable |
+//!
 //! # Errors
 //!
 //! Errors are those of RFC 6749 §5.2. If the [claims source](crate::server::session::ClaimsSource) refuses an account at login, the error is
@@ -177,7 +202,9 @@ mod builder;
 mod cookies;
 mod door;
 mod fields;
+mod flow;
 mod guests;
+mod identity;
 mod login;
 mod logout;
 mod mail;
@@ -194,6 +221,6 @@ mod well_known;
 
 pub(crate) use self::cookies::trusted;
 pub use self::{
-    builder::AuthEndpointsBuilder, cookies::CookieNames, service::AuthEndpoints,
+    builder::AuthEndpointsBuilder, cookies::CookieNames, flow::FlowError, service::AuthEndpoints,
     well_known::WellKnown,
 };

@@ -17,6 +17,8 @@ use super::{
     AuthEndpointsBuilder, CookieNames, WellKnown,
     answer::{Answer, Refusal, without_content},
     fields::Fields,
+    flow::FlowKeys,
+    identity::Providers,
     signup_limit::SignupLimit,
 };
 use crate::{
@@ -63,6 +65,9 @@ pub(super) struct Inner {
     pub(super) signup_limit: SignupLimit,
     pub(super) mail: Option<MailFlows>,
     pub(super) mail_limit: SignupLimit,
+    pub(super) providers: Providers,
+    pub(super) flows: FlowKeys,
+    pub(super) flow_limit: SignupLimit,
     pub(super) events: Events,
     /// The background tasks of an `AuthServer`.
     pub(super) _kept: Option<Arc<dyn Send + Sync>>,
@@ -151,6 +156,19 @@ impl Inner {
         if let Some(session) = path.strip_prefix("sessions/") {
             only(&[Method::DELETE], "DELETE")?;
             return self.end(parts, session).await;
+        }
+        if let Some(path) = path.strip_prefix("identity/") {
+            let fields = match path.ends_with("/link") {
+                true => {
+                    only(&[Method::POST], "POST")?;
+                    Fields::read(&["return_to"], &parts.headers, body).await?
+                }
+                false => {
+                    only(&[Method::GET], "GET")?;
+                    Fields::none(&["return_to"])
+                }
+            };
+            return self.identity(parts, path, &fields).await;
         }
         let known = FIELDS.iter().find(|(endpoint, _)| *endpoint == path);
         let known = known.filter(|_| self.offers(path));

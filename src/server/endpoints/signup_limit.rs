@@ -1,5 +1,5 @@
-//! The limits on guests and accounts that a client without a password may create, and on mails that it
-//! may request.
+//! The limits on guests and accounts that a client without a password may create, on mails that it may
+//! request, and on flows that it may begin.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The budget of guests and accounts, or of mails.
+/// The budget of guests and accounts, of mails, or of flows.
 pub(super) enum SignupLimit {
     Limited(RateLimitLayer),
     /// The default, which applies only if the network is known. Otherwise all unknown clients would
@@ -23,11 +23,15 @@ pub(super) enum SignupLimit {
 }
 
 impl SignupLimit {
-    pub(super) fn new(limit: Option<RateLimitLayer>, clients: &ClientIp) -> Self {
+    pub(super) fn new(
+        limit: Option<RateLimitLayer>,
+        an_hour: NonZeroU32,
+        clients: &ClientIp,
+    ) -> Self {
         if let Some(limit) = limit {
             return Self::Limited(limit);
         }
-        let limit = RateLimitLayer::per_hour(AN_HOUR, clients.clone());
+        let limit = RateLimitLayer::per_hour(an_hour, clients.clone());
         Self::ByNetwork(clients.clone(), limit)
     }
 
@@ -50,5 +54,3 @@ impl SignupLimit {
         })
     }
 }
-
-const AN_HOUR: NonZeroU32 = NonZeroU32::new(30).unwrap();

@@ -1,7 +1,5 @@
 //! Authenticators and recovery codes: enrolment, the code of a second step, and step-up.
 
-use std::time::Duration;
-
 use http::{StatusCode, request::Parts};
 use serde::Serialize;
 use serde_json::json as object;
@@ -14,10 +12,9 @@ use super::{
 };
 use crate::{
     layer::extract::RequestHead,
-    principal::PrincipalKind,
     server::{
         login::{CodeAttempt, RecoveryCodes, SecondFactors, SignIn},
-        session::{Session, SessionErrorKind, StartSession},
+        session::{SessionErrorKind, StartSession},
     },
     store::port::RevokeReason,
 };
@@ -156,25 +153,6 @@ impl Inner {
         Ok(json(StatusCode::OK, &body))
     }
 
-    /// Returns the session of a caller who is a user.
-    async fn user(&self, parts: &Parts) -> Result<Session, Refusal> {
-        let caller = self.proved_caller(parts).await?;
-        match caller.kind() {
-            PrincipalKind::User => Ok(caller),
-            _ => Err(Refusal::no_factors()),
-        }
-    }
-
-    /// The holder of a stolen session must not enrol an authenticator of their own, which would lock out
-    /// the owner of the account.
-    fn check_recent(&self, caller: &Session) -> Result<(), Refusal> {
-        let now = self.sessions.issuer().keys().clock().now();
-        match now < caller.auth_time().plus(RECENT) {
-            true => Ok(()),
-            false => Err(Refusal::stale_authentication()),
-        }
-    }
-
     fn code(&self, parts: &Parts, fields: &Fields) -> Result<CodeAttempt, Refusal> {
         let code = fields.get("code").ok_or(Refusal::invalid_request(CODE))?;
         let client = self.clients.client_ip(RequestHead::of_parts(parts));
@@ -198,5 +176,3 @@ fn shown(codes: &RecoveryCodes, others_ended: Option<bool>) -> Answer {
 /// RFC 8176 §2. A recovery code is a one-time password as well.
 const METHODS: [&str; 1] = ["otp"];
 const CODE: &str = "A code is required";
-/// The challenge of `stale_authentication` names it too.
-const RECENT: Duration = Duration::from_secs(15 * 60);

@@ -16,8 +16,8 @@ use crate::{
         use_case::Inner,
     },
     store::port::{
-        ErasedFactorStore, ErasedOneTimeStore, ErasedThrottleStore, ErasedUserStore, FactorStore,
-        OneTimeStore,
+        CredentialStore, ErasedCredentialStore, ErasedFactorStore, ErasedOneTimeStore,
+        ErasedThrottleStore, ErasedUserStore, FactorStore, OneTimeStore,
     },
     time::{Clock, SystemClock},
 };
@@ -32,6 +32,7 @@ pub struct LoginBuilder {
     policy: PasswordPolicy,
     one_time: Option<Arc<dyn ErasedOneTimeStore>>,
     factors: Option<Arc<dyn ErasedFactorStore>>,
+    credentials: Option<Arc<dyn ErasedCredentialStore>>,
     second_step: Option<Arc<dyn ErasedSecondStepPolicy>>,
     #[cfg(feature = "totp")]
     totp: Option<String>,
@@ -59,6 +60,7 @@ impl LoginBuilder {
             policy: PasswordPolicy::new(),
             one_time: None,
             factors: None,
+            credentials: None,
             second_step: None,
             #[cfg(feature = "totp")]
             totp: None,
@@ -102,6 +104,12 @@ impl LoginBuilder {
     /// step completes one sign-in only.
     pub fn factors(mut self, store: impl FactorStore) -> Self {
         self.factors = Some(Arc::new(store));
+        self
+    }
+
+    /// Sets the store of linked credentials, which [identities](Login::identities) need.
+    pub fn credentials(mut self, store: impl CredentialStore) -> Self {
+        self.credentials = Some(Arc::new(store));
         self
     }
 
@@ -216,6 +224,7 @@ impl LoginBuilder {
             hasher,
             policy: self.policy,
             one_time: self.one_time,
+            credentials: self.credentials,
             second,
             email_claims: self.email_claims,
             take_over: self.take_over,

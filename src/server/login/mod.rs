@@ -36,6 +36,7 @@ mod claims;
 mod device;
 mod email;
 mod identifier;
+mod identity;
 mod limits;
 mod password;
 mod recheck;
@@ -47,6 +48,7 @@ pub(crate) mod throttle;
 mod throttle_memory;
 mod use_case;
 
+pub(crate) use self::identity::ErasedIdentityProvider;
 pub(crate) use self::limits::Limited;
 #[cfg(feature = "totp")]
 pub(crate) use self::second::TOTP;
@@ -56,6 +58,7 @@ pub(crate) use self::second::{AskingDevice, StepTokens};
 pub use self::second::{
     CodeAttempt, FactorStatus, RecoveryCodes, SecondFactors, TotpEnrollment, UsedFactor,
 };
+pub(crate) use self::sign_in::is_local;
 use self::throttle::{ThrottleKey, ThrottleRow};
 pub use self::{
     addresses::EmailChanged,
@@ -66,6 +69,10 @@ pub use self::{
     device::{DeviceTokens, TrustedDevice},
     email::EmailAddress,
     identifier::{Identifier, IdentifierError},
+    identity::{
+        AuthorizationRequest, Identities, Identity, IdentityError, IdentityOutcome,
+        IdentityProvider, LinkIdentityOutcome, LinkedIdentity,
+    },
     password::{
         Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,
         PasswordPolicy, PasswordRule, Verification,

@@ -30,6 +30,8 @@ pub struct SignIn {
     pub(crate) is_cross_site: bool,
     /// The device is no new one of the user.
     pub(crate) is_known: bool,
+    /// A path of this site.
+    pub(crate) location: Option<String>,
     /// The first step, if this sign-in is its second one.
     pub(crate) completes: Option<Box<Facts>>,
 }
@@ -51,6 +53,7 @@ impl SignIn {
             in_cookies: None,
             is_cross_site: false,
             is_known: false,
+            location: None,
             completes: None,
         }
     }
@@ -137,6 +140,25 @@ impl SignIn {
         self
     }
 
+    /// Responds with a redirect to this path and sets cookies, for a navigation of the browser, such as the
+    /// callback of an OIDC provider.
+    ///
+    /// The status is 303. If the sign-in is refused or needs a second step, the fragment contains the
+    /// members of the error, such as `#error=mfa_required&mfa_token=…&mfa_methods=totp`. Servers do not
+    /// receive a fragment. The page reads it and removes it with `history.replaceState`.
+    ///
+    /// `path` begins with one `/` and has no fragment. Any other value, such as the URL of another site, is
+    /// replaced by `/`.
+    pub fn redirect_to(mut self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        self.location = Some(match is_local(&path) {
+            true => path,
+            false => "/".to_owned(),
+        });
+        self.in_cookies = Some(true);
+        self
+    }
+
     /// Accepts a request that another site caused, such as the redirect of an OIDC provider.
     ///
     /// # Security
@@ -147,5 +169,42 @@ impl SignIn {
     pub fn dangerous_cross_site(mut self) -> Self {
         self.is_cross_site = true;
         self
+    }
+}
+
+/// Returns `true` for a path that no browser reads as the URL of another site.
+pub(crate) fn is_local(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"\\#".contains(&byte);
+    path.starts_with('/') && !path.starts_with("//") && path.bytes().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u48_a_redirect_stays_on_this_site() {
+        for path in ["/", "/a/b?c=d%20e", "/a//b", "/?next=https://other.example"] {
+            let who = SignIn::new("ada").redirect_to(path);
+            assert_eq!(who.location.as_deref(), Some(path));
+            assert_eq!(who.in_cookies, Some(true));
+        }
+        for bad in [
+            "",
+            "a",
+            "//other.example",
+            "/\\other.example",
+            "\\other.example",
+            "/\t/other.example",
+            "https://other.example",
+            "javascript:alert(1)",
+            "/#fragment",
+            "/a b",
+            "/\u{e4}",
+            "/\r\nSet-Cookie: a=b",
+        ] {
+            let who = SignIn::new("ada").redirect_to(bad);
+            assert_eq!(who.location.as_deref(), Some("/"), "{bad:?}");
+        }
     }
 }

@@ -19,8 +19,9 @@ use crate::{
 /// An account whose address was never verified may have been registered by another person. If the owner
 /// of the address signs in by a mail, resets the password, or comes from an identity provider that has
 /// verified the address, everything that this person has set must be gone before: the
-/// [`Login`] removes the password, sessions, devices, tokens from mails and second factors. The hook removes
-/// passkeys, links to identity providers, and all else that opens the account.
+/// [`Login`] removes the password, sessions, devices, tokens from mails, second factors, and the
+/// [credentials](crate::store::port::CredentialStore) that are linked to the account. The hook removes all
+/// else that opens the account.
 /// [`ApiKeys`](crate::layer::api_key::ApiKeys) are a hook, which revokes the keys of the account.
 ///
 /// It is called **at least once**: again after a failure or a crash, and possibly on two nodes
@@ -208,6 +209,9 @@ impl Login {
             });
         }
         self.inner.admission.clear_codes(subject).await?;
+        if let Some(credentials) = &self.inner.credentials {
+            credentials.unlink_credentials(subject).await?;
+        }
         for hook in &self.inner.take_over {
             let called = timeout(HOOK, hook.on_take_over(subject)).await;
             called.unwrap_or_else(|late| Err(StoreError::unavailable(late)))?;

@@ -23,7 +23,10 @@ use crate::{
         take_over::ErasedTakeOverHook,
         throttle::{Admission, AdmissionControl, AttemptOutcome, Denied},
     },
-    store::port::{ErasedOneTimeStore, ErasedUserStore, ThrottleStore, UserRecord, UserStore},
+    store::port::{
+        ErasedCredentialStore, ErasedOneTimeStore, ErasedUserStore, ThrottleStore, UserRecord,
+        UserStore,
+    },
     time::Clock,
 };
 
@@ -53,6 +56,7 @@ pub(super) struct Inner {
     pub(super) hasher: PasswordHasher,
     pub(super) policy: PasswordPolicy,
     pub(super) one_time: Option<Arc<dyn ErasedOneTimeStore>>,
+    pub(super) credentials: Option<Arc<dyn ErasedCredentialStore>>,
     pub(super) second: SecondStep,
     pub(super) email_claims: EmailClaims,
     pub(super) take_over: Vec<Box<dyn ErasedTakeOverHook>>,

@@ -97,6 +97,7 @@ macro_rules! of_each {
 
 // Declared after the macros that they use.
 mod api_keys;
+mod credentials;
 mod factors;
 mod key_ring;
 mod login;

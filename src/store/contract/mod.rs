@@ -44,6 +44,7 @@
 
 mod advance;
 mod api_keys;
+mod credentials;
 mod email;
 mod factors;
 mod feed;
@@ -61,8 +62,8 @@ mod users;
 use std::{future::Future, time::Duration};
 
 pub use self::{
-    advance::*, api_keys::*, factors::*, feed::*, guests::*, key_ring::*, model::*, race::*,
-    replace::*, sessions::*,
+    advance::*, api_keys::*, credentials::*, factors::*, feed::*, guests::*, key_ring::*, model::*,
+    race::*, replace::*, sessions::*,
 };
 pub use self::{email::*, housekeeping::*, one_time::*, throttle::*, users::*};
 use crate::{

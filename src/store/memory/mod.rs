@@ -2,6 +2,7 @@
 //! lost at a restart.
 
 mod api_keys;
+mod credentials;
 mod factors;
 mod guests;
 mod key_ring;
@@ -73,6 +74,7 @@ struct Shared {
     api_keys: Mutex<HashMap<ApiKeyId, ApiKeyRecord>>,
     key_ring: key_ring::Ring,
     factors: Mutex<factors::Factors>,
+    credentials: Mutex<credentials::Credentials>,
     users: Mutex<users::Users>,
     throttle: MemoryThrottle,
     one_time: Mutex<one_time::Tokens>,
@@ -144,6 +146,7 @@ impl MemoryStore {
                 api_keys: Mutex::default(),
                 key_ring: key_ring::Ring::default(),
                 factors: Mutex::default(),
+                credentials: Mutex::default(),
                 users: Mutex::default(),
                 throttle: MemoryThrottle::with_clock(Arc::clone(&clock)),
                 one_time: Mutex::default(),
@@ -200,7 +203,7 @@ impl MemoryStore {
         self.shift(id, |time| time.plus(by));
     }
 
-    /// Returns the number of rows of all kinds except users, API keys and secrets.
+    /// Returns the number of rows of all kinds except users, credentials, API keys and secrets.
     #[cfg(any(test, feature = "test-util"))]
     #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
     #[must_use]

@@ -4,8 +4,8 @@ use crate::{
     error::ConfigError,
     revocation::RevocationSet,
     store::port::{
-        FactorStore, GuestStore, KeyRingStore, OneTimeStore, SecretStore, SessionStore,
-        ThrottleStore, UserStore,
+        CredentialStore, FactorStore, GuestStore, KeyRingStore, OneTimeStore, SecretStore,
+        SessionStore, ThrottleStore, UserStore,
     },
 };
 
@@ -25,6 +25,7 @@ pub trait AuthStore:
     + SecretStore
     + KeyRingStore
     + FactorStore
+    + CredentialStore
     + Clone
 {
     /// Returns a set that follows the revocations of this store, usually by

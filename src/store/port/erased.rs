@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    CreateOutcome, FactorStore, Family, GuestChange, GuestStore, KeyRingStore, LoadedGuest,
-    LoadedSession, LoadedThrottle, NewGuest, NewOneTime, NewSessionRecord, NewUser, OneTimeDigest,
-    OneTimePurpose, OneTimeStore, RevokeReason, SessionRecord, SessionStore, SpentOneTime, StoreId,
-    StoredFactors, StoredKeyRing, ThrottleKey, ThrottleRow, ThrottleStore, UserRecord,
-    UserStanding, UserStore,
+    CreateOutcome, CredentialRecord, CredentialStore, FactorStore, Family, GuestChange, GuestStore,
+    KeyRingStore, LoadedGuest, LoadedSession, LoadedThrottle, NewCredential, NewGuest, NewOneTime,
+    NewSessionRecord, NewUser, OneTimeDigest, OneTimePurpose, OneTimeStore, RevokeReason,
+    SessionRecord, SessionStore, SpentOneTime, StoreId, StoredFactors, StoredKeyRing, ThrottleKey,
+    ThrottleRow, ThrottleStore, UserRecord, UserStanding, UserStore,
 };
 use crate::{
     erased::erased,
@@ -178,5 +178,28 @@ erased! {
             to: u64,
             factors: &'a str,
         ) -> Result<bool, StoreError>;
+    }
+}
+
+erased! {
+    pub(crate) trait ErasedCredentialStore: CredentialStore {
+        async fn link_credential(&self, new: NewCredential) -> Result<bool, StoreError>;
+        async fn find_credential(
+            &self,
+            kind: &'a str,
+            id: &'a str,
+        ) -> Result<Option<CredentialRecord>, StoreError>;
+        async fn credentials(
+            &self,
+            kind: &'a str,
+            subject: &'a str,
+        ) -> Result<Vec<CredentialRecord>, StoreError>;
+        async fn unlink_credential(
+            &self,
+            kind: &'a str,
+            id: &'a str,
+            subject: &'a str,
+        ) -> Result<bool, StoreError>;
+        async fn unlink_credentials(&self, subject: &'a str) -> Result<u64, StoreError>;
     }
 }

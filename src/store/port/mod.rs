@@ -11,6 +11,7 @@
 //! | [`ThrottleStore`] | counters of login attempts | [`Login`](crate::server::login::Login) | [`throttle_store_contract!`](crate::throttle_store_contract) |
 //! | [`OneTimeStore`] | tokens for resets, unlocks, verifications and sign-ins | [`Login`](crate::server::login::Login) | [`one_time_store_contract!`](crate::one_time_store_contract) |
 //! | [`FactorStore`] | second factors | [`Login`](crate::server::login::Login) | [`factor_store_contract!`](crate::factor_store_contract) |
+//! | [`CredentialStore`] | linked credentials: accounts at identity providers, passkeys | [`Login`](crate::server::login::Login), your sign-in by passkeys | [`credential_store_contract!`](crate::credential_store_contract) |
 //! | [`ApiKeyStore`](crate::layer::api_key::ApiKeyStore) | API keys | [`ApiKeys`](crate::layer::api_key::ApiKeys) | [`api_key_store_contract!`](crate::api_key_store_contract) |
 //!
 //! [`AuthStore`] combines the ports that an [`AuthServer`](crate::AuthServer) uses.
@@ -59,6 +60,7 @@
 //! ```
 
 mod auth;
+mod credentials;
 mod erased;
 mod factors;
 mod guests;
@@ -71,7 +73,7 @@ mod user_admin;
 mod users;
 
 pub use self::{
-    auth::*, factors::*, guests::*, key_ring::*, one_time::*, secret::*, sessions::*, throttle::*,
-    user_admin::*, users::*,
+    auth::*, credentials::*, factors::*, guests::*, key_ring::*, one_time::*, secret::*,
+    sessions::*, throttle::*, user_admin::*, users::*,
 };
-pub(crate) use self::{erased::*, sessions::LISTED};
+pub(crate) use self::{credentials::LISTED_CREDENTIALS, erased::*, sessions::LISTED};

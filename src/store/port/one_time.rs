@@ -29,6 +29,9 @@ pub enum OneTimePurpose {
     SignIn,
     /// Proof that the user receives mail at the address that replaces the current one.
     EmailChange,
+    /// The end of a [flow](crate::server::endpoints::AuthEndpoints::begin_flow) of the application. The subject
+    /// is the name of the flow.
+    Flow,
 }
 
 impl OneTimePurpose {
@@ -53,6 +56,7 @@ impl OneTimePurpose {
             Self::Unlock => "unlock",
             Self::SignIn => "sign_in",
             Self::EmailChange => "email_change",
+            Self::Flow => "flow",
         }
     }
 }

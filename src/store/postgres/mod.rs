@@ -30,6 +30,7 @@
 //! | `auth_one_time` | the digest of a one-time token | `digest` | redemption |
 //! | | | `(sub, purpose)`; `expires_at` | invalidation of a subject's tokens; purging |
 //! | `auth_factor` | the second factors of a subject: secrets encrypted, recovery codes as digests | `sub` | second steps |
+//! | `auth_credential` | an account at an identity provider, or a passkey; never purged | `(kind, id)`; `(sub, kind)` | sign-ins; lists |
 //! | `auth_schema` | the number of a migration | | `migrate` |
 //!
 //! `ends_by` is not before the end of a session. A refresh changes it at most once an hour. All other

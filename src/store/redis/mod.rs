@@ -26,6 +26,7 @@
 //! | `{auth}:k:<id>`, `{auth}:o:<owner>` | an API key; the ids of an owner's keys |
 //! | `{auth}:x:<digest>`, `{auth}:y:<purpose>:<sub>` | a one-time token; the tokens of a subject |
 //! | `{auth}:f:<sub>` | the second factors of a subject: secrets encrypted, recovery codes as digests |
+//! | `{auth}:c:<kind>:<id>`, `{auth}:d:<sub>` | a linked credential, with the length of the kind before it; the credentials of a subject |
 //! | `{auth}:since` | the time at which a node first connected while the server was empty |
 //!
 //! At most four scripts of this process refresh sessions at a time. Refreshes that queue in the meantime
@@ -58,13 +59,14 @@
 //!   server creates and refreshes no sessions
 //!   ([`Unavailable`](crate::error::StoreErrorKind::Unavailable)).
 //!
-//! Users and API keys cannot be restored by signing in again. Keep them in Redis only with
+//! Users, API keys and linked credentials cannot be restored by signing in again. Keep them in Redis only with
 //! `appendonly yes` and a backup. An account or a password from the last second before a crash may be
 //! lost.
 //!
 //! If a lost revocation is not acceptable, use `PostgresStore`.
 
 mod api_keys;
+mod credentials;
 mod factors;
 mod fault;
 mod feed;

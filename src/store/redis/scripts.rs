@@ -61,4 +61,10 @@ scripts! {
     ISSUE "one_time/issue.lua";
     REDEEM "one_time/redeem.lua";
     FORGET "one_time/forget.lua";
+    CREDENTIAL_LINK "credentials/link.lua";
+    CREDENTIAL_FIND "credentials/find.lua";
+    CREDENTIAL_LIST "credentials/list.lua";
+    CREDENTIAL_UPDATE "credentials/update.lua";
+    CREDENTIAL_UNLINK "credentials/unlink.lua";
+    CREDENTIAL_UNLINK_ALL "credentials/unlink_all.lua";
 }

@@ -8,6 +8,7 @@
 //! Times are whole milliseconds since 1970 in columns of 64 bits. Every number is a `bigint`.
 
 mod api_keys;
+mod credentials;
 mod factors;
 mod guests;
 mod key_ring;

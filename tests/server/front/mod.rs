@@ -3,6 +3,7 @@
 mod ends;
 #[cfg(feature = "totp")]
 mod factors;
+mod identities;
 mod parts;
 mod reuse;
 mod sockets;

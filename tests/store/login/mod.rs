@@ -32,6 +32,9 @@ macro_rules! contracts {
         mod factors {
             tower_jwt_auth::factor_store_contract!([$($meta)*] $fixture);
         }
+        mod credentials {
+            tower_jwt_auth::credential_store_contract!([$($meta)*] $fixture);
+        }
         mod one_time {
             tower_jwt_auth::one_time_store_contract!([$($meta)*] $fixture);
         }

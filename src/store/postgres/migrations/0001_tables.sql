@@ -192,3 +192,16 @@ CREATE TABLE auth_factor (
   revision bigint NOT NULL,
   factors  text   NOT NULL
 ) WITH (fillfactor = 80);
+
+-- Credentials other than passwords, such as accounts at identity providers and passkeys.
+CREATE TABLE auth_credential (
+  kind       text   NOT NULL,
+  id         text   COLLATE "C" NOT NULL,     -- compared and ordered byte by byte
+  sub        text   NOT NULL,
+  data       text   NOT NULL,                 -- opaque to the database
+  revision   bigint NOT NULL,
+  created_at bigint NOT NULL,
+  used_at    bigint,
+  PRIMARY KEY (kind, id)
+);
+CREATE INDEX auth_credential_sub_idx ON auth_credential (sub, kind);

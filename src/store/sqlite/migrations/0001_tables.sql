@@ -177,3 +177,16 @@ CREATE TABLE auth_factor (
   revision INTEGER NOT NULL,
   factors  TEXT    NOT NULL
 ) WITHOUT ROWID;
+
+-- Credentials other than passwords, such as accounts at identity providers and passkeys.
+CREATE TABLE auth_credential (
+  kind       TEXT    NOT NULL,
+  id         TEXT    NOT NULL,
+  sub        TEXT    NOT NULL,
+  data       TEXT    NOT NULL,                -- opaque to the database
+  revision   INTEGER NOT NULL,
+  created_at INTEGER NOT NULL,
+  used_at    INTEGER,
+  PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+CREATE INDEX auth_credential_sub_idx ON auth_credential (sub, kind);

@@ -1,0 +1,7 @@
+local row = redis.call('HMGET', KEYS[1], 'sub', 'revision')
+if row[1] ~= ARGV[1] or row[2] ~= ARGV[2] then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'data', ARGV[3], 'used', now)
+redis.call('HINCRBY', KEYS[1], 'revision', 1)
+return 1

@@ -1,0 +1,118 @@
+//! Linked credentials.
+
+use super::{Cells, Columns, Dialect, SqlStore, Statement, narrow};
+use crate::{
+    error::StoreError,
+    store::port::{CredentialRecord, CredentialStore, LISTED_CREDENTIALS, NewCredential},
+};
+
+macro_rules! select {
+    ($where:literal) => {
+        concat!(
+            "SELECT kind, id, sub, data, revision, created_at, used_at FROM auth_credential WHERE ",
+            $where
+        )
+    };
+}
+
+static FIND: Statement = Statement::read(select!("kind = $1 AND id = $2"));
+
+static LIST: Statement = Statement::read(select!(
+    "sub = $1 AND kind = $2 ORDER BY created_at, id LIMIT $3"
+));
+
+static LINK: Statement = Statement::write(
+    "INSERT INTO auth_credential (kind, id, sub, data, revision, created_at) \
+     VALUES ($1, $2, $3, $4, 0, {now}) ON CONFLICT DO NOTHING RETURNING id",
+);
+
+static UPDATE: Statement = Statement::write(
+    "UPDATE auth_credential SET data = $5, revision = revision + 1, used_at = {now} \
+     WHERE kind = $1 AND id = $2 AND sub = $3 AND revision = $4 RETURNING id",
+);
+
+static UNLINK: Statement = Statement::write(
+    "DELETE FROM auth_credential WHERE kind = $1 AND id = $2 AND sub = $3 RETURNING id",
+);
+
+static UNLINK_ALL: Statement =
+    Statement::write("DELETE FROM auth_credential WHERE sub = $1 RETURNING id");
+
+impl<D: Dialect> CredentialStore for SqlStore<D> {
+    async fn link_credential(&self, new: NewCredential) -> Result<bool, StoreError> {
+        let values = [
+            (&new.kind).into(),
+            (&new.id).into(),
+            (&new.subject).into(),
+            (&new.data).into(),
+        ];
+        self.db.changed(&LINK, &values).await
+    }
+
+    async fn find_credential(
+        &self,
+        kind: &str,
+        id: &str,
+    ) -> Result<Option<CredentialRecord>, StoreError> {
+        let row = self.db.row(&FIND, &[kind.into(), id.into()]).await?;
+        row.map(|row| Columns(&row).credential()).transpose()
+    }
+
+    async fn credentials(
+        &self,
+        kind: &str,
+        subject: &str,
+    ) -> Result<Vec<CredentialRecord>, StoreError> {
+        let values = [
+            subject.into(),
+            kind.into(),
+            (LISTED_CREDENTIALS as i64).into(),
+        ];
+        let rows = self.db.rows(&LIST, &values).await?;
+        rows.iter().map(|row| Columns(row).credential()).collect()
+    }
+
+    async fn update_credential(
+        &self,
+        from: &CredentialRecord,
+        data: &str,
+    ) -> Result<bool, StoreError> {
+        let revision = i64::try_from(from.revision).map_err(StoreError::invalid)?;
+        let values = [
+            (&from.kind).into(),
+            (&from.id).into(),
+            (&from.subject).into(),
+            revision.into(),
+            data.into(),
+        ];
+        self.db.changed(&UPDATE, &values).await
+    }
+
+    async fn unlink_credential(
+        &self,
+        kind: &str,
+        id: &str,
+        subject: &str,
+    ) -> Result<bool, StoreError> {
+        let values = [kind.into(), id.into(), subject.into()];
+        self.db.changed(&UNLINK, &values).await
+    }
+
+    async fn unlink_credentials(&self, subject: &str) -> Result<u64, StoreError> {
+        self.db.count(&UNLINK_ALL, &[subject.into()]).await
+    }
+}
+
+impl<R: Cells> Columns<'_, R> {
+    fn credential(&self) -> Result<CredentialRecord, StoreError> {
+        Ok(CredentialRecord {
+            kind: self.text("kind")?,
+            id: self.text("id")?,
+            subject: self.text("sub")?,
+            data: self.text("data")?,
+            revision: narrow(self.number("revision")?)?,
+            created_at: self.time("created_at")?,
+            used_at: self.maybe_time("used_at")?,
+        })
+    }
+}

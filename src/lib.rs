@@ -97,6 +97,7 @@
 //! | `totp` | `server`, and second factors: authenticator apps, recovery codes |
 //! | `sqlite`, `postgres` | `server`, and stores for sessions, users, API keys, guests, revocations, over sqlx; requires Rust 1.94 |
 //! | `redis` | `server`, and the same in Redis |
+//! | `redis-replay` | used DPoP proofs of several nodes, in Redis |
 //! | `test-util` | clock, keys, tokens and callers for tests |
 //! | `full` | all but `rust-crypto` and `test-util` |
 //!
@@ -125,6 +126,8 @@ pub mod layer;
 pub mod manual;
 pub mod prelude;
 pub mod principal;
+#[cfg(feature = "redis-replay")]
+mod redis_link;
 pub mod revocation;
 pub mod secret;
 #[cfg(feature = "server")]

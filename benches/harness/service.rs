@@ -50,10 +50,17 @@ pub(crate) fn call<S, R>(service: &mut S, request: Request<()>) -> StatusCode
 where
     S: Service<Request<()>, Response = Response<R>, Error = Infallible>,
 {
+    response(service, request).status()
+}
+
+pub(crate) fn response<S, R>(service: &mut S, request: Request<()>) -> Response<R>
+where
+    S: Service<Request<()>, Response = Response<R>, Error = Infallible>,
+{
     let mut context = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut context).is_ready());
     match pin!(service.call(request)).poll(&mut context) {
-        Poll::Ready(Ok(response)) => response.status(),
+        Poll::Ready(Ok(response)) => response,
         Poll::Pending => panic!("nothing here waits"),
     }
 }

@@ -126,6 +126,19 @@ kinds! {
     /// it.
     SenderConstrained: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "sender_constrained",
         "the token is bound to a key, and the request does not prove possession of it", Invalid;
+    /// The request proves possession of a key, and the token is not bound to one.
+    NotSenderConstrained: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "not_sender_constrained",
+        "the request proves possession of a key, and the token is not bound to one", Invalid;
+    /// The proof is by another key than the one to which the token is bound (RFC 9449 §7.1).
+    WrongProofKey: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "wrong_proof_key",
+        "the proof is by another key than the token's", Invalid;
+    /// The proof of possession is missing or not valid (RFC 9449 §4.3). The `source` of the error names
+    /// the problem.
+    InvalidProof: UNAUTHORIZED, Some(ErrorCode::InvalidDpopProof), "invalid_dpop_proof",
+        "the proof of possession is not valid", Proof;
+    /// The proof of possession has no current nonce (RFC 9449 §9). The response contains the nonce to use.
+    ProofNonceRequired: UNAUTHORIZED, Some(ErrorCode::UseDpopNonce), "use_dpop_nonce",
+        "the proof of possession has no current nonce", Nonce;
     /// The API key is not valid: its form, its identifier or its secret is wrong.
     InvalidApiKey: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "invalid_api_key",
         "the API key is not valid", Invalid;
@@ -203,7 +216,8 @@ impl fmt::Display for AuthErrorKind {
     }
 }
 
-/// An error code of [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1) or of [RFC 9470
+/// An error code of [RFC 6750 §3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1), of [RFC 9449
+/// §12.2](https://www.rfc-editor.org/rfc/rfc9449#section-12.2) or of [RFC 9470
 /// §3](https://www.rfc-editor.org/rfc/rfc9470#section-3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -216,6 +230,10 @@ pub enum ErrorCode {
     InsufficientScope,
     /// `insufficient_user_authentication`: the sign-in is too weak or too long ago; 401.
     InsufficientUserAuthentication,
+    /// `invalid_dpop_proof`: the proof of possession is missing or not valid; 401.
+    InvalidDpopProof,
+    /// `use_dpop_nonce`: the proof of possession needs the nonce of the response; 401.
+    UseDpopNonce,
 }
 
 impl ErrorCode {
@@ -227,6 +245,8 @@ impl ErrorCode {
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::InsufficientUserAuthentication => "insufficient_user_authentication",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
         }
     }
 }
@@ -248,6 +268,8 @@ pub(crate) enum Reason {
     Expired,
     Invalid,
     StepUp,
+    Proof,
+    Nonce,
     Role,
     Scope,
     Caller,
@@ -269,6 +291,8 @@ impl Reason {
             Self::Expired => "The access token expired",
             Self::Invalid => "The access token is invalid",
             Self::StepUp => "A stronger or more recent sign-in is needed here",
+            Self::Proof => "The DPoP proof is invalid",
+            Self::Nonce => "The DPoP proof needs the nonce of this response",
             Self::Role => "The access token does not grant a role that is needed here",
             Self::Scope => "The access token does not grant a scope that is needed here",
             Self::Caller => "This kind of caller is not allowed here",

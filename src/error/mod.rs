@@ -47,6 +47,7 @@ struct Context {
     scheme: Option<Scheme>,
     /// The reason of a policy engine.
     decision: Option<Box<str>>,
+    nonce: Option<Box<str>>,
 }
 
 #[derive(Default)]
@@ -95,7 +96,6 @@ impl AuthError {
     }
 
     /// As [`unavailable`](Self::unavailable), with a cause that is worth logging.
-    #[cfg(feature = "server")]
     pub(crate) fn unavailable_by(
         kind: AuthErrorKind,
         retry_after: u32,
@@ -195,13 +195,6 @@ impl AuthError {
     }
 
     /// Sets the scheme in which the credential was refused, whose challenge names the error.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "only tokens of a scheme other than Bearer need it"
-        )
-    )]
     pub(crate) fn of_scheme(self, scheme: Scheme) -> Self {
         self.with_context(|context| context.scheme = Some(scheme))
     }
@@ -225,6 +218,17 @@ impl AuthError {
             Some(_) => self.with_context(|context| context.decision = None),
             None => self,
         }
+    }
+
+    /// Creates the refusal of a proof without a current nonce. The client receives this one.
+    pub(crate) fn nonce_required(nonce: String) -> Self {
+        Self::new(AuthErrorKind::ProofNonceRequired)
+            .with_context(|context| context.nonce = Some(nonce.into()))
+    }
+
+    /// Returns the nonce that the client must use.
+    pub(crate) fn nonce(&self) -> Option<&str> {
+        self.context.as_ref()?.nonce.as_deref()
     }
 
     fn with_context(mut self, change: impl FnOnce(&mut Context)) -> Self {

@@ -7,10 +7,6 @@ pub(crate) enum Scheme {
     #[default]
     Bearer,
     /// RFC 9449.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no layer accepts tokens of this scheme yet")
-    )]
     Dpop,
 }
 

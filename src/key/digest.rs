@@ -22,6 +22,16 @@ impl Digester {
         Mac::new(Secret::new(random::<DIGEST>()).expose()).map(Self)
     }
 
+    /// Creates a digester with a key that other processes have too. It must have 32 random bytes.
+    pub(crate) fn with_key(key: &[u8]) -> Result<Self, ConfigError> {
+        Mac::new(key).map(Self)
+    }
+
+    /// Returns `true` if this is the digest of the message. Compares in constant time.
+    pub(crate) fn verifies(&self, message: &[u8], digest: &[u8]) -> bool {
+        self.0.verifies(message, digest)
+    }
+
     /// Returns the digest, or `None` if the cryptographic library fails.
     pub(crate) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
         self.0.digest(message)
@@ -49,27 +59,41 @@ mod aws_lc {
         pub(super) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
             hmac::sign(&self.0, message).as_ref().try_into().ok()
         }
+
+        pub(super) fn verifies(&self, message: &[u8], digest: &[u8]) -> bool {
+            hmac::verify(&self.0, message, digest).is_ok()
+        }
     }
 }
 
 #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
 mod rust_crypto {
-    use jsonwebtoken::{Algorithm, EncodingKey, crypto::rust_crypto::DEFAULT_PROVIDER};
+    use jsonwebtoken::{
+        Algorithm, DecodingKey, EncodingKey, crypto::rust_crypto::DEFAULT_PROVIDER,
+    };
 
     use super::DIGEST;
     use crate::error::ConfigError;
 
     // The signers of jsonwebtoken are not `Sync`, so each digest creates one.
-    pub(super) struct Mac(EncodingKey);
+    pub(super) struct Mac(EncodingKey, DecodingKey);
 
     impl Mac {
         pub(super) fn new(key: &[u8]) -> Result<Self, ConfigError> {
-            Ok(Self(EncodingKey::from_secret(key)))
+            Ok(Self(
+                EncodingKey::from_secret(key),
+                DecodingKey::from_secret(key),
+            ))
         }
 
         pub(super) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
             let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::HS256, &self.0).ok()?;
             signer.try_sign(message).ok()?.try_into().ok()
+        }
+
+        pub(super) fn verifies(&self, message: &[u8], digest: &[u8]) -> bool {
+            let verifier = (DEFAULT_PROVIDER.verifier_factory)(&Algorithm::HS256, &self.1);
+            verifier.is_ok_and(|verifier| verifier.verify(message, &digest.to_vec()).is_ok())
         }
     }
 }
@@ -90,6 +114,10 @@ mod missing {
         pub(super) fn digest(&self, _: &[u8]) -> Option<[u8; DIGEST]> {
             match *self {}
         }
+
+        pub(super) fn verifies(&self, _: &[u8], _: &[u8]) -> bool {
+            match *self {}
+        }
     }
 }
 
@@ -105,6 +133,24 @@ mod tests {
         assert_ne!(one.digest(b"token"), one.digest(b"tokem"));
         assert_ne!(one.digest(b"token"), other.digest(b"token"));
         assert_ne!(one.digest(b"token").unwrap(), [0; DIGEST]);
+    }
+
+    #[test]
+    fn a_digest_verifies_its_message_and_no_other() {
+        let digester = Digester::with_key(&[7; 32]).unwrap();
+        let digest = digester.digest(b"token").unwrap();
+        assert!(
+            Digester::with_key(&[7; 32])
+                .unwrap()
+                .verifies(b"token", &digest)
+        );
+        assert!(!digester.verifies(b"tokem", &digest));
+        assert!(!digester.verifies(b"token", &digest[..16]));
+        assert!(
+            !Digester::with_key(&[8; 32])
+                .unwrap()
+                .verifies(b"token", &digest)
+        );
     }
 
     #[test]

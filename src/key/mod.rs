@@ -47,6 +47,7 @@ mod hash;
 mod jwk;
 #[cfg(feature = "pem")]
 mod pem;
+mod presented;
 mod provider;
 #[cfg(any(test, feature = "server", feature = "test-util"))]
 mod public;
@@ -82,6 +83,7 @@ pub use self::{algorithm::Algorithm, set::KeySet, shared::SharedKeySet, verifyin
 pub(crate) use self::{
     byte_order_mark::without_byte_order_mark,
     digest::{DIGEST, Digester},
+    presented::{PresentedKey, PublicMembers, Thumbprint, sha256_of},
     set::default_algorithms,
 };
 use crate::error::KeyProblem;

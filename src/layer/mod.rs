@@ -19,6 +19,7 @@
 //! | [`response`] | the responses to refused requests: challenges, problem details, gRPC |
 //! | [`openapi`] | OpenAPI descriptions of credentials and rules |
 //! | [`resource`] | the metadata by which an API announces its authorization servers and scopes |
+//! | [`dpop`] | the rules for tokens that are bound to a key of the client |
 //! | [`middleware`] | the response future and the response body of every layer |
 //! | [`socket`] | guards for WebSockets and event streams, which outlive a request |
 //!
@@ -70,6 +71,7 @@ pub mod api_key;
     )
 )]
 pub(crate) mod confirmations;
+pub mod dpop;
 pub mod extract;
 pub mod jwt;
 #[cfg(feature = "jwks")]

@@ -82,6 +82,9 @@ pub mod api_keys {}
 #[doc = include_str!("guests.md")]
 pub mod guests {}
 
+#[doc = include_str!("dpop.md")]
+pub mod dpop {}
+
 #[doc = include_str!("frameworks.md")]
 pub mod frameworks {}
 

@@ -2,7 +2,8 @@
 //!
 //! Handler tests need no cryptography: [`signed_in`] inserts a caller into every request, as an
 //! authenticating layer does. Tests that send tokens get them from a [`TestIssuer`], which signs with
-//! the published [`TestKeys`] and, for tests of time, reads a [`TestClock`]. With the feature `jwks`, a
+//! the published [`TestKeys`] and, for tests of time, reads a [`TestClock`]. A [`DpopClient`] signs the
+//! proofs of tokens that are bound to a key. With the feature `jwks`, a
 //! `JwksFixture` publishes keys, with faults on request.
 //!
 //! # Security
@@ -43,6 +44,7 @@
 
 mod caller;
 mod clock;
+mod dpop;
 mod issuer;
 #[cfg(feature = "jwks")]
 mod jwks;
@@ -56,6 +58,7 @@ pub use self::signature::{verify_primitive, verify_signature};
 pub use self::{
     caller::{CallerLayer, anonymous, signed_in, signed_in_with},
     clock::TestClock,
+    dpop::DpopClient,
     issuer::TestIssuer,
     keys::TestKeys,
 };

@@ -11,7 +11,7 @@ use super::{
     known_headers::KnownHeaders,
     near::NearMisses,
     parse,
-    policy::{Policy, Use},
+    policy::{Policy, Sender, Use},
     registered::Registered,
 };
 use crate::{
@@ -99,20 +99,23 @@ pub(super) struct Present {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
-    /// Verifies a token, or finds it in the cache.
-    pub(super) fn examine(&self, token: &[u8]) -> Examined<C> {
+    /// Verifies a token, or finds it in the cache. With `BOUND` it is sent with a proof of its key.
+    pub(super) fn examine<const BOUND: bool>(&self, token: &[u8]) -> Examined<C> {
         let present = self.present();
         let cache = self.cache.as_ref().filter(|_| present.generation.is_some());
         let mut slot = cache.and_then(|cache| cache.slot(token));
         if let Some(slot) = &mut slot
             && let Some(found) = slot.get()
         {
-            if found.verified.is_valid(present.now, present.generation) {
+            if is_valid::<BOUND, C>(&found.verified, present) {
                 return Examined::Remembered(found.verified);
+            }
+            if let Some(error) = misused::<BOUND, C>(&found.verified) {
+                return Examined::Refused(error);
             }
             slot.remove();
         }
-        let verified = self.verify(token, present);
+        let verified = self.verify::<BOUND>(token, present);
         if let (Some(slot), Ok(verified)) = (slot, &verified) {
             slot.put(verified.clone(), (), present.now);
         }
@@ -120,10 +123,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
     }
 
     /// Verifies a token without a cache.
-    pub(super) fn verify(&self, token: &[u8], present: Present) -> Result<Verified<C>, Unverified> {
+    pub(super) fn verify<const BOUND: bool>(
+        &self,
+        token: &[u8],
+        present: Present,
+    ) -> Result<Verified<C>, Unverified> {
         match self.check_signature(token)? {
             Signed::Payload(payload, used, signer) => {
-                Ok(self.read_claims(payload, used, signer, present)?)
+                let bound_token = BOUND.then_some(token);
+                Ok(self.read_claims((payload, bound_token), used, signer, present)?)
             }
             Signed::Wait(waiting) => Err(Unverified::Wait(waiting)),
         }
@@ -132,7 +140,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
     /// Parses and checks the claims, after the signature has proved that the issuer wrote them.
     fn read_claims(
         &self,
-        payload: &[u8],
+        (payload, bound_token): (&[u8], Option<&[u8]>),
         used: Use,
         signer: Arc<VerifyingKey>,
         present: Present,
@@ -145,7 +153,11 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         registered.facts.adopt(json);
         registered.facts.signer = Some(signer);
         let now = Date::of(present.now);
-        let checked = self.policy.check(&mut registered, used, now);
+        let sender = match bound_token {
+            None => Sender::Bearer,
+            Some(_) => Sender::KeyHolder,
+        };
+        let checked = self.policy.check(&mut registered, used, sender, now);
         if let Err(error) = &checked
             && error.kind() == AuthErrorKind::WrongIssuer
         {
@@ -157,11 +169,36 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         }
         checked?;
         let window = self.policy.window(&registered);
-        let token = Verified::within(claims, registered.facts, window, present.generation);
+        let (key, generation) = (registered.key, present.generation);
+        let token = match key.zip(bound_token) {
+            None => Verified::within(claims, registered.facts, window, generation),
+            Some(bound) => Verified::bound(claims, registered.facts, window, generation, bound)
+                .map_err(|_| AuthErrorKind::CheckUnavailable)?,
+        };
         if let Some(check) = &self.check {
             check(&token).map_err(CheckError::into_error)?;
         }
         Ok(token)
+    }
+}
+
+#[inline]
+pub(super) fn is_valid<const BOUND: bool, C>(found: &Verified<C>, present: Present) -> bool {
+    if BOUND {
+        found.is_valid_with_proof(present.now, present.generation)
+    } else {
+        found.is_valid(present.now, present.generation)
+    }
+}
+
+/// Returns the refusal of a cached token that is sent in the other form than the one that it needs. It
+/// stays in the cache, for the client that sends it in the right form.
+#[cold]
+pub(super) fn misused<const BOUND: bool, C>(found: &Verified<C>) -> Option<AuthError> {
+    match (BOUND, found.binding()) {
+        (false, Some(_)) => Some(AuthErrorKind::SenderConstrained.into()),
+        (true, None) => Some(AuthErrorKind::NotSenderConstrained.into()),
+        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     examine::Rules,
     header::Header,
     parse,
-    policy::{Typ, Use},
+    policy::{Sender, Typ, Use},
     registered::Registered,
 };
 use crate::{
@@ -235,7 +235,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
             // The check expects claims that passed every other check.
             Ok(claims) if before && checks.passed() => {
                 let now = Date::of(self.clock.now());
-                let _ = self.policy.check(&mut again, used, now);
+                let _ = self.policy.check(&mut again, used, Sender::Bearer, now);
                 again.facts.adopt(json);
                 let verdict = check(&Verified::new(claims, again.facts));
                 let verdict = verdict.map_err(CheckError::into_error);

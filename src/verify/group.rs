@@ -11,7 +11,7 @@ use super::{
     Kind, Verifier,
     builder::DEFAULT_MAX_BYTES,
     cache::{Cache, Entry},
-    examine::{Examined, ROOM, Rules, Unverified, Waiting, peek_issuer},
+    examine::{Examined, ROOM, Rules, Unverified, Waiting, is_valid, misused, peek_issuer},
     header::Header,
     near::NearMisses,
     tenants::{Resolved, Tenant, Tenants},
@@ -173,14 +173,18 @@ impl<C> Group<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Group<C> {
-    /// Verifies a token by the member that it selects, or finds it in the cache.
-    pub(super) fn examine(&self, token: &[u8]) -> Examined<C> {
+    /// Verifies a token by the member that it selects, or finds it in the cache. With `BOUND` it is sent
+    /// with a proof of its key.
+    pub(super) fn examine<const BOUND: bool>(&self, token: &[u8]) -> Examined<C> {
         let mut slot = self.cache.as_ref().and_then(|cache| cache.slot(token));
         if let Some(slot) = &mut slot
             && let Some(found) = slot.get()
         {
-            if self.is_valid(&found) {
+            if self.is_valid::<BOUND>(&found) {
                 return Examined::Remembered(found.verified);
+            }
+            if let Some(error) = misused::<BOUND, C>(&found.verified) {
+                return Examined::Refused(error);
             }
             slot.remove();
         }
@@ -195,10 +199,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Group<C> {
         let slot = match slot {
             Some(slot) if self.caches_tokens_of(&rules) => slot,
             // The rules have a cache of another kind, or none.
-            _ => return rules.examine(token),
+            _ => return rules.examine::<BOUND>(token),
         };
         let present = rules.present();
-        let verified = rules.verify(token, present);
+        let verified = rules.verify::<BOUND>(token, present);
         if let Ok(verified) = &verified
             && present.generation.is_some()
             && let Some(owner) = self.owner(&rules, tenant.as_ref())
@@ -210,11 +214,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Group<C> {
 
     /// Returns `true` if a cached token is still valid: the member that verified it is still
     /// selected for its issuer, and the member's keys and clock allow it.
-    fn is_valid(&self, found: &Entry<C, Owner<C>>) -> bool {
-        let is_valid = |rules: &Rules<C>| {
-            let present = rules.present();
-            found.verified.is_valid(present.now, present.generation)
-        };
+    fn is_valid<const BOUND: bool>(&self, found: &Entry<C, Owner<C>>) -> bool {
+        let is_valid = |rules: &Rules<C>| is_valid::<BOUND, C>(&found.verified, rules.present());
         match (&found.owner, &self.choice) {
             (Owner::Member(position), _) => {
                 self.rules.get(*position).is_some_and(|one| is_valid(one))

@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
                 Member::Unsupported => {
                     return Err(self.refuse(AuthErrorKind::UnsupportedHeader));
                 }
-                Member::Other => {
+                Member::Jwk | Member::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
@@ -129,13 +129,15 @@ impl<'de> Visitor<'de> for HeaderVisitor<'_> {
 
 /// The kinds of header parameters.
 #[derive(Clone, Copy)]
-enum Member {
+pub(super) enum Member {
     Alg,
     Kid,
     X5t,
     X5tS256,
     Typ,
     Cty,
+    /// Only a proof is verified by a key that it contains.
+    Jwk,
     Unsupported,
     Other,
 }
@@ -143,7 +145,7 @@ enum Member {
 /// The names read so far. The usual ones take a bit each, so that a usual header needs no
 /// allocation.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     usual: u16,
     others: Vec<String>,
 }
@@ -158,7 +160,7 @@ impl Names {
             b"cty" => (1 << 3, Member::Cty),
             b"crit" | b"b64" | b"zip" => (0, Member::Unsupported),
             b"jku" => (1 << 4, Member::Other),
-            b"jwk" => (1 << 5, Member::Other),
+            b"jwk" => (1 << 5, Member::Jwk),
             b"x5u" => (1 << 6, Member::Other),
             b"x5c" => (1 << 7, Member::Other),
             b"x5t" => (1 << 8, Member::X5t),
@@ -181,7 +183,7 @@ impl Names {
 }
 
 /// Reads a name that must not be a duplicate (RFC 7515 §4).
-struct NameIn<'s>(&'s mut Names);
+pub(super) struct NameIn<'s>(pub(super) &'s mut Names);
 
 impl<'de> DeserializeSeed<'de> for NameIn<'_> {
     type Value = Member;

@@ -54,6 +54,7 @@ mod parse;
 mod place;
 mod policy;
 mod preset;
+pub mod proof;
 mod registered;
 mod replay;
 mod tee;
@@ -77,7 +78,7 @@ pub use self::{
     tenants::{IssuerResolver, Resolution, Tenants},
     verified::Verified,
 };
-pub(crate) use self::{examine::Examined, header::media_type};
+pub(crate) use self::{examine::Examined, header::media_type, verified::Binding};
 use self::{examine::Rules, group::Group, keys::Keys};
 #[cfg(feature = "jwks")]
 use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
@@ -425,8 +426,17 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
 
     pub(crate) fn examine(&self, token: &[u8]) -> Examined<C> {
         match &self.kind {
-            Kind::One(rules) => rules.examine(token),
-            Kind::Group(group) => group.examine(token),
+            Kind::One(rules) => rules.examine::<false>(token),
+            Kind::Group(group) => group.examine::<false>(token),
+        }
+    }
+
+    /// Examines a token that is sent with a proof. An accepted one has a [`Binding`], which the proof
+    /// must fit.
+    pub(crate) fn examine_bound(&self, token: &[u8]) -> Examined<C> {
+        match &self.kind {
+            Kind::One(rules) => rules.examine::<true>(token),
+            Kind::Group(group) => group.examine::<true>(token),
         }
     }
 }

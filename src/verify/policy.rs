@@ -58,6 +58,31 @@ pub(crate) enum Use {
     Logout,
 }
 
+/// The form of the request with which a token is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// The token alone.
+    Bearer,
+    /// The token with a proof of its key, which is checked afterwards.
+    KeyHolder,
+}
+
+impl Sender {
+    fn check(self, registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
+        match self {
+            // RFC 9449 §7.2: a bound token with the Bearer scheme must be refused; RFC 8705 §3 requires
+            // the same.
+            Self::Bearer if registered.bound => Err(AuthErrorKind::SenderConstrained),
+            Self::Bearer => Ok(()),
+            Self::KeyHolder if registered.key.is_some() => Ok(()),
+            // Bound in another way, such as to a certificate.
+            Self::KeyHolder if registered.bound => Err(AuthErrorKind::SenderConstrained),
+            // RFC 9449 §7.1: the token must be bound to the key of the proof.
+            Self::KeyHolder => Err(AuthErrorKind::NotSenderConstrained),
+        }
+    }
+}
+
 impl Policy {
     /// RFC 8725 §3.11: explicit typing.
     pub(crate) fn check_typ(&self, header: &Header<'_>) -> Result<Use, AuthErrorKind> {
@@ -82,6 +107,7 @@ impl Policy {
         &self,
         registered: &mut Registered<'_>,
         used: Use,
+        sender: Sender,
         now: Date,
     ) -> Result<(), AuthError> {
         self.check_issuer(registered)?;
@@ -90,11 +116,7 @@ impl Policy {
         self.check_use(registered)?;
         self.check_profile(registered)?;
         self.check_client(registered)?;
-        // RFC 9449 §7.2: a bound token with the Bearer scheme must be refused; RFC 8705 §3 requires
-        // the same.
-        if registered.bound {
-            return Err(AuthErrorKind::SenderConstrained.into());
-        }
+        sender.check(registered)?;
         // A claim `conv` of another issuer is ignored, because its tokens have another type.
         if used == Use::Conversation {
             let conversation = registered.conversation.take();
@@ -315,15 +337,22 @@ fn kind(registered: &Registered<'_>, dialect: Dialect) -> PrincipalKind {
 
 /// Returns `true` if a `typ` belongs to another kind of token, which no verifier may expect.
 pub(crate) fn is_never_access_token(typ: &str) -> bool {
-    const OTHERS: [&str; 8] = [
+    const OTHERS: [&str; 15] = [
         "dpop+jwt",
         "logout+jwt",
         "secevent+jwt",
         "oauth-authz-req+jwt",
+        "oauth-id-jag+jwt",
+        "token-introspection+jwt",
+        "dbsc+jwt",
+        "wpt+jwt",
+        "wit+jwt",
+        "txntoken+jwt",
+        "statuslist+jwt",
+        "client-authentication+jwt",
         "id+jwt",
         "refresh+jwt",
         "entity-statement+jwt",
-        "token-introspection+jwt",
     ];
     let typ = media_type(typ);
     OTHERS.iter().any(|other| other.eq_ignore_ascii_case(typ))

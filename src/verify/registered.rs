@@ -1,5 +1,6 @@
 //! The facts that the rules record while the claims are parsed.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use smallvec::SmallVec;
 
@@ -11,6 +12,7 @@ use super::{
 };
 use crate::{
     error::AuthErrorKind,
+    key::Thumbprint,
     principal::{Facts, Field, List},
     time::date::Date,
 };
@@ -32,6 +34,8 @@ pub(crate) struct Registered<'r> {
     pub(super) other_use: Option<Mark>,
     /// The token is bound to a key (`cnf`, RFC 7800 §3).
     pub(crate) bound: bool,
+    /// The thumbprint of that key, if `cnf` names one by `jkt` (RFC 9449 §6.1).
+    pub(super) key: Option<Thumbprint>,
     /// The token states that a client acts on its own behalf.
     pub(crate) service: bool,
     /// The token states that its subject is a guest.
@@ -88,6 +92,7 @@ impl<'r> Registered<'r> {
             id_use: None,
             other_use: None,
             bound: false,
+            key: None,
             service: false,
             guest: false,
             conversation: None,
@@ -239,7 +244,11 @@ impl<'r> Registered<'r> {
             Claim::ClientId | Claim::Azp => drop(value.as_text().ok_or(malformed)?),
             Claim::Sid => self.field(Field::SessionId, value)?,
             Claim::Aud => self.audience = self.compare_audience(value)?,
-            Claim::Cnf => self.bound = true,
+            // RFC 7800 §3.1: members of `cnf` that are not understood are ignored.
+            Claim::Cnf => {
+                self.bound = true;
+                self.key = thumbprint(value);
+            }
             Claim::ClientHost => self.client_host = true,
             // Any value that is not a number counts as no epoch, which a revocation set treats as
             // the oldest.
@@ -430,6 +439,15 @@ fn date(value: Seen<'_>) -> Result<Date, AuthErrorKind> {
         Seen::Number(Number::Float(seconds)) if seconds.is_finite() => Ok(Date::from_f64(seconds)),
         _ => Err(AuthErrorKind::MalformedClaims),
     }
+}
+
+/// Returns the thumbprint in the member `jkt` of a confirmation.
+fn thumbprint(value: Seen<'_>) -> Option<Thumbprint> {
+    let Seen::Other(Value::Object(members)) = value else {
+        return None;
+    };
+    let text = members.get("jkt")?.as_str()?;
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
 fn names_service(value: &str) -> bool {

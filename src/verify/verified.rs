@@ -2,7 +2,11 @@
 
 use std::{fmt, ops::Deref, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
 use crate::{
+    error::ConfigError,
+    key::{Thumbprint, sha256_of},
     principal::{Facts, Field, HasFacts, Origin, Principal},
     time::{Timestamp, date::Date},
 };
@@ -22,6 +26,15 @@ struct Inner<C> {
     // In this allocation, so that a cache hit copies one pointer.
     window: Window,
     generation: Option<u64>,
+    binding: Option<Box<Binding>>,
+}
+
+/// The key to which a token is bound, and what a proof needs of the token.
+pub(crate) struct Binding {
+    pub(crate) key: Thumbprint,
+    /// The SHA-256 digest of the token in base64url, as a proof contains it (RFC 9449 §4.2).
+    pub(crate) token_digest: [u8; 43],
+    window: Window,
 }
 
 /// The time span in which a token is valid, leeway included, in the resolution of
@@ -37,6 +50,11 @@ impl Window {
     const OPEN: Self = Self {
         from: Timestamp::from_millis(i64::MIN),
         until: Timestamp::from_millis(i64::MAX),
+    };
+    /// The time span that contains no time.
+    const NEVER: Self = Self {
+        from: Timestamp::from_millis(i64::MAX),
+        until: Timestamp::from_millis(i64::MIN),
     };
 
     pub(crate) fn new(from: Option<Date>, until: Option<Date>) -> Self {
@@ -67,8 +85,54 @@ impl<C> Verified<C> {
                 facts,
                 window,
                 generation,
+                binding: None,
             }),
         }
+    }
+
+    /// Creates the claims of a token that is bound to a key. As a plain token it is never valid, so that
+    /// a cached one passes only with a proof.
+    pub(super) fn bound(
+        claims: C,
+        facts: Facts,
+        window: Window,
+        generation: Option<u64>,
+        (key, token): (Thumbprint, &[u8]),
+    ) -> Result<Self, ConfigError> {
+        let mut token_digest = [0; 43];
+        let digest = sha256_of(&[token])?;
+        // The encoding of 32 bytes has exactly this length.
+        let _ = URL_SAFE_NO_PAD.encode_slice(digest, &mut token_digest);
+        let binding = Binding {
+            key,
+            token_digest,
+            window,
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                claims,
+                facts,
+                window: Window::NEVER,
+                generation,
+                binding: Some(Box::new(binding)),
+            }),
+        })
+    }
+
+    /// Returns the key to which the token is bound.
+    pub(crate) fn binding(&self) -> Option<&Binding> {
+        self.inner.binding.as_deref()
+    }
+
+    /// Returns `true` if a token from the cache is still valid beside a proof.
+    pub(super) fn is_valid_with_proof(&self, now: Timestamp, generation: Option<u64>) -> bool {
+        let inner = &*self.inner;
+        let of_now = generation.is_some() && generation == inner.generation;
+        of_now
+            && inner
+                .binding
+                .as_ref()
+                .is_some_and(|binding| binding.window.contains(now))
     }
 
     /// Returns `true` if a token from the cache is still valid. A change of the keys invalidates all
@@ -80,7 +144,10 @@ impl<C> Verified<C> {
 
     /// Returns the time at which a token from the cache ends, leeway included.
     pub(super) fn valid_until(&self) -> Timestamp {
-        self.inner.window.until
+        let bound = self.inner.binding.as_ref();
+        bound
+            .map_or(self.inner.window, |binding| binding.window)
+            .until
     }
 
     /// Creates unverified claims, for `test_util` only.

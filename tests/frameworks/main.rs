@@ -8,6 +8,7 @@
 )]
 
 mod api_keys;
+mod dpop;
 mod every_host;
 mod examples;
 mod extractors;

@@ -146,6 +146,14 @@ async fn f4_types_of_other_tokens_are_an_invalid_token_in_every_mode() {
         "logout+jwt",
         "secevent+jwt",
         "oauth-authz-req+jwt",
+        "oauth-id-jag+jwt",
+        "token-introspection+jwt",
+        "dbsc+jwt",
+        "wpt+jwt",
+        "wit+jwt",
+        "txntoken+jwt",
+        "statuslist+jwt",
+        "client-authentication+jwt",
     ] {
         for spelt in [
             typ.to_owned(),

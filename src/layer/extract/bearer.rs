@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Uri, header::AUTHORIZATION};
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::extract::{
-        Credential, NamedPlace, Place, RequestHead, TokenExtractor, is_token_byte, single,
+        Credential, Kind, NamedPlace, Place, RequestHead, TokenExtractor, is_token_byte, single,
     },
 };
 
@@ -15,7 +15,7 @@ use crate::{
 ///
 /// The scheme is compared without case (RFC 9110 §11.1). Another scheme counts as no credential, with
 /// two exceptions that are refused: two `Authorization` lines of any kind, and the scheme `DPoP` (RFC
-/// 9449), whose tokens this extractor cannot accept. `Proxy-Authorization` is never read.
+/// 9449), which only a layer with [`dpop`](crate::JwtAuthLayer::dpop) accepts. `Proxy-Authorization` is never read.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Bearer {
@@ -60,7 +60,7 @@ impl TokenExtractor for Bearer {
             Scheme::Other => Ok(None),
             // A client with a bound token must not silently become an anonymous user. RFC 6750 §3.1: no
             // error code for an unsupported scheme.
-            Scheme::Dpop => Err(AuthError::caused_by(
+            Scheme::Dpop(_) => Err(AuthError::caused_by(
                 AuthErrorKind::MissingCredential,
                 "the scheme `DPoP` is not accepted here",
             )),
@@ -68,7 +68,10 @@ impl TokenExtractor for Bearer {
             Scheme::Bearer([]) => Err(AuthErrorKind::MalformedCredential.into()),
             Scheme::Bearer(token) => {
                 let credential = Credential::new(token, Place::Authorization);
-                Ok(Some(credential.foreign(self.excepts(token))))
+                Ok(Some(credential.of_kind(match self.excepts(token) {
+                    true => Kind::Foreign,
+                    false => Kind::Own,
+                })))
             }
         }
     }
@@ -77,7 +80,7 @@ impl TokenExtractor for Bearer {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let ours = |value: &HeaderValue| match Scheme::of(value.as_bytes()) {
             Scheme::Bearer(token) => !self.excepts(token),
-            Scheme::Dpop => true,
+            Scheme::Dpop(_) => true,
             Scheme::Other => false,
         };
         if values.any(ours) {
@@ -90,16 +93,16 @@ impl TokenExtractor for Bearer {
     }
 }
 
-/// The scheme of an `Authorization` value, with the credential after it.
-enum Scheme<'a> {
-    /// The credential after `Bearer` and `1*SP`, empty if it is not well-formed.
+/// The scheme of an `Authorization` value, with the credential after it and `1*SP`, which is empty if it
+/// is not well-formed.
+pub(super) enum Scheme<'a> {
     Bearer(&'a [u8]),
-    Dpop,
+    Dpop(&'a [u8]),
     Other,
 }
 
 impl<'a> Scheme<'a> {
-    fn of(value: &'a [u8]) -> Self {
+    pub(super) fn of(value: &'a [u8]) -> Self {
         // The usual spelling, which the rules below read in the same way.
         if let Some(token @ [first, ..]) = value.strip_prefix(b"Bearer ")
             && *first != b' '
@@ -109,8 +112,7 @@ impl<'a> Scheme<'a> {
         let value = trim_start(value);
         match after(b"bearer", value) {
             Some(token) => Self::Bearer(token),
-            None if after(b"dpop", value).is_some() => Self::Dpop,
-            None => Self::Other,
+            None => after(b"dpop", value).map_or(Self::Other, Self::Dpop),
         }
     }
 }
@@ -119,7 +121,7 @@ impl<'a> Scheme<'a> {
 #[cfg(feature = "server")]
 pub(crate) fn is_dpop(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    values.any(|value| matches!(Scheme::of(value.as_bytes()), Scheme::Dpop))
+    values.any(|value| matches!(Scheme::of(value.as_bytes()), Scheme::Dpop(_)))
 }
 
 /// Removes leading white space, which is not part of a field's value (RFC 9110 §5.5). HTTP/2 transports

@@ -110,6 +110,14 @@ impl<'a> RequestHead<'a> {
         self.extensions
     }
 
+    /// Returns the same head with other header fields.
+    pub(crate) fn with_headers<'b>(self, headers: &'b HeaderMap) -> RequestHead<'b>
+    where
+        'a: 'b,
+    {
+        RequestHead { headers, ..self }
+    }
+
     /// Returns the bytes of the request's `Content-Type`, or `None` unless there is exactly one.
     pub(crate) fn content_type(&self) -> Option<&'a [u8]> {
         let mut values = self.headers.get_all(CONTENT_TYPE).iter();

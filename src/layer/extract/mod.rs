@@ -39,6 +39,7 @@ mod bearer;
 mod cookie;
 #[cfg(feature = "server")]
 mod csrf;
+mod dpop;
 mod head;
 mod header;
 mod named;
@@ -56,7 +57,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header::UPGRADE};
 
 use crate::error::{AuthError, AuthErrorKind};
 
-pub(crate) use self::bearer::is_b64token;
 #[cfg(feature = "server")]
 pub(crate) use self::bearer::is_dpop;
 #[cfg(feature = "server")]
@@ -69,6 +69,10 @@ use self::no_csrf::{CSRF_HEADER, CsrfProofs};
 pub use self::{
     bearer::Bearer, cookie::Cookie, header::Header, named::NamedPlace, query::Query,
     websocket::WebSocketProtocol,
+};
+pub(crate) use self::{
+    bearer::is_b64token,
+    dpop::{PROOF, WithDpop},
 };
 #[cfg(feature = "server")]
 pub(crate) use self::{
@@ -112,7 +116,18 @@ pub struct Credential<'a> {
     place: Place,
     clear: Clear<'a>,
     proof: Option<Proof<'a>>,
-    foreign: bool,
+    kind: Kind,
+}
+
+/// The kind of a credential, as its form shows it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A token of the layer that reads it.
+    Own,
+    /// A credential for another layer.
+    Foreign,
+    /// A token with the scheme `DPoP`, which needs a proof.
+    Bound,
 }
 
 /// The `Set-Cookie` values that delete a cookie, or all of its parts.
@@ -163,7 +178,7 @@ impl<'a> Credential<'a> {
             place,
             clear: Clear::Nothing,
             proof: None,
-            foreign: false,
+            kind: Kind::Own,
         }
     }
 
@@ -198,14 +213,13 @@ impl<'a> Credential<'a> {
     }
 
     #[must_use]
-    fn foreign(mut self, foreign: bool) -> Self {
-        self.foreign = foreign;
+    fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
         self
     }
 
-    /// Returns `true` if the form of the credential shows that it is for another layer.
-    pub(crate) fn is_foreign(&self) -> bool {
-        self.foreign
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     pub(crate) fn proof(&self) -> Option<Proof<'a>> {

@@ -8,13 +8,14 @@ use http::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{forward::Forward, unseen::Unseen, wait::TokenWait};
+use super::{bound::NextNonce, forward::Forward, unseen::Unseen, wait::TokenWait};
 use crate::{
-    error::{AuthError, AuthErrorKind},
+    error::{AuthError, AuthErrorKind, Scheme},
     event::AuthEvent,
     layer::{
         confirmations::Confirmations,
-        extract::{Cleared, Credential, Place, RequestHead, TokenExtractor, is_b64token},
+        dpop::Dpop,
+        extract::{Cleared, Credential, Kind, Place, RequestHead, TokenExtractor, is_b64token},
         middleware::{After, PATIENCE, Verdict},
         response::{self, Answers, Opening, answers_in, forget_derived},
     },
@@ -32,7 +33,9 @@ pub(super) struct Config<C, R> {
     pub(super) extractor: Arc<dyn TokenExtractor>,
     pub(super) answers: Arc<Answers>,
     /// A reference to `answers`, which guards inside this layer read from the principal.
-    origin: Origin,
+    pub(super) origin: Origin,
+    /// Tokens are read from `Authorization` only.
+    pub(super) has_default_places: bool,
     pub(super) optional: bool,
     /// Requests that are decided without a look at their credential.
     pub(super) unseen: Vec<Unseen>,
@@ -40,6 +43,16 @@ pub(super) struct Config<C, R> {
     pub(super) strip: bool,
     pub(super) forward: Arc<Forward>,
     pub(super) patience: Duration,
+    /// The rules for tokens that are sent with a proof, and the places of the other tokens.
+    pub(super) dpop: Option<Arc<BoundTokens>>,
+}
+
+/// The settings of a layer that accepts proofs.
+pub(super) struct BoundTokens {
+    pub(super) rules: Dpop,
+    pub(super) places: Arc<dyn TokenExtractor>,
+    /// The settings for the callers of this scheme, which guards inside this layer read.
+    pub(super) origin: Origin,
 }
 
 /// The decision about a request.
@@ -50,20 +63,24 @@ pub(crate) enum Pass<C> {
     Caller(Caller<C>),
     /// The cookies are deleted.
     Anonymous(Cleared),
+    /// The response has the nonce for the next proof.
+    WithNonce(Box<(Caller<C>, HeaderValue)>),
 }
 
 /// A verified token and its caller.
 pub(crate) struct Caller<C> {
-    token: Verified<C>,
-    principal: Principal,
-    remembered: bool,
-    place: Place,
+    pub(super) token: Verified<C>,
+    pub(super) principal: Principal,
+    pub(super) remembered: bool,
+    pub(super) place: Place,
 }
 
 /// The state that is kept while a revocation check is pending.
 pub(crate) struct Pending<C> {
-    caller: Caller<C>,
-    clear: Cleared,
+    pub(super) caller: Caller<C>,
+    pub(super) clear: Cleared,
+    /// The caller proved possession of a key.
+    pub(super) proved: Option<NextNonce>,
 }
 
 impl<C, R> Config<C, R> {
@@ -83,12 +100,14 @@ impl<C, R> Config<C, R> {
             extractor,
             origin: response::origin(&answers),
             answers,
+            has_default_places: true,
             optional: false,
             unseen: Vec::new(),
             preflight: false,
             strip: false,
             forward: Arc::default(),
             patience: PATIENCE,
+            dpop: None,
         }
     }
 
@@ -101,12 +120,14 @@ impl<C, R> Config<C, R> {
             extractor: self.extractor,
             answers: self.answers,
             origin: self.origin,
+            has_default_places: self.has_default_places,
             optional: self.optional,
             unseen: self.unseen,
             preflight: self.preflight,
             strip: self.strip,
             forward: self.forward,
             patience: self.patience,
+            dpop: self.dpop,
         }
     }
 
@@ -114,6 +135,15 @@ impl<C, R> Config<C, R> {
         let answers = Answers::clone(&self.answers);
         self.answers = Arc::new(change(answers));
         self.origin = response::origin(&self.answers);
+        if let Some(dpop) = &self.dpop {
+            let answers = Answers::clone(&self.answers);
+            let bound = Arc::new(answers.with_schemes(dpop.rules.schemes(), Scheme::Dpop));
+            self.dpop = Some(Arc::new(BoundTokens {
+                rules: dpop.rules.clone(),
+                places: Arc::clone(&dpop.places),
+                origin: response::origin(&bound),
+            }));
+        }
     }
 
     /// Returns the settings that let requests without a credential pass.
@@ -140,11 +170,9 @@ where
         }
         let found = head.extensions().get::<Principal>();
         match self.extractor.extract(head) {
-            Ok(Some(credential)) if credential.is_foreign() => match self.optional {
-                // The layer of that credential counts the request.
-                true => Verdict::Pass(Pass::Anonymous(Cleared::Nothing)),
-                false => self.judge(&credential),
-            },
+            Ok(Some(credential)) if credential.kind() != Kind::Own => {
+                self.judge_other(&credential, head)
+            }
             // RFC 6750 §2: an API key and a token are two credentials, in any order of the layers.
             Ok(Some(_)) if found.is_some_and(Principal::is_by_key) => {
                 Verdict::Refuse(AuthErrorKind::MultipleCredentials.into())
@@ -156,13 +184,29 @@ where
         }
     }
 
+    /// Decides about a credential of another layer, or about a token that is sent with a proof.
+    #[cold]
+    fn judge_other(
+        &self,
+        credential: &Credential<'_>,
+        head: RequestHead<'_>,
+    ) -> Decision<C, R::Future> {
+        if credential.kind() == Kind::Bound {
+            return self.judge_bound(credential, head);
+        }
+        match self.optional {
+            // The layer of that credential counts the request.
+            true => Verdict::Pass(Pass::Anonymous(Cleared::Nothing)),
+            false => self.judge(credential),
+        }
+    }
+
     fn judge(&self, credential: &Credential<'_>) -> Decision<C, R::Future> {
-        let malformed = || !self.may_be_a_token(credential.token());
         let error = match self.verifier.examine(credential.token()) {
             Examined::Accepted(token) => return self.check(token, false, credential),
             Examined::Remembered(token) => return self.check(token, true, credential),
             // A value that cannot be a token causes no fetch.
-            Examined::Wait(waiting) if !malformed() => {
+            Examined::Wait(waiting) if self.may_be_a_token(credential.token()) => {
                 let wait = waiting.wait;
                 return Verdict::Wait(TokenWait::Keys { wait }, waiting.error);
             }
@@ -171,12 +215,18 @@ where
         };
         // RFC 6750 §2.1, §3.1: the syntax is checked only after a failure, because a scan of every
         // token would cost more than the rest of the layer.
-        let error = match error.status() {
-            StatusCode::UNAUTHORIZED if malformed() => AuthErrorKind::MalformedCredential.into(),
+        self.refuse(self.explain(error, credential), credential.clearing())
+    }
+
+    /// Returns the refusal of a token with what is known about the token.
+    pub(super) fn explain(&self, error: AuthError, credential: &Credential<'_>) -> AuthError {
+        match error.status() {
+            StatusCode::UNAUTHORIZED if !self.may_be_a_token(credential.token()) => {
+                AuthErrorKind::MalformedCredential.into()
+            }
             _ if self.answers.are_read() => self.verifier.describe(credential.token(), error),
             _ => error,
-        };
-        self.refuse(error, credential.clearing())
+        }
     }
 
     /// Runs the revocation check, on every request, for a token that verifies.
@@ -204,7 +254,11 @@ where
             CheckResult::Ready(status) => self.conclude(status, caller, || credential.clearing()),
             CheckResult::Pending(check) => {
                 let clear = credential.clearing();
-                let pending = Some(Pending { caller, clear });
+                let pending = Some(Pending {
+                    caller,
+                    clear,
+                    proved: None,
+                });
                 let refusal = AuthError::unavailable(AuthErrorKind::RevocationUnavailable, 1);
                 Verdict::Wait(TokenWait::Check { check, pending }, refusal)
             }
@@ -217,10 +271,13 @@ where
         status: RevocationStatus,
         pending: Pending<C>,
     ) -> Decision<C, R::Future> {
-        self.conclude(status, pending.caller, || pending.clear)
+        match pending.proved {
+            None => self.conclude(status, pending.caller, || pending.clear),
+            Some(next) => self.conclude_bound(status, pending.caller, next),
+        }
     }
 
-    fn conclude(
+    pub(super) fn conclude(
         &self,
         status: RevocationStatus,
         caller: Caller<C>,
@@ -277,7 +334,7 @@ where
 
     /// Returns `true` if the value has the syntax of a bearer token (RFC 6750 §2.1). With padding
     /// allowed, every segment may end with it.
-    fn may_be_a_token(&self, value: &[u8]) -> bool {
+    pub(super) fn may_be_a_token(&self, value: &[u8]) -> bool {
         let mut segments = value.split(|byte| *byte == b'.');
         is_b64token(value) || (self.verifier.allows_padding() && segments.all(is_b64token))
     }
@@ -353,6 +410,11 @@ where
         }
         let caller = match pass {
             Pass::Caller(caller) => caller,
+            Pass::WithNonce(proved) => {
+                let (caller, nonce) = *proved;
+                self.insert(request, caller);
+                return After::nonce(nonce);
+            }
             Pass::Anonymous(clear) => {
                 let extensions = request.extensions_mut();
                 if extensions.get::<Principal>().is_none() {
@@ -361,6 +423,13 @@ where
                 return After::clear_cookies(clear);
             }
         };
+        let place = caller.place;
+        self.insert(request, caller);
+        After::of_place(place)
+    }
+
+    #[inline(always)]
+    fn insert<B>(&self, request: &mut Request<B>, caller: Caller<C>) {
         let Caller {
             token, principal, ..
         } = caller;
@@ -368,7 +437,6 @@ where
         let extensions = request.extensions_mut();
         extensions.insert(principal);
         extensions.insert(token);
-        After::of_place(caller.place)
     }
 }
 
@@ -377,6 +445,7 @@ impl<C> Pass<C> {
     pub(super) fn into_token(self) -> Option<Verified<C>> {
         match self {
             Self::Caller(caller) => Some(caller.token),
+            Self::WithNonce(proved) => Some(proved.0.token),
             Self::Anonymous(_) => None,
         }
     }
@@ -391,12 +460,14 @@ impl<C, R> Clone for Config<C, R> {
             extractor: Arc::clone(&self.extractor),
             answers: Arc::clone(&self.answers),
             origin: self.origin.clone(),
+            has_default_places: self.has_default_places,
             optional: self.optional,
             unseen: self.unseen.clone(),
             preflight: self.preflight,
             strip: self.strip,
             forward: Arc::clone(&self.forward),
             patience: self.patience,
+            dpop: self.dpop.clone(),
         }
     }
 }

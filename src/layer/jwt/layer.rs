@@ -12,6 +12,7 @@ use crate::{
     error::{ConfigError, KeyProblem},
     event::{EventSink, Events},
     layer::{
+        dpop::Dpop,
         extract::{Bearer, RequestHead, TokenExtractor},
         openapi::SecuritySchemes,
         resource::{ProtectedResource, ResourceMetadata},
@@ -148,7 +149,20 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
     /// default is the `Authorization` header. See [`extract`](crate::layer::extract).
     pub fn extractor(self, extractor: impl TokenExtractor) -> Self {
         self.with(|config| {
-            config.extractor = Arc::new(extractor);
+            config.set_extractor(Arc::new(extractor));
+            config.announce_again();
+        })
+    }
+
+    /// Accepts tokens that are bound to a key of the client, with a proof of possession (RFC 9449). See
+    /// [`layer::dpop`](crate::layer::dpop).
+    ///
+    /// A bound token is read from `Authorization: DPoP <token>` only, and its proof from the header `DPoP`.
+    /// Other tokens are accepted as before, unless the rules [require](crate::layer::dpop::DpopBuilder::required)
+    /// a proof.
+    pub fn dpop(self, rules: Dpop) -> Self {
+        self.with(|config| {
+            config.set_dpop(rules);
             config.announce_again();
         })
     }
@@ -294,10 +308,20 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
     ///
     /// - [gateway mode](Self::gateway) is combined with a setting that lets requests without a credential
     ///   pass.
+    /// - gateway mode is combined with [proofs](Self::dpop) for the request that the gateway sends.
     /// - the [scope in challenges](Self::challenge_scope) is not one, or contains `offline_access`.
     /// - the [resource](Self::resource) is an MCP server, and the verifier expects no audience.
     pub fn build(self) -> Result<Self, ConfigError> {
         self.config.fault()?;
+        let dpop = self.config.dpop.as_ref();
+        if self.config.answers.is_for_gateway()
+            && dpop.is_some_and(|dpop| dpop.rules.reads_the_request())
+        {
+            return Err(ConfigError::invalid(
+                "dpop",
+                "a gateway sends a request of its own: set `target_uri` and `target_method`",
+            ));
+        }
         self.config.answers.validate(&self.config.openings())?;
         Ok(self)
     }

@@ -128,7 +128,18 @@ impl<C, R> Config<C, R> {
             .collect();
         methods.sort_unstable();
         methods.dedup();
-        vec![("bearer_methods_supported", methods.into())]
+        let mut members = vec![("bearer_methods_supported", methods.into())];
+        if let Some(dpop) = &self.dpop {
+            let algorithms: Vec<_> = dpop.rules.algorithms().collect();
+            members.extend([
+                ("dpop_signing_alg_values_supported", algorithms.into()),
+                (
+                    "dpop_bound_access_tokens_required",
+                    dpop.rules.is_required().into(),
+                ),
+            ]);
+        }
+        members
     }
 }
 

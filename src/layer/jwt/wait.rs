@@ -1,8 +1,9 @@
 //! The waits of a request with a token.
 //!
 //! ```text
-//!   decide ──▶ Keys ──▶ decide ──▶ Check ──▶ conclude
-//!      └──────────────────────────────▲
+//!   decide ──▶ Keys ──▶ decide ──▶ Replay ──▶ Check ──▶ conclude
+//!      ├──────────────────────────────▲         ▲
+//!      └────────────────────────────────────────┘
 //! ```
 
 use std::{
@@ -19,11 +20,14 @@ use tokio::time::Instant;
 
 use super::{
     JwtAuthLayer,
+    bound::Proven,
     config::{Decision, Pass, Pending},
 };
 use crate::{
+    error::StoreError,
     key::KeyWait,
     layer::{
+        dpop::Recorded,
         extract::RequestHead,
         middleware::{After, Middleware, Verdict, Wait},
         response::Answers,
@@ -32,10 +36,12 @@ use crate::{
 };
 
 pin_project! {
-    /// A wait for keys that are being fetched, or for a revocation check that queries its source.
+    /// A wait for keys that are being fetched, for the store of used proofs, or for a revocation check that
+    /// queries its source.
     #[project = Projected]
     pub(crate) enum TokenWait<C, F> {
         Keys { wait: KeyWait },
+        Replay { query: Recorded, proven: Option<Box<Proven<C>>> },
         Check { #[pin] check: F, pending: Option<Pending<C>> },
     }
 }
@@ -43,6 +49,7 @@ pin_project! {
 /// The result of a wait.
 pub(crate) enum Woke<C> {
     Keys,
+    Recorded(Result<bool, StoreError>, Box<Proven<C>>),
     Status(RevocationStatus, Pending<C>),
 }
 
@@ -52,6 +59,13 @@ impl<C, F: Future<Output = RevocationStatus>> Future for TokenWait<C, F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Woke<C>> {
         match self.project() {
             Projected::Keys { wait } => Pin::new(wait).poll(cx).map(|()| Woke::Keys),
+            Projected::Replay { query, proven } => {
+                let recorded = ready!(query.as_mut().poll(cx));
+                match proven.take() {
+                    Some(proven) => Poll::Ready(Woke::Recorded(recorded, proven)),
+                    None => Poll::Pending,
+                }
+            }
             Projected::Check { check, pending } => {
                 let status = ready!(check.poll(cx));
                 match pending.take() {
@@ -67,7 +81,7 @@ impl<C, F: Future<Output = RevocationStatus>> Wait for TokenWait<C, F> {
     fn ends_at(&self) -> Option<Instant> {
         match self {
             Self::Keys { wait } => wait.ends_at(),
-            Self::Check { .. } => None,
+            Self::Replay { .. } | Self::Check { .. } => None,
         }
     }
 }
@@ -99,6 +113,7 @@ where
                 Verdict::Wait(TokenWait::Keys { .. }, error) => Verdict::Refuse(error),
                 decision => decision,
             },
+            Woke::Recorded(recorded, proven) => self.config.resume_bound(recorded, *proven),
             Woke::Status(status, pending) => self.config.conclude_pending(status, pending),
         }
     }

@@ -55,7 +55,7 @@ use crate::{
     error::AuthError,
     layer::{
         extract::{Cleared, Place, RequestHead},
-        response::{Refuse, keep_private},
+        response::{DPOP_NONCE, Refuse, keep_private, never_store},
     },
 };
 
@@ -139,6 +139,8 @@ enum Change {
         expect(dead_code, reason = "only the https layer sets a field")
     )]
     Set(&'static HeaderName, HeaderValue),
+    /// Sends the nonce for the next proof. No cache stores the response (RFC 9449 §8.2).
+    Nonce(HeaderValue),
 }
 
 impl After {
@@ -168,6 +170,14 @@ impl After {
         }
     }
 
+    /// Sends the nonce for the next proof of possession.
+    pub(crate) fn nonce(nonce: HeaderValue) -> Self {
+        Self {
+            is_private: false,
+            change: Change::Nonce(nonce),
+        }
+    }
+
     /// Sets a header field.
     #[cfg(feature = "rate-limit")]
     pub(crate) fn set(name: &'static HeaderName, value: HeaderValue) -> Self {
@@ -182,6 +192,10 @@ impl After {
             Change::Nothing => {}
             Change::ClearCookies(cookies) => clear(&cookies, headers),
             Change::Set(name, value) => drop(headers.insert(name, value)),
+            Change::Nonce(nonce) => {
+                headers.insert(&DPOP_NONCE, nonce);
+                never_store(headers);
+            }
         }
     }
 }

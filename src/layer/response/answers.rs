@@ -16,7 +16,7 @@ use crate::{
     layer::{
         extract::RequestHead,
         response::{
-            ErrorResponder, Problem, Refusal, Refuse, answers_in,
+            DPOP_NONCE, ErrorResponder, Problem, Refusal, Refuse, answers_in,
             challenge::{Announced, Challenges, Offer, Setup},
             form::{self, Form, Opening},
             grpc::Protocol,
@@ -78,10 +78,6 @@ impl Answers {
 
     /// Sets the accepted schemes, one challenge each, and the scheme of the callers to whom these
     /// settings are attached: refusals inside the layer name their error in its challenge.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no layer accepts another scheme than Bearer yet")
-    )]
     pub(crate) fn with_schemes(self, schemes: Vec<Offer>, used: Scheme) -> Self {
         self.with_challenges(|setup| {
             setup.schemes = schemes;
@@ -178,6 +174,9 @@ impl Answers {
         // Caches must store no refusal, not even a gRPC response with HTTP 200: the next request may
         // carry a good credential. A responder cannot change that.
         forbid_storing(response.headers_mut());
+        if let Some(nonce) = error.nonce().and_then(|nonce| nonce.parse().ok()) {
+            response.headers_mut().insert(&DPOP_NONCE, nonce);
+        }
         // RFC 9110 §9.3.2: the headers of a GET, without content.
         if head.method() == Method::HEAD {
             *response.body_mut() = Bytes::new();

@@ -84,12 +84,12 @@ pub(crate) use self::answers::{Answers, origin};
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) use self::caller::caller_in;
 pub(crate) use self::caller::{Derived, answers_in, forget_derived};
-pub(crate) use self::challenge::{Announced, OFFLINE, is_scope, is_scope_token};
+pub(crate) use self::challenge::{Announced, OFFLINE, Offer, is_scope, is_scope_token};
 pub(crate) use self::form::Opening;
 #[cfg(feature = "tonic")]
 pub(crate) use self::grpc::{Outcome, outcome};
 pub(crate) use self::inner::InnerAnswers;
-pub(crate) use self::private::keep_private;
+pub(crate) use self::private::{keep_private, never_store};
 pub use self::{
     body::Whole,
     json::{JsonBody, json_body},
@@ -104,6 +104,9 @@ pub use self::{
 /// [the recipe](crate::manual::recipes::cors).
 pub const EXPOSED_HEADERS: [HeaderName; 2] =
     [WWW_AUTHENTICATE, HeaderName::from_static("dpop-nonce")];
+
+/// The header field with the nonce for the next proof (RFC 9449 §8).
+pub(crate) static DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// The settings for a layer's refusals.
 pub(crate) trait Refuse {

@@ -30,6 +30,13 @@ pub(crate) fn keep_private(headers: &mut HeaderMap) {
     );
 }
 
+/// Makes a response one that no cache stores, whatever its cache directives are.
+pub(crate) fn never_store(headers: &mut HeaderMap) {
+    remove_targeted(headers);
+    let no_store = const { HeaderValue::from_static("no-store") };
+    headers.insert(CACHE_CONTROL, no_store);
+}
+
 /// Makes a response one that no cache stores, or that shared caches do not store if it has cache
 /// directives.
 pub(super) fn forbid_storing(headers: &mut HeaderMap) {

@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::{RedisStore, link::Repeat, scripts, sessions::millis};
+use super::{RedisStore, scripts, sessions::millis};
+use crate::redis_link::Repeat;
 use crate::{
     error::StoreError,
     layer::api_key::{ApiKeyId, ApiKeyRecord, ApiKeyStore, LISTED, PreviousSecret, SecretDigest},

@@ -1,6 +1,7 @@
 //! Second factors.
 
-use super::{RedisStore, link::Repeat, scripts};
+use super::{RedisStore, scripts};
+use crate::redis_link::Repeat;
 use crate::{
     error::StoreError,
     store::port::{FactorStore, StoredFactors},

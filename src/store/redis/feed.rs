@@ -10,7 +10,8 @@ use std::{
 use redis::{FromRedisValue, aio::MultiplexedConnection, cmd};
 use tokio::time;
 
-use super::{Keys, fault, link::Link};
+use super::Keys;
+use crate::redis_link::{Link, fault::store_error};
 use crate::{
     error::StoreError,
     revocation::{Feed, RETENTION, Revocation, RevocationSet, RevocationTarget},
@@ -80,7 +81,7 @@ impl RedisFeed {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 self.link.follow(&error);
-                Err(fault::store_error(error))
+                Err(store_error(error))
             }
             Err(late) => Err(StoreError::unavailable(late)),
         }

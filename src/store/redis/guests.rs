@@ -1,6 +1,7 @@
 //! Guests: one script per method of the port.
 
-use super::{Keys, RedisStore, link::Repeat, sessions::millis};
+use super::{Keys, RedisStore, sessions::millis};
+use crate::redis_link::Repeat;
 use crate::{
     error::StoreError,
     revocation::RETENTION,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-use super::{RedisStore, link::Repeat, scripts};
+use super::{RedisStore, scripts};
+use crate::redis_link::Repeat;
 use crate::{
     error::StoreError,
     store::port::{KEY_RING_WAIT, KeyRingStore, StoredKeyRing},

@@ -68,11 +68,9 @@
 mod api_keys;
 mod credentials;
 mod factors;
-mod fault;
 mod feed;
 mod guests;
 mod key_ring;
-mod link;
 mod one_time;
 mod packed;
 mod refreshes;
@@ -84,10 +82,10 @@ mod users;
 use std::{fmt, sync::Arc};
 
 pub use self::feed::RedisFeed;
-use self::link::{Link, Repeat};
 use crate::{
     error::{ConfigError, StoreError},
     principal::SessionId,
+    redis_link::{Link, Repeat},
     revocation::{Revocation, RevocationLog, RevocationSet},
     secret::Secret,
     store::{

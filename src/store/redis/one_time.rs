@@ -1,6 +1,7 @@
 //! One-time tokens. Their keys expire.
 
-use super::{RedisStore, link::Repeat, scripts, sessions::millis};
+use super::{RedisStore, scripts, sessions::millis};
+use crate::redis_link::Repeat;
 use crate::{
     error::StoreError,
     store::port::{NewOneTime, OneTimeDigest, OneTimePurpose, OneTimeStore, SpentOneTime},

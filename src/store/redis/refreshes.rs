@@ -2,12 +2,8 @@
 
 use std::{slice, sync::Arc};
 
-use super::{
-    Keys,
-    link::{AT_ONCE, Link, Repeat},
-    scripts,
-    sessions::peek,
-};
+use super::{Keys, scripts, sessions::peek};
+use crate::redis_link::{AT_ONCE, Link, Repeat};
 use crate::{
     error::StoreError,
     store::{

@@ -4,11 +4,11 @@ use std::{cmp::Reverse, sync::Arc, time::Duration};
 
 use super::{
     RedisStore,
-    link::Repeat,
     packed::{code_of, number_or_none, record},
     refreshes::Refreshes,
     scripts,
 };
+use crate::redis_link::Repeat;
 use crate::{
     error::StoreError,
     principal::SessionId,

@@ -1,6 +1,7 @@
 //! Users: one script per method of the ports.
 
-use super::{RedisStore, link::Repeat, scripts};
+use super::{RedisStore, scripts};
+use crate::redis_link::Repeat;
 use crate::{
     error::StoreError,
     server::login::{EmailAddress, Identifier, PasswordHash},

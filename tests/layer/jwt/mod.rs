@@ -1,6 +1,7 @@
 //! The layer that verifies tokens: its switches, revocation, waits, and the requests of gateways.
 
 mod background;
+mod dpop;
 mod forwarded;
 mod gateway;
 mod operation;

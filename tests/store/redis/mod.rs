@@ -2,6 +2,7 @@
 
 mod cluster;
 mod faults;
+mod replay;
 pub(crate) mod server;
 
 use std::time::Duration;

@@ -11,7 +11,7 @@ use std::{
 const ROWS: &[&[&[&str]]] = &[
     &[
         &["erased", "error", "time", "task"],
-        &["secret"],
+        &["secret", "redis_link"],
         &["principal"],
         &["event"],
     ],
@@ -21,6 +21,7 @@ const ROWS: &[&[&[&str]]] = &[
         &["layer::response"],
         &[
             "layer::confirmations",
+            "layer::dpop",
             "layer::middleware",
             "layer::openapi",
             "layer::resource",

@@ -1,12 +1,15 @@
-//! The connection: one for all requests. It is replaced when it is lost, and follows the primary.
+//! The connection to Redis: one for all requests. It is replaced when it is lost, and follows the primary.
+
+pub(crate) mod fault;
 
 use std::{
+    future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
     IntoConnectionInfo, RedisError, ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
 };
 use tokio::{
@@ -14,14 +17,14 @@ use tokio::{
     time,
 };
 
-use super::fault;
+use self::fault::store_error;
 use crate::error::{ConfigError, StoreError, StoreErrorKind};
 
 /// Sends scripts to the server.
 ///
 /// A request waits up to 1 s for a connection and up to 2 s for its response. More than 1024
 /// concurrent requests are refused, so that a slow server does not cause a growing queue.
-pub(super) struct Link {
+pub(crate) struct Link {
     /// Contains the password: never printed.
     seed: ConnectionInfo,
     current: Mutex<Current>,
@@ -35,17 +38,47 @@ struct Current {
     connection: Arc<OnceCell<MultiplexedConnection>>,
 }
 
+/// A script or a single command.
+pub(crate) trait Call {
+    fn send<T: FromRedisValue + Send>(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> impl Future<Output = Result<T, RedisError>> + Send;
+}
+
+impl Call for ScriptInvocation<'_> {
+    async fn send<T: FromRedisValue + Send>(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<T, RedisError> {
+        self.invoke_async(connection).await
+    }
+}
+
+impl Call for Cmd {
+    async fn send<T: FromRedisValue + Send>(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<T, RedisError> {
+        self.query_async(connection).await
+    }
+}
+
 /// The decision about a request whose response was lost: it may have been executed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Repeat {
+pub(crate) enum Repeat {
     /// A second execution is harmless.
+    #[cfg_attr(
+        not(feature = "redis"),
+        expect(dead_code, reason = "a second record of a used proof is not")
+    )]
     Harmless,
     /// The request is not sent again.
     Never,
 }
 
 impl Link {
-    pub(super) fn new(url: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn new(url: &str) -> Result<Self, ConfigError> {
         let unusable = |_| {
             ConfigError::invalid(
                 "the URL of the Redis store",
@@ -63,11 +96,11 @@ impl Link {
         })
     }
 
-    /// Runs a script. If the server refuses it because another node is the primary or serves the
-    /// keys, sends the script to that node, once.
-    pub(super) async fn run<T: FromRedisValue>(
+    /// Runs a script or a command. If the server refuses it because another node is the primary or serves
+    /// the keys, sends it to that node, once.
+    pub(crate) async fn run<T: FromRedisValue + Send>(
         &self,
-        script: &ScriptInvocation<'_>,
+        call: &(impl Call + Sync),
         repeat: Repeat,
     ) -> Result<T, StoreError> {
         let Ok(_room) = self.room.try_acquire() else {
@@ -75,16 +108,19 @@ impl Link {
                 "too many concurrent requests to Redis",
             ));
         };
-        match self.attempt(script).await {
+        match self.attempt(call).await {
             Err(Failed::Elsewhere(_)) => {}
             Err(Failed::Here(error))
                 if repeat == Repeat::Harmless && error.kind() == StoreErrorKind::Interrupted => {}
             other => return other.map_err(Failed::into_error),
         }
-        self.attempt(script).await.map_err(Failed::into_error)
+        self.attempt(call).await.map_err(Failed::into_error)
     }
 
-    async fn attempt<T: FromRedisValue>(&self, script: &ScriptInvocation<'_>) -> Result<T, Failed> {
+    async fn attempt<T: FromRedisValue + Send>(
+        &self,
+        call: &(impl Call + Sync),
+    ) -> Result<T, Failed> {
         let cell = Arc::clone(&self.lock().connection);
         // One task connects. If it fails, the next waiting one tries, each within its own timeout.
         let connecting = cell.get_or_try_init(|| self.connect());
@@ -93,11 +129,11 @@ impl Link {
             Ok(Err(error)) => return Err(Failed::Here(error)),
             Err(late) => return Err(Failed::Here(StoreError::unavailable(late))),
         };
-        match time::timeout(ANSWER, script.invoke_async(&mut connection)).await {
+        match time::timeout(ANSWER, call.send(&mut connection)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 let elsewhere = self.follow_from(&error, &cell);
-                let error = fault::store_error(error);
+                let error = store_error(error);
                 Err(if elsewhere {
                     Failed::Elsewhere(error)
                 } else {
@@ -112,7 +148,7 @@ impl Link {
     }
 
     /// Opens a separate connection.
-    pub(super) async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
+    pub(crate) async fn connect(&self) -> Result<MultiplexedConnection, StoreError> {
         let moved_to = self.lock().moved_to.clone();
         let mut target = self.seed.clone();
         if let Some((host, port)) = &moved_to {
@@ -141,7 +177,7 @@ impl Link {
 
     /// Applies a redirection, and drops the connection if it is lost. Returns `true` if the request
     /// was not executed and should be sent to another node.
-    pub(super) fn follow_from(
+    pub(crate) fn follow_from(
         &self,
         error: &RedisError,
         cell: &Arc<OnceCell<MultiplexedConnection>>,
@@ -175,7 +211,8 @@ impl Link {
     }
 
     /// Applies a redirection that a separate connection received.
-    pub(super) fn follow(&self, error: &RedisError) {
+    #[cfg(feature = "redis")]
+    pub(crate) fn follow(&self, error: &RedisError) {
         self.follow_from(error, &Arc::new(OnceCell::new()));
     }
 
@@ -229,6 +266,6 @@ impl Failed {
     }
 }
 
-pub(super) const AT_ONCE: usize = 1024;
+pub(crate) const AT_ONCE: usize = 1024;
 const CONNECT: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(2);

@@ -5,7 +5,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use crate::error::StoreError;
 
 /// Classifies an error that came after the command was sent.
-pub(super) fn store_error(error: RedisError) -> StoreError {
+pub(crate) fn store_error(error: RedisError) -> StoreError {
     match error.kind() {
         ErrorKind::Io => StoreError::interrupted(error),
         ErrorKind::Server(

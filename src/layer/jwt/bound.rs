@@ -1,0 +1,189 @@
+//! The decision about a token that is sent with a proof of its key.
+//!
+//! The order is by cost (RFC 9449 §4.3 leaves it open): the form of the proof's header field, the token
+//! (usually from the cache), the proof with its signature last, the store of used proofs, and the revocation
+//! check.
+
+use std::sync::Arc;
+
+use http::HeaderValue;
+use serde::de::DeserializeOwned;
+
+use super::{
+    config::{BoundTokens, Caller, Config, Decision, Pass, Pending},
+    wait::TokenWait,
+};
+use crate::{
+    error::{AuthError, AuthErrorKind, Scheme, StoreError},
+    layer::{
+        dpop::Dpop,
+        extract::{Cleared, Credential, Place, RequestHead, TokenExtractor, WithDpop},
+        middleware::Verdict,
+    },
+    principal::Principal,
+    revocation::{CheckResult, RevocationCheck, RevocationStatus},
+    verify::{Examined, Verified},
+};
+
+/// The nonce for the next proof, if the current one is ageing.
+pub(crate) type NextNonce = Option<HeaderValue>;
+
+/// A token whose client proved possession of its key.
+pub(crate) struct Proven<C> {
+    token: Verified<C>,
+    remembered: bool,
+    next_nonce: NextNonce,
+}
+
+impl<C, R> Config<C, R> {
+    /// Sets the places from which tokens are read. Those with a proof have their own.
+    pub(super) fn set_extractor(&mut self, extractor: Arc<dyn TokenExtractor>) {
+        self.has_default_places = false;
+        match self.dpop.take() {
+            None => self.extractor = extractor,
+            Some(dpop) => self.accept_proofs(dpop.rules.clone(), extractor, false),
+        }
+    }
+
+    /// Accepts proofs, in addition to the tokens in the current places.
+    pub(super) fn set_dpop(&mut self, rules: Dpop) {
+        let dpop = self.dpop.as_ref();
+        let places = Arc::clone(dpop.map_or(&self.extractor, |dpop| &dpop.places));
+        self.accept_proofs(rules, places, self.has_default_places);
+    }
+
+    fn accept_proofs(&mut self, rules: Dpop, places: Arc<dyn TokenExtractor>, is_default: bool) {
+        self.extractor = Arc::new(WithDpop {
+            inner: Arc::clone(&places),
+            only_authorization: is_default,
+            required: rules.is_required(),
+        });
+        let used = match rules.is_required() {
+            true => Scheme::Dpop,
+            false => Scheme::Bearer,
+        };
+        let schemes = rules.schemes();
+        let origin = self.origin.clone();
+        self.dpop = Some(Arc::new(BoundTokens {
+            rules,
+            places,
+            origin,
+        }));
+        self.change_answers(|answers| answers.with_schemes(schemes, used));
+    }
+}
+
+impl<C, R> Config<C, R>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+    R: RevocationCheck,
+{
+    pub(super) fn judge_bound(
+        &self,
+        credential: &Credential<'_>,
+        head: RequestHead<'_>,
+    ) -> Decision<C, R::Future> {
+        let Some(dpop) = self.dpop.as_ref().map(|dpop| &dpop.rules) else {
+            return Verdict::Refuse(AuthErrorKind::MissingCredential.into());
+        };
+        let refuse = |error: AuthError| Verdict::Refuse(error.of_scheme(Scheme::Dpop));
+        if head.extensions().get().is_some_and(Principal::is_by_key) {
+            return refuse(AuthErrorKind::MultipleCredentials.into());
+        }
+        let proof = match dpop.proof(head.headers()) {
+            Ok(proof) => proof,
+            Err(error) => return refuse(error),
+        };
+        let (token, remembered) = match self.verifier.examine_bound(credential.token()) {
+            Examined::Accepted(token) => (token, false),
+            Examined::Remembered(token) => (token, true),
+            // A value that cannot be a token causes no fetch.
+            Examined::Wait(waiting) if self.may_be_a_token(credential.token()) => {
+                let wait = waiting.wait;
+                let error = waiting.error.of_scheme(Scheme::Dpop);
+                return Verdict::Wait(TokenWait::Keys { wait }, error);
+            }
+            Examined::Wait(_) => return refuse(AuthErrorKind::MalformedCredential.into()),
+            Examined::Refused(error) => return refuse(self.explain(error, credential)),
+        };
+        // Every token that is accepted here has one.
+        let Some(binding) = token.binding() else {
+            return refuse(AuthErrorKind::NotSenderConstrained.into());
+        };
+        let proved = match dpop.check(proof, binding, head) {
+            Ok(proved) => proved,
+            Err(error) => return refuse(error),
+        };
+        let recording = dpop.record(&proved);
+        let next_nonce = proved.next_nonce.and_then(|nonce| nonce.try_into().ok());
+        let proven = Proven {
+            token,
+            remembered,
+            next_nonce,
+        };
+        match recording {
+            None => self.check_bound(proven),
+            Some(query) => {
+                let proven = Some(Box::new(proven));
+                let error = AuthError::unavailable(AuthErrorKind::StoreUnavailable, 1);
+                Verdict::Wait(TokenWait::Replay { query, proven }, error)
+            }
+        }
+    }
+
+    /// Continues after the store of used proofs has responded.
+    pub(super) fn resume_bound(
+        &self,
+        recorded: Result<bool, StoreError>,
+        proven: Proven<C>,
+    ) -> Decision<C, R::Future> {
+        match recorded {
+            Ok(true) => self.check_bound(proven),
+            Ok(false) => Verdict::Refuse(Dpop::used_elsewhere()),
+            Err(error) => Verdict::Refuse(Dpop::unrecorded(error)),
+        }
+    }
+
+    /// Runs the revocation check.
+    fn check_bound(&self, proven: Proven<C>) -> Decision<C, R::Future> {
+        let origin = self.dpop.as_ref().map(|dpop| dpop.origin.clone());
+        let principal = proven.token.principal_from(origin);
+        let check = self.revocation.check(&principal);
+        let caller = Caller {
+            token: proven.token,
+            principal,
+            remembered: proven.remembered,
+            place: Place::Authorization,
+        };
+        match check {
+            CheckResult::Ready(status) => self.conclude_bound(status, caller, proven.next_nonce),
+            CheckResult::Pending(check) => {
+                let pending = Some(Pending {
+                    caller,
+                    clear: Cleared::Nothing,
+                    proved: Some(proven.next_nonce),
+                });
+                let refusal = AuthError::unavailable(AuthErrorKind::RevocationUnavailable, 1);
+                Verdict::Wait(TokenWait::Check { check, pending }, refusal)
+            }
+        }
+    }
+
+    pub(super) fn conclude_bound(
+        &self,
+        status: RevocationStatus,
+        caller: Caller<C>,
+        next_nonce: NextNonce,
+    ) -> Decision<C, R::Future> {
+        match (
+            self.conclude(status, caller, || Cleared::Nothing),
+            next_nonce,
+        ) {
+            (Verdict::Pass(Pass::Caller(caller)), Some(nonce)) => {
+                Verdict::Pass(Pass::WithNonce(Box::new((caller, nonce))))
+            }
+            (Verdict::Refuse(error), _) => Verdict::Refuse(error.of_scheme(Scheme::Dpop)),
+            (decision, _) => decision,
+        }
+    }
+}

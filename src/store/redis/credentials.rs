@@ -1,6 +1,7 @@
 //! Linked credentials: one script per method of the port.
 
-use super::{RedisStore, link::Repeat, scripts};
+use super::{RedisStore, scripts};
+use crate::redis_link::Repeat;
 use crate::{
     error::StoreError,
     store::port::{CredentialRecord, CredentialStore, LISTED_CREDENTIALS, NewCredential},

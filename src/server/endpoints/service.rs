@@ -143,6 +143,7 @@ impl Inner {
             false => parts.uri.path().strip_prefix(&*self.path),
         };
         let path = path.and_then(|path| path.strip_prefix('/'));
+        let path = path.filter(|path| !nested || is_sent_path(parts, path));
         let path = path.ok_or_else(Refusal::not_found)?;
         let only = |methods: &[Method], allow| match methods.contains(&parts.method) {
             true => Ok(()),
@@ -295,6 +296,18 @@ impl Inner {
         self.sessions.confirm(&caller);
         Ok(Some(caller))
     }
+}
+
+/// Returns `true` unless the host has removed a slash together with the base path: axum passes on
+/// `/api/auth//login` as `/login`.
+fn is_sent_path(parts: &Parts, path: &str) -> bool {
+    #[cfg(feature = "axum")]
+    if let Some(sent) = parts.extensions.get::<::axum::extract::OriginalUri>() {
+        let before = sent.0.path().strip_suffix(path);
+        return before.is_some_and(|before| before.ends_with('/') && !before.ends_with("//"));
+    }
+    let _ = (parts, path);
+    true
 }
 
 /// Returns the session of a caller, if the token names a session of this server.

@@ -124,6 +124,36 @@ async fn u20_a_host_that_takes_the_base_path_off_gives_an_endpoint_one_path_too(
     }
 }
 
+/// axum removes the slash after the base path as well, if there are two.
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn u20_an_endpoint_has_one_path_below_a_router_of_axum() {
+    let endpoints = endpoints(ORIGIN, Some(ORIGIN), true);
+    let inner = axum::Router::new().nest_service("/auth", endpoints.clone());
+    for router in [
+        axum::Router::new().nest_service("/api/auth", endpoints),
+        axum::Router::new().nest("/api", inner),
+    ] {
+        for (path, status) in [
+            ("/api/auth/login", 401),
+            ("/api/auth/login?x=//login", 401),
+            ("/api/auth//login", 404),
+            ("/api/auth///login", 404),
+            ("/api//auth/login", 404),
+            ("//api/auth/login", 404),
+            ("/api/auth/login/", 404),
+            ("/api/auth/./login", 404),
+            ("/api/auth/%6cogin", 404),
+        ] {
+            let (mut parts, body) = post("login", &ada()).into_parts();
+            parts.uri = path.parse().unwrap();
+            let request = Request::from_parts(parts, axum::body::Body::new(body));
+            let Ok(response) = router.clone().oneshot(request).await;
+            assert_eq!(response.status(), status, "{path}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn u20_challenges_have_an_attribute_and_name_the_error() {
     let server = Server::start().await;

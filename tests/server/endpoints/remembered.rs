@@ -39,7 +39,7 @@ impl Server {
         answer
     }
 
-    async fn from_device(&self, token: &str) -> Answer {
+    async fn login_with(&self, token: &str) -> Answer {
         let mut body = ada();
         body["remember_token"] = json!(token);
         self.post("login", &body).await
@@ -59,7 +59,7 @@ async fn u39_a_remembered_device_needs_no_code_and_proves_no_factor() {
     assert_eq!(claims(&remembered.access())["amr"], json!(["pwd", "otp"]));
 
     for _ in 0..3 {
-        let answer = server.from_device(&token).await;
+        let answer = server.login_with(&token).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let claims = claims(&answer.access());
         assert_eq!(claims["amr"], json!(["pwd"]));
@@ -71,13 +71,13 @@ async fn u39_a_remembered_device_needs_no_code_and_proves_no_factor() {
     let last = if token.ends_with('0') { '1' } else { '0' };
     let changed = format!("{}{last}", &token[..token.len() - 1]);
     for other in ["", "rd1_", &changed, &remembered.text("device_token")] {
-        server.from_device(other).await.is(403, "mfa_required");
+        server.login_with(other).await.is(403, "mfa_required");
     }
     // The store has a digest.
     let stored = server.store.load_factors("u-ada").await.unwrap().factors;
     assert!(!stored.contains(&token[4..]), "{stored}");
     // A step-up asks for a code as everywhere.
-    let access = server.from_device(&token).await.access();
+    let access = server.login_with(&token).await.access();
     let body = json!({ "code": server.code(&enrolled.app) });
     let raised = server.send(bearer(post("step-up", &body), &access)).await;
     assert_eq!(claims(&raised.access())["acr"], "mfa");
@@ -89,9 +89,9 @@ async fn u39_a_device_is_remembered_for_its_time() {
     let enrolled = server.enrolled().await;
     let token = server.remembered(&enrolled).await.text("remember_token");
     server.advance(30 * DAY - Duration::from_secs(31));
-    assert_eq!(server.from_device(&token).await.status, 200);
+    assert_eq!(server.login_with(&token).await.status, 200);
     server.advance(Duration::from_secs(2));
-    server.from_device(&token).await.is(403, "mfa_required");
+    server.login_with(&token).await.is(403, "mfa_required");
 }
 
 /// Another account with an authenticator and the same password.
@@ -128,7 +128,7 @@ async fn u19_u39_every_end_of_the_trust_forgets_the_devices() {
         let enrolled = server.enrolled().await;
         let remembered = server.remembered(&enrolled).await;
         let (token, access) = (remembered.text("remember_token"), remembered.access());
-        assert_eq!(server.from_device(&token).await.status, 200, "{end}");
+        assert_eq!(server.login_with(&token).await.status, 200, "{end}");
         let mut password = PASSWORD;
         let new = "another long password";
         match end {

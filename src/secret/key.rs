@@ -3,21 +3,19 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use hkdf::Hkdf;
-use sha2::Sha256;
 
-use super::{Secret, random};
+use super::{Secret, mac, random};
 use crate::error::ConfigError;
 
 /// The secret key of a server. Keys for refresh tokens, CSRF tokens and device tokens are derived
-/// from it, and the key under which signing keys are stored.
+/// from it, the key under which signing keys are stored, and the key of MCP sessions.
 ///
 /// A key has at least 32 random bytes. Its text form is base64url.
 ///
 /// To rotate the key, list several keys separated by commas. The first key creates tokens; all of
 /// them verify tokens. Put the new key in front, and remove the old key after all its tokens have
 /// expired. If signing keys are stored, every process needs both keys before the new one is put in
-/// front: see [the manual](crate::manual::issuing#a-ring-in-the-store).
+/// front: see [the manual](../manual/issuing/index.html#a-ring-in-the-store).
 ///
 /// All processes of a service must use the same key.
 ///
@@ -78,12 +76,10 @@ impl SecretKey {
         self.roots
             .iter()
             .map(|root| {
-                let expand = Hkdf::<Sha256>::new(None, root.expose());
-                let mut key = Secret::new([0; 32]);
+                let mut key = Secret::new([0; mac::TAG]);
                 let mut id = [0; 1];
-                // The only error is an output of more than 8160 bytes.
-                let _ = expand.expand(label.as_bytes(), &mut key.0);
-                let _ = expand.expand(b"tower-jwt-auth key id", &mut id);
+                mac::expand(root.expose(), label.as_bytes(), &mut key.0);
+                mac::expand(root.expose(), b"tower-jwt-auth key id", &mut id);
                 let [id] = id;
                 DerivedKey { id, key }
             })

@@ -2,8 +2,10 @@
 
 #[cfg(feature = "server")]
 pub(crate) mod base62;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod key;
+#[cfg(any(feature = "server", feature = "aws-lc-rs", feature = "rust-crypto"))]
+pub(crate) mod mac;
 #[cfg(all(feature = "server", feature = "aws-lc-rs"))]
 pub(crate) mod seal;
 
@@ -13,8 +15,8 @@ use zeroize::Zeroize;
 
 #[cfg(feature = "server")]
 pub(crate) use self::key::DerivedKey;
-#[cfg(feature = "server")]
-#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+#[cfg(any(feature = "server", feature = "aws-lc-rs", feature = "rust-crypto"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))))]
 pub use self::key::SecretKey;
 
 /// A value that is never printed and is wiped from memory when dropped.

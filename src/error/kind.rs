@@ -162,6 +162,26 @@ kinds! {
     /// automatically.
     CrossSite: FORBIDDEN, None, "cross_site",
         "a request from another site carried a cookie credential", CrossSite;
+    /// The body is not one JSON-RPC message or a batch of them, or its content is ambiguous. The
+    /// `source` of the error names the problem.
+    MalformedMessage: BAD_REQUEST, None, "malformed_message",
+        "the body is not an acceptable JSON-RPC message", Message;
+    /// A header that repeats a part of an MCP message differs from the message, is malformed or occurs
+    /// twice.
+    HeaderMismatch: BAD_REQUEST, None, "header_mismatch",
+        "a header does not match the MCP message", Message;
+    /// The body took longer than the configured time.
+    SlowMessage: REQUEST_TIMEOUT, None, "slow_message",
+        "the body took too long", SlowMessage;
+    /// The body is longer than the configured limit.
+    OversizedMessage: PAYLOAD_TOO_LARGE, None, "oversized_message",
+        "the body is longer than the limit", OversizedMessage;
+    /// The body is not plain `application/json`.
+    UnsupportedMessage: UNSUPPORTED_MEDIA_TYPE, None, "unsupported_message",
+        "the body is not plain JSON", UnsupportedMessage;
+    /// The MCP session does not exist, or belongs to another caller.
+    UnknownSession: NOT_FOUND, None, "unknown_session",
+        "the MCP session is not one of the caller", UnknownSession;
     /// The client exceeded its rate limit.
     TooManyRequests: TOO_MANY_REQUESTS, None, "too_many_requests",
         "the client exceeded its rate limit", Throttled;
@@ -275,6 +295,11 @@ pub(crate) enum Reason {
     Caller,
     Rule,
     CrossSite,
+    Message,
+    SlowMessage,
+    OversizedMessage,
+    UnsupportedMessage,
+    UnknownSession,
     Throttled,
     Unavailable,
     Misconfigured,
@@ -298,6 +323,11 @@ impl Reason {
             Self::Caller => "This kind of caller is not allowed here",
             Self::Rule => "The caller is not allowed to do this",
             Self::CrossSite => "The request comes from another site",
+            Self::Message => "The message is not accepted",
+            Self::SlowMessage => "The message took too long",
+            Self::OversizedMessage => "The message is too long",
+            Self::UnsupportedMessage => "The content is not plain JSON",
+            Self::UnknownSession => "The session is not known",
             Self::Throttled => "Too many requests",
             Self::Unavailable => "The credential cannot be checked now",
             // The client cannot correct the mistake, and a text would only describe the server.

@@ -5,6 +5,8 @@
 //! | [`JwtAuthLayer`](jwt::JwtAuthLayer) | authenticates it by a JWT | 400, 401, 503 |
 //! | [`ApiKeyLayer`] | authenticates it by an API key | 400, 401, 503 |
 //! | [`RoleGuardLayer`](role_guard::RoleGuardLayer) | requires roles, scopes, a custom condition or the decision of a policy engine | 401, 403, 503 |
+//! | [`McpGuardLayer`](mcp::McpGuardLayer) | requires scopes or roles for the tools of an MCP server | 400, 401, 403 |
+//! | [`McpSessionLayer`] | binds the sessions of an MCP server to callers | 400, 404 |
 //! | [`ChatLayer`](socket::ChatLayer) | inserts a [`ChatContext`](socket::ChatContext) for guests and users | |
 //! | [`RateLimitLayer`] | limits the requests of a client or a caller | 429 |
 //! | [`RequireHttpsLayer`] | redirects or refuses plain HTTP | 308, 403 |
@@ -56,6 +58,7 @@
 //! ```
 //!
 //! [`ApiKeyLayer`]: api_key/index.html
+//! [`McpSessionLayer`]: mcp/struct.McpSessionLayer.html
 //! [`RateLimitLayer`]: rate_limit/index.html
 //! [`RequireHttpsLayer`]: require_https/index.html
 
@@ -77,6 +80,7 @@ pub mod jwt;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub mod logout;
+pub mod mcp;
 pub mod middleware;
 pub mod openapi;
 #[cfg(feature = "rate-limit")]

@@ -14,6 +14,8 @@ mod examples;
 mod extractors;
 mod filters;
 mod grpc;
+#[cfg(unix)]
+mod mcp;
 mod proxy;
 mod readiness;
 mod requirements;

@@ -15,6 +15,7 @@ mod jwt;
 mod logged;
 #[cfg(all(feature = "jwks", feature = "server"))]
 mod logout;
+mod mcp;
 mod openapi;
 mod rate_limit;
 mod require_https;

@@ -57,14 +57,14 @@ impl<F, K: Kind> ResponseFuture<F, K> {
     // the stack.
     #[cold]
     #[inline(never)]
-    pub(super) fn answered(response: Response<Bytes>) -> Self {
+    pub(crate) fn answered(response: Response<Bytes>) -> Self {
         let response = Some(Box::new(response));
         Self {
             state: State::Answered { response },
         }
     }
 
-    pub(super) fn inner(future: F, after: K::After) -> Self {
+    pub(crate) fn inner(future: F, after: K::After) -> Self {
         Self {
             state: State::Inner { future, after },
         }
@@ -72,7 +72,7 @@ impl<F, K: Kind> ResponseFuture<F, K> {
 
     #[cold]
     #[inline(never)]
-    pub(super) fn suspended(suspend: impl FnOnce() -> K) -> Self {
+    pub(crate) fn suspended(suspend: impl FnOnce() -> K) -> Self {
         let request = Box::pin(suspend());
         Self {
             state: State::Suspended { request },

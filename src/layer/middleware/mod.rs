@@ -49,6 +49,7 @@ pub use self::{body::ResponseBody, future::ResponseFuture};
 pub use self::suspended::{Immediate, Suspended};
 pub(crate) use self::{
     service::{Guarded, immediate_service},
+    suspended::{Kind, Next, Suspension},
     wait::{Never, Wait},
 };
 use crate::{

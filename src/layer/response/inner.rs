@@ -62,6 +62,14 @@ impl InnerAnswers {
         self.form.gateway = true;
     }
 
+    /// Returns `true` if a refusal may explain itself to the client.
+    pub(crate) fn details(&self, head: RequestHead<'_>) -> bool {
+        match answers_in(head.extensions()).filter(|_| !self.is_own) {
+            Some(carried) => carried.challenges.details(),
+            None => self.own.challenges.details(),
+        }
+    }
+
     fn change(&mut self, change: impl FnOnce(Answers) -> Answers) {
         self.own = change(mem::take(&mut self.own));
         self.is_own = true;

@@ -32,7 +32,7 @@ const ROWS: &[&[&[&str]]] = &[
             "layer::api_key",
             "layer::rate_limit",
         ],
-        &["layer::require_https", "layer::socket"],
+        &["layer::mcp", "layer::require_https", "layer::socket"],
         &["layer"],
     ],
     &[&["settings"]],

@@ -1,0 +1,170 @@
+//! The headers that repeat parts of a message: [MCP 2026-07-28, Request Metadata].
+//!
+//! [MCP 2026-07-28, Request Metadata]: https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http#request-metadata
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderName};
+
+use super::message::{Message, Target};
+
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+
+/// The first version whose servers compare the headers with the message.
+const FIRST_WITH_HEADERS: &str = "2026-07-28";
+
+/// The values of the headers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Stated<'a> {
+    pub(super) method: Option<&'a str>,
+    pub(super) name: Option<Cow<'a, str>>,
+    version: Option<&'a str>,
+}
+
+impl<'a> Stated<'a> {
+    /// Reads the headers. The error names the header that is malformed or occurs twice.
+    pub(super) fn read(headers: &'a HeaderMap) -> Result<Self, &'static str> {
+        let name = single(headers, &NAME, "Mcp-Name is malformed or occurs twice")?;
+        Ok(Self {
+            method: single(headers, &METHOD, "Mcp-Method is malformed or occurs twice")?,
+            name: match name {
+                Some(name) => Some(decoded(name).ok_or("Mcp-Name is not valid base64 of a text")?),
+                None => None,
+            },
+            version: single(
+                headers,
+                &VERSION,
+                "MCP-Protocol-Version is malformed or occurs twice",
+            )?,
+        })
+    }
+
+    /// Compares the headers that are present with a message. The error names the one that differs.
+    pub(super) fn compare(&self, message: &Message<'_>) -> Result<(), &'static str> {
+        let differs = |stated: Option<&str>, actual: Option<&str>| {
+            stated.is_some_and(|stated| actual != Some(stated))
+        };
+        if differs(self.method, message.method.as_deref()) {
+            return Err("Mcp-Method differs from the message");
+        }
+        // The name of an unknown method may stand in a member that is unknown too.
+        if message.target.is_some() && differs(self.name.as_deref(), message.target.as_deref()) {
+            return Err("Mcp-Name differs from the message");
+        }
+        if message.version.is_some() && differs(self.version, message.version.as_deref()) {
+            return Err("MCP-Protocol-Version differs from the message");
+        }
+        Ok(())
+    }
+
+    /// Returns the method and the name, if the version obliges the server to compare them with the
+    /// message and none that the method needs is missing.
+    pub(super) fn obliging(&self) -> Option<(&'a str, Option<&str>)> {
+        if !self.version.is_some_and(is_modern) {
+            return None;
+        }
+        let method = self.method?;
+        let name = self.name.as_deref();
+        match Target::of(method) {
+            Some(_) => Some((method, Some(name?))),
+            None => Some((method, None)),
+        }
+    }
+}
+
+/// Returns `true` if the request states exactly one protocol version, and it has no sessions.
+#[cfg(any(feature = "server", feature = "aws-lc-rs", feature = "rust-crypto"))]
+pub(super) fn is_without_sessions(headers: &HeaderMap) -> bool {
+    matches!(single(headers, &VERSION, ""), Ok(Some(version)) if is_modern(version))
+}
+
+/// Returns `true` for 2026-07-28 and later versions, which are dates.
+fn is_modern(version: &str) -> bool {
+    let is_date = version.len() == FIRST_WITH_HEADERS.len()
+        && version
+            .bytes()
+            .zip(FIRST_WITH_HEADERS.bytes())
+            .all(|(byte, sample)| match sample {
+                b'-' => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+    is_date && version >= FIRST_WITH_HEADERS
+}
+
+/// Returns the value of a header that may occur once and holds visible ASCII, spaces and tabs.
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+    problem: &'static str,
+) -> Result<Option<&'a str>, &'static str> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    match (values.next(), value.to_str()) {
+        (None, Ok(text)) => Ok(Some(text)),
+        _ => Err(problem),
+    }
+}
+
+/// Decodes a value that is not plain ASCII: `=?base64?…?=`.
+fn decoded(value: &str) -> Option<Cow<'_, str>> {
+    let encoded = value.strip_prefix("=?base64?");
+    let Some(encoded) = encoded.and_then(|rest| rest.strip_suffix("?=")) else {
+        return Some(Cow::Borrowed(value));
+    };
+    let bytes = STANDARD.decode(encoded).ok()?;
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn j17_only_versions_whose_servers_compare_headers_are_modern() {
+        for version in ["2026-07-28", "2026-11-01", "2027-01-01"] {
+            assert!(is_modern(version), "{version}");
+        }
+        for version in [
+            "",
+            "2025-11-25",
+            "2026-07-27",
+            "2026-7-28",
+            "draft",
+            "9999",
+            "9999-99-99x",
+            "DRAFT-2027-v",
+            "2026_07_28",
+        ] {
+            assert!(!is_modern(version), "{version}");
+        }
+    }
+
+    #[test]
+    fn j17_encoded_names_are_decoded_and_only_these() {
+        for (value, expected) in [
+            ("whoami", Some("whoami")),
+            ("=?base64?SGVsbG8sIOS4lueVjA==?=", Some("Hello, 世界")),
+            ("=?base64?IHBhZGRlZCA=?=", Some(" padded ")),
+            (
+                "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?=",
+                Some("=?base64?literal?="),
+            ),
+            ("=?base64??=", Some("")),
+            // The markers are case-sensitive, so that these are plain names.
+            ("=?BASE64?SGVsbG8=?=", Some("=?BASE64?SGVsbG8=?=")),
+            ("=?base64?SGVsbG8=", Some("=?base64?SGVsbG8=")),
+            // Not padded, other alphabet, bits that no byte holds, no UTF-8.
+            ("=?base64?SGVsbG8?=", None),
+            ("=?base64?_-8=?=", None),
+            ("=?base64?SGVsbG9=?=", None),
+            ("=?base64?/w==?=", None),
+        ] {
+            assert_eq!(decoded(value).as_deref(), expected, "{value}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The rules of a guard, and the one of an operation.
+
+use std::{collections::HashMap, ptr};
+
+use super::message::{Target, is_other_spelling};
+use crate::{
+    error::{AuthError, AuthErrorKind, Reason},
+    layer::{
+        extract::RequestHead,
+        role_guard::{RoleHierarchy, Rule, ScopeHierarchy},
+    },
+    principal::{Anonymous, Principal},
+};
+
+/// The rules of methods, and of the things that methods act on.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) methods: HashMap<Box<str>, Rule>,
+    /// For methods without a rule, for responses, and for requests without a message.
+    pub(super) other_methods: Rule,
+    pub(super) tools: Family,
+    pub(super) prompts: Family,
+    pub(super) resources: Family,
+}
+
+/// The rules of the tools, the prompts or the resources.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Family {
+    pub(super) named: HashMap<Box<str>, Rule>,
+    /// For those without a rule. `None` refuses them if there is any rule.
+    pub(super) others: Option<Rule>,
+}
+
+/// An operation: a method, and the thing that it acts on. `None` stands for a response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Operation<'a> {
+    pub(super) method: Option<&'a str>,
+    pub(super) target: Option<&'a str>,
+}
+
+impl Operation<'_> {
+    /// A request without a message, which opens or ends a stream.
+    pub(super) const TRANSPORT: Self = Self {
+        method: None,
+        target: None,
+    };
+}
+
+/// The rules that an operation must satisfy, or the kind and the name of a thing that has none.
+enum Needed<'a> {
+    Rules(&'a Rule, Option<&'a Rule>),
+    Unlisted(&'static str, &'a str),
+}
+
+impl Rules {
+    pub(super) fn apply_roles(&mut self, hierarchy: &RoleHierarchy) {
+        self.for_each(|rule| rule.apply_roles(hierarchy));
+    }
+
+    pub(super) fn apply_scopes(&mut self, hierarchy: &ScopeHierarchy) {
+        self.for_each(|rule| rule.apply_scopes(hierarchy));
+    }
+
+    /// Returns the first mistake in a rule, if there is one.
+    pub(super) fn fault(&mut self) -> Option<&'static str> {
+        let mut fault = None;
+        self.for_each(|rule| fault = fault.or(rule.fault()));
+        fault
+    }
+
+    fn for_each(&mut self, mut change: impl FnMut(&mut Rule)) {
+        for family in [&mut self.tools, &mut self.prompts, &mut self.resources] {
+            family.named.values_mut().for_each(&mut change);
+            family.others.iter_mut().for_each(&mut change);
+        }
+        self.methods.values_mut().for_each(&mut change);
+        change(&mut self.other_methods);
+    }
+
+    /// Returns the caller of a request.
+    ///
+    /// # Errors
+    ///
+    /// `MissingCredential` for an anonymous request, and `Misconfigured` without an authenticating layer.
+    pub(super) fn caller<'a>(head: RequestHead<'a>) -> Result<&'a Principal, AuthError> {
+        if let Some(caller) = head.extensions().get() {
+            return Ok(caller);
+        }
+        match head.extensions().get::<Anonymous>() {
+            // RFC 9110 §15.5.2, §15.5.4: 403 is for a caller whose credentials are known.
+            Some(_) => Err(AuthErrorKind::MissingCredential.into()),
+            None => Err(AuthError::caused_by(
+                AuthErrorKind::Misconfigured,
+                "the MCP guard needs an authenticating layer around it",
+            )),
+        }
+    }
+
+    /// Returns the method that a parser without case would read, if it is another one with a rule.
+    pub(super) fn respelt(&self, method: &str) -> Option<&str> {
+        let of_targets = [
+            "tools/call",
+            "prompts/get",
+            "resources/read",
+            "resources/subscribe",
+            "resources/unsubscribe",
+        ];
+        let ruled = self.methods.keys().map(AsRef::as_ref);
+        let mut known = ruled.chain(of_targets);
+        known.find(|known| is_other_spelling(method, known))
+    }
+
+    /// Returns `true` if the caller may perform the operation.
+    pub(super) fn admit(
+        &self,
+        caller: &Principal,
+        head: RequestHead<'_>,
+        operation: Operation<'_>,
+    ) -> bool {
+        match self.needed(operation) {
+            Needed::Rules(of_method, of_target) => {
+                of_method.admits(caller, head)
+                    && of_target.is_none_or(|rule| rule.admits(caller, head))
+            }
+            Needed::Unlisted(..) => false,
+        }
+    }
+
+    /// Returns the refusal for a caller who may not perform all of the operations. It names the scopes of
+    /// all operations together, so that the client needs one new token.
+    #[cold]
+    pub(super) fn refusal<'a>(
+        &'a self,
+        caller: &Principal,
+        head: RequestHead<'_>,
+        operations: impl Iterator<Item = Operation<'a>>,
+    ) -> AuthError {
+        let mut all: Vec<&Rule> = Vec::new();
+        let mut unlisted = None;
+        for operation in operations {
+            match self.needed(operation) {
+                Needed::Rules(of_method, of_target) => {
+                    for rule in [Some(of_method), of_target].into_iter().flatten() {
+                        // A batch may repeat an operation many times.
+                        if !all.iter().any(|held| ptr::eq(*held, rule)) {
+                            all.push(rule);
+                        }
+                    }
+                }
+                Needed::Unlisted(kind, name) => unlisted = unlisted.or(Some((kind, name))),
+            }
+        }
+        // No scope opens a thing without a rule.
+        if let Some((kind, name)) = unlisted {
+            let requirement = format!("a rule for the {kind} `{}`", shortened(name));
+            return AuthError::forbidden(Reason::Rule, requirement);
+        }
+        let together = all.into_iter().cloned().reduce(Rule::and);
+        let together = together.unwrap_or_else(|| self.other_methods.clone());
+        together.refusal(caller, head)
+    }
+
+    fn needed<'a>(&'a self, operation: Operation<'a>) -> Needed<'a> {
+        let of_method = operation
+            .method
+            .and_then(|method| self.methods.get(method))
+            .unwrap_or(&self.other_methods);
+        let (kind, family) = match operation.method.and_then(Target::of) {
+            Some(Target::Tool) => ("tool", &self.tools),
+            Some(Target::Prompt) => ("prompt", &self.prompts),
+            Some(Target::Resource) => ("resource", &self.resources),
+            Some(Target::Task) | None => return Needed::Rules(of_method, None),
+        };
+        let name = operation.target.unwrap_or_default();
+        match family.named.get(name).or(family.others.as_ref()) {
+            Some(rule) => Needed::Rules(of_method, Some(rule)),
+            None if family.named.is_empty() => Needed::Rules(of_method, None),
+            None => Needed::Unlisted(kind, name),
+        }
+    }
+}
+
+/// Returns the name of a request for the log.
+fn shortened(name: &str) -> String {
+    const LONGEST: usize = 64;
+
+    let shown: String = name
+        .chars()
+        .take(LONGEST)
+        .flat_map(char::escape_debug)
+        .collect();
+    match name.chars().nth(LONGEST) {
+        Some(_) => shown + "…",
+        None => shown,
+    }
+}

@@ -91,6 +91,9 @@ pub mod frameworks {}
 #[doc = include_str!("gateways.md")]
 pub mod gateways {}
 
+#[doc = include_str!("mcp.md")]
+pub mod mcp {}
+
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
 

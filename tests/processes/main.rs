@@ -13,6 +13,7 @@ mod browser;
 mod gateways;
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod mail;
+mod mcp;
 mod resource_server;
 
 #[path = "../support"]

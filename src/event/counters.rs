@@ -163,6 +163,8 @@ fn login(event: &LoginEvent) {
         LoginEvent::TakenOver { .. } => "taken_over",
         LoginEvent::IdentityLinked { .. } => "identity_linked",
         LoginEvent::IdentityUnlinked { .. } => "identity_unlinked",
+        LoginEvent::PasskeyAdded { .. } => "passkey_added",
+        LoginEvent::PasskeyRemoved { .. } => "passkey_removed",
     };
     metrics::counter!("jwt_logins_total", "event" => name).increment(1);
 }

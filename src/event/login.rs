@@ -122,6 +122,18 @@ pub enum LoginEvent {
         /// The user.
         subject: String,
     },
+    /// A user has added a passkey.
+    #[non_exhaustive]
+    PasskeyAdded {
+        /// The user.
+        subject: String,
+    },
+    /// A user has removed a passkey.
+    #[non_exhaustive]
+    PasskeyRemoved {
+        /// The user.
+        subject: String,
+    },
     /// A user's password was hashed again, with the current parameters.
     #[non_exhaustive]
     PasswordRehashed {
@@ -153,6 +165,8 @@ impl LoginEvent {
             Self::TakenOver { .. } => "account.taken_over",
             Self::IdentityLinked { .. } => "identity.linked",
             Self::IdentityUnlinked { .. } => "identity.unlinked",
+            Self::PasskeyAdded { .. } => "passkey.added",
+            Self::PasskeyRemoved { .. } => "passkey.removed",
         }
     }
 
@@ -173,7 +187,9 @@ impl LoginEvent {
             | Self::EmailChanged { subject }
             | Self::TakenOver { subject }
             | Self::IdentityLinked { subject }
-            | Self::IdentityUnlinked { subject } => Some(subject),
+            | Self::IdentityUnlinked { subject }
+            | Self::PasskeyAdded { subject }
+            | Self::PasskeyRemoved { subject } => Some(subject),
             Self::Failed { subject, .. } | Self::Locked { subject } => subject.as_deref(),
             Self::Throttled { .. } | Self::Unlocked => None,
         }

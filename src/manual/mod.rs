@@ -52,6 +52,11 @@ pub mod recipes {
 
     #[cfg(feature = "server")]
     #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+    #[doc = include_str!("recipes/passkeys.md")]
+    pub mod passkeys {}
+
+    #[cfg(feature = "server")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
     #[doc = include_str!("recipes/users_table.md")]
     pub mod users_table {}
 

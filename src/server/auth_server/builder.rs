@@ -14,7 +14,8 @@ use crate::{
         endpoints::AuthEndpointsBuilder,
         issue::{KeyRing, TokenIssuerBuilder},
         login::{
-            EmailClaims, IdentityProvider, Login, LoginBuilder, SecondStepPolicy, TakeOverHook,
+            EmailClaims, IdentityProvider, Login, LoginBuilder, PasskeyAuthority, SecondStepPolicy,
+            TakeOverHook,
         },
         mail::{MailFlows, MailFlowsBuilder, Mailer},
         refresh::RefreshPolicy,
@@ -220,6 +221,12 @@ impl<S, U> AuthServerBuilder<S, U> {
     ) -> Self {
         let name = name.into();
         self.endpoints(|endpoints| endpoints.identity_provider(name, provider))
+    }
+
+    /// Enables passkeys. `authority` verifies the responses of authenticators, by a library of your choice. It
+    /// needs a public origin. The [manual](crate::manual::recipes::passkeys) has a recipe.
+    pub fn passkeys(self, authority: impl PasskeyAuthority) -> Self {
+        self.endpoints(|endpoints| endpoints.passkeys(authority))
     }
 
     /// Sets the event sink of every part.

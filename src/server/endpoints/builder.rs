@@ -19,7 +19,7 @@ use crate::{
     },
     secret::SecretKey,
     server::{
-        login::{ErasedIdentityProvider, IdentityProvider, Login},
+        login::{ErasedIdentityProvider, IdentityProvider, Login, PasskeyAuthority},
         mail::MailFlows,
         session::{Guests, Sessions},
     },
@@ -43,6 +43,7 @@ pub struct AuthEndpointsBuilder {
     mail_limit: Option<RateLimitLayer>,
     flow_limit: Option<RateLimitLayer>,
     providers: Vec<(String, Arc<dyn ErasedIdentityProvider>)>,
+    passkeys: Option<Arc<dyn PasskeyAuthority>>,
     events: Events,
     kept: Option<Arc<dyn Send + Sync>>,
 }
@@ -65,6 +66,7 @@ impl AuthEndpointsBuilder {
             mail_limit: None,
             flow_limit: None,
             providers: Vec::new(),
+            passkeys: None,
             events: Events::default(),
             kept: None,
         }
@@ -196,6 +198,16 @@ impl AuthEndpointsBuilder {
         self
     }
 
+    /// Enables passkeys. `authority` verifies the responses of authenticators.
+    ///
+    /// It needs a [public origin](Self::public_origin), and a login with a
+    /// [store of credentials](crate::server::login::LoginBuilder::credentials). See
+    /// [`endpoints`](super#passkeys).
+    pub fn passkeys(mut self, authority: impl PasskeyAuthority) -> Self {
+        self.passkeys = Some(Arc::new(authority));
+        self
+    }
+
     /// Limits how many [flows](AuthEndpoints::begin_flow) one client may begin, for all names together. The
     /// default is 600 per hour for each network of [`client_ip`](Self::client_ip), all of which may begin in
     /// a burst. If the client address is unknown, the default has no limit. Above the limit the response is
@@ -305,6 +317,10 @@ impl AuthEndpointsBuilder {
         }
         self.login.check_second_step()?;
         let providers = self.checked_providers(cookies.is_some())?;
+        if self.passkeys.is_some() && !(cookies.is_some() && self.login.has_credentials()) {
+            let problem = "need a public origin, and a store of credentials";
+            return Err(ConfigError::invalid("passkeys", problem));
+        }
         let trusted = self.trusted.iter().map(|origin| trusted(origin));
         let trusted = trusted.collect::<Result<Vec<_>, _>>()?;
         // Applies also to the sessions that the application holds: roles come from the user store.
@@ -343,6 +359,7 @@ impl AuthEndpointsBuilder {
             mail_limit: SignupLimit::new(self.mail_limit, AN_HOUR, &self.clients),
             flow_limit: SignupLimit::new(self.flow_limit, FLOWS_AN_HOUR, &self.clients),
             providers,
+            passkeys: self.passkeys,
             flows: FlowKeys::new(&self.secret),
             clients: self.clients,
             events: self.events,

@@ -90,6 +90,22 @@
 //! | `mfa_required` | another factor is needed; `mfa_token` and `mfa_methods` are in the fragment too |
 //! | `temporarily_unavailable` | the provider or a store is unavailable |
 //!
+//! # Passkeys
+//!
+//! With a [`PasskeyAuthority`](AuthEndpointsBuilder::passkeys), browsers register passkeys and sign in with them. A
+//! challenge is bound to the browser by a cookie, is used once, and is valid for ten minutes.
+//!
+//! | route below the base path | body | response |
+//! |---|---|---|
+//! | `POST passkeys/register/options` | with a live access token and a sign-in within the last 15 minutes | 200, the options of `navigator.credentials.create` |
+//! | `POST passkeys/register` (the same) | `credential`: the result as a JSON text; `label` | 201, the `id` |
+//! | `POST passkeys/options` | | 200, the options of `navigator.credentials.get` |
+//! | `POST passkeys/sign-in` | `credential`; `mfa_token` to complete a sign-in with the method `webauthn` | 200, the tokens; otherwise 400 `invalid_passkey` |
+//! | `GET passkeys`, `HEAD passkeys` | with a live access token | 200, the caller's passkeys |
+//! | `POST passkeys/remove` | `id`; as `register` | 204; 404 if the caller has no such passkey |
+//!
+//! A passkey verifies its user, so a sign-in with it counts as two factors (`amr` with `pop` and `mfa`).
+//!
 //! # Errors
 //!
 //! Errors are those of RFC 6749 §5.2. If the [claims source](crate::server::session::ClaimsSource) refuses an account at login, the error is
@@ -209,6 +225,7 @@ mod login;
 mod logout;
 mod mail;
 mod mail_sign_in;
+mod passkeys;
 mod password;
 mod refresh;
 mod register;

@@ -31,7 +31,7 @@ use crate::{
     principal::{Claims, Principal, SessionId},
     secret::SecretKey,
     server::{
-        login::Login,
+        login::{Login, PasskeyAuthority},
         mail::MailFlows,
         session::{Guests, Session, Sessions},
     },
@@ -66,6 +66,7 @@ pub(super) struct Inner {
     pub(super) mail: Option<MailFlows>,
     pub(super) mail_limit: SignupLimit,
     pub(super) providers: Providers,
+    pub(super) passkeys: Option<Arc<dyn PasskeyAuthority>>,
     pub(super) flows: FlowKeys,
     pub(super) flow_limit: SignupLimit,
     pub(super) events: Events,
@@ -178,6 +179,10 @@ impl Inner {
             only(&[Method::GET, Method::HEAD], "GET, HEAD, POST")?;
             return self.factor_status(parts).await;
         }
+        if path == "passkeys" && self.passkeys.is_some() {
+            only(&[Method::GET, Method::HEAD], "GET, HEAD")?;
+            return self.list_passkeys(parts).await;
+        }
         let (path, known) = known.ok_or_else(Refusal::not_found)?;
         only(&[Method::POST], "POST")?;
         let fields = Fields::read(known, &parts.headers, body).await?;
@@ -197,6 +202,11 @@ impl Inner {
             "email/verify" => self.verify(parts, &fields).await,
             "email/change" => self.change(parts, &fields).await,
             "email/confirm" => self.confirm_change(parts, &fields).await,
+            "passkeys/options" => self.passkey_options(parts).await,
+            "passkeys/sign-in" => self.passkey_sign_in(parts, &fields).await,
+            "passkeys/register/options" => self.passkey_registration_options(parts).await,
+            "passkeys/register" => self.register_passkey(parts, &fields).await,
+            "passkeys/remove" => self.remove_passkey(parts, &fields).await,
             #[cfg(feature = "totp")]
             "login/continue" => self.proceed(parts, &fields).await,
             #[cfg(feature = "totp")]
@@ -218,6 +228,7 @@ impl Inner {
         match path {
             "register" => self.registration,
             "password/forgot" | "password/reset" => self.mail.is_some(),
+            path if path.starts_with("passkeys/") => self.passkeys.is_some(),
             "login/email" | "login/code" => self.mail.as_ref().is_some_and(MailFlows::signs_in),
             "email/verification" | "email/verify" | "email/change" | "email/confirm" => {
                 self.mail.is_some() && self.login.users().keeps_email()
@@ -418,6 +429,23 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("email/verify", &["token"]),
     ("email/change", &["new_email", "current_password"]),
     ("email/confirm", &["token"]),
+    ("passkeys/options", &[]),
+    (
+        "passkeys/sign-in",
+        &[
+            "credential",
+            "mfa_token",
+            "transport",
+            "device",
+            "device_token",
+            "remember_token",
+            "link",
+            "client_id",
+        ],
+    ),
+    ("passkeys/register/options", &[]),
+    ("passkeys/register", &["credential", "label"]),
+    ("passkeys/remove", &["id"]),
     #[cfg(feature = "totp")]
     (
         "login/continue",

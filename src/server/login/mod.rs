@@ -38,6 +38,7 @@ mod email;
 mod identifier;
 mod identity;
 mod limits;
+mod passkey;
 mod password;
 mod recheck;
 mod reset;
@@ -50,6 +51,7 @@ mod use_case;
 
 pub(crate) use self::identity::ErasedIdentityProvider;
 pub(crate) use self::limits::Limited;
+pub(crate) use self::passkey::{METHODS as PASSKEY_METHODS, PasskeyRefused, Passkeys};
 #[cfg(feature = "totp")]
 pub(crate) use self::second::TOTP;
 pub(crate) use self::second::{AskingDevice, StepTokens};
@@ -73,6 +75,7 @@ pub use self::{
         AuthorizationRequest, Identities, Identity, IdentityError, IdentityOutcome,
         IdentityProvider, LinkIdentityOutcome, LinkedIdentity,
     },
+    passkey::{PasskeyAuthority, PasskeyError, PasskeyUser},
     password::{
         Argon2Cost, Password, PasswordError, PasswordHash, PasswordHasher, PasswordHasherBuilder,
         PasswordPolicy, PasswordRule, Verification,

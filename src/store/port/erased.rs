@@ -194,6 +194,11 @@ erased! {
             kind: &'a str,
             subject: &'a str,
         ) -> Result<Vec<CredentialRecord>, StoreError>;
+        async fn update_credential(
+            &self,
+            from: &'a CredentialRecord,
+            data: &'a str,
+        ) -> Result<bool, StoreError>;
         async fn unlink_credential(
             &self,
             kind: &'a str,

@@ -5,6 +5,7 @@ mod ends;
 mod factors;
 mod identities;
 mod parts;
+mod passkeys;
 mod reuse;
 mod sockets;
 mod start;

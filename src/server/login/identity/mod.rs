@@ -364,7 +364,7 @@ impl Login {
         self.inner.credentials.is_some()
     }
 
-    fn credentials(&self) -> Result<&Arc<dyn ErasedCredentialStore>, StoreError> {
+    pub(super) fn credentials(&self) -> Result<&Arc<dyn ErasedCredentialStore>, StoreError> {
         let rows = self.inner.credentials.as_ref();
         rows.ok_or_else(|| StoreError::invalid("the login has no store of credentials"))
     }

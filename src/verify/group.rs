@@ -11,7 +11,7 @@ use super::{
     Kind, Verifier,
     builder::DEFAULT_MAX_BYTES,
     cache::{Cache, Entry},
-    examine::{Examined, ROOM, Rules, Unverified, Waiting, is_valid, misused, peek_issuer},
+    examine::{Examined, ROOM, Rules, Waiting, is_valid, misused, peek_issuer},
     header::Header,
     near::NearMisses,
     tenants::{Resolved, Tenant, Tenants},
@@ -270,12 +270,12 @@ impl<C: 'static> Group<C> {
 
     /// Returns the rules for a token that is no access token.
     #[cfg(feature = "jwks")]
-    pub(super) fn selected(&self, token: &[u8]) -> Result<Arc<Rules<C>>, Unverified> {
+    pub(super) fn selected(&self, token: &[u8]) -> Result<Arc<Rules<C>>, super::Unverified> {
         match self.rules_for(token)? {
             Selected::Rules(rules, _) => Ok(rules),
             Selected::Wait(wait) => {
                 let error = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
-                Err(Unverified::Wait(Box::new(Waiting { wait, error })))
+                Err(super::Unverified::Wait(Box::new(Waiting { wait, error })))
             }
         }
     }

@@ -67,6 +67,8 @@ use std::{error::Error, fmt, sync::Arc};
 use serde::de::DeserializeOwned;
 
 #[cfg(feature = "jwks")]
+use self::examine::Unverified;
+#[cfg(feature = "jwks")]
 pub(crate) use self::logout::LogoutToken;
 #[cfg(feature = "server")]
 pub(crate) use self::policy::{ACCESS_TOKEN, CONVERSATION_TOKEN};

@@ -117,7 +117,6 @@
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod axum;
-#[cfg(feature = "server")]
 mod erased;
 pub mod error;
 pub mod event;

@@ -69,9 +69,8 @@ fn floor(algorithm: Algorithm) -> impl FnMut() {
 
 /// Requests with a proof each, which the server has not seen.
 fn proofs(algorithm: Algorithm, with_nonce: bool) -> impl FnMut() {
-    let key = [7; 32];
-    let nonces = || Nonces::with_key(key).expect("a key");
     let build = move || {
+        let nonces = || Nonces::with_key([7; 32]).expect("a key");
         let mut rules = Dpop::at(SERVER).max_age(std::time::Duration::from_secs(600));
         if with_nonce {
             let day = std::time::Duration::from_secs(86_400);

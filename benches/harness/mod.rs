@@ -15,7 +15,7 @@ use std::{env, hint::black_box, time::Duration};
 use self::rounds::SHORT;
 pub(crate) use self::{
     rounds::{Dice, Quartiles, Rounds},
-    service::{Handler, call, credential, request},
+    service::{Handler, call, credential, request, response},
     token::{AUDIENCE, ISSUER, KID, Prepared, Token, User, claims, decoding, now},
 };
 

@@ -1,6 +1,6 @@
 //! What the servers of the examples have in common: answers about the caller, counters, and their end.
 
-use std::{error::Error, io, process::ExitCode};
+use std::{error::Error, io, process::ExitCode, time::Duration};
 
 use axum::{
     Json,
@@ -11,7 +11,7 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tower_jwt_auth::Principal;
+use tower_jwt_auth::{Principal, RoleGuardLayer, layer::role_guard::Rule};
 
 pub(crate) async fn me(caller: Principal) -> Json<Value> {
     Json(json!({
@@ -20,6 +20,14 @@ pub(crate) async fn me(caller: Principal) -> Json<Value> {
         "scope": caller.scope().collect::<Vec<_>>(),
         "exp": caller.expires_at().map(|at| at.as_secs()),
     }))
+}
+
+/// Returns a guard for a sign-in with a second factor within the last five minutes (RFC 9470).
+pub(crate) fn recent_second_factor() -> RoleGuardLayer {
+    const MINUTES: Duration = Duration::from_secs(300);
+
+    let rule = Rule::acr(["urn:example:mfa"]).and(Rule::max_auth_age(MINUTES));
+    RoleGuardLayer::new(rule)
 }
 
 pub(crate) async fn greet(caller: Option<Principal>) -> Json<Value> {

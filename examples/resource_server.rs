@@ -29,6 +29,14 @@
 //! # Logout at the provider, which posts it to /backchannel-logout:
 //! export JWT_BACKCHANNEL_LOGOUT=true JWT_LOGOUT_CLIENT_ID=shop-web
 //!
+//! # Metadata for clients that know only this server's URL (RFC 9728), as those of MCP:
+//! export JWT_RESOURCE=http://localhost:3000 JWT_AUTHORIZATION_SERVERS=https://sso.example/realms/shop
+//! curl -i localhost:3000/protected                                   # names the metadata's URL
+//! curl localhost:3000/.well-known/oauth-protected-resource
+//!
+//! # For a sign-in with a second factor within the last five minutes (RFC 9470):
+//! curl -i localhost:3000/step-up -H "Authorization: Bearer $TOKEN"   # 401 with acr_values, max_age
+//!
 //! # As the authentication server of nginx, Caddy, Envoy or Traefik: see the manual.
 //! export JWT_GATEWAY=true                                            # at /protected or /admin
 //! ```
@@ -97,6 +105,7 @@ fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
         false => get(common::greet).layer(auth.clone().optional()),
     };
     let probed = auth.clone();
+    let metadata = auth.metadata();
     let app = guarded(settings.gateway())
         .route_layer(auth.clone())
         .route("/public", public)
@@ -105,6 +114,11 @@ fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
         .route("/ready", get(async move || ready(&probed)));
     let app = match logout {
         Some(logout) => app.route_service("/backchannel-logout", logout),
+        None => app,
+    };
+    // For clients that know only the URL of this server. The layer is on the routes above.
+    let app = match metadata {
+        Some(metadata) => app.route_service(metadata.path(), metadata.clone()),
         None => app,
     };
     Ok(match has_page(&settings)? {
@@ -130,10 +144,12 @@ fn has_page(settings: &JwtSettings) -> Result<bool, Box<dyn Error>> {
 
 fn guarded(gateway: bool) -> Router {
     let admins = RoleGuardLayer::any_of(["admin"]);
+    let sign_in = common::recent_second_factor();
     if !gateway {
         let admin = get(common::me).layer(admins);
         return Router::new()
             .route("/admin", admin)
+            .route("/step-up", get(common::me).layer(sign_in))
             .route("/protected", get(common::me));
     }
     // A gateway may use the method of its client's request, and append that request's path.
@@ -141,6 +157,8 @@ fn guarded(gateway: bool) -> Router {
     below.iter().fold(Router::new(), |router, below| {
         let admin = any(common::me).layer(admins.clone());
         let router = router.route(&format!("/admin{below}"), admin);
+        let step_up = any(common::me).layer(sign_in.clone());
+        let router = router.route(&format!("/step-up{below}"), step_up);
         router.route(&format!("/protected{below}"), any(common::me))
     })
 }

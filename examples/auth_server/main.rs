@@ -133,6 +133,10 @@ async fn app(
         .route_layer(RoleGuardLayer::any_of(["admin"]))
         .route("/api/me", get(me).post(me))
         .route("/protected", get(common::me))
+        .route(
+            "/step-up",
+            get(common::me).layer(common::recent_second_factor()),
+        )
         .merge(live::routes(feed.clone(), auth.clone()))
         .route_layer(api.clone())
         .route("/public", get(common::greet).layer(api.optional()))

@@ -128,7 +128,6 @@ impl AuthError {
     }
 
     /// Creates the error for a caller who has to sign in again. The requirement is for the log.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no rule on the sign-in yet"))]
     pub(crate) fn step_up(mut step_up: StepUp, requirement: impl Into<Box<str>>) -> Self {
         Self::with_detail(
             AuthErrorKind::InsufficientAuthentication,

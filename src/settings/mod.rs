@@ -30,7 +30,7 @@
 //! | `JWT_JWKS_ALLOW_HTTP` | `true` accepts plain http from any host for the key set, the issuer and its metadata | `false` |
 //! | `JWT_ALGORITHM` | comma list; HMAC cannot be combined with other algorithms ([RFC 8725 §3.1]) | HS256 with a secret, otherwise the algorithms that the keys allow |
 //! | `JWT_ISSUER` | comma list of names of one issuer; the token must contain one of them; without a key variable, the keys are discovered from the entry that is a URL | |
-//! | `JWT_AUDIENCE` | comma list; the token must contain one of them | |
+//! | `JWT_AUDIENCE` | comma list; the token must contain one of them | `JWT_RESOURCE` |
 //! | `JWT_CLIENT_ID` | comma list; the token's client must be one of them; without `JWT_AUDIENCE`, an `aud` in the token must contain one of them too | |
 //! | `JWT_VERIFY_ISS` | `false` accepts tokens of any issuer; contradicts `JWT_ISSUER` | `true` |
 //! | `JWT_VERIFY_AUD` | `false` accepts tokens for any audience | `true` |
@@ -46,6 +46,9 @@
 //! | `JWT_GATEWAY` | `true`: the server answers the authentication requests of a gateway ([gateway mode](crate::manual::gateways)) | `false` |
 //! | `JWT_BACKCHANNEL_LOGOUT` | `true`: the server receives the issuer's logout tokens ([`back_channel_logout`](JwtSettings::back_channel_logout)); needs `JWT_ISSUER` | `false` |
 //! | `JWT_LOGOUT_CLIENT_ID` | the audience of logout tokens: the client that is registered with the issuer | `JWT_CLIENT_ID`, otherwise `JWT_AUDIENCE`, if it has one entry |
+//! | `JWT_RESOURCE` | the identifier of this API, an https URL (http on loopback); scheme and host are converted to lower case; with `JWT_AUTHORIZATION_SERVERS` the layer [announces](crate::layer::resource) the API | |
+//! | `JWT_AUTHORIZATION_SERVERS` | comma list of the issuers that clients get tokens from; needs `JWT_RESOURCE` | |
+//! | `JWT_RESOURCE_SCOPES` | comma list of the scopes that clients can request, also the scope in the challenge to a request without a token; needs `JWT_AUTHORIZATION_SERVERS` | |
 //! | `JWT_MAX_TOKEN_BYTES` | maximum length of a token: 1024 to 1048576 | 16384 |
 //! | `JWT_CACHE_ENTRIES` | size of the [cache of verified tokens](crate::manual::remembered), up to 1000000; 0 disables it | 10000 |
 //!
@@ -114,6 +117,7 @@ mod logout;
 mod policy;
 #[cfg(feature = "jwks")]
 mod remote;
+pub(crate) mod resource;
 pub(crate) mod vars;
 
 use std::{fmt, net::IpAddr};
@@ -123,12 +127,13 @@ use serde::de::DeserializeOwned;
 use self::{
     keys::Keys,
     policy::Policy,
+    resource::{Announcement, Variables},
     vars::{Vars, refuse},
 };
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
-    layer::jwt::JwtAuthLayer,
+    layer::{jwt::JwtAuthLayer, resource::ProtectedResource},
     principal::Claims,
     verify::{Verifier, VerifierBuilder},
 };
@@ -177,6 +182,7 @@ pub struct JwtSettings {
         allow(dead_code, reason = "refused without the feature")
     )]
     logout: Option<String>,
+    announcement: Option<Announcement>,
     events: Events,
     ignored: Vec<String>,
 }
@@ -208,8 +214,8 @@ impl JwtSettings {
     }
 
     /// Builds the layer that authenticates requests, with everything that these settings contain: the
-    /// keys, the rules for tokens, [gateway mode](JwtAuthLayer::gateway) and the [event
-    /// sink](Self::events). The claims are [`Claims`].
+    /// keys, the rules for tokens, [gateway mode](JwtAuthLayer::gateway), the [announced
+    /// resource](JwtAuthLayer::resource) and the [event sink](Self::events). The claims are [`Claims`].
     ///
     /// Call it once, and clone the layer. If the keys come from the network, it starts to fetch them and
     /// must be called within a tokio runtime. The first requests wait for the keys. To open the port
@@ -240,6 +246,10 @@ impl JwtSettings {
             tracing::warn!("{name} is not a known variable; ignored");
         }
         let layer = JwtAuthLayer::new(self.verifier()?).with_events(self.events.clone());
+        let layer = match &self.announcement {
+            Some(announcement) => announcement.apply(layer),
+            None => layer,
+        };
         match self.gateway {
             true => layer.gateway().build(),
             false => Ok(layer),
@@ -328,6 +338,13 @@ impl JwtSettings {
         self.gateway
     }
 
+    /// Returns the resource that `JWT_RESOURCE` names. The [`layer`](Self::layer) announces it if
+    /// authorization servers are set.
+    #[must_use]
+    pub fn resource(&self) -> Option<&ProtectedResource> {
+        self.announcement.as_ref().map(Announcement::resource)
+    }
+
     /// Returns one line for the log for each accepted setting that leaves a check open.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         let by_issuer = self.keys.serve_many() && self.policy.leaves_issuer_open();
@@ -341,7 +358,9 @@ impl JwtSettings {
 
     fn read(mut vars: Vars) -> Result<Self, ConfigError> {
         let (host, port) = read_address(&mut vars)?;
-        let policy = Policy::read(&mut vars)?;
+        let announcement = Variables::read(&mut vars)?.required()?;
+        let identifier = announcement.as_ref().map(|own| own.resource().identifier());
+        let policy = Policy::read(&mut vars, identifier)?;
         let gateway = vars.switch("JWT_GATEWAY")?.unwrap_or(false);
         let logout = logout::read(&mut vars, &policy)?;
         let settings = Self {
@@ -351,6 +370,7 @@ impl JwtSettings {
             logout,
             policy,
             gateway,
+            announcement,
             events: Events::default(),
             ignored: vars.into_ignored(),
         };

@@ -13,6 +13,8 @@ pub(super) struct Policy {
     issuers: Vec<String>,
     by_issuer: bool,
     audiences: Vec<String>,
+    /// `true` if the audience is the resource, because no other one is set.
+    is_for_resource: bool,
     clients: Vec<String>,
     any_audience: bool,
     id_tokens: bool,
@@ -37,7 +39,8 @@ enum Typ {
 }
 
 impl Policy {
-    pub(super) fn read(vars: &mut Vars) -> Result<Self, ConfigError> {
+    /// Reads the variables. The audience defaults to the identifier of the resource.
+    pub(super) fn read(vars: &mut Vars, resource: Option<&str>) -> Result<Self, ConfigError> {
         for (name, why) in ALWAYS {
             if vars.switch(name)? == Some(false) {
                 return Err(refuse(name, format!("only true is accepted: {why}")));
@@ -48,10 +51,11 @@ impl Policy {
         let max_bytes = vars.number("JWT_MAX_TOKEN_BYTES", TOKEN_BYTES)?;
         let roles = vars.list(ROLES_CLAIM)?.unwrap_or_default();
         let roles = roles.iter().map(|entry| role_place(entry));
-        let policy = Self {
+        let mut policy = Self {
             issuers: vars.list(ISSUER)?.unwrap_or_default(),
             by_issuer: vars.switch(VERIFY_ISS)? == Some(false),
             audiences: vars.list(AUDIENCE)?.unwrap_or_default(),
+            is_for_resource: false,
             clients: vars.list("JWT_CLIENT_ID")?.unwrap_or_default(),
             any_audience: vars.switch(VERIFY_AUD)? == Some(false),
             id_tokens: vars.switch(ACCEPT_ID_TOKENS)?.unwrap_or(false),
@@ -67,6 +71,11 @@ impl Policy {
             require_expiry: vars.switch(REQUIRE_EXP)?.unwrap_or(true),
             check_not_before: vars.switch("JWT_VERIFY_NBF")?.unwrap_or(true),
         };
+        policy.checks_id_tokens()?;
+        if policy.audiences.is_empty() && !policy.any_audience {
+            policy.audiences.extend(resource.map(str::to_owned));
+            policy.is_for_resource = resource.is_some();
+        }
         policy.agrees_with_itself().map(|()| policy)
     }
 
@@ -79,14 +88,14 @@ impl Policy {
         self.subject.as_deref().is_some_and(|claim| claim != "sub")
     }
 
-    /// Returns the single client, otherwise the single audience.
+    /// Returns the single client, otherwise the single audience. The resource is not a client.
     pub(super) fn only_client(&self) -> Option<String> {
         let names = match self.clients.is_empty() {
             true => &self.audiences,
             false => &self.clients,
         };
         match &names[..] {
-            [one] => Some(one.clone()),
+            [one] if !self.clients.is_empty() || !self.is_for_resource => Some(one.clone()),
             _ => None,
         }
     }
@@ -154,17 +163,21 @@ impl Policy {
         builder
     }
 
+    fn checks_id_tokens(&self) -> Result<(), ConfigError> {
+        match self.id_tokens && self.audiences.is_empty() {
+            true => Err(refuse(
+                ACCEPT_ID_TOKENS,
+                "JWT_AUDIENCE must name the client that the ID tokens are for",
+            )),
+            false => Ok(()),
+        }
+    }
+
     fn agrees_with_itself(&self) -> Result<(), ConfigError> {
         if self.by_issuer && !self.issuers.is_empty() {
             return Err(refuse(
                 &format!("{ISSUER}, {VERIFY_ISS}"),
                 "an issuer is set, but issuers are not checked; remove one of the two",
-            ));
-        }
-        if self.id_tokens && self.audiences.is_empty() {
-            return Err(refuse(
-                ACCEPT_ID_TOKENS,
-                "JWT_AUDIENCE must name the client that the ID tokens are for",
             ));
         }
         if self.any_audience && !self.audiences.is_empty() {

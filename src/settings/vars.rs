@@ -229,7 +229,7 @@ fn distance(a: &str, b: &str) -> usize {
 const LONG: usize = 16;
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
-const KNOWN: [&str; 33] = [
+const KNOWN: [&str; 36] = [
     "JWT_ALGORITHM",
     "JWT_SECRET_KEY",
     "JWT_PUBLIC_KEY_FILE",
@@ -263,6 +263,9 @@ const KNOWN: [&str; 33] = [
     "JWT_GATEWAY",
     "JWT_BACKCHANNEL_LOGOUT",
     "JWT_LOGOUT_CLIENT_ID",
+    "JWT_RESOURCE",
+    "JWT_AUTHORIZATION_SERVERS",
+    "JWT_RESOURCE_SCOPES",
 ];
 
 /// Every name with such a prefix is meant to configure a check.
@@ -278,7 +281,7 @@ const OF_ISSUERS: [&str; 5] = [
 ];
 
 #[cfg(feature = "server")]
-const OF_SERVER: [&str; 32] = [
+const OF_SERVER: [&str; 35] = [
     "HOST",
     "PORT",
     "AUTH_PUBLIC_URL",
@@ -307,6 +310,9 @@ const OF_SERVER: [&str; 32] = [
     "JWT_ALGORITHM",
     "JWT_ISSUER",
     "JWT_AUDIENCE",
+    "JWT_RESOURCE",
+    "JWT_AUTHORIZATION_SERVERS",
+    "JWT_RESOURCE_SCOPES",
     "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
     "JWT_REFRESH_TOKEN_EXPIRE_DAYS",
     "JWT_TOKEN_TYPE",
@@ -353,6 +359,7 @@ mod tests {
             include_str!("logout.rs"),
             include_str!("policy.rs"),
             include_str!("remote.rs"),
+            include_str!("resource.rs"),
         ];
         assert_eq!(unread(&known, &modules), Names::new());
     }
@@ -365,6 +372,7 @@ mod tests {
         let modules = [
             SETTINGS,
             SERVER,
+            include_str!("resource.rs"),
             include_str!("../server/settings/accounts.rs"),
             include_str!("../server/settings/browsers.rs"),
             include_str!("../server/settings/seeds.rs"),

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use super::{
     action::Action,
     hierarchy::{RoleHierarchy, ScopeHierarchy},
+    step_up::SignIn,
 };
 use crate::{
     layer::extract::RequestHead,
@@ -19,6 +20,7 @@ pub(super) enum Condition {
     Scope(Vec<Name>),
     Kind(PrincipalKind),
     Check(Check),
+    SignIn(SignIn),
     /// A rule for each path. A path without a rule is refused.
     Paths(BTreeMap<Box<str>, Self>),
     /// The action that a policy engine decides about. The condition itself always holds.
@@ -69,6 +71,7 @@ impl Condition {
             Self::Scope(tokens) => tokens.iter().all(|token| token.is_scope_of(caller)),
             Self::Kind(kind) => caller.kind() == *kind,
             Self::Check(check) => (check.0)(caller, head),
+            Self::SignIn(sign_in) => sign_in.holds(caller),
             Self::Paths(rules) => {
                 let rule = rules.get(head.uri().path());
                 rule.is_some_and(|rule| rule.holds(caller, head))
@@ -82,17 +85,19 @@ impl Condition {
     }
 
     /// Returns `false` if the caller may hold what the condition tests in a form that could not be
-    /// read. An inverted condition must not hold then.
+    /// read, or if nothing is known about the sign-in. An inverted condition must not hold then.
     pub(super) fn is_decidable(&self, caller: &Principal) -> bool {
         let unknown =
             caller.has_unreadable_roles() || (caller.has_unreadable_scope() && self.reads_scope());
-        !unknown
+        !unknown && !self.lacks_sign_in(caller)
     }
 
     fn reads_scope(&self) -> bool {
         match self {
             Self::Scope(_) | Self::Check(_) => true,
-            Self::AnyOf(_) | Self::AllOf(_) | Self::Kind(_) | Self::Action(_) => false,
+            Self::AnyOf(_) | Self::AllOf(_) | Self::Kind(_) | Self::SignIn(_) | Self::Action(_) => {
+                false
+            }
             Self::Paths(rules) => rules.values().any(Self::reads_scope),
             Self::Named(_, inner) | Self::Not(inner) => inner.reads_scope(),
             Self::And(parts) | Self::Or(parts) => parts.iter().any(Self::reads_scope),
@@ -119,7 +124,7 @@ impl Condition {
                 parts.iter_mut().for_each(|part| part.apply(hierarchy));
             }
             (Self::AnyOf(_) | Self::AllOf(_) | Self::Scope(_), _)
-            | (Self::Kind(_) | Self::Check(_) | Self::Action(_), _) => {}
+            | (Self::Kind(_) | Self::Check(_) | Self::SignIn(_) | Self::Action(_), _) => {}
         }
     }
 

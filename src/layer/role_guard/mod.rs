@@ -9,6 +9,7 @@
 //! | a [`Principal`] that satisfies the rule | the inner service's |
 //! | a [`Principal`] that lacks a scope | 403 `insufficient_scope`; `scope` names all that are required |
 //! | a [`Principal`] that lacks a role, is of another kind, or fails a condition | 403 `insufficient_scope` |
+//! | a [`Principal`] whose [sign-in](Rule::acr) is too weak or too long ago | 401 `insufficient_user_authentication` (RFC 9470); `acr_values`, `max_age` and `scope` name all that lacks |
 //! | a [`Principal`] whom the [policy engine](RoleGuardLayer::policy) refuses | 403 `insufficient_scope` |
 //! | a [`Principal`], while the policy engine is unavailable | 503 |
 //! | [`Anonymous`] | 401 without an error code (RFC 6750 §3.1) |
@@ -67,6 +68,7 @@ mod layer;
 mod openapi;
 mod rule;
 mod service;
+mod step_up;
 mod unmet;
 
 pub use self::{

@@ -81,6 +81,7 @@ impl Rule {
     /// | [`scope`](Self::scope) | `{"scopes": ["a", "b"]}`: all of them |
     /// | [`any_of`](Self::any_of), [`all_of`](Self::all_of) | `{"anyRole": ["a"]}`, `{"allRoles": ["a"]}` |
     /// | [`kind`](Self::kind) | `{"kind": "user"}` |
+    /// | [`acr`](Self::acr), [`max_auth_age`](Self::max_auth_age) | `{"acrValues": ["gold"]}`, `{"maxAge": 300}` |
     /// | [`check`](Self::check) | `{"custom": true}`, or `{"custom": "name"}` for a [named](Self::named) one |
     /// | [`action`](Self::action) | `{"policy": {"action": "edit", "resource": "document"}}` |
     /// | [`grpc`](Self::grpc) | `{"paths": {"/pkg.Service/Method": …}}` |
@@ -127,6 +128,7 @@ impl Condition {
             | Self::AllOf(_)
             | Self::Kind(_)
             | Self::Check(_)
+            | Self::SignIn(_)
             | Self::Action(_)
             | Self::Paths(_) => vec![Scopes::new()],
         }
@@ -139,6 +141,7 @@ impl Condition {
             Self::Scope(tokens) => json!({ "scopes": names(tokens) }),
             Self::Kind(kind) => json!({ "kind": kind.as_str() }),
             Self::Check(_) => json!({ "custom": true }),
+            Self::SignIn(sign_in) => sign_in.described(),
             Self::Action(action) => json!({ "policy": policy(action) }),
             Self::Paths(rules) => {
                 let rules = rules.iter();

@@ -389,6 +389,12 @@ impl Rule {
         }
     }
 
+    /// Creates a rule that has this configuration error, if there is one.
+    pub(super) fn of_checked(condition: Condition, fault: Option<&'static str>) -> Self {
+        let fault = fault.map(Fault::Broken);
+        Self { condition, fault }
+    }
+
     fn of_roles<I>(roles: I, condition: fn(Vec<Name>) -> Condition) -> Self
     where
         I: IntoIterator,
@@ -422,7 +428,7 @@ impl Rule {
         Self::of_roles(roles, condition).sound(name)
     }
 
-    fn sound(self, name: &'static str) -> Result<Self, ConfigError> {
+    pub(super) fn sound(self, name: &'static str) -> Result<Self, ConfigError> {
         match self.fault() {
             Some(fault) => Err(ConfigError::invalid(name, fault)),
             None => Ok(self),

@@ -1,6 +1,9 @@
 //! The parts of a rule that a caller does not meet, for the refusal and for the log.
 
-use super::condition::{Condition, Name};
+use super::{
+    condition::{Condition, Name},
+    step_up::SignIn,
+};
 use crate::{
     error::{AuthError, Reason},
     layer::extract::RequestHead,
@@ -23,6 +26,7 @@ enum Part<'a> {
     Without(&'a [Name]),
     Kind(PrincipalKind),
     OtherKind(PrincipalKind),
+    SignIn(&'a SignIn),
     /// A scope that the caller must not hold, a custom condition, or roles that could not be read.
     Other(&'static str),
     Named(&'a str),
@@ -31,6 +35,9 @@ enum Part<'a> {
 impl Condition {
     /// Returns the refusal for a caller who does not satisfy the condition.
     pub(super) fn refusal(&self, caller: &Principal, head: RequestHead<'_>) -> AuthError {
+        if let Some(step_up) = self.step_up(caller, head) {
+            return step_up;
+        }
         let mut unmet = Unmet::default();
         self.explain(true, caller, head, &mut unmet);
         unmet.into_error()
@@ -86,7 +93,7 @@ impl Condition {
                 self.holds(caller, head)
             }
             Self::Action(_) => true,
-            Self::AnyOf(_) | Self::AllOf(_) | Self::Kind(_) | Self::Check(_) => {
+            Self::AnyOf(_) | Self::AllOf(_) | Self::Kind(_) | Self::Check(_) | Self::SignIn(_) => {
                 unmet.parts.push(self.as_part(wanted));
                 self.holds(caller, head)
             }
@@ -105,6 +112,8 @@ impl Condition {
             Self::AnyOf(roles) | Self::AllOf(roles) => Part::Without(roles),
             Self::Kind(kind) if wanted => Part::Kind(*kind),
             Self::Kind(kind) => Part::OtherKind(*kind),
+            Self::SignIn(sign_in) if wanted => Part::SignIn(sign_in),
+            Self::SignIn(_) => Part::Other(OTHER_SIGN_IN),
             _ => Part::Other(CHECK),
         }
     }
@@ -146,6 +155,7 @@ impl Part<'_> {
             Self::Without(roles) => format!("a caller without the roles {}", names(roles)),
             Self::Kind(kind) => format!("a caller of the kind `{}`", kind.as_str()),
             Self::OtherKind(kind) => format!("a caller of another kind than `{}`", kind.as_str()),
+            Self::SignIn(sign_in) => sign_in.text(),
             Self::Other(text) => text.to_owned(),
             Self::Named(name) => format!("the rule `{}`", name.escape_debug()),
         }
@@ -164,7 +174,8 @@ fn names(roles: &[Name]) -> String {
 }
 
 const LONGEST_LIST: usize = 8;
-const READABLE: &str = "roles and a scope in a form that can be read";
+const READABLE: &str = "roles, a scope and a sign-in in a form that can be read";
+const OTHER_SIGN_IN: &str = "a caller with another sign-in";
 const LISTED: &str = "a rule for the path";
 const SCOPE: &str = "a caller without a scope that excludes";
 const CHECK: &str = "a custom condition";

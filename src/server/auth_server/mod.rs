@@ -31,6 +31,7 @@ use crate::{
         mail::MailFlows,
         session::{ClaimWorker, Guests, Housekeeper, Sessions},
     },
+    settings::resource::Announcement,
     store::port::AuthStore,
     verify::Verifier,
 };
@@ -115,6 +116,7 @@ struct Inner {
     checks: RevocationChecks,
     confirmations: Confirmations,
     events: Option<Arc<dyn EventSink>>,
+    announcement: Option<Announcement>,
     clients: ClientIp,
     path: String,
     warnings: Vec<String>,
@@ -245,10 +247,12 @@ impl AuthServer {
     }
 
     /// Returns the service of the key set and the metadata, for `/.well-known/` at the root of the
-    /// site.
+    /// site. It also serves the metadata of the [resource](crate::layer::resource), if the settings
+    /// announce one.
     #[must_use]
     pub fn well_known(&self) -> WellKnown {
-        self.inner.endpoints.well_known()
+        let resource = self.layer().metadata();
+        self.inner.endpoints.well_known().with_resource(resource)
     }
 
     /// Returns the public path of the endpoints, `/api/auth` by default.
@@ -351,6 +355,10 @@ impl AuthServer {
             .confirmations(inner.confirmations.clone());
         let layer = match inner.endpoints.cookie() {
             Some(cookie) => layer.extractor((Bearer::new(), cookie)),
+            None => layer,
+        };
+        let layer = match &inner.announcement {
+            Some(announcement) => announcement.apply(layer),
             None => layer,
         };
         match &inner.events {

@@ -238,6 +238,7 @@ where
             checks,
             confirmations,
             events,
+            announcement: settings.and_then(AuthSettings::announcement),
             clients,
             path,
             warnings,

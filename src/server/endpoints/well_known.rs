@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::answer::{Refusal, without_content};
 use crate::{
-    layer::response::Whole,
+    layer::{extract::RequestHead, resource::ResourceMetadata, response::Whole},
     server::issue::{JwksService, TokenIssuer},
 };
 
@@ -37,6 +37,7 @@ use crate::{
 pub struct WellKnown {
     jwks: JwksService,
     metadata: Option<Metadata>,
+    resource: Option<ResourceMetadata>,
 }
 
 /// The metadata, and its path, which the issuer's name determines.
@@ -51,7 +52,14 @@ impl WellKnown {
         Self {
             jwks: issuer.jwks(),
             metadata: Metadata::new(issuer.issuer(), origin, path),
+            resource: None,
         }
+    }
+
+    /// Adds the metadata of the resource beside the authorization server (RFC 9728).
+    pub(crate) fn with_resource(mut self, resource: Option<ResourceMetadata>) -> Self {
+        self.resource = resource;
+        self
     }
 }
 
@@ -114,6 +122,11 @@ impl<B> Service<Request<B>> for WellKnown {
         let path = request.uri().path();
         if path == JWKS {
             return self.jwks.call(request);
+        }
+        let resource = self.resource.as_ref();
+        let resource = resource.and_then(|found| found.answer(RequestHead::of(&request)));
+        if let Some(answer) = resource {
+            return ready(Ok(answer.map(Whole::new)));
         }
         let metadata = self.metadata.as_ref();
         ready(Ok(match metadata.filter(|found| found.path == path) {

@@ -27,6 +27,7 @@ use crate::{
     },
     settings::{
         read_address,
+        resource::{Announcement, Variables},
         vars::{Vars, refuse},
     },
 };
@@ -45,7 +46,10 @@ use crate::{
 /// | `JWT_SECRET_KEY` | an HMAC secret that signs instead of a private key | |
 /// | `JWT_ALGORITHM` | the signing algorithm | the algorithm that the key allows, HS256 with a secret |
 /// | `JWT_ISSUER` | the tokens' `iss` | the public URL |
-/// | `JWT_AUDIENCE` | comma list, the tokens' `aud` | the issuer |
+/// | `JWT_AUDIENCE` | comma list, the tokens' `aud` | `JWT_RESOURCE` if it is set, else the issuer |
+/// | `JWT_RESOURCE` | the identifier of the API behind the server's layer, see [`JwtSettings`](crate::settings) | the public URL |
+/// | `JWT_AUTHORIZATION_SERVERS` | comma list of the issuers that clients get tokens from, usually the server's own; the layer then [announces](crate::layer::resource) the API | |
+/// | `JWT_RESOURCE_SCOPES` | comma list of the scopes that clients can request; needs `JWT_AUTHORIZATION_SERVERS` | |
 /// | `JWT_ACCESS_TOKEN_EXPIRE_MINUTES` | lifetime of access tokens: 1 to 30 | 10 |
 /// | `JWT_REFRESH_TOKEN_EXPIRE_DAYS` | idle timeout of a session: 1 to 90 | 14 |
 /// | `AUTH_TRUSTED_PROXIES` | comma list of addresses and networks of proxies that report the client address, see [`client_ip`](Self::client_ip) | none: the peer is the client |
@@ -82,6 +86,7 @@ pub struct AuthSettings {
     rotate_every: Option<Duration>,
     issuer: Option<String>,
     audiences: Option<Vec<String>>,
+    resource: Variables,
     access_lifetime: Duration,
     refresh_idle: Duration,
     secret: Option<SecretKey>,
@@ -132,6 +137,7 @@ impl AuthSettings {
             return Err(refuse("JWT_ISSUER", "tokens have one issuer, not a list"));
         }
         let audiences = vars.list("JWT_AUDIENCE")?;
+        let resource = Variables::read(&mut vars)?;
         let minutes = vars.number(ACCESS, 1..=30)?.unwrap_or(10);
         let days = vars.number(REFRESH, 1..=90)?.unwrap_or(14);
         let proxies = vars.list(PROXIES)?;
@@ -169,11 +175,32 @@ impl AuthSettings {
             client_ids: vars.list("JWT_CLIENT_ID")?.unwrap_or_default(),
             issuer,
             audiences,
+            resource,
             ignored: vars.into_ignored(),
             trial_store: OnceLock::new(),
         };
         settings.check_keys()?;
-        Ok(settings)
+        settings.with_resource()
+    }
+
+    /// Checks the resource, and makes it the audience unless another one is set.
+    fn with_resource(mut self) -> Result<Self, ConfigError> {
+        let announcement = self.resource.or_named(&self.public_url())?;
+        if let (true, None, Some(own)) = (
+            self.resource.names_resource(),
+            &self.audiences,
+            announcement,
+        ) {
+            self.audiences = Some(vec![own.resource().identifier().to_owned()]);
+        }
+        Ok(self)
+    }
+
+    /// Returns the resource of the layer, with the port that the server listens on. `None` if nothing
+    /// is set and the public URL cannot be an identifier.
+    pub(crate) fn announcement(&self) -> Option<Announcement> {
+        // The port changes nothing about the check.
+        self.resource.or_named(&self.public_url()).ok().flatten()
     }
 
     /// Returns host and port, as a listener expects them.

@@ -5,4 +5,5 @@ mod policy;
 mod requirements;
 mod roles;
 mod scopes;
+mod step_up;
 mod unreadable;

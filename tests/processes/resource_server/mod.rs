@@ -1,5 +1,6 @@
 //! The example server as a process: its routes, its keys, and what it refuses at its start.
 
+mod announced;
 mod gateway;
 mod logout;
 mod network;

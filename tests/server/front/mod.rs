@@ -6,9 +6,11 @@ mod factors;
 mod identities;
 mod parts;
 mod passkeys;
+mod resource;
 mod reuse;
 mod sockets;
 mod start;
+mod step_up;
 #[cfg(feature = "tracing")]
 mod warned;
 

@@ -5,3 +5,4 @@ mod layer;
 mod mapped;
 mod meaning;
 mod refused;
+mod resource;

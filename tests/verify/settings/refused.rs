@@ -435,6 +435,9 @@ fn x9_a_logout_that_names_no_client_or_no_issuer() {
     );
     assert_eq!(with(&[issuer]), needs(unnamed));
     assert_eq!(with(&[issuer, ("JWT_AUDIENCE", "a,b")]), needs(unnamed));
+    // The audience by default is no client.
+    let resource = ("JWT_RESOURCE", "https://api.example");
+    assert_eq!(with(&[issuer, resource]), needs(unnamed));
     assert_eq!(
         with(&[issuer, audience, ("JWT_SUBJECT_CLAIM", "oid")]),
         needs("contradicts JWT_SUBJECT_CLAIM: logout tokens identify the subject by `sub`")
@@ -458,14 +461,14 @@ fn x9_a_logout_that_names_no_client_or_no_issuer() {
 }
 
 /// Every variable that is read.
-const NAMES: [&str; 35] = [
+const NAMES: [&str; 38] = [
     "HOST",
     "PORT",
     "JWT_ACCEPT_ID_TOKENS",
     "JWT_ALGORITHM",
     "JWT_AUDIENCE",
+    "JWT_AUTHORIZATION_SERVERS",
     "JWT_BACKCHANNEL_LOGOUT",
-    "JWT_LOGOUT_CLIENT_ID",
     "JWT_CACHE_ENTRIES",
     "JWT_CLIENT_ID",
     "JWT_CLIENT_ID_CLAIM",
@@ -480,10 +483,13 @@ const NAMES: [&str; 35] = [
     "JWT_JWKS_TIMEOUT_SECONDS",
     "JWT_JWKS_URL",
     "JWT_LEEWAY_SECONDS",
+    "JWT_LOGOUT_CLIENT_ID",
     "JWT_MAX_TOKEN_BYTES",
     "JWT_PUBLIC_KEY_FILE",
     "JWT_REQUIRED_TYP",
     "JWT_REQUIRE_EXP",
+    "JWT_RESOURCE",
+    "JWT_RESOURCE_SCOPES",
     "JWT_ROLES_CLAIM",
     "JWT_SCOPE_CLAIM",
     "JWT_SECRET_KEY",

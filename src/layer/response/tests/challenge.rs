@@ -275,7 +275,7 @@ fn a_responder_that_sets_one_challenge_loses_no_other() {
 }
 
 #[test]
-fn the_challenge_of_a_step_up_has_all_its_parameters() {
+fn m1_m2_m4_the_challenge_of_a_step_up_has_all_its_parameters() {
     let step_up = StepUp {
         acr_values: Some("gold silver".into()),
         max_age: Some(std::time::Duration::from_secs(300)),

@@ -358,7 +358,7 @@ where
             Unseen::Metadata(_) if self.answers.is_for_gateway() => None,
             Unseen::Metadata(metadata) => metadata
                 .is_at(head)
-                .then(|| Verdict::Answer(metadata.answer_to(head.method()))),
+                .then(|| Verdict::Answer(Box::new(metadata.answer_to(head.method())))),
             Unseen::Fault(_, problem) => {
                 let kind = AuthErrorKind::Misconfigured;
                 Some(Verdict::Refuse(AuthError::caused_by(kind, *problem)))

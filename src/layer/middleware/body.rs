@@ -27,7 +27,8 @@ pin_project! {
     #[project = Projected]
     enum Kind<B> {
         Inner { #[pin] body: B },
-        Denied { body: Whole },
+        // Boxed, because the other bodies are moved with every response.
+        Denied { body: Box<Whole> },
     }
 }
 
@@ -43,7 +44,7 @@ impl<B> ResponseBody<B> {
     pub(super) fn denied(bytes: Bytes) -> Self {
         Self {
             kind: Kind::Denied {
-                body: Whole::new(bytes),
+                body: Box::new(Whole::new(bytes)),
             },
         }
     }
@@ -63,7 +64,7 @@ where
         match self.project().kind.project() {
             Projected::Inner { body } => body.poll_frame(cx),
             Projected::Denied { body } => {
-                let frame = Pin::new(body).poll_frame(cx);
+                let frame = Pin::new(&mut **body).poll_frame(cx);
                 frame.map(|frame| frame.map(|frame| frame.map_err(|error| match error {})))
             }
         }

@@ -57,10 +57,11 @@ impl<F, K: Kind> ResponseFuture<F, K> {
     // the stack.
     #[cold]
     #[inline(never)]
-    pub(crate) fn answered(response: Response<Bytes>) -> Self {
-        let response = Some(Box::new(response));
+    pub(crate) fn answered(response: Box<Response<Bytes>>) -> Self {
         Self {
-            state: State::Answered { response },
+            state: State::Answered {
+                response: Some(response),
+            },
         }
     }
 
@@ -107,10 +108,9 @@ where
             };
             match next {
                 Ok(Next::Call(future, after)) => state.set(State::Inner { future, after }),
-                Ok(Next::Answer(response)) => {
-                    let response = Some(Box::new(response));
-                    state.set(State::Answered { response });
-                }
+                Ok(Next::Answer(response)) => state.set(State::Answered {
+                    response: Some(response),
+                }),
                 Err(error) => {
                     state.set(State::Answered { response: None });
                     return Poll::Ready(Err(error));

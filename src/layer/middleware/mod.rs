@@ -36,10 +36,10 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-use std::{future::Future, mem, time::Duration};
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Request, Response, header::SET_COOKIE};
 
 #[cfg(feature = "warp")]
 pub(crate) use self::standalone::decide;
@@ -104,7 +104,7 @@ pub(crate) enum Verdict<P, W> {
     /// The request goes to the inner service.
     Pass(P),
     /// The response is complete, for example a redirect or a document.
-    Answer(Response<Bytes>),
+    Answer(Box<Response<Bytes>>),
     Refuse(AuthError),
     /// The decision needs this wait. The error is the refusal if the wait gives no result.
     Wait(W, AuthError),
@@ -126,29 +126,31 @@ impl Amend for () {
 pub struct After {
     /// Makes the response `private`, so that shared caches do not store it.
     is_private: bool,
-    change: Change,
+    // Boxed, because a future is moved several times and most change nothing.
+    change: Option<Box<Change>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Change {
-    #[default]
-    Nothing,
     /// Deletes bad cookies.
     ClearCookies(Cleared),
-    #[cfg_attr(
-        not(any(test, feature = "rate-limit")),
-        expect(dead_code, reason = "only the https layer sets a field")
-    )]
-    Set(&'static HeaderName, HeaderValue),
+    #[cfg(test)]
+    Set(&'static http::HeaderName, HeaderValue),
     /// Sends the nonce for the next proof. No cache stores the response (RFC 9449 §8.2).
     Nonce(HeaderValue),
 }
+
+/// The field that a layer sets in the headers of every response of the inner service.
+#[doc(hidden)]
+#[cfg(feature = "rate-limit")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetField(Option<(&'static http::HeaderName, HeaderValue)>);
 
 impl After {
     /// Changes nothing.
     pub(crate) const NOTHING: Self = Self {
         is_private: false,
-        change: Change::Nothing,
+        change: None,
     };
 
     /// Makes the response private unless the credential was in `Authorization`. Caches treat only this
@@ -156,7 +158,7 @@ impl After {
     pub(crate) fn of_place(place: Place) -> Self {
         Self {
             is_private: place != Place::Authorization,
-            change: Change::Nothing,
+            change: None,
         }
     }
 
@@ -166,7 +168,7 @@ impl After {
             Cleared::Nothing => Self::NOTHING,
             cookies => Self {
                 is_private: true,
-                change: Change::ClearCookies(cookies),
+                change: Some(Box::new(Change::ClearCookies(cookies))),
             },
         }
     }
@@ -175,28 +177,7 @@ impl After {
     pub(crate) fn nonce(nonce: HeaderValue) -> Self {
         Self {
             is_private: false,
-            change: Change::Nonce(nonce),
-        }
-    }
-
-    /// Sets a header field.
-    #[cfg(feature = "rate-limit")]
-    pub(crate) fn set(name: &'static HeaderName, value: HeaderValue) -> Self {
-        Self {
-            is_private: false,
-            change: Change::Set(name, value),
-        }
-    }
-
-    fn change(&mut self, headers: &mut HeaderMap) {
-        match mem::take(&mut self.change) {
-            Change::Nothing => {}
-            Change::ClearCookies(cookies) => clear(&cookies, headers),
-            Change::Set(name, value) => drop(headers.insert(name, value)),
-            Change::Nonce(nonce) => {
-                headers.insert(&DPOP_NONCE, nonce);
-                never_store(headers);
-            }
+            change: Some(Box::new(Change::Nonce(nonce))),
         }
     }
 }
@@ -204,11 +185,42 @@ impl After {
 impl Amend for After {
     #[inline]
     fn amend(&mut self, headers: &mut HeaderMap) {
-        if !matches!(self.change, Change::Nothing) {
-            self.change(headers);
+        if let Some(change) = self.change.take() {
+            change.apply(headers);
         }
         if self.is_private {
             keep_private(headers);
+        }
+    }
+}
+
+impl Change {
+    #[cold]
+    fn apply(self, headers: &mut HeaderMap) {
+        match self {
+            Self::ClearCookies(cookies) => clear(&cookies, headers),
+            Self::Nonce(nonce) => {
+                headers.insert(&DPOP_NONCE, nonce);
+                never_store(headers);
+            }
+            #[cfg(test)]
+            Self::Set(name, value) => drop(headers.insert(name, value)),
+        }
+    }
+}
+
+#[cfg(feature = "rate-limit")]
+impl SetField {
+    pub(crate) fn new(field: Option<(&'static http::HeaderName, HeaderValue)>) -> Self {
+        Self(field)
+    }
+}
+
+#[cfg(feature = "rate-limit")]
+impl Amend for SetField {
+    fn amend(&mut self, headers: &mut HeaderMap) {
+        if let Some((name, value)) = self.0.take() {
+            headers.insert(name, value);
         }
     }
 }

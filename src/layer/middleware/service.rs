@@ -104,7 +104,8 @@ impl<S, L: Middleware> Guarded<S, L> {
         K: Kind<After = L::After>,
     {
         let refusals = self.layer.refusals();
-        ResponseFuture::answered(refusals.refuse(error, RequestHead::of(request)))
+        let response = refusals.refuse(error, RequestHead::of(request));
+        ResponseFuture::answered(Box::new(response))
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) async fn decide<L: Middleware>(
     }
     match verdict {
         Verdict::Pass(pass) => Ok(pass),
-        Verdict::Answer(response) => Err(Box::new(response)),
+        Verdict::Answer(response) => Err(response),
         Verdict::Refuse(error) | Verdict::Wait(_, error) => {
             Err(Box::new(layer.refusals().refuse(error, head)))
         }

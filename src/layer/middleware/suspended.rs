@@ -36,7 +36,7 @@ pub(crate) trait Suspension<F, E>: Kind {
 
 /// The state after all waits.
 pub(crate) enum Next<F, A> {
-    Answer(Response<Bytes>),
+    Answer(Box<Response<Bytes>>),
     Call(F, A),
 }
 
@@ -140,7 +140,7 @@ where
                     continue;
                 }
                 Verdict::Answer(answer) => answer,
-                Verdict::Refuse(error) => held.layer.refusals().refuse(error, head),
+                Verdict::Refuse(error) => Box::new(held.layer.refusals().refuse(error, head)),
             };
             return Poll::Ready(Ok(Next::Answer(answer)));
         };

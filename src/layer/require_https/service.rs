@@ -7,27 +7,27 @@ use http::{HeaderName, Request, header::STRICT_TRANSPORT_SECURITY};
 use super::RequireHttpsLayer;
 use crate::layer::{
     extract::RequestHead,
-    middleware::{After, Middleware, Never, Verdict, immediate_service},
+    middleware::{Middleware, Never, SetField, Verdict, immediate_service},
     response::InnerAnswers,
 };
 
 immediate_service! {
     /// A service that is reachable only over https; created by
     /// [`RequireHttpsLayer`](super::RequireHttpsLayer).
-    RequireHttpsService, RequireHttpsLayer, After
+    RequireHttpsService, RequireHttpsLayer, SetField
 }
 
 impl Middleware for RequireHttpsLayer {
     type Wait = Never;
     type Pass = ();
-    type After = After;
+    type After = SetField;
     type Refusals = InnerAnswers;
 
     const NAME: &'static str = "https layer";
 
     fn decide(&self, head: RequestHead<'_>) -> Verdict<(), Never> {
         match self.config.refuse(head) {
-            Some(response) => Verdict::Answer(response),
+            Some(response) => Verdict::Answer(Box::new(response)),
             None => Verdict::Pass(()),
         }
     }
@@ -37,13 +37,10 @@ impl Middleware for RequireHttpsLayer {
     }
 
     /// RFC 6797 §7.2: the header must not be sent over plain http.
-    fn admit<B>(&self, _: &mut Request<B>, (): ()) -> After {
+    fn admit<B>(&self, _: &mut Request<B>, (): ()) -> SetField {
         static NAME: HeaderName = STRICT_TRANSPORT_SECURITY;
 
-        match &self.config.hsts {
-            Some(hsts) => After::set(&NAME, hsts.clone()),
-            None => After::NOTHING,
-        }
+        SetField::new(self.config.hsts.clone().map(|value| (&NAME, value)))
     }
 
     fn refusals(&self) -> &InnerAnswers {

@@ -17,7 +17,7 @@ use crate::{
     layer::{
         extract::{Bearer, Header, Place, RequestHead, TokenExtractor, is_b64token, is_dpop},
         middleware::{After, Verdict},
-        response::{self, Answers, Opening, forget_derived},
+        response::{Answers, Opening, Origins, forget_derived, origins},
     },
     principal::{Anonymous, Origin, Principal},
 };
@@ -26,8 +26,8 @@ use crate::{
 pub(super) struct Config {
     pub(super) examiner: Arc<Examiner>,
     pub(super) answers: Arc<Answers>,
-    /// A reference to `answers`, for the guards inside.
-    origin: Origin,
+    /// References to `answers`, for the guards inside.
+    origins: Origins,
     pub(super) header: Header,
     bearer: Bearer,
     pub(super) optional: bool,
@@ -59,7 +59,7 @@ impl Config {
         let answers = Arc::new(Answers::default());
         Self {
             examiner,
-            origin: response::origin(&answers),
+            origins: origins(&answers),
             answers,
             header: Header::new(X_API_KEY),
             bearer: Bearer::new(),
@@ -73,7 +73,12 @@ impl Config {
     pub(super) fn change_answers(&mut self, change: impl FnOnce(Answers) -> Answers) {
         let answers = Answers::clone(&self.answers);
         self.answers = Arc::new(change(answers));
-        self.origin = response::origin(&self.answers);
+        self.origins = origins(&self.answers);
+    }
+
+    /// Returns the origin of the principals that this layer inserts.
+    fn origin(&self) -> Origin {
+        self.origins.of_thread().clone()
     }
 
     /// Returns the settings that let requests without a key pass.
@@ -85,7 +90,7 @@ impl Config {
     }
 
     pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision {
-        if let Err(error) = self.answers.check_openings(&self.openings()) {
+        if let Err(error) = self.answers.check_openings(|| self.openings()) {
             return Verdict::Refuse(error);
         }
         if self.skips.iter().any(|names| names(head)) {
@@ -184,7 +189,7 @@ impl Config {
     }
 
     fn caller(&self, row: &Row, place: Place, remembered: bool) -> Caller {
-        let principal = row.caller.with_origin(Some(self.origin.clone()));
+        let principal = row.caller.with_origin(Some(self.origin()));
         self.answers.events.emit(|| AuthEvent::Allowed {
             caller: &principal,
             remembered,
@@ -219,7 +224,7 @@ impl Config {
             return After::of_place(place);
         }
         if extensions.get::<Principal>().is_none() {
-            extensions.insert(Anonymous::new(Some(self.origin.clone())));
+            extensions.insert(Anonymous::new(Some(self.origin())));
         }
         After::NOTHING
     }

@@ -63,11 +63,11 @@ impl<C, R> Config<C, R> {
             false => Scheme::Bearer,
         };
         let schemes = rules.schemes();
-        let origin = self.origin.clone();
+        let origins = Arc::clone(&self.origins);
         self.dpop = Some(Arc::new(BoundTokens {
             rules,
             places,
-            origin,
+            origins,
         }));
         self.change_answers(|answers| answers.with_schemes(schemes, used));
     }
@@ -146,7 +146,8 @@ where
 
     /// Runs the revocation check.
     fn check_bound(&self, proven: Proven<C>) -> Decision<C, R::Future> {
-        let origin = self.dpop.as_ref().map(|dpop| dpop.origin.clone());
+        let origins = self.dpop.as_ref().map(|dpop| &dpop.origins);
+        let origin = origins.map(|origins| origins.of_thread().clone());
         let principal = proven.token.principal_from(origin);
         let check = self.revocation.check(&principal);
         let caller = Caller {

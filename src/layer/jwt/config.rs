@@ -17,7 +17,7 @@ use crate::{
         dpop::Dpop,
         extract::{Cleared, Credential, Kind, Place, RequestHead, TokenExtractor, is_b64token},
         middleware::{After, PATIENCE, Verdict},
-        response::{self, Answers, Opening, answers_in, forget_derived},
+        response::{Answers, Opening, Origins, answers_in, forget_derived, origins},
     },
     principal::{Anonymous, Origin, Principal},
     revocation::{
@@ -32,8 +32,8 @@ pub(super) struct Config<C, R> {
     pub(super) confirmations: Vec<Confirmations>,
     pub(super) extractor: Arc<dyn TokenExtractor>,
     pub(super) answers: Arc<Answers>,
-    /// A reference to `answers`, which guards inside this layer read from the principal.
-    pub(super) origin: Origin,
+    /// References to `answers`, which guards inside this layer read from the principal.
+    pub(super) origins: Origins,
     /// Tokens are read from `Authorization` only.
     pub(super) has_default_places: bool,
     pub(super) optional: bool,
@@ -52,7 +52,7 @@ pub(super) struct BoundTokens {
     pub(super) rules: Dpop,
     pub(super) places: Arc<dyn TokenExtractor>,
     /// The settings for the callers of this scheme, which guards inside this layer read.
-    pub(super) origin: Origin,
+    pub(super) origins: Origins,
 }
 
 /// The decision about a request.
@@ -98,7 +98,7 @@ impl<C, R> Config<C, R> {
             revocation: Arc::new(revocation),
             confirmations: Vec::new(),
             extractor,
-            origin: response::origin(&answers),
+            origins: origins(&answers),
             answers,
             has_default_places: true,
             optional: false,
@@ -119,7 +119,7 @@ impl<C, R> Config<C, R> {
             confirmations: self.confirmations,
             extractor: self.extractor,
             answers: self.answers,
-            origin: self.origin,
+            origins: self.origins,
             has_default_places: self.has_default_places,
             optional: self.optional,
             unseen: self.unseen,
@@ -134,16 +134,21 @@ impl<C, R> Config<C, R> {
     pub(super) fn change_answers(&mut self, change: impl FnOnce(Answers) -> Answers) {
         let answers = Answers::clone(&self.answers);
         self.answers = Arc::new(change(answers));
-        self.origin = response::origin(&self.answers);
+        self.origins = origins(&self.answers);
         if let Some(dpop) = &self.dpop {
             let answers = Answers::clone(&self.answers);
             let bound = Arc::new(answers.with_schemes(dpop.rules.schemes(), Scheme::Dpop));
             self.dpop = Some(Arc::new(BoundTokens {
                 rules: dpop.rules.clone(),
                 places: Arc::clone(&dpop.places),
-                origin: response::origin(&bound),
+                origins: origins(&bound),
             }));
         }
+    }
+
+    /// Returns the origin of the principals that this layer inserts.
+    fn origin(&self) -> Origin {
+        self.origins.of_thread().clone()
     }
 
     /// Returns the settings that let requests without a credential pass.
@@ -162,7 +167,7 @@ where
     R: RevocationCheck,
 {
     pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision<C, R::Future> {
-        if let Err(error) = self.answers.check_openings(&self.openings()) {
+        if let Err(error) = self.answers.check_openings(|| self.openings()) {
             return Verdict::Refuse(error);
         }
         if let Some(decision) = self.decide_unseen(head) {
@@ -236,7 +241,7 @@ where
         remembered: bool,
         credential: &Credential<'_>,
     ) -> Decision<C, R::Future> {
-        let principal = token.principal_from(Some(self.origin.clone()));
+        let principal = token.principal_from(Some(self.origin()));
         let proof = credential.proof();
         if proof.is_some_and(|proof| !proof.fits(principal.session_id())) {
             let problem = "the CSRF proof is not of the token's session";
@@ -418,7 +423,7 @@ where
             Pass::Anonymous(clear) => {
                 let extensions = request.extensions_mut();
                 if extensions.get::<Principal>().is_none() {
-                    extensions.insert(Anonymous::new(Some(self.origin.clone())));
+                    extensions.insert(Anonymous::new(Some(self.origin())));
                 }
                 return After::clear_cookies(clear);
             }
@@ -459,7 +464,7 @@ impl<C, R> Clone for Config<C, R> {
             confirmations: self.confirmations.clone(),
             extractor: Arc::clone(&self.extractor),
             answers: Arc::clone(&self.answers),
-            origin: self.origin.clone(),
+            origins: Arc::clone(&self.origins),
             has_default_places: self.has_default_places,
             optional: self.optional,
             unseen: self.unseen.clone(),

@@ -25,6 +25,7 @@ use crate::{
         },
     },
     principal::Origin,
+    stripes::Stripes,
 };
 
 /// The settings for a layer's refusals.
@@ -130,9 +131,12 @@ impl Answers {
 
     /// Checks the same for a request: with this contradiction, a layer refuses every request.
     #[inline]
-    pub(crate) fn check_openings(&self, openings: &[Opening]) -> Result<(), AuthError> {
+    pub(crate) fn check_openings<const N: usize>(
+        &self,
+        openings: impl FnOnce() -> [Opening; N],
+    ) -> Result<(), AuthError> {
         match self.form.gateway {
-            true => self.refuse_openings(openings),
+            true => self.refuse_openings(&openings()),
             false => Ok(()),
         }
     }
@@ -277,12 +281,21 @@ impl fmt::Debug for Answers {
 
 /// Attaches a layer's settings to the principal, for the guards inside the layer.
 pub(crate) fn origin(answers: &Arc<Answers>) -> Origin {
-    Origin(Arc::<Answers>::clone(answers))
+    Origin(Arc::new(Arc::clone(answers)))
+}
+
+/// The origin of a layer, with a separate reference count for each stripe of threads: every request
+/// clones it.
+pub(crate) type Origins = Arc<Stripes<Origin>>;
+
+/// Returns [`origin`] for every stripe.
+pub(crate) fn origins(answers: &Arc<Answers>) -> Origins {
+    Arc::new(Stripes::new(|| origin(answers)))
 }
 
 /// Returns the settings that are attached to a principal.
 pub(crate) fn answers_of(origin: &Origin) -> Option<Arc<Answers>> {
-    Arc::clone(&origin.0).downcast().ok()
+    origin.0.downcast_ref().map(Arc::clone)
 }
 
 /// Logs a refusal, and reports it to `events`, or to the sink of the authenticating layer if `events` is

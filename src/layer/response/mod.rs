@@ -80,7 +80,9 @@ use crate::{
 pub(crate) use self::answers::record;
 #[cfg(feature = "server")]
 pub(crate) use self::answers::report;
-pub(crate) use self::answers::{Answers, origin};
+#[cfg(test)]
+pub(crate) use self::answers::origin;
+pub(crate) use self::answers::{Answers, Origins, origins};
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) use self::caller::caller_in;
 pub(crate) use self::caller::{Derived, answers_in, forget_derived};

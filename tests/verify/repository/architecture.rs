@@ -10,7 +10,7 @@ use std::{
 /// do not see each other.
 const ROWS: &[&[&[&str]]] = &[
     &[
-        &["erased", "error", "time", "task"],
+        &["erased", "error", "stripes", "time", "task"],
         &["secret", "redis_link"],
         &["principal"],
         &["event"],

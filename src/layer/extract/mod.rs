@@ -337,6 +337,15 @@ fn single<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'a HeaderValue>, AuthError> {
+    // To hash a name takes longer than to compare it with a few others.
+    if headers.len() <= FEW {
+        let mut lines = headers.iter().filter(|(found, _)| *found == name);
+        let value = lines.next().map(|(_, value)| value);
+        return match lines.next() {
+            None => Ok(value),
+            Some(_) => Err(AuthErrorKind::MultipleCredentials.into()),
+        };
+    }
     // As many values as names: no header has several.
     if headers.len() == headers.keys_len() {
         return Ok(headers.get(name));
@@ -347,6 +356,9 @@ fn single<'a>(
         (one, _) => Ok(one),
     }
 }
+
+/// The number of header lines that are compared one by one.
+const FEW: usize = 8;
 
 /// Returns `true` if the request opens a WebSocket.
 ///

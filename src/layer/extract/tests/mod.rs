@@ -132,8 +132,13 @@ fn a7_bytes_outside_ascii_are_handed_on_and_are_no_b64token() {
 #[test]
 fn a8_two_authorization_lines_are_refused_whatever_they_hold() {
     for second in ["Bearer a.b.c", "Bearer other", "Basic dTpw", ""] {
-        let found = bearer(&[("authorization", "Bearer a.b.c"), ("authorization", second)]);
-        assert_eq!(found, Err(AuthErrorKind::MultipleCredentials));
+        let mut lines = vec![("authorization", "Bearer a.b.c"), ("authorization", second)];
+        assert_eq!(bearer(&lines), Err(AuthErrorKind::MultipleCredentials));
+        // Among many lines a name is found in another way.
+        lines.splice(1..1, [("accept", "*/*"); 12]);
+        assert_eq!(bearer(&lines), Err(AuthErrorKind::MultipleCredentials));
+        lines.pop();
+        assert_eq!(bearer(&lines), token("a.b.c", Place::Authorization));
     }
 }
 

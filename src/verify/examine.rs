@@ -6,7 +6,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::{
     CheckError, Verified,
-    cache::Cache,
+    cache::{Cache, Entry, Found},
     header::{Header, Text},
     known_headers::KnownHeaders,
     near::NearMisses,
@@ -103,18 +103,19 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
     pub(super) fn examine<const BOUND: bool>(&self, token: &[u8]) -> Examined<C> {
         let present = self.present();
         let cache = self.cache.as_ref().filter(|_| present.generation.is_some());
-        let mut slot = cache.and_then(|cache| cache.slot(token));
-        if let Some(slot) = &mut slot
-            && let Some(found) = slot.get()
-        {
-            if is_valid::<BOUND, C>(&found.verified, present) {
-                return Examined::Remembered(found.verified);
+        let mut room = None;
+        let slot = match cache {
+            Some(cache) => {
+                let is_valid =
+                    |entry: &Entry<C, ()>| is_valid::<BOUND, C>(&entry.verified, present);
+                match cache.find(token, &mut room, is_valid, misused::<BOUND, C>) {
+                    Found::Valid(verified) => return Examined::Remembered(verified),
+                    Found::Misused(error) => return Examined::Refused(error),
+                    Found::Nothing(slot) => slot,
+                }
             }
-            if let Some(error) = misused::<BOUND, C>(&found.verified) {
-                return Examined::Refused(error);
-            }
-            slot.remove();
-        }
+            None => None,
+        };
         let verified = self.verify::<BOUND>(token, present);
         if let (Some(slot), Ok(verified)) = (slot, &verified) {
             slot.put(verified.clone(), (), present.now);

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{
     Kind, Verifier,
     builder::DEFAULT_MAX_BYTES,
-    cache::{Cache, Entry},
+    cache::{Cache, Entry, Found},
     examine::{Examined, ROOM, Rules, Waiting, is_valid, misused, peek_issuer},
     header::Header,
     near::NearMisses,
@@ -176,18 +176,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Group<C> {
     /// Verifies a token by the member that it selects, or finds it in the cache. With `BOUND` it is sent
     /// with a proof of its key.
     pub(super) fn examine<const BOUND: bool>(&self, token: &[u8]) -> Examined<C> {
-        let mut slot = self.cache.as_ref().and_then(|cache| cache.slot(token));
-        if let Some(slot) = &mut slot
-            && let Some(found) = slot.get()
-        {
-            if self.is_valid::<BOUND>(&found) {
-                return Examined::Remembered(found.verified);
+        let mut room = None;
+        let slot = match &self.cache {
+            Some(cache) => {
+                let is_valid = |entry: &Entry<C, Owner<C>>| self.is_valid::<BOUND>(entry);
+                match cache.find(token, &mut room, is_valid, misused::<BOUND, C>) {
+                    Found::Valid(verified) => return Examined::Remembered(verified),
+                    Found::Misused(error) => return Examined::Refused(error),
+                    Found::Nothing(slot) => slot,
+                }
             }
-            if let Some(error) = misused::<BOUND, C>(&found.verified) {
-                return Examined::Refused(error);
-            }
-            slot.remove();
-        }
+            None => None,
+        };
         let (rules, tenant) = match self.rules_for(token) {
             Ok(Selected::Rules(rules, tenant)) => (rules, tenant),
             Ok(Selected::Wait(wait)) => {

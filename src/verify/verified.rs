@@ -17,7 +17,13 @@ use crate::{
 /// check. It is a request extension and, with the feature `axum`, an extractor. It dereferences to
 /// the claims. Cheap to clone.
 pub struct Verified<C> {
-    inner: Arc<Inner<C>>,
+    held: Arc<Held<C>>,
+}
+
+enum Held<C> {
+    Here(Inner<C>),
+    /// Shares the claims of another value, with a separate reference count.
+    In(Verified<C>),
 }
 
 struct Inner<C> {
@@ -80,13 +86,13 @@ impl<C> Verified<C> {
     /// generation.
     pub(crate) fn within(claims: C, facts: Facts, window: Window, generation: Option<u64>) -> Self {
         Self {
-            inner: Arc::new(Inner {
+            held: Arc::new(Held::Here(Inner {
                 claims,
                 facts,
                 window,
                 generation,
                 binding: None,
-            }),
+            })),
         }
     }
 
@@ -109,24 +115,24 @@ impl<C> Verified<C> {
             window,
         };
         Ok(Self {
-            inner: Arc::new(Inner {
+            held: Arc::new(Held::Here(Inner {
                 claims,
                 facts,
                 window: Window::NEVER,
                 generation,
                 binding: Some(Box::new(binding)),
-            }),
+            })),
         })
     }
 
     /// Returns the key to which the token is bound.
     pub(crate) fn binding(&self) -> Option<&Binding> {
-        self.inner.binding.as_deref()
+        self.inner().binding.as_deref()
     }
 
     /// Returns `true` if a token from the cache is still valid beside a proof.
     pub(super) fn is_valid_with_proof(&self, now: Timestamp, generation: Option<u64>) -> bool {
-        let inner = &*self.inner;
+        let inner = self.inner();
         let of_now = generation.is_some() && generation == inner.generation;
         of_now
             && inner
@@ -135,19 +141,36 @@ impl<C> Verified<C> {
                 .is_some_and(|binding| binding.window.contains(now))
     }
 
+    /// Returns the same claims with a separate reference count. Threads that clone and drop the one do
+    /// not slow down threads that clone and drop the other.
+    pub(super) fn separate(&self) -> Self {
+        Self {
+            held: Arc::new(Held::In(self.clone())),
+        }
+    }
+
+    /// Returns `true` if this value is the result of [`separate`](Self::separate) for the other one.
+    pub(super) fn is_separate_of(&self, other: &Self) -> bool {
+        matches!(&*self.held, Held::In(shared) if Arc::ptr_eq(&shared.held, &other.held))
+    }
+
+    #[inline]
+    fn inner(&self) -> &Inner<C> {
+        self.held.inner()
+    }
+
     /// Returns `true` if a token from the cache is still valid. A change of the keys invalidates all
     /// tokens. Keys without a generation may have changed.
     pub(super) fn is_valid(&self, now: Timestamp, generation: Option<u64>) -> bool {
-        let inner = &*self.inner;
+        let inner = self.inner();
         generation.is_some() && generation == inner.generation && inner.window.contains(now)
     }
 
     /// Returns the time at which a token from the cache ends, leeway included.
     pub(super) fn valid_until(&self) -> Timestamp {
-        let bound = self.inner.binding.as_ref();
-        bound
-            .map_or(self.inner.window, |binding| binding.window)
-            .until
+        let inner = self.inner();
+        let bound = inner.binding.as_ref();
+        bound.map_or(inner.window, |binding| binding.window).until
     }
 
     /// Creates unverified claims, for `test_util` only.
@@ -159,19 +182,19 @@ impl<C> Verified<C> {
     /// Returns the claims.
     #[must_use]
     pub fn claims(&self) -> &C {
-        &self.inner.claims
+        &self.inner().claims
     }
 
     /// Returns the subject (`sub`). Only RFC 9068 requires one, so other tokens may have none.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.inner.facts.text(Field::Subject)
+        self.inner().facts.text(Field::Subject)
     }
 
     /// Returns the time at which the token expires (`exp`, without leeway).
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.inner.facts.expires_at()
+        self.inner().facts.expires_at()
     }
 }
 
@@ -183,21 +206,34 @@ impl<C: Send + Sync + 'static> Verified<C> {
     }
 
     pub(crate) fn principal_from(&self, origin: Option<Origin>) -> Principal {
-        let facts: Arc<dyn HasFacts> = Arc::<Inner<C>>::clone(&self.inner);
+        let facts: Arc<dyn HasFacts> = Arc::<Held<C>>::clone(&self.held);
         Principal::new(facts, origin)
     }
 }
 
-impl<C: Send + Sync + 'static> HasFacts for Inner<C> {
+impl<C> Held<C> {
+    #[inline]
+    fn inner(&self) -> &Inner<C> {
+        let mut held = self;
+        loop {
+            match held {
+                Self::Here(inner) => return inner,
+                Self::In(other) => held = &other.held,
+            }
+        }
+    }
+}
+
+impl<C: Send + Sync + 'static> HasFacts for Held<C> {
     fn facts(&self) -> &Facts {
-        &self.facts
+        &self.inner().facts
     }
 }
 
 impl<C> Clone for Verified<C> {
     fn clone(&self) -> Self {
         Self {
-            inner: Arc::clone(&self.inner),
+            held: Arc::clone(&self.held),
         }
     }
 }

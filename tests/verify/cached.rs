@@ -1,7 +1,8 @@
-//! Section Q, Q5: the tokens that the cache stores.
+//! Section Q, Q4 and Q5: the tokens that the cache stores.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Barrier, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
@@ -151,5 +152,56 @@ fn q4_a_cached_token_whose_keys_change_is_cached_again_immediately() {
     for generation in 1..5 {
         full.keys.generation.store(generation, Ordering::Relaxed);
         assert_eq!(full.lookups(&token, 5), 1);
+    }
+}
+
+/// A token that a thread sends often has a copy that other threads do not use.
+#[test]
+fn q4_a_frequent_token_ends_on_every_thread_with_its_keys_and_its_time() {
+    const THREADS: usize = 3;
+
+    for remembering in MODES {
+        let clock = TestClock::new();
+        let keys = Asked::new(0);
+        let builder = remembering(asking(&keys)).clock(clock.clone());
+        let verifier = builder.build().unwrap();
+        let issuer = TestIssuer::new(Algorithm::Es256).clock(clock.clone());
+        let token = issuer.token(|_| ());
+        let often = || [(); 6].map(|()| kind(verifier.verify_now(&token)));
+        let phase = Barrier::new(THREADS + 1);
+        assert_eq!(often(), [Ok(()); 6]);
+        thread::scope(|scope| {
+            let sends = || {
+                let results = [(); 3].map(|()| {
+                    let results = often();
+                    // The keys or the time change in between.
+                    phase.wait();
+                    phase.wait();
+                    results
+                });
+                (results, often())
+            };
+            let threads = [(); THREADS].map(|()| scope.spawn(sends));
+            phase.wait();
+            let lookups = [(); 2].map(|()| {
+                let lookups = keys.lookups();
+                keys.generation.fetch_add(1, Ordering::Relaxed);
+                // The new entry is found by the threads whose copies are of the old one.
+                let again = often();
+                phase.wait();
+                phase.wait();
+                (lookups, again)
+            });
+            let verified = keys.lookups();
+            clock.advance(Duration::from_secs(86_400));
+            phase.wait();
+            for thread in threads {
+                let (valid, late) = thread.join().unwrap();
+                assert_eq!(valid, [[Ok(()); 6]; 3]);
+                assert_eq!(late, [Err(AuthErrorKind::Expired); 6]);
+            }
+            assert_eq!(lookups, [(1, [Ok(()); 6]), (2, [Ok(()); 6])]);
+            assert_eq!(verified, 3);
+        });
     }
 }

@@ -76,7 +76,7 @@ where
             }
             Glance::Refuse(error) => {
                 let head = RequestHead::of(&request);
-                ResponseFuture::answered(config.refusals.refuse(error, head))
+                ResponseFuture::answered(Box::new(config.refusals.refuse(error, head)))
             }
             Glance::Read => ResponseFuture::suspended(|| {
                 // The ready instance may hold a permit, so it is dropped. Neither of the clones was

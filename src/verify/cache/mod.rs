@@ -1,15 +1,18 @@
 //! The cache of verified tokens.
 //!
 //! Clients send the same token hundreds of times. A verified token stays valid until its time ends
-//! or the keys change. The caller checks both on every cache hit ([`Verified::is_valid`]).
+//! or the keys change. The caller checks both on every cache hit ([`Verified::is_valid`]). The entries of
+//! the most frequent tokens have copies in the [`front`], so that threads do not wait for each other.
 //!
 //! ```text
-//! slot(token) ─▶ get ─┬─▶ a valid entry: the token is accepted
-//!                     ├─▶ an entry that is no longer valid: remove ─┐
-//!                     └─▶ no entry ─────────────────────────────────┴─▶ verify ─▶ put
+//! find(token) ─▶ front ─┬─▶ a valid entry: the token is accepted
+//!                       └─▶ entries ─┬─▶ a valid entry: the token is accepted
+//!                                    ├─▶ an entry that is no longer valid: removed ─┐
+//!                                    └─▶ no entry ──────────────────────────────────┴─▶ verify ─▶ put
 //! ```
 
 mod admission;
+mod front;
 mod name;
 
 use std::{hash::BuildHasherDefault, sync::Arc};
@@ -19,16 +22,23 @@ use smallvec::SmallVec;
 
 use self::{
     admission::Admission,
+    front::Front,
     name::{Name, NameHasher, Seed, Sought},
 };
 use super::Verified;
-use crate::{error::ConfigError, key::Digester, time::Timestamp};
+use crate::{
+    error::{AuthError, ConfigError},
+    key::{DIGEST, Digester},
+    time::Timestamp,
+};
 
 /// A cache of verified tokens, limited in bytes. `O` names the rules that verified an entry.
 ///
 /// Only verified tokens are inserted, so that an attacker cannot fill the cache with invalid ones.
 pub(super) struct Cache<C, O = ()> {
     entries: Entries<C, O>,
+    /// `None` if the cache is too small for it.
+    front: Option<Front<C, O>>,
     seed: Seed,
     /// Computes the cache keys if the tokens themselves must not be stored.
     digester: Option<Digester>,
@@ -43,13 +53,26 @@ pub(super) struct Cache<C, O = ()> {
 type Entries<C, O> =
     sync::Cache<Name, Entry<C, O>, Weight, BuildHasherDefault<NameHasher>, Evictions>;
 
-/// The cache entry of one token.
+/// The result of a lookup.
+pub(super) enum Found<'c, C, O> {
+    /// The entry of the token is valid.
+    Valid(Verified<C>),
+    /// The token is sent in the other form than the one that it needs.
+    Misused(AuthError),
+    /// Put the token into this slot after its verification. `None` if it is too long.
+    Nothing(Option<Slot<'c, C, O>>),
+}
+
+/// The place of a token without a valid entry.
 pub(super) struct Slot<'c, C, O> {
     cache: &'c Cache<C, O>,
     sought: Sought<'c>,
     /// The token was in the cache, so it has been sent before.
     is_known: bool,
 }
+
+/// The room for the digest of a token.
+pub(super) type Room = Option<[u8; DIGEST]>;
 
 /// A verified token and the rules that verified it.
 pub(super) struct Entry<C, O> {
@@ -99,6 +122,7 @@ impl<C, O: Clone> Cache<C, O> {
         };
         Ok(Self {
             entries,
+            front: Front::new(capacity),
             seed: Seed::new(),
             digester,
             admission,
@@ -108,22 +132,63 @@ impl<C, O: Clone> Cache<C, O> {
         })
     }
 
-    /// Returns the slot of a token, filled or empty. Read the generation of the keys before: if the
-    /// keys change in between, an entry with the old generation is never valid.
-    pub(super) fn slot<'c>(&'c self, token: &'c [u8]) -> Option<Slot<'c, C, O>> {
+    /// Looks up a token. Read the generation of the keys before: if the keys change in between, an entry
+    /// with the old generation is never valid.
+    #[inline]
+    pub(super) fn find<'c>(
+        &'c self,
+        token: &'c [u8],
+        room: &'c mut Room,
+        is_valid: impl Fn(&Entry<C, O>) -> bool,
+        misused: impl FnOnce(&Verified<C>) -> Option<AuthError>,
+    ) -> Found<'c, C, O> {
+        let Some(sought) = self.seek(token, room) else {
+            return Found::Nothing(None);
+        };
+        // An entry of the front that is no longer valid may have a valid successor.
+        if let Some(entry) = self.front.as_ref().and_then(|front| front.get(sought))
+            && is_valid(&entry)
+        {
+            return Found::Valid(entry.verified);
+        }
+        let mut is_known = false;
+        if let Some(entry) = self.entries.get(&sought) {
+            if is_valid(&entry) {
+                if let Some(front) = &self.front {
+                    front.found(sought, &entry);
+                }
+                return Found::Valid(entry.verified);
+            }
+            if let Some(error) = misused(&entry.verified) {
+                return Found::Misused(error);
+            }
+            self.remove(sought);
+            is_known = true;
+        }
+        Found::Nothing(Some(Slot {
+            cache: self,
+            sought,
+            is_known,
+        }))
+    }
+
+    #[inline]
+    fn seek<'t>(&self, token: &'t [u8], room: &'t mut Room) -> Option<Sought<'t>> {
         // No digest is computed for a token that is too long.
         if token.len() > self.longest {
             return None;
         }
-        let sought = match &self.digester {
-            None => Sought::token(token, &self.seed),
-            Some(digester) => Sought::digest(digester.digest(token)?, token.len(), &self.seed),
+        let bytes: &[u8] = match &self.digester {
+            None => token,
+            Some(digester) => &*room.insert(digester.digest(token)?),
         };
-        Some(Slot {
-            cache: self,
-            sought,
-            is_known: false,
-        })
+        Some(Sought::new(bytes, token.len(), &self.seed))
+    }
+
+    /// Removes an entry that is no longer valid.
+    #[cold]
+    fn remove(&self, sought: Sought<'_>) {
+        self.entries.remove(&sought);
     }
 }
 
@@ -140,18 +205,6 @@ impl<C, O> Cache<C, O> {
 }
 
 impl<C, O: Clone> Slot<'_, C, O> {
-    /// Returns the entry. The caller checks that it is still valid.
-    pub(super) fn get(&self) -> Option<Entry<C, O>> {
-        self.cache.entries.get(&self.sought)
-    }
-
-    /// Removes an entry that is no longer valid.
-    #[cold]
-    pub(super) fn remove(&mut self) {
-        self.is_known = true;
-        self.cache.entries.remove(&self.sought);
-    }
-
     /// Stores a token that was verified at `now`, unless it has to be sent once more before.
     pub(super) fn put(self, verified: Verified<C>, owner: O, now: Timestamp) {
         let cache = self.cache;

@@ -6,8 +6,6 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use quick_cache::Equivalent;
 
-use crate::key::DIGEST;
-
 /// The cache key of a token: the token or its digest. It is always compared as a whole.
 pub(super) struct Name {
     bytes: Box<[u8]>,
@@ -18,15 +16,11 @@ pub(super) struct Name {
 }
 
 /// A cache key that is looked up.
+#[derive(Clone, Copy)]
 pub(super) struct Sought<'t> {
-    bytes: Bytes<'t>,
+    bytes: &'t [u8],
     hash: u64,
     token_bytes: usize,
-}
-
-enum Bytes<'t> {
-    Token(&'t [u8]),
-    Digest([u8; DIGEST]),
 }
 
 impl Name {
@@ -40,23 +34,17 @@ impl Name {
 }
 
 impl<'t> Sought<'t> {
+    /// Creates the key of a token: its bytes or its digest.
     #[inline]
-    pub(super) fn token(token: &'t [u8], seed: &Seed) -> Self {
+    pub(super) fn new(bytes: &'t [u8], token_bytes: usize, seed: &Seed) -> Self {
         Self {
-            bytes: Bytes::Token(token),
-            hash: seed.hash_end(token),
-            token_bytes: token.len(),
-        }
-    }
-
-    pub(super) fn digest(digest: [u8; DIGEST], token_bytes: usize, seed: &Seed) -> Self {
-        Self {
-            hash: seed.hash_end(&digest),
-            bytes: Bytes::Digest(digest),
+            bytes,
+            hash: seed.hash_end(bytes),
             token_bytes,
         }
     }
 
+    #[inline]
     pub(super) fn hash(&self) -> u64 {
         self.hash
     }
@@ -66,16 +54,13 @@ impl<'t> Sought<'t> {
     }
 
     #[inline]
-    fn bytes(&self) -> &[u8] {
-        match &self.bytes {
-            Bytes::Token(token) => token,
-            Bytes::Digest(digest) => digest,
-        }
+    pub(super) fn bytes(&self) -> &'t [u8] {
+        self.bytes
     }
 
-    pub(super) fn to_name(&self) -> Name {
+    pub(super) fn to_name(self) -> Name {
         Name {
-            bytes: self.bytes().into(),
+            bytes: self.bytes.into(),
             hash: self.hash,
             token_bytes: self.token_bytes,
         }
@@ -161,7 +146,7 @@ impl Eq for Name {}
 impl Equivalent<Name> for Sought<'_> {
     #[inline]
     fn equivalent(&self, name: &Name) -> bool {
-        self.hash == name.hash && *self.bytes() == *name.bytes
+        self.hash == name.hash && *self.bytes == *name.bytes
     }
 }
 

@@ -61,6 +61,7 @@ impl Principal {
         PrincipalBuilder::default()
     }
 
+    #[inline]
     pub(crate) fn new(facts: Arc<dyn HasFacts>, origin: Option<Origin>) -> Self {
         Self { facts, origin }
     }

@@ -124,6 +124,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
     }
 
     /// Verifies a token without a cache.
+    // Out of line, so that a hit needs no room for it on the stack.
+    #[inline(never)]
     pub(super) fn verify<const BOUND: bool>(
         &self,
         token: &[u8],

@@ -102,13 +102,16 @@ pub(super) enum Scheme<'a> {
 }
 
 impl<'a> Scheme<'a> {
+    #[inline]
     pub(super) fn of(value: &'a [u8]) -> Self {
-        // The usual spelling, which the rules below read in the same way.
-        if let Some(token @ [first, ..]) = value.strip_prefix(b"Bearer ")
-            && *first != b' '
-        {
-            return Self::Bearer(token);
+        // The usual spelling, which `of_any` reads in the same way.
+        match value.strip_prefix(b"Bearer ") {
+            Some(token @ [first, ..]) if *first != b' ' => Self::Bearer(token),
+            _ => Self::of_any(value),
         }
+    }
+
+    fn of_any(value: &'a [u8]) -> Self {
         let value = trim_start(value);
         match after(b"bearer", value) {
             Some(token) => Self::Bearer(token),

@@ -99,12 +99,14 @@ impl<'a> RequestHead<'a> {
     }
 
     /// Returns the request's header fields.
+    #[inline]
     #[must_use]
     pub fn headers(&self) -> &'a HeaderMap {
         self.headers
     }
 
     /// Returns the request's extensions.
+    #[inline]
     #[must_use]
     pub fn extensions(&self) -> &'a Extensions {
         self.extensions

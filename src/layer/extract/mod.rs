@@ -218,21 +218,25 @@ impl<'a> Credential<'a> {
         self
     }
 
+    #[inline]
     pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
+    #[inline]
     pub(crate) fn proof(&self) -> Option<Proof<'a>> {
         self.proof
     }
 
     /// Returns the bytes of the token, exactly as the client sent them (percent-decoded in a query).
+    #[inline]
     #[must_use]
     pub fn token(&self) -> &[u8] {
         &self.token
     }
 
     /// Returns the place from which the credential was read.
+    #[inline]
     #[must_use]
     pub fn place(&self) -> Place {
         self.place

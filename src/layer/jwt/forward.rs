@@ -46,12 +46,12 @@ impl Forward {
     }
 
     /// Removes these headers from a request, as RFC 9700 §4.13 demands of a proxy.
+    #[inline]
     pub(super) fn clean(&self, headers: &mut HeaderMap) {
-        if self.headers.is_empty() {
-            return;
+        if !self.headers.is_empty() {
+            self.remove(headers);
+            self.keep_from_being_dropped(headers);
         }
-        self.remove(headers);
-        self.keep_from_being_dropped(headers);
     }
 
     /// Removes every spelling of the names from headers or trailers.
@@ -90,6 +90,7 @@ impl Forward {
         self.headers.iter().any(|(name, _)| ours(name))
     }
 
+    #[inline]
     pub(super) fn write(&self, caller: &Principal, headers: &mut HeaderMap) {
         for (name, claim) in &self.headers {
             if let Some(value) = claim.of(caller) {

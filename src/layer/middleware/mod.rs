@@ -155,6 +155,7 @@ impl After {
 
     /// Makes the response private unless the credential was in `Authorization`. Caches treat only this
     /// header as a credential (RFC 9111 §3.5).
+    #[inline]
     pub(crate) fn of_place(place: Place) -> Self {
         Self {
             is_private: place != Place::Authorization,

@@ -1,8 +1,9 @@
--- Advances sessions from their live generations. The keys of sessions follow two others. Four arguments
--- for each session follow two others. With a prefix of users, only the sessions of users who may sign in
--- are advanced. The indexes and the users share the slot of KEYS.
+-- Advances sessions from their live generations. The keys of sessions follow two others, and end with their
+-- identifiers. Three arguments for each session follow two others. With a prefix of users, only the sessions
+-- of users who may sign in are advanced. The indexes and the users share the slot of KEYS.
 local epochs, identifiers = KEYS[1], KEYS[2]
 local indexes, users = ARGV[1], ARGV[2]
+local ID_LENGTH = 32
 
 -- Everything that can fail for all sessions comes before the first write. A session that cannot be read
 -- is not advanced: its load reports the error.
@@ -39,7 +40,7 @@ for i, row in ipairs(rows) do
   if row and #row > 90 and string.byte(row) == 1 then
     local _, reason, generation, _, confirmed, rotated, used, ends_by, reissues, idle, expires, _, epoch, kind, subject_length, key_length =
       struct.unpack(FORM, row)
-    local live, grace, bound_key, id = unpack(ARGV, 4 * i - 1, 4 * i + 2)
+    local live, grace, bound_key = unpack(ARGV, 3 * i, 3 * i + 2)
     live, grace = tonumber(live), tonumber(grace)
     if reason == 0 and epoch >= tonumber(raised[i] or '0') and now < expires and now < used + idle
         and generation == live
@@ -47,6 +48,7 @@ for i, row in ipairs(rows) do
         and not (grace > 0 and rotated > 0 and now <= rotated + grace and rotated <= now + grace) then
       local is_user = names and kind == 0
       roles[i] = is_user and roles_of(names[i])
+      local id = string.sub(KEYS[i + 2], -ID_LENGTH)
       if (roles[i] or not is_user)
           and not stamp(KEYS[i + 2], indexes .. subjects[i], id, ends_by, idle, expires,
             live + 1, live + 1, confirmed, reissues) then

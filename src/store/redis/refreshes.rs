@@ -46,8 +46,7 @@ impl Advancer for Refreshes {
         for advance in advances {
             call.arg(advance.live)
                 .arg(advance.grace_millis)
-                .arg(advance.bound_key.as_deref().unwrap_or_default())
-                .arg(advance.id.to_string());
+                .arg(advance.bound_key.as_deref().unwrap_or_default());
         }
         // Only the caller knows whether the policy allows a repetition.
         let (now, rows, roles): Reply = self.link.run(&call, Repeat::Never).await?;

@@ -111,6 +111,8 @@ impl<'a> Scheme<'a> {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn of_any(value: &'a [u8]) -> Self {
         let value = trim_start(value);
         match after(b"bearer", value) {

@@ -20,6 +20,10 @@ pub struct Verified<C> {
     held: Arc<Held<C>>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a verification makes one allocation, and there are few copies"
+)]
 enum Held<C> {
     Here(Inner<C>),
     /// Shares the claims of another value, with a separate reference count.

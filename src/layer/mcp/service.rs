@@ -210,10 +210,10 @@ where
             let content = match read {
                 Ok(Some(collected)) => collected.into_content(),
                 Ok(None) => return Poll::Pending,
-                Err(kind) => return Poll::Ready(Ok(Next::Answer(held.refuse(kind)))),
+                Err(kind) => return Poll::Ready(Ok(Next::Answer(Box::new(held.refuse(kind))))),
             };
             if let Err(response) = held.judge(&content.bytes) {
-                return Poll::Ready(Ok(Next::Answer(*response)));
+                return Poll::Ready(Ok(Next::Answer(response)));
             }
             *this.passing = Some(McpBody::read(content));
         }

@@ -76,12 +76,12 @@ use crate::{
     layer::{extract::RequestHead, response::form::Form},
 };
 
+#[cfg(test)]
+pub(crate) use self::answers::origin;
 #[cfg(all(feature = "tonic", feature = "tracing"))]
 pub(crate) use self::answers::record;
 #[cfg(feature = "server")]
 pub(crate) use self::answers::report;
-#[cfg(test)]
-pub(crate) use self::answers::origin;
 pub(crate) use self::answers::{Answers, Origins, origins};
 #[cfg(any(feature = "axum", feature = "tonic", feature = "warp"))]
 pub(crate) use self::caller::caller_in;

@@ -20,6 +20,9 @@ pub mod recipes {
     #[doc = include_str!("recipes/grpc.md")]
     pub mod grpc {}
 
+    #[doc = include_str!("recipes/step_up.md")]
+    pub mod step_up {}
+
     #[doc = include_str!("recipes/policy_engine.md")]
     pub mod policy_engine {}
 

@@ -29,7 +29,10 @@
 //!     test_util::{DpopClient, TestIssuer, TestKeys},
 //! };
 //!
-//! let verifier = Verifier::key(TestKeys::new().verifying_key(Algorithm::Es256)).build()?;
+//! let verifier = Verifier::key(TestKeys::new().verifying_key(Algorithm::Es256))
+//!     .issuer("https://as.example")
+//!     .audience("https://api.example")
+//!     .build()?;
 //! // The URL under which clients address this server. The `Host` header is never used for it.
 //! let dpop = Dpop::at("https://api.example").build()?;
 //! let service = ServiceBuilder::new()

@@ -77,7 +77,7 @@ async fn m1_m2_s7_u25_a_raised_session_meets_the_rule_until_it_is_too_old() {
         let access = old.access_token().expose();
         assert_eq!(
             front.caller(access).auth_time(),
-            Some(Timestamp::from(hour)).map(seconds)
+            Some(seconds(Timestamp::from(hour)))
         );
         let lacking = front.pay(access).await.unwrap();
         assert_eq!(lacking.required_acr(), None);

@@ -70,7 +70,7 @@ pub(crate) enum Repeat {
     /// A second execution is harmless.
     #[cfg_attr(
         not(feature = "redis"),
-        expect(dead_code, reason = "a second record of a used proof is not")
+        allow(dead_code, reason = "a second record of a used proof is not")
     )]
     Harmless,
     /// The request is not sent again.

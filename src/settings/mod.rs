@@ -44,7 +44,7 @@
 //! | `JWT_VERIFY_EXP`, `JWT_VERIFY_NBF`, `JWT_REQUIRE_EXP` | `false` does not check `exp`, does not check `nbf`, accepts tokens without `exp` | `true` |
 //! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
 //! | `JWT_GATEWAY` | `true`: the server answers the authentication requests of a gateway ([gateway mode](crate::manual::gateways)) | `false` |
-//! | `JWT_BACKCHANNEL_LOGOUT` | `true`: the server receives the issuer's logout tokens ([`back_channel_logout`](JwtSettings::back_channel_logout)); needs `JWT_ISSUER` | `false` |
+//! | `JWT_BACKCHANNEL_LOGOUT` | `true`: the server receives the issuer's logout tokens (`JwtSettings::back_channel_logout`); needs `JWT_ISSUER` | `false` |
 //! | `JWT_LOGOUT_CLIENT_ID` | the audience of logout tokens: the client that is registered with the issuer | `JWT_CLIENT_ID`, otherwise `JWT_AUDIENCE`, if it has one entry |
 //! | `JWT_RESOURCE` | the identifier of this API, an https URL (http on loopback); scheme and host are converted to lower case; with `JWT_AUTHORIZATION_SERVERS` the layer [announces](crate::layer::resource) the API | |
 //! | `JWT_AUTHORIZATION_SERVERS` | comma list of the issuers that clients get tokens from; needs `JWT_RESOURCE` | |

@@ -29,7 +29,7 @@
 //! # Several nodes
 //!
 //! The provider calls one node. Without a store, only that node revokes the tokens, until it restarts. With
-//! [`log`](BackChannelLogout::log), the revocation is written to a store, and the sets of all nodes follow
+//! [`log`](../../layer/logout/struct.BackChannelLogout.html#method.log), the revocation is written to a store, and the sets of all nodes follow
 //! its feed.
 //!
 //! # Examples

@@ -30,7 +30,7 @@ use crate::{erased::erased, error::StoreError, revocation::RevocationLog};
 
 /// A service that receives the logout tokens of an identity provider. Cheap to clone.
 ///
-/// See the [module](self) for the rules. The service accepts every path: the router decides.
+/// See the [module](super) for the rules. The service accepts every path: the router decides.
 #[derive(Clone)]
 pub struct BackChannelLogout {
     inner: Arc<Inner>,

@@ -7,7 +7,7 @@
 //! | layer | effect |
 //! |---|---|
 //! | [`McpGuardLayer`] | requires scopes, roles or a custom condition for methods, tools, prompts and resources |
-//! | [`McpSessionLayer`] | binds a session to the caller who started it |
+//! | [`McpSessionLayer`](../../layer/mcp/struct.McpSessionLayer.html) | binds a session to the caller who started it |
 //!
 //! Both belong inside the layer that authenticates. They work around every tower service that speaks
 //! MCP's streamable HTTP, such as the one of `rmcp`. See [the manual](crate::manual::mcp) for a whole server.

@@ -173,24 +173,18 @@ impl Inner {
         who: &Identity,
     ) -> Result<Answer, Refusal> {
         let session: SessionId = session.parse().map_err(|_| Refusal::invalid_token())?;
-        let is_alive = async || {
-            let found = self.sessions.find(session).await?;
-            Ok::<_, Refusal>(found.is_some_and(|session| session.subject() == subject))
-        };
         // The user has signed out since the start.
-        if !is_alive().await? {
-            return Err(Refusal::invalid_token());
-        }
+        self.check_alive(session, subject).await?;
         let identities = self.identities();
         match identities.link(subject, who).await? {
-            // Another person has taken the account over in the meantime.
-            LinkIdentityOutcome::Linked if !is_alive().await? => {
-                identities.unlink(subject, who).await?;
-                Err(Refusal::invalid_token())
-            }
-            LinkIdentityOutcome::Linked | LinkIdentityOutcome::LinkedBefore => {
+            LinkIdentityOutcome::Linked => {
+                if let Err(refusal) = self.check_alive(session, subject).await {
+                    identities.unlink(subject, who).await?;
+                    return Err(refusal);
+                }
                 Ok(empty(StatusCode::NO_CONTENT))
             }
+            LinkIdentityOutcome::LinkedBefore => Ok(empty(StatusCode::NO_CONTENT)),
             LinkIdentityOutcome::Taken => Err(Refusal::identity(
                 "identity_taken",
                 "The identity belongs to another account",

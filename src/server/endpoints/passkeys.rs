@@ -100,7 +100,12 @@ impl Inner {
             return Err(PasskeyRefused::Invalid.into());
         }
         let id = passkeys.finish_registration(&subject, &state, response, label);
-        Ok(json(StatusCode::CREATED, &object!({ "id": id.await? })))
+        let id = id.await?;
+        if let Err(refusal) = self.check_alive(caller.id(), &subject).await {
+            passkeys.remove(&subject, &id).await?;
+            return Err(refusal);
+        }
+        Ok(json(StatusCode::CREATED, &object!({ "id": id })))
     }
 
     pub(super) async fn list_passkeys(&self, parts: &Parts) -> Result<Answer, Refusal> {

@@ -1,19 +1,25 @@
 //! Passkeys as the only factor and as the second one, on every store: U45, U46, U49.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tower_jwt_auth::{
     AuthServer,
     error::StoreError,
+    event::RevokeReason,
     server::{
         AuthServerBuilder,
         login::{FirstStep, PasskeyAuthority, PasskeyError, PasskeyUser},
+        session::Sessions,
     },
     store::{
         MemoryStore,
-        port::{AuthStore, CredentialStore},
+        port::{AuthStore, CredentialStore, NewCredential},
     },
     test_util::TestClock,
 };
@@ -433,4 +439,104 @@ async fn u49_passkeys_need_an_origin() {
         .passkeys(Authority);
     let error = builder.start().await.unwrap_err().to_string();
     assert!(error.starts_with("passkeys"), "{error}");
+}
+
+/// An authority during whose check of a registration the sessions of a subject end.
+#[derive(Clone, Default)]
+struct Crossed(Arc<OnceLock<(Sessions, String)>>);
+
+impl PasskeyAuthority for Crossed {
+    fn start_registration(
+        &self,
+        user: &PasskeyUser,
+        known: &[String],
+    ) -> Result<(Value, String), PasskeyError> {
+        Authority.start_registration(user, known)
+    }
+
+    fn finish_registration(
+        &self,
+        state: &str,
+        response: &str,
+    ) -> Result<(Vec<u8>, String), PasskeyError> {
+        if let Some((sessions, subject)) = self.0.get() {
+            let ended = sessions.revoke_all(subject, RevokeReason::Logout);
+            tokio::task::block_in_place(|| Handle::current().block_on(ended)).unwrap();
+        }
+        Authority.finish_registration(state, response)
+    }
+
+    fn start_sign_in(&self) -> Result<(Value, String), PasskeyError> {
+        Authority.start_sign_in()
+    }
+
+    fn finish_sign_in(
+        &self,
+        state: &str,
+        response: &str,
+        user: &PasskeyUser,
+        passkey: &str,
+    ) -> Result<String, PasskeyError> {
+        Authority.finish_sign_in(state, response, user, passkey)
+    }
+}
+
+/// A take-over ends the sessions before it removes the passkeys, so a passkey that is written afterwards
+/// would outlive it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn u34_a_registration_that_crosses_a_take_over_leaves_no_passkey() {
+    for (store, _folder) in stores().await {
+        let crossed = Crossed::default();
+        let auth = builder(&store).passkeys(crossed.clone());
+        let auth = auth.start().await.unwrap();
+        let mut eve = User::register(&auth, "eve@example.org").await;
+        let row = store.find_credential("passkey", &eve.id).await.unwrap();
+        let subject = row.unwrap().subject;
+        let (status, options) = eve
+            .browser
+            .post("passkeys/register/options", json!({}))
+            .await;
+        assert_eq!(status, 200, "{options}");
+        let ended = (auth.sessions().clone(), subject.clone());
+        assert!(crossed.0.set(ended).is_ok());
+        let response = json!({ "rawId": "AAAA", "challenge": options["challenge"] }).to_string();
+        let body = json!({ "credential": response });
+        let (status, added) = eve.browser.post("passkeys/register", body).await;
+        assert_eq!(status, 401, "{added}");
+        let kept = store.credentials("passkey", &subject).await.unwrap();
+        assert_eq!(kept.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn u49_an_account_has_ten_passkeys_at_most() {
+    for (store, _folder) in stores().await {
+        let auth = builder(&store).start().await.unwrap();
+        let mut ada = User::register(&auth, "ada@example.org").await;
+        let row = store.find_credential("passkey", &ada.id).await.unwrap();
+        let subject = row.unwrap().subject;
+        for number in 0..8 {
+            let row = NewCredential::new("passkey", format!("id-{number}"), &subject);
+            let row = row.data(r#"{"label":"","passkey":"0"}"#.to_owned());
+            assert!(store.link_credential(row).await.unwrap());
+        }
+        // Two registrations that began while there was room for one.
+        let mut other = ada.browser.clone();
+        let mut statuses = Vec::new();
+        for (browser, id) in [(&mut ada.browser, "AAAA"), (&mut other, "BBBB")] {
+            let (status, options) = browser.post("passkeys/register/options", json!({})).await;
+            assert_eq!(status, 200, "{options}");
+            statuses.push((id, options["challenge"].clone()));
+        }
+        let mut answers = Vec::new();
+        for (browser, (id, challenge)) in [&mut ada.browser, &mut other].into_iter().zip(&statuses)
+        {
+            let response = json!({ "rawId": id, "challenge": challenge }).to_string();
+            let body = json!({ "credential": response });
+            answers.push(browser.post("passkeys/register", body).await.0);
+        }
+        assert_eq!(answers, [201, 409]);
+        let kept = store.credentials("passkey", &subject).await.unwrap();
+        assert_eq!(kept.len(), 10);
+    }
 }

@@ -96,6 +96,10 @@ impl Passkeys<'_> {
         label: &str,
     ) -> Result<String, PasskeyRefused> {
         let (id, passkey) = self.authority.finish_registration(state, response)?;
+        // Several registrations may have begun while there was room for one.
+        if self.rows()?.credentials(PASSKEY, subject).await?.len() >= MOST {
+            return Err(PasskeyRefused::TooMany);
+        }
         let id = URL_SAFE_NO_PAD.encode(id);
         let data = Stored {
             label: label

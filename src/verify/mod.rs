@@ -37,6 +37,7 @@
 
 mod builder;
 mod cache;
+mod check_error;
 mod claim;
 mod compact;
 mod describe;
@@ -62,7 +63,7 @@ mod tenants;
 mod token_use;
 mod verified;
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
@@ -74,6 +75,7 @@ pub(crate) use self::logout::LogoutToken;
 pub(crate) use self::policy::{ACCESS_TOKEN, CONVERSATION_TOKEN};
 pub use self::{
     builder::VerifierBuilder,
+    check_error::CheckError,
     explain::{Explanation, TokenCheck},
     place::RoleForm,
     preset::Provider,
@@ -471,37 +473,5 @@ impl<C> fmt::Debug for Verifier<C> {
             .field("algorithms", &self.algorithms())
             .field("issuers", &self.issuers())
             .finish_non_exhaustive()
-    }
-}
-
-/// The error of the application's custom check.
-#[derive(Debug)]
-pub struct CheckError {
-    kind: AuthErrorKind,
-    reason: Box<dyn Error + Send + Sync>,
-}
-
-impl CheckError {
-    /// Refuses the token with 401. The reason is logged and not sent to the client.
-    #[must_use]
-    pub fn rejected(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            kind: AuthErrorKind::Rejected,
-            reason: reason.into(),
-        }
-    }
-
-    /// Responds with 503, because the check cannot decide now. The reason is logged and not sent to
-    /// the client.
-    #[must_use]
-    pub fn unavailable(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self {
-            kind: AuthErrorKind::CheckUnavailable,
-            reason: reason.into(),
-        }
-    }
-
-    fn into_error(self) -> AuthError {
-        AuthError::caused_by(self.kind, self.reason)
     }
 }

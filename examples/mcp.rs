@@ -34,7 +34,6 @@ use std::{
     collections::{HashMap, VecDeque},
     env,
     error::Error,
-    fmt::Display,
     io::{self, IsTerminal},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
@@ -63,7 +62,7 @@ use tower_jwt_auth::{
     event::MetricsSink,
     layer::{
         mcp::{McpGuardLayer, McpSessionLayer},
-        resource::{ProtectedResource, ProtectedResourceBuilder},
+        resource::ProtectedResource,
         role_guard::{Rule, ScopeHierarchy},
     },
     secret::SecretKey,
@@ -83,18 +82,18 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let vars: Vec<(String, String)> = env::vars().collect();
     // Everything but the address is checked before the port opens.
-    let settings = JwtSettings::from_vars(known(&vars, "http://localhost/mcp"))?;
+    let (checked, _) = settings(&vars, "http://localhost/mcp")?;
     let sessions = match var(&vars, "MCP_SESSION_KEY") {
         Some(key) => key
             .parse()
-            .map_err(|error| named("MCP_SESSION_KEY", error))?,
+            .map_err(|error| format!("MCP_SESSION_KEY: {error}"))?,
         None => SecretKey::generate(),
     };
     let stopped = common::stopped()?;
-    let listener = common::listen(settings.address()).await?;
+    let listener = common::listen(checked.address()).await?;
     let address = listener.local_addr()?;
-    let resource = resource(&vars, &format!("http://{address}/mcp"))?;
-    let app = app(&vars, &resource, &sessions)?;
+    let (settings, resource) = settings(&vars, &format!("http://{address}/mcp"))?;
+    let app = app(settings, &resource, &sessions)?;
     println!("listening on http://{address}");
     axum::serve(listener, app)
         .with_graceful_shutdown(stopped)
@@ -102,42 +101,51 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the public name of the server, and where its clients get tokens.
-fn resource(vars: &[(String, String)], default: &str) -> Result<ProtectedResource, String> {
-    let name = var(vars, "JWT_RESOURCE").unwrap_or(default);
-    // Checked alone first, so that the error has the right variable.
-    ProtectedResource::builder(name)
-        .build()
-        .map_err(|error| named("JWT_RESOURCE", error))?;
-    let servers = var(vars, "JWT_AUTHORIZATION_SERVERS").or_else(|| var(vars, "JWT_ISSUER"));
-    let resource = list(servers).fold(
-        ProtectedResource::builder(name).mcp(),
-        ProtectedResourceBuilder::authorization_server,
-    );
-    let resource = resource
-        .build()
-        .map_err(|error| named("JWT_AUTHORIZATION_SERVERS", error))?;
-    let scopes = var(vars, "JWT_RESOURCE_SCOPES").or(Some("notes:read,notes:write"));
-    let resource = resource.to_builder().scopes(list(scopes));
-    resource
-        .build()
-        .map_err(|error| named("JWT_RESOURCE_SCOPES", error))
+/// Reads the settings with the defaults of this server, of which `name` is the public one.
+fn settings(
+    vars: &[(String, String)],
+    name: &str,
+) -> Result<(JwtSettings, ProtectedResource), ConfigError> {
+    const SERVERS: &str = "JWT_AUTHORIZATION_SERVERS";
+    const SCOPES: &str = "JWT_RESOURCE_SCOPES";
+
+    let servers = var(vars, SERVERS).or_else(|| var(vars, "JWT_ISSUER"));
+    // The scope of the first challenge.
+    let scopes = servers.map(|_| "notes:read");
+    let defaults = [
+        ("JWT_RESOURCE", Some(name)),
+        (SERVERS, servers),
+        (SCOPES, scopes),
+    ];
+    let missing = defaults
+        .iter()
+        .filter(|(name, _)| var(vars, name).is_none());
+    let missing =
+        missing.filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned())));
+    let settings = JwtSettings::from_vars(vars.iter().cloned().chain(missing))?;
+    let named = |problem: ConfigError| ConfigError::Invalid {
+        name: SERVERS.into(),
+        problem: problem.to_string().into(),
+    };
+    let announced = settings.resource().map(ProtectedResource::to_builder);
+    let announced = announced
+        .unwrap_or_else(|| ProtectedResource::builder(name))
+        .mcp();
+    let resource = match var(vars, SCOPES) {
+        Some(_) => announced.build(),
+        None => announced.scopes(["notes:write"]).build(),
+    };
+    Ok((settings, resource.map_err(named)?))
 }
 
 fn app(
-    vars: &[(String, String)],
+    settings: JwtSettings,
     resource: &ProtectedResource,
     sessions: &SecretKey,
 ) -> Result<Router, Box<dyn Error>> {
     let metrics = common::metrics()?;
-    let settings = JwtSettings::from_vars(known(vars, resource.identifier()))?;
-    let settings = settings.events(MetricsSink::new());
-    let first = list(var(vars, "JWT_RESOURCE_SCOPES").or(Some("notes:read")));
-    let auth = settings
-        .layer()?
-        .resource(resource)
-        .challenge_scope(&first.collect::<Vec<_>>().join(" "))
-        .build()?;
+    let auth = settings.events(MetricsSink::new()).layer()?;
+    let auth = auth.resource(resource).build()?;
     let metadata = auth.metadata().ok_or("no metadata")?;
     let probed = auth.clone();
     let layers = ServiceBuilder::new()
@@ -188,38 +196,9 @@ fn ready(auth: &JwtAuthLayer) -> (StatusCode, &'static str) {
     common::ready((!auth.is_ready()).then(problem))
 }
 
-/// Returns the variables without those that this file reads, and with an audience.
-fn known(vars: &[(String, String)], audience: &str) -> Vec<(String, String)> {
-    let own = [
-        "JWT_RESOURCE",
-        "JWT_AUTHORIZATION_SERVERS",
-        "JWT_RESOURCE_SCOPES",
-    ];
-    let others = vars
-        .iter()
-        .filter(|(name, _)| !own.contains(&name.as_str()));
-    let mut known: Vec<_> = others.cloned().collect();
-    if var(vars, "JWT_AUDIENCE").is_none() {
-        known.retain(|(name, _)| name != "JWT_AUDIENCE");
-        known.push(("JWT_AUDIENCE".to_owned(), audience.to_owned()));
-    }
-    known
-}
-
 fn var<'a>(vars: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let found = vars.iter().find(|(other, _)| other == name);
-    found
-        .map(|(_, value)| value.as_str())
-        .filter(|value| !value.is_empty())
-}
-
-fn list(value: Option<&str>) -> impl Iterator<Item = &str> {
-    let items = value.into_iter().flat_map(|value| value.split(','));
-    items.map(str::trim).filter(|item| !item.is_empty())
-}
-
-fn named(variable: &str, error: impl Display) -> String {
-    format!("{variable}: {error}")
+    found.map(|(_, value)| value.as_str())
 }
 
 /// The notes of each caller, by issuer and subject.

@@ -40,6 +40,7 @@ use tower_jwt_auth::{
     JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier,
     event::sink_fn,
     key::Algorithm,
+    layer::role_guard::{Decide, Decided, Decision, Question, ScopeHierarchy},
     revocation::{RETENTION, Revocation, RevocationSet},
     time::Timestamp,
     verify::{IssuerResolver, Resolution, Tenants},
@@ -219,6 +220,17 @@ fn among_many(token: &Token, layer: JwtAuthLayer<User>) -> impl FnMut() + use<> 
     }
 }
 
+/// A policy engine that decides immediately.
+struct Allowing;
+
+impl Decide for Allowing {
+    type Future = Ready<Decision>;
+
+    fn decide(&self, _: &Question<'_>) -> Decided<Ready<Decision>> {
+        Decided::Ready(Decision::Allow)
+    }
+}
+
 /// A guard inside the layer.
 fn guarded() -> Vec<Group> {
     let token = Token::new(Algorithm::Hs256);
@@ -226,12 +238,22 @@ fn guarded() -> Vec<Group> {
     let inside = |guard| ServiceBuilder::new().layer(auth()).layer(guard);
     let roles = inside(RoleGuardLayer::any_of(["root", "viewer"]));
     let scopes = inside(RoleGuardLayer::scope("orders:read invoices:read"));
+    let guard = || RoleGuardLayer::scope("orders:read invoices:read");
+    let hierarchy = ScopeHierarchy::builder().implies("orders", ["orders:read"]);
+    let narrow = inside(guard().scope_hierarchy(hierarchy.build().expect("no cycle")));
+    let decided = ServiceBuilder::new()
+        .layer(auth())
+        .layer(guard().policy(Allowing));
     let group = given(&token, Group::new("HS256, guard"))
         .candidate("layer", calls(&token, auth()))
         .candidate("with roles", calls(&token, roles))
         .candidate("with scopes", calls(&token, scopes))
+        .candidate("with a scope hierarchy", calls(&token, narrow))
+        .candidate("with a policy engine", calls(&token, decided))
         .compare("with roles", "layer", "–")
-        .compare("with scopes", "layer", "–");
+        .compare("with scopes", "layer", "–")
+        .compare("with a scope hierarchy", "with scopes", "≤ 1.02")
+        .compare("with a policy engine", "with scopes", "–");
     vec![group]
 }
 

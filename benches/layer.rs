@@ -20,19 +20,23 @@ mod harness;
 use std::{
     cell::LazyCell,
     convert::Infallible,
-    future::Ready,
+    future::{Future, Ready, ready},
+    hint::black_box,
+    pin::pin,
     rc::Rc,
     slice,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::SystemTime,
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body_util::Full;
 use jsonwebtoken as jwt;
 use tower::{Layer, Service, ServiceBuilder, service_fn};
 use tower_http::validate_request::{ValidateRequest, ValidateRequestHeaderLayer};
@@ -40,7 +44,11 @@ use tower_jwt_auth::{
     JwtAuthLayer, Principal, RoleGuardLayer, Verified, Verifier,
     event::sink_fn,
     key::Algorithm,
-    layer::role_guard::{Decide, Decided, Decision, Question, ScopeHierarchy},
+    layer::{
+        mcp::{McpGuardBuilder, McpGuardLayer},
+        resource::ProtectedResource,
+        role_guard::{Decide, Decided, Decision, Question, Rule, ScopeHierarchy},
+    },
     revocation::{RETENTION, Revocation, RevocationSet},
     time::Timestamp,
     verify::{IssuerResolver, Resolution, Tenants},
@@ -56,8 +64,8 @@ fn main() {
     harness::main(
         "layer",
         vec![
-            accepted, remembered, several, long, unique, watched, guarded, key_sets, refused,
-            anonymous,
+            accepted, remembered, several, long, unique, watched, announced, guarded, tools,
+            key_sets, refused, anonymous,
         ],
     );
 }
@@ -234,7 +242,7 @@ impl Decide for Allowing {
 /// A guard inside the layer.
 fn guarded() -> Vec<Group> {
     let token = Token::new(Algorithm::Hs256);
-    let auth = || JwtAuthLayer::new(token.verifier());
+    let auth = || JwtAuthLayer::new(token.remembering());
     let inside = |guard| ServiceBuilder::new().layer(auth()).layer(guard);
     let roles = inside(RoleGuardLayer::any_of(["root", "viewer"]));
     let scopes = inside(RoleGuardLayer::scope("orders:read invoices:read"));
@@ -255,6 +263,95 @@ fn guarded() -> Vec<Group> {
         .compare("with a scope hierarchy", "with scopes", "≤ 1.02")
         .compare("with a policy engine", "with scopes", "–");
     vec![group]
+}
+
+/// A layer that announces its resource.
+fn announced() -> Vec<Group> {
+    let token = Token::new(Algorithm::Hs256);
+    let layer = || JwtAuthLayer::new(token.remembering());
+    let resource = ProtectedResource::builder("https://api.example/orders")
+        .authorization_server(ISSUER)
+        .build()
+        .expect("an https URL");
+    let group = given(&token, Group::new("HS256, announced"))
+        .candidate("hit", calls(&token, layer()))
+        .candidate("announced", calls(&token, layer().resource(&resource)))
+        .compare("announced", "hit", "≤ 1.02");
+    vec![group]
+}
+
+/// A guard of tools by the headers of a call, and one of a whole service. Every request is the same call.
+fn tools() -> Vec<Group> {
+    let token = Token::new(Algorithm::Hs256);
+    let inside = || ServiceBuilder::new().layer(JwtAuthLayer::new(token.remembering()));
+    let rule = || Rule::scope("orders:read");
+    let guard = || McpGuardLayer::builder().tool("list_orders", rule());
+    let built = |guard: McpGuardBuilder| guard.build().expect("one rule");
+    let trusting = inside().layer(built(guard().trust_headers()));
+    let whole = inside().layer(RoleGuardLayer::new(rule()));
+    let group = given(&token, Group::new("HS256, tools"))
+        .candidate("guard", tool_calls(&token, whole))
+        .candidate("by headers", tool_calls(&token, trusting))
+        .candidate(
+            "by the body",
+            tool_calls(&token, inside().layer(built(guard()))),
+        )
+        .compare("by headers", "guard", "≤ 1.10")
+        .compare("by the body", "guard", "–");
+    vec![group]
+}
+
+/// A service for requests with any body.
+#[derive(Clone)]
+struct AnyBody;
+
+impl<B> Service<Request<B>> for AnyBody {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        black_box(&request);
+        ready(Ok(Response::new(())))
+    }
+}
+
+fn tool_calls<L, R>(token: &Token, layer: L) -> impl FnMut() + use<L, R>
+where
+    L: Layer<AnyBody>,
+    L::Service: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
+{
+    let body = Bytes::from_static(
+        br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_orders","arguments":{}}}"#,
+    );
+    let mut service = layer.layer(AnyBody);
+    let value = credential(token);
+    let fields = [
+        ("content-type", "application/json"),
+        ("accept", "application/json, text/event-stream"),
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "list_orders"),
+    ];
+    move || {
+        let mut request = Request::new(Full::new(body.clone()));
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert(AUTHORIZATION, value.clone());
+        for (name, field) in fields {
+            let field = HeaderValue::from_static(field);
+            request.headers_mut().insert(name, field);
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(service.poll_ready(&mut context).is_ready());
+        match pin!(service.call(request)).poll(&mut context) {
+            Poll::Ready(Ok(response)) => assert_eq!(response.status(), StatusCode::OK),
+            Poll::Pending => panic!("the body is there"),
+        }
+    }
 }
 
 /// The same token, its key found among many.
@@ -357,7 +454,7 @@ fn told(token: &Token) -> impl FnMut() + use<> {
         let principal = extensions.get::<Principal>().cloned();
         let token = extensions.get::<Verified<User>>().cloned();
         *seen.lock().expect("one thread") = principal.zip(token);
-        std::future::ready(Ok::<_, Infallible>(Response::new(())))
+        ready(Ok::<_, Infallible>(Response::new(())))
     });
     let mut layer = JwtAuthLayer::new(token.remembering()).layer(inside);
     let value = credential(token);

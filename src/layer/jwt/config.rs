@@ -350,23 +350,29 @@ where
             return Some(self.decide_preflight(head));
         }
         // Usually there is nothing in the list.
-        let unseen = self.unseen.iter();
-        unseen
-            .filter_map(|unseen| self.as_unseen(unseen, head))
-            .next()
+        let concerning = self.unseen.iter().find(|held| self.concerns(held, head))?;
+        Some(self.decide_by(concerning, head))
     }
 
-    fn as_unseen(&self, unseen: &Unseen, head: RequestHead<'_>) -> Option<Decision<C, R::Future>> {
+    fn concerns(&self, unseen: &Unseen, head: RequestHead<'_>) -> bool {
         match unseen {
-            Unseen::Skip(names) => names(head).then(|| self.pass_unseen(AuthEvent::Skipped)),
+            Unseen::Skip(names) => names(head),
             // A gateway would take the document for a permission.
-            Unseen::Metadata(_) if self.answers.is_for_gateway() => None,
-            Unseen::Metadata(metadata) => metadata
-                .is_at(head)
-                .then(|| Verdict::Answer(Box::new(metadata.answer_to(head.method())))),
+            Unseen::Metadata(metadata) => metadata.is_at(head) && !self.answers.is_for_gateway(),
+            Unseen::Fault(..) => true,
+        }
+    }
+
+    #[cold]
+    fn decide_by(&self, unseen: &Unseen, head: RequestHead<'_>) -> Decision<C, R::Future> {
+        match unseen {
+            Unseen::Skip(_) => self.pass_unseen(AuthEvent::Skipped),
+            Unseen::Metadata(metadata) => {
+                Verdict::Answer(Box::new(metadata.answer_to(head.method())))
+            }
             Unseen::Fault(_, problem) => {
                 let kind = AuthErrorKind::Misconfigured;
-                Some(Verdict::Refuse(AuthError::caused_by(kind, *problem)))
+                Verdict::Refuse(AuthError::caused_by(kind, *problem))
             }
         }
     }
@@ -374,11 +380,11 @@ where
     /// A preflight request for the metadata is answered as such.
     #[cold]
     fn decide_preflight(&self, head: RequestHead<'_>) -> Decision<C, R::Future> {
-        let unseen = self.unseen.iter().filter(|unseen| !unseen.is_skip());
-        let decided = unseen
-            .filter_map(|unseen| self.as_unseen(unseen, head))
-            .next();
-        decided.unwrap_or_else(|| self.pass_unseen(AuthEvent::Preflight))
+        let mut unseen = self.unseen.iter().filter(|unseen| !unseen.is_skip());
+        match unseen.find(|held| self.concerns(held, head)) {
+            Some(concerning) => self.decide_by(concerning, head),
+            None => self.pass_unseen(AuthEvent::Preflight),
+        }
     }
 
     fn pass_unseen(&self, event: AuthEvent<'_>) -> Decision<C, R::Future> {

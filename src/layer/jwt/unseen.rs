@@ -10,7 +10,7 @@ use crate::{
     error::ConfigError,
     layer::{
         extract::{NamedPlace, Place, RequestHead},
-        resource::{ProtectedResource, ResourceMetadata},
+        resource::{ProtectedResource, ResourceMetadata, WELL_KNOWN},
         response::{OFFLINE, is_scope},
     },
 };
@@ -148,8 +148,10 @@ impl Metadata {
         &self.document
     }
 
+    #[inline]
     pub(super) fn is_at(&self, head: RequestHead<'_>) -> bool {
-        self.document.is_at(head)
+        // The usual path ends here, without a look at the document.
+        head.uri().path().starts_with(WELL_KNOWN) && self.document.is_at(head)
     }
 
     pub(super) fn answer_to(&self, method: &Method) -> http::Response<bytes::Bytes> {

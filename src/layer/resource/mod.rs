@@ -66,6 +66,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::url::WELL_KNOWN;
 pub use self::{builder::ProtectedResourceBuilder, metadata::ResourceMetadata};
 use crate::layer::response::Announced;
 

@@ -96,7 +96,7 @@ fn is_loopback(host: &str) -> bool {
 }
 
 /// RFC 9728 §3.
-const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
+pub(crate) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Borrow,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -262,7 +262,7 @@ impl Named {
 fn distinct(
     setting: &'static str,
     rules: Vec<(String, Rule)>,
-) -> Result<HashMap<Box<str>, Rule>, ConfigError> {
+) -> Result<BTreeMap<Box<str>, Rule>, ConfigError> {
     let mut names = HashSet::new();
     for (name, _) in &rules {
         if name.is_empty() {

@@ -1,6 +1,6 @@
 //! The rules of a guard, and the one of an operation.
 
-use std::{collections::HashMap, ptr};
+use std::{collections::BTreeMap, ptr};
 
 use super::message::{Target, is_other_spelling};
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
 /// The rules of methods, and of the things that methods act on.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
-    pub(super) methods: HashMap<Box<str>, Rule>,
+    // A map by order: few comparisons cost less than a keyed hash, and no caller adds a name.
+    pub(super) methods: BTreeMap<Box<str>, Rule>,
     /// For methods without a rule, for responses, and for requests without a message.
     pub(super) other_methods: Rule,
     pub(super) tools: Family,
@@ -26,7 +27,7 @@ pub(super) struct Rules {
 /// The rules of the tools, the prompts or the resources.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Family {
-    pub(super) named: HashMap<Box<str>, Rule>,
+    pub(super) named: BTreeMap<Box<str>, Rule>,
     /// For those without a rule. `None` refuses them if there is any rule.
     pub(super) others: Option<Rule>,
 }
@@ -82,6 +83,7 @@ impl Rules {
     /// # Errors
     ///
     /// `MissingCredential` for an anonymous request, and `Misconfigured` without an authenticating layer.
+    #[inline]
     pub(super) fn caller<'a>(head: RequestHead<'a>) -> Result<&'a Principal, AuthError> {
         if let Some(caller) = head.extensions().get() {
             return Ok(caller);

@@ -35,6 +35,14 @@ pub(crate) trait Peer {
     ) -> Result<impl Layered, Missing> {
         Err::<I, _>(Missing("has no guards"))
     }
+
+    /// The same, announcing the API and its issuer (RFC 9728).
+    fn announced<C: Claims, I: Inner<Self::Body>>(
+        _setup: Setup,
+        _inner: I,
+    ) -> Result<impl Layered, Missing> {
+        Err::<I, _>(Missing("has no metadata"))
+    }
 }
 
 /// What a middleware does not offer, and why.

@@ -71,6 +71,16 @@ fn sent<S: Layered>(client: &Client<S>) -> Vec<Case> {
             "served",
             served(lower_case(client)),
         ),
+        (
+            "token bound to a key (RFC 9449 §7.2), as Bearer",
+            "refused",
+            refused(bound(client, "jkt")),
+        ),
+        (
+            "token bound to a certificate (RFC 8705 §3), without one",
+            "refused",
+            refused(bound(client, "x5t#S256")),
+        ),
         ("any invalid token", "4xx", not_broken(client)),
         (
             "no token, an expired token (RFC 6750 §3)",
@@ -137,6 +147,14 @@ fn twice<S: Layered>(client: &Client<S>) -> Answer {
 fn lower_case<S: Layered>(client: &Client<S>) -> Answer {
     let value = HeaderValue::try_from(format!("bearer {}", token(|_, _| ())));
     client.send(request(&value.expect("a token fits into a header")))
+}
+
+/// A token that whoever stole it must not be able to use.
+fn bound<S: Layered>(client: &Client<S>, member: &str) -> Answer {
+    let thumbprint = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+    client.send_token(&token(|_, claims| {
+        claims.insert("cnf".into(), serde_json::json!({ member: thumbprint }));
+    }))
 }
 
 /// What a caller gets wrong is no failure of the server.

@@ -38,6 +38,16 @@ pub(super) fn cases<P: Peer, G: Peer>() -> Vec<Case> {
             "HTTP 200, `grpc-status: 7`",
             denied::<G>(),
         ),
+        (
+            "a role is missing (RFC 6750 §3.1)",
+            "403 with `insufficient_scope`",
+            forbidden::<P>(),
+        ),
+        (
+            "the API's metadata (RFC 9728)",
+            "served, and named in the challenge",
+            announced::<P>(),
+        ),
     ]
 }
 
@@ -110,6 +120,38 @@ fn denied<P: Peer>() -> Outcome {
             http.as_u16(),
             status.unwrap_or("none")
         )
+    })
+}
+
+fn forbidden<P: Peer>() -> Outcome {
+    let client = match P::guarded::<Lax, _>(setup(), Handler(P::body)) {
+        Ok(service) => Client::new(service),
+        Err(missing) => return missing.into(),
+    };
+    let answer = client.send(good());
+    let challenge = answer.header("www-authenticate").unwrap_or_default();
+    let says = challenge.contains("insufficient_scope");
+    Outcome::of(answer.is(StatusCode::FORBIDDEN) && says, || {
+        match answer.is(StatusCode::FORBIDDEN) {
+            true => "answered 403 without it".to_owned(),
+            false => answer.shown(),
+        }
+    })
+}
+
+fn announced<P: Peer>() -> Outcome {
+    let client = match P::announced::<Lax, _>(setup(), Handler(P::body)) {
+        Ok(service) => Client::new(service),
+        Err(missing) => return missing.into(),
+    };
+    let refusal = client.send(Request::new(()));
+    let document = Request::get("/.well-known/oauth-protected-resource").body(());
+    let document = client.send(document.expect("a path"));
+    let challenge = refusal.header("www-authenticate").unwrap_or_default();
+    let names = challenge.contains("resource_metadata=");
+    let is_json = document.header("content-type") == Some("application/json");
+    Outcome::of(names && is_json && document.is(StatusCode::OK), || {
+        format!("challenge `{challenge}`, document {}", document.shown())
     })
 }
 

@@ -32,6 +32,14 @@ impl Peer for JwtAuthorizer {
     ) -> Result<impl Layered, Missing> {
         Ok(layer::<C>(builder(&setup)).layer(inner))
     }
+
+    /// `check` is where its documentation puts roles.
+    fn guarded<C: Claims, I: Inner<Self::Body>>(
+        setup: Setup,
+        inner: I,
+    ) -> Result<impl Layered, Missing> {
+        Ok(layer::<C>(builder(&setup).check(|_| false)).layer(inner))
+    }
 }
 
 /// The same with the feature `tonic`, whose refusals are gRPC's.
@@ -52,7 +60,6 @@ impl Peer for JwtAuthorizerGrpc {
         Ok(layer::<C>(builder(&setup)).layer(inner))
     }
 
-    /// `check` is where its documentation puts roles.
     fn guarded<C: Claims, I: Inner<Self::Body>>(
         setup: Setup,
         inner: I,

@@ -5,6 +5,7 @@ use tower::{Layer, ServiceBuilder};
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer, Verifier,
     key::{KeySet, VerifyingKey, remote::RemoteKeySet},
+    layer::resource::ProtectedResource,
     test_util::TestKeys,
     verify::VerifierBuilder,
 };
@@ -34,6 +35,15 @@ impl Peer for Ours {
             )))
             .layer(RoleGuardLayer::any_of([ROLE]))
             .service(inner))
+    }
+
+    fn announced<C: Claims, I: Inner<()>>(setup: Setup, inner: I) -> Result<impl Layered, Missing> {
+        let resource = ProtectedResource::builder("https://api.example")
+            .authorization_server(ISSUER)
+            .build()
+            .expect("an https URL");
+        let layer = JwtAuthLayer::new(build(&setup, rules(&setup).claims::<C>()));
+        Ok(layer.resource(&resource).layer(inner))
     }
 }
 

@@ -27,6 +27,7 @@ mod support {
     pub(crate) mod script;
     #[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
     pub(crate) mod socket;
+    pub(crate) mod tls_proxy;
     pub(crate) mod tls_server;
     pub(crate) mod vars;
 }

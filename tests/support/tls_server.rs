@@ -18,7 +18,7 @@ use tower_jwt_auth::test_util::TestKeys;
 /// A certificate authority of our own.
 pub(crate) struct Authority {
     pub(crate) pem: String,
-    issuer: Issuer<'static, KeyPair>,
+    pub(crate) issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {

@@ -17,7 +17,8 @@
 //! - A bad cookie on an optional route counts as absent and is not deleted.
 //! - The response to a request with a token outside `Authorization` gets no `Cache-Control: private`
 //!   (RFC 9111 §3.5): set it on the reply, or put the layer around the routes.
-//! - Predicates of `skip_if` and extractors get no extensions.
+//! - Predicates of `skip_if` and extractors get no extensions. A layer with
+//!   [`mtls`](crate::JwtAuthLayer::mtls) has no certificate here, and refuses tokens that are bound to one.
 //! - A filter has no access to the HTTP version. Refusals of `application/grpc` requests keep their
 //!   HTTP status.
 //!

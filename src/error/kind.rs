@@ -65,6 +65,10 @@ kinds! {
     /// The credential is longer than the configured limit.
     OversizedCredential: BAD_REQUEST, Some(ErrorCode::InvalidRequest), "oversized_credential",
         "the credential is longer than the limit", Oversized;
+    /// The header field in which a trusted proxy forwards the certificate of its client is malformed, or
+    /// occurs twice. The `source` of the error names the problem.
+    MalformedCertificate: BAD_REQUEST, Some(ErrorCode::InvalidRequest), "malformed_certificate",
+        "the header field with the client certificate is malformed", Certificate;
     /// The token is not a JWS in compact serialization (RFC 7515 §7.1).
     MalformedToken: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "malformed_token",
         "not a JWS in compact serialization", Invalid;
@@ -122,16 +126,20 @@ kinds! {
     /// The token is for another use: it is a refresh, ID, logout or password-reset token.
     WrongUse: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "wrong_use",
         "not an access token", Invalid;
-    /// The token is bound to a key (`cnf`), and a plain bearer request does not prove possession of
-    /// it.
+    /// The token is bound to a key or a certificate (`cnf`), and the request does not prove possession of
+    /// everything that the token names.
     SenderConstrained: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "sender_constrained",
-        "the token is bound to a key, and the request does not prove possession of it", Invalid;
-    /// The request proves possession of a key, and the token is not bound to one.
+        "the token is bound to a key or a certificate that the request does not prove", Invalid;
+    /// The token is not bound: to the key of the proof in the request, or to a certificate where the layer
+    /// requires one.
     NotSenderConstrained: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "not_sender_constrained",
-        "the request proves possession of a key, and the token is not bound to one", Invalid;
+        "the token is not bound to a key or a certificate, as this request needs", Invalid;
     /// The proof is by another key than the one to which the token is bound (RFC 9449 §7.1).
     WrongProofKey: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "wrong_proof_key",
         "the proof is by another key than the token's", Invalid;
+    /// The token is bound to another certificate than that of the client (RFC 8705 §3).
+    WrongCertificate: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "wrong_certificate",
+        "the token is bound to another certificate than the client's", Invalid;
     /// The proof of possession is missing or not valid (RFC 9449 §4.3). The `source` of the error names
     /// the problem.
     InvalidProof: UNAUTHORIZED, Some(ErrorCode::InvalidDpopProof), "invalid_dpop_proof",
@@ -285,6 +293,7 @@ pub(crate) enum Reason {
     Malformed,
     Multiple,
     Oversized,
+    Certificate,
     Expired,
     Invalid,
     StepUp,
@@ -313,6 +322,7 @@ impl Reason {
             Self::Malformed => "The credential is malformed",
             Self::Multiple => "The request carries more than one credential",
             Self::Oversized => "The credential is too long",
+            Self::Certificate => "The client certificate of the request is malformed",
             Self::Expired => "The access token expired",
             Self::Invalid => "The access token is invalid",
             Self::StepUp => "A stronger or more recent sign-in is needed here",

@@ -4,11 +4,11 @@
 //! could have a name.
 
 #[cfg(feature = "aws-lc-rs")]
-pub(super) use self::aws_lc::{sha1, sha256};
+pub(super) use self::aws_lc::{is_equal, sha1, sha256};
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
-pub(super) use self::missing::{sha1, sha256};
+pub(super) use self::missing::{is_equal, sha1, sha256};
 #[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
-pub(super) use self::rust_crypto::{sha1, sha256};
+pub(super) use self::rust_crypto::{is_equal, sha1, sha256};
 
 /// The lengths of the hashes, in bytes.
 const SHA_1: usize = 20;
@@ -16,7 +16,10 @@ const SHA_256: usize = 32;
 
 #[cfg(feature = "aws-lc-rs")]
 mod aws_lc {
-    use aws_lc_rs::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+    use aws_lc_rs::{
+        constant_time::verify_slices_are_equal,
+        digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256},
+    };
 
     use super::{SHA_1, SHA_256};
     use crate::error::ConfigError;
@@ -28,6 +31,11 @@ mod aws_lc {
     /// Hashes the parts as if they were one message.
     pub(in crate::key) fn sha256(parts: &[&[u8]]) -> Result<[u8; SHA_256], ConfigError> {
         hash(&SHA256, parts)
+    }
+
+    /// Compares two hashes in constant time.
+    pub(in crate::key) fn is_equal(one: &[u8; SHA_256], other: &[u8; SHA_256]) -> bool {
+        verify_slices_are_equal(one, other).is_ok()
     }
 
     fn hash<const N: usize>(
@@ -46,6 +54,7 @@ mod aws_lc {
 mod rust_crypto {
     use sha1::Sha1;
     use sha2::{Digest as _, Sha256};
+    use subtle::ConstantTimeEq as _;
 
     use super::{SHA_1, SHA_256};
     use crate::error::ConfigError;
@@ -60,6 +69,11 @@ mod rust_crypto {
         parts.iter().for_each(|part| hash.update(part));
         Ok(hash.finalize().into())
     }
+
+    /// Compares two hashes in constant time.
+    pub(in crate::key) fn is_equal(one: &[u8; SHA_256], other: &[u8; SHA_256]) -> bool {
+        one.ct_eq(other).into()
+    }
 }
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
@@ -73,6 +87,11 @@ mod missing {
 
     pub(in crate::key) fn sha256(_: &[&[u8]]) -> Result<[u8; SHA_256], ConfigError> {
         Err(ConfigError::NoCrypto)
+    }
+
+    /// No hash exists that could be compared.
+    pub(in crate::key) fn is_equal(_: &[u8; SHA_256], _: &[u8; SHA_256]) -> bool {
+        false
     }
 }
 
@@ -97,6 +116,19 @@ mod tests {
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         assert_eq!(sha256(&[b"a", b"", b"bc"]).unwrap(), whole);
+    }
+
+    #[test]
+    fn h8_hashes_are_equal_if_every_bit_is() {
+        let hash = sha256(&[b"abc"]).unwrap();
+        assert!(is_equal(&hash, &hash));
+        for byte in 0..SHA_256 {
+            for bit in 0..8 {
+                let mut other = hash;
+                other[byte] ^= 1 << bit;
+                assert!(!is_equal(&hash, &other));
+            }
+        }
     }
 }
 

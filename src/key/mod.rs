@@ -83,7 +83,7 @@ pub use self::{algorithm::Algorithm, set::KeySet, shared::SharedKeySet, verifyin
 pub(crate) use self::{
     byte_order_mark::without_byte_order_mark,
     digest::{DIGEST, Digester},
-    presented::{PresentedKey, PublicMembers, Thumbprint, sha256_of},
+    presented::{PresentedKey, PublicMembers, Thumbprint, is_same_hash, sha256_of},
     set::default_algorithms,
 };
 use crate::error::KeyProblem;

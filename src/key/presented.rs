@@ -6,7 +6,11 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
-    Algorithm, VerifyingKey, algorithm::Family, hash::sha256, provider::Material, verifying::Kid,
+    Algorithm, VerifyingKey,
+    algorithm::Family,
+    hash::{is_equal, sha256},
+    provider::Material,
+    verifying::Kid,
 };
 use crate::{
     error::ConfigError,
@@ -144,9 +148,14 @@ impl PresentedKey<'_> {
     }
 }
 
-/// Returns the SHA-256 hash of a token or of an identifier.
+/// Returns the SHA-256 hash of a token, of a certificate or of an identifier.
 pub(crate) fn sha256_of(parts: &[&[u8]]) -> Result<[u8; 32], ConfigError> {
     sha256(parts)
+}
+
+/// Compares two SHA-256 hashes in constant time.
+pub(crate) fn is_same_hash(one: &[u8; 32], other: &[u8; 32]) -> bool {
+    is_equal(one, other)
 }
 
 fn is_base64url(text: &str) -> bool {

@@ -22,6 +22,8 @@
 //! | [`openapi`] | OpenAPI descriptions of credentials and rules |
 //! | [`resource`] | the metadata by which an API announces its authorization servers and scopes |
 //! | [`dpop`] | the rules for tokens that are bound to a key of the client |
+//! | [`mtls`] | the rules for tokens that are bound to the certificate of the client |
+//! | [`peer`] | the address and the certificate of a connection's peer |
 //! | [`middleware`] | the response future and the response body of every layer |
 //! | [`socket`] | guards for WebSockets and event streams, which outlive a request |
 //!
@@ -82,7 +84,9 @@ pub mod jwt;
 pub mod logout;
 pub mod mcp;
 pub mod middleware;
+pub mod mtls;
 pub mod openapi;
+pub mod peer;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod rate_limit;

@@ -93,6 +93,9 @@ pub mod guests {}
 #[doc = include_str!("dpop.md")]
 pub mod dpop {}
 
+#[doc = include_str!("mtls.md")]
+pub mod mtls {}
+
 #[doc = include_str!("frameworks.md")]
 pub mod frameworks {}
 

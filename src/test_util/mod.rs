@@ -43,6 +43,7 @@
 #![allow(clippy::expect_used)]
 
 mod caller;
+mod certificate;
 mod clock;
 mod dpop;
 mod issuer;

@@ -99,7 +99,8 @@ pub(super) struct Present {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
-    /// Verifies a token, or finds it in the cache. With `BOUND` it is sent with a proof of its key.
+    /// Verifies a token, or finds it in the cache. With `BOUND`, a bound token is accepted, and the caller
+    /// checks the proofs.
     pub(super) fn examine<const BOUND: bool>(&self, token: &[u8]) -> Examined<C> {
         let present = self.present();
         let cache = self.cache.as_ref().filter(|_| present.generation.is_some());
@@ -158,7 +159,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         let now = Date::of(present.now);
         let sender = match bound_token {
             None => Sender::Bearer,
-            Some(_) => Sender::KeyHolder,
+            Some(_) => Sender::Prover,
         };
         let checked = self.policy.check(&mut registered, used, sender, now);
         if let Err(error) = &checked
@@ -172,8 +173,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         }
         checked?;
         let window = self.policy.window(&registered);
-        let (key, generation) = (registered.key, present.generation);
-        let token = match key.zip(bound_token) {
+        let (confirmation, generation) = (registered.confirmation, present.generation);
+        let token = match confirmation.zip(bound_token) {
             None => Verified::within(claims, registered.facts, window, generation),
             Some(bound) => Verified::bound(claims, registered.facts, window, generation, bound)
                 .map_err(|_| AuthErrorKind::CheckUnavailable)?,
@@ -188,21 +189,18 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
 #[inline]
 pub(super) fn is_valid<const BOUND: bool, C>(found: &Verified<C>, present: Present) -> bool {
     if BOUND {
-        found.is_valid_with_proof(present.now, present.generation)
+        found.is_valid_if_proven(present.now, present.generation)
     } else {
         found.is_valid(present.now, present.generation)
     }
 }
 
-/// Returns the refusal of a cached token that is sent in the other form than the one that it needs. It
-/// stays in the cache, for the client that sends it in the right form.
+/// Returns the refusal of a cached token that is bound, and was sent without a proof: a token with a proof
+/// is valid, or has expired. It stays in the cache, for the client that proves possession.
 #[cold]
 pub(super) fn misused<const BOUND: bool, C>(found: &Verified<C>) -> Option<AuthError> {
-    match (BOUND, found.binding()) {
-        (false, Some(_)) => Some(AuthErrorKind::SenderConstrained.into()),
-        (true, None) => Some(AuthErrorKind::NotSenderConstrained.into()),
-        _ => None,
-    }
+    let bound = found.binding().filter(|_| !BOUND);
+    bound.map(|_| AuthErrorKind::SenderConstrained.into())
 }
 
 impl<C> Rules<C> {

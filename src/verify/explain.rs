@@ -341,7 +341,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         checks.add(
             "cnf",
             !bound,
-            "none: the token is not bound to a key",
+            "none: the token is not bound to a key or a certificate",
             found,
         );
         if used == Use::Conversation {

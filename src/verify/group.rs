@@ -173,8 +173,8 @@ impl<C> Group<C> {
 }
 
 impl<C: DeserializeOwned + Send + Sync + 'static> Group<C> {
-    /// Verifies a token by the member that it selects, or finds it in the cache. With `BOUND` it is sent
-    /// with a proof of its key.
+    /// Verifies a token by the member that it selects, or finds it in the cache. With `BOUND`, a bound
+    /// token is accepted, and the caller checks the proofs.
     pub(super) fn examine<const BOUND: bool>(&self, token: &[u8]) -> Examined<C> {
         let mut room = None;
         let slot = match &self.cache {

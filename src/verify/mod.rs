@@ -40,6 +40,7 @@ mod cache;
 mod check_error;
 mod claim;
 mod compact;
+mod confirmation;
 mod describe;
 mod examine;
 mod explain;
@@ -82,7 +83,7 @@ pub use self::{
     tenants::{IssuerResolver, Resolution, Tenants},
     verified::Verified,
 };
-pub(crate) use self::{examine::Examined, header::media_type, verified::Binding};
+pub(crate) use self::{confirmation::Confirmation, examine::Examined, header::media_type};
 use self::{examine::Rules, group::Group, keys::Keys};
 #[cfg(feature = "jwks")]
 use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
@@ -435,8 +436,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         }
     }
 
-    /// Examines a token that is sent with a proof. An accepted one has a [`Binding`], which the proof
-    /// must fit.
+    /// Examines a token of a request that may prove possession of a key or a certificate. The caller must
+    /// check everything that the [`Binding`] of an accepted token names. A plain token has none.
     pub(crate) fn examine_bound(&self, token: &[u8]) -> Examined<C> {
         match &self.kind {
             Kind::One(rules) => rules.examine::<true>(token),

@@ -63,8 +63,8 @@ pub(crate) enum Use {
 pub(crate) enum Sender {
     /// The token alone.
     Bearer,
-    /// The token with a proof of its key, which is checked afterwards.
-    KeyHolder,
+    /// The token with proofs of possession, which are checked afterwards.
+    Prover,
 }
 
 impl Sender {
@@ -73,12 +73,11 @@ impl Sender {
             // RFC 9449 §7.2: a bound token with the Bearer scheme must be refused; RFC 8705 §3 requires
             // the same.
             Self::Bearer if registered.bound => Err(AuthErrorKind::SenderConstrained),
-            Self::Bearer => Ok(()),
-            Self::KeyHolder if registered.key.is_some() => Ok(()),
-            // Bound in another way, such as to a certificate.
-            Self::KeyHolder if registered.bound => Err(AuthErrorKind::SenderConstrained),
-            // RFC 9449 §7.1: the token must be bound to the key of the proof.
-            Self::KeyHolder => Err(AuthErrorKind::NotSenderConstrained),
+            // Bound in a way that nothing proves.
+            Self::Prover if registered.bound && registered.confirmation.is_none() => {
+                Err(AuthErrorKind::SenderConstrained)
+            }
+            Self::Bearer | Self::Prover => Ok(()),
         }
     }
 }

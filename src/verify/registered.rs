@@ -1,18 +1,17 @@
 //! The facts that the rules record while the claims are parsed.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
 use smallvec::SmallVec;
 
 use super::{
     claim::{Claim, Name},
+    confirmation::Confirmation,
     place::{ClaimMap, Found, Holds, Place},
     tee::{Item, Number, Seen},
     token_use::{Mark, OtherUse},
 };
 use crate::{
     error::AuthErrorKind,
-    key::Thumbprint,
     principal::{Facts, Field, List},
     time::date::Date,
 };
@@ -32,10 +31,10 @@ pub(crate) struct Registered<'r> {
     pub(super) id_use: Option<Mark>,
     /// The token states another use than access.
     pub(super) other_use: Option<Mark>,
-    /// The token is bound to a key (`cnf`, RFC 7800 §3).
+    /// The token is bound to a key or a certificate (`cnf`, RFC 7800 §3).
     pub(crate) bound: bool,
-    /// The thumbprint of that key, if `cnf` names one by `jkt` (RFC 9449 §6.1).
-    pub(super) key: Option<Thumbprint>,
+    /// The things that prove it. `None` if the token is not bound, or in a way that no request can prove.
+    pub(super) confirmation: Option<Confirmation>,
     /// The token states that a client acts on its own behalf.
     pub(crate) service: bool,
     /// The token states that its subject is a guest.
@@ -92,7 +91,7 @@ impl<'r> Registered<'r> {
             id_use: None,
             other_use: None,
             bound: false,
-            key: None,
+            confirmation: None,
             service: false,
             guest: false,
             conversation: None,
@@ -247,7 +246,7 @@ impl<'r> Registered<'r> {
             // RFC 7800 §3.1: members of `cnf` that are not understood are ignored.
             Claim::Cnf => {
                 self.bound = true;
-                self.key = thumbprint(value);
+                self.confirmation = Confirmation::read(value);
             }
             Claim::ClientHost => self.client_host = true,
             // Any value that is not a number counts as no epoch, which a revocation set treats as
@@ -439,15 +438,6 @@ fn date(value: Seen<'_>) -> Result<Date, AuthErrorKind> {
         Seen::Number(Number::Float(seconds)) if seconds.is_finite() => Ok(Date::from_f64(seconds)),
         _ => Err(AuthErrorKind::MalformedClaims),
     }
-}
-
-/// Returns the thumbprint in the member `jkt` of a confirmation.
-fn thumbprint(value: Seen<'_>) -> Option<Thumbprint> {
-    let Seen::Other(Value::Object(members)) = value else {
-        return None;
-    };
-    let text = members.get("jkt")?.as_str()?;
-    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
 
 fn names_service(value: &str) -> bool {

@@ -4,9 +4,10 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use super::confirmation::Confirmation;
 use crate::{
     error::ConfigError,
-    key::{Thumbprint, sha256_of},
+    key::sha256_of,
     principal::{Facts, Field, HasFacts, Origin, Principal},
     time::{Timestamp, date::Date},
 };
@@ -39,9 +40,9 @@ struct Inner<C> {
     binding: Option<Box<Binding>>,
 }
 
-/// The key to which a token is bound, and what a proof needs of the token.
+/// The key and the certificate to which a token is bound, and what a proof needs of the token.
 pub(crate) struct Binding {
-    pub(crate) key: Thumbprint,
+    pub(crate) confirmation: Confirmation,
     /// The SHA-256 digest of the token in base64url, as a proof contains it (RFC 9449 §4.2).
     pub(crate) token_digest: [u8; 43],
     window: Window,
@@ -100,21 +101,21 @@ impl<C> Verified<C> {
         }
     }
 
-    /// Creates the claims of a token that is bound to a key. As a plain token it is never valid, so that
-    /// a cached one passes only with a proof.
+    /// Creates the claims of a token that is bound to a key or a certificate. As a plain token it is never
+    /// valid, so that a cached one passes only with a proof.
     pub(super) fn bound(
         claims: C,
         facts: Facts,
         window: Window,
         generation: Option<u64>,
-        (key, token): (Thumbprint, &[u8]),
+        (confirmation, token): (Confirmation, &[u8]),
     ) -> Result<Self, ConfigError> {
         let mut token_digest = [0; 43];
         let digest = sha256_of(&[token])?;
         // The encoding of 32 bytes has exactly this length.
         let _ = URL_SAFE_NO_PAD.encode_slice(digest, &mut token_digest);
         let binding = Binding {
-            key,
+            confirmation,
             token_digest,
             window,
         };
@@ -129,20 +130,22 @@ impl<C> Verified<C> {
         })
     }
 
-    /// Returns the key to which the token is bound.
+    /// Returns the key and the certificate to which the token is bound. `None` for a plain token.
     pub(crate) fn binding(&self) -> Option<&Binding> {
         self.inner().binding.as_deref()
     }
 
-    /// Returns `true` if a token from the cache is still valid beside a proof.
-    pub(super) fn is_valid_with_proof(&self, now: Timestamp, generation: Option<u64>) -> bool {
+    /// Returns `true` if a token from the cache is still valid beside the proofs that it needs.
+    pub(super) fn is_valid_if_proven(&self, now: Timestamp, generation: Option<u64>) -> bool {
+        let of_now = generation.is_some() && generation == self.inner().generation;
+        of_now && self.window().contains(now)
+    }
+
+    /// Returns the time span of the token beside the proofs that it needs.
+    fn window(&self) -> Window {
         let inner = self.inner();
-        let of_now = generation.is_some() && generation == inner.generation;
-        of_now
-            && inner
-                .binding
-                .as_ref()
-                .is_some_and(|binding| binding.window.contains(now))
+        let bound = inner.binding.as_ref();
+        bound.map_or(inner.window, |binding| binding.window)
     }
 
     /// Returns the same claims with a separate reference count. Threads that clone and drop the one do
@@ -172,9 +175,7 @@ impl<C> Verified<C> {
 
     /// Returns the time at which a token from the cache ends, leeway included.
     pub(super) fn valid_until(&self) -> Timestamp {
-        let inner = self.inner();
-        let bound = inner.binding.as_ref();
-        bound.map_or(inner.window, |binding| binding.window).until
+        self.window().until
     }
 
     /// Creates unverified claims, for `test_util` only.

@@ -16,6 +16,7 @@ mod filters;
 mod grpc;
 #[cfg(unix)]
 mod mcp;
+mod mtls;
 mod proxy;
 mod readiness;
 mod requirements;

@@ -8,11 +8,9 @@ use super::Dpop;
 use crate::{
     erased::Boxed,
     error::{AuthError, AuthErrorKind, Scheme, StoreError},
+    key::Thumbprint,
     layer::extract::{PROOF, RequestHead},
-    verify::{
-        Binding,
-        proof::{Expected, Fault, Origin, Proved, is_same_target},
-    },
+    verify::proof::{Expected, Fault, Origin, Proved, is_same_target},
 };
 
 /// The rule for the URI of a request.
@@ -40,11 +38,12 @@ impl Dpop {
         }
     }
 
-    /// Checks the proof of a request against the key of its token, and records it in this process.
+    /// Checks the proof of a request against the key and the digest of its token, and records it in this
+    /// process.
     pub(crate) fn check(
         &self,
         proof: &[u8],
-        binding: &Binding,
+        (key, token_digest): (Thumbprint, &[u8]),
         head: RequestHead<'_>,
     ) -> Result<Proved, AuthError> {
         let rules = &*self.rules;
@@ -65,7 +64,8 @@ impl Dpop {
             (Target::Custom(_), None) => false,
         };
         let expected = Expected {
-            binding,
+            key,
+            token_digest,
             method: method.as_ref().unwrap_or(head.method()).as_str(),
             is_target: &is_target,
             now: rules.clock.now(),

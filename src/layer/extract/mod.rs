@@ -36,6 +36,7 @@
 //! [RFC 6750 §2]: https://www.rfc-editor.org/rfc/rfc6750#section-2
 
 mod bearer;
+mod certified;
 mod cookie;
 #[cfg(feature = "server")]
 mod csrf;
@@ -72,6 +73,7 @@ pub use self::{
 };
 pub(crate) use self::{
     bearer::is_b64token,
+    certified::WithCertificate,
     dpop::{PROOF, WithDpop},
 };
 #[cfg(feature = "server")]
@@ -128,6 +130,8 @@ pub(crate) enum Kind {
     Foreign,
     /// A token with the scheme `DPoP`, which needs a proof.
     Bound,
+    /// A token of the layer that reads it, to be compared with the certificate of the client.
+    Certified,
 }
 
 /// The `Set-Cookie` values that delete a cookie, or all of its parts.

@@ -1,23 +1,21 @@
 //! The decision about a token that is sent with a proof of its key.
 //!
 //! The order is by cost (RFC 9449 §4.3 leaves it open): the form of the proof's header field, the token
-//! (usually from the cache), the proof with its signature last, the store of used proofs, and the revocation
-//! check.
-
-use std::sync::Arc;
+//! (usually from the cache), the certificate of the client, the proof with its signature last, the store of
+//! used proofs, and the revocation check.
 
 use http::HeaderValue;
 use serde::de::DeserializeOwned;
 
 use super::{
-    config::{BoundTokens, Caller, Config, Decision, Pass, Pending},
+    config::{Caller, Config, Decision, Pass, Pending},
     wait::TokenWait,
 };
 use crate::{
     error::{AuthError, AuthErrorKind, Scheme, StoreError},
     layer::{
         dpop::Dpop,
-        extract::{Cleared, Credential, Place, RequestHead, TokenExtractor, WithDpop},
+        extract::{Cleared, Credential, Place, RequestHead},
         middleware::Verdict,
     },
     principal::Principal,
@@ -35,44 +33,6 @@ pub(crate) struct Proven<C> {
     next_nonce: NextNonce,
 }
 
-impl<C, R> Config<C, R> {
-    /// Sets the places from which tokens are read. Those with a proof have their own.
-    pub(super) fn set_extractor(&mut self, extractor: Arc<dyn TokenExtractor>) {
-        self.has_default_places = false;
-        match self.dpop.take() {
-            None => self.extractor = extractor,
-            Some(dpop) => self.accept_proofs(dpop.rules.clone(), extractor, false),
-        }
-    }
-
-    /// Accepts proofs, in addition to the tokens in the current places.
-    pub(super) fn set_dpop(&mut self, rules: Dpop) {
-        let dpop = self.dpop.as_ref();
-        let places = Arc::clone(dpop.map_or(&self.extractor, |dpop| &dpop.places));
-        self.accept_proofs(rules, places, self.has_default_places);
-    }
-
-    fn accept_proofs(&mut self, rules: Dpop, places: Arc<dyn TokenExtractor>, is_default: bool) {
-        self.extractor = Arc::new(WithDpop {
-            inner: Arc::clone(&places),
-            only_authorization: is_default,
-            required: rules.is_required(),
-        });
-        let used = match rules.is_required() {
-            true => Scheme::Dpop,
-            false => Scheme::Bearer,
-        };
-        let schemes = rules.schemes();
-        let origins = Arc::clone(&self.origins);
-        self.dpop = Some(Arc::new(BoundTokens {
-            rules,
-            places,
-            origins,
-        }));
-        self.change_answers(|answers| answers.with_schemes(schemes, used));
-    }
-}
-
 impl<C, R> Config<C, R>
 where
     C: DeserializeOwned + Send + Sync + 'static,
@@ -83,7 +43,7 @@ where
         credential: &Credential<'_>,
         head: RequestHead<'_>,
     ) -> Decision<C, R::Future> {
-        let Some(dpop) = self.dpop.as_ref().map(|dpop| &dpop.rules) else {
+        let Some(dpop) = self.senders.dpop.as_ref().map(|dpop| &dpop.rules) else {
             return Verdict::Refuse(AuthErrorKind::MissingCredential.into());
         };
         let refuse = |error: AuthError| Verdict::Refuse(error.of_scheme(Scheme::Dpop));
@@ -92,6 +52,10 @@ where
         }
         let proof = match dpop.proof(head.headers()) {
             Ok(proof) => proof,
+            Err(error) => return refuse(error),
+        };
+        let certificate = match self.certificate(head) {
+            Ok(certificate) => certificate,
             Err(error) => return refuse(error),
         };
         let (token, remembered) = match self.verifier.examine_bound(credential.token()) {
@@ -106,11 +70,20 @@ where
             Examined::Wait(_) => return refuse(AuthErrorKind::MalformedCredential.into()),
             Examined::Refused(error) => return refuse(self.explain(error, credential)),
         };
-        // Every token that is accepted here has one.
+        // RFC 9449 §7.1: the token must be bound to the key of the proof.
         let Some(binding) = token.binding() else {
-            return refuse(AuthErrorKind::NotSenderConstrained.into());
+            return refuse(self.explain(AuthErrorKind::NotSenderConstrained.into(), credential));
         };
-        let proved = match dpop.check(proof, binding, head) {
+        let Some(key) = binding.confirmation.key else {
+            return refuse(self.explain(AuthErrorKind::SenderConstrained.into(), credential));
+        };
+        // RFC 7800 §3.1 leaves open how two members combine. A token that names both needs both.
+        if let Err(error) =
+            self.check_certificate(Some(&binding.confirmation), certificate.as_ref())
+        {
+            return refuse(self.explain(error, credential));
+        }
+        let proved = match dpop.check(proof, (key, &binding.token_digest), head) {
             Ok(proved) => proved,
             Err(error) => return refuse(error),
         };
@@ -146,7 +119,7 @@ where
 
     /// Runs the revocation check.
     fn check_bound(&self, proven: Proven<C>) -> Decision<C, R::Future> {
-        let origins = self.dpop.as_ref().map(|dpop| &dpop.origins);
+        let origins = self.senders.dpop.as_ref().map(|dpop| &dpop.origins);
         let origin = origins.map(|origins| origins.of_thread().clone());
         let principal = proven.token.principal_from(origin);
         let check = self.revocation.check(&principal);

@@ -8,13 +8,18 @@ use http::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{bound::NextNonce, forward::Forward, unseen::Unseen, wait::TokenWait};
+use super::{
+    bound::NextNonce,
+    forward::Forward,
+    senders::{BoundTokens, Senders},
+    unseen::Unseen,
+    wait::TokenWait,
+};
 use crate::{
     error::{AuthError, AuthErrorKind, Scheme},
     event::AuthEvent,
     layer::{
         confirmations::Confirmations,
-        dpop::Dpop,
         extract::{Cleared, Credential, Kind, Place, RequestHead, TokenExtractor, is_b64token},
         middleware::{After, PATIENCE, Verdict},
         response::{Answers, Opening, Origins, answers_in, forget_derived, origins},
@@ -34,8 +39,6 @@ pub(super) struct Config<C, R> {
     pub(super) answers: Arc<Answers>,
     /// References to `answers`, which guards inside this layer read from the principal.
     pub(super) origins: Origins,
-    /// Tokens are read from `Authorization` only.
-    pub(super) has_default_places: bool,
     pub(super) optional: bool,
     /// Requests that are decided without a look at their credential.
     pub(super) unseen: Vec<Unseen>,
@@ -43,16 +46,7 @@ pub(super) struct Config<C, R> {
     pub(super) strip: bool,
     pub(super) forward: Arc<Forward>,
     pub(super) patience: Duration,
-    /// The rules for tokens that are sent with a proof, and the places of the other tokens.
-    pub(super) dpop: Option<Arc<BoundTokens>>,
-}
-
-/// The settings of a layer that accepts proofs.
-pub(super) struct BoundTokens {
-    pub(super) rules: Dpop,
-    pub(super) places: Arc<dyn TokenExtractor>,
-    /// The settings for the callers of this scheme, which guards inside this layer read.
-    pub(super) origins: Origins,
+    pub(super) senders: Senders,
 }
 
 /// The decision about a request.
@@ -97,17 +91,16 @@ impl<C, R> Config<C, R> {
             verifier,
             revocation: Arc::new(revocation),
             confirmations: Vec::new(),
+            senders: Senders::none(Arc::clone(&extractor)),
             extractor,
             origins: origins(&answers),
             answers,
-            has_default_places: true,
             optional: false,
             unseen: Vec::new(),
             preflight: false,
             strip: false,
             forward: Arc::default(),
             patience: PATIENCE,
-            dpop: None,
         }
     }
 
@@ -120,14 +113,13 @@ impl<C, R> Config<C, R> {
             extractor: self.extractor,
             answers: self.answers,
             origins: self.origins,
-            has_default_places: self.has_default_places,
             optional: self.optional,
             unseen: self.unseen,
             preflight: self.preflight,
             strip: self.strip,
             forward: self.forward,
             patience: self.patience,
-            dpop: self.dpop,
+            senders: self.senders,
         }
     }
 
@@ -135,12 +127,11 @@ impl<C, R> Config<C, R> {
         let answers = Answers::clone(&self.answers);
         self.answers = Arc::new(change(answers));
         self.origins = origins(&self.answers);
-        if let Some(dpop) = &self.dpop {
+        if let Some(dpop) = &self.senders.dpop {
             let answers = Answers::clone(&self.answers);
             let bound = Arc::new(answers.with_schemes(dpop.rules.schemes(), Scheme::Dpop));
-            self.dpop = Some(Arc::new(BoundTokens {
+            self.senders.dpop = Some(Arc::new(BoundTokens {
                 rules: dpop.rules.clone(),
-                places: Arc::clone(&dpop.places),
                 origins: origins(&bound),
             }));
         }
@@ -189,20 +180,19 @@ where
         }
     }
 
-    /// Decides about a credential of another layer, or about a token that is sent with a proof.
+    /// Decides about a credential of another layer, or about a token of a client that may prove possession.
     #[cold]
     fn judge_other(
         &self,
         credential: &Credential<'_>,
         head: RequestHead<'_>,
     ) -> Decision<C, R::Future> {
-        if credential.kind() == Kind::Bound {
-            return self.judge_bound(credential, head);
-        }
-        match self.optional {
+        match credential.kind() {
+            Kind::Bound => self.judge_bound(credential, head),
             // The layer of that credential counts the request.
-            true => Verdict::Pass(Pass::Anonymous(Cleared::Nothing)),
-            false => self.judge(credential),
+            Kind::Foreign if self.optional => Verdict::Pass(Pass::Anonymous(Cleared::Nothing)),
+            _ if self.senders.mtls.is_some() => self.judge_certified(credential, head),
+            _ => self.judge(credential),
         }
     }
 
@@ -235,7 +225,7 @@ where
     }
 
     /// Runs the revocation check, on every request, for a token that verifies.
-    fn check(
+    pub(super) fn check(
         &self,
         token: Verified<C>,
         remembered: bool,
@@ -314,7 +304,7 @@ where
         }
     }
 
-    fn refuse(&self, error: AuthError, clear: Cleared) -> Decision<C, R::Future> {
+    pub(super) fn refuse(&self, error: AuthError, clear: Cleared) -> Decision<C, R::Future> {
         match clear {
             Cleared::Nothing => Verdict::Refuse(error),
             // Unavailable keys do not make the cookie a bad one.
@@ -471,14 +461,13 @@ impl<C, R> Clone for Config<C, R> {
             extractor: Arc::clone(&self.extractor),
             answers: Arc::clone(&self.answers),
             origins: Arc::clone(&self.origins),
-            has_default_places: self.has_default_places,
             optional: self.optional,
             unseen: self.unseen.clone(),
             preflight: self.preflight,
             strip: self.strip,
             forward: Arc::clone(&self.forward),
             patience: self.patience,
-            dpop: self.dpop.clone(),
+            senders: self.senders.clone(),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     layer::{
         dpop::Dpop,
         extract::{Bearer, RequestHead, TokenExtractor},
+        mtls::Mtls,
         openapi::SecuritySchemes,
         resource::{ProtectedResource, ResourceMetadata},
         response::{Answers, ErrorResponder},
@@ -167,6 +168,19 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
         })
     }
 
+    /// Accepts tokens that are bound to the certificate of the client (RFC 8705 §3). See
+    /// [`layer::mtls`](crate::layer::mtls).
+    ///
+    /// Other tokens are accepted as before, unless the rules
+    /// [require](crate::layer::mtls::MtlsBuilder::required) a certificate. A token that is bound to a key, too,
+    /// needs a [proof](Self::dpop) and the certificate.
+    pub fn mtls(self, rules: Mtls) -> Self {
+        self.with(|config| {
+            config.set_mtls(rules);
+            config.announce_again();
+        })
+    }
+
     /// Sets the responder, which builds the responses to refused requests. The default is problem
     /// details (RFC 9457). Guards inside this layer use it too.
     ///
@@ -308,19 +322,14 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
     ///
     /// - [gateway mode](Self::gateway) is combined with a setting that lets requests without a credential
     ///   pass.
-    /// - gateway mode is combined with [proofs](Self::dpop) for the request that the gateway sends.
+    /// - gateway mode is combined with [proofs](Self::dpop) for the request that the gateway sends, or with
+    ///   the [certificate](Self::mtls) of its connection.
     /// - the [scope in challenges](Self::challenge_scope) is not one, or contains `offline_access`.
     /// - the [resource](Self::resource) is an MCP server, and the verifier expects no audience.
     pub fn build(self) -> Result<Self, ConfigError> {
         self.config.fault()?;
-        let dpop = self.config.dpop.as_ref();
-        if self.config.answers.is_for_gateway()
-            && dpop.is_some_and(|dpop| dpop.rules.reads_the_request())
-        {
-            return Err(ConfigError::invalid(
-                "dpop",
-                "a gateway sends a request of its own: set `target_uri` and `target_method`",
-            ));
+        if self.config.answers.is_for_gateway() {
+            self.config.senders.check_gateway()?;
         }
         self.config.answers.validate(&self.config.openings())?;
         Ok(self)

@@ -43,9 +43,11 @@
 //! [keys and tokens together]: ../api_key/index.html#keys-and-tokens-together
 
 mod bound;
+mod certified;
 mod config;
 mod forward;
 mod layer;
+mod senders;
 mod service;
 #[cfg(feature = "warp")]
 mod standalone;

@@ -129,7 +129,10 @@ impl<C, R> Config<C, R> {
         methods.sort_unstable();
         methods.dedup();
         let mut members = vec![("bearer_methods_supported", methods.into())];
-        if let Some(dpop) = &self.dpop {
+        if self.senders.mtls.is_some() {
+            members.push(("tls_client_certificate_bound_access_tokens", true.into()));
+        }
+        if let Some(dpop) = &self.senders.dpop {
             let algorithms: Vec<_> = dpop.rules.algorithms().collect();
             members.extend([
                 ("dpop_signing_alg_values_supported", algorithms.into()),

@@ -4,15 +4,13 @@ use std::{
     borrow::Cow,
     fmt,
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::Arc,
 };
 
 use http::{Extensions, HeaderName};
-use ipnet::IpNet;
 
 use crate::{
     error::{AuthError, AuthErrorKind, ConfigError},
-    layer::extract::RequestHead,
+    layer::{extract::RequestHead, peer::TrustedProxies},
 };
 
 /// Determines the client address of a request: the peer of the connection, or the address that
@@ -25,7 +23,7 @@ use crate::{
 /// The peer's address comes from the request's extensions. It is the first of these that is present:
 ///
 /// 1. the value that [`peer_from`](Self::peer_from) returns, if it is set; the others are then not read
-/// 2. a [`PeerAddr`], which the code that accepts connections inserts
+/// 2. a [`PeerAddr`](crate::layer::peer::PeerAddr), which the code that accepts connections inserts
 /// 3. with the feature `axum`, the `ConnectInfo<SocketAddr>` of
 ///    `Router::into_make_service_with_connect_info`
 ///
@@ -48,17 +46,9 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct ClientIp {
-    proxies: Vec<IpNet>,
+    proxies: TrustedProxies,
     header: HeaderName,
-    peer: Arc<PeerOf>,
 }
-
-type PeerOf = dyn Fn(&Extensions) -> Option<SocketAddr> + Send + Sync;
-
-/// The address of a connection's peer, as a request extension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "complete by nature")]
-pub struct PeerAddr(pub SocketAddr);
 
 impl ClientIp {
     /// Creates a source that returns the peer of the connection, for a server without a proxy in
@@ -66,9 +56,8 @@ impl ClientIp {
     #[must_use]
     pub fn peer() -> Self {
         Self {
-            proxies: Vec::new(),
+            proxies: TrustedProxies::none(),
             header: HeaderName::from_static("x-forwarded-for"),
-            peer: Arc::new(peer_in),
         }
     }
 
@@ -83,18 +72,8 @@ impl ClientIp {
     /// [`ConfigError::Invalid`]: an entry is neither an address nor a network, or it is an
     /// IPv4-mapped address with a prefix shorter than 96 bits.
     pub fn behind<'p>(proxies: impl IntoIterator<Item = &'p str>) -> Result<Self, ConfigError> {
-        let network = |text: &str| {
-            let network = text
-                .parse()
-                .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-            let network = network
-                .map_err(|_| format!("`{text}` is neither an address nor a network"))
-                .and_then(canonical);
-            network.map_err(|problem| ConfigError::invalid("a trusted proxy", problem))
-        };
-        let proxies = proxies.into_iter().map(network);
         Ok(Self {
-            proxies: proxies.collect::<Result<_, _>>()?,
+            proxies: TrustedProxies::new(proxies)?,
             ..Self::peer()
         })
     }
@@ -117,21 +96,20 @@ impl ClientIp {
     where
         F: Fn(&Extensions) -> Option<SocketAddr> + Send + Sync + 'static,
     {
-        self.peer = Arc::new(peer);
+        self.proxies.set_peer(peer);
         self
     }
 
     /// Returns the client's address; `None` if it is unknown.
     #[must_use]
     pub fn client_ip(&self, head: RequestHead<'_>) -> Option<IpAddr> {
-        let peer = (self.peer)(head.extensions())?;
+        let peer = self.proxies.peer(head.extensions())?;
         self.of_peer(peer, head)
     }
 
     /// Returns the client's address for a connection from this peer.
-    fn of_peer(&self, peer: SocketAddr, head: RequestHead<'_>) -> Option<IpAddr> {
-        let peer = peer.ip().to_canonical();
-        if !self.trusts(peer) {
+    fn of_peer(&self, peer: IpAddr, head: RequestHead<'_>) -> Option<IpAddr> {
+        if !self.proxies.trusts(peer) {
             return Some(peer);
         }
         // Read from the right. Addresses left of the client are not parsed.
@@ -141,7 +119,7 @@ impl ClientIp {
         for text in named {
             // If a trusted proxy does not know the client ("unknown"), the address is unknown.
             nearest = address(str::from_utf8(text).ok()?.trim())?;
-            if !self.trusts(nearest) {
+            if !self.proxies.trusts(nearest) {
                 break;
             }
         }
@@ -150,21 +128,14 @@ impl ClientIp {
 
     /// Returns `true` if the request comes from one of the proxies.
     pub(crate) fn is_proxied(&self, head: RequestHead<'_>) -> bool {
-        let peer = (self.peer)(head.extensions());
-        peer.is_some_and(|peer| self.trusts(peer.ip().to_canonical()))
+        let peer = self.proxies.peer(head.extensions());
+        peer.is_some_and(|peer| self.proxies.trusts(peer))
     }
 
     /// Returns `true` if every address of one kind counts as a proxy.
     #[cfg(feature = "server")]
     pub(crate) fn trusts_everyone(&self) -> bool {
-        let mut lengths = self.proxies.iter().map(IpNet::prefix_len);
-        lengths.any(|length| length == 0)
-    }
-
-    fn trusts(&self, address: IpAddr) -> bool {
-        self.proxies
-            .iter()
-            .any(|network| network.contains(&address))
+        self.proxies.are_everyone()
     }
 }
 
@@ -177,16 +148,6 @@ impl fmt::Debug for ClientIp {
     }
 }
 
-fn peer_in(extensions: &Extensions) -> Option<SocketAddr> {
-    let peer = extensions.get::<PeerAddr>().map(|peer| peer.0);
-    #[cfg(feature = "axum")]
-    let peer = peer.or_else(|| {
-        let info = extensions.get::<::axum::extract::ConnectInfo<SocketAddr>>();
-        info.map(|info| info.0)
-    });
-    peer
-}
-
 /// Parses an address as proxies write it, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text
@@ -195,22 +156,6 @@ fn address(text: &str) -> Option<IpAddr> {
     let address = bare.unwrap_or(text).parse::<IpAddr>();
     let address = address.or_else(|_| text.parse::<SocketAddr>().map(|with_port| with_port.ip()));
     Some(address.ok()?.to_canonical())
-}
-
-/// Returns the network in canonical form, as peer addresses are compared.
-fn canonical(network: IpNet) -> Result<IpNet, String> {
-    const MAPPED: u8 = 96;
-
-    let IpNet::V6(v6) = network else {
-        return Ok(network);
-    };
-    let Some(v4) = v6.addr().to_ipv4_mapped() else {
-        return Ok(network);
-    };
-    let prefix = v6.prefix_len().checked_sub(MAPPED);
-    prefix
-        .and_then(|prefix| IpNet::new(v4.into(), prefix).ok())
-        .ok_or_else(|| format!("`{network}` is wider than all IPv4-mapped addresses: write IPv4"))
 }
 
 /// Returns the network that counts as one client: the address itself for IPv4, the /64 for IPv6,
@@ -229,7 +174,7 @@ impl super::RateKey for ClientIp {
     /// [`AuthErrorKind::Misconfigured`]: the request's extensions do not contain the peer's
     /// address. With one shared budget, any client could lock out all others.
     fn key(&self, head: RequestHead<'_>) -> Result<Option<Cow<'_, str>>, AuthError> {
-        let peer = (self.peer)(head.extensions()).ok_or_else(|| {
+        let peer = self.proxies.peer(head.extensions()).ok_or_else(|| {
             let problem = "the rate limit found no peer address in the request's extensions: \
                 serve an axum router by `into_make_service_with_connect_info::<SocketAddr>`, \
                 insert a `PeerAddr`, or set another source with `ClientIp::peer_from`";

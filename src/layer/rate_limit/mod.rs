@@ -38,11 +38,12 @@ mod layer;
 mod service;
 mod store;
 
-pub use self::{
-    client::{ClientIp, PeerAddr, network_of},
-    key::{RateKey, by_subject},
-    layer::RateLimitLayer,
-};
 // Named only to write down the type of a service.
 #[doc(hidden)]
 pub use self::service::RateLimitService;
+pub use self::{
+    client::{ClientIp, network_of},
+    key::{RateKey, by_subject},
+    layer::RateLimitLayer,
+};
+pub use crate::layer::peer::PeerAddr;

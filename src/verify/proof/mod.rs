@@ -42,7 +42,6 @@ pub(crate) use self::{
     replay::{ErasedReplayStore, Memory},
     target::{Origin, is_same_target},
 };
-use super::verified::Binding;
 use crate::{
     key::{Algorithm, Thumbprint, VerifyingKey},
     time::{Timestamp, date::Date},
@@ -77,7 +76,10 @@ pub(crate) struct Checker {
 
 /// The request that a proof must be for.
 pub(crate) struct Expected<'a> {
-    pub(crate) binding: &'a Binding,
+    /// The thumbprint of the token's key.
+    pub(crate) key: Thumbprint,
+    /// The digest of the token.
+    pub(crate) token_digest: &'a [u8],
     pub(crate) method: &'a str,
     /// Returns `true` for the URI of the request.
     pub(crate) is_target: &'a dyn Fn(&str) -> bool,
@@ -120,14 +122,14 @@ impl Checker {
         let json = room.decode(parts.header, false);
         let header = ProofHeader::parse(json.ok_or(Fault::Invalid(BASE64))?)?;
         let key = header.key.thumbprint().map_err(|_| Fault::Unavailable)?;
-        if key != expected.binding.key {
+        if key != expected.key {
             return Err(Fault::OtherKey);
         }
         let mut claims_room = Room::<ROOM>::new();
         let json = claims_room.decode(parts.payload, false);
         let claims = ProofClaims::parse(json.ok_or(Fault::Invalid(BASE64))?, self.profile)?;
         match claims.token_digest.as_deref() {
-            Some(digest) if digest.as_bytes() == expected.binding.token_digest => {}
+            Some(digest) if digest.as_bytes() == expected.token_digest => {}
             Some(_) => return Err(Fault::Invalid("the proof is for another token")),
             None => return Err(Fault::Invalid("the digest of the token is missing")),
         }

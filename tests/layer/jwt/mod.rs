@@ -4,6 +4,7 @@ mod background;
 mod dpop;
 mod forwarded;
 mod gateway;
+mod mtls;
 mod operation;
 mod optional;
 mod revocation;

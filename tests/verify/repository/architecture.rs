@@ -18,11 +18,12 @@ const ROWS: &[&[&[&str]]] = &[
     &[&["key"], &["verify"], &["revocation"]],
     &[
         &["layer::extract"],
-        &["layer::response"],
+        &["layer::peer", "layer::response"],
         &[
             "layer::confirmations",
             "layer::dpop",
             "layer::middleware",
+            "layer::mtls",
             "layer::openapi",
             "layer::resource",
         ],

@@ -397,7 +397,7 @@ async fn g30_further_members_of_the_confirmation_are_ignored() {
     let world = World::new();
     let jkt = world.client.thumbprint();
     let token = world.fixture.es.token(|claims| {
-        let cnf = json!({ "kid": "1", "x5t#S256": "AAAA", "jkt": jkt, "own": {} });
+        let cnf = json!({ "kid": "1", "x5t": "AAAA", "jkt": jkt, "own": {} });
         claims.insert("cnf".into(), cnf)
     });
     let proof = world.client.proof("GET", TARGET, &token);

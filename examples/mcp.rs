@@ -35,6 +35,7 @@ use std::{
     env,
     error::Error,
     io::{self, IsTerminal},
+    net::SocketAddr,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -95,6 +96,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let (settings, resource) = settings(&vars, &format!("http://{address}/mcp"))?;
     let app = app(settings, &resource, &sessions)?;
     println!("listening on http://{address}");
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app)
         .with_graceful_shutdown(stopped)
         .await?;

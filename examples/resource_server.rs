@@ -37,6 +37,10 @@
 //! # For a sign-in with a second factor within the last five minutes (RFC 9470):
 //! curl -i localhost:3000/step-up -H "Authorization: Bearer $TOKEN"   # 401 with acr_values, max_age
 //!
+//! # Tokens that are bound to the certificate of the client, which nginx forwards in X-Client-Cert (RFC 8705):
+//! export JWT_MTLS=required JWT_MTLS_HEADER=nginx JWT_TRUSTED_PROXIES=127.0.0.1
+//! curl -i localhost:3000/protected -H "Authorization: Bearer $TOKEN" # 401, as the token is not bound
+//!
 //! # As the authentication server of nginx, Caddy, Envoy or Traefik: see the manual.
 //! export JWT_GATEWAY=true                                            # at /protected or /admin
 //! ```
@@ -50,7 +54,7 @@ use std::{
     env,
     error::Error,
     io::{self, IsTerminal},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     process::ExitCode,
 };
 
@@ -84,6 +88,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let stopped = common::stopped()?;
     let listener = common::listen(settings.address()).await?;
     println!("listening on http://{}", listener.local_addr()?);
+    // A certificate header counts only from the address of a trusted proxy.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app)
         .with_graceful_shutdown(stopped)
         .await?;

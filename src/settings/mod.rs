@@ -49,6 +49,9 @@
 //! | `JWT_RESOURCE` | the identifier of this API, an https URL (http on loopback); scheme and host are converted to lower case; with `JWT_AUTHORIZATION_SERVERS` the layer [announces](crate::layer::resource) the API | |
 //! | `JWT_AUTHORIZATION_SERVERS` | comma list of the issuers that clients get tokens from; needs `JWT_RESOURCE` | |
 //! | `JWT_RESOURCE_SCOPES` | comma list of the scopes that clients can request, also the scope in the challenge to a request without a token; needs `JWT_AUTHORIZATION_SERVERS` | |
+//! | `JWT_MTLS` | tokens that are bound to the certificate of the client ([RFC 8705]): `off` refuses them, `allowed` accepts them with the certificate, `required` refuses all others | `off` |
+//! | `JWT_MTLS_HEADER` | the header in which a proxy forwards the certificate: `client-cert` (`Client-Cert`), `xfcc` (`X-Forwarded-Client-Cert`), `nginx` (`X-Client-Cert`) or `haproxy` (`X-SSL-Client-DER`), see [`CertificateHeader`]; needed by `JWT_MTLS` | |
+//! | `JWT_TRUSTED_PROXIES` | comma list of the addresses and networks of the proxies whose header is read; needed by `JWT_MTLS` | |
 //! | `JWT_MAX_TOKEN_BYTES` | maximum length of a token: 1024 to 1048576 | 16384 |
 //! | `JWT_CACHE_ENTRIES` | size of the [cache of verified tokens](crate::manual::remembered), up to 1000000; 0 disables it | 10000 |
 //!
@@ -110,10 +113,13 @@
 //! [RFC 7517 §5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
 //! [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
 //! [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
+//! [RFC 8705]: https://www.rfc-editor.org/rfc/rfc8705#section-3
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
+//! [`CertificateHeader`]: crate::layer::mtls::CertificateHeader
 
 pub(crate) mod keys;
 mod logout;
+mod mtls;
 mod policy;
 #[cfg(feature = "jwks")]
 mod remote;
@@ -133,7 +139,7 @@ use self::{
 use crate::{
     error::ConfigError,
     event::{EventSink, Events},
-    layer::{jwt::JwtAuthLayer, resource::ProtectedResource},
+    layer::{jwt::JwtAuthLayer, mtls::Mtls, resource::ProtectedResource},
     principal::Claims,
     verify::{Verifier, VerifierBuilder},
 };
@@ -183,6 +189,7 @@ pub struct JwtSettings {
     )]
     logout: Option<String>,
     announcement: Option<Announcement>,
+    mtls: Option<Mtls>,
     events: Events,
     ignored: Vec<String>,
 }
@@ -215,7 +222,8 @@ impl JwtSettings {
 
     /// Builds the layer that authenticates requests, with everything that these settings contain: the
     /// keys, the rules for tokens, [gateway mode](JwtAuthLayer::gateway), the [announced
-    /// resource](JwtAuthLayer::resource) and the [event sink](Self::events). The claims are [`Claims`].
+    /// resource](JwtAuthLayer::resource), the [certificates of clients](JwtAuthLayer::mtls) and the [event
+    /// sink](Self::events). The claims are [`Claims`].
     ///
     /// Call it once, and clone the layer. If the keys come from the network, it starts to fetch them and
     /// must be called within a tokio runtime. The first requests wait for the keys. To open the port
@@ -248,6 +256,10 @@ impl JwtSettings {
         let layer = JwtAuthLayer::new(self.verifier()?).with_events(self.events.clone());
         let layer = match &self.announcement {
             Some(announcement) => announcement.apply(layer),
+            None => layer,
+        };
+        let layer = match &self.mtls {
+            Some(mtls) => layer.mtls(mtls.clone()),
             None => layer,
         };
         match self.gateway {
@@ -363,6 +375,7 @@ impl JwtSettings {
         let policy = Policy::read(&mut vars, identifier)?;
         let gateway = vars.switch("JWT_GATEWAY")?.unwrap_or(false);
         let logout = logout::read(&mut vars, &policy)?;
+        let mtls = mtls::read(&mut vars)?;
         let settings = Self {
             host,
             port,
@@ -371,6 +384,7 @@ impl JwtSettings {
             policy,
             gateway,
             announcement,
+            mtls,
             events: Events::default(),
             ignored: vars.into_ignored(),
         };

@@ -229,7 +229,7 @@ fn distance(a: &str, b: &str) -> usize {
 const LONG: usize = 16;
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
-const KNOWN: [&str; 36] = [
+const KNOWN: [&str; 39] = [
     "JWT_ALGORITHM",
     "JWT_SECRET_KEY",
     "JWT_PUBLIC_KEY_FILE",
@@ -266,6 +266,9 @@ const KNOWN: [&str; 36] = [
     "JWT_RESOURCE",
     "JWT_AUTHORIZATION_SERVERS",
     "JWT_RESOURCE_SCOPES",
+    "JWT_MTLS",
+    "JWT_MTLS_HEADER",
+    "JWT_TRUSTED_PROXIES",
 ];
 
 /// Every name with such a prefix is meant to configure a check.
@@ -357,6 +360,7 @@ mod tests {
             SETTINGS,
             include_str!("keys.rs"),
             include_str!("logout.rs"),
+            include_str!("mtls.rs"),
             include_str!("policy.rs"),
             include_str!("remote.rs"),
             include_str!("resource.rs"),

@@ -4,5 +4,6 @@
 mod layer;
 mod mapped;
 mod meaning;
+mod mtls;
 mod refused;
 mod resource;

@@ -461,7 +461,7 @@ fn x9_a_logout_that_names_no_client_or_no_issuer() {
 }
 
 /// Every variable that is read.
-const NAMES: [&str; 38] = [
+const NAMES: [&str; 41] = [
     "HOST",
     "PORT",
     "JWT_ACCEPT_ID_TOKENS",
@@ -485,6 +485,8 @@ const NAMES: [&str; 38] = [
     "JWT_LEEWAY_SECONDS",
     "JWT_LOGOUT_CLIENT_ID",
     "JWT_MAX_TOKEN_BYTES",
+    "JWT_MTLS",
+    "JWT_MTLS_HEADER",
     "JWT_PUBLIC_KEY_FILE",
     "JWT_REQUIRED_TYP",
     "JWT_REQUIRE_EXP",
@@ -494,6 +496,7 @@ const NAMES: [&str; 38] = [
     "JWT_SCOPE_CLAIM",
     "JWT_SECRET_KEY",
     "JWT_SUBJECT_CLAIM",
+    "JWT_TRUSTED_PROXIES",
     "JWT_VERIFY_AUD",
     "JWT_VERIFY_EXP",
     "JWT_VERIFY_IAT",

@@ -1,4 +1,4 @@
-//! nginx and HAProxy in front of an example: they end TLS, and may ask clients for a certificate.
+//! nginx, HAProxy and Envoy in front of an example: they end TLS, and may ask clients for a certificate.
 
 use std::{
     env,
@@ -36,6 +36,7 @@ use super::{
 pub(crate) enum Kind {
     Nginx,
     HaProxy,
+    Envoy,
 }
 
 /// A proxy that listens; killed when this is dropped.
@@ -52,7 +53,8 @@ impl TlsProxy {
     /// Starts a server, which is given its public URL, and a proxy in front of it.
     ///
     /// With `clients` the proxy asks for certificates of the authority, and sends the one of the client, if it has
-    /// one, in `X-Client-Cert` (nginx, escaped PEM) or `X-SSL-Client-DER` (HAProxy, DER in base64).
+    /// one, in `X-Client-Cert` (nginx, escaped PEM), `X-SSL-Client-DER` (HAProxy, DER in base64) or
+    /// `X-Forwarded-Client-Cert` (Envoy).
     pub(crate) async fn start(
         kind: Kind,
         authority: &Authority,
@@ -74,13 +76,7 @@ impl TlsProxy {
         panic!("{kind:?} does not start: {complaints}");
     }
 
-    fn launch(
-        kind: Kind,
-        authority: &Authority,
-        clients: bool,
-        port: u16,
-        server: Server,
-    ) -> Self {
+    fn launch(kind: Kind, authority: &Authority, clients: bool, port: u16, server: Server) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("tls-proxy-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
@@ -98,6 +94,7 @@ impl TlsProxy {
         let configuration = match kind {
             Kind::Nginx => nginx(&root, port, behind, clients),
             Kind::HaProxy => haproxy(&root, port, behind, clients),
+            Kind::Envoy => envoy(&root, port, behind, clients),
         };
         let path = root.join("configuration");
         fs::write(&path, configuration).unwrap();
@@ -220,6 +217,13 @@ fn command(kind: Kind, root: &Path, configuration: &Path) -> Command {
             haproxy.args(["-db", "-f"]).arg(configuration);
             haproxy
         }
+        Kind::Envoy => {
+            let mut envoy = program("ENVOY", "envoy");
+            envoy.args(["--disable-hot-restart", "--concurrency", "1"]);
+            envoy.args(["--log-level", "warn", "--config-yaml"]);
+            envoy.arg(fs::read_to_string(configuration).unwrap());
+            envoy
+        }
     }
 }
 
@@ -227,7 +231,9 @@ fn nginx(root: &Path, port: u16, behind: SocketAddr, clients: bool) -> String {
     let root = root.display();
     let (verify, forward) = match clients {
         true => (
-            format!("ssl_client_certificate {root}/clients.pem;\n        ssl_verify_client optional;"),
+            format!(
+                "ssl_client_certificate {root}/clients.pem;\n        ssl_verify_client optional;"
+            ),
             "proxy_set_header X-Client-Cert $ssl_client_escaped_cert;",
         ),
         false => (String::new(), ""),
@@ -287,5 +293,61 @@ frontend public
 backend server
     server example {behind}
 "
+    )
+}
+
+fn envoy(root: &Path, port: u16, behind: SocketAddr, clients: bool) -> String {
+    let root = root.display();
+    let (host, behind) = (behind.ip(), behind.port());
+    let (trusted, details) = match clients {
+        true => (
+            format!("validation_context: {{ trusted_ca: {{ filename: {root}/clients.pem }} }}"),
+            "set_current_client_cert_details: { subject: true, cert: true, uri: true, dns: true }",
+        ),
+        false => (String::new(), ""),
+    };
+    format!(
+        r#"
+static_resources:
+  listeners:
+  - name: public
+    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    filter_chains:
+    - transport_socket:
+        name: envoy.transport_sockets.tls
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+          common_tls_context:
+            alpn_protocols: [h2, http/1.1]
+            tls_certificates:
+            - certificate_chain: {{ filename: {root}/certificate.pem }}
+              private_key: {{ filename: {root}/key.pem }}
+            {trusted}
+      filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: clients
+          codec_type: AUTO
+          forward_client_cert_details: SANITIZE_SET
+          {details}
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes: [{{ match: {{ prefix: / }}, route: {{ cluster: server }} }}]
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config:
+              "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
+  clusters:
+  - name: server
+    type: STATIC
+    load_assignment:
+      cluster_name: server
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ address: {{ socket_address: {{ address: {host}, port_value: {behind} }} }} }}
+"#
     )
 }

@@ -1,6 +1,7 @@
 //! The example server as a process: its routes, its keys, and what it refuses at its start.
 
 mod announced;
+mod certificates;
 mod gateway;
 mod logout;
 mod network;

@@ -120,12 +120,24 @@ impl RevocationSet {
         self
     }
 
+    /// Returns the issuer to which the set is limited.
+    #[cfg(feature = "jwks")]
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
     /// Sets the event sink. It receives an event when the set loses its feed and when the feed has
     /// recovered. All clones share one sink; the first call sets it, and later calls have no
     /// effect.
     #[must_use]
     pub fn events(self, sink: impl EventSink) -> Self {
-        let _ = self.shared.events.set(Events::to(sink));
+        self.with_events(Events::to(sink))
+    }
+
+    pub(crate) fn with_events(self, events: Events) -> Self {
+        if events.is_enabled() {
+            let _ = self.shared.events.set(events);
+        }
         self
     }
 

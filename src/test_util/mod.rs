@@ -4,7 +4,7 @@
 //! authenticating layer does. Tests that send tokens get them from a [`TestIssuer`], which signs with
 //! the published [`TestKeys`] and, for tests of time, reads a [`TestClock`]. A [`DpopClient`] signs the
 //! proofs of tokens that are bound to a key. With the feature `jwks`, a
-//! `JwksFixture` publishes keys, with faults on request.
+//! `JwksFixture` publishes keys, with faults on request, and a `LogoutSender` sends logout tokens.
 //!
 //! # Security
 //!
@@ -52,6 +52,8 @@ mod jwks;
 #[cfg(feature = "jwks")]
 mod jwks_answer;
 mod keys;
+#[cfg(feature = "jwks")]
+mod logout;
 mod signature;
 
 #[doc(hidden)]
@@ -68,4 +70,4 @@ pub use self::{
 pub use self::caller::CallerService;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
-pub use self::{jwks::JwksFixture, jwks_answer::Answer};
+pub use self::{jwks::JwksFixture, jwks_answer::Answer, logout::LogoutSender};

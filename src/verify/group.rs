@@ -148,6 +148,16 @@ impl<C> Group<C> {
         }
     }
 
+    /// Returns `true` if issuers are found at run time.
+    #[cfg(feature = "jwks")]
+    pub(super) fn has_tenants(&self) -> bool {
+        let is_open = |member: &&Verifier<C>| match &member.kind {
+            Kind::One(_) => false,
+            Kind::Group(group) => group.has_tenants(),
+        };
+        matches!(self.choice, Choice::Tenants(_)) || self.members().iter().any(is_open)
+    }
+
     /// Returns the expected issuers. The list is empty if they are unknown or any issuer is
     /// accepted.
     pub(super) fn issuers(&self) -> Vec<String> {

@@ -75,6 +75,21 @@ impl<C> Verifier<C> {
         self.collect_rules(&mut all);
         all.iter().any(|rules| rules.policy.issuers.is_empty())
     }
+
+    /// Returns `true` if tokens of different issuers are accepted, or may be at run time. Several names in
+    /// one set of rules are names of one issuer.
+    pub(crate) fn accepts_several_issuers(&self) -> bool {
+        if let Kind::Group(group) = &self.kind
+            && group.has_tenants()
+        {
+            return true;
+        }
+        let mut all: Vec<Arc<Rules<C>>> = Vec::new();
+        self.collect_rules(&mut all);
+        let mut names = all.iter().map(|rules| &rules.policy.issuers);
+        let first = names.next();
+        names.any(|others| first.is_some_and(|first| first != others))
+    }
 }
 
 impl<C> Rules<C> {
@@ -191,9 +206,15 @@ impl LogoutClaims<'_> {
         if self.nonce.is_some() {
             return Err(AuthErrorKind::WrongUse);
         }
-        let is_empty =
-            |text: &Option<Cow<'_, str>>| text.as_ref().is_some_and(|text| text.is_empty());
-        if [&self.jti, &self.sub, &self.sid].into_iter().any(is_empty) {
+        // A text column of PostgreSQL holds no NUL.
+        let is_unusable = |text: &Option<Cow<'_, str>>| {
+            let text = text.as_deref();
+            text.is_some_and(|text| text.is_empty() || text.contains('\0'))
+        };
+        if [&self.jti, &self.sub, &self.sid]
+            .into_iter()
+            .any(is_unusable)
+        {
             return Err(AuthErrorKind::MalformedClaims);
         }
         if self.jti.is_none() {

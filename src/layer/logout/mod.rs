@@ -32,6 +32,14 @@
 //! [`log`](../../layer/logout/struct.BackChannelLogout.html#method.log), the revocation is written to a store, and the sets of all nodes follow
 //! its feed.
 //!
+//! # Several issuers
+//!
+//! Subjects and sessions are unique within one issuer only. A verifier of several issuers therefore needs a
+//! set that is limited to one of them ([`of_issuer`](RevocationSet::of_issuer)), and the service accepts the
+//! logout tokens of that issuer only. Use a service, a set and a store for each issuer.
+//!
+//! See [the manual](crate::manual::operation#logout-at-an-identity-provider) for what a logout does not end.
+//!
 //! # Examples
 //!
 //! ```no_run

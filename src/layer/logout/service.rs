@@ -14,12 +14,13 @@ use std::{
 use http::{HeaderMap, Method, Request, Response, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
+use tokio::time;
 use tower_service::Service;
 
 use super::answer;
 use crate::{
     erased::Boxed,
-    error::{AuthError, ConfigError},
+    error::{AuthError, AuthErrorKind, ConfigError},
     event::{AuthEvent, EventSink, Events},
     layer::response::Whole,
     revocation::{Revocation, RevocationSet, RevocationTarget},
@@ -44,6 +45,7 @@ struct Inner {
     #[cfg(feature = "server")]
     log: Option<Arc<dyn ErasedLog>>,
     token_lifetime: Duration,
+    body_timeout: Duration,
     events: Events,
 }
 
@@ -81,8 +83,9 @@ impl BackChannelLogout {
     /// # Errors
     ///
     /// - [`ConfigError::IssuerRequired`] if the verifier accepts any issuer.
-    /// - [`ConfigError::Invalid`] if the client is empty, or if the verifier reads the subject from another
-    ///   claim than `sub`, which is the claim of logout tokens.
+    /// - [`ConfigError::Invalid`] if the client is empty, if the verifier reads the subject from another
+    ///   claim than `sub`, which is the claim of logout tokens, or if the verifier accepts several issuers
+    ///   and the set is not limited to one of them.
     pub fn new<C>(
         verifier: &Verifier<C>,
         client_id: impl Into<String>,
@@ -104,6 +107,12 @@ impl BackChannelLogout {
                 "logout tokens identify the subject by `sub`",
             ));
         }
+        if revoked.issuer().is_none() && verifier.accepts_several_issuers() {
+            return Err(ConfigError::invalid(
+                "revoked",
+                "one issuer would end the sessions of another: limit the set by `of_issuer`",
+            ));
+        }
         let inner = Inner {
             verifier: Arc::new(verifier.clone()),
             client: client.into(),
@@ -111,6 +120,7 @@ impl BackChannelLogout {
             #[cfg(feature = "server")]
             log: None,
             token_lifetime: DEFAULT_TOKEN_LIFETIME,
+            body_timeout: DEFAULT_BODY_TIMEOUT,
             events: Events::default(),
         };
         Ok(Self {
@@ -134,6 +144,12 @@ impl BackChannelLogout {
     #[must_use]
     pub fn max_token_lifetime(self, lifetime: Duration) -> Self {
         self.with(|inner| inner.token_lifetime = lifetime)
+    }
+
+    /// Sets the time for which a body is read: 10 seconds by default. A slower one is refused with 400.
+    #[must_use]
+    pub fn body_timeout(self, limit: Duration) -> Self {
+        self.with(|inner| inner.body_timeout = limit)
     }
 
     /// Sets the event sink. It receives one event for each logout, and one for each refused logout token.
@@ -164,10 +180,11 @@ impl Inner {
         if parts.method != Method::POST {
             return answer::wrong_method();
         }
-        let Some(token) = read_token(&parts.headers, body).await else {
+        let token = read_token(&parts.headers, body);
+        let Ok(Some(token)) = time::timeout(self.body_timeout, token).await else {
             return answer::malformed();
         };
-        let logout = match self.verifier.verify(token.as_bytes(), &self.client).await {
+        let logout = match self.verify(token.as_bytes()).await {
             Ok(logout) => logout,
             Err(error) => {
                 self.events.emit(|| AuthEvent::Denied {
@@ -182,6 +199,16 @@ impl Inner {
         match self.revoke(&logout).await {
             true => answer::done(),
             false => answer::unavailable(None),
+        }
+    }
+
+    /// Verifies a logout token of the issuer whose tokens the set revokes. Subjects and sessions of
+    /// different issuers may have the same names.
+    async fn verify(&self, token: &[u8]) -> Result<LogoutToken, AuthError> {
+        let logout = self.verifier.verify(token, &self.client).await?;
+        match self.revoked.issuer() {
+            Some(ours) if ours != logout.issuer => Err(AuthErrorKind::WrongIssuer.into()),
+            _ => Ok(logout),
         }
     }
 
@@ -298,6 +325,7 @@ impl fmt::Debug for BackChannelLogout {
 
 /// A token of the default maximum length, escaped, and the form around it.
 const MAX_BODY: usize = 64 * 1024;
+const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest lifetime that common providers allow by default.
 const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest leeway with which a verifier accepts an expired token.

@@ -1,5 +1,7 @@
 //! Logout that the identity provider sends: section X.
 
+mod attacks;
+
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response, StatusCode, header};

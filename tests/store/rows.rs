@@ -8,7 +8,9 @@ use std::{
 use tower_jwt_auth::{
     Principal,
     principal::SessionId,
+    revocation::{Revocation, RevocationLog},
     store::port::{CreateOutcome, NewSessionRecord, SessionStore},
+    time::Timestamp,
 };
 
 pub(crate) fn session(subject: &str) -> NewSessionRecord {
@@ -43,3 +45,15 @@ pub(crate) const SHIFT: &str = "
       rotated_at = rotated_at + $2, expires_at = expires_at + $2, ends_by = ends_by + $2,
       revoked_at = revoked_at + $2
     WHERE sid = $1";
+
+/// Appends revocations that have ended, then one that has not. Each append removes ended ones.
+pub(crate) async fn append_ended(store: &impl RevocationLog) {
+    for number in 0..25 {
+        let ended = Timestamp::from_secs(1_000_000_000);
+        let revocation = Revocation::token(format!("t{number}"), ended);
+        store.append(revocation).await.unwrap();
+    }
+    let later = Timestamp::from(SystemTime::now()).plus(Duration::from_secs(3600));
+    let revocation = Revocation::token("alive", later);
+    store.append(revocation).await.unwrap();
+}

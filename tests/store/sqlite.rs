@@ -26,7 +26,7 @@ use tower_jwt_auth::{
 use crate::{
     child,
     patient::Patient,
-    rows::{SHIFT, holder, start},
+    rows::{SHIFT, append_ended, holder, start},
 };
 
 /// Removed when it is dropped.
@@ -280,4 +280,13 @@ async fn what_cannot_be_shared_or_read_is_refused() {
     }
     let refused = SqliteStore::open("/nowhere/auth.db").await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable, "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_append_removes_revocations_that_have_ended() {
+    let nodes = Nodes::start().await;
+    append_ended(&nodes.stores[0]).await;
+    let left = sqlx::query_scalar("SELECT key FROM auth_revocation");
+    let left: Vec<String> = left.fetch_all(&nodes.pool).await.unwrap();
+    assert_eq!(left, ["alive"]);
 }

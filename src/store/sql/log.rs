@@ -12,6 +12,13 @@ static APPEND: Statement = Statement::revoke(
     "INSERT INTO auth_revocation (kind, key, epoch, \"until\", at) VALUES ($1, $2, $3, $4, {now})",
 );
 
+/// Deletes more rows than one append inserts, so that the table stays bounded without a housekeeping.
+static FORGET: Statement = Statement::write(
+    "DELETE FROM auth_revocation WHERE seq IN ( \
+       SELECT seq FROM auth_revocation WHERE \"until\" <= {now} LIMIT 10 {unlocked} \
+     ) RETURNING seq",
+);
+
 static INSERT: Statement = Statement::write(
     "INSERT INTO auth_secret (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING value",
 );
@@ -24,6 +31,8 @@ impl<D: Dialect> RevocationLog for SqlStore<D> {
         let until = revocation.until().as_millis();
         let values = [kind.into(), (&key).into(), epoch.into(), until.into()];
         self.db.rows(&APPEND, &values).await?;
+        // The revocation is written. The next append deletes what this one does not.
+        let _ = self.db.rows(&FORGET, &[]).await;
         Ok(())
     }
 }

@@ -20,7 +20,11 @@ use tower_jwt_auth::{
     },
 };
 
-use crate::{patient::Patient, rows::SHIFT, support::postgres::Server};
+use crate::{
+    patient::Patient,
+    rows::{SHIFT, append_ended},
+    support::postgres::Server,
+};
 
 /// Two stores, as two nodes have.
 pub(crate) struct Nodes {
@@ -130,4 +134,14 @@ mod contract {
         #[ignore = "needs PostgreSQL"]
         super::Nodes::alone().await
     );
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn an_append_removes_revocations_that_have_ended() {
+    let nodes = Nodes::alone().await;
+    append_ended(&nodes.stores[0]).await;
+    let left = sqlx::query_scalar("SELECT key FROM auth_revocation");
+    let left: Vec<String> = left.fetch_all(&nodes.pool).await.unwrap();
+    assert_eq!(left, ["alive"]);
 }

@@ -28,6 +28,7 @@
 //!
 //! # Logout at the provider, which posts it to /backchannel-logout:
 //! export JWT_BACKCHANNEL_LOGOUT=true JWT_LOGOUT_CLIENT_ID=shop-web
+//! export JWT_LOGOUT_STORE=redis://localhost                          # for several nodes
 //!
 //! # Metadata for clients that know only this server's URL (RFC 9728), as those of MCP:
 //! export JWT_RESOURCE=http://localhost:3000 JWT_AUTHORIZATION_SERVERS=https://sso.example/realms/shop
@@ -64,10 +65,8 @@ use axum::{
     routing::{any, get},
 };
 use tower_jwt_auth::{
-    Claims, JwtAuthLayer, JwtSettings, RoleGuardLayer,
-    error::KeyProblem,
-    event::MetricsSink,
-    revocation::{RevocationCheck, RevocationSet},
+    Claims, JwtAuthLayer, JwtSettings, RoleGuardLayer, error::KeyProblem, event::MetricsSink,
+    revocation::RevocationCheck,
 };
 use tracing_subscriber::filter::LevelFilter;
 
@@ -84,7 +83,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = JwtSettings::from_env()?;
-    let app = app(&settings)?;
+    let app = app(&settings).await?;
     let stopped = common::stopped()?;
     let listener = common::listen(settings.address()).await?;
     println!("listening on http://{}", listener.local_addr()?);
@@ -96,14 +95,13 @@ async fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
+async fn app(settings: &JwtSettings) -> Result<Router, Box<dyn Error>> {
     // Events are counted through the `metrics` facade and served at `/metrics`.
     let metrics = common::metrics()?;
     let settings = settings.clone().events(MetricsSink::new());
     let auth = settings.layer()?;
     // What the issuer's logout tokens end, if the server receives them.
-    let revoked = RevocationSet::local();
-    let logout = settings.back_channel_logout(auth.verifier(), &revoked)?;
+    let (logout, revoked) = settings.open_back_channel_logout(auth.verifier()).await?;
     let auth = auth.revocation(revoked);
     let public = match settings.gateway() {
         // Without a token every route refuses. Otherwise the gateway would allow every request.

@@ -46,6 +46,7 @@
 //! | `JWT_GATEWAY` | `true`: the server answers the authentication requests of a gateway ([gateway mode](crate::manual::gateways)) | `false` |
 //! | `JWT_BACKCHANNEL_LOGOUT` | `true`: the server receives the issuer's logout tokens (`JwtSettings::back_channel_logout`); needs `JWT_ISSUER` | `false` |
 //! | `JWT_LOGOUT_CLIENT_ID` | the audience of logout tokens: the client that is registered with the issuer | `JWT_CLIENT_ID`, otherwise `JWT_AUDIENCE`, if it has one entry |
+//! | `JWT_LOGOUT_STORE` | the store through which all nodes receive the logouts: `redis://…`, `postgres://…`, `sqlite:PATH` (`JwtSettings::open_back_channel_logout`, feature `server`); one store per issuer | each process keeps its logouts |
 //! | `JWT_RESOURCE` | the identifier of this API, an https URL (http on loopback); scheme and host are converted to lower case; with `JWT_AUTHORIZATION_SERVERS` the layer [announces](crate::layer::resource) the API | |
 //! | `JWT_AUTHORIZATION_SERVERS` | comma list of the issuers that clients get tokens from; needs `JWT_RESOURCE` | |
 //! | `JWT_RESOURCE_SCOPES` | comma list of the scopes that clients can request, also the scope in the challenge to a request without a token; needs `JWT_AUTHORIZATION_SERVERS` | |
@@ -132,6 +133,7 @@ use serde::de::DeserializeOwned;
 
 use self::{
     keys::Keys,
+    logout::Logout,
     policy::Policy,
     resource::{Announcement, Variables},
     vars::{Vars, refuse},
@@ -143,8 +145,6 @@ use crate::{
     principal::Claims,
     verify::{Verifier, VerifierBuilder},
 };
-#[cfg(feature = "jwks")]
-use crate::{layer::logout::BackChannelLogout, revocation::RevocationSet};
 
 /// The settings of the `JWT_*` environment, read and checked. See the [module](self) for the variables.
 ///
@@ -182,12 +182,11 @@ pub struct JwtSettings {
     keys: Keys,
     policy: Policy,
     gateway: bool,
-    /// The client of logout tokens.
     #[cfg_attr(
         not(feature = "jwks"),
         allow(dead_code, reason = "refused without the feature")
     )]
-    logout: Option<String>,
+    logout: Option<Logout>,
     announcement: Option<Announcement>,
     mtls: Option<Mtls>,
     events: Events,
@@ -299,30 +298,6 @@ impl JwtSettings {
         self.events = Events::to(sink);
         self.keys.emit(&self.events);
         self
-    }
-
-    /// Returns the service for the issuer's logout tokens, or `None` if `JWT_BACKCHANNEL_LOGOUT` is not
-    /// set. The [`layer`](Self::layer) must check the same set
-    /// ([`revocation`](JwtAuthLayer::revocation)).
-    ///
-    /// # Errors
-    ///
-    /// None that [`from_env`](Self::from_env) does not report.
-    #[cfg(feature = "jwks")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
-    pub fn back_channel_logout<C>(
-        &self,
-        verifier: &Verifier<C>,
-        revoked: &RevocationSet,
-    ) -> Result<Option<BackChannelLogout>, ConfigError>
-    where
-        C: Send + Sync + 'static,
-    {
-        let Some(client) = &self.logout else {
-            return Ok(None);
-        };
-        let logout = BackChannelLogout::new(verifier, client, revoked)?;
-        Ok(Some(logout.with_events(self.events.clone())))
     }
 
     /// Returns the address or the name of the interface to listen on.

@@ -229,7 +229,7 @@ fn distance(a: &str, b: &str) -> usize {
 const LONG: usize = 16;
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
-const KNOWN: [&str; 39] = [
+const KNOWN: [&str; 40] = [
     "JWT_ALGORITHM",
     "JWT_SECRET_KEY",
     "JWT_PUBLIC_KEY_FILE",
@@ -263,6 +263,7 @@ const KNOWN: [&str; 39] = [
     "JWT_GATEWAY",
     "JWT_BACKCHANNEL_LOGOUT",
     "JWT_LOGOUT_CLIENT_ID",
+    "JWT_LOGOUT_STORE",
     "JWT_RESOURCE",
     "JWT_AUTHORIZATION_SERVERS",
     "JWT_RESOURCE_SCOPES",

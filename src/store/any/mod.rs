@@ -101,6 +101,8 @@ mod credentials;
 mod factors;
 mod key_ring;
 mod login;
+#[cfg(feature = "jwks")]
+mod logout;
 mod settings;
 
 impl AnyStore {

@@ -159,7 +159,7 @@ fn bad_settings_are_one_line_and_exit_code_2() {
 }
 
 /// Node 22 from the packages of the tests, which the clients need.
-fn node() -> Command {
+pub(crate) fn node() -> Command {
     let packages = env::var("NODE_PATH").expect("NODE_PATH");
     let mut node = Command::new(format!("{packages}/node/bin/node"));
     node.current_dir(env!("CARGO_MANIFEST_DIR"))

@@ -1,10 +1,9 @@
 //! Logout that the provider sends to the example server.
 
 use http::Method;
-use serde_json::json;
 use tower_jwt_auth::{
     key::Algorithm,
-    test_util::{JwksFixture, TestIssuer},
+    test_util::{JwksFixture, LogoutSender, TestIssuer},
 };
 
 use super::{network::decided, start};
@@ -29,18 +28,9 @@ async fn x1_a_logout_at_the_provider_ends_its_tokens() {
         200
     );
 
-    let logout = |client: &str| {
-        tokens.clone().typ(Some("logout+jwt")).token(|claims| {
-            claims.retain(|name, _| ["iss", "iat", "exp"].contains(&name.as_str()));
-            claims.insert("aud".into(), client.into());
-            claims.insert("jti".into(), "l1".into());
-            claims.insert("sid".into(), "s1".into());
-            let event = "http://schemas.openid.net/event/backchannel-logout";
-            claims.insert("events".into(), json!({ event: {} }));
-        })
-    };
     for (client, status) in [("other", 400), ("shop-web", 200)] {
-        let body = format!("logout_token={}", logout(client));
+        let sender = LogoutSender::new(&tokens, client).without_subject();
+        let body = sender.session("s1").form();
         let answer = server
             .send(Method::POST, "/backchannel-logout", &[], body)
             .await;

@@ -4,6 +4,8 @@ mod announced;
 mod certificates;
 mod gateway;
 mod logout;
+#[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod logout_nodes;
 mod network;
 mod page;
 mod process;

@@ -458,10 +458,23 @@ fn x9_a_logout_that_names_no_client_or_no_issuer() {
         beside_secret("JWT_LOGOUT_CLIENT_ID", "web"),
         "JWT_LOGOUT_CLIENT_ID: needs JWT_BACKCHANNEL_LOGOUT=true"
     );
+    let store = "redis://:hunter2@store.example";
+    assert_eq!(
+        beside_secret("JWT_LOGOUT_STORE", store),
+        "JWT_LOGOUT_STORE: needs JWT_BACKCHANNEL_LOGOUT=true"
+    );
+    let with_store = with(&[issuer, audience, ("JWT_LOGOUT_STORE", store)]);
+    #[cfg(feature = "server")]
+    assert_eq!(with_store, Ok(()));
+    #[cfg(not(feature = "server"))]
+    assert_eq!(
+        with_store.unwrap_err(),
+        "JWT_LOGOUT_STORE: needs the feature `server`"
+    );
 }
 
 /// Every variable that is read.
-const NAMES: [&str; 41] = [
+const NAMES: [&str; 42] = [
     "HOST",
     "PORT",
     "JWT_ACCEPT_ID_TOKENS",
@@ -484,6 +497,7 @@ const NAMES: [&str; 41] = [
     "JWT_JWKS_URL",
     "JWT_LEEWAY_SECONDS",
     "JWT_LOGOUT_CLIENT_ID",
+    "JWT_LOGOUT_STORE",
     "JWT_MAX_TOKEN_BYTES",
     "JWT_MTLS",
     "JWT_MTLS_HEADER",

@@ -34,6 +34,9 @@
 //! export AUTH_STORE=postgres://localhost/app AUTH_SEED_USER=me@example.org:a-long-password:admin
 //! # The signing keys are then in the store as well, encrypted, and rotate by themselves.
 //! export AUTH_SECRET_KEY=$(openssl rand 32 | basenc --base64url | tr -d '=')
+//! # By hand, with the same variables: publish the next key now, or remove a compromised one.
+//! cargo run --example auth_server --all-features -- keys rotate
+//! cargo run --example auth_server --all-features -- keys withdraw KID
 //! ```
 //!
 //! Open <http://localhost:3000/>. An invalid variable is named in one line, and the exit code is 2.
@@ -41,11 +44,12 @@
 mod chat;
 #[path = "../common.rs"]
 mod common;
+mod keys;
 mod live;
 mod mail;
 mod page;
 
-use std::{error::Error, net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
+use std::{env, error::Error, net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
 
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde_json::{Value, json};
@@ -67,6 +71,13 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = AuthSettings::from_env()?;
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.split_first() {
+        None => {}
+        Some((&"keys", rest)) => return keys::run(settings, rest).await,
+        Some(_) => return Err(keys::USAGE.into()),
+    }
     let stopped = common::stopped()?;
     let listener = common::listen(settings.address()).await?;
     let address = listener.local_addr()?;

@@ -8,7 +8,7 @@ use std::{
     io::{self, BufRead, BufReader, Read},
     os::fd::AsFd,
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
 };
 
 use bytes::Bytes;
@@ -198,17 +198,30 @@ pub(crate) fn refused_by<V: AsRef<OsStr>>(
     (status, said, complaint)
 }
 
+/// Runs a command of an example to its end.
+#[allow(dead_code, reason = "only the processes need it")]
+pub(crate) fn command<V: AsRef<OsStr>>(name: &str, words: &[&str], vars: &[(&str, V)]) -> Output {
+    let folder = Folder::new();
+    let mut command = prepared(name, vars, &folder);
+    command.args(words).output().expect("the example starts")
+}
+
 fn spawn<V: AsRef<OsStr>>(name: &str, vars: &[(&str, V)], folder: &Folder) -> Child {
-    Command::new(example(name))
+    let mut command = prepared(name, vars, folder);
+    command.spawn().expect("the example starts")
+}
+
+fn prepared<V: AsRef<OsStr>>(name: &str, vars: &[(&str, V)], folder: &Folder) -> Command {
+    let mut command = Command::new(example(name));
+    command
         .env_clear()
         .env("PORT", "0")
         .env("TMPDIR", folder.path())
         .envs(vars.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the example starts")
+        .stderr(Stdio::piped());
+    command
 }
 
 fn ended(child: &mut Child) -> (ExitStatus, String) {

@@ -77,6 +77,48 @@ impl AuthSettings {
         self.issuer_of(keys.open(store, self.secret(), events).await?)
     }
 
+    /// Opens the key ring in the store with the secret and the times of these settings, for a program that
+    /// [rotates](SharedKeyRing::rotate) or [withdraws](SharedKeyRing::withdraw) keys by hand while servers
+    /// run. Returns `None` if the servers keep no keys in this store.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`issuer`](Self::issuer).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`issuer`](Self::issuer).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn rotate() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_jwt_auth::AuthSettings;
+    ///
+    /// let settings = AuthSettings::from_env()?;
+    /// let store = settings.open_store().await?;
+    /// if let Some(ring) = settings.key_ring(&store).await? {
+    ///     ring.rotate().await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "aws-lc-rs")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "aws-lc-rs")))]
+    pub async fn key_ring<S>(&self, store: &S) -> Result<Option<SharedKeyRing>, ConfigError>
+    where
+        S: KeyRingStore + Clone,
+    {
+        let keys = self.signing_keys();
+        match (&keys.key, self.secret()) {
+            (Key::Generated(algorithm), Some(secret)) if store.keeps_key_ring() => {
+                let ring = keys.stored(store, secret, *algorithm, sink_fn(|_| {}));
+                ring.await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// Returns `true` if the signing keys end with the process, and with them all access tokens.
     #[must_use]
     pub fn keys_end_with_process(&self, store: &impl KeyRingStore) -> bool {
@@ -161,7 +203,8 @@ impl SigningKeys {
     {
         #[cfg(feature = "aws-lc-rs")]
         if let (Key::Generated(algorithm), Some(secret)) = (&self.key, secret) {
-            return self.stored(store, secret, *algorithm, events).await;
+            let ring = self.stored(store, secret, *algorithm, events).await?;
+            return Ok(ring.keys());
         }
         let _ = (store, secret);
         self.own(events)
@@ -183,7 +226,7 @@ impl SigningKeys {
         secret: &SecretKey,
         algorithm: Algorithm,
         events: impl EventSink,
-    ) -> Result<KeyRing, ConfigError>
+    ) -> Result<SharedKeyRing, ConfigError>
     where
         S: KeyRingStore + Clone,
     {
@@ -193,12 +236,11 @@ impl SigningKeys {
         if let Some(period) = self.rotate_every {
             ring = ring.rotate_every(period);
         }
-        let ring = ring.open().await.map_err(|error| match error {
+        ring.open().await.map_err(|error| match error {
             ConfigError::Store(error) => refuse("AUTH_STORE", error.causes()),
             ConfigError::Invalid { problem, .. } => refuse("AUTH_SECRET_KEY", problem),
             other => other,
-        })?;
-        Ok(ring.keys())
+        })
     }
 
     /// Returns the keys that this process holds by itself.

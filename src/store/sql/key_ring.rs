@@ -51,6 +51,9 @@ impl<D: Dialect> KeyRingStore for SqlStore<D> {
         }
     }
 
+    /// Polls. A next key is published long before it signs, and a node that meets an unknown `kid` loads
+    /// the ring immediately, so a notification would only speed up a withdrawal, by a second at most. It
+    /// would need a connection that listens, and the poll as well, because poolers drop notifications.
     async fn key_ring_changed(&self, seen: u64) -> Result<(), StoreError> {
         let end = Instant::now() + KEY_RING_WAIT;
         while Instant::now() < end {

@@ -21,7 +21,7 @@ use tower_jwt_auth::{
 use super::client::{SEEDS, Tokens, USER, refused};
 use crate::support::{
     postgres,
-    process::{Folder, Server},
+    process::{Folder, Server, command},
 };
 
 const OLD: &str = "YW4gb2xkIHNlY3JldCBvZiB0aGlydHktdHdvIGJ5dGU";
@@ -149,6 +149,74 @@ async fn s9_a_planted_or_changed_row_stops_the_start_and_is_never_published() {
         assert_eq!(kept, bad, "the start changed it");
         assert_eq!(running.get("/.well-known/jwks.json", None).await.body, set);
         assert_eq!(running.me(&tokens).await, 200);
+    }
+}
+
+/// The keys that a command of the operator prints: states and kids.
+fn keys(words: &[&str], vars: &[(&str, &str)]) -> Vec<(String, String)> {
+    let words = [&["keys"], words].concat();
+    let output = command("auth_server", &words, vars);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {complaint}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let key = |line: &str| match line.split(' ').collect::<Vec<_>>()[..] {
+        [state, "EdDSA", kid] => (state.to_owned(), kid.to_owned()),
+        _ => panic!("{printed}"),
+    };
+    printed.lines().map(key).collect()
+}
+
+#[tokio::test]
+async fn s8_an_operator_rotates_and_withdraws_keys_by_hand() {
+    let folder = Folder::new();
+    let store = folder.sqlite();
+    let vars = vars(&store, OLD);
+    let server = Server::start(&vars);
+    let tokens = server.login(USER).await;
+    let first = kid(&tokens.access);
+    let of = |state: &str, kid: &str| (state.to_owned(), kid.to_owned());
+    assert_eq!(keys(&[], &vars), [of("active", &first)]);
+
+    let rotated = keys(&["rotate"], &vars);
+    let next = rotated[1].1.clone();
+    assert_eq!(rotated, [of("active", &first), of("next", &next)]);
+    // A second call changes nothing.
+    assert_eq!(keys(&["rotate"], &vars), rotated);
+    let publishes = async || {
+        let set = server.get("/.well-known/jwks.json", None).await.body;
+        set.contains(&next)
+    };
+    until(publishes).await;
+    assert_eq!(kid(&server.login(USER).await.access), first, "too early");
+    assert_eq!(server.me(&tokens).await, 200);
+
+    assert_eq!(keys(&["withdraw", &first], &vars), [of("active", &next)]);
+    until(async || server.me(&tokens).await == 401).await;
+    let fresh = server.refresh(&tokens).await.tokens();
+    assert_eq!(kid(&fresh.access), next);
+    assert_eq!(server.me(&fresh).await, 200);
+
+    let refuse = |words: &[&str], vars: &[(&str, &str)], begin: &str| {
+        let output = command("auth_server", words, vars);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {complaint}");
+        assert!(complaint.starts_with(begin), "{words:?}: {complaint}");
+        assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    };
+    refuse(&["keys", "withdraw", &first], &vars, "");
+    refuse(&["keys", "withdraw"], &vars, "usage: ");
+    refuse(&["serve"], &vars, "usage: ");
+    refuse(&["keys"], &self::vars("memory:", OLD), "AUTH_SECRET_KEY, ");
+    refuse(&["keys"], &[("AUTH_SECRET_KEY", OLD)], "AUTH_STORE: ");
+    refuse(&["keys"], &self::vars(&store, NEW), "AUTH_SECRET_KEY: ");
+    assert_eq!(keys(&[], &vars), [of("active", &next)]);
+}
+
+async fn until(holds: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !holds().await {
+        assert!(begun.elapsed() < Duration::from_secs(30), "never");
+        sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::{sync::broadcast::Sender, time::sleep};
 use tower_jwt_auth::{
     AuthServer, Principal,
     event::{AuthEvent, EventRecord, EventSink, SessionEvent},
-    layer::socket::CloseReason,
+    layer::{response::AccessDenied, socket::CloseReason},
     principal::UserPrincipal,
     server::issue::{AccessTokenClaims, TokenIssuer},
 };
@@ -61,12 +61,13 @@ pub(crate) fn routes(feed: Feed, auth: AuthServer) -> Router {
 async fn events(
     State((feed, auth)): Live,
     caller: Principal,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, CloseReason> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, AccessDenied> {
+    let denied = |reason: CloseReason| reason.denied(&caller);
     let session = caller.session_id().and_then(|id| id.parse().ok());
-    let session = session.ok_or(CloseReason::Unauthenticated)?;
+    let session = session.ok_or_else(|| denied(CloseReason::Unauthenticated))?;
     // Subscribed before the check, so that no event is missed in between.
     let events = feed.0.subscribe();
-    let guard = auth.sockets().guard(caller.clone())?;
+    let guard = auth.sockets().guard(caller.clone()).map_err(denied)?;
     let events = stream::unfold(events, async |mut events| {
         Some((events.recv().await.ok()?, events))
     });

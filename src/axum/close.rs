@@ -13,7 +13,8 @@ use crate::layer::socket::CloseReason;
 
 /// A 503 for [`CloseReason::Unavailable`], otherwise a 401 with the challenge `invalid_token` (RFC 6750
 /// §3.1). A handler that calls [`SocketAuth::guard`](crate::layer::socket::SocketAuth::guard) for an event
-/// stream can return the reason as its error.
+/// stream can return the reason as its error. [`CloseReason::denied`] is the better error: its challenge is
+/// that of the authenticating layer.
 impl IntoResponse for CloseReason {
     fn into_response(self) -> Response {
         let (status, name, value) = match self {

@@ -11,8 +11,10 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tower::{Layer, ServiceBuilder, service_fn};
 use tower_http::cors::CorsLayer;
 use tower_jwt_auth::{
-    JwtAuthLayer, RoleGuardLayer,
-    layer::{resource::ProtectedResource, response::EXPOSED_HEADERS},
+    JwtAuthLayer, Principal, RoleGuardLayer,
+    layer::{resource::ProtectedResource, response::EXPOSED_HEADERS, socket::SocketAuth},
+    revocation::{Revocation, RevocationSet},
+    time::Timestamp,
     warp::{authenticated, recover},
 };
 use warp::Filter;
@@ -125,6 +127,37 @@ async fn j5_j6_every_host_serves_the_document_and_names_it() {
             holds(&format!("{host}, {http:?}"), http, &server).await;
         }
     }
+}
+
+/// A token that is revoked between the layer and the handler.
+#[tokio::test]
+async fn j5_a_stream_that_cannot_begin_names_the_document() {
+    let auth = announced();
+    let revoked = RevocationSet::local();
+    let sockets = SocketAuth::new(auth.verifier().clone()).revocation(revoked.clone());
+    let stream = async move |caller: Principal| {
+        let forever = Timestamp::from_millis(i64::MAX);
+        let subject = caller.subject().unwrap();
+        revoked.insert(&Revocation::subject(subject, 1, forever));
+        match sockets.guard(caller.clone()) {
+            Ok(_) => Ok("a stream"),
+            Err(reason) => Err(reason.denied(&caller)),
+        }
+    };
+    let router = Router::new().route("/me", get(stream)).layer(auth);
+    let server = Server::axum(router).await;
+    let answer = ask(&server, Http::One, "/me", Some(&good())).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    let challenge = answer.challenge().unwrap();
+    assert!(
+        challenge.contains(r#"error="invalid_token""#),
+        "{challenge}"
+    );
+    assert!(
+        challenge.contains(&format!(r#"resource_metadata="{URL}""#)),
+        "{challenge}"
+    );
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
 async fn forward(

@@ -92,10 +92,7 @@ impl Principal {
     }
 
     fn deny(&self, error: AuthError) -> Result<(), AccessDenied> {
-        Err(AccessDenied {
-            caller: self.clone(),
-            error,
-        })
+        Err(AccessDenied::of(self, error))
     }
 }
 
@@ -105,7 +102,8 @@ fn misconfigured(problem: &'static str) -> AuthError {
 
 /// The error of a caller who does not meet a requirement of the handler: see
 /// [`Principal::require_scope`], [`require_role`](Principal::require_role) and
-/// [`require_kind`](Principal::require_kind).
+/// [`require_kind`](Principal::require_kind). Also the error of a caller whose token has ended:
+/// [`CloseReason::denied`](crate::layer::socket::CloseReason::denied).
 ///
 /// The conversion to a response uses the settings of the layer that authenticated the caller: its
 /// realm, its responder, and its event sink, which receives the refusal.
@@ -123,14 +121,22 @@ pub struct AccessDenied {
 }
 
 impl AccessDenied {
+    pub(crate) fn of(caller: &Principal, error: AuthError) -> Self {
+        Self {
+            caller: caller.clone(),
+            error,
+        }
+    }
+
     /// Returns the cause.
     #[must_use]
     pub fn error(&self) -> &AuthError {
         &self.error
     }
 
-    /// Returns the response: 403 with a challenge (RFC 6750 §3.1), in the form of the layer that
-    /// authenticated the caller. It is logged and reported as the refusal of a guard is.
+    /// Returns the response: 403 with a challenge (RFC 6750 §3.1), or 401 if the token has ended, in the
+    /// form of the layer that authenticated the caller. It is logged and reported as the refusal of a guard
+    /// is.
     ///
     /// The handler's request is unknown here. A custom
     /// [`ErrorResponder`](crate::layer::response::ErrorResponder) receives the head of `GET /`.

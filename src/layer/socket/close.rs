@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use crate::{
+    error::{AuthError, AuthErrorKind},
+    layer::response::AccessDenied,
+    principal::Principal,
+};
+
 /// The reason why a socket or an event stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -38,6 +44,38 @@ impl CloseReason {
             Self::Unauthenticated => "unauthenticated",
             Self::Unavailable => "temporarily_unavailable",
         }
+    }
+
+    /// Returns the refusal of this caller's request, for a handler whose stream cannot begin.
+    ///
+    /// Its response has the form of the layer that authenticated the caller: 401 with the challenge of that
+    /// layer, which names the metadata of its [resource](crate::layer::resource), or 503.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_jwt_auth::{
+    ///     Principal,
+    ///     layer::{
+    ///         response::AccessDenied,
+    ///         socket::{SocketAuth, SocketGuard},
+    ///     },
+    /// };
+    ///
+    /// fn open(sockets: &SocketAuth, caller: Principal) -> Result<SocketGuard, AccessDenied> {
+    ///     let guard = sockets.guard(caller.clone());
+    ///     guard.map_err(|reason| reason.denied(&caller))
+    /// }
+    /// ```
+    #[must_use]
+    pub fn denied(self, caller: &Principal) -> AccessDenied {
+        let error = match self {
+            Self::Expired => AuthErrorKind::Expired.into(),
+            Self::Revoked => AuthErrorKind::Revoked.into(),
+            Self::Unauthenticated => AuthErrorKind::MissingCredential.into(),
+            Self::Unavailable => AuthError::unavailable(AuthErrorKind::RevocationUnavailable, 1),
+        };
+        AccessDenied::of(caller, error)
     }
 }
 

@@ -92,7 +92,7 @@ impl Users {
         }
         let mut user = UserRecord::new(new.subject)
             .roles(new.roles)
-            .email(EmailAddress::of(&new.identifier), false);
+            .email(EmailAddress::of(&new.identifier), new.email_verified);
         user.password = new.password;
         rows.insert(name, user);
         true

@@ -15,7 +15,7 @@ use crate::{
         issue::{KeyRing, TokenIssuerBuilder},
         login::{
             EmailClaims, IdentityProvider, Login, LoginBuilder, PasskeyAuthority, SecondStepPolicy,
-            TakeOverHook,
+            TakeOverHook, UnknownIdentity,
         },
         mail::{MailFlows, MailFlowsBuilder, Mailer},
         refresh::RefreshPolicy,
@@ -221,6 +221,20 @@ impl<S, U> AuthServerBuilder<S, U> {
     ) -> Self {
         let name = name.into();
         self.endpoints(|endpoints| endpoints.identity_provider(name, provider))
+    }
+
+    /// Sets the treatment of an identity that no user has. By default the sign-in is refused.
+    ///
+    /// With [`CreateAccount`](UnknownIdentity::CreateAccount) a sign-in creates an account, if the provider
+    /// has verified the address. An account of this address that was never verified is taken over first. The
+    /// users must implement [`create`](crate::store::port::UserStore::create) and
+    /// [keep addresses](crate::store::port::UserStore::keeps_email).
+    ///
+    /// # Security
+    ///
+    /// See [`Identities::sign_up`](crate::server::login::Identities::sign_up).
+    pub fn on_unknown_identity(self, unknown: UnknownIdentity) -> Self {
+        self.endpoints(move |endpoints| endpoints.on_unknown_identity(unknown))
     }
 
     /// Enables passkeys. `authority` verifies the responses of authenticators, by a library of your choice. It

@@ -19,7 +19,9 @@ use crate::{
     },
     secret::SecretKey,
     server::{
-        login::{ErasedIdentityProvider, IdentityProvider, Login, PasskeyAuthority},
+        login::{
+            ErasedIdentityProvider, IdentityProvider, Login, PasskeyAuthority, UnknownIdentity,
+        },
         mail::MailFlows,
         session::{Guests, Sessions},
     },
@@ -43,6 +45,7 @@ pub struct AuthEndpointsBuilder {
     mail_limit: Option<RateLimitLayer>,
     flow_limit: Option<RateLimitLayer>,
     providers: Vec<(String, Arc<dyn ErasedIdentityProvider>)>,
+    unknown: UnknownIdentity,
     passkeys: Option<Arc<dyn PasskeyAuthority>>,
     events: Events,
     kept: Option<Arc<dyn Send + Sync>>,
@@ -66,6 +69,7 @@ impl AuthEndpointsBuilder {
             mail_limit: None,
             flow_limit: None,
             providers: Vec::new(),
+            unknown: UnknownIdentity::default(),
             passkeys: None,
             events: Events::default(),
             kept: None,
@@ -198,6 +202,19 @@ impl AuthEndpointsBuilder {
         self
     }
 
+    /// Sets the treatment of an identity that no user has. By default the sign-in is refused.
+    ///
+    /// An account that a sign-in creates counts for the [`signup_rate_limit`](Self::signup_rate_limit). It
+    /// does not need [`registration`](Self::registration).
+    ///
+    /// # Security
+    ///
+    /// See [`Identities::sign_up`](crate::server::login::Identities::sign_up).
+    pub fn on_unknown_identity(mut self, unknown: UnknownIdentity) -> Self {
+        self.unknown = unknown;
+        self
+    }
+
     /// Enables passkeys. `authority` verifies the responses of authenticators.
     ///
     /// It needs a [public origin](Self::public_origin), and a login with a
@@ -305,6 +322,16 @@ impl AuthEndpointsBuilder {
                 "the user store does not create users (`UserStore::can_create`)",
             ));
         }
+        let users = self.login.users();
+        if self.unknown == UnknownIdentity::CreateAccount
+            && !(users.can_create() && users.keeps_email())
+        {
+            return Err(ConfigError::invalid(
+                "on_unknown_identity",
+                "the user store does not create users with verified addresses \
+                 (`UserStore::can_create`, `UserStore::keeps_email`)",
+            ));
+        }
         if self
             .mail
             .as_ref()
@@ -359,6 +386,7 @@ impl AuthEndpointsBuilder {
             mail_limit: SignupLimit::new(self.mail_limit, AN_HOUR, &self.clients),
             flow_limit: SignupLimit::new(self.flow_limit, FLOWS_AN_HOUR, &self.clients),
             providers,
+            unknown: self.unknown,
             passkeys: self.passkeys,
             flows: FlowKeys::new(&self.secret),
             clients: self.clients,

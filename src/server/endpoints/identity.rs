@@ -12,14 +12,14 @@ use super::{
     answer::{Answer, Refusal, empty, json},
     door::redirected,
     fields::Fields,
-    service::Inner,
+    service::{Inner, session_of},
 };
 use crate::{
     error::ConfigError,
     principal::SessionId,
     server::login::{
-        AuthorizationRequest, ErasedIdentityProvider, Identity, IdentityError, IdentityOutcome,
-        LinkIdentityOutcome, is_local,
+        AuthorizationRequest, ErasedIdentityProvider, Identities, Identity, IdentityError,
+        IdentityOutcome, LinkIdentityOutcome, UnknownIdentity, is_local,
     },
 };
 
@@ -31,9 +31,9 @@ pub(super) type Providers = BTreeMap<String, Arc<dyn ErasedIdentityProvider>>;
 struct Begun {
     request: AuthorizationRequest,
     return_to: String,
-    /// The user to whom the identity is to be linked, and the session of that user.
+    /// The session of the user to whom the identity is to be linked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    link: Option<(String, String)>,
+    link: Option<String>,
 }
 
 impl Inner {
@@ -104,8 +104,8 @@ impl Inner {
     ) -> Result<Answer, Refusal> {
         let caller = self.user(parts).await?;
         self.check_recent(&caller)?;
-        let link = (caller.subject().to_owned(), caller.id().to_string());
-        let (url, answer) = self.send_to(parts, provider, return_to, Some(link)).await?;
+        let link = Some(caller.id().to_string());
+        let (url, answer) = self.send_to(parts, provider, return_to, link).await?;
         let mut found = json(StatusCode::OK, &object!({ "location": url }));
         found.headers_mut().extend(answer.headers().clone());
         Ok(found)
@@ -117,7 +117,7 @@ impl Inner {
         parts: &Parts,
         (name, provider): Named<'_>,
         return_to: String,
-        link: Option<(String, String)>,
+        link: Option<String>,
     ) -> Result<(String, Answer), Refusal> {
         let begun = Begun {
             request: AuthorizationRequest::new(self.callback_url(name)),
@@ -157,34 +157,33 @@ impl Inner {
         }
         let code = parameter(parts, "code")?.ok_or_else(Refusal::identity_refused)?;
         let who = within(provider.identify(&request, &code)).await?;
-        if who.issuer() != provider.issuer() {
+        if who.issuer() != provider.issuer() || !who.is_valid() {
             return Err(Refusal::identity_refused());
         }
         match begun.link {
-            Some((subject, session)) => self.link_to(&subject, &session, &who).await,
+            Some(session) => self.link_to(parts, &session, &who).await,
             None => self.sign_in_as(parts, &who).await,
         }
     }
 
     async fn link_to(
         &self,
-        subject: &str,
+        parts: &Parts,
         session: &str,
         who: &Identity,
     ) -> Result<Answer, Refusal> {
         let session: SessionId = session.parse().map_err(|_| Refusal::invalid_token())?;
-        // The user has signed out since the start.
-        self.check_alive(session, subject).await?;
-        let identities = self.identities();
-        match identities.link(subject, who).await? {
-            LinkIdentityOutcome::Linked => {
-                if let Err(refusal) = self.check_alive(session, subject).await {
-                    identities.unlink(subject, who).await?;
-                    return Err(refusal);
-                }
+        // Another user has signed in since the start.
+        let caller = self.presented(parts, &self.expired)?;
+        if caller.is_some_and(|caller| session_of(&caller) != Some(session)) {
+            return Err(Refusal::invalid_token());
+        }
+        match self.identities().link(session, who).await? {
+            LinkIdentityOutcome::Linked | LinkIdentityOutcome::LinkedBefore => {
                 Ok(empty(StatusCode::NO_CONTENT))
             }
-            LinkIdentityOutcome::LinkedBefore => Ok(empty(StatusCode::NO_CONTENT)),
+            // The user has signed out since the start.
+            LinkIdentityOutcome::SessionEnded => Err(Refusal::invalid_token()),
             LinkIdentityOutcome::Taken => Err(Refusal::identity(
                 "identity_taken",
                 "The identity belongs to another account",
@@ -197,7 +196,18 @@ impl Inner {
     }
 
     async fn sign_in_as(&self, parts: &Parts, who: &Identity) -> Result<Answer, Refusal> {
-        match self.identities().sign_in(who).await? {
+        let identities = self.identities();
+        let outcome = match (identities.sign_in(who).await?, self.unknown) {
+            (
+                IdentityOutcome::Unknown | IdentityOutcome::LinkFirst,
+                UnknownIdentity::CreateAccount,
+            ) => {
+                self.signup_limit.take(parts)?;
+                identities.sign_up(who).await?
+            }
+            (outcome, _) => outcome,
+        };
+        match outcome {
             // The state of the flow has shown that this browser began.
             IdentityOutcome::SignIn(who) => {
                 let who = who.dangerous_cross_site().in_cookies(true);
@@ -214,7 +224,7 @@ impl Inner {
         }
     }
 
-    fn identities(&self) -> crate::server::login::Identities {
+    pub(super) fn identities(&self) -> Identities {
         self.login.identities(&self.sessions)
     }
 

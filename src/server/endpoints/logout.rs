@@ -93,20 +93,6 @@ impl Inner {
         }
     }
 
-    /// Returns an error unless the session lives. Call it after a way to sign in was written: a take-over of
-    /// the account ends the sessions first, and removes the ways to sign in afterwards.
-    pub(super) async fn check_alive(
-        &self,
-        session: SessionId,
-        subject: &str,
-    ) -> Result<(), Refusal> {
-        let found = self.sessions.find(session).await?;
-        match found.is_some_and(|session| session.subject() == subject) {
-            true => Ok(()),
-            false => Err(Refusal::invalid_token()),
-        }
-    }
-
     /// Returns an error unless the token is in the header or the request has the session's CSRF proof.
     /// A cookie alone proves nothing, from whichever site the request comes.
     fn refuse_unproved(&self, parts: &Parts, session: SessionId) -> Result<(), Refusal> {

@@ -76,6 +76,13 @@
 //! | `POST identity/{name}/link` | `return_to`; with a live access token and a sign-in within the last 15 minutes | 200 with the `location` to which the page sends the browser; the identity is linked to the caller |
 //! | `GET identity/{name}/callback` | the parameters of the provider | 303 to `return_to`, signed in |
 //!
+//! Two more serve all clients:
+//!
+//! | route | body | response |
+//! |---|---|---|
+//! | `GET identities`, `HEAD identities` | with a live access token | 200, the caller's identities |
+//! | `POST identities/unlink` | `issuer` and `subject`; with a live access token and a sign-in within the last 15 minutes | 204; 404 if the caller has no such identity; 409 `last_credential` if the caller has no password, gets no mail, and has no other identity and no passkey |
+//!
 //! The callback's full URL is the redirect URI that is registered at the provider. An error is in the fragment
 //! of `return_to`, with the members of other errors: `#error=no_account&error_description=…`.
 //!
@@ -84,7 +91,7 @@
 //! | `access_denied` | the user or the provider declined; or the account may not sign in |
 //! | `identity_refused` | the response of the provider is not valid |
 //! | `invalid_flow` | another browser began, more than ten minutes have passed, or the callback was used before |
-//! | `no_account` | no user has the identity or its address |
+//! | `no_account` | no user has the identity or its address, and [no account is created](AuthEndpointsBuilder::on_unknown_identity) |
 //! | `link_required` | a user has the address: sign in to that account first, then link the identity ([`Identities`](crate::server::login::Identities)) |
 //! | `identity_taken`, `too_many_identities` | the identity was not linked |
 //! | `mfa_required` | another factor is needed; `mfa_token` and `mfa_methods` are in the fragment too |
@@ -102,7 +109,7 @@
 //! | `POST passkeys/options` | | 200, the options of `navigator.credentials.get` |
 //! | `POST passkeys/sign-in` | `credential`; `mfa_token` to complete a sign-in with the method `webauthn` | 200, the tokens; otherwise 400 `invalid_passkey` |
 //! | `GET passkeys`, `HEAD passkeys` | with a live access token | 200, the caller's passkeys |
-//! | `POST passkeys/remove` | `id`; as `register` | 204; 404 if the caller has no such passkey |
+//! | `POST passkeys/remove` | `id`; as `register` | 204; 404 if the caller has no such passkey; 409 as `identities/unlink` |
 //!
 //! A passkey verifies its user, so a sign-in with it counts as two factors (`amr` with `pop` and `mfa`).
 //!
@@ -220,6 +227,7 @@ mod door;
 mod fields;
 mod flow;
 mod guests;
+mod identities;
 mod identity;
 mod login;
 mod logout;

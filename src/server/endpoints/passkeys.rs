@@ -99,12 +99,9 @@ impl Inner {
         if subject != caller.subject() {
             return Err(PasskeyRefused::Invalid.into());
         }
-        let id = passkeys.finish_registration(&subject, &state, response, label);
+        let user = (caller.id(), &*subject);
+        let id = passkeys.finish_registration(user, &state, response, label);
         let id = id.await?;
-        if let Err(refusal) = self.check_alive(caller.id(), &subject).await {
-            passkeys.remove(&subject, &id).await?;
-            return Err(refusal);
-        }
         Ok(json(StatusCode::CREATED, &object!({ "id": id })))
     }
 
@@ -134,6 +131,7 @@ impl Inner {
         self.check_recent(&caller)?;
         let missing = || Refusal::invalid_request("The id of a passkey is required");
         let id = fields.get("id").ok_or_else(missing)?;
+        self.check_another_way(caller.subject()).await?;
         match passkeys.remove(caller.subject(), id).await? {
             true => Ok(empty(StatusCode::NO_CONTENT)),
             false => Err(Refusal::not_found()),
@@ -169,6 +167,7 @@ impl From<PasskeyRefused> for Refusal {
                 .with_status(StatusCode::CONFLICT),
             PasskeyRefused::TooMany => Self::invalid_request("The account has too many passkeys")
                 .with_status(StatusCode::CONFLICT),
+            PasskeyRefused::Ended => Self::invalid_token(),
             PasskeyRefused::Store(error) => error.into(),
         }
     }

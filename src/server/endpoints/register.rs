@@ -4,10 +4,10 @@ use http::{StatusCode, request::Parts};
 
 use super::{answer::Refusal, fields::Fields, guests::LinkIntent, service::Inner};
 use crate::{
-    error::{StoreError, StoreErrorKind},
+    error::StoreError,
     secret::{base62::base62, random},
     server::{
-        login::{Identifier, PasswordHash},
+        login::{Identifier, PasswordHash, create_user},
         session::{Guests, LinkOutcome, LinkRequest, Promotion},
     },
     store::port::{ErasedUserStore, NewUser},
@@ -46,7 +46,7 @@ impl Inner {
                 Some(LinkIntent::Declined(outcome)) => new_account(Some(outcome)),
                 None => new_account(None),
             };
-            match create(users, NewUser::new(&account.subject, name, hash)).await? {
+            match create_user(users, NewUser::new(&account.subject, name, hash)).await? {
                 true => Ok(account),
                 false => Err(conflict("The name is taken")),
             }
@@ -101,23 +101,6 @@ fn new_account(link: Option<LinkOutcome>) -> Account {
         epoch: None,
         link,
     }
-}
-
-/// Creates a user, and tries again if the connection to the store was lost before the result arrived.
-async fn create(users: &dyn ErasedUserStore, user: NewUser) -> Result<bool, StoreError> {
-    match users.create(user.clone()).await {
-        Err(error) if error.kind() == StoreErrorKind::Interrupted => {}
-        answered => return answered,
-    }
-    if users.create(user.clone()).await? {
-        return Ok(true);
-    }
-    // The first attempt wrote the user if the stored hash is the same, because no two hashes are equal.
-    let found = users.find(&user.identifier).await?;
-    Ok(found.is_some_and(|found| {
-        let hash = found.password.as_ref().map(PasswordHash::expose);
-        found.subject == user.subject && hash == user.password.as_ref().map(PasswordHash::expose)
-    }))
 }
 
 fn conflict(description: &'static str) -> Refusal {

@@ -31,7 +31,7 @@ use crate::{
     principal::{Claims, Principal, SessionId},
     secret::SecretKey,
     server::{
-        login::{Login, PasskeyAuthority},
+        login::{Login, PasskeyAuthority, UnknownIdentity},
         mail::MailFlows,
         session::{Guests, Session, Sessions},
     },
@@ -66,6 +66,7 @@ pub(super) struct Inner {
     pub(super) mail: Option<MailFlows>,
     pub(super) mail_limit: SignupLimit,
     pub(super) providers: Providers,
+    pub(super) unknown: UnknownIdentity,
     pub(super) passkeys: Option<Arc<dyn PasskeyAuthority>>,
     pub(super) flows: FlowKeys,
     pub(super) flow_limit: SignupLimit,
@@ -179,6 +180,10 @@ impl Inner {
             only(&[Method::GET, Method::HEAD], "GET, HEAD, POST")?;
             return self.factor_status(parts).await;
         }
+        if path == "identities" && !self.providers.is_empty() {
+            only(&[Method::GET, Method::HEAD], "GET, HEAD")?;
+            return self.list_identities(parts).await;
+        }
         if path == "passkeys" && self.passkeys.is_some() {
             only(&[Method::GET, Method::HEAD], "GET, HEAD")?;
             return self.list_passkeys(parts).await;
@@ -202,6 +207,7 @@ impl Inner {
             "email/verify" => self.verify(parts, &fields).await,
             "email/change" => self.change(parts, &fields).await,
             "email/confirm" => self.confirm_change(parts, &fields).await,
+            "identities/unlink" => self.unlink_identity(parts, &fields).await,
             "passkeys/options" => self.passkey_options(parts).await,
             "passkeys/sign-in" => self.passkey_sign_in(parts, &fields).await,
             "passkeys/register/options" => self.passkey_registration_options(parts).await,
@@ -229,6 +235,7 @@ impl Inner {
             "register" => self.registration,
             "password/forgot" | "password/reset" => self.mail.is_some(),
             path if path.starts_with("passkeys/") => self.passkeys.is_some(),
+            "identities/unlink" => !self.providers.is_empty(),
             "login/email" | "login/code" => self.mail.as_ref().is_some_and(MailFlows::signs_in),
             "email/verification" | "email/verify" | "email/change" | "email/confirm" => {
                 self.mail.is_some() && self.login.users().keeps_email()
@@ -429,6 +436,7 @@ const FIELDS: &[(&str, &[&str])] = &[
     ("email/verify", &["token"]),
     ("email/change", &["new_email", "current_password"]),
     ("email/confirm", &["token"]),
+    ("identities/unlink", &["issuer", "subject"]),
     ("passkeys/options", &[]),
     (
         "passkeys/sign-in",

@@ -38,6 +38,7 @@ mod email;
 mod identifier;
 mod identity;
 mod limits;
+mod linking;
 mod passkey;
 mod password;
 mod recheck;
@@ -49,8 +50,9 @@ pub(crate) mod throttle;
 mod throttle_memory;
 mod use_case;
 
-pub(crate) use self::identity::ErasedIdentityProvider;
+pub(crate) use self::identity::{ErasedIdentityProvider, create_user};
 pub(crate) use self::limits::Limited;
+pub(crate) use self::linking::Linking;
 pub(crate) use self::passkey::{METHODS as PASSKEY_METHODS, PasskeyRefused, Passkeys};
 #[cfg(feature = "totp")]
 pub(crate) use self::second::TOTP;
@@ -73,7 +75,7 @@ pub use self::{
     identifier::{Identifier, IdentifierError},
     identity::{
         AuthorizationRequest, Identities, Identity, IdentityError, IdentityOutcome,
-        IdentityProvider, LinkIdentityOutcome, LinkedIdentity,
+        IdentityProvider, LinkIdentityOutcome, LinkedIdentity, UnknownIdentity,
     },
     passkey::{PasskeyAuthority, PasskeyError, PasskeyUser},
     password::{

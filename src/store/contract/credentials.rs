@@ -132,7 +132,7 @@ where
 }
 
 /// Of several nodes that change one credential concurrently, exactly one succeeds: a counter is never
-/// set back. A credential that was linked again in the meantime is not changed.
+/// set back. A credential that was linked again in the meantime, to whomever, is not changed.
 pub async fn u45_of_many_updates_of_one_credential_one_succeeds<F>(fixture: &F)
 where
     F: Handles<Store: CredentialStore>,
@@ -169,8 +169,20 @@ where
     };
     assert!(!update().await);
     let other = NewCredential::new("passkey", &id, new_name("eve"));
+    let eve = other.subject.clone();
     assert!(store.link_credential(other).await.expect("link"));
     assert!(!update().await);
+
+    // To the same subject: the revision is that of before, and the data is not.
+    let other = NewCredential::new("passkey", &id, &eve).data("one");
+    assert_eq!(store.unlink_credentials(&eve).await.expect("unlink"), 1);
+    assert!(store.link_credential(other.clone()).await.expect("link"));
+    let one = found(&store, "passkey", &id).await.expect("the credential");
+    assert_eq!(store.unlink_credentials(&eve).await.expect("unlink"), 1);
+    let again = other.data("another");
+    assert!(store.link_credential(again).await.expect("link"));
+    let updated = store.update_credential(&one, "late").await;
+    assert!(!updated.expect("update"));
 }
 
 async fn found(store: &impl CredentialStore, kind: &str, id: &str) -> Option<CredentialRecord> {

@@ -66,6 +66,12 @@ where
         email_of(&store, &other).await,
         (Some(address_of(&other)), false)
     );
+    let proved = new_user().email_verified(true);
+    assert!(store.create(proved.clone()).await.expect("create"));
+    assert_eq!(
+        email_of(&store, &proved).await,
+        (Some(address_of(&proved)), true)
+    );
     let named = NewUser {
         identifier: Identifier::existing(&new_name("a name")).expect("an identifier"),
         ..new_user()

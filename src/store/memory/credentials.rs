@@ -67,7 +67,7 @@ impl CredentialStore for MemoryStore {
         let now = self.now();
         let key = (from.kind.clone(), from.id.clone());
         let same = |row: &&mut CredentialRecord| {
-            (row.revision, &row.subject) == (from.revision, &from.subject)
+            (row.revision, &row.subject, &row.data) == (from.revision, &from.subject, &from.data)
         };
         let Some(row) = rows.get_mut(&key).filter(same) else {
             return Ok(false);

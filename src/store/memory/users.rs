@@ -125,7 +125,7 @@ impl UserStore for MemoryStore {
             password: user.password,
             roles: user.roles,
             disabled: false,
-            verified: false,
+            verified: user.email_verified,
             created_at: self.now(),
         };
         users.rows.insert(user.subject, row);

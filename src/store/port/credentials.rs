@@ -43,7 +43,21 @@ impl CredentialRecord {
             used_at: None,
         }
     }
+
+    /// Returns `true` if the link is complete. Only such a credential counts.
+    ///
+    /// [`Identities`](crate::server::login::Identities) and the
+    /// [endpoints](crate::server::endpoints#passkeys) first write a credential without its data, check that the
+    /// user is still signed in, and then complete the link. A crash in between leaves a record for which this
+    /// method returns `false`.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        !self.data.starts_with(UNFINISHED)
+    }
 }
+
+/// The beginning of the data of a credential whose link is not complete.
+pub(crate) const UNFINISHED: &str = "unfinished:";
 
 /// A credential to link.
 #[derive(Clone, Debug)]
@@ -111,7 +125,9 @@ impl NewCredential {
 ///
 /// - [`link_credential`](Self::link_credential) never overwrites. Of concurrent calls for one credential,
 ///   exactly one returns `true`. A credential therefore belongs to one subject.
-/// - [`update_credential`](Self::update_credential) compares and sets in one atomic operation.
+/// - [`update_credential`](Self::update_credential) compares and sets in one atomic operation. It compares the
+///   subject, the revision and the data: a credential that was unlinked and linked again has another revision
+///   or other data.
 /// - Kinds and identifiers are compared byte by byte.
 /// - A row never expires. Housekeeping does not delete it.
 ///

@@ -76,4 +76,8 @@ pub use self::{
     auth::*, credentials::*, factors::*, guests::*, key_ring::*, one_time::*, secret::*,
     sessions::*, throttle::*, user_admin::*, users::*,
 };
-pub(crate) use self::{credentials::LISTED_CREDENTIALS, erased::*, sessions::LISTED};
+pub(crate) use self::{
+    credentials::{LISTED_CREDENTIALS, UNFINISHED},
+    erased::*,
+    sessions::LISTED,
+};

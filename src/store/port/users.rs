@@ -101,6 +101,9 @@ pub struct NewUser {
     pub password: Option<PasswordHash>,
     /// The user's roles.
     pub roles: Vec<String>,
+    /// `true` if the identifier is an address at which the user has proved to receive mail. A store that
+    /// [keeps addresses](UserStore::keeps_email) writes it together with the user.
+    pub email_verified: bool,
 }
 
 impl NewUser {
@@ -121,6 +124,7 @@ impl NewUser {
             identifier,
             password: None,
             roles: Vec::new(),
+            email_verified: false,
         }
     }
 
@@ -128,6 +132,13 @@ impl NewUser {
     #[must_use]
     pub fn roles(mut self, roles: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.roles = roles.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets whether the identifier is an address at which the user has proved to receive mail.
+    #[must_use]
+    pub fn email_verified(mut self, verified: bool) -> Self {
+        self.email_verified = verified;
         self
     }
 }

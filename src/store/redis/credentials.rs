@@ -49,7 +49,10 @@ impl CredentialStore for RedisStore {
         data: &str,
     ) -> Result<bool, StoreError> {
         let mut call = scripts::CREDENTIAL_UPDATE.key(self.credential(&from.kind, &from.id));
-        call.arg(&from.subject).arg(from.revision).arg(data);
+        call.arg(&from.subject)
+            .arg(from.revision)
+            .arg(data)
+            .arg(&from.data);
         // A repeated call would find the new revision and return `false` for a change that succeeded.
         self.link.run(&call, Repeat::Never).await
     }

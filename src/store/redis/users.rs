@@ -71,7 +71,8 @@ impl UserStore for RedisStore {
             .key(&self.keys.subjects)
             .arg(&user.subject)
             .arg(identifier)
-            .arg(roles_text(&user.roles)?);
+            .arg(roles_text(&user.roles)?)
+            .arg(u8::from(user.email_verified));
         if let Some(hash) = &user.password {
             call.arg(hash.expose());
         }

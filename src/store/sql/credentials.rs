@@ -28,7 +28,8 @@ static LINK: Statement = Statement::write(
 
 static UPDATE: Statement = Statement::write(
     "UPDATE auth_credential SET data = $5, revision = revision + 1, used_at = {now} \
-     WHERE kind = $1 AND id = $2 AND sub = $3 AND revision = $4 RETURNING id",
+     WHERE kind = $1 AND id = $2 AND sub = $3 AND revision = $4 AND data = $6 \
+     RETURNING id",
 );
 
 static UNLINK: Statement = Statement::write(
@@ -84,6 +85,7 @@ impl<D: Dialect> CredentialStore for SqlStore<D> {
             (&from.subject).into(),
             revision.into(),
             data.into(),
+            (&from.data).into(),
         ];
         self.db.changed(&UPDATE, &values).await
     }

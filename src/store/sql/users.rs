@@ -46,10 +46,19 @@ static SET_FIRST_HASH: Statement = Statement::write(
     "UPDATE auth_user SET hash = $2 WHERE sub = $1 AND hash IS NULL RETURNING sub",
 );
 
-static CREATE: Statement = Statement::write(
-    "INSERT INTO auth_user (sub, identifier, hash, roles, created_at) \
-     VALUES ($1, $2, $3, $4, {now}) ON CONFLICT DO NOTHING RETURNING sub",
-);
+macro_rules! create {
+    ($verified:literal) => {
+        concat!(
+            "INSERT INTO auth_user (sub, identifier, hash, roles, created_at, verified_at) \
+             VALUES ($1, $2, $3, $4, {now}, ",
+            $verified,
+            ") ON CONFLICT DO NOTHING RETURNING sub"
+        )
+    };
+}
+
+static CREATE: Statement = Statement::write(create!("NULL"));
+static CREATE_VERIFIED: Statement = Statement::write(create!("{now}"));
 
 static VERIFY_EMAIL: Statement = Statement::write(
     "UPDATE auth_user SET verified_at = COALESCE(verified_at, {now}) \
@@ -114,7 +123,11 @@ impl<D: Dialect> UserStore for SqlStore<D> {
             user.password.as_ref().map(PasswordHash::expose).into(),
             (&roles).into(),
         ];
-        self.db.changed(&CREATE, &values).await
+        let create = match user.email_verified {
+            true => &CREATE_VERIFIED,
+            false => &CREATE,
+        };
+        self.db.changed(create, &values).await
     }
 
     fn keeps_email(&self) -> bool {

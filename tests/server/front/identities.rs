@@ -13,17 +13,19 @@ use tower::ServiceExt;
 use tower_jwt_auth::{
     AuthServer,
     error::StoreError,
+    key::{Algorithm, SigningKey},
     layer::response::Whole,
     server::{
         AuthServerBuilder,
+        issue::KeyRing,
         login::{
             AuthorizationRequest, EmailAddress, FirstStep, Identifier, Identity, IdentityError,
-            IdentityOutcome, IdentityProvider, SignIn,
+            IdentityOutcome, IdentityProvider, SignIn, UnknownIdentity,
         },
     },
     store::{
         AnyStore, MemoryStore,
-        port::{CredentialStore, UserStore},
+        port::{CredentialStore, NewCredential, UserStore},
     },
     test_util::TestClock,
 };
@@ -429,6 +431,189 @@ async fn u47_the_signed_in_user_links_an_identity() {
         assert_eq!(error(&to), "invalid_token");
         assert_eq!(auth.identities().list(&ada).await.unwrap().len(), 1);
     }
+}
+
+/// A browser that two users share.
+#[tokio::test]
+async fn u47_a_link_ends_in_the_session_that_began_it() {
+    for (store, _folder) in stores().await {
+        let auth = builder(&store).start().await.unwrap();
+        let (ada, mut adas) = register(&auth, &store, NAME, false).await;
+        let (eve, mut eves) = register(&auth, &store, "eve@example.org", false).await;
+        let (_, begun) = adas.post("identity/idp/link", json!({})).await;
+        let state = state_of(begun["location"].as_str().unwrap());
+        let cookie = adas.cookies["__Host-flw-id-idp"].clone();
+        eves.cookies.insert("__Host-flw-id-idp".to_owned(), cookie);
+        let to = eves.callback(&format!("code=1&state={state}")).await;
+        assert_eq!(error(&to), "invalid_token");
+        for subject in [ada, eve] {
+            let linked = auth.identities().list(&subject).await.unwrap();
+            assert!(linked.is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn u51_the_user_lists_and_unlinks_identities_but_not_the_only_way_to_sign_in() {
+    for (store, _folder) in stores().await {
+        let create = UnknownIdentity::CreateAccount;
+        let auth = builder(&store).on_unknown_identity(create);
+        let auth = auth.start().await.unwrap();
+        let list = async |browser: &mut Browser| {
+            let answer = browser.send("GET", "identities", "same-origin", "").await;
+            (answer.status().as_u16(), read(answer).await)
+        };
+        let unlink = json!({ "issuer": ISSUER, "subject": "1" });
+        let mut stranger = Browser::new(&auth);
+        assert_eq!(list(&mut stranger).await.0, 401);
+        assert_eq!(
+            stranger.post("identities/unlink", unlink.clone()).await.0,
+            401
+        );
+
+        let mut ada = Browser::new(&auth);
+        assert_eq!(ada.sign_in(&format!("1:{NAME}")).await, "/");
+        let (status, linked) = list(&mut ada).await;
+        let linked = &linked["identities"];
+        assert_eq!((status, linked.as_array().unwrap().len()), (200, 1));
+        let one = &linked[0];
+        assert_eq!(
+            (&one["provider"], &one["issuer"], &one["subject"]),
+            (&json!("idp"), &json!(ISSUER), &json!("1"))
+        );
+        assert!(one["linked_at"].is_i64());
+        let (status, refused) = ada.post("identities/unlink", unlink.clone()).await;
+        assert_eq!(
+            (status, &refused["error"]),
+            (409, &json!("last_credential"))
+        );
+
+        // Another user, and another site.
+        let (_, mut eve) = register(&auth, &store, "eve@example.org", false).await;
+        assert_eq!(eve.post("identities/unlink", unlink.clone()).await.0, 404);
+        let body = unlink.to_string();
+        let forged = ada
+            .send("POST", "identities/unlink", "cross-site", &body)
+            .await;
+        assert_eq!(forged.status(), 403);
+
+        let (_, begun) = ada.post("identity/idp/link", json!({})).await;
+        let state = state_of(begun["location"].as_str().unwrap());
+        assert_eq!(ada.callback(&format!("code=2&state={state}")).await, "/");
+        assert_eq!(ada.post("identities/unlink", unlink.clone()).await.0, 204);
+        assert_eq!(ada.post("identities/unlink", json!({})).await.0, 400);
+        assert_eq!(error(&Browser::new(&auth).sign_in("1").await), "no_account");
+        assert_eq!(list(&mut ada).await.1["identities"][0]["subject"], "2");
+    }
+}
+
+#[tokio::test]
+async fn u50_an_account_is_created_only_if_the_server_allows_it_and_the_address_is_verified() {
+    for (store, _folder) in stores().await {
+        let refusing = builder(&store).start().await.unwrap();
+        let code = format!("1:{NAME}");
+        assert_eq!(
+            error(&Browser::new(&refusing).sign_in(&code).await),
+            "no_account"
+        );
+        let create = UnknownIdentity::CreateAccount;
+        let auth = builder(&store).on_unknown_identity(create);
+        let auth = auth.registration(false).start().await.unwrap();
+        assert_eq!(error(&Browser::new(&auth).sign_in("1").await), "no_account");
+        let mut subjects = Vec::new();
+        for code in [&*code, "1", "1:other@example.org"] {
+            let mut browser = Browser::new(&auth);
+            assert_eq!(browser.sign_in(code).await, "/");
+            assert!(browser.is_signed_in().await);
+            let user = store.find(&Identifier::new(NAME).unwrap()).await.unwrap();
+            subjects.push(user.unwrap().subject);
+        }
+        subjects.dedup();
+        assert_eq!(subjects.len(), 1);
+        let other = Identifier::new("other@example.org").unwrap();
+        assert!(store.find(&other).await.unwrap().is_none());
+        // The account is an ordinary one: nobody else gets it by its address.
+        let mut browser = Browser::new(&auth);
+        let to = browser.sign_in(&format!("2:{NAME}")).await;
+        assert_eq!(error(&to), "link_required");
+    }
+}
+
+fn timed(store: &MemoryStore, clock: &TestClock) -> AuthServerBuilder<MemoryStore> {
+    let key = SigningKey::generate(Algorithm::EdDsa).unwrap();
+    let keys = KeyRing::builder(key).clock(clock.clone()).build().unwrap();
+    builder(store).keys(keys)
+}
+
+/// The holder of a stolen session must not add a way to sign in, nor remove the owner's.
+#[tokio::test]
+async fn u47_u51_a_change_of_identities_needs_a_recent_sign_in() {
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    let lifetime = Duration::from_secs(30 * 60);
+    let auth = timed(&store, &clock).tokens(move |tokens| tokens.access_lifetime(lifetime));
+    let auth = auth.start().await.unwrap();
+    let (_, mut browser) = register(&auth, &store, NAME, true).await;
+    let unlink = json!({ "issuer": ISSUER, "subject": "1" });
+    for (minutes, statuses) in [(0, [200, 404]), (14, [200, 404]), (1, [401, 401])] {
+        clock.advance(Duration::from_secs(60 * minutes));
+        let link = browser.post("identity/idp/link", json!({})).await;
+        let unlink = browser.post("identities/unlink", unlink.clone()).await;
+        assert_eq!([link.0, unlink.0], statuses, "{link:?} {unlink:?}");
+        if statuses[0] == 401 {
+            let error = "insufficient_user_authentication";
+            assert_eq!(link.1["error"], error);
+            assert_eq!(unlink.1["error"], error);
+        }
+    }
+}
+
+/// The row of a link that a crash has interrupted belongs to nobody.
+#[tokio::test]
+async fn u47_an_interrupted_link_does_not_keep_the_identity_from_its_owner() {
+    for (store, _folder) in stores().await {
+        let auth = builder(&store).start().await.unwrap();
+        let (ada, mut browser) = register(&auth, &store, NAME, true).await;
+        for code in [format!("1:{NAME}"), "2".to_owned()] {
+            let sub = code.split(':').next().unwrap();
+            let row = NewCredential::new("oidc", format!("{ISSUER} {sub}"), "usr_other");
+            let row = row.data("unfinished:x");
+            assert!(store.link_credential(row).await.unwrap());
+            if code == "2" {
+                assert_eq!(error(&browser.sign_in(&code).await), "no_account");
+                let (_, begun) = browser.post("identity/idp/link", json!({})).await;
+                let state = state_of(begun["location"].as_str().unwrap());
+                let to = browser.callback(&format!("code=2&state={state}")).await;
+                assert_eq!(to, "/");
+            }
+            assert_eq!(Browser::new(&auth).sign_in(&code).await, "/");
+        }
+        assert_eq!(auth.identities().list(&ada).await.unwrap().len(), 2);
+        let other = store.credentials("oidc", "usr_other").await.unwrap();
+        assert!(other.is_empty());
+    }
+}
+
+/// The rows of interrupted links do not use up the room for others.
+#[tokio::test]
+async fn u47_interrupted_links_do_not_count() {
+    let clock = TestClock::new();
+    let store = MemoryStore::with_clock(clock.clone());
+    let auth = timed(&store, &clock).start().await.unwrap();
+    let (ada, mut browser) = register(&auth, &store, NAME, true).await;
+    for number in 0..20 {
+        let row = NewCredential::new("oidc", format!("{ISSUER} old-{number}"), &ada);
+        let row = row.data("unfinished:x");
+        assert!(store.link_credential(row).await.unwrap());
+    }
+    for (seconds, expected) in [(59, "too_many_identities"), (1, "")] {
+        clock.advance(Duration::from_secs(seconds));
+        let (_, begun) = browser.post("identity/idp/link", json!({})).await;
+        let state = state_of(begun["location"].as_str().unwrap());
+        let to = browser.callback(&format!("code=1&state={state}")).await;
+        assert_eq!(error(&to), expected);
+    }
+    assert_eq!(store.credentials("oidc", &ada).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

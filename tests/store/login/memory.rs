@@ -98,3 +98,6 @@ async fn u24_u33_second_factors_hold_on_two_nodes() {
 async fn u34_nothing_of_another_person_outlives_the_take_over() {
     super::take_over::nothing_of_another_person_outlives_the_take_over(MemoryStore::new()).await;
 }
+
+#[cfg(feature = "aws-lc-rs")]
+super::credentials::credentials!([] MemoryStore::new() => MemoryStore::clone);

@@ -1,5 +1,7 @@
 //! Users, counters of login attempts, API keys, tokens for one use: on every store.
 
+#[cfg(feature = "aws-lc-rs")]
+mod credentials;
 #[cfg(feature = "totp")]
 mod factors;
 #[cfg(feature = "aws-lc-rs")]

@@ -151,3 +151,6 @@ async fn u34_nothing_of_another_person_outlives_the_take_over() {
     let server = Server::start(FORGETFUL).await;
     super::take_over::nothing_of_another_person_outlives_the_take_over(server.store()).await;
 }
+
+#[cfg(feature = "aws-lc-rs")]
+super::credentials::credentials!([#[ignore = "needs redis-server"]] Server::start(FORGETFUL).await => |server: &Server| server.store());

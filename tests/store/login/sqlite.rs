@@ -139,3 +139,6 @@ async fn u34_nothing_of_another_person_outlives_the_take_over() {
     super::take_over::nothing_of_another_person_outlives_the_take_over(nodes.stores[0].clone())
         .await;
 }
+
+#[cfg(feature = "aws-lc-rs")]
+super::credentials::credentials!([] Nodes::start().await => |nodes: &Nodes| nodes.stores[0].clone());

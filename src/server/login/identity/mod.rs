@@ -1,16 +1,22 @@
 //! Accounts at identity providers, linked to users.
 
 mod provider;
+mod sign_up;
 
 use std::{fmt, sync::Arc};
 
 pub(crate) use self::provider::ErasedIdentityProvider;
-pub use self::provider::{AuthorizationRequest, IdentityError, IdentityProvider};
+pub(crate) use self::sign_up::create as create_user;
+pub use self::{
+    provider::{AuthorizationRequest, IdentityError, IdentityProvider},
+    sign_up::UnknownIdentity,
+};
 use crate::{
     error::StoreError,
     event::LoginEvent,
+    principal::{PrincipalKind, SessionId},
     server::{
-        login::{EmailAddress, Login, SignIn},
+        login::{EmailAddress, Linking, Login, SignIn},
         session::Sessions,
     },
     store::port::{CredentialRecord, ErasedCredentialStore, NewCredential, UserRecord},
@@ -94,6 +100,11 @@ impl Identity {
         &self.subject
     }
 
+    /// Returns `true` if an issuer and a subject can have these values.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.id().is_ok()
+    }
+
     /// Returns the identifier of the credential: an issuer is a URL and has no space.
     fn id(&self) -> Result<String, StoreError> {
         let plain =
@@ -144,6 +155,8 @@ pub enum LinkIdentityOutcome {
     Taken,
     /// The user has too many identities.
     TooMany,
+    /// The session has ended, or is not one of a user. Nothing was changed.
+    SessionEnded,
 }
 
 /// An identity in the list of a user.
@@ -160,14 +173,16 @@ pub struct LinkedIdentity {
 ///
 /// # Linking
 ///
-/// An identity belongs to one user. It is linked in two cases:
+/// An identity belongs to one user. It is linked in these cases:
 ///
 /// - by [`sign_in`](Self::sign_in), if the provider has verified the address, the user has verified the same
 ///   address, and has no other identity of this provider;
-/// - by [`link`](Self::link), which your code calls for a signed-in user.
+/// - by [`link`](Self::link), which your code calls for a signed-in user;
+/// - by [`sign_up`](Self::sign_up), which creates the account.
 ///
 /// An account whose address was never verified may have been registered by another person. It is
-/// therefore never linked by the address alone.
+/// therefore never linked by the address alone. [`sign_up`](Self::sign_up) removes everything of the other
+/// person first.
 #[derive(Clone)]
 pub struct Identities {
     pub(crate) login: Login,
@@ -196,7 +211,7 @@ impl Identities {
         let Some(user) = self.login.users().find_by_email(address).await? else {
             return Ok(IdentityOutcome::Unknown);
         };
-        if !self.may_link(&user, identity).await? {
+        if !self.may_link(&user, identity, &id).await? {
             return Ok(IdentityOutcome::LinkFirst);
         }
         // Read before the link: all sessions of the user may end in the meantime.
@@ -211,7 +226,11 @@ impl Identities {
         }
     }
 
-    /// Links an identity to a user who is signed in.
+    /// Links an identity to the user of this session.
+    ///
+    /// A link whose session ends before it is complete has no effect, even if the process ends in between.
+    /// A [take-over](crate::server::login::TakeOverHook) of the account therefore leaves no identity of another
+    /// person.
     ///
     /// # Errors
     ///
@@ -228,23 +247,26 @@ impl Identities {
     /// If the future is dropped, the identity may be linked.
     pub async fn link(
         &self,
-        subject: &str,
+        session: SessionId,
         identity: &Identity,
     ) -> Result<LinkIdentityOutcome, StoreError> {
         let id = identity.id()?;
-        let rows = self.rows()?;
-        if rows.credentials(OIDC, subject).await?.len() >= MOST
-            && rows.find_credential(OIDC, &id).await?.is_none()
-        {
-            return Ok(LinkIdentityOutcome::TooMany);
-        }
-        if self.link_row(&id, subject).await? {
-            return Ok(LinkIdentityOutcome::Linked);
-        }
-        let row = rows.find_credential(OIDC, &id).await?;
-        Ok(match row.is_some_and(|row| row.subject == subject) {
-            true => LinkIdentityOutcome::LinkedBefore,
-            false => LinkIdentityOutcome::Taken,
+        let found = self.sessions.find(session).await;
+        let found = found.map_err(StoreError::unavailable)?;
+        let Some(user) = found.filter(|session| session.kind() == PrincipalKind::User) else {
+            return Ok(LinkIdentityOutcome::SessionEnded);
+        };
+        let new = NewCredential::new(OIDC, id, user.subject());
+        let linking = self.login.link_in((&self.sessions, session), new, MOST);
+        Ok(match linking.await? {
+            Linking::Linked => {
+                self.login.emit_linked(user.subject());
+                LinkIdentityOutcome::Linked
+            }
+            Linking::LinkedBefore => LinkIdentityOutcome::LinkedBefore,
+            Linking::Taken => LinkIdentityOutcome::Taken,
+            Linking::TooMany => LinkIdentityOutcome::TooMany,
+            Linking::Ended => LinkIdentityOutcome::SessionEnded,
         })
     }
 
@@ -259,7 +281,8 @@ impl Identities {
     /// Nothing is written.
     pub async fn list(&self, subject: &str) -> Result<Vec<LinkedIdentity>, StoreError> {
         let rows = self.rows()?.credentials(OIDC, subject).await?;
-        let linked = rows.iter().filter_map(|row| {
+        let complete = rows.iter().filter(|row| row.is_linked());
+        let linked = complete.filter_map(|row| {
             Some(LinkedIdentity {
                 identity: Identity::of(row)?,
                 linked_at: row.created_at,
@@ -294,32 +317,42 @@ impl Identities {
         id: &str,
         identity: &Identity,
     ) -> Result<Option<IdentityOutcome>, StoreError> {
-        let Some(row) = self.rows()?.find_credential(OIDC, id).await? else {
+        let row = self.rows()?.find_credential(OIDC, id).await?;
+        let Some(row) = row.filter(CredentialRecord::is_linked) else {
             return Ok(None);
         };
         let epoch = self.epoch(&row.subject, None).await?;
         // Read again after the epoch: an identity that was unlinked before all sessions ended starts no
         // session after it.
         let again = self.rows()?.find_credential(OIDC, id).await?;
-        let same = again.is_some_and(|again| again.subject == row.subject);
+        let same = again.is_some_and(|again| again.is_linked() && again.subject == row.subject);
         Ok(same.then(|| signed_in(&row.subject, epoch, identity)))
     }
 
-    async fn may_link(&self, user: &UserRecord, identity: &Identity) -> Result<bool, StoreError> {
+    async fn may_link(
+        &self,
+        user: &UserRecord,
+        identity: &Identity,
+        id: &str,
+    ) -> Result<bool, StoreError> {
         if user.disabled || !user.email_verified {
             return Ok(false);
         }
         // The provider has given the address to another person.
-        let others = self.rows()?.credentials(OIDC, &user.subject).await?;
+        let held = self.rows()?.credentials(OIDC, &user.subject).await?;
+        let is_another = |row: &&CredentialRecord| {
+            // A concurrent sign-in may have linked this identity.
+            row.is_linked() && row.id != id
+        };
         let of_issuer = |row: &CredentialRecord| {
             Identity::of(row).is_none_or(|other| other.issuer == identity.issuer)
         };
-        Ok(others.len() < MOST && !others.iter().any(of_issuer))
+        Ok(held.len() < MOST && !held.iter().filter(is_another).any(of_issuer))
     }
 
     async fn link_row(&self, id: &str, subject: &str) -> Result<bool, StoreError> {
         let new = NewCredential::new(OIDC, id, subject);
-        let linked = self.rows()?.link_credential(new).await?;
+        let linked = self.login.link_free(&new).await?;
         if linked {
             self.login.emit_linked(subject);
         }
@@ -388,6 +421,6 @@ fn signed_in(subject: &str, epoch: u32, identity: &Identity) -> IdentityOutcome 
 }
 
 /// The kind of the credentials.
-const OIDC: &str = "oidc";
+pub(super) const OIDC: &str = "oidc";
 /// The maximum number of identities of a user.
 const MOST: usize = 20;

@@ -13,8 +13,9 @@ pub use self::authority::{PasskeyAuthority, PasskeyError, PasskeyUser};
 use crate::{
     error::StoreError,
     event::LoginEvent,
+    principal::SessionId,
     server::{
-        login::{EmailAddress, Login, SignIn},
+        login::{EmailAddress, Linking, Login, SignIn},
         session::Sessions,
     },
     store::port::{CredentialRecord, ErasedCredentialStore, NewCredential},
@@ -36,6 +37,8 @@ pub(crate) enum PasskeyRefused {
     Taken,
     /// The user has too many passkeys.
     TooMany,
+    /// The session has ended.
+    Ended,
     Store(StoreError),
 }
 
@@ -44,6 +47,9 @@ pub(crate) enum PasskeyRefused {
 struct Stored {
     label: String,
     passkey: String,
+    /// The row was changed only to complete the registration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unused: bool,
 }
 
 /// The part of an authenticator's response that is read before it is verified.
@@ -77,7 +83,8 @@ impl Passkeys<'_> {
         &self,
         subject: &str,
     ) -> Result<(Value, String), PasskeyRefused> {
-        let rows = self.rows()?.credentials(PASSKEY, subject).await?;
+        let mut rows = self.rows()?.credentials(PASSKEY, subject).await?;
+        rows.retain(CredentialRecord::is_linked);
         if rows.len() >= MOST {
             return Err(PasskeyRefused::TooMany);
         }
@@ -87,19 +94,16 @@ impl Passkeys<'_> {
         Ok(self.authority.start_registration(&user, &known)?)
     }
 
-    /// Registers the passkey of an authenticator's response. Returns its identifier.
+    /// Registers the passkey of an authenticator's response, while the session of its user lives. Returns
+    /// its identifier.
     pub(crate) async fn finish_registration(
         &self,
-        subject: &str,
+        (session, subject): (SessionId, &str),
         state: &str,
         response: &str,
         label: &str,
     ) -> Result<String, PasskeyRefused> {
         let (id, passkey) = self.authority.finish_registration(state, response)?;
-        // Several registrations may have begun while there was room for one.
-        if self.rows()?.credentials(PASSKEY, subject).await?.len() >= MOST {
-            return Err(PasskeyRefused::TooMany);
-        }
         let id = URL_SAFE_NO_PAD.encode(id);
         let data = Stored {
             label: label
@@ -108,10 +112,15 @@ impl Passkeys<'_> {
                 .take(100)
                 .collect(),
             passkey,
+            unused: true,
         };
         let new = NewCredential::new(PASSKEY, &id, subject).data(data.text()?);
-        if !self.rows()?.link_credential(new).await? {
-            return Err(PasskeyRefused::Taken);
+        let linking = self.login.link_in((self.sessions, session), new, MOST);
+        match linking.await? {
+            Linking::Linked => {}
+            Linking::LinkedBefore | Linking::Taken => return Err(PasskeyRefused::Taken),
+            Linking::TooMany => return Err(PasskeyRefused::TooMany),
+            Linking::Ended => return Err(PasskeyRefused::Ended),
         }
         self.emit(LoginEvent::PasskeyAdded {
             subject: subject.to_owned(),
@@ -134,6 +143,7 @@ impl Passkeys<'_> {
         let id = URL_SAFE_NO_PAD.decode(named.raw_id);
         let id = URL_SAFE_NO_PAD.encode(id.map_err(|_| PasskeyRefused::Invalid)?);
         let row = self.rows()?.find_credential(PASSKEY, &id).await?;
+        let row = row.filter(CredentialRecord::is_linked);
         let row = row.ok_or(PasskeyRefused::Invalid)?;
         let epoch = self.sessions.epoch(&row.subject).await;
         let epoch = epoch.map_err(StoreError::unavailable)?;
@@ -145,6 +155,7 @@ impl Passkeys<'_> {
         kept.passkey = self
             .authority
             .finish_sign_in(state, response, &user, &kept.passkey)?;
+        kept.unused = false;
         Ok(UsedPasskey {
             subject: row.subject.clone(),
             epoch,
@@ -168,10 +179,12 @@ impl Passkeys<'_> {
         &self,
         subject: &str,
     ) -> Result<Vec<(CredentialRecord, String)>, PasskeyRefused> {
-        let rows = self.rows()?.credentials(PASSKEY, subject).await?;
-        let labelled = rows.into_iter().map(|row| {
-            let label = stored(&row)?.label;
-            Ok((row, label))
+        let mut rows = self.rows()?.credentials(PASSKEY, subject).await?;
+        rows.retain(CredentialRecord::is_linked);
+        let labelled = rows.into_iter().map(|mut row| {
+            let kept = stored(&row)?;
+            row.used_at = row.used_at.filter(|_| !kept.unused);
+            Ok((row, kept.label))
         });
         labelled.collect()
     }
@@ -248,7 +261,7 @@ impl From<PasskeyError> for PasskeyRefused {
 }
 
 /// The kind of the credentials.
-const PASSKEY: &str = "passkey";
+pub(super) const PASSKEY: &str = "passkey";
 /// The maximum number of passkeys of a user.
 const MOST: usize = 10;
 /// Possession of a key, and the presence of a user (RFC 8176 §2).

@@ -1,5 +1,5 @@
-local row = redis.call('HMGET', KEYS[1], 'sub', 'revision')
-if row[1] ~= ARGV[1] or row[2] ~= ARGV[2] then
+local row = redis.call('HMGET', KEYS[1], 'sub', 'revision', 'data')
+if row[1] ~= ARGV[1] or row[2] ~= ARGV[2] or row[3] ~= ARGV[4] then
   return 0
 end
 redis.call('HSET', KEYS[1], 'data', ARGV[3], 'used', now)

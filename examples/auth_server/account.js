@@ -1,6 +1,6 @@
 // Signing in, by one or two factors, and what a user changes in the account: sessions and the second factor.
 
-function ago(seconds) {
+export function ago(seconds) {
   const past = Math.max(0, Date.now() / 1000 - seconds);
   if (past < 60) return "just now";
   const [count, unit] = past < 3600 ? [past / 60, "minute"] : past < 86400 ? [past / 3600, "hour"] : [past / 86400, "day"];
@@ -26,18 +26,18 @@ export function account(page) {
     const answer = await page.client.start(endpoint, link ? { ...body, link } : body);
     if (answer.json?.error === "mfa_required") {
       first = answer.json.mfa_token;
-      step(true);
+      step(answer.json.mfa_methods);
       return note("The password is right. Another factor is required.");
     }
     if (!answer.ok) {
       // The first step is over.
-      if (answer.json?.code === "mfa_token_invalid") step(false);
+      if (answer.json?.code === "mfa_token_invalid") step();
       const wait = answer.headers.get("retry-after");
       note(`${answer.json?.error_description ?? `Status ${answer.status}`}${wait ? ` Try again in ${wait} s.` : ""}`, true);
       return;
     }
     $("#login").reset();
-    step(false);
+    step();
     await page.look();
     note(link ? "Signed in. The conversation is yours." : "Signed in.");
   }
@@ -55,12 +55,15 @@ export function account(page) {
     during(event.submitter ?? $("#login .main"), () => enter(event.submitter?.value ?? "login", { email, password }));
   });
 
-  /** Shows the form of the second step, or that of the first one. */
-  function step(second) {
-    $("#login").hidden = second;
-    $("#code").hidden = !second;
+  /** Shows the form of the second step with these methods, or that of the first one. */
+  function step(methods) {
+    const byCode = methods?.some((method) => method !== "webauthn");
+    $("#login").hidden = Boolean(methods);
+    $("#code").hidden = !methods;
     $("#code").reset();
-    if (second) $("#code input").focus();
+    for (const one of ["#by-code", "#code .main"]) $(one).hidden = !byCode;
+    $("#use-passkey").hidden = !methods?.includes("webauthn");
+    if (methods) $(byCode ? "#code input" : "#use-passkey").focus();
   }
 
   $("#code").addEventListener("submit", (event) => {
@@ -69,7 +72,7 @@ export function account(page) {
     const body = { mfa_token: first, code, ...(remember && { remember: true }) };
     during(event.submitter ?? $("#code .main"), () => enter("login/continue", body));
   });
-  $("#back").addEventListener("click", () => step(false));
+  $("#back").addEventListener("click", () => step());
 
   // ---- Sessions
 
@@ -146,5 +149,5 @@ export function account(page) {
     }).then(() => page.me.kind === "user" && listSessions()));
   }
 
-  return { enter, listSessions, showFactors };
+  return { enter, listSessions, showFactors, pending: () => first };
 }

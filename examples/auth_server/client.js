@@ -41,7 +41,8 @@ export class Client {
       headers,
       signal,
       body: body && JSON.stringify(body),
-      credentials: own && !this.inMemory ? "same-origin" : "omit",
+      // A challenge for a passkey is bound to this browser by a cookie, wherever the tokens are.
+      credentials: own && (!this.inMemory || path.startsWith(`${AUTH}/passkeys/`)) ? "same-origin" : "omit",
     });
     return response;
   }

@@ -48,6 +48,7 @@ mod keys;
 mod live;
 mod mail;
 mod page;
+mod passkeys;
 
 use std::{env, error::Error, net::SocketAddr, num::NonZeroU32, process::ExitCode, time::Duration};
 
@@ -101,16 +102,27 @@ async fn app(
 ) -> Result<(Router, AuthServer), Box<dyn Error>> {
     let metrics = common::metrics()?;
     let mut demo = Vec::new();
-    if settings.is_a_first_try() {
+    let is_a_first_try = settings.is_a_first_try();
+    if is_a_first_try {
         for (email, role) in [("demo@example.org", "user"), ("admin@example.org", "admin")] {
             println!("demo user: {email}, password: {PASSWORD}");
             settings = settings.seed(SeedUser::new(email, PASSWORD, [role]));
             demo.push(json!({ "email": email, "password": PASSWORD, "roles": [role] }));
         }
     }
-    let registration = settings.registration() || !demo.is_empty();
+    // Browsers have passkeys under a name, and not under an IP address.
+    let local = is_a_first_try.then(|| format!("http://localhost:{}", settings.address().1));
+    let address = settings.public_url();
+    let origin = local.as_ref().unwrap_or(&address);
+    let authority = passkeys::Authority::of(origin);
+    let registration = settings.registration() || is_a_first_try;
     let grace = settings.refresh_policy().grace_window().as_secs();
-    let demo = json!({ "accounts": demo, "registration": registration, "grace_seconds": grace });
+    let demo = json!({
+        "accounts": demo,
+        "registration": registration,
+        "grace_seconds": grace,
+        "passkeys": authority.as_ref().map(|_| origin),
+    });
     // Generous for local tests. On the internet use the default of 30 per hour.
     let signups = RateLimitLayer::per_minute(PER_MINUTE, settings.client_ip()).burst(AT_ONCE);
 
@@ -119,7 +131,7 @@ async fn app(
     // A user who signs in keeps the conversation of the guest.
     let conversations = Conversations::default();
     // Second factors are encrypted under the secret. A first try has a new store at every start.
-    let has_factors = settings.secret().is_some() || settings.is_a_first_try();
+    let has_factors = settings.secret().is_some() || is_a_first_try;
     let auth = AuthServer::builder(store.clone());
     let auth = match has_factors {
         true => auth.totp("auth_server").remember_devices(MONTH),
@@ -133,6 +145,16 @@ async fn app(
         .events(MetricsSink::new().and(feed.clone()));
     if let Some(post) = post {
         server = server.mailer(post).mail(|mail| mail.sign_in(true));
+    }
+    if let Some(authority) = authority {
+        server = server
+            .passkeys(authority)
+            .second_step(passkeys::second_step(store.clone()));
+    }
+    if let Some(local) = local {
+        server = server
+            .public_origin(local)
+            .endpoints(|endpoints| endpoints.trusted_origin(address));
     }
     let auth = server.start().await?;
     auth.warnings().for_each(|warning| println!("{warning}"));

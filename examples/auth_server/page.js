@@ -1,5 +1,6 @@
 import { account } from "/account.js";
 import { Client, decoded, encoded } from "/client.js";
+import { passkeys } from "/passkeys.js";
 
 const $ = (selector) => document.querySelector(selector);
 const MEANING = {
@@ -8,7 +9,7 @@ const MEANING = {
   exp: "refused after this time", iat: "when it was issued", nbf: "refused before this time",
   jti: "this one token", sid: "your session; when it ends, its tokens are refused", client_id: "the app that signed in",
   roles: "what guards ask for", scope: "what the app may do", permissions: "single rights",
-  auth_time: "when you gave your password", amr: "how you proved who you are (pwd: a password, otp: a code)", acr: "how sure that is",
+  auth_time: "when you gave your password", amr: "how you proved who you are (pwd: a password, otp: a code, pop: a passkey)", acr: "how sure that is",
   ep: "your epoch; it is raised when all sessions end", rtg: "the refresh token that came with it",
   guest: "nobody has signed in", conv: "the one conversation that it is for",
 };
@@ -73,8 +74,10 @@ async function during(button, work) {
 
 // ---- Who you are
 
-const { enter, listSessions, showFactors } = account({
-  $, element, note, during, look, get client() { return client; }, get me() { return me; },
+const page = { $, element, note, during, look, get client() { return client; }, get me() { return me; } };
+const { enter, listSessions, showFactors, pending } = account(page);
+const { offerPasskeys, showPasskeys } = passkeys({
+  $, element, note, during, enter, get client() { return client; }, get pending() { return pending(); },
 });
 
 async function look() {
@@ -101,6 +104,7 @@ async function look() {
   allow();
   if (kind === "user") await listSessions();
   if (kind === "user") await showFactors();
+  if (kind === "user") await showPasskeys();
   if (changed) {
     await showConversation();
     hangUp();
@@ -404,6 +408,7 @@ async function begin() {
   $(`[name=mode][value=${client.mode}]`).checked = true;
   demo = await (await fetch("/demo")).json();
   $("#register").hidden = !demo.registration;
+  offerPasskeys(demo.passkeys);
   $("#grace").textContent = `more than ${demo.grace_seconds} s later`;
   $("#demo").hidden = !demo.accounts.length;
   $("#demo").replaceChildren(...demo.accounts.map(({ email, password, roles }) => {

@@ -21,6 +21,7 @@ pub(crate) fn routes() -> Router {
         .route("/page.css", file("text/css", include_str!("page.css")))
         .route("/account.js", file(SCRIPT, include_str!("account.js")))
         .route("/page.js", file(SCRIPT, include_str!("page.js")))
+        .route("/passkeys.js", file(SCRIPT, include_str!("passkeys.js")))
         .route("/client.js", file(SCRIPT, include_str!("client.js")))
         .route("/icon.svg", file("image/svg+xml", include_str!("icon.svg")))
 }

@@ -46,6 +46,16 @@ fn u27_u33_u39_a_page_enrols_a_second_factor_and_uses_the_links_of_mails() {
     drive("factors.mjs", asked, Stdio::null());
 }
 
+/// As a newcomer starts it, under the name of this machine.
+#[test]
+#[ignore = "needs Chromium, and Node with playwright-core and axe-core"]
+fn u49_a_page_adds_a_passkey_signs_in_with_it_and_removes_it() {
+    let server = Server::start(&[]);
+    let origin = server.address().replace("127.0.0.1", "localhost");
+    let asked = json!({ "origin": origin, "pictures": pictures("passkeys") });
+    drive("passkeys.mjs", asked, Stdio::null());
+}
+
 #[test]
 #[ignore = "needs Chromium, and Node with playwright-core"]
 fn u12_cookies_behind_tls_as_the_browser_sees_them() {

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     auth_server::client::{PASSWORD, SEEDS, USER},
-    support::{process::Server, script::PYTHON},
+    support::{port::free_port, process::Server, script::PYTHON},
 };
 
 #[test]
@@ -45,7 +45,9 @@ fn against(script: &str, more: &[(&str, &str)]) -> String {
     vars.extend_from_slice(more);
     let server = Server::start(&vars);
     let mut stdin = client.stdin.take().unwrap();
-    writeln!(stdin, "{}", server.address()).unwrap();
+    let public = more.iter().find(|(name, _)| *name == "AUTH_PUBLIC_URL");
+    let origin = public.map_or(server.address(), |(_, url)| url);
+    writeln!(stdin, "{origin}").unwrap();
     let last = said.next().expect("a result").unwrap();
     assert!(client.wait().unwrap().success());
     assert_eq!(last, "done");
@@ -95,6 +97,27 @@ fn u24_u27_u29_u32_u34_u39_attacks_over_http_are_refused() {
             ),
             ("AUTH_STORE", "memory:"),
             // The attacker comes from many networks.
+            ("AUTH_TRUSTED_PROXIES", "127.0.0.1"),
+        ],
+    );
+}
+
+/// The attacks on passkeys, which belong to a name and not to an address: `tests/processes/passkeys/attacks.py`.
+#[test]
+#[ignore = "needs Python with aiosmtpd, cryptography and requests"]
+fn u34_u45_u46_u49_u51_attacks_on_passkeys_are_refused() {
+    let port = free_port().to_string();
+    let origin = format!("http://localhost:{port}");
+    against(
+        "tests/processes/passkeys/attacks.py",
+        &[
+            ("PORT", &port),
+            ("AUTH_PUBLIC_URL", &origin),
+            (
+                "AUTH_SECRET_KEY",
+                "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE",
+            ),
+            ("AUTH_STORE", "memory:"),
             ("AUTH_TRUSTED_PROXIES", "127.0.0.1"),
         ],
     );

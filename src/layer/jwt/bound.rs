@@ -1,8 +1,8 @@
 //! The decision about a token that is sent with a proof of its key.
 //!
 //! The order is by cost (RFC 9449 §4.3 leaves it open): the form of the proof's header field, the token
-//! (usually from the cache), the certificate of the client, the proof with its signature last, the store of
-//! used proofs, and the revocation check.
+//! (usually from the cache), the certificate of the client, a revocation that is known in this process, the proof
+//! with its signature last, the store of used proofs, and a revocation check that queries its source.
 
 use http::HeaderValue;
 use serde::de::DeserializeOwned;
@@ -26,11 +26,12 @@ use crate::{
 /// The nonce for the next proof, if the current one is ageing.
 pub(crate) type NextNonce = Option<HeaderValue>;
 
-/// A token whose client proved possession of its key.
-pub(crate) struct Proven<C> {
-    token: Verified<C>,
-    remembered: bool,
+/// A caller who proved possession of the token's key.
+pub(crate) struct Proven<C, F> {
+    caller: Caller<C>,
     next_nonce: NextNonce,
+    /// The revocation check, if it has to wait.
+    check: Option<F>,
 }
 
 impl<C, R> Config<C, R>
@@ -70,8 +71,9 @@ where
             Examined::Wait(_) => return refuse(AuthErrorKind::MalformedCredential.into()),
             Examined::Refused(error) => return refuse(self.explain(error, credential)),
         };
+        let caller = self.caller_of(token, remembered);
         // RFC 9449 §7.1: the token must be bound to the key of the proof.
-        let Some(binding) = token.binding() else {
+        let Some(binding) = caller.token.binding() else {
             return refuse(self.explain(AuthErrorKind::NotSenderConstrained.into(), credential));
         };
         let Some(key) = binding.confirmation.key else {
@@ -83,6 +85,11 @@ where
         {
             return refuse(self.explain(error, credential));
         }
+        // A token that is known as revoked causes no signature.
+        let check = match self.check_now(&caller.principal) {
+            Ok(check) => check,
+            Err(status) => return self.conclude_bound(status, caller, None),
+        };
         let proved = match dpop.check(proof, (key, &binding.token_digest), head) {
             Ok(proved) => proved,
             Err(error) => return refuse(error),
@@ -90,12 +97,12 @@ where
         let recording = dpop.record(&proved);
         let next_nonce = proved.next_nonce.and_then(|nonce| nonce.try_into().ok());
         let proven = Proven {
-            token,
-            remembered,
+            caller,
             next_nonce,
+            check,
         };
         match recording {
-            None => self.check_bound(proven),
+            None => self.finish_bound(proven),
             Some(query) => {
                 let proven = Some(Box::new(proven));
                 let error = AuthError::unavailable(AuthErrorKind::StoreUnavailable, 1);
@@ -108,39 +115,57 @@ where
     pub(super) fn resume_bound(
         &self,
         recorded: Result<bool, StoreError>,
-        proven: Proven<C>,
+        mut proven: Proven<C, R::Future>,
     ) -> Decision<C, R::Future> {
         match recorded {
-            Ok(true) => self.check_bound(proven),
-            Ok(false) => Verdict::Refuse(Dpop::used_elsewhere()),
-            Err(error) => Verdict::Refuse(Dpop::unrecorded(error)),
+            Ok(true) => {}
+            Ok(false) => return Verdict::Refuse(Dpop::used_elsewhere()),
+            Err(error) => return Verdict::Refuse(Dpop::unrecorded(error)),
+        }
+        if proven.check.is_none() {
+            // A revocation may have arrived during the wait.
+            match self.check_now(&proven.caller.principal) {
+                Ok(check) => proven.check = check,
+                Err(status) => return self.conclude_bound(status, proven.caller, None),
+            }
+        }
+        self.finish_bound(proven)
+    }
+
+    fn caller_of(&self, token: Verified<C>, remembered: bool) -> Caller<C> {
+        let origins = self.senders.dpop.as_ref().map(|dpop| &dpop.origins);
+        let origin = origins.map(|origins| origins.of_thread().clone());
+        Caller {
+            principal: token.principal_from(origin),
+            token,
+            remembered,
+            place: Place::Authorization,
         }
     }
 
-    /// Runs the revocation check.
-    fn check_bound(&self, proven: Proven<C>) -> Decision<C, R::Future> {
-        let origins = self.senders.dpop.as_ref().map(|dpop| &dpop.origins);
-        let origin = origins.map(|origins| origins.of_thread().clone());
-        let principal = proven.token.principal_from(origin);
-        let check = self.revocation.check(&principal);
-        let caller = Caller {
-            token: proven.token,
-            principal,
-            remembered: proven.remembered,
-            place: Place::Authorization,
-        };
-        match check {
-            CheckResult::Ready(status) => self.conclude_bound(status, caller, proven.next_nonce),
-            CheckResult::Pending(check) => {
-                let pending = Some(Pending {
-                    caller,
-                    clear: Cleared::Nothing,
-                    proved: Some(proven.next_nonce),
-                });
-                let refusal = AuthError::unavailable(AuthErrorKind::RevocationUnavailable, 1);
-                Verdict::Wait(TokenWait::Check { check, pending }, refusal)
-            }
+    /// Runs the revocation check. Returns the check if it has to wait, and the status of a token that is
+    /// not valid as the error.
+    fn check_now(&self, caller: &Principal) -> Result<Option<R::Future>, RevocationStatus> {
+        match self.revocation.check(caller) {
+            CheckResult::Ready(RevocationStatus::Valid) => Ok(None),
+            CheckResult::Ready(status) => Err(status),
+            CheckResult::Pending(check) => Ok(Some(check)),
         }
+    }
+
+    /// Passes a caller with a proof, after a revocation check that has to wait.
+    fn finish_bound(&self, proven: Proven<C, R::Future>) -> Decision<C, R::Future> {
+        let (caller, next_nonce) = (proven.caller, proven.next_nonce);
+        let Some(check) = proven.check else {
+            return self.conclude_bound(RevocationStatus::Valid, caller, next_nonce);
+        };
+        let pending = Some(Pending {
+            caller,
+            clear: Cleared::Nothing,
+            proved: Some(next_nonce),
+        });
+        let refusal = AuthError::unavailable(AuthErrorKind::RevocationUnavailable, 1);
+        Verdict::Wait(TokenWait::Check { check, pending }, refusal)
     }
 
     pub(super) fn conclude_bound(

@@ -41,22 +41,22 @@ pin_project! {
     #[project = Projected]
     pub(crate) enum TokenWait<C, F> {
         Keys { wait: KeyWait },
-        Replay { query: Recorded, proven: Option<Box<Proven<C>>> },
+        Replay { query: Recorded, proven: Option<Box<Proven<C, F>>> },
         Check { #[pin] check: F, pending: Option<Pending<C>> },
     }
 }
 
 /// The result of a wait.
-pub(crate) enum Woke<C> {
+pub(crate) enum Woke<C, F> {
     Keys,
-    Recorded(Result<bool, StoreError>, Box<Proven<C>>),
+    Recorded(Result<bool, StoreError>, Box<Proven<C, F>>),
     Status(RevocationStatus, Pending<C>),
 }
 
 impl<C, F: Future<Output = RevocationStatus>> Future for TokenWait<C, F> {
-    type Output = Woke<C>;
+    type Output = Woke<C, F>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Woke<C>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Woke<C, F>> {
         match self.project() {
             Projected::Keys { wait } => Pin::new(wait).poll(cx).map(|()| Woke::Keys),
             Projected::Replay { query, proven } => {
@@ -106,7 +106,7 @@ where
         self.config.decide(head)
     }
 
-    fn resume(&self, woke: Woke<C>, head: RequestHead<'_>) -> Decision<C, R::Future> {
+    fn resume(&self, woke: Woke<C, R::Future>, head: RequestHead<'_>) -> Decision<C, R::Future> {
         match woke {
             Woke::Keys => match self.config.decide(head) {
                 // A key source is waited for once per request.

@@ -15,13 +15,17 @@ use tokio::sync::Semaphore;
 use tower_jwt_auth::{
     error::{AuthErrorKind, StoreError},
     key::Algorithm,
+    revocation::{Revocation, RevocationSet},
     test_util::DpopClient,
     time::Timestamp,
     verify::proof::{ProofId, ReplayStore},
 };
 
 use super::{TARGET, World, ask, invalid_proof, refused, request};
-use crate::support::fixture::bearer;
+use crate::{
+    jwt::revocation::later,
+    support::{answer::send, fixture::bearer},
+};
 
 #[tokio::test]
 async fn g14_a_proof_passes_once() {
@@ -173,6 +177,23 @@ async fn g18_a_flood_of_made_up_proofs_costs_no_signature_and_no_memory() {
         .passes("the client, afterwards");
 }
 
+/// A thief who has seen a proof knows the public key. Each request costs one signature, and nothing else.
+#[tokio::test]
+async fn g18_g34_wrong_signatures_by_the_key_of_the_token_are_not_remembered() {
+    let world = World::new();
+    let rules = world.rules().proof_capacity(20).build().unwrap();
+    let layer = world.fixture.layer().dpop(rules.clone());
+    let signature = "A".repeat(86);
+    for number in 1..=200 {
+        let proof = world.client.proof("GET", TARGET, &world.token);
+        let (message, _) = proof.rsplit_once('.').unwrap();
+        let forged = world.with_proof(&format!("{message}.{signature}"));
+        invalid_proof(&ask(&layer, forged).await, "forged");
+        assert_eq!((rules.verifications(), rules.remembered()), (number, 0));
+    }
+    ask(&layer, world.proven()).await.passes("the client");
+}
+
 #[tokio::test]
 async fn g33_no_signature_is_verified_before_everything_else_holds() {
     let world = World::new();
@@ -308,6 +329,33 @@ async fn g18_a_store_that_is_down_or_silent_is_unavailable_and_never_open() {
         .await
         .unavailable("optional");
     assert!(!answer.ran());
+}
+
+#[tokio::test]
+async fn t12_a_revocation_that_arrives_during_the_wait_for_the_store_counts() {
+    let world = World::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let store = Shared {
+        gate: Some(Arc::clone(&gate)),
+        ..Shared::default()
+    };
+    let revoked = RevocationSet::local_with_clock(world.clock().clone());
+    let layer = world.layer_with(world.rules().replay_store(store.clone()));
+    let layer = layer.revocation(revoked.clone());
+    let token = world
+        .fixture
+        .es
+        .bound_token(&world.client, |claims| claims["jti"] = json!("t1"));
+    let proof = world.client.proof("GET", TARGET, &token);
+    let revoke = async {
+        while store.asked.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        revoked.insert(&Revocation::token("t1", later(world.clock())));
+        gate.add_permits(1);
+    };
+    let (answer, ()) = tokio::join!(send(layer, request(&token, &[&proof])), revoke);
+    refused(&answer, "invalid_token", "revoked");
 }
 
 #[tokio::test]

@@ -1,7 +1,12 @@
 //! The schemes `Bearer` and `DPoP` on one route: B12, B13, G21 to G23, G28, G39, G40.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use http::{HeaderValue, Request, StatusCode};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tower::ServiceBuilder;
 use tower_jwt_auth::{
     JwtAuthLayer, RoleGuardLayer,
@@ -10,7 +15,7 @@ use tower_jwt_auth::{
     revocation::{Revocation, RevocationSet, RevocationStatus, check_fn},
 };
 
-use super::{TARGET, World, ask, asked_for, challenges, refused, request};
+use super::{TARGET, World, ask, asked_for, challenges, invalid_proof, refused, request};
 use crate::{
     jwt::revocation::later,
     support::{
@@ -56,7 +61,7 @@ async fn b13_only_the_scheme_that_failed_has_an_error() {
     let world = World::new();
     let layer = world.layer();
     let expired = |bound: bool| {
-        let edit = |claims: &mut serde_json::Map<_, _>| claims.insert("exp".into(), json!(1));
+        let edit = |claims: &mut Map<_, _>| claims.insert("exp".into(), json!(1));
         match bound {
             true => world.fixture.es.bound_token(&world.client, edit),
             false => world.fixture.es.token(edit),
@@ -296,6 +301,53 @@ async fn t12_a_revoked_bound_token_is_refused_with_a_proof() {
     let answer = send(layer, proven()).await;
     refused(&answer, "invalid_token", "revoked");
     answer.because(AuthErrorKind::Revoked);
+}
+
+#[tokio::test]
+async fn g33_a_revoked_token_causes_no_signature_and_no_query() {
+    let world = World::new();
+    let rules = world.rules().build().unwrap();
+    let revoked = RevocationSet::local_with_clock(world.clock().clone());
+    let queries = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&queries);
+    let query = check_fn(move |_| {
+        let counted = Arc::clone(&counted);
+        async move {
+            counted.fetch_add(1, Ordering::SeqCst);
+            RevocationStatus::Valid
+        }
+    });
+    let layer = world.fixture.layer().dpop(rules.clone());
+    let layer = layer.revocation(revoked.clone()).revocation(query);
+    let of = |id: &'static str| {
+        let edit = |claims: &mut Map<String, Value>| claims["jti"] = json!(id);
+        world.fixture.es.bound_token(&world.client, edit)
+    };
+    let (good, bad) = (of("t1"), of("t2"));
+    let own = |token: &str| world.client.proof("GET", TARGET, token);
+    revoked.insert(&Revocation::token("t2", later(world.clock())));
+    let costs = || {
+        (
+            rules.verifications(),
+            rules.remembered(),
+            queries.load(Ordering::SeqCst),
+        )
+    };
+
+    let answer = send(layer.clone(), request(&bad, &[&own(&bad)])).await;
+    refused(&answer, "invalid_token", "revoked");
+    assert_eq!(costs(), (0, 0, 0));
+    // A query waits for the proof.
+    let forged = own(&good);
+    let (message, _) = forged.rsplit_once('.').unwrap();
+    let forged = format!("{message}.{}", "A".repeat(86));
+    let answer = send(layer.clone(), request(&good, &[&forged])).await;
+    invalid_proof(&answer, "forged");
+    assert_eq!(costs(), (1, 0, 0));
+    send(layer, request(&good, &[&own(&good)]))
+        .await
+        .passes("good");
+    assert_eq!(costs(), (2, 1, 1));
 }
 
 #[tokio::test]

@@ -61,13 +61,16 @@ use crate::{
 /// |---|---|---|
 /// | `Authorization`, keys found through an issuer's metadata | `openIdConnect` | `openIdConnect` with the URL of the metadata |
 /// | `Authorization`, other keys | `bearer` | `http`, `bearer`, format `JWT` |
+/// | `Authorization`, tokens with a [proof](crate::layer::dpop) | `dpop` | `http`, `dpop` |
 /// | another header | `header` | `apiKey` in `header` |
 /// | a cookie | `cookie` | `apiKey` in `cookie` |
 /// | the query | `query` | `apiKey` in `query` |
 /// | an API key | `apiKey` | `apiKey` in `header` |
 ///
 /// A second scheme of the same kind has the suffix `_2`, a third one `_3`. OpenAPI cannot express the
-/// subprotocol of a WebSocket, which is left out.
+/// subprotocol of a WebSocket, which is left out. A layer that [requires
+/// proofs](crate::layer::dpop::DpopBuilder::required) has the scheme `dpop` only. OpenAPI has no place for the
+/// header with the proof, so the description of the scheme names it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SecuritySchemes {
     schemes: Vec<(String, Value)>,
@@ -108,6 +111,23 @@ impl SecuritySchemes {
             )),
             false => Ok(all),
         }
+    }
+
+    /// Creates the scheme of a layer that accepts no token without a proof.
+    pub(crate) fn of_proofs() -> Self {
+        Self::default().and_proofs()
+    }
+
+    /// Adds the scheme of tokens with a proof (RFC 9449 §7.1).
+    pub(crate) fn and_proofs(mut self) -> Self {
+        let scheme = json!({
+            "type": "http",
+            "scheme": "dpop",
+            "description": "An access token that is bound to a key of the client, with a proof in the header \
+                            `DPoP` (RFC 9449).",
+        });
+        self.add("dpop", scheme);
+        self
     }
 
     /// Creates the schemes of a layer for API keys in these headers.

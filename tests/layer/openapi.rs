@@ -6,6 +6,7 @@ use tower_jwt_auth::{
     ConfigError, JwtAuthLayer, RoleGuardLayer, Verifier,
     layer::{
         api_key::{ApiKeyFormat, ApiKeyLayer, ApiKeys},
+        dpop::{Dpop, DpopBuilder},
         extract::{Bearer, Cookie, Header, Query, RequestHead, WebSocketProtocol},
         role_guard::{RoleHierarchy, Rule, ScopeHierarchy},
     },
@@ -48,6 +49,38 @@ fn l23_the_schemes_are_the_places_of_the_layer() {
     ] {
         assert_eq!(layer.openapi().unwrap().to_value(), expected);
     }
+}
+
+#[test]
+fn l23_tokens_with_a_proof_are_a_scheme_of_their_own() {
+    let rules = || Dpop::at("https://api.example");
+    let bound = |rules: DpopBuilder| layer().dpop(rules.build().unwrap());
+    let allowed = bound(rules()).openapi().unwrap();
+    let dpop = &allowed.to_value()["dpop"];
+    assert_eq!(
+        (&dpop["type"], &dpop["scheme"]),
+        (&json!("http"), &json!("dpop"))
+    );
+    let text = dpop["description"].as_str().unwrap();
+    assert!(
+        text.contains("`DPoP` (RFC 9449)") && !text.contains("  "),
+        "{text}"
+    );
+    assert_eq!(
+        allowed.requirement(),
+        json!([{ "bearer": [] }, { "dpop": [] }])
+    );
+    let guard = RoleGuardLayer::scope("orders:write");
+    assert_eq!(
+        guard.rule().openapi_security(&allowed),
+        json!([{ "bearer": ["orders:write"] }, { "dpop": ["orders:write"] }])
+    );
+    // No token of another scheme or place is accepted.
+    let required = bound(rules().required()).extractor((Bearer::new(), Cookie::new("at").unwrap()));
+    let schemes = required.openapi().unwrap();
+    assert_eq!(schemes.names().collect::<Vec<_>>(), ["dpop"]);
+    let optional = required.optional().openapi().unwrap();
+    assert_eq!(optional.requirement(), json!([{ "dpop": [] }, {}]));
 }
 
 #[test]

@@ -342,8 +342,9 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
         &self.config.verifier
     }
 
-    /// Returns the OpenAPI security schemes of this layer: the places from which it reads a token, and
-    /// the URL of the issuer's metadata if the keys are found through them.
+    /// Returns the OpenAPI security schemes of this layer: the places from which it reads a token, the
+    /// URL of the issuer's metadata if the keys are found through them, and tokens with a
+    /// [proof](Self::dpop).
     ///
     /// # Errors
     ///
@@ -351,9 +352,18 @@ impl<C, R, const FORWARDS: bool> JwtAuthLayer<C, R, FORWARDS> {
     /// subprotocol of a WebSocket, or a custom extractor does not implement
     /// [`TokenExtractor::places`].
     pub fn openapi(&self) -> Result<SecuritySchemes, ConfigError> {
-        let (issuers, has_others) = self.config.verifier.discovered();
-        let places = self.config.extractor.places();
-        let schemes = SecuritySchemes::of_tokens(&places, &issuers, has_others)?;
+        let proofs = self.config.senders.dpop.as_ref().map(|dpop| &dpop.rules);
+        let schemes = if proofs.is_some_and(Dpop::is_required) {
+            SecuritySchemes::of_proofs()
+        } else {
+            let (issuers, has_others) = self.config.verifier.discovered();
+            let places = self.config.extractor.places();
+            let schemes = SecuritySchemes::of_tokens(&places, &issuers, has_others)?;
+            match proofs {
+                Some(_) => schemes.and_proofs(),
+                None => schemes,
+            }
+        };
         Ok(schemes.optional(self.config.optional))
     }
 

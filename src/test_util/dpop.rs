@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,8 +10,9 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION, request};
 use serde_json::{Map, Value, json};
+use tower_service::Service;
 
 use super::{TestIssuer, TestKeys};
 use crate::{
@@ -193,6 +195,63 @@ impl DpopClient {
         request
             .header("authorization", format!("DPoP {token}"))
             .header("dpop", proof)
+    }
+}
+
+impl DpopClient {
+    /// Sends a request with a token and a proof to a service. If the service demands a nonce, the request is
+    /// repeated with it and with a new proof, as other clients do (RFC 9449 §8, §9). `uri` is as for
+    /// [`sign`](Self::sign).
+    ///
+    /// # Errors
+    ///
+    /// The errors of the service.
+    ///
+    /// # Panics
+    ///
+    /// If the token cannot be a part of a header.
+    pub async fn call<S, B, R>(
+        &self,
+        service: &mut S,
+        request: Request<B>,
+        uri: &str,
+        token: &str,
+    ) -> Result<Response<R>, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+        B: Clone,
+    {
+        let response = self.call_once(service, request.clone(), uri, token).await?;
+        // A nonce that comes with a success is for the next request.
+        let is_refused =
+            [StatusCode::UNAUTHORIZED, StatusCode::BAD_REQUEST].contains(&response.status());
+        match self.take_nonce(response.headers()) && is_refused {
+            true => {
+                let response = self.call_once(service, request, uri, token).await?;
+                let _ = self.take_nonce(response.headers());
+                Ok(response)
+            }
+            false => Ok(response),
+        }
+    }
+
+    async fn call_once<S, B, R>(
+        &self,
+        service: &mut S,
+        mut request: Request<B>,
+        uri: &str,
+        token: &str,
+    ) -> Result<Response<R>, S::Error>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+    {
+        let proof = self.proof(request.method().as_str(), uri, token);
+        let value = |text: String| HeaderValue::try_from(text).expect("a header value");
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, value(format!("DPoP {token}")));
+        headers.insert("dpop", value(proof));
+        poll_fn(|cx| service.poll_ready(cx)).await?;
+        service.call(request).await
     }
 }
 

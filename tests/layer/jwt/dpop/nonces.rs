@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use serde_json::json;
+use tower::Layer;
 use tower_jwt_auth::{
     JwtAuthLayer, error::AuthErrorKind, layer::dpop::DpopBuilder, verify::proof::Nonces,
 };
 
-use super::{World, ask, invalid_proof, refused};
-use crate::support::answer::{Answer, send_to};
+use super::{TARGET, World, ask, invalid_proof, refused};
+use crate::support::answer::{Answer, Inner, send_to};
 
 const KEY: [u8; 32] = [7; 32];
 
@@ -50,6 +51,29 @@ async fn g24_a_proof_without_a_nonce_is_refused_with_the_one_to_use() {
     let answer = ask(&layer, request).await;
     invalid_proof(&answer, "another method");
     assert_eq!(nonce_of(&answer), None);
+}
+
+#[tokio::test]
+async fn g24_the_client_of_a_test_repeats_the_request_with_the_nonce() {
+    let world = World::new();
+    let mut service = world.layer_with(demanding(&world)).layer(Inner::default());
+    let mut call = async |advance| {
+        world.clock().advance(Duration::from_secs(advance));
+        let request = Request::get("/notes").body("a body".to_owned()).unwrap();
+        let sent = world
+            .client
+            .call(&mut service, request, TARGET, &world.token);
+        let Ok(response) = sent.await;
+        (
+            response.status(),
+            response.headers().contains_key("dpop-nonce"),
+        )
+    };
+    assert_eq!(call(0).await, (StatusCode::OK, false));
+    // The next nonce comes with a success.
+    assert_eq!(call(150).await, (StatusCode::OK, true));
+    // That one is too old now.
+    assert_eq!(call(301).await, (StatusCode::OK, false));
 }
 
 #[tokio::test]

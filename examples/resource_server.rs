@@ -35,6 +35,10 @@
 //! curl -i localhost:3000/protected                                   # names the metadata's URL
 //! curl localhost:3000/.well-known/oauth-protected-resource
 //!
+//! # Tokens that are bound to a key of their client (RFC 9449), which addresses the server by this URL:
+//! export JWT_RESOURCE=http://localhost:3000 JWT_DPOP=allowed
+//! curl -i localhost:3000/protected                                   # a second challenge: DPoP algs="…"
+//!
 //! # For a sign-in with a second factor within the last five minutes (RFC 9470):
 //! curl -i localhost:3000/step-up -H "Authorization: Bearer $TOKEN"   # 401 with acr_values, max_age
 //!
@@ -83,6 +87,9 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     let settings = JwtSettings::from_env()?;
+    settings
+        .warnings()
+        .for_each(|warning| println!("{warning}"));
     let app = app(&settings).await?;
     let stopped = common::stopped()?;
     let listener = common::listen(settings.address()).await?;

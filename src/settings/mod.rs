@@ -50,6 +50,10 @@
 //! | `JWT_RESOURCE` | the identifier of this API, an https URL (http on loopback); scheme and host are converted to lower case; with `JWT_AUTHORIZATION_SERVERS` the layer [announces](crate::layer::resource) the API | |
 //! | `JWT_AUTHORIZATION_SERVERS` | comma list of the issuers that clients get tokens from; needs `JWT_RESOURCE` | |
 //! | `JWT_RESOURCE_SCOPES` | comma list of the scopes that clients can request, also the scope in the challenge to a request without a token; needs `JWT_AUTHORIZATION_SERVERS` | |
+//! | `JWT_DPOP` | tokens that are bound to a key of the client ([DPoP](crate::manual::dpop)): `off` refuses them, `allowed` accepts them with a proof, `required` accepts no others; needs `JWT_RESOURCE`, whose scheme, host and port are those in every proof | `off` |
+//! | `JWT_DPOP_NONCE`, `JWT_DPOP_NONCE_SECONDS` | `true` demands a nonce of this server in every proof; the time for which a nonce is valid: 10 to 86400 | `false`, 300 |
+//! | `JWT_DPOP_NONCE_KEY` | at least 32 random bytes in base64url, the same on all nodes | a random key, of this process |
+//! | `JWT_DPOP_REPLAY` | the memory of used proofs: `memory:` in this process, `redis://…` for several nodes (feature `redis-replay`); `none` accepts a proof repeatedly while it is fresh | `memory:` |
 //! | `JWT_MTLS` | tokens that are bound to the certificate of the client ([RFC 8705]): `off` refuses them, `allowed` accepts them with the certificate, `required` refuses all others | `off` |
 //! | `JWT_MTLS_HEADER` | the header in which a proxy forwards the certificate: `client-cert` (`Client-Cert`), `xfcc` (`X-Forwarded-Client-Cert`), `nginx` (`X-Client-Cert`) or `haproxy` (`X-SSL-Client-DER`), see [`CertificateHeader`]; needed by `JWT_MTLS` | |
 //! | `JWT_TRUSTED_PROXIES` | comma list of the addresses and networks of the proxies whose header is read; needed by `JWT_MTLS` | |
@@ -94,7 +98,7 @@
 //!
 //! # Security
 //!
-//! Seven switches disable a check. The builder method of each documents the attack that becomes
+//! Eight settings disable a check. The builder method of each documents the attack that becomes
 //! possible:
 //!
 //! - `JWT_VERIFY_ISS=false`: [`dangerous_any_issuer`](VerifierBuilder::dangerous_any_issuer)
@@ -105,6 +109,8 @@
 //! - `JWT_REQUIRE_EXP=false`: [`dangerous_optional_expiry`](VerifierBuilder::dangerous_optional_expiry)
 //! - `JWT_VERIFY_NBF=false`:
 //!   [`dangerous_ignore_not_before`](VerifierBuilder::dangerous_ignore_not_before)
+//! - `JWT_DPOP_REPLAY=none`:
+//!   [`dangerous_allow_replay`](crate::layer::dpop::DpopBuilder::dangerous_allow_replay)
 //! - `JWT_JWKS_ALLOW_HTTP=true`: `dangerous_allow_http` of `RemoteKeySetBuilder`, with a warning in the
 //!   log
 //!
@@ -118,6 +124,7 @@
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 //! [`CertificateHeader`]: crate::layer::mtls::CertificateHeader
 
+pub(crate) mod dpop;
 pub(crate) mod keys;
 mod logout;
 mod mtls;
@@ -132,6 +139,7 @@ use std::{fmt, net::IpAddr};
 use serde::de::DeserializeOwned;
 
 use self::{
+    dpop::Proofs,
     keys::Keys,
     logout::Logout,
     policy::Policy,
@@ -182,6 +190,7 @@ pub struct JwtSettings {
     keys: Keys,
     policy: Policy,
     gateway: bool,
+    proofs: Option<Proofs>,
     #[cfg_attr(
         not(feature = "jwks"),
         allow(dead_code, reason = "refused without the feature")
@@ -220,9 +229,9 @@ impl JwtSettings {
     }
 
     /// Builds the layer that authenticates requests, with everything that these settings contain: the
-    /// keys, the rules for tokens, [gateway mode](JwtAuthLayer::gateway), the [announced
-    /// resource](JwtAuthLayer::resource), the [certificates of clients](JwtAuthLayer::mtls) and the [event
-    /// sink](Self::events). The claims are [`Claims`].
+    /// keys, the rules for tokens, for [proofs](JwtAuthLayer::dpop) and for the [certificates of
+    /// clients](JwtAuthLayer::mtls), [gateway mode](JwtAuthLayer::gateway), the [announced
+    /// resource](JwtAuthLayer::resource) and the [event sink](Self::events). The claims are [`Claims`].
     ///
     /// Call it once, and clone the layer. If the keys come from the network, it starts to fetch them and
     /// must be called within a tokio runtime. The first requests wait for the keys. To open the port
@@ -255,6 +264,10 @@ impl JwtSettings {
         let layer = JwtAuthLayer::new(self.verifier()?).with_events(self.events.clone());
         let layer = match &self.announcement {
             Some(announcement) => announcement.apply(layer),
+            None => layer,
+        };
+        let layer = match &self.proofs {
+            Some(proofs) => layer.dpop(proofs.rules.clone()),
             None => layer,
         };
         let layer = match &self.mtls {
@@ -332,10 +345,12 @@ impl JwtSettings {
         self.announcement.as_ref().map(Announcement::resource)
     }
 
-    /// Returns one line for the log for each accepted setting that leaves a check open.
+    /// Returns one line for the log for each accepted setting that leaves a check open, or that does not
+    /// work with several nodes.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         let by_issuer = self.keys.serve_many() && self.policy.leaves_issuer_open();
-        by_issuer.then_some(ANY_ISSUER).into_iter()
+        let proofs = self.proofs.as_ref().and_then(|proofs| proofs.warning);
+        by_issuer.then_some(ANY_ISSUER).into_iter().chain(proofs)
     }
 
     /// Returns the variables that start with `JWT_` and are unknown, for the log.
@@ -349,6 +364,7 @@ impl JwtSettings {
         let identifier = announcement.as_ref().map(|own| own.resource().identifier());
         let policy = Policy::read(&mut vars, identifier)?;
         let gateway = vars.switch("JWT_GATEWAY")?.unwrap_or(false);
+        let proofs = dpop::read(&mut vars, identifier, gateway)?;
         let logout = logout::read(&mut vars, &policy)?;
         let mtls = mtls::read(&mut vars)?;
         let settings = Self {
@@ -358,6 +374,7 @@ impl JwtSettings {
             logout,
             policy,
             gateway,
+            proofs,
             announcement,
             mtls,
             events: Events::default(),

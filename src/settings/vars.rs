@@ -229,7 +229,7 @@ fn distance(a: &str, b: &str) -> usize {
 const LONG: usize = 16;
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
-const KNOWN: [&str; 40] = [
+const KNOWN: [&str; 45] = [
     "JWT_ALGORITHM",
     "JWT_SECRET_KEY",
     "JWT_PUBLIC_KEY_FILE",
@@ -261,6 +261,11 @@ const KNOWN: [&str; 40] = [
     "JWT_REQUIRE_EXP",
     "JWT_CACHE_ENTRIES",
     "JWT_GATEWAY",
+    "JWT_DPOP",
+    "JWT_DPOP_NONCE",
+    "JWT_DPOP_NONCE_SECONDS",
+    "JWT_DPOP_NONCE_KEY",
+    "JWT_DPOP_REPLAY",
     "JWT_BACKCHANNEL_LOGOUT",
     "JWT_LOGOUT_CLIENT_ID",
     "JWT_LOGOUT_STORE",
@@ -359,6 +364,7 @@ mod tests {
         assert_eq!(documented(SETTINGS), known);
         let modules = [
             SETTINGS,
+            include_str!("dpop.rs"),
             include_str!("keys.rs"),
             include_str!("logout.rs"),
             include_str!("mtls.rs"),

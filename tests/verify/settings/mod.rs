@@ -1,5 +1,6 @@
 //! The variables `JWT_…`: their meaning, and the values that are refused.
 
+mod dpop;
 #[cfg(feature = "jwks")]
 mod layer;
 mod mapped;

@@ -12,7 +12,7 @@ use axum::{Router, response::Html, routing::get};
 use oidc::Provider;
 use openidconnect::{ClientId, ClientSecret, IssuerUrl, reqwest};
 use tokio::net::TcpListener;
-use tower_jwt_auth::{AuthServer, store::MemoryStore};
+use tower_jwt_auth::{AuthServer, server::login::UnknownIdentity, store::MemoryStore};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -26,8 +26,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let auth = AuthServer::builder(MemoryStore::new())
         .public_origin("http://localhost:8080")
-        .registration(true)
         .identity_provider("idp", provider)
+        // For a provider whose users may all have an account.
+        .on_unknown_identity(UnknownIdentity::CreateAccount)
         .start()
         .await?;
     let app = Router::new()

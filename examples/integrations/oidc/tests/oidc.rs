@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use support::{ADA, App, CLIENT, PASSWORD, SECRET};
 use tower_jwt_auth::{
     key::Algorithm,
+    server::login::UnknownIdentity,
     test_util::{Answer, JwksFixture, TestIssuer, TestKeys},
 };
 
@@ -55,6 +56,34 @@ async fn every_flow_by_a_foreign_client_and_a_real_provider() {
     app.verify(ADA).await;
     writeln!(stdin, "verified").unwrap();
     assert_eq!(said.next().expect("a result").unwrap(), "done");
+    assert!(client.wait().unwrap().success());
+}
+
+/// The attacks on the endpoints, with two providers: `tests/attacks.py`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Python with PyJWT, cryptography and requests"]
+async fn attacks_over_http_are_refused() {
+    let mut client = None;
+    let _app = App::start_with(UnknownIdentity::CreateAccount, |origin| {
+        let python = env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/attacks.py");
+        let mut started = Command::new(python)
+            .args([script, origin, CLIENT, SECRET])
+            .env("NO_PROXY", "*")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(started.stdout.take().unwrap()).lines();
+        let issuers = said.next().expect("two issuers").unwrap();
+        let (one, other) = issuers.split_once(' ').unwrap();
+        let providers = vec![("idp", one.to_owned()), ("other", other.to_owned())];
+        client = Some((started, said));
+        providers
+    })
+    .await;
+    let (mut client, mut said) = client.unwrap();
+    let last = tokio::task::spawn_blocking(move || said.next());
+    assert_eq!(last.await.unwrap().expect("a result").unwrap(), "done");
     assert!(client.wait().unwrap().success());
 }
 

@@ -6,7 +6,10 @@ use tower_jwt_auth::{
     AuthServer,
     error::StoreError,
     server::login::FirstStep,
-    store::{MemoryStore, port::CredentialStore},
+    store::{
+        MemoryStore,
+        port::{CredentialRecord, CredentialStore},
+    },
 };
 
 /// Creates the routes for pages of this origin, on `localhost`.
@@ -23,10 +26,8 @@ pub async fn app(origin: &str) -> Result<Router, Box<dyn std::error::Error>> {
             let rows = rows.clone();
             async move {
                 let has_two = first.amr().any(|method| method == "mfa");
-                let has_passkey = !rows
-                    .credentials("passkey", first.subject())
-                    .await?
-                    .is_empty();
+                let rows = rows.credentials("passkey", first.subject()).await?;
+                let has_passkey = rows.iter().any(CredentialRecord::is_linked);
                 let asks = has_passkey && !has_two;
                 Ok::<_, StoreError>(asks.then(|| "webauthn".to_owned()).into_iter().collect())
             }

@@ -8,7 +8,8 @@ use openidconnect::{ClientId, ClientSecret, IssuerUrl, reqwest};
 use tokio::net::TcpListener;
 use tower_jwt_auth::{
     AuthServer,
-    server::login::{EmailAddress, Identifier},
+    layer::rate_limit::ClientIp,
+    server::login::{EmailAddress, Identifier, UnknownIdentity},
     store::{MemoryStore, port::UserStore},
 };
 
@@ -28,26 +29,36 @@ pub struct App {
 impl App {
     /// Starts the application. The provider is found at `issuer`, which gets the application's origin.
     pub async fn start(issuer: impl FnOnce(&str) -> String) -> Self {
+        let named = |origin: &str| vec![("idp", issuer(origin))];
+        Self::start_with(UnknownIdentity::Refuse, named).await
+    }
+
+    /// Starts the application with several providers, behind a proxy on this machine.
+    pub async fn start_with(
+        unknown: UnknownIdentity,
+        providers: impl FnOnce(&str) -> Vec<(&'static str, String)>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let redirects = reqwest::redirect::Policy::none();
-        let provider = Provider {
-            issuer: IssuerUrl::new(issuer(&origin)).unwrap(),
-            client_id: ClientId::new(CLIENT.to_owned()),
-            client_secret: ClientSecret::new(SECRET.to_owned()),
-            http: reqwest::Client::builder()
-                .redirect(redirects)
-                .build()
-                .unwrap(),
-        };
+        let http = reqwest::Client::builder().redirect(redirects);
+        let http = http.build().unwrap();
         let store = MemoryStore::new();
-        let auth = AuthServer::builder(store.clone())
+        let mut auth = AuthServer::builder(store.clone())
             .public_origin(&origin)
             .registration(true)
-            .identity_provider("idp", provider)
-            .start()
-            .await
-            .unwrap();
+            .client_ip(ClientIp::behind(["127.0.0.1"]).unwrap())
+            .on_unknown_identity(unknown);
+        for (name, issuer) in providers(&origin) {
+            let provider = Provider {
+                issuer: IssuerUrl::new(issuer).unwrap(),
+                client_id: ClientId::new(CLIENT.to_owned()),
+                client_secret: ClientSecret::new(SECRET.to_owned()),
+                http: http.clone(),
+            };
+            auth = auth.identity_provider(name, provider);
+        }
+        let auth = auth.start().await.unwrap();
         let app = Router::new()
             .nest_service(auth.path(), auth.endpoints().nested())
             .into_make_service_with_connect_info::<SocketAddr>();

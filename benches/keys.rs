@@ -1,4 +1,5 @@
-//! What it costs to find a token's key: among many, from the network, behind several issuers.
+//! What it costs to find a token's key: among many, from the network, behind several issuers; and without a key, an
+//! answer about an opaque token.
 //!
 //! `cargo bench --features test-util,jwks --bench keys`, optionally with `-- --quick` and a part of a
 //! group's name.
@@ -21,24 +22,25 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use serde_json::json;
 use tokio::runtime::Runtime;
+use tower::Layer;
 use tower_jwt_auth::{
-    Claims, Verifier,
+    Claims, JwtAuthLayer, Verifier,
     key::{
         Algorithm, KeySet, VerifyingKey,
         remote::{FetchError, Fetcher, RemoteKeySet},
     },
-    test_util::{TestIssuer, TestKeys},
+    test_util::{IntrospectionFixture, TestIssuer, TestKeys},
     time::{Clock, Timestamp},
-    verify::{IssuerResolver, Resolution, Tenants, VerifierBuilder},
+    verify::{IssuerResolver, Resolution, Tenants, VerifierBuilder, introspection::Introspection},
 };
 
-use self::harness::Group;
+use self::harness::{Group, Handler, Token, User, call, credential, request};
 
 fn main() {
-    harness::main("keys", vec![key_sets, issuers, network]);
+    harness::main("keys", vec![key_sets, issuers, network, introspected]);
 }
 
 /// A key among many.
@@ -121,6 +123,48 @@ fn network() -> Vec<Group> {
             .compare("hanging", "remote", "1.00")
     };
     [Algorithm::Rs256, Algorithm::Es256].map(group).into()
+}
+
+/// A request with an opaque token whose answer is cached, against one with a JWT that is cached.
+fn introspected() -> Vec<Group> {
+    // The calls run here. Dropped, it would end them.
+    let runtime: &'static Runtime = Box::leak(Box::new(Runtime::new().expect("a runtime")));
+    let _inside = runtime.enter();
+    let server = IntrospectionFixture::start();
+    let jwt = Token::new(Algorithm::Rs256);
+    let members = serde_json::from_str(&jwt.claims()).expect("claims are JSON");
+    server.activate(OPAQUE, members);
+    let settings = || {
+        let settings = Introspection::at(server.url()).basic("api", "secret");
+        settings.cache_for(Duration::from_secs(3600))
+    };
+    let alone = Verifier::introspected(settings()).audience(harness::AUDIENCE);
+    let alone = alone.claims::<User>().build().expect("a verifier");
+    let both = jwt.rules(1).introspection(settings());
+    let both = both.build().expect("a verifier");
+    for verifier in [&alone, &both] {
+        let answered = runtime.block_on(verifier.verify(OPAQUE));
+        answered.expect("the token is active");
+    }
+    let by_digest = jwt.rules(1).cache_by_digest().build().expect("a verifier");
+    let opaque = HeaderValue::try_from(format!("Bearer {OPAQUE}")).expect("a header value");
+    let asks = |verifier: &Verifier<User>, value: &HeaderValue| {
+        let (layer, value) = (JwtAuthLayer::new(verifier.clone()), value.clone());
+        let mut service = layer.layer(Handler);
+        move || assert_eq!(call(&mut service, request(Some(&value))), StatusCode::OK)
+    };
+    let signed = credential(&jwt);
+    let group = Group::new("introspection")
+        .candidate("answer", asks(&alone, &opaque))
+        .candidate("answer beside keys", asks(&both, &opaque))
+        .candidate("JWT", asks(&jwt.remembering(), &signed))
+        .candidate("JWT beside answers", asks(&both, &signed))
+        .candidate("JWT by digest", asks(&by_digest, &signed))
+        .compare("answer", "JWT", "≤ 1.3")
+        .compare("answer beside keys", "JWT", "≤ 1.3")
+        .compare("JWT beside answers", "JWT", "–")
+        .compare("JWT by digest", "JWT", "–");
+    vec![group]
 }
 
 fn key(algorithm: Algorithm, kid: &str) -> VerifyingKey {
@@ -215,3 +259,5 @@ impl Clock for Shifted {
 
 const ISSUER: &str = "https://login.example.com/";
 const AUDIENCE: &str = "https://api.example.com";
+/// As long as those of usual servers.
+const OPAQUE: &str = "mF_9.B5f-4.1JqMCzVlLwzq7oRNt3cGXWk2bA8sD0eY";

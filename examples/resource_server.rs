@@ -23,6 +23,9 @@
 //! unset JWT_PUBLIC_KEY_FILE; export JWT_ISSUER=https://sso.example/realms/shop
 //! curl -i localhost:3000/ready                                       # 503 and a reason without keys
 //!
+//! # Opaque tokens of the same provider, by its introspection endpoint (RFC 7662):
+//! export JWT_INTROSPECTION_CLIENT_ID=orders JWT_INTROSPECTION_CLIENT_SECRET=…
+//!
 //! # A page that shows the reason for which a pasted token is refused, at /explain:
 //! EXPLAIN_PAGE=true cargo run --example resource_server --all-features
 //!

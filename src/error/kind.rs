@@ -153,6 +153,9 @@ kinds! {
     /// The token was revoked before it expired.
     Revoked: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "revoked",
         "the token was revoked", Invalid;
+    /// The authorization server does not call the token active (RFC 7662 §2.2).
+    Inactive: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "inactive",
+        "the authorization server does not call the token active", Invalid;
     /// The application's custom check refused the token.
     Rejected: UNAUTHORIZED, Some(ErrorCode::InvalidToken), "rejected",
         "the application's check refused the token", Invalid;
@@ -202,6 +205,9 @@ kinds! {
     /// The application's custom check could not decide.
     CheckUnavailable: SERVICE_UNAVAILABLE, None, "check_unavailable",
         "the application's check is unavailable", Unavailable;
+    /// The authorization server that introspects the token (RFC 7662) is currently unavailable.
+    IntrospectionUnavailable: SERVICE_UNAVAILABLE, None, "introspection_unavailable",
+        "the authorization server that introspects the token is unavailable", Unavailable;
     /// The store that holds the credential is currently unavailable.
     StoreUnavailable: SERVICE_UNAVAILABLE, None, "store_unavailable",
         "the store that holds the credential is unavailable", Unavailable;

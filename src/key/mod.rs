@@ -7,7 +7,7 @@
 //! | [`SharedKeySet`] | a key set that the application replaces at run time |
 //! | [`RemoteKeySet`] | a key set that is fetched from a URL, and kept up to date (feature `jwks`) |
 //! | [`KeySource`] | the interface of all of them, for keys from another source |
-//! | [`SigningKey`] | a private key or a secret that signs; it contains its public half (feature `server` or `test-util`) |
+//! | [`SigningKey`] | a private key or a secret that signs; it contains its public half (feature `server`, `jwks` or `test-util`) |
 //! | [`Algorithm`] | the algorithms of JWS: HS, RS, PS, ES and EdDSA |
 //!
 //! A verifier is built from any of them: [`Verifier::key`](crate::Verifier::key),
@@ -38,7 +38,7 @@
 mod algorithm;
 mod byte_order_mark;
 #[cfg_attr(
-    not(any(test, feature = "server", feature = "test-util")),
+    not(any(test, feature = "server", feature = "jwks", feature = "test-util")),
     expect(dead_code, reason = "it also reads private keys, for signing")
 )]
 mod der;
@@ -49,14 +49,14 @@ mod jwk;
 mod pem;
 mod presented;
 mod provider;
-#[cfg(any(test, feature = "server", feature = "test-util"))]
+#[cfg(any(test, feature = "server", feature = "jwks", feature = "test-util"))]
 mod public;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
 pub mod remote;
 mod set;
 mod shared;
-#[cfg(any(test, feature = "server", feature = "test-util"))]
+#[cfg(any(test, feature = "server", feature = "jwks", feature = "test-util"))]
 mod signing;
 mod skipped;
 mod thumbprint;
@@ -77,7 +77,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::task::Timer;
 
-#[cfg(any(test, feature = "server", feature = "test-util"))]
+#[cfg(any(test, feature = "server", feature = "jwks", feature = "test-util"))]
 pub use self::signing::SigningKey;
 pub use self::{algorithm::Algorithm, set::KeySet, shared::SharedKeySet, verifying::VerifyingKey};
 pub(crate) use self::{

@@ -96,6 +96,9 @@ pub mod dpop {}
 #[doc = include_str!("mtls.md")]
 pub mod mtls {}
 
+#[doc = include_str!("introspection.md")]
+pub mod introspection {}
+
 #[doc = include_str!("frameworks.md")]
 pub mod frameworks {}
 

@@ -2,7 +2,12 @@
 
 #[cfg(feature = "jwks")]
 use super::remote;
-use super::vars::{Vars, refuse};
+use super::{
+    introspection,
+    vars::{Vars, refuse},
+};
+#[cfg(feature = "jwks")]
+use crate::verify::introspection::Introspection;
 use crate::{
     error::ConfigError,
     event::Events,
@@ -18,6 +23,8 @@ pub(super) struct Keys {
     variable: &'static str,
     place: Place,
     algorithms: Option<Vec<Algorithm>>,
+    #[cfg(feature = "jwks")]
+    introspection: Option<Introspection>,
 }
 
 #[derive(Clone, Debug)]
@@ -25,6 +32,9 @@ enum Place {
     Here(KeySet),
     #[cfg(feature = "jwks")]
     Network(remote::Place, remote::Fetching),
+    /// Every token is introspected.
+    #[cfg(feature = "jwks")]
+    Nothing,
 }
 
 /// The source of the keys in one variable.
@@ -36,6 +46,8 @@ enum Source {
     Network(remote::Place),
     #[cfg(not(feature = "jwks"))]
     Network,
+    /// Every token is introspected.
+    Nothing,
 }
 
 #[cfg(feature = "jwks")]
@@ -61,13 +73,21 @@ impl Source {
 }
 
 impl Keys {
-    pub(super) fn read(vars: &mut Vars, issuers: &[String]) -> Result<Self, ConfigError> {
+    /// Reads the variables. `any_issuer`: no setting restricts the issuer.
+    pub(super) fn read(
+        vars: &mut Vars,
+        issuers: &[String],
+        any_issuer: bool,
+    ) -> Result<Self, ConfigError> {
         let algorithms = read_algorithms(vars)?;
         #[cfg(feature = "jwks")]
         let fetching = remote::Fetching::read(vars)?;
         #[cfg(not(feature = "jwks"))]
         refuse_fetching(vars)?;
-        let (variable, source) = read_source(vars, issuers)?;
+        let introspected = introspection::Variables::read(vars)?;
+        #[cfg(feature = "jwks")]
+        let introspection = introspected.as_ref().map(|all| all.settings(&fetching));
+        let (variable, source) = read_source(vars, (issuers, any_issuer), introspected.as_ref())?;
         let listed = algorithms.as_deref().and_then(|all| all.first().copied());
         let clash = |key: &str| {
             let wrong = listed.map_or("", Algorithm::as_str);
@@ -91,10 +111,20 @@ impl Keys {
                     variable,
                     place: Place::Network(place, fetching),
                     algorithms,
+                    introspection,
+                });
+            }
+            #[cfg(feature = "jwks")]
+            (Source::Nothing, _) => {
+                return Ok(Self {
+                    variable,
+                    place: Place::Nothing,
+                    algorithms,
+                    introspection,
                 });
             }
             #[cfg(not(feature = "jwks"))]
-            (Source::Network, _) => return Err(refuse(variable, NO_JWKS)),
+            (Source::Network | Source::Nothing, _) => return Err(refuse(variable, NO_JWKS)),
         };
         let set = set.map_err(|error| match error {
             ConfigError::Invalid { .. } | ConfigError::NoCrypto => error,
@@ -104,12 +134,22 @@ impl Keys {
             variable,
             place: Place::Here(set),
             algorithms,
+            #[cfg(feature = "jwks")]
+            introspection,
         })
     }
 
     /// Returns `true` if the keys may sign for many issuers.
     pub(super) fn serve_many(&self) -> bool {
         self.variable == JWKS_FILE || self.variable == JWKS_URL
+    }
+
+    /// Returns `true` if tokens are introspected.
+    pub(super) fn introspect(&self) -> bool {
+        #[cfg(feature = "jwks")]
+        return self.introspection.is_some();
+        #[cfg(not(feature = "jwks"))]
+        false
     }
 
     /// Returns the variable that names the source of the keys.
@@ -122,6 +162,8 @@ impl Keys {
             Place::Here(set) => set.emit_skipped(events),
             #[cfg(feature = "jwks")]
             Place::Network(_, fetching) => fetching.emit(events.clone()),
+            #[cfg(feature = "jwks")]
+            Place::Nothing => {}
         }
     }
 
@@ -130,6 +172,13 @@ impl Keys {
             Place::Here(set) => Verifier::key_set(set.clone()),
             #[cfg(feature = "jwks")]
             Place::Network(place, fetching) => Verifier::remote(fetching.start(place)),
+            #[cfg(feature = "jwks")]
+            Place::Nothing => Verifier::without_keys(),
+        };
+        #[cfg(feature = "jwks")]
+        let builder = match &self.introspection {
+            Some(settings) => builder.introspection(settings.clone()),
+            None => builder,
         };
         match &self.algorithms {
             Some(listed) => builder.algorithms(listed.iter().copied()),
@@ -157,7 +206,11 @@ fn read_algorithms(vars: &mut Vars) -> Result<Option<Vec<Algorithm>>, ConfigErro
 }
 
 /// Reads the only variable that names a source of keys. Two would leave open which of them applies.
-fn read_source(vars: &mut Vars, issuers: &[String]) -> Result<(&'static str, Source), ConfigError> {
+fn read_source(
+    vars: &mut Vars,
+    (issuers, any_issuer): (&[String], bool),
+    introspected: Option<&introspection::Variables>,
+) -> Result<(&'static str, Source), ConfigError> {
     let mut sources = [
         (SECRET, vars.secret(SECRET)?.map(Source::Secret)),
         (PEM_FILE, vars.text(PEM_FILE)?.map(Source::PemFile)),
@@ -172,12 +225,38 @@ fn read_source(vars: &mut Vars, issuers: &[String]) -> Result<(&'static str, Sou
             &format!("{one}, {other}"),
             "both name the keys; set one of them",
         )),
-        (None, _) if issuers.is_empty() => Err(refuse(
+        (None, _) => match alone(issuers, introspected) {
+            Some(introspected) => {
+                introspected.check_alone(any_issuer)?;
+                Ok((introspection::URL, Source::Nothing))
+            }
+            None => of_issuer(issuers),
+        },
+    }
+}
+
+/// Returns the issuer as the source of the keys.
+fn of_issuer(issuers: &[String]) -> Result<(&'static str, Source), ConfigError> {
+    match issuers.is_empty() {
+        true => Err(refuse(
             &format!("{SECRET}, {PEM_FILE}, {JWKS_FILE}, {JWKS_URL}, {ISSUER}"),
             "no key to verify tokens with; set one of them",
         )),
-        (None, _) => discovered(issuers).map(|issuer| (ISSUER, Source::issuer(issuer))),
+        false => discovered(issuers).map(|issuer| (ISSUER, Source::issuer(issuer))),
     }
+}
+
+/// Returns the variables if the endpoint is named, and no issuer is a URL from which keys could be
+/// discovered.
+fn alone<'v>(
+    issuers: &[String],
+    introspected: Option<&'v introspection::Variables>,
+) -> Option<&'v introspection::Variables> {
+    introspected.filter(|variables| variables.has_url() && !issuers.iter().any(|one| is_url(one)))
+}
+
+fn is_url(issuer: &str) -> bool {
+    issuer.starts_with("https://") || issuer.starts_with("http://")
 }
 
 /// Returns the issuer whose metadata names the keys: OpenID Connect Discovery §4, RFC 8414 §3.
@@ -185,8 +264,7 @@ fn discovered(issuers: &[String]) -> Result<&str, ConfigError> {
     if let [one] = issuers {
         return Ok(one);
     }
-    let is_url = |one: &&String| one.starts_with("https://") || one.starts_with("http://");
-    let mut urls = issuers.iter().filter(is_url);
+    let mut urls = issuers.iter().filter(|one| is_url(one));
     match (urls.next(), urls.next()) {
         (Some(one), None) => Ok(one),
         (None, _) => Err(refuse(

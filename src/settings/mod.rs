@@ -44,6 +44,10 @@
 //! | `JWT_VERIFY_EXP`, `JWT_VERIFY_NBF`, `JWT_REQUIRE_EXP` | `false` does not check `exp`, does not check `nbf`, accepts tokens without `exp` | `true` |
 //! | `JWT_VERIFY_SIGNATURE`, `JWT_VERIFY_IAT` | only `true` is accepted | `true` |
 //! | `JWT_GATEWAY` | `true`: the server answers the authentication requests of a gateway ([gateway mode](crate::manual::gateways)) | `false` |
+//! | `JWT_INTROSPECTION_URL` | URL of the introspection endpoint ([RFC 7662]) for opaque tokens: https, or http on loopback | from the metadata of the issuer |
+//! | `JWT_INTROSPECTION_CLIENT_ID`, `JWT_INTROSPECTION_CLIENT_SECRET` | the client as which this server authenticates at the endpoint (`client_secret_basic`); they turn [introspection](crate::manual::introspection) on | |
+//! | `JWT_INTROSPECTION_CACHE_SECONDS` | maximum time for which an answer is used: 0 to 3600; 0 disables the cache of answers | 60 |
+//! | `JWT_INTROSPECTION_ALL` | `true`: JWTs are introspected, too, after their signature if there are keys | `false` |
 //! | `JWT_BACKCHANNEL_LOGOUT` | `true`: the server receives the issuer's logout tokens (`JwtSettings::back_channel_logout`); needs `JWT_ISSUER` | `false` |
 //! | `JWT_LOGOUT_CLIENT_ID` | the audience of logout tokens: the client that is registered with the issuer | `JWT_CLIENT_ID`, otherwise `JWT_AUDIENCE`, if it has one entry |
 //! | `JWT_LOGOUT_STORE` | the store through which all nodes receive the logouts: `redis://…`, `postgres://…`, `sqlite:PATH` (`JwtSettings::open_back_channel_logout`, feature `server`); one store per issuer | each process keeps its logouts |
@@ -61,7 +65,8 @@
 //! | `JWT_CACHE_ENTRIES` | size of the [cache of verified tokens](crate::manual::remembered), up to 1000000; 0 disables it | 10000 |
 //!
 //! Exactly one of the four key variables is required. Without any of them, `JWT_ISSUER` is required,
-//! and the keys are discovered from its metadata (OpenID Connect Discovery, [RFC 8414]). A key set may
+//! and the keys are discovered from its metadata (OpenID Connect Discovery, [RFC 8414]). No key is needed
+//! with `JWT_INTROSPECTION_URL`, unless `JWT_ISSUER` is a URL: its keys are then discovered for JWTs. A key set may
 //! serve many audiences, so it also needs `JWT_AUDIENCE`, `JWT_CLIENT_ID` or `JWT_VERIFY_AUD=false`
 //! (RFC 8725 §3.9). It may serve many issuers too: a set from a URL needs `JWT_ISSUER` or
 //! `JWT_VERIFY_ISS=false` (RFC 8725 §3.8), and a set from a file without either causes one of the
@@ -92,8 +97,8 @@
 //! # Other names
 //!
 //! A name that resembles one of these or extends one is refused. `JWT_AUDIANCE`, `JWT_AUD` and
-//! `JWT_SECRET` would otherwise silently disable a check. Every other `JWT_VERIFY_…`, `JWT_REQUIRE…`
-//! and `JWT_JWKS_…` is refused too. Remaining names may belong to another program in the same
+//! `JWT_SECRET` would otherwise silently disable a check. Every other `JWT_VERIFY_…`, `JWT_REQUIRE…`,
+//! `JWT_JWKS_…` and `JWT_INTROSPECT…` is refused too. Remaining names may belong to another program in the same
 //! environment. [`JwtSettings::ignored`] lists them.
 //!
 //! # Security
@@ -117,6 +122,7 @@
 //! In [RFC 9068] mode the switches for issuer, audience and expiry are refused.
 //!
 //! [RFC 6901]: https://www.rfc-editor.org/rfc/rfc6901
+//! [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
 //! [RFC 7517 §5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
 //! [RFC 8414]: https://www.rfc-editor.org/rfc/rfc8414
 //! [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
@@ -125,6 +131,7 @@
 //! [`CertificateHeader`]: crate::layer::mtls::CertificateHeader
 
 pub(crate) mod dpop;
+mod introspection;
 pub(crate) mod keys;
 mod logout;
 mod mtls;
@@ -349,8 +356,12 @@ impl JwtSettings {
     /// work with several nodes.
     pub fn warnings(&self) -> impl Iterator<Item = &str> {
         let by_issuer = self.keys.serve_many() && self.policy.leaves_issuer_open();
+        let by_issuer = by_issuer.then_some(ANY_ISSUER).into_iter();
+        let by_audience = self.keys.introspect() && self.policy.leaves_audience_open();
         let proofs = self.proofs.as_ref().and_then(|proofs| proofs.warning);
-        by_issuer.then_some(ANY_ISSUER).into_iter().chain(proofs)
+        by_issuer
+            .chain(by_audience.then_some(ANY_AUDIENCE))
+            .chain(proofs)
     }
 
     /// Returns the variables that start with `JWT_` and are unknown, for the log.
@@ -370,7 +381,7 @@ impl JwtSettings {
         let settings = Self {
             host,
             port,
-            keys: Keys::read(&mut vars, policy.issuers())?,
+            keys: Keys::read(&mut vars, policy.issuers(), policy.leaves_issuer_open())?,
             logout,
             policy,
             gateway,
@@ -426,6 +437,10 @@ impl fmt::Debug for JwtSettings {
 
 const ANY_ISSUER: &str = "JWT_JWKS_FILE: without JWT_ISSUER, tokens of every issuer pass whose \
                           key is in the set; JWT_VERIFY_ISS=false says that this is meant";
+
+const ANY_AUDIENCE: &str = "JWT_INTROSPECTION_CLIENT_ID: without JWT_AUDIENCE, introspected tokens for other \
+                            APIs pass, and refresh tokens that their server calls active; \
+                            JWT_VERIFY_AUD=false says that this is meant";
 
 pub(crate) fn read_address(vars: &mut Vars) -> Result<(String, u16), ConfigError> {
     let host = read_host(vars)?;

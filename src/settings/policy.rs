@@ -105,6 +105,11 @@ impl Policy {
         self.issuers.is_empty() && !self.by_issuer
     }
 
+    /// Returns `true` if no setting restricts the audience or the client.
+    pub(super) fn leaves_audience_open(&self) -> bool {
+        self.audiences.is_empty() && self.clients.is_empty() && !self.any_audience
+    }
+
     pub(super) fn apply<C: 'static>(&self, builder: VerifierBuilder<C>) -> VerifierBuilder<C> {
         let mut builder = builder;
         if !self.clients.is_empty() {
@@ -254,6 +259,7 @@ pub(super) fn variable(option: &str) -> Option<&'static str> {
         "client_id_claim" => Some(CLIENT_ID_CLAIM),
         "required_typ" => Some(REQUIRED_TYP),
         "jwks" => Some("JWT_JWKS_URL"),
+        "introspection" => Some("JWT_INTROSPECTION_URL"),
         "issuer" => Some(ISSUER),
         "root_certificate" => Some("JWT_JWKS_CA_FILE"),
         _ => None,

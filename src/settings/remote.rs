@@ -7,6 +7,7 @@ use crate::{
     error::ConfigError,
     event::Events,
     key::remote::{RemoteKeySet, RemoteKeySetBuilder},
+    verify::introspection::Introspection,
 };
 
 /// The source from which a key set is fetched.
@@ -90,6 +91,21 @@ impl Fetching {
         match &self.root {
             Some(root) => keys.root_certificate(root.clone()),
             None => keys,
+        }
+    }
+
+    /// Applies the limits and the trusted root to calls of the authorization server.
+    pub(super) fn limit(&self, settings: Introspection) -> Introspection {
+        let mut settings = settings;
+        if let Some(timeout) = self.timeout {
+            settings = settings.timeout(timeout);
+        }
+        if self.allow_http {
+            settings = settings.dangerous_allow_http();
+        }
+        match &self.root {
+            Some(root) => settings.root_certificate(root.clone()),
+            None => settings,
         }
     }
 }

@@ -229,7 +229,7 @@ fn distance(a: &str, b: &str) -> usize {
 const LONG: usize = 16;
 const EMPTY: &str = "empty; give it a value, or do not set it";
 
-const KNOWN: [&str; 45] = [
+const KNOWN: [&str; 50] = [
     "JWT_ALGORITHM",
     "JWT_SECRET_KEY",
     "JWT_PUBLIC_KEY_FILE",
@@ -266,6 +266,11 @@ const KNOWN: [&str; 45] = [
     "JWT_DPOP_NONCE_SECONDS",
     "JWT_DPOP_NONCE_KEY",
     "JWT_DPOP_REPLAY",
+    "JWT_INTROSPECTION_URL",
+    "JWT_INTROSPECTION_CLIENT_ID",
+    "JWT_INTROSPECTION_CLIENT_SECRET",
+    "JWT_INTROSPECTION_CACHE_SECONDS",
+    "JWT_INTROSPECTION_ALL",
     "JWT_BACKCHANNEL_LOGOUT",
     "JWT_LOGOUT_CLIENT_ID",
     "JWT_LOGOUT_STORE",
@@ -278,7 +283,7 @@ const KNOWN: [&str; 45] = [
 ];
 
 /// Every name with such a prefix is meant to configure a check.
-const FAMILIES: [&str; 3] = ["JWT_VERIFY_", "JWT_REQUIRE", "JWT_JWKS_"];
+const FAMILIES: [&str; 4] = ["JWT_VERIFY_", "JWT_REQUIRE", "JWT_JWKS_", "JWT_INTROSPECT"];
 
 /// Variables that only a login server reads. It often shares an environment with a verifying server.
 const OF_ISSUERS: [&str; 5] = [
@@ -365,6 +370,7 @@ mod tests {
         let modules = [
             SETTINGS,
             include_str!("dpop.rs"),
+            include_str!("introspection.rs"),
             include_str!("keys.rs"),
             include_str!("logout.rs"),
             include_str!("mtls.rs"),

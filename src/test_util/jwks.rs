@@ -12,7 +12,7 @@ use std::{
 
 use serde_json::json;
 
-use super::{Answer, TestIssuer, TestKeys, jwks_answer::Body};
+use super::{Answer, TestIssuer, TestKeys, jwks_answer::Body, jwks_form::Forms};
 use crate::key::Algorithm;
 
 /// A key server on a free port of the loopback interface, with configurable faults.
@@ -59,19 +59,19 @@ pub struct JwksFixture {
     address: SocketAddr,
     /// The path of the issuer, empty for the origin.
     realm: String,
-    board: Arc<Board>,
+    pub(super) board: Arc<Board>,
     acceptor: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The state that the test and the server's threads share.
 #[derive(Default)]
-struct Board {
+pub(super) struct Board {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     down: bool,
     stopped: bool,
     /// The number of releases of held responses.
@@ -81,6 +81,8 @@ struct State {
     /// The headers of the last request for a path, with their names in lower case.
     headers: HashMap<String, Vec<(String, String)>>,
     confirmed: usize,
+    /// The forms that were posted, and the responses to their tokens.
+    pub(super) forms: Forms,
 }
 
 impl JwksFixture {
@@ -148,7 +150,11 @@ impl JwksFixture {
         // OpenID Connect Discovery §4 appends to the issuer. RFC 8414 §3.1 inserts before its path.
         let realm = &fixture.realm;
         for path in [format!("{realm}{OIDC}"), format!("{RFC8414}{realm}")] {
-            let metadata = json!({ "issuer": issuer, "jwks_uri": fixture.url() });
+            let metadata = json!({
+                "issuer": issuer,
+                "jwks_uri": fixture.url(),
+                "introspection_endpoint": fixture.url_of(&format!("{realm}{INTROSPECT}")),
+            });
             fixture.answer_at(&path, Answer::json(metadata.to_string()));
         }
         fixture.listen(listener);
@@ -313,7 +319,7 @@ impl fmt::Debug for JwksFixture {
 }
 
 impl Board {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -365,6 +371,19 @@ impl Board {
             let found = headers.iter().find(|(name, _)| name == wanted);
             found.map(|(_, value)| value.clone())
         };
+        let length = find("content-length").and_then(|length| length.parse().ok());
+        let answer = match length {
+            Some(length) if length > 0 => {
+                let mut form = vec![0; LONGEST_FORM.min(length)];
+                stream.read_exact(&mut form)?;
+                let of_token = self.lock().forms.posted(&form);
+                of_token.unwrap_or(answer)
+            }
+            _ => answer,
+        };
+        if matches!(answer.body, Body::Reset) {
+            return Ok(());
+        }
         let (known, accepted) = (find("if-none-match"), find("accept-encoding"));
         self.lock().headers.insert(path, headers);
         if let Some(coded) = &answer.unless_identity
@@ -456,9 +475,11 @@ fn read_line(stream: &mut TcpStream) -> std::io::Result<String> {
 }
 
 const KEYS: &str = "/jwks";
+pub(super) const INTROSPECT: &str = "/introspect";
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
 /// The timeout for a client to send or to read.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_LINE: usize = 16 * 1024;
+const LONGEST_FORM: usize = 64 * 1024;
 const BLANKS: &[u8] = &[b' '; 64 * 1024];

@@ -107,6 +107,12 @@ impl Answer {
         Self::new(200, Body::Reset)
     }
 
+    /// Replaces the status, for example that of a JSON error.
+    pub fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     /// Adds this header.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));

@@ -4,7 +4,8 @@
 //! authenticating layer does. Tests that send tokens get them from a [`TestIssuer`], which signs with
 //! the published [`TestKeys`] and, for tests of time, reads a [`TestClock`]. A [`DpopClient`] signs the
 //! proofs of tokens that are bound to a key. With the feature `jwks`, a
-//! `JwksFixture` publishes keys, with faults on request, and a `LogoutSender` sends logout tokens.
+//! `JwksFixture` publishes keys and an `IntrospectionFixture` answers about opaque tokens, with faults on
+//! request, and a `LogoutSender` sends logout tokens.
 //!
 //! # Security
 //!
@@ -46,16 +47,23 @@ mod caller;
 mod certificate;
 mod clock;
 mod dpop;
+#[cfg(feature = "jwks")]
+mod introspection;
 mod issuer;
 #[cfg(feature = "jwks")]
 mod jwks;
 #[cfg(feature = "jwks")]
 mod jwks_answer;
+#[cfg(feature = "jwks")]
+mod jwks_form;
 mod keys;
 #[cfg(feature = "jwks")]
 mod logout;
 mod signature;
 
+#[cfg(feature = "jwks")]
+#[doc(hidden)]
+pub use self::signature::read_answer;
 #[doc(hidden)]
 pub use self::signature::{verify_primitive, verify_signature};
 pub use self::{
@@ -70,4 +78,7 @@ pub use self::{
 pub use self::caller::CallerService;
 #[cfg(feature = "jwks")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
-pub use self::{jwks::JwksFixture, jwks_answer::Answer, logout::LogoutSender};
+pub use self::{
+    introspection::IntrospectionFixture, jwks::JwksFixture, jwks_answer::Answer,
+    logout::LogoutSender,
+};

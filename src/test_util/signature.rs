@@ -1,5 +1,10 @@
-//! Signature verification alone, for test vectors whose payload is not a set of claims.
+//! Parts of a verification, for test vectors whose payload is not a set of claims and for fuzz targets.
 
+#[cfg(feature = "jwks")]
+use serde::de::DeserializeOwned;
+
+#[cfg(feature = "jwks")]
+use crate::verify::Verified;
 use crate::{
     error::AuthError,
     key::{Algorithm, VerifyingKey},
@@ -18,6 +23,23 @@ pub fn verify_signature<C>(
     token: impl AsRef<[u8]>,
 ) -> Result<Vec<u8>, AuthError> {
     verifier.signed_payload(token.as_ref())
+}
+
+/// Checks an answer about an opaque token (RFC 7662 §2.2), as if an authorization server had sent it.
+///
+/// # Errors
+///
+/// The reason for which the token is refused.
+#[cfg(feature = "jwks")]
+pub fn read_answer<C>(
+    verifier: &Verifier<C>,
+    token: impl AsRef<[u8]>,
+    json: &str,
+) -> Result<Verified<C>, AuthError>
+where
+    C: DeserializeOwned + Send + Sync + 'static,
+{
+    verifier.read_answer(token.as_ref(), json)
 }
 
 /// Returns `true` if the key supports the algorithm and `signature` is its signature of `message`.

@@ -1,9 +1,19 @@
 //! The verification of a token against one set of rules.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use tokio::time::Instant;
 
+#[cfg(feature = "jwks")]
+use super::introspection::{AnswerWait, Answered, Introspected};
 use super::{
     CheckError, Verified,
     cache::{Cache, Entry, Found},
@@ -17,7 +27,7 @@ use super::{
 use crate::{
     error::{AuthError, AuthErrorKind},
     key::{Algorithm, KeyLookup, KeyQuery, KeySource, KeyWait, VerifyingKey},
-    principal::Field,
+    principal::{Field, Principal},
     time::{Clock, Timestamp, date::Date},
     verify::compact::{Compact, Room, decode, is_base64url},
 };
@@ -39,6 +49,10 @@ pub(super) struct Rules<C> {
     pub(super) near: NearMisses,
     /// The issuer whose metadata name the keys.
     pub(super) discovered: Option<Box<str>>,
+    /// The introspection of tokens. Such rules have their caches there, and `cache` is `None`, so that
+    /// a lookup in the cache of other rules is not slower.
+    #[cfg(feature = "jwks")]
+    pub(super) introspected: Option<Box<Introspected<C>>>,
 }
 
 pub(super) type Check<C> = dyn Fn(&Verified<C>) -> Result<(), CheckError> + Send + Sync;
@@ -54,11 +68,62 @@ pub(crate) enum Examined<C> {
     Wait(Box<Waiting>),
 }
 
-/// A token that waits for its key.
+/// A token that waits for its key, or for the authorization server's answer about it.
 pub(crate) struct Waiting {
-    pub(crate) wait: KeyWait,
-    /// The result if the key does not arrive.
+    pub(crate) wait: Awaited,
+    /// The result if nothing arrives.
     pub(crate) error: AuthError,
+    /// The caller, as far as the token's signature or an earlier answer proves it. A revoked caller
+    /// need not wait.
+    pub(crate) known: Option<Principal>,
+}
+
+impl Waiting {
+    pub(super) fn for_keys(wait: KeyWait, error: AuthError) -> Box<Self> {
+        Box::new(Self {
+            wait: Awaited::Keys(wait),
+            error,
+            known: None,
+        })
+    }
+}
+
+/// The future that a token waits for.
+pub(crate) enum Awaited {
+    Keys(KeyWait),
+    #[cfg(feature = "jwks")]
+    Answer(AnswerWait),
+}
+
+/// The result of a wait.
+pub(crate) enum Arrived {
+    /// The keys may have arrived. The token is examined again.
+    Keys,
+    #[cfg(feature = "jwks")]
+    Answer(Answered),
+}
+
+impl Awaited {
+    /// Returns the time at which the wait ends by itself, if it is limited.
+    pub(crate) fn ends_at(&self) -> Option<Instant> {
+        match self {
+            Self::Keys(wait) => wait.ends_at(),
+            #[cfg(feature = "jwks")]
+            Self::Answer(wait) => Some(wait.ends_at()),
+        }
+    }
+}
+
+impl Future for Awaited {
+    type Output = Arrived;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Arrived> {
+        match self.get_mut() {
+            Self::Keys(wait) => Pin::new(wait).poll(cx).map(|()| Arrived::Keys),
+            #[cfg(feature = "jwks")]
+            Self::Answer(wait) => Pin::new(wait).poll(cx).map(Arrived::Answer),
+        }
+    }
 }
 
 impl<C> From<Result<Verified<C>, Unverified>> for Examined<C> {
@@ -114,6 +179,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
                     Found::Misused(error) => return Examined::Refused(error),
                     Found::Nothing(slot) => slot,
                 }
+            }
+            #[cfg(feature = "jwks")]
+            None if self.introspected.is_some() => {
+                return self.examine_with_answers::<BOUND>(token, present);
             }
             None => None,
         };
@@ -262,7 +331,7 @@ impl<C> Rules<C> {
             KeyLookup::Ambiguous => return Err(AuthErrorKind::AmbiguousKey.into()),
             KeyLookup::Wait(wait) => {
                 let error = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
-                return Ok(Signed::Wait(Box::new(Waiting { wait, error })));
+                return Ok(Signed::Wait(Waiting::for_keys(wait, error)));
             }
             KeyLookup::Unavailable { retry_after } => {
                 let kind = AuthErrorKind::KeysUnavailable;
@@ -325,16 +394,13 @@ impl<C> Rules<C> {
         kind: AuthErrorKind,
     ) -> Result<Signed<'t>, AuthError> {
         match self.keys.refetch(query) {
-            Some(wait) => Ok(Signed::Wait(Box::new(Waiting {
-                wait,
-                error: kind.into(),
-            }))),
+            Some(wait) => Ok(Signed::Wait(Waiting::for_keys(wait, kind.into()))),
             None => Err(kind.into()),
         }
     }
 
     /// Returns `true` if the unverified `iss` is expected. Only fetches depend on it.
-    fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
+    pub(super) fn trusts_issuer_of(&self, payload: &[u8]) -> bool {
         if self.policy.issuers.is_empty() {
             // Any issuer is accepted, but an invalid payload must not cause a fetch.
             return self.padded || is_base64url(payload);

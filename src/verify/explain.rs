@@ -63,7 +63,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
         let token = token.as_ref();
         let refusal = self.verify(token).await.err();
         let mut checks = Checks::default();
-        self.check_each(token, &mut checks);
+        match self.introspects(token) {
+            true => checks.add(
+                "introspection",
+                refusal.is_none(),
+                "an active token",
+                "opaque",
+            ),
+            false => self.check_each(token, &mut checks),
+        }
         Explanation {
             checks: checks.0,
             refusal,

@@ -30,6 +30,9 @@ pub(super) struct Group<C> {
     /// The verified tokens of all members. A token is looked up before its member is selected.
     cache: Option<Cache<C, Owner<C>>>,
     near: NearMisses,
+    /// The rules that introspect tokens, those with the longest prefix first.
+    #[cfg(feature = "jwks")]
+    introspecting: Vec<Arc<Rules<C>>>,
     pub(super) max_bytes: usize,
     pub(super) padded: bool,
 }
@@ -87,7 +90,7 @@ impl<C> Group<C> {
         let mut list = Vec::new();
         for member in members {
             let algorithms = member.algorithms();
-            if algorithms.is_empty() {
+            if algorithms.is_empty() && !member.is_without_keys() {
                 return refuse("a verifier that is chosen by issuer".to_owned());
             }
             if let Some(twice) = algorithms.iter().find(|one| seen.contains(one)) {
@@ -111,6 +114,8 @@ impl<C> Group<C> {
             rules: Vec::new(),
             cache: cache.and_then(Result::ok),
             near: NearMisses::new(),
+            #[cfg(feature = "jwks")]
+            introspecting: Vec::new(),
             max_bytes: DEFAULT_MAX_BYTES,
             padded: false,
         }
@@ -122,6 +127,8 @@ impl<C> Group<C> {
             rules: Vec::new(),
             cache: None,
             near: NearMisses::new(),
+            #[cfg(feature = "jwks")]
+            introspecting: Vec::new(),
             max_bytes: 0,
             padded: false,
         };
@@ -135,6 +142,10 @@ impl<C> Group<C> {
         group.max_bytes = max_bytes.unwrap_or_default();
         group.padded = padded;
         group.cache = shared_cache(&rules, group.max_bytes)?;
+        #[cfg(feature = "jwks")]
+        {
+            group.introspecting = introspecting(&rules)?;
+        }
         group.rules = rules;
         Ok(group)
     }
@@ -202,7 +213,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Group<C> {
             Ok(Selected::Rules(rules, tenant)) => (rules, tenant),
             Ok(Selected::Wait(wait)) => {
                 let error = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
-                return Examined::Wait(Box::new(Waiting { wait, error }));
+                return Examined::Wait(Waiting::for_keys(wait, error));
             }
             Err(error) => return Examined::Refused(error),
         };
@@ -264,6 +275,13 @@ enum Selected<C> {
 
 impl<C: 'static> Group<C> {
     fn rules_for(&self, token: &[u8]) -> Result<Selected<C>, AuthError> {
+        #[cfg(feature = "jwks")]
+        if !self.introspecting.is_empty()
+            && token.len() <= self.max_bytes
+            && !super::introspection::is_jwt(token, self.padded)
+        {
+            return self.rules_for_opaque(token);
+        }
         let (member, tenant) = match self.choose(token)? {
             Chosen::Member(member) => (member, None),
             Chosen::Tenant(tenant) => (tenant.verifier.clone(), Some(tenant)),
@@ -278,14 +296,24 @@ impl<C: 'static> Group<C> {
         })
     }
 
-    /// Returns the rules for a token that is no access token.
+    /// Returns the only rules to whose server this token may be sent.
+    #[cfg(feature = "jwks")]
+    fn rules_for_opaque(&self, token: &[u8]) -> Result<Selected<C>, AuthError> {
+        let has_prefix = |rules: &&Arc<Rules<C>>| token.starts_with(prefix(rules).as_bytes());
+        match self.introspecting.iter().find(has_prefix) {
+            Some(rules) => Ok(Selected::Rules(Arc::clone(rules), None)),
+            None => Err(AuthErrorKind::MalformedToken.into()),
+        }
+    }
+
+    /// Returns the rules for a token that does not come from a request, or after a wait.
     #[cfg(feature = "jwks")]
     pub(super) fn selected(&self, token: &[u8]) -> Result<Arc<Rules<C>>, super::Unverified> {
         match self.rules_for(token)? {
             Selected::Rules(rules, _) => Ok(rules),
             Selected::Wait(wait) => {
                 let error = AuthError::unavailable(AuthErrorKind::KeysUnavailable, 1);
-                Err(super::Unverified::Wait(Box::new(Waiting { wait, error })))
+                Err(super::Unverified::Wait(Waiting::for_keys(wait, error)))
             }
         }
     }
@@ -380,6 +408,36 @@ fn shared_cache<C>(
     }
     let digester = by_digest.then(Digester::new).transpose()?;
     Cache::new(capacity, longest, digester).map(Some)
+}
+
+/// Returns the rules that introspect tokens, those with the longest prefix first.
+#[cfg(feature = "jwks")]
+fn introspecting<C>(rules: &[Arc<Rules<C>>]) -> Result<Vec<Arc<Rules<C>>>, ConfigError> {
+    let mut found: Vec<_> = rules
+        .iter()
+        .filter(|rules| rules.introspected.is_some())
+        .map(Arc::clone)
+        .collect();
+    found.sort_by_key(|rules| {
+        let prefix = prefix(rules);
+        (std::cmp::Reverse(prefix.len()), prefix.to_owned())
+    });
+    let same = |pair: &[Arc<Rules<C>>]| matches!(pair, [a, b] if prefix(a) == prefix(b));
+    match found.windows(2).any(same) {
+        true => Err(ConfigError::invalid(
+            "introspection",
+            "two verifiers introspect the same tokens: set a prefix, so that no token is sent to a \
+             server that is not its issuer's",
+        )),
+        false => Ok(found),
+    }
+}
+
+/// Returns the prefix of the opaque tokens that these rules introspect.
+#[cfg(feature = "jwks")]
+fn prefix<C>(rules: &Rules<C>) -> &str {
+    let introspected = rules.introspected.as_ref();
+    introspected.map_or("", |introspected| introspected.prefix())
 }
 
 impl<C> Clone for Owner<C> {

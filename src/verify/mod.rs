@@ -46,6 +46,9 @@ mod examine;
 mod explain;
 mod group;
 mod header;
+#[cfg(feature = "jwks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+pub mod introspection;
 mod items;
 mod keys;
 mod known_headers;
@@ -62,14 +65,15 @@ mod replay;
 mod tee;
 mod tenants;
 mod token_use;
+mod verdict;
 mod verified;
 
 use std::{fmt, sync::Arc};
 
-use serde::de::DeserializeOwned;
-
 #[cfg(feature = "jwks")]
 use self::examine::Unverified;
+#[cfg(feature = "jwks")]
+pub(crate) use self::introspection::Answered;
 #[cfg(feature = "jwks")]
 pub(crate) use self::logout::LogoutToken;
 #[cfg(feature = "server")]
@@ -83,7 +87,11 @@ pub use self::{
     tenants::{IssuerResolver, Resolution, Tenants},
     verified::Verified,
 };
-pub(crate) use self::{confirmation::Confirmation, examine::Examined, header::media_type};
+pub(crate) use self::{
+    confirmation::Confirmation,
+    examine::{Arrived, Awaited, Examined, Waiting},
+    header::media_type,
+};
 use self::{examine::Rules, group::Group, keys::Keys};
 #[cfg(feature = "jwks")]
 use crate::key::remote::{RemoteKeySet, RemoteKeySetBuilder};
@@ -102,6 +110,7 @@ use crate::{
 /// | a PEM | `pem` | `pem` (default) |
 /// | a URL, or an issuer that publishes its keys | `jwks`, `oidc`, `provider`, `remote` | `jwks` |
 /// | another source | [`key_source`](Self::key_source) | |
+/// | none: the authorization server reads its opaque tokens | `introspected` | `jwks` |
 ///
 /// The checks run in this order: size, form, algorithm, type, key, signature. The claims follow,
 /// which are authentic at that point: issuer, times, audience, use, client, binding, the
@@ -188,6 +197,23 @@ impl Verifier<Claims> {
     #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
     pub fn remote(keys: RemoteKeySetBuilder) -> VerifierBuilder {
         VerifierBuilder::new(Ok(Keys::remote(keys)))
+    }
+
+    /// Creates a builder of a verifier without keys, for an authorization server whose access tokens are
+    /// opaque: each token is introspected (RFC 7662). For opaque tokens and JWTs of one issuer, add
+    /// [`introspection`](VerifierBuilder::introspection) to a verifier with keys.
+    ///
+    /// JWTs are refused, unless [`all_tokens`](introspection::Introspection::all_tokens) is set. `build`
+    /// must be called within a tokio runtime.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn introspected(settings: introspection::Introspection) -> VerifierBuilder {
+        Self::without_keys().introspection(settings)
+    }
+
+    #[cfg(feature = "jwks")]
+    pub(crate) fn without_keys() -> VerifierBuilder {
+        VerifierBuilder::new(Ok(Keys::Nothing))
     }
 
     fn from_key(key: Result<VerifyingKey, ConfigError>) -> VerifierBuilder {
@@ -387,61 +413,6 @@ impl<C> Verifier<C> {
         match &self.kind {
             Kind::One(rules) => rules.allowed.clone(),
             Kind::Group(group) => group.algorithms(),
-        }
-    }
-}
-
-impl<C: DeserializeOwned + Send + Sync + 'static> Verifier<C> {
-    /// Verifies a token. Waits for the token's key if it has to be fetched.
-    ///
-    /// # Errors
-    ///
-    /// The reason for which the token is refused. [`AuthErrorKind::KeysUnavailable`] and
-    /// [`AuthErrorKind::CheckUnavailable`] mean that the token could not be checked now.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future has no effect on others: a fetch for which it waits continues.
-    pub async fn verify(&self, token: impl AsRef<[u8]>) -> Result<Verified<C>, AuthError> {
-        let token = token.as_ref();
-        match self.examine(token) {
-            Examined::Accepted(verified) | Examined::Remembered(verified) => Ok(verified),
-            Examined::Refused(error) => Err(error),
-            Examined::Wait(waiting) => {
-                waiting.wait.await;
-                self.verify_now(token)
-            }
-        }
-    }
-
-    /// Verifies a token with the keys that are available, without waiting.
-    ///
-    /// # Errors
-    ///
-    /// The errors of [`verify`](Self::verify). [`AuthErrorKind::KeysUnavailable`] also if the
-    /// token's key has to be fetched first. If an available key does not verify the token, the
-    /// token is refused immediately.
-    pub fn verify_now(&self, token: impl AsRef<[u8]>) -> Result<Verified<C>, AuthError> {
-        match self.examine(token.as_ref()) {
-            Examined::Accepted(verified) | Examined::Remembered(verified) => Ok(verified),
-            Examined::Refused(error) => Err(error),
-            Examined::Wait(waiting) => Err(waiting.error),
-        }
-    }
-
-    pub(crate) fn examine(&self, token: &[u8]) -> Examined<C> {
-        match &self.kind {
-            Kind::One(rules) => rules.examine::<false>(token),
-            Kind::Group(group) => group.examine::<false>(token),
-        }
-    }
-
-    /// Examines a token of a request that may prove possession of a key or a certificate. The caller must
-    /// check everything that the [`Binding`] of an accepted token names. A plain token has none.
-    pub(crate) fn examine_bound(&self, token: &[u8]) -> Examined<C> {
-        match &self.kind {
-            Kind::One(rules) => rules.examine::<true>(token),
-            Kind::Group(group) => group.examine::<true>(token),
         }
     }
 }

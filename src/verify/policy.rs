@@ -56,6 +56,18 @@ pub(crate) enum Use {
     /// The end of sessions at the issuer.
     #[cfg(feature = "jwks")]
     Logout,
+    /// An access token, according to the authorization server's answer about it (RFC 7662 §2.2).
+    #[cfg(feature = "jwks")]
+    Introspected,
+}
+
+impl Use {
+    fn is_introspected(self) -> bool {
+        #[cfg(feature = "jwks")]
+        return self == Self::Introspected;
+        #[cfg(not(feature = "jwks"))]
+        false
+    }
 }
 
 /// The form of the request with which a token is sent.
@@ -109,11 +121,18 @@ impl Policy {
         sender: Sender,
         now: Date,
     ) -> Result<(), AuthError> {
-        self.check_issuer(registered)?;
+        let answered = used.is_introspected();
+        // RFC 7662 §2.2: every member of an answer but `active` is optional.
+        if !answered || registered.facts.text(Field::Issuer).is_some() {
+            self.check_issuer(registered)?;
+        }
         self.check_times(registered, now)?;
         self.check_audience(registered)?;
         self.check_use(registered)?;
-        self.check_profile(registered)?;
+        // Profiles are about JWTs.
+        if !answered {
+            self.check_profile(registered)?;
+        }
         self.check_client(registered)?;
         sender.check(registered)?;
         // A claim `conv` of another issuer is ignored, because its tokens have another type.

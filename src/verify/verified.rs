@@ -76,6 +76,15 @@ impl Window {
         }
     }
 
+    /// Ends the time span at `until`, unless it ends earlier.
+    #[cfg(feature = "jwks")]
+    pub(super) fn until(self, until: Timestamp) -> Self {
+        Self {
+            until: self.until.min(until),
+            ..self
+        }
+    }
+
     fn contains(self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
     }

@@ -11,6 +11,8 @@
 mod api_key;
 mod events;
 mod extract;
+#[cfg(feature = "jwks")]
+mod introspection;
 mod jwt;
 mod logged;
 #[cfg(all(feature = "jwks", feature = "server"))]

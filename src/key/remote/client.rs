@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, header::PROXY_AUTHORIZATION};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::{
@@ -30,8 +30,8 @@ use crate::{
 
 /// The HTTP client of this crate, built on hyper and rustls.
 #[derive(Clone)]
-pub(super) struct HttpFetch {
-    client: Client<HttpsConnector<Route>, Empty<Bytes>>,
+pub(crate) struct HttpFetch {
+    client: Client<HttpsConnector<Route>, Full<Bytes>>,
     proxies: Arc<Matcher>,
     max_bytes: usize,
 }
@@ -41,7 +41,7 @@ impl HttpFetch {
     /// none.
     ///
     /// With `needs_roots`, a platform without certificates (a minimal container) is an error.
-    pub(super) fn new(
+    pub(crate) fn new(
         roots: &[Vec<u8>],
         needs_roots: bool,
         max_bytes: usize,
@@ -103,11 +103,13 @@ impl HttpFetch {
             max_bytes,
         })
     }
-}
 
-impl Fetcher for HttpFetch {
-    async fn fetch(&self, request: Request<()>) -> Result<Response<Bytes>, FetchError> {
-        let mut request = request.map(|()| Empty::new());
+    /// Sends one request, and returns the complete response with any status.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, FetchError> {
+        let mut request = request.map(Full::new);
         if let Some(credentials) = authorization(&self.proxies, request.uri()) {
             request
                 .headers_mut()
@@ -131,6 +133,12 @@ impl Fetcher for HttpFetch {
                 ),
             })?;
         Ok(Response::from_parts(parts, body.to_bytes()))
+    }
+}
+
+impl Fetcher for HttpFetch {
+    async fn fetch(&self, request: Request<()>) -> Result<Response<Bytes>, FetchError> {
+        self.send(request.map(|()| Bytes::new())).await
     }
 }
 

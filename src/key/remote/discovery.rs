@@ -1,4 +1,4 @@
-//! Discovery of an issuer's key set: [OpenID Connect Discovery
+//! Discovery of an issuer's key set and of its introspection endpoint: [OpenID Connect Discovery
 //! §4](https://openid.net/specs/openid-connect-discovery-1_0.html) and [RFC 8414
 //! §3](https://www.rfc-editor.org/rfc/rfc8414#section-3).
 
@@ -16,24 +16,66 @@ use crate::{
 
 /// An issuer and the possible URLs of its metadata.
 #[derive(Clone, Debug)]
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     name: String,
     url: Uri,
     places: Vec<Uri>,
     allow_http: bool,
 }
 
-/// The URL of an issuer's key set, and the place of the metadata that contain it.
+/// A URL in an issuer's metadata, and the place of the metadata that contain it.
 #[derive(Clone, Debug)]
-pub(super) struct Discovered {
-    pub(super) url: Uri,
+pub(crate) struct Discovered {
+    pub(crate) url: Uri,
     pub(super) place: usize,
+}
+
+/// A member of the metadata that is a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// RFC 8414 §2, `jwks_uri`.
+    Keys,
+    /// RFC 8414 §2, `introspection_endpoint`.
+    Introspection,
+}
+
+impl Wanted {
+    fn of(self, metadata: &Metadata) -> Option<&str> {
+        match self {
+            Self::Keys => metadata.jwks_uri.as_deref(),
+            Self::Introspection => metadata.introspection_endpoint.as_deref(),
+        }
+    }
+
+    fn missing(self) -> FetchError {
+        match self {
+            Self::Keys => FetchError::plain(KeyProblem::JwksUri, "the metadata have no jwks_uri"),
+            Self::Introspection => FetchError::plain(
+                KeyProblem::Metadata,
+                "the metadata have no introspection_endpoint",
+            ),
+        }
+    }
+
+    fn unusable(self) -> FetchError {
+        match self {
+            Self::Keys => FetchError::plain(
+                KeyProblem::JwksUri,
+                "the jwks_uri of the metadata is not an https URL",
+            ),
+            Self::Introspection => FetchError::plain(
+                KeyProblem::Metadata,
+                "the introspection_endpoint of the metadata is not an https URL",
+            ),
+        }
+    }
 }
 
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
     jwks_uri: Option<String>,
+    introspection_endpoint: Option<String>,
 }
 
 fn is_https(url: &Uri) -> bool {
@@ -41,7 +83,7 @@ fn is_https(url: &Uri) -> bool {
 }
 
 impl Issuer {
-    pub(super) fn new(name: &str, allow_http: bool) -> Result<Self, ConfigError> {
+    pub(crate) fn new(name: &str, allow_http: bool) -> Result<Self, ConfigError> {
         let refuse = |problem: &'static str| ConfigError::invalid("issuer", problem);
         let url: Uri = name.parse().map_err(|_| refuse("not a URL"))?;
         // RFC 8414 §2: https, without a query or a fragment.
@@ -84,16 +126,17 @@ impl Issuer {
         &self.name
     }
 
-    pub(super) fn url(&self) -> &Uri {
+    pub(crate) fn url(&self) -> &Uri {
         &self.url
     }
 
-    /// Reads the URL of the key set from the issuer's metadata. The place where the metadata were
-    /// found `last` is tried first.
-    pub(super) async fn discover<F: Fetcher>(
+    /// Reads a URL from the issuer's metadata. The place where the metadata were found `last` is tried
+    /// first.
+    pub(crate) async fn discover<F: Fetcher>(
         &self,
         client: &F,
         last: Option<usize>,
+        wanted: Wanted,
     ) -> Result<Discovered, FetchError> {
         let mut failure: Option<FetchError> = None;
         let last = last.filter(|last| *last < self.places.len());
@@ -102,7 +145,7 @@ impl Issuer {
             let Some(from) = self.places.get(place) else {
                 continue;
             };
-            match self.read(client, from).await {
+            match self.read(client, from, wanted).await {
                 Ok(url) => return Ok(Discovered { url, place }),
                 Err(error) => {
                     let ends = error.is_of_connection();
@@ -123,7 +166,12 @@ impl Issuer {
         Err(failure.unwrap_or_else(none))
     }
 
-    async fn read<F: Fetcher>(&self, client: &F, place: &Uri) -> Result<Uri, FetchError> {
+    async fn read<F: Fetcher>(
+        &self,
+        client: &F,
+        place: &Uri,
+        wanted: Wanted,
+    ) -> Result<Uri, FetchError> {
         let response = get(client, place, None).await?;
         let metadata: Metadata = serde_json::from_slice(without_byte_order_mark(response.body()))
             .map_err(|_| {
@@ -142,17 +190,11 @@ impl Issuer {
                 ),
             ));
         }
-        match metadata.jwks_uri.as_deref().map(str::parse::<Uri>) {
+        match wanted.of(&metadata).map(str::parse::<Uri>) {
             // A link from https to http would be a downgrade, even on loopback.
             Some(Ok(url)) if self.may_lead(place, &url) => Ok(url),
-            None => Err(FetchError::plain(
-                KeyProblem::JwksUri,
-                "the metadata have no jwks_uri",
-            )),
-            _ => Err(FetchError::plain(
-                KeyProblem::JwksUri,
-                "the jwks_uri of the metadata is not an https URL",
-            )),
+            None => Err(wanted.missing()),
+            _ => Err(wanted.unusable()),
         }
     }
 

@@ -35,7 +35,7 @@ impl FetchError {
         self.problem
     }
 
-    pub(super) fn plain(problem: KeyProblem, what: &'static str) -> Self {
+    pub(crate) fn plain(problem: KeyProblem, what: &'static str) -> Self {
         Self {
             problem,
             what,
@@ -44,7 +44,7 @@ impl FetchError {
         }
     }
 
-    pub(super) fn because(
+    pub(crate) fn because(
         problem: KeyProblem,
         what: &'static str,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -55,7 +55,7 @@ impl FetchError {
         }
     }
 
-    pub(super) fn of_status(status: u16) -> Self {
+    pub(crate) fn of_status(status: u16) -> Self {
         Self {
             status: Some(status),
             ..Self::plain(KeyProblem::Status, "the server responded with status")
@@ -67,11 +67,11 @@ impl FetchError {
         Self::because(problem_of(&error), "the connection failed", error)
     }
 
-    pub(super) fn panicked() -> Self {
+    pub(crate) fn panicked() -> Self {
         Self::plain(KeyProblem::Client, "the client panicked")
     }
 
-    pub(super) fn late() -> Self {
+    pub(crate) fn late() -> Self {
         Self::plain(KeyProblem::Timeout, "no response in time")
     }
 
@@ -94,7 +94,7 @@ impl FetchError {
     /// The client's error may contain the complete URL. The query of `url` may be secret and is
     /// removed.
     #[cfg(feature = "tracing")]
-    pub(super) fn causes(&self, url: &Uri) -> Option<String> {
+    pub(crate) fn causes(&self, url: &Uri) -> Option<String> {
         let first = self.source()?;
         let causes = std::iter::successors(Some(first), |&cause| cause.source());
         let mut texts: Vec<_> = causes.map(ToString::to_string).collect();

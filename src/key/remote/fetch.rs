@@ -66,7 +66,7 @@ pub(super) async fn get<F: Fetcher>(
 }
 
 /// Returns `true` if a content coding is applied to the body (RFC 9110 §8.4).
-fn is_coded(headers: &HeaderMap) -> bool {
+pub(crate) fn is_coded(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().any(|value| {
         !value
             .as_bytes()
@@ -76,7 +76,7 @@ fn is_coded(headers: &HeaderMap) -> bool {
 }
 
 /// Resolves a `Location` against the requested URL (RFC 9110 §10.2.2, RFC 3986 §5).
-fn redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, FetchError> {
+pub(crate) fn redirect(from: &Uri, headers: &HeaderMap) -> Result<Uri, FetchError> {
     let location = headers
         .get(LOCATION)
         .and_then(|value| value.to_str().ok())
@@ -110,7 +110,7 @@ fn origin(url: &Uri) -> Option<(&str, String, u16)> {
     Some((scheme, authority.host().to_ascii_lowercase(), port))
 }
 
-fn refused_redirect(what: &'static str) -> FetchError {
+pub(crate) fn refused_redirect(what: &'static str) -> FetchError {
     FetchError::plain(KeyProblem::Redirect, what)
 }
 
@@ -118,7 +118,7 @@ fn refused_redirect(what: &'static str) -> FetchError {
 /// host, or with http from any host if `allow_http` is set.
 ///
 /// URLs with credentials are refused, because the credentials would not be sent, but logged.
-pub(super) fn is_safe(url: &Uri, allow_http: bool) -> bool {
+pub(crate) fn is_safe(url: &Uri, allow_http: bool) -> bool {
     let Some(authority) = url.authority() else {
         return false;
     };
@@ -175,6 +175,6 @@ pub(super) fn etag(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 const ACCEPTED: &str = "application/jwk-set+json, application/json";
-const IDENTITY: &str = "identity";
-const AGENT: &str = concat!("tower-jwt-auth/", env!("CARGO_PKG_VERSION"));
-const MAX_REDIRECTS: usize = 3;
+pub(crate) const IDENTITY: &str = "identity";
+pub(crate) const AGENT: &str = concat!("tower-jwt-auth/", env!("CARGO_PKG_VERSION"));
+pub(crate) const MAX_REDIRECTS: usize = 3;

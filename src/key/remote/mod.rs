@@ -85,6 +85,11 @@ use self::state::Shared;
 #[doc(hidden)]
 pub use self::builder::HyperFetcher;
 pub use self::{builder::RemoteKeySetBuilder, error::FetchError, fetch::Fetcher};
+pub(crate) use self::{
+    client::HttpFetch,
+    discovery::{Issuer, Wanted},
+    fetch::{AGENT, IDENTITY, MAX_REDIRECTS, is_coded, is_safe, redirect, refused_redirect},
+};
 use super::{KeyLookup, KeyQuery, KeySet, KeySource, KeyWait};
 use crate::error::KeyProblem;
 use crate::time::Timestamp;

@@ -9,7 +9,7 @@ use std::{
 use http::{StatusCode, Uri};
 
 use super::{
-    discovery::Issuer,
+    discovery::{Issuer, Wanted},
     error::FetchError,
     fetch::{Fetcher, etag, freshness, get},
     loaded::{Fetched, Numbers},
@@ -225,7 +225,7 @@ impl<F: Fetcher> Worker<F> {
 
     async fn discover(&self, issuer: &Issuer) -> Result<Found, FetchError> {
         let last = self.found.as_ref().map(|found| found.place);
-        let discovered = issuer.discover(&self.client, last).await?;
+        let discovered = issuer.discover(&self.client, last, Wanted::Keys).await?;
         Ok(Found {
             url: discovered.url,
             place: discovered.place,

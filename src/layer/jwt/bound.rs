@@ -44,6 +44,16 @@ where
         credential: &Credential<'_>,
         head: RequestHead<'_>,
     ) -> Decision<C, R::Future> {
+        self.judge_bound_as(credential, head, |token| self.verifier.examine_bound(token))
+    }
+
+    /// Decides about the token by this function, after the form of the proof.
+    pub(super) fn judge_bound_as(
+        &self,
+        credential: &Credential<'_>,
+        head: RequestHead<'_>,
+        examine: impl FnOnce(&[u8]) -> Examined<C>,
+    ) -> Decision<C, R::Future> {
         let Some(dpop) = self.senders.dpop.as_ref().map(|dpop| &dpop.rules) else {
             return Verdict::Refuse(AuthErrorKind::MissingCredential.into());
         };
@@ -59,14 +69,16 @@ where
             Ok(certificate) => certificate,
             Err(error) => return refuse(error),
         };
-        let (token, remembered) = match self.verifier.examine_bound(credential.token()) {
+        let (token, remembered) = match examine(credential.token()) {
             Examined::Accepted(token) => (token, false),
             Examined::Remembered(token) => (token, true),
             // A value that cannot be a token causes no fetch.
-            Examined::Wait(waiting) if self.may_be_a_token(credential.token()) => {
-                let wait = waiting.wait;
-                let error = waiting.error.of_scheme(Scheme::Dpop);
-                return Verdict::Wait(TokenWait::Keys { wait }, error);
+            Examined::Wait(mut waiting) if self.may_be_a_token(credential.token()) => {
+                if let Some(error) = self.known_as_revoked(&waiting) {
+                    return refuse(error);
+                }
+                waiting.error = waiting.error.of_scheme(Scheme::Dpop);
+                return Self::wait_for(*waiting);
             }
             Examined::Wait(_) => return refuse(AuthErrorKind::MalformedCredential.into()),
             Examined::Refused(error) => return refuse(self.explain(error, credential)),

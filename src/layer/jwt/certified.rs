@@ -2,10 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{
-    config::{Config, Decision},
-    wait::TokenWait,
-};
+use super::config::{Config, Decision};
 use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
@@ -29,6 +26,16 @@ where
         credential: &Credential<'_>,
         head: RequestHead<'_>,
     ) -> Decision<C, R::Future> {
+        self.judge_certified_as(credential, head, |token| self.verifier.examine_bound(token))
+    }
+
+    /// Decides about the token by this function, after the form of the certificate.
+    pub(super) fn judge_certified_as(
+        &self,
+        credential: &Credential<'_>,
+        head: RequestHead<'_>,
+        examine: impl FnOnce(&[u8]) -> Examined<C>,
+    ) -> Decision<C, R::Future> {
         if head.extensions().get().is_some_and(Principal::is_by_key) {
             return Verdict::Refuse(AuthErrorKind::MultipleCredentials.into());
         }
@@ -39,13 +46,15 @@ where
         };
         let refuse =
             |error: AuthError| self.refuse(self.explain(error, credential), credential.clearing());
-        let (token, remembered) = match self.verifier.examine_bound(credential.token()) {
+        let (token, remembered) = match examine(credential.token()) {
             Examined::Accepted(token) => (token, false),
             Examined::Remembered(token) => (token, true),
             // A value that cannot be a token causes no fetch.
             Examined::Wait(waiting) if self.may_be_a_token(credential.token()) => {
-                let wait = waiting.wait;
-                return Verdict::Wait(TokenWait::Keys { wait }, waiting.error);
+                return match self.known_as_revoked(&waiting) {
+                    Some(error) => refuse(error),
+                    None => Self::wait_for(*waiting),
+                };
             }
             Examined::Wait(_) => return refuse(AuthErrorKind::MalformedCredential.into()),
             Examined::Refused(error) => return refuse(error),

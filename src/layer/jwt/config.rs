@@ -197,13 +197,24 @@ where
     }
 
     fn judge(&self, credential: &Credential<'_>) -> Decision<C, R::Future> {
-        let error = match self.verifier.examine(credential.token()) {
+        self.judge_examined(self.verifier.examine(credential.token()), credential)
+    }
+
+    #[inline(always)]
+    pub(super) fn judge_examined(
+        &self,
+        examined: Examined<C>,
+        credential: &Credential<'_>,
+    ) -> Decision<C, R::Future> {
+        let error = match examined {
             Examined::Accepted(token) => return self.check(token, false, credential),
             Examined::Remembered(token) => return self.check(token, true, credential),
             // A value that cannot be a token causes no fetch.
             Examined::Wait(waiting) if self.may_be_a_token(credential.token()) => {
-                let wait = waiting.wait;
-                return Verdict::Wait(TokenWait::Keys { wait }, waiting.error);
+                return match self.known_as_revoked(&waiting) {
+                    Some(error) => self.refuse(error, credential.clearing()),
+                    None => Self::wait_for(*waiting),
+                };
             }
             Examined::Wait(_) => AuthErrorKind::MalformedCredential.into(),
             Examined::Refused(error) => error,

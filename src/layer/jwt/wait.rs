@@ -1,9 +1,10 @@
 //! The waits of a request with a token.
 //!
 //! ```text
-//!   decide ──▶ Keys ──▶ decide ──▶ Replay ──▶ Check ──▶ conclude
-//!      ├──────────────────────────────▲         ▲
-//!      └────────────────────────────────────────┘
+//!   decide ──▶ Token: keys ──▶ decide ──▶ Replay ──▶ Check ──▶ conclude
+//!      │         Token: answer ─▶ settle ────▲         ▲
+//!      ├─────────────────────────────────────┤         │
+//!      └─────────────────────────────────────┴─────────┘
 //! ```
 
 use std::{
@@ -25,7 +26,6 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    key::KeyWait,
     layer::{
         dpop::Recorded,
         extract::RequestHead,
@@ -33,14 +33,15 @@ use crate::{
         response::Answers,
     },
     revocation::{RevocationCheck, RevocationStatus},
+    verify::{Arrived, Awaited},
 };
 
 pin_project! {
-    /// A wait for keys that are being fetched, for the store of used proofs, or for a revocation check that
-    /// queries its source.
+    /// A wait for keys that are being fetched or for an answer about the token, for the store of used
+    /// proofs, or for a revocation check that queries its source.
     #[project = Projected]
     pub(crate) enum TokenWait<C, F> {
-        Keys { wait: KeyWait },
+        Token { wait: Awaited },
         Replay { query: Recorded, proven: Option<Box<Proven<C, F>>> },
         Check { #[pin] check: F, pending: Option<Pending<C>> },
     }
@@ -48,7 +49,7 @@ pin_project! {
 
 /// The result of a wait.
 pub(crate) enum Woke<C, F> {
-    Keys,
+    Token(Arrived),
     Recorded(Result<bool, StoreError>, Box<Proven<C, F>>),
     Status(RevocationStatus, Pending<C>),
 }
@@ -58,7 +59,7 @@ impl<C, F: Future<Output = RevocationStatus>> Future for TokenWait<C, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Woke<C, F>> {
         match self.project() {
-            Projected::Keys { wait } => Pin::new(wait).poll(cx).map(|()| Woke::Keys),
+            Projected::Token { wait } => Pin::new(wait).poll(cx).map(Woke::Token),
             Projected::Replay { query, proven } => {
                 let recorded = ready!(query.as_mut().poll(cx));
                 match proven.take() {
@@ -80,7 +81,7 @@ impl<C, F: Future<Output = RevocationStatus>> Future for TokenWait<C, F> {
 impl<C, F: Future<Output = RevocationStatus>> Wait for TokenWait<C, F> {
     fn ends_at(&self) -> Option<Instant> {
         match self {
-            Self::Keys { wait } => wait.ends_at(),
+            Self::Token { wait } => wait.ends_at(),
             Self::Replay { .. } | Self::Check { .. } => None,
         }
     }
@@ -108,11 +109,18 @@ where
 
     fn resume(&self, woke: Woke<C, R::Future>, head: RequestHead<'_>) -> Decision<C, R::Future> {
         match woke {
-            Woke::Keys => match self.config.decide(head) {
+            Woke::Token(Arrived::Keys) => match self.config.decide(head) {
                 // A key source is waited for once per request.
-                Verdict::Wait(TokenWait::Keys { .. }, error) => Verdict::Refuse(error),
+                Verdict::Wait(
+                    TokenWait::Token {
+                        wait: Awaited::Keys(_),
+                    },
+                    error,
+                ) => Verdict::Refuse(error),
                 decision => decision,
             },
+            #[cfg(feature = "jwks")]
+            Woke::Token(Arrived::Answer(answered)) => self.config.decide_answered(head, &answered),
             Woke::Recorded(recorded, proven) => self.config.resume_bound(recorded, *proven),
             Woke::Status(status, pending) => self.config.conclude_pending(status, pending),
         }

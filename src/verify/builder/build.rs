@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "jwks")]
+use super::super::{introspection::Introspected, keys::NoKeys};
 use super::{
     super::{
         Verifier,
@@ -37,8 +39,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
     /// - [`ConfigError::Algorithm`] if the list of algorithms is empty, or no key matches any of
     ///   them.
     /// - [`ConfigError::Invalid`] if a value is out of range.
-    /// - [`ConfigError::NoCrypto`] for [`cache_by_digest`](Self::cache_by_digest) in a build without
-    ///   cryptography.
+    /// - [`ConfigError::NoCrypto`] for [`cache_by_digest`](Self::cache_by_digest) and for introspection in
+    ///   a build without cryptography.
     pub fn build(mut self) -> Result<Verifier<C>, ConfigError> {
         let (keys, allowed) = self.decide()?;
         #[cfg(feature = "tracing")]
@@ -51,10 +53,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         let digester = self.digester()?;
         let cache = (self.cache > 0).then(|| Cache::new(self.cache, self.max_bytes, digester));
         let cache = cache.transpose()?;
-        let discovered = keys.issuer().map(Into::into);
+        let discovered: Option<Box<str>> = keys.issuer().map(Into::into);
+        #[cfg(feature = "jwks")]
+        let (cache, introspected) = self.introspect(&keys, cache)?;
         let keys: Arc<dyn KeySource> = match keys {
             Keys::Set(set) => Arc::new(set),
             Keys::Source(source) => source,
+            #[cfg(feature = "jwks")]
+            Keys::Nothing => Arc::new(NoKeys),
             #[cfg(feature = "jwks")]
             Keys::Remote(remote) => Arc::new(remote.clock(Arc::clone(&self.clock)).build()?),
         };
@@ -71,7 +77,59 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
             headers: KnownHeaders::new(),
             near: NearMisses::new(),
             discovered,
+            #[cfg(feature = "jwks")]
+            introspected,
         }))
+    }
+
+    /// Starts the introspection of tokens, which takes the cache over.
+    #[cfg(feature = "jwks")]
+    fn introspect(
+        &mut self,
+        keys: &Keys,
+        cache: Option<Cache<C>>,
+    ) -> Result<Caches<C>, ConfigError> {
+        let Some(settings) = self.introspection.take() else {
+            return Ok((cache, None));
+        };
+        #[cfg(feature = "tracing")]
+        if self.policy.audiences.is_empty()
+            && self.policy.clients.is_empty()
+            && !self.policy.any_audience
+        {
+            tracing::warn!(
+                "no audience is expected of introspected tokens: tokens for other APIs pass, and refresh \
+                 tokens that their server calls active; set yours with `audience`, or call \
+                 `dangerous_any_audience`"
+            );
+        }
+        let has_keys = !matches!(keys, Keys::Nothing);
+        let clock = Arc::clone(&self.clock);
+        let started = settings.start(keys.issuer(), &self.policy.issuers, clock)?;
+        let introspected = Introspected::new(started, has_keys, self.cache, cache)?;
+        Ok((None, Some(Box::new(introspected))))
+    }
+
+    /// Validates the settings for introspection, if there are any.
+    #[cfg(feature = "jwks")]
+    fn check_introspection(&self, keys: &Keys) -> Result<(), ConfigError> {
+        let (is_alone, policy) = (matches!(keys, Keys::Nothing), &self.policy);
+        let Some(settings) = &self.introspection else {
+            let problem = "a verifier without keys introspects every token";
+            return match is_alone {
+                true => Err(ConfigError::invalid("introspection", problem)),
+                false => Ok(()),
+            };
+        };
+        let any_issuer = policy.issuers.is_empty() && !policy.by_issuer;
+        if is_alone && settings.introspects_jwts() && any_issuer {
+            return Err(ConfigError::invalid(
+                "introspection",
+                "JWTs of other issuers must not be sent to the server: set an issuer, or call \
+                 `dangerous_any_issuer`",
+            ));
+        }
+        settings.check(keys.issuer(), &policy.issuers)
     }
 
     /// Validates the configuration as `build` does, without starting background tasks.
@@ -81,6 +139,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         match keys {
             Keys::Set(_) | Keys::Source(_) => Ok(()),
             #[cfg(feature = "jwks")]
+            Keys::Nothing => Ok(()),
+            #[cfg(feature = "jwks")]
             Keys::Remote(remote) => remote.build_pair().map(drop),
         }
     }
@@ -89,6 +149,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         let keys = std::mem::replace(&mut self.keys, Err(ConfigError::NoCrypto))?;
         let allowed = self.allowed(&keys)?;
         self.finish_policy(&keys)?;
+        #[cfg(feature = "jwks")]
+        self.check_introspection(&keys)?;
         Ok((keys, allowed))
     }
 
@@ -104,6 +166,14 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
     }
 
     fn allowed(&self, keys: &Keys) -> Result<Vec<Algorithm>, ConfigError> {
+        #[cfg(feature = "jwks")]
+        if matches!(keys, Keys::Nothing) {
+            let problem = "there are no keys, so that no algorithm can be listed";
+            return match self.algorithms {
+                None => Ok(Vec::new()),
+                Some(_) => Err(ConfigError::Algorithm(problem.into())),
+            };
+        }
         let Some(listed) = &self.algorithms else {
             return Ok(match keys.set() {
                 Some(set) => default_algorithms(set),
@@ -284,6 +354,10 @@ impl<C: DeserializeOwned + Send + Sync + 'static> VerifierBuilder<C> {
         })
     }
 }
+
+/// A cache of JWTs, or introspection with its caches.
+#[cfg(feature = "jwks")]
+type Caches<C> = (Option<Cache<C>>, Option<Box<Introspected<C>>>);
 
 fn canonical<'a>(algorithms: impl Iterator<Item = &'a Algorithm>) -> Vec<Algorithm> {
     let mut all: Vec<_> = algorithms.map(|one| one.canonical()).collect();

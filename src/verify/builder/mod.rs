@@ -4,6 +4,8 @@ mod build;
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
+#[cfg(feature = "jwks")]
+use super::introspection::Introspection;
 use super::{
     CheckError, Provider, Verified,
     examine::Check,
@@ -39,6 +41,8 @@ pub struct VerifierBuilder<C = Claims> {
     cache_by_digest: bool,
     padded: bool,
     clock: Arc<dyn Clock>,
+    #[cfg(feature = "jwks")]
+    introspection: Option<Introspection>,
     check: Option<Arc<Check<C>>>,
     check_lost: bool,
     claims: PhantomData<fn() -> C>,
@@ -80,6 +84,8 @@ impl VerifierBuilder<Claims> {
             cache_by_digest: false,
             padded: false,
             clock: Arc::new(SystemClock::new()),
+            #[cfg(feature = "jwks")]
+            introspection: None,
             check: None,
             check_lost: false,
             claims: PhantomData,
@@ -403,6 +409,26 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
+    /// Introspects the tokens that are no JWTs (RFC 7662): opaque tokens of the issuer whose JWTs this
+    /// verifier's keys verify. With [`all_tokens`](Introspection::all_tokens) JWTs are introspected, too,
+    /// after their signature.
+    ///
+    /// The answer is checked as the claims of a JWT are: issuer (if present), times, audience, use, client,
+    /// binding, the application's check. [`rfc9068`](Self::rfc9068) and
+    /// [`required_typ`](Self::required_typ) apply to JWTs only. `build` must be called within a tokio
+    /// runtime.
+    ///
+    /// # Security
+    ///
+    /// Set an [`audience`](Self::audience). Some servers call refresh tokens active, and only their missing
+    /// audience distinguishes them from access tokens.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    pub fn introspection(mut self, settings: Introspection) -> Self {
+        self.introspection = Some(settings);
+        self
+    }
+
     /// Sets the application's type for the claims. A token that does not match it is refused.
     ///
     /// Call this before [`validate_with`](Self::validate_with), which receives that type.
@@ -425,6 +451,8 @@ impl<C: 'static> VerifierBuilder<C> {
             cache_by_digest: self.cache_by_digest,
             padded: self.padded,
             clock: self.clock,
+            #[cfg(feature = "jwks")]
+            introspection: self.introspection,
             check: None,
             claims: PhantomData,
         }

@@ -59,6 +59,46 @@ pub fn claims_are_good(json: &[u8]) -> bool {
     let Some(members) = claims.members() else {
         return false;
     };
+    let get = |wanted: &str| find(members, wanted);
+    members_are_good(members)
+        && get("iss").and_then(Json::text) == Some(ISSUER)
+        && get("cnf").is_none()
+}
+
+/// RFC 7662 §2.2: an active token, whose members are good claims. Its issuer may be absent, and its key has the
+/// type of the token.
+pub fn answer_is_good(json: &[u8]) -> bool {
+    let Some(answer) = Json::parse(json) else {
+        return false;
+    };
+    let Some(members) = answer.members() else {
+        return false;
+    };
+    let once = |name: &str| members.iter().filter(|(other, _)| other == name).count() <= 1;
+    let get = |wanted: &str| find(members, wanted);
+    let binding = get("cnf").map(|cnf| {
+        let has = |name: &str| {
+            let members = cnf.members().unwrap_or_default();
+            find(members, name).and_then(Json::text).is_some()
+        };
+        (has("jkt"), has("x5t#S256"))
+    });
+    let typ = match get("token_type") {
+        None | Some(Json::Null) => None,
+        Some(Json::Text(name)) => Some(name.to_ascii_lowercase()),
+        Some(_) => return false,
+    };
+    let has_key = binding.is_some_and(|(key, _)| key);
+    once("active")
+        && get("active") == Some(&Json::Bool(true))
+        && members_are_good(members)
+        && get("iss").is_none_or(|issuer| issuer.text() == Some(ISSUER))
+        && binding.is_none_or(|(key, certificate)| key || certificate)
+        && typ.is_none_or(|typ| typ == if has_key { "dpop" } else { "bearer" })
+}
+
+/// The rules that claims and answers share.
+fn members_are_good(members: &[(String, Json)]) -> bool {
     let once = |name: &str| members.iter().filter(|(other, _)| other == name).count() <= 1;
     let get = |wanted: &str| find(members, wanted);
     let is_text = |name: &str| get(name).is_none_or(|value| value.text().is_some());
@@ -89,11 +129,9 @@ pub fn claims_are_good(json: &[u8]) -> bool {
             .all(is_text)
         && date("exp").is_some_and(|exp| now < exp + leeway)
         && date("nbf").is_none_or(|nbf| nbf <= now + leeway)
-        && get("iss").and_then(Json::text) == Some(ISSUER)
         && audience
         && !other_use
         && marks.into_iter().all(|mark| get(mark).is_none())
-        && get("cnf").is_none()
 }
 
 fn find<'a>(members: &'a [(String, Json)], wanted: &str) -> Option<&'a Json> {

@@ -13,7 +13,7 @@ use tower_jwt_auth::{
     verify::VerifierBuilder,
 };
 
-pub use self::judge::{claims_are_good, header_is_good, mac_is_good};
+pub use self::judge::{answer_is_good, claims_are_good, header_is_good, mac_is_good};
 
 pub const SECRET: &[u8] = b"a secret of the fuzz targets, 32+";
 pub const ISSUER: &str = "https://as.example";

@@ -3,6 +3,7 @@
 mod announced;
 mod certificates;
 mod gateway;
+mod introspection;
 mod logout;
 #[cfg(all(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod logout_nodes;

@@ -474,7 +474,7 @@ fn x9_a_logout_that_names_no_client_or_no_issuer() {
 }
 
 /// Every variable that is read.
-const NAMES: [&str; 42] = [
+const NAMES: [&str; 47] = [
     "HOST",
     "PORT",
     "JWT_ACCEPT_ID_TOKENS",
@@ -486,6 +486,11 @@ const NAMES: [&str; 42] = [
     "JWT_CLIENT_ID",
     "JWT_CLIENT_ID_CLAIM",
     "JWT_GATEWAY",
+    "JWT_INTROSPECTION_ALL",
+    "JWT_INTROSPECTION_CACHE_SECONDS",
+    "JWT_INTROSPECTION_CLIENT_ID",
+    "JWT_INTROSPECTION_CLIENT_SECRET",
+    "JWT_INTROSPECTION_URL",
     "JWT_ISSUER",
     "JWT_JWKS_CACHE_SECONDS",
     "JWT_JWKS_ALLOW_HTTP",

@@ -212,6 +212,8 @@ impl Dialect for PostgresDialect {
         ("{least}", "LEAST"),
         ("{locked}", "FOR NO KEY UPDATE"),
         ("{unlocked}", "FOR NO KEY UPDATE SKIP LOCKED"),
+        // Always true. The function must not run in a parallel worker.
+        ("{serial}", "AND pg_backend_pid() > 0"),
         (
             "{each}",
             "json_array_elements(CAST($1 AS json)) AS u (value)",

@@ -64,13 +64,14 @@ pub(in crate::store) trait Dialect:
     /// A row.
     type Row: Cells;
 
-    /// The texts of `{now}`, `{least}`, `{locked}`, `{unlocked}`, `{each}`, `{id}` and `{written}` in
-    /// statements.
+    /// The texts of `{now}`, `{least}`, `{locked}`, `{unlocked}`, `{serial}`, `{each}`, `{id}` and
+    /// `{written}` in statements.
     ///
     /// - `{now}`: the server's time. It does not change during a statement.
     /// - `{least}`: the function that returns the least of its arguments.
     /// - `{locked}`: at the end of a selection, locks its rows for a change and waits for locked rows.
     /// - `{unlocked}`: as `{locked}`, but leaves out rows that another transaction has locked.
+    /// - `{serial}`: at the end of the conditions, keeps the server from a parallel plan.
     /// - `{each}`: the rows of the JSON array `$1`, as `u (value)`.
     /// - `{id}`: the bytes whose hexadecimal text is the first element of the array `u.value`.
     /// - `{written}`: the name by which `RETURNING` sees the row of `UPDATE auth_session AS s`.

@@ -215,6 +215,7 @@ impl Dialect for SqliteDialect {
         ("{least}", "MIN"),
         ("{locked}", ""),
         ("{unlocked}", ""),
+        ("{serial}", ""),
         ("{each}", "json_each($1) u"),
         ("{id}", "unhex(u.value ->> 0)"),
         ("{written}", "auth_session"),

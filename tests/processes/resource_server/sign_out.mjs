@@ -165,7 +165,7 @@ async function accepted(name, token) {
   console.log(`  ${name}: ${found}`);
 }
 
-// The first node refuses immediately, the others as soon as the store has told them.
+// The first node refuses immediately, the others when they have read the store.
 async function refused(name, token) {
   const begun = performance.now();
   for (;;) {

@@ -2,6 +2,7 @@
 
 mod announced;
 mod certificates;
+mod dpop;
 mod gateway;
 mod introspection;
 mod logout;

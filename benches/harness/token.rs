@@ -194,6 +194,11 @@ impl Prepared {
             return Self::Mac(hmac::Key::new(hash, keys.secret(algorithm)));
         }
         let jwk: Value = serde_json::from_str(&keys.jwk(algorithm)).expect("a JWK is JSON");
+        Self::of(algorithm, &jwk)
+    }
+
+    /// A public key.
+    pub(crate) fn of(algorithm: Algorithm, jwk: &Value) -> Self {
         let member = |name: &str| {
             let text = jwk[name].as_str().expect("the member is there");
             URL_SAFE_NO_PAD.decode(text).expect("base64url")

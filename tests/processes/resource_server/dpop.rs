@@ -71,9 +71,9 @@ fn refused(answer: &Answer, error: &str) {
 
 /// A proof is for the URL that the client addresses, and the server behind the proxy is addressed by another one.
 #[tokio::test]
-#[ignore = "needs nginx and HAProxy"]
+#[ignore = "needs nginx, HAProxy and Envoy"]
 async fn g31_behind_a_proxy_that_ends_tls_a_proof_is_for_the_public_url() {
-    for kind in [Kind::Nginx, Kind::HaProxy] {
+    for kind in [Kind::Nginx, Kind::HaProxy, Kind::Envoy] {
         let authority = Authority::new();
         let proxy = TlsProxy::start(kind, &authority, false, |url| node(url, &[])).await;
         let https = tls_proxy::client(&authority, None);

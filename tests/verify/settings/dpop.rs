@@ -51,7 +51,7 @@ impl Client {
     }
 
     fn plain(&self) -> Request<String> {
-        bearer(&self.issuer.token(|_| ()))
+        bearer(self.issuer.token(|_| ()))
     }
 }
 

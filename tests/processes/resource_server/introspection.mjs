@@ -89,8 +89,11 @@ async function interaction(request, response) {
   }
   const owner = { accountId: session.accountId, clientId: params.client_id };
   const grant = grantId ? await provider.Grant.find(grantId) : new provider.Grant(owner);
-  grant.addOIDCScope("openid offline_access");
-  grant.addResourceScope(opaque, "orders:read");
+  const { missingOIDCScope, missingResourceScopes } = prompt.details;
+  if (missingOIDCScope) grant.addOIDCScope(missingOIDCScope.join(" "));
+  for (const [resource, scopes] of Object.entries(missingResourceScopes ?? {})) {
+    grant.addResourceScope(resource, scopes.join(" "));
+  }
   const result = { consent: { grantId: await grant.save() } };
   return provider.interactionFinished(request, response, result, { mergeWithLastSubmission: true });
 }

@@ -35,7 +35,7 @@
 //! # Several issuers
 //!
 //! Subjects and sessions are unique within one issuer only. A verifier of several issuers therefore needs a
-//! set that is limited to one of them ([`of_issuer`](RevocationSet::of_issuer)), and the service accepts the
+//! set that is limited to one of them ([`of_issuer`](crate::revocation::RevocationSet::of_issuer)), and the service accepts the
 //! logout tokens of that issuer only. Use a service, a set and a store for each issuer.
 //!
 //! See [the manual](crate::manual::operation#logout-at-an-identity-provider) for what a logout does not end.

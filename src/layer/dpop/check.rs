@@ -5,12 +5,14 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use super::Dpop;
+#[cfg(feature = "server")]
+use crate::verify::proof::Claimed;
 use crate::{
     erased::Boxed,
     error::{AuthError, AuthErrorKind, Scheme, StoreError},
     key::Thumbprint,
     layer::extract::{PROOF, RequestHead},
-    verify::proof::{Expected, Fault, Origin, Proved, is_same_target},
+    verify::proof::{Checker, Expected, Fault, Origin, Proved, is_same_target},
 };
 
 /// The rule for the URI of a request.
@@ -43,9 +45,45 @@ impl Dpop {
     pub(crate) fn check(
         &self,
         proof: &[u8],
-        (key, token_digest): (Thumbprint, &[u8]),
+        token: (Thumbprint, &[u8]),
         head: RequestHead<'_>,
     ) -> Result<Proved, AuthError> {
+        let path = path_of(head);
+        self.judge(head, path, Some(token), |checker, expected| {
+            checker.check(proof, expected)
+        })
+    }
+
+    /// Checks everything about a proof except its signature, for a request whose token is not known yet.
+    /// `path` is that of the request, if the host has changed it.
+    #[cfg(feature = "server")]
+    pub(crate) fn examine(
+        &self,
+        proof: &[u8],
+        head: RequestHead<'_>,
+        path: Option<&str>,
+    ) -> Result<Claimed, AuthError> {
+        let path = path.unwrap_or_else(|| path_of(head));
+        self.judge(head, path, None, |checker, expected| {
+            checker.examine(proof, expected)
+        })
+    }
+
+    /// Verifies the signature of an examined proof, and records it in this process.
+    #[cfg(feature = "server")]
+    pub(crate) fn confirm(&self, proof: &[u8], claimed: &Claimed) -> Result<(), AuthError> {
+        let now = self.rules.clock.now();
+        let confirmed = self.rules.checker.confirm(proof, claimed, now);
+        confirmed.map_err(|fault| self.blame(fault, ""))
+    }
+
+    fn judge<T>(
+        &self,
+        head: RequestHead<'_>,
+        path: &str,
+        token: Option<(Thumbprint, &[u8])>,
+        check: impl FnOnce(&Checker, &Expected<'_>) -> Result<T, Fault>,
+    ) -> Result<T, AuthError> {
         let rules = &*self.rules;
         let method = match &rules.method {
             None => None,
@@ -57,35 +95,34 @@ impl Dpop {
                 Some(of(head).ok_or_else(|| misconfigured("`target_uri` has none"))?)
             }
         };
-        let path = path_of(head);
         let is_target = |uri: &str| match (&rules.target, &custom) {
             (Target::Request(origin), _) => origin.is_target(uri, path),
             (Target::Custom(_), Some(target)) => is_same_target(uri, target),
             (Target::Custom(_), None) => false,
         };
         let expected = Expected {
-            key,
-            token_digest,
+            token,
             method: method.as_ref().unwrap_or(head.method()).as_str(),
             is_target: &is_target,
             now: rules.clock.now(),
         };
-        rules
-            .checker
-            .check(proof, &expected)
-            .map_err(|fault| match fault {
-                Fault::Invalid(cause) => invalid(cause),
-                Fault::OtherKey => AuthError::from(AuthErrorKind::WrongProofKey),
-                Fault::Nonce(nonce) => AuthError::nonce_required(nonce),
-                Fault::Unavailable => AuthError::unavailable(AuthErrorKind::CheckUnavailable, 1),
-                Fault::Target(uri) => match &rules.target {
-                    // RFC 9449 has no error for it, and a 401 would send every client for another token.
-                    Target::Request(origin) if origin.is_target_with_prefix(&uri, path) => {
-                        misconfigured(STRIPPED)
-                    }
-                    _ => invalid("the proof is for another target"),
-                },
-            })
+        check(&rules.checker, &expected).map_err(|fault| self.blame(fault, path))
+    }
+
+    fn blame(&self, fault: Fault, path: &str) -> AuthError {
+        match fault {
+            Fault::Invalid(cause) => invalid(cause),
+            Fault::OtherKey => AuthError::from(AuthErrorKind::WrongProofKey),
+            Fault::Nonce(nonce) => AuthError::nonce_required(nonce),
+            Fault::Unavailable => AuthError::unavailable(AuthErrorKind::CheckUnavailable, 1),
+            Fault::Target(uri) => match &self.rules.target {
+                // RFC 9449 has no error for it, and a 401 would send every client for another token.
+                Target::Request(origin) if origin.is_target_with_prefix(&uri, path) => {
+                    misconfigured(STRIPPED)
+                }
+                _ => invalid("the proof is for another target"),
+            },
+        }
     }
 
     /// Records a proof in the store that the nodes share. `None` if there is no store.
@@ -116,7 +153,7 @@ fn path_of(head: RequestHead<'_>) -> &str {
     head.uri().path()
 }
 
-fn invalid(cause: &'static str) -> AuthError {
+pub(crate) fn invalid(cause: &'static str) -> AuthError {
     AuthError::caused_by(AuthErrorKind::InvalidProof, cause).of_scheme(Scheme::Dpop)
 }
 

@@ -65,6 +65,10 @@ use std::{fmt, sync::Arc};
 pub use self::builder::DpopBuilder;
 pub(crate) use self::check::Recorded;
 use self::check::Target;
+#[cfg(feature = "server")]
+pub(crate) use self::check::invalid;
+#[cfg(feature = "server")]
+use crate::verify::proof::Origin;
 use crate::{
     error::Scheme,
     layer::{extract::RequestHead, response::Offer},
@@ -109,6 +113,13 @@ impl Dpop {
     /// (`dpop_signing_alg_values_supported`, RFC 9728 §2).
     pub fn algorithms(&self) -> impl Iterator<Item = &'static str> {
         builder::names(&self.rules.checker.algorithms)
+    }
+
+    /// Returns `true` if both URLs have one scheme, host and port, so that one value serves both.
+    #[cfg(feature = "server")]
+    pub(crate) fn serves_both(one: &str, other: &str) -> bool {
+        let origins = (Origin::parse(one), Origin::parse(other));
+        matches!(origins, (Ok(one), Ok(other)) if one.as_str() == other.as_str())
     }
 
     /// Returns the schemes that a layer with these rules accepts, for its challenges.

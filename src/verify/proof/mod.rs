@@ -76,10 +76,9 @@ pub(crate) struct Checker {
 
 /// The request that a proof must be for.
 pub(crate) struct Expected<'a> {
-    /// The thumbprint of the token's key.
-    pub(crate) key: Thumbprint,
-    /// The digest of the token.
-    pub(crate) token_digest: &'a [u8],
+    /// The thumbprint of the token's key, and the digest of the token. `None` if the token is not known yet,
+    /// or the request has none.
+    pub(crate) token: Option<(Thumbprint, &'a [u8])>,
     pub(crate) method: &'a str,
     /// Returns `true` for the URI of the request.
     pub(crate) is_target: &'a dyn Fn(&str) -> bool,
@@ -94,6 +93,20 @@ pub(crate) struct Proved {
     pub(crate) until: Timestamp,
     /// The nonce for the next proof, if the one of this proof is ageing.
     pub(crate) next_nonce: Option<String>,
+}
+
+/// A proof whose signature is not verified yet, and whose other parts pass.
+#[cfg_attr(
+    not(feature = "server"),
+    allow(dead_code, reason = "only endpoints verify a signature later")
+)]
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    /// The thumbprint of the key that is said to have signed.
+    pub(crate) key: Thumbprint,
+    /// The digest of the token with which the proof is sent, if it has one and no token was expected.
+    pub(crate) token_digest: Option<Box<str>>,
+    pub(crate) proved: Proved,
 }
 
 /// The reason for which a proof is refused.
@@ -117,28 +130,65 @@ impl Checker {
     /// The order is by cost. The signature is the last check but one, and only a proof with a verified
     /// signature is recorded, so that nothing that an attacker makes up takes memory.
     pub(crate) fn check(&self, proof: &[u8], expected: &Expected<'_>) -> Result<Proved, Fault> {
-        let parts = Compact::parse(proof).ok_or(Fault::Invalid("not a compact JWS"))?;
         let mut room = Room::<ROOM>::new();
-        let json = room.decode(parts.header, false);
-        let header = ProofHeader::parse(json.ok_or(Fault::Invalid(BASE64))?)?;
+        let (parts, header) = read(proof, &mut room)?;
+        let (claimed, algorithm) = self.claimed(&parts, &header, expected)?;
+        self.verify(&parts, &header, (claimed.key, algorithm))?;
+        self.record(&claimed, expected.now)?;
+        Ok(claimed.proved)
+    }
+
+    /// Checks everything except the signature, and records nothing.
+    #[cfg(feature = "server")]
+    pub(crate) fn examine(&self, proof: &[u8], expected: &Expected<'_>) -> Result<Claimed, Fault> {
+        let mut room = Room::<ROOM>::new();
+        let (parts, header) = read(proof, &mut room)?;
+        Ok(self.claimed(&parts, &header, expected)?.0)
+    }
+
+    /// Verifies the signature of an examined proof, and records it as used.
+    #[cfg(feature = "server")]
+    pub(crate) fn confirm(
+        &self,
+        proof: &[u8],
+        claimed: &Claimed,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let mut room = Room::<ROOM>::new();
+        let (parts, header) = read(proof, &mut room)?;
+        let algorithm = header.algorithm(&self.algorithms);
+        let algorithm = algorithm.ok_or(Fault::Invalid(ALGORITHM))?;
+        self.verify(&parts, &header, (claimed.key, algorithm))?;
+        self.record(claimed, now)
+    }
+
+    /// Checks the header and the claims.
+    fn claimed(
+        &self,
+        parts: &Compact<'_>,
+        header: &ProofHeader<'_>,
+        expected: &Expected<'_>,
+    ) -> Result<(Claimed, Algorithm), Fault> {
         let key = header.key.thumbprint().map_err(|_| Fault::Unavailable)?;
-        if key != expected.key {
+        if expected.token.is_some_and(|(expected, _)| expected != key) {
             return Err(Fault::OtherKey);
         }
-        let mut claims_room = Room::<ROOM>::new();
-        let json = claims_room.decode(parts.payload, false);
-        let claims = ProofClaims::parse(json.ok_or(Fault::Invalid(BASE64))?, self.profile)?;
-        match claims.token_digest.as_deref() {
-            Some(digest) if digest.as_bytes() == expected.token_digest => {}
-            Some(_) => return Err(Fault::Invalid("the proof is for another token")),
-            None => return Err(Fault::Invalid("the digest of the token is missing")),
-        }
+        let mut room = Room::<ROOM>::new();
+        let json = room.decode(parts.payload, false);
+        let mut claims = ProofClaims::parse(json.ok_or(Fault::Invalid(BASE64))?, self.profile)?;
+        let digest = claims.token_digest.take();
+        let token_digest = match (digest, expected.token) {
+            (digest, None) => digest.map(|digest| digest.into_owned().into()),
+            (Some(digest), Some((_, expected))) if digest.as_bytes() == expected => None,
+            (Some(_), Some(_)) => return Err(Fault::Invalid(OTHER_TOKEN)),
+            (None, Some(_)) => return Err(Fault::Invalid("the digest of the token is missing")),
+        };
         if !header.is_typed(self.profile.typ) {
             return Err(Fault::Invalid("`typ` is not that of a proof"));
         }
         let algorithm = header
             .algorithm(&self.algorithms)
-            .ok_or(Fault::Invalid("`alg` is not allowed, or not for the key"))?;
+            .ok_or(Fault::Invalid(ALGORITHM))?;
         if claims.method != expected.method {
             return Err(Fault::Invalid("the proof is for another method"));
         }
@@ -153,19 +203,37 @@ impl Checker {
         if let Some(used) = &self.used {
             Fault::of_place(used.look(&id, expected.now))?;
         }
-        let mut signature_room = Room::<ROOM>::new();
-        let signature = signature_room.decode(parts.signature, false);
-        let signature = signature.ok_or(Fault::Invalid(BASE64))?;
-        self.keys
-            .verify((key, algorithm), &header, parts.message, signature)?;
-        if let Some(used) = &self.used {
-            Fault::of_place(used.record(&id, until, expected.now))?;
-        }
-        Ok(Proved {
+        let proved = Proved {
             id,
             until,
             next_nonce,
-        })
+        };
+        let claimed = Claimed {
+            key,
+            token_digest,
+            proved,
+        };
+        Ok((claimed, algorithm))
+    }
+
+    fn verify(
+        &self,
+        parts: &Compact<'_>,
+        header: &ProofHeader<'_>,
+        name: (Thumbprint, Algorithm),
+    ) -> Result<(), Fault> {
+        let mut room = Room::<ROOM>::new();
+        let signature = room.decode(parts.signature, false);
+        let signature = signature.ok_or(Fault::Invalid(BASE64))?;
+        self.keys.verify(name, header, parts.message, signature)
+    }
+
+    fn record(&self, claimed: &Claimed, now: Timestamp) -> Result<(), Fault> {
+        let Proved { id, until, .. } = &claimed.proved;
+        match &self.used {
+            Some(used) => Fault::of_place(used.record(id, *until, now)),
+            None => Ok(()),
+        }
     }
 
     /// Checks the nonce, or the time where no nonces are demanded. Returns the time after which the proof is
@@ -197,6 +265,17 @@ impl Checker {
         }
         Ok((end.to_timestamp_rounded_up(), None))
     }
+}
+
+/// Parses the form and the header of a proof.
+fn read<'a>(
+    proof: &'a [u8],
+    room: &'a mut Room<ROOM>,
+) -> Result<(Compact<'a>, ProofHeader<'a>), Fault> {
+    let parts = Compact::parse(proof).ok_or(Fault::Invalid("not a compact JWS"))?;
+    let json = room.decode(parts.header, false);
+    let header = ProofHeader::parse(json.ok_or(Fault::Invalid(BASE64))?)?;
+    Ok((parts, header))
 }
 
 impl fmt::Debug for Checker {
@@ -281,4 +360,6 @@ impl PreparedKeys {
 
 /// The size of the stack buffers for decoded segments: enough for a usual proof.
 const ROOM: usize = 515;
+const ALGORITHM: &str = "`alg` is not allowed, or not for the key";
+pub(crate) const OTHER_TOKEN: &str = "the proof is for another token";
 const BASE64: &str = "a segment is not base64url without padding";

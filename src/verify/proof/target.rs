@@ -36,6 +36,12 @@ impl Origin {
         })
     }
 
+    /// Returns the usual spelling.
+    #[cfg(feature = "server")]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// Returns `true` for https, and for http on loopback.
     pub(crate) fn is_safe(&self) -> bool {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');

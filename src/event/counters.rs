@@ -20,7 +20,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_key_ring_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_revocation_feed_total` | `event` (`stale`, `recovered`) |
 /// | `jwt_backchannel_logouts_total` | none |
-/// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `evicted`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
+/// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `not_proved`, `evicted`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
 /// | `jwt_housekeeping_failures_total` | none |
 /// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`, `email_verified`, `email_changed`, `taken_over`, `identity_linked`, `identity_unlinked`) |
 /// | `jwt_mails_total` | `event` (`processed`, `failed`), `reason` (`refused`, `panicked`, `timed_out`, `store`, `queue_full`, `stopped`; otherwise empty) |
@@ -125,6 +125,7 @@ fn session(event: &SessionEvent) {
         SessionEvent::Refreshed { outcome, .. } => ("refreshed", outcome.as_str()),
         SessionEvent::ReuseDetected { reuse, .. } => ("reuse_detected", reuse.as_str()),
         SessionEvent::Expired { .. } => ("expired", ""),
+        SessionEvent::NotProved { .. } => ("not_proved", ""),
         SessionEvent::Evicted { .. } => ("evicted", ""),
         SessionEvent::Revoked { scope, .. } => ("revoked", scope.as_str()),
         SessionEvent::GuestClaimed { .. } => ("guest_claimed", ""),

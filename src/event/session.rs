@@ -68,6 +68,15 @@ pub enum SessionEvent {
         /// The session.
         session: SessionId,
     },
+    /// The refresh token of a session that is bound to a key was presented without a proof by that key. The
+    /// session continues. The token may have been stolen.
+    #[non_exhaustive]
+    NotProved {
+        /// The owner of the session.
+        subject: String,
+        /// The session.
+        session: SessionId,
+    },
     /// A session ended because its owner started more sessions than are allowed.
     #[non_exhaustive]
     Evicted {
@@ -122,6 +131,7 @@ impl SessionEvent {
             Self::Refreshed { .. } => "session.refreshed",
             Self::ReuseDetected { .. } => "session.reuse_detected",
             Self::Expired { .. } => "session.expired",
+            Self::NotProved { .. } => "session.not_proved",
             Self::Evicted { .. } => "session.evicted",
             Self::Revoked { .. } => "session.revoked",
             Self::GuestClaimed { .. } => "guest.claimed",
@@ -137,6 +147,7 @@ impl SessionEvent {
             | Self::Refreshed { subject, .. }
             | Self::ReuseDetected { subject, .. }
             | Self::Expired { subject, .. }
+            | Self::NotProved { subject, .. }
             | Self::Evicted { subject, .. }
             | Self::GuestPromoted { subject } => Some(subject),
             Self::Revoked { subject, .. } => subject.as_deref(),
@@ -153,6 +164,7 @@ impl SessionEvent {
             | Self::Refreshed { session, .. }
             | Self::ReuseDetected { session, .. }
             | Self::Expired { session, .. }
+            | Self::NotProved { session, .. }
             | Self::Evicted { session, .. } => Some(*session),
             Self::Revoked { scope, .. } => match scope {
                 RevokedScope::Session(session) => Some(*session),

@@ -55,10 +55,10 @@ impl Variables {
         }
     }
 
-    /// Returns `true` if the identifier is set.
+    /// Returns the identifier, if it is set.
     #[cfg(feature = "server")]
-    pub(crate) fn names_resource(&self) -> bool {
-        self.identifier.is_some()
+    pub(crate) fn identifier(&self) -> Option<&str> {
+        self.identifier.as_deref()
     }
 
     fn announcement(&self, identifier: &str) -> Result<Announcement, ConfigError> {

@@ -295,13 +295,14 @@ const OF_ISSUERS: [&str; 5] = [
 ];
 
 #[cfg(feature = "server")]
-const OF_SERVER: [&str; 35] = [
+const OF_SERVER: [&str; 36] = [
     "HOST",
     "PORT",
     "AUTH_PUBLIC_URL",
     "AUTH_TRUSTED_ORIGINS",
     "AUTH_COOKIE_PREFIX",
     "AUTH_ACR_MFA",
+    "AUTH_DPOP",
     "JWT_CLIENT_ID",
     "AUTH_SECRET_KEY",
     "AUTH_KEY_ROTATION_DAYS",
@@ -392,6 +393,7 @@ mod tests {
             include_str!("resource.rs"),
             include_str!("../server/settings/accounts.rs"),
             include_str!("../server/settings/browsers.rs"),
+            include_str!("../server/settings/dpop.rs"),
             include_str!("../server/settings/seeds.rs"),
             include_str!("../server/settings/signing.rs"),
         ];

@@ -132,6 +132,12 @@ impl DpopClient {
         self.edited_proof(method, uri, token, |_, _| ())
     }
 
+    /// Returns a proof for a request without an access token, such as one for tokens (RFC 9449 §5).
+    #[must_use]
+    pub fn proof_without_token(&self, method: &str, uri: &str) -> String {
+        self.edited_proof(method, uri, "", |_, claims| claims.remove("ath"))
+    }
+
     /// Returns a proof, after the closure has edited its header and its claims. The signature is valid.
     ///
     /// # Panics

@@ -15,10 +15,15 @@ use tower_jwt_auth::{
     Claims, Verifier,
     event::{AuthEvent, sink_fn},
     key::{Algorithm, SigningKey},
-    layer::{Confirmations, rate_limit::PeerAddr, response::Whole},
+    layer::{
+        Confirmations,
+        dpop::{Dpop, DpopBuilder},
+        rate_limit::PeerAddr,
+        response::Whole,
+    },
     secret::SecretKey,
     server::{
-        endpoints::AuthEndpoints,
+        endpoints::{AuthEndpoints, AuthEndpointsBuilder},
         issue::{KeyRing, TokenIssuer},
         login::{Argon2Cost, Login, LoginBuilder, MemoryThrottle, Password, PasswordHasher},
         refresh::RefreshPolicy,
@@ -72,6 +77,33 @@ impl Server {
         cookies: bool,
         policy: RefreshPolicy,
         change: impl FnOnce(LoginBuilder, &MemoryStore) -> LoginBuilder,
+    ) -> Self {
+        Self::with_parts(cookies, policy, change, |endpoints, _| endpoints).await
+    }
+
+    /// With proofs by these rules, which are for [`ORIGIN`].
+    pub(crate) async fn with_dpop(change: impl FnOnce(DpopBuilder) -> DpopBuilder) -> (Self, Dpop) {
+        let mut rules = None;
+        let server = Self::with_parts(
+            true,
+            RefreshPolicy::browser(),
+            |login, _| login,
+            |endpoints, clock| {
+                let dpop = change(Dpop::at(ORIGIN).clock(clock.clone())).build();
+                let dpop = rules.insert(dpop.unwrap());
+                endpoints.dpop(dpop.clone())
+            },
+        );
+        let server = server.await;
+        (server, rules.unwrap())
+    }
+
+    /// With these changes to the login and to the endpoints.
+    pub(crate) async fn with_parts(
+        cookies: bool,
+        policy: RefreshPolicy,
+        change: impl FnOnce(LoginBuilder, &MemoryStore) -> LoginBuilder,
+        change_endpoints: impl FnOnce(AuthEndpointsBuilder, &TestClock) -> AuthEndpointsBuilder,
     ) -> Self {
         let clock = TestClock::new();
         let secret = SecretKey::generate();
@@ -133,6 +165,7 @@ impl Server {
         if cookies {
             builder = builder.public_origin(ORIGIN);
         }
+        let builder = change_endpoints(builder, &clock);
         Self {
             endpoints: builder.build().unwrap(),
             clock,

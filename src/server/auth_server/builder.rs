@@ -7,7 +7,7 @@ use crate::{
     error::ConfigError,
     event::EventSink,
     key::SigningKey,
-    layer::rate_limit::ClientIp,
+    layer::{dpop::Dpop, rate_limit::ClientIp},
     revocation::{RevocationCheck, RevocationChecks},
     secret::SecretKey,
     server::{
@@ -70,6 +70,8 @@ pub struct AuthServerBuilder<S, U = S> {
     pub(super) has_guests: bool,
     pub(super) mailer: Option<NewMails>,
     pub(super) has_totp: bool,
+    /// `None`: the settings decide. `Some(None)`: no proof is accepted.
+    pub(super) dpop: Option<Option<Dpop>>,
     pub(super) changes: Changes,
 }
 
@@ -108,6 +110,7 @@ impl<S: AuthStore> AuthServerBuilder<S> {
             has_guests: false,
             mailer: None,
             has_totp: false,
+            dpop: None,
             changes: Changes::default(),
         }
     }
@@ -142,6 +145,7 @@ impl<S, U> AuthServerBuilder<S, U> {
             has_guests: self.has_guests,
             mailer: self.mailer,
             has_totp: self.has_totp,
+            dpop: self.dpop,
             changes: self.changes,
         }
     }
@@ -241,6 +245,47 @@ impl<S, U> AuthServerBuilder<S, U> {
     /// needs a public origin. The [manual](crate::manual::recipes::passkeys) has a recipe.
     pub fn passkeys(self, authority: impl PasskeyAuthority) -> Self {
         self.endpoints(|endpoints| endpoints.passkeys(authority))
+    }
+
+    /// Sets the rules for proofs of a key of the client (RFC 9449), for the endpoints and for the layer. A
+    /// session that is started with a proof is [bound](crate::server::endpoints#bound-tokens) to its key.
+    ///
+    /// Without this method, a server with a public origin accepts proofs and requires none, or does what
+    /// `AUTH_DPOP` says. `dpop` is built for the public origin.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "aws-lc-rs")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_jwt_auth::ConfigError> {
+    /// use tower_jwt_auth::{
+    ///     AuthServer, layer::dpop::Dpop, store::MemoryStore, verify::proof::Nonces,
+    /// };
+    ///
+    /// let origin = "https://app.example";
+    /// let nonces = Nonces::generate()?; // several nodes share a key: Nonces::with_key(…)
+    /// let auth = AuthServer::builder(MemoryStore::new())
+    ///     .public_origin(origin)
+    ///     .dpop(Dpop::at(origin).nonces(nonces).required().build()?)
+    ///     .start()
+    ///     .await?;
+    /// # drop(auth);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "aws-lc-rs"))]
+    /// # fn main() {}
+    /// ```
+    pub fn dpop(mut self, dpop: Dpop) -> Self {
+        self.dpop = Some(Some(dpop));
+        self
+    }
+
+    /// Accepts no proofs, so that every token is a bearer token. Sessions that are bound to a key cannot be
+    /// refreshed then.
+    pub fn without_dpop(mut self) -> Self {
+        self.dpop = Some(None);
+        self
     }
 
     /// Sets the event sink of every part.

@@ -16,6 +16,7 @@ use crate::{
     event::EventSink,
     layer::{
         Confirmations,
+        dpop::Dpop,
         extract::{Bearer, WebSocketProtocol},
         jwt::JwtAuthLayer,
         rate_limit::ClientIp,
@@ -117,6 +118,8 @@ struct Inner {
     confirmations: Confirmations,
     events: Option<Arc<dyn EventSink>>,
     announcement: Option<Announcement>,
+    /// The rules for proofs at the API.
+    dpop: Option<Dpop>,
     clients: ClientIp,
     path: String,
     warnings: Vec<String>,
@@ -140,7 +143,7 @@ impl AuthServer {
     /// Returns the layer that authenticates the requests of your API.
     ///
     /// It reads the token in the `Authorization` header and, if a public origin is set, in the cookies
-    /// of the endpoints. It checks the revocations, confirms refresh tokens and reports to the event
+    /// of the endpoints. It accepts [bound tokens](AuthServerBuilder::dpop). It checks the revocations, confirms refresh tokens and reports to the event
     /// sink. Change it as any other [`JwtAuthLayer`]:
     /// `auth.layer().`[`optional()`](JwtAuthLayer::optional).
     pub fn layer(&self) -> JwtAuthLayer<Claims, RevocationChecks> {
@@ -355,6 +358,10 @@ impl AuthServer {
             .confirmations(inner.confirmations.clone());
         let layer = match inner.endpoints.cookie() {
             Some(cookie) => layer.extractor((Bearer::new(), cookie)),
+            None => layer,
+        };
+        let layer = match &inner.dpop {
+            Some(dpop) => layer.dpop(dpop.clone()),
             None => layer,
         };
         let layer = match &inner.announcement {

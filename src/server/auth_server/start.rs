@@ -6,7 +6,7 @@ use super::{AuthServer, AuthServerBuilder, Inner, Tasks, builder::Change, seed, 
 use crate::{
     error::ConfigError,
     event::{EventSink, sink_fn},
-    layer::{Confirmations, rate_limit::ClientIp},
+    layer::{Confirmations, dpop::Dpop, rate_limit::ClientIp},
     secret::SecretKey,
     server::{
         endpoints::{AuthEndpoints, CookieNames},
@@ -199,6 +199,13 @@ where
     if builder.has_guests {
         endpoints = endpoints.guests(guests.clone());
     }
+    let dpop = match builder.dpop {
+        Some(dpop) => Proofs::everywhere(dpop),
+        None => Proofs::of(settings, origin.as_deref())?,
+    };
+    if let Some(dpop) = &dpop.endpoints {
+        endpoints = endpoints.dpop(dpop.clone());
+    }
     endpoints = apply(endpoints, changes.endpoints);
     if let Some(events) = &events {
         endpoints = endpoints.events(Arc::clone(events));
@@ -239,11 +246,45 @@ where
             confirmations,
             events,
             announcement: settings.and_then(AuthSettings::announcement),
+            dpop: dpop.layer,
             clients,
             path,
             warnings,
         }),
     })
+}
+
+/// The rules for proofs.
+struct Proofs {
+    endpoints: Option<Dpop>,
+    layer: Option<Dpop>,
+}
+
+impl Proofs {
+    /// Creates the rules of a server whose API has the origin of its endpoints. A proof is then used once in
+    /// both.
+    fn everywhere(dpop: Option<Dpop>) -> Self {
+        Self {
+            layer: dpop.clone(),
+            endpoints: dpop,
+        }
+    }
+
+    fn of(settings: Option<&AuthSettings>, origin: Option<&str>) -> Result<Self, ConfigError> {
+        let (Some(settings), Some(origin)) = (settings, origin) else {
+            // A build without cryptography accepts none.
+            let dpop = origin.and_then(|origin| Dpop::at(origin).build().ok());
+            return Ok(Self::everywhere(dpop));
+        };
+        let endpoints = settings.dpop(origin)?;
+        match settings.resource_url() {
+            Some(url) if !Dpop::serves_both(url, origin) => Ok(Self {
+                endpoints,
+                layer: settings.dpop(url)?,
+            }),
+            _ => Ok(Self::everywhere(endpoints)),
+        }
+    }
 }
 
 async fn open_keys<S: AuthStore>(

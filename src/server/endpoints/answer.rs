@@ -14,12 +14,13 @@ use http::{
 use http_body::Body as _;
 use serde::Serialize;
 
+use super::challenge::{Challenge, Offered};
 use crate::{
     error::{AuthError, AuthErrorKind, StoreError},
     event::Events,
     layer::{
         extract::{RequestHead, cross_site},
-        response::{Whole, report},
+        response::{DPOP_NONCE, Whole, report},
     },
     server::{
         login::PasswordError,
@@ -39,38 +40,8 @@ pub(super) struct Refusal {
     retry_after: Option<u64>,
     challenge: Option<Challenge>,
     allow: Option<&'static str>,
-    /// The kind that is reported to the event sink, if the request may be an attack.
-    denied: Option<AuthErrorKind>,
-}
-
-/// The challenge of a refusal (RFC 6750 §3).
-#[derive(Clone, Copy, Debug)]
-enum Challenge {
-    Missing,
-    Invalid,
-    Malformed,
-    Stale,
-}
-
-impl Challenge {
-    /// Returns the challenge's text, which has at least one attribute.
-    fn text(self) -> &'static str {
-        match self {
-            Self::Missing => "Bearer realm=\"api\"",
-            Self::Invalid => {
-                "Bearer realm=\"api\", error=\"invalid_token\", \
-                 error_description=\"A valid access token is required\""
-            }
-            Self::Malformed => {
-                "Bearer realm=\"api\", error=\"invalid_request\", \
-                 error_description=\"The credential is malformed\""
-            }
-            Self::Stale => {
-                "Bearer realm=\"api\", error=\"insufficient_user_authentication\", \
-                 error_description=\"A more recent sign-in is required\", max_age=\"900\""
-            }
-        }
-    }
+    /// The error that is reported to the event sink, if the request may be an attack.
+    denied: Option<Box<AuthError>>,
 }
 
 #[derive(Serialize)]
@@ -198,7 +169,7 @@ impl Refusal {
 
     /// Changes the status to 400, which RFC 6749 §5.2 requires for every refusal of a grant.
     pub(super) fn at_token_endpoint(self) -> Self {
-        match (self.status, self.denied) {
+        match (self.status, &self.denied) {
             (StatusCode::FORBIDDEN, None) => self.with_status(StatusCode::BAD_REQUEST),
             _ => self,
         }
@@ -240,7 +211,7 @@ impl Refusal {
     pub(super) fn cross_site() -> Self {
         let description = "The request comes from another site";
         Self {
-            denied: Some(AuthErrorKind::CrossSite),
+            denied: Some(Box::new(AuthErrorKind::CrossSite.into())),
             ..Self::new(StatusCode::FORBIDDEN, "access_denied", description)
         }
     }
@@ -253,8 +224,55 @@ impl Refusal {
     /// Refuses a request because the server is misconfigured.
     pub(super) fn misconfigured(kind: AuthErrorKind) -> Self {
         Self {
-            denied: Some(kind),
+            denied: Some(Box::new(kind.into())),
             ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "")
+        }
+    }
+
+    /// Refuses the proof of a request for tokens (RFC 9449 §5, §8).
+    pub(super) fn of_proof(error: &AuthError) -> Self {
+        Self::of_bound(error).for_tokens()
+    }
+
+    fn for_tokens(self) -> Self {
+        match self.status {
+            StatusCode::UNAUTHORIZED => Self {
+                status: StatusCode::BAD_REQUEST,
+                challenge: None,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    /// Refuses a bound access token because of its proof (RFC 9449 §7.1, §9).
+    pub(super) fn of_bound(error: &AuthError) -> Self {
+        let refused = match error.kind() {
+            AuthErrorKind::InvalidProof => Self {
+                challenge: Some(Challenge::Proof),
+                ..Self::new(
+                    UNAUTHORIZED,
+                    "invalid_dpop_proof",
+                    "The DPoP proof is invalid",
+                )
+            },
+            AuthErrorKind::ProofNonceRequired => Self {
+                challenge: Some(Challenge::Nonce),
+                ..Self::new(
+                    UNAUTHORIZED,
+                    "use_dpop_nonce",
+                    "The DPoP proof needs the nonce of this response",
+                )
+            },
+            AuthErrorKind::WrongProofKey => Self::invalid_token(),
+            _ if error.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                Self::unavailable(Duration::from_secs(1))
+            }
+            _ => Self::server_error(),
+        };
+        Self {
+            denied: Some(Box::new(error.clone())),
+            ..refused
         }
     }
 
@@ -298,14 +316,21 @@ impl Refusal {
     /// Reports the refusal to the event sink, as a layer does.
     pub(super) fn emit(&self, events: &Events, parts: &Parts) {
         let head = RequestHead::of_parts(parts);
-        match self.denied {
+        match &self.denied {
             None => {}
-            Some(AuthErrorKind::CrossSite) => report(&cross_site(head), head, events),
-            Some(kind) => report(&kind.into(), head, events),
+            Some(error) if error.kind() == AuthErrorKind::CrossSite => {
+                report(&cross_site(head), head, events);
+            }
+            Some(error) => report(error, head, events),
         }
     }
 
     pub(super) fn answer(&self) -> Answer {
+        self.answer_in(&Offered::default())
+    }
+
+    /// Returns the response, whose challenges offer these schemes.
+    pub(super) fn answer_in(&self, offered: &Offered) -> Answer {
         let mut answer = json(
             self.status,
             &Body {
@@ -320,7 +345,14 @@ impl Refusal {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         if let Some(challenge) = self.challenge {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge.text()));
+            let challenges = offered.challenges(challenge.error());
+            for challenge in challenges.filter_map(|one| HeaderValue::try_from(one).ok()) {
+                headers.append(WWW_AUTHENTICATE, challenge);
+            }
+        }
+        let nonce = self.denied.as_deref().and_then(AuthError::nonce);
+        if let Some(nonce) = nonce.and_then(|nonce| nonce.parse().ok()) {
+            headers.insert(&DPOP_NONCE, nonce);
         }
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
@@ -337,6 +369,9 @@ impl From<SessionError> for Refusal {
             tracing::warn!(%error, cause, "a session endpoint failed");
         }
         let description = match error.status() {
+            _ if error.kind() == SessionErrorKind::NotProved => {
+                "The session needs a DPoP proof by its key"
+            }
             StatusCode::BAD_REQUEST => "The refresh token is not valid",
             StatusCode::SERVICE_UNAVAILABLE => "Try again later",
             _ => "",
@@ -418,6 +453,8 @@ fn guarded(mut answer: Answer) -> Answer {
     }
     answer
 }
+
+const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
 
 const GUARDS: [(HeaderName, &str); 5] = [
     (CACHE_CONTROL, "no-store"),

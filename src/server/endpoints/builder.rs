@@ -14,7 +14,8 @@ use crate::{
     error::ConfigError,
     event::{EventSink, Events},
     layer::{
-        extract::{Cookie, CsrfProofs},
+        dpop::Dpop,
+        extract::{Bearer, Cookie, CsrfProofs, TokenExtractor, WithDpop},
         rate_limit::{ClientIp, RateLimitLayer},
     },
     secret::SecretKey,
@@ -47,6 +48,7 @@ pub struct AuthEndpointsBuilder {
     providers: Vec<(String, Arc<dyn ErasedIdentityProvider>)>,
     unknown: UnknownIdentity,
     passkeys: Option<Arc<dyn PasskeyAuthority>>,
+    dpop: Option<Dpop>,
     events: Events,
     kept: Option<Arc<dyn Send + Sync>>,
 }
@@ -71,6 +73,7 @@ impl AuthEndpointsBuilder {
             providers: Vec::new(),
             unknown: UnknownIdentity::default(),
             passkeys: None,
+            dpop: None,
             events: Events::default(),
             kept: None,
         }
@@ -236,6 +239,20 @@ impl AuthEndpointsBuilder {
         self
     }
 
+    /// Accepts proofs of a key of the client (RFC 9449), and binds the sessions that are started with a proof
+    /// to its key. Off by default.
+    ///
+    /// With [`required`](crate::layer::dpop::DpopBuilder::required), sessions without a key are neither
+    /// started nor refreshed. It conflicts with an [identity provider](Self::identity_provider), because the
+    /// redirect of a browser has no proof. See [`endpoints`](super#bound-tokens).
+    ///
+    /// The layers of your API need the same value ([`JwtAuthLayer::dpop`](crate::JwtAuthLayer::dpop)), or
+    /// another one with the URL of the API.
+    pub fn dpop(mut self, dpop: Dpop) -> Self {
+        self.dpop = Some(dpop);
+        self
+    }
+
     /// Sets the event sink for requests that were refused because another site may have sent them. It
     /// receives [`AuthEvent::Denied`](crate::event::AuthEvent::Denied) with
     /// [`CrossSite`](crate::error::AuthErrorKind::CrossSite), as from a layer. A single event is
@@ -287,6 +304,9 @@ impl AuthEndpointsBuilder {
         match providers.is_empty() {
             true => Ok(providers),
             false if !has_origin => refused("needs a public origin"),
+            false if self.dpop.as_ref().is_some_and(Dpop::is_required) => {
+                refused("conflicts with required proofs of a key: a redirect has none")
+            }
             false if !self.login.has_credentials() => {
                 refused("needs a store of credentials (`LoginBuilder::credentials`)")
             }
@@ -300,7 +320,8 @@ impl AuthEndpointsBuilder {
     ///
     /// [`ConfigError::Invalid`] if an origin or the path is invalid (see [`CookieNames::new`]), if the
     /// guests belong to other sessions or the mails to another login, if registration is enabled and the users do not implement
-    /// [`create`](crate::store::port::UserStore::create), or if the issuer has keys that cannot verify.
+    /// [`create`](crate::store::port::UserStore::create), if there is an identity provider and proofs are required, or if the
+    /// issuer has keys that cannot verify.
     pub fn build(self) -> Result<AuthEndpoints, ConfigError> {
         let cookies = match (&self.origin, &self.prefix) {
             (Some(origin), Some(prefix)) => {
@@ -368,7 +389,17 @@ impl AuthEndpointsBuilder {
             }
             None => None,
         };
+        let header: Arc<dyn TokenExtractor> = match &self.dpop {
+            None => Arc::new(Bearer::new()),
+            Some(dpop) => Arc::new(WithDpop {
+                inner: Arc::new(Bearer::new()),
+                only_authorization: true,
+                required: dpop.is_required(),
+            }),
+        };
         let inner = Inner {
+            header,
+            dpop: self.dpop,
             verifier: issuer.verifier().without_cache().build()?,
             expired: issuer
                 .verifier()

@@ -39,12 +39,15 @@ impl AuthEndpoints {
     /// |---|---|
     /// | 200 | signed in |
     /// | 400 | cookies were requested, and there is no public origin; or a guest's token is malformed |
+    /// | 400 `invalid_dpop_proof`, `use_dpop_nonce` | the [proof](super#bound-tokens) of the request is not valid, or is missing and required |
     /// | 403 `mfa_required` | another factor is needed: [second step](super#second-step) |
     /// | 403 `access_denied` | another site caused the request; the user is disabled; or the [claims source](crate::server::session::ClaimsSource) refused the subject |
     /// | 503 with `Retry-After` | a store failed; or all sessions of the subject ended during the sign-in |
     ///
     /// With [`SignIn::redirect_to`] the status is 303 in all cases, and the cause is in the fragment of the
     /// location.
+    ///
+    /// A proof is used once: a layer in front of the route must not have used the one of this request.
     ///
     /// A subject that the user store does not contain is accepted if the claims source accepts it. The
     /// default claims source refuses it.
@@ -77,13 +80,20 @@ impl AuthEndpoints {
     pub async fn sign_in(&self, parts: &Parts, who: SignIn) -> http::Response<Whole> {
         let inner = &self.inner;
         let location = who.location.clone();
-        let answer = match inner.sign_in(parts, who).await {
+        let prepared = inner.has_proof(parts).then(|| {
+            let mut parts = parts.clone();
+            inner.keep_proof(&mut parts, || None);
+            parts
+        });
+        let parts = prepared.as_ref().unwrap_or(parts);
+        let mut answer = match inner.sign_in(parts, who).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 refusal.emit(&inner.events, parts);
-                refusal.answer()
+                refusal.answer_in(&inner.offered(parts))
             }
         };
+        inner.complete_answer(parts, &mut answer);
         match location {
             Some(location) => redirected(answer, &location),
             None => answer,
@@ -149,6 +159,7 @@ impl Inner {
             Some(_) => self.named_transport(fields.get("transport"))?,
             None => self.transport(parts, &fields)?,
         };
+        self.expect_proof(parts, transport)?;
         let Some(facts) = who.completes.clone() else {
             return self.admit(parts, &fields, who, transport).await;
         };
@@ -249,12 +260,13 @@ impl Inner {
             }
         }
         let link = match &entry.link {
-            Link::Requested => self.link(parts, fields)?,
-            Link::Wanted => self.guest_of(parts)?,
+            Link::Requested => self.link(parts, fields).await?,
+            Link::Wanted => self.guest_of(parts).await?,
             Link::Done(Some(outcome)) => Some(LinkIntent::Declined(*outcome)),
             Link::Done(None) => None,
         };
         entry.is_complete = true;
+        let key = self.prove(parts).await?;
         for _ in 0..STARTS {
             let who = &entry.who;
             let mut start = who.start.clone();
@@ -263,6 +275,9 @@ impl Inner {
             }
             if let Some(epoch) = who.epoch {
                 start = start.epoch(epoch);
+            }
+            if let Some(key) = &key {
+                start = start.bound_to(key);
             }
             let start = self.at(parts, fields, start);
             match self.start_linked(start, link.as_ref()).await {

@@ -7,14 +7,14 @@ use super::{
     cookies::Kind,
     fields::Fields,
     login::{Given, Transport},
-    service::{BEARER, Inner},
+    service::Inner,
 };
 use crate::{
-    layer::extract::{RequestHead, TokenExtractor},
+    layer::extract::{Kind as CredentialKind, RequestHead},
     principal::{Principal, PrincipalKind},
     server::session::{
         GuestStart, Guests, LinkOutcome, LinkRequest, Session, SessionError, StartSession,
-        TokenPair,
+        TokenPair, token_type,
     },
 };
 
@@ -31,8 +31,9 @@ impl Inner {
         let guests = self.guests.as_ref().ok_or_else(Refusal::not_found)?;
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
+        self.expect_proof(parts, transport)?;
         let client_id = self.client(fields);
-        if let Some(caller) = self.presented(parts, &self.verifier)? {
+        if let Some(caller) = self.presented(parts, &self.verifier).await? {
             if guests.is_alive(&caller).await? {
                 return self.as_it_is(parts, &caller);
             }
@@ -61,6 +62,9 @@ impl Inner {
         }
         if transport == Transport::Cookie {
             start = start.bound_to_device();
+        }
+        if let Some(key) = self.prove(parts).await? {
+            start = start.bound_to(key);
         }
         let guest = guests.start(start).await.map_err(Refusal::of_start)?;
         let given = Given::of(guest.tokens());
@@ -108,27 +112,28 @@ impl Inner {
 
     /// Returns the guest to be linked. Without the `link` flag no token is read, because it may be a
     /// planted one.
-    pub(super) fn link(
+    pub(super) async fn link(
         &self,
         parts: &Parts,
         fields: &Fields,
     ) -> Result<Option<LinkIntent>, Refusal> {
         match fields.get("link") {
-            Some("true") => self.guest_of(parts),
+            Some("true") => self.guest_of(parts).await,
             _ => Ok(None),
         }
     }
 
     /// Returns the guest of a request that links it.
-    pub(super) fn guest_of(&self, parts: &Parts) -> Result<Option<LinkIntent>, Refusal> {
+    pub(super) async fn guest_of(&self, parts: &Parts) -> Result<Option<LinkIntent>, Refusal> {
         let Some(guests) = &self.guests else {
             return Ok(None);
         };
         let Some(credential) = self.credential(parts)? else {
             return Ok(None);
         };
-        let Some(guest) = self.bearer_of(&credential, &self.verifier)? else {
-            let late = self.bearer_of(&credential, &self.expired)?;
+        let guest = self.caller_of(parts, &credential, &self.verifier).await?;
+        let Some(guest) = guest else {
+            let late = self.caller_of(parts, &credential, &self.expired).await?;
             let late = late.is_some_and(|late| late.kind() == PrincipalKind::Guest);
             return Ok(Some(LinkIntent::Declined(match late {
                 true => LinkOutcome::Expired,
@@ -150,10 +155,12 @@ impl Inner {
         let now = self.sessions.issuer().keys().clock().now();
         let expires = caller.expires_at();
         let expires_in = expires.map_or(0, |expires| expires.since(now).as_secs());
+        let sent = self.credential(parts)?;
+        let is_bound = sent.is_some_and(|sent| sent.kind() == CredentialKind::Bound);
         let body = match self.bearer(parts)? {
             Some(token) => serde_json::json!({
                 "access_token": token,
-                "token_type": "Bearer",
+                "token_type": token_type(is_bound),
                 "expires_in": expires_in,
             }),
             None => serde_json::json!({
@@ -165,9 +172,9 @@ impl Inner {
         Ok(json(StatusCode::OK, &body))
     }
 
-    /// Returns the token in the `Authorization` header. Cookies are not read.
+    /// Returns the token in the `Authorization` header, in either scheme. Cookies are not read.
     pub(super) fn bearer(&self, parts: &Parts) -> Result<Option<String>, Refusal> {
-        let found = BEARER.extract(RequestHead::of_parts(parts))?;
+        let found = self.header.extract(RequestHead::of_parts(parts))?;
         let text = found.map(|found| String::from_utf8(found.token().to_vec()));
         let malformed = |_| Refusal::malformed("The credential is malformed");
         text.transpose().map_err(malformed)

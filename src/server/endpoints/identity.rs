@@ -174,7 +174,7 @@ impl Inner {
     ) -> Result<Answer, Refusal> {
         let session: SessionId = session.parse().map_err(|_| Refusal::invalid_token())?;
         // Another user has signed in since the start.
-        let caller = self.presented(parts, &self.expired)?;
+        let caller = self.presented(parts, &self.expired).await?;
         if caller.is_some_and(|caller| session_of(&caller) != Some(session)) {
             return Err(Refusal::invalid_token());
         }

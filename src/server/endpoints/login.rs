@@ -121,6 +121,7 @@ impl Inner {
         // A page of another site must not sign its visitors in to another account (login CSRF).
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
+        self.expect_proof(parts, transport)?;
         let credentials = credentials(fields, &["username", "email"], Identifier::existing)?;
         let answer = self
             .sign_in_with(parts, fields, credentials, transport)
@@ -134,13 +135,13 @@ impl Inner {
             Some("refresh_token") => {
                 let token = fields.get("refresh_token");
                 let token = token.ok_or(Refusal::invalid_request("A refresh token is required"))?;
-                let client = self.client(fields);
-                let tokens = self.sessions.refresh_for(token, client).await?;
+                let tokens = self.exchange(parts, fields, token).await?;
                 Ok(json(StatusCode::OK, &tokens.to_response()))
             }
             // FastAPI's clients omit it.
             Some("password") | None => {
                 self.refuse_foreign(parts)?;
+                self.expect_proof(parts, Transport::Body)?;
                 let credentials = credentials(fields, &["username"], Identifier::existing)?;
                 let answer = self.sign_in_with(parts, fields, credentials, Transport::Body);
                 // RFC 6749 §5.2
@@ -164,6 +165,7 @@ impl Inner {
     pub(super) async fn register(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
+        self.expect_proof(parts, transport)?;
         let client_id = self.client(fields);
         let (identifier, password) = credentials(fields, &["username", "email"], Identifier::new)?;
         let policy = self.login.password_policy();
@@ -333,7 +335,7 @@ impl Inner {
             (Transport::Cookie, Some(cookies)) => {
                 let proof = self.proofs.of(&tokens.session_id().to_string());
                 let body = ByCookie {
-                    token_type: "Bearer",
+                    token_type: tokens.token_type(),
                     expires_in: tokens.expires_in().as_secs(),
                     csrf_token: &proof,
                     link: given.link,

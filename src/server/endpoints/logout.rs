@@ -11,10 +11,11 @@ use super::{
     service::{Inner, session_of},
 };
 use crate::{
-    principal::{PrincipalKind, SessionId},
+    principal::{Principal, PrincipalKind, SessionId},
     server::session::Session,
     store::port::RevokeReason,
     time::Timestamp,
+    verify::Examined,
 };
 
 impl Inner {
@@ -58,7 +59,7 @@ impl Inner {
                 return Ok(self.sessions.revoke_token(&token).await?);
             }
         }
-        let caller = self.presented(parts, &self.expired)?;
+        let caller = self.presented(parts, &self.expired).await?;
         let caller = caller.filter(|caller| caller.conversation().is_none());
         if let Some(session) = caller.as_ref().and_then(session_of) {
             self.refuse_unproved(parts, session)?;
@@ -109,8 +110,7 @@ impl Inner {
         let token = fields.get("token").ok_or_else(missing)?;
         if self.sessions.session_of(token).is_some() {
             self.sessions.revoke_token(token).await?;
-        } else if let Ok(access) = self.expired.verify_now(token) {
-            let caller = access.principal();
+        } else if let Some(caller) = self.named_by(token) {
             self.sessions.confirm(&caller);
             // A service that received a token for one conversation must not end its owner's session
             // with it. The token cannot be revoked separately.
@@ -126,6 +126,18 @@ impl Inner {
         }
         // §2.2: an unknown token counts as revoked.
         Ok(empty(StatusCode::OK))
+    }
+
+    /// Returns the caller whose access token this is, bound or not. A token is revoked without a proof, so
+    /// that everyone who finds one can end it.
+    fn named_by(&self, token: &str) -> Option<Principal> {
+        if let Ok(access) = self.expired.verify_now(token) {
+            return Some(access.principal());
+        }
+        match self.expired.examine_bound(token.as_bytes()) {
+            Examined::Accepted(access) | Examined::Remembered(access) => Some(access.principal()),
+            Examined::Refused(_) | Examined::Wait(_) => None,
+        }
     }
 
     pub(super) async fn list(&self, parts: &Parts) -> Result<Answer, Refusal> {
@@ -164,6 +176,7 @@ struct Listed<'s> {
     last_used_at: i64,
     expires_at: i64,
     current: bool,
+    bound: bool,
 }
 
 impl<'s> Listed<'s> {
@@ -178,6 +191,7 @@ impl<'s> Listed<'s> {
             last_used_at: seconds(session.used_at()),
             expires_at: seconds(session.ends_at()),
             current: session.is_current(),
+            bound: session.bound_to().is_some(),
         }
     }
 }

@@ -49,6 +49,7 @@ impl Inner {
         self.refuse_foreign(parts)?;
         let mail = self.mail()?;
         let transport = self.transport(parts, fields)?;
+        self.expect_proof(parts, transport)?;
         let missing = || Refusal::invalid_request("The code and its flow are required");
         let code = fields.get("code").ok_or_else(missing)?;
         let flow = match fields.get("flow") {

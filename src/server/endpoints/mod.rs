@@ -18,7 +18,7 @@
 //! | `POST totp/disable`, `POST recovery-codes` (the same) | `code`, with a live access token | 204; 200, new recovery codes |
 //! | `POST step-up` (the same) | `code`, with a live access token | 200, the tokens of a new session in place of the caller's |
 //! | `POST revoke` | `token` (RFC 7009) | 200, also for an unknown token |
-//! | `GET sessions`, `HEAD sessions` | | 200, the caller's sessions |
+//! | `GET sessions`, `HEAD sessions` | | 200, the caller's sessions; `bound` is `true` for those that are bound to a key |
 //! | `DELETE sessions/{sid}` | | 204; 404 if the caller has no such session |
 //! | `POST register` (if registration is enabled) | as `login` | 201, the tokens; 202 without tokens if addresses must be verified; 409 if the name is taken, or the guest belongs to an account |
 //!
@@ -112,6 +112,28 @@
 //! | `POST passkeys/remove` | `id`; as `register` | 204; 404 if the caller has no such passkey; 409 as `identities/unlink` |
 //!
 //! A passkey verifies its user, so a sign-in with it counts as two factors (`amr` with `pop` and `mfa`).
+//!
+//! # Bound tokens
+//!
+//! With [`dpop`](AuthEndpointsBuilder::dpop), a client may prove that it holds a key (RFC 9449): every request
+//! for tokens then has the header `DPoP` with a proof. The session is bound to the key, the access token names
+//! it in `cnf.jkt`, and `token_type` is `DPoP`. Such tokens are sent as `Authorization: DPoP`, with a proof, to
+//! these endpoints and to [layers that accept them](crate::layer::dpop). The manual has a
+//! [chapter](crate::manual::dpop#issuing-bound-tokens).
+//!
+//! | request | result |
+//! |---|---|
+//! | a sign-in, a registration or a guest, with a proof | a session that is bound to the key |
+//! | a refresh of a bound session, with a proof by its key | new tokens, bound to the key |
+//! | the same without a proof, or with one by another key | 400 `invalid_dpop_proof`; the session continues, and the token is not used up |
+//! | a refresh of another session, with a proof | new tokens of the type `Bearer`; the session stays as it is |
+//! | `password`, `step-up` with a bound token | the new session is bound to the same key |
+//! | an invalid or used proof | 400 `invalid_dpop_proof`; beside a bound access token 401 |
+//! | a proof without a current nonce, if [nonces](crate::layer::dpop::DpopBuilder::nonces) are demanded | 400 `use_dpop_nonce`; beside a bound access token 401; with the header `DPoP-Nonce` |
+//! | `transport=cookie` with a proof | 400 `invalid_request`: a browser adds no proof to a cookie |
+//! | `logout` and `revoke` with the refresh token | the session ends, without a proof |
+//!
+//! A token for one conversation is not bound.
 //!
 //! # Errors
 //!
@@ -222,8 +244,10 @@
 mod answer;
 mod arrival;
 mod builder;
+mod challenge;
 mod cookies;
 mod door;
+mod dpop;
 mod fields;
 mod flow;
 mod guests;
@@ -235,6 +259,7 @@ mod mail;
 mod mail_sign_in;
 mod passkeys;
 mod password;
+mod path;
 mod refresh;
 mod register;
 mod second;

@@ -38,6 +38,7 @@ impl Inner {
     ) -> Result<Answer, Refusal> {
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
+        self.expect_proof(parts, transport)?;
         let response = fields.get("credential").ok_or_else(no_credential)?;
         // A challenge must not be spent if no session can start.
         self.sessions.check_keys()?;

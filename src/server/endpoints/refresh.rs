@@ -9,17 +9,44 @@ use super::{
     login::{Given, Transport},
     service::Inner,
 };
-use crate::{layer::extract::CSRF_HEADER, principal::SessionId};
+use crate::{
+    layer::{dpop::Dpop, extract::CSRF_HEADER},
+    principal::SessionId,
+    server::session::{Presenter, SessionErrorKind, TokenPair},
+};
 
 impl Inner {
     pub(super) async fn refresh(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         let presented = self.refresh_token(parts, fields)?;
         let missing = || Refusal::invalid_request("A refresh token is required");
         let (token, transport) = presented.ok_or_else(missing)?;
-        let client = self.client(fields);
-        let tokens = self.sessions.refresh_for(&token, client).await?;
+        let tokens = self.exchange(parts, fields, &token).await?;
         let given = Given::of(&tokens).refreshed();
         self.hand_over(StatusCode::OK, given, transport).await
+    }
+
+    /// Exchanges a refresh token, for the client and the key of the request.
+    pub(super) async fn exchange(
+        &self,
+        parts: &Parts,
+        fields: &Fields,
+        token: &str,
+    ) -> Result<TokenPair, Refusal> {
+        self.expect_proof(parts, Transport::Body)?;
+        let key = self.prove_for(parts, token).await?;
+        let presenter = Presenter {
+            client_id: self.client(fields),
+            key: key.as_deref(),
+            needs_binding: self.dpop.as_ref().is_some_and(Dpop::is_required),
+        };
+        let exchanged = self.sessions.exchange(token, presenter).await;
+        exchanged.map_err(|error| match (error.kind(), &self.dpop) {
+            // No proof is accepted here. The client has to sign in again.
+            (SessionErrorKind::NotProved, None) => {
+                Refusal::invalid_grant("The session is bound to a key")
+            }
+            _ => error.into(),
+        })
     }
 
     /// Returns the request's refresh token and its place: the body or a cookie, but not both.

@@ -35,7 +35,7 @@ impl Inner {
         name: Identifier,
         hash: PasswordHash,
     ) -> Result<Account, Refusal> {
-        let link = self.link(parts, fields)?;
+        let link = self.link(parts, fields).await?;
         let login = self.login.clone();
         let kept = tokio::spawn(async move {
             let users = login.users();

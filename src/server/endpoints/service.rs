@@ -19,12 +19,14 @@ use super::{
     fields::Fields,
     flow::FlowKeys,
     identity::Providers,
+    path::{is_sent_path, knows_sent_path},
     signup_limit::SignupLimit,
 };
 use crate::{
     event::Events,
     layer::{
-        extract::{Bearer, Cookie, Credential, CsrfProofs, RequestHead, TokenExtractor},
+        dpop::Dpop,
+        extract::{Cookie, Credential, CsrfProofs, Kind, RequestHead, TokenExtractor},
         rate_limit::ClientIp,
         response::Whole,
     },
@@ -58,6 +60,9 @@ pub(super) struct Inner {
     pub(super) path: String,
     pub(super) cookies: Option<CookieNames>,
     pub(super) extractor: Option<Cookie>,
+    /// Reads the access token in the `Authorization` header.
+    pub(super) header: Arc<dyn TokenExtractor>,
+    pub(super) dpop: Option<Dpop>,
     pub(super) proofs: CsrfProofs,
     pub(super) clients: ClientIp,
     pub(super) registration: bool,
@@ -96,8 +101,10 @@ impl AuthEndpoints {
     /// Returns the service for the documents at the root of the site: the key set and the metadata.
     #[must_use]
     pub fn well_known(&self) -> WellKnown {
-        let origin = self.inner.cookies.as_ref().map(CookieNames::origin);
-        WellKnown::new(self.inner.sessions.issuer(), origin, &self.inner.path)
+        let inner = &self.inner;
+        let origin = inner.cookies.as_ref().map(CookieNames::origin);
+        let dpop = inner.dpop.as_ref();
+        WellKnown::new(inner.sessions.issuer(), origin, &inner.path, dpop)
     }
 
     /// Returns the names of the cookies, if a public origin is set.
@@ -115,18 +122,22 @@ impl AuthEndpoints {
 }
 
 impl Inner {
-    async fn answer<B>(self: Arc<Self>, parts: Parts, body: B, nested: bool) -> Answer
+    async fn answer<B>(self: Arc<Self>, mut parts: Parts, body: B, nested: bool) -> Answer
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let removed = nested && !knows_sent_path(&parts);
+        let path = removed.then(|| format!("{}{}", self.path, parts.uri.path()));
+        self.keep_proof(&mut parts, || path);
         let mut answer = match self.route(&parts, body, nested).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 refusal.emit(&self.events, &parts);
-                refusal.answer()
+                refusal.answer_in(&self.offered(&parts))
             }
         };
+        self.complete_answer(&parts, &mut answer);
         if parts.method == Method::HEAD {
             without_content(&mut answer);
         }
@@ -253,7 +264,7 @@ impl Inner {
     /// ended, because it could end other sessions.
     pub(super) async fn caller(&self, parts: &Parts) -> Result<Session, Refusal> {
         let credential = self.credential(parts)?.ok_or_else(Refusal::missing_token)?;
-        let caller = self.bearer_of(&credential, &self.verifier)?;
+        let caller = self.caller_of(parts, &credential, &self.verifier).await?;
         let caller = caller.ok_or_else(Refusal::invalid_token)?;
         let session = self.session(&caller).await?;
         session.ok_or_else(Refusal::invalid_token)
@@ -269,13 +280,13 @@ impl Inner {
     }
 
     /// Returns the caller, or `None` if the request has no token that this verifier accepts.
-    pub(super) fn presented(
+    pub(super) async fn presented(
         &self,
         parts: &Parts,
         verifier: &Verifier<Claims>,
     ) -> Result<Option<Principal>, Refusal> {
         match self.credential(parts)? {
-            Some(credential) => self.bearer_of(&credential, verifier),
+            Some(credential) => self.caller_of(parts, &credential, verifier).await,
             None => Ok(None),
         }
     }
@@ -286,10 +297,11 @@ impl Inner {
         parts: &'p Parts,
     ) -> Result<Option<Credential<'p>>, Refusal> {
         let head = RequestHead::of_parts(parts);
-        let found = BEARER.extract(head).map_err(Refusal::from)?;
+        let found = self.header.extract(head).map_err(Refusal::from)?;
+        let only_bound = self.dpop.as_ref().is_some_and(Dpop::is_required);
         let cookie = match &self.extractor {
-            Some(cookie) => cookie.extract(head).map_err(Refusal::from)?,
-            None => None,
+            Some(cookie) if !only_bound => cookie.extract(head).map_err(Refusal::from)?,
+            _ => None,
         };
         match (found, cookie) {
             (Some(_), Some(_)) => Err(Refusal::malformed("Two credentials")),
@@ -298,11 +310,19 @@ impl Inner {
     }
 
     /// Returns the caller, or `None` if this verifier does not accept the token.
-    pub(super) fn bearer_of(
+    pub(super) async fn caller_of(
         &self,
+        parts: &Parts,
         credential: &Credential<'_>,
         verifier: &Verifier<Claims>,
     ) -> Result<Option<Principal>, Refusal> {
+        if credential.kind() == Kind::Bound {
+            let caller = self.bound_caller(parts, credential, verifier).await?;
+            if let Some(caller) = &caller {
+                self.sessions.confirm(caller);
+            }
+            return Ok(caller);
+        }
         let Ok(token) = verifier.verify_now(credential.token()) else {
             return Ok(None);
         };
@@ -314,18 +334,6 @@ impl Inner {
         self.sessions.confirm(&caller);
         Ok(Some(caller))
     }
-}
-
-/// Returns `true` unless the host has removed a slash together with the base path: axum passes on
-/// `/api/auth//login` as `/login`.
-fn is_sent_path(parts: &Parts, path: &str) -> bool {
-    #[cfg(feature = "axum")]
-    if let Some(sent) = parts.extensions.get::<::axum::extract::OriginalUri>() {
-        let before = sent.0.path().strip_suffix(path);
-        return before.is_some_and(|before| before.ends_with('/') && !before.ends_with("//"));
-    }
-    let _ = (parts, path);
-    true
 }
 
 /// Returns the session of a caller, if the token names a session of this server.
@@ -361,9 +369,6 @@ impl fmt::Debug for AuthEndpoints {
             .finish_non_exhaustive()
     }
 }
-
-/// Reads the access token in the header.
-pub(super) static BEARER: Bearer = Bearer::new();
 
 /// The endpoints that read a body, with the fields of each.
 const FIELDS: &[(&str, &[&str])] = &[

@@ -35,6 +35,7 @@ impl Inner {
     pub(super) async fn proceed(&self, parts: &Parts, fields: &Fields) -> Result<Answer, Refusal> {
         self.refuse_foreign(parts)?;
         let transport = self.transport(parts, fields)?;
+        self.expect_proof(parts, transport)?;
         let missing = || Refusal::invalid_request("An mfa_token is required");
         let token = fields.get("mfa_token").ok_or_else(missing)?;
         let attempt = self.code(parts, fields)?;

@@ -16,7 +16,7 @@ use tower_service::Service;
 
 use super::answer::{Refusal, without_content};
 use crate::{
-    layer::{extract::RequestHead, resource::ResourceMetadata, response::Whole},
+    layer::{dpop::Dpop, extract::RequestHead, resource::ResourceMetadata, response::Whole},
     server::issue::{JwksService, TokenIssuer},
 };
 
@@ -48,10 +48,15 @@ struct Metadata {
 }
 
 impl WellKnown {
-    pub(super) fn new(issuer: &TokenIssuer, origin: Option<&str>, path: &str) -> Self {
+    pub(super) fn new(
+        issuer: &TokenIssuer,
+        origin: Option<&str>,
+        path: &str,
+        dpop: Option<&Dpop>,
+    ) -> Self {
         Self {
             jwks: issuer.jwks(),
-            metadata: Metadata::new(issuer.issuer(), origin, path),
+            metadata: Metadata::new(issuer.issuer(), origin, path, dpop),
             resource: None,
         }
     }
@@ -64,7 +69,7 @@ impl WellKnown {
 }
 
 impl Metadata {
-    fn new(issuer: &str, origin: Option<&str>, path: &str) -> Option<Self> {
+    fn new(issuer: &str, origin: Option<&str>, path: &str, dpop: Option<&Dpop>) -> Option<Self> {
         let uri = issuer.parse::<Uri>().ok()?;
         let scheme = uri.scheme_str();
         let scheme = scheme.filter(|scheme| ["http", "https"].contains(scheme))?;
@@ -76,7 +81,7 @@ impl Metadata {
         let base = origin.unwrap_or(&own);
         // First-party clients need neither an authorization endpoint nor the `password` grant in the
         // document.
-        let document = json!({
+        let mut document = json!({
             "issuer": issuer,
             "jwks_uri": format!("{base}{JWKS}"),
             "token_endpoint": format!("{base}{path}/token"),
@@ -86,6 +91,11 @@ impl Metadata {
             "token_endpoint_auth_methods_supported": ["none"],
             "revocation_endpoint_auth_methods_supported": ["none"],
         });
+        // RFC 9449 §5.1
+        if let (Some(dpop), Some(members)) = (dpop, document.as_object_mut()) {
+            let algorithms: Vec<_> = dpop.algorithms().collect();
+            members.insert(ALGORITHMS.to_owned(), algorithms.into());
+        }
         Some(Self {
             path: format!("{METADATA}{}", uri.path().trim_end_matches('/')),
             document: document.to_string().into(),
@@ -144,5 +154,6 @@ fn not_found(method: &Method) -> Response<Whole> {
     answer
 }
 
+const ALGORITHMS: &str = "dpop_signing_alg_values_supported";
 const JWKS: &str = "/.well-known/jwks.json";
 const METADATA: &str = "/.well-known/oauth-authorization-server";

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -39,6 +40,8 @@ pub struct AccessTokenClaims {
     guest: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     conv: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
     /// Names of these claims differ from the fields above and from those of [`Payload`].
     #[serde(flatten)]
     others: Map<String, Value>,
@@ -50,6 +53,12 @@ pub struct AccessTokenClaims {
     pub(super) not_after: Option<Timestamp>,
     #[serde(skip)]
     mistake: Option<Mistake>,
+}
+
+/// The key to which a token is bound (RFC 7800 §3.1, RFC 9449 §6.1).
+#[derive(Clone, Serialize)]
+struct Confirmation {
+    jkt: String,
 }
 
 /// The first error in the contents.
@@ -75,6 +84,7 @@ impl AccessTokenClaims {
             acr: None,
             guest: false,
             conv: None,
+            cnf: None,
             others: Map::new(),
             client_id: None,
             lifetime: None,
@@ -170,6 +180,20 @@ impl AccessTokenClaims {
         }
         self.conv = Some(conversation);
         self
+    }
+
+    /// Binds the token to a key of the client (RFC 9449 §6.1): the claim `cnf.jkt`. `thumbprint` is the
+    /// SHA-256 thumbprint of the public key (RFC 7638), in base64url.
+    ///
+    /// Verifiers accept the token only with a proof by the key: [`dpop`](crate::layer::dpop).
+    pub fn bound_to(mut self, thumbprint: impl Into<String>) -> Self {
+        let thumbprint = thumbprint.into();
+        let bytes = URL_SAFE_NO_PAD.decode(&thumbprint);
+        if bytes.is_ok_and(|bytes| bytes.len() == 32) {
+            self.cnf = Some(Confirmation { jkt: thumbprint });
+            return self;
+        }
+        self.or_mistake("cnf", "not a SHA-256 thumbprint in base64url")
     }
 
     /// Sets the time at which the user signed in (OpenID Connect Core §2): the claim `auth_time`.

@@ -36,9 +36,11 @@ pub fn decide(
     // Without a grace window every repetition is reuse, even within the same millisecond.
     let in_grace = !policy.grace_window().is_zero() && since_rotation(policy.grace_window());
     let late = policy.late_parent_window();
-    let unconfirmed = family
-        .confirmed
-        .is_none_or(|confirmed| confirmed < family.generation);
+    // A client with the key may present a parent although another one of its processes used the child.
+    let unconfirmed = !policy.needs_confirmations()
+        || family
+            .confirmed
+            .is_none_or(|confirmed| confirmed < family.generation);
     let parent = family.parent;
     if family.revoked {
         RefreshOutcome::Revoked

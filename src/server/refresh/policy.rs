@@ -15,6 +15,9 @@ use crate::error::ConfigError;
 /// | [`browser`](Self::browser) *(default)* | the same response within 30 s | theft | browsers |
 /// | [`balanced`](Self::balanced) | the same response within 30 s | a new response within 24 h, while the lost token is unused | mobile apps; needs confirmations |
 ///
+/// Sessions that are bound to a key follow [`of_bound_sessions`](Self::of_bound_sessions), whatever the
+/// policy is.
+///
 /// # Examples
 ///
 /// ```
@@ -29,6 +32,7 @@ use crate::error::ConfigError;
 pub struct RefreshPolicy {
     grace: Duration,
     late_parent: Duration,
+    is_of_bound: bool,
 }
 
 impl RefreshPolicy {
@@ -38,6 +42,7 @@ impl RefreshPolicy {
         Self {
             grace: Duration::ZERO,
             late_parent: Duration::ZERO,
+            is_of_bound: false,
         }
     }
 
@@ -45,8 +50,9 @@ impl RefreshPolicy {
     #[must_use]
     pub const fn browser() -> Self {
         Self {
-            grace: Duration::from_secs(30),
+            grace: GRACE,
             late_parent: Duration::ZERO,
+            is_of_bound: false,
         }
     }
 
@@ -59,8 +65,26 @@ impl RefreshPolicy {
     #[must_use]
     pub const fn balanced() -> Self {
         Self {
-            grace: Duration::from_secs(30),
-            late_parent: Duration::from_secs(24 * 60 * 60),
+            grace: GRACE,
+            late_parent: LATE_PARENT,
+            is_of_bound: false,
+        }
+    }
+
+    /// Returns the policy of sessions that are bound to a key of their client, under this policy.
+    ///
+    /// A copied refresh token is of no use without the key, so that a late parent is a lost response and not
+    /// a theft. The policy is as lenient as [`balanced`](Self::balanced), needs no confirmations, and has no
+    /// maximum number of repetitions. The grace window is that of this policy, or 30 s if it has none.
+    #[must_use]
+    pub const fn of_bound_sessions(self) -> Self {
+        Self {
+            grace: match self.grace.is_zero() {
+                true => GRACE,
+                false => self.grace,
+            },
+            late_parent: LATE_PARENT,
+            is_of_bound: true,
         }
     }
 
@@ -69,6 +93,7 @@ impl RefreshPolicy {
         Self {
             grace,
             late_parent: Duration::ZERO,
+            is_of_bound: false,
         }
     }
 
@@ -109,13 +134,16 @@ impl RefreshPolicy {
     /// generations.
     #[must_use]
     pub fn max_reissues(&self) -> u32 {
-        MAX_REISSUES
+        match self.is_of_bound {
+            true => u32::MAX,
+            false => MAX_REISSUES,
+        }
     }
 
     /// Returns `true` if the policy requires confirmations.
     #[must_use]
     pub fn needs_confirmations(&self) -> bool {
-        !self.late_parent.is_zero()
+        !self.late_parent.is_zero() && !self.is_of_bound
     }
 }
 
@@ -125,4 +153,6 @@ impl Default for RefreshPolicy {
     }
 }
 
+const GRACE: Duration = Duration::from_secs(30);
+const LATE_PARENT: Duration = Duration::from_secs(24 * 60 * 60);
 const MAX_REISSUES: u32 = 3;

@@ -17,6 +17,9 @@ impl Sessions {
     /// token for it: the client requests another one with its session. `conversation` is 1 to 255
     /// bytes long.
     ///
+    /// The token is not bound to a key, also if the session is: a browser adds no proof to the handshake of
+    /// a socket.
+    ///
     /// # Security
     ///
     /// Check before the call that the caller may enter the conversation. The token's type differs

@@ -32,6 +32,9 @@ pub enum SessionErrorKind {
     Revoked,
     /// A spent refresh token was presented. The session is revoked.
     Reused(ReuseKind),
+    /// The session is bound to a key, and the client has not proved to hold it (RFC 9449 §5). The session
+    /// continues, and the presented token was not used up.
+    NotProved,
     /// The subject is disabled or deleted.
     Disabled,
     /// All sessions of the subject were revoked while this one was being started. A new attempt
@@ -82,11 +85,13 @@ impl SessionError {
     /// Returns the error code on the wire.
     ///
     /// - `invalid_grant` (RFC 6749 §5.2): the only code on which a client signs its user out.
+    /// - `invalid_dpop_proof` (RFC 9449 §5): the session is bound to a key.
     /// - `temporarily_unavailable`: the client keeps its tokens and tries again.
     /// - `server_error`: the access token could not be issued.
     #[must_use]
     pub fn error(&self) -> &'static str {
         match self.status() {
+            _ if self.kind == SessionErrorKind::NotProved => "invalid_dpop_proof",
             StatusCode::BAD_REQUEST => "invalid_grant",
             StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
             _ => "server_error",
@@ -153,6 +158,7 @@ impl fmt::Display for SessionError {
             SessionErrorKind::Expired => "the session has expired",
             SessionErrorKind::Revoked => "the session was ended",
             SessionErrorKind::Reused(_) => "a spent refresh token was used",
+            SessionErrorKind::NotProved => "the client has not proved to hold the session's key",
             SessionErrorKind::Disabled => "the subject is disabled",
             SessionErrorKind::Superseded => "the subject's sessions were revoked during the start",
             SessionErrorKind::StoreUnavailable => "the session store is unavailable",

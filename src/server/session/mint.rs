@@ -9,11 +9,12 @@ use super::{
     SessionErrorKind, StaticClaims, TokenPair,
 };
 use crate::{
-    principal::{PrincipalKind, SessionId},
+    principal::PrincipalKind,
     server::{
         issue::{AccessToken, AccessTokenClaims},
         refresh::RefreshToken,
     },
+    store::port::SessionRecord,
 };
 
 impl Inner {
@@ -71,6 +72,9 @@ impl Inner {
         if let Some(client) = session.client_id() {
             token = token.client_id(client);
         }
+        if let Some(thumbprint) = session.bound_to() {
+            token = token.bound_to(thumbprint);
+        }
         Ok(self.issuer.issue_access_token(claims.apply_to(token))?)
     }
 
@@ -79,7 +83,7 @@ impl Inner {
         access: AccessToken,
         refresh: &RefreshToken,
         claims: &SessionClaims,
-        session_id: SessionId,
+        session: &SessionRecord,
         left: Duration,
     ) -> TokenPair {
         TokenPair {
@@ -87,7 +91,8 @@ impl Inner {
             refresh_token: self.tokens.write(refresh),
             refresh_expires_in: left,
             scope: claims.scope_text().to_owned(),
-            session_id,
+            session_id: session.id,
+            is_bound: session.bound_key.is_some(),
             is_new: true,
         }
     }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | sign a subject in | [`Sessions::start`] |
 //! | exchange a refresh token | [`Sessions::refresh`] |
+//! | exchange that of a session that is bound to a key | [`Sessions::refresh_bound`] |
 //! | show the devices of a user | [`Sessions::list`] |
 //! | sign out: this device, the others, all | [`Sessions::revoke`], [`revoke_others`](Sessions::revoke_others), [`revoke_all`](Sessions::revoke_all) |
 //! | raise a session after another factor was proved | [`Sessions::step_up`] |
@@ -86,7 +87,8 @@ use std::{
 pub(crate) use self::builder::DEFAULT_MAX_SESSIONS;
 use self::builder::Lifetimes;
 use self::claims::ErasedClaimsSource;
-pub(crate) use self::pair::TokenResponse;
+pub(crate) use self::pair::{TokenResponse, token_type};
+pub(crate) use self::refresh::Presenter;
 pub(crate) use self::start::has_second_factor;
 pub use self::{
     builder::SessionsBuilder,
@@ -186,7 +188,7 @@ impl Sessions {
                 Ok(record)
             })
             .await?;
-        Ok(self.inner.pair(access, &token, &claims, record.id, idle))
+        Ok(self.inner.pair(access, &token, &claims, &record, idle))
     }
 
     /// Revokes all sessions of the subject and starts a new one.
@@ -262,6 +264,15 @@ impl Sessions {
     pub fn session_of(&self, presented: &str) -> Option<SessionId> {
         let token = self.inner.tokens.read(presented)?;
         Some(token.session_id())
+    }
+
+    /// Returns the key to which the session of a refresh token is bound. `None` also if there is no session.
+    pub(crate) async fn bound_key(&self, presented: &str) -> Result<Option<String>, SessionError> {
+        let Some(id) = self.session_of(presented) else {
+            return Ok(None);
+        };
+        let loaded = repeated(|| self.inner.store.load(id)).await?;
+        Ok(loaded.and_then(|loaded| loaded.session.bound_key))
     }
 
     /// Confirms that the client has received the refresh token that was issued with this caller's
@@ -355,7 +366,7 @@ impl Inner {
             epoch: Some(epoch),
             idle: lifetimes.idle,
             lifetime: lifetimes.lifetime,
-            bound_key: None,
+            bound_key: start.bound_key,
             details: serde_json::to_string(&start.details).map_err(StoreError::invalid)?,
         };
         let expected = Session::to_be(&new, epoch, start.details, now);

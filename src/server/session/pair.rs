@@ -17,6 +17,7 @@ pub struct TokenPair {
     pub(super) refresh_expires_in: Duration,
     pub(super) scope: String,
     pub(super) session_id: SessionId,
+    pub(super) is_bound: bool,
     pub(super) is_new: bool,
 }
 
@@ -55,6 +56,19 @@ impl TokenPair {
         self.refresh_expires_in
     }
 
+    /// Returns `true` if the tokens are bound to a key of the client, and work only with proofs by it.
+    #[must_use]
+    pub fn is_bound(&self) -> bool {
+        self.is_bound
+    }
+
+    /// Returns the scheme in which the access token is sent: `DPoP` if the tokens are bound to a key (RFC
+    /// 9449 §5), otherwise `Bearer`.
+    #[must_use]
+    pub fn token_type(&self) -> &'static str {
+        token_type(self.is_bound)
+    }
+
     /// Returns the granted scope, space separated; empty if there is none.
     #[must_use]
     pub fn scope(&self) -> &str {
@@ -68,7 +82,7 @@ impl TokenPair {
     }
 
     /// Returns the serializable response of a token endpoint (RFC 6749 §5.1): an object with
-    /// `access_token`, `token_type` (`Bearer`), `expires_in`, `refresh_token`, `refresh_expires_in` and,
+    /// `access_token`, `token_type` (`Bearer` or `DPoP`), `expires_in`, `refresh_token`, `refresh_expires_in` and,
     /// if it is not empty, `scope`. Times are in seconds.
     ///
     /// # Security
@@ -82,7 +96,7 @@ impl TokenPair {
     pub(crate) fn response(&self) -> TokenResponse<'_> {
         TokenResponse {
             access_token: self.access_token().expose(),
-            token_type: "Bearer",
+            token_type: self.token_type(),
             expires_in: self.expires_in().as_secs(),
             refresh_token: self.refresh_token.expose(),
             refresh_expires_in: self.refresh_expires_in.as_secs(),
@@ -98,6 +112,14 @@ impl fmt::Debug for TokenPair {
             .field("expires_in", &self.expires_in())
             .field("refresh_expires_in", &self.refresh_expires_in)
             .finish_non_exhaustive()
+    }
+}
+
+/// Returns the scheme of an access token.
+pub(crate) fn token_type(is_bound: bool) -> &'static str {
+    match is_bound {
+        true => "DPoP",
+        false => "Bearer",
     }
 }
 

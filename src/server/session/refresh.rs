@@ -8,7 +8,7 @@ use crate::{
     error::StoreError,
     event::{RefreshOutcome, SessionEvent},
     principal::SessionId,
-    server::refresh::{RefreshToken, Rotation, apply, contended, decide, write},
+    server::refresh::{RefreshPolicy, RefreshToken, Rotation, apply, contended, decide, write},
     store::port::{LoadedSession, SessionRecord, UserStanding},
     task::Contention,
     time::Timestamp,
@@ -30,13 +30,15 @@ impl Sessions {
     /// - [`Invalid`](SessionErrorKind::Invalid), [`Expired`](SessionErrorKind::Expired),
     ///   [`Revoked`](SessionErrorKind::Revoked), [`Reused`](SessionErrorKind::Reused),
     ///   [`Disabled`](SessionErrorKind::Disabled): the user has to sign in again.
+    /// - [`NotProved`](SessionErrorKind::NotProved): the session is bound to a key, see
+    ///   [`refresh_bound`](Self::refresh_bound).
     /// - [`StoreUnavailable`](SessionErrorKind::StoreUnavailable),
     ///   [`ClaimsUnavailable`](SessionErrorKind::ClaimsUnavailable): the client keeps its token and
     ///   tries again.
     /// - [`NotMinted`](SessionErrorKind::NotMinted): the client keeps its token and tries again. An
     ///   operator should investigate.
     pub async fn refresh(&self, presented: &str) -> Result<TokenPair, SessionError> {
-        self.refresh_for(presented, None).await
+        self.exchange(presented, Presenter::default()).await
     }
 
     /// Refreshes as [`refresh`](Self::refresh) does, for a client that sent its `client_id`.
@@ -53,16 +55,63 @@ impl Sessions {
         presented: &str,
         client_id: Option<&str>,
     ) -> Result<TokenPair, SessionError> {
+        let presenter = Presenter {
+            client_id,
+            ..Presenter::default()
+        };
+        self.exchange(presented, presenter).await
+    }
+
+    /// Refreshes as [`refresh_for`](Self::refresh_for) does, for a client that has proved to hold the key
+    /// with this thumbprint (RFC 9449 §5).
+    ///
+    /// A session that is bound to another key is [`NotProved`](SessionErrorKind::NotProved), and so is a
+    /// bound session in the other two methods. Nothing is written then, so that the thief of a refresh token
+    /// neither uses it up nor ends the session. A session that is not bound to a key stays as it is:
+    /// otherwise a thief could bind it to the thief's key. Its tokens are of the type `Bearer`.
+    ///
+    /// Bound sessions follow
+    /// [`RefreshPolicy::of_bound_sessions`](crate::server::refresh::RefreshPolicy::of_bound_sessions).
+    ///
+    /// # Security
+    ///
+    /// Call it only after your code has verified a proof by the key. The
+    /// [endpoints](crate::server::endpoints#bound-tokens) do so.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh).
+    pub async fn refresh_bound(
+        &self,
+        presented: &str,
+        client_id: Option<&str>,
+        thumbprint: &str,
+    ) -> Result<TokenPair, SessionError> {
+        let presenter = Presenter {
+            client_id,
+            key: Some(thumbprint),
+            needs_binding: false,
+        };
+        self.exchange(presented, presenter).await
+    }
+
+    pub(crate) async fn exchange(
+        &self,
+        presented: &str,
+        presenter: Presenter<'_>,
+    ) -> Result<TokenPair, SessionError> {
         let token = self.inner.tokens.read(presented).ok_or_else(invalid)?;
         let origin = self.inner.origin();
         let mut lost = false;
         // The client of a session stands in its details, which the store does not read.
         // A write before a token that cannot be signed would spend the presented token.
         let may_sign = self.inner.issuer.keys().may_sign();
-        if origin != ClaimsOrigin::Elsewhere && client_id.is_none() && may_sign {
+        if origin != ClaimsOrigin::Elsewhere && presenter.client_id.is_none() && may_sign {
             let (id, live) = (token.session_id(), token.generation());
-            let advance =
-                self.write(move |inner| async move { inner.advance_live(id, live, origin).await });
+            let key = presenter.key.map(str::to_owned);
+            let advance = self.write(move |inner| async move {
+                inner.advance_live(id, live, origin, key.as_deref()).await
+            });
             match advance.await? {
                 Written::Done((LoadedSession { session, now, .. }, user)) => {
                     let view = Session::of(&session)?;
@@ -78,15 +127,15 @@ impl Sessions {
             }
         }
         // Boxed: the future is large, and most refreshes do not come here.
-        Box::pin(self.exchange(&token, client_id, origin, lost)).await
+        Box::pin(self.load_and_exchange(&token, presenter, origin, lost)).await
     }
 
     /// Loads, decides, and writes if the session is still what was loaded. `lost`: the answer to a write
     /// was lost before.
-    async fn exchange(
+    async fn load_and_exchange(
         &self,
         token: &RefreshToken,
-        client_id: Option<&str>,
+        presenter: Presenter<'_>,
         origin: ClaimsOrigin,
         mut lost: bool,
     ) -> Result<TokenPair, SessionError> {
@@ -98,8 +147,9 @@ impl Sessions {
         let mut contention = Contention::new();
         loop {
             let (loaded, user) = inner.load(id, origin).await?.ok_or_else(invalid)?;
-            inner.check_client(&loaded.session, client_id)?;
-            let outcome = decide(&loaded.session.family, presented, &inner.policy, loaded.now);
+            inner.check_presenter(&loaded.session, presenter)?;
+            let policy = inner.policy_of(loaded.session.bound_key.as_deref());
+            let outcome = decide(&loaded.session.family, presented, &policy, loaded.now);
             if !outcome.answers() {
                 return Err(self.refuse(loaded, presented, outcome).await);
             }
@@ -158,6 +208,16 @@ impl Sessions {
     }
 }
 
+/// What a client shows about itself with a refresh token.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Presenter<'a> {
+    pub(crate) client_id: Option<&'a str>,
+    /// The thumbprint of the key that it has proved to hold.
+    pub(crate) key: Option<&'a str>,
+    /// `true` if sessions without a key are refused.
+    pub(crate) needs_binding: bool,
+}
+
 /// The result of a conditional write.
 enum Written<T> {
     Done(T),
@@ -192,15 +252,23 @@ impl Inner {
 
     /// Refuses the refresh token of another client, and that of a session whose key the client has not
     /// proved to hold.
-    fn check_client(
+    fn check_presenter(
         &self,
         session: &SessionRecord,
-        client_id: Option<&str>,
+        presenter: Presenter<'_>,
     ) -> Result<(), SessionError> {
-        if session.bound_key.is_some() {
-            return Err(invalid());
+        match session.bound_key.as_deref() {
+            None if presenter.needs_binding => return Err(invalid()),
+            Some(bound) if presenter.key != Some(bound) => {
+                self.events.session(|| SessionEvent::NotProved {
+                    subject: session.subject.clone(),
+                    session: session.id,
+                });
+                return Err(SessionError::new(SessionErrorKind::NotProved));
+            }
+            _ => {}
         }
-        if let Some(client) = client_id {
+        if let Some(client) = presenter.client_id {
             let session = Session::of(session)?;
             if client != session.client_id().unwrap_or(self.issuer.client_id()) {
                 return Err(invalid());
@@ -209,22 +277,31 @@ impl Inner {
         Ok(())
     }
 
+    /// Returns the policy of a session that is bound to this key, if to any.
+    fn policy_of(&self, key: Option<&str>) -> RefreshPolicy {
+        match key {
+            None => self.policy,
+            Some(_) => self.policy.of_bound_sessions(),
+        }
+    }
+
     /// Advances the live generation in one round trip. A user who may not sign in is not advanced.
     async fn advance_live(
         &self,
         id: SessionId,
         live: u64,
         origin: ClaimsOrigin,
+        key: Option<&str>,
     ) -> Result<Written<(LoadedSession, Standing)>, SessionError> {
-        let grace = self.policy.grace_window();
+        let grace = self.policy_of(key).grace_window();
         let store = &self.store;
         let advanced = match origin {
             ClaimsOrigin::Users(_) => {
-                let advanced = store.advance_live_with_user(id, live, grace, None).await;
+                let advanced = store.advance_live_with_user(id, live, grace, key).await;
                 advanced.map(|done| done.map(|(session, user)| (session, Standing::Read(user))))
             }
             _ => {
-                let advanced = store.advance_live(id, live, grace, None).await;
+                let advanced = store.advance_live(id, live, grace, key).await;
                 advanced.map(|done| done.map(|session| (session, Standing::Unread)))
             }
         };
@@ -248,6 +325,7 @@ impl Inner {
         last: bool,
     ) -> Result<Written<Rotation>, SessionError> {
         let reuse = matches!(outcome, RefreshOutcome::Reused(_));
+        let policy = self.policy_of(loaded.session.bound_key.as_deref());
         let mut done = write(&*self.store, loaded.clone(), presented, outcome).await;
         if is_interrupted(&done) {
             if reuse {
@@ -257,7 +335,7 @@ impl Inner {
                 if let Ok(Some(rotation)) = &mut done {
                     rotation.outcome = outcome;
                 }
-            } else if !last && !self.policy.grace_window().is_zero() {
+            } else if !last && !policy.grace_window().is_zero() {
                 return Ok(Written::Lost);
             }
         }
@@ -282,7 +360,7 @@ impl Inner {
         let access = self.mint(view, claims, next.generation(), left)?;
         Ok(TokenPair {
             is_new: next.generation() != token.generation(),
-            ..self.pair(access, &next, claims, session.id, left)
+            ..self.pair(access, &next, claims, session, left)
         })
     }
 

@@ -25,6 +25,7 @@ pub struct StartSession {
     pub(super) kind: PrincipalKind,
     pub(super) epoch: Option<u32>,
     pub(super) details: Details,
+    pub(super) bound_key: Option<String>,
     /// The class of the session before does not count.
     is_raised: bool,
 }
@@ -37,6 +38,7 @@ impl StartSession {
             kind: PrincipalKind::User,
             epoch: None,
             details: Details::default(),
+            bound_key: None,
             is_raised: false,
         }
     }
@@ -44,7 +46,7 @@ impl StartSession {
     /// Creates the start of a session that replaces `session`, for example after a change of the
     /// password.
     ///
-    /// The subject, kind, claims, `amr`, `acr`, `auth_time`, label, client, address and user agent
+    /// The subject, kind, claims, `amr`, `acr`, `auth_time`, label, client, address, user agent and key
     /// are copied. The new session has the subject's current epoch, unless [`epoch`](Self::epoch)
     /// is set.
     pub fn continuing(session: &Session) -> Self {
@@ -55,6 +57,7 @@ impl StartSession {
             kind: session.kind(),
             epoch: None,
             details,
+            bound_key: session.bound_to().map(str::to_owned),
             is_raised: false,
         }
     }
@@ -178,6 +181,21 @@ impl StartSession {
     /// Sets the `User-Agent`, for the list of devices; cut after 200 characters.
     pub fn user_agent(mut self, user_agent: impl AsRef<str>) -> Self {
         self.details.user_agent = Some(cut(user_agent.as_ref()));
+        self
+    }
+
+    /// Binds the session to a key of the client (RFC 9449 §5). `thumbprint` is the SHA-256 thumbprint of the
+    /// public key (RFC 7638), in base64url.
+    ///
+    /// The access tokens contain it as `cnf.jkt`, and work only with a proof by the key. The session is
+    /// refreshed by [`Sessions::refresh_bound`](super::Sessions::refresh_bound).
+    ///
+    /// # Security
+    ///
+    /// Call it only after your code has verified a proof by the key. The
+    /// [endpoints](crate::server::endpoints#bound-tokens) do so.
+    pub fn bound_to(mut self, thumbprint: impl Into<String>) -> Self {
+        self.bound_key = Some(thumbprint.into());
         self
     }
 

@@ -63,7 +63,7 @@ impl Sessions {
         let record = self
             .write(move |inner| async move { inner.replace(old, new).await })
             .await?;
-        Ok(self.inner.pair(access, &token, &claims, record.id, idle))
+        Ok(self.inner.pair(access, &token, &claims, &record, idle))
     }
 }
 

@@ -23,6 +23,7 @@ pub struct Session {
     used_at: Timestamp,
     ends_at: Timestamp,
     details: Details,
+    bound_key: Option<String>,
     pub(super) current: bool,
 }
 
@@ -60,6 +61,7 @@ impl Session {
             used_at: family.used_at,
             ends_at: family.ends_at(),
             details: serde_json::from_str(&record.details).map_err(StoreError::invalid)?,
+            bound_key: record.bound_key.clone(),
             current: false,
         })
     }
@@ -80,6 +82,7 @@ impl Session {
             used_at: now,
             ends_at: now.plus(new.idle.min(new.lifetime)),
             details,
+            bound_key: new.bound_key.clone(),
             current: false,
         }
     }
@@ -180,6 +183,12 @@ impl Session {
     #[must_use]
     pub fn acr(&self) -> Option<&str> {
         self.details.acr.as_deref()
+    }
+
+    /// Returns the thumbprint (RFC 7638) of the client's key, if the session is bound to one.
+    #[must_use]
+    pub fn bound_to(&self) -> Option<&str> {
+        self.bound_key.as_deref()
     }
 
     /// Returns the claims that the session was started with.

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod browsers;
+mod dpop;
 mod secrets;
 mod seeds;
 mod signing;
@@ -12,6 +13,7 @@ pub(crate) use self::signing::SigningKeys;
 use self::{
     accounts::{Accounts, Smtp, read_accounts, read_policy as read_passwords, read_smtp},
     browsers::{read_prefix, read_public_url, read_trusted},
+    dpop::{Binding, read_binding},
     seeds::read_seeds,
     signing::{Key, read_key, read_rotation},
 };
@@ -41,6 +43,7 @@ use crate::{
 /// | `AUTH_TRUSTED_ORIGINS` | comma list of further origins whose pages may sign in, including those of apps and extensions, such as `capacitor://localhost` | |
 /// | `AUTH_COOKIE_PREFIX` | a prefix for the name of every cookie, see [`CookieNames::prefix`](crate::server::endpoints::CookieNames::prefix) | |
 /// | `AUTH_ACR_MFA` | the claim `acr` of sessions with a second factor, see [`SessionsBuilder::mfa_acr`](crate::server::session::SessionsBuilder::mfa_acr) | none |
+/// | `AUTH_DPOP` | `off`, `allowed` or `required`: [sessions that are bound to a key of the client](crate::server::endpoints#bound-tokens) | allowed |
 /// | `JWT_CLIENT_ID` | comma list of clients: the first is the `client_id` of tokens whose request names none, and a request may name any of them | `first-party` |
 /// | `JWT_PRIVATE_KEY_FILE` | comma list of PEM files: the key of the first one signs, and all keys verify and are published | the keys are in the store, or one is generated, see [`issuer`](Self::issuer) |
 /// | `JWT_SECRET_KEY` | an HMAC secret that signs instead of a private key | |
@@ -81,6 +84,7 @@ pub struct AuthSettings {
     trusted_origins: Vec<String>,
     cookie_prefix: Option<String>,
     acr_mfa: Option<String>,
+    binding: Binding,
     client_ids: Vec<String>,
     key: Key,
     rotate_every: Option<Duration>,
@@ -172,6 +176,7 @@ impl AuthSettings {
             trusted_origins: read_trusted(&mut vars)?,
             cookie_prefix: read_prefix(&mut vars)?,
             acr_mfa: vars.text("AUTH_ACR_MFA")?,
+            binding: read_binding(&mut vars)?,
             client_ids: vars.list("JWT_CLIENT_ID")?.unwrap_or_default(),
             issuer,
             audiences,
@@ -187,7 +192,7 @@ impl AuthSettings {
     fn with_resource(mut self) -> Result<Self, ConfigError> {
         let announcement = self.resource.or_named(&self.public_url())?;
         if let (true, None, Some(own)) = (
-            self.resource.names_resource(),
+            self.resource.identifier().is_some(),
             &self.audiences,
             announcement,
         ) {

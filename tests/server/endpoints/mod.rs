@@ -3,6 +3,7 @@
 //! A test's name starts with the id of the rule that it proves.
 
 mod bodies;
+mod bound;
 mod change_password;
 mod cookies;
 mod devices;

@@ -1,5 +1,6 @@
 //! The login server through its front door alone: what it wires, no test wires.
 
+mod bound;
 mod ends;
 #[cfg(feature = "totp")]
 mod factors;

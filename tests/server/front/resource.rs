@@ -45,8 +45,13 @@ async fn j1_j5_the_settings_announce_the_api_beside_the_server() {
         ("JWT_RESOURCE_SCOPES", "orders:read"),
     ];
     for front in Front::on_each(&vars).await {
-        let (status, document) = front.well_known(PATH).await;
+        let (status, mut document) = front.well_known(PATH).await;
         assert_eq!(status, StatusCode::OK);
+        // J8: the server accepts proofs, and requires none.
+        let mut stated = |name| document.as_object_mut().unwrap().remove(name).unwrap();
+        let algorithms = stated("dpop_signing_alg_values_supported");
+        assert!(algorithms.as_array().unwrap().contains(&json!("ES256")));
+        assert_eq!(stated("dpop_bound_access_tokens_required"), false);
         let expected = json!({
             "resource": "https://app.example",
             "authorization_servers": ["https://app.example"],

@@ -11,7 +11,9 @@ use std::cmp::Reverse;
 use fastrand::Rng;
 use tower_jwt_auth::server::refresh::RefreshPolicy;
 
-use self::servers::{Fork, NoDebounce, Ours, ParentUntilUsed, Remint, Server, SingleUse, Sliding};
+use self::servers::{
+    Bound, Fork, NoDebounce, Ours, ParentUntilUsed, Remint, Server, SingleUse, Sliding, Theft,
+};
 
 const SESSIONS: u64 = 200;
 const TTL: i64 = 15 * 60_000;
@@ -90,7 +92,7 @@ fn mobile(mut server: impl Server, dice: &mut Rng) -> bool {
 }
 
 /// Somebody copies the client's token and refreshes as often as the client does. Says how long both
-/// went on, in minutes.
+/// went on, in minutes; no time at all if the thief gets nothing.
 fn theft(mut server: impl Server, dice: &mut Rng) -> Option<i64> {
     let stolen_at = dice.i64(HOUR..24 * HOUR);
     let mut token = 0;
@@ -108,8 +110,17 @@ fn theft(mut server: impl Server, dice: &mut Rng) -> Option<i64> {
         if now > WEEK {
             return None;
         }
-        let Some(answer) = server.refresh(token, now) else {
-            return Some((now - stolen_at) / 60_000);
+        let is_thief = thief.0 < client.0;
+        let answered = match is_thief {
+            true => server.stolen(token, now),
+            false => server
+                .refresh(token, now)
+                .map_or(Theft::Over, Theft::Answered),
+        };
+        let answer = match answered {
+            Theft::Answered(answer) => answer,
+            Theft::Over => return Some((now - stolen_at) / 60_000),
+            Theft::Refused => return Some(0),
         };
         server.used(answer);
         // The lifetimes of access tokens vary by a twentieth.
@@ -186,6 +197,11 @@ fn simulation_of_a_week_under_every_policy() {
     );
     let balanced = ours(RefreshPolicy::balanced(), true);
     print("`balanced`", &balanced);
+    let bound = measure(|| Bound::new(RefreshPolicy::strict()));
+    print(
+        "bound to a key, under any policy (the thief is refused)",
+        &bound,
+    );
 
     assert_eq!(browser.browser_killed, 0.0);
     assert_eq!(
@@ -193,6 +209,8 @@ fn simulation_of_a_week_under_every_policy() {
         (0.0, 0.0)
     );
     assert!(strict.browser_killed > 99.0);
+    assert_eq!((bound.browser_killed, bound.mobile_killed), (0.0, 0.0));
+    assert_eq!((bound.found, bound.percentile), (100.0, 0));
     for policy in [&strict, &browser, &balanced] {
         assert!(policy.median <= 15, "{}", policy.median);
         assert!(policy.percentile <= 30, "{}", policy.percentile);

@@ -39,6 +39,7 @@ fn at(millis: i64) -> Timestamp {
 const STRICT: RefreshPolicy = RefreshPolicy::strict();
 const BROWSER: RefreshPolicy = RefreshPolicy::browser();
 const BALANCED: RefreshPolicy = RefreshPolicy::balanced();
+const BOUND: RefreshPolicy = RefreshPolicy::browser().of_bound_sessions();
 const WINDOW: i64 = 30_000;
 const LATE: i64 = 24 * 3_600_000;
 
@@ -198,4 +199,35 @@ fn an_outcome_writes_exactly_where_it_changes_something() {
         let changed = apply(&family(), 5, outcome, at(1)) != family();
         assert_eq!(changed, outcome.writes(), "{outcome:?}");
     }
+}
+
+#[test]
+fn g41_a_bound_session_forgives_a_late_parent_whatever_the_policy() {
+    for policy in [STRICT, BROWSER, BALANCED] {
+        let policy = policy.of_bound_sessions();
+        assert!(!policy.needs_confirmations());
+        assert_eq!(policy.grace_window(), Duration::from_secs(30));
+        let late = |family: &Family| decide(family, 4, &policy, at(LATE));
+        for family in [
+            family(),
+            changed(|family| family.confirmed = Some(5)),
+            changed(|family| family.reissues = 1_000),
+        ] {
+            assert_eq!(late(&family), RefreshOutcome::Reissued);
+        }
+        let outcome = decide(&family(), 4, &policy, at(LATE + 1));
+        assert_eq!(outcome, RefreshOutcome::Reused(ReuseKind::LateParent));
+        let stale = decide(&family(), 3, &policy, at(0));
+        assert_eq!(stale, RefreshOutcome::Reused(ReuseKind::StaleLineage));
+    }
+    let short = BROWSER.grace(Duration::from_secs(2)).unwrap();
+    assert_eq!(
+        short.of_bound_sessions().grace_window(),
+        short.grace_window()
+    );
+    assert_eq!(decide(&family(), 5, &BOUND, at(0)), RefreshOutcome::Fresh);
+    assert_eq!(
+        decide(&family(), 5, &BOUND, at(WINDOW + 1)),
+        RefreshOutcome::Rotated
+    );
 }

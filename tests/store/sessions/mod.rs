@@ -2,6 +2,7 @@
 //! store: the very same tests, on the store that its URL names.
 
 mod batch;
+mod bound;
 mod ended;
 mod ending;
 mod killed;
@@ -61,6 +62,11 @@ on_every_store! {
         t10_signing_out_ends_this_device_the_others_or_all
         t11_another_node_refuses_soon
         t12_a_stale_feed_serves_or_is_503_and_never_401;
+    bound:
+        g41_a_bound_session_continues_with_its_key_only
+        g41_hundred_refreshes_of_a_bound_session_are_one_rotation
+        g41_a_bound_session_forgives_lost_answers
+        g41_a_session_in_place_of_a_bound_one_has_its_key;
     lost:
         what_was_issued_before_is_revoked_to_the_second;
     killed:

@@ -43,6 +43,11 @@ impl GuestStart {
         self
     }
 
+    /// Binds the guest's session to a key of the client: [`StartSession::bound_to`].
+    pub fn bound_to(self, thumbprint: impl Into<String>) -> Self {
+        self.with(|start| start.bound_to(thumbprint))
+    }
+
     /// Sets the client's IP address.
     pub fn ip(self, ip: IpAddr) -> Self {
         self.with(|start| start.ip(ip))

@@ -17,8 +17,25 @@ pub(crate) trait Server {
     /// The answer to a token; `None`: the session is over.
     fn refresh(&mut self, token: u64, now: i64) -> Option<u64>;
 
+    /// The answer to somebody who has a copy of the token, and nothing else of the client.
+    fn stolen(&mut self, token: u64, now: i64) -> Theft {
+        match self.refresh(token, now) {
+            Some(answer) => Theft::Answered(answer),
+            None => Theft::Over,
+        }
+    }
+
     /// The access token that came with this refresh token was used.
     fn used(&mut self, _token: u64) {}
+}
+
+/// What a thief gets.
+pub(crate) enum Theft {
+    Answered(u64),
+    /// The session is over.
+    Over,
+    /// The thief is refused, and the session goes on.
+    Refused,
 }
 
 /// This crate.
@@ -55,6 +72,25 @@ impl Server for Ours {
         if self.confirms {
             self.family = confirm(&self.family, token);
         }
+    }
+}
+
+/// This crate, where sessions are bound to a key of their client.
+pub(crate) struct Bound(Ours);
+
+impl Bound {
+    pub(crate) fn new(policy: RefreshPolicy) -> Self {
+        Self(Ours::new(policy.of_bound_sessions(), false))
+    }
+}
+
+impl Server for Bound {
+    fn refresh(&mut self, token: u64, now: i64) -> Option<u64> {
+        self.0.refresh(token, now)
+    }
+
+    fn stolen(&mut self, _token: u64, _now: i64) -> Theft {
+        Theft::Refused
     }
 }
 

@@ -83,6 +83,7 @@ export function account(page) {
     $("#sessions").replaceChildren(...sessions.map((session) => {
       const about = element("div", {}, device(session), " ",
         ...(session.current ? [element("span", { className: "pill" }, "this one")] : []),
+        ...(session.bound ? [element("span", { className: "pill" }, "bound")] : []),
         element("small", {}, `last used ${ago(session.last_used_at)}, began ${ago(session.created_at)}${session.ip ? `, from ${session.ip}` : ""}`));
       const button = element("button", { className: "quiet", ariaLabel: `End the session: ${device(session)}, last used ${ago(session.last_used_at)}` }, "End");
       button.addEventListener("click", () => during(button, async () => {

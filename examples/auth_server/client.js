@@ -1,4 +1,5 @@
-// A client of the login server. Its tokens are in cookies, which no script can read, or in this object.
+// A client of the login server. Its tokens are in cookies, which no script can read, or in this object. They may be
+// bound to a key of the browser.
 
 const AUTH = "/api/auth";
 
@@ -9,13 +10,22 @@ export class Client {
   /** Called after every refresh. */
   renewed = () => {};
 
-  /** @param {"cookie" | "memory"} mode */
-  constructor(mode) {
+  /** @param {"cookie" | "memory" | "bound"} mode */
+  constructor(mode, key = null) {
     this.mode = mode;
+    this.key = key;
   }
 
+  /** A client with the tokens that this browser has kept, if it keeps them. */
+  static async opened(mode, key = null) {
+    const client = new Client(mode, key);
+    client.#tokens = (await key?.tokens()) ?? null;
+    return client;
+  }
+
+  /** Can this page read its tokens? */
   get inMemory() {
-    return this.mode === "memory";
+    return this.mode !== "cookie";
   }
 
   /** The tokens, in memory only. */
@@ -29,14 +39,16 @@ export class Client {
   }
 
   /** Sends a request. `bearer` is a token to send instead of the client's own; `null` sends none. */
-  async send(method, path, { body, bearer, signal } = {}) {
+  async send(method, path, options = {}) {
+    const { body, bearer, signal } = options;
     const own = bearer === undefined;
     const token = own ? this.#tokens?.access : bearer;
     const headers = {};
-    if (token) headers.authorization = `Bearer ${token}`;
+    if (own && this.key) Object.assign(headers, await this.key.headers(method, path, token));
+    else if (token) headers.authorization = `Bearer ${token}`;
     if (body) headers["content-type"] = "application/json";
     if (own && !this.inMemory && proof()) headers["x-csrf-token"] = proof();
-    const response = await fetch(path, {
+    const answer = await fetch(path, {
       method,
       headers,
       signal,
@@ -44,7 +56,9 @@ export class Client {
       // A challenge for a passkey is bound to this browser by a cookie, wherever the tokens are.
       credentials: own && (!this.inMemory || path.startsWith(`${AUTH}/passkeys/`)) ? "same-origin" : "omit",
     });
-    return response;
+    // The server demands a nonce, which this answer has.
+    const again = own && this.key?.learns(answer);
+    return again && !options.repeated ? this.send(method, path, { ...options, repeated: true }) : answer;
   }
 
   /** Sends a request, and repeats it once with a new access token if the old one has expired. */
@@ -67,13 +81,15 @@ export class Client {
   /** Refreshes: one tab after another where the browser has locks. The server forgives where it has none. */
   async refresh() {
     const once = async () => {
+      // Another tab may have refreshed.
+      if (this.key) this.#tokens = (await this.key.tokens()) ?? this.#tokens;
       const body = this.inMemory ? { refresh_token: this.#tokens?.refresh } : {};
       const answer = await this.#keep(await this.send("POST", this.#path("refresh"), { body }));
       // Only this error means that the session is over. Everything else passes.
-      if (answer.json?.error === "invalid_grant") this.#tokens = null;
+      if (answer.json?.error === "invalid_grant") await this.forget();
       return answer;
     };
-    const lock = this.inMemory ? `refresh ${this.#tokens?.refresh}` : "refresh";
+    const lock = this.mode === "memory" ? `refresh ${this.#tokens?.refresh}` : "refresh";
     const answer = await (navigator.locks ? navigator.locks.request(lock, once) : once());
     if (answer.ok) this.renewed();
     return answer;
@@ -87,13 +103,14 @@ export class Client {
   /** Ends this session (`device`), the others of this user (`others`), or all. */
   async logout(scope = "device") {
     const answer = await this.call("POST", `${AUTH}/logout`, { body: { scope } });
-    if (scope !== "others" && answer.ok) this.#tokens = null;
+    if (scope !== "others" && answer.ok) await this.forget();
     return answer;
   }
 
   /** Forgets the tokens. */
-  forget() {
+  async forget() {
     this.#tokens = null;
+    await this.key?.save(null);
   }
 
   #path(endpoint) {
@@ -106,6 +123,7 @@ export class Client {
       this.#tokens = { access: json.access_token, refresh: json.refresh_token };
       this.#device = json.device_token ?? this.#device;
       this.#remembered = json.remember_token ?? this.#remembered;
+      await this.key?.save(this.#tokens);
     }
     return { ok: response.ok, status: response.status, headers: response.headers, json };
   }

@@ -117,11 +117,13 @@ async fn app(
     let authority = passkeys::Authority::of(origin);
     let registration = settings.registration() || is_a_first_try;
     let grace = settings.refresh_policy().grace_window().as_secs();
+    let dpop = settings.dpop(origin)?.map(|_| origin);
     let demo = json!({
         "accounts": demo,
         "registration": registration,
         "grace_seconds": grace,
         "passkeys": authority.as_ref().map(|_| origin),
+        "dpop": dpop,
     });
     // Generous for local tests. On the internet use the default of 30 per hour.
     let signups = RateLimitLayer::per_minute(PER_MINUTE, settings.client_ip()).burst(AT_ONCE);

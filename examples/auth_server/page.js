@@ -1,5 +1,6 @@
 import { account } from "/account.js";
 import { Client, decoded, encoded } from "/client.js";
+import { Key, canBind, elsewhere } from "/dpop.js";
 import { passkeys } from "/passkeys.js";
 
 const $ = (selector) => document.querySelector(selector);
@@ -11,11 +12,13 @@ const MEANING = {
   roles: "what guards ask for", scope: "what the app may do", permissions: "single rights",
   auth_time: "when you gave your password", amr: "how you proved who you are (pwd: a password, otp: a code, pop: a passkey)", acr: "how sure that is",
   ep: "your epoch; it is raised when all sessions end", rtg: "the refresh token that came with it",
+  cnf: "the key that proves every request with the token (RFC 9449)",
   guest: "nobody has signed in", conv: "the one conversation that it is for",
 };
 const TIMES = ["exp", "iat", "nbf", "auth_time"];
 
-let client = new Client(location.hash === "#memory" ? "memory" : "cookie");
+const MODES = ["cookie", "memory", "bound"];
+let client = new Client("cookie");
 let demo = { accounts: [], registration: false, grace_seconds: 30 };
 let me = { kind: "nobody" };
 let life = null;
@@ -86,7 +89,7 @@ async function look() {
   if (!context.conversation && client.hasSession && (await client.refresh()).ok) {
     context = await (await client.call("GET", "/chat/context")).json();
   }
-  if (!context.conversation) client.forget();
+  if (!context.conversation) await client.forget();
   const kind = context.authenticated ? "user" : context.conversation ? "guest" : "nobody";
   const user = kind === "user" ? await (await client.call("GET", "/api/me")).json() : null;
   const changed = context.session_id !== me.session;
@@ -114,7 +117,10 @@ async function look() {
 
 function allow() {
   const able = me.kind === "user" && client.inMemory;
-  for (const button of document.querySelectorAll("[data-attack]")) button.disabled = !able;
+  for (const button of document.querySelectorAll("[data-attack]")) {
+    // The others need tokens that work without a key.
+    button.disabled = !able || (client.key && button.dataset.attack !== "elsewhere");
+  }
   $("#attacks-need").hidden = able;
   for (const option of document.querySelectorAll("#api option.demo")) option.remove();
   for (const { email, roles } of demo.accounts) {
@@ -174,11 +180,15 @@ for (const radio of document.querySelectorAll("[name=mode]")) {
   radio.addEventListener("change", async () => {
     // What is only in memory would be lost, and its session left open.
     if (client.inMemory && client.hasSession) await client.logout();
-    history.replaceState(null, "", radio.value === "memory" ? "#memory" : location.pathname);
-    client = connected(new Client(radio.value));
+    history.replaceState(null, "", radio.value === "cookie" ? location.pathname : `#${radio.value}`);
+    client = await opened(radio.value);
     await look();
     note("");
   });
+}
+
+async function opened(mode) {
+  return connected(await Client.opened(mode, mode === "bound" ? await Key.kept(demo.dpop) : null));
 }
 
 function connected(made) {
@@ -228,6 +238,7 @@ const spend = async (refresh_token) => {
 };
 
 const attacks = {
+  elsewhere: (box) => elsewhere({ client, origin: demo.dpop, show, look }, box),
   async replay(box) {
     const { access, refresh: stolen } = client.tokens;
     const pause = demo.grace_seconds + 1;
@@ -395,6 +406,12 @@ $("#say").addEventListener("submit", (event) => {
       if (!answer.ok) return note(answer.json?.error_description ?? `Status ${answer.status}`, true);
       await look();
     }
+    // A browser adds no proof to the handshake of a socket.
+    if (client.key) {
+      line("you", text, false);
+      const answer = await client.call("POST", "/chat/messages", { body: { text } });
+      return line("bot", (await answer.json()).reply, me.kind === "guest");
+    }
     const open = await socketOf(me.session);
     line("you", text, false);
     open.send(JSON.stringify({ text }));
@@ -404,9 +421,12 @@ $("#say").addEventListener("submit", (event) => {
 // ---- Begin
 
 async function begin() {
-  connected(client);
-  $(`[name=mode][value=${client.mode}]`).checked = true;
   demo = await (await fetch("/demo")).json();
+  const binds = canBind && demo.dpop;
+  const mode = location.hash.slice(1);
+  $("#bind").hidden = !binds;
+  client = await opened(MODES.includes(mode) && (binds || mode !== "bound") ? mode : "cookie");
+  $(`[name=mode][value=${client.mode}]`).checked = true;
   $("#register").hidden = !demo.registration;
   offerPasskeys(demo.passkeys);
   $("#grace").textContent = `more than ${demo.grace_seconds} s later`;

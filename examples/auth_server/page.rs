@@ -23,6 +23,7 @@ pub(crate) fn routes() -> Router {
         .route("/page.js", file(SCRIPT, include_str!("page.js")))
         .route("/passkeys.js", file(SCRIPT, include_str!("passkeys.js")))
         .route("/client.js", file(SCRIPT, include_str!("client.js")))
+        .route("/dpop.js", file(SCRIPT, include_str!("dpop.js")))
         .route("/icon.svg", file("image/svg+xml", include_str!("icon.svg")))
 }
 

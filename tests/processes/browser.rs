@@ -32,6 +32,14 @@ fn w2_w6_a_page_shows_all_that_the_server_does() {
 
 #[test]
 #[ignore = "needs Chromium, and Node with playwright-core"]
+fn g41_a_page_binds_its_tokens_to_a_key_that_no_script_can_read() {
+    let server = Server::start(&[("AUTH_REFRESH_GRACE_SECONDS", "2")]);
+    let asked = json!({ "origin": server.address(), "pictures": pictures("bound") });
+    drive("bound.mjs", asked, Stdio::null());
+}
+
+#[test]
+#[ignore = "needs Chromium, and Node with playwright-core"]
 fn u27_u33_u39_a_page_enrols_a_second_factor_and_uses_the_links_of_mails() {
     let folder = Folder::new();
     let log = folder.file("log", "");

@@ -295,7 +295,7 @@ const OF_ISSUERS: [&str; 5] = [
 ];
 
 #[cfg(feature = "server")]
-const OF_SERVER: [&str; 36] = [
+const OF_SERVER: [&str; 40] = [
     "HOST",
     "PORT",
     "AUTH_PUBLIC_URL",
@@ -303,6 +303,10 @@ const OF_SERVER: [&str; 36] = [
     "AUTH_COOKIE_PREFIX",
     "AUTH_ACR_MFA",
     "AUTH_DPOP",
+    "JWT_DPOP_NONCE",
+    "JWT_DPOP_NONCE_SECONDS",
+    "JWT_DPOP_NONCE_KEY",
+    "JWT_DPOP_REPLAY",
     "JWT_CLIENT_ID",
     "AUTH_SECRET_KEY",
     "AUTH_KEY_ROTATION_DAYS",
@@ -390,6 +394,7 @@ mod tests {
         let modules = [
             SETTINGS,
             SERVER,
+            include_str!("dpop.rs"),
             include_str!("resource.rs"),
             include_str!("../server/settings/accounts.rs"),
             include_str!("../server/settings/browsers.rs"),

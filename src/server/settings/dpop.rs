@@ -4,12 +4,22 @@ use super::AuthSettings;
 use crate::{
     error::ConfigError,
     layer::dpop::Dpop,
-    settings::vars::{Vars, refuse},
+    settings::{
+        dpop::Details,
+        vars::{Vars, refuse},
+    },
 };
 
+/// The variables about proofs.
+#[derive(Clone)]
+pub(super) struct Binding {
+    mode: Mode,
+    details: Details,
+}
+
 /// The value of `AUTH_DPOP`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Binding {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
     Off,
     /// Not set: proofs are accepted if this build can verify them.
     Unset,
@@ -18,12 +28,17 @@ pub(super) enum Binding {
 }
 
 pub(super) fn read_binding(vars: &mut Vars) -> Result<Binding, ConfigError> {
-    match vars.text(NAME)?.as_deref() {
-        None => Ok(Binding::Unset),
-        Some("off") => Ok(Binding::Off),
-        Some("allowed") => Ok(Binding::Allowed),
-        Some("required") => Ok(Binding::Required),
-        Some(_) => Err(refuse(NAME, "must be off, allowed or required")),
+    let mode = match vars.text(NAME)?.as_deref() {
+        None => Mode::Unset,
+        Some("off") => Mode::Off,
+        Some("allowed") => Mode::Allowed,
+        Some("required") => Mode::Required,
+        Some(_) => return Err(refuse(NAME, "must be off, allowed or required")),
+    };
+    let details = Details::read(vars)?;
+    match details.first_set().filter(|_| mode == Mode::Off) {
+        Some(name) => Err(refuse(name, "has no effect with AUTH_DPOP=off")),
+        None => Ok(Binding { mode, details }),
     }
 }
 
@@ -35,15 +50,13 @@ impl AuthSettings {
     /// [`ConfigError::Invalid`] if the URL is not an `https` URL (or `http` on loopback), and
     /// [`ConfigError::NoCrypto`] if `AUTH_DPOP` is set in a build without cryptography.
     pub fn dpop(&self, url: &str) -> Result<Option<Dpop>, ConfigError> {
-        let rules = Dpop::at(url);
-        match self.binding {
-            Binding::Off => Ok(None),
-            Binding::Allowed => rules.build().map(Some),
-            Binding::Required => rules.required().build().map(Some),
-            Binding::Unset => match rules.build() {
-                Err(ConfigError::NoCrypto) => Ok(None),
-                built => built.map(Some),
-            },
+        let Binding { mode, details } = &self.binding;
+        if *mode == Mode::Off {
+            return Ok(None);
+        }
+        match details.rules(url, *mode == Mode::Required) {
+            Err(ConfigError::NoCrypto) if *mode == Mode::Unset => Ok(None),
+            built => built.map(Some),
         }
     }
 

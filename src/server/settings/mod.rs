@@ -44,6 +44,8 @@ use crate::{
 /// | `AUTH_COOKIE_PREFIX` | a prefix for the name of every cookie, see [`CookieNames::prefix`](crate::server::endpoints::CookieNames::prefix) | |
 /// | `AUTH_ACR_MFA` | the claim `acr` of sessions with a second factor, see [`SessionsBuilder::mfa_acr`](crate::server::session::SessionsBuilder::mfa_acr) | none |
 /// | `AUTH_DPOP` | `off`, `allowed` or `required`: [sessions that are bound to a key of the client](crate::server::endpoints#bound-tokens) | allowed |
+/// | `JWT_DPOP_NONCE`, `JWT_DPOP_NONCE_SECONDS`, `JWT_DPOP_NONCE_KEY` | nonces in proofs, see [`JwtSettings`](crate::settings) | false, 300, a random key |
+/// | `JWT_DPOP_REPLAY` | the memory of used proofs, see [`JwtSettings`](crate::settings) | `memory:` |
 /// | `JWT_CLIENT_ID` | comma list of clients: the first is the `client_id` of tokens whose request names none, and a request may name any of them | `first-party` |
 /// | `JWT_PRIVATE_KEY_FILE` | comma list of PEM files: the key of the first one signs, and all keys verify and are published | the keys are in the store, or one is generated, see [`issuer`](Self::issuer) |
 /// | `JWT_SECRET_KEY` | an HMAC secret that signs instead of a private key | |

@@ -1,5 +1,6 @@
 //! The login server of the examples as a process, over HTTP.
 
+mod bound;
 mod chat;
 pub(crate) mod client;
 mod cookies;

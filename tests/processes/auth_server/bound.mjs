@@ -112,7 +112,7 @@ expect(replay.status === 401 && challenges.includes('error="invalid_dpop_proof"'
 step("a replayed GET /api/me, byte for byte: 401 invalid_dpop_proof");
 const plain = await fetch(new URL("/api/me", origin), { headers: { authorization: `Bearer ${third.access_token}` } });
 expect(plain.status === 401, `a copied token: ${plain.status}`);
-step(`a copied access token as Bearer: 401 ${/error="\w+"/.exec(plain.headers.get("www-authenticate"))}`);
+step(`a copied access token as Bearer: 401 ${plain.headers.get("www-authenticate").split(",")[0]}`);
 const thief = oauth.DPoP(client, await oauth.generateKeyPair("ES256"));
 const stolen = await verdict(me(third.access_token, thief));
 expect(stolen === "401 invalid_token", `the thief: ${stolen}`);

@@ -11,6 +11,8 @@ const asked = JSON.parse(process.argv[2]);
 const { origin } = asked;
 
 const attack = async (page) => {
+  // The answer of an attack before is still there.
+  await page.evaluate(() => document.querySelector("[data-attack=elsewhere] + .answer").replaceChildren());
   await page.click("[data-attack=elsewhere]");
   const box = page.locator("[data-attack=elsewhere] + .answer:has(p:nth-child(3))");
   await box.waitFor();

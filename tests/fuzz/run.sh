@@ -14,7 +14,8 @@ work=${CARGO_TARGET_DIR:-$here/../../target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] ||
-    targets=(raw_token signed_claims authorization_header jwks_document single_key refresh_token dpop_proof certificate_header introspection_answer mcp_message)
+    targets=(raw_token signed_claims authorization_header jwks_document single_key refresh_token dpop_proof
+        logout_token certificate_header introspection_answer mcp_message)
 
 # What `cargo fuzz` passes, without the sanitizer, which needs a nightly compiler. Naming the
 # target keeps the flags away from build scripts.

@@ -34,6 +34,6 @@ pub fn issuer() -> TestIssuer {
     TestIssuer::with_secret(Algorithm::Hs256, SECRET).clock(clock())
 }
 
-fn clock() -> TestClock {
+pub fn clock() -> TestClock {
     TestClock::at(UNIX_EPOCH + Duration::from_secs(NOW))
 }

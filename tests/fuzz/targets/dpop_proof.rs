@@ -20,37 +20,53 @@ use sha2::{Digest as _, Sha256};
 use tower::{Layer, Service, service_fn};
 use tower_jwt_auth::{
     JwtAuthLayer, Verifier,
-    key::Algorithm,
-    layer::dpop::Dpop,
+    key::{Algorithm, SigningKey},
+    layer::dpop::{Dpop, DpopBuilder},
     test_util::{DpopClient, TestClock, TestIssuer, TestKeys},
+    verify::proof::Nonces,
 };
 
 struct World {
     clock: TestClock,
     client: DpopClient,
     token: String,
-    layer: JwtAuthLayer,
+    /// Without nonces, and with them.
+    layers: [JwtAuthLayer; 2],
+    /// The only nonce that is valid now.
+    nonce: String,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let clock = TestClock::new();
-    let key = TestKeys::new().signing_key(Algorithm::EdDsa).unwrap();
-    let client = DpopClient::with_key(key).clock(clock.clone());
+    // A published key, so that a finding is one in the next run too.
+    let key = include_bytes!("../../../src/test_util/keys/first/ed25519.test-only.pkcs8.der");
+    let client = DpopClient::with_key(SigningKey::from_pkcs8_der(key).unwrap()).clock(clock.clone());
     let issuer = TestIssuer::new(Algorithm::Hs256).clock(clock.clone());
     let token = issuer.bound_token(&client, |_| ());
     let verifier = Verifier::key(TestKeys::new().verifying_key(Algorithm::Hs256))
         .audience("https://api.example")
         .clock(clock.clone())
         .build();
-    let rules = Dpop::at("https://api.example")
-        .clock(clock.clone())
-        .dangerous_allow_replay()
-        .build();
+    let verifier = verifier.unwrap();
+    let rules = || {
+        Dpop::at("https://api.example")
+            .clock(clock.clone())
+            .dangerous_allow_replay()
+    };
+    let layer = |rules: DpopBuilder| JwtAuthLayer::new(verifier.clone()).dpop(rules.build().unwrap());
+    let layers = [
+        layer(rules()),
+        layer(rules().nonces(Nonces::generate().unwrap())),
+    ];
+    let proof = client.proof("GET", "https://api.example/notes", &token);
+    let asked = answer(&layers[1], request(&token, HeaderValue::try_from(proof).unwrap()));
+    let nonce = asked.headers()["dpop-nonce"].to_str().unwrap().to_owned();
     World {
-        layer: JwtAuthLayer::new(verifier.unwrap()).dpop(rules.unwrap()),
         clock,
         client,
         token,
+        layers,
+        nonce,
     }
 });
 
@@ -59,6 +75,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         return Corpus::Reject;
     };
     let world = &*WORLD;
+    let with_nonces = kind / 4 % 2 == 1;
     let proof = match kind % 4 {
         // As it stands.
         0 => rest.to_vec(),
@@ -85,14 +102,10 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(value) = HeaderValue::from_bytes(&proof) else {
         return Corpus::Reject;
     };
-    let mut request = Request::new(());
-    *request.uri_mut() = "/notes?x=1".parse().unwrap();
-    let token = HeaderValue::try_from(format!("DPoP {}", world.token)).unwrap();
-    request.headers_mut().insert("authorization", token);
-    request.headers_mut().insert("dpop", value);
-    let status = answer(&world.layer, request);
+    let layer = &world.layers[usize::from(with_nonces)];
+    let status = answer(layer, request(&world.token, value)).status();
     if status == StatusCode::OK {
-        let broken = broken_rule(&proof);
+        let broken = broken_rule(&proof, with_nonces);
         assert_eq!(broken, None, "{}", String::from_utf8_lossy(&proof));
     } else {
         // A target with a prefix is a mistake of the server.
@@ -109,20 +122,30 @@ fn filled(text: &str) -> String {
     text.replace("@ath", &digest)
         .replace("@iat", &world.clock.timestamp().to_string())
         .replace("@jwk", &world.client.public_jwk().to_string())
+        .replace("@nonce", &world.nonce)
 }
 
-fn answer(layer: &JwtAuthLayer, request: Request<()>) -> StatusCode {
+fn request(token: &str, proof: HeaderValue) -> Request<()> {
+    let mut request = Request::new(());
+    *request.uri_mut() = "/notes?x=1".parse().unwrap();
+    let token = HeaderValue::try_from(format!("DPoP {token}")).unwrap();
+    request.headers_mut().insert("authorization", token);
+    request.headers_mut().insert("dpop", proof);
+    request
+}
+
+fn answer(layer: &JwtAuthLayer, request: Request<()>) -> Response<()> {
     let inner = async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new()));
     let mut service = layer.layer(service_fn(inner));
     let mut answer = pin!(service.call(request));
     match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(answer)) => answer.status(),
+        Poll::Ready(Ok(answer)) => answer.map(drop),
         Poll::Pending => panic!("nothing is to be waited for"),
     }
 }
 
 /// Returns the first rule that a proof breaks.
-fn broken_rule(proof: &[u8]) -> Option<&'static str> {
+fn broken_rule(proof: &[u8], with_nonces: bool) -> Option<&'static str> {
     let world = &*WORLD;
     let proof = std::str::from_utf8(proof).ok()?;
     if proof.len() > 8 * 1024 {
@@ -172,8 +195,14 @@ fn broken_rule(proof: &[u8]) -> Option<&'static str> {
         return Some("ath");
     }
     let now = world.clock.timestamp() as f64;
-    if !claims["iat"].as_f64().is_some_and(|iat| (now - 60.0..=now + 30.0).contains(&iat)) {
+    let Some(issued) = claims["iat"].as_f64() else {
         return Some("iat");
+    };
+    // The time in the nonce replaces that of the client.
+    match with_nonces {
+        true if claims["nonce"] != world.nonce => return Some("nonce"),
+        false if !(now - 60.0..=now + 30.0).contains(&issued) => return Some("iat"),
+        _ => {}
     }
     if claims["jti"].as_str().is_none_or(str::is_empty) {
         return Some("jti");

@@ -103,10 +103,13 @@ impl Sessions {
         let token = self.inner.tokens.read(presented).ok_or_else(invalid)?;
         let origin = self.inner.origin();
         let mut lost = false;
-        // The client of a session stands in its details, which the store does not read.
+        // The client of a session stands in its details, which the store does not read. Nor does the write
+        // refuse a session without a key, if none was proved.
         // A write before a token that cannot be signed would spend the presented token.
         let may_sign = self.inner.issuer.keys().may_sign();
-        if origin != ClaimsOrigin::Elsewhere && presenter.client_id.is_none() && may_sign {
+        let is_checked_by_write = presenter.client_id.is_none()
+            && (presenter.key.is_some() || !presenter.needs_binding);
+        if origin != ClaimsOrigin::Elsewhere && is_checked_by_write && may_sign {
             let (id, live) = (token.session_id(), token.generation());
             let key = presenter.key.map(str::to_owned);
             let advance = self.write(move |inner| async move {

@@ -7,7 +7,10 @@ use tower_jwt_auth::{
     AuthServer, AuthSettings,
     key::Algorithm,
     layer::dpop::Dpop,
-    server::login::{AuthorizationRequest, Identity, IdentityError, IdentityProvider},
+    server::{
+        login::{AuthorizationRequest, Identity, IdentityError, IdentityProvider},
+        session::StartSession,
+    },
     store::MemoryStore,
     test_util::DpopClient,
 };
@@ -92,6 +95,25 @@ async fn g41_the_settings_turn_proofs_off_or_require_them() {
         let vars = [("AUTH_DPOP".to_owned(), bad.to_owned())];
         let error = AuthSettings::from_vars(vars).unwrap_err().to_string();
         assert!(error.starts_with("AUTH_DPOP: "), "{error}");
+    }
+}
+
+/// A session from before the setting has no key, and its client signs in again. The claims of this server are
+/// in the same store, so that a refresh is usually one conditional write.
+#[tokio::test]
+async fn g41_a_session_from_before_is_not_refreshed_where_proofs_are_required() {
+    let client = DpopClient::new(Algorithm::EdDsa);
+    for front in Front::on_each(&of_origin(&[("AUTH_DPOP", "required")])).await {
+        let start = StartSession::new(front.ada().await);
+        let before = front.auth.sessions().start(start).await.unwrap();
+        let body = json!({ "refresh_token": before.refresh_token().expose() });
+        let refused = front.prove(&client, post("refresh", &body)).await;
+        assert_eq!(
+            (refused.status, &*refused.text("error")),
+            (StatusCode::BAD_REQUEST, "invalid_grant"),
+            "{}",
+            front.kind()
+        );
     }
 }
 

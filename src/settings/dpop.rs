@@ -53,7 +53,7 @@ pub(super) fn read(
         return Err(refuse(DPOP, problem));
     };
     Ok(Some(Proofs {
-        rules: details.rules(resource, required)?,
+        rules: details.rules(("JWT_RESOURCE", resource), required)?,
         warning: details.warning(),
     }))
 }
@@ -90,7 +90,11 @@ impl Details {
     }
 
     /// Builds the rules for a server with this public URL. Without a key, the nonces are under a new random one.
-    pub(crate) fn rules(&self, public_url: &str, required: bool) -> Result<Dpop, ConfigError> {
+    pub(crate) fn rules(
+        &self,
+        (name, public_url): (&'static str, &str),
+        required: bool,
+    ) -> Result<Dpop, ConfigError> {
         let mut builder = Dpop::at(public_url);
         if required {
             builder = builder.required();
@@ -102,7 +106,7 @@ impl Details {
             builder = detect(builder, place.expose().trim())?;
         }
         builder.build().map_err(|error| match error {
-            ConfigError::Invalid { problem, .. } => refuse("JWT_RESOURCE", problem),
+            ConfigError::Invalid { problem, .. } => refuse(name, problem),
             other => other,
         })
     }

@@ -107,8 +107,8 @@ impl Sessions {
         // refuse a session without a key, if none was proved.
         // A write before a token that cannot be signed would spend the presented token.
         let may_sign = self.inner.issuer.keys().may_sign();
-        let is_checked_by_write = presenter.client_id.is_none()
-            && (presenter.key.is_some() || !presenter.needs_binding);
+        let is_checked_by_write =
+            presenter.client_id.is_none() && (presenter.key.is_some() || !presenter.needs_binding);
         if origin != ClaimsOrigin::Elsewhere && is_checked_by_write && may_sign {
             let (id, live) = (token.session_id(), token.generation());
             let key = presenter.key.map(str::to_owned);

@@ -54,7 +54,11 @@ impl AuthSettings {
         if *mode == Mode::Off {
             return Ok(None);
         }
-        match details.rules(url, *mode == Mode::Required) {
+        let name = match self.resource_url() == Some(url) {
+            true => "JWT_RESOURCE",
+            false => "AUTH_PUBLIC_URL",
+        };
+        match details.rules((name, url), *mode == Mode::Required) {
             Err(ConfigError::NoCrypto) if *mode == Mode::Unset => Ok(None),
             built => built.map(Some),
         }

@@ -137,6 +137,7 @@ async fn a_token_for_another_audience_is_genuine_and_refused() {
         "registration": false,
         "grace_seconds": 30,
         "passkeys": null,
+        "dpop": server.address(),
     });
     assert_eq!(demo, expected);
 }

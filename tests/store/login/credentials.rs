@@ -343,7 +343,12 @@ where
 {
     let auth = AuthServer::builder(store.clone())
         .public_origin(ORIGIN)
-        .secret(SecretKey::from_bytes([7; 32]).unwrap())
+        // The secret of the other servers on this database, whose key ring they share.
+        .secret(
+            "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE"
+                .parse()
+                .unwrap(),
+        )
         .registration(true)
         .login(|login| login.hasher(hasher()))
         .start()

@@ -39,7 +39,7 @@ pub struct AuthError {
     context: Option<Arc<Context>>,
 }
 
-/// What is known about the request, for the log, for events, and for the challenge.
+/// The known facts about the request, for the log, for events, and for the challenge.
 #[derive(Clone, Default)]
 struct Context {
     token: Option<RefusedToken>,

@@ -162,7 +162,7 @@ impl SignIn {
     }
 }
 
-/// What a token of a new sign-in needs.
+/// The needs that a token of a new sign-in must meet.
 #[derive(Debug, Default)]
 struct Needs<'a> {
     /// The acceptable classes, if there is a condition on the class.

@@ -26,7 +26,7 @@ use crate::{
 /// The providers by their names.
 pub(super) type Providers = BTreeMap<String, Arc<dyn ErasedIdentityProvider>>;
 
-/// What the browser carries from the start to the callback.
+/// The state that the browser carries from the start to the callback.
 #[derive(Serialize, Deserialize)]
 struct Begun {
     request: AuthorizationRequest,

@@ -35,7 +35,7 @@ pub(super) struct Outbox {
 #[derive(Debug)]
 pub(super) struct Place(OwnedSemaphorePermit);
 
-/// What the tasks need.
+/// The parts that the tasks need.
 pub(super) struct Post {
     pub(super) letters: Letters,
     pub(super) mailer: Arc<dyn ErasedMailer>,

@@ -211,7 +211,7 @@ impl Sessions {
     }
 }
 
-/// What a client shows about itself with a refresh token.
+/// The proofs of a client that presents a refresh token.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Presenter<'a> {
     pub(crate) client_id: Option<&'a str>,

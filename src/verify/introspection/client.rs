@@ -13,6 +13,7 @@ use http::{
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::authentication::Authentication;
 use crate::{
@@ -40,9 +41,15 @@ pub(super) enum Outcome {
 /// The place of the endpoint.
 pub(super) struct Endpoint {
     issuer: Option<Issuer>,
-    known: tokio::sync::Mutex<Option<(Uri, Instant)>>,
+    known: tokio::sync::Mutex<Option<Known>>,
     /// The endpoint, or the URL of the issuer.
     url: Uri,
+}
+
+/// An endpoint that the metadata named.
+struct Known {
+    url: Uri,
+    read_again: Instant,
 }
 
 impl Endpoint {
@@ -66,28 +73,48 @@ impl Endpoint {
         self.url.scheme_str() == Some("https")
     }
 
-    /// Returns the URL. Only one call at a time reads the metadata.
-    async fn find(&self, client: &HttpFetch, now: Instant) -> Result<Uri, FetchError> {
+    /// Returns the URL. Only one call at a time reads the metadata, and for no longer than `patience` once
+    /// the URL is known: it outlives an outage of the metadata.
+    async fn find(
+        &self,
+        client: &HttpFetch,
+        now: Instant,
+        patience: Duration,
+    ) -> Result<Uri, FetchError> {
         let Some(issuer) = &self.issuer else {
             return Ok(self.url.clone());
         };
+        let discover = issuer.discover(client, None, Wanted::Introspection);
         let mut known = self.known.lock().await;
-        let is_recent = |read: Instant| now.saturating_duration_since(read) < METADATA_AGE;
-        if let Some((url, read)) = &*known
-            && is_recent(*read)
-        {
-            return Ok(url.clone());
-        }
-        match issuer.discover(client, None, Wanted::Introspection).await {
-            Ok(found) => {
-                *known = Some((found.url.clone(), now));
+        let before = match &mut *known {
+            None => {
+                let url = discover.await?.url;
+                *known = Some(Known::read(&url, now));
+                return Ok(url);
+            }
+            Some(known) if now < known.read_again => return Ok(known.url.clone()),
+            Some(known) => {
+                // The other calls use the URL in the meantime, also if this one is cancelled.
+                known.read_again = now + RETRY_AFTER_FAILURE;
+                known.url.clone()
+            }
+        };
+        drop(known);
+        match timeout(patience, discover).await {
+            Ok(Ok(found)) => {
+                *self.known.lock().await = Some(Known::read(&found.url, now));
                 Ok(found.url)
             }
-            // The endpoint outlives an outage of the metadata.
-            Err(error) => match &*known {
-                Some((url, _)) => Ok(url.clone()),
-                None => Err(error),
-            },
+            Ok(Err(_)) | Err(_) => Ok(before),
+        }
+    }
+}
+
+impl Known {
+    fn read(url: &Uri, now: Instant) -> Self {
+        Self {
+            url: url.clone(),
+            read_again: now + METADATA_AGE,
         }
     }
 }
@@ -138,7 +165,7 @@ impl Client {
     async fn post(&self, token: &str) -> Result<Response<Bytes>, FetchError> {
         let mut target = self
             .endpoint
-            .find(&self.http, self.clock.monotonic())
+            .find(&self.http, self.clock.monotonic(), self.timeout / 4)
             .await?;
         let audience = match &self.audience {
             Some(audience) => audience.clone(),
@@ -280,6 +307,7 @@ fn retry_after(headers: &HeaderMap) -> u32 {
 }
 
 const METADATA_AGE: Duration = Duration::from_secs(3600);
+const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(60);
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 const LONGEST_CODE: usize = 64;
 const MOST_RETRY_AFTER: u32 = 60;

@@ -297,6 +297,36 @@ async fn i12_redirects_stay_within_the_origin_and_keep_the_form() {
     assert_eq!(world.server.hits_of("round"), 4);
 }
 
+/// The endpoint is known. A server that does not answer about its metadata delays one call, and fails none.
+#[tokio::test]
+async fn i12_metadata_that_hang_fail_no_call() {
+    let world = World::new();
+    let issuer = world.server.issuer();
+    let settings = Introspection::discovered().basic("api", "secret");
+    let settings = settings.timeout(Duration::from_secs(8));
+    let builder = world.builder_with(settings).issuer(&issuer);
+    let layer = tower_jwt_auth::JwtAuthLayer::new(builder.build().unwrap());
+    let activate =
+        |token| world.activate(token, |answer| answer.insert("iss".into(), json!(issuer)));
+    activate("one");
+    ask(&layer, "one").await.passes("before");
+    let keys = world.server.keys();
+    let metadata = "/.well-known/openid-configuration";
+    keys.answer_at(metadata, Answer::hang());
+    world.clock.advance(Duration::from_secs(3600));
+    for token in ["two", "three"] {
+        activate(token);
+        ask(&layer, token).await.passes(token);
+    }
+    assert_eq!(keys.hits_at(metadata), 2);
+    // They are read again after a minute.
+    keys.forget(metadata);
+    world.clock.advance(Duration::from_secs(60));
+    activate("four");
+    ask(&layer, "four").await.passes("four");
+    assert_eq!(keys.hits_at(metadata), 3);
+}
+
 #[tokio::test]
 async fn i12_the_endpoint_is_found_in_the_metadata() {
     let world = World::new();

@@ -94,6 +94,7 @@ async function look() {
   const user = kind === "user" ? await (await client.call("GET", "/api/me")).json() : null;
   const changed = context.session_id !== me.session;
   me = { kind, session: context.session_id, subject: user?.sub, name: user?.sub, claims: user?.claims, expires: context.expires_at };
+  if (changed) clear();
   $("#badge").textContent = kind === "user" ? me.name : kind === "guest" ? "a guest" : "nobody";
   $("#badge").title = me.name ?? "";
   $("#badge").dataset.kind = kind;
@@ -101,7 +102,6 @@ async function look() {
   $("#outside").hidden = kind === "user";
   $("#inside").hidden = kind !== "user";
   $("#keep").hidden = kind !== "guest";
-  if (changed) $("#answer").replaceChildren();
   if (changed && kind !== "nobody") $("#events").replaceChildren();
   showToken();
   allow();
@@ -113,6 +113,13 @@ async function look() {
     hangUp();
     watch();
   }
+}
+
+/** Removes what belongs to the session before this one: the next user of this page may be another person. */
+function clear() {
+  for (const one of document.querySelectorAll("[data-of-session]")) one.replaceChildren();
+  for (const one of ["#enrolment", "#recovery"]) $(one).hidden = true;
+  for (const one of document.querySelectorAll("#inside form")) one.reset();
 }
 
 function allow() {

@@ -87,6 +87,9 @@ await inBrowser(async (browser) => {
   await page.locator("#factor", { hasText: "10 recovery codes are left" }).waitFor();
   await pictures(page, folder, "recovery");
   await signOut(page);
+  // The next user of the page may be another person.
+  assert.deepEqual(await page.locator("#secret, #picture, #codes, #sessions").allInnerTexts(), ["", "", "", ""]);
+  assert.equal(await page.locator("#picture svg").count(), 0);
 
   // The second step: a wrong code, a spent one, and the next one.
   await firstStep(page);

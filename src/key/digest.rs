@@ -1,17 +1,15 @@
 //! Digests under a secret random key, for values that must not be stored themselves.
 
-#[cfg(feature = "aws-lc-rs")]
-use self::aws_lc::Mac;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+use self::blake3::Mac;
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 use self::missing::Mac;
-#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
-use self::rust_crypto::Mac;
 use crate::{
     error::ConfigError,
     secret::{Secret, random},
 };
 
-/// Computes HMAC-SHA-256 digests (RFC 2104) under a random key, which is generated with this value.
+/// Computes BLAKE3 digests in its keyed mode, under a random key that is generated with this value.
 ///
 /// A digest reveals nothing about its message. Without the key, a guess cannot be tested against
 /// it.
@@ -19,12 +17,12 @@ pub(crate) struct Digester(Mac);
 
 impl Digester {
     pub(crate) fn new() -> Result<Self, ConfigError> {
-        Mac::new(Secret::new(random::<DIGEST>()).expose()).map(Self)
+        Mac::new(random()).map(Self)
     }
 
     /// Creates a digester with a key that other processes have too. It must have 32 random bytes.
     pub(crate) fn with_key(key: &[u8]) -> Result<Self, ConfigError> {
-        Mac::new(key).map(Self)
+        Mac::derived(key).map(Self)
     }
 
     /// Returns `true` if this is the digest of the message. Compares in constant time.
@@ -32,8 +30,7 @@ impl Digester {
         self.0.verifies(message, digest)
     }
 
-    /// Returns the digest, or `None` if the cryptographic library fails.
-    pub(crate) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
+    pub(crate) fn digest(&self, message: &[u8]) -> [u8; DIGEST] {
         self.0.digest(message)
     }
 }
@@ -41,61 +38,41 @@ impl Digester {
 /// The length of a digest and of its key, in bytes.
 pub(crate) const DIGEST: usize = 32;
 
-#[cfg(feature = "aws-lc-rs")]
-mod aws_lc {
-    use aws_lc_rs::hmac;
+// HMAC-SHA-256 of a short token took as long as half of a cached request.
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod blake3 {
+    use blake3::{Hash, derive_key, keyed_hash};
 
-    use super::DIGEST;
+    use super::{DIGEST, Secret};
     use crate::error::ConfigError;
 
-    // Boxed: its two prepared hash states take more than 1 KiB.
-    pub(super) struct Mac(Box<hmac::Key>);
+    pub(super) struct Mac(Secret<[u8; DIGEST]>);
 
     impl Mac {
-        pub(super) fn new(key: &[u8]) -> Result<Self, ConfigError> {
-            Ok(Self(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key))))
+        pub(super) fn new(key: [u8; DIGEST]) -> Result<Self, ConfigError> {
+            Ok(Self(Secret::new(key)))
         }
 
-        pub(super) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
-            hmac::sign(&self.0, message).as_ref().try_into().ok()
+        /// Derives the key from one of any length.
+        pub(super) fn derived(key: &[u8]) -> Result<Self, ConfigError> {
+            Self::new(derive_key(CONTEXT, key))
+        }
+
+        pub(super) fn digest(&self, message: &[u8]) -> [u8; DIGEST] {
+            self.of(message).into()
         }
 
         pub(super) fn verifies(&self, message: &[u8], digest: &[u8]) -> bool {
-            hmac::verify(&self.0, message, digest).is_ok()
+            // A `Hash` is compared in constant time.
+            Hash::from_slice(digest).is_ok_and(|digest| self.of(message) == digest)
+        }
+
+        fn of(&self, message: &[u8]) -> Hash {
+            keyed_hash(self.0.expose(), message)
         }
     }
-}
 
-#[cfg(all(feature = "rust-crypto", not(feature = "aws-lc-rs")))]
-mod rust_crypto {
-    use jsonwebtoken::{
-        Algorithm, DecodingKey, EncodingKey, crypto::rust_crypto::DEFAULT_PROVIDER,
-    };
-
-    use super::DIGEST;
-    use crate::error::ConfigError;
-
-    // The signers of jsonwebtoken are not `Sync`, so each digest creates one.
-    pub(super) struct Mac(EncodingKey, DecodingKey);
-
-    impl Mac {
-        pub(super) fn new(key: &[u8]) -> Result<Self, ConfigError> {
-            Ok(Self(
-                EncodingKey::from_secret(key),
-                DecodingKey::from_secret(key),
-            ))
-        }
-
-        pub(super) fn digest(&self, message: &[u8]) -> Option<[u8; DIGEST]> {
-            let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::HS256, &self.0).ok()?;
-            signer.try_sign(message).ok()?.try_into().ok()
-        }
-
-        pub(super) fn verifies(&self, message: &[u8], digest: &[u8]) -> bool {
-            let verifier = (DEFAULT_PROVIDER.verifier_factory)(&Algorithm::HS256, &self.1);
-            verifier.is_ok_and(|verifier| verifier.verify(message, &digest.to_vec()).is_ok())
-        }
-    }
+    const CONTEXT: &str = "tower-jwt-auth 2026-11-29 digests under a shared key";
 }
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
@@ -107,11 +84,15 @@ mod missing {
     pub(super) enum Mac {}
 
     impl Mac {
-        pub(super) fn new(_: &[u8]) -> Result<Self, ConfigError> {
+        pub(super) fn new(_: [u8; DIGEST]) -> Result<Self, ConfigError> {
             Err(ConfigError::NoCrypto)
         }
 
-        pub(super) fn digest(&self, _: &[u8]) -> Option<[u8; DIGEST]> {
+        pub(super) fn derived(_: &[u8]) -> Result<Self, ConfigError> {
+            Err(ConfigError::NoCrypto)
+        }
+
+        pub(super) fn digest(&self, _: &[u8]) -> [u8; DIGEST] {
             match *self {}
         }
 
@@ -132,13 +113,13 @@ mod tests {
         assert_eq!(one.digest(b"token"), one.digest(b"token"));
         assert_ne!(one.digest(b"token"), one.digest(b"tokem"));
         assert_ne!(one.digest(b"token"), other.digest(b"token"));
-        assert_ne!(one.digest(b"token").unwrap(), [0; DIGEST]);
+        assert_ne!(one.digest(b"token"), [0; DIGEST]);
     }
 
     #[test]
     fn a_digest_verifies_its_message_and_no_other() {
         let digester = Digester::with_key(&[7; 32]).unwrap();
-        let digest = digester.digest(b"token").unwrap();
+        let digest = digester.digest(b"token");
         assert!(
             Digester::with_key(&[7; 32])
                 .unwrap()
@@ -154,17 +135,20 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_hmac_sha_256() {
-        // RFC 4231 §4.3.
-        let digest = Digester(Mac::new(b"Jefe").unwrap()).digest(b"what do ya want for nothing?");
-        let hex: String = digest
-            .unwrap()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+    fn a_digest_is_blake3_in_its_keyed_mode() {
+        // The test vectors of its authors, for no input and for one zero byte.
+        let digester = Digester(Mac::new(*b"whats the Elvish word for friend").unwrap());
+        let hex = |message: &[u8]| -> String {
+            let digest = digester.digest(message);
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
         assert_eq!(
-            hex,
-            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+            hex(b""),
+            "92b2b75604ed3c761f9d6f62392c8a9227ad0ea3f09573e783f1498a4ed60d26"
+        );
+        assert_eq!(
+            hex(b"\0"),
+            "6d7878dfff2f485635d39013278ae14f1454b8c0a3a2d34bc1ab38228a80c95b"
         );
     }
 }

@@ -386,8 +386,8 @@ impl<C: 'static> VerifierBuilder<C> {
         self
     }
 
-    /// Stores a digest of each token in the cache (HMAC-SHA-256 under a random key of this
-    /// verifier) instead of the token. A memory dump then contains no cached token that could be
+    /// Stores a digest of each token in the cache (BLAKE3 under a random key of this verifier)
+    /// instead of the token. A memory dump then contains no cached token that could be
     /// used again.
     ///
     /// The claims are stored as before, the signature is not. The digest is computed for every

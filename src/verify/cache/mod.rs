@@ -180,7 +180,7 @@ impl<C, O: Clone> Cache<C, O> {
         }
         let bytes: &[u8] = match &self.digester {
             None => token,
-            Some(digester) => &*room.insert(digester.digest(token)?),
+            Some(digester) => &*room.insert(digester.digest(token)),
         };
         Some(Sought::new(bytes, token.len(), &self.seed))
     }

@@ -126,33 +126,29 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
                 Found::Nothing(found) => slot = found,
             }
         }
-        let is_jwt = may_be_jwt && is_jwt(token, self.padded);
-        if is_jwt && !own.all {
+        // Without keys, every token is looked up first.
+        let signed = own.has_keys && may_be_jwt && is_jwt(token, self.padded);
+        if signed && !own.all {
             let verified = self.verify::<BOUND>(token, present);
             if let (Some(slot), Ok(verified)) = (slot, &verified) {
                 slot.put(verified.clone(), (), present.now);
             }
             return verified.into();
         }
-        if !is_jwt && !own.takes(token) {
-            return Examined::Refused(AuthErrorKind::MalformedToken.into());
-        }
-        self.examine_by_answer::<BOUND>(own, token, is_jwt, present)
+        self.examine_by_answer::<BOUND>(own, token, signed, present)
     }
 
-    /// Looks for a recent answer, and waits for one otherwise.
+    /// Looks for a recent answer, and waits for one otherwise. `signed` is `true` for a JWT that a key
+    /// must verify, too.
     fn examine_by_answer<const BOUND: bool>(
         &self,
         own: &Introspected<C>,
         token: &[u8],
-        is_jwt: bool,
+        signed: bool,
         present: Present,
     ) -> Examined<C> {
         let unavailable = || AuthError::unavailable(AuthErrorKind::IntrospectionUnavailable, 1);
-        let Some(digest) = own.digester.digest(token) else {
-            return Examined::Refused(unavailable());
-        };
-        let signed = is_jwt && own.has_keys;
+        let digest = own.digester.digest(token);
         let of_answer = self.of_answer(signed, present);
         let mut known = None;
         if let Some(answers) = &own.answers {
@@ -181,8 +177,15 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
                 }
                 Err(unverified) => return Err::<Verified<C>, _>(unverified).into(),
             }
-        } else if is_jwt && let Err(error) = self.check_issuer_of(token) {
-            return Examined::Refused(error);
+        } else if is_jwt(token, self.padded) {
+            if !own.all {
+                return self.verify::<BOUND>(token, present).into();
+            }
+            if let Err(error) = self.check_issuer_of(token) {
+                return Examined::Refused(error);
+            }
+        } else if !own.takes(token) {
+            return Examined::Refused(AuthErrorKind::MalformedToken.into());
         }
         Examined::Wait(Box::new(Waiting {
             wait: Awaited::Answer(own.flights.wait(digest, token, bound)),
@@ -224,7 +227,7 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
             return Examined::Refused(unavailable());
         };
         // An extractor of the application may return another token after the wait.
-        if own.digester.digest(token) != Some(answered.digest) {
+        if own.digester.digest(token) != answered.digest {
             return Examined::Refused(unavailable());
         }
         let present = self.of_answer(answered.signed.is_some(), self.present());
@@ -371,6 +374,10 @@ fn is_valid_in_other_form<const BOUND: bool, C>(found: &Verified<C>, present: Pr
 /// Returns `true` for a JWT in compact serialization, signed or encrypted: its first segment is a JSON
 /// object.
 pub(in crate::verify) fn is_jwt(token: &[u8], padded: bool) -> bool {
+    // In base64url, `{` begins with `e`, and white space before it with `I`, `C` or `D`.
+    if !matches!(token, [b'e' | b'I' | b'C' | b'D', ..]) {
+        return false;
+    }
     let mut segments = token.split(|byte| *byte == b'.');
     let (Some(header), Some(_)) = (segments.next(), segments.next()) else {
         return false;
@@ -405,7 +412,7 @@ mod tests {
             panic!("a single verifier");
         };
         let own = rules.introspected.as_deref().unwrap();
-        own.digester.digest(token).unwrap()
+        own.digester.digest(token)
     }
 
     #[tokio::test]

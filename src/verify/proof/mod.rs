@@ -248,11 +248,11 @@ impl Checker {
             return Err(Fault::Invalid("the nonce has characters that no nonce has"));
         }
         if let Some(nonces) = &self.nonces {
-            let current = || nonces.current(now).ok_or(Fault::Unavailable);
+            let current = || nonces.current(now);
             return match nonce.map(|nonce| nonces.state(nonce, now)) {
                 Some(NonceState::Fresh(until)) => Ok((until, None)),
-                Some(NonceState::Ageing(until)) => Ok((until, Some(current()?))),
-                Some(NonceState::Refused) | None => Err(Fault::Nonce(current()?)),
+                Some(NonceState::Ageing(until)) => Ok((until, Some(current()))),
+                Some(NonceState::Refused) | None => Err(Fault::Nonce(current())),
             };
         }
         let present = Date::of(now);

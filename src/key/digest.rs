@@ -4,10 +4,7 @@
 use self::blake3::Mac;
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
 use self::missing::Mac;
-use crate::{
-    error::ConfigError,
-    secret::{Secret, random},
-};
+use crate::{error::ConfigError, secret::random};
 
 /// Computes BLAKE3 digests in its keyed mode, under a random key that is generated with this value.
 ///
@@ -43,8 +40,8 @@ pub(crate) const DIGEST: usize = 32;
 mod blake3 {
     use blake3::{Hash, derive_key, keyed_hash};
 
-    use super::{DIGEST, Secret};
-    use crate::error::ConfigError;
+    use super::DIGEST;
+    use crate::{error::ConfigError, secret::Secret};
 
     pub(super) struct Mac(Secret<[u8; DIGEST]>);
 

@@ -142,6 +142,7 @@ mod login {
             fn credentials(kind: &str, subject: &str) -> Vec<CredentialRecord>;
             fn update_credential(from: &CredentialRecord, data: &str) -> bool;
             fn unlink_credential(kind: &str, id: &str, subject: &str) -> bool;
+            fn unlink_credential_beside(kind: &str, id: &str, kept: &CredentialRecord) -> bool;
             fn unlink_credentials(subject: &str) -> u64;
         }
         OneTimeStore {

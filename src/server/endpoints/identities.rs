@@ -8,7 +8,13 @@ use super::{
     fields::Fields,
     service::Inner,
 };
-use crate::server::{login::Identity, mail::MailFlows};
+use crate::{
+    server::{
+        login::{Identity, Unlinking},
+        mail::MailFlows,
+    },
+    store::port::CredentialRecord,
+};
 
 impl Inner {
     pub(super) async fn list_identities(&self, parts: &Parts) -> Result<Answer, Refusal> {
@@ -44,38 +50,57 @@ impl Inner {
         if !identity.is_valid() {
             return Err(Refusal::not_found());
         }
-        self.check_another_way(caller.subject()).await?;
-        match self
-            .identities()
-            .unlink(caller.subject(), &identity)
-            .await?
-        {
-            true => Ok(empty(StatusCode::NO_CONTENT)),
-            false => Err(Refusal::not_found()),
-        }
+        let subject = caller.subject();
+        let unlinking = match self.opens_otherwise(subject).await? {
+            true => self.identities().unlink(subject, &identity).await?.into(),
+            false => {
+                let opens = |row: &CredentialRecord| self.opens(row);
+                self.identities()
+                    .unlink_beside(subject, &identity, opens)
+                    .await?
+            }
+        };
+        removed(unlinking)
     }
 
-    /// Refuses the removal of the only way to sign in.
-    pub(super) async fn check_another_way(&self, subject: &str) -> Result<(), Refusal> {
+    /// Returns `true` if a user can sign in without a linked credential. No request of the user changes that:
+    /// passwords and addresses are replaced, never removed.
+    pub(super) async fn opens_otherwise(&self, subject: &str) -> Result<bool, Refusal> {
         let users = self.login.users();
         let Some(user) = users.find_by_subject(subject).await? else {
-            return Ok(());
+            return Ok(true);
         };
         let by_mail = |mail: &MailFlows| mail.signs_in() || users.can_set_first_hash();
         let by_mail = user.email.is_some() && self.mail.as_ref().is_some_and(by_mail);
-        if by_mail || user.password.is_some() {
-            return Ok(());
-        }
-        match self.login.count_credentials(subject).await? {
-            0 | 1 => {
-                let description = "The account has no other way to sign in";
-                Err(Refusal::new(
-                    StatusCode::CONFLICT,
-                    "last_credential",
-                    description,
-                ))
+        Ok(by_mail || user.password.is_some())
+    }
+
+    /// Returns `true` if users sign in with a credential on this server: a provider may have been removed
+    /// from the settings. Without providers, the application identifies the users.
+    pub(super) fn opens(&self, row: &CredentialRecord) -> bool {
+        match Identity::linked_by(row) {
+            None => self.passkeys.is_some(),
+            Some(identity) => {
+                let mut providers = self.providers.values();
+                self.providers.is_empty()
+                    || providers.any(|provider| provider.issuer() == identity.issuer())
             }
-            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns the answer to a removal, which leaves the user a way to sign in.
+pub(super) fn removed(unlinking: Unlinking) -> Result<Answer, Refusal> {
+    match unlinking {
+        Unlinking::Unlinked => Ok(empty(StatusCode::NO_CONTENT)),
+        Unlinking::Unknown => Err(Refusal::not_found()),
+        Unlinking::Last => {
+            let description = "The account has no other way to sign in";
+            Err(Refusal::new(
+                StatusCode::CONFLICT,
+                "last_credential",
+                description,
+            ))
         }
     }
 }

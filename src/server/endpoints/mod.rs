@@ -81,7 +81,7 @@
 //! | route | body | response |
 //! |---|---|---|
 //! | `GET identities`, `HEAD identities` | with a live access token | 200, the caller's identities |
-//! | `POST identities/unlink` | `issuer` and `subject`; with a live access token and a sign-in within the last 15 minutes | 204; 404 if the caller has no such identity; 409 `last_credential` if the caller has no password, gets no mail, and has no other identity and no passkey |
+//! | `POST identities/unlink` | `issuer` and `subject`; with a live access token and a sign-in within the last 15 minutes | 204; 404 if the caller has no such identity; 409 `last_credential` if the caller has no password, gets no mail, and has no other identity of a configured provider and no passkey |
 //!
 //! The callback's full URL is the redirect URI that is registered at the provider. An error is in the fragment
 //! of `return_to`, with the members of other errors: `#error=no_account&error_description=…`.

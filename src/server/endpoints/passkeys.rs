@@ -4,13 +4,15 @@ use http::{StatusCode, header::SET_COOKIE, request::Parts};
 use serde_json::{Value, json as object};
 
 use super::{
-    answer::{Answer, Refusal, empty, json},
+    answer::{Answer, Refusal, json},
     fields::Fields,
+    identities::removed,
     service::Inner,
 };
 use crate::{
     layer::extract::RequestHead,
     server::login::{PASSKEY_METHODS, PasskeyRefused, Passkeys, SignIn},
+    store::port::CredentialRecord,
 };
 
 impl Inner {
@@ -132,11 +134,15 @@ impl Inner {
         self.check_recent(&caller)?;
         let missing = || Refusal::invalid_request("The id of a passkey is required");
         let id = fields.get("id").ok_or_else(missing)?;
-        self.check_another_way(caller.subject()).await?;
-        match passkeys.remove(caller.subject(), id).await? {
-            true => Ok(empty(StatusCode::NO_CONTENT)),
-            false => Err(Refusal::not_found()),
-        }
+        let subject = caller.subject();
+        let unlinking = match self.opens_otherwise(subject).await? {
+            true => passkeys.remove(subject, id).await?,
+            false => {
+                let opens = |row: &CredentialRecord| self.opens(row);
+                passkeys.remove_beside(subject, id, opens).await?
+            }
+        };
+        removed(unlinking)
     }
 
     /// Returns the options of a challenge, and a cookie with its state.

@@ -25,6 +25,25 @@ pub(crate) enum Linking {
     Ended,
 }
 
+/// The result of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unlinking {
+    Unlinked,
+    /// The user has no such credential.
+    Unknown,
+    /// The user could not sign in without the credential.
+    Last,
+}
+
+impl From<bool> for Unlinking {
+    fn from(unlinked: bool) -> Self {
+        match unlinked {
+            true => Self::Unlinked,
+            false => Self::Unknown,
+        }
+    }
+}
+
 impl Login {
     /// Links a credential to the user of a session, unless the user has `most` of its kind.
     ///
@@ -83,14 +102,37 @@ impl Login {
         }
     }
 
-    /// Returns the number of credentials by which a subject signs in.
-    pub(crate) async fn count_credentials(&self, subject: &str) -> Result<usize, StoreError> {
-        let mut count = 0;
-        for kind in KINDS {
-            let held = self.credentials()?.credentials(kind, subject).await?;
-            count += held.iter().filter(|row| row.is_linked()).count();
+    /// Unlinks a credential of a subject, unless it is the last one by which the subject can sign in.
+    ///
+    /// The store compares a credential that stays while it removes this one. Two concurrent removals therefore
+    /// do not count on each other's credential.
+    pub(crate) async fn unlink_beside(
+        &self,
+        (kind, id): (&str, &str),
+        subject: &str,
+        opens: impl Fn(&CredentialRecord) -> bool,
+    ) -> Result<Unlinking, StoreError> {
+        let rows = self.credentials()?;
+        for _ in 0..ATTEMPTS {
+            let mut held = Vec::new();
+            for kind in KINDS {
+                held.extend(rows.credentials(kind, subject).await?);
+            }
+            let is_own = |row: &CredentialRecord| row.kind == kind && row.id == id;
+            if !held.iter().any(is_own) {
+                return Ok(Unlinking::Unknown);
+            }
+            let stays = |row: &&CredentialRecord| !is_own(row) && row.is_linked() && opens(row);
+            let Some(kept) = held.iter().find(stays) else {
+                return Ok(Unlinking::Last);
+            };
+            if rows.unlink_credential_beside(kind, id, kept).await? {
+                return Ok(Unlinking::Unlinked);
+            }
         }
-        Ok(count)
+        Err(StoreError::unavailable(
+            "the credentials of a user change too often",
+        ))
     }
 
     /// Links a credential. Returns `false` if it is linked already. The row of a link that is not complete is
@@ -130,6 +172,8 @@ impl Login {
     }
 }
 
+/// Each failed attempt is a change by another request of the user.
+const ATTEMPTS: usize = 20;
 /// The kinds of credentials that this crate links.
 const KINDS: [&str; 2] = [IDENTITY, PASSKEY];
 

@@ -52,7 +52,7 @@ mod use_case;
 
 pub(crate) use self::identity::{ErasedIdentityProvider, create_user};
 pub(crate) use self::limits::Limited;
-pub(crate) use self::linking::Linking;
+pub(crate) use self::linking::{Linking, Unlinking};
 pub(crate) use self::passkey::{METHODS as PASSKEY_METHODS, PasskeyRefused, Passkeys};
 #[cfg(feature = "totp")]
 pub(crate) use self::second::TOTP;

@@ -44,6 +44,15 @@ impl CredentialStore for AnyStore {
         each!(self, Self, store => store.unlink_credential(kind, id, subject))
     }
 
+    async fn unlink_credential_beside(
+        &self,
+        kind: &str,
+        id: &str,
+        kept: &CredentialRecord,
+    ) -> Result<bool, StoreError> {
+        each!(self, Self, store => store.unlink_credential_beside(kind, id, kept))
+    }
+
     async fn unlink_credentials(&self, subject: &str) -> Result<u64, StoreError> {
         each!(self, Self, store => store.unlink_credentials(subject))
     }

@@ -21,6 +21,7 @@ macro_rules! credential_store_contract {
             credentials_are_listed_and_unlinked
             u45_of_many_links_of_one_credential_one_succeeds
             u45_of_many_updates_of_one_credential_one_succeeds
+            u51_of_many_removals_that_keep_each_other_one_credential_stays
         }
     };
     ($fixture:expr) => {
@@ -183,6 +184,69 @@ where
     assert!(store.link_credential(again).await.expect("link"));
     let updated = store.update_credential(&one, "late").await;
     assert!(!updated.expect("update"));
+}
+
+/// Of removals that each keep a credential which another one removes, one credential stays.
+pub async fn u51_of_many_removals_that_keep_each_other_one_credential_stays<F>(fixture: &F)
+where
+    F: Handles<Store: CredentialStore>,
+{
+    let store = fixture.store();
+    for round in 0..10 {
+        let subject = new_name("subject");
+        let mut rows = Vec::new();
+        for number in 0..4 {
+            let kind = ["oidc", "passkey"][number % 2];
+            let new = NewCredential::new(kind, new_name("id"), &subject);
+            let id = new.id.clone();
+            assert!(store.link_credential(new).await.expect("link"));
+            rows.extend(found(&store, kind, &id).await);
+        }
+        let mut removals = JoinSet::new();
+        for step in 1..4 {
+            for (at, row) in rows.iter().enumerate() {
+                let kept = rows[(at + step + round) % 4].clone();
+                let (store, row) = (fixture.store(), row.clone());
+                removals.spawn(async move {
+                    let removed = store.unlink_credential_beside(&row.kind, &row.id, &kept);
+                    removed.await.expect("unlink")
+                });
+            }
+        }
+        let removed = removals.join_all().await;
+        let removed = removed.into_iter().filter(|removed| *removed).count();
+        let left = store.unlink_credentials(&subject).await.expect("unlink");
+        assert!(left >= 1, "no credential is left");
+        assert_eq!(removed as u64 + left, 4);
+    }
+    // A credential that is kept is compared completely, and belongs to the same subject.
+    let (subject, eve) = (new_name("subject"), new_name("eve"));
+    let mut rows = Vec::new();
+    for owner in [&subject, &subject, &eve] {
+        let new = NewCredential::new("oidc", new_name("id"), owner);
+        let id = new.id.clone();
+        assert!(store.link_credential(new).await.expect("link"));
+        rows.extend(found(&store, "oidc", &id).await);
+    }
+    let unlink = async |row: &CredentialRecord, kept: &CredentialRecord| {
+        let unlinked = store.unlink_credential_beside(&row.kind, &row.id, kept);
+        unlinked.await.expect("unlink")
+    };
+    let [one, two, other] = &rows[..] else {
+        panic!("a credential is missing");
+    };
+    assert!(!unlink(one, one).await, "itself");
+    assert!(!unlink(one, other).await, "beside one of another subject");
+    assert!(!unlink(other, two).await, "of another subject");
+    let updated = store.update_credential(two, "used").await;
+    assert!(updated.expect("update"));
+    assert!(!unlink(one, two).await, "beside one that was changed");
+    let now = found(&store, "oidc", &two.id)
+        .await
+        .expect("the credential");
+    assert!(unlink(one, &now).await);
+    assert!(!unlink(one, &now).await, "unlinked before");
+    assert!(!unlink(&now, one).await, "beside one that was unlinked");
 }
 
 async fn found(store: &impl CredentialStore, kind: &str, id: &str) -> Option<CredentialRecord> {

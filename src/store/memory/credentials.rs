@@ -66,10 +66,7 @@ impl CredentialStore for MemoryStore {
         let mut rows = self.linked();
         let now = self.now();
         let key = (from.kind.clone(), from.id.clone());
-        let same = |row: &&mut CredentialRecord| {
-            (row.revision, &row.subject, &row.data) == (from.revision, &from.subject, &from.data)
-        };
-        let Some(row) = rows.get_mut(&key).filter(same) else {
+        let Some(row) = rows.get_mut(&key).filter(|row| is_unchanged(row, from)) else {
             return Ok(false);
         };
         data.clone_into(&mut row.data);
@@ -93,10 +90,34 @@ impl CredentialStore for MemoryStore {
         Ok(theirs)
     }
 
+    async fn unlink_credential_beside(
+        &self,
+        kind: &str,
+        id: &str,
+        kept: &CredentialRecord,
+    ) -> Result<bool, StoreError> {
+        let mut rows = self.linked();
+        let key = (kind.to_owned(), id.to_owned());
+        let beside = (kept.kind.clone(), kept.id.clone());
+        let theirs = rows
+            .get(&key)
+            .is_some_and(|row| row.subject == kept.subject);
+        let stays = rows.get(&beside).is_some_and(|row| is_unchanged(row, kept));
+        let unlinks = key != beside && theirs && stays;
+        if unlinks {
+            rows.remove(&key);
+        }
+        Ok(unlinks)
+    }
+
     async fn unlink_credentials(&self, subject: &str) -> Result<u64, StoreError> {
         let mut rows = self.linked();
         let before = rows.len();
         rows.retain(|_, row| row.subject != subject);
         Ok((before - rows.len()) as u64)
     }
+}
+
+fn is_unchanged(row: &CredentialRecord, read: &CredentialRecord) -> bool {
+    (row.revision, &row.subject, &row.data) == (read.revision, &read.subject, &read.data)
 }

@@ -128,6 +128,9 @@ impl NewCredential {
 /// - [`update_credential`](Self::update_credential) compares and sets in one atomic operation. It compares the
 ///   subject, the revision and the data: a credential that was unlinked and linked again has another revision
 ///   or other data.
+/// - [`unlink_credential_beside`](Self::unlink_credential_beside) compares `kept`, as `update_credential`
+///   does, and removes the other credential in one atomic operation. Of two concurrent calls that each keep
+///   the credential which the other one removes, exactly one returns `true`.
 /// - Kinds and identifiers are compared byte by byte.
 /// - A row never expires. Housekeeping does not delete it.
 ///
@@ -172,6 +175,16 @@ pub trait CredentialStore: Send + Sync + 'static {
         kind: &str,
         id: &str,
         subject: &str,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Unlinks a credential, as [`unlink_credential`](Self::unlink_credential) does, if another credential of
+    /// the subject is as it was read. Returns `false`, without a write, if the subject has no such credential,
+    /// or if `kept` was changed or unlinked.
+    fn unlink_credential_beside(
+        &self,
+        kind: &str,
+        id: &str,
+        kept: &CredentialRecord,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Unlinks every credential of the subject, of all kinds. Returns their number.

@@ -205,6 +205,12 @@ erased! {
             id: &'a str,
             subject: &'a str,
         ) -> Result<bool, StoreError>;
+        async fn unlink_credential_beside(
+            &self,
+            kind: &'a str,
+            id: &'a str,
+            kept: &'a CredentialRecord,
+        ) -> Result<bool, StoreError>;
         async fn unlink_credentials(&self, subject: &'a str) -> Result<u64, StoreError>;
     }
 }

@@ -70,6 +70,22 @@ impl CredentialStore for RedisStore {
         self.link.run(&call, Repeat::Never).await
     }
 
+    async fn unlink_credential_beside(
+        &self,
+        kind: &str,
+        id: &str,
+        kept: &CredentialRecord,
+    ) -> Result<bool, StoreError> {
+        let mut call = scripts::CREDENTIAL_UNLINK_BESIDE.key(self.credential(kind, id));
+        call.key(self.linked_to(&kept.subject))
+            .key(self.credential(&kept.kind, &kept.id))
+            .arg(&kept.subject)
+            .arg(name(kind, id))
+            .arg(kept.revision)
+            .arg(&kept.data);
+        self.link.run(&call, Repeat::Never).await
+    }
+
     async fn unlink_credentials(&self, subject: &str) -> Result<u64, StoreError> {
         let mut call = scripts::CREDENTIAL_UNLINK_ALL.key(self.linked_to(subject));
         call.arg(self.keys.of("c", ""));

@@ -66,5 +66,6 @@ scripts! {
     CREDENTIAL_LIST "credentials/list.lua";
     CREDENTIAL_UPDATE "credentials/update.lua";
     CREDENTIAL_UNLINK "credentials/unlink.lua";
+    CREDENTIAL_UNLINK_BESIDE "credentials/unlink_beside.lua";
     CREDENTIAL_UNLINK_ALL "credentials/unlink_all.lua";
 }

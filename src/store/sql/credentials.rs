@@ -36,6 +36,20 @@ static UNLINK: Statement = Statement::write(
     "DELETE FROM auth_credential WHERE kind = $1 AND id = $2 AND sub = $3 RETURNING id",
 );
 
+/// Both rows are locked in one order before the removal, so that of two statements that each keep the row which
+/// the other one removes, the second one waits and then finds its row gone.
+static UNLINK_BESIDE: Statement = Statement::write(
+    "WITH pair AS ( \
+       SELECT kind, id, revision, data FROM auth_credential \
+       WHERE sub = $3 AND (kind = $1 AND id = $2 OR kind = $4 AND id = $5) \
+       ORDER BY kind, id {locked} \
+     ) \
+     DELETE FROM auth_credential WHERE kind = $1 AND id = $2 AND sub = $3 \
+     AND NOT (kind = $4 AND id = $5) AND EXISTS ( \
+       SELECT 1 FROM pair p WHERE p.kind = $4 AND p.id = $5 AND p.revision = $6 AND p.data = $7 \
+     ) RETURNING id",
+);
+
 static UNLINK_ALL: Statement =
     Statement::write("DELETE FROM auth_credential WHERE sub = $1 RETURNING id");
 
@@ -98,6 +112,25 @@ impl<D: Dialect> CredentialStore for SqlStore<D> {
     ) -> Result<bool, StoreError> {
         let values = [kind.into(), id.into(), subject.into()];
         self.db.changed(&UNLINK, &values).await
+    }
+
+    async fn unlink_credential_beside(
+        &self,
+        kind: &str,
+        id: &str,
+        kept: &CredentialRecord,
+    ) -> Result<bool, StoreError> {
+        let revision = i64::try_from(kept.revision).map_err(StoreError::invalid)?;
+        let values = [
+            kind.into(),
+            id.into(),
+            (&kept.subject).into(),
+            (&kept.kind).into(),
+            (&kept.id).into(),
+            revision.into(),
+            (&kept.data).into(),
+        ];
+        self.db.changed(&UNLINK_BESIDE, &values).await
     }
 
     async fn unlink_credentials(&self, subject: &str) -> Result<u64, StoreError> {

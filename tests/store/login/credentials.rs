@@ -24,12 +24,13 @@ use tower_jwt_auth::{
         issue::{KeyRing, TokenIssuer},
         login::{
             Argon2Cost, EmailAddress, Identifier, Identity, IdentityOutcome, Login,
-            PasskeyAuthority, PasskeyError, PasskeyUser, PasswordHasher,
+            PasskeyAuthority, PasskeyError, PasskeyUser, PasswordHasher, SignIn,
         },
         session::Sessions,
     },
     store::port::{
-        AuthStore, CredentialRecord, CredentialStore, NewCredential, OneTimeToken, UserStore,
+        AuthStore, CredentialRecord, CredentialStore, NewCredential, NewUser, OneTimeToken,
+        UserStore,
     },
 };
 
@@ -46,6 +47,8 @@ enum Write {
     Link,
     /// The second one.
     Complete,
+    /// The removal.
+    Unlink,
 }
 
 /// Credentials. A chosen write waits, so that a take-over runs before it.
@@ -111,7 +114,18 @@ impl<S: CredentialStore + Clone> CredentialStore for Cut<S> {
         id: &str,
         subject: &str,
     ) -> Result<bool, StoreError> {
+        self.stop_at(Write::Unlink).await;
         self.store.unlink_credential(kind, id, subject).await
+    }
+
+    async fn unlink_credential_beside(
+        &self,
+        kind: &str,
+        id: &str,
+        kept: &CredentialRecord,
+    ) -> Result<bool, StoreError> {
+        self.stop_at(Write::Unlink).await;
+        self.store.unlink_credential_beside(kind, id, kept).await
     }
 
     async fn unlink_credentials(&self, subject: &str) -> Result<u64, StoreError> {
@@ -285,7 +299,7 @@ where
         let status = answer.map(|(status, ..)| status);
         match write {
             Write::Link => assert_eq!(status, None),
-            Write::Complete => assert_eq!(status, Some(401)),
+            _ => assert_eq!(status, Some(401)),
         }
 
         let (_, options, cookie) = site.post("passkeys/options", &json!({}), "", "").await;
@@ -317,6 +331,49 @@ where
         let user = site.store.find_by_email(&owner).await.unwrap().unwrap();
         let linked = identities.list(&user.subject).await.unwrap();
         assert!(linked.is_empty(), "{write:?}");
+    }
+}
+
+/// Two removals run at the same time, each of a credential on which the other one counts.
+pub(super) async fn parallel_removals_leave_a_way_to_sign_in<S>(store: S)
+where
+    S: AuthStore + UserStore,
+{
+    let site = Site::start(store).await;
+    for _ in 0..3 {
+        let name = address("without-password");
+        let subject = address("usr");
+        let user = NewUser::without_password(&subject, Identifier::new(&name).unwrap());
+        assert!(UserStore::create(&site.store, user).await.unwrap());
+        let ids = [format!("a {subject}"), format!("b {subject}")];
+        for id in &ids {
+            let new = NewCredential::new("passkey", id, &subject);
+            assert!(site.store.link_credential(new).await.unwrap());
+        }
+        let head = Request::post("/callback").body(()).unwrap().into_parts().0;
+        let who = SignIn::new(&subject);
+        let tokens = site.endpoints.sign_in(&head, who).await.into_body();
+        let Ok(tokens) = tokens.collect().await;
+        let tokens: Value = serde_json::from_slice(&tokens.to_bytes()).unwrap();
+        let access = tokens["access_token"].as_str().unwrap();
+        let remove = async |id: &str| {
+            let body = json!({ "id": id });
+            let (status, answer, _) = site.post("passkeys/remove", &body, access, "").await;
+            (status, answer["error"].as_str().map(str::to_owned))
+        };
+
+        *site.cut.next.lock().unwrap() = Some(Write::Unlink);
+        let second = async {
+            site.cut.came.notified().await;
+            let answer = remove(&ids[1]).await;
+            site.cut.go.notify_one();
+            answer
+        };
+        let (first, second) = tokio::join!(remove(&ids[0]), second);
+        assert_eq!(second, (204, None));
+        assert_eq!(first, (409, Some("last_credential".to_owned())));
+        assert_eq!(remove(&ids[1]).await.0, 404);
+        assert_eq!(site.store.unlink_credentials(&subject).await.unwrap(), 1);
     }
 }
 
@@ -435,6 +492,14 @@ macro_rules! credentials {
             async fn u34_u45_a_cut_link_opens_nothing() {
                 let fixture = $start;
                 crate::login::credentials::a_cut_link_opens_nothing(($store)(&fixture)).await;
+            }
+
+            $($meta)*
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn u51_parallel_removals_leave_a_way_to_sign_in() {
+                let fixture = $start;
+                let store = ($store)(&fixture);
+                crate::login::credentials::parallel_removals_leave_a_way_to_sign_in(store).await;
             }
 
             $($meta)*

@@ -16,7 +16,7 @@ use crate::{
     event::LoginEvent,
     principal::{PrincipalKind, SessionId},
     server::{
-        login::{EmailAddress, Linking, Login, SignIn},
+        login::{EmailAddress, Linking, Login, SignIn, Unlinking},
         session::Sessions,
     },
     store::port::{CredentialRecord, ErasedCredentialStore, NewCredential, UserRecord},
@@ -114,6 +114,11 @@ impl Identity {
             return Err(StoreError::invalid("an identity is not valid"));
         }
         Ok(format!("{} {}", self.issuer, self.subject))
+    }
+
+    /// Returns the identity of a credential. `None` if it is another kind of credential.
+    pub(crate) fn linked_by(row: &CredentialRecord) -> Option<Self> {
+        (row.kind == OIDC).then(|| Self::of(row)).flatten()
     }
 
     fn of(row: &CredentialRecord) -> Option<Self> {
@@ -309,6 +314,24 @@ impl Identities {
             self.login.emit_unlinked(subject);
         }
         Ok(unlinked)
+    }
+
+    /// Unlinks an identity of a user, unless it is the last credential that opens the account.
+    pub(crate) async fn unlink_beside(
+        &self,
+        subject: &str,
+        identity: &Identity,
+        opens: impl Fn(&CredentialRecord) -> bool,
+    ) -> Result<Unlinking, StoreError> {
+        let id = identity.id()?;
+        let unlinking = self
+            .login
+            .unlink_beside((OIDC, &id), subject, opens)
+            .await?;
+        if unlinking == Unlinking::Unlinked {
+            self.login.emit_unlinked(subject);
+        }
+        Ok(unlinking)
     }
 
     /// Returns the sign-in with an identity that is linked.

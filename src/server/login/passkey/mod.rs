@@ -15,7 +15,7 @@ use crate::{
     event::LoginEvent,
     principal::SessionId,
     server::{
-        login::{EmailAddress, Linking, Login, SignIn},
+        login::{EmailAddress, Linking, Login, SignIn, Unlinking},
         session::Sessions,
     },
     store::port::{CredentialRecord, ErasedCredentialStore, NewCredential},
@@ -189,14 +189,33 @@ impl Passkeys<'_> {
         labelled.collect()
     }
 
-    pub(crate) async fn remove(&self, subject: &str, id: &str) -> Result<bool, PasskeyRefused> {
+    pub(crate) async fn remove(
+        &self,
+        subject: &str,
+        id: &str,
+    ) -> Result<Unlinking, PasskeyRefused> {
         let removed = self.rows()?.unlink_credential(PASSKEY, id, subject).await?;
-        if removed {
+        Ok(self.removed(subject, removed.into()))
+    }
+
+    /// Removes a passkey, unless it is the last credential that opens the account.
+    pub(crate) async fn remove_beside(
+        &self,
+        subject: &str,
+        id: &str,
+        opens: impl Fn(&CredentialRecord) -> bool,
+    ) -> Result<Unlinking, PasskeyRefused> {
+        let removing = self.login.unlink_beside((PASSKEY, id), subject, opens);
+        Ok(self.removed(subject, removing.await?))
+    }
+
+    fn removed(&self, subject: &str, unlinking: Unlinking) -> Unlinking {
+        if unlinking == Unlinking::Unlinked {
             self.emit(LoginEvent::PasskeyRemoved {
                 subject: subject.to_owned(),
             });
         }
-        Ok(removed)
+        unlinking
     }
 
     async fn user(&self, subject: &str) -> Result<PasskeyUser, PasskeyRefused> {

@@ -1,5 +1,8 @@
 //! An event sink that increments counters of the `metrics` facade.
 
+#[cfg(feature = "jwks")]
+use std::time::Duration;
+
 use super::{AuthEvent, EventSink};
 #[cfg(feature = "server")]
 use super::{LoginEvent, MailEvent, SessionEvent};
@@ -15,6 +18,8 @@ use crate::principal::PrincipalKind;
 /// | `jwt_cache_lookups_total` | `result` (`hit`, `miss`); counts accepted tokens only |
 /// | `jwt_key_fetches_total` | `result` (`ok`, `failed`) |
 /// | `jwt_api_keys_total` | `event` (`created`, `rolled`, `revoked`, `used`, `new_network`) |
+/// | `jwt_introspections_total` | `result` (`ok`, `failed`); counts calls, not the answers from the cache |
+/// | `jwt_introspection_seconds` | `result` as above; a histogram of the time of a call, with its time in the queue |
 /// | `jwt_keys_skipped_total` | none; counts unusable entries of key sets |
 /// | `jwt_key_rotations_total` | none |
 /// | `jwt_key_ring_total` | `event` (`stale`, `recovered`) |
@@ -22,7 +27,7 @@ use crate::principal::PrincipalKind;
 /// | `jwt_backchannel_logouts_total` | none |
 /// | `jwt_sessions_total` | `event` (`created`, `refreshed`, `reuse_detected`, `revoked`, `expired`, `not_proved`, `evicted`, `guest_created`, `guest_claimed`, `guest_promoted`), `outcome` |
 /// | `jwt_housekeeping_failures_total` | none |
-/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`, `email_verified`, `email_changed`, `taken_over`, `identity_linked`, `identity_unlinked`) |
+/// | `jwt_logins_total` | `event` (`succeeded`, `failed`, `throttled`, `locked`, `unlocked`, `password_changed`, `rehashed`, `email_verified`, `email_changed`, `taken_over`, `identity_linked`, `identity_unlinked`, `passkey_added`, `passkey_removed`, `second_factor_required`, `second_factor_used`, `second_factor_locked`, `second_factor_enrolled`, `second_factor_removed`, `recovery_codes_renewed`) |
 /// | `jwt_mails_total` | `event` (`processed`, `failed`), `reason` (`refused`, `panicked`, `timed_out`, `store`, `queue_full`, `stopped`; otherwise empty) |
 ///
 /// The cause of a failed login is in the event, but not in a label. Otherwise a reader of the
@@ -57,6 +62,10 @@ impl EventSink for MetricsSink {
             AuthEvent::Denied { error, .. } => request("denied", error.as_str()),
             AuthEvent::KeysFetched { .. } => fetch("ok"),
             AuthEvent::KeyFetchFailed { .. } => fetch("failed"),
+            #[cfg(feature = "jwks")]
+            AuthEvent::Introspected { took } => introspection("ok", *took),
+            #[cfg(feature = "jwks")]
+            AuthEvent::IntrospectionFailed { took, .. } => introspection("failed", *took),
             AuthEvent::KeySkipped { .. } => {
                 metrics::counter!("jwt_keys_skipped_total").increment(1);
             }
@@ -107,6 +116,12 @@ fn request(result: &'static str, reason: &'static str) {
 
 fn fetch(result: &'static str) {
     metrics::counter!("jwt_key_fetches_total", "result" => result).increment(1);
+}
+
+#[cfg(feature = "jwks")]
+fn introspection(result: &'static str, took: Duration) {
+    metrics::counter!("jwt_introspections_total", "result" => result).increment(1);
+    metrics::histogram!("jwt_introspection_seconds", "result" => result).record(took);
 }
 
 #[cfg(feature = "server")]

@@ -186,6 +186,26 @@ pub enum AuthEvent<'a> {
         /// The reason, from a fixed list.
         reason: &'static str,
     },
+    /// The authorization server answered about a token, which may be active or not. Answers from the cache
+    /// cause no event.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    #[non_exhaustive]
+    Introspected {
+        /// The time of the call, with its time in the queue.
+        took: Duration,
+    },
+    /// The authorization server did not answer about a token, or its answer is unusable. The requests that
+    /// waited for the answer are refused with 503.
+    #[cfg(feature = "jwks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "jwks")))]
+    #[non_exhaustive]
+    IntrospectionFailed {
+        /// The kind of failure, with a fixed code.
+        problem: KeyProblem,
+        /// The time of the call, with its time in the queue.
+        took: Duration,
+    },
     /// The key ring of the issuer activated a new signing key.
     #[cfg(feature = "server")]
     #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
@@ -328,6 +348,10 @@ impl AuthEvent<'_> {
             Self::KeysFetched { .. } => "keys.fetched",
             Self::KeyFetchFailed { .. } => "keys.fetch_failed",
             Self::KeySkipped { .. } => "keys.skipped",
+            #[cfg(feature = "jwks")]
+            Self::Introspected { .. } => "introspection.answered",
+            #[cfg(feature = "jwks")]
+            Self::IntrospectionFailed { .. } => "introspection.failed",
             #[cfg(feature = "server")]
             Self::KeyRotated { .. } => "key.rotated",
             #[cfg(feature = "server")]

@@ -125,7 +125,7 @@ impl EventRecord {
 /// Creates a bounded queue of events, for a task that writes them to an audit log.
 ///
 /// Events of ordinary requests (`request.allowed`, `request.anonymous`, `request.preflight`,
-/// `request.skipped`) are not queued; use counters for them. If the queue is full, new events are
+/// `request.skipped`) and of introspection calls are not queued; use counters for them. If the queue is full, new events are
 /// dropped and counted, so that no request waits for the audit log. A capacity of 0 counts as 1.
 ///
 /// # Examples
@@ -240,6 +240,10 @@ impl EventSink for TracingSink {
 }
 
 fn is_of_every_request(event: &AuthEvent<'_>) -> bool {
+    #[cfg(feature = "jwks")]
+    if let AuthEvent::Introspected { .. } | AuthEvent::IntrospectionFailed { .. } = event {
+        return true;
+    }
     matches!(
         event,
         AuthEvent::Allowed { .. }

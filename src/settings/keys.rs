@@ -165,6 +165,10 @@ impl Keys {
             #[cfg(feature = "jwks")]
             Place::Nothing => {}
         }
+        #[cfg(feature = "jwks")]
+        if let Some(introspection) = self.introspection.take() {
+            self.introspection = Some(introspection.with_events(events.clone()));
+        }
     }
 
     pub(super) fn start(&self) -> VerifierBuilder {

@@ -312,7 +312,7 @@ impl JwtSettings {
     }
 
     /// Sets the event sink. It receives the events of the keys (each fetch, and each entry of a key set
-    /// that is left out), and those of the requests to the [`layer`](Self::layer).
+    /// that is left out), of introspection calls, and those of the requests to the [`layer`](Self::layer).
     #[must_use]
     pub fn events(mut self, sink: impl EventSink) -> Self {
         self.events = Events::to(sink);

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::authentication::Authentication;
 use crate::{
     error::{AuthError, AuthErrorKind, KeyProblem},
+    event::{AuthEvent, Events},
     key::{
         remote::{
             AGENT, FetchError, HttpFetch, IDENTITY, Issuer, MAX_REDIRECTS, Wanted, is_coded,
@@ -129,6 +130,7 @@ pub(super) struct Client {
     pub(super) timeout: Duration,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reports: Mutex<Reports>,
+    pub(super) events: Events,
 }
 
 impl Client {
@@ -160,6 +162,20 @@ impl Client {
     /// Returns the outcome of a call that is not complete in time.
     pub(super) fn late(&self) -> Outcome {
         self.unavailable(FetchError::late(), 1)
+    }
+
+    /// Emits the event of a call that began at this time.
+    pub(super) fn emit(&self, outcome: &Outcome, began: Instant) {
+        self.events.emit(|| {
+            let took = self.clock.monotonic().saturating_duration_since(began);
+            match outcome {
+                Outcome::Answer(_) | Outcome::Unsupported => AuthEvent::Introspected { took },
+                Outcome::Unavailable(error) => AuthEvent::IntrospectionFailed {
+                    problem: problem_of(error),
+                    took,
+                },
+            }
+        });
     }
 
     async fn post(&self, token: &str) -> Result<Response<Bytes>, FetchError> {
@@ -262,6 +278,11 @@ impl Client {
 pub(super) struct Reports {
     refused: Option<Instant>,
     failed: Option<Instant>,
+}
+
+fn problem_of(error: &AuthError) -> KeyProblem {
+    let cause = error.source().and_then(<dyn Error>::downcast_ref);
+    cause.map_or(KeyProblem::Client, FetchError::problem)
 }
 
 fn unavailable_by(error: FetchError, retry_after: u32) -> Outcome {

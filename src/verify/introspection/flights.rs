@@ -141,6 +141,7 @@ struct Call {
 impl Call {
     async fn run(mut self, token: Secret<String>) {
         let flights = Arc::clone(&self.flights);
+        let began = flights.client.clock.monotonic();
         let call = async {
             // The semaphore is never closed.
             let _turn = flights.turns.acquire().await;
@@ -148,6 +149,7 @@ impl Call {
         };
         let outcome = timeout(flights.client.timeout, call).await;
         let outcome = outcome.unwrap_or_else(|_| flights.client.late());
+        flights.client.emit(&outcome, began);
         self.land(Some(Arc::new(outcome)));
     }
 

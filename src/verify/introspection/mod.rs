@@ -61,6 +61,7 @@ use self::{
 };
 use crate::{
     error::ConfigError,
+    event::{EventSink, Events},
     key::{
         SigningKey,
         remote::{HttpFetch, Issuer, is_safe},
@@ -117,6 +118,7 @@ pub struct Introspection {
     max_bytes: usize,
     roots: Vec<Vec<u8>>,
     allow_http: bool,
+    events: Events,
 }
 
 /// The location of the endpoint, which is not validated yet.
@@ -155,6 +157,7 @@ impl Introspection {
             max_bytes: DEFAULT_MAX_BYTES,
             roots: Vec::new(),
             allow_http: false,
+            events: Events::default(),
         }
     }
 
@@ -245,6 +248,16 @@ impl Introspection {
     /// those of the platform. May be called repeatedly.
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.roots.push(pem.into());
+        self
+    }
+
+    /// Sets the event sink. It receives one event for each call.
+    pub fn events(self, sink: impl EventSink) -> Self {
+        self.with_events(Events::to(sink))
+    }
+
+    pub(crate) fn with_events(mut self, events: Events) -> Self {
+        self.events = events;
         self
     }
 
@@ -342,6 +355,7 @@ impl Introspection {
             timeout: self.timeout,
             clock,
             reports: std::sync::Mutex::default(),
+            events: self.events,
         };
         Ok(Started {
             client,

@@ -1,14 +1,19 @@
 //! Calls of the endpoint: I2, I6, I11, I12.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use http::StatusCode;
 use serde_json::{Value, json};
 use tower_jwt_auth::{
     Verifier,
+    event::{AuthEvent, EventSink, channel, sink_fn},
     key::{Algorithm, SigningKey},
     test_util::Answer,
     verify::introspection::Introspection,
@@ -85,6 +90,51 @@ async fn i6_a_server_that_does_not_answer_is_503() {
     world.server.answer(Answer::hang());
     let settings = world.settings().timeout(Duration::from_millis(20));
     unavailable(ask(&world.layer_with(settings), TOKEN).await, "no answer");
+}
+
+#[tokio::test]
+async fn q8_calls_are_events_and_cached_answers_are_not() {
+    let world = World::new();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let seen = Arc::clone(&seen);
+        sink_fn(move |event| {
+            let problem = match event {
+                AuthEvent::IntrospectionFailed { problem, .. } => problem.as_str(),
+                _ => "",
+            };
+            seen.lock().unwrap().push((event.name(), problem));
+        })
+    };
+    let (queue, mut queued) = channel(10);
+    let layer = world.layer_with(world.settings().events(sink.clone().and(queue)));
+    world.activate(TOKEN, |_| ());
+    let answered = ("introspection.answered", "");
+    for _ in 0..3 {
+        ask(&layer, TOKEN).await.passes("active");
+    }
+    assert_eq!(
+        ask(&layer, "unknown").await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    let taken = || std::mem::take(&mut *seen.lock().unwrap());
+    assert_eq!(taken(), [answered, answered]);
+    for (answer, problem) in [
+        (Answer::status(500), "unexpected_status"),
+        (Answer::status(401), "unexpected_status"),
+        (Answer::json("[]"), "invalid_metadata"),
+    ] {
+        world.server.answer(answer);
+        unavailable(ask(&layer, problem).await, problem);
+        assert_eq!(taken(), [("introspection.failed", problem)]);
+    }
+    world.server.answer(Answer::hang());
+    let settings = world.settings().timeout(Duration::from_millis(20));
+    let layer = world.layer_with(settings.events(sink));
+    unavailable(ask(&layer, "late").await, "late");
+    assert_eq!(taken(), [("introspection.failed", "timeout")]);
+    // An outage must not fill an audit log.
+    assert!(queued.try_recv().is_none());
 }
 
 #[cfg(feature = "tracing")]

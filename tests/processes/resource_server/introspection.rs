@@ -57,8 +57,15 @@ async fn i10_the_example_needs_no_keys_for_opaque_tokens() {
     let jwt = provider.keys().issuer_for(Algorithm::Es256).token(|_| ());
     assert_eq!(server.get("/protected", Some(&jwt)).await.status, 401);
     let metrics = server.get("/metrics", None).await.body;
-    let line = r#"jwt_auth_requests_total{result="denied",reason="introspection_unavailable"} 1"#;
-    assert!(metrics.contains(line), "{metrics}");
+    for line in [
+        r#"jwt_auth_requests_total{result="denied",reason="introspection_unavailable"} 1"#,
+        r#"jwt_introspections_total{result="ok"} 2"#,
+        r#"jwt_introspections_total{result="failed"} 1"#,
+        r#"jwt_introspection_seconds_count{result="ok"} 2"#,
+        r#"jwt_introspection_seconds_count{result="failed"} 1"#,
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{line}: {metrics}");
+    }
 }
 
 #[tokio::test]

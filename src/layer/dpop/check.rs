@@ -12,7 +12,7 @@ use crate::{
     error::{AuthError, AuthErrorKind, Scheme, StoreError},
     key::Thumbprint,
     layer::extract::{PROOF, RequestHead},
-    verify::proof::{Checker, Expected, Fault, Origin, Proved, is_same_target},
+    verify::proof::{Checker, Expected, Fault, Moment, Origin, Proved, is_same_target},
 };
 
 /// The rule for the URI of a request.
@@ -72,9 +72,16 @@ impl Dpop {
     /// Verifies the signature of an examined proof, and records it in this process.
     #[cfg(feature = "server")]
     pub(crate) fn confirm(&self, proof: &[u8], claimed: &Claimed) -> Result<(), AuthError> {
-        let now = self.rules.clock.now();
+        let now = self.now();
         let confirmed = self.rules.checker.confirm(proof, claimed, now);
         confirmed.map_err(|fault| self.blame(fault, ""))
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            wall: self.rules.clock.now(),
+            monotonic: self.rules.clock.monotonic(),
+        }
     }
 
     fn judge<T>(
@@ -104,7 +111,7 @@ impl Dpop {
             token,
             method: method.as_ref().unwrap_or(head.method()).as_str(),
             is_target: &is_target,
-            now: rules.clock.now(),
+            now: self.now(),
         };
         check(&rules.checker, &expected).map_err(|fault| self.blame(fault, path))
     }

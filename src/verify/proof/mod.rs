@@ -39,7 +39,7 @@ pub use self::{
     replay::{ProofId, ReplayStore},
 };
 pub(crate) use self::{
-    replay::{ErasedReplayStore, Memory},
+    replay::{ErasedReplayStore, Memory, Moment},
     target::{Origin, is_same_target},
 };
 use crate::{
@@ -82,7 +82,7 @@ pub(crate) struct Expected<'a> {
     pub(crate) method: &'a str,
     /// Returns `true` for the URI of the request.
     pub(crate) is_target: &'a dyn Fn(&str) -> bool,
-    pub(crate) now: Timestamp,
+    pub(crate) now: Moment,
 }
 
 /// A proof that passes all checks of this process.
@@ -152,7 +152,7 @@ impl Checker {
         &self,
         proof: &[u8],
         claimed: &Claimed,
-        now: Timestamp,
+        now: Moment,
     ) -> Result<(), Fault> {
         let mut room = Room::<ROOM>::new();
         let (parts, header) = read(proof, &mut room)?;
@@ -195,7 +195,7 @@ impl Checker {
         if !(expected.is_target)(&claims.target) {
             return Err(Fault::Target(claims.target.into_owned()));
         }
-        let (until, next_nonce) = self.check_freshness(&claims, expected.now)?;
+        let (until, next_nonce) = self.check_freshness(&claims, expected.now.wall)?;
         if claims.id.is_empty() {
             return Err(Fault::Invalid("the identifier is empty"));
         }
@@ -228,7 +228,7 @@ impl Checker {
         self.keys.verify(name, header, parts.message, signature)
     }
 
-    fn record(&self, claimed: &Claimed, now: Timestamp) -> Result<(), Fault> {
+    fn record(&self, claimed: &Claimed, now: Moment) -> Result<(), Fault> {
         let Proved { id, until, .. } = &claimed.proved;
         match &self.used {
             Some(used) => Fault::of_place(used.record(id, *until, now)),

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use super::ProofId;
@@ -13,6 +14,9 @@ use crate::{key::Thumbprint, time::Timestamp};
 /// Nothing is evicted before its time. A key may have a further proof as long as it has fewer than there are
 /// free places ("dynamic threshold", as in the shared buffers of switches). One busy key thus fills half of
 /// the memory and then is refused, two fill a third each, and a new key always finds a place.
+///
+/// A proof is forgotten when it has ended by both clocks. A wall clock that is temporarily wrong therefore
+/// makes no used proof new.
 pub(crate) struct Memory {
     capacity: usize,
     inner: Mutex<Inner>,
@@ -22,9 +26,23 @@ pub(crate) struct Memory {
 struct Inner {
     used: HashSet<Digest>,
     /// The proofs by the second after which they are forgotten.
-    ends: BTreeMap<i64, Vec<(Digest, Thumbprint)>>,
+    ends: BTreeMap<i64, Ending>,
     /// The number of proofs of each key.
     keys: HashMap<Thumbprint, usize>,
+}
+
+/// The proofs that end in one second of the wall clock.
+struct Ending {
+    proofs: Vec<(Digest, Thumbprint)>,
+    /// The end of the last one by the monotonic clock.
+    kept: Instant,
+}
+
+/// The current time by both clocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) wall: Timestamp,
+    pub(crate) monotonic: Instant,
 }
 
 /// Half of a proof's digest. An attacker who finds two proofs with one digest has both keys.
@@ -50,14 +68,14 @@ impl Memory {
     }
 
     /// Looks for a proof whose signature is not verified yet. Nothing is recorded.
-    pub(crate) fn look(&self, proof: &ProofId, now: Timestamp) -> Place {
+    pub(crate) fn look(&self, proof: &ProofId, now: Moment) -> Place {
         let mut inner = self.lock();
         inner.forget(now);
         inner.place(proof, self.capacity)
     }
 
     /// Records a proof with a verified signature, until this time.
-    pub(crate) fn record(&self, proof: &ProofId, until: Timestamp, now: Timestamp) -> Place {
+    pub(crate) fn record(&self, proof: &ProofId, until: Timestamp, now: Moment) -> Place {
         let mut inner = self.lock();
         inner.forget(now);
         let place = inner.place(proof, self.capacity);
@@ -67,7 +85,14 @@ impl Memory {
             inner.used.insert(digest);
             // Kept for a second more, because the time is rounded down.
             let end = until.as_secs().saturating_add(1);
-            inner.ends.entry(end).or_default().push((digest, key));
+            let left = until.since(now.wall).saturating_add(SECOND);
+            let kept = now.monotonic.checked_add(left).unwrap_or(now.monotonic);
+            let ending = inner.ends.entry(end).or_insert_with(|| Ending {
+                proofs: Vec::new(),
+                kept,
+            });
+            ending.proofs.push((digest, key));
+            ending.kept = ending.kept.max(kept);
             *inner.keys.entry(key).or_default() += 1;
         }
         place
@@ -99,12 +124,12 @@ impl Inner {
     }
 
     /// Removes the proofs whose time has passed. Each is removed once, so that a request pays for about one.
-    fn forget(&mut self, now: Timestamp) {
+    fn forget(&mut self, now: Moment) {
         while let Some(first) = self.ends.first_entry() {
-            if *first.key() >= now.as_secs() {
+            if *first.key() >= now.wall.as_secs() || first.get().kept > now.monotonic {
                 return;
             }
-            for (digest, key) in first.remove() {
+            for (digest, key) in first.remove().proofs {
                 self.used.remove(&digest);
                 if let Some(count) = self.keys.get_mut(&key) {
                     *count -= 1;
@@ -122,6 +147,8 @@ impl Inner {
     }
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
 fn digest(proof: &ProofId) -> Digest {
     let (half, _) = proof
         .as_bytes()
@@ -133,14 +160,25 @@ fn digest(proof: &ProofId) -> Digest {
 #[cfg(test)]
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     fn proof(key: u8, id: usize) -> ProofId {
         ProofId::new([key; 32], &id.to_string()).unwrap()
     }
 
-    fn at(seconds: i64) -> Timestamp {
+    fn end(seconds: i64) -> Timestamp {
         Timestamp::from_secs(1_000 + seconds)
+    }
+
+    /// A time by clocks that agree.
+    fn at(seconds: i64) -> Moment {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Moment {
+            wall: end(seconds),
+            monotonic: *START + Duration::from_secs(seconds.try_into().unwrap()),
+        }
     }
 
     #[test]
@@ -148,9 +186,9 @@ mod tests {
         let memory = Memory::new(100);
         let one = proof(1, 1);
         assert_eq!(memory.look(&one, at(0)), Place::Free);
-        assert_eq!(memory.record(&one, at(60), at(0)), Place::Free);
+        assert_eq!(memory.record(&one, end(60), at(0)), Place::Free);
         assert_eq!(memory.look(&one, at(1)), Place::Taken);
-        assert_eq!(memory.record(&one, at(60), at(60)), Place::Taken);
+        assert_eq!(memory.record(&one, end(60), at(60)), Place::Taken);
         assert_eq!(memory.look(&one, at(62)), Place::Free);
         assert_eq!(memory.len(), 0);
     }
@@ -158,8 +196,8 @@ mod tests {
     #[test]
     fn g15_the_same_identifier_of_another_key_is_another_proof() {
         let memory = Memory::new(100);
-        assert_eq!(memory.record(&proof(1, 1), at(60), at(0)), Place::Free);
-        assert_eq!(memory.record(&proof(2, 1), at(60), at(0)), Place::Free);
+        assert_eq!(memory.record(&proof(1, 1), end(60), at(0)), Place::Free);
+        assert_eq!(memory.record(&proof(2, 1), end(60), at(0)), Place::Free);
     }
 
     #[test]
@@ -167,7 +205,7 @@ mod tests {
         let memory = Memory::new(1_000);
         let taken = |key: u8, flood: usize| {
             (0..flood)
-                .filter(|id| memory.record(&proof(key, *id), at(60), at(0)) == Place::Free)
+                .filter(|id| memory.record(&proof(key, *id), end(60), at(0)) == Place::Free)
                 .count()
         };
         // What another key recorded before is kept.
@@ -189,11 +227,11 @@ mod tests {
         let memory = Memory::new(100);
         for key in 0..=255 {
             for id in 0..50 {
-                memory.record(&proof(key, id), at(60), at(0));
+                memory.record(&proof(key, id), end(60), at(0));
             }
         }
         assert!(memory.len() <= 100);
-        assert_eq!(memory.record(&proof(0, 99), at(60), at(0)), Place::Full);
+        assert_eq!(memory.record(&proof(0, 99), end(60), at(0)), Place::Full);
     }
 
     #[test]
@@ -205,7 +243,7 @@ mod tests {
                     scope.spawn(|| {
                         (0..100)
                             .filter(|id| {
-                                memory.record(&proof(1, *id), at(60), at(0)) == Place::Free
+                                memory.record(&proof(1, *id), end(60), at(0)) == Place::Free
                             })
                             .count()
                     })

@@ -6,7 +6,7 @@ mod redis;
 
 use std::{fmt, future::Future};
 
-pub(crate) use self::memory::{Memory, Place};
+pub(crate) use self::memory::{Memory, Moment, Place};
 #[cfg(feature = "redis-replay")]
 pub use self::redis::RedisReplayStore;
 use crate::{

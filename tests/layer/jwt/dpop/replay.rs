@@ -40,6 +40,26 @@ async fn g14_a_proof_passes_once() {
     invalid_proof(&ask(&layer, request).await, "too old");
 }
 
+/// The wall clock of a machine may be wrong for a moment, in both directions.
+#[tokio::test]
+async fn g14_a_wrong_wall_clock_makes_no_used_proof_new() {
+    for (wrong, later) in [(120, 0), (120, 30), (-120, 0), (-120, 30)] {
+        let world = World::new();
+        let layer = world.layer();
+        let request = world.proven();
+        ask(&layer, request.clone()).await.passes("first");
+        let right = world.clock().timestamp();
+        world.clock().set(Timestamp::from_secs(right + wrong));
+        // Any request with a proof removes what has ended.
+        let answer = ask(&layer, world.proven()).await;
+        assert_eq!(answer.status, StatusCode::OK, "{wrong}");
+        world.clock().advance(Duration::from_secs(later));
+        let passed = i64::try_from(later).unwrap();
+        world.clock().set(Timestamp::from_secs(right + passed));
+        invalid_proof(&ask(&layer, request).await, &format!("{wrong} {later}"));
+    }
+}
+
 #[tokio::test]
 async fn g14_layers_with_the_same_rules_remember_together() {
     let world = World::new();

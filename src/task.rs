@@ -151,6 +151,15 @@ impl Timer {
     }
 }
 
+/// Returns the end of a wait. A wait without an end, such as one of `Duration::MAX`, ends in the far future,
+/// because no clock counts so far.
+pub(crate) fn end_of_wait(begun: Instant, limit: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
+    let end = begun.checked_add(limit.min(YEARS));
+    end.unwrap_or(begun)
+}
+
 /// Pauses between attempts, which double up to a maximum.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backoff {
@@ -251,6 +260,14 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn a_wait_without_an_end_has_one() {
+        let begun = Instant::now();
+        let second = Duration::from_secs(1);
+        assert_eq!(end_of_wait(begun, second), begun + second);
+        assert!(end_of_wait(begun, Duration::MAX) > begun + second * 1_000_000);
+    }
 
     struct Fragile {
         runs: Arc<AtomicU32>,

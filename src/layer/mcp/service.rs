@@ -21,7 +21,7 @@ use crate::{
         middleware::{Kind, Next, ResponseBody, ResponseFuture, Suspension},
         response::Refuse,
     },
-    task::Timer,
+    task::{Timer, end_of_wait},
 };
 
 /// A service that restricts the operations of an MCP server.
@@ -125,7 +125,7 @@ const FRAMES_AT_ONCE: usize = 64;
 impl<S, B: Body> Reading<S, B> {
     fn new(request: Request<B>, layer: McpGuardLayer, service: S) -> Self {
         let (head, body) = request.into_parts();
-        let deadline = Instant::now() + layer.config.patience;
+        let deadline = end_of_wait(Instant::now(), layer.config.patience);
         Self {
             body,
             collected: Some(Collected::new(layer.config.longest)),

@@ -11,7 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::task::{Timer, caught_now};
+use crate::task::{Timer, caught_now, end_of_wait};
 
 /// A future that a request waits for.
 pub(crate) trait Wait: Future {
@@ -55,7 +55,7 @@ impl<W: Wait> Bounded<W> {
     /// extends the time.
     pub(super) fn new(wait: W, patience: Duration) -> Self {
         let begun = Instant::now();
-        let deadline = begun + patience;
+        let deadline = end_of_wait(begun, patience);
         let own = wait.ends_at();
         let deadline = own.map_or(deadline, |own| own.max(deadline));
         Self {

@@ -14,7 +14,7 @@ use crate::{
     layer::middleware::PATIENCE,
     principal::Principal,
     revocation::{Changes, CheckResult, RevocationCheck, RevocationChecks, RevocationStatus},
-    task::caught,
+    task::{caught, end_of_wait},
 };
 
 /// The revocation checks of a socket, and their latest results.
@@ -125,7 +125,7 @@ impl Checked {
     fn finish(&mut self, status: RevocationStatus) {
         *self.slot() = None;
         self.latest = status;
-        self.due = Instant::now() + self.every;
+        self.due = end_of_wait(Instant::now(), self.every);
     }
 
     fn call(&mut self) -> Option<&mut Call> {

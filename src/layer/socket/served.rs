@@ -14,7 +14,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::{AuthMessage, CloseReason, Frames, SocketAuth, SocketGuard};
-use crate::principal::{Claims, Principal};
+use crate::{
+    principal::{Claims, Principal},
+    task::end_of_wait,
+};
 
 /// An authenticated WebSocket, which ends with its token; created by [`SocketAuth::accept`].
 ///
@@ -266,7 +269,7 @@ impl<S, M> Line<S, M> {
         self.state = State::Closing {
             reason,
             sent: false,
-            until: Instant::now() + self.close_within,
+            until: end_of_wait(Instant::now(), self.close_within),
         };
     }
 }

@@ -232,6 +232,19 @@ async fn a_wait_that_never_ends_is_503_after_the_limit() {
     optional.unavailable("never anonymous");
 }
 
+/// No clock counts to the end of the longest duration.
+#[tokio::test]
+async fn a_wait_without_a_limit_is_a_long_one() {
+    let fixture = Fixture::new();
+    let slow = check_fn(|_: &Principal| async {
+        tokio::task::yield_now().await;
+        RevocationStatus::Valid
+    });
+    let layer = fixture.layer().revocation(slow).wait_limit(Duration::MAX);
+    let answer = send(layer, bearer(fixture.token())).await;
+    answer.passes("after a wait");
+}
+
 /// A future that panics when it is polled, or when it is dropped.
 struct Loud {
     in_poll: bool,

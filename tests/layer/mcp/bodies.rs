@@ -142,6 +142,19 @@ async fn j18_a_slow_body_is_408() {
     answer.refused_as_message("stops", kind, json!(null), -32600);
 }
 
+/// No clock counts to the end of the longest duration.
+#[tokio::test]
+async fn j18_the_time_for_a_body_may_have_no_limit() {
+    let body = tool("whoami").to_string();
+    let patient = McpGuardLayer::builder().body_timeout(Duration::MAX);
+    let patient = patient
+        .tool("whoami", Rule::authenticated())
+        .build()
+        .unwrap();
+    let frames = Frames::of_bytes(body.as_bytes(), 10);
+    send(&patient, of(frames)).await.passes("in frames");
+}
+
 #[tokio::test]
 async fn j18_a_body_that_breaks_off_is_not_judged() {
     let body = tool("whoami").to_string();

@@ -16,6 +16,7 @@ use crate::{
         password::{Caller, Permit},
     },
     store::port::ErasedThrottleStore,
+    task::end_of_wait,
 };
 
 /// Reserves and settles the counters of an attempt, before and after the password is checked.
@@ -127,7 +128,7 @@ impl AdmissionControl {
         identifier: &Identifier,
         network: Network,
     ) -> Result<Admission, Denied> {
-        let give_up = Instant::now() + self.patience;
+        let give_up = end_of_wait(Instant::now(), self.patience);
         let caller = Caller {
             network,
             is_known: false,
@@ -188,7 +189,7 @@ impl AdmissionControl {
             network,
             is_known: true,
         };
-        let give_up = Instant::now() + self.patience;
+        let give_up = end_of_wait(Instant::now(), self.patience);
         let mut admission = Admission::new(caller);
         let permit = &mut admission.permit;
         let passed = self.pass(key, &ThrottleRule::PAIR, give_up, caller, permit);

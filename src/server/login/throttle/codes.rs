@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{
     AdmissionControl, AttemptOutcome, Denied, Reservation, Reserve, ThrottleRule, counters,
 };
-use crate::error::StoreError;
+use crate::{error::StoreError, task::end_of_wait};
 
 /// The counter of an attempt.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ impl AdmissionControl {
             CodeCounter::Subject(subject) => (self.keys.code(subject), &ThrottleRule::CODE),
             CodeCounter::Device(device) => (self.keys.code_device(device), &ThrottleRule::PAIR),
         };
-        let give_up = Instant::now() + self.patience;
+        let give_up = end_of_wait(Instant::now(), self.patience);
         let queued = self.gate.enqueue(&key).ok_or(Denied::Crowded)?;
         let turn = timeout_at(give_up, queued.turn()).await;
         let _turn = turn.map_err(|_| Denied::Crowded)?;

@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     AdmissionControl, AttemptOutcome, Denied, Reservation, Reserve, ThrottleRule, counters,
 };
+use crate::task::end_of_wait;
 
 /// A guess at a code that was counted.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ impl AdmissionControl {
         purpose: &str,
         address: &str,
     ) -> Result<(), Denied> {
-        let give_up = Instant::now() + self.patience;
+        let give_up = end_of_wait(Instant::now(), self.patience);
         let key = self.keys.mail(purpose, address);
         let queued = self.gate.enqueue(&key).ok_or(Denied::Crowded)?;
         let contender = timeout_at(give_up, queued.contender()).await;
@@ -32,7 +33,7 @@ impl AdmissionControl {
         &self,
         flow: &[u8],
     ) -> Result<MailCodeAttempt, Denied> {
-        let give_up = Instant::now() + self.patience;
+        let give_up = end_of_wait(Instant::now(), self.patience);
         let key = self.keys.mail_code(flow);
         let queued = self.gate.enqueue(&key).ok_or(Denied::Crowded)?;
         let contender = timeout_at(give_up, queued.contender()).await;

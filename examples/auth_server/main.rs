@@ -63,7 +63,7 @@ use tower_jwt_auth::{
     store::{AnyStore, port::UserAdmin},
 };
 
-use self::{chat::Conversations, live::Feed};
+use self::{chat::Conversations, keys::Command, live::Feed};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -71,13 +71,21 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let settings = AuthSettings::from_env()?;
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words.split_first() {
-        None => {}
-        Some((&"keys", rest)) => return keys::run(settings, rest).await,
-        Some(_) => return Err(keys::USAGE.into()),
+    // A wrong command opens no store.
+    let command = match *words {
+        [] => None,
+        ["--help" | "-h"] => {
+            println!("{}\n{}", keys::USAGE, keys::HELP);
+            return Ok(());
+        }
+        ["keys", ref rest @ ..] => Some(Command::read(rest).ok_or(keys::USAGE)?),
+        _ => return Err(keys::USAGE.into()),
+    };
+    let settings = AuthSettings::from_env()?;
+    if let Some(command) = command {
+        return command.run(settings).await;
     }
     let stopped = common::stopped()?;
     let listener = common::listen(settings.address()).await?;

@@ -203,9 +203,32 @@ async fn s8_an_operator_rotates_and_withdraws_keys_by_hand() {
         assert!(complaint.starts_with(begin), "{words:?}: {complaint}");
         assert_eq!(complaint.lines().count(), 1, "{complaint}");
     };
-    refuse(&["keys", "withdraw", &first], &vars, "");
+    let unknown = format!("keys withdraw {first:?}: the ring does not contain this key");
+    refuse(&["keys", "withdraw", &first], &vars, &unknown);
     refuse(&["keys", "withdraw"], &vars, "usage: ");
+    refuse(&["keys", "rotate", "now"], &vars, "usage: ");
     refuse(&["serve"], &vars, "usage: ");
+    refuse(&["--help", "keys"], &[], "usage: ");
+    // Neither needs settings.
+    refuse(&["keys", "withdraw"], &[], "usage: ");
+    let help = command::<&str>("auth_server", &["--help"], &[]);
+    assert_eq!((help.status.code(), &*help.stderr), (Some(0), &b""[..]));
+    let help = String::from_utf8(help.stdout).unwrap();
+    for part in [
+        "usage: auth_server",
+        "keys rotate",
+        "keys withdraw KID",
+        "AUTH_SECRET_KEY",
+        "AUTH_STORE",
+    ] {
+        assert!(help.contains(part), "{help}");
+    }
+    // A wrong command creates no ring in an empty store.
+    let empty = Folder::new();
+    let empty_store = empty.sqlite();
+    let variables = self::vars(&empty_store, OLD);
+    refuse(&["keys", "show"], &variables, "usage: ");
+    assert!(empty.path().read_dir().unwrap().next().is_none());
     refuse(&["keys"], &self::vars("memory:", OLD), "AUTH_SECRET_KEY, ");
     refuse(&["keys"], &[("AUTH_SECRET_KEY", OLD)], "AUTH_STORE: ");
     refuse(&["keys"], &self::vars(&store, NEW), "AUTH_SECRET_KEY: ");

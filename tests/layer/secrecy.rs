@@ -266,6 +266,67 @@ fn q3_secrets_and_keys_are_never_printed() {
     shows_nothing(&print(&TestKeys::new()), &[n]);
 }
 
+#[cfg(feature = "jwks")]
+#[tokio::test]
+async fn q3_what_proves_introspects_and_binds_prints_no_secret() {
+    use tower_jwt_auth::{
+        key::SigningKey,
+        layer::{dpop::Dpop, mcp::McpSessionLayer},
+        secret::SecretKey,
+        test_util::{DpopClient, IntrospectionFixture},
+        verify::{introspection::Introspection, proof::Nonces},
+    };
+
+    let place = format!("https://as.example/introspect?key={POISON}");
+    let settings = || Introspection::at(&place);
+    let key = SigningKey::generate(Algorithm::Es256).unwrap();
+    let nonces = || Nonces::with_key(SECRET).unwrap();
+    let rules = Dpop::at("https://api.example").nonces(nonces());
+    let secret = SecretKey::from_bytes(*b"p01s0np01s0np01s0np01s0np01s0np0").unwrap();
+    let client = DpopClient::new(Algorithm::Es256);
+    let server = IntrospectionFixture::start();
+    server.activate(POISON, json!({ "sub": POISON }));
+    let verifier = Verifier::introspected(settings().basic("api", SECRET)).audience("api");
+    let verifier = verifier.issuer("https://as.example");
+    let mut all = vec![
+        print(&settings().basic("api", SECRET)),
+        print(&settings().post("api", SECRET)),
+        print(&settings().bearer(POISON)),
+        print(&settings().private_key_jwt("api", key)),
+        print(&verifier),
+        print(&nonces()),
+        print(&rules),
+        print(&secret),
+        print(&McpSessionLayer::new(&secret)),
+        print(&client),
+        print(&server),
+    ];
+    all.push(print(&verifier.build().unwrap()));
+    let rules = rules.build().unwrap();
+    all.push(print(&rules));
+    all.push(print(&Fixture::new().layer().dpop(rules)));
+    #[cfg(feature = "redis-replay")]
+    {
+        use tower_jwt_auth::verify::proof::RedisReplayStore;
+
+        let url = format!("redis://:{POISON}@127.0.0.1/0");
+        all.push(print(&RedisReplayStore::new(&url).unwrap()));
+        let wrong = format!("redis://:{POISON}@[::/0");
+        all.push(print_error(&RedisReplayStore::new(&wrong).unwrap_err()));
+    }
+    for printed in all {
+        shows_nothing(&printed, &[SECRET, POISON]);
+    }
+    // Settings that are refused do not quote the secret.
+    for settings in [
+        settings().bearer(format!("{POISON}\n")),
+        settings().basic("", SECRET),
+    ] {
+        let error = Verifier::introspected(settings).build().unwrap_err();
+        shows_nothing(&print_error(&error), &[SECRET, POISON]);
+    }
+}
+
 #[test]
 fn q3_errors_about_secrets_and_keys_do_not_quote_them() {
     let long = format!("-----BEGIN PUBLIC KEY-----\n{POISON}");

@@ -14,6 +14,7 @@ mod issue;
 mod login;
 mod mail;
 mod refresh;
+mod secrecy;
 mod session;
 mod settings;
 

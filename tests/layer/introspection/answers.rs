@@ -33,6 +33,39 @@ async fn i1_a_token_that_is_not_active_is_refused() {
 }
 
 #[tokio::test]
+async fn i5_numbers_of_any_size_are_times_and_deep_answers_are_unreadable() {
+    let world = World::new();
+    let layer = world.layer();
+    let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+    for (number, (member, value, status)) in [
+        ("exp", "1e300", 200),
+        ("exp", "18446744073709551616", 200),
+        ("exp", "-1", 401),
+        ("exp", "-1e300", 401),
+        ("nbf", "1e300", 401),
+        ("nbf", "-1e300", 200),
+        ("auth_time", "-9223372036854775808", 200),
+        ("exp", "1e999", 503),
+        ("other", &*deep, 503),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut members = world.members();
+        members.remove(member);
+        members.insert("active".into(), true.into());
+        let text = Value::Object(members).to_string();
+        let text = text.replacen('{', &format!(r#"{{"{member}":{value},"#), 1);
+        let token = format!("token-{number}");
+        world.server.answer_to(&token, Answer::json(text));
+        for _ in 0..2 {
+            let answer = ask(&layer, &token).await;
+            assert_eq!(answer.status, status, "{member} {value}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn i3_an_answer_without_a_boolean_is_a_refusal() {
     let world = World::new();
     let layer = world.layer();

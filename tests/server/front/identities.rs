@@ -36,7 +36,7 @@ const ISSUER: &str = "https://idp.example";
 
 /// A provider whose codes are the identities themselves: `sub`, or `sub:address` for a verified address.
 #[derive(Clone, Default)]
-struct Idp(Arc<Mutex<Vec<String>>>);
+pub(super) struct Idp(Arc<Mutex<Vec<String>>>);
 
 impl IdentityProvider for Idp {
     fn issuer(&self) -> &str {
@@ -504,6 +504,34 @@ async fn u51_the_user_lists_and_unlinks_identities_but_not_the_only_way_to_sign_
         assert_eq!(ada.post("identities/unlink", json!({})).await.0, 400);
         assert_eq!(error(&Browser::new(&auth).sign_in("1").await), "no_account");
         assert_eq!(list(&mut ada).await.1["identities"][0]["subject"], "2");
+    }
+}
+
+/// An identity at a provider that the server has no more, and a passkey on a server without passkeys, open
+/// nothing, so that they do not count as another way.
+#[tokio::test]
+async fn u51_only_a_credential_with_which_the_user_can_sign_in_counts() {
+    for (store, _folder) in stores().await {
+        let create = UnknownIdentity::CreateAccount;
+        let auth = builder(&store).on_unknown_identity(create);
+        let auth = auth.start().await.unwrap();
+        let mut ada = Browser::new(&auth);
+        assert_eq!(ada.sign_in(&format!("1:{NAME}")).await, "/");
+        let user = store.find(&Identifier::new(NAME).unwrap()).await.unwrap();
+        let subject = user.unwrap().subject;
+        for (kind, id) in [("oidc", "https://former.example 1"), ("passkey", "AQIDBA")] {
+            let new = NewCredential::new(kind, id, &subject);
+            assert!(store.link_credential(new).await.unwrap());
+        }
+        let unlink = json!({ "issuer": ISSUER, "subject": "1" });
+        let (status, refused) = ada.post("identities/unlink", unlink).await;
+        assert_eq!(
+            (status, &refused["error"]),
+            (409, &json!("last_credential"))
+        );
+        // The useless one itself may go.
+        let former = json!({ "issuer": "https://former.example", "subject": "1" });
+        assert_eq!(ada.post("identities/unlink", former).await.0, 204);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The login server through its front door alone: what it wires, no test wires.
 
 mod bound;
+mod csrf;
 mod ends;
 #[cfg(feature = "totp")]
 mod factors;

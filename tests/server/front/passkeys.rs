@@ -27,7 +27,7 @@ use tower_jwt_auth::{
 use super::{PASSWORD, Recorded, SECRET, cheap, identities::Browser, stores};
 
 /// An authority without cryptography. A state is the challenge, and a passkey is its counter.
-struct Authority;
+pub(super) struct Authority;
 
 impl PasskeyAuthority for Authority {
     fn start_registration(

@@ -4,60 +4,39 @@
 //
 // Prints one line for each step, and fails at the first wrong one.
 
-import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
+import { Nonces, replayed } from "../support/nonces.mjs";
+import { accessToken, machine, start } from "../support/provider.mjs";
+import { claimsOf, expect, isUp, load, pause } from "../support/script.mjs";
 
-// An `import` of a bare name does not look into NODE_PATH; `require.resolve` does.
-const require = createRequire(import.meta.url);
-const load = async (name) => import(pathToFileURL(require.resolve(name)).href);
-const [oauth, { Provider }] = [await load("oauth4webapi"), await load("oidc-provider")];
+const oauth = await load("oauth4webapi");
 
-const [port, resource, ages] = process.argv.slice(2);
-const issuer = `http://127.0.0.1:${port}`;
+const [port, resource, seconds] = process.argv.slice(2);
+const ages = Number(seconds);
 const audience = "https://api.example";
 const step = (text) => console.log(text);
-const expect = (holds, what) => {
-  if (!holds) throw new Error(what);
-};
 
 const pair = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, true, ["sign", "verify"]);
 // The provider would publish the operations of the private key with the public one.
 const { key_ops, ext, ...exported } = await crypto.subtle.exportKey("jwk", pair.privateKey);
-const jwk = { ...exported, use: "sig", alg: "ES256" };
-const provider = new Provider(issuer, {
+const { issuer, server } = await start({
   clients: [
-    {
-      client_id: "app",
-      client_secret: "a secret of the client",
-      grant_types: ["client_credentials"],
-      redirect_uris: [],
-      response_types: [],
+    machine("app", "a secret of the client", {
       id_token_signed_response_alg: "ES256",
       dpop_bound_access_tokens: true,
-    },
+    }),
   ],
-  jwks: { keys: [jwk] },
+  jwks: { keys: [{ ...exported, use: "sig", alg: "ES256" }] },
   ttl: { ClientCredentials: 600 },
   features: {
-    devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 7), requireNonce: () => true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => audience,
-      getResourceServerInfo: () => ({
-        scope: "read",
-        audience,
-        accessTokenFormat: "jwt",
-        accessTokenTTL: 600,
-        jwt: { sign: { alg: "ES256" } },
-      }),
+      getResourceServerInfo: () => ({ ...accessToken(audience, "read", "ES256"), accessTokenTTL: 600 }),
     },
   },
-});
-const listening = await new Promise((resolve) => {
-  const server = provider.listen(Number(port), "127.0.0.1", () => resolve(server));
-});
+}, { port: Number(port) });
 
 const insecure = { [oauth.allowInsecureRequests]: true };
 const found = await oauth.discoveryRequest(new URL(issuer), insecure);
@@ -67,115 +46,88 @@ const authentication = oauth.ClientSecretPost("a secret of the client");
 const keys = await oauth.generateKeyPair("ES256");
 const DPoP = oauth.DPoP(client, keys);
 
-async function grant() {
+const granted = await new Nonces(ages).demands("the provider demanded no nonce", async () => {
   const parameters = new URLSearchParams({ scope: "read", resource: audience });
-  const response = await oauth.clientCredentialsGrantRequest(as, client, authentication, parameters, {
-    DPoP,
-    ...insecure,
-  });
+  const options = { DPoP, ...insecure };
+  const response = await oauth.clientCredentialsGrantRequest(as, client, authentication, parameters, options);
   return oauth.processClientCredentialsResponse(as, client, response);
-}
-
-const granted = await grant().catch((error) => {
-  expect(oauth.isDPoPNonceError(error), `no nonce was demanded: ${JSON.stringify(error.cause)} ${error}`);
-  step("provider: use_dpop_nonce, repeated with the nonce");
-  return grant();
 });
+step("provider: use_dpop_nonce, repeated with the nonce");
 expect(granted.token_type === "dpop", `token_type ${granted.token_type}`);
 const token = granted.access_token;
-const claims = JSON.parse(Buffer.from(token.split(".")[1], "base64url"));
-expect(claims.cnf.jkt === (await DPoP.calculateThumbprint()), "cnf.jkt is not the client's key");
-step(`provider: an access token with typ at+jwt, bound to ${claims.cnf.jkt}`);
+const { cnf } = claimsOf(token);
+expect(cnf.jkt === (await DPoP.calculateThumbprint()), "cnf.jkt is not the client's key");
+step(`provider: an access token with typ at+jwt, bound to ${cnf.jkt}`);
 
 // The keys are fetched in the background.
-for (let tries = 0; (await fetch(`${resource}/ready`)).status !== 200; tries += 1) {
-  expect(tries < 200, "the resource server gets no keys");
-  await new Promise((resolve) => setTimeout(resolve, 50));
-}
+await isUp(`${resource}/ready`);
 
 const url = new URL(`${resource}/protected?page=1`);
-let nonces = 0;
-async function call(handle = DPoP) {
-  const attempt = () =>
-    oauth.protectedResourceRequest(token, "GET", url, undefined, undefined, { DPoP: handle, ...insecure });
-  const response = await attempt().catch((error) => {
-    expect(oauth.isDPoPNonceError(error), `refused: ${JSON.stringify(error.cause)} ${error}`);
-    nonces += 1;
-    return attempt();
-  });
-  expect(response.status === 200, `status ${response.status}`);
+const ask = (handle, more) => async () => {
+  const options = { DPoP: handle, ...insecure, ...more };
+  const response = await oauth.protectedResourceRequest(token, "GET", url, undefined, undefined, options);
+  if (response.status !== 200) throw new Error(`status ${response.status}`, { cause: response });
   return response;
-}
+};
 
-let answer = await call();
-expect(nonces === 1, "no nonce was demanded");
+const nonces = new Nonces(ages);
+let answer = await nonces.demands("no nonce was demanded", ask(DPoP));
 expect((await answer.json()).sub === "app", "another subject");
 step("resource: use_dpop_nonce, repeated with the nonce: 200");
-await call();
-expect(nonces === 1, "a fresh nonce was refused");
+await nonces.accepted("a fresh nonce was refused", ask(DPoP));
 step("resource: the same nonce, another proof: 200");
 
 // The same key, used by a client that then is idle.
-const idle = oauth.DPoP(client, keys);
-await call(idle);
-expect(nonces === 2, "a client without a nonce needs none");
+const [idle, idleNonces] = [oauth.DPoP(client, keys), new Nonces(ages)];
+await idleNonces.demands("a client without a nonce needs none", ask(idle));
 const idleSince = Date.now();
 
 // Until the next one comes with a response.
-let changed = false;
-for (const until = Date.now() + (Number(ages) * 2 + 2) * 1000; !changed && Date.now() < until; ) {
-  await new Promise((resolve) => setTimeout(resolve, 500));
-  answer = await call();
-  changed = answer.headers.get("dpop-nonce") !== null;
+for (const since = Date.now(); ; await pause(500)) {
+  answer = await nonces.accepted("no response had the next nonce", ask(DPoP));
+  if (answer.headers.has("dpop-nonce")) break;
+  expect(Date.now() - since < 60_000, "no response had the next nonce");
 }
-expect(changed && nonces === 2, "no response had the next nonce");
 expect(answer.headers.get("cache-control") === "no-store", "a response with a nonce may be stored");
-await call();
-expect(nonces === 2, "the next nonce was refused");
+await nonces.accepted("the next nonce was refused", ask(DPoP));
 step("resource: an ageing nonce: 200 with the next one, no-store; the next one: 200");
 
-const lifetime = Number(ages) * 2 * 1000;
-await new Promise((resolve) => setTimeout(resolve, idleSince + lifetime + 1000 - Date.now()));
-await call(idle);
-expect(nonces === 3, "an old nonce was accepted");
+await pause(Math.max(0, idleSince + ages * 2000 + 1000 - Date.now()));
+await idleNonces.demands("an old nonce was accepted", ask(idle));
 step("resource: a nonce that is too old: use_dpop_nonce, repeated with the new one: 200");
 
-async function refused(what, headers, error) {
-  const response = await fetch(url, { headers });
-  const challenge = response.headers.get("www-authenticate") ?? "";
-  expect(response.status === 401, `${what}: ${response.status}`);
+function refused(what, status, challenge, error) {
+  expect(status === 401, `${what}: ${status}`);
   expect(error === undefined || challenge.includes(`error="${error}"`), `${what}: ${challenge}`);
   step(`resource: ${what}: 401 ${challenge}`);
 }
-await refused("a copied token as Bearer", { authorization: `Bearer ${token}` });
-await refused("a copied token without a proof", { authorization: `DPoP ${token}` }, "invalid_dpop_proof");
+for (const [what, scheme, error] of [
+  ["a copied token as Bearer", "Bearer", undefined],
+  ["a copied token without a proof", "DPoP", "invalid_dpop_proof"],
+]) {
+  const response = await fetch(url, { headers: { authorization: `${scheme} ${token}` } });
+  refused(what, response.status, response.headers.get("www-authenticate") ?? "", error);
+}
 
-// A whole request, as a log with headers would have it.
-let copied;
-const spy = (target, init) => {
-  copied = Object.fromEntries(new Headers(init.headers).entries());
-  return fetch(target, init);
-};
-// With a nonce that is valid now.
-await call();
-const first = await oauth.protectedResourceRequest(token, "GET", url, undefined, undefined, {
-  DPoP,
-  [oauth.customFetch]: spy,
-  ...insecure,
+const replay = await replayed(async () => {
+  let copied;
+  const spy = (target, init) => {
+    copied = new Headers(init.headers);
+    return fetch(target, init);
+  };
+  await nonces.retried(ask(DPoP, { [oauth.customFetch]: spy }));
+  return { url, init: { headers: { authorization: copied.get("authorization"), dpop: copied.get("dpop") } } };
 });
-expect(first.status === 200, "the original");
-await refused("a replayed request", { authorization: copied.authorization, dpop: copied.dpop }, "invalid_dpop_proof");
+refused("a replayed request", replay.status, replay.text, "invalid_dpop_proof");
 
 // A thief with the token and another key.
 const thief = oauth.DPoP(client, await oauth.generateKeyPair("ES256"));
-const stolen = () =>
-  oauth.protectedResourceRequest(token, "GET", url, undefined, undefined, { DPoP: thief, ...insecure });
-const verdict = await stolen().then(
+const verdict = await ask(thief)().then(
   () => "accepted",
   (error) => error.cause?.[0]?.parameters?.error,
 );
 expect(verdict === "invalid_token", `the thief: ${verdict}`);
 step("resource: a copied token with a proof by another key: 401 invalid_token");
 step("done");
-listening.close();
+server.close();
 process.exit(0);

@@ -6,12 +6,10 @@
 // `expect` is "ok", with the "roles" and "scope" that must be found, or the code of the refusal.
 
 import { randomBytes, randomUUID } from "node:crypto";
-import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
 
-// An `import` of a bare name does not look into NODE_PATH; `require.resolve` does.
-const resolved = createRequire(import.meta.url).resolve("jose");
-const { SignJWT, exportJWK, generateKeyPair } = await import(pathToFileURL(resolved).href);
+import { load } from "../support/script.mjs";
+
+const { SignJWT, exportJWK, generateKeyPair } = await load("jose");
 
 const ISSUER = "https://as.example";
 const AUDIENCE = "https://api.example";

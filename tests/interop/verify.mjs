@@ -1,19 +1,12 @@
-// Verifies with the npm package `jose` what tower-jwt-auth minted; reads one JSON document from
-// standard input:
-//
-// {"jwks": {public keys}, "secret": for HMAC, "tokens": [{"alg", "token"}]}
-//
-// Fails on the first token that jose does not accept, or that it accepts after a change.
+// Verifies with the npm package `jose` what tower-jwt-auth minted. Fails on the first token that jose does not accept,
+// or that it accepts after a change.
 
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
-import { pathToFileURL } from "node:url";
+import { load } from "../support/script.mjs";
+import { read, refusesForged } from "./minted.mjs";
 
-// An `import` of a bare name does not look into NODE_PATH; `require.resolve` does.
-const resolved = createRequire(import.meta.url).resolve("jose");
-const { createLocalJWKSet, jwtVerify } = await import(pathToFileURL(resolved).href);
+const { createLocalJWKSet, jwtVerify } = await load("jose");
 
-const minted = JSON.parse(readFileSync(0, "utf8"));
+const minted = read();
 const published = createLocalJWKSet(minted.jwks);
 const secret = new TextEncoder().encode(minted.secret);
 
@@ -30,9 +23,6 @@ function verify(alg, token) {
 for (const { alg, token } of minted.tokens) {
   const { payload } = await verify(alg, token);
   if (payload.sub !== "alice" || payload.roles[0] !== "admin") throw new Error(`${alg}: claims`);
-  const at = token.lastIndexOf(".") + 1;
-  const forged = token.slice(0, at) + (token[at] === "A" ? "B" : "A") + token.slice(at + 1);
-  const accepted = await verify(alg, forged).then(() => true, () => false);
-  if (accepted) throw new Error(`${alg}: a forged token was accepted`);
+  await refusesForged(alg, token, verify);
 }
 console.log(minted.tokens.length);

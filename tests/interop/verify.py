@@ -1,19 +1,16 @@
-"""Verifies with PyJWT what tower-jwt-auth minted; reads one JSON document from standard input.
-
-{"jwks": {public keys}, "secret": for HMAC, "tokens": [{"alg", "token"}]}
+"""Verifies with PyJWT what tower-jwt-auth minted.
 
 Fails on the first token that PyJWT does not accept, or that it accepts after a change.
 """
 
-import json
-import sys
-
 import jwt
+
+from minted import read, refuses_forged
 
 ISSUER = "https://as.example"
 AUDIENCE = "https://api.example"
 
-minted = json.load(sys.stdin)
+minted = read()
 keys = jwt.PyJWKSet.from_dict(minted["jwks"])
 
 
@@ -36,11 +33,5 @@ for case in minted["tokens"]:
     alg, token = case["alg"], case["token"]
     claims = verify(alg, token)
     assert claims["sub"] == "alice" and claims["roles"] == ["admin"], (alg, claims)
-    try:
-        # The first character of the signature, in which every bit counts.
-        head, signature = token.rsplit(".", 1)
-        verify(alg, f"{head}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}")
-    except jwt.InvalidTokenError:
-        continue
-    raise AssertionError(f"{alg}: a forged token was accepted")
+    refuses_forged(alg, token, verify, jwt.InvalidTokenError)
 print(len(minted["tokens"]))

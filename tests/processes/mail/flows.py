@@ -3,16 +3,17 @@
 Prints the port of the SMTP server, reads the origin of the login server, and prints "done".
 """
 
-import concurrent.futures
-import email
-import email.policy
 import queue
 import re
 import sys
 import time
+from pathlib import Path
 
 import requests
-from aiosmtpd.controller import Controller
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+from attacker import check, parallel, patiently
+from postbox import Postbox
 
 ADA = "ada@example.org"
 PASSWORD = "a password of the tests"
@@ -22,27 +23,13 @@ mails = queue.Queue()
 notices = queue.Queue()
 
 
-class Sink:
-    async def handle_DATA(self, server, session, envelope):
-        if envelope.rcpt_tos == ["refused@example.org"]:
-            return "550 no such user"
-        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+class InOrder(Postbox):
+    def keep(self, envelope, message):
         (notices if message["Subject"].startswith("A new device") else mails).put((envelope, message))
-        return "250 kept"
 
 
-class Sinks(Controller):
-    """On a port that the system chooses."""
-
-    def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
-controller = Sinks(Sink(), hostname="127.0.0.1", port=0)
-controller.start()
-print(controller.port, flush=True)
-origin = sys.stdin.readline().strip()
+postbox = InOrder(refused=["refused@example.org"])
+origin = postbox.origin
 base = origin + "/api/auth/"
 client = requests.Session()
 client.trust_env = False
@@ -51,7 +38,7 @@ client.trust_env = False
 def post(path, body, token=None, **headers):
     if token:
         headers["Authorization"] = "Bearer " + token
-    return client.post(base + path, json=body, headers=headers, timeout=60, allow_redirects=False)
+    return patiently(lambda: client.post(base + path, json=body, headers=headers, timeout=60, allow_redirects=False))
 
 
 def mail(to, word):
@@ -71,18 +58,9 @@ def link(text, page):
     return found[0]
 
 
-def check(answer, status, error=None):
-    assert answer.status_code == status, (answer.status_code, answer.text)
-    assert answer.headers["Cache-Control"] == "no-store"
-    if error:
-        assert answer.json()["error"] == error, answer.text
-    return answer
-
-
 def all_at_once(path, body, times=12):
     """Uses one token many times at once. One use succeeds."""
-    with concurrent.futures.ThreadPoolExecutor(times) as pool:
-        answers = list(pool.map(lambda _: requests.post(base + path, json=body, timeout=60), range(times)))
+    answers = parallel([lambda: patiently(lambda: requests.post(base + path, json=body, timeout=60))] * times)
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [204] + [400] * (times - 1), statuses
 
@@ -193,5 +171,5 @@ limits()
 refused()
 time.sleep(0.5)
 assert mails.empty(), mails.get()
-controller.stop()
+postbox.stop()
 print("done")

@@ -4,62 +4,29 @@ Prints the port of its SMTP server, reads the origin of the login server, and pr
 """
 
 import concurrent.futures
-import copy
-import email
-import email.policy
 import hashlib
-import itertools
 import json
-import re
 import secrets
 import struct
 import sys
 import threading
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from pathlib import Path
 
 import requests
-from aiosmtpd.controller import Controller
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
+from attacker import Browser, Session, accepted, check, parallel, person, run
+from postbox import Postbox, link
+
 PASSWORD = "a password of the tests"
-mails = {}
-arrived = threading.Condition()
-
-
-class Sink:
-    async def handle_DATA(self, server, session, envelope):
-        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        with arrived:
-            for to in envelope.rcpt_tos:
-                mails.setdefault(to, []).append(message)
-            arrived.notify_all()
-        return "250 kept"
-
-
-class Sinks(Controller):
-    """On a port that the system chooses."""
-
-    def _trigger_server(self):
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-
-controller = Sinks(Sink(), hostname="127.0.0.1", port=0)
-controller.start()
-print(controller.port, flush=True)
-origin = sys.stdin.readline().strip()
-base = origin + "/api/auth/"
-networks = itertools.count(1)
-names = itertools.count(1)
-
-
-def network():
-    """Another client of the trusted proxy, because the limits of a network are not attacked here."""
-    number = next(networks)
-    return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+postbox = Postbox()
+mail, origin = postbox.mail, postbox.origin
+Session.base = base = origin + "/api/auth/"
 
 
 def encoded(data):
@@ -68,68 +35,6 @@ def encoded(data):
 
 def decoded(text):
     return urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-class Browser:
-    """Keeps cookies, as a page of the site does."""
-
-    def __init__(self):
-        self.session = requests.Session()
-        self.session.trust_env = False
-
-    def copy(self):
-        """A browser with the cookies of this moment."""
-        other = Browser()
-        for cookie in self.session.cookies:
-            other.session.cookies.set_cookie(copy.copy(cookie))
-        return other
-
-    def plant(self, name, source, of):
-        """Sets a cookie of another browser, under this name."""
-        cookie = next(copy.copy(cookie) for cookie in source.session.cookies if cookie.name == of)
-        cookie.name = name
-        self.session.cookies.set_cookie(cookie)
-        return self
-
-    def cookies(self):
-        return {cookie.name: cookie.value for cookie in self.session.cookies}
-
-    def post(self, path, body=None, proof=True, site="same-origin", token=None, **headers):
-        headers.setdefault("X-Forwarded-For", network())
-        if site:
-            headers["Sec-Fetch-Site"] = site
-        csrf = self.cookies().get("csrf")
-        if proof and csrf:
-            headers["X-CSRF-Token"] = csrf
-        if token:
-            headers["Authorization"] = "Bearer " + token
-        body = {} if body is None else body
-        return self.session.post(base + path, json=body, headers=headers, timeout=60, allow_redirects=False)
-
-    def get(self, path, **headers):
-        headers.setdefault("X-Forwarded-For", network())
-        headers.setdefault("Sec-Fetch-Site", "same-origin")
-        return self.session.get(base + path, headers=headers, timeout=60, allow_redirects=False)
-
-    def is_signed_in(self):
-        return self.get("sessions").status_code == 200
-
-
-def check(answer, status, error=None):
-    assert answer.status_code == status, (answer.status_code, answer.text)
-    assert answer.headers["Cache-Control"] == "no-store"
-    if error:
-        assert answer.json()["error"] == error, answer.text
-    return answer
-
-
-def parallel(calls):
-    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
-        return [done.result() for done in [pool.submit(call) for call in calls]]
-
-
-def accepted(answers, status=200):
-    return sum(answer.status_code == status for answer in answers)
 
 
 def heads(length):
@@ -194,7 +99,7 @@ class User:
     """A registered user in a browser, with an authenticator."""
 
     def __init__(self, passkey=True, verified=True):
-        self.name = f"user-{next(names)}@example.org"
+        self.name = person("user")
         self.browser = Browser()
         check(self.browser.post("register?transport=cookie", self.login()), 201)
         if verified:
@@ -216,21 +121,6 @@ class User:
 
     def list(self):
         return check(self.browser.get("passkeys"), 200).json()["passkeys"]
-
-
-def mail(to, word, count=1):
-    def found():
-        return [message for message in mails.get(to, []) if word in message["Subject"]]
-
-    with arrived:
-        assert arrived.wait_for(lambda: len(found()) >= count, 60), (to, word, mails.keys())
-        return found()[-1].get_content()
-
-
-def link(text):
-    found = re.findall(r"#(?:token|code)=(\S+)", text)
-    assert len(found) == 1, text
-    return found[0]
 
 
 def challenge(browser):
@@ -661,9 +551,5 @@ def take_over():
         sign_in(mine)
 
 
-for attack in [challenges, responses, registrations, limits, copies, second_step, removals, enumeration, cross_site, take_over]:
-    begun = time.time()
-    attack()
-    print(f"{attack.__name__}: refused in {time.time() - begun:.1f} s", file=sys.stderr, flush=True)
-controller.stop()
-print("done")
+run([challenges, responses, registrations, limits, copies, second_step, removals, enumeration, cross_site, take_over])
+postbox.stop()

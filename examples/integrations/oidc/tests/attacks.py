@@ -6,27 +6,28 @@ Prints the issuers of its providers in one line, and "done" at the end.
 """
 
 import concurrent.futures
-import copy
 import hashlib
 import http.server
-import itertools
 import json
 import secrets
 import sys
 import threading
 import time
 from base64 import b64decode, urlsafe_b64encode
+from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 
 import jwt
 import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+sys.path.insert(0, str(Path(__file__).parents[4] / "tests/support"))
+import attacker
+from attacker import parallel, person, run
+
 origin, CLIENT, SECRET = sys.argv[1:]
-base = origin + "/api/auth/"
+attacker.Session.base = base = origin + "/api/auth/"
 PASSWORD = "a password of the tests"
-networks = itertools.count(1)
-people = itertools.count(1)
 
 
 class Provider:
@@ -112,44 +113,7 @@ print(*[provider.issuer for provider in providers.values()], flush=True)
 idp, other = providers.values()
 
 
-class Browser:
-    def __init__(self):
-        self.session = requests.Session()
-        self.session.trust_env = False
-
-    def copy(self):
-        made = Browser()
-        for cookie in self.session.cookies:
-            made.session.cookies.set_cookie(copy.copy(cookie))
-        return made
-
-    def plant(self, name, source, of):
-        """Sets a cookie of another browser, under this name."""
-        cookie = next(copy.copy(cookie) for cookie in source.session.cookies if cookie.name == of)
-        cookie.name = name
-        self.session.cookies.set_cookie(cookie)
-        return self
-
-    def cookies(self):
-        return {cookie.name: cookie.value for cookie in self.session.cookies}
-
-    def headers(self, site, proof=True, **headers):
-        number = next(networks)
-        headers.setdefault("X-Forwarded-For", f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}")
-        if site:
-            headers["Sec-Fetch-Site"] = site
-        if proof and "csrf" in self.cookies():
-            headers["X-CSRF-Token"] = self.cookies()["csrf"]
-        return headers
-
-    def get(self, path, site="same-origin", **headers):
-        url = path if path.startswith("http") else base + path
-        return self.session.get(url, headers=self.headers(site, **headers), timeout=60, allow_redirects=False)
-
-    def post(self, path, body=None, site="same-origin", proof=True, **headers):
-        headers = self.headers(site, proof, **headers)
-        return self.session.post(base + path, json=body or {}, headers=headers, timeout=60, allow_redirects=False)
-
+class Browser(attacker.Browser):
     def start(self, name="idp", query="return_to=/in"):
         answer = self.get(f"identity/{name}/start?{query}")
         assert answer.status_code == 303, answer.text
@@ -175,17 +139,10 @@ class Browser:
     def link(self, subject, name="idp"):
         return self.finish(providers[name].authorize(self.begin_link(name), subject))[1]
 
-    def is_signed_in(self):
-        return self.get("sessions").status_code == 200
-
     def identities(self):
         answer = self.get("identities")
         assert answer.status_code == 200, answer.text
         return answer.json()["identities"]
-
-
-def person():
-    return f"person-{next(people)}@example.org"
 
 
 class User(Browser):
@@ -211,11 +168,6 @@ def changed(url, **parameters):
     query = {**dict(parse_qsl(parts.query)), **parameters}
     query = {name: value for name, value in query.items() if value is not None}
     return urlunsplit(parts._replace(query=urlencode(query)))
-
-
-def parallel(calls):
-    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
-        return [done.result() for done in [pool.submit(call) for call in calls]]
 
 
 def flows():
@@ -554,8 +506,4 @@ def take_over():
         assert Browser().sign_in("thief-" + name) == "no_account"
 
 
-for attack in [flows, mix_up, linking, last_way, redirects, fixation, addresses, sign_ups, take_over]:
-    begun = time.time()
-    attack()
-    print(f"{attack.__name__}: refused in {time.time() - begun:.1f} s", file=sys.stderr, flush=True)
-print("done")
+run([flows, mix_up, linking, last_way, redirects, fixation, addresses, sign_ups, take_over])

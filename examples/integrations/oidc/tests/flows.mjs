@@ -1,27 +1,21 @@
 // A provider (npm `oidc-provider`), and a browser that signs in with it at the application. It follows redirects
 // by itself, and keeps the cookies of each origin.
 
-import { createServer } from "node:http";
-import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { pathToFileURL } from "node:url";
+
+import { Browser as Plain, start } from "../../../../tests/support/provider.mjs";
 
 const [app, id, secret, name, password] = process.argv.slice(2);
-// An `import` of a bare name does not look into NODE_PATH; `require.resolve` does.
-const resolved = createRequire(import.meta.url).resolve("oidc-provider");
-const { default: Provider } = await import(pathToFileURL(resolved).href);
 
-const server = createServer();
-await new Promise((listening) => server.listen(0, "127.0.0.1", listening));
-const issuer = `http://127.0.0.1:${server.address().port}`;
-console.warn = console.info = () => {};
-const provider = new Provider(issuer, {
+const { issuer } = await start({
   clients: [{ client_id: id, client_secret: secret, redirect_uris: [`${app}/api/auth/identity/idp/callback`] }],
   claims: { openid: ["sub"], email: ["email", "email_verified"] },
   // The address is in the ID token.
   conformIdTokenClaims: false,
   pkce: { required: () => true },
   cookies: { keys: ["a key of the tests"] },
+  // Its pages ask who signs in.
+  features: { devInteractions: { enabled: true } },
   // An account is `sub`, or `sub,address`, or `sub,address,unverified`.
   findAccount: (_, account) => ({
     accountId: account,
@@ -31,25 +25,8 @@ const provider = new Provider(issuer, {
     },
   }),
 });
-server.on("request", provider.callback());
 
-class Browser {
-  jars = new Map();
-
-  /** One request, without following a redirect. */
-  async send(url, options = {}) {
-    const { origin } = new URL(url);
-    const jar = this.jars.get(origin) ?? new Map();
-    this.jars.set(origin, jar);
-    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
-    const answer = await fetch(url, { redirect: "manual", ...options, headers: { cookie, ...options.headers } });
-    for (const line of answer.headers.getSetCookie()) {
-      const [, name, value] = /^([^=]*)=([^;]*)/.exec(line);
-      if (value) jar.set(name, value); else jar.delete(name);
-    }
-    return answer;
-  }
-
+class Browser extends Plain {
   post(path, body, headers = {}) {
     return this.send(`${app}/api/auth/${path}`, {
       method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json", ...headers },
@@ -87,7 +64,7 @@ class Browser {
     return answer.headers.get("location");
   }
 
-  async signIn(account) {
+  async in(account) {
     return this.finish(await this.toCallback(await this.start(), account));
   }
 
@@ -110,13 +87,13 @@ console.log(issuer);
 const owner = new Browser();
 same((await owner.post("register?transport=cookie", { email: name, password })).status, 201);
 // The account's address is not verified yet.
-refused(await new Browser().signIn(`1,${name}`), "link_required");
+refused(await new Browser().in(`1,${name}`), "link_required");
 console.log("registered");
 same((await lines.next()).value, "verified");
 
 // Neither an address that the provider has not verified, nor that of nobody.
-refused(await new Browser().signIn(`1,${name},unverified`), "no_account");
-refused(await new Browser().signIn("1,eve@example.org"), "no_account");
+refused(await new Browser().in(`1,${name},unverified`), "no_account");
+refused(await new Browser().in("1,eve@example.org"), "no_account");
 
 // The provider sends `iss` (RFC 9207); state, nonce and PKCE are right.
 const browser = new Browser();
@@ -154,7 +131,7 @@ const answers = await Promise.all(Array.from({ length: 5 }, () => quick.finish(o
 same(answers.filter((location) => location === "/in").length, 1, answers);
 
 // The user declines.
-refused(await new Browser().signIn(null), "access_denied");
+refused(await new Browser().in(null), "access_denied");
 
 // The signed-in user links another account of the provider, which belongs to nobody else then.
 const link = async (user, account) => {
@@ -164,7 +141,7 @@ const link = async (user, account) => {
   return user.finish(await user.toCallback((await answer.json()).location, account));
 };
 same(await link(owner, "2"), "/account");
-same(await new Browser().signIn("2"), "/in");
+same(await new Browser().in("2"), "/in");
 const eve = new Browser();
 same((await eve.post("register?transport=cookie", { email: "eve@example.org", password })).status, 201);
 refused(await link(eve, "2"), "identity_taken");

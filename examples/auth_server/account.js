@@ -93,7 +93,7 @@ export function account(page) {
       }));
       return element("li", {}, about, button);
     }));
-    $("#others").disabled = sessions.length < 2;
+    $("#others").hidden = sessions.length < 2;
   }
 
   // ---- Second factor
@@ -147,7 +147,7 @@ export function account(page) {
       await page.client.logout(scope);
       await page.look();
       note(scope === "all" ? "All sessions are over." : "The other sessions are over.");
-    }).then(() => page.me.kind === "user" && listSessions()));
+    }));
   }
 
   return { enter, listSessions, showFactors, pending: () => first };

@@ -24,6 +24,10 @@ let me = { kind: "nobody" };
 let life = null;
 let watching = null;
 let busy = 0;
+// The session whose stream of events has ended.
+let over = null;
+// Settled when the page shows its caller.
+let shown = Promise.resolve();
 
 // ---- Small helpers
 
@@ -38,6 +42,7 @@ function note(text, bad = false) {
   $("#note").className = bad ? "bad" : "";
 }
 
+const failed = (error) => note(`The server did not answer: ${error.message}`, true);
 const clock = (date) => date.toLocaleTimeString([], { hour12: false });
 const seconds = (count) => new Promise((done) => setTimeout(done, count * 1000));
 
@@ -55,23 +60,39 @@ function show(box, good, lines, body) {
   if (body) box.append(element("pre", { tabIndex: 0 }, body));
 }
 
-/** Runs the work of a button, which cannot be pressed again before it is done. */
+/** Marks the document while this goes on. */
+async function working(work) {
+  busy += 1;
+  document.documentElement.dataset.busy = "";
+  try {
+    return await work();
+  } finally {
+    busy -= 1;
+    if (!busy) {
+      delete document.documentElement.dataset.busy;
+      follow();
+    }
+  }
+}
+
+/** Changes or shows the caller: one such work after another, so that no late answer covers a newer one. */
+function inTurn(work) {
+  const done = working(() => shown.then(work));
+  shown = done.catch(() => {});
+  return done;
+}
+
+/** Runs the work of a button, which cannot be pressed again before it is done. It is about the caller that the
+ * page shows, and waits until it shows one. */
 async function during(button, work) {
   const focused = document.activeElement === button;
   button.disabled = true;
-  busy += 1;
-  try {
-    await work();
-  } catch (error) {
-    note(`The server did not answer: ${error.message}`, true);
-  } finally {
-    busy -= 1;
-    button.disabled = false;
-    if (focused) button.focus();
-    // What had the focus may be gone.
-    if (!document.activeElement?.checkVisibility() || document.activeElement === document.body) {
-      $("#main").focus({ preventScroll: true });
-    }
+  await working(() => shown.then(work)).catch(failed);
+  button.disabled = false;
+  if (focused) button.focus();
+  // What had the focus may be gone.
+  if (!document.activeElement?.checkVisibility() || document.activeElement === document.body) {
+    $("#main").focus({ preventScroll: true });
   }
 }
 
@@ -83,7 +104,11 @@ const { offerPasskeys, showPasskeys } = passkeys({
   $, element, note, during, enter, get client() { return client; }, get pending() { return pending(); },
 });
 
-async function look() {
+function look() {
+  return inTurn(showCaller);
+}
+
+async function showCaller() {
   let context = await (await client.call("GET", "/chat/context")).json();
   // A cookie that has expired counts as none: the session may still be there.
   if (!context.conversation && client.hasSession && (await client.refresh()).ok) {
@@ -184,14 +209,14 @@ $("#refresh").addEventListener("click", (event) => during(event.target, async ()
   note(answer.ok ? "A new access token." : "The session is over.", !answer.ok);
 }));
 for (const radio of document.querySelectorAll("[name=mode]")) {
-  radio.addEventListener("change", async () => {
+  radio.addEventListener("change", () => inTurn(async () => {
     // What is only in memory would be lost, and its session left open.
     if (client.inMemory && client.hasSession) await client.logout();
     history.replaceState(null, "", radio.value === "cookie" ? location.pathname : `#${radio.value}`);
     client = await opened(radio.value);
-    await look();
+    await showCaller();
     note("");
-  });
+  }).catch(failed));
 }
 
 async function opened(mode) {
@@ -313,7 +338,7 @@ async function watch() {
   watching?.abort();
   watching = null;
   if (me.kind === "nobody" || document.hidden) return pill("#live", "off", "off");
-  const stop = (watching = new AbortController());
+  const [stop, session] = [(watching = new AbortController()), me.session];
   try {
     // With `EventSource` no header could be sent.
     const answer = await client.call("GET", "/api/events", { signal: stop.signal });
@@ -324,7 +349,7 @@ async function watch() {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       const blocks = (rest + part.value).split("\n\n");
       rest = blocks.pop();
-      for (const block of blocks) heard(block);
+      for (const block of blocks) heard(block, session);
     }
   } catch { /* left, or broken */ }
   if (watching === stop) {
@@ -333,7 +358,7 @@ async function watch() {
   }
 }
 
-function heard(block) {
+function heard(block, session) {
   const field = (name) => new RegExp(`^${name}: ?(.*)$`, "m").exec(block)?.[1];
   const name = field("event");
   // A comment, which keeps the connection open.
@@ -343,8 +368,17 @@ function heard(block) {
   const item = element("li", {}, element("time", {}, clock(new Date())), element("strong", {}, name === "end" ? "the stream ended" : name), detail ?? "");
   $("#events").prepend(item);
   while ($("#events").children.length > 50) $("#events").lastChild.remove();
-  // The session was ended from somewhere else.
-  if (name === "end" && !busy) look().then(watch);
+  if (name === "end") {
+    over = session;
+    if (!busy) follow();
+  }
+}
+
+/** Shows the end of a session that was ended from elsewhere. Work that ends it here has shown that already. */
+function follow() {
+  const isShown = over && over === me.session;
+  over = null;
+  if (isShown) look().then(() => watching || watch(), failed);
 }
 
 function pill(selector, kind, text) {
@@ -443,6 +477,6 @@ async function begin() {
     button.addEventListener("click", () => during(button, () => enter("login", { email, password })));
     return button;
   }));
-  await look();
+  await showCaller();
 }
-begin().catch((error) => note(`The server did not answer: ${error.message}`, true));
+inTurn(begin).catch(failed);

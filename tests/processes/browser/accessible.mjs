@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
-import { resolved } from "./chromium.mjs";
+import { require } from "../../support/script.mjs";
 
-const axe = readFileSync(resolved("axe-core/axe.min.js"), "utf8");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 /** Every rule of WCAG 2.2 AA that a program can check, in both colours and on a phone. */
 export async function isAccessible(page, state) {

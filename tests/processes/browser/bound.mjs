@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 
-import { call, inBrowser, pictures, shows } from "./chromium.mjs";
+import { call, inBrowser, pictures, says, settled, shows } from "./chromium.mjs";
 
 const asked = JSON.parse(process.argv[2]);
 const { origin } = asked;
@@ -14,7 +14,7 @@ const attack = async (page) => {
   // The answer of an attack before is still there.
   await page.evaluate(() => document.querySelector("[data-attack=elsewhere] + .answer").replaceChildren());
   await page.click("[data-attack=elsewhere]");
-  const box = page.locator("[data-attack=elsewhere] + .answer:has(p:nth-child(3))");
+  const box = settled(page, "[data-attack=elsewhere] + .answer:has(p:nth-child(3))");
   await box.waitFor();
   return { text: await box.innerText(), good: /good/.test(await box.getAttribute("class")) };
 };
@@ -43,7 +43,7 @@ await inBrowser(async (browser) => {
   await shows(page, "guest");
   await page.locator("#chat .message.bot", { hasText: "You said: hello" }).waitFor();
   await signIn(page);
-  await page.locator("#note", { hasText: "The conversation is yours." }).waitFor();
+  await says(page, "The conversation is yours.");
   assert.ok((await page.locator("#claims th").allInnerTexts()).includes("cnf"));
   await page.locator("#sessions li", { hasText: "this one" }).getByText("bound", { exact: true }).waitFor();
   await page.locator("#live", { hasText: "live" }).waitFor();
@@ -78,7 +78,7 @@ await inBrowser(async (browser) => {
   await page.reload();
   await shows(page, "user");
   await page.click("#refresh");
-  await page.locator("#note", { hasText: "A new access token." }).waitFor();
+  await says(page, "A new access token.");
   const second = await browser.newPage();
   await second.goto(`${origin}/#bound`);
   await shows(second, "user");

@@ -1,14 +1,12 @@
 // Chromium for the tests of the page, with a profile of its own and nothing but this machine to talk to.
 
 import { mkdtempSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 
-// An `import` of a bare name does not look into NODE_PATH; `require.resolve` does.
-export const resolved = (name) => createRequire(import.meta.url).resolve(name);
-const { chromium } = (await import(pathToFileURL(resolved("playwright-core")).href)).default;
+import { load } from "../../support/script.mjs";
+
+const { chromium } = (await load("playwright-core")).default;
 
 /** Runs the work in a new browser. A script of the page that throws fails it, and so does an error on the
  * console that is not expected: a refused request is what the tests are about. */
@@ -29,6 +27,11 @@ export async function inBrowser(work, { viewport = { width: 1200, height: 900 },
   });
   // Nothing here takes long but where the machine is busy.
   browser.setDefaultTimeout(60_000);
+  // `PAGE_DELAY_MS=400` sends every request of a page late, by chance: a script that reads too early fails.
+  const late = Number(process.env.PAGE_DELAY_MS ?? 0);
+  if (late) await browser.route(/./, (route) => {
+    setTimeout(() => route.continue().catch(() => {}), Math.random() * late);
+  });
   const broken = [];
   browser.on("page", (page) => {
     page.on("pageerror", (error) => broken.push(error));
@@ -41,13 +44,32 @@ export async function inBrowser(work, { viewport = { width: 1200, height: 900 },
     if (broken.length) throw new Error(`the page is broken: ${broken.join("\n")}`);
   } finally {
     await browser.close();
-    rmSync(folder, { recursive: true, force: true });
+    // A process of the browser may still write to it.
+    rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   }
 }
 
-/** Waits until the badge shows this kind of caller. */
+/** What a page shows once all of its work is done. Before that, its parts belong to different moments. */
+export const settled = (page, selector, options) => page.locator(`html:not([data-busy]) ${selector}`, options);
+
+/** Waits until the badge shows this kind of caller, and the page all that belongs to it. */
 export async function shows(page, kind) {
-  await page.locator(`#badge[data-kind="${kind}"]`).waitFor();
+  await settled(page, `#badge[data-kind="${kind}"]`).waitFor();
+}
+
+/** Waits until the page says this of what was done last. */
+export async function says(page, text) {
+  await settled(page, "#note:not(.bad)", { hasText: text }).waitFor();
+}
+
+/** Waits until the page says that what was done last is refused. */
+export async function refuses(page, text) {
+  await settled(page, "#note.bad", { hasText: text }).waitFor();
+}
+
+/** Has the page forget what it says, where the same text is expected once more. */
+export async function forgetsNote(page) {
+  await page.evaluate(() => { document.getElementById("note").textContent = ""; });
 }
 
 export async function signIn(page, name, password) {
@@ -62,7 +84,7 @@ export async function call(page, route, caller = "me") {
   await page.selectOption("#api [name=route]", route);
   await page.selectOption("#api [name=caller]", caller);
   await page.click("#api button");
-  const answer = page.locator("#answer:has(p)");
+  const answer = settled(page, "#answer:has(p)");
   await answer.waitFor();
   return answer.innerText();
 }

@@ -7,10 +7,9 @@ import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-import { inBrowser, pictures, shows, signIn } from "./chromium.mjs";
+import { forgetsNote, inBrowser, pictures, refuses, says, shows, signIn } from "./chromium.mjs";
 
 const { origin, name, password, log, pictures: folder } = JSON.parse(process.argv[2]);
-const note = (page, text) => page.locator("#note", { hasText: text }).waitFor();
 const NEW = "a new password of the tests";
 
 /** The code of an authenticator app at this time, in seconds (RFC 6238). */
@@ -25,13 +24,22 @@ function totp(secret, time) {
   return String(number % 1_000_000).padStart(6, "0");
 }
 
-/** The last link to this page that the server has printed, once there are so many. */
-async function printed(path, count) {
-  for (;;) {
-    const links = readFileSync(log, "utf8").match(new RegExp(`${origin}${path}#\\S+(?=\\n)`, "g")) ?? [];
-    if (links.length >= count) return links.at(-1);
+const now = () => Date.now() / 1000;
+
+/** A code that is wrong now and in the minutes around it. */
+function wrong(secret) {
+  const near = Array.from({ length: 20 }, (_, step) => totp(secret, now() + 30 * (step - 4)));
+  return ["000000", "111111", "222222"].find((code) => !near.includes(code));
+}
+
+/** The link to this page that the server prints. */
+async function printed(path) {
+  for (const since = Date.now(); Date.now() < since + 60_000;) {
+    const [link] = readFileSync(log, "utf8").match(new RegExp(`${origin}${path}#\\S+(?=\\n)`)) ?? [];
+    if (link) return link;
     await new Promise((done) => setTimeout(done, 50));
   }
+  throw new Error(`no link to ${path}`);
 }
 
 const button = (page, value) => page.locator(`#prove button[value="${value}"]`);
@@ -49,7 +57,7 @@ async function signOut(page) {
 /** The first step with the password, and the form of the second one. */
 async function firstStep(page, text = password) {
   await signIn(page, name, text);
-  await note(page, "Another factor is required.");
+  await says(page, "Another factor is required.");
   await page.locator("#code").waitFor();
 }
 
@@ -71,17 +79,16 @@ await inBrowser(async (browser) => {
   await page.locator("#factor", { hasText: "the password only" }).waitFor();
   assert.ok(await button(page, "totp/confirm").isHidden());
   await press(page, "totp");
-  await note(page, "Enter the first code of the app.");
+  await says(page, "Enter the first code of the app.");
   await page.locator("#picture svg").waitFor();
   await pictures(page, folder, "enrolment");
   const secret = await page.innerText("#secret");
   assert.match(secret, /^[A-Z2-7]{32}$/);
-  await press(page, "totp/confirm", "000000");
-  await page.locator("#note.bad", { hasText: "wrong" }).waitFor();
-  const now = () => Date.now() / 1000;
+  await press(page, "totp/confirm", wrong(secret));
+  await refuses(page, "wrong");
   const first = totp(secret, now());
   await press(page, "totp/confirm", first);
-  await note(page, "Signing in needs a code from now on.");
+  await says(page, "Signing in needs a code from now on.");
   const codes = (await page.innerText("#codes")).trim().split("\n");
   assert.equal(codes.length, 10);
   await page.locator("#factor", { hasText: "10 recovery codes are left" }).waitFor();
@@ -94,10 +101,10 @@ await inBrowser(async (browser) => {
   // The second step: a wrong code, a spent one, and the next one.
   await firstStep(page);
   await pictures(page, folder, "second");
-  for (const bad of ["000000", first]) {
+  for (const bad of [wrong(secret), first]) {
     await secondStep(page, bad);
-    await page.locator("#note.bad", { hasText: "wrong or was used" }).waitFor();
-    await page.evaluate(() => { document.getElementById("note").textContent = ""; });
+    await refuses(page, "wrong or was used");
+    await forgetsNote(page);
   }
   await secondStep(page, totp(secret, now() + 30));
   await shows(page, "user");
@@ -117,9 +124,9 @@ await inBrowser(async (browser) => {
   await shows(page, "user");
   assert.match(await amr(page), /\["pwd"\]/);
   await press(page, "step-up", codes[0]);
-  await page.locator("#note.bad", { hasText: "wrong or was used" }).waitFor();
+  await refuses(page, "wrong or was used");
   await press(page, "step-up", codes[1]);
-  await note(page, "A new session, with both factors.");
+  await says(page, "A new session, with both factors.");
   assert.match(await amr(page), /\["pwd","otp"\]/);
   await signOut(page);
 
@@ -127,22 +134,22 @@ await inBrowser(async (browser) => {
   // counts as that of another person, and is gone.
   await page.fill("#login [name=email]", name);
   await page.click("#by-mail");
-  await note(page, "printed or sent a link");
-  await page.goto(await printed("/sign-in", 1));
+  await says(page, "printed or sent a link");
+  await page.goto(await printed("/sign-in"));
   await page.click("#use .main");
-  await note(page, "You are signed in.");
+  await says(page, "You are signed in.");
   await page.goto(origin);
   await shows(page, "user");
   await page.locator("#factor", { hasText: "the password only" }).waitFor();
   await signOut(page);
   await signIn(page, name, password);
-  await page.locator("#note.bad", { hasText: "Invalid credentials" }).waitFor();
+  await refuses(page, "Invalid credentials");
 
   // A new password by a link, which works once.
   await page.fill("#login [name=email]", name);
   await page.click("#forgot");
-  await note(page, "printed or sent a link");
-  const link = await printed("/reset-password", 1);
+  await says(page, "printed or sent a link");
+  const link = await printed("/reset-password");
   for (const [text, answer] of [["short", null], [NEW, "The password is set."], ["another long password", "not valid any more"]]) {
     // Another page of the same address would not be loaded.
     await page.goto("about:blank");
@@ -150,7 +157,7 @@ await inBrowser(async (browser) => {
     assert.doesNotMatch(page.url(), /token/, "the token is not in the address bar");
     await page.fill("#use [name=new_password]", text);
     await page.click("#use .main");
-    if (answer) await note(page, answer);
+    if (answer) await page.locator("#note", { hasText: answer }).waitFor();
   }
   await page.goto(origin);
   await signIn(page, name, NEW);

@@ -12,7 +12,7 @@ import { createServer } from "node:http";
 import { connect } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 
-import { call, inBrowser, pictures, shows, signIn } from "./chromium.mjs";
+import { call, forgetsNote, inBrowser, pictures, refuses, says, shows, signIn } from "./chromium.mjs";
 
 const asked = JSON.parse(process.argv[2]);
 const { origin, tls } = asked;
@@ -58,7 +58,7 @@ async function run() {
   await shows(page, "nobody");
 
   await signIn(page, asked.name, "not this one");
-  await page.locator("#note.bad", { hasText: "Invalid credentials" }).waitFor();
+  await refuses(page, "Invalid credentials");
   await shows(page, "nobody");
   assert.deepEqual(await names(), []);
 
@@ -79,11 +79,12 @@ async function run() {
   await shows(other, "user");
   await twoTabs(page, other);
 
+  // What ends the session of the other tab is told by its stream.
+  await other.locator("#live", { hasText: "live" }).waitFor();
   await page.click("#logout");
   await shows(page, "nobody");
   const device = tls ? "__Host-dvc" : "dvc";
   assert.deepEqual(await names(), [device], "the device stays a trusted one");
-  // The other tab is told.
   await shows(other, "nobody");
   await other.reload();
   await shows(other, "nobody");
@@ -215,8 +216,8 @@ async function twoTabs(one, two) {
     // As the page does it, one after the other.
     await both(async (page) => {
       await page.click("#refresh");
-      await page.locator("#note", { hasText: "A new access token." }).waitFor();
-      await page.evaluate(() => { document.getElementById("note").textContent = ""; });
+      await says(page, "A new access token.");
+      await forgetsNote(page);
     });
   }
   // Both find their access token expired.

@@ -7,13 +7,12 @@
 import assert from "node:assert/strict";
 
 import { isAccessible, worksByKeyboard } from "./accessible.mjs";
-import { call, inBrowser, pictures, shows, signIn } from "./chromium.mjs";
+import { call, inBrowser, pictures, refuses, says, settled, shows, signIn } from "./chromium.mjs";
 
 const asked = JSON.parse(process.argv[2]);
 const { origin } = asked;
 const newcomer = `new-${process.pid}@example.org`;
 
-const note = (page, text) => page.locator("#note", { hasText: text }).waitFor();
 const event = (page, name) => page.locator("#events li", { hasText: name }).first().waitFor();
 const bubbles = (page) => page.locator("#chat .message").allInnerTexts();
 
@@ -56,7 +55,7 @@ async function asAGuest(page) {
   await page.fill("#login [name=password]", "a password of the tests");
   await page.click("#register");
   await shows(page, "user");
-  await note(page, "The conversation is yours.");
+  await says(page, "The conversation is yours.");
   const kept = await bubbles(page);
   assert.equal(kept.length, 4);
   assert.match(kept[0], /^hello there\s+as a guest$/);
@@ -68,7 +67,7 @@ async function asAGuest(page) {
 
   // A wrong password says so.
   await signIn(page, newcomer, "not this one");
-  await page.locator("#note.bad", { hasText: "Invalid credentials" }).waitFor();
+  await refuses(page, "Invalid credentials");
   await shows(page, "nobody");
 }
 
@@ -112,6 +111,7 @@ async function asAUser(page, browser) {
     await others.getByText("Safari on iPhone").waitFor();
     await end();
     await others.waitFor({ state: "detached" });
+    await shows(page, "user");
     const over = await fetch(`${origin}/api/me`, { headers: { authorization: `Bearer ${token}` } });
     assert.equal(over.status, 401);
   }
@@ -125,6 +125,7 @@ async function asAUser(page, browser) {
   const second = await browser.newPage();
   await second.goto(origin);
   await shows(second, "user");
+  await page.locator("#live", { hasText: "live" }).waitFor();
   await second.click("#all");
   await shows(second, "nobody");
   await shows(page, "nobody");
@@ -136,7 +137,7 @@ async function asAnAttacker(page) {
   const attack = (name) => page.locator(`[data-attack=${name}]`);
   const result = async (name) => {
     await attack(name).click();
-    const box = page.locator(`[data-attack=${name}] + .answer:has(p:nth-child(2))`);
+    const box = settled(page, `[data-attack=${name}] + .answer:has(p:nth-child(2))`);
     await box.waitFor();
     assert.match(await box.getAttribute("class"), /good/, await box.innerText());
     return box.innerText();
@@ -148,7 +149,7 @@ async function asAnAttacker(page) {
   await shows(page, "guest");
   await page.getByRole("button", { name: "Sign in as the demo user" }).click();
   await shows(page, "user");
-  await note(page, "The conversation is yours.");
+  await says(page, "The conversation is yours.");
   await page.locator("#live", { hasText: "live" }).waitFor();
   const kept = await page.evaluate(() => localStorage.length + sessionStorage.length + document.cookie.length);
   assert.equal(kept, 0, "in memory is in memory");
@@ -159,7 +160,7 @@ async function asAnAttacker(page) {
   // The socket goes on with the next token.
   await say(page, "before the refresh");
   await page.click("#refresh");
-  await note(page, "A new access token.");
+  await says(page, "A new access token.");
   await say(page, "after it");
   await page.locator("#socket", { hasText: "socket open" }).waitFor();
 

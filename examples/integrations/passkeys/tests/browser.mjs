@@ -1,5 +1,6 @@
 // The page in Chromium with a virtual authenticator (WebAuthn §11), and what an attacker does with its responses.
 
+import { authenticator } from "../../../../tests/processes/browser/authenticator.mjs";
 import { inBrowser } from "../../../../tests/processes/browser/chromium.mjs";
 
 const [origin] = process.argv.slice(2);
@@ -11,20 +12,12 @@ function same(found, expected, what = "") {
 
 await inBrowser(async (browser) => {
   const page = await browser.newPage();
-  const cdp = await browser.newCDPSession(page);
-  await cdp.send("WebAuthn.enable");
-  const options = {
-    protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true,
-    isUserVerified: true, automaticPresenceSimulation: true,
-  };
-  const device = async () => (await cdp.send("WebAuthn.addVirtualAuthenticator", { options })).authenticatorId;
-  let authenticatorId = await device();
-  const credentials = async () => (await cdp.send("WebAuthn.getCredentials", { authenticatorId })).credentials;
+  const device = await authenticator(browser, page);
   await page.goto(origin);
 
   const shows = async (text) => {
     try {
-      await page.waitForFunction((text) => document.getElementById("state").textContent === text, text, { timeout: 20_000 });
+      await page.waitForFunction((text) => document.getElementById("state").textContent === text, text);
     } catch {
       same(await page.textContent("#state"), text);
     }
@@ -44,8 +37,9 @@ await inBrowser(async (browser) => {
   // Registration, and signing in with the passkey alone.
   await withPassword("register", "ada@example.org", "signed in");
   await click("#add", "added");
-  same((await credentials()).length, 1);
-  same((await credentials())[0].isResidentCredential, true);
+  const kept = await device.credentials();
+  same(kept.length, 1);
+  same(kept[0].isResidentCredential, true);
   // The authenticator has a passkey of this account already.
   await page.evaluate(() => { document.getElementById("state").textContent = "-"; });
   await page.click("#add");
@@ -111,18 +105,16 @@ await inBrowser(async (browser) => {
   same((await thief.json()).error, "invalid_flow");
 
   // A copy of the authenticator: its counter is behind.
-  const [copied] = await credentials();
+  const [copied] = await device.credentials();
   same((await use(await assertion())).status, 200);
   await api("logout");
-  await cdp.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId });
-  authenticatorId = await device();
-  await cdp.send("WebAuthn.addCredential", { authenticatorId, credential: { ...copied, signCount: 1 } });
+  await device.replace();
+  await device.send("addCredential", { credential: { ...copied, signCount: 1 } });
   same((await use(await assertion())).error, "invalid_passkey", "a copy: ");
   same(await isSignedIn(), false);
 
   // The passkey of another account is no second factor.
-  await cdp.send("WebAuthn.removeVirtualAuthenticator", { authenticatorId });
-  authenticatorId = await device();
+  await device.replace();
   await withPassword("register", "eve@example.org", "signed in");
   await click("#add", "added");
   await click("#out", "signed out");

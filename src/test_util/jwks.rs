@@ -7,7 +7,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::json;
@@ -224,11 +224,21 @@ impl JwksFixture {
     ///
     /// # Panics
     ///
-    /// If another process took the port in the meantime.
+    /// If another process took the port in the meantime and does not give it back within a minute.
     pub fn up(&self) {
-        if std::mem::take(&mut self.board.lock().down) {
-            self.listen(TcpListener::bind(self.address).expect("the port is still free"));
+        if !std::mem::take(&mut self.board.lock().down) {
+            return;
         }
+        let since = Instant::now();
+        let listener = loop {
+            match TcpListener::bind(self.address) {
+                Ok(listener) => break listener,
+                // The port of a server that was down is given to others.
+                Err(_) if since.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(10)),
+                Err(error) => panic!("the port is taken: {error}"),
+            }
+        };
+        self.listen(listener);
     }
 
     /// Sends all responses that are [held](Answer::held) now.
@@ -479,7 +489,7 @@ pub(super) const INTROSPECT: &str = "/introspect";
 const OIDC: &str = "/.well-known/openid-configuration";
 const RFC8414: &str = "/.well-known/oauth-authorization-server";
 /// The timeout for a client to send or to read.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_LINE: usize = 16 * 1024;
 const LONGEST_FORM: usize = 64 * 1024;
 const BLANKS: &[u8] = &[b' '; 64 * 1024];

@@ -353,7 +353,8 @@ async fn i12_metadata_that_hang_fail_no_call() {
     let world = World::new();
     let issuer = world.server.issuer();
     let settings = Introspection::discovered().basic("api", "secret");
-    let settings = settings.timeout(Duration::from_secs(8));
+    // A quarter of it is for the metadata.
+    let settings = settings.timeout(Duration::from_secs(24));
     let builder = world.builder_with(settings).issuer(&issuer);
     let layer = tower_jwt_auth::JwtAuthLayer::new(builder.build().unwrap());
     let activate =

@@ -238,7 +238,7 @@ async fn s8_an_operator_rotates_and_withdraws_keys_by_hand() {
 async fn until(holds: impl AsyncFn() -> bool) {
     let begun = Instant::now();
     while !holds().await {
-        assert!(begun.elapsed() < Duration::from_secs(30), "never");
+        assert!(begun.elapsed() < Duration::from_secs(60), "never");
         sleep(Duration::from_millis(20)).await;
     }
 }
@@ -361,7 +361,7 @@ async fn s8_no_valid_token_is_refused_while_keys_secrets_and_processes_change() 
             ("AUTH_STORE", url.clone()),
             ("AUTH_SECRET_KEY", secret.to_owned()),
             ("AUTH_PUBLIC_URL", ORIGIN.to_owned()),
-            // The shortest times: `max-age` 30 s, and a lead of 90 s.
+            // The shortest times: `max-age` 30 s, and the lead.
             ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "1".to_owned()),
             ("AUTH_KEY_ROTATION_DAYS", DAYS.to_string()),
         ]
@@ -393,6 +393,7 @@ async fn s8_no_valid_token_is_refused_while_keys_secrets_and_processes_change() 
         .await
         .unwrap();
     let before = ring.statuses()[0].kid().unwrap().to_owned();
+    let rotated = Instant::now();
     ring.rotate().await.unwrap();
     let next = ring.statuses()[1].kid().unwrap().to_owned();
     drop(ring);
@@ -405,7 +406,10 @@ async fn s8_no_valid_token_is_refused_while_keys_secrets_and_processes_change() 
         let node = balancer.nodes[0].read().await;
         kid(&node.login(USER).await.access)
     };
-    assert_eq!(signs().await, before, "the lead is not over");
+    // Unless this machine took longer over the restarts.
+    let signed = signs().await;
+    let is_early = rotated.elapsed() < LEAD;
+    assert!(signed == before || !is_early, "the lead is not over");
     while signs().await != next {
         assert!(
             !clients.iter().any(|client| client.is_finished()),
@@ -473,5 +477,7 @@ fn now() -> u64 {
 }
 
 const CLIENTS: usize = 4;
+/// From the publication of a key to its use.
+const LEAD: Duration = Duration::from_secs(90);
 /// Two lifetimes of an access token, and a second.
 const DAYS: f64 = 0.0014;

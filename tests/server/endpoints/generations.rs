@@ -11,7 +11,10 @@ use tower_jwt_auth::{
     store::port::SessionStore,
 };
 
-use crate::support::endpoints::{Answer, PASSWORD, Server, bearer, json as post, request};
+use crate::{
+    front::until,
+    support::endpoints::{Answer, PASSWORD, Server, bearer, json as post, request},
+};
 
 /// A session that was refreshed once.
 struct Refreshed {
@@ -56,14 +59,11 @@ impl Refreshed {
     async fn ends_as_reuse(&self, case: &str) {
         let caller = self.caller(&self.second);
         let session = caller.session_id().unwrap().parse().unwrap();
-        for round in 0.. {
-            assert!(round < 5_000, "{case}: never confirmed");
+        until(case, async || {
             let peek = self.server.store.load(session).await.unwrap().unwrap();
-            if peek.session.family.confirmed == caller.refresh_generation() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+            peek.session.family.confirmed == caller.refresh_generation()
+        })
+        .await;
         let refused = self.spent().await.is(400, "invalid_grant");
         assert_eq!(refused.text("code"), "refresh_token_reused", "{case}");
         let body = json!({ "refresh_token": self.second.refresh() });
@@ -174,17 +174,11 @@ async fn t14_a_cookie_at_an_endpoint_confirms() {
         .unwrap()
         .to_owned();
     let session = id.parse().unwrap();
-    let confirmed = async || {
+    until("a cookie", async || {
         let peek = server.store.load(session).await.unwrap().unwrap();
-        peek.session.family.confirmed
-    };
-    for round in 0.. {
-        if confirmed().await.is_some() {
-            break;
-        }
-        assert!(round < 5_000, "never confirmed");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+        peek.session.family.confirmed.is_some()
+    })
+    .await;
     server.advance(Duration::from_secs(60));
     let reused = server.send(spent.request("refresh")).await;
     assert_eq!(reused.text("code"), "refresh_token_reused");

@@ -1,6 +1,6 @@
 //! Used proofs of several nodes: G14, G18, G34.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response, StatusCode};
 use tower::{Layer, ServiceExt, service_fn};
@@ -106,15 +106,11 @@ async fn g18_a_redis_that_is_gone_is_503_and_serves_again_when_it_is_back() {
         );
     }
     server.restart().await;
-    let mut status = StatusCode::SERVICE_UNAVAILABLE;
-    for _ in 0..100 {
-        status = ask(&node, client.request()).await;
-        if status == StatusCode::OK {
-            break;
-        }
+    let back = Instant::now();
+    while ask(&node, client.request()).await != StatusCode::OK {
+        assert!(back.elapsed() < Duration::from_secs(60), "never again");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Refreshes that queue share one call of the store, with or without the users. Each rule holds for the
 //! callers one by one, on every store that has a server or a file.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::{task::JoinHandle, time};
@@ -16,7 +16,10 @@ use tower_jwt_auth::{
 };
 
 use super::place::{Kind, Place};
-use crate::{rows::start, support::redis::Server};
+use crate::{
+    rows::start,
+    support::{redis::Server, until::until},
+};
 
 type Advanced = Result<Option<LoadedSession>, StoreError>;
 
@@ -173,58 +176,79 @@ async fn t17_a_failed_statement_fails_all_of_its_callers(place: Place, with_user
     }
 }
 
+/// Repeats a test whose calls are held up on purpose. A store turns those away whom it cannot serve within
+/// seconds: on a machine that was too busy to let them go on before, that proves nothing.
+async fn in_time(test: impl AsyncFn() -> Result<(), StoreError>) {
+    for tries in 0.. {
+        let begun = Instant::now();
+        let Err(error) = test().await else {
+            return;
+        };
+        let was_late = begun.elapsed() > Duration::from_secs(2);
+        assert!(was_late && tries < 10, "{error:?}");
+    }
+}
+
 /// The first caller runs its statement itself, and the others are one batch.
 async fn t17_a_cancelled_caller_takes_no_other_with_it(place: Place, with_user: bool) {
     let store = Under::test(&place, with_user).await;
-    let ids = start_many(&store, CALLERS).await;
-    let blocked = Blocked::in_place(&place).await;
-    let calls: Vec<_> = ids.iter().map(|id| advance(&store, *id)).collect();
-    time::sleep(SETTLED).await;
-    for call in calls.iter().step_by(5) {
-        call.abort();
-    }
-    time::sleep(SETTLED).await;
-    blocked.end().await;
-    for (number, call) in calls.into_iter().enumerate() {
-        let id = ids[number];
-        match call.await {
-            Err(cancelled) => assert!(cancelled.is_cancelled() && number.is_multiple_of(5)),
-            Ok(advanced) => assert!(advanced.unwrap().is_some(), "caller {number}"),
+    in_time(async || {
+        let ids = start_many(&store, CALLERS).await;
+        let blocked = Blocked::in_place(&place).await;
+        let calls: Vec<_> = ids.iter().map(|id| advance(&store, *id)).collect();
+        time::sleep(SETTLED).await;
+        for call in calls.iter().step_by(5) {
+            call.abort();
         }
-        assert!(generation(&store, id).await <= 1);
-    }
-    // The queue still has a runner.
-    let fresh = start(&store.store, "batched").await;
-    assert!(advance(&store, fresh).await.unwrap().unwrap().is_some());
+        time::sleep(SETTLED).await;
+        blocked.end().await;
+        for (number, call) in calls.into_iter().enumerate() {
+            let id = ids[number];
+            match call.await {
+                Err(cancelled) => assert!(cancelled.is_cancelled() && number.is_multiple_of(5)),
+                Ok(advanced) => assert!(advanced?.is_some(), "caller {number}"),
+            }
+            assert!(generation(&store, id).await <= 1);
+        }
+        // The queue still has a runner.
+        let fresh = start(&store.store, "batched").await;
+        assert!(advance(&store, fresh).await.unwrap()?.is_some());
+        Ok(())
+    })
+    .await;
 }
 
 /// A thief presents a spent token while the owner's refresh queues and is cancelled.
 async fn t17_a_result_goes_to_no_caller_with_another_token(place: Place, with_user: bool) {
     let store = Under::test(&place, with_user).await;
-    let ids = start_many(&store, CALLERS).await;
-    let stolen = start(&store.store, "batched").await;
-    let blocked = Blocked::in_place(&place).await;
-    let others: Vec<_> = ids.iter().map(|id| advance(&store, *id)).collect();
-    time::sleep(SETTLED / 20).await;
-    let owner = advance(&store, stolen);
-    time::sleep(SETTLED / 20).await;
-    let thief = {
-        let store = store.clone();
-        tokio::spawn(async move { store.advance_from(stolen, 7, None).await })
-    };
-    let key = {
-        let store = store.clone();
-        tokio::spawn(async move { store.advance_from(stolen, 0, Some("another key")).await })
-    };
-    time::sleep(SETTLED / 20).await;
-    owner.abort();
-    time::sleep(SETTLED).await;
-    blocked.end().await;
-    assert_eq!(thief.await.unwrap().unwrap(), None);
-    assert_eq!(key.await.unwrap().unwrap(), None);
-    for other in others {
-        assert!(other.await.unwrap().unwrap().is_some());
-    }
+    in_time(async || {
+        let ids = start_many(&store, CALLERS).await;
+        let stolen = start(&store.store, "batched").await;
+        let blocked = Blocked::in_place(&place).await;
+        let others: Vec<_> = ids.iter().map(|id| advance(&store, *id)).collect();
+        time::sleep(SETTLED / 20).await;
+        let owner = advance(&store, stolen);
+        time::sleep(SETTLED / 20).await;
+        let thief = {
+            let store = store.clone();
+            tokio::spawn(async move { store.advance_from(stolen, 7, None).await })
+        };
+        let key = {
+            let store = store.clone();
+            tokio::spawn(async move { store.advance_from(stolen, 0, Some("another key")).await })
+        };
+        time::sleep(SETTLED / 20).await;
+        owner.abort();
+        time::sleep(SETTLED).await;
+        blocked.end().await;
+        assert_eq!(thief.await.unwrap()?, None);
+        assert_eq!(key.await.unwrap()?, None);
+        for other in others {
+            assert!(other.await.unwrap()?.is_some());
+        }
+        Ok(())
+    })
+    .await;
 }
 
 /// Ends the connections that wait for the lock. Returns their number.
@@ -272,29 +296,31 @@ async fn t17_locked_rows_delay_no_other_session(place: Place, with_user: bool) {
         panic!("not PostgreSQL");
     };
     let store = Under::test(&place, with_user).await;
-    let ids = start_many(&store, CALLERS).await;
-    let (locked, free) = ids.split_at(6);
-    let mut transaction = pool.begin().await.unwrap();
-    for id in locked {
-        let lock = sqlx::query("SELECT 1 FROM auth_session WHERE sid = $1 FOR UPDATE");
-        let lock = lock.bind(id.as_bytes().as_slice());
-        lock.execute(&mut *transaction).await.unwrap();
-    }
-    let waiting: Vec<_> = locked.iter().map(|id| advance(&store, *id)).collect();
-    time::sleep(SETTLED / 10).await;
-    let calls = join_all(free.iter().map(|id| advance(&store, *id))).await;
-    for call in calls {
-        let loaded = call.unwrap().unwrap().unwrap();
-        assert_eq!(loaded.session.family.generation, 1);
-    }
-    time::sleep(SETTLED).await;
-    let left_out = waiting.iter().filter(|call| call.is_finished()).count();
-    assert!(left_out >= 2, "{left_out} of six");
-    transaction.rollback().await.unwrap();
-    for (id, call) in locked.iter().zip(waiting) {
-        let advanced = call.await.unwrap().unwrap();
-        assert_eq!(generation(&store, *id).await, u64::from(advanced.is_some()));
-    }
+    in_time(async || {
+        let ids = start_many(&store, CALLERS).await;
+        let (locked, free) = ids.split_at(6);
+        let mut transaction = pool.begin().await.unwrap();
+        for id in locked {
+            let lock = sqlx::query("SELECT 1 FROM auth_session WHERE sid = $1 FOR UPDATE");
+            let lock = lock.bind(id.as_bytes().as_slice());
+            lock.execute(&mut *transaction).await.unwrap();
+        }
+        let waiting: Vec<_> = locked.iter().map(|id| advance(&store, *id)).collect();
+        time::sleep(SETTLED / 10).await;
+        let calls = join_all(free.iter().map(|id| advance(&store, *id))).await;
+        for call in calls {
+            let loaded = call.unwrap()?.unwrap();
+            assert_eq!(loaded.session.family.generation, 1);
+        }
+        until(|| waiting.iter().filter(|call| call.is_finished()).count() >= 2).await;
+        transaction.rollback().await.unwrap();
+        for (id, call) in locked.iter().zip(waiting) {
+            let advanced = call.await.unwrap()?;
+            assert_eq!(generation(&store, *id).await, u64::from(advanced.is_some()));
+        }
+        Ok(())
+    })
+    .await;
 }
 
 /// Sessions and users that a script cannot read are left out of the batch. The others are written.
@@ -303,31 +329,35 @@ async fn t17_a_session_that_cannot_be_read_fails_alone(place: Place, with_user: 
         panic!("not Redis");
     };
     let store = Under::test(&place, with_user).await;
-    let ids = start_many(&store, CALLERS).await;
-    let broken = &ids[ids.len() - 3..];
-    let key = |id: &SessionId| format!("{{auth}}:s:{id}");
-    let _: u8 = server.ask(&["DEL", &key(&broken[0])]).await.unwrap();
-    let _: u8 = server
-        .ask(&["RPUSH", &key(&broken[0]), "a list"])
-        .await
-        .unwrap();
-    for (id, text) in broken[1..]
-        .iter()
-        .zip(["\u{1}short", "\u{7f}another format"])
-    {
-        let _: String = server.ask(&["SET", &key(id), text]).await.unwrap();
-    }
-    let blocked = Blocked::in_place(&place).await;
-    let calls: Vec<_> = ids.iter().map(|id| advance(&store, *id)).collect();
-    time::sleep(SETTLED).await;
-    blocked.end().await;
-    for (id, call) in ids.iter().zip(calls) {
-        let advanced = call.await.unwrap().unwrap();
-        assert_eq!(advanced.is_none(), broken.contains(id));
-    }
-    for id in broken {
-        assert!(SessionStore::load(&store.store, *id).await.is_err());
-    }
+    in_time(async || {
+        let ids = start_many(&store, CALLERS).await;
+        let broken = &ids[ids.len() - 3..];
+        let key = |id: &SessionId| format!("{{auth}}:s:{id}");
+        let _: u8 = server.ask(&["DEL", &key(&broken[0])]).await.unwrap();
+        let _: u8 = server
+            .ask(&["RPUSH", &key(&broken[0]), "a list"])
+            .await
+            .unwrap();
+        for (id, text) in broken[1..]
+            .iter()
+            .zip(["\u{1}short", "\u{7f}another format"])
+        {
+            let _: String = server.ask(&["SET", &key(id), text]).await.unwrap();
+        }
+        let blocked = Blocked::in_place(&place).await;
+        let calls: Vec<_> = ids.iter().map(|id| advance(&store, *id)).collect();
+        time::sleep(SETTLED).await;
+        blocked.end().await;
+        for (id, call) in ids.iter().zip(calls) {
+            let advanced = call.await.unwrap()?;
+            assert_eq!(advanced.is_none(), broken.contains(id));
+        }
+        for id in broken {
+            assert!(SessionStore::load(&store.store, *id).await.is_err());
+        }
+        Ok(())
+    })
+    .await;
 }
 
 macro_rules! on {

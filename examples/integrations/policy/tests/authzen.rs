@@ -1,16 +1,19 @@
 //! Decisions by the AuthZEN API: of a small server on loopback, and of Cerbos.
 
+#[path = "../../../../tests/support/port.rs"]
+mod port;
 mod support;
 
 use std::{
     env, fs,
     net::Ipv4Addr,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Json, Router, http::StatusCode, routing::post};
@@ -19,9 +22,10 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::sleep};
 use tower_jwt_auth::{Principal, principal::PrincipalKind};
 
-use self::support::{ask, caller};
-
-const LIMIT: Duration = Duration::from_secs(5);
+use self::{
+    port::free_port,
+    support::{PATIENCE, ask, caller},
+};
 
 /// Serves a decision point on loopback for the rest of the test, and returns its URL.
 async fn serve(routes: Router) -> String {
@@ -56,7 +60,7 @@ async fn authzen_allows_and_denies() {
         evaluate(request)
     });
     let url = serve(Router::new().route("/access/v1/evaluation", handler)).await;
-    let engine = Arc::new(AuthZen::new(&url, LIMIT).unwrap());
+    let engine = Arc::new(AuthZen::new(&url, PATIENCE).unwrap());
     let (alice, bob) = (caller("alice", "user"), caller("bob", "user"));
     for (caller, action, path, status) in [
         (&alice, "edit", "/documents/1", StatusCode::OK),
@@ -85,7 +89,7 @@ async fn a_decision_point_that_does_not_decide_is_unavailable() {
         let answer = body.clone();
         let handler = post(async || Json(answer));
         let url = serve(Router::new().route("/access/v1/evaluation", handler)).await;
-        let engine = Arc::new(AuthZen::new(&url, LIMIT).unwrap());
+        let engine = Arc::new(AuthZen::new(&url, PATIENCE).unwrap());
         let (status, reason) = ask(&engine, &caller("alice", "user"), "read", "/documents/1").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
         assert!(reason.is_some(), "{body}");
@@ -97,7 +101,7 @@ async fn a_decision_point_that_does_not_decide_is_unavailable() {
     ] {
         let handler = post(async move || (status, Json(json!({ "decision": true }))));
         let url = serve(Router::new().route("/access/v1/evaluation", handler)).await;
-        let engine = Arc::new(AuthZen::new(&url, LIMIT).unwrap());
+        let engine = Arc::new(AuthZen::new(&url, PATIENCE).unwrap());
         let answer = ask(&engine, &caller("alice", "user"), "read", "/documents/1").await;
         assert_eq!(
             answer,
@@ -124,7 +128,7 @@ async fn a_decision_point_that_is_slow_or_gone_is_unavailable() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let engine = Arc::new(AuthZen::new(&url, LIMIT).unwrap());
+    let engine = Arc::new(AuthZen::new(&url, PATIENCE).unwrap());
     let (status, reason) = ask(&engine, &caller("alice", "user"), "read", "/documents/1").await;
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(reason.is_some());
@@ -140,9 +144,28 @@ impl Drop for Cerbos {
     }
 }
 
-async fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    listener.local_addr().unwrap().port()
+impl Cerbos {
+    /// Starts it with the policies in this folder. Returns its URL too.
+    fn start(program: &str, folder: &Path) -> (Self, String) {
+        let (http, grpc) = (free_port(), free_port());
+        let config = format!(
+            "server: {{ httpListenAddr: \"127.0.0.1:{http}\", grpcListenAddr: \"127.0.0.1:{grpc}\" }}\n\
+             storage: {{ driver: disk, disk: {{ directory: {} }} }}\n\
+             telemetry: {{ disabled: true }}\n",
+            folder.join("policies").display()
+        );
+        let file = folder.join("config.yaml");
+        fs::write(&file, config).unwrap();
+        let server = Command::new(program)
+            .args(["server", "--config"])
+            .arg(&file)
+            .env("CERBOS_NO_TELEMETRY", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        (Self(server), format!("http://127.0.0.1:{http}"))
+    }
 }
 
 #[tokio::test]
@@ -153,37 +176,24 @@ async fn cerbos_decides_by_its_policies() {
     let policies = folder.path().join("policies");
     fs::create_dir(&policies).unwrap();
     fs::copy("tests/cerbos/document.yaml", policies.join("document.yaml")).unwrap();
-    let (http, grpc) = (free_port().await, free_port().await);
-    let config = format!(
-        "server: {{ httpListenAddr: \"127.0.0.1:{http}\", grpcListenAddr: \"127.0.0.1:{grpc}\" }}\n\
-         storage: {{ driver: disk, disk: {{ directory: {} }} }}\n\
-         telemetry: {{ disabled: true }}\n",
-        policies.display()
-    );
-    let file = folder.path().join("config.yaml");
-    fs::write(&file, config).unwrap();
-    let server = Command::new(program)
-        .args(["server", "--config"])
-        .arg(&file)
-        .env("CERBOS_NO_TELEMETRY", "1")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _server = Cerbos(server);
-
-    let engine = Arc::new(AuthZen::new(&format!("http://127.0.0.1:{http}"), LIMIT).unwrap());
+    let (mut server, mut url) = Cerbos::start(&program, folder.path());
     let alice = caller("alice", "user");
     let guest = Principal::builder().subject("eve").scope("documents");
     let guest = guest.kind(PrincipalKind::Guest).build();
-    // The server needs some time to start.
-    for _ in 0..200 {
-        let (status, _) = ask(&engine, &alice, "read", "/documents/alice").await;
+    let begun = Instant::now();
+    let engine = loop {
+        let engine = Arc::new(AuthZen::new(&url, PATIENCE).unwrap());
+        let (status, reason) = ask(&engine, &alice, "read", "/documents/alice").await;
         if status == StatusCode::OK {
-            break;
+            break engine;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{status} {reason:?}");
+        if server.0.try_wait().unwrap().is_some() {
+            // Another process has taken a port.
+            (server, url) = Cerbos::start(&program, folder.path());
         }
         sleep(Duration::from_millis(50)).await;
-    }
+    };
     for (caller, action, path, status) in [
         (&alice, "read", "/documents/alice", StatusCode::OK),
         (&alice, "read", "/documents/bob", StatusCode::OK),

@@ -61,7 +61,7 @@ fn slow_faults() -> Vec<(&'static str, Answer)> {
     let jwks = TestKeys::other().jwks();
     vec![
         ("hang", Answer::hang()),
-        ("slow", Answer::json(jwks.clone()).after(seconds(8))),
+        ("slow", Answer::json(jwks.clone()).after(seconds(600))),
         (
             "slowloris",
             Answer::trickle(jwks, Duration::from_millis(500)),

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     future::{Future, pending},
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -73,7 +74,7 @@ impl Found {
         let keys = RemoteKeySet::oidc("https://as.example")
             .clock(clock.clone())
             .fetch(paths.clone());
-        let keys = edit(keys.timeout(seconds(4)).wait(seconds(4)));
+        let keys = edit(keys.timeout(WAIT).wait(WAIT));
         let keys = keys.build().unwrap();
         keys.ready().await.unwrap();
         Self {
@@ -89,32 +90,39 @@ impl Found {
         let token = token_of(TestKeys::new(), &self.clock);
         assert!(self.verifier.verify_now(token).is_ok());
     }
+}
 
-    /// A rotated key arrives although somebody asks for a kid that does not exist.
-    async fn rotates(&self) {
-        self.paths.serve("/jwks", TestKeys::other().jwks());
-        let good = token_of(TestKeys::other(), &self.clock);
-        let unknown = token_with_kid("made up", &self.clock);
-        let (unknown, good) =
-            tokio::join!(self.verifier.verify(unknown), self.verifier.verify(good));
+/// A rotated key arrives although somebody asks for a kid that does not exist.
+async fn rotates(hang: impl Fn(&Paths)) {
+    for tries in 1.. {
+        let set = Found::start(|keys| keys).await;
+        hang(&set.paths);
+        set.paths.serve("/jwks", TestKeys::other().jwks());
+        let good = token_of(TestKeys::other(), &set.clock);
+        let unknown = token_with_kid("made up", &set.clock);
+        let begun = Instant::now();
+        let (unknown, good) = tokio::join!(set.verifier.verify(unknown), set.verifier.verify(good));
+        // A machine that stood still for as long as a request waits proves nothing.
+        if begun.elapsed() >= WAIT && tries < 5 {
+            continue;
+        }
         assert_eq!(unknown.unwrap_err().kind(), AuthErrorKind::UnknownKey);
         assert!(good.is_ok(), "{:?}", good.unwrap_err().kind());
-        assert!(self.keys.last_error().is_none());
+        assert!(set.keys.last_error().is_none());
+        return;
     }
 }
 
+const WAIT: Duration = Duration::from_secs(4);
+
 #[tokio::test]
 async fn d49_metadata_that_hang_do_not_cost_the_keys() {
-    let set = Found::start(|keys| keys).await;
-    set.paths.hang(METADATA);
-    set.rotates().await;
+    rotates(|paths| paths.hang(METADATA)).await;
 }
 
 #[tokio::test]
 async fn d49_a_new_place_that_hangs_does_not_cost_the_keys_of_the_old_one() {
-    let set = Found::start(|keys| keys).await;
-    set.paths.name("/new");
-    set.rotates().await;
+    rotates(|paths| paths.name("/new")).await;
 }
 
 #[tokio::test]

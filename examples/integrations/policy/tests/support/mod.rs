@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::http::{Request, Response, StatusCode};
@@ -14,6 +15,9 @@ use tower_jwt_auth::{
     layer::role_guard::{Decide, Rule},
     test_util::signed_in,
 };
+
+/// Longer than an engine takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn caller(subject: &str, role: &str) -> Principal {
     let caller = Principal::builder().subject(subject).scope("documents");
@@ -33,6 +37,7 @@ pub async fn ask(
     let sink = sink_fn(move |event| *told.lock().unwrap() = EventRecord::of(event).reason);
     let guard = RoleGuardLayer::new(Rule::scope("documents").action(on_document(action)))
         .events(sink)
+        .wait_limit(PATIENCE)
         .policy(Arc::clone(engine));
     let response = ServiceBuilder::new()
         .layer(signed_in(caller.clone()))

@@ -40,23 +40,23 @@ impl Server {
     }
 
     pub(crate) async fn login(&self, name: &str) -> Tokens {
-        self.try_login(name, PASSWORD).await.tokens()
+        patiently(|| self.try_login(name, PASSWORD)).await.tokens()
     }
 
     pub(crate) async fn refresh(&self, tokens: &Tokens) -> Answer {
-        let body = json!({ "refresh_token": tokens.refresh });
-        self.post("/api/auth/refresh", body.to_string()).await
+        let body = json!({ "refresh_token": tokens.refresh }).to_string();
+        patiently(|| self.post("/api/auth/refresh", body.clone())).await
     }
 
     pub(crate) async fn logout(&self, tokens: &Tokens, scope: &str) -> Answer {
         let body = json!({ "scope": scope }).to_string();
         let path = "/api/auth/logout";
-        self.with(Method::POST, path, Some(&tokens.access), &body)
-            .await
+        patiently(|| self.with(Method::POST, path, Some(&tokens.access), &body)).await
     }
 
     pub(crate) async fn me(&self, tokens: &Tokens) -> u16 {
-        self.get("/api/me", Some(&tokens.access)).await.status
+        let me = || self.get("/api/me", Some(&tokens.access));
+        patiently(me).await.status
     }
 
     /// Waits until the tokens' session is known to be over; says how long it took. The process that
@@ -69,6 +69,19 @@ impl Server {
         }
         begun.elapsed()
     }
+}
+
+/// Repeats a request that was refused because the machine was too busy to serve it within a second.
+async fn patiently<F: Future<Output = Answer>>(ask: impl Fn() -> F) -> Answer {
+    for tries in 0.. {
+        let begun = Instant::now();
+        let answer = ask().await;
+        let is_late = begun.elapsed() > Duration::from_secs(1);
+        if answer.status != 503 || !is_late || tries == 9 {
+            return answer;
+        }
+    }
+    unreachable!()
 }
 
 impl Answer {

@@ -11,6 +11,8 @@ import { call, inBrowser, pictures, refuses, says, settled, shows, signIn } from
 
 const asked = JSON.parse(process.argv[2]);
 const { origin } = asked;
+// Of the server, in milliseconds.
+const GRACE = 2000;
 const newcomer = `new-${process.pid}@example.org`;
 
 const event = (page, name) => page.locator("#events li", { hasText: name }).first().waitFor();
@@ -139,8 +141,12 @@ async function asAnAttacker(page) {
     await attack(name).click();
     const box = settled(page, `[data-attack=${name}] + .answer:has(p:nth-child(2))`);
     await box.waitFor();
-    assert.match(await box.getAttribute("class"), /good/, await box.innerText());
-    return box.innerText();
+    return { text: await box.innerText(), good: /good/.test(await box.getAttribute("class")) };
+  };
+  const good = async (name) => {
+    const { text, good } = await result(name);
+    assert.ok(good, text);
+    return text;
   };
   assert.ok(await attack("replay").isDisabled());
   await page.getByRole("radio", { name: /in memory/ }).check();
@@ -164,14 +170,22 @@ async function asAnAttacker(page) {
   await say(page, "after it");
   await page.locator("#socket", { hasText: "socket open" }).waitFor();
 
-  assert.match(await result("tabs"), /200, 200, 200, 200, 200\s+1 successor/);
-  const forged = await result("forge");
+  // Refreshes that are further apart than the grace window of the test are no crowd: then again.
+  for (let tries = 0; ; tries += 1) {
+    const begun = Date.now();
+    const { text, good } = await result("tabs");
+    if (!good && Date.now() - begun > GRACE && tries < 10) continue;
+    assert.ok(good, text);
+    assert.match(text, /200, 200, 200, 200, 200\s+1 successor/);
+    break;
+  }
+  const forged = await good("forge");
   assert.equal(forged.match(/→ 401 invalid_token/g).length, 2, forged);
-  assert.match(await result("audience"), /another-api[^]*→ 401 invalid_token/);
+  assert.match(await good("audience"), /another-api[^]*→ 401 invalid_token/);
   await shows(page, "user");
   await isAccessible(page, "attacked");
   await pictures(page, asked.pictures, "attacked");
-  const replayed = await result("replay");
+  const replayed = await good("replay");
   assert.match(replayed, /→ 400 invalid_grant/);
   assert.match(replayed, /session\.reuse_detected/);
   assert.match(replayed, /\/api\/me → 401 invalid_token/);

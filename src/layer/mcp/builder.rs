@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Borrow,
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     sync::Arc,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use super::{
     McpGuardLayer,
     guard::Config,
     refusal::Refusals,
-    rules::{Family, Rules},
+    rules::{ByName, Family, Rules},
 };
 use crate::{
     error::ConfigError,
@@ -30,7 +30,7 @@ pub struct McpGuardBuilder {
     tools: Named,
     prompts: Named,
     resources: Named,
-    other_methods: Rule,
+    other_methods: Option<Rule>,
     roles: Option<RoleHierarchy>,
     scopes: Option<ScopeHierarchy>,
     trusts_headers: bool,
@@ -53,7 +53,7 @@ impl McpGuardBuilder {
             tools: Named::default(),
             prompts: Named::default(),
             resources: Named::default(),
-            other_methods: Rule::authenticated(),
+            other_methods: None,
             roles: None,
             scopes: None,
             trusts_headers: false,
@@ -129,7 +129,7 @@ impl McpGuardBuilder {
     /// This rule applies to `initialize`, `server/discover` and `ping` too, without which no client can
     /// connect.
     pub fn other_methods(mut self, rule: Rule) -> Self {
-        self.other_methods = rule;
+        self.other_methods = Some(rule);
         self
     }
 
@@ -262,7 +262,7 @@ impl Named {
 fn distinct(
     setting: &'static str,
     rules: Vec<(String, Rule)>,
-) -> Result<BTreeMap<Box<str>, Rule>, ConfigError> {
+) -> Result<ByName, ConfigError> {
     let mut names = HashSet::new();
     for (name, _) in &rules {
         if name.is_empty() {
@@ -275,8 +275,9 @@ fn distinct(
             ));
         }
     }
-    Ok(rules
+    let rules = rules
         .into_iter()
         .map(|(name, rule)| (name.into_boxed_str(), rule))
-        .collect())
+        .collect();
+    Ok(ByName::new(rules))
 }

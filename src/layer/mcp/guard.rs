@@ -18,6 +18,7 @@ use super::{
 use crate::{
     error::{AuthError, AuthErrorKind, Reason},
     layer::extract::RequestHead,
+    principal::Principal,
 };
 
 /// A layer that restricts the methods, tools, prompts and resources of an MCP server.
@@ -86,11 +87,31 @@ pub(super) enum Glance {
 
 impl Config {
     /// Decides about a request by its head, if that is enough.
+    #[inline]
     pub(super) fn glance<B: Body>(&self, head: RequestHead<'_>, body: &B) -> Glance {
-        self.try_glance(head, body).unwrap_or_else(Glance::Refuse)
+        match self.trusts_headers && self.admits_by_headers(head) {
+            true => Glance::Pass,
+            false => self.look(head, body).unwrap_or_else(Glance::Refuse),
+        }
     }
 
-    fn try_glance<B: Body>(&self, head: RequestHead<'_>, body: &B) -> Result<Glance, AuthError> {
+    /// Returns `true` if the headers of a message alone let it pass, for a guard that trusts them.
+    // Apart from the other decisions, which need more room on the stack.
+    fn admits_by_headers(&self, head: RequestHead<'_>) -> bool {
+        if opens_or_ends_stream(head.method()) {
+            return false;
+        }
+        let Some(caller) = head.extensions().get::<Principal>() else {
+            return false;
+        };
+        let Ok(stated) = Stated::read(head.headers()) else {
+            return false;
+        };
+        let operation = stated.obliging();
+        operation.is_some_and(|operation| self.rules.admit(caller, head, operation))
+    }
+
+    fn look<B: Body>(&self, head: RequestHead<'_>, body: &B) -> Result<Glance, AuthError> {
         // No byte is read for an anonymous request.
         let caller = Rules::caller(head)?;
         let is_streaming = opens_or_ends_stream(head.method());
@@ -108,15 +129,9 @@ impl Config {
                 "MCP 2026-07-28 or later, with its headers",
             ));
         }
-        if let Some((method, target)) = obliging.filter(|_| self.trusts_headers && !is_streaming) {
-            let operation = Operation {
-                method: Some(method),
-                target,
-            };
-            return match self.rules.admit(caller, head, operation) {
-                true => Ok(Glance::Pass),
-                false => Err(self.rules.refusal(caller, head, [operation].into_iter())),
-            };
+        // One that the rules admit has passed before.
+        if let Some(operation) = obliging.filter(|_| self.trusts_headers && !is_streaming) {
+            return Err(self.rules.refusal(caller, head, [operation].into_iter()));
         }
         if !is_streaming {
             check_content(head)?;
@@ -194,8 +209,8 @@ impl Config {
 
 fn operation<'a>(message: &'a Message<'_>) -> Operation<'a> {
     Operation {
-        method: message.method.as_deref(),
-        target: message.target.as_deref(),
+        method: message.method.as_deref().map(str::as_bytes),
+        target: message.target.as_deref().map(str::as_bytes),
     }
 }
 

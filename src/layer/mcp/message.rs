@@ -62,14 +62,21 @@ pub(super) enum Target {
 
 impl Target {
     /// Returns the kind of thing that a method acts on, if it acts on one.
-    pub(super) fn of(method: &str) -> Option<Self> {
-        Some(match method {
-            "tools/call" => Self::Tool,
-            "prompts/get" => Self::Prompt,
-            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => Self::Resource,
-            "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result" => Self::Task,
-            _ => return None,
-        })
+    #[inline]
+    pub(super) fn of(method: &[u8]) -> Option<Self> {
+        const METHODS: [(&[u8], Target); 9] = [
+            (b"tools/call", Target::Tool),
+            (b"prompts/get", Target::Prompt),
+            (b"resources/read", Target::Resource),
+            (b"resources/subscribe", Target::Resource),
+            (b"resources/unsubscribe", Target::Resource),
+            (b"tasks/get", Target::Task),
+            (b"tasks/update", Target::Task),
+            (b"tasks/cancel", Target::Task),
+            (b"tasks/result", Target::Task),
+        ];
+        let found = METHODS.iter().find(|(name, _)| *name == method);
+        found.map(|(_, target)| *target)
     }
 
     /// Returns the member of `params` that names the thing.
@@ -287,7 +294,7 @@ fn message<'de, A: MapAccess<'de>>(mut map: A) -> Result<Message<'de>, A::Error>
     if seen.has(Member::Result) || seen.has(Member::Error) {
         return Err(A::Error::custom("both a request and a response"));
     }
-    message.target = match Target::of(method) {
+    message.target = match Target::of(method.as_bytes()) {
         Some(target) => Some(params.take(target.member())?),
         None => None,
     };

@@ -1,6 +1,6 @@
 //! The rules of a guard, and the one of an operation.
 
-use std::{collections::BTreeMap, ptr};
+use std::{cmp::Ordering, ptr};
 
 use super::message::{Target, is_other_spelling};
 use crate::{
@@ -15,10 +15,10 @@ use crate::{
 /// The rules of methods, and of the things that methods act on.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
-    // A map by order: few comparisons cost less than a keyed hash, and no caller adds a name.
-    pub(super) methods: BTreeMap<Box<str>, Rule>,
-    /// For methods without a rule, for responses, and for requests without a message.
-    pub(super) other_methods: Rule,
+    pub(super) methods: ByName,
+    /// For methods without a rule, for responses, and for requests without a message. `None` admits
+    /// every signed-in caller.
+    pub(super) other_methods: Option<Rule>,
     pub(super) tools: Family,
     pub(super) prompts: Family,
     pub(super) resources: Family,
@@ -27,16 +27,48 @@ pub(super) struct Rules {
 /// The rules of the tools, the prompts or the resources.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Family {
-    pub(super) named: BTreeMap<Box<str>, Rule>,
+    pub(super) named: ByName,
     /// For those without a rule. `None` refuses them if there is any rule.
     pub(super) others: Option<Rule>,
+}
+
+/// Rules, and a name for each.
+// A sorted list: few comparisons cost less than a keyed hash, and no caller adds a name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ByName(Vec<(Box<str>, Rule)>);
+
+impl ByName {
+    /// Creates the list from rules with distinct names.
+    pub(super) fn new(mut rules: Vec<(Box<str>, Rule)>) -> Self {
+        rules.sort_unstable_by(|(one, _), (other, _)| order(one.as_bytes(), other.as_bytes()));
+        Self(rules)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[inline]
+    fn get(&self, name: &[u8]) -> Option<&Rule> {
+        let found = self
+            .0
+            .binary_search_by(|(known, _)| order(known.as_bytes(), name));
+        let (_, rule) = self.0.get(found.ok()?)?;
+        Some(rule)
+    }
+}
+
+/// Compares lengths first: most names differ in them.
+fn order(one: &[u8], other: &[u8]) -> Ordering {
+    let lengths = one.len().cmp(&other.len());
+    lengths.then_with(|| one.cmp(other))
 }
 
 /// An operation: a method, and the thing that it acts on. `None` stands for a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation<'a> {
-    pub(super) method: Option<&'a str>,
-    pub(super) target: Option<&'a str>,
+    pub(super) method: Option<&'a [u8]>,
+    pub(super) target: Option<&'a [u8]>,
 }
 
 impl Operation<'_> {
@@ -49,8 +81,8 @@ impl Operation<'_> {
 
 /// The rules that an operation must satisfy, or the kind and the name of a thing that has none.
 enum Needed<'a> {
-    Rules(&'a Rule, Option<&'a Rule>),
-    Unlisted(&'static str, &'a str),
+    Rules(Option<&'a Rule>, Option<&'a Rule>),
+    Unlisted(&'static str, &'a [u8]),
 }
 
 impl Rules {
@@ -71,11 +103,11 @@ impl Rules {
 
     fn for_each(&mut self, mut change: impl FnMut(&mut Rule)) {
         for family in [&mut self.tools, &mut self.prompts, &mut self.resources] {
-            family.named.values_mut().for_each(&mut change);
-            family.others.iter_mut().for_each(&mut change);
+            let named = family.named.0.iter_mut().map(|(_, rule)| rule);
+            named.chain(&mut family.others).for_each(&mut change);
         }
-        self.methods.values_mut().for_each(&mut change);
-        change(&mut self.other_methods);
+        let named = self.methods.0.iter_mut().map(|(_, rule)| rule);
+        named.chain(&mut self.other_methods).for_each(&mut change);
     }
 
     /// Returns the caller of a request.
@@ -107,12 +139,13 @@ impl Rules {
             "resources/subscribe",
             "resources/unsubscribe",
         ];
-        let ruled = self.methods.keys().map(AsRef::as_ref);
+        let ruled = self.methods.0.iter().map(|(name, _)| &**name);
         let mut known = ruled.chain(of_targets);
         known.find(|known| is_other_spelling(method, known))
     }
 
     /// Returns `true` if the caller may perform the operation.
+    #[inline]
     pub(super) fn admit(
         &self,
         caller: &Principal,
@@ -121,7 +154,7 @@ impl Rules {
     ) -> bool {
         match self.needed(operation) {
             Needed::Rules(of_method, of_target) => {
-                of_method.admits(caller, head)
+                of_method.is_none_or(|rule| rule.admits(caller, head))
                     && of_target.is_none_or(|rule| rule.admits(caller, head))
             }
             Needed::Unlisted(..) => false,
@@ -142,7 +175,7 @@ impl Rules {
         for operation in operations {
             match self.needed(operation) {
                 Needed::Rules(of_method, of_target) => {
-                    for rule in [Some(of_method), of_target].into_iter().flatten() {
+                    for rule in [of_method, of_target].into_iter().flatten() {
                         // A batch may repeat an operation many times.
                         if !all.iter().any(|held| ptr::eq(*held, rule)) {
                             all.push(rule);
@@ -158,15 +191,16 @@ impl Rules {
             return AuthError::forbidden(Reason::Rule, requirement);
         }
         let together = all.into_iter().cloned().reduce(Rule::and);
-        let together = together.unwrap_or_else(|| self.other_methods.clone());
+        let together = together.unwrap_or_else(Rule::authenticated);
         together.refusal(caller, head)
     }
 
+    #[inline]
     fn needed<'a>(&'a self, operation: Operation<'a>) -> Needed<'a> {
         let of_method = operation
             .method
             .and_then(|method| self.methods.get(method))
-            .unwrap_or(&self.other_methods);
+            .or(self.other_methods.as_ref());
         let (kind, family) = match operation.method.and_then(Target::of) {
             Some(Target::Tool) => ("tool", &self.tools),
             Some(Target::Prompt) => ("prompt", &self.prompts),
@@ -183,9 +217,10 @@ impl Rules {
 }
 
 /// Returns the name of a request for the log.
-fn shortened(name: &str) -> String {
+fn shortened(name: &[u8]) -> String {
     const LONGEST: usize = 64;
 
+    let name = String::from_utf8_lossy(name);
     let shown: String = name
         .chars()
         .take(LONGEST)

@@ -41,6 +41,8 @@ use crate::{
 /// anonymous requests can be continued by anonymous requests only. A caller with neither a subject nor a
 /// client has no sessions: the header is removed from the response.
 ///
+/// `Last-Event-ID` is not bound. A server that keeps events must not replay those of another session.
+///
 /// The layer belongs inside a layer that authenticates. All nodes of a service need the same key. To
 /// [rotate](SecretKey) it, list the new key first.
 ///

@@ -1,11 +1,6 @@
 //! The builder of a guard.
 
-use std::{
-    borrow::Borrow,
-    collections::HashSet,
-    sync::Arc,
-    time::Duration,
-};
+use std::{borrow::Borrow, collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
     McpGuardLayer,
@@ -259,10 +254,7 @@ impl Named {
     }
 }
 
-fn distinct(
-    setting: &'static str,
-    rules: Vec<(String, Rule)>,
-) -> Result<ByName, ConfigError> {
+fn distinct(setting: &'static str, rules: Vec<(String, Rule)>) -> Result<ByName, ConfigError> {
     let mut names = HashSet::new();
     for (name, _) in &rules {
         if name.is_empty() {

@@ -107,8 +107,14 @@ impl Config {
         let Ok(stated) = Stated::read(head.headers()) else {
             return false;
         };
-        let operation = stated.obliging();
-        operation.is_some_and(|operation| self.rules.admit(caller, head, operation))
+        let Some((method, target)) = stated.obliging() else {
+            return false;
+        };
+        let operation = Operation {
+            method: Some(method),
+            target,
+        };
+        self.rules.respelt_in_header(method).is_none() && self.rules.admit(caller, head, operation)
     }
 
     fn look<B: Body>(&self, head: RequestHead<'_>, body: &B) -> Result<Glance, AuthError> {
@@ -130,7 +136,16 @@ impl Config {
             ));
         }
         // One that the rules admit has passed before.
-        if let Some(operation) = obliging.filter(|_| self.trusts_headers && !is_streaming) {
+        let trusted = obliging.filter(|_| self.trusts_headers && !is_streaming);
+        if let Some((method, target)) = trusted {
+            if let Some(known) = self.rules.respelt_in_header(method) {
+                let malformed = AuthErrorKind::MalformedMessage;
+                return Err(AuthError::caused_by(malformed, respelt(known)));
+            }
+            let operation = Operation {
+                method: Some(method),
+                target,
+            };
             return Err(self.rules.refusal(caller, head, [operation].into_iter()));
         }
         if !is_streaming {
@@ -182,8 +197,7 @@ impl Config {
         for message in &messages {
             let method = message.method.as_deref();
             if let Some(known) = method.and_then(|method| self.rules.respelt(method)) {
-                let problem = format!("the method is `{known}` in another spelling");
-                return refuse(malformed, problem.into(), single);
+                return refuse(malformed, respelt(known).into(), single);
             }
             if let Err(problem) = stated.compare(message) {
                 return refuse(AuthErrorKind::HeaderMismatch, problem.into(), single);
@@ -212,6 +226,10 @@ fn operation<'a>(message: &'a Message<'_>) -> Operation<'a> {
         method: message.method.as_deref().map(str::as_bytes),
         target: message.target.as_deref().map(str::as_bytes),
     }
+}
+
+fn respelt(known: &str) -> String {
+    format!("the method is `{known}` in another spelling")
 }
 
 /// Returns `true` for the methods by which a client opens a stream, ends a session or asks for the

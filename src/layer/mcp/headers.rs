@@ -7,10 +7,7 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 
-use super::{
-    message::{Message, Target},
-    rules::Operation,
-};
+use super::message::{Message, Target};
 
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
@@ -77,22 +74,18 @@ impl<'a> Stated<'a> {
         Ok(())
     }
 
-    /// Returns the operation, if the version obliges the server to compare them with the
+    /// Returns the method and the name, if the version obliges the server to compare them with the
     /// message and none that the method needs is missing.
     #[inline]
-    pub(super) fn obliging(&self) -> Option<Operation<'_>> {
+    pub(super) fn obliging(&self) -> Option<(&'a [u8], Option<&[u8]>)> {
         if !self.version.is_some_and(is_modern) {
             return None;
         }
         let method = self.method?;
-        let target = match Target::of(method) {
-            Some(_) => Some(self.name.as_deref()?),
-            None => None,
-        };
-        Some(Operation {
-            method: Some(method),
-            target,
-        })
+        match Target::of(method) {
+            Some(_) => Some((method, Some(self.name.as_deref()?))),
+            None => Some((method, None)),
+        }
     }
 }
 

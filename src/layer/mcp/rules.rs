@@ -130,8 +130,23 @@ impl Rules {
         }
     }
 
-    /// Returns the method that a parser without case would read, if it is another one with a rule.
+    /// Returns the method of a message that a parser without case would read, if it is another one with a
+    /// rule.
     pub(super) fn respelt(&self, method: &str) -> Option<&str> {
+        self.known_method(|known| is_other_spelling(method, known))
+    }
+
+    /// Returns the same for a method in a header, which is ASCII.
+    #[inline]
+    pub(super) fn respelt_in_header(&self, method: &[u8]) -> Option<&str> {
+        self.known_method(|known| {
+            let known = known.as_bytes();
+            method != known && method.eq_ignore_ascii_case(known)
+        })
+    }
+
+    #[inline]
+    fn known_method(&self, is_meant: impl Fn(&str) -> bool) -> Option<&str> {
         let of_targets = [
             "tools/call",
             "prompts/get",
@@ -140,8 +155,7 @@ impl Rules {
             "resources/unsubscribe",
         ];
         let ruled = self.methods.0.iter().map(|(name, _)| &**name);
-        let mut known = ruled.chain(of_targets);
-        known.find(|known| is_other_spelling(method, known))
+        ruled.chain(of_targets).find(|known| is_meant(known))
     }
 
     /// Returns `true` if the caller may perform the operation.

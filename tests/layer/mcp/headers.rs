@@ -214,9 +214,33 @@ async fn j17_trusted_headers_need_exactly_one_version_that_obliges_the_server() 
         [VERSION, VERSION, CALL, name],
         [VERSION, CALL, CALL, name],
         [VERSION, CALL, name, name],
+        // A rule has this name, but the header is not encoded.
+        [
+            VERSION,
+            CALL,
+            ("mcp-name", "Hello, 世界"),
+            ("accept", "*/*"),
+        ],
     ] {
         let answer = ask(&trusting, &body, &headers).await;
         mismatch(&answer, &format!("{headers:?}"), json!(null));
+    }
+}
+
+#[tokio::test]
+async fn j18_a_trusted_method_in_another_spelling_is_400() {
+    let guard = builder().method("custom/Method", Rule::scope("custom"));
+    let trusting = guard.trust_headers().build().unwrap();
+    for method in ["Tools/Call", "TOOLS/CALL", "Prompts/get", "custom/method"] {
+        let body = message(method, json!({"name": "write_note"}));
+        let headers = [VERSION, ("mcp-method", method), ("mcp-name", "write_note")];
+        let answer = ask(&trusting, &body, &headers).await;
+        answer.refused(method, AuthErrorKind::MalformedMessage);
+    }
+    for method in ["tools/list", "custom/Methods", "server/discover"] {
+        let body = message(method, json!({}));
+        let headers = [VERSION, ("mcp-method", method)];
+        ask(&trusting, &body, &headers).await.passes(method);
     }
 }
 

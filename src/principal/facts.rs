@@ -98,6 +98,7 @@ impl Facts {
     }
 
     /// Takes ownership of the document from which the facts were read.
+    #[inline]
     pub(crate) fn adopt(&mut self, document: String) {
         let added = mem::replace(&mut self.text, document);
         self.text.push_str(&added);
@@ -137,10 +138,18 @@ impl Facts {
             }
             start = end + 1;
         };
-        // Words are short: to search for each takes longer than to look at every byte.
-        for (at, byte) in text.bytes().enumerate() {
-            if byte == b' ' {
-                add(at);
+        // Words are short: to search for each takes longer than to look at eight bytes at a time.
+        let (eights, rest) = text.as_bytes().as_chunks();
+        for (eight, bytes) in eights.iter().enumerate() {
+            let mut spaces = spaces(*bytes);
+            while spaces != 0 {
+                add(eight * 8 + spaces.trailing_zeros() as usize / 8);
+                spaces &= spaces - 1;
+            }
+        }
+        for (at, byte) in rest.iter().enumerate() {
+            if *byte == b' ' {
+                add(text.len() - rest.len() + at);
             }
         }
         add(text.len());
@@ -163,15 +172,22 @@ impl Facts {
     }
 
     /// Returns the span of a value: in the document if the value lies there, otherwise behind it.
+    #[inline]
     fn span(&mut self, value: &str) -> Span {
         let address = value.as_ptr().addr();
         let inside = self.document.contains(&address) && self.document.end - address >= value.len();
-        let start = if inside {
-            address - self.document.start
+        if inside {
+            Span::new(address - self.document.start, value.len())
         } else {
-            self.text.push_str(value);
-            self.document.len() + self.text.len() - value.len()
-        };
+            self.add(value)
+        }
+    }
+
+    /// Copies a value behind the document.
+    #[cold]
+    fn add(&mut self, value: &str) -> Span {
+        let start = self.document.len() + self.text.len();
+        self.text.push_str(value);
         Span::new(start, value.len())
     }
 
@@ -183,5 +199,46 @@ impl Facts {
     }
 }
 
+/// Returns a bit for each space among the bytes: the highest bit of its byte.
+fn spaces(bytes: [u8; 8]) -> u64 {
+    const SPACES: u64 = u64::from_le_bytes([b' '; 8]);
+    const LOW: u64 = u64::from_le_bytes([0x7F; 8]);
+    let differences = u64::from_le_bytes(bytes) ^ SPACES;
+    // Only a byte without a difference keeps its highest bit clear. No sum reaches the next byte.
+    !(((differences & LOW) + LOW) | differences | LOW)
+}
+
 /// Enough for the roles and scopes of a usual token without a heap allocation.
 const INLINE_ITEMS: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn words_are_the_parts_between_spaces(text in "[ !a\u{a0}\u{2020}]{0,40}") {
+            let mut facts = Facts::reading(&text);
+            facts.push_words(List::Scope, &text);
+            facts.adopt(text.clone());
+            let words = text.split(' ').filter(|word| !word.is_empty());
+            prop_assert!(facts.list(List::Scope).eq(words));
+        }
+    }
+
+    #[test]
+    fn a_space_is_told_from_every_other_byte() {
+        for at in 0..8 {
+            for byte in 0..=u8::MAX {
+                for others in [0, b' ' - 1, b' ' + 1, u8::MAX] {
+                    let mut bytes = [others; 8];
+                    bytes[at] = byte;
+                    let expected = if byte == b' ' { 0x80 << (8 * at) } else { 0 };
+                    assert_eq!(spaces(bytes), expected, "{bytes:?}");
+                }
+            }
+        }
+    }
+}

@@ -276,10 +276,14 @@ impl KeyMatch {
         message: &[u8],
         signature: &[u8],
     ) -> Option<Arc<VerifyingKey>> {
-        std::iter::once(self.first)
-            .chain(self.rest)
-            .filter(|key| key.serves(algorithm, listed))
-            .find(|key| key.verifies(algorithm, message, signature))
+        let signed = |key: &Arc<VerifyingKey>| {
+            key.serves(algorithm, listed) && key.verifies(algorithm, message, signature)
+        };
+        // Usually there is no other.
+        if signed(&self.first) {
+            return Some(self.first);
+        }
+        self.rest.into_iter().find(signed)
     }
 
     /// Returns `true` if this key is one of these, whatever names it has.

@@ -579,8 +579,8 @@ impl<B> ValidateRequest<B> for ByHand {
 }
 
 const ALGORITHMS: [(Algorithm, &str, &str); 4] = [
-    (Algorithm::Hs256, "≤ 1.10", "≥ 2.1"),
-    (Algorithm::Rs256, "≤ 1.03", "≥ 1.4"),
-    (Algorithm::Es256, "≤ 1.03", "≥ 1.08"),
+    (Algorithm::Hs256, "≤ 1.45", "≥ 2.1"),
+    (Algorithm::Rs256, "≤ 1.045", "≥ 1.4"),
+    (Algorithm::Es256, "≤ 1.025", "≥ 1.08"),
     (Algorithm::EdDsa, "≤ 1.03", "–"),
 ];

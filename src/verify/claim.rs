@@ -1,7 +1,7 @@
 //! The claims that a rule reads, by name.
 
 /// The rules that apply to a claim's name.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 pub(super) struct Name<'r> {
     pub(super) claim: Option<Claim>,
     /// The name, if the application selected the claim.
@@ -10,11 +10,13 @@ pub(super) struct Name<'r> {
 
 impl Name<'_> {
     /// Returns `true` if no rule reads the claim.
-    pub(super) fn is_unread(self) -> bool {
+    #[inline]
+    pub(super) fn is_unread(&self) -> bool {
         self.claim.is_none() && self.chosen.is_none()
     }
 
-    pub(super) fn is_date(self) -> bool {
+    #[inline]
+    pub(super) fn is_date(&self) -> bool {
         matches!(self.claim, Some(Claim::Exp | Claim::Nbf | Claim::Iat))
     }
 }
@@ -68,6 +70,7 @@ pub(super) enum Claim {
 }
 
 impl Claim {
+    #[inline]
     pub(super) fn bit(self) -> u64 {
         1 << self as u64
     }

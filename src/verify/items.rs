@@ -16,7 +16,6 @@ use super::{
     registered::{Each, Registered},
     replay::{Borrowed, Replay},
 };
-use crate::error::AuthErrorKind;
 
 /// A list of which each item is recorded before the application's type receives it.
 ///
@@ -86,8 +85,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, '_, A> {
             Err(_) if recorded => {}
             Err(_) => {
                 self.ended = true;
-                let fault = &mut self.registered.fault;
-                fault.get_or_insert(AuthErrorKind::MalformedClaims);
+                self.registered.refused = true;
             }
         }
         item
@@ -146,6 +144,7 @@ struct ItemTee<'i, 'r, S> {
 }
 
 impl<'de, S: DeserializeSeed<'de>> ItemTee<'_, '_, S> {
+    #[inline]
     fn text<D: Deserializer<'de>>(self, text: &str, replay: D) -> Result<S::Value, D::Error> {
         self.registered.takes_text(self.each, text);
         *self.recorded = true;
@@ -177,6 +176,8 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for ItemTee<'_, '_, S> {
         f.write_str("a JSON value")
     }
 
+    // Otherwise the result is built in memory and copied, and the copy waits for the writes.
+    #[inline(always)]
     fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<S::Value, E> {
         self.text(text, Borrowed(text, PhantomData))
     }

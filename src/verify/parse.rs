@@ -22,20 +22,19 @@ where
 {
     // RFC 7519 §7.2: an object. With `arbitrary_precision`, serde_json may present a number as an
     // object.
-    if !json.trim_start().starts_with('{') {
+    if !json.trim_ascii_start().starts_with('{') {
         return Err(AuthErrorKind::MalformedClaims);
     }
     let mut json = serde_json::Deserializer::from_str(json);
     let claims = C::deserialize(Top {
         json: &mut json,
         registered: &mut *registered,
-    })
-    .and_then(|claims| json.end().map(|()| claims));
+    });
+    // The checks did not run if the type reads no object, reads two, or continues after a refusal.
+    let checked = registered.objects == 1 && !registered.refused;
     match claims {
-        // The checks did not run if the type reads no object, reads two, or continues after a
-        // refusal.
-        Ok(claims) if registered.objects == 1 && registered.fault.is_none() => Ok(claims),
-        _ => Err(registered.fault.unwrap_or(AuthErrorKind::MalformedClaims)),
+        Ok(claims) if checked && json.end().is_ok() => Ok(claims),
+        _ => Err(AuthErrorKind::MalformedClaims),
     }
 }
 
@@ -158,13 +157,12 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Members<'_, '_, A> {
         }
         let value = self.map.next_value_seed(Tee {
             seed,
-            name: self.name,
+            name: &self.name,
             registered: &mut *self.registered,
         });
         if value.is_err() {
-            // A fault is kept even if the application's type ignores the error.
-            let fault = &mut self.registered.fault;
-            fault.get_or_insert(AuthErrorKind::MalformedClaims);
+            // The refusal is kept even if the application's type ignores the error.
+            self.registered.refused = true;
         }
         value
     }

@@ -7,7 +7,10 @@ use serde_json::Value;
 use crate::{
     error::ConfigError,
     principal::{Facts, List},
-    verify::tee::{Item, Seen},
+    verify::{
+        claim::Claim,
+        tee::{Item, Seen},
+    },
 };
 
 /// The form in which a claim holds roles.
@@ -369,19 +372,20 @@ fn index(step: &str) -> Option<Option<usize>> {
 pub(crate) struct ClaimMap {
     pub(super) places: Vec<Place>,
     pub(super) names: Vec<NamedClaim>,
-    /// The bits of the claims above. Most other claims have none of them.
+    /// The bits of the claims above that a rule reads in any case.
+    claims: u64,
+    /// The bits of the names of all claims above. Most other names have none of them.
     bits: u64,
 }
 
 impl ClaimMap {
     /// Reads the client from a provider-specific claim if no other claim names it.
     pub(super) fn with_client_of_provider(mut self, claim: &str) -> Self {
-        self.bits |= bit(claim);
         self.names.push(NamedClaim {
             claim: claim.to_owned(),
             holds: Holds::ClientOfProvider,
         });
-        self
+        self.with_bits()
     }
 
     /// Creates a map. The subject is read from `subject`, by default `sub`. The client is read from
@@ -395,13 +399,24 @@ impl ClaimMap {
         let clients = clients.iter().zip(ranks);
         let clients = clients.map(|(claim, holds)| named(claim, holds));
         let subject = subject.map(|claim| named(claim, Holds::Subject));
-        let mut map = Self {
+        let map = Self {
             places,
             names: subject.into_iter().chain(clients).collect(),
+            claims: 0,
             bits: 0,
         };
-        map.bits = map.claims().map(bit).fold(0, |bits, bit| bits | bit);
-        map
+        map.with_bits()
+    }
+
+    fn with_bits(self) -> Self {
+        let known = self.claims().filter_map(Claim::of);
+        let claims = known.fold(0, |bits, claim| bits | claim.bit());
+        let bits = self.claims().fold(0, |bits, name| bits | bit(name));
+        Self {
+            claims,
+            bits,
+            ..self
+        }
     }
 
     fn claims(&self) -> impl Iterator<Item = &str> {
@@ -410,11 +425,21 @@ impl ClaimMap {
         places.chain(names)
     }
 
-    /// Returns the claim with this name, if the application selected it.
-    pub(super) fn chosen(&self, name: &str) -> Option<&str> {
-        if self.bits & bit(name) == 0 {
+    /// Returns the name of a claim, if the application selected it.
+    #[inline]
+    pub(super) fn chosen(&self, claim: Option<Claim>, name: &str) -> Option<&str> {
+        let bits = match claim {
+            Some(claim) => self.claims & claim.bit(),
+            None => self.bits & bit(name),
+        };
+        if bits == 0 {
             return None;
         }
+        self.find(name)
+    }
+
+    #[inline(never)]
+    fn find(&self, name: &str) -> Option<&str> {
         self.claims().find(|chosen| *chosen == name)
     }
 
@@ -434,6 +459,7 @@ impl ClaimMap {
 }
 
 /// Returns one of 64 bits for a claim's name.
+#[inline]
 fn bit(name: &str) -> u64 {
     let name = name.as_bytes();
     let ends = name.first().zip(name.last());

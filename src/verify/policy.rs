@@ -236,7 +236,10 @@ impl Policy {
         let too_old = self
             .max_age
             .and_then(|age| Some(registered.issued?.plus(age)));
-        let earliest = [end, too_old].into_iter().flatten().min();
+        let earliest = match (end, too_old) {
+            (Some(end), Some(too_old)) => Some(end.min(too_old)),
+            (end, too_old) => end.or(too_old),
+        };
         Window::new(
             start.max(issued).map(|start| start.minus(self.leeway)),
             earliest.map(|end| end.plus(self.leeway)),
@@ -277,13 +280,15 @@ impl Policy {
 
     /// RFC 8725 §3.12: a token for one use must not be accepted for another.
     pub(super) fn check_use(&self, registered: &mut Registered<'_>) -> Result<(), AuthError> {
+        let Some(marks) = registered.marks.take() else {
+            return Ok(());
+        };
         // The audience of an ID token is its client, which is also accepted as the audience here.
         let ids_pass = self.id_tokens || self.any_use && !self.by_client_alone();
-        let event = registered.event.take();
-        let id_hash = registered.id_hash.take().filter(|_| !self.id_tokens);
-        let other = registered.other_use.take().filter(|_| !self.any_use);
-        let id = registered.id_use.take().filter(|_| !ids_pass);
-        match event.or(id_hash).or(other).or(id) {
+        let id_hash = marks.id_hash.filter(|_| !self.id_tokens);
+        let other = marks.other_use.filter(|_| !self.any_use);
+        let id = marks.id_use.filter(|_| !ids_pass);
+        match marks.event.or(id_hash).or(other).or(id) {
             Some(mark) => Err(AuthError::caused_by(AuthErrorKind::WrongUse, mark)),
             None => Ok(()),
         }
@@ -329,14 +334,17 @@ fn require_client(registered: &Registered<'_>) -> Result<(), AuthErrorKind> {
 /// involved. Providers that give a client another subject mark its tokens in other claims.
 fn kind(registered: &Registered<'_>, dialect: Dialect) -> PrincipalKind {
     let client = registered.facts.text(Field::ClientId);
-    let subject = registered.facts.text(Field::Subject);
-    // `sub` identifies the client, even if the subject is read from another claim.
-    let sub = registered.sub();
-    let for_itself = client.is_some() && (subject.is_none() || subject == client || sub == client);
+    let for_itself = client.is_some_and(|client| {
+        let subject = registered.facts.text(Field::Subject);
+        // `sub` identifies the client, even if the subject is read from another claim.
+        subject.is_none_or(|subject| subject == client) || registered.sub() == Some(client)
+    });
     let in_dialect = match dialect {
         Dialect::Common => false,
         Dialect::Auth0 => {
-            let own = sub.and_then(|sub| sub.strip_suffix("@clients"));
+            let own = registered
+                .sub()
+                .and_then(|sub| sub.strip_suffix("@clients"));
             own.is_some() && own == client
         }
         // Only tokens of users have delegated permissions.

@@ -11,7 +11,6 @@ use super::{
     token_use::{Mark, OtherUse},
 };
 use crate::{
-    error::AuthErrorKind,
     principal::{Facts, Field, List},
     time::date::Date,
 };
@@ -23,14 +22,8 @@ pub(crate) struct Registered<'r> {
     pub(crate) not_before: Option<Date>,
     pub(crate) issued: Option<Date>,
     pub(crate) audience: Audience,
-    /// The token is a security event token (RFC 8417 §2.2).
-    pub(super) event: Option<Mark>,
-    /// The token contains a hash that only ID tokens have (OpenID Connect Core §3.3.2.11).
-    pub(super) id_hash: Option<Mark>,
-    /// The token states that it is an ID token.
-    pub(super) id_use: Option<Mark>,
-    /// The token states another use than access.
-    pub(super) other_use: Option<Mark>,
+    /// `None` for most tokens.
+    pub(super) marks: Option<Box<Marks>>,
     /// The token is bound to a key or a certificate (`cnf`, RFC 7800 §3).
     pub(crate) bound: bool,
     /// The things that prove it. `None` if the token is not bound, or in a way that no request can prove.
@@ -56,9 +49,25 @@ pub(crate) struct Registered<'r> {
     chosen: SmallVec<[&'r str; 4]>,
     /// The number of objects that were read as the claims.
     pub(super) objects: u32,
-    /// The reason for which a claim was refused.
-    pub(super) fault: Option<AuthErrorKind>,
+    /// A claim was refused.
+    pub(super) refused: bool,
 }
+
+/// The marks of a token as other than an access token.
+#[derive(Default)]
+pub(super) struct Marks {
+    /// The token is a security event token (RFC 8417 §2.2).
+    pub(super) event: Option<Mark>,
+    /// The token contains a hash that only ID tokens have (OpenID Connect Core §3.3.2.11).
+    pub(super) id_hash: Option<Mark>,
+    /// The token states that it is an ID token.
+    pub(super) id_use: Option<Mark>,
+    /// The token states another use than access.
+    pub(super) other_use: Option<Mark>,
+}
+
+/// A claim has a value of the wrong type, or occurs twice.
+pub(super) struct Malformed;
 
 /// The result of comparing `aud` with the expected audiences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +95,7 @@ impl<'r> Registered<'r> {
             not_before: None,
             issued: None,
             audience: Audience::Missing,
-            event: None,
-            id_hash: None,
-            id_use: None,
-            other_use: None,
+            marks: None,
             bound: false,
             confirmation: None,
             service: false,
@@ -104,7 +110,7 @@ impl<'r> Registered<'r> {
             seen: 0,
             chosen: SmallVec::new(),
             objects: 0,
-            fault: None,
+            refused: false,
         }
     }
 
@@ -127,11 +133,11 @@ impl<'r> Registered<'r> {
     }
 
     /// Returns the rules that apply to a claim.
+    #[inline]
     pub(super) fn name(&self, name: &str) -> Name<'r> {
-        Name {
-            claim: Claim::of(name),
-            chosen: self.map.chosen(name),
-        }
+        let claim = Claim::of(name);
+        let chosen = self.map.chosen(claim, name);
+        Name { claim, chosen }
     }
 
     /// Counts a claim as read. Returns `false` for a duplicate: claim names must be unique (RFC 7519
@@ -151,7 +157,7 @@ impl<'r> Registered<'r> {
     }
 
     /// Records a claim's value. Returns `false` if the value is refused.
-    pub(super) fn takes(&mut self, name: Name<'r>, value: Seen<'_>) -> bool {
+    pub(super) fn takes(&mut self, name: &Name<'r>, value: Seen<'_>) -> bool {
         let registered = match name.claim {
             Some(claim) => self.note(claim, value),
             None => Ok(()),
@@ -160,13 +166,8 @@ impl<'r> Registered<'r> {
             Some(chosen) => registered.and_then(|()| self.note_chosen(chosen, name.claim, value)),
             None => registered,
         };
-        match registered {
-            Ok(()) => true,
-            Err(fault) => {
-                self.fault = Some(fault);
-                false
-            }
-        }
+        self.refused |= registered.is_err();
+        registered.is_ok()
     }
 
     fn note_chosen(
@@ -174,10 +175,10 @@ impl<'r> Registered<'r> {
         chosen: &'r str,
         claim: Option<Claim>,
         value: Seen<'_>,
-    ) -> Result<(), AuthErrorKind> {
+    ) -> Result<(), Malformed> {
         // Duplicates of all other claims were detected by `note`.
         if claim.is_none() && !self.is_first_chosen(chosen) {
-            return Err(AuthErrorKind::MalformedClaims);
+            return Err(Malformed);
         }
         let map = self.map;
         for named in map.names.iter().filter(|named| named.claim == chosen) {
@@ -200,11 +201,11 @@ impl<'r> Registered<'r> {
         Ok(())
     }
 
-    fn note_name(&mut self, holds: Holds, value: Seen<'_>) -> Result<(), AuthErrorKind> {
+    fn note_name(&mut self, holds: Holds, value: Seen<'_>) -> Result<(), Malformed> {
         match (holds, value) {
             (Holds::Subject, Seen::Text(subject)) => self.facts.set(Field::Subject, subject),
             (Holds::Subject, _) => {
-                let number = value.as_decimal().ok_or(AuthErrorKind::MalformedClaims)?;
+                let number = value.as_decimal().ok_or(Malformed)?;
                 self.facts.set(Field::Subject, &number);
             }
             (Holds::ClientOfProvider, Seen::Text(client)) if self.client_rank.is_none() => {
@@ -213,7 +214,7 @@ impl<'r> Registered<'r> {
             }
             (Holds::ClientOfProvider, _) => {}
             (Holds::Client(rank), _) => {
-                let client = value.as_text().ok_or(AuthErrorKind::MalformedClaims)?;
+                let client = value.as_text().ok_or(Malformed)?;
                 if self.client_rank.is_none_or(|before| rank < before) {
                     self.client_rank = Some(rank);
                     self.facts.set(Field::ClientId, client);
@@ -223,15 +224,14 @@ impl<'r> Registered<'r> {
         Ok(())
     }
 
-    fn note(&mut self, claim: Claim, value: Seen<'_>) -> Result<(), AuthErrorKind> {
-        let malformed = AuthErrorKind::MalformedClaims;
+    fn note(&mut self, claim: Claim, value: Seen<'_>) -> Result<(), Malformed> {
         if !self.is_first(claim) {
-            return Err(malformed);
+            return Err(Malformed);
         }
         match claim {
-            Claim::Exp => self.expires = Some(date(value)?),
-            Claim::Nbf => self.not_before = Some(date(value)?),
-            Claim::Iat => self.issued = Some(date(value)?),
+            Claim::Exp => self.expires = Some(date(value).ok_or(Malformed)?),
+            Claim::Nbf => self.not_before = Some(date(value).ok_or(Malformed)?),
+            Claim::Iat => self.issued = Some(date(value).ok_or(Malformed)?),
             Claim::Iss => self.field(Field::Issuer, value)?,
             Claim::Sub if self.map.chooses_subject() => {
                 let text = value.as_text().map(str::to_owned);
@@ -240,7 +240,7 @@ impl<'r> Registered<'r> {
             Claim::Sub => self.field(Field::Subject, value)?,
             Claim::Jti => self.field(Field::TokenId, value)?,
             // The claim map decides if the value is used. The type is checked in any case.
-            Claim::ClientId | Claim::Azp => drop(value.as_text().ok_or(malformed)?),
+            Claim::ClientId | Claim::Azp => drop(value.as_text().ok_or(Malformed)?),
             Claim::Sid => self.field(Field::SessionId, value)?,
             Claim::Aud => self.audience = self.compare_audience(value)?,
             // RFC 7800 §3.1: members of `cnf` that are not understood are ignored.
@@ -281,7 +281,7 @@ impl<'r> Registered<'r> {
             }
             Claim::AuthTime => {
                 let whole = || value.as_decimal()?.parse().ok().map(Date::from_i64);
-                self.facts.authenticated = date(value).ok().or_else(whole);
+                self.facts.authenticated = date(value).or_else(whole);
             }
             Claim::Guest => self.guest = matches!(value, Seen::Other(Value::Bool(true))),
             Claim::Typ => self.note_use("typ", value),
@@ -290,10 +290,10 @@ impl<'r> Registered<'r> {
             Claim::TokenType => self.note_use("token_type", value),
             Claim::TokenTypeCamel => self.note_use("tokenType", value),
             Claim::Use => self.note_use("use", value),
-            Claim::Events => self.event = Some(Mark::present("events")),
-            Claim::AtHash => self.id_hash = Some(Mark::present("at_hash")),
-            Claim::CHash => self.id_hash = Some(Mark::present("c_hash")),
-            Claim::SHash => self.id_hash = Some(Mark::present("s_hash")),
+            Claim::Events => self.marks().event = Some(Mark::present("events")),
+            Claim::AtHash => self.marks().id_hash = Some(Mark::present("at_hash")),
+            Claim::CHash => self.marks().id_hash = Some(Mark::present("c_hash")),
+            Claim::SHash => self.marks().id_hash = Some(Mark::present("s_hash")),
             Claim::Idtyp | Claim::Gty => {
                 self.service |= value.as_text().is_some_and(names_service);
             }
@@ -315,7 +315,7 @@ impl<'r> Registered<'r> {
 
     /// Returns how to record the items of a claim's list one by one, or `None` if the list has to be
     /// recorded as a whole.
-    pub(super) fn each_item(&self, name: Name<'r>) -> Option<Each<'r>> {
+    pub(super) fn each_item(&self, name: &Name<'r>) -> Option<Each<'r>> {
         match (name.claim, name.chosen) {
             (Some(Claim::Aud), None) => Some(Each::Audience),
             (Some(Claim::Scope | Claim::Scp), None) => Some(Each::Item(List::Scope)),
@@ -333,7 +333,7 @@ impl<'r> Registered<'r> {
     }
 
     /// Counts a claim as read whose items follow one by one. Returns `false` for a duplicate.
-    pub(super) fn starts_list(&mut self, name: Name<'r>) -> bool {
+    pub(super) fn starts_list(&mut self, name: &Name<'r>) -> bool {
         let first = match (name.claim, name.chosen) {
             (Some(claim), _) => self.is_first(claim),
             (None, Some(chosen)) => self.is_first_chosen(chosen),
@@ -342,9 +342,7 @@ impl<'r> Registered<'r> {
         if name.claim == Some(Claim::Aud) {
             self.audience = Audience::Other;
         }
-        if !first {
-            self.fault = Some(AuthErrorKind::MalformedClaims);
-        }
+        self.refused |= !first;
         first
     }
 
@@ -369,7 +367,7 @@ impl<'r> Registered<'r> {
     pub(super) fn takes_other(&mut self, each: Each<'r>, value: &Value) -> bool {
         match each {
             Each::Audience => {
-                self.fault = Some(AuthErrorKind::MalformedClaims);
+                self.refused = true;
                 return false;
             }
             Each::Item(list) => self.facts.set_unreadable(list),
@@ -397,20 +395,25 @@ impl<'r> Registered<'r> {
     fn note_use_text(&mut self, claim: &'static str, text: &str) {
         let mark = match OtherUse::named_by(text) {
             None => return,
-            Some(OtherUse::Id) => &mut self.id_use,
-            Some(OtherUse::Other) => &mut self.other_use,
+            Some(OtherUse::Id) => &mut self.marks().id_use,
+            Some(OtherUse::Other) => &mut self.marks().other_use,
         };
         mark.get_or_insert_with(|| Mark::value(claim, text));
     }
 
-    fn field(&mut self, field: Field, value: Seen<'_>) -> Result<(), AuthErrorKind> {
-        let text = value.as_text().ok_or(AuthErrorKind::MalformedClaims)?;
+    fn marks(&mut self) -> &mut Marks {
+        self.marks.get_or_insert_default()
+    }
+
+    #[inline]
+    fn field(&mut self, field: Field, value: Seen<'_>) -> Result<(), Malformed> {
+        let text = value.as_text().ok_or(Malformed)?;
         self.facts.set(field, text);
         Ok(())
     }
 
     // RFC 7519 §4.1.3: a string or an array of strings.
-    fn compare_audience(&self, value: Seen<'_>) -> Result<Audience, AuthErrorKind> {
+    fn compare_audience(&self, value: Seen<'_>) -> Result<Audience, Malformed> {
         let expected = |name: &str| self.audiences.iter().any(|ours| ours == name);
         let mut found = Audience::Other;
         match value {
@@ -418,25 +421,28 @@ impl<'r> Registered<'r> {
             Seen::Text(_) => {}
             Seen::List(names) => {
                 for name in names {
-                    let name = name.as_text().ok_or(AuthErrorKind::MalformedClaims)?;
+                    let name = name.as_text().ok_or(Malformed)?;
                     if expected(name) {
                         found = Audience::Expected;
                     }
                 }
             }
-            Seen::Number(_) | Seen::Other(_) => return Err(AuthErrorKind::MalformedClaims),
+            Seen::Number(_) | Seen::Other(_) => return Err(Malformed),
         }
         Ok(found)
     }
 }
 
 // RFC 7519 §2: a number of seconds, possibly with a fraction.
-fn date(value: Seen<'_>) -> Result<Date, AuthErrorKind> {
+#[inline]
+fn date(value: Seen<'_>) -> Option<Date> {
     match value {
-        Seen::Number(Number::Unsigned(seconds)) => Ok(Date::from_u64(seconds)),
-        Seen::Number(Number::Signed(seconds)) => Ok(Date::from_i64(seconds)),
-        Seen::Number(Number::Float(seconds)) if seconds.is_finite() => Ok(Date::from_f64(seconds)),
-        _ => Err(AuthErrorKind::MalformedClaims),
+        Seen::Number(Number::Unsigned(seconds)) => Some(Date::from_u64(seconds)),
+        Seen::Number(Number::Signed(seconds)) => Some(Date::from_i64(seconds)),
+        Seen::Number(Number::Float(seconds)) if seconds.is_finite() => {
+            Some(Date::from_f64(seconds))
+        }
+        _ => None,
     }
 }
 

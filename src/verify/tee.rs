@@ -93,11 +93,13 @@ impl Item<'_> {
 /// cannot make a check miss its claim.
 pub(super) struct Tee<'n, 'r, S> {
     pub(super) seed: S,
-    pub(super) name: Name<'r>,
+    // A reference, so that the parts are passed in registers.
+    pub(super) name: &'n Name<'r>,
     pub(super) registered: &'n mut Registered<'r>,
 }
 
 impl<'de, S: DeserializeSeed<'de>> Tee<'_, '_, S> {
+    #[inline]
     fn replay<D: Deserializer<'de>>(self, seen: Seen<'_>, replay: D) -> Result<S::Value, D::Error> {
         if !self.registered.takes(self.name, seen) {
             return Err(de::Error::custom("refused"));
@@ -105,6 +107,7 @@ impl<'de, S: DeserializeSeed<'de>> Tee<'_, '_, S> {
         self.seed.deserialize(replay)
     }
 
+    #[inline]
     fn number<E: de::Error>(self, number: Number) -> Result<S::Value, E> {
         self.replay::<Replay<'_, 'de, E>>(Seen::Number(number), Replay::Number(number))
     }
@@ -138,6 +141,8 @@ impl<'de, S: DeserializeSeed<'de>> Visitor<'de> for Tee<'_, '_, S> {
         f.write_str("a JSON value")
     }
 
+    // Otherwise the result is built in memory and copied, and the copy waits for the writes.
+    #[inline(always)]
     fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<S::Value, E> {
         self.replay(Seen::Text(text), Borrowed(text, PhantomData))
     }

@@ -316,17 +316,21 @@ impl Sessions {
         &self.inner.issuer
     }
 
-    /// Runs `work`, which completes even if the caller is dropped.
+    /// Runs `work` in a separate task, which completes even if the caller is dropped.
     ///
-    /// The first poll is made here. Work that then still waits continues in a separate task. A store in
-    /// memory does not wait, and a task would take longer than its write.
+    /// The first poll of a store that does not wait is made here: a task takes longer than its write. Other
+    /// stores wake tasks of their own when they are polled. If the task followed them, the runtime would
+    /// wake another thread at every write.
     async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, SessionError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, SessionError>> + Send + 'static,
     {
         let mut work = task::caught("write of a session", work(Arc::clone(&self.inner)));
-        let first = future::poll_fn(|cx| Poll::Ready(Pin::new(&mut work).poll(cx))).await;
+        let first = match self.inner.store.is_immediate() {
+            true => future::poll_fn(|cx| Poll::Ready(Pin::new(&mut work).poll(cx))).await,
+            false => Poll::Pending,
+        };
         let outcome = match first {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => match tokio::spawn(work).await {

@@ -253,6 +253,10 @@ impl SessionStore for AnyStore {
         each!(self, Self, store => store.advance_live(id, live, grace, bound_key))
     }
 
+    fn is_immediate(&self) -> bool {
+        of_each!(self, store => store.is_immediate())
+    }
+
     fn users(&self) -> Option<StoreId> {
         of_each!(self, store => store.users())
     }

@@ -98,6 +98,10 @@ impl SessionStore for MemoryStore {
         Ok(advanced.map(|session| (session, user)))
     }
 
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
     fn users(&self) -> Option<StoreId> {
         Some(self.shared.id)
     }

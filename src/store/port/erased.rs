@@ -69,6 +69,7 @@ erased! {
             limit: u32,
         ) -> Result<Vec<SessionRecord>, StoreError>;
         async fn purge(&self, limit: u32) -> Result<u64, StoreError>;
+        fn is_immediate(&self) -> bool;
         fn users(&self) -> Option<StoreId>;
     }
 }

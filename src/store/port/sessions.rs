@@ -90,6 +90,13 @@ pub trait SessionStore: Send + Sync + 'static {
         async { Ok(None) }
     }
 
+    /// Returns `true` if the futures of this store never wait, as those of a store in memory.
+    ///
+    /// Writes of other stores run in separate tasks, which a caller that is dropped does not interrupt.
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
     /// Returns the identity of this store, if [`load_with_user`](Self::load_with_user) and
     /// [`advance_live_with_user`](Self::advance_live_with_user) read the users of the same store.
     fn users(&self) -> Option<StoreId> {

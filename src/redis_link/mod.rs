@@ -2,6 +2,8 @@
 
 pub(crate) mod fault;
 
+#[cfg(feature = "redis")]
+use std::fmt::Display;
 use std::{
     future::Future,
     sync::{Arc, Mutex, PoisonError},
@@ -12,6 +14,8 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
     IntoConnectionInfo, RedisError, ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
 };
+#[cfg(feature = "redis")]
+use redis::{RedisWrite, Script, ToRedisArgs};
 use tokio::{
     sync::{OnceCell, Semaphore},
     time,
@@ -61,6 +65,53 @@ impl Call for Cmd {
         connection: &mut MultiplexedConnection,
     ) -> Result<T, RedisError> {
         self.query_async(connection).await
+    }
+}
+
+/// A script with its keys and arguments, in the form in which they are sent.
+///
+/// `ScriptInvocation` allocates each of them, and copies them at every call.
+#[cfg(feature = "redis")]
+pub(crate) struct Evaluation<'a> {
+    script: &'a Script,
+    command: Cmd,
+}
+
+#[cfg(feature = "redis")]
+impl<'a> Evaluation<'a> {
+    /// Starts the call of a script with this number of keys. The keys come first.
+    pub(crate) fn new(script: &'a Script, keys: usize) -> Self {
+        let mut command = Cmd::with_capacity(WORDS, BYTES);
+        command.arg("EVALSHA").arg(script.get_hash()).arg(keys);
+        Self { script, command }
+    }
+
+    /// Adds a key or an argument.
+    pub(crate) fn arg(&mut self, word: impl ToRedisArgs) -> &mut Self {
+        self.command.arg(word);
+        self
+    }
+
+    /// Adds a key or an argument, which is written into the call.
+    pub(crate) fn format(&mut self, word: impl Display) -> &mut Self {
+        self.command.write_arg_fmt(word);
+        self
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Call for Evaluation<'_> {
+    async fn send<T: FromRedisValue + Send>(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<T, RedisError> {
+        match self.command.query_async(connection).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.script.load_async(connection).await?;
+                self.command.query_async(connection).await
+            }
+            result => result,
+        }
     }
 }
 
@@ -122,12 +173,9 @@ impl Link {
         call: &(impl Call + Sync),
     ) -> Result<T, Failed> {
         let cell = Arc::clone(&self.lock().connection);
-        // One task connects. If it fails, the next waiting one tries, each within its own timeout.
-        let connecting = cell.get_or_try_init(|| self.connect());
-        let mut connection = match time::timeout(CONNECT, connecting).await {
-            Ok(Ok(connection)) => connection.clone(),
-            Ok(Err(error)) => return Err(Failed::Here(error)),
-            Err(late) => return Err(Failed::Here(StoreError::unavailable(late))),
+        let mut connection = match cell.get() {
+            Some(connection) => connection.clone(),
+            None => self.first_connection(&cell).await.map_err(Failed::Here)?,
         };
         match time::timeout(ANSWER, call.send(&mut connection)).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -144,6 +192,18 @@ impl Link {
                 self.drop_connection(&cell);
                 Err(Failed::Here(StoreError::interrupted(late)))
             }
+        }
+    }
+
+    /// Connects. One task does so. If it fails, the next waiting one tries, each within its own timeout.
+    async fn first_connection(
+        &self,
+        cell: &OnceCell<MultiplexedConnection>,
+    ) -> Result<MultiplexedConnection, StoreError> {
+        let connecting = cell.get_or_try_init(|| self.connect());
+        match time::timeout(CONNECT, connecting).await {
+            Ok(connection) => connection.cloned(),
+            Err(late) => Err(StoreError::unavailable(late)),
         }
     }
 
@@ -267,5 +327,10 @@ impl Failed {
 }
 
 pub(crate) const AT_ONCE: usize = 1024;
+/// The size of a call for one session.
+#[cfg(feature = "redis")]
+const WORDS: usize = 10;
+#[cfg(feature = "redis")]
+const BYTES: usize = 256;
 const CONNECT: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(2);

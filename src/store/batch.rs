@@ -43,6 +43,8 @@ pub(in crate::store) trait Advancer: Clone + Send + Sync + 'static {
     const LARGEST: usize;
     /// The maximum number of sessions in the queue.
     const WAITING: usize;
+    /// `true` if a call for one session may wait for a row that another transaction has locked.
+    const WAITS_FOR_ROWS: bool;
 
     /// Advances one session.
     fn one(&self, advance: &Advance) -> impl Future<Output = Advanced> + Send;
@@ -107,11 +109,15 @@ pub(in crate::store) async fn advance<A: Advancer>(
         match Queue::enter(queue, store, advance)? {
             Entry::Turn(turn) => {
                 let mut advanced = pin!(store.one(advance));
-                let in_time = time::timeout(PATIENCE, &mut advanced).await;
+                let in_time = match A::WAITS_FOR_ROWS {
+                    true => time::timeout(PATIENCE, &mut advanced).await.ok(),
+                    // A timer would be set and cleared at every call.
+                    false => Some(advanced.as_mut().await),
+                };
                 drop(turn);
                 return match in_time {
-                    Ok(advanced) => advanced,
-                    Err(_) => advanced.await,
+                    Some(advanced) => advanced,
+                    None => advanced.await,
                 };
             }
             Entry::Queued(reply) => {

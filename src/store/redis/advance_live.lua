@@ -1,60 +1,48 @@
--- Advances sessions from their live generations. The keys of sessions follow two others, and end with their
--- identifiers. Three arguments for each session follow two others. With a prefix of users, only the sessions
--- of users who may sign in are advanced. The indexes and the users share the slot of KEYS.
-local epochs, identifiers = KEYS[1], KEYS[2]
-local indexes, users = ARGV[1], ARGV[2]
-local ID_LENGTH = 32
+-- Advances sessions from their live generations. The key of a session ends with its identifier. Its
+-- arguments are the first 10 bytes of the row that is advanced, the grace period, and the bound key.
+-- The last arguments can be missing, if they are '0' and ''.
+--
+-- Returns for each session what was written, followed by the row as it was before. The roles of its subject
+-- and their length come first, if they are read. This runs at every refresh. A reply that is a table
+-- takes as long as a command, and a number as an argument of a command half as long.
 
 -- Everything that can fail for all sessions comes before the first write. A session that cannot be read
 -- is not advanced: its load reports the error.
-local rows = redis.call('MGET', unpack(KEYS, 3))
-local subjects = {}
-for i, row in ipairs(rows) do
-  subjects[i] = row and #row > 90 and string.sub(row, 92, 91 + struct.unpack('>I4', row, 84)) or ''
-end
-local raised = redis.call('HMGET', epochs, unpack(subjects))
-local names = users ~= '' and redis.call('HMGET', identifiers, unpack(subjects))
-
--- Returns the roles of a user who may sign in. Roles that are not a list of texts are an error of the
--- slow path, which writes nothing.
-local function roles_of(name)
-  local user = name and redis.pcall('HMGET', users .. name, 'roles', 'off')
-  if not user or user.err or not user[1] or (user[2] or '0') ~= '0' then
-    return false
-  end
-  local is_json, roles = pcall(cjson.decode, user[1])
-  if not is_json or type(roles) ~= 'table' or string.byte(user[1]) ~= string.byte('[') then
-    return false
-  end
-  for _, role in ipairs(roles) do
-    if type(role) ~= 'string' then
-      return false
-    end
-  end
-  return user[1]
-end
-
-local changed, roles = {}, {}
-for i, row in ipairs(rows) do
-  changed[i], roles[i] = false, false
-  if row and #row > 90 and string.byte(row) == 1 then
-    local _, reason, generation, _, confirmed, rotated, used, ends_by, reissues, idle, expires, _, epoch, kind, subject_length, key_length =
+local replies
+for i = 1, sessions do
+  local key, from = KEYS[i + 1], ARGV[3 * i - 2]
+  local grace, bound_key = ARGV[3 * i - 1] or '0', ARGV[3 * i] or ''
+  local row = redis.pcall('GET', key)
+  local reply = false
+  if row and #row > 90 and string.sub(row, 1, 10) == from then
+    local _, _, generation, _, confirmed, rotated, used, ends_by, _, idle, expires, _, epoch, kind, subject_length, key_length =
       struct.unpack(FORM, row)
-    local live, grace, bound_key = unpack(ARGV, 3 * i, 3 * i + 2)
-    live, grace = tonumber(live), tonumber(grace)
-    if reason == 0 and epoch >= tonumber(raised[i] or '0') and now < expires and now < used + idle
-        and generation == live
+    local subject = string.sub(row, 92, 91 + subject_length)
+    local raised = redis.call('HGET', KEYS[1], subject)
+    if now < expires and now < used + idle
+        and not (raised and epoch < (tonumber(raised) or math.huge))
         and string.sub(row, 92 + subject_length, 91 + subject_length + key_length) == bound_key
-        and not (grace > 0 and rotated > 0 and now <= rotated + grace and rotated <= now + grace) then
-      local is_user = names and kind == 0
-      roles[i] = is_user and roles_of(names[i])
-      local id = string.sub(KEYS[i + 2], -ID_LENGTH)
-      if (roles[i] or not is_user)
-          and not stamp(KEYS[i + 2], indexes .. subjects[i], id, ends_by, idle, expires,
-            live + 1, live + 1, confirmed, reissues) then
-        changed[i] = row
+        and (grace == '0' or rotated == 0 or now > rotated + grace or rotated > now + grace) then
+      local roles = ''
+      if roles_of and kind == 0 then
+        roles = roles_of(subject)
+      end
+      if roles and (math.min(expires, now + idle) <= ends_by
+          or not postpone(key, subject, idle, expires)) then
+        reply = struct.pack('>I8I8I8I8I8', generation + 1, generation + 1, confirmed, now, now)
+        redis.call('SETRANGE', key, '2', reply)
+        if roles_of then
+          reply = struct.pack('>I4', #roles) .. roles .. reply .. row
+        else
+          reply = reply .. row
+        end
       end
     end
   end
+  if sessions == 1 then
+    return reply
+  end
+  replies = replies or {}
+  replies[i] = reply
 end
-return {now, changed, roles}
+return replies

@@ -1,11 +1,8 @@
--- The functions that scripts share. A script runs as one step: no other command runs in between.
+-- The functions that scripts share, after clock.lua. A script runs as one step: no other command runs in
+-- between.
 
 local HOUR = 60 * 60 * 1000
 local DAY = 24 * HOUR
-
--- Milliseconds since 1970. The server's clock is the only clock.
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
 local function epoch_of(epochs, subject)
   return tonumber(redis.call('HGET', epochs, subject) or '0')
@@ -42,8 +39,8 @@ local function end_index(index)
   end
 end
 
--- Removes at most 100 sessions that ended by time. Every new session calls it, which keeps the index
--- small. Reads of the index do not visit these sessions.
+-- Removes at most 100 entries that ended by time. Every new entry calls it, which keeps the index small.
+-- Reads of the index of a subject's sessions do not visit these entries.
 local function prune(index)
   local over = redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, 100)
   if #over > 0 then

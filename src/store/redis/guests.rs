@@ -23,7 +23,9 @@ mod scripts {
     macro_rules! scripts {
         ($($name:ident $file:literal)*) => {
             $(pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
-                Script::new(concat!(include_str!("common.lua"), "\n", include_str!($file)))
+                Script::new(concat!(
+                    include_str!("clock.lua"), "\n", include_str!("common.lua"), "\n", include_str!($file)
+                ))
             });)*
         };
     }

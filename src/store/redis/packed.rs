@@ -5,9 +5,57 @@ use std::time::Duration;
 use crate::{
     error::StoreError,
     principal::{PrincipalKind, SessionId},
-    store::port::{Family, RevokeReason, SessionRecord},
+    store::port::{Family, LoadedSession, RevokeReason, SessionRecord},
     time::Timestamp,
 };
+
+/// Returns the first bytes of a session that is not revoked and has this generation.
+pub(super) fn start_of(generation: i64) -> [u8; 10] {
+    let mut start = [0; 10];
+    if let Some((format, rest)) = start.split_first_mut()
+        && let Some(live) = rest.last_chunk_mut()
+    {
+        *format = FORMAT;
+        *live = generation.to_be_bytes();
+    }
+    start
+}
+
+/// A session that was advanced, with the roles of its subject if the script reads them and the subject is
+/// a user.
+pub(super) struct Changed {
+    pub(super) session: LoadedSession,
+    pub(super) roles: Option<String>,
+}
+
+impl Changed {
+    /// Reads the reply of `advance_live.lua`.
+    pub(super) fn read(id: SessionId, reply: &[u8], reads_roles: bool) -> Result<Self, StoreError> {
+        let mut rest = Rest(reply);
+        let mut read = || {
+            let roles = match reads_roles {
+                true => rest.int().and_then(|length| rest.text(length))?,
+                false => String::new(),
+            };
+            let _generations: [u8; 24] = rest.take()?;
+            let (now, _used_at) = (rest.time()?, rest.time()?);
+            Some((roles, now))
+        };
+        let unreadable = || StoreError::invalid("a script returned an unknown reply");
+        let (roles, now) = read().ok_or_else(unreadable)?;
+        let mut session = record(id, rest.0, false)?;
+        let family = &mut session.family;
+        family.parent = Some(family.generation);
+        family.generation = family.generation.saturating_add(1);
+        family.rotated_at = Some(now);
+        family.used_at = now;
+        Ok(Self {
+            session: LoadedSession::new(session, now),
+            // The roles of a user are a JSON list.
+            roles: Some(roles).filter(|roles| !roles.is_empty()),
+        })
+    }
+}
 
 /// Reads a session. `over` is `true` if the session is revoked by its row or its subject's epoch.
 pub(super) fn record(id: SessionId, row: &[u8], over: bool) -> Result<SessionRecord, StoreError> {

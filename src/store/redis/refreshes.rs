@@ -2,8 +2,14 @@
 
 use std::{slice, sync::Arc};
 
-use super::{Keys, scripts, sessions::peek};
-use crate::redis_link::{AT_ONCE, Link, Repeat};
+use redis::Value;
+
+use super::{
+    Keys,
+    packed::{Changed, start_of},
+    scripts,
+};
+use crate::redis_link::{AT_ONCE, Evaluation, Link, Repeat};
 use crate::{
     error::StoreError,
     store::{
@@ -25,52 +31,70 @@ pub(super) struct Refreshes {
 impl Advancer for Refreshes {
     const LARGEST: usize = 64;
     const WAITING: usize = AT_ONCE;
+    const WAITS_FOR_ROWS: bool = false;
 
     async fn one(&self, advance: &Advance) -> Advanced {
-        let advanced = self.many(slice::from_ref(advance)).await?;
-        let missing = || Err(StoreError::invalid("a script returned no result"));
-        advanced.into_iter().next().unwrap_or_else(missing)
+        let reply = self.run(slice::from_ref(advance)).await?;
+        self.read(advance, &reply)
     }
 
     async fn many(&self, advances: &[Advance]) -> Result<Vec<Advanced>, StoreError> {
-        let mut call = scripts::ADVANCE_LIVE.key(&self.keys.epochs);
-        call.key(&self.keys.subjects);
-        for advance in advances {
-            call.key(self.keys.session(advance.id));
-        }
-        let users = match self.reads_user {
-            true => self.keys.of("u", ""),
-            false => String::new(),
+        let replies = match self.run(advances).await? {
+            Value::Array(replies) => replies,
+            reply => vec![reply],
         };
-        call.arg(self.keys.indexes()).arg(users);
-        for advance in advances {
-            call.arg(advance.live)
-                .arg(advance.grace_millis)
-                .arg(advance.bound_key.as_deref().unwrap_or_default());
-        }
-        // Only the caller knows whether the policy allows a repetition.
-        let (now, rows, roles): Reply = self.link.run(&call, Repeat::Never).await?;
-        let advanced = advances.iter().zip(rows.into_iter().zip(roles));
-        let advanced = advanced.map(|(advance, (row, roles))| {
-            let Some(row) = row else {
-                return Ok(None);
-            };
-            let mut session = peek(advance.id, (now, false, row))?;
-            let live = session.session.family.generation;
-            let family = &mut session.session.family;
-            family.generation = live.saturating_add(1);
-            family.parent = Some(live);
-            family.rotated_at = Some(session.now);
-            family.used_at = session.now;
-            let standing = |roles: String| Ok(UserStanding::new(roles_of(&roles)?, false));
-            Ok(Some((session, roles.map(standing).transpose()?)))
-        });
+        let advanced = advances.iter().zip(&replies);
+        let advanced = advanced.map(|(advance, reply)| self.read(advance, reply));
         Ok(advanced.collect())
     }
 }
 
-/// The server's time, and for each session its row and the roles of its subject.
-type Reply = (i64, Vec<Option<Vec<u8>>>, Vec<Option<String>>);
+impl Refreshes {
+    /// Returns the reply to one session, or an array of the replies.
+    async fn run(&self, advances: &[Advance]) -> Result<Value, StoreError> {
+        let (script, others) = match self.reads_user {
+            true => (&scripts::ADVANCE_LIVE_WITH_USER, 2),
+            false => (&scripts::ADVANCE_LIVE, 1),
+        };
+        let mut call = Evaluation::new(script, advances.len() + others);
+        call.arg(&self.keys.epochs);
+        for advance in advances {
+            call.format(format_args!("{}s:{}", self.keys.prefix, advance.id));
+        }
+        if self.reads_user {
+            call.arg(&self.keys.subjects);
+        }
+        let is_one = advances.len() == 1 && !self.reads_user;
+        for advance in advances {
+            call.arg(&start_of(advance.live)[..]);
+            let key = advance.bound_key.as_deref().unwrap_or_default();
+            if !is_one || !key.is_empty() {
+                call.arg(advance.grace_millis).arg(key);
+            } else if advance.grace_millis != 0 {
+                call.arg(advance.grace_millis);
+            }
+        }
+        if self.reads_user {
+            call.format(format_args!("{}u:", self.keys.prefix));
+        }
+        // Only the caller knows whether the policy allows a repetition.
+        self.link.run(&call, Repeat::Never).await
+    }
+
+    fn read(&self, advance: &Advance, reply: &Value) -> Advanced {
+        let reply = match reply {
+            Value::Nil => return Ok(None),
+            Value::BulkString(reply) => reply,
+            _ => return Err(StoreError::invalid("a script returned an unknown reply")),
+        };
+        let changed = Changed::read(advance.id, reply, self.reads_user)?;
+        let user = match changed.roles {
+            Some(roles) => Some(UserStanding::new(roles_of(&roles)?, false)),
+            None => None,
+        };
+        Ok(Some((changed.session, user)))
+    }
+}
 
 /// The maximum number of concurrent calls. The server runs one script at a time; the others are on
 /// their way.

@@ -6,7 +6,7 @@ use redis::Script;
 
 macro_rules! scripts {
     ($($(#[$meta:meta])* $name:ident $($file:literal)+;)*) => {
-        $(script! { $(#[$meta])* $name "common.lua" $($file)+ })*
+        $(script! { $(#[$meta])* $name "clock.lua" "common.lua" $($file)+ })*
     };
 }
 
@@ -21,8 +21,9 @@ macro_rules! script {
 // These run at every refresh, so they contain only the functions that they call.
 script! { LOAD "clock.lua" "packed.lua" "session.lua" "load.lua" }
 script! { LOAD_WITH_USER "clock.lua" "packed.lua" "session.lua" "load_with_user.lua" }
-script! { ADVANCE_LIVE "clock.lua" "packed.lua" "stamp.lua" "advance_live.lua" }
-script! { ADVANCE "clock.lua" "packed.lua" "session.lua" "stamp.lua" "advance.lua" }
+script! { ADVANCE_LIVE "clock.lua" "packed.lua" "postpone.lua" "any_subject.lua" "advance_live.lua" }
+script! { ADVANCE_LIVE_WITH_USER "clock.lua" "packed.lua" "postpone.lua" "roles.lua" "advance_live.lua" }
+script! { ADVANCE "clock.lua" "packed.lua" "session.lua" "postpone.lua" "advance.lua" }
 script! { CONFIRM "clock.lua" "packed.lua" "session.lua" "confirm.lua" }
 
 // These run at every login.

@@ -68,9 +68,7 @@ impl SessionStore for RedisStore {
             .arg(number_or_none(from.confirmed))
             .arg(exact(to.generation)?)
             .arg(number_or_none(to.parent))
-            .arg(to.reissues)
-            .arg(id.to_string())
-            .arg(self.keys.indexes());
+            .arg(to.reissues);
         // Only the caller knows whether the policy allows a repetition.
         let loaded: Option<Loaded> = self.link.run(&call, Repeat::Never).await?;
         let advanced = |loaded| {

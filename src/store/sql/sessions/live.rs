@@ -131,6 +131,7 @@ impl<D: Dialect> Advancer for Refreshes<D> {
     const LARGEST: usize = 128;
     // The time in the queue is limited.
     const WAITING: usize = usize::MAX;
+    const WAITS_FOR_ROWS: bool = true;
 
     async fn one(&self, advance: &Advance) -> Advanced {
         let row = self.db.row(&self.statements.one, &values(advance)).await?;

@@ -113,10 +113,37 @@ impl Searched {
 /// The sessions of one subject.
 #[derive(Default)]
 struct OfSubject {
-    /// The sessions that were not revoked, ordered by their ends.
+    /// The sessions that are alive, ordered by their ends, and some that have ended by time.
     open: BTreeSet<(Timestamp, SessionId)>,
+    /// The others that have ended by time. If the clock is set back, they may be alive again.
+    over: BTreeSet<SessionId>,
     /// The number of sessions, including ended ones that are not purged yet.
     rows: usize,
+}
+
+impl OfSubject {
+    /// Moves at most 100 sessions that ended by time. Every new session calls it, so that the ended ones do
+    /// not slow down the work on those that are alive.
+    fn prune(&mut self, now: Timestamp) {
+        for _ in 0..PRUNED {
+            match self.open.first() {
+                Some((end, id)) if *end <= now => self.over.insert(*id),
+                _ => return,
+            };
+            self.open.pop_first();
+        }
+    }
+
+    /// Takes out a session that had this end.
+    fn take(&mut self, end: Timestamp, id: SessionId) -> bool {
+        self.open.remove(&(end, id)) || self.over.remove(&id)
+    }
+
+    /// Returns a session that was not revoked.
+    fn first(&self) -> Option<SessionId> {
+        let open = self.open.first().map(|(_, id)| id);
+        open.or_else(|| self.over.first()).copied()
+    }
 }
 
 struct Row {
@@ -262,7 +289,7 @@ impl MemoryStore {
         };
         state.epochs.insert(subject.to_owned(), epoch);
         // The lock is held, so marking the rows has the same effect as comparing their epochs.
-        while let Some((_, id)) = state.first_open(subject) {
+        while let Some(id) = state.by_subject.get(subject).and_then(OfSubject::first) {
             state.end(id, reason, now);
         }
         let revocation = Revocation::subject(subject, number, now.plus(RETENTION));
@@ -306,10 +333,6 @@ impl State {
         self.epochs.get(subject).map_or(0, |epoch| epoch.number)
     }
 
-    fn first_open(&self, subject: &str) -> Option<(Timestamp, SessionId)> {
-        self.by_subject.get(subject)?.open.first().copied()
-    }
-
     /// Returns the ids of the subject's live sessions.
     fn alive_of(&self, subject: &str, now: Timestamp) -> Vec<SessionId> {
         let Some(of_subject) = self.by_subject.get(subject) else {
@@ -322,8 +345,9 @@ impl State {
             .collect()
     }
 
-    fn insert(&mut self, record: SessionRecord) {
+    fn insert(&mut self, record: SessionRecord, now: Timestamp) {
         let of_subject = self.by_subject.entry(record.subject.clone()).or_default();
+        of_subject.prune(now);
         of_subject.open.insert((record.family.ends_at(), record.id));
         of_subject.rows += 1;
         let row = Row {
@@ -337,7 +361,7 @@ impl State {
     fn change(&mut self, id: SessionId, family: Family) -> Option<SessionRecord> {
         let row = self.sessions.get_mut(&id)?;
         let of_subject = self.by_subject.get_mut(&row.record.subject)?;
-        if of_subject.open.remove(&(row.record.family.ends_at(), id)) {
+        if of_subject.take(row.record.family.ends_at(), id) {
             of_subject.open.insert((family.ends_at(), id));
         }
         row.record.family = family;
@@ -350,7 +374,7 @@ impl State {
             return false;
         };
         if let Some(of_subject) = self.by_subject.get_mut(&row.record.subject) {
-            of_subject.open.remove(&(row.record.family.ends_at(), id));
+            of_subject.take(row.record.family.ends_at(), id);
         }
         row.revoke(reason, now)
     }
@@ -364,7 +388,7 @@ impl State {
             removed += 1;
             let subject = &row.record.subject;
             if let Some(of_subject) = self.by_subject.get_mut(subject) {
-                of_subject.open.remove(&(row.record.family.ends_at(), *id));
+                of_subject.take(row.record.family.ends_at(), *id);
                 of_subject.rows -= 1;
                 if of_subject.rows == 0 {
                     self.by_subject.remove(subject);
@@ -441,6 +465,7 @@ impl fmt::Debug for MemoryStore {
 }
 
 const MAX_SESSIONS: usize = 100_000;
+const PRUNED: usize = 100;
 /// A deleted epoch restarts at 0. A revocation of older epochs that still exists would then refuse new
 /// logins.
 const _: () = assert!(ENDED_FOR.as_secs() > 2 * RETENTION.as_secs());

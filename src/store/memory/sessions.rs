@@ -27,7 +27,7 @@ impl SessionStore for MemoryStore {
         }
         state.make_room(now)?;
         let record = SessionRecord::started(session, epoch, now);
-        state.insert(record.clone());
+        state.insert(record.clone(), now);
         Ok(CreateOutcome::Created(record))
     }
 
@@ -157,7 +157,7 @@ impl SessionStore for MemoryStore {
             self.emit(old, now);
         }
         let record = SessionRecord::started(new, epoch, now);
-        state.insert(record.clone());
+        state.insert(record.clone(), now);
         Ok(Some(CreateOutcome::Created(record)))
     }
 

@@ -47,6 +47,13 @@ impl OneTimePurpose {
         Self::Verification,
     ];
 
+    /// Returns `true` if the subject of these tokens is a user. Anonymous users begin flows, so that a list
+    /// of the tokens of a flow has no bound.
+    #[cfg(feature = "redis")]
+    pub(crate) const fn has_owner(self) -> bool {
+        !matches!(self, Self::Flow)
+    }
+
     /// Returns a stable name, which stores persist.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -284,7 +291,7 @@ pub trait OneTimeStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Option<SpentOneTime>, StoreError>> + Send;
 
     /// Spends all tokens of a subject with this purpose. Tokens that are issued later are not
-    /// affected.
+    /// affected. Not called for [`OneTimePurpose::Flow`].
     ///
     /// A [`Login`](crate::server::login::Login) with this [store](crate::server::login::LoginBuilder::one_time)
     /// calls the method after each new password, for every purpose but verifications: an older mail

@@ -10,8 +10,10 @@ use crate::{
 impl OneTimeStore for RedisStore {
     async fn issue(&self, token: NewOneTime) -> Result<(), StoreError> {
         let mut call = scripts::ISSUE.key(self.one_time(&token.digest));
-        call.key(self.of_subject(&token.subject, token.purpose))
-            .arg(&token.subject)
+        if token.purpose.has_owner() {
+            call.key(self.of_subject(&token.subject, token.purpose));
+        }
+        call.arg(&token.subject)
             .arg(token.purpose.as_str())
             .arg(millis(token.lifetime))
             .arg(token.email.unwrap_or_default())

@@ -14,7 +14,10 @@ use tower_jwt_auth::{
     server::refresh::machine::rotate,
     store::{
         RedisStore,
-        port::{NewSessionRecord, RevokeReason, SessionStore},
+        port::{
+            NewOneTime, NewSessionRecord, OneTimePurpose, OneTimeStore, OneTimeToken, RevokeReason,
+            SessionStore,
+        },
     },
 };
 
@@ -52,6 +55,39 @@ async fn loaded(store: &RedisStore) -> RevocationSet {
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Anonymous users begin flows, as many as they like, all with one name.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn u46_the_tokens_of_flows_are_in_no_list() {
+    let server = Server::start(FORGETFUL).await;
+    let store = server.store();
+    let lists = async || {
+        let keys: Vec<String> = server.ask(&["KEYS", "{auth}:y:*"]).await.unwrap();
+        keys
+    };
+    let token = OneTimeToken::mint();
+    let new = |purpose| NewOneTime::new(&token, purpose, "oidc", DAY);
+    store.issue(new(OneTimePurpose::Flow)).await.unwrap();
+    assert_eq!(lists().await, [""; 0]);
+    let redeemed = store.redeem(token.digest(), OneTimePurpose::Flow).await;
+    assert!(redeemed.unwrap().is_some());
+
+    store.issue(new(OneTimePurpose::Reset)).await.unwrap();
+    let [list] = &lists().await[..] else {
+        panic!("a subject has a list of its tokens");
+    };
+    // One script does not remove any number of tokens that expired together.
+    for token in 0..250 {
+        let add = ["ZADD", list, "1", &token.to_string()];
+        let _: u8 = server.ask(&add).await.unwrap();
+    }
+    let another = OneTimeToken::mint();
+    let new = NewOneTime::new(&another, OneTimePurpose::Reset, "oidc", DAY);
+    store.issue(new).await.unwrap();
+    let left: usize = server.ask(&["ZCARD", list]).await.unwrap();
+    assert_eq!(left, 250 - 100 + 2);
+}
 
 #[tokio::test]
 #[ignore = "needs redis-server"]

@@ -89,6 +89,26 @@ async fn u46_the_tokens_of_flows_are_in_no_list() {
     assert_eq!(left, 250 - 100 + 2);
 }
 
+/// The trim of whole blocks leaves up to 100 entries.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn t11_old_news_are_deleted() {
+    let server = Server::start(FORGETFUL).await;
+    let store = server.store();
+    let news = "{auth}:news";
+    for entry in 1..=250 {
+        let add = ["XADD", news, &format!("1-{entry}"), "target", "s"];
+        let _: String = server.ask(&add).await.unwrap();
+    }
+    store
+        .revoke_all("alice", RevokeReason::Logout)
+        .await
+        .unwrap();
+    while store.purge(100).await.unwrap() > 0 {}
+    let left: usize = server.ask(&["XLEN", news]).await.unwrap();
+    assert_eq!(left, 1);
+}
+
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn keys_go_by_themselves() {

@@ -36,6 +36,8 @@ struct Shared {
 #[derive(Default)]
 struct Live {
     kept: HashMap<RevocationTarget, Kept>,
+    /// Revocations that are sent once only. Each place in a large map is a miss of all caches.
+    once: Vec<(RevocationTarget, Kept)>,
     sweep_at: usize,
 }
 
@@ -81,21 +83,39 @@ impl Broadcast {
 
     /// Sends a revocation to all feeds.
     pub fn send(&self, revocation: Revocation) {
+        self.send_and(revocation, |live, target, now| {
+            let kept = live.kept.entry(target);
+            kept.and_modify(|kept| {
+                kept.until = kept.until.max(now.until);
+                kept.at = now.at;
+            })
+            .or_insert(now);
+        });
+    }
+
+    /// Sends a revocation whose target was not sent before.
+    #[cfg(feature = "server")]
+    pub(crate) fn send_once(&self, revocation: Revocation) {
+        self.send_and(revocation, |live, target, now| {
+            live.once.push((target, now));
+        });
+    }
+
+    fn send_and(
+        &self,
+        revocation: Revocation,
+        keep: impl FnOnce(&mut Live, RevocationTarget, Kept),
+    ) {
         let shared = &self.shared;
         let mut live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if live.kept.len() >= live.sweep_at {
+        if live.len() >= live.sweep_at {
             live.sweep(&*shared.clock);
         }
         let now = Kept {
             until: revocation.until(),
             at: shared.clock.monotonic(),
         };
-        let kept = live.kept.entry(revocation.target().clone());
-        kept.and_modify(|kept| {
-            kept.until = kept.until.max(now.until);
-            kept.at = now.at;
-        })
-        .or_insert(now);
+        keep(&mut live, revocation.target().clone(), now);
         // Sent under the lock, so that a concurrent `load` misses nothing. The error means that
         // there is no receiver, which is fine.
         let _ = shared.sender.send(revocation);
@@ -104,7 +124,7 @@ impl Broadcast {
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn len(&self) -> usize {
         let live = self.shared.live.lock();
-        live.unwrap_or_else(PoisonError::into_inner).kept.len()
+        live.unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Removes the revocations that have ended, and returns their number.
@@ -116,11 +136,16 @@ impl Broadcast {
 }
 
 impl Live {
+    fn len(&self) -> usize {
+        self.kept.len() + self.once.len()
+    }
+
     fn sweep(&mut self, clock: &dyn Clock) -> u64 {
-        let before = self.kept.len();
+        let before = self.len();
         self.kept.retain(|_, kept| kept.lives(clock));
-        self.sweep_at = 2 * self.kept.len().max(BACKLOG);
-        (before - self.kept.len()) as u64
+        self.once.retain(|(_, kept)| kept.lives(clock));
+        self.sweep_at = 2 * self.len().max(BACKLOG);
+        (before - self.len()) as u64
     }
 }
 
@@ -154,10 +179,9 @@ impl Feed for BroadcastFeed {
         let shared = &self.broadcast.shared;
         let live = shared.live.lock().unwrap_or_else(PoisonError::into_inner);
         self.news = shared.sender.subscribe();
-        let alive = live
-            .kept
-            .iter()
-            .filter(|(_, kept)| kept.lives(&*shared.clock));
+        let once = live.once.iter().map(|(target, kept)| (target, kept));
+        let alive = live.kept.iter().chain(once);
+        let alive = alive.filter(|(_, kept)| kept.lives(&*shared.clock));
         for (target, kept) in alive {
             set.insert(&Revocation::of(target.clone(), kept.until));
         }

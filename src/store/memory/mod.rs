@@ -293,13 +293,14 @@ impl MemoryStore {
             state.end(id, reason, now);
         }
         let revocation = Revocation::subject(subject, number, now.plus(RETENTION));
-        self.shared.news.send(revocation);
+        self.shared.news.send_once(revocation);
         number
     }
 
+    /// Emits the end of a session, once.
     fn emit(&self, id: SessionId, now: Timestamp) {
         let revocation = Revocation::session(id.to_string(), now.plus(RETENTION));
-        self.shared.news.send(revocation);
+        self.shared.news.send_once(revocation);
     }
 }
 

@@ -2,7 +2,7 @@
 # Builds the servers and has wrk ask them; see main.rs.
 #
 #   benches/http/run.sh [--quick]
-#   benches/http/run.sh refresh [--quick]   a refresh at the example auth_server, see refresh.rs
+#   benches/http/run.sh refresh [--quick]   a refresh at the example auth_server, see refresh/mod.rs
 #
 # PROFILE=dev builds it without optimisation, to see that it runs.
 set -euo pipefail

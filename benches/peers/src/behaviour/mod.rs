@@ -4,6 +4,7 @@
 
 mod client;
 mod credentials;
+mod extras;
 mod keys;
 mod services;
 
@@ -82,6 +83,7 @@ impl Visitor for Everybody {
         let work = || {
             let mut cases = credentials::cases::<P>();
             cases.extend(services::cases::<P, G>());
+            cases.extend(extras::cases::<P>());
             cases.extend(keys::cases::<P>());
             cases.push((ALLOCATIONS, "–", allocations::<P>()));
             cases

@@ -1,4 +1,5 @@
 //! The source tree and the manual, as files.
 
 mod architecture;
+mod figures;
 mod rules;

@@ -72,7 +72,7 @@ fn main() {
 
 /// A good token.
 fn accepted() -> Vec<Group> {
-    let group = |(algorithm, of_floor, of_hand): (Algorithm, &str, &str)| {
+    let group = |(algorithm, of_floor): (Algorithm, &str)| {
         let token = Token::new(algorithm);
         given(&token, Group::new(algorithm.as_str()))
             .candidate("floor", floor(slice::from_ref(&token)))
@@ -80,7 +80,7 @@ fn accepted() -> Vec<Group> {
             .candidate("by hand", calls(&token, by_hand(&token)))
             .compare("layer", "floor", of_floor)
             .compare("by hand", "floor", "–")
-            .compare("by hand", "layer", of_hand)
+            .compare("by hand", "layer", "> 1")
     };
     ALGORITHMS.into_iter().map(group).collect()
 }
@@ -88,7 +88,7 @@ fn accepted() -> Vec<Group> {
 /// A token that came before, against the cryptography alone, and against a service that is told the
 /// same two things without any layer.
 fn remembered() -> Vec<Group> {
-    let group = |(algorithm, ..): (Algorithm, &str, &str)| {
+    let group = |(algorithm, _): (Algorithm, &str)| {
         let token = Token::new(algorithm);
         let layer = JwtAuthLayer::new(token.remembering());
         given(&token, Group::new(format!("{algorithm}, again")))
@@ -578,9 +578,9 @@ impl<B> ValidateRequest<B> for ByHand {
     }
 }
 
-const ALGORITHMS: [(Algorithm, &str, &str); 4] = [
-    (Algorithm::Hs256, "≤ 1.45", "≥ 2.1"),
-    (Algorithm::Rs256, "≤ 1.045", "≥ 1.4"),
-    (Algorithm::Es256, "≤ 1.025", "≥ 1.08"),
-    (Algorithm::EdDsa, "≤ 1.03", "–"),
+const ALGORITHMS: [(Algorithm, &str); 4] = [
+    (Algorithm::Hs256, "≤ 1.45"),
+    (Algorithm::Rs256, "≤ 1.045"),
+    (Algorithm::Es256, "≤ 1.025"),
+    (Algorithm::EdDsa, "≤ 1.03"),
 ];

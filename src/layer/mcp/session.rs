@@ -190,6 +190,10 @@ impl Middleware for McpSessionLayer {
 pub struct SessionTag(Option<(Arc<Config>, Option<Principal>)>);
 
 impl Amend for SessionTag {
+    fn changes_headers(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn amend(&mut self, headers: &mut HeaderMap) {
         let Some((config, caller)) = self.0.take() else {
             return;

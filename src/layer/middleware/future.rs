@@ -88,36 +88,67 @@ where
 {
     type Output = Result<Response<ResponseBody<T>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
-            let next = match state.as_mut().project() {
+            match self.as_mut().project().state.project() {
+                Projected::Inner { future, after } => {
+                    let response = ready!(future.poll(cx))?;
+                    if after.changes_headers() {
+                        return Poll::Ready(Ok(amended(response, after)));
+                    }
+                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                }
                 Projected::Answered { response } => {
                     return match response.take() {
-                        Some(response) => Poll::Ready(Ok((*response).map(ResponseBody::denied))),
+                        Some(response) => Poll::Ready(Ok(denied(response))),
                         // Polled after completion: stays pending instead of panicking.
                         None => Poll::Pending,
                     };
                 }
-                Projected::Inner { future, after } => {
-                    let mut response = ready!(future.poll(cx))?;
-                    after.amend(response.headers_mut());
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
-                }
-                Projected::Suspended { request } => ready!(request.as_mut().poll(cx)),
-            };
-            match next {
-                Ok(Next::Call(future, after)) => state.set(State::Inner { future, after }),
-                Ok(Next::Answer(response)) => state.set(State::Answered {
-                    response: Some(response),
-                }),
-                Err(error) => {
-                    state.set(State::Answered { response: None });
-                    return Poll::Ready(Err(error));
-                }
+                Projected::Suspended { .. } => ready!(self.as_mut().resume(cx))?,
             }
         }
     }
+}
+
+#[allow(private_bounds, reason = "see `ResponseFuture`")]
+impl<F, K: Kind> ResponseFuture<F, K> {
+    /// Polls the waits, and changes to the state after them.
+    #[cold]
+    #[inline(never)]
+    fn resume<E>(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), E>>
+    where
+        K: Suspension<F, E>,
+    {
+        let mut state = self.project().state;
+        let Projected::Suspended { request } = state.as_mut().project() else {
+            return Poll::Ready(Ok(()));
+        };
+        match ready!(request.as_mut().poll(cx)) {
+            Ok(Next::Call(future, after)) => state.set(State::Inner { future, after }),
+            Ok(Next::Answer(response)) => state.set(State::Answered {
+                response: Some(response),
+            }),
+            Err(error) => {
+                state.set(State::Answered { response: None });
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn denied<T>(response: Box<Response<Bytes>>) -> Response<ResponseBody<T>> {
+    (*response).map(ResponseBody::denied)
+}
+
+// Out of line, so that the usual response is moved once.
+#[inline(never)]
+fn amended<T>(mut response: Response<T>, after: &mut impl Amend) -> Response<ResponseBody<T>> {
+    after.amend(response.headers_mut());
+    response.map(ResponseBody::inner)
 }
 
 impl<F, K: Kind> fmt::Debug for ResponseFuture<F, K> {

@@ -112,11 +112,18 @@ pub(crate) enum Verdict<P, W> {
 
 /// Changes to the headers of the inner service's response.
 pub(crate) trait Amend: Default {
+    /// Returns `true` if [`amend`](Self::amend) has something to change.
+    fn changes_headers(&self) -> bool;
+
     fn amend(&mut self, headers: &mut HeaderMap);
 }
 
 /// A layer that changes no response has nothing to keep in its future.
 impl Amend for () {
+    fn changes_headers(&self) -> bool {
+        false
+    }
+
     fn amend(&mut self, _: &mut HeaderMap) {}
 }
 
@@ -185,6 +192,10 @@ impl After {
 
 impl Amend for After {
     #[inline]
+    fn changes_headers(&self) -> bool {
+        self.is_private || self.change.is_some()
+    }
+
     fn amend(&mut self, headers: &mut HeaderMap) {
         if let Some(change) = self.change.take() {
             change.apply(headers);
@@ -219,6 +230,10 @@ impl SetField {
 
 #[cfg(feature = "rate-limit")]
 impl Amend for SetField {
+    fn changes_headers(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn amend(&mut self, headers: &mut HeaderMap) {
         if let Some((name, value)) = self.0.take() {
             headers.insert(name, value);

@@ -470,6 +470,7 @@ impl Events {
         }
     }
 
+    #[inline]
     pub(crate) fn is_enabled(&self) -> bool {
         self.0.is_some()
     }

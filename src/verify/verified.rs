@@ -85,6 +85,7 @@ impl Window {
         }
     }
 
+    #[inline]
     fn contains(self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
     }

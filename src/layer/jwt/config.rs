@@ -1,9 +1,9 @@
-//! Decides about one request, and changes the request accordingly.
+//! Decides about one request.
 
 use std::{any::TypeId, sync::Arc, time::Duration};
 
 use http::{
-    HeaderValue, Method, Request, StatusCode,
+    HeaderValue, Method, StatusCode,
     header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 use serde::de::DeserializeOwned;
@@ -21,10 +21,10 @@ use crate::{
     layer::{
         confirmations::Confirmations,
         extract::{Cleared, Credential, Kind, Place, RequestHead, TokenExtractor, is_b64token},
-        middleware::{After, PATIENCE, Verdict},
-        response::{Answers, Opening, Origins, answers_in, forget_derived, origins},
+        middleware::{PATIENCE, Verdict},
+        response::{Answers, Opening, Origins, origins},
     },
-    principal::{Anonymous, Origin, Principal},
+    principal::{Origin, Principal},
     revocation::{
         Both, CheckResult, NoRevocation, RevocationCheck, RevocationStatus, note_unchecked,
     },
@@ -54,6 +54,9 @@ pub(super) type Decision<C, F> = Verdict<Pass<C>, TokenWait<C, F>>;
 
 /// A request that passes.
 pub(crate) enum Pass<C> {
+    /// A token from the cache, whose caller no check and no listener has to see. The principal is created
+    /// where it is inserted.
+    Unwatched(Verified<C>, Place),
     Caller(Caller<C>),
     /// The cookies are deleted.
     Anonymous(Cleared),
@@ -138,7 +141,7 @@ impl<C, R> Config<C, R> {
     }
 
     /// Returns the origin of the principals that this layer inserts.
-    fn origin(&self) -> Origin {
+    pub(super) fn origin(&self) -> Origin {
         self.origins.of_thread().clone()
     }
 
@@ -157,6 +160,7 @@ where
     C: DeserializeOwned + Send + Sync + 'static,
     R: RevocationCheck,
 {
+    #[inline(always)]
     pub(super) fn decide(&self, head: RequestHead<'_>) -> Decision<C, R::Future> {
         if let Err(error) = self.answers.check_openings(|| self.openings()) {
             return Verdict::Refuse(error);
@@ -165,17 +169,21 @@ where
             return decision;
         }
         let found = head.extensions().get::<Principal>();
-        match self.extractor.extract(head) {
-            Ok(Some(credential)) if credential.kind() != Kind::Own => {
-                self.judge_other(&credential, head)
-            }
-            // RFC 6750 §2: an API key and a token are two credentials, in any order of the layers.
-            Ok(Some(_)) if found.is_some_and(Principal::is_by_key) => {
-                Verdict::Refuse(AuthErrorKind::MultipleCredentials.into())
-            }
-            Ok(Some(credential)) => self.judge(&credential),
-            Ok(None) if self.optional => self.pass_without(found),
-            Ok(None) => Verdict::Refuse(AuthErrorKind::MissingCredential.into()),
+        // Matched by reference, because a credential is large.
+        let extracted = self.extractor.extract(head);
+        if let Ok(Some(credential)) = &extracted {
+            return match credential.kind() {
+                // RFC 6750 §2: an API key and a token are two credentials, in any order of the layers.
+                Kind::Own if found.is_some_and(Principal::is_by_key) => {
+                    Verdict::Refuse(AuthErrorKind::MultipleCredentials.into())
+                }
+                Kind::Own => self.judge(credential),
+                _ => self.judge_other(credential, head),
+            };
+        }
+        match extracted {
+            Ok(_) if self.optional => self.pass_without(found),
+            Ok(_) => Verdict::Refuse(AuthErrorKind::MissingCredential.into()),
             Err(error) => Verdict::Refuse(error),
         }
     }
@@ -196,11 +204,24 @@ where
         }
     }
 
+    #[inline]
     fn judge(&self, credential: &Credential<'_>) -> Decision<C, R::Future> {
-        self.judge_examined(self.verifier.examine(credential.token()), credential)
+        match self.verifier.examine(credential.token()) {
+            Examined::Remembered(token) if self.is_unwatched() && credential.proof().is_none() => {
+                Verdict::Pass(Pass::Unwatched(token, credential.place()))
+            }
+            examined => self.judge_examined(examined, credential),
+        }
     }
 
-    #[inline(always)]
+    /// Returns `true` if no check and no listener needs the principal of a token from the cache.
+    fn is_unwatched(&self) -> bool {
+        TypeId::of::<R>() == TypeId::of::<NoRevocation>()
+            && self.confirmations.is_empty()
+            && !self.answers.events.is_enabled()
+    }
+
+    #[inline(never)]
     pub(super) fn judge_examined(
         &self,
         examined: Examined<C>,
@@ -391,75 +412,6 @@ where
     fn pass_unseen(&self, event: AuthEvent<'_>) -> Decision<C, R::Future> {
         self.answers.events.emit(|| event);
         Verdict::Pass(Pass::Anonymous(Cleared::Nothing))
-    }
-
-    /// Removes from the request everything that only this layer may set. Values from the client or from
-    /// an outer layer must not pass for values of this layer.
-    pub(super) fn clean<B>(&self, request: &mut Request<B>) {
-        if !request.extensions().is_empty() {
-            let extensions = request.extensions_mut();
-            // An outer layer's claims may be of another type than this layer's.
-            if let Some(outer) = answers_in(extensions) {
-                outer.forget(extensions);
-            }
-            extensions.remove::<Verified<C>>();
-            extensions.remove::<Anonymous>();
-            // An API key and a token are independent: no token replaces the principal of a key.
-            if !extensions.get().is_some_and(Principal::is_by_key) {
-                extensions.remove::<Principal>();
-                forget_derived(extensions);
-            }
-        }
-        self.forward.clean(request.headers_mut());
-    }
-
-    /// Prepares a request that passes for the inner service.
-    pub(super) fn admit<B>(&self, request: &mut Request<B>, pass: Pass<C>) -> After {
-        if self.strip {
-            let mut target = std::mem::take(request.uri_mut());
-            self.extractor.strip(request.headers_mut(), &mut target);
-            *request.uri_mut() = target;
-        }
-        let caller = match pass {
-            Pass::Caller(caller) => caller,
-            Pass::WithNonce(proved) => {
-                let (caller, nonce) = *proved;
-                self.insert(request, caller);
-                return After::nonce(nonce);
-            }
-            Pass::Anonymous(clear) => {
-                let extensions = request.extensions_mut();
-                if extensions.get::<Principal>().is_none() {
-                    extensions.insert(Anonymous::new(Some(self.origin())));
-                }
-                return After::clear_cookies(clear);
-            }
-        };
-        let place = caller.place;
-        self.insert(request, caller);
-        After::of_place(place)
-    }
-
-    #[inline(always)]
-    fn insert<B>(&self, request: &mut Request<B>, caller: Caller<C>) {
-        let Caller {
-            token, principal, ..
-        } = caller;
-        self.forward.write(&principal, request.headers_mut());
-        let extensions = request.extensions_mut();
-        extensions.insert(principal);
-        extensions.insert(token);
-    }
-}
-
-impl<C> Pass<C> {
-    #[cfg(feature = "warp")]
-    pub(super) fn into_token(self) -> Option<Verified<C>> {
-        match self {
-            Self::Caller(caller) => Some(caller.token),
-            Self::WithNonce(proved) => Some(proved.0.token),
-            Self::Anonymous(_) => None,
-        }
     }
 }
 

@@ -42,6 +42,7 @@
 //! [`ApiKeyLayer`]: ../api_key/struct.ApiKeyLayer.html
 //! [keys and tokens together]: ../api_key/index.html#keys-and-tokens-together
 
+mod admit;
 mod answered;
 mod bound;
 mod certified;

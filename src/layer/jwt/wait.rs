@@ -103,6 +103,8 @@ where
         self.config.clean(request);
     }
 
+    // Inlined with `admit` into the service: the decision to let a request pass then needs no memory.
+    #[inline(always)]
     fn decide(&self, head: RequestHead<'_>) -> Decision<C, R::Future> {
         self.config.decide(head)
     }
@@ -126,6 +128,7 @@ where
         }
     }
 
+    #[inline(always)]
     fn admit<B>(&self, request: &mut Request<B>, pass: Pass<C>) -> After {
         self.config.admit(request, pass)
     }

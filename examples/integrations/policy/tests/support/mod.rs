@@ -37,8 +37,8 @@ pub async fn ask(
     let sink = sink_fn(move |event| *told.lock().unwrap() = EventRecord::of(event).reason);
     let guard = RoleGuardLayer::new(Rule::scope("documents").action(on_document(action)))
         .events(sink)
-        .wait_limit(PATIENCE)
-        .policy(Arc::clone(engine));
+        .policy(Arc::clone(engine))
+        .wait_limit(PATIENCE);
     let response = ServiceBuilder::new()
         .layer(signed_in(caller.clone()))
         .layer(guard)

@@ -140,6 +140,10 @@ impl<F, K: Kind> ResponseFuture<F, K> {
 
 #[cold]
 #[inline(never)]
+#[expect(
+    clippy::boxed_local,
+    reason = "a pointer is passed in place of a response"
+)]
 fn denied<T>(response: Box<Response<Bytes>>) -> Response<ResponseBody<T>> {
     (*response).map(ResponseBody::denied)
 }

@@ -32,7 +32,9 @@ async fn t1_ten_thousand_refreshes_are_one_rotation() {
     let store = Patient(PostgresStore::open(&server.url()).await.unwrap());
     let id = start(&store, "ten thousand").await;
     // A busy machine takes longer than the default.
-    let policy = RefreshPolicy::browser().grace(Duration::from_secs(300)).unwrap();
+    let policy = RefreshPolicy::browser()
+        .grace(Duration::from_secs(300))
+        .unwrap();
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..100 {

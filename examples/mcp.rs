@@ -6,9 +6,10 @@
 //! cargo run --example mcp --all-features &
 //!
 //! # 401, and where to sign in:
-//! curl -i localhost:3000/mcp -X POST
-//! curl localhost:3000/.well-known/oauth-protected-resource/mcp
-//! # A client that signs in by itself: npx @modelcontextprotocol/inspector, at http://localhost:3000/mcp
+//! curl -i 127.0.0.1:3000/mcp -X POST
+//! curl 127.0.0.1:3000/.well-known/oauth-protected-resource/mcp
+//! # A client that signs in by itself: npx @modelcontextprotocol/inspector, at http://127.0.0.1:3000/mcp
+//! # (not `localhost`: a client compares the address with the name of the resource).
 //! ```
 //!
 //! | tool | needs |

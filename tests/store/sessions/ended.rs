@@ -95,11 +95,11 @@ async fn ended_sessions_cost(place: Place) {
         _ => place.store().await,
     };
     let slow = async |words: &[&str]| match &place.kind {
-        Kind::Redis(server) => server.ask::<redis::Value>(words).await.ok(),
+        Kind::Redis(server) => Some(server.ask::<redis::Value>(words).await.unwrap()),
         _ => None,
     };
-    slow(&["CONFIG", "SET", "slowlog-log-slower-than", "500"]).await;
-    slow(&["CONFIG", "SET", "slowlog-max-len", "100000"]).await;
+    slow(&["CONFIG", "SET", "slowlog-log-slower-than", "5000"]).await;
+    slow(&["CONFIG", "SET", "slowlog-max-len", "10000"]).await;
     let before = measure(&store, "alice", 1 << 64).await;
     // 40 % by logout, 60 % by time.
     start(&store, "alice", 0..ENDED, |number| match number % 5 {
@@ -147,7 +147,10 @@ async fn ended_sessions_cost(place: Place) {
             },
             _ => None,
         });
-        println!("{name}: the slowest command took {:?} µs", micros.max());
+        let mut micros: Vec<_> = micros.collect();
+        micros.sort_unstable_by(|one, other| other.cmp(one));
+        // Time in which the machine ran something else counts as well.
+        println!("{name}: the commands that took more than 5 ms, in µs: {micros:?}");
     }
 }
 

@@ -76,12 +76,12 @@ impl Window {
         }
     }
 
-    /// Ends the time span at `until`, unless it ends earlier.
+    /// Returns the part of the time span that is in another one. The end is exclusive.
     #[cfg(feature = "jwks")]
-    pub(super) fn until(self, until: Timestamp) -> Self {
+    pub(super) fn within(self, from: Timestamp, until: Timestamp) -> Self {
         Self {
+            from: self.from.max(from),
             until: self.until.min(until),
-            ..self
         }
     }
 

@@ -26,10 +26,11 @@ pub(super) struct Active<C> {
     weight: u64,
 }
 
-/// A token that was refused, until this time.
+/// A token that was refused, and the time span of that. The end is exclusive.
 #[derive(Clone)]
 pub(super) struct Refused {
     pub(super) error: AuthError,
+    pub(super) from: Timestamp,
     pub(super) until: Timestamp,
 }
 
@@ -72,7 +73,7 @@ impl<C> Answers<C> {
     /// Returns the refusal of a token, if it is recent.
     pub(super) fn refused(&self, digest: &Digest, now: Timestamp) -> Option<AuthError> {
         let refused = self.refused.get(&Name(*digest))?;
-        (now < refused.until).then_some(refused.error)
+        (refused.from <= now && now < refused.until).then_some(refused.error)
     }
 
     /// Stores the answer about a token that is active, which has this length.

@@ -91,9 +91,12 @@ impl<C> Introspected<C> {
         if let Some(answers) = &self.answers
             && error.status().is_client_error()
         {
-            let until = now.plus(self.cache_for.min(REFUSED_FOR));
-            let error = error.clone();
-            answers.refuse(digest, Refused { error, until });
+            let refused = Refused {
+                error: error.clone(),
+                from: now,
+                until: now.plus(self.cache_for.min(REFUSED_FOR)),
+            };
+            answers.refuse(digest, refused);
         }
     }
 }
@@ -316,7 +319,8 @@ impl<C: DeserializeOwned + Send + Sync + 'static> Rules<C> {
         if let Some(expires) = registered.expires.filter(|_| self.policy.check_expiry) {
             end = end.min(expires.to_timestamp());
         }
-        let window = self.policy.window(&registered).until(end);
+        // If the clock is set back, the age of the answer is unknown.
+        let window = self.policy.window(&registered).within(present.now, end);
         let generation = present.generation;
         let verified = match bound {
             None => Verified::within(claims, registered.facts, window, generation),

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use http::Response;
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_jwt_auth::{JwtAuthLayer, error::AuthErrorKind, test_util::Answer};
+use tower_jwt_auth::{JwtAuthLayer, error::AuthErrorKind, test_util::Answer, time::Timestamp};
 
 use super::{TOKEN, World, ask, bearer, unavailable};
 use crate::support::until::until;
@@ -30,6 +30,25 @@ async fn i4_an_answer_is_used_for_a_minute() {
     world.clock.advance(seconds(1));
     ask(&layer, TOKEN).await.invalid_token("after a minute");
     assert_eq!(world.server.hits(), 2);
+}
+
+#[tokio::test]
+async fn i4_a_clock_that_is_set_back_ends_every_answer() {
+    let world = World::new();
+    let layer = world.layer();
+    world.activate(TOKEN, |_| ());
+    ask(&layer, TOKEN).await.passes("active");
+    ask(&layer, "unknown").await.invalid_token("inactive");
+    world.server.revoke(TOKEN);
+    world.activate("unknown", |_| ());
+    ask(&layer, TOKEN).await.passes("cached");
+    ask(&layer, "unknown").await.invalid_token("cached");
+    assert_eq!(world.server.hits(), 2);
+    let now = world.clock.timestamp();
+    world.clock.set(Timestamp::from_secs(now - 30));
+    ask(&layer, TOKEN).await.invalid_token("called again");
+    ask(&layer, "unknown").await.passes("called again");
+    assert_eq!(world.server.hits(), 4);
 }
 
 #[tokio::test]

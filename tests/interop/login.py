@@ -86,6 +86,8 @@ except OAuthError as error:
 
 # The JSON endpoints with requests alone, in cookies this time.
 browser = requests.Session()
+# A server that refuses a request before it has read the body closes the connection.
+browser.headers["Connection"] = "close"
 login = browser.post(
     f"{base}/api/auth/login?transport=cookie",
     json={"email": name, "password": password},

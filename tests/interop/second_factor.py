@@ -82,9 +82,12 @@ check(post("login/continue", {"mfa_token": first_step(), "code": next_code}), 40
 # Stolen: another client has another User-Agent, another browser lacks the cookie.
 step = first_step()
 thief = requests.Session()
+thief.headers["Connection"] = "close"
 thief.headers["User-Agent"] = "another client"
 check(post("login/continue", {"mfa_token": step, "code": codes[0]}, session=thief), 400, "invalid_grant")
 browser = requests.Session()
+# A server that refuses a request before it has read the body closes the connection.
+browser.headers["Connection"] = "close"
 answer = check(post("login?transport=cookie", login, session=browser), 403, "mfa_required")
 body = {"mfa_token": answer["mfa_token"], "code": codes[0]}
 check(post("login/continue?transport=cookie", body), 400, "invalid_grant")

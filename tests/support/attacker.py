@@ -31,6 +31,16 @@ def patiently(send):
     return answer
 
 
+def alone(session):
+    """Sends each request over a connection of its own.
+
+    A server that refuses a request before it has read the body closes the connection after the answer. The next
+    request over the same connection can be sent just before the client sees that.
+    """
+    session.headers["Connection"] = "close"
+    return session
+
+
 class Session:
     """Sends JSON to the endpoints under `base`, each time from another network."""
 
@@ -39,6 +49,7 @@ class Session:
     def __init__(self):
         self.session = requests.Session()
         self.session.trust_env = False
+        alone(self.session)
 
     def headers(self, **headers):
         return {"X-Forwarded-For": network(), **headers}

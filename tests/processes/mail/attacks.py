@@ -305,7 +305,7 @@ def cross_site():
             answer = browser.session.request(method, base + path + "?token=x&code=x", timeout=60)
             assert answer.status_code == 405, (method, path, answer.status_code)
     for path in ["login/continue/", "/login/continue", "login//continue", "login/./continue", "LOGIN/CONTINUE", "login%2fcontinue"]:
-        request = requests.Request("POST", origin, json={}).prepare()
+        request = browser.session.prepare_request(requests.Request("POST", origin, json={}))
         request.url = base + path
         assert browser.session.send(request, timeout=60).status_code == 404, path
     check(browser.post("refresh"), 200)

@@ -12,7 +12,7 @@ from pathlib import Path
 import requests
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "support"))
-from attacker import check, parallel, patiently
+from attacker import alone, check, parallel, patiently
 from postbox import Postbox
 
 ADA = "ada@example.org"
@@ -31,7 +31,7 @@ class InOrder(Postbox):
 postbox = InOrder(refused=["refused@example.org"])
 origin = postbox.origin
 base = origin + "/api/auth/"
-client = requests.Session()
+client = alone(requests.Session())
 client.trust_env = False
 
 

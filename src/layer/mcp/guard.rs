@@ -114,7 +114,9 @@ impl Config {
             method: Some(method),
             target,
         };
-        self.rules.respelt_in_header(method).is_none() && self.rules.admit(caller, head, operation)
+        // A method with a target is spelt as it must be.
+        let is_spelt = target.is_some() || self.rules.respelt_in_header(method).is_none();
+        is_spelt && self.rules.admit(caller, head, operation)
     }
 
     fn look<B: Body>(&self, head: RequestHead<'_>, body: &B) -> Result<Glance, AuthError> {

@@ -144,7 +144,7 @@ impl Dpop {
         invalid("the proof was used before on another node")
     }
 
-    /// Returns the error for a store that cannot tell.
+    /// Returns the error for a store that does not answer.
     pub(crate) fn unrecorded(error: StoreError) -> AuthError {
         AuthError::unavailable_by(AuthErrorKind::StoreUnavailable, 1, error)
     }

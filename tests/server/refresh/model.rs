@@ -15,7 +15,7 @@
 mod histories;
 mod properties;
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use stateright::{Model, Property};
 use tower_jwt_auth::{
@@ -137,6 +137,30 @@ const THIEF: usize = 1;
 const STEP: Duration = Duration::from_secs(10);
 const LEAP: Duration = Duration::from_secs(40);
 const HOUR: Duration = Duration::from_secs(3600);
+
+impl State {
+    /// The tabs of the client are alike, so that two states that differ in their order are one.
+    fn order_tabs(&mut self) {
+        let [first, second] = self.holders[CLIENT].unanswered;
+        let swapped = || {
+            let mut messages = self.messages.clone();
+            for message in &mut messages {
+                if message.holder == CLIENT && message.kind != Kind::Confirmation {
+                    message.tab = 1 - message.tab;
+                }
+            }
+            messages.sort();
+            messages
+        };
+        let messages = match first.cmp(&second) {
+            Ordering::Less => return,
+            Ordering::Equal => swapped().min(self.messages.clone()),
+            Ordering::Greater => swapped(),
+        };
+        self.messages = messages;
+        self.holders[CLIENT].unanswered = [first.min(second), first.max(second)];
+    }
+}
 
 impl World {
     fn new(policy: RefreshPolicy) -> Self {
@@ -457,6 +481,7 @@ impl Model for World {
             }
         }
         state.messages.sort();
+        state.order_tabs();
         Some(state)
     }
 

@@ -4,13 +4,13 @@
 //! Redis. Both are the same for one session and for a hundred. One call of the store therefore advances
 //! all sessions whose callers queued while earlier calls ran:
 //!
-//! - A limited number of these calls run at a time. A caller that finds a free turn makes a call for its
-//!   own session, without a task and without a delay.
-//! - Other callers queue. When a turn ends, everything in the queue becomes the next call, up to
-//!   [`Advancer::LARGEST`]. A separate task makes it, so that no caller can cancel the write of another
-//!   one. Nothing waits for a batch to fill.
-//! - A turn is a value whose destructor passes it on. An error, a panic or the cancellation of a caller
-//!   therefore never leaves the queue without a runner.
+//! - A limited number of these calls run at a time, each in a separate task, so that no caller can cancel
+//!   the write of another one. A caller that finds a free turn starts the task. It yields once to the
+//!   runtime, so that all callers that are ready to run enter the queue, and makes the call for the
+//!   queue, up to [`Advancer::LARGEST`]. Nothing waits longer for a batch to fill.
+//! - When a turn ends, the callers that queued meanwhile are the next call.
+//! - A turn is a value whose destructor passes it on. An error, a panic or the end of a runtime therefore
+//!   never leaves the queue without a runner.
 //! - A batch contains a session once. Callers with the same session, generation and key share its
 //!   place: the first one gets the result, and the others get `None`, as if they had come later. `None`
 //!   means that the caller loads the session and decides. A caller with the same session and another
@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Handle, sync::oneshot, time};
+use tokio::{runtime::Handle, sync::oneshot, task, time};
 
 use super::port::{LoadedSession, UserStanding};
 use crate::{
@@ -75,6 +75,8 @@ pub(in crate::store) struct Queue(Mutex<State>);
 
 struct State {
     free_turns: usize,
+    /// A turn waits for more callers before its call.
+    is_gathering: bool,
     waiting: VecDeque<Member>,
 }
 
@@ -85,15 +87,11 @@ struct Member {
     callers: Vec<oneshot::Sender<Advanced>>,
 }
 
-enum Entry<A: Advancer> {
-    Turn(Turn<A>),
-    Queued(oneshot::Receiver<Advanced>),
-}
-
 /// The permission to make one call. The destructor passes it on.
 struct Turn<A: Advancer> {
     store: A,
     queue: Arc<Queue>,
+    is_gathering: bool,
 }
 
 /// The members of a call that was made. The destructor fails those without a result.
@@ -105,29 +103,20 @@ pub(in crate::store) async fn advance<A: Advancer>(
     queue: &Arc<Queue>,
     advance: &Advance,
 ) -> Advanced {
-    loop {
-        match Queue::enter(queue, store, advance)? {
-            Entry::Turn(turn) => {
-                let mut advanced = pin!(store.one(advance));
-                let in_time = match A::WAITS_FOR_ROWS {
-                    true => time::timeout(PATIENCE, &mut advanced).await.ok(),
-                    // A timer would be set and cleared at every call.
-                    false => Some(advanced.as_mut().await),
-                };
-                drop(turn);
-                return match in_time {
-                    Some(advanced) => advanced,
-                    None => advanced.await,
-                };
-            }
-            Entry::Queued(reply) => {
-                if let Ok(advanced) = reply.await {
-                    return advanced;
-                }
-                // The runtime of the turn ended before it made the call.
+    for _ in 0..TRIES {
+        let (reply, turn) = Queue::enter(queue, store, advance)?;
+        if let Some(turn) = turn {
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(turn.run())),
+                Err(_) => turn.run().await,
             }
         }
+        if let Ok(advanced) = reply.await {
+            return advanced;
+        }
+        // The runtime of the turn ended before the call.
     }
+    Err(StoreError::unavailable("the runtime of the refresh ended"))
 }
 
 impl Queue {
@@ -135,23 +124,18 @@ impl Queue {
     pub(in crate::store) fn new(turns: usize) -> Self {
         Self(Mutex::new(State {
             free_turns: turns,
+            is_gathering: false,
             waiting: VecDeque::new(),
         }))
     }
 
+    /// Queues a caller. Returns a turn as well, if one is free and no other one gathers callers.
     fn enter<A: Advancer>(
         queue: &Arc<Self>,
         store: &A,
         advance: &Advance,
-    ) -> Result<Entry<A>, StoreError> {
+    ) -> Result<(oneshot::Receiver<Advanced>, Option<Turn<A>>), StoreError> {
         let mut state = queue.lock();
-        if let Some(left) = state.free_turns.checked_sub(1) {
-            state.free_turns = left;
-            return Ok(Entry::Turn(Turn {
-                store: store.clone(),
-                queue: Arc::clone(queue),
-            }));
-        }
         let (sender, receiver) = oneshot::channel();
         let is_full = state.waiting.len() >= A::WAITING;
         let mut waiting = state.waiting.iter_mut();
@@ -167,15 +151,26 @@ impl Queue {
                 callers: vec![sender],
             }),
         }
-        Ok(Entry::Queued(receiver))
+        let has_turn = state.free_turns > 0 && !state.is_gathering;
+        if has_turn {
+            state.free_turns -= 1;
+            state.is_gathering = true;
+        }
+        let turn = has_turn.then(|| Turn {
+            store: store.clone(),
+            queue: Arc::clone(queue),
+            is_gathering: true,
+        });
+        Ok((receiver, turn))
     }
 
-    /// Returns the next batch. Frees the turn if there is none.
-    fn next(&self, largest: usize) -> Option<Vec<Member>> {
+    /// Returns the next batch, which may be empty.
+    fn next(&self, largest: usize) -> Vec<Member> {
         let mut late = Vec::new();
         let mut batch = Vec::new();
         {
             let mut state = self.lock();
+            state.is_gathering = false;
             while batch.len() < largest
                 && let Some(member) = state.waiting.pop_front()
             {
@@ -185,15 +180,35 @@ impl Queue {
                     batch.push(member);
                 }
             }
-            if batch.is_empty() {
-                state.free_turns += 1;
-            }
         }
         fail(
             late,
             StoreError::unavailable("earlier refreshes took too long"),
         );
-        (!batch.is_empty()).then_some(batch)
+        batch
+    }
+
+    /// Takes a turn back. Returns `true` if it must run again, for callers that wait.
+    fn passes_on(&self) -> bool {
+        let mut state = self.lock();
+        // A turn that gathers takes them.
+        let again = !state.waiting.is_empty() && !state.is_gathering;
+        match again {
+            true => state.is_gathering = true,
+            false => state.free_turns += 1,
+        }
+        again
+    }
+
+    /// Takes a turn back whose runtime ended while it gathered. The callers enter again.
+    fn give_up(&self) {
+        let waiting = {
+            let mut state = self.lock();
+            state.is_gathering = false;
+            state.free_turns += 1;
+            mem::take(&mut state.waiting)
+        };
+        drop(waiting);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -202,35 +217,63 @@ impl Queue {
 }
 
 impl<A: Advancer> Turn<A> {
-    async fn run(self, batch: Vec<Member>) {
+    /// Lets every task that is ready to run enter the queue, and makes the call for all that did.
+    async fn run(mut self) {
+        task::yield_now().await;
+        let batch = self.queue.next(A::LARGEST);
+        self.is_gathering = false;
         let sent = Sent(batch);
-        let advances: Vec<_> = sent.0.iter().map(|member| member.advance.clone()).collect();
-        let advanced = self.store.many(&advances).await;
-        let members = sent.answered();
-        let mut advanced = match advanced {
-            Ok(advanced) => advanced.into_iter(),
-            Err(error) => return fail(members, error),
+        match &*sent.0 {
+            [] => {}
+            [member] => {
+                let advance = member.advance.clone();
+                self.call(sent, advance).await;
+            }
+            members => {
+                let advances = members.iter().map(|member| member.advance.clone());
+                let advances: Vec<_> = advances.collect();
+                let advanced = self.store.many(&advances).await;
+                sent.reply(advanced);
+            }
+        }
+    }
+
+    /// Makes the call for one session. If it takes long, the turn is passed on before it ends.
+    async fn call(self, sent: Sent, advance: Advance) {
+        let store = self.store.clone();
+        let mut advanced = pin!(store.one(&advance));
+        let in_time = match A::WAITS_FOR_ROWS {
+            true => time::timeout(PATIENCE, &mut advanced).await.ok(),
+            // A timer would be set and cleared at every call.
+            false => Some(advanced.as_mut().await),
         };
-        for member in members {
-            let missing = || Err(StoreError::invalid("a batch returned too few results"));
-            member.reply(advanced.next().unwrap_or_else(missing));
+        drop(self);
+        let advanced = match in_time {
+            Some(advanced) => advanced,
+            None => advanced.await,
+        };
+        if let Some(member) = sent.answered().pop() {
+            member.reply(advanced);
         }
     }
 }
 
 impl<A: Advancer> Drop for Turn<A> {
     fn drop(&mut self) {
-        let Some(batch) = self.queue.next(A::LARGEST) else {
-            return;
-        };
-        let turn = Self {
-            store: self.store.clone(),
-            queue: Arc::clone(&self.queue),
-        };
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(turn.run(batch));
+        if self.is_gathering {
+            return self.queue.give_up();
         }
-        // Without a runtime, the callers of the batch enter again, and this turn passes on as well.
+        if self.queue.passes_on() {
+            let turn = Self {
+                store: self.store.clone(),
+                queue: Arc::clone(&self.queue),
+                is_gathering: true,
+            };
+            // Without a runtime it gives up.
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(turn.run());
+            }
+        }
     }
 }
 
@@ -249,6 +292,19 @@ impl Member {
 impl Sent {
     fn answered(mut self) -> Vec<Member> {
         mem::take(&mut self.0)
+    }
+
+    /// Gives the members their results, which are in the same order.
+    fn reply(self, advanced: Result<Vec<Advanced>, StoreError>) {
+        let members = self.answered();
+        let mut advanced = match advanced {
+            Ok(advanced) => advanced.into_iter(),
+            Err(error) => return fail(members, error),
+        };
+        for member in members {
+            let missing = || Err(StoreError::invalid("a batch returned too few results"));
+            member.reply(advanced.next().unwrap_or_else(missing));
+        }
     }
 }
 
@@ -276,6 +332,8 @@ fn fail(members: Vec<Member>, error: StoreError) {
     }
 }
 
+/// The maximum number of turns that a caller waits for.
+const TRIES: usize = 3;
 /// The time after which a call for one session, which may wait for a locked row, passes its turn on.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// The maximum time in the queue: the time for which other calls wait for a connection.

@@ -1,6 +1,6 @@
 //! The builder of the endpoints.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{
     AuthEndpoints, CookieNames,
@@ -39,6 +39,7 @@ pub struct AuthEndpointsBuilder {
     trusted: Vec<String>,
     prefix: Option<String>,
     clients: ClientIp,
+    body_timeout: Duration,
     registration: bool,
     guests: Option<Guests>,
     signup_limit: Option<RateLimitLayer>,
@@ -64,6 +65,7 @@ impl AuthEndpointsBuilder {
             trusted: Vec::new(),
             prefix: None,
             clients: ClientIp::peer(),
+            body_timeout: DEFAULT_BODY_TIMEOUT,
             registration: false,
             guests: None,
             signup_limit: None,
@@ -266,6 +268,12 @@ impl AuthEndpointsBuilder {
         self
     }
 
+    /// Sets the time for which a body is read: 10 seconds by default. A slower one is refused with 408.
+    pub fn body_timeout(mut self, limit: Duration) -> Self {
+        self.body_timeout = limit;
+        self
+    }
+
     /// Keeps a value until the last clone of the endpoints is dropped.
     pub(crate) fn keeping(mut self, kept: Arc<dyn Send + Sync>) -> Self {
         self.kept = Some(kept);
@@ -363,6 +371,9 @@ impl AuthEndpointsBuilder {
                 "must belong to the login of the endpoints",
             ));
         }
+        if self.body_timeout.is_zero() {
+            return Err(ConfigError::invalid("body_timeout", "zero"));
+        }
         self.login.check_second_step()?;
         let providers = self.checked_providers(cookies.is_some())?;
         if self.passkeys.is_some() && !(cookies.is_some() && self.login.has_credentials()) {
@@ -421,6 +432,7 @@ impl AuthEndpointsBuilder {
             passkeys: self.passkeys,
             flows: FlowKeys::new(&self.secret),
             clients: self.clients,
+            body_timeout: self.body_timeout,
             events: self.events,
             cookies,
             extractor,
@@ -441,6 +453,7 @@ impl std::fmt::Debug for AuthEndpointsBuilder {
     }
 }
 
+const DEFAULT_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Guests and accounts, and mails, of one network.
 const AN_HOUR: NonZeroU32 = NonZeroU32::new(30).unwrap();
 /// More than sign-ups, because a page may begin a flow whenever it is opened.

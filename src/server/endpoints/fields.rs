@@ -1,15 +1,15 @@
-//! Reads the request's body: JSON or a form, once, with a size limit.
+//! Reads the request's body: JSON or a form, once, with limits of size and time.
 
-use std::fmt;
+use std::{fmt, pin::Pin};
 
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use http_body::Body;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use percent_encoding::percent_decode;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroize;
 
 use super::answer::Refusal;
+use crate::layer::request_body::{BodyError, RequestBody};
 
 /// The members of a JSON object or the fields of a form that an endpoint reads, each at most once.
 /// Others are ignored (RFC 6749 §3.2).
@@ -25,21 +25,13 @@ impl Fields {
     pub(super) async fn read<B>(
         known: &'static [&'static str],
         headers: &HeaderMap,
-        body: B,
+        body: Pin<&mut RequestBody<B>>,
     ) -> Result<Self, Refusal>
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let collected = Limited::new(body, MAX_BYTES).collect().await;
-        let bytes = match collected {
-            Ok(collected) => collected.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                let status = StatusCode::PAYLOAD_TOO_LARGE;
-                return Err(Refusal::invalid_request("The body is too long").with_status(status));
-            }
-            Err(_) => return Err(Refusal::invalid_request("The body is incomplete")),
-        };
+        let bytes = body.read().await?;
         let mut fields = Self {
             known,
             values: Vec::new(),
@@ -131,6 +123,20 @@ impl Fields {
     }
 }
 
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        let (description, status) = match error {
+            BodyError::TooLong => ("The body is too long", StatusCode::PAYLOAD_TOO_LARGE),
+            BodyError::Slow => (
+                "The body did not arrive in time",
+                StatusCode::REQUEST_TIMEOUT,
+            ),
+            BodyError::Incomplete => ("The body is incomplete", StatusCode::BAD_REQUEST),
+        };
+        Self::invalid_request(description).with_status(status)
+    }
+}
+
 /// Reads the known members of a JSON object.
 struct Object<'f>(&'f mut Fields);
 
@@ -192,4 +198,5 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
 
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
-const MAX_BYTES: usize = 16 * 1024;
+/// The longest body that is read.
+pub(super) const MAX_BYTES: usize = 16 * 1024;

@@ -34,9 +34,11 @@
 //! A login or a registration with `"link": true` and a guest's token, in the header or the cookie,
 //! keeps the guest's data: [`Guests`](crate::server::session::Guests). Ask the user for consent first.
 //!
-//! Bodies are JSON or forms in UTF-8, of at most 16 KiB. Fields that an endpoint does not read are
-//! ignored. With `transport=cookie`, in the query or the body, the tokens are set as cookies
-//! ([`CookieNames`]) instead of returned in the body. A refresh by cookie responds with cookies.
+//! Bodies are JSON or forms in UTF-8, of at most 16 KiB, and are read for at most [10
+//! seconds](AuthEndpointsBuilder::body_timeout). A longer body is 413, a slower one 408. Fields that an
+//! endpoint does not read are ignored. With `transport=cookie`, in the query or the body, the tokens are
+//! set as cookies ([`CookieNames`]) instead of returned in the body. A refresh by cookie responds with
+//! cookies.
 //!
 //! Without cookies, the responses to a login, a registration and a password change contain a
 //! `device_token` ([`DeviceTokens`](crate::server::login::DeviceTokens)), which the client sends with the next

@@ -4,9 +4,10 @@ use std::{
     convert::Infallible,
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Method, Request, request::Parts};
@@ -16,7 +17,7 @@ use tower_service::Service;
 use super::{
     AuthEndpointsBuilder, CookieNames, WellKnown,
     answer::{Answer, Refusal, without_content},
-    fields::Fields,
+    fields::{Fields, MAX_BYTES},
     flow::FlowKeys,
     identity::Providers,
     path::{is_sent_path, knows_sent_path},
@@ -28,6 +29,7 @@ use crate::{
         dpop::Dpop,
         extract::{Cookie, Credential, CsrfProofs, Kind, RequestHead, TokenExtractor},
         rate_limit::ClientIp,
+        request_body::RequestBody,
         response::Whole,
     },
     principal::{Claims, Principal, SessionId},
@@ -65,6 +67,7 @@ pub(super) struct Inner {
     pub(super) dpop: Option<Dpop>,
     pub(super) proofs: CsrfProofs,
     pub(super) clients: ClientIp,
+    pub(super) body_timeout: Duration,
     pub(super) registration: bool,
     pub(super) guests: Option<Guests>,
     pub(super) signup_limit: SignupLimit,
@@ -130,7 +133,8 @@ impl Inner {
         let removed = nested && !knows_sent_path(&parts);
         let path = removed.then(|| format!("{}{}", self.path, parts.uri.path()));
         self.keep_proof(&mut parts, || path);
-        let mut answer = match self.route(&parts, body, nested).await {
+        let mut body = pin!(RequestBody::new(body, MAX_BYTES, self.body_timeout));
+        let mut answer = match self.route(&parts, body.as_mut(), nested).await {
             Ok(answer) => answer,
             Err(refusal) => {
                 refusal.emit(&self.events, &parts);
@@ -144,7 +148,12 @@ impl Inner {
         answer
     }
 
-    async fn route<B>(&self, parts: &Parts, body: B, nested: bool) -> Result<Answer, Refusal>
+    async fn route<B>(
+        &self,
+        parts: &Parts,
+        body: Pin<&mut RequestBody<B>>,
+        nested: bool,
+    ) -> Result<Answer, Refusal>
     where
         B: Body,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

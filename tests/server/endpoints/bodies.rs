@@ -1,9 +1,24 @@
 //! What a client may send: U9 and its neighbours.
 
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
 use http_body_util::Full;
 use serde_json::json;
+use tower::ServiceExt;
+use tower_jwt_auth::server::refresh::RefreshPolicy;
 
-use crate::support::endpoints::{PASSWORD, Server, ada, form, json as post, request};
+use crate::support::endpoints::{Answer, PASSWORD, Server, ada, form, json as post, request};
 
 #[tokio::test]
 async fn u9_long_passwords_and_bodies_are_refused_before_any_hashing() {
@@ -126,3 +141,75 @@ async fn cookies_without_a_public_origin_are_not_offered() {
     let body = format!("email=ada%40example.org&password={escaped}&transport=body");
     assert_eq!(server.send(form("login", &body)).await.status, 200);
 }
+
+#[tokio::test]
+async fn u55_a_body_is_read_up_to_a_length_and_for_a_limited_time() {
+    let server = impatient().await;
+    for (left, ends, status) in [
+        (LIMIT, true, 415),
+        (LIMIT + 1, true, 413),
+        (usize::MAX, true, 413),
+        (10, false, 408),
+        (0, false, 408),
+    ] {
+        let (answer, read) = streamed(&server, "login", left, ends).await;
+        answer.is(status, "invalid_request");
+        assert!(read <= LIMIT + 1024, "{read} bytes");
+    }
+}
+
+/// A server that waits for bodies for a short time.
+async fn impatient() -> Server {
+    Server::with_parts(
+        true,
+        RefreshPolicy::browser(),
+        |login, _| login,
+        |endpoints, _| endpoints.body_timeout(Duration::from_millis(20)),
+    )
+    .await
+}
+
+/// Posts a body of this length, and returns the number of its bytes that were read.
+async fn streamed(server: &Server, path: &str, left: usize, ends: bool) -> (Answer, usize) {
+    let read = Arc::<AtomicUsize>::default();
+    let body = Stream {
+        left,
+        ends,
+        read: Arc::clone(&read),
+    };
+    let request = request("POST", path).body(body).unwrap();
+    let Ok(response) = server.endpoints.clone().oneshot(request).await;
+    (Answer::of(response).await, read.load(Ordering::Relaxed))
+}
+
+/// A body that sends so many bytes, and then ends or waits.
+struct Stream {
+    left: usize,
+    ends: bool,
+    read: Arc<AtomicUsize>,
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let length = self.left.min(1024);
+        match length {
+            0 if self.ends => Poll::Ready(None),
+            0 => Poll::Pending,
+            _ => {
+                self.left -= length;
+                self.read.fetch_add(length, Ordering::Relaxed);
+                let bytes = Bytes::from_static(&[b'x'; 1024]).slice(..length);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+        }
+    }
+}
+
+/// The longest body that is read.
+const LIMIT: usize = 16 * 1024;

@@ -17,7 +17,7 @@ const ROWS: &[&[&[&str]]] = &[
     ],
     &[&["key"], &["verify"], &["revocation"]],
     &[
-        &["layer::extract"],
+        &["layer::extract", "layer::request_body"],
         &["layer::peer", "layer::response"],
         &[
             "layer::confirmations",

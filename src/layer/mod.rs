@@ -90,7 +90,7 @@ pub mod peer;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]
 pub mod rate_limit;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "jwks", feature = "server"))]
 pub(crate) mod request_body;
 #[cfg(feature = "rate-limit")]
 #[cfg_attr(docsrs, doc(cfg(feature = "rate-limit")))]

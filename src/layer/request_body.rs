@@ -1,8 +1,17 @@
 //! The body of a request that a service of this crate reads itself.
 
-use std::{error::Error, pin::Pin, time::Duration};
+use std::{
+    error::Error,
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Version,
+    header::{CONNECTION, EXPECT},
+    request::Parts,
+};
 use http_body::Body;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use pin_project_lite::pin_project;
@@ -16,6 +25,8 @@ pin_project! {
         rest: Option<B>,
         limit: usize,
         patience: Duration,
+        // A read has failed: the rest is too long, late or incomplete.
+        has_failed: bool,
     }
 }
 
@@ -41,6 +52,7 @@ where
             rest: Some(body).filter(|body| !body.is_end_stream()),
             limit,
             patience,
+            has_failed: false,
         }
     }
 
@@ -61,13 +73,57 @@ where
                 Err(_) => Err(BodyError::Slow),
             },
         };
-        if read.is_ok() {
-            this.rest.set(None);
+        match &read {
+            Ok(_) => this.rest.set(None),
+            Err(_) => *this.has_failed = true,
         }
         read
     }
+
+    /// Reads the rest of the body, so that the client can use the connection again, or announces in
+    /// `answer` that the connection ends.
+    ///
+    /// In HTTP/1.1 the next request follows the body of this one, so that a server closes a connection
+    /// whose body was not read (RFC 9112 §9.3). Without an announcement the client may send its next
+    /// request into the closing connection, and loses it. A body that the client sends only after
+    /// `100 Continue` is not requested, because the response is known (RFC 9110 §10.1.1).
+    pub(crate) async fn finish(self: Pin<&mut Self>, parts: &Parts, answer: &mut HeaderMap) {
+        let mut this = self.project();
+        let Some(rest) = this.rest.as_mut().as_pin_mut() else {
+            return;
+        };
+        if parts.version > Version::HTTP_11 {
+            return;
+        }
+        let is_refused = *this.has_failed
+            || is_longer(&*rest, *this.limit)
+            || parts.headers.contains_key(EXPECT);
+        let limit = DRAIN_TIME.min(*this.patience);
+        if !is_refused && is_drained(Limited::new(rest, *this.limit), limit).await {
+            this.rest.set(None);
+            return;
+        }
+        answer.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// Reads a body to its end and drops its content. Returns `false` if that takes too long.
+async fn is_drained<B: Body>(body: B, limit: Duration) -> bool {
+    let drained = async {
+        let mut body = pin!(body);
+        while let Some(frame) = body.frame().await {
+            if frame.is_err() {
+                return false;
+            }
+        }
+        true
+    };
+    time::timeout(limit, drained).await.unwrap_or(false)
 }
 
 fn is_longer(body: &impl Body, limit: usize) -> bool {
     u64::try_from(limit).is_ok_and(|limit| body.size_hint().lower() > limit)
 }
+
+/// A body that follows its head without a pause has arrived by then.
+const DRAIN_TIME: Duration = Duration::from_secs(1);

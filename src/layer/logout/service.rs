@@ -5,7 +5,7 @@ use std::{
     error::Error,
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -13,8 +13,6 @@ use std::{
 
 use http::{HeaderMap, Method, Request, Response, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
-use http_body_util::{BodyExt, Limited};
-use tokio::time;
 use tower_service::Service;
 
 use super::answer;
@@ -22,7 +20,7 @@ use crate::{
     erased::Boxed,
     error::{AuthError, AuthErrorKind, ConfigError},
     event::{AuthEvent, EventSink, Events},
-    layer::response::Whole,
+    layer::{request_body::RequestBody, response::Whole},
     revocation::{Revocation, RevocationSet, RevocationTarget},
     verify::{LogoutToken, Verifier},
 };
@@ -177,11 +175,25 @@ impl Inner {
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        let mut body = pin!(RequestBody::new(body, MAX_BODY, self.body_timeout));
+        let mut answer = self.answer_unfinished(&parts, body.as_mut()).await;
+        body.finish(&parts, answer.headers_mut()).await;
+        answer
+    }
+
+    async fn answer_unfinished<B>(
+        self: Arc<Self>,
+        parts: &Parts,
+        body: Pin<&mut RequestBody<B>>,
+    ) -> Response<Whole>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         if parts.method != Method::POST {
             return answer::wrong_method();
         }
-        let token = read_token(&parts.headers, body);
-        let Ok(Some(token)) = time::timeout(self.body_timeout, token).await else {
+        let Some(token) = read_token(&parts.headers, body).await else {
             return answer::malformed();
         };
         let logout = match self.verify(token.as_bytes()).await {
@@ -269,7 +281,7 @@ fn targets(logout: &LogoutToken) -> impl Iterator<Item = RevocationTarget> {
 }
 
 /// Returns the logout token of a form that contains exactly one.
-async fn read_token<B>(headers: &HeaderMap, body: B) -> Option<String>
+async fn read_token<B>(headers: &HeaderMap, body: Pin<&mut RequestBody<B>>) -> Option<String>
 where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -279,11 +291,7 @@ where
     if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return None;
     }
-    let form = Limited::new(body, MAX_BODY)
-        .collect()
-        .await
-        .ok()?
-        .to_bytes();
+    let form = body.read().await.ok()?;
     let mut tokens = form_urlencoded::parse(&form)
         .filter(|(name, _)| name == "logout_token")
         .map(|(_, token)| token.into_owned());

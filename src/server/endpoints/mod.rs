@@ -40,6 +40,10 @@
 //! set as cookies ([`CookieNames`]) instead of returned in the body. A refresh by cookie responds with
 //! cookies.
 //!
+//! A short body that an endpoint does not need is read for at most one second, so that the client can use
+//! its connection again. If the body is longer or slower, the response over HTTP/1.1 has
+//! `Connection: close`.
+//!
 //! Without cookies, the responses to a login, a registration and a password change contain a
 //! `device_token` ([`DeviceTokens`](crate::server::login::DeviceTokens)), which the client sends with the next
 //! login.

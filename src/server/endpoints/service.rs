@@ -145,6 +145,7 @@ impl Inner {
         if parts.method == Method::HEAD {
             without_content(&mut answer);
         }
+        body.finish(&parts, answer.headers_mut()).await;
         answer
     }
 

@@ -153,8 +153,27 @@ async fn u55_a_body_is_read_up_to_a_length_and_for_a_limited_time() {
         (0, false, 408),
     ] {
         let (answer, read) = streamed(&server, "login", left, ends).await;
-        answer.is(status, "invalid_request");
+        let answer = answer.is(status, "invalid_request");
         assert!(read <= LIMIT + 1024, "{read} bytes");
+        assert_eq!(closes(&answer), status != 415, "{left}");
+    }
+}
+
+#[tokio::test]
+async fn u55_a_body_that_no_endpoint_needs_is_read_within_the_same_limits() {
+    let server = impatient().await;
+    for (left, ends, is_finished) in [
+        (0, true, true),
+        (LIMIT, true, true),
+        (LIMIT + 1, true, false),
+        (usize::MAX, true, false),
+        (10, false, false),
+        (0, false, false),
+    ] {
+        let (answer, read) = streamed(&server, "unknown", left, ends).await;
+        let answer = answer.is(404, "not_found");
+        assert!(read <= LIMIT + 1024, "{read} bytes");
+        assert_eq!(closes(&answer), !is_finished, "{left}");
     }
 }
 
@@ -180,6 +199,13 @@ async fn streamed(server: &Server, path: &str, left: usize, ends: bool) -> (Answ
     let request = request("POST", path).body(body).unwrap();
     let Ok(response) = server.endpoints.clone().oneshot(request).await;
     (Answer::of(response).await, read.load(Ordering::Relaxed))
+}
+
+fn closes(answer: &Answer) -> bool {
+    answer
+        .headers
+        .get("connection")
+        .is_some_and(|value| value == "close")
 }
 
 /// A body that sends so many bytes, and then ends or waits.

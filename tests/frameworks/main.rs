@@ -22,6 +22,7 @@ mod readiness;
 mod requirements;
 mod resource;
 mod sockets;
+mod unread;
 mod websocket;
 
 #[path = "../support"]

@@ -18,7 +18,7 @@ use crate::{
     error::{AuthError, AuthErrorKind},
     layer::{
         extract::RequestHead,
-        middleware::{Kind, Next, ResponseBody, ResponseFuture, Suspension},
+        middleware::{Kind, Next, ResponseBody, ResponseFuture, Suspension, is_before_body},
         response::Refuse,
     },
     task::{Timer, end_of_wait},
@@ -76,7 +76,8 @@ where
             }
             Glance::Refuse(error) => {
                 let head = RequestHead::of(&request);
-                ResponseFuture::answered(Box::new(config.refusals.refuse(error, head)))
+                let response = config.refusals.refuse(error, head);
+                ResponseFuture::answered(Box::new(response), is_before_body(head))
             }
             Glance::Read => ResponseFuture::suspended(|| {
                 // The ready instance may hold a permit, so it is dropped. Neither of the clones was
@@ -210,10 +211,14 @@ where
             let content = match read {
                 Ok(Some(collected)) => collected.into_content(),
                 Ok(None) => return Poll::Pending,
-                Err(kind) => return Poll::Ready(Ok(Next::Answer(Box::new(held.refuse(kind))))),
+                Err(kind) => {
+                    let is_unread = is_before_body(RequestHead::of_parts(&held.head));
+                    let response = Box::new(held.refuse(kind));
+                    return Poll::Ready(Ok(Next::Answer(response, is_unread)));
+                }
             };
             if let Err(response) = held.judge(&content.bytes) {
-                return Poll::Ready(Ok(Next::Answer(response)));
+                return Poll::Ready(Ok(Next::Answer(response, false)));
             }
             *this.passing = Some(McpBody::read(content));
         }

@@ -3,18 +3,23 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::Response;
+use http::{
+    Response, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use pin_project_lite::pin_project;
 
 use super::{
     Amend, ResponseBody,
     suspended::{Immediate, Kind, Next, Suspension},
 };
+use crate::layer::extract::RequestHead;
 
 pin_project! {
     /// The response future of this crate's services.
@@ -45,7 +50,7 @@ pin_project! {
     #[project = Projected]
     enum State<F, W, A> {
         // Without a response: the future has completed.
-        Answered { response: Option<Box<Response<Bytes>>> },
+        Answered { response: Option<Box<Response<Bytes>>>, is_unread: bool },
         Inner { #[pin] future: F, after: A },
         Suspended { request: Pin<Box<W>> },
     }
@@ -57,10 +62,11 @@ impl<F, K: Kind> ResponseFuture<F, K> {
     // the stack.
     #[cold]
     #[inline(never)]
-    pub(crate) fn answered(response: Box<Response<Bytes>>) -> Self {
+    pub(crate) fn answered(response: Box<Response<Bytes>>, is_unread: bool) -> Self {
         Self {
             state: State::Answered {
                 response: Some(response),
+                is_unread,
             },
         }
     }
@@ -98,7 +104,17 @@ where
                     }
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
-                Projected::Answered { response } => {
+                Projected::Answered {
+                    response,
+                    is_unread,
+                } => {
+                    // The request was dropped, with its body. Between two polls hyper reads the part of
+                    // the body that has arrived. If the body has not ended, hyper closes the connection,
+                    // and announces that only in a response that it gets afterwards (RFC 9112 §9.6).
+                    if mem::take(is_unread) {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
                     return match response.take() {
                         Some(response) => Poll::Ready(Ok(denied(response))),
                         // Polled after completion: stays pending instead of panicking.
@@ -126,16 +142,31 @@ impl<F, K: Kind> ResponseFuture<F, K> {
         };
         match ready!(request.as_mut().poll(cx)) {
             Ok(Next::Call(future, after)) => state.set(State::Inner { future, after }),
-            Ok(Next::Answer(response)) => state.set(State::Answered {
+            Ok(Next::Answer(response, is_unread)) => state.set(State::Answered {
                 response: Some(response),
+                is_unread,
             }),
             Err(error) => {
-                state.set(State::Answered { response: None });
+                state.set(State::Answered {
+                    response: None,
+                    is_unread: false,
+                });
                 return Poll::Ready(Err(error));
             }
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Returns `true` if the next request of the connection follows the body of this one, as in HTTP/1.1
+/// (RFC 9112 §6.3).
+pub(crate) fn is_before_body(head: RequestHead<'_>) -> bool {
+    let headers = head.headers();
+    head.version() <= Version::HTTP_11
+        && (headers.contains_key(TRANSFER_ENCODING)
+            || headers
+                .get(CONTENT_LENGTH)
+                .is_some_and(|length| length != "0"))
 }
 
 #[cold]

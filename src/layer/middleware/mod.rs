@@ -11,6 +11,8 @@
 //!   applies to their sum. After the deadline or a panic, the request is refused.
 //! - A response to a credential outside `Authorization` is `private` (RFC 9111 §3.5).
 //! - Only gRPC calls are refused in gRPC framing.
+//! - The body of a refused request is dropped unread. The refusal of a request of HTTP/1.1 with a body is
+//!   ready at the second poll, so that the server can announce the end of the connection.
 //!
 //! The service of a layer that never waits has no bound on the inner service: a guard or a limit works
 //! around a service that is not `Clone`. The service of a layer that may wait requires `Clone`.
@@ -41,6 +43,7 @@ use std::{future::Future, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::SET_COOKIE};
 
+pub(crate) use self::future::is_before_body;
 #[cfg(feature = "warp")]
 pub(crate) use self::standalone::decide;
 pub use self::{body::ResponseBody, future::ResponseFuture};

@@ -6,7 +6,8 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{
-    Immediate, Middleware, ResponseFuture, Suspended, Verdict, suspended::Kind, wait::Never,
+    Immediate, Middleware, ResponseFuture, Suspended, Verdict, is_before_body, suspended::Kind,
+    wait::Never,
 };
 use crate::{
     error::AuthError,
@@ -89,7 +90,9 @@ impl<S, L: Middleware> Guarded<S, L> {
                 let after = self.layer.admit(&mut request, pass);
                 ResponseFuture::inner(self.inner.call(request), after)
             }
-            Verdict::Answer(response) => ResponseFuture::answered(response),
+            Verdict::Answer(response) => {
+                ResponseFuture::answered(response, is_before_body(RequestHead::of(&request)))
+            }
             Verdict::Refuse(error) => self.refuse(error, &request),
             Verdict::Wait(wait, refusal) => {
                 ResponseFuture::suspended(|| suspend(self, wait, refusal, request))
@@ -104,8 +107,9 @@ impl<S, L: Middleware> Guarded<S, L> {
         K: Kind<After = L::After>,
     {
         let refusals = self.layer.refusals();
-        let response = refusals.refuse(error, RequestHead::of(request));
-        ResponseFuture::answered(Box::new(response))
+        let head = RequestHead::of(request);
+        let response = refusals.refuse(error, head);
+        ResponseFuture::answered(Box::new(response), is_before_body(head))
     }
 }
 

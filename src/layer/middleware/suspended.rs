@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    Amend, Middleware, Verdict,
+    Amend, Middleware, Verdict, is_before_body,
     wait::{Bounded, Never},
 };
 use crate::{
@@ -36,7 +36,8 @@ pub(crate) trait Suspension<F, E>: Kind {
 
 /// The state after all waits.
 pub(crate) enum Next<F, A> {
-    Answer(Box<Response<Bytes>>),
+    /// The response, and `true` if the body of the request was not read.
+    Answer(Box<Response<Bytes>>, bool),
     Call(F, A),
 }
 
@@ -142,7 +143,7 @@ where
                 Verdict::Answer(answer) => answer,
                 Verdict::Refuse(error) => Box::new(held.layer.refusals().refuse(error, head)),
             };
-            return Poll::Ready(Ok(Next::Answer(answer)));
+            return Poll::Ready(Ok(Next::Answer(answer, is_before_body(head))));
         };
         ready!(held.service.poll_ready(cx))?;
         let after = mem::take(after);

@@ -351,7 +351,7 @@ async fn a_completed_future_stays_pending() {
     type Inner = Ready<Result<Response<String>, &'static str>>;
 
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    let answered = ResponseFuture::<Inner>::answered(Box::default());
+    let answered = ResponseFuture::<Inner>::answered(Box::default(), false);
     let mut answered = pin!(answered);
     assert!(format!("{answered:?}").contains("denied"));
     assert!(answered.as_mut().poll(&mut cx).is_ready());

@@ -90,6 +90,9 @@
 //! | a string with a separator between the roles: `space`, `comma`, or other characters | `roles\|split:space`, `roles\|split:;` |
 //! | the names of an object's members, except those with `false` or `null` | `urn:zitadel:iam:org:project:roles\|names` |
 //! | a member of each object in a list; a name, or a JSON Pointer | `authorities\|member:authority` |
+//! | an inner object, such as that of Keycloak | `/realm_access/roles` |
+//!
+//! A dot is part of a name: `realm_access.roles` is a claim with this name.
 //!
 //! A claim whose name contains a `|` needs the builder ([`roles_at`](VerifierBuilder::roles_at),
 //! [`RoleForm`](crate::verify::RoleForm)).

@@ -88,6 +88,9 @@ pub(crate) async fn app(pool: PgPool, settings: AuthSettings) -> Result<Router, 
         .users(Accounts(pool))
         .start()
         .await?;
+    for warning in auth.warnings() {
+        eprintln!("warning: {warning}");
+    }
     Ok(Router::new()
         .route("/me", get(me))
         .layer(auth.layer())
@@ -99,6 +102,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let pool = PgPool::connect(&env::var("AUTH_STORE")?).await?;
     let app = app(pool, AuthSettings::from_env()?).await?;
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
+    println!("listening on http://{}", listener.local_addr()?);
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(axum::serve(listener, app).await?)
 }

@@ -58,7 +58,7 @@ use crate::{
 /// | `JWT_ACCESS_TOKEN_EXPIRE_MINUTES` | lifetime of access tokens: 1 to 30 | 10 |
 /// | `JWT_REFRESH_TOKEN_EXPIRE_DAYS` | idle timeout of a session: 1 to 90 | 14 |
 /// | `AUTH_TRUSTED_PROXIES` | comma list of addresses and networks of proxies that report the client address, see [`client_ip`](Self::client_ip) | none: the peer is the client |
-/// | `AUTH_SECRET_KEY` | the server's secret, see [`SecretKey`], [`secrets`](Self::secrets) and [`issuer`](Self::issuer) | the secret of refresh tokens is stored in the store; the others are random in each process |
+/// | `AUTH_SECRET_KEY` | the server's secret, at least 32 random bytes in base64url (`openssl rand -base64 32 \| tr '+/' '-_'`), see [`SecretKey`], [`secrets`](Self::secrets) and [`issuer`](Self::issuer) | the secret of refresh tokens is stored in the store; the others are random in each process |
 /// | `AUTH_KEY_ROTATION_DAYS` | the days for which a key in the store signs, such as `0.5`: at least twice the lifetime of an access token | 30 |
 /// | `AUTH_REFRESH_POLICY` | `strict`, `browser`, `balanced`; with `balanced` every server that accepts the access tokens has to confirm them | browser |
 /// | `AUTH_REFRESH_GRACE_SECONDS` | grace period for a used refresh token: 1 to 300 | 30 |

@@ -10,6 +10,7 @@ use crate::{
     server::login::{
         DeviceTokens, EmailClaims, Login, PasswordHasher, PasswordPolicy, SecondStepPolicy,
         StepTokens, UnlockHook,
+        code_flow::CodeFlows,
         second::{ErasedSecondStepPolicy, SecondStep},
         take_over::{ErasedTakeOverHook, TakeOverHook},
         throttle::{AdmissionControl, HardLock, ThrottleKeys},
@@ -229,6 +230,7 @@ impl LoginBuilder {
             email_claims: self.email_claims,
             take_over: self.take_over,
             devices: DeviceTokens::new(&self.secret),
+            code_flows: CodeFlows::new(&self.secret),
             events: self.events,
             clock: self.clock,
             warned: false.into(),

@@ -33,6 +33,7 @@ mod builder;
 mod by_mail;
 mod change;
 mod claims;
+mod code_flow;
 mod device;
 mod email;
 mod identifier;

@@ -17,6 +17,7 @@ use crate::{
         DeviceTokens, EmailClaims, Identifier, LoginAttempt, LoginBuilder, LoginOutcome,
         LoginSuccess, Network, Password, PasswordError, PasswordHash, PasswordHasher,
         PasswordPolicy, PasswordRule, Verification,
+        code_flow::CodeFlows,
         device::TrustedDevice,
         password::{Caller, Permit},
         second::SecondStep,
@@ -61,6 +62,7 @@ pub(super) struct Inner {
     pub(super) email_claims: EmailClaims,
     pub(super) take_over: Vec<Box<dyn ErasedTakeOverHook>>,
     pub(super) devices: DeviceTokens,
+    pub(super) code_flows: CodeFlows,
     pub(super) events: Events,
     pub(super) clock: Arc<dyn Clock>,
     /// Records that the warning about an unknown network was logged.

@@ -17,7 +17,7 @@ use crate::{
 
 /// A code of eight digits.
 ///
-/// The store has the digest of the code together with the flow, a secret of 256 bits that only the
+/// The store has the digest of the code together with the flow, a secret of 128 bits that only the
 /// asking client holds. A code is therefore worth nothing to a client that did not ask for it, and a
 /// reader of the store cannot find it by trying all codes.
 pub(super) struct SignInCode(Secret<String>);
@@ -56,7 +56,7 @@ impl MailFlows {
         address: &EmailAddress,
         language: Option<&str>,
     ) -> Result<OneTimeToken, MailRefused> {
-        let flow = OneTimeToken::mint();
+        let flow = self.inner.login.issue_code_flow();
         let letter = Letter {
             kind: LetterKind::SignIn {
                 address: address.clone(),
@@ -76,7 +76,7 @@ impl MailFlows {
         code: &str,
     ) -> Result<Option<SpentOneTime>, MailRefused> {
         let login = &self.inner.login;
-        let Some(id) = OneTimeToken::read(flow) else {
+        let Some(id) = login.read_code_flow(flow) else {
             return Ok(None);
         };
         let attempt = match login.admit_mail_code(id.as_bytes()).await {

@@ -52,6 +52,7 @@ impl AuthSettings {
     /// | access tokens, if no key is configured: see [`issuer`](Self::issuer) | are refused | are refused by the other process |
     /// | CSRF proofs | are refused: refresh and logout by cookie are 403 until the next login | are refused by the other process |
     /// | trusted devices | are no longer trusted | are trusted by one of the two |
+    /// | second steps, flows of a browser and codes from mails that have begun | are refused | are refused by the other process |
     /// | counters of the login throttle | restart at zero | are counted separately: twice the attempts |
     ///
     /// # Errors

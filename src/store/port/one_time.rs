@@ -113,7 +113,11 @@ impl OneTimeToken {
     /// Panics if the operating system has no random bytes.
     #[must_use]
     pub fn mint() -> Self {
-        let secret = Secret::new(base62(random::<32>()));
+        Self::of_secret(&Secret::new(base62(random::<32>())))
+    }
+
+    /// Creates the token with this secret: 43 base62 digits.
+    pub(crate) fn of_secret(secret: &Secret<String>) -> Self {
         // The buffer never grows: a reallocation would leave a copy that is not wiped.
         let mut text = String::with_capacity(LENGTH);
         text.extend([PREFIX, secret.expose().as_str()]);
@@ -131,11 +135,16 @@ impl OneTimeToken {
     /// No query is needed to refuse such a text.
     #[must_use]
     pub fn read(presented: &str) -> Option<OneTimeDigest> {
+        Self::secret_of(presented).map(|_| OneTimeDigest::of(presented))
+    }
+
+    /// Returns the secret of a presented text; `None` if the text cannot be a token.
+    pub(crate) fn secret_of(presented: &str) -> Option<&str> {
         if presented.len() != LENGTH {
             return None;
         }
         let secret = strip_checksum(presented)?.strip_prefix(PREFIX)?;
-        is_base62(secret).then(|| OneTimeDigest::of(presented))
+        is_base62(secret).then_some(secret)
     }
 
     /// Returns the whole token, to be sent to its owner.

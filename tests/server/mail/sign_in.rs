@@ -14,7 +14,7 @@ use tower_jwt_auth::{
     },
     store::{
         AnyStore, MemoryStore,
-        port::{NewUser, UserAdmin, UserStore},
+        port::{NewUser, OneTimeToken, UserAdmin, UserStore},
     },
     test_util::TestClock,
 };
@@ -327,6 +327,36 @@ async fn u27_a_code_that_is_over_is_refused() {
         assert_eq!(send("login/code", body).await.status, status, "{wait}");
         clock.advance(Duration::from_secs(3600));
     }
+}
+
+/// Guesses with flows that the server has not issued need no counters, so that nobody fills a store with them.
+#[tokio::test]
+async fn u54_a_flow_that_was_not_issued_leaves_no_row() {
+    let (store, postbox) = (MemoryStore::new(), Postbox::default());
+    let auth = AuthServer::builder(store.clone())
+        .public_origin(ORIGIN)
+        .mailer(postbox.clone())
+        .mail(|mail| mail.sign_in(true))
+        .start()
+        .await
+        .unwrap();
+    let send = async |path: &str, body: Value| {
+        let Ok(answer) = auth.endpoints().oneshot(front::post(path, &body)).await;
+        crate::support::endpoints::Answer::of(answer).await
+    };
+    let flow = send("login/email", json!({ "email": NAME })).await;
+    let (before, flow) = (store.rows(), flow.text("flow"));
+    for _ in 0..20 {
+        let foreign = OneTimeToken::mint();
+        let body = json!({ "flow": foreign.expose(), "code": "12345678" });
+        let refused = send("login/code", body).await;
+        assert_eq!(refused.text("error"), "invalid_code");
+    }
+    assert_eq!(store.rows(), before);
+    // A flow that was issued has its counter, also without an account.
+    let body = json!({ "flow": flow, "code": "12345678" });
+    assert_eq!(send("login/code", body).await.text("error"), "invalid_code");
+    assert_eq!(store.rows(), before + 1);
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ pub enum MailSkipped {
     Ended,
     /// The account has had no sign-in before, so that no device is new.
     FirstSignIn,
-    /// The address has had the maximum number of these notices.
+    /// The address has had the maximum number of these mails.
     Limited,
 }
 

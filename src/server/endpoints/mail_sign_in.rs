@@ -31,7 +31,11 @@ impl Inner {
     ) -> Result<Answer, Refusal> {
         let transport = self.transport(parts, fields)?;
         let (mail, address) = self.mail_request(parts, fields)?;
-        let flow = mail.request_sign_in(&address, language(parts)).await?;
+        // A request with two tokens presents none.
+        let device = self.device(parts, fields).ok().flatten();
+        let flow = mail
+            .request_sign_in(&address, language(parts), device)
+            .await?;
         let lifetime = mail.code_lifetime();
         let body = Requested {
             expires_in: lifetime.as_secs(),

@@ -24,7 +24,7 @@
 //!
 //! | `POST password/forgot` (if there is a [mailer](AuthEndpointsBuilder::mail)) | `email` | 202, for known and unknown addresses; a link goes to the address |
 //! | `POST password/reset` (likewise) | `token` of the link, `new_password` | 204; every session ends; a bad token 400 `invalid_link` |
-//! | `POST login/email` (if [sign-in by mail](crate::server::mail::MailFlowsBuilder::sign_in) is enabled) | `email` | 202, for known and unknown addresses, with a `flow`; a code goes to the address |
+//! | `POST login/email` (if [sign-in by mail](crate::server::mail::MailFlowsBuilder::sign_in) is enabled) | `email`, and `device_token` unless it is a cookie | 202, for known and unknown addresses, with a `flow`; a code goes to the address. A known device still gets codes if others have used up the limit of the address |
 //! | `POST login/code` (likewise) | `code`, and the `flow` unless it is a cookie | 200, the tokens; a bad code 400 `invalid_code` |
 //! | `POST email/verification` (likewise, if the users [keep addresses](crate::store::port::UserStore::keeps_email)) | `email` | 202, as `password/forgot` |
 //! | `POST email/verify` (likewise) | `token` of the link | 204; a bad token 400 `invalid_link` |

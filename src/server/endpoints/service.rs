@@ -431,7 +431,7 @@ const FIELDS: &[(&str, &[&str])] = &[
         "password",
         &["current_password", "new_password", "device", "device_token"],
     ),
-    ("login/email", &["email", "transport"]),
+    ("login/email", &["email", "transport", "device_token"]),
     (
         "login/code",
         &[

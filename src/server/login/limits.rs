@@ -28,6 +28,19 @@ impl Login {
         counted.await.map_err(limited)
     }
 
+    /// Counts a request for a mail from a device on which a user has signed in. Returns `None` if the device
+    /// token is not valid.
+    pub(crate) async fn count_mail_of_device(
+        &self,
+        purpose: MailPurpose,
+        token: &str,
+    ) -> Option<Result<(), Limited>> {
+        let device = self.inner.devices.read(token, self.inner.clock.now())?;
+        let admission = &self.inner.admission;
+        let counted = admission.count_mail_of_device(purpose.as_str(), device.nonce());
+        Some(counted.await.map_err(limited))
+    }
+
     /// Counts a guess at the code of a flow, before the code is compared.
     pub(crate) async fn admit_mail_code(&self, flow: &[u8]) -> Result<MailCodeAttempt, Limited> {
         let admission = &self.inner.admission;

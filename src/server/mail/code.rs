@@ -10,6 +10,7 @@ use super::{
     letter::{Letter, LetterKind},
 };
 use crate::{
+    event::MailPurpose,
     secret::{Secret, random},
     server::login::{EmailAddress, Limited},
     store::port::{OneTimeDigest, OneTimePurpose, OneTimeToken, SpentOneTime},
@@ -51,20 +52,38 @@ fn digest(flow: &str, code: &str) -> OneTimeDigest {
 impl MailFlows {
     /// Requests a mail with a code for signing in. Returns the flow, which the client presents together
     /// with the code.
+    ///
+    /// A code works only in the client that asked for it, so that other clients could use up the limit of an
+    /// address and keep its owner out. Above that limit a device on which a user has signed in has one of its own.
+    /// The background task sends the mail only if the user is that of the address.
     pub(crate) async fn request_sign_in(
         &self,
         address: &EmailAddress,
         language: Option<&str>,
+        device: Option<Secret<String>>,
     ) -> Result<OneTimeToken, MailRefused> {
-        let flow = self.inner.login.issue_code_flow();
-        let letter = Letter {
+        let login = &self.inner.login;
+        let flow = login.issue_code_flow();
+        let letter = |device| Letter {
             kind: LetterKind::SignIn {
                 address: address.clone(),
                 flow: flow.clone(),
+                device,
             },
             locale: language.and_then(preferred),
         };
-        self.request(letter, address).await?;
+        let place = self.place(&letter(None))?;
+        let counted = login.count_mail(MailPurpose::SignIn, address).await;
+        let device = match (counted, device) {
+            (Ok(()), _) => None,
+            (Err(Limited::Wait(wait)), Some(device)) => {
+                let counted = login.count_mail_of_device(MailPurpose::SignIn, device.expose());
+                counted.await.unwrap_or(Err(Limited::Wait(wait)))?;
+                Some(device)
+            }
+            (Err(limited), _) => return Err(limited.into()),
+        };
+        self.put(place, letter(device));
         Ok(flow)
     }
 

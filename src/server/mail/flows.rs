@@ -25,6 +25,7 @@ use crate::{
 /// | limit | mails | then |
 /// |---|---|---|
 /// | one purpose and one address, on all nodes | 5 in an hour | [`Wait`](MailRefused::Wait) |
+/// | codes for a user on one [known device](crate::server::login::DeviceTokens), after that | 5 in an hour | [`Wait`](MailRefused::Wait) |
 /// | the queue of this process | [`queue`](MailFlowsBuilder::queue) | [`Busy`](MailRefused::Busy) |
 ///
 /// The tasks end when the last clone is dropped. They then send the rest of the queue for 5 s. A mail
@@ -226,11 +227,15 @@ impl MailFlows {
         let place = self.place(&letter)?;
         let counted = self.inner.login.count_mail(letter.purpose(), address);
         counted.await?;
-        self.inner.outbox.put(place, letter);
+        self.put(place, letter);
         Ok(())
     }
 
-    fn place(&self, letter: &Letter) -> Result<Place, MailRefused> {
+    pub(super) fn put(&self, place: Place, letter: Letter) {
+        self.inner.outbox.put(place, letter);
+    }
+
+    pub(super) fn place(&self, letter: &Letter) -> Result<Place, MailRefused> {
         self.inner.outbox.place().ok_or_else(|| {
             self.inner.outbox.lose(letter);
             MailRefused::Busy {

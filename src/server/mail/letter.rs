@@ -6,6 +6,7 @@ use super::{Mail, code::SignInCode, page::Page};
 use crate::{
     error::StoreError,
     event::{MailPurpose, MailSkipped},
+    secret::Secret,
     server::{
         login::{EmailAddress, Limited, Login},
         session::Sessions,
@@ -29,6 +30,8 @@ pub(super) enum LetterKind {
     SignIn {
         address: EmailAddress,
         flow: OneTimeToken,
+        /// The token of the device by which the request was counted, if the limit of the address was exceeded.
+        device: Option<Secret<String>>,
     },
     Change {
         subject: String,
@@ -151,6 +154,12 @@ impl Letters {
             LetterKind::Verify(_) => {
                 let purpose = OneTimePurpose::Verification;
                 self.link(&mut mail, purpose, &self.verify).await?;
+            }
+            LetterKind::SignIn {
+                device: Some(device),
+                ..
+            } if !self.login.is_known_device(device.expose(), &user) => {
+                return skip(MailSkipped::Limited);
             }
             LetterKind::SignIn { flow, .. } => self.code(&mut mail, &user, flow).await?,
             LetterKind::Change { from, .. } if user.email.as_ref() != Some(from) => {

@@ -329,6 +329,48 @@ async fn u27_a_code_that_is_over_is_refused() {
     }
 }
 
+/// Another person uses up the codes of an address. Its owner still gets one on a device that signed in before.
+#[tokio::test]
+async fn u53_a_known_device_gets_a_code_while_another_person_requests_them() {
+    for (front, postbox) in on_each().await {
+        let kind = front.kind();
+        let device = front.sign_in().await.text("device_token");
+        let eve = json!({ "email": "eve@example.org", "password": PASSWORD });
+        let foreign = front.post("register", &eve).await.text("device_token");
+        postbox.next(MailPurpose::VerifyEmail).await;
+        for _ in 0..5 {
+            requested(&front, &postbox).await;
+        }
+        let ask = async |email: &str, device: &str| {
+            let body = json!({ "email": email, "device_token": device });
+            front.post("login/email", &body).await
+        };
+        for none in ["", "x", &device[1..], &device.to_lowercase()] {
+            let refused = ask(NAME, none).await;
+            assert_eq!(refused.text("error"), "slow_down", "{kind}: {none}");
+        }
+        // The response to the device of another account is that of the owner's device, and there is no mail.
+        let strange = ask(NAME, &foreign).await;
+        let known = ask(NAME, &device).await;
+        assert_eq!((strange.status.as_u16(), known.status.as_u16()), (202, 202));
+        let code = postbox.next(MailPurpose::SignIn).await.code.unwrap();
+        let stolen = enter(&front, &strange.text("flow"), code.expose()).await;
+        assert_eq!(stolen.text("error"), "invalid_code", "{kind}");
+        let signed_in = enter(&front, &known.text("flow"), code.expose()).await;
+        assert_eq!(signed_in.status, 200, "{kind}: {signed_in:?}");
+        assert!(front.auth.flush_mail(Duration::from_secs(60)).await);
+        assert!(postbox.unread().is_empty(), "{kind}");
+
+        // A device has five codes of its own in an hour.
+        for _ in 0..4 {
+            assert_eq!(ask(NAME, &device).await.status, 202, "{kind}");
+            postbox.next(MailPurpose::SignIn).await;
+        }
+        assert_eq!(ask(NAME, &device).await.text("error"), "slow_down");
+        assert_eq!(ask(NAME, &foreign).await.status, 202, "{kind}");
+    }
+}
+
 /// Guesses with flows that the server has not issued need no counters, so that nobody fills a store with them.
 #[tokio::test]
 async fn u54_a_flow_that_was_not_issued_leaves_no_row() {

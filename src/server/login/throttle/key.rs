@@ -137,6 +137,10 @@ impl ThrottleKeys {
         self.digest(b"mail", &[purpose.as_bytes(), address.as_bytes()])
     }
 
+    pub(super) fn mail_device(&self, purpose: &str, device: &[u8]) -> ThrottleKey {
+        self.digest(b"mail device", &[purpose.as_bytes(), device])
+    }
+
     pub(super) fn code(&self, subject: &str) -> ThrottleKey {
         self.digest(b"code", &[subject.as_bytes()])
     }
@@ -199,6 +203,7 @@ mod tests {
             keys.change("ada"),
             keys.mail("sign_in", "ada"),
             keys.mail("sign", "_inada"),
+            keys.mail_device("sign_in", b"ada"),
             keys.code("ada"),
             keys.code_device(b"ada"),
             keys.mail_code(b"ada"),

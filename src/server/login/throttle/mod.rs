@@ -10,6 +10,7 @@
 //! | trusted device, instead of both | 5 | as the first | as the first |
 //! | subject, for password changes | 5 | as the first | as the first |
 //! | address and purpose, for mails | 5 in an hour | none for the rest of the hour | an hour after the first mail |
+//! | trusted device, for codes after that | 5 in an hour | none for the rest of the hour | an hour after the first mail |
 //! | subject, for codes of a second factor | 100 in 24 h | none | 24 h after the first failure |
 //! | device that has proved a second factor, instead | 5 | as the first | as the first |
 //! | flow, for codes from mails | 5 | none | an hour after the first guess |

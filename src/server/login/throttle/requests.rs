@@ -4,7 +4,8 @@
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    AdmissionControl, AttemptOutcome, Denied, Reservation, Reserve, ThrottleRule, counters,
+    AdmissionControl, AttemptOutcome, Denied, Reservation, Reserve, ThrottleKey, ThrottleRule,
+    counters,
 };
 use crate::task::end_of_wait;
 
@@ -19,8 +20,21 @@ impl AdmissionControl {
         purpose: &str,
         address: &str,
     ) -> Result<(), Denied> {
+        self.count_request(self.keys.mail(purpose, address)).await
+    }
+
+    /// Counts a request for a mail of this purpose from a device on which a user has signed in.
+    pub(in crate::server::login) async fn count_mail_of_device(
+        &self,
+        purpose: &str,
+        device: &[u8],
+    ) -> Result<(), Denied> {
+        self.count_request(self.keys.mail_device(purpose, device))
+            .await
+    }
+
+    async fn count_request(&self, key: ThrottleKey) -> Result<(), Denied> {
         let give_up = end_of_wait(Instant::now(), self.patience);
-        let key = self.keys.mail(purpose, address);
         let queued = self.gate.enqueue(&key).ok_or(Denied::Crowded)?;
         let contender = timeout_at(give_up, queued.contender()).await;
         let contender = contender.map_err(|_| Denied::Contended)?;

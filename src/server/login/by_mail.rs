@@ -25,6 +25,7 @@ impl Login {
         let (Some(user), Some(address), Some(epoch)) = (user, address, spent.epoch) else {
             return Ok(None);
         };
+        self.check_recorded(&user)?;
         let now = sessions.epoch(&spent.subject).await;
         if now.map_err(StoreError::unavailable)? != epoch {
             return Ok(None);

@@ -140,10 +140,7 @@ impl Login {
         let Some(user) = user else {
             return Ok(None);
         };
-        if !user.email_verified && !self.users().keeps_email() {
-            let problem = "the user store does not record which addresses are verified";
-            return Err(StoreError::invalid(problem));
-        }
+        self.check_recorded(&user)?;
         let epoch = match user.epoch {
             Some(epoch) => epoch,
             None => sessions
@@ -178,6 +175,19 @@ impl Login {
         taken
             .await
             .unwrap_or_else(|lost| Err(StoreError::interrupted(lost)))
+    }
+
+    /// # Errors
+    ///
+    /// [`StoreError`]: another person may have registered the account of this address, and the users do not
+    /// record that its owner has taken it over.
+    pub(crate) fn check_recorded(&self, user: &UserRecord) -> Result<(), StoreError> {
+        match user.email_verified || self.users().keeps_email() {
+            true => Ok(()),
+            false => Err(StoreError::invalid(
+                "the user store does not record which addresses are verified",
+            )),
+        }
     }
 
     /// Returns `true` if another person may have registered the account of this address.

@@ -149,7 +149,8 @@ impl MailFlowsBuilder {
     /// - If the address was not verified before, the person who registered the account may not be its owner.
     ///   Everything that opened the account is then removed before the owner is signed in, as
     ///   [`Login::prove_email`](crate::server::login::Login::prove_email) says. This needs users that [keep
-    ///   addresses](crate::store::port::UserStore::keeps_email).
+    ///   addresses](crate::store::port::UserStore::keeps_email). If they do not, only a user whose record says
+    ///   that the address is verified gets a code.
     /// - Other clients can request codes for an address until its limit is exceeded. A [known
     ///   device](crate::server::login::DeviceTokens) of the user then still gets five codes in an hour.
     pub fn sign_in(mut self, enabled: bool) -> Self {

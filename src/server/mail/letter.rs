@@ -161,7 +161,10 @@ impl Letters {
             } if !self.login.is_known_device(device.expose(), &user) => {
                 return skip(MailSkipped::Limited);
             }
-            LetterKind::SignIn { flow, .. } => self.code(&mut mail, &user, flow).await?,
+            LetterKind::SignIn { flow, .. } => {
+                self.login.check_recorded(&user)?;
+                self.code(&mut mail, &user, flow).await?;
+            }
             LetterKind::Change { from, .. } if user.email.as_ref() != Some(from) => {
                 return skip(MailSkipped::NoAddress);
             }

@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_jwt_auth::{
     AuthServer,
+    error::StoreError,
     event::MailPurpose,
     server::{
         AuthServerBuilder,
-        login::{EmailAddress, Identifier, Password},
+        login::{EmailAddress, Identifier, Password, PasswordHash},
     },
     store::{
         AnyStore, MemoryStore,
-        port::{NewUser, OneTimeToken, UserAdmin, UserStore},
+        port::{NewUser, OneTimeToken, UserAdmin, UserRecord, UserStore},
     },
     test_util::TestClock,
 };
@@ -25,6 +26,7 @@ use crate::{
     support::{
         endpoints::Browser,
         postbox::{Postbox, token},
+        users::Users,
     },
 };
 
@@ -399,6 +401,72 @@ async fn u54_a_flow_that_was_not_issued_leaves_no_row() {
     let body = json!({ "flow": flow, "code": "12345678" });
     assert_eq!(send("login/code", body).await.text("error"), "invalid_code");
     assert_eq!(store.rows(), before + 1);
+}
+
+/// Users of a table that does not record which addresses are verified.
+#[derive(Clone)]
+struct Unrecorded(Users);
+
+impl UserStore for Unrecorded {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
+        self.0.find(identifier).await
+    }
+
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
+        self.0.find_by_subject(subject).await
+    }
+
+    async fn replace_hash(
+        &self,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        self.0.replace_hash(subject, old, new).await
+    }
+}
+
+/// Another person may have registered the account, and nothing of that person could be removed.
+#[tokio::test]
+async fn u34_a_code_opens_no_account_whose_address_is_neither_verified_nor_recorded() {
+    let (users, postbox) = (Users::default(), Postbox::default());
+    let hash = cheap()
+        .hash(&Password::new(PASSWORD.to_owned()).unwrap())
+        .await;
+    users.put(NAME, UserRecord::new("u-ada").password(hash.unwrap()));
+    let auth = AuthServer::builder(MemoryStore::new())
+        .users(Unrecorded(users.clone()))
+        .public_origin(ORIGIN)
+        .mailer(postbox.clone())
+        .mail(|mail| mail.sign_in(true))
+        .start()
+        .await
+        .unwrap();
+    let send = async |path: &str, body: Value| {
+        let Ok(answer) = auth.endpoints().oneshot(front::post(path, &body)).await;
+        crate::support::endpoints::Answer::of(answer).await
+    };
+    let ask = async || send("login/email", json!({ "email": NAME })).await;
+    assert_eq!(ask().await.status, 202);
+    assert!(auth.flush_mail(Duration::from_secs(60)).await);
+    assert!(postbox.unread().is_empty());
+
+    // The application has verified the address by itself.
+    let address = EmailAddress::new(NAME).unwrap();
+    users.change(NAME, |user| user.email(Some(address.clone()), true));
+    let flow = ask().await.text("flow");
+    let code = postbox.next(MailPurpose::SignIn).await.code.unwrap();
+    let body = json!({ "flow": flow, "code": code.expose() });
+    assert_eq!(send("login/code", body).await.status, 200);
+
+    // No longer when the code is used.
+    let flow = ask().await.text("flow");
+    let code = postbox.next(MailPurpose::SignIn).await.code.unwrap();
+    users.change(NAME, |user| user.email(Some(address), false));
+    let body = json!({ "flow": flow, "code": code.expose() });
+    let refused = send("login/code", body).await;
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.access().is_empty());
 }
 
 #[tokio::test]

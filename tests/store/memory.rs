@@ -12,7 +12,10 @@ use tower_jwt_auth::{
     store::{
         MemoryStore,
         contract::Fixture,
-        port::{CreateOutcome, GuestStore, NewGuest, NewSessionRecord, RevokeReason, SessionStore},
+        port::{
+            CreateOutcome, GuestStore, NewGuest, NewOneTime, NewSessionRecord, OneTimeDigest,
+            OneTimePurpose, OneTimeStore, OneTimeToken, RevokeReason, SessionStore,
+        },
     },
     test_util::TestClock,
 };
@@ -238,4 +241,55 @@ async fn a_revoked_session_is_kept_for_a_week() {
 fn debug_shows_no_session() {
     let store = MemoryStore::new();
     assert_eq!(format!("{store:?}"), "MemoryStore { sessions: 0, .. }");
+}
+
+/// Anonymous clients begin flows, and everyone who registers gets mails. However many tokens of one purpose there
+/// are, those of the others work, and so do new ones of the same purpose.
+#[tokio::test]
+async fn u52_a_flood_of_tokens_blocks_neither_mails_nor_sign_ins() {
+    let store = MemoryStore::new();
+    let template = OneTimeToken::mint();
+    let issue = async |digest: OneTimeDigest, purpose, subject: &str| {
+        let day = Duration::from_secs(24 * 60 * 60);
+        let mut new = NewOneTime::new(&template, purpose, subject, day);
+        new.digest = digest;
+        store.issue(new).await
+    };
+    let digest = |kind: u8, number: u64| {
+        let mut bytes = [kind; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        OneTimeDigest::from_bytes(bytes)
+    };
+    let redeems = async |digest: OneTimeDigest, purpose| {
+        let spent = store.redeem(&digest, purpose).await.unwrap();
+        spent.is_some()
+    };
+    use OneTimePurpose::{EmailChange, Flow, Reset, SignIn, Unlock, Verification};
+    let kinds = [Reset, Unlock, SignIn, EmailChange, Flow, Verification];
+    for (kind, purpose) in (0_u8..).zip(kinds) {
+        issue(digest(kind, 0), purpose, "ada").await.unwrap();
+    }
+    for number in 1..=120_000 {
+        issue(digest(4, number), Flow, "passkey").await.unwrap();
+        let eve = format!("eve-{}", number % 1_000);
+        issue(digest(5, number), Verification, &eve).await.unwrap();
+    }
+    let rows = store.rows();
+    assert!(rows < 150_000, "{rows}");
+    // Nothing is left of the oldest ones, and the newest work.
+    for (kind, purpose) in [(4, Flow), (5, Verification)] {
+        assert!(!redeems(digest(kind, 0), purpose).await);
+        for number in [110_000, 120_000] {
+            assert!(redeems(digest(kind, number), purpose).await);
+            assert!(!redeems(digest(kind, number), purpose).await);
+        }
+    }
+    // A user can withdraw tokens.
+    let kept = digest(5, 119_999);
+    store.forget("eve-998", Verification).await.unwrap();
+    assert!(!redeems(digest(5, 119_998), Verification).await);
+    assert!(redeems(kept, Verification).await);
+    for (kind, purpose) in (0_u8..).zip(kinds).take(4) {
+        assert!(redeems(digest(kind, 0), purpose).await, "{purpose:?}");
+    }
 }

@@ -235,6 +235,9 @@ impl AuthEndpointsBuilder {
     /// a burst. If the client address is unknown, the default has no limit. Above the limit the response is
     /// 429.
     ///
+    /// Each flow is a row for ten minutes. The memory store keeps 100 000, and a new one replaces the oldest. The
+    /// other stores have no maximum.
+    ///
     /// Only the layer's key and counts are used.
     pub fn flow_rate_limit(mut self, limit: RateLimitLayer) -> Self {
         self.flow_limit = Some(limit);

@@ -36,8 +36,10 @@ use crate::{
 /// The number of sessions is limited by [`max_sessions`](Self::max_sessions). A full store deletes
 /// sessions that have ended. If all sessions are alive, it refuses new ones with
 /// [`StoreErrorKind::Unavailable`](crate::error::StoreErrorKind::Unavailable), because a flood of
-/// guests must not sign out other users. The number of users and API keys is not limited: an
-/// administrator or a rate limit on registrations admits them.
+/// guests must not sign out other users. Of one-time tokens it keeps 20 000 of each purpose, and 100 000 of
+/// [flows](crate::store::port::OneTimePurpose::Flow). A new one replaces the oldest of its purpose: a flood of
+/// one purpose then delays nobody, and ends only older requests of the same purpose. The number of users and API
+/// keys is not limited: an administrator or a rate limit on registrations admits them.
 ///
 /// # Examples
 ///

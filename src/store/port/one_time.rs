@@ -49,7 +49,6 @@ impl OneTimePurpose {
 
     /// Returns `true` if the subject of these tokens is a user. Anonymous users begin flows, so that a list
     /// of the tokens of a flow has no bound.
-    #[cfg(feature = "redis")]
     pub(crate) const fn has_owner(self) -> bool {
         !matches!(self, Self::Flow)
     }

@@ -119,12 +119,12 @@ mod layer;
 mod lookup;
 mod networks;
 mod new;
+mod owner;
 mod record;
 mod service;
 mod store;
 mod uses;
 
-pub(crate) use self::store::LISTED;
 pub use self::{
     builder::ApiKeysBuilder,
     error::ApiKeyError,
@@ -135,6 +135,7 @@ pub use self::{
     record::{ApiKeyRecord, ApiKeyRefusal, PreviousSecret},
     store::ApiKeyStore,
 };
+pub(crate) use self::{owner::revoke_all_in, store::LISTED};
 // Named only to write down the type of a service.
 #[doc(hidden)]
 pub use self::service::ApiKeyService;

@@ -209,9 +209,9 @@ impl<S, U> AuthServerBuilder<S, U> {
         self.login(move |login| login.email_claims(claims))
     }
 
-    /// Adds a hook that removes what your application keeps for an account, such as passkeys and
-    /// [API keys](crate::layer::api_key::ApiKeys), before the owner of an address that was never verified takes
-    /// the account over. See [`TakeOverHook`].
+    /// Adds a hook that removes what your application keeps for an account, before the owner of an address that
+    /// was never verified takes the account over. [API keys](crate::layer::api_key::ApiKeys) in the store of the
+    /// server need none. See [`TakeOverHook`].
     pub fn on_take_over(self, hook: impl TakeOverHook) -> Self {
         self.login(|login| login.on_take_over(hook))
     }

@@ -88,6 +88,7 @@ use crate::{
 /// | the secret | refresh tokens, device tokens, counters, CSRF proofs, signing keys in the store | nodes refuse each other's tokens |
 /// | one event sink | all parts | a part is missing in the audit log |
 /// | one-time tokens | login | a password reset leaves older mails valid |
+/// | the end of API keys in the store | [take-overs](crate::server::login::TakeOverHook) | a key of another person opens the account of its owner |
 /// | housekeeping, and the worker for guest claims | background tasks | the store grows; a failed claim is never repeated |
 ///
 /// # Background tasks

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::{AuthServer, AuthServerBuilder, Inner, Tasks, builder::Change, seed, warnings};
 use crate::{
-    error::ConfigError,
+    error::{ConfigError, StoreError},
     event::{EventSink, sink_fn},
     layer::{Confirmations, dpop::Dpop, rate_limit::ClientIp},
     secret::SecretKey,
     server::{
         endpoints::{AuthEndpoints, CookieNames},
         issue::{KeyRing, TokenIssuer},
-        login::Login,
+        login::{Login, TakeOverHook},
         mail::MailFlowsBuilder,
         session::{Guests, Housekeeping, Sessions},
         settings::{AuthSecrets, AuthSettings, SigningKeys},
@@ -144,6 +144,7 @@ where
         }
     }
     let login = apply(login, changes.login)
+        .on_take_over(ApiKeysOf(store.clone()))
         .factors(store.clone())
         .credentials(store.clone());
     let mut login = login.one_time(store.clone());
@@ -252,6 +253,15 @@ where
             warnings,
         }),
     })
+}
+
+/// The API keys in the store, which go with a take-over.
+struct ApiKeysOf<S>(S);
+
+impl<S: AuthStore> TakeOverHook for ApiKeysOf<S> {
+    async fn on_take_over(&self, subject: &str) -> Result<(), StoreError> {
+        self.0.revoke_api_keys(subject).await
+    }
 }
 
 /// The rules for proofs.

@@ -163,8 +163,7 @@ impl LoginBuilder {
     }
 
     /// Adds a hook that removes what your application keeps for an account, before the owner of its address
-    /// takes the account over: passkeys, links to identity providers,
-    /// [API keys](crate::layer::api_key::ApiKeys). May be called repeatedly.
+    /// takes the account over, such as [API keys](crate::layer::api_key::ApiKeys). May be called repeatedly.
     pub fn on_take_over(mut self, hook: impl TakeOverHook) -> Self {
         self.take_over.push(Box::new(hook));
         self

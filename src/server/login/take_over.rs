@@ -22,7 +22,10 @@ use crate::{
 /// [`Login`] removes the password, sessions, devices, tokens from mails, second factors, and the
 /// [credentials](crate::store::port::CredentialStore) that are linked to the account. The hook removes all
 /// else that opens the account.
-/// [`ApiKeys`](crate::layer::api_key::ApiKeys) are a hook, which revokes the keys of the account.
+///
+/// [`ApiKeys`](crate::layer::api_key::ApiKeys) are a hook, which revokes the keys of the account. An
+/// [`AuthServer`](crate::AuthServer) revokes those in its store by itself. The hook is needed for keys in
+/// another store, and ends keys that this process has cached immediately.
 ///
 /// It is called **at least once**: again after a failure or a crash, and possibly on two nodes
 /// concurrently.

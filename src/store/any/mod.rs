@@ -187,6 +187,10 @@ impl AuthStore for AnyStore {
     fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
     }
+
+    async fn revoke_api_keys(&self, subject: &str) -> Result<(), StoreError> {
+        each!(self, Self, store => store.revoke_api_keys(subject))
+    }
 }
 
 /// Removes the URL's passwords from the error of a driver that repeats the URL: the password before

@@ -22,7 +22,7 @@ use super::{ENDED_FOR, REVOKED_FOR};
 use crate::server::login::MemoryThrottle;
 use crate::{
     error::{ConfigError, StoreError},
-    layer::api_key::{ApiKeyId, ApiKeyRecord},
+    layer::api_key::{ApiKeyId, ApiKeyRecord, revoke_all_in},
     principal::SessionId,
     revocation::{Broadcast, BroadcastFeed, RETENTION, Revocation, RevocationLog, RevocationSet},
     secret::Secret,
@@ -309,6 +309,10 @@ impl MemoryStore {
 impl AuthStore for MemoryStore {
     fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
+    }
+
+    async fn revoke_api_keys(&self, subject: &str) -> Result<(), StoreError> {
+        revoke_all_in(self, subject).await
     }
 }
 

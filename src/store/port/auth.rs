@@ -1,7 +1,9 @@
 //! Every port of a login server in one trait.
 
+use std::future::{Future, ready};
+
 use crate::{
-    error::ConfigError,
+    error::{ConfigError, StoreError},
     revocation::RevocationSet,
     store::port::{
         CredentialStore, FactorStore, GuestStore, KeyRingStore, OneTimeStore, SecretStore,
@@ -35,4 +37,21 @@ pub trait AuthStore:
     ///
     /// [`ConfigError::Invalid`] outside a tokio runtime.
     fn revocations(&self) -> Result<RevocationSet, ConfigError>;
+
+    /// Revokes the [API keys](crate::layer::api_key::ApiKeys) of a subject, in the store and for every node that
+    /// follows its revocations. An [`AuthServer`](crate::AuthServer) calls it before the owner of an address
+    /// takes an account over. The call can be repeated.
+    ///
+    /// The default does nothing: for a store without API keys.
+    ///
+    /// # Errors
+    ///
+    /// Any error: the owner is not signed in, and repeats the proof.
+    fn revoke_api_keys(
+        &self,
+        subject: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let _ = subject;
+        ready(Ok(()))
+    }
 }

@@ -82,6 +82,7 @@ pub use self::feed::PostgresFeed;
 use super::sql::{Dialect, SqlStore, Statement, Value, Words, cells, store_over};
 use crate::{
     error::{ConfigError, StoreError},
+    layer::api_key::revoke_all_in,
     revocation::RevocationSet,
     store::port::AuthStore,
 };
@@ -194,6 +195,10 @@ impl PostgresStore {
 impl AuthStore for PostgresStore {
     fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
+    }
+
+    async fn revoke_api_keys(&self, subject: &str) -> Result<(), StoreError> {
+        revoke_all_in(self, subject).await
     }
 }
 

@@ -84,6 +84,7 @@ use std::{fmt, sync::Arc};
 pub use self::feed::RedisFeed;
 use crate::{
     error::{ConfigError, StoreError},
+    layer::api_key::revoke_all_in,
     principal::SessionId,
     redis_link::{Link, Repeat},
     revocation::{Revocation, RevocationLog, RevocationSet},
@@ -198,6 +199,10 @@ impl RedisStore {
 impl AuthStore for RedisStore {
     fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
+    }
+
+    async fn revoke_api_keys(&self, subject: &str) -> Result<(), StoreError> {
+        revoke_all_in(self, subject).await
     }
 }
 

@@ -72,6 +72,7 @@ pub use self::feed::SqliteFeed;
 use super::sql::{Dialect, Does, SqlStore, Statement, Value, Words, cells, store_over};
 use crate::{
     error::{ConfigError, StoreError},
+    layer::api_key::revoke_all_in,
     revocation::RevocationSet,
     store::port::AuthStore,
 };
@@ -198,6 +199,10 @@ impl SqliteStore {
 impl AuthStore for SqliteStore {
     fn revocations(&self) -> Result<RevocationSet, ConfigError> {
         RevocationSet::follow(self.feed())
+    }
+
+    async fn revoke_api_keys(&self, subject: &str) -> Result<(), StoreError> {
+        revoke_all_in(self, subject).await
     }
 }
 

@@ -70,7 +70,6 @@ where
             .mailer(postbox.clone())
             .mail(|mail| mail.sign_in(true))
             .totp("Example")
-            .on_take_over(keys.clone())
             .start();
         Self {
             auth: auth.await.unwrap(),

@@ -103,7 +103,8 @@ impl Inner {
     ) -> Result<Answer, Refusal> {
         self.refuse_foreign(parts)?;
         let mail = self.mail()?;
-        match self.login.change_email(token(fields)?).await? {
+        let changed = self.login.change_email(&self.sessions, token(fields)?);
+        match changed.await? {
             Some(changed) => {
                 mail.notify_old(&changed);
                 Ok(empty(StatusCode::NO_CONTENT))

@@ -6,6 +6,7 @@ use super::{EmailAddress, Login, by_mail::sent_to};
 use crate::{
     error::StoreError,
     event::LoginEvent,
+    server::session::Sessions,
     store::port::{OneTimePurpose, OneTimeToken, SpentOneTime},
 };
 
@@ -59,8 +60,8 @@ impl Login {
     /// Replaces a user's address by the one to which a change token was sent, and spends the token. The
     /// user's tokens that were sent to the old address become invalid. Sessions continue.
     ///
-    /// Returns `None` if the token is unknown, spent or expired, if the user is disabled, or if another
-    /// user has the new address.
+    /// Returns `None` if the token is unknown, spent or expired, if the user is disabled, if all sessions of the
+    /// user ended after the request, or if another user has the new address.
     ///
     /// # Errors
     ///
@@ -73,16 +74,20 @@ impl Login {
     /// # Cancel safety
     ///
     /// Once the token is spent, a separate task completes the change.
-    pub async fn change_email(&self, token: &str) -> Result<Option<EmailChanged>, StoreError> {
+    pub async fn change_email(
+        &self,
+        sessions: &Sessions,
+        token: &str,
+    ) -> Result<Option<EmailChanged>, StoreError> {
         let tokens = Arc::clone(self.one_time()?);
         let Some(digest) = OneTimeToken::read(token) else {
             return Ok(None);
         };
-        let login = self.clone();
+        let (login, sessions) = (self.clone(), sessions.clone());
         let change = tokio::spawn(async move {
             let purpose = OneTimePurpose::EmailChange;
             match tokens.redeem(&digest, purpose).await? {
-                Some(spent) => login.replace_email(spent).await,
+                Some(spent) => login.replace_email(&sessions, spent).await,
                 None => Ok(None),
             }
         });
@@ -90,7 +95,11 @@ impl Login {
         change.await.unwrap_or_else(lost)
     }
 
-    async fn replace_email(&self, spent: SpentOneTime) -> Result<Option<EmailChanged>, StoreError> {
+    async fn replace_email(
+        &self,
+        sessions: &Sessions,
+        spent: SpentOneTime,
+    ) -> Result<Option<EmailChanged>, StoreError> {
         let subject = spent.subject;
         let user = self.users().find_by_subject(&subject).await?;
         let from = user
@@ -100,6 +109,13 @@ impl Login {
         let Some((from, to)) = from.zip(to) else {
             return Ok(None);
         };
+        // A new password or a take-over invalidates the tokens that exist then. This one may have been spent
+        // before, by the person who is locked out.
+        let epoch = sessions.epoch(&subject).await;
+        let epoch = epoch.map_err(StoreError::unavailable)?;
+        if spent.epoch.is_some_and(|issued_in| issued_in != epoch) {
+            return Ok(None);
+        }
         if !self.users().change_email(&subject, &from, &to).await? {
             return Ok(None);
         }

@@ -148,12 +148,12 @@ impl Letters {
                 return skip(MailSkipped::AlreadyVerified);
             }
             LetterKind::Reset(_) => {
-                self.link(&mut mail, OneTimePurpose::Reset, &self.reset)
+                self.link(&mut mail, OneTimePurpose::Reset, &self.reset, None)
                     .await?;
             }
             LetterKind::Verify(_) => {
                 let purpose = OneTimePurpose::Verification;
-                self.link(&mut mail, purpose, &self.verify).await?;
+                self.link(&mut mail, purpose, &self.verify, None).await?;
             }
             LetterKind::SignIn {
                 device: Some(device),
@@ -173,7 +173,8 @@ impl Letters {
                     return skip(MailSkipped::AddressTaken);
                 }
                 let purpose = OneTimePurpose::EmailChange;
-                self.link(&mut mail, purpose, &self.change).await?;
+                self.link(&mut mail, purpose, &self.change, Some(*epoch))
+                    .await?;
                 // The end of all sessions invalidates the tokens that exist then. This one may be younger.
                 if self.epoch(&user.subject).await? != *epoch {
                     self.login.forget(&user.subject, purpose).await?;
@@ -234,15 +235,18 @@ impl Letters {
         }))
     }
 
-    /// Issues a token that proves the address of the mail, and adds the link with it.
+    /// Issues a token that proves the address of the mail, and adds the link with it. The token is valid in this
+    /// epoch of the user.
     async fn link(
         &self,
         mail: &mut Mail,
         purpose: OneTimePurpose,
         target: &Target,
+        epoch: Option<u32>,
     ) -> Result<(), StoreError> {
         let token = OneTimeToken::mint();
-        let new = NewOneTime::new(&token, purpose, &mail.user, target.lifetime).email(&mail.to);
+        let mut new = NewOneTime::new(&token, purpose, &mail.user, target.lifetime).email(&mail.to);
+        new.epoch = epoch;
         self.login.issue_token(new).await?;
         mail.link = Some(target.page.link(&self.origin, token.expose()));
         mail.expires_in = Some(target.lifetime);

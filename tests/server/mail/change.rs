@@ -1,17 +1,32 @@
 //! Another address for an account.
 
-use futures_util::future::join_all;
-use serde_json::json;
-use tower_jwt_auth::{
-    event::MailPurpose,
-    server::login::EmailAddress,
-    store::port::{UserAdmin, UserStore},
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use super::{forgot, on_each, reset};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tower::ServiceExt;
+use tower_jwt_auth::{
+    AuthServer,
+    error::StoreError,
+    event::MailPurpose,
+    server::login::{EmailAddress, Identifier, PasswordHash},
+    store::{
+        MemoryStore,
+        port::{NewUser, UserAdmin, UserRecord, UserStore},
+    },
+};
+
+use super::{ORIGIN, forgot, on_each, reset};
 use crate::{
-    front::{Answer, Front, NAME, PASSWORD, ada, bearer, post},
-    support::postbox::{Postbox, token},
+    front::{Answer, Front, NAME, PASSWORD, ada, bearer, cheap, post},
+    support::{
+        self,
+        postbox::{Postbox, token},
+    },
 };
 
 const NEW: &str = "ada@new.example";
@@ -27,12 +42,7 @@ async fn ask(front: &Front, access: &str, to: &str, password: &str) -> Answer {
 async fn requested(front: &Front, postbox: &Postbox, access: &str, to: &str) -> String {
     let answer = ask(front, access, to, PASSWORD).await;
     assert_eq!(answer.status, 202, "{}: {answer:?}", front.kind());
-    assert!(
-        front
-            .auth
-            .flush_mail(std::time::Duration::from_secs(60))
-            .await
-    );
+    assert!(front.auth.flush_mail(Duration::from_secs(60)).await);
     let mut mails = Vec::new();
     for mail in postbox.unread() {
         mails.push(postbox.next(mail.purpose).await);
@@ -125,12 +135,7 @@ async fn u27_a_stolen_session_changes_no_address() {
             last = ask(&front, &access, NEW, "not the password").await;
         }
         assert_eq!(last.status, 429);
-        assert!(
-            front
-                .auth
-                .flush_mail(std::time::Duration::from_secs(60))
-                .await
-        );
+        assert!(front.auth.flush_mail(Duration::from_secs(60)).await);
         assert!(postbox.unread().is_empty());
     }
 }
@@ -146,12 +151,7 @@ async fn u26_a_taken_address_gets_the_same_response_and_no_mail() {
         let free = ask(&front, &session.access(), NEW, PASSWORD).await;
         let taken = ask(&front, &session.access(), "bob@example.org", PASSWORD).await;
         assert_eq!((taken.status, taken.json()), (free.status, free.json()));
-        assert!(
-            front
-                .auth
-                .flush_mail(std::time::Duration::from_secs(60))
-                .await
-        );
+        assert!(front.auth.flush_mail(Duration::from_secs(60)).await);
         let unread = postbox.unread();
         assert!(
             unread
@@ -195,4 +195,120 @@ async fn u19_u27_a_change_that_is_overtaken_is_refused() {
         assert_eq!(confirm(&front, &link).await.text("error"), "invalid_link");
         assert!(postbox.unread().is_empty());
     }
+}
+
+/// The first lookup by subject after this is set reports that it came, and waits.
+type Stop = Arc<Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>>;
+
+/// Users whose store stops answering for a while.
+#[derive(Clone, Default)]
+struct Slow(MemoryStore, Stop);
+
+impl UserStore for Slow {
+    async fn find(&self, identifier: &Identifier) -> Result<Option<UserRecord>, StoreError> {
+        self.0.find(identifier).await
+    }
+
+    async fn find_by_subject(&self, subject: &str) -> Result<Option<UserRecord>, StoreError> {
+        let stop = self.1.lock().unwrap().take();
+        if let Some((came, go)) = stop {
+            came.send(()).unwrap();
+            go.await.unwrap();
+        }
+        self.0.find_by_subject(subject).await
+    }
+
+    async fn replace_hash(
+        &self,
+        subject: &str,
+        old: &PasswordHash,
+        new: &PasswordHash,
+    ) -> Result<bool, StoreError> {
+        self.0.replace_hash(subject, old, new).await
+    }
+
+    fn can_create(&self) -> bool {
+        true
+    }
+
+    async fn create(&self, user: NewUser) -> Result<bool, StoreError> {
+        UserStore::create(&self.0, user).await
+    }
+
+    fn keeps_email(&self) -> bool {
+        true
+    }
+
+    async fn verify_email(
+        &self,
+        subject: &str,
+        address: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        self.0.verify_email(subject, address).await
+    }
+
+    async fn change_email(
+        &self,
+        subject: &str,
+        from: &EmailAddress,
+        to: &EmailAddress,
+    ) -> Result<bool, StoreError> {
+        self.0.change_email(subject, from, to).await
+    }
+}
+
+/// A thief has registered the address of another person, and uses the link to an address of the thief at the
+/// moment when the owner comes. The link is spent before the owner ends it, and must not take effect afterwards.
+#[tokio::test]
+async fn u34_a_change_that_crosses_a_take_over_is_refused() {
+    let (store, postbox) = (MemoryStore::new(), Postbox::default());
+    let slow = Slow(store.clone(), Stop::default());
+    let auth = AuthServer::builder(store.clone())
+        .users(slow.clone())
+        .public_origin(ORIGIN)
+        .registration(true)
+        .login(|login| login.hasher(cheap()))
+        .mailer(postbox.clone())
+        .start()
+        .await
+        .unwrap();
+    let send = async |path: &str, body: Value, access: &str| {
+        let mut request = post(path, &body);
+        if !access.is_empty() {
+            request = bearer(request, access);
+        }
+        let Ok(answer) = auth.endpoints().oneshot(request).await;
+        support::endpoints::Answer::of(answer).await
+    };
+    let login = json!({ "email": NAME, "password": PASSWORD });
+    let thief = send("register", login, "").await.access();
+    postbox.next(MailPurpose::VerifyEmail).await;
+    let body = json!({ "new_email": NEW, "current_password": PASSWORD });
+    assert_eq!(send("email/change", body, &thief).await.status, 202);
+    assert!(auth.flush_mail(Duration::from_secs(60)).await);
+    let mut change = String::new();
+    for mail in postbox.unread() {
+        let mail = postbox.next(mail.purpose).await;
+        if mail.purpose == MailPurpose::ChangeEmail {
+            change = token(&mail);
+        }
+    }
+
+    let ((came, comes), (goes, go)) = (oneshot::channel(), oneshot::channel());
+    *slow.1.lock().unwrap() = Some((came, go));
+    let owner = async {
+        comes.await.unwrap();
+        send("password/forgot", json!({ "email": NAME }), "").await;
+        let link = token(&postbox.next(MailPurpose::ResetPassword).await);
+        let body = json!({ "token": link, "new_password": "the password of the owner" });
+        assert_eq!(send("password/reset", body, "").await.status, 204);
+        goes.send(()).unwrap();
+    };
+    let confirm = send("email/confirm", json!({ "token": change }), "");
+    let (confirmed, ()) = tokio::join!(confirm, owner);
+    assert_eq!(confirmed.text("error"), "invalid_link", "{confirmed:?}");
+    let login = json!({ "email": NAME, "password": "the password of the owner" });
+    assert_eq!(send("login", login, "").await.status, 200);
+    let address = EmailAddress::new(NAME).unwrap();
+    assert!(store.find_by_email(&address).await.unwrap().is_some());
 }

@@ -72,7 +72,9 @@ impl Inner {
         };
         let by_mail = |mail: &MailFlows| mail.signs_in() || users.can_set_first_hash();
         let by_mail = user.email.is_some() && self.mail.as_ref().is_some_and(by_mail);
-        Ok(by_mail || user.password.is_some())
+        // A take-over has locked the password of another person.
+        let by_password = user.password.is_some_and(|hash| !hash.is_unmatched());
+        Ok(by_mail || by_password)
     }
 
     /// Returns `true` if users sign in with a credential on this server: a provider may have been removed

@@ -535,6 +535,31 @@ async fn u51_only_a_credential_with_which_the_user_can_sign_in_counts() {
     }
 }
 
+/// Nobody knows a password of the account any more, and there are no mails by which its owner could set one.
+#[tokio::test]
+async fn u51_a_password_that_a_take_over_has_locked_is_no_way_to_sign_in() {
+    for (store, _folder) in stores().await {
+        let create = UnknownIdentity::CreateAccount;
+        let auth = builder(&store).on_unknown_identity(create);
+        let auth = auth.start().await.unwrap();
+        let (_, mut thief) = register(&auth, &store, NAME, false).await;
+        let mut owner = Browser::new(&auth);
+        assert_eq!(owner.sign_in(&format!("1:{NAME}")).await, "/");
+        assert!(!thief.is_signed_in().await);
+        let unlink = json!({ "issuer": ISSUER, "subject": "1" });
+        let (status, refused) = owner.post("identities/unlink", unlink.clone()).await;
+        assert_eq!(
+            (status, &refused["error"]),
+            (409, &json!("last_credential"))
+        );
+        // A password of the owner is one.
+        let (_, mut eve) = register(&auth, &store, "eve@example.org", true).await;
+        assert_eq!(eve.sign_in("2:eve@example.org").await, "/");
+        let unlink = json!({ "issuer": ISSUER, "subject": "2" });
+        assert_eq!(eve.post("identities/unlink", unlink).await.0, 204);
+    }
+}
+
 #[tokio::test]
 async fn u50_an_account_is_created_only_if_the_server_allows_it_and_the_address_is_verified() {
     for (store, _folder) in stores().await {

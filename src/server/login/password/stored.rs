@@ -166,8 +166,21 @@ pub(super) fn unmatched(
     cost: Argon2Cost,
     pepper: Option<&Pepper>,
 ) -> Result<PasswordHash, PasswordError> {
-    let salt = Salt::new(&random::<SALT>()).map_err(|_| PasswordError::Failed)?;
+    let mut salt = random::<SALT>();
+    let (mark, _) = salt.split_at_mut(UNMATCHED.len());
+    mark.copy_from_slice(UNMATCHED);
+    let salt = Salt::new(&salt).map_err(|_| PasswordError::Failed)?;
     written(&params(cost, pepper)?, salt, &random::<OUTPUT>())
+}
+
+impl PasswordHash {
+    /// Returns `true` for a hash that was made so that no password matches. The random salt of any other hash
+    /// begins in this way once in 2^64.
+    pub(crate) fn is_unmatched(&self) -> bool {
+        let hash = phc::PasswordHash::new(self.expose()).ok();
+        let salt = hash.and_then(|hash| hash.salt);
+        salt.is_some_and(|salt| salt.starts_with(UNMATCHED))
+    }
 }
 
 fn written(params: &Params, salt: Salt, output: &[u8]) -> Result<PasswordHash, PasswordError> {
@@ -247,5 +260,7 @@ fn context<'a>(
 /// RFC 9106 §4.
 const SALT: usize = 16;
 const OUTPUT: usize = 32;
+/// The beginning of the salt of a hash that no password matches.
+const UNMATCHED: &[u8; 8] = b"no match";
 /// Longer than any string within the limits of the format.
 const MAX_STORED: usize = 512;

@@ -535,6 +535,22 @@ async fn u51_only_a_credential_with_which_the_user_can_sign_in_counts() {
     }
 }
 
+/// A provider may give `ada` and the same name in full-width letters to two people.
+#[tokio::test]
+async fn u47_an_address_in_letters_of_another_width_links_no_identity() {
+    for (store, _folder) in stores().await {
+        let auth = builder(&store).start().await.unwrap();
+        register(&auth, &store, NAME, true).await;
+        // U+FF41 and U+FF45, in a query.
+        for spelled in ["%EF%BD%81da@example.org", "ada@%EF%BD%85xample.org"] {
+            let to = Browser::new(&auth).sign_in(&format!("1:{spelled}")).await;
+            assert_eq!(error(&to), "no_account", "{spelled}");
+        }
+        let to = Browser::new(&auth).sign_in("1:%20ADA@Example.org").await;
+        assert_eq!(to, "/");
+    }
+}
+
 /// Nobody knows a password of the account any more, and there are no mails by which its owner could set one.
 #[tokio::test]
 async fn u51_a_password_that_a_take_over_has_locked_is_no_way_to_sign_in() {

@@ -58,8 +58,8 @@ impl Identity {
     }
 
     /// Sets the address of the account, the claims `email` and `email_verified`. An address that the provider
-    /// has not verified, or that is not an [`EmailAddress`], is not used. Without one the identity is linked only
-    /// by the signed-in user.
+    /// has not verified, that is not an [`EmailAddress`], or that has full-width or half-width letters is not
+    /// used. Without one the identity is linked only by the signed-in user.
     ///
     /// # Security
     ///
@@ -67,7 +67,10 @@ impl Identity {
     /// verified address. A provider whose tenants write the claims themselves is not to be trusted.
     #[must_use]
     pub fn email(mut self, address: &str, is_verified: bool) -> Self {
-        self.email = EmailAddress::new(address).ok().filter(|_| is_verified);
+        // They become other letters, and the mailbox may be that of another person at the provider.
+        let is_exact = !address.chars().any(is_of_another_width);
+        let address = EmailAddress::new(address).ok();
+        self.email = address.filter(|_| is_verified && is_exact);
         self
     }
 
@@ -436,6 +439,11 @@ impl Login {
             subject: subject.to_owned(),
         });
     }
+}
+
+/// Returns `true` for the letters of another width, which are mapped to usual ones (RFC 8265 §3.3).
+fn is_of_another_width(letter: char) -> bool {
+    matches!(letter, '\u{3000}' | '\u{FF00}'..='\u{FFEF}')
 }
 
 fn signed_in(subject: &str, epoch: u32, identity: &Identity) -> IdentityOutcome {

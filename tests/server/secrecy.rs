@@ -18,7 +18,7 @@ use tower_jwt_auth::{
     },
     store::{
         MemoryStore,
-        port::{NewOneTime, NewUser, OneTimePurpose, OneTimeToken, UserStore},
+        port::{NewOneTime, NewUser, OneTimePurpose, OneTimeToken, StoredFactors, UserStore},
     },
     test_util::TestClock,
     time::Clock,
@@ -133,6 +133,9 @@ async fn q3_no_part_of_a_login_server_prints_what_it_keeps_secret() {
     let guest = guest.unwrap();
     printed.add(&guest);
 
+    let factors = r#"{"v":1,"codes":["a-digest-of-a-code"]}"#;
+    printed.add(&StoredFactors::new(1, factors, clock.now()));
+
     let one_time = OneTimeToken::mint();
     printed.add(&one_time);
     let row = NewOneTime::new(
@@ -176,6 +179,7 @@ async fn q3_no_part_of_a_login_server_prints_what_it_keeps_secret() {
         ("a refresh token", pair.refresh_token().expose()),
         ("a one-time token", one_time.expose()),
         ("a code", "86420975"),
+        ("stored factors", "a-digest-of-a-code"),
         ("the password of the store", "st0repass"),
         ("the password of the mail server", "sm7ppassw0rd"),
     ] {

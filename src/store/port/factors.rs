@@ -1,6 +1,6 @@
 //! The store of second factors.
 
-use std::future::Future;
+use std::{fmt, future::Future};
 
 use crate::{error::StoreError, time::Timestamp};
 
@@ -41,7 +41,9 @@ pub trait FactorStore: Send + Sync + 'static {
 }
 
 /// The second factors of a subject in a store: see [`FactorStore::load_factors`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` does not print the factors: they contain encrypted secrets and digests of codes.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredFactors {
     /// The revision, 0 if there is no row.
@@ -67,5 +69,14 @@ impl StoredFactors {
     #[must_use]
     pub fn absent(now: Timestamp) -> Self {
         Self::new(0, "", now)
+    }
+}
+
+impl fmt::Debug for StoredFactors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredFactors")
+            .field("revision", &self.revision)
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }

@@ -16,6 +16,7 @@ use tower::ServiceExt;
 use tower_jwt_auth::{
     AuthServer,
     server::{
+        AuthServerBuilder,
         login::{Argon2Cost, EmailAddress, PasswordHasher},
         mail::{Mail, MailError, MailPurpose, Mailer},
     },
@@ -32,11 +33,24 @@ impl Mailer for Postbox {
     }
 }
 
-struct Node(AuthServer);
+pub(super) struct Node(pub(super) AuthServer);
 
 impl Node {
-    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let request = Request::post(format!("/api/auth/{path}"));
+    pub(super) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.call(path, body, None).await
+    }
+
+    /// A request with an access token.
+    pub(super) async fn call(
+        &self,
+        path: &str,
+        body: &Value,
+        access: Option<&str>,
+    ) -> (u16, Value) {
+        let mut request = Request::post(format!("/api/auth/{path}"));
+        if let Some(access) = access {
+            request = request.header("authorization", format!("Bearer {access}"));
+        }
         let request = request.header(CONTENT_TYPE, "application/json");
         let request = request.body(Full::<bytes::Bytes>::from(body.to_string()));
         let Ok(answer) = self.0.endpoints().oneshot(request.unwrap()).await;
@@ -59,13 +73,21 @@ pub(super) fn address(name: &str) -> String {
 }
 
 /// Two nodes with one secret and one mailer.
-struct Pair {
-    nodes: [Arc<Node>; 2],
+pub(super) struct Pair {
+    pub(super) nodes: [Arc<Node>; 2],
     postbox: Postbox,
 }
 
 impl Pair {
     async fn start<S: AuthStore>(stores: [S; 2]) -> Self {
+        Self::changed(stores, |builder| builder).await
+    }
+
+    /// The same, with a change to each builder.
+    pub(super) async fn changed<S: AuthStore>(
+        stores: [S; 2],
+        change: impl Fn(AuthServerBuilder<S>) -> AuthServerBuilder<S>,
+    ) -> Self {
         let postbox = Postbox::default();
         let mut nodes = Vec::new();
         for store in stores {
@@ -80,8 +102,8 @@ impl Pair {
                 )
                 .registration(true)
                 .login(|login| login.hasher(hasher))
-                .mailer(postbox.clone())
-                .start();
+                .mailer(postbox.clone());
+            let auth = change(auth).start();
             nodes.push(Arc::new(Node(auth.await.unwrap())));
         }
         let [first, second] = <[_; 2]>::try_from(nodes).ok().unwrap();
@@ -100,7 +122,7 @@ impl Pair {
     }
 
     /// The token of the only mail with a link.
-    async fn token(&self, purpose: MailPurpose) -> String {
+    pub(super) async fn token(&self, purpose: MailPurpose) -> String {
         let mut mails = self.mails().await;
         mails.retain(|mail| mail.link.is_some());
         let [mail] = &mails[..] else {
@@ -111,14 +133,26 @@ impl Pair {
         link.rsplit_once('=').unwrap().1.to_owned()
     }
 
+    /// Sends these requests to both nodes at the same time. Returns the responses.
+    pub(super) async fn together(
+        &self,
+        path: &'static str,
+        bodies: Vec<Value>,
+        access: Option<&str>,
+    ) -> Vec<(u16, Value)> {
+        let mut tasks = JoinSet::new();
+        for (turn, body) in bodies.into_iter().enumerate() {
+            let node = Arc::clone(&self.nodes[turn % 2]);
+            let access = access.map(str::to_owned);
+            tasks.spawn(async move { node.call(path, &body, access.as_deref()).await });
+        }
+        tasks.join_all().await
+    }
+
     /// Uses a token sixteen times on both nodes at the same time. Returns the number of successes.
     async fn uses(&self, path: &'static str, body: &Value) -> usize {
-        let mut tasks = JoinSet::new();
-        for turn in 0..16 {
-            let (node, body) = (Arc::clone(&self.nodes[turn % 2]), body.clone());
-            tasks.spawn(async move { node.status(path, body).await });
-        }
-        let statuses = tasks.join_all().await;
+        let answers = self.together(path, vec![body.clone(); 16], None).await;
+        let statuses: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
         // A busy store refuses with 503, and spends nothing.
         assert!(
             statuses

@@ -99,5 +99,12 @@ async fn u34_nothing_of_another_person_outlives_the_take_over() {
     super::take_over::nothing_of_another_person_outlives_the_take_over(MemoryStore::new()).await;
 }
 
+#[cfg(all(feature = "aws-lc-rs", feature = "totp"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn u24_u25_u27_u32_u33_u39_u46_every_token_works_once_on_both_nodes() {
+    let store = MemoryStore::new();
+    super::tokens::every_token_works_once_on_both_nodes([store.clone(), store]).await;
+}
+
 #[cfg(feature = "aws-lc-rs")]
 super::credentials::credentials!([] MemoryStore::new() => MemoryStore::clone);

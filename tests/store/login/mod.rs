@@ -16,6 +16,8 @@ mod redis;
 mod sqlite;
 #[cfg(all(feature = "aws-lc-rs", feature = "totp"))]
 mod take_over;
+#[cfg(all(feature = "aws-lc-rs", feature = "totp"))]
+mod tokens;
 
 /// All contracts on one fixture.
 macro_rules! contracts {

@@ -67,5 +67,13 @@ async fn u34_nothing_of_another_person_outlives_the_take_over() {
         .await;
 }
 
+#[cfg(all(feature = "aws-lc-rs", feature = "totp"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs PostgreSQL"]
+async fn u24_u25_u27_u32_u33_u39_u46_every_token_works_once_on_both_nodes() {
+    let nodes = Nodes::start().await;
+    super::tokens::every_token_works_once_on_both_nodes(nodes.stores.clone()).await;
+}
+
 #[cfg(feature = "aws-lc-rs")]
 super::credentials::credentials!([#[ignore = "needs PostgreSQL"]] Nodes::start().await => |nodes: &Nodes| nodes.stores[0].clone());

@@ -152,5 +152,14 @@ async fn u34_nothing_of_another_person_outlives_the_take_over() {
     super::take_over::nothing_of_another_person_outlives_the_take_over(server.store()).await;
 }
 
+#[cfg(all(feature = "aws-lc-rs", feature = "totp"))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn u24_u25_u27_u32_u33_u39_u46_every_token_works_once_on_both_nodes() {
+    let server = Server::start(FORGETFUL).await;
+    let stores = [server.store(), server.store()];
+    super::tokens::every_token_works_once_on_both_nodes(stores).await;
+}
+
 #[cfg(feature = "aws-lc-rs")]
 super::credentials::credentials!([#[ignore = "needs redis-server"]] Server::start(FORGETFUL).await => |server: &Server| server.store());

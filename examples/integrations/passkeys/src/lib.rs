@@ -60,7 +60,7 @@ impl PasskeyAuthority for Authority {
 
     fn start_sign_in(&self) -> Result<(Value, String), PasskeyError> {
         let (mut options, state) = self.0.start_discoverable_authentication()?;
-        // The page asks by a button.
+        // The page shows a button.
         options.mediation = None;
         Ok((to_value(options)?, to_string(&state)?))
     }

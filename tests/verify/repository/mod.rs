@@ -3,3 +3,4 @@
 mod architecture;
 mod figures;
 mod rules;
+mod wiring;
